@@ -162,6 +162,20 @@ class TooManyInvitations(DomainError):
         self.limit = limit
 
 
+class LimitReached(DomainError):
+    """Raised when a limit on what a company may ask for does not allow any more.
+
+    `limit` names it (`models.accounts.limits.Limit`), `allowed` is the greatest number. `free_at` is the time at which
+    there is room again; None if there is as soon as an open order has ended.
+    """
+
+    def __init__(self, limit: str, allowed: int, free_at: datetime | None) -> None:
+        super().__init__(f"{limit}: {allowed}")
+        self.limit = limit
+        self.allowed = allowed
+        self.free_at = free_at
+
+
 class LastAdministrator(DomainError):
     """Raised when an account's only administrator would be removed or get another role; it keeps at least one."""
 

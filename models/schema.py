@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.accounts import accounts, contract_holders
+from models.accounts import accounts, contract_holders, limits
 from models.bulk import bulk
 from models.contracts import catalogue, contracts
 from models.db.base import Base
@@ -18,6 +18,6 @@ from models.telephony import area_codes, directory, forwarding, high_risk, known
 MODULES = (
     accounts, users, api_tokens, catalogue, contracts, area_codes, trunks, numbers, requests, proofs, documents, outbox,
     collective_invoices, idempotency, jobs, findings, outages, drafts, logins, invitations, bulk, audit_log,
-    audit_chain, forwarding, number_history, contract_holders, directory, known_places, high_risk,
+    audit_chain, forwarding, number_history, contract_holders, directory, known_places, high_risk, limits,
 )  # fmt: skip
 metadata = Base.metadata

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from models.accounts.limits import USUAL_LIMITS, Limits
 from models.db.session import Database
 from models.values import Clock
 from models.vault import Vault
@@ -20,6 +21,8 @@ class Runtime:
     `sip_domain` is the domain of new trunks, `base_url` the beginning of links in mails, and `mail_domain` the domain
     of Message-IDs. `lease` is how long a claim on due rows lasts: longer than the slowest calls of a batch, yet short
     enough to wait out when a worker dies. `batch` is how many due rows are claimed together. Mails name `carrier`.
+    `limits` are those of companies that have none of their own. The back office is told at `office_email` of requests
+    that it has to look at; None: it only has its list.
     """
 
     database: Database
@@ -33,3 +36,5 @@ class Runtime:
     lease: timedelta = timedelta(seconds=90)
     batch: int = 32
     carrier: Carrier = field(default_factory=Carrier)
+    limits: Limits = USUAL_LIMITS
+    office_email: str | None = None

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, SecretStr, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from models.accounts.limits import USUAL_LIMITS, Limits
 from models.emails import BadEmail, typed_email
 
 
@@ -33,7 +34,8 @@ def _redis(url: str) -> str:
     return url
 
 
-def _sendable(address: str) -> str:
+def sendable(address: str) -> str:
+    """Return a setting's e-mail address in its usual spelling. Raises `ValueError` if no mail can be sent there."""
     try:
         return typed_email(address)
     except BadEmail as error:
@@ -132,7 +134,7 @@ class CarrierSettings(Settings):
     """The carrier's postal address in one line, also the sender of letters."""
     carrier_phone: _Line | None = None
     """The phone number of the customer service, as customers are to read it."""
-    carrier_email: Annotated[str, AfterValidator(_sendable)] | None = None
+    carrier_email: Annotated[str, AfterValidator(sendable)] | None = None
     """The e-mail address of the customer service, which is also the Reply-To of mails."""
     carrier_imprint: _Page | None = None
     """The imprint: a URL, or a text for which the portal has a page. The same holds for the three fields below."""
@@ -146,7 +148,27 @@ class CarrierSettings(Settings):
         return [name.upper() for name in fields if getattr(self, name) is None]
 
 
-class SecretSettings(CarrierSettings):
+class LimitSettings(CarrierSettings):
+    """The settings that limit what one company may ask for, unless the carrier has given it limits of its own."""
+
+    limit_open_orders: Annotated[int, Field(ge=1)] = USUAL_LIMITS.open_orders
+    """The greatest number of orders of a company that have not ended, at one time."""
+    limit_blocks_per_day: Annotated[int, Field(ge=1)] = USUAL_LIMITS.blocks
+    """The greatest number of number blocks that a company can order on one day."""
+    limit_letters_per_day: Annotated[int, Field(ge=1)] = USUAL_LIMITS.letters
+    """The greatest number of letters with codes that a company can cause on one day."""
+    limit_contacts_per_day: Annotated[int, Field(ge=1)] = USUAL_LIMITS.contacts
+    """The greatest number of e-mail addresses, new to the company, that it can have asked for confirmation on a day."""
+
+    @property
+    def limits(self) -> Limits:
+        """Return the limits of companies that have none of their own."""
+        return Limits(
+            self.limit_open_orders, self.limit_blocks_per_day, self.limit_letters_per_day, self.limit_contacts_per_day
+        )
+
+
+class SecretSettings(LimitSettings):
     """Settings of programs that encrypt, sign or derive codes with SECRET_KEY."""
 
     secret_key: Annotated[SecretStr, AfterValidator(_long)]

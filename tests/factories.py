@@ -17,6 +17,7 @@ from models.accounts.accounts import (
 )
 from models.accounts.contract_holders import HolderData, LegalForm
 from models.accounts.hierarchy import attach
+from models.accounts.limits import Limits
 from models.bulk.bulk import Bulk, CheckedRow, as_facts, fingerprints_of, keep_file
 from models.contracts import catalogue
 from models.db.privileges import grant_privileges
@@ -69,6 +70,12 @@ HOLDER = HolderData(
     "Bielefeld",
 )
 ENTRY = DirectoryData("Muster Berlin", show_address=True, published_in=("print", "online"))
+PLENTY = Limits(10**6, 10**6, 10**6, 10**6)
+"""Limits that no test reaches that is not about them."""
+UNLIMITED = {
+    f"LIMIT_{what}": str(10**6) for what in ("OPEN_ORDERS", "BLOCKS_PER_DAY", "LETTERS_PER_DAY", "CONTACTS_PER_DAY")
+}
+"""The environment of a system that is given more work than any company may ask for."""
 MOBILE = "+4915123456789"
 """A mobile number for the option `mobile-backup`."""
 

@@ -48,6 +48,8 @@ def build_runtime(settings: WorkerSettings, on_due: OnDue = send_hints) -> Runti
         lease=timedelta(seconds=settings.lease_seconds),
         batch=settings.batch,
         carrier=settings.carrier,
+        limits=settings.limits,
+        office_email=settings.office_email or settings.carrier_email,
     )
 
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from sqlalchemy import make_url
 
 from models.db.roles import DatabaseRole
-from tasks.settings import PostgresUrl, RedisUrl, SecretSettings, Settings
+from tasks.settings import PostgresUrl, RedisUrl, SecretSettings, Settings, sendable
 
 PUBLISHED_PASSWORD = "standorte"  # noqa: S105
 """The password that docker-compose.yml, a public file, gave the superuser and the roles by default in the past."""
@@ -48,6 +48,8 @@ class WorkerSettings(BeatSettings, SecretSettings):
     smtp_url: Annotated[str, AfterValidator(_smtp)]
     """The mail server: smtp://host:1025, smtps://user:password@host:465 or smtp+starttls://user:password@host:587."""
     mail_from: str = "Standortverwaltung <standorte@portal.example>"
+    office_email: Annotated[str, AfterValidator(sendable)] | None = None
+    """The carrier's own address that is told of requests which wait for the back office. None: `carrier_email`."""
     letters_dir: Path = Path(".standorte/letters")
     """The folder to which letters are written as PDF files, for the print shop to fetch."""
     sip_domain: str = SIP_DOMAIN

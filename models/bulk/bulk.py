@@ -25,6 +25,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from models import retention
 from models.accounts.accounts import Account
+from models.accounts.limits import Limit
 from models.contracts.catalogue import PriceLine, price_lines_from_json, withdrawn_products
 from models.db.base import Base, enumeration
 from models.db.work_queue import QueueRow, WorkKind, due_index, lease_ends
@@ -75,6 +76,10 @@ class Bulk(QueueRow, Base):
     sent_at: Mapped[datetime | None]
     price_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB)
     """The prices at which the bulk was sent, as `PriceLine`; None for links, and in rows older than this column."""
+    waits_for: Mapped[Limit | None] = mapped_column(enumeration(Limit, "waits_for"))
+    """The limit of the company that keeps the next rows from being ordered; None if none does."""
+    office_told_at: Mapped[datetime | None]
+    """When the back office was told that rows wait for a limit; None if it was not."""
     placed_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
 
@@ -90,6 +95,8 @@ class Bulk(QueueRow, Base):
         lease_ends(),
         due_index("bulks"),
         sa.Index("ix_bulks_main_id_id", "main_id", "id"),
+        # Always few.
+        sa.Index("ix_bulks_waiting", "id", postgresql_where=sa.text("waits_for IS NOT NULL")),
     )
 
     @classmethod
@@ -115,6 +122,11 @@ class Bulk(QueueRow, Base):
             self.sent_at = now
             self.price_lines = [asdict(line) for line in prices] or None
             self.make_due(now)
+
+    def wait_for(self, limit: Limit, again_at: datetime) -> None:
+        """Record that the next rows wait for a limit of the company, and schedule them to be tried again."""
+        self.waits_for = limit
+        self.make_due(again_at)
 
     def placed(self, now: datetime) -> None:
         """Record that every row has a result: a request was created, the row repeats another one, or it was refused."""
@@ -260,6 +272,12 @@ def own_bulk(session: Session, id: uuid.UUID, principal: Principal, *, lock: boo
 def bulks_of(session: Session, main: Account, most: int = 50) -> list[Bulk]:
     """Return up to `most` bulks of a main account, sent or not, the newest first."""
     return list(session.scalars(sa.select(Bulk).where(Bulk.main_id == main.id).order_by(Bulk.id.desc()).limit(most)))
+
+
+def waiting_bulks(session: Session, main_id: int) -> list[Bulk]:
+    """Lock and return the bulks of a main account whose next rows wait for a limit, except those that are worked on."""
+    query = sa.select(Bulk).where(Bulk.main_id == main_id, Bulk.waits_for.is_not(None), Bulk.lease.is_(None))
+    return list(session.scalars(query.order_by(Bulk.id).with_for_update(skip_locked=True)))
 
 
 def rows_of(

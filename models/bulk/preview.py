@@ -5,15 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
 from models.accounts.accounts import Account
-from models.bulk.bulk import CAME_TO_NOTHING, Bulk, BulkRow, RowFate
+from models.accounts.limits import Limits, limits_of
+from models.bulk.bulk import CAME_TO_NOTHING, Bulk, BulkRow, RowFate, as_order
+from models.errors import LimitReached
 from models.orders.orders import Location
 from models.orders.same_sites import SiteKey, same_sites, site_key
+from models.people.rights import Principal
+from models.proofs.order_limits import orders_that_fit
 from models.requests.requests import Request
 
 _placed = aliased(BulkRow)
@@ -130,6 +135,23 @@ def products_in(session: Session, bulk: Bulk) -> list[tuple[dict[str, Any], int]
         .group_by(chosen)
     )
     return [(facts, count) for facts, count in rows]
+
+
+def orders_within_limits(
+    session: Session, bulk: Bulk, principal: Principal, now: datetime, usual: Limits
+) -> tuple[int, LimitReached | None]:
+    """Return how many of the rows that will be ordered the company's limits allow now, and the limit that ends them.
+
+    The limit is None if they allow all. `usual` are the limits of companies that have none of their own.
+    """
+    limits = limits_of(session, bulk.main_id, usual)
+    most = min(limits.open_orders, limits.blocks) + 1
+    first = sa.select(BulkRow.key, sa.func.min(BulkRow.line).label("line"))
+    first = first.where(BulkRow.bulk_id == bulk.id, BulkRow.key.is_not(None), ~_BEFORE).group_by(BulkRow.key)
+    lines = first.order_by(sa.literal_column("line")).limit(most).subquery()
+    drafts = sa.select(BulkRow.draft).where(BulkRow.bulk_id == bulk.id, BulkRow.line.in_(sa.select(lines.c.line)))
+    orders = [as_order(draft) for draft in session.scalars(drafts.order_by(BulkRow.line)) if draft is not None]
+    return orders_that_fit(session, principal, session.get_one(Account, bulk.main_id), orders, now, usual)
 
 
 def content_of(session: Session, bulk: Bulk) -> bytes:

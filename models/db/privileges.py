@@ -66,6 +66,7 @@ PORTAL: Mapping[str, Privileges] = {
     "contract_items": Privileges("SELECT, UPDATE (ended_at)", WRITE),
     "contracts": Privileges("SELECT, UPDATE (ended_at)", WRITE),
     "customer_numbers": Privileges(ADD, ADD),
+    "daily_uses": Privileges(WRITE, ALL),
     "directory_entries": Privileges(WRITE, ALL),
     "email_proofs": Privileges(WRITE, WRITE),
     "findings": Privileges(READ, ADD),
@@ -84,6 +85,8 @@ PORTAL: Mapping[str, Privileges] = {
     "number_blocks": Privileges("SELECT, UPDATE", WRITE),
     "order_drafts": Privileges(ALL, "SELECT, UPDATE, DELETE"),
     "outages": Privileges(READ, ALL, metrics=READ),
+    # A limit is raised at the carrier's console.
+    "own_limits": Privileges(READ, WRITE),
     "ownership_proofs": Privileges(WRITE, WRITE),
     "products": Privileges(READ, READ),
     "requests": Privileges(WRITE, WRITE, metrics="SELECT (status, step, due_at)"),

@@ -6,8 +6,10 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from models.accounts.limits import Limit, Limits
 from models.errors import NotAwaited
 from models.people.users import User
+from models.proofs.order_limits import take_one
 from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import CodedProof, Consent
 from models.proofs.required import order_proofs
@@ -15,17 +17,20 @@ from models.requests.requests import Request
 from models.states import Kind, Status
 
 
-def ask_again(session: Session, request: Request, what: str, now: datetime) -> None:
+def ask_again(session: Session, request: Request, what: str, now: datetime, usual: Limits) -> None:
     """Void a proof's code and request a new one, by mail (`what` is `email` or `consent`) or by post (`letter`).
 
     The request's next step, which sends the code, is scheduled for now. Raises `TooEarly` if the current code was
-    requested too recently, and `NotAwaited` if the request is not pending, does not wait for this proof, or has had the
-    most codes allowed.
+    requested too recently, `NotAwaited` if the request is not pending, does not wait for this proof, or has had the
+    most codes allowed, and `LimitReached` if the company can have no further letter today; `usual` are the limits of
+    companies that have none of their own.
     """
     proof = _asked(session, request, what)
     if proof is None or request.status is not Status.PENDING:
         raise NotAwaited
     proof.ask_again(now)
+    if what == "letter":
+        take_one(session, request.main_id, Limit.LETTERS, now, usual)
     request.make_due(now)
 
 

@@ -87,6 +87,8 @@ class Request(BulkQueueRow, Base):
     waiting_for: Mapped[Actor | None] = mapped_column(enumeration(Actor, "waiting_for"))
     waiting_until: Mapped[datetime | None]
 
+    office_told: Mapped[str | None]
+    """The reason of which the back office was told when the request was held or had failed; None if it never was."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from models.accounts.accounts import account_by_number
+from models.bulk.bulk import Bulk
 from models.db.paging import Page, read_cursor, write_cursor
 from models.messages.outbox import Message, messages_of
 from models.people.audit_log import AttributedEntry
@@ -209,6 +210,12 @@ def request_details(session: Session, id: uuid.UUID, now: datetime) -> RequestDe
         staff_actions_on(session, request),
         session.get(Consent, id),
     )
+
+
+def waiting_files(session: Session, most: int = 50) -> list[Bulk]:
+    """Return up to `most` bulks, with their main accounts, whose next rows wait for a limit; the oldest first."""
+    query = sa.select(Bulk).where(Bulk.waits_for.is_not(None)).order_by(Bulk.id).limit(most)
+    return list(session.scalars(query.options(joinedload(Bulk.main))))
 
 
 def _with_matters(query: sa.Select[Any]) -> sa.Select[Any]:

@@ -14,11 +14,12 @@ import structlog
 from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.orm import Session, selectinload
 
+from models.accounts.limits import Limit
 from models.bulk.bulk import Bulk, BulkRow, RowFate, as_order, is_over, open_rows, placed_before
 from models.bulk.progress import progress_of
 from models.db.advisory_locks import take_advisory_lock
 from models.db.failures import is_outage
-from models.errors import AlreadyRequested, DomainError, Forbidden, InvalidField, RuleBroken, TooEarly
+from models.errors import AlreadyRequested, DomainError, Forbidden, InvalidField, LimitReached, RuleBroken, TooEarly
 from models.links.links import (
     MOST_OPEN_QUESTIONS,
     MOST_WRONG_CODES,
@@ -31,6 +32,7 @@ from models.messages.outbox import Recipient, queue_message, was_queued
 from models.orders.orders import ensure_orderable, submit_orders
 from models.people.rights import Principal
 from models.people.users import principal_of
+from models.proofs.order_limits import take_for_orders
 from models.proofs.proofs import OwnershipProof
 from models.states import Kind, ProofMethod, Status
 from tasks.claims import Claim, claimed
@@ -42,6 +44,7 @@ CHUNK = 100
 """The most rows of one transaction: few enough that the worker is soon free for work that belongs to no bulk."""
 _SOONEST, _LATEST = timedelta(seconds=2), timedelta(minutes=10)
 _ANSWERS_LOOKED_FOR = timedelta(minutes=10)
+_ROOM_LOOKED_FOR = timedelta(minutes=5)
 
 
 def place_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
@@ -78,8 +81,13 @@ def _place_batch(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> None:
                 _queue_receipt(session, bulk, now)
                 bulk.make_due(now + _ANSWERS_LOOKED_FOR)
                 return
-            _place(session, runtime, bulk, rows, now)
+            reached = _place(session, runtime, bulk, rows, now)
             bulk.attempts = 0
+            if reached is not None:
+                _queue_receipt(session, bulk, now)
+                bulk.wait_for(Limit(reached.limit), reached.free_at or now + _ROOM_LOOKED_FOR)
+                return
+            bulk.waits_for = None
             if rows:
                 bulk.make_due(now)
                 return
@@ -98,9 +106,12 @@ def _limit_reached(session: Session, bulk: Bulk) -> bool:
     return bulk.kind is Kind.LINK and open_questions(session, bulk.main) >= MOST_OPEN_QUESTIONS
 
 
-def _place(session: Session, runtime: Runtime, bulk: Bulk, rows: Sequence[BulkRow], now: datetime) -> None:
+def _place(
+    session: Session, runtime: Runtime, bulk: Bulk, rows: Sequence[BulkRow], now: datetime
+) -> LimitReached | None:
+    """Turn the rows into requests, until a limit of the company is reached; return that limit, None if none is."""
     if not rows:
-        return
+        return None
     # Two bulks of one main account may contain the same rows.
     take_advisory_lock(session, f"bulk {bulk.main_id}")
     known = placed_before(session, rows)
@@ -113,15 +124,19 @@ def _place(session: Session, runtime: Runtime, bulk: Bulk, rows: Sequence[BulkRo
             known.add(row.key)
             fresh.append(row)
     principal = principal_of(session, bulk.user)
+    reached = None
     if bulk.kind is Kind.ORDER:
-        _place_orders(session, bulk, fresh, principal, now)
+        reached = _place_orders(session, runtime, bulk, fresh, principal, now)
     else:
         _place_links(session, runtime, bulk, fresh, principal, now)
     for row in rows:
         _forget_code(row)
+    return reached
 
 
-def _place_orders(session: Session, bulk: Bulk, rows: Sequence[BulkRow], principal: Principal, now: datetime) -> None:
+def _place_orders(
+    session: Session, runtime: Runtime, bulk: Bulk, rows: Sequence[BulkRow], principal: Principal, now: datetime
+) -> LimitReached | None:
     orderable = []
     for row in rows:
         assert row.draft is not None
@@ -132,16 +147,19 @@ def _place_orders(session: Session, bulk: Bulk, rows: Sequence[BulkRow], princip
             _refuse(row, error)
         else:
             orderable.append((row, order))
+    orders = [order for _, order in orderable]
+    count, reached = take_for_orders(session, principal, bulk.main, orders, now, runtime.limits)
+    orderable, orders = orderable[:count], orders[:count]
     try:
-        orders = [order for _, order in orderable]
         prices = bulk.agreed_prices
         requests = submit_orders(session, principal, bulk.main, orders, now, bulk.id, agreed=prices) if orders else []
     except (Forbidden, RuleBroken) as error:
         for row, _ in orderable:
             _refuse(row, error)
-        return
+        return None
     for (row, _), request in zip(orderable, requests, strict=True):
         row.fate, row.request_id = RowFate.PLACED, request.id
+    return reached
 
 
 def _place_links(
@@ -194,7 +212,8 @@ def _forget_code(row: BulkRow) -> None:
 def _queue_receipt(session: Session, bulk: Bulk, now: datetime) -> None:
     """Queue the receipt of a bulk to its sender, unless it was queued before.
 
-    It was if rows had to wait for room among the account's open consent requests: the receipt does not wait with them.
+    It was if rows had to wait for room among the account's open consent requests, or for a limit of the company: the
+    receipt does not wait with them.
     """
     to, occasion = Recipient(bulk.user.name, bulk.user.email, bulk.user.locale), str(bulk.id)
     if not was_queued(session, "bulk_receipt", occasion, to):

@@ -9,6 +9,7 @@ from tasks.reconcile.invoices import reconcile_invoices
 from tasks.reconcile.job_run import ScheduledJob
 from tasks.reconcile.leftovers import clear_leftovers
 from tasks.reconcile.mails import reconcile_mails
+from tasks.reconcile.office import tell_office
 from tasks.reconcile.proofs import reconcile_proofs
 from tasks.reconcile.registrar import reconcile_registrar
 from tasks.reconcile.requests import reconcile_requests
@@ -20,6 +21,8 @@ JOBS = {
         ScheduledJob("requests", timedelta(minutes=5), reconcile_requests),
         # Reminders and expiry are a matter of days, and `due_at` triggers both; this job only repairs.
         ScheduledJob("proofs", timedelta(minutes=15), reconcile_proofs),
+        # A person reads it; how soon is a matter of minutes.
+        ScheduledJob("office", timedelta(minutes=5), tell_office),
         # A third of the time that a mail may be overdue.
         ScheduledJob("mails", timedelta(minutes=5), reconcile_mails),
         # Reads all of the registrar's tables.

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from models import retention
 from models.accounts.contract_holders import ContractHolder
+from models.accounts.limits import DailyUse
 from models.bulk.bulk import Bulk
 from models.orders.drafts import Draft
 from models.people.invitations import Invitation
@@ -26,6 +27,7 @@ BATCH = 500
 Table = (
     type[Bulk]
     | type[ContractHolder]
+    | type[DailyUse]
     | type[DirectoryEntry]
     | type[Draft]
     | type[IdempotencyKey]
@@ -36,6 +38,7 @@ Table = (
 TABLES: tuple[Table, ...] = (
     Bulk,
     ContractHolder,
+    DailyUse,
     DirectoryEntry,
     Draft,
     IdempotencyKey,

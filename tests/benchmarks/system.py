@@ -30,7 +30,7 @@ from models.requests.requests import Request
 from models.states import Status
 from models.telephony.number_pool import stock_pool
 from models.values import utc_now
-from tests.factories import an_order, make_main, prepare, prove_contact
+from tests.factories import UNLIMITED, an_order, make_main, prepare, prove_contact
 from tests.fakes import wait_until
 from workers import programs
 from workers.gateways.registrar import ensure_schema, plain_url
@@ -200,6 +200,7 @@ def open_system() -> Iterator[System]:
             "SMTP_URL": f"smtp://{LOOPBACK}:{smtp_port}",
             "LOG_FORMAT": "json",
             "SECRET_KEY": "for-development-only: the key of the benchmarks",
+            **UNLIMITED,
         }
         stack.enter_context(Celery("benchmarks", broker=broker.url(0), config_source="celeryconfig"))
         database = stack.enter_context(closing(Database(postgres.url("standorte"))))

@@ -20,6 +20,7 @@ from models.db.roles import DatabaseRole
 from models.db.session import Database
 from tests.benchmarks.system import Customer, customers_of, open_servers
 from tests.chaos.mail_server import MoodyMailServer
+from tests.factories import UNLIMITED
 from tests.fakes import wait_until
 from tests.proxy import Proxy, proxy_to
 from workers import programs
@@ -165,6 +166,7 @@ def open_plant() -> Iterator[Plant]:
             "LOG_FORMAT": "json",
             "SECRET_KEY": SECRET,
             "LEASE_SECONDS": str(LEASE),
+            **UNLIMITED,
         }
         stack.enter_context(Celery("chaos", broker=redis.url(0), config_source="celeryconfig"))
         database = Database(postgres.url("standorte"), pool_size=20)

@@ -23,7 +23,7 @@ from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import run_job
 from tasks.runtime import Runtime
 from tests.due_work import process_due, send_messages
-from tests.factories import fill_pool, make_main, prove_contact
+from tests.factories import PLENTY, fill_pool, make_main, prove_contact
 from tests.fakes import FakeClock, FakeMailer, FakePrinter, FakeRegistrar
 
 
@@ -105,6 +105,7 @@ def pipeline(
         sip_domain="sip.example",
         base_url="http://portal.example",
         mail_domain="portal.example",
+        limits=PLENTY,
     )
     with database.transaction() as session:
         main, manager = make_main(session)

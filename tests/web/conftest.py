@@ -33,7 +33,7 @@ from tasks.hints import sending_app
 from tasks.ports import Ports
 from tasks.runtime import Runtime
 from tests.due_work import advance_requests, send_messages
-from tests.factories import NOW, fill_pool, make_main
+from tests.factories import NOW, PLENTY, fill_pool, make_main
 from tests.fakes import FakeClock, FakeMailer, FakePrinter, FakeRegistrar
 from web.app import create_app
 from web.resources import resources
@@ -134,6 +134,7 @@ def back_of(database: Database, clock: FakeClock) -> Back:
         sip_domain="sip.example",
         base_url=BASE_URL,
         mail_domain="portal.example",
+        limits=PLENTY,
     )
     return Back(runtime, mailer, printer, clock)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response
 
-from models.orders.orders import submit_order
+from models.proofs.order_limits import place_order
 from web.api import schemas
 from web.api.access import caller, now, token_account
 from web.api.blueprint import api
@@ -16,18 +16,21 @@ from web.resources import resources
 
 @api.post(
     "/orders",
-    responses={202: schemas.RequestBody, 409: schemas.Problem},
+    responses={202: schemas.RequestBody, 409: schemas.Problem, 429: schemas.Problem},
 )
 def create_order(body: OrderBody) -> Response:
     """Order a new sub-account of the API token's account.
 
-    Answers 202 with the new request before the order is processed; the request's timeline shows the progress.
+    Answers 202 with the new request before the order is processed; the request's timeline shows the progress. Answers
+    429 if a limit of the company is reached, on open orders or on what a day's orders need: `limit` and `allowed` say
+    which, `free_at` and `Retry-After` when there is room again, if that is known.
     """
     draft = body.as_draft(caller().locale)
     with resources().database.transaction() as session:
         call = begin_call(session)
         if call.is_new:
-            order = submit_order(session, caller(), token_account(session), draft, now())
+            main, usual = token_account(session), resources().settings.limits
+            order = place_order(session, caller(), main, draft, now(), usual)
             call.save_answer(202, request_body(session, order), about=order, location=request_url(order))
     call.log_acceptance()
     return call.response()

@@ -19,6 +19,7 @@ from models.values import Locale, as_locale
 from tasks.wording.fields import field_error
 from tasks.wording.formats import moment_text
 from tasks.wording.labels import status_text
+from tasks.wording.limits import limit_text
 from tasks.wording.reasons import reason_text
 from tasks.wording.translate import N_, translate
 from web.resources import resources
@@ -28,6 +29,9 @@ log = structlog.get_logger()
 
 MOST_ERRORS = 100
 """The most errors of fields that one answer names."""
+
+NO_MEMBERS: Mapping[str, object] = {}
+"""No further members of a problem's body."""
 
 # code: HTTP status, title, detail.
 PROBLEMS: Mapping[str, tuple[int, str, str]] = {
@@ -122,6 +126,11 @@ PROBLEMS: Mapping[str, tuple[int, str, str]] = {
         N_("Not possible yet"),
         N_("That was done a short while ago and is possible again from %(again_at)s."),
     ),
+    "limit_reached": (
+        429,
+        N_("Limit reached"),
+        "%(reached)s",
+    ),
     "throttled": (
         429,
         N_("Too many wrong tries"),
@@ -156,13 +165,18 @@ def language() -> Locale:
 
 
 def problem(
-    code: str, field_errors: Sequence[Mapping[str, str]] = (), *, retry_after: int | None = None, **facts: object
+    code: str,
+    field_errors: Sequence[Mapping[str, str]] = (),
+    *,
+    retry_after: int | None = None,
+    members: Mapping[str, object] = NO_MEMBERS,
+    **facts: object,
 ) -> Response:
     """Return the problem with this code (a key of `PROBLEMS`) as a response in the caller's language.
 
     `field_errors` are the errors of single fields, `retry_after` is the Retry-After header in seconds (None: none).
     `facts` fill the placeholders of the problem's detail text; a time among the facts also becomes a member of the
-    body.
+    body. `members` are further members of the body.
     """
     status, title, detail = PROBLEMS[code]
     body: dict[str, Any] = {
@@ -171,6 +185,7 @@ def problem(
         "status": status,
         "detail": translate(language(), detail, **{name: _shown(fact) for name, fact in facts.items()}),
         "instance": request.path,
+        **members,
         **{name: fact.isoformat() for name, fact in facts.items() if isinstance(fact, datetime)},
     }
     if field_errors:
@@ -212,6 +227,8 @@ def of_domain_error(error: errors.DomainError) -> Response:
             return problem("token_expired", expired_at=expired_at)
         case errors.TooEarly(again_at=again_at):
             return _too_early(again_at)
+        case errors.LimitReached():
+            return _limit_reached(error)
         case errors.Forbidden():
             return problem("forbidden")
         case errors.AlreadyRequested(request_id=request_id):
@@ -254,6 +271,17 @@ def of_bug(error: Exception) -> Response:
 def _too_early(again_at: datetime) -> Response:
     wait = math.ceil((again_at - resources().clock()).total_seconds())
     return problem("too_early", retry_after=max(1, wait), again_at=again_at)
+
+
+def _limit_reached(reached: errors.LimitReached) -> Response:
+    free_at = reached.free_at
+    wait = None
+    if free_at is not None:
+        wait = max(1, math.ceil((free_at - resources().clock()).total_seconds()))
+    members = {"limit": str(reached.limit), "allowed": reached.allowed}
+    if free_at is not None:
+        members["free_at"] = free_at.isoformat()
+    return problem("limit_reached", retry_after=wait, members=members, reached=limit_text(reached, language()))
 
 
 def _shown(fact: object) -> object:

@@ -72,7 +72,7 @@ def resend(path: schemas.RequestPath, body: schemas.ResendBody) -> Response:
         call = begin_call(session)
         if call.is_new:
             target = get_changeable_request(session, path.id, lock=True)
-            ask_again(session, target, body.what, now())
+            ask_again(session, target, body.what, now(), resources().settings.limits)
             session.flush()
             call.save_answer(200, request_body(session, target), about=target)
     call.log_acceptance()
@@ -81,7 +81,7 @@ def resend(path: schemas.RequestPath, body: schemas.ResendBody) -> Response:
 
 @api.post(
     "/requests/<id>/contact",
-    responses={200: schemas.RequestBody, 409: schemas.Problem, 422: schemas.Problem},
+    responses={200: schemas.RequestBody, 409: schemas.Problem, 422: schemas.Problem, 429: schemas.Problem},
 )
 def correct_contact_address(path: schemas.RequestPath, body: schemas.ContactAddressBody) -> Response:
     """Correct the e-mail address of an order's contact, who is then asked at the new address to confirm it.
@@ -95,7 +95,7 @@ def correct_contact_address(path: schemas.RequestPath, body: schemas.ContactAddr
         if call.is_new:
             # All orders with this contact are locked together, in one order.
             target = get_changeable_request(session, path.id)
-            correct_contact(session, caller(), target, body.email, now())
+            correct_contact(session, caller(), target, body.email, now(), resources().settings.limits)
             session.flush()
             call.save_answer(200, request_body(session, target), about=target)
     call.log_acceptance()

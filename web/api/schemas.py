@@ -13,6 +13,7 @@ from pydantic import (
     RootModel,
 )
 
+from models.accounts.limits import Limit
 from web.fields import Body, Code, Email, EmailAddress, Password
 
 
@@ -181,7 +182,11 @@ class FieldProblem(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error (RFC 9457). `again_at` is the time from which the call can be repeated, if it came too early."""
+    """An error (RFC 9457). `again_at` is the time from which the call can be repeated, if it came too early.
+
+    If a limit of the company is reached, `limit` names it, `allowed` is its number, and `free_at` the time at which
+    there is room again; without that time there is room as soon as an open order has ended.
+    """
 
     type: str
     title: str
@@ -190,6 +195,9 @@ class Problem(BaseModel):
     instance: str
     errors: list[FieldProblem] = []
     again_at: datetime | None = None
+    limit: Limit | None = None
+    allowed: int | None = None
+    free_at: datetime | None = None
 
 
 class RequestPath(BaseModel):

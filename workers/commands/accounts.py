@@ -1,4 +1,4 @@
-"""`standorte accounts …`: import the carrier's existing customers, and close an account for good."""
+"""`standorte accounts …`: import the carrier's existing customers, set their limits, close an account for good."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from models.accounts.customer_import import Fate
+from models.accounts.limits import Limit, limits_of, set_own_limits, used_today
+from models.bulk.bulk import waiting_bulks
 from models.db.session import Database
 from models.errors import CannotClose
 from models.links.account_closing import close_account, ensure_closable
@@ -21,9 +23,13 @@ from tasks.files import tables
 from workers.accounts.customer_file import UnusableFile, open_customers
 from workers.accounts.customer_import import AccountImport, Finding, Summary
 from workers.commands.resources import err, known_account, open_database, out, refuse
+from workers.settings import WorkerSettings
 
 SHOWN = 20
 """The most findings printed on the terminal; the report file has all findings."""
+
+_USUAL = "usual"
+_LIMIT_HELP = "The greatest number, or `usual`."
 
 app = typer.Typer(no_args_is_help=True, help="Customers' accounts.")
 
@@ -71,6 +77,47 @@ def import_accounts(
     out.print(_table(summary))
     if summary.bad:
         raise typer.Exit(1)
+
+
+@app.command()
+def limits(
+    customer_number: Annotated[str, typer.Argument(metavar="CUSTOMER_NUMBER")],
+    open_orders: Annotated[str | None, typer.Option(help=_LIMIT_HELP, metavar="NUMBER")] = None,
+    blocks: Annotated[str | None, typer.Option(help=_LIMIT_HELP, metavar="NUMBER")] = None,
+    letters: Annotated[str | None, typer.Option(help=_LIMIT_HELP, metavar="NUMBER")] = None,
+    contacts: Annotated[str | None, typer.Option(help=_LIMIT_HELP, metavar="NUMBER")] = None,
+) -> None:
+    """Show what a company may ask for, or give it limits of its own: open orders, and the others a day.
+
+    Files that wait for a limit go on at once.
+    """
+    given = {
+        limit: _limit(typed)
+        for limit, typed in zip(Limit, (open_orders, blocks, letters, contacts), strict=True)
+        if typed is not None
+    }
+    usual = WorkerSettings().limits
+    with open_database() as database, database.transaction() as session:
+        account = known_account(session, customer_number)
+        if given:
+            set_own_limits(session, account.id, given)
+            session.flush()
+            for bulk in waiting_bulks(session, account.id):
+                bulk.make_due(database.now())
+        now = limits_of(session, account.id, usual)
+        used = used_today(session, account.id, database.now())
+    for limit in Limit:
+        today = "" if limit is Limit.OPEN_ORDERS else f", {used.get(limit, 0)} today"
+        own = "" if now.of(limit) == usual.of(limit) else f" (usual: {usual.of(limit)})"
+        out.print(f"{limit}: {now.of(limit)}{own}{today}", highlight=False)
+
+
+def _limit(typed: str) -> int | None:
+    if typed == _USUAL:
+        return None
+    if not typed.isdecimal() or not 0 < int(typed) <= 1_000_000:
+        refuse(f"A limit is a number from 1 to 1000000, or {_USUAL!r}: {typed}")
+    return int(typed)
 
 
 @app.command()

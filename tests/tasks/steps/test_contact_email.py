@@ -17,7 +17,7 @@ from models.requests.requests import Request
 from models.states import Actor, Reason, Status
 from models.values import end_of_day
 from tasks.ports import GatewayRefused
-from tests.factories import make_bulk, make_main
+from tests.factories import PLENTY, make_bulk, make_main
 from tests.tasks.conftest import Pipeline
 from tests.tasks.steps.test_proofs import DAY, STRANGER, again, code_in, confirm, enter, fresh, mails_to, waits
 
@@ -27,7 +27,9 @@ RIGHT = "nele.neu@example.com"
 def correct(pipeline: Pipeline, id: UUID, address: str = RIGHT) -> int:
     """Correct the contact's address, and return for how many orders that was done."""
     with pipeline.runtime.database.transaction() as session:
-        return correct_contact(session, pipeline.manager, session.get_one(Request, id), address, pipeline.clock.now)
+        return correct_contact(
+            session, pipeline.manager, session.get_one(Request, id), address, pipeline.clock.now, PLENTY
+        )
 
 
 def left(pipeline: Pipeline, id: UUID) -> int:

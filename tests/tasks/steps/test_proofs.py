@@ -37,7 +37,7 @@ from models.states import (
 from models.values import end_of_day
 from models.views.request_lists import timelines
 from tasks.ports import GatewayUnavailable
-from tests.factories import PASSWORD, a_link, an_order, join, make_account, make_main, make_user
+from tests.factories import PASSWORD, PLENTY, a_link, an_order, join, make_account, make_main, make_user
 from tests.tasks.conftest import Pipeline
 
 DAY = timedelta(days=1)
@@ -85,7 +85,7 @@ def enter(pipeline: Pipeline, id: UUID, code: str) -> bool:
 def again(pipeline: Pipeline, id: UUID, what: str) -> None:
     """Request a new code."""
     with pipeline.runtime.database.transaction() as session:
-        ask_again(session, session.get_one(Request, id), what, pipeline.clock.now)
+        ask_again(session, session.get_one(Request, id), what, pipeline.clock.now, PLENTY)
 
 
 def test_an_order_waits_for_the_contact_and_the_letter_and_then_goes_through(pipeline: Pipeline) -> None:

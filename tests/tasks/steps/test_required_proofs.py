@@ -17,7 +17,7 @@ from models.proofs.required import draft_proofs
 from models.proofs.status import ProofKind, ProofState, proof_statuses
 from models.requests.requests import Request
 from models.states import AddressMethod, Status
-from tests.factories import an_order, join, make_user
+from tests.factories import PLENTY, an_order, join, make_user
 from tests.tasks.conftest import Pipeline
 from tests.tasks.steps.test_proofs import ELSEWHERE, STRANGER, fresh, mails_to
 
@@ -46,7 +46,7 @@ def new_code_awaits(pipeline: Pipeline, id: UUID) -> set[str]:
     for what, kind in (("email", "email"), ("letter", "address")):
         try:
             with pipeline.runtime.database.transaction() as session:
-                ask_again(session, session.get_one(Request, id), what, pipeline.clock.now)
+                ask_again(session, session.get_one(Request, id), what, pipeline.clock.now, PLENTY)
         except NotAwaited:
             continue
         awaited.add(kind)

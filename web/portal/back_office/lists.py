@@ -18,17 +18,20 @@ from flask_babel import gettext as _
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
+from models.accounts.limits import Limit
 from models.db.paging import BadCursor
 from models.db.work_queue import WorkKind
 from models.jobs.findings import Finding, findings_of
 from models.jobs.jobs import Job, JobRun, ask_for_run, jobs_by_name, last_successes, latest_runs
 from models.states import Kind, Reason
-from models.views.back_office import Matter, MatterFilter, matter_counts, page_of
+from models.views.back_office import Matter, MatterFilter, matter_counts, page_of, waiting_files
 from models.writing import shortened
 from tasks.hints import hint
 from tasks.reconcile import JOBS
 from tasks.reconcile.registrar import LOOK_FIRST
 from tasks.wording.findings import finding_text
+from tasks.wording.limits import WAITS
+from tasks.wording.translate import translate
 from web.portal.back_office import wording
 from web.portal.page.locale import locale, moment
 from web.portal.page.session import login_manager, principal
@@ -74,12 +77,14 @@ def todo() -> str:
         with resources().database.transaction() as session:
             counts = matter_counts(session)
             page = page_of(session, wanted, after=after, limit=PAGE)
+            files = waiting_files(session) if wanted == MatterFilter() and after is None else []
     except BadCursor:
         abort(404)
     return render_template(
         "back_office/todo.html",
         wanted=wanted,
         counts=counts,
+        files=[(bulk, translate(locale(), WAITS[Limit(bulk.waits_for or "")])) for bulk in files],
         page=page,
         first=after is None,
         address=_list_url,

@@ -84,6 +84,10 @@ JOB_WORDS = {
     "proofs": JobWords(
         lazy_gettext("Proofs"), lazy_gettext("Reminders and ends of proofs that are overdue are seen to.")
     ),
+    "office": JobWords(
+        lazy_gettext("Notice to the back office"),
+        lazy_gettext("The back office is told once, by e-mail, of what is held or has failed, and of files that wait."),
+    ),
     "mails": JobWords(
         lazy_gettext("Mails and letters"),
         lazy_gettext("What has not left is tried again; what was refused for good is said."),

@@ -25,6 +25,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import ensure_may_be_main
+from models.accounts.limits import Limit, limits_of
 from models.bulk.bulk import (
     MOST_ROWS,
     Bulk,
@@ -37,12 +38,13 @@ from models.bulk.bulk import (
 from models.bulk.preview import count_rows
 from models.bulk.progress import progress_of, stuck_rows
 from models.contracts.catalogue import orderable_products
-from models.errors import Forbidden, RuleBroken
+from models.errors import Forbidden, LimitReached, RuleBroken
 from models.people.rights import Action, may
 from models.states import Kind, Reason, Status
 from tasks.files import spreadsheets
 from tasks.files.tables import UnusableTable
 from tasks.wording.labels import status_text
+from tasks.wording.limits import limit_text
 from web.portal.bulk.columns import COLUMNS, Checker
 from web.portal.bulk.files import LARGEST, read_file
 from web.portal.bulk.preview import preview_of, save_corrections
@@ -143,7 +145,10 @@ def show(id: uuid.UUID) -> str:
         preview = preview_of(session, found, _after()) if found.sent_at is None else None
         facts = _facts(session, found)
     if preview is not None:
-        return render_template("bulk/preview.html", preview=preview, bulk=found, language=locale(), most_named=NAMED)
+        told = limit_text(preview.limit, locale()) if preview.limit is not None else None
+        return render_template(
+            "bulk/preview.html", preview=preview, bulk=found, language=locale(), most_named=NAMED, told=told
+        )
     return render_template("bulk/progress.html", bulk=found, live=_live(facts))
 
 
@@ -325,7 +330,17 @@ def _facts(session: Session, bulk: Bulk) -> dict[str, Any]:
         "statuses": [(status_text(status, locale()), count) for status, count in _in_order(progress.by_status)],
         "stuck": [(row, row_result_text(row, found)) for row, found in stuck_rows(session, bulk, STUCK)],
         "most": STUCK,
+        "waits": _waits(session, bulk),
     }
+
+
+def _waits(session: Session, bulk: Bulk) -> str | None:
+    """Return for which limit of the company the next rows wait, and until when; None if they wait for none."""
+    if bulk.waits_for is None:
+        return None
+    allowed = limits_of(session, bulk.main_id, resources().settings.limits).of(bulk.waits_for)
+    until = bulk.due_at if bulk.waits_for is not Limit.OPEN_ORDERS else None
+    return limit_text(LimitReached(bulk.waits_for, allowed, until), locale())
 
 
 def _live(facts: Mapping[str, Any]) -> LiveParts:

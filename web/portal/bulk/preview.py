@@ -20,11 +20,21 @@ from models.bulk.bulk import (
     outdated_rows,
     rows_of,
 )
-from models.bulk.preview import RowNote, content_of, count_left_out, count_rows, notes_of, products_in
+from models.bulk.preview import (
+    RowNote,
+    content_of,
+    count_left_out,
+    count_rows,
+    notes_of,
+    orders_within_limits,
+    products_in,
+)
 from models.contracts.costs import Amount, Costs
+from models.errors import LimitReached
 from models.orders.orders import basket_of
 from models.states import Kind
 from web.portal.bulk.columns import COLUMNS, Cells, Checker, Column, cell_error_text, decrypted_cells
+from web.portal.page.session import principal
 from web.resources import resources
 
 AT_ONCE = 100
@@ -70,6 +80,10 @@ class Preview:
     costs: Costs | None
     same: Mapping[int, RowNote]
     after: int
+    at_once: int
+    """How many of the rows to be sent the limits of the company allow now; the others wait."""
+    limit: LimitReached | None
+    """The limit for which the others wait; None if all are sent at once."""
 
     @property
     def ordered(self) -> int:
@@ -91,6 +105,10 @@ def preview_of(session: Session, bulk: Bulk, after: int) -> Preview:
     """
     _recheck(session, bulk)
     rows, wrong_rows, wrong_cells = count_rows(session, bulk)
+    at_once, limit = rows, None
+    if bulk.kind is Kind.ORDER and not wrong_rows:
+        usual = resources().settings.limits
+        at_once, limit = orders_within_limits(session, bulk, principal(), resources().clock(), usual)
     listed = rows_of(session, bulk, wrong=wrong_rows > 0, after=after, most=AT_ONCE)
     notes = notes_of(session, bulk) if bulk.kind is Kind.ORDER and not wrong_rows else {}
     return Preview(
@@ -106,6 +124,8 @@ def preview_of(session: Session, bulk: Bulk, after: int) -> Preview:
         _costs(session, bulk) if bulk.kind is Kind.ORDER and not wrong_rows else None,
         {line: note for line, note in notes.items() if note.is_ordered},
         listed[-1].line if len(listed) == AT_ONCE else 0,
+        at_once,
+        limit,
     )
 
 

@@ -16,7 +16,7 @@ from werkzeug.wrappers import Response
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import addressee_of, holder_of
 from models.accounts.hierarchy import ensure_may_be_main
-from models.errors import Forbidden, InvalidField, NotFound, RuleBroken
+from models.errors import Forbidden, InvalidField, LimitReached, NotFound, RuleBroken
 from models.orders.drafts import (
     Draft,
     DraftStep,
@@ -33,6 +33,7 @@ from models.people.rights import Action, may
 from models.requests.requests import Request
 from models.states import Reason
 from models.views.own_accounts import closed_accounts
+from tasks.wording.limits import limit_text
 from web.portal.orders.forms import LocationForm, typed_in
 from web.portal.orders.number_hints import hints_for
 from web.portal.orders.summary import refusal_of, submit, summary_facts
@@ -245,7 +246,8 @@ def place(id: uuid.UUID) -> Response | tuple[str, int]:
     """Place the order of the draft and redirect to the overview. Saves the contract holder if one was entered.
 
     Shows the summary again, with the typed contract holder, and orders nothing if that or the order is wrong (status
-    422) or if the order or a price has changed since the page was shown (status 409). Redirects to the first incomplete
+    422), if a limit of the company is reached (status 429), or if the order or a price has changed since the page was
+    shown (status 409). Redirects to the first incomplete
     or invalid step if there is one. Safe to run twice, also concurrently: the second call finds the request of the
     first.
     """
@@ -263,13 +265,17 @@ def place(id: uuid.UUID) -> Response | tuple[str, int]:
                 if refused:
                     summary = summary_facts(session, wizard, typed)
             accepted = None if refused else order_once(session, draft, lambda: submit(session, draft, wizard))
-    except InvalidField:
-        # What the forms accept and the rules refuse.
-        flash(_("This order is not possible as it is. Please check it once more."), "warning")
+    except (InvalidField, LimitReached) as error:
+        # What the forms accept and the rules refuse; an order that waits for a limit is kept.
+        if isinstance(error, LimitReached):
+            status, said = 429, limit_text(error, locale()) + " " + _("Your order is saved; you can place it then.")
+        else:
+            status, said = 422, _("This order is not possible as it is. Please check it once more.")
+        flash(said, "warning")
         with resources().database.transaction() as session:
             wizard = _wizard(session, own_draft(session, id, principal(), now))
             summary = summary_facts(session, wizard, HolderFields(request.form))
-        return render_template("orders/summary.html", **summary), 422
+        return render_template("orders/summary.html", **summary), status
     if accepted is None:
         return render_template("orders/summary.html", **summary), refused
     log.info("request.accepted", request=str(accepted.id), path=request.path)

@@ -16,10 +16,10 @@ from models.orders.drafts import (
 )
 from models.orders.holder_changes import set_holder
 from models.orders.local_user import reaches_sub_accounts
-from models.orders.orders import submit_order
 from models.orders.same_sites import same_site
 from models.people.rights import Action, may
 from models.people.users import User
+from models.proofs.order_limits import place_order
 from models.proofs.required import draft_proofs
 from models.requests.requests import Request
 from web.portal.orders.wizard import SLUGS, Wizard
@@ -78,11 +78,15 @@ def refusal_of(session: Session, wizard: Wizard, typed: HolderFields) -> int:
 
 
 def submit(session: Session, draft: Draft, wizard: Wizard) -> Request:
-    """Place the order at the prices that the summary showed, and return its request."""
+    """Place the order at the prices that the summary showed, and return its request.
+
+    Raises `LimitReached` if a limit of the company does not allow it.
+    """
     now = resources().clock()
     draft.touch(now)
     shown = {product.key: line for product, line in wizard.priced}
-    return submit_order(session, principal(), draft.account, wizard.order(locale()), now, shown)
+    usual = resources().settings.limits
+    return place_order(session, principal(), draft.account, wizard.order(locale()), now, usual, shown)
 
 
 def _enter_holder(session: Session, account: Account, form: HolderFields) -> bool:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from werkzeug.datastructures import FileStorage
 from werkzeug.wrappers import Response
 
-from models.errors import IllegalTransition, InvalidField, NotAwaited, TooEarly, TooLate
+from models.errors import IllegalTransition, InvalidField, LimitReached, NotAwaited, TooEarly, TooLate
 from models.orders.orders import cancel_and_release
 from models.proofs.contact_email import correct_contact
 from models.proofs.document_review import upload_document
@@ -27,6 +27,7 @@ from models.proofs.status import ProofKind
 from models.requests.requests import Request, may_change
 from models.states import Reason
 from tasks.wording.fields import field_error
+from tasks.wording.limits import limit_text
 from web.portal.page.form_errors import add_error
 from web.portal.page.known_browsers import this_browser
 from web.portal.page.locale import locale, moment
@@ -164,7 +165,8 @@ def correct_contact_address(id: UUID) -> Response | tuple[str, int]:
 
     def correct(session: Session, found: Request) -> None:
         nonlocal corrected
-        corrected = correct_contact(session, principal(), found, form.email.data, resources().clock())
+        now, usual = resources().clock(), resources().settings.limits
+        corrected = correct_contact(session, principal(), found, form.email.data, now, usual)
 
     try:
         refusal = _try_change(id, correct, lock=False)
@@ -194,7 +196,7 @@ def resend(id: UUID) -> Response:
         abort(404)
 
     def ask(session: Session, found: Request) -> None:
-        ask_again(session, found, what, resources().clock())
+        ask_again(session, found, what, resources().clock(), resources().settings.limits)
 
     return _change(id, ask, _("A new code is on its way. The old one is void."))
 
@@ -281,6 +283,8 @@ def _try_change(id: UUID, change: Callable[[Session, Request], None], *, lock: b
             change(session, found)
     except TooEarly as error:
         refusal = _("A new code can be asked for from %(moment)s.", moment=moment(error.again_at))
+    except LimitReached as error:
+        refusal = limit_text(error, locale())
     except NotAwaited:
         refusal = _("The request does not wait for that any more.")
     except TooLate:

@@ -1,0 +1,91 @@
+"""Job `office`: tell the back office by mail, once, of requests that are held or have failed, and of waiting files."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.orm import Session, joinedload
+
+from models.bulk.bulk import Bulk
+from models.messages.outbox import Recipient, queue_message
+from models.requests.requests import Request
+from models.states import Reason, Status
+from models.values import Locale
+from tasks.reconcile.job_run import Run
+from tasks.wording.limits import WAITS
+from tasks.wording.reasons import reason_text
+from tasks.wording.translate import translate
+
+SETTLED = timedelta(minutes=1)
+"""How long a request has been held before the back office is told: what goes on at once needs nobody."""
+MOST_TOLD = 500
+"""The most requests of which one mail tells; the next run tells of the others."""
+MOST_NAMED = 5
+"""The most customer numbers that a line of the mail names."""
+_LOCALE: Locale = "de"
+
+log = structlog.get_logger()
+
+
+def tell_office(run: Run) -> None:
+    """Queue one mail to the back office about the requests and files that wait for it and of which it was not told.
+
+    A request is told of once for each reason that it is held for. Without an address of the back office nothing is
+    queued, and the requests are told of as soon as there is one. Safe to run twice.
+    """
+    to = run.runtime.office_email
+    with run.transaction() as session:
+        now = run.now
+        requests, bulks = _untold_requests(session, now), _untold_bulks(session)
+        run.counts["requests"], run.counts["bulks"] = len(requests), len(bulks)
+        if not requests and not bulks:
+            return
+        if to is None:
+            log.warning("office.no_address", requests=len(requests), bulks=len(bulks))
+            return
+        facts = {"path": "/backoffice", "count": len(requests) + len(bulks), "lines": _lines(requests, bulks)}
+        queue_message(session, None, "office_digest", Recipient("", to, _LOCALE), facts, now, occasion=now.isoformat())
+        for request in requests:
+            request.office_told = request.reason
+        for bulk in bulks:
+            bulk.office_told_at = now
+
+
+def _untold_requests(session: Session, now: datetime) -> list[Request]:
+    held = Request.status.in_((Status.HELD, Status.FAILED)) & (Request.updated_at <= now - SETTLED)
+    untold = Request.office_told.is_(None) | (Request.office_told != sa.cast(Request.reason, sa.Text))
+    query = sa.select(Request).where(held, untold, Request.lease.is_(None)).order_by(Request.id).limit(MOST_TOLD)
+    # A request that a worker holds is told of by the next run.
+    return list(session.scalars(query.with_for_update(skip_locked=True)))
+
+
+def _untold_bulks(session: Session) -> list[Bulk]:
+    waiting = Bulk.waits_for.is_not(None), Bulk.office_told_at.is_(None), Bulk.lease.is_(None)
+    query = sa.select(Bulk).where(*waiting).order_by(Bulk.id).limit(MOST_TOLD).options(joinedload(Bulk.main))
+    return list(session.scalars(query.with_for_update(skip_locked=True, of=Bulk)))
+
+
+def _lines(requests: list[Request], bulks: list[Bulk]) -> list[dict[str, Any]]:
+    """Return the lines of the mail: for each cause how many wait for it, and some of their customer numbers."""
+    causes: dict[str, list[str]] = {}
+    for request in requests:
+        assert request.reason is not None
+        causes.setdefault(_cause(request), []).append(request.customer_number)
+    for bulk in bulks:
+        assert bulk.waits_for is not None
+        causes.setdefault(translate(_LOCALE, WAITS[bulk.waits_for]), []).append(bulk.main.customer_number)
+    return [
+        {"cause": cause, "count": len(numbers), "numbers": numbers[:MOST_NAMED], "more": len(numbers) - MOST_NAMED}
+        for cause, numbers in causes.items()
+    ]
+
+
+def _cause(request: Request) -> str:
+    assert request.reason is not None
+    said = reason_text(Reason(request.reason), _LOCALE)
+    if request.reason is Reason.NO_NUMBERS_AVAILABLE:
+        return f"{said} ({request.area_code}, {request.block_size})"
+    return said

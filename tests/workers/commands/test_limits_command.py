@@ -1,0 +1,43 @@
+"""`standorte accounts limits`: a company's own limits, and the files that go on."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from models.accounts.limits import Limit
+from models.bulk.bulk import Bulk
+from models.db.session import Database
+from models.values import utc_now
+from tests.factories import make_bulk, make_main, sites
+from workers.cli import cli
+
+pytestmark = pytest.mark.usefixtures("database_settings")
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["accounts", "limits", *arguments])
+
+
+def test_a_raised_limit_is_shown_and_lets_files_go_on(database: Database) -> None:
+    with database.transaction() as session:
+        main, manager = make_main(session)
+        waiting = make_bulk(session, manager, main, sites(2))
+        waiting.send(utc_now())
+        waiting.wait_for(Limit.LETTERS, utc_now() + timedelta(days=1))
+        id, number = waiting.id, main.customer_number
+    assert "letters: 50, 0 today" in run(number).stdout
+    assert "letters: 1000 (usual: 50), 0 today" in run(number, "--letters", "1000").stdout
+    with database.transaction() as session:
+        found = session.get_one(Bulk, id)
+        assert found.due_at is not None and found.due_at <= utc_now()
+    assert "letters: 50, 0 today" in run(number, "--letters", "usual").stdout
+
+
+@pytest.mark.parametrize("typed", ["0", "-1", "many", "1000001"])
+def test_a_limit_that_is_none_is_refused(database: Database, typed: str) -> None:
+    with database.transaction() as session:
+        number = make_main(session)[0].customer_number
+    assert run(number, f"--letters={typed}").exit_code == 1
