@@ -65,7 +65,8 @@ def submit_link(
     """Create a request to attach an account to `main`, with an ownership proof if the draft's means are right.
 
     `bulk_id` is the bulk (the uploaded file of requests) that the draft comes from; without one, a receipt to the
-    person is queued. Wrong means raise nothing. Raises `Forbidden` if the person may not link accounts to `main`,
+    person is queued. A request with an API token that the person administers both accounts asks for consent instead.
+    Wrong means raise nothing. Raises `Forbidden` if the person may not link accounts to `main`,
     `RuleBroken` if `main` is closed or a sub-account, `InvalidField` if the customer number is that of `main`,
     `AlreadyRequested` if a link request between the two accounts is running, and `TooEarly` if `main` has asked for
     this account's consent five times within a day.
@@ -76,7 +77,11 @@ def submit_link(
     if draft.customer_number == main.customer_number:
         raise InvalidField("customer_number", "own_account")
     ensure_not_running(session, Kind.LINK, main, draft.customer_number)
-    if draft.method is ProofMethod.CONSENT:
+    method = draft.method
+    if method is ProofMethod.ADMINISTERS_BOTH and principal.token_id is not None:
+        # A token speaks for its account alone: its person is asked, in the portal or by mail.
+        method = ProofMethod.CONSENT
+    if method is ProofMethod.CONSENT:
         _ensure_not_pestering(session, main, draft.customer_number, now)
     proof = ownership_by(session, vault, draft.customer_number, draft.means, now) if draft.means else None
     request = create_request(
@@ -88,7 +93,7 @@ def submit_link(
             requested_by=principal.user_id,
             token_id=principal.token_id,
             locale=draft.locale,
-            asked_proof=draft.method,
+            asked_proof=method,
             bulk_id=bulk_id,
         ),
         now,
@@ -149,10 +154,11 @@ def find_proof(session: Session, request: Request, now: datetime) -> OwnershipPr
     """Return the proof that a link request's requester may attach the account; None if there is none yet.
 
     Returns the recorded proof, or a new one, added to the session, if the requester administers both the main account
-    and the account to be attached.
+    and the account to be attached; not if the request was made with an API token.
     """
     proof = session.get(OwnershipProof, request.id)
-    if request.requested_by is None:
+    # A token reaches its account, not what else its person administers.
+    if request.requested_by is None or request.token_id is not None:
         return proof
     account = account_by_number(session, request.customer_number)
     requester = principal_of(session, session.get_one(User, request.requested_by))

@@ -159,7 +159,9 @@ def _links(stage: Stage, people: People) -> Iterator[Scene]:
         "Link, requester administers both",
         _link(number("administers_both"), method="administers_both"),
         COMPLETED,
-        mails={MAXI.email: 2, DOERTE.email: 1},
+        # A token reaches its account alone: its person agrees for the other one.
+        [(CONSENT, partial(people.decide, MAXI, "accepted"))],
+        mails={MAXI.email: 3, DOERTE.email: 2},
     )
     yield Scene(
         "Link with the other account's login",

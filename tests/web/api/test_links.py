@@ -6,6 +6,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
@@ -13,7 +14,8 @@ import sqlalchemy as sa
 from models.accounts.accounts import Account
 from models.people.rights import Scope
 from models.people.users import User
-from models.proofs.proofs import LinkCode
+from models.proofs.ownership import decide
+from models.proofs.proofs import Decision, LinkCode
 from models.requests.idempotency import IdempotencyKey
 from models.requests.requests import Request
 from models.values import end_of_day
@@ -123,14 +125,22 @@ def test_a_token_makes_no_link_code_for_another_account_of_its_person(front: Fro
     assert front.post(f"/accounts/{other.customer_number}/link-code").status_code == 201
 
 
-def test_a_token_links_an_account_that_its_person_administers_too(front: Front, back: Back) -> None:
+@pytest.mark.parametrize("method", ["administers_both", "consent"])
+def test_a_token_attaches_no_other_account_of_its_person(front: Front, back: Back, method: str) -> None:
     with front.database.transaction() as session:
         other = make_account(session, administrator=session.get_one(User, front.manager.user_id))
     assert front.get(f"/accounts/{other.customer_number}").status_code == 404
-    asked = a_link(front, other.customer_number, "administers_both")
+    asked = a_link(front, other.customer_number, method)
     assert asked.status_code == 202
     back.advance()
-    assert front.get(f"/requests/{asked.get_json()['id']}").get_json()["status"] == "completed"
+    found = front.get(f"/requests/{asked.get_json()['id']}").get_json()
+    assert (found["status"], found["reason"]) == ("pending", "consent_awaited")
+    assert front.get(f"/accounts/{other.customer_number}").status_code == 404
+    # The person agrees, as themselves.
+    with front.database.transaction() as session:
+        request, user = session.get_one(Request, UUID(found["id"])), session.get_one(User, front.manager.user_id)
+        assert decide(session, back.runtime.vault, request, user, Decision.ACCEPTED, None, NOW)
+    back.advance()
     assert front.get(f"/accounts/{other.customer_number}").status_code == 200
 
 
