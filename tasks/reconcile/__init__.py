@@ -13,6 +13,7 @@ from tasks.reconcile.office import tell_office
 from tasks.reconcile.proofs import reconcile_proofs
 from tasks.reconcile.registrar import reconcile_registrar
 from tasks.reconcile.requests import reconcile_requests
+from tasks.reconcile.tokens import remind_of_tokens
 
 JOBS = {
     job.name: job
@@ -29,6 +30,8 @@ JOBS = {
         ScheduledJob("registrar", timedelta(hours=1), reconcile_registrar),
         # Invoices change daily, and customers expect to see a change soon.
         ScheduledJob("invoices", timedelta(minutes=10), reconcile_invoices),
+        # A day more or less does not matter two weeks before.
+        ScheduledJob("tokens", timedelta(days=1), remind_of_tokens),
         # Retention periods are weeks, so that a day more does not matter.
         ScheduledJob("leftovers", timedelta(days=1), clear_leftovers),
         # Until an entry has its seal, nobody notices that it was changed.

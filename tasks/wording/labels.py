@@ -60,6 +60,7 @@ MESSAGES: Mapping[str, str] = {
     "address_letter": N_("Letter with the code for the connection address"),
     "administrator_named": N_("Invitation of an administrator named by customer service"),
     "api_token_created": N_("Notice of a new API token"),
+    "api_token_expires": N_("Reminder that an API token expires"),
     "bulk_ended": N_("End of a file's requests"),
     "bulk_receipt": N_("Receipt for a file"),
     "consent_asked": N_("Question for consent to a link"),

@@ -88,6 +88,10 @@ JOB_WORDS = {
         lazy_gettext("Notice to the back office"),
         lazy_gettext("The back office is told once, by e-mail, of what is held or has failed, and of files that wait."),
     ),
+    "tokens": JobWords(
+        lazy_gettext("API tokens"),
+        lazy_gettext("People are reminded once, by e-mail, of API tokens that expire within two weeks."),
+    ),
     "mails": JobWords(
         lazy_gettext("Mails and letters"),
         lazy_gettext("What has not left is tried again; what was refused for good is said."),

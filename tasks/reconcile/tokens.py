@@ -1,0 +1,70 @@
+"""Job `tokens`: remind of API tokens that expire soon, so that no system of a customer stops without warning."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.messages.outbox import Recipient, queue_message, was_queued
+from models.people.api_tokens import ApiToken
+from models.people.users import Membership, User, administrators_of
+from models.states import AccountState
+from tasks.reconcile.job_run import Run
+
+REMINDED_BEFORE = timedelta(days=14)
+"""How long before its last day ends people are reminded of a token."""
+MAIL = "api_token_expires"
+
+
+def remind_of_tokens(run: Run) -> None:
+    """Queue one mail about each usable token that expires within `REMINDED_BEFORE` (14 days), to each person concerned.
+
+    These are the person for whom the token acts and the account's administrators. Safe to run twice: nobody is reminded
+    of a token twice.
+    """
+    with run.transaction() as session:
+        now = run.now
+        for token, account, user in _expiring(session, run):
+            people = {user.id: user} | {person.id: person for person in administrators_of(session, account.id)}
+            assert token.expires_at is not None
+            facts = {
+                "account_name": account.name,
+                "customer_number": account.customer_number,
+                "acts_for": user.name,
+                "token_name": token.name,
+                "scopes": token.scopes,
+                "until": token.expires_at.isoformat(),
+                "last_used": token.last_used_at.isoformat() if token.last_used_at is not None else None,
+                "path": f"/benutzer/{account.customer_number}/api-token",
+            }
+            for person in people.values():
+                to = Recipient(person.name, person.email, person.locale)
+                if not was_queued(session, MAIL, str(token.id), to):
+                    queue_message(session, None, MAIL, to, facts, now, occasion=str(token.id))
+                    run.counts["reminded"] += 1
+
+
+def _expiring(session: Session, run: Run) -> list[tuple[ApiToken, Account, User]]:
+    """Return the tokens of which people are to be reminded, each with its account and the person it acts for.
+
+    Tokens that can do nothing any more are left out: revoked ones, and those whose account is closed or whose person
+    has no role there.
+    """
+    member = sa.exists().where(Membership.user_id == User.id, Membership.account_id == Account.id)
+    query = (
+        sa.select(ApiToken, Account, User)
+        .join(Account, Account.id == ApiToken.account_id)
+        .join(User, User.id == ApiToken.user_id)
+        .where(
+            ApiToken.revoked_at.is_(None),
+            ApiToken.expires_at > run.now,
+            ApiToken.expires_at <= run.now + REMINDED_BEFORE,
+            Account.state != AccountState.CLOSED,
+            member,
+        )
+        .order_by(ApiToken.id)
+    )
+    return [(token, account, user) for token, account, user in session.execute(query)]
