@@ -25,6 +25,7 @@ from workers.commands import (
     serve,
     tokens,
     trunks,
+    users,
 )
 from workers.stack.data_directory import StackDirectory, load_running_stack
 from workers.stack.errors import StackError
@@ -49,6 +50,7 @@ cli.command()(reconcile.reconcile)
 cli.add_typer(requests.app, name="requests")
 cli.add_typer(accounts.app, name="accounts")
 cli.add_typer(tokens.app, name="tokens")
+cli.add_typer(users.app, name="users")
 cli.add_typer(numbers.app, name="numbers")
 cli.add_typer(destinations.app, name="destinations")
 cli.add_typer(directory.app, name="directory")

@@ -5,6 +5,7 @@ A login is the database row of one browser in which the user is signed in.
 
 from __future__ import annotations
 
+import json
 import re
 
 from flask import Blueprint, abort, flash, redirect, render_template, url_for
@@ -30,9 +31,11 @@ from models.people.passwords import (
     authenticate,
 )
 from models.people.users import User
+from models.views.person_data import person_data
 from web.portal.page.form_errors import add_error
 from web.portal.page.known_browsers import remember_browser, this_browser
 from web.portal.page.session import create_login, end_session, principal, start_session
+from web.portal.people.own_password import is_own_password, own_password_field
 from web.resources import resources
 
 logins = Blueprint("logins", __name__)
@@ -93,6 +96,12 @@ class ChangePasswordForm(FlaskForm):  # type: ignore[misc]
     password = new_password_field()
 
 
+class OwnPasswordForm(FlaskForm):  # type: ignore[misc]
+    """The form that asks the user for the own password before the file with their data is made."""
+
+    password = own_password_field()
+
+
 @logins.get("/anmeldung")
 @login_required
 def overview() -> str:
@@ -101,6 +110,21 @@ def overview() -> str:
         listed = logins_of(session, principal().user_id, resources().clock())
     rows = [(login, browser_name(login.user_agent), login.id == current_user.login_id) for login in listed]
     return render_template("people/logins/overview.html", listed=rows, person=principal())
+
+
+@logins.route("/anmeldung/daten", methods=["GET", "POST"])
+@login_required
+def own_data() -> str | Response | tuple[str, int]:
+    """Show what the file with the user's own data contains; a POST with the user's password downloads it as JSON."""
+    form = OwnPasswordForm()
+    if not form.validate_on_submit() or not is_own_password(form.password):
+        return render_template("people/logins/own_data.html", form=form), 422 if form.errors else 200
+    with resources().database.transaction() as session:
+        data = person_data(session, session.get_one(User, principal().user_id))
+    answer = Response(json.dumps(data, ensure_ascii=False, indent=2), mimetype="application/json")
+    name = gettext("my-data")
+    answer.headers["Content-Disposition"] = f'attachment; filename="{name}.json"'
+    return answer
 
 
 @logins.post("/anmeldung/<int:id>/beenden")
