@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -52,17 +52,17 @@ def main() -> None:
     if installed() is None or shutil.which("sipp") is None:
         sys.exit("Screenshots need Kamailio and sipp, for the page of calls. As root on Debian: .make/sip")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with fresh_stack() as (url, server), sync_playwright() as playwright:
+    with fresh_stack() as (url, running), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
         take_all(browser, url, FOLDER)
-        calls(browser, url, server, FOLDER)
+        calls(browser, url, running, FOLDER)
         back_office(browser, url, FOLDER)
         browser.close()
 
 
 @contextmanager
-def fresh_stack() -> Iterator[tuple[str, str]]:
-    """Run an embedded stack with only the demo data. Yields its URL and the address at which phones register.
+def fresh_stack() -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Run an embedded stack with only the demo data. Yields its URL and the environment of its parts.
 
     The stack and its data are removed at the end.
     """
@@ -78,7 +78,7 @@ def fresh_stack() -> Iterator[tuple[str, str]]:
             reader = subprocess.Popen(["cat"], stdin=stack.stdout, stdout=subprocess.DEVNULL)
             running = StackDirectory(Path(folder, "stack")).running_environment()
             assert running is not None
-            yield f"http://127.0.0.1:{port}", running["SIP_SERVER"]
+            yield f"http://127.0.0.1:{port}", running
         finally:
             stack.send_signal(signal.SIGINT)
             stack.wait(60)
@@ -174,11 +174,12 @@ def other_pages(page: Page, url: str, folder: Path) -> None:
     keep(page, folder / "bulk.png")
 
 
-def calls(browser: Browser, url: str, server: str, folder: Path) -> None:
+def calls(browser: Browser, url: str, running: Mapping[str, str], folder: Path) -> None:
     """Take the page of a trunk whose phone system has registered, received calls, been busy and made a call."""
     page = open_page(browser, url, MAXI.email)
     with tempfile.TemporaryDirectory() as scenarios:
-        line = Line(Path(scenarios), int(server.rpartition(":")[2]), "sip.portal.example")
+        phones, network = (int(running[name].rpartition(":")[2]) for name in ("SIP_SERVER", "SIP_INTERCONNECT_LISTEN"))
+        line = Line(Path(scenarios), phones, "sip.portal.example", interconnect=network)
         hamburg, main = (phone(page, url, line, site) for site in (HAMBURG, MAIN))
         try:
             taking = hamburg.answer()

@@ -54,7 +54,7 @@ def telephony(
     runtime = visit.workers.runtime
     ports = replace(runtime.ports, registrar=registrar, subscribers=KamailioSubscribers(registrar_url))
     workers = replace(visit.workers, runtime=replace(runtime, ports=ports))
-    line = Line(Path(tmp_path_factory.mktemp("sipp")), kamailio.port, DOMAIN)
+    line = Line(Path(tmp_path_factory.mktemp("sipp")), kamailio.port, DOMAIN, interconnect=kamailio.interconnect_port)
     found = Telephony(replace(visit, workers=workers), line)
     found.provision()
     yield found

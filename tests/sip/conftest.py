@@ -153,7 +153,7 @@ def relayed(
 ) -> Iterator[Line]:
     """Yield a line to a server that leads media through the relay."""
     with run_kamailio(postgres, tmp_path / "sip", psap_port, network_port, media_relay=relay.control) as server:
-        line = Line(tmp_path, server.port, server.domain)
+        line = Line(tmp_path, server.port, server.domain, interconnect=server.interconnect_port)
         yield line
         line.end()
 
@@ -161,7 +161,7 @@ def relayed(
 @pytest.fixture
 def line(kamailio: EmbeddedKamailio, tmp_path: Path) -> Iterator[Line]:
     """Yield the means to run sipp against the server; running scenarios are killed at the test's end."""
-    found = Line(tmp_path, kamailio.port, DOMAIN)
+    found = Line(tmp_path, kamailio.port, DOMAIN, interconnect=kamailio.interconnect_port)
     yield found
     found.end()
 

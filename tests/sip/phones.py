@@ -308,9 +308,15 @@ def registering(who: str, contact: str, credentials: str, *, gets: int = 200, ex
     ]
 
 
-def answer(line: Line, port: int, host: str = LOOPBACK) -> Played:
-    """Take the next call at this port and address, without a trunk; the port is open when this returns."""
-    return _listen(line, _ANSWERING, port, host)
+def answer(line: Line, port: int, host: str = LOOPBACK, *, extra: str = "") -> Played:
+    """Take the next call at this port and address, without a trunk; the port is open when this returns.
+
+    `extra` are further headers of the replies to the call.
+    """
+    told = extra and f"\n{extra}"
+    ringing, taken = "SIP/2.0 180 Ringing", "SIP/2.0 200 OK"
+    steps = [step.replace(ringing, ringing + told).replace(taken, taken + told) for step in _ANSWERING]
+    return _listen(line, steps, port, host)
 
 
 def refuse(line: Line, port: int, status: str, host: str = LOOPBACK) -> Played:
@@ -332,10 +338,11 @@ def _listen(line: Line, steps: list[str], port: int, host: str = LOOPBACK, echo:
     return taking
 
 
-def call_in(line: Line, number: str, *, gets: int = 200, extra: str = "", host: str = NETWORK) -> Played:
+def call_in(line: Line, number: str, *, gets: int = 200, extra: str = "", sender: str = "+441632960961") -> Played:
     """Call a number from the telephone network and expect the final status `gets`."""
-    head = _head(line, number, "+441632960961", extra)
-    return line.play([_send(head.format(1, "") + _SDP), *_after_invite(head, 1, gets)], name="in", host=host).finish()
+    head = _head(line, number, sender, extra)
+    steps = [_send(head.format(1, "") + _SDP), *_after_invite(head, 1, gets)]
+    return line.play(steps, name="in", host=NETWORK, outside=True).finish()
 
 
 def bye_out_of_nowhere(line: Line, target: str, *, gets: int) -> Played:
@@ -353,8 +360,9 @@ def _head(line: Line, number: str, sender: str, extra: str) -> str:
     name, _, sender = sender.rpartition(" ")
     sender = sender if "@" in sender or ":" in sender else f"{sender}@{line.domain}"
     sender = sender if ":" in sender else f"sip:{sender}"
+    sender = sender if ">" in sender else f"<{sender}>"
     return (
-        f"INVITE {uri} SIP/2.0\nFrom: {name}<{sender}>;tag=[call_number]\nTo: <{uri}>\n"
+        f"INVITE {uri} SIP/2.0\nFrom: {name}{sender};tag=[call_number]\nTo: <{uri}>\n"
         f"CSeq: {{}} INVITE{{}}{extra and chr(10) + extra}"
     )
 

@@ -84,6 +84,8 @@ class Line:
     server: int
     domain: str
     tcp: bool = False
+    interconnect: int = 0
+    """The port at which the server takes calls of the telephone network."""
     running: list[Played] = field(default_factory=list)
 
     def play(
@@ -95,8 +97,11 @@ class Line:
         port: int | None = None,
         call_id: str | None = None,
         echo: int | None = None,
+        outside: bool = False,
     ) -> Played:
         """Start a scenario for one call, from `host` and `port` (None: a free one).
+
+        `outside`: it is played to the entrance of the telephone network.
 
         Media that comes to the port `echo` is sent back.
 
@@ -110,7 +115,8 @@ class Line:
         call_id = call_id or f"call-{number}@test"
         program = shutil.which("sipp")
         assert program is not None
-        where = [f"{LOOPBACK}:{self.server}", "-i", host, "-p", str(port), "-t", "t1" if self.tcp else "u1"]
+        server, tcp = (self.interconnect, True) if outside else (self.server, self.tcp)
+        where = [f"{LOOPBACK}:{server}", "-i", host, "-p", str(port), "-t", "t1" if tcp else "u1"]
         what = ["-sf", str(scenario), "-m", "1", "-cid_str", call_id, "-trace_msg", "-message_file", str(log)]
         if echo is not None:
             what += ["-rtp_echo", "-mi", host, "-mp", str(echo)]

@@ -200,10 +200,6 @@ def test_what_is_no_number_is_not_found(sites: Sites, berlin: Phone, number: str
     call_in(sites.line, number, gets=404)
 
 
-def test_a_call_from_anywhere_else_needs_a_trunk(sites: Sites, berlin: Phone) -> None:
-    call_in(sites.line, berlin.numbers[0], gets=407, host="127.0.0.1")
-
-
 def test_a_site_that_is_not_registered_says_so(sites: Sites) -> None:
     assert "480 Not Registered" in call_in(sites.line, sites.order().numbers[0], gets=480).messages
 

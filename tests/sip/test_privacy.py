@@ -135,13 +135,13 @@ def test_a_body_that_describes_no_media_is_not_sent_on_for_a_caller_who_hides(si
 def _hear(phone: Phone, kind: str, body: str, *, caller: str = "anonymous@anonymous.invalid") -> str:
     """Call the phone from the telephone network, and return what arrives there."""
     number, domain, body = phone.numbers[0], phone.line.domain, body.replace("\n", "\r\n")
-    with Wire(phone) as wire, socket.socket(type=socket.SOCK_DGRAM) as network:
+    outside = (LOOPBACK, phone.line.interconnect)
+    with Wire(phone) as wire, socket.create_connection(outside, source_address=(NETWORK, 0)) as network:
         wire.register()
-        network.bind((NETWORK, 0))
         at = f"{NETWORK}:{network.getsockname()[1]}"
         lines = [
             f"INVITE sip:{number}@{domain} SIP/2.0",
-            f"Via: SIP/2.0/UDP {at};branch=z9hG4bK{wire.port}",
+            f"Via: SIP/2.0/TCP {at};branch=z9hG4bK{wire.port}",
             "Max-Forwards: 70",
             f"From: <sip:{caller}>;tag={wire.port}",
             f"To: <sip:{number}@{domain}>",
@@ -151,7 +151,7 @@ def _hear(phone: Phone, kind: str, body: str, *, caller: str = "anonymous@anonym
             f"c: {kind}",
             f"l: {len(body)}",
         ]
-        network.sendto("\r\n".join([*lines, "", body]).encode(), (LOOPBACK, phone.line.server))
+        network.sendall("\r\n".join([*lines, "", body]).encode())
         return wire.receive()
 
 

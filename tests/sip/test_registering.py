@@ -43,6 +43,25 @@ def test_contacts_are_added_renewed_and_removed_as_the_standard_says(sites: Site
         assert gone.startswith("SIP/2.0 200") and "sip:line-" not in gone
 
 
+def test_a_refused_registration_is_answered_once(sites: Sites) -> None:
+    phone = sites.order()
+    with Wire(phone) as wire:
+        for place in range(5):
+            wire.register(f"<sip:line-{place}@127.0.0.1:{wire.port}>")
+        refused = {
+            "423": wire.request(contact=f"<sip:line-0@127.0.0.1:{wire.port}>", expires=30, nonce=wire.nonce()),
+            "503": wire.request(nonce=wire.nonce()),
+            "400": wire.request(contact="*", nonce=wire.nonce()),
+            "401": wire.request(),
+        }
+        right, phone.secret = phone.secret, "geraten"
+        refused["403"] = wire.request(nonce=wire.nonce())
+        phone.secret = right
+        for status, request in refused.items():
+            replies = wire.replies(request)
+            assert [reply[8:11] for reply in replies] == [status], replies
+
+
 def test_who_guesses_has_to_wait_and_who_knows_does_not(sites: Sites, berlin: Phone, registrar_url: str) -> None:
     right, berlin.secret = berlin.secret, "geraten"
     hamburg = sites.order()

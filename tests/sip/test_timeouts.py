@@ -37,7 +37,7 @@ def hasty(kamailio: EmbeddedKamailio, postgres: EmbeddedPostgres, tmp_path: Path
         user=postgres.user,
     )
     server.start()
-    line = Line(tmp_path, server.port, DOMAIN)
+    line = Line(tmp_path, server.port, DOMAIN, interconnect=server.interconnect_port)
     yield line
     line.end()
     server.stop()

@@ -42,6 +42,23 @@ class Wire:
             if not reply.startswith("SIP/2.0 1") and sequence in reply:
                 return reply
 
+    def replies(self, message: str) -> list[str]:
+        """Send a message, and return all replies that it gets.
+
+        Complete once later messages have been answered by each process of the server: a process sends all replies to
+        one message before it takes another.
+        """
+        [sequence] = re.findall("^CSeq: .+$", message, re.M)
+        self._socket.send(message.encode())
+        found = [self.receive()]
+        for _ in range(20):
+            asked = self.request("OPTIONS")
+            [own] = re.findall("^CSeq: .+$", asked, re.M)
+            self._socket.send(asked.encode())
+            while own not in (reply := self.receive()):
+                found.append(reply)
+        return [reply for reply in found if sequence in reply]
+
     def receive(self) -> str:
         """Wait for the next message from the server, and return it."""
         return self._socket.recv(65535).decode()

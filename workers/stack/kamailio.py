@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from workers.gateways.registrar import plain_url
 from workers.stack.embedded import EmbeddedServer
 from workers.stack.errors import NotInstalled
-from workers.stack.ports import LOOPBACK, free_sip_port
+from workers.stack.ports import LOOPBACK, free_port, free_sip_port
 from workers.stack.unprivileged import SystemUser, name_for
 
 CONFIGURATION = resources.files("workers.sip").joinpath("kamailio.cfg")
@@ -47,11 +47,11 @@ class EmbeddedKamailio(EmbeddedServer):
     """A Kamailio server on the loopback address.
 
     `registrar_url` is the URL of the registrar's database, `domain` the SIP domain of the trunks. `interconnect` lists
-    the addresses and networks from which calls of the telephone network come, separated by commas. `network` is the
-    host and port to which calls to the telephone network are sent, `emergency` the host and port for calls to 110 and
-    112. `media_relay` is where rtpengine takes commands, such as "udp:127.0.0.1:2223"; without it, media goes from
-    phone to phone. Without `port` a free one is chosen. `user` is the user that the server runs as, None for this
-    process's user.
+    the addresses and networks from which calls of the telephone network come, separated by commas; they come to
+    `interconnect_port`, apart from the phones. `network` is the host and port to which calls to the telephone network
+    are sent, `emergency` the host and port for calls to 110 and 112. `media_relay` is where rtpengine takes commands,
+    such as "udp:127.0.0.1:2223"; without it, media goes from phone to phone. Without `port` and `interconnect_port`
+    free ones are chosen. `user` is the user that the server runs as, None for this process's user.
     """
 
     name = "Kamailio"
@@ -68,10 +68,12 @@ class EmbeddedKamailio(EmbeddedServer):
         emergency: str,
         media_relay: str = "",
         port: int | None = None,
+        interconnect_port: int | None = None,
         user: SystemUser | None = None,
     ) -> None:
         self.directory = directory.absolute()
         self.port = free_sip_port() if port is None else port
+        self.interconnect_port = free_port() if interconnect_port is None else interconnect_port
         self.domain = domain
         self.log = self.directory / "kamailio.log"
         self.user = user
@@ -80,6 +82,7 @@ class EmbeddedKamailio(EmbeddedServer):
             "SIP_DOMAIN": domain,
             "SIP_LISTEN": f"{LOOPBACK}:{self.port}",
             "SIP_INTERCONNECT": interconnect,
+            "SIP_INTERCONNECT_LISTEN": f"{LOOPBACK}:{self.interconnect_port}",
             "SIP_NETWORK": network,
             "SIP_EMERGENCY": emergency,
             "SIP_MEDIA_RELAY": media_relay,

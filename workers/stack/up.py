@@ -61,6 +61,7 @@ class Stack:
             emergency=os.environ.get("SIP_EMERGENCY", "127.0.0.2:5112"),
             media_relay=os.environ.get("SIP_MEDIA_RELAY", ""),
             port=free_sip_port(before.get("sip", 5060)),
+            interconnect_port=free_port(before.get("interconnect", 5070)),
             user=self._postgres.user,
         )
         self._no_dial_tone = ""
@@ -93,6 +94,7 @@ class Stack:
             **self._carrier(),
             "SIP_DOMAIN": kamailio.domain,
             "SIP_PORT": str(kamailio.port),
+            "SIP_INTERCONNECT_LISTEN": f"{LOOPBACK}:{kamailio.interconnect_port}",
             **self._database_urls(),
             "REDIS_URL": self._redis.url(),
             "SMTP_URL": f"smtp://{LOOPBACK}:{self._smtp_port}",
@@ -233,7 +235,13 @@ class Stack:
         )
 
     def _ports(self) -> dict[str, int]:
-        return {"redis": self._redis.port, "smtp": self._smtp_port, "sip": self._kamailio.port, "web": self._port}
+        return {
+            "redis": self._redis.port,
+            "smtp": self._smtp_port,
+            "sip": self._kamailio.port,
+            "interconnect": self._kamailio.interconnect_port,
+            "web": self._port,
+        }
 
     def _remember(self, children: Mapping[str, Identity]) -> None:
         self._directory.write(State(identify(os.getpid()), self.settings(), self._ports(), dict(children)))
