@@ -99,6 +99,9 @@ def limits(
     usual = WorkerSettings().limits
     with open_database() as database, database.transaction() as session:
         account = known_account(session, customer_number)
+        if account.main_id is not None:
+            # Orders are its main account's.
+            refuse(f"Account {customer_number} is a sub-account. A company's limits are those of its main account.")
         if given:
             set_own_limits(session, account.id, given)
             session.flush()

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 from typer.testing import CliRunner, Result
 
+from models.accounts.accounts import Account
 from models.accounts.limits import Limit
 from models.bulk.bulk import Bulk
 from models.db.session import Database
@@ -34,6 +36,13 @@ def test_a_raised_limit_is_shown_and_lets_files_go_on(database: Database) -> Non
         found = session.get_one(Bulk, id)
         assert found.due_at is not None and found.due_at <= utc_now()
     assert "letters: 50, 0 today" in run(number, "--letters", "usual").stdout
+
+
+def test_a_sub_account_has_no_limits_of_its_own(database: Database) -> None:
+    with database.transaction() as session:
+        main, _ = make_main(session, subs=1)
+        sub = session.scalars(sa.select(Account.customer_number).where(Account.main_id == main.id)).one()
+    assert run(sub, "--letters", "1000").exit_code == 1
 
 
 @pytest.mark.parametrize("typed", ["0", "-1", "many", "1000001"])
