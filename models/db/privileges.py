@@ -21,6 +21,8 @@ ADD = "SELECT, INSERT"
 WRITE = "SELECT, INSERT, UPDATE"
 ALL = "SELECT, INSERT, UPDATE, DELETE"
 _USER = "SELECT, INSERT, UPDATE (email_confirmed_at, password_hash)"
+# Who is erased loses name and address.
+_USER_OF_WORKER = "SELECT, INSERT, UPDATE (email_confirmed_at, password_hash, name, email)"
 _AUDIT_ENTRY = "account_id, user_id, through_id, by_staff, deed, facts, at"
 
 
@@ -69,6 +71,7 @@ PORTAL: Mapping[str, Privileges] = {
     "daily_uses": Privileges(WRITE, ALL),
     "directory_entries": Privileges(WRITE, ALL),
     "email_proofs": Privileges(WRITE, WRITE),
+    "erasures": Privileges(ADD, WRITE),
     "findings": Privileges(READ, ADD),
     "high_risk_prefixes": Privileges(READ, ALL),
     "idempotency_keys": Privileges(ALL, "SELECT, UPDATE, DELETE"),
@@ -93,7 +96,7 @@ PORTAL: Mapping[str, Privileges] = {
     "sip_trunks": Privileges("SELECT, UPDATE", WRITE),
     "timeline_entries": Privileges(ADD, ADD),
     # Nobody is made staff later on.
-    "users": Privileges(_USER, _USER),
+    "users": Privileges(_USER, _USER_OF_WORKER),
 }
 """The tables of the portal's database."""
 

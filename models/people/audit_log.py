@@ -17,7 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
+from sqlalchemy.orm import Mapped, Session, aliased, mapped_column, query_expression, with_expression
 
 from models.accounts.accounts import Account
 from models.db.base import Base, enumeration, quoted
@@ -85,6 +85,8 @@ class AuditEntry(Base):
     deed: Mapped[AuditEvent] = mapped_column(enumeration(AuditEvent, "deed"))
     facts: Mapped[dict[str, Any]]
     at: Mapped[datetime]
+    about_name: Mapped[str | None] = query_expression()
+    """The name, as it is now, of the user whom `user_id` in `facts` names; loaded with lists of entries only."""
 
     __table_args__ = (
         sa.CheckConstraint("by_staff OR user_id IS NOT NULL", name="somebody_did_it"),
@@ -245,6 +247,12 @@ def done_since(
     return session.scalar(query.limit(1)) is not None
 
 
+def _about_name() -> sa.ScalarSelect[str]:
+    about = aliased(User)
+    named = sa.cast(AuditEntry.facts["user_id"].astext, sa.BigInteger)
+    return sa.select(about.name).where(about.id == named).correlate(AuditEntry).scalar_subquery()
+
+
 def _told(session: Session, entries: sa.Select[AuditEntry]) -> Sequence[AttributedEntry]:
     through = aliased(Account)
     query = (
@@ -252,5 +260,6 @@ def _told(session: Session, entries: sa.Select[AuditEntry]) -> Sequence[Attribut
         .outerjoin(User, User.id == AuditEntry.user_id)
         .outerjoin(through, through.id == AuditEntry.through_id)
         .order_by(AuditEntry.id.desc())
+        .options(with_expression(AuditEntry.about_name, _about_name()))
     )
     return [AttributedEntry(entry, user, main) for entry, user, main in session.execute(query)]

@@ -17,7 +17,7 @@ from models.people.api_tokens import revoke_tokens_of_user
 from models.people.audit_log import AuditEvent, record
 from models.people.invitations import Invitation, lock_users
 from models.people.rights import LEADS, Action, Principal, Role, may, may_use_tokens
-from models.people.users import Membership, User, people_of_main
+from models.people.users import Membership, User, people_of_main, principal_of
 
 
 def users_of(session: Session, account: Account) -> list[tuple[User, Role]]:
@@ -71,6 +71,21 @@ def remove_user(session: Session, person: Principal, account: Account, user_id: 
     _record(session, person, account, AuditEvent.USER_REMOVED, membership, now, role=str(membership.role))
 
 
+def leave(session: Session, user: User, account: Account, now: datetime) -> None:
+    """Take the user's role in the account away, as the user wants; the account's log says that the user has left.
+
+    Invitations that the user has sent are deleted, and the user's API tokens of the account revoked. The caller has
+    locked the account, and made sure that it keeps an administrator if it needs one.
+    """
+    membership = session.get_one(Membership, (user.id, account.id))
+    _void_what_they_sent(session, membership, leads=False)
+    revoke_tokens_of_user(session, user.id, account.id, now)
+    entry = {"role": str(membership.role), "by_themselves": True}
+    record(session, principal_of(session, user), account, AuditEvent.USER_REMOVED, Action.FORWARD_CALLS, now, entry)
+    session.delete(membership)
+    session.flush()
+
+
 def _record(
     session: Session,
     person: Principal,
@@ -80,8 +95,8 @@ def _record(
     now: datetime,
     **facts: str,
 ) -> None:
-    name = session.get_one(User, about.user_id).name
-    record(session, person, account, deed, Action.MANAGE_USERS, now, {"name": name, **facts})
+    # Not the name: an entry stays for ever, also if the person is erased.
+    record(session, person, account, deed, Action.MANAGE_USERS, now, {"user_id": about.user_id, **facts})
 
 
 def _membership(session: Session, person: Principal, account: Account, user_id: int) -> Membership:

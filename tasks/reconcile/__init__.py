@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from tasks.reconcile.audit import SEALING, check_audit_log, seal_audit_log
+from tasks.reconcile.erasures import erase_people
 from tasks.reconcile.invoices import reconcile_invoices
 from tasks.reconcile.job_run import ScheduledJob
 from tasks.reconcile.leftovers import clear_leftovers
@@ -30,6 +31,8 @@ JOBS = {
         ScheduledJob("registrar", timedelta(hours=1), reconcile_registrar),
         # Invoices change daily, and customers expect to see a change soon.
         ScheduledJob("invoices", timedelta(minutes=10), reconcile_invoices),
+        # A person waits for it, without access meanwhile.
+        ScheduledJob("erasures", timedelta(minutes=5), erase_people),
         # A day more or less does not matter two weeks before.
         ScheduledJob("tokens", timedelta(days=1), remind_of_tokens),
         # Retention periods are weeks, so that a day more does not matter.

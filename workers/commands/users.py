@@ -1,4 +1,4 @@
-"""`standorte users …`: what is stored about a person who can sign in."""
+"""`standorte users …`: what is stored about a person who can sign in, and its erasure."""
 
 from __future__ import annotations
 
@@ -8,18 +8,40 @@ from typing import Annotated
 
 import sqlalchemy as sa
 import typer
+from sqlalchemy.orm import Session
 
 from models.emails import stored_spellings
 from models.people.users import User
+from models.staff.erasure import ask_for_erasure, only_administrator_of
 from models.views.person_data import person_data
 from workers.commands.resources import open_database, out, refuse
 
 app = typer.Typer(no_args_is_help=True, help="People who can sign in.")
 
 
-@app.callback()
-def about() -> None:
-    """Serve people's requests about their own data."""
+@app.command()
+def erase(
+    email: Annotated[str, typer.Argument(metavar="EMAIL")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """End a person's access for good and take their name and address away (GDPR, Art. 17). This cannot be undone.
+
+    Kept are contracts with their contacts and holders, orders and business letters, and the audit log. The workers'
+    job `erasures` finishes it within minutes.
+    """
+    with open_database() as database:
+        with database.transaction() as session:
+            user = _known(session, email)
+            left = [account.customer_number for account in only_administrator_of(session, user)]
+        if left:
+            refuse(f"{email} is the only administrator of {', '.join(left)}: name another one first, or close these.")
+        if user.is_staff:
+            refuse(f"{email} belongs to the staff; a superuser of the database ends that first.")
+        if not yes:
+            typer.confirm(f"Erase {user.name} ({user.email}) for good?", abort=True, err=True)
+        with database.transaction() as session:
+            ask_for_erasure(session, _known(session, email), database.now())
+    out.print("Their access has ended. Name and address go with the next run of the job `erasures`.", highlight=False)
 
 
 @app.command()
@@ -29,9 +51,7 @@ def export(
 ) -> None:
     """Write everything that is stored about a person as JSON, for the person's request (GDPR, Art. 15 and 20)."""
     with open_database() as database, database.transaction() as session:
-        user = session.scalar(sa.select(User).where(User.email.in_(stored_spellings(email))))
-        if user is None:
-            refuse(f"Nobody signs in as {email}.")
+        user = _known(session, email)
         content = json.dumps(person_data(session, user), ensure_ascii=False, indent=2)
     if file is None:
         typer.echo(content)
@@ -40,3 +60,10 @@ def export(
     file.touch(mode=0o600)
     file.write_text(content + "\n", encoding="utf-8")
     out.print(f"Written to {file}.", highlight=False)
+
+
+def _known(session: Session, email: str) -> User:
+    user = session.scalar(sa.select(User).where(User.email.in_(stored_spellings(email))))
+    if user is None:
+        refuse(f"Nobody signs in as {email}.")
+    return user

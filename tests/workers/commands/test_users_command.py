@@ -10,7 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from models.db.session import Database
-from tests.factories import make_main
+from models.people.rights import Role
+from models.people.users import User
+from models.staff.erasure import ERASED_NAME, erase, open_erasures
+from models.values import utc_now
+from tests.factories import join, make_main, make_user
 from workers.cli import cli
 
 pytestmark = pytest.mark.usefixtures("database_settings")
@@ -30,3 +34,22 @@ def test_a_person_s_data_is_written_for_staff(database: Database, tmp_path: Path
 
 def test_nobody_has_no_data() -> None:
     assert CliRunner().invoke(cli, ["users", "export", "nobody@example.com"]).exit_code == 1
+
+
+def test_staff_erase_a_person_but_not_an_only_administrator(database: Database) -> None:
+    with database.transaction() as session:
+        main, manager = make_main(session)
+        member = make_user(session)
+        join(session, member, main, Role.LOCAL_MEMBER)
+        address, id = member.email, member.id
+    refused = CliRunner().invoke(cli, ["users", "erase", manager.email, "--yes"])
+    assert refused.exit_code == 1 and main.customer_number in refused.stderr
+    assert CliRunner().invoke(cli, ["users", "erase", address], input="n\n").exit_code == 1
+    assert CliRunner().invoke(cli, ["users", "erase", address, "--yes"]).exit_code == 0
+    assert CliRunner().invoke(cli, ["users", "erase", address, "--yes"]).exit_code == 0
+    with database.transaction() as session:
+        [(erasure, user)] = open_erasures(session)
+        assert erase(session, erasure, user, utc_now())
+    with database.transaction() as session:
+        assert session.get_one(User, id).name == ERASED_NAME
+        assert open_erasures(session) == []

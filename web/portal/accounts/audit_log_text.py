@@ -82,10 +82,12 @@ def deed_text(entry: AuditEntry) -> str:
         case AuditEvent.USER_JOINED:
             return str(_("Accepted the invitation as %(role)s.", role=_role(facts["role"])))
         case AuditEvent.ROLE_CHANGED:
-            text = {"name": facts["name"], "role": _role(facts["role"]), "before": _role(facts["before"])}
+            text = {"name": _about(entry), "role": _role(facts["role"]), "before": _role(facts["before"])}
             return str(_("Changed the role of %(name)s from %(before)s to %(role)s.", **text))
+        case AuditEvent.USER_REMOVED if facts.get("by_themselves"):
+            return str(_("Has left the users (%(role)s).", role=_role(facts["role"])))
         case AuditEvent.USER_REMOVED:
-            return str(_("Removed %(name)s (%(role)s) from the users.", name=facts["name"], role=_role(facts["role"])))
+            return str(_("Removed %(name)s (%(role)s) from the users.", name=_about(entry), role=_role(facts["role"])))
         case AuditEvent.REQUEST_RETRIED:
             return str(_("Had the request for customer number %(number)s tried again.", number=number))
         case AuditEvent.REQUEST_CANCELLED:
@@ -96,6 +98,11 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Released the address proof for customer number %(number)s.", number=number))
         case AuditEvent.DOCUMENT_REFUSED:
             return str(_("Refused the address proof for customer number %(number)s.", number=number))
+
+
+def _about(entry: AuditEntry) -> str:
+    # Entries from before people could be erased have the name itself.
+    return str(entry.facts.get("name") or entry.about_name or "")
 
 
 def _role(role: str) -> str:

@@ -92,6 +92,10 @@ JOB_WORDS = {
         lazy_gettext("API tokens"),
         lazy_gettext("People are reminded once, by e-mail, of API tokens that expire within two weeks."),
     ),
+    "erasures": JobWords(
+        lazy_gettext("Erased people"),
+        lazy_gettext("People who have asked for it lose name and address everywhere that nothing has to be kept."),
+    ),
     "mails": JobWords(
         lazy_gettext("Mails and letters"),
         lazy_gettext("What has not left is tried again; what was refused for good is said."),

@@ -16,7 +16,7 @@ from werkzeug.wrappers import Response
 from wtforms import EmailField, PasswordField
 from wtforms.validators import DataRequired, Length
 
-from models.errors import PasswordGuessable
+from models.errors import LastAdministrator, PasswordGuessable
 from models.people.logins import (
     ask_for_reset,
     end_login,
@@ -31,6 +31,7 @@ from models.people.passwords import (
     authenticate,
 )
 from models.people.users import User
+from models.staff.erasure import ask_for_erasure, only_administrator_of
 from models.views.person_data import person_data
 from web.portal.page.form_errors import add_error
 from web.portal.page.known_browsers import remember_browser, this_browser
@@ -125,6 +126,36 @@ def own_data() -> str | Response | tuple[str, int]:
     name = gettext("my-data")
     answer.headers["Content-Disposition"] = f'attachment; filename="{name}.json"'
     return answer
+
+
+@logins.route("/anmeldung/loeschen", methods=["GET", "POST"])
+@login_required
+def erase() -> str | Response | tuple[str, int]:
+    """Show what erasing the user's login takes away and what is kept, and why; a POST with the password does it.
+
+    Nothing is done, with status 409, for the only administrator of an account, and for the carrier's staff; the page
+    says what they can do.
+    """
+    form = OwnPasswordForm()
+    confirmed = form.validate_on_submit() and is_own_password(form.password)
+    now = resources().clock()
+    status = 422 if form.errors else 200
+    with resources().database.transaction() as session:
+        user = session.get_one(User, principal().user_id)
+        left, is_staff = only_administrator_of(session, user), user.is_staff
+    if confirmed and not left and not is_staff:
+        try:
+            with resources().database.transaction() as session:
+                ask_for_erasure(session, session.get_one(User, principal().user_id), now)
+        except LastAdministrator:
+            # Another administrator has left at the same moment.
+            return redirect(url_for("logins.erase"), 303)
+        end_session()
+        flash(gettext("Your login is deleted. Within minutes your name and address are gone, too."))
+        return redirect(url_for("people.sign_in"), 303)
+    if confirmed:
+        status = 409
+    return render_template("people/logins/erase.html", form=form, left=left, is_staff=is_staff), status
 
 
 @logins.post("/anmeldung/<int:id>/beenden")

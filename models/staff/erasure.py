@@ -1,0 +1,110 @@
+"""Erasing a person who can sign in (GDPR, Art. 17): access ends at once, and a job takes name and address away.
+
+What contracts, business letters and the audit log need stays, and refers to the person by a number. The web front end,
+which may not change names or addresses, only writes down that a person is to be erased (`Erasure`); the job `erasures`
+does the rest. Entries of the audit log cannot be changed: they name the person by id, so that the name is gone with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.accounts.accounts import Account
+from models.accounts.locks import lock_account
+from models.db.base import Base
+from models.errors import Forbidden, LastAdministrator
+from models.messages.outbox import Message, MessageState
+from models.orders.drafts import Draft
+from models.people.invitations import Invitation
+from models.people.logins import Login, end_logins
+from models.people.members import leave
+from models.people.users import Membership, User, administrators_of
+from models.requests.idempotency import IdempotencyKey
+from models.states import AccountState
+
+BUSINESS_LETTERS = (
+    "order_receipt", "bulk_receipt", "link_receipt", "order_completed", "order_completed_contact", "bulk_ended",
+    "link_completed", "link_completed_owner", "link_ended_owner", "detach_completed", "detach_completed_owner",
+    "request_ended", "address_letter", "document_refused", "high_risk_allowed",
+)  # fmt: skip
+"""The mails that are kept as they were sent, for six years (§ 257 HGB): they confirm, refuse or end what was agreed."""
+ERASED_NAME = "Gelöschte Person"
+"""What is shown in the place of the name of an erased person."""
+
+
+class Erasure(Base):
+    """A person who is to be erased, or was at `done_at`. Their access has ended when the row is written."""
+
+    __tablename__ = "erasures"
+
+    user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id"), primary_key=True, autoincrement=False)
+    asked_at: Mapped[datetime]
+    done_at: Mapped[datetime | None]
+
+    __table_args__ = (sa.Index("ix_erasures_open", "user_id", postgresql_where=sa.text("done_at IS NULL")),)
+
+
+def only_administrator_of(session: Session, user: User) -> list[Account]:
+    """Return the accounts, not closed, of which the user is the only administrator, sorted by their ids.
+
+    They would be left to nobody: another administrator has to be invited first, or the account closed.
+    """
+    mine = sa.select(Account).join(Membership, Membership.account_id == Account.id).where(Membership.user_id == user.id)
+    accounts = session.scalars(mine.where(Account.state != AccountState.CLOSED).order_by(Account.id))
+    return [account for account in accounts if administrators_of(session, account.id) == [user]]
+
+
+def ask_for_erasure(session: Session, user: User, now: datetime) -> None:
+    """End the person's access everywhere, and write down that they are to be erased. Safe to run twice.
+
+    Roles, logins, password, API tokens and unsent orders of the person end now. Raises `LastAdministrator` if an
+    account would be left without an administrator, and `Forbidden` for the carrier's staff, whose access others end.
+    """
+    if user.is_staff:
+        raise Forbidden
+    mine = sa.select(Account).join(Membership, Membership.account_id == Account.id).where(Membership.user_id == user.id)
+    for account in session.scalars(mine.order_by(Account.id)).all():
+        # One after the other and in one order, so that two administrators who leave at once do not both succeed.
+        lock_account(session, account)
+        if account.state is not AccountState.CLOSED and administrators_of(session, account.id) == [user]:
+            raise LastAdministrator
+        leave(session, user, account, now)
+    end_logins(session, user.id)
+    user.password_hash, user.email_confirmed_at = None, None
+    session.execute(sa.delete(IdempotencyKey).where(IdempotencyKey.user_id == user.id))
+    session.execute(sa.delete(Draft).where(Draft.user_id == user.id, Draft.request_id.is_(None)))
+    session.flush()
+    if session.get(Erasure, user.id) is None:
+        session.add(Erasure(user_id=user.id, asked_at=now))
+
+
+def open_erasures(session: Session) -> Sequence[tuple[Erasure, User]]:
+    """Lock and return what was asked for and is not done yet, each with its person. Skips rows that are locked."""
+    query = sa.select(Erasure, User).join(User, User.id == Erasure.user_id).where(Erasure.done_at.is_(None))
+    rows = session.execute(query.order_by(Erasure.user_id).with_for_update(skip_locked=True, of=Erasure))
+    return [(erasure, user) for erasure, user in rows]
+
+
+def erase(session: Session, erasure: Erasure, user: User, now: datetime) -> bool:
+    """Take name and address of the person away, and return True; False if a mail to the person has yet to leave.
+
+    Mails to the person stay only if they are business letters; invitations to the address are deleted.
+    """
+    address = user.email
+    theirs = Message.recipient_address == address
+    if session.scalar(sa.select(sa.exists().where(theirs, Message.state == MessageState.QUEUED))):
+        return False
+    nobody = f"erased-{user.id}@erased.invalid"
+    scrubbed: dict[str, Any] = {"recipient_name": "", "recipient_address": nobody, "facts": {}, "proof": None}
+    gone = sa.update(Message).where(theirs, Message.template.not_in(BUSINESS_LETTERS)).values(scrubbed)
+    session.execute(gone.execution_options(synchronize_session=False))
+    session.execute(sa.delete(Invitation).where(Invitation.email == address))
+    session.execute(sa.delete(Login).where(Login.user_id == user.id))
+    user.name, user.email, user.password_hash, user.email_confirmed_at = ERASED_NAME, nobody, None, None
+    erasure.done_at = now
+    return True

@@ -1,0 +1,17 @@
+"""Job `erasures`: take name and address of people away who have asked for it, or whom staff have erased."""
+
+from __future__ import annotations
+
+from models.staff.erasure import erase, open_erasures
+from tasks.reconcile.job_run import Run
+
+
+def erase_people(run: Run) -> None:
+    """Erase each person whose access has ended for that, as soon as no mail to the person is under way.
+
+    Safe to run twice.
+    """
+    with run.transaction() as session:
+        for erasure, user in open_erasures(session):
+            done = erase(session, erasure, user, run.now)
+            run.counts["erased" if done else "waiting_for_mail"] += 1

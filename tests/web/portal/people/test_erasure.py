@@ -1,0 +1,134 @@
+"""A person deletes their own login: access ends, name and address go, and what has to be kept stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+import models.schema
+from models.accounts.accounts import Account
+from models.db.session import Database
+from models.people.members import change_role
+from models.people.rights import Role
+from models.people.users import Membership, User
+from tasks.reconcile import JOBS
+from tasks.reconcile.job_run import run_job
+from tests.factories import PASSWORD, join, make_user
+from tests.fakes import FakeClock
+from tests.web.conftest import ORDER, Back, Front
+from tests.web.html import assert_valid
+from tests.web.portal.page.test_portal import csrf, sign_in
+
+PAGE = "/anmeldung/loeschen"
+NAME, ADDRESS = "Ulrike Unverwechselbar", "ulrike@unverwechselbar.example"
+KEPT = {("messages", "recipient_name"), ("messages", "recipient_address"), ("messages", "facts")}
+"""Where name and address stay: in business letters."""
+
+
+def delete(front: Front, password: str = PASSWORD) -> Any:
+    page = front.client.get(PAGE).text
+    assert_valid(page)
+    return front.client.post(PAGE, data={"csrf_token": csrf(page), "password": password})
+
+
+def job(back: Back) -> None:
+    back.advance()
+    run = run_job(back.runtime, JOBS["erasures"], by_hand=True)
+    assert run is not None and run.error is None
+
+
+def where_found(database: Database, word: str) -> set[tuple[str, str]]:
+    """Return table and column of every value that contains the word."""
+    found = set()
+    with database.transaction() as session:
+        for table in models.schema.metadata.sorted_tables:
+            for column in table.columns:
+                text = sa.cast(column, sa.Text).ilike(f"%{word}%")
+                if session.scalar(sa.select(sa.exists().select_from(table).where(text))):
+                    found.add((table.name, column.name))
+    return found
+
+
+def newcomer(front: Front, role: Role = Role.LOCATION_MANAGER) -> int:
+    with front.database.transaction() as session:
+        user = make_user(session, name=NAME, email=ADDRESS)
+        join(session, user, session.get_one(Account, front.main.id), role)
+        return user.id
+
+
+def test_name_and_address_are_gone_everywhere_but_in_business_letters(
+    front: Front, back: Back, owner_database: Database
+) -> None:
+    id = newcomer(front)
+    with front.database.transaction() as session:
+        # Entries of the log that are about the person.
+        account = session.get_one(Account, front.main.id)
+        change_role(session, front.manager, account, id, Role.LOCAL_MEMBER, back.clock())
+        change_role(session, front.manager, account, id, Role.ADMINISTRATOR, back.clock())
+    front.client.post("/passwort", data={"csrf_token": csrf(front.client.get("/passwort").text), "email": ADDRESS})
+    back.advance()
+    sign_in(front, ADDRESS)
+    wizard = front.client.get("/standortverwaltung/neu").headers["Location"]
+    front.client.get(wizard)
+    log = f"/standortverwaltung/{front.main.customer_number}/protokoll"
+    other = front.client.application.test_client()
+    assert where_found(owner_database, "Unverwechselbar") >= {("users", "name"), ("messages", "recipient_address")}
+    assert delete(front, "wrong").status_code == 422
+    assert delete(front).headers["Location"] == "/anmelden"
+    assert front.client.get("/anmeldung").status_code == 302
+    assert sign_in(front, ADDRESS)[0] == 422
+    job(back)
+    job(back)
+    assert where_found(owner_database, "Unverwechselbar") <= KEPT
+    with owner_database.transaction() as session:
+        user = session.get_one(User, id)
+        assert (user.name, user.password_hash) == ("Gelöschte Person", None)
+        assert session.scalar(sa.select(Membership).where(Membership.user_id == id)) is None
+    front.client = other
+    sign_in(front, front.manager.email)
+    page = front.client.get(log).text
+    assert "Die Rolle von Gelöschte Person" in page or "Gelöschte Person" in page
+    assert "Unverwechselbar" not in page
+
+
+def test_the_receipt_of_an_order_stays(front: Front, back: Back, owner_database: Database) -> None:
+    newcomer(front)
+    sign_in(front, ADDRESS)
+    with front.database.transaction() as session:
+        person = session.scalars(sa.select(User).where(User.email == ADDRESS)).one()
+        front.manager = type(front.manager)(person.id, person.email, person.name, person.locale)
+    from tests.web.api.calls import token_of
+
+    with front.database.transaction() as session:
+        account = session.get_one(Account, front.main.id)
+    front.token = token_of(front, account, person)
+    assert front.post("/orders", ORDER).status_code == 202
+    back.advance()
+    assert delete(front).status_code == 303
+    # The token has ended with its person's access.
+    assert front.post("/orders", ORDER).status_code == 401
+    job(back)
+    assert where_found(owner_database, ADDRESS) == {("messages", "recipient_address")}
+
+
+def test_the_only_administrator_reads_the_way_out(front: Front, clock: FakeClock) -> None:
+    sign_in(front, front.manager.email)
+    page = front.client.get(PAGE).text
+    assert f"/benutzer/{front.main.customer_number}" in page and "Endgültig löschen" not in page
+    token = csrf(front.client.get("/anmeldung/daten").text)
+    assert front.client.post(PAGE, data={"csrf_token": token, "password": PASSWORD}).status_code == 409
+    assert front.client.get("/anmeldung").status_code == 200
+    with front.database.transaction() as session:
+        another = make_user(session)
+        join(session, another, session.get_one(Account, front.main.id), Role.ADMINISTRATOR)
+    assert delete(front).status_code == 303
+
+
+def test_staff_do_not_delete_themselves(front: Front) -> None:
+    with front.database.transaction() as session:
+        staff = make_user(session, is_staff=True).email
+    sign_in(front, staff)
+    assert "Endgültig löschen" not in front.client.get(PAGE).text
+    token = csrf(front.client.get("/anmeldung/daten").text)
+    assert front.client.post(PAGE, data={"csrf_token": token, "password": PASSWORD}).status_code == 409
