@@ -43,7 +43,7 @@ def test_the_person_and_the_administrators_are_reminded_once(pipeline: Pipeline)
     pipeline.clock.advance(2 * DAY)
     assert reminded(pipeline) == sorted([address, pipeline.manager.email])
     mail = pipeline.mailer.sent[0]
-    assert "läuft am" in mail.subject and "Warenwirtschaft" in mail.text
+    assert "läuft bald ab" in mail.subject and "Warenwirtschaft" in mail.text
     assert f"/benutzer/{pipeline.main.customer_number}/api-token" in mail.text
     for _ in range(15):
         pipeline.clock.advance(DAY)

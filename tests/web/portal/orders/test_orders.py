@@ -773,7 +773,7 @@ def test_the_contract_holder_is_asked_for_before_the_button_and_shown_from_then_
     assert_valid(changed.text)
     with monkeypatch.context() as patch:
         # Something that the forms let pass.
-        patch.setattr("web.portal.orders.summary.submit_order", _refuse_postal_code)
+        patch.setattr("web.portal.orders.summary.place_order", _refuse_postal_code)
         refused = front.client.post(f"{draft}/bestellen", data={**sent, **COMPANY})
     assert refused.status_code == 422 and "nicht möglich" in refused.text
     assert 'value="Kontor 7"' in refused.text and requests_in(front.database) == []
