@@ -25,6 +25,7 @@ from workers.commands import (
     serve,
     tokens,
     trunks,
+    users,
 )
 from workers.stack.data_directory import StackDirectory, load_running_stack
 from workers.stack.errors import StackError
@@ -56,6 +57,7 @@ cli.add_typer(invoices.app, name="invoices")
 cli.add_typer(trunks.app, name="trunks")
 cli.add_typer(audit.app, name="audit")
 cli.add_typer(roles.app, name="roles")
+cli.add_typer(users.app, name="users")
 
 
 @cli.callback()

@@ -28,6 +28,7 @@ from tasks.runtime import Runtime
 from tests.due_work import advance_requests, send_messages
 from tests.factories import PASSWORD
 from tests.fakes import FakeClock, FakeRegistrar, MailSink
+from tests.second_factor import enter_code_in_browser
 from tests.web.conftest import CODE, back_of
 from workers.gateways.letters import LetterFolder
 from workers.gateways.smtp import SmtpMailer
@@ -369,6 +370,7 @@ class Visit:
         self.field("E-Mail-Adresse").fill(self.person.email)
         self.field("Passwort").fill(PASSWORD)
         self.button("Anmelden").click()
+        enter_code_in_browser(self.page, self.workers.clock.now)
         expect(self.button("Abmelden")).to_be_visible()
 
     def open_portal(self) -> None:
