@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import re
-import types
-from collections.abc import Iterator
 from datetime import timedelta
 from html import unescape
 
 import pyotp
 import pytest
 import sqlalchemy as sa
-from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from models.accounts.accounts import Account
-from models.accounts.hierarchy import attach
 from models.messages.outbox import Message
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.invitations import Invitation
@@ -24,15 +20,13 @@ from models.people.logins import Login
 from models.people.rights import Role
 from models.people.second_factors import PROOF_LASTS, RecoveryCode, SecondFactor
 from models.people.users import User
-from models.states import Origin
-from tests.factories import NOW, PASSWORD, give_app, join, make_account, make_staff, make_user
+from tests.factories import PASSWORD, give_app, join, make_account, make_staff, make_user
 from tests.fakes import FakeClock
 from tests.second_factor import app_codes, enter_code
 from tests.web.api.calls import a_link
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import csrf, sign_in
-from web.portal.people.step_up import ASKED_AGAIN
 
 SET_UP = "/anmeldung/app"
 OVERVIEW = "/anmeldung"
@@ -361,98 +355,3 @@ def test_a_local_member_can_have_a_factor(front: Front, clock: FakeClock) -> Non
     assert again.get("/rufweiterleitung", follow_redirects=True).request.path.endswith("/rufweiterleitung")
     with front.database.transaction() as session:
         assert session.scalar(sa.select(Login.factor_at).order_by(Login.id.desc()).limit(1)) == clock.now
-
-
-DECIDES = frozenset({
-    "change_role", "remove_user", "invite", "renew", "name_administrator", "issue_token", "create_link_code", "decide",
-    "submit_detach", "release_numbers", "give_back", "reveal", "set_password", "add_app", "add_passkey",
-    "remove_factor", "demand_factor",
-    "stop_demanding_factor",
-    "renew_recovery_codes",
-})  # fmt: skip
-"""The functions of `models` that do what the second factor is asked for again."""
-ASKED_BY_OTHER_MEANS = {"consents.answer_by_code"}
-"""Endpoints without a sign-in: a person with a second factor is led to a page with one."""
-
-
-def test_every_page_that_decides_such_a_thing_asks_again(usual_app: Flask) -> None:
-    deciding = {
-        endpoint for endpoint, view in usual_app.view_functions.items()
-        if not endpoint.startswith("api.") and not DECIDES.isdisjoint(_names(view, view.__module__))
-    }  # fmt: skip
-    assert deciding - ASKED_BY_OTHER_MEANS == ASKED_AGAIN
-    assert set(usual_app.view_functions) >= ASKED_AGAIN
-
-
-def _names(view: object, module: str) -> Iterator[str]:
-    """Yield every name that the function uses, and those that it calls in its own module, use."""
-    seen, waiting = set[object](), [view]
-    while waiting:
-        function = waiting.pop()
-        function = getattr(function, "__wrapped__", function)
-        if not isinstance(function, types.FunctionType) or function in seen or function.__module__ != module:
-            continue
-        seen.add(function)
-        codes = [function.__code__]
-        for code in codes:
-            codes += [inner for inner in code.co_consts if isinstance(inner, types.CodeType)]
-            yield from code.co_names
-            waiting += [function.__globals__.get(name) for name in code.co_names]
-
-
-def test_a_company_asks_all_its_persons_after_a_grace(protected: Front, clock: FakeClock) -> None:
-    page = f"/benutzer/{protected.main.customer_number}/zweiter-faktor"
-    with protected.database.transaction() as session:
-        member = make_user(session)
-        sub = make_account(session, administrator=member)
-        attach(session, protected.main.id, sub.id, Origin.LINK, NOW)
-    sign_in(protected, protected.manager.email)
-    assert "2 Personen" in protected.client.get(page).text and "1 von ihnen" in protected.client.get(page).text
-    assert_valid(protected.client.get(page).text)
-    assert press(protected.client, page, demand="yes").status_code == 303
-    local = browser(protected)
-    enter_password(local, member.email)
-    overview = local.get("/standortverwaltung", follow_redirects=True).text
-    assert "Ihr Unternehmen verlangt einen zweiten Faktor, spätestens bis zum 16. März 2026" in overview
-    assert local.get(f"/benutzer/{sub.customer_number}/zweiter-faktor").status_code == 404
-    assert "Einen zweiten Faktor" not in protected.client.get("/standortverwaltung").text
-    clock.advance(timedelta(days=15))
-    closed = local.get(f"/benutzer/{sub.customer_number}")
-    assert closed.location == OVERVIEW
-    assert "fragen Sie eine Person, die Ihr Unternehmen verwaltet" in local.get(OVERVIEW).text
-    assert set_up(local, clock)[0].status_code == 201
-    assert local.get(f"/benutzer/{sub.customer_number}").status_code == 200
-    assert press(local, _removal(protected, member.email)).status_code == 409
-
-    asked = protected.client.get(page, follow_redirects=True)
-    assert enter_code(protected.client, asked).location == page
-    assert press(protected.client, page).status_code == 303
-    assert press(local, _removal(protected, member.email)).status_code == 303
-    assert [deed for deed, account in deeds(protected) if account == protected.main.id] == [
-        AuditEvent.FACTOR_DEMANDED, AuditEvent.FACTOR_NOT_DEMANDED,
-    ]  # fmt: skip
-    assert (
-        "ab Ende des 16. März 2026 einen zweiten Faktor"
-        in protected.client.get(f"/standortverwaltung/{protected.main.customer_number}/protokoll").text
-    )
-
-
-def test_only_an_administrator_with_a_factor_can_ask_the_company(front: Front) -> None:
-    page = f"/benutzer/{front.main.customer_number}/zweiter-faktor"
-    sign_in(front, front.manager.email)
-    shown = front.client.get(page).text
-    assert "Richten Sie zuerst einen ein" in shown
-    assert press(front.client, page, shown, demand="yes").status_code == 409
-    with front.database.transaction() as session:
-        member = make_user(session)
-        join(session, member, session.get_one(Account, front.main.id), Role.LOCATION_MANAGER)
-    other = browser(front)
-    enter_password(other, member.email)
-    assert other.get(page).status_code == 404
-
-
-def _removal(front: Front, email: str) -> str:
-    """Return the path of the page that removes the only second factor of this person."""
-    with front.database.transaction() as session:
-        owned = sa.select(SecondFactor.id).join(User, User.id == SecondFactor.user_id).where(User.email == email)
-        return f"/anmeldung/faktor/{session.scalars(owned).one()}/entfernen"
