@@ -67,6 +67,7 @@ CHOSEN_FOR = {"holder_born_on": {"holder_form": "person"}, "holder_register_numb
 NAMED_TOGETHER = {
     # Without the right code nothing is set up, whatever the name.
     ("logins.set_up_app", "name"): "code",
+    ("logins.set_up_app", "password"): "code",
     ("answers.enter_credentials", "password"): "email",
     ("links.send", "password"): "email",
     ("letters.confirm", "customer_number"): "code",

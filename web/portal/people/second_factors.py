@@ -81,7 +81,7 @@ def set_up_app() -> Response | str | tuple[str, int]:
     form.name.data = form.name.data or gettext("Authenticator app")
     issuer = resources().settings.carrier.name or "Standortverwaltung"
     address = app_address(secret, principal().email, issuer)
-    picture = segno.make_qr(address).svg_inline(border=2, omitsize=True, svgclass="qr", lineclass=None, light="#fff")
+    picture = segno.make_qr(address).svg_inline(border=2, omitsize=True, svgclass=None, lineclass=None, light="#fff")
     page = render_template(
         "people/factors/app.html",
         form=form,
