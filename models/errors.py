@@ -180,6 +180,10 @@ class LastAdministrator(DomainError):
     """Raised when an account's only administrator would be removed or get another role; it keeps at least one."""
 
 
+class FactorNeeded(DomainError):
+    """Raised when the only second factor of a person would be removed who has to have one."""
+
+
 class NotFound(DomainError):
     """Raised when an object does not exist, or when the person has no right to know that the object exists."""
 

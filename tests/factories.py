@@ -26,6 +26,7 @@ from models.links.links import LinkDraft
 from models.orders.orders import Contact, Location, OrderDraft
 from models.people.passwords import hash_password
 from models.people.rights import Principal, Role
+from models.people.second_factors import new_app
 from models.people.users import (
     Membership,
     User,
@@ -45,6 +46,10 @@ from tests.fakes import FakeClock
 
 PASSWORD = "Brückenstraße-5"
 VAULT = Vault("a key for files")
+SECRET = "for-development-only: the key of the tests"
+"""The key of the web application under test."""
+APP_SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+"""The secret of the authenticator apps that `give_app` sets up; `tests.second_factor` has its codes."""
 _count = itertools.count(1)
 # Hashing is slow on purpose, so all test users share one hash.
 _hash = hash_password(PASSWORD)
@@ -90,6 +95,19 @@ def make_user(session: Session, *, email: str | None = None, **facts: Any) -> Us
     session.add(user)
     session.flush()
     return user
+
+
+def make_staff(session: Session, **facts: Any) -> User:
+    """Create one of the carrier's staff, who has an authenticator app as all of them have to."""
+    user = make_user(session, is_staff=True, **facts)
+    give_app(session, user)
+    return user
+
+
+def give_app(session: Session, user: User) -> None:
+    """Give the user an authenticator app with `APP_SECRET`, of which no code was used yet."""
+    session.add(new_app(Vault(SECRET), user.id, "Phone", APP_SECRET, 0, NOW))
+    session.flush()
 
 
 def make_account(session: Session, *, administrator: User | None = None, **facts: Any) -> Account:

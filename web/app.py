@@ -53,7 +53,7 @@ from web.portal.page.locale import clock_time, counted, day, last_day, locale, m
 from web.portal.page.money import euros
 from web.portal.page.session import choose_language, login_manager
 from web.portal.page.typeface import typeface
-from web.portal.people import api_tokens
+from web.portal.people import api_tokens, company_factor, second_factors, step_up
 from web.portal.people.logins import logins
 from web.portal.people.sign_in import answer_stale_form, people
 from web.portal.people.users import users
@@ -86,6 +86,9 @@ _PAGES = (
     location_map,
     dashboard,
     api_tokens,
+    second_factors,
+    company_factor,
+    step_up,
     contract_holder,
     detach,
     suspension,

@@ -94,6 +94,13 @@ class Throttle:
         """
         self._begin(f"password in login {login_id}")
 
+    def begin_factor_try(self, user_id: int, browser: str | None = None) -> None:
+        """Count an attempt to prove a second factor, by a person who has entered the right password already.
+
+        `browser` identifies a browser in which this person has signed in before: its attempts are counted apart.
+        """
+        self._begin(f"factor of user {user_id} in browser {browser}" if browser else f"factor of user {user_id}")
+
     def begin_mail_request(self, email: str, browser: str | None = None) -> None:
         """Count a request to mail a link to this address.
 

@@ -45,7 +45,8 @@ class IssuedCustomerNumber(Base):
 class Account(Base):
     """One customer number with its contracts, at one location.
 
-    `main_id` is the id of the main account if `role` is "sub", else null.
+    `main_id` is the id of the main account if `role` is "sub", else null. `factor_required_from`: from then on each
+    person of the account and of its sub-accounts needs a second factor; null if nobody does.
     """
 
     __tablename__ = "accounts"
@@ -67,6 +68,7 @@ class Account(Base):
     contact_email: Mapped[str]
     contact_phone: Mapped[str | None]
     created_at: Mapped[datetime]
+    factor_required_from: Mapped[datetime | None]
 
     __table_args__ = (
         sa.UniqueConstraint("id", "role", name="uq_accounts_id_role"),

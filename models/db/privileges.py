@@ -92,7 +92,10 @@ PORTAL: Mapping[str, Privileges] = {
     "own_limits": Privileges(READ, WRITE),
     "ownership_proofs": Privileges(WRITE, WRITE),
     "products": Privileges(READ, READ),
+    # The console resets what a person has lost.
+    "recovery_codes": Privileges("SELECT, INSERT, UPDATE (used_at), DELETE", "SELECT, DELETE"),
     "requests": Privileges(WRITE, WRITE, metrics="SELECT (status, step, due_at)"),
+    "second_factors": Privileges("SELECT, INSERT, UPDATE (counter, last_used_at), DELETE", "SELECT, DELETE"),
     "sip_trunks": Privileges("SELECT, UPDATE", WRITE),
     "timeline_entries": Privileges(ADD, ADD),
     # Nobody is made staff later on.

@@ -56,6 +56,25 @@ class AuditEvent(StrEnum):
     DESTINATIONS_CHANGED = "destinations_changed"
     TOKEN_CREATED = "token_created"  # noqa: S105 - a name
     TOKEN_REVOKED = "token_revoked"  # noqa: S105
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105
+    FACTOR_ADDED = "factor_added"
+    FACTOR_REMOVED = "factor_removed"
+    FACTORS_RESET = "factors_reset"
+    RECOVERY_CODES_MADE = "recovery_codes_made"
+    RECOVERY_CODE_USED = "recovery_code_used"
+    FACTOR_DEMANDED = "factor_demanded"
+    FACTOR_NOT_DEMANDED = "factor_not_demanded"
+
+
+OF_LOGINS = (
+    AuditEvent.PASSWORD_CHANGED,
+    AuditEvent.FACTOR_ADDED,
+    AuditEvent.FACTOR_REMOVED,
+    AuditEvent.FACTORS_RESET,
+    AuditEvent.RECOVERY_CODES_MADE,
+    AuditEvent.RECOVERY_CODE_USED,
+)
+"""The kinds of changes of a person's login: logged in each account of the person, or in none if there is no account."""
 
 
 _OF_STAFF = quoted(
@@ -72,13 +91,14 @@ class AuditEntry(Base):
 
     `through_id` is the main account if the person's right came only from a role there, and null if the person had a
     right of their own. `by_staff`: the right came only from being the carrier's staff; if `user_id` is null as well,
-    the action was done at the console.
+    the action was done at the console. `account_id` is null only for a change of the login of a person without an
+    account, such as one of the carrier's staff.
     """
 
     __tablename__ = "audit_entries"
 
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
-    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"))
+    account_id: Mapped[int | None] = mapped_column(sa.ForeignKey("accounts.id"))
     user_id: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"), index=True)
     through_id: Mapped[int | None] = mapped_column(sa.ForeignKey("accounts.id"))
     by_staff: Mapped[bool] = mapped_column(default=False)
@@ -93,6 +113,7 @@ class AuditEntry(Base):
         sa.CheckConstraint("deed <> 'looked_in' OR by_staff OR through_id IS NOT NULL", name="looked_in_through"),
         sa.CheckConstraint("NOT by_staff OR through_id IS NULL", name="staff_through_nobody"),
         sa.CheckConstraint(f"by_staff OR NOT (deed IN ({_OF_STAFF}))", name="staff_deeds"),
+        sa.CheckConstraint(f"account_id IS NOT NULL OR deed IN ({quoted(*OF_LOGINS)})", name="about_an_account"),
         sa.Index("ix_audit_entries_account_id_id", "account_id", "id"),
         # One entry for each person, account and hour is enough.
         sa.Index(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
@@ -14,7 +15,10 @@ from models.db.advisory_locks import take_advisory_lock
 from models.db.base import Base
 from models.emails import stored_spellings
 from models.messages.outbox import Message, Recipient, queue_message
+from models.people.audit_log import AuditEvent
+from models.people.login_changes import Where, note_change
 from models.people.passwords import ensure_hard_to_guess, hash_password
+from models.people.second_factors import factor_required_from, has_factor
 from models.people.users import User
 from models.vault import Vault
 from models.writing import shortened
@@ -30,7 +34,10 @@ _LONGEST_AGENT = 300
 
 
 class Login(Base):
-    """A browser in which a person is signed in. The browser keeps the secret; the table keeps only a hash of it."""
+    """A browser in which a person is signed in. The browser keeps the secret; the table keeps only a hash of it.
+
+    `factor_at` is when the person has last proved a second factor there; null if never.
+    """
 
     __tablename__ = "logins"
 
@@ -41,6 +48,7 @@ class Login(Base):
     address: Mapped[str]
     created_at: Mapped[datetime]
     seen_at: Mapped[datetime]
+    factor_at: Mapped[datetime | None]
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
@@ -54,10 +62,26 @@ class Login(Base):
         return ~cls.left_over(now) & ~(User.is_staff & too_long)
 
 
-def begin_login(session: Session, user: User, user_agent: str, address: str, now: datetime) -> tuple[Login, str]:
+@dataclass(frozen=True, slots=True)
+class FoundLogin:
+    """A login and its user, and what there is to know about the user's second factor.
+
+    `required_from` is from when on the user has to have a second factor; None if the user need not.
+    """
+
+    login: Login
+    user: User
+    has_factor: bool
+    required_from: datetime | None
+
+
+def begin_login(
+    session: Session, user: User, user_agent: str, address: str, now: datetime, *, factor_at: datetime | None = None
+) -> tuple[Login, str]:
     """Create a login of the user; return it and its secret, which the browser must keep.
 
-    `user_agent` is the browser's User-Agent header, `address` its IP address.
+    `user_agent` is the browser's User-Agent header, `address` its IP address. `factor_at` is when the person has proved
+    a second factor; None if not at all.
     """
     secret = secrets.token_urlsafe(32)
     login = Login(
@@ -67,36 +91,42 @@ def begin_login(session: Session, user: User, user_agent: str, address: str, now
         address=address,
         created_at=now,
         seen_at=now,
+        factor_at=factor_at,
     )
     session.add(login)
     session.flush()
     return login, secret
 
 
-def find_login(session: Session, secret: str, now: datetime, *, used: bool = True) -> tuple[Login, User] | None:
+def find_login(session: Session, secret: str, now: datetime, *, used: bool = True) -> FoundLogin | None:
     """Return the login with this secret and its user; None if there is no such login or the login has expired.
 
     `used`: a person asks, not a page by itself. Then the time at which the login was last seen is updated, at most
     every 5 minutes.
     """
     row = session.execute(
-        sa.select(Login, User)
+        sa.select(Login, User, has_factor(User.id), factor_required_from(User.id))
         .join(User, User.id == Login.user_id)
         .where(Login.secret_hash == _hash(secret), Login.in_force(now))
     ).one_or_none()
     if row is None:
         return None
-    login, user = row
+    login, user, has, required_from = row
     if used and login.seen_at < now - _SEEN_EVERY:
         # A separate UPDATE instead of a change to the object: if the login ends at this moment, no error is raised.
         session.execute(sa.update(Login).where(Login.id == login.id).values(seen_at=now))
-    return login, user
+    return FoundLogin(login, user, has, user.created_at if user.is_staff else required_from)
 
 
 def logins_of(session: Session, user_id: int, now: datetime) -> Sequence[Login]:
     """Return the logins of the user with this id that have not expired, the most recently used first."""
     query = sa.select(Login).join(User, User.id == Login.user_id).where(Login.user_id == user_id, Login.in_force(now))
     return session.scalars(query.order_by(Login.seen_at.desc(), Login.id.desc())).all()
+
+
+def note_factor(session: Session, login_id: int, now: datetime) -> None:
+    """Record that the person has just proved a second factor in the login `login_id`."""
+    session.execute(sa.update(Login).where(Login.id == login_id).values(factor_at=now))
 
 
 def end_login(session: Session, user_id: int, login_id: int) -> None:
@@ -113,14 +143,17 @@ def end_logins(session: Session, user_id: int, *, but: int | None = None) -> Non
     session.execute(query if but is None else query.where(Login.id != but))
 
 
-def set_password(session: Session, user: User, password: str) -> None:
+def set_password(session: Session, user: User, password: str, where: Where | None, now: datetime) -> None:
     """Replace the user's password and end all of the user's logins.
 
-    Raises `PasswordGuessable` if the new password is too easy to guess.
+    `where` is the browser in which the user does it: the user is told by mail. None: it is the user's first password,
+    which is not told. Raises `PasswordGuessable` if the new password is too easy to guess.
     """
     ensure_hard_to_guess(password, user.email, user.name)
     user.password_hash = hash_password(password)
     end_logins(session, user.id)
+    if where is not None:
+        note_change(session, user, AuditEvent.PASSWORD_CHANGED, where, now)
 
 
 def ask_for_reset(session: Session, email: str, now: datetime) -> None:
@@ -164,13 +197,13 @@ def user_by_reset(
     return user if now < datetime.fromtimestamp(issued, UTC) + RESET_VALID_FOR else None
 
 
-def reset_password(session: Session, user: User, password: str, now: datetime) -> None:
+def reset_password(session: Session, user: User, password: str, now: datetime, *, where: Where | None = None) -> None:
     """Set a new password for a user who has opened a mailed link, and end all of the user's logins.
 
-    Also confirms the e-mail address, since a person with the link can read mail to the address. Raises
-    `PasswordGuessable` if the new password is too easy to guess.
+    Also confirms the e-mail address, since a person with the link can read mail to the address. `where` as for
+    `set_password`. Raises `PasswordGuessable` if the new password is too easy to guess.
     """
-    set_password(session, user, password)
+    set_password(session, user, password, where, now)
     user.email_confirmed_at = user.email_confirmed_at or now
 
 

@@ -24,7 +24,7 @@ from tasks.ports import Letter, Mail
 from tasks.settings import Carrier
 from tasks.wording.destinations import destination_text
 from tasks.wording.document_refusals import refusal_text
-from tasks.wording.formats import count_text, day_text, euros, last_day_text, number_text
+from tasks.wording.formats import count_text, day_text, euros, last_day_text, moment_text, number_text
 from tasks.wording.isolation import isolate_names
 from tasks.wording.labels import carrier_page_text, role_text, scopes_text
 from tasks.wording.link_rights import link_rights
@@ -167,6 +167,7 @@ def _environment(form: Form, locale: Locale) -> Environment:
         "phone": number_text,
         "destination": lambda number: destination_text(number, locale),
         "day": lambda moment: day_text(datetime.fromisoformat(moment), locale),
+        "moment": lambda moment: moment_text(datetime.fromisoformat(moment), locale),
         "last_day": lambda end: last_day_text(datetime.fromisoformat(end), locale),
         "euros": partial(euros, locale=locale),
         "item": _one_line if form == "letter" else _item,

@@ -75,6 +75,8 @@ MESSAGES: Mapping[str, str] = {
     "link_completed_owner": N_("Notice of the link to the account"),
     "link_ended_owner": N_("Notice to the account that a link has come to nothing"),
     "link_receipt": N_("Receipt for a link request"),
+    "login_changed": N_("Notice of a changed login"),
+    "new_sign_in": N_("Notice of a sign-in in a new browser"),
     "office_digest": N_("Notice to the back office of requests that wait for it"),
     "order_completed": N_("Completed order, for the person who ordered"),
     "order_completed_contact": N_("Completed order, for the contact"),

@@ -50,8 +50,9 @@ from tests.browser.conftest import Portal
 from tests.browser.test_orders import fill_location
 from tests.browser.test_portal import assert_no_sideways_scrolling, sign_in
 from tests.browser.test_proofs import CONTACT, asked_owner, waiting_order
-from tests.factories import NOW, PASSWORD, a_link, an_order, join, make_account, make_user
+from tests.factories import NOW, PASSWORD, a_link, an_order, give_app, join, make_account, make_staff, make_user
 from tests.fakes import FakeClock
+from tests.second_factor import enter_code_in_browser
 from tests.web.conftest import SECRET, back_of
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.test_dashboard import Site, give_numbers, make_site
@@ -59,6 +60,7 @@ from tests.web.portal.bulk.test_bulk import HEAD, as_csv, row
 from tests.web.portal.people.test_account_pages import link_to
 from tests.web.portal.telephony.test_registration import RESULTS, Network, page_of
 from web.portal.telephony.inventory import TABLES
+from web.resources import resources
 from workers.gateways.registrar import plain_url
 
 OVERVIEW, NEW, ADD = "/standortverwaltung", "/standortverwaltung/neu", "/standortverwaltung/hinzufuegen"
@@ -175,6 +177,8 @@ def sign_in_as(page: Page, portal: Portal, person: User) -> None:
     page.get_by_label("E-Mail-Adresse").fill(person.email)
     page.get_by_label("Passwort").fill(PASSWORD)
     page.get_by_role("button", name="Anmelden").click()
+    with portal.app.app_context():
+        enter_code_in_browser(page, resources().clock())
     page.get_by_role("button", name="Abmelden").wait_for()
 
 
@@ -629,7 +633,7 @@ def test_the_back_office(page: Page, portal: Portal, clock: FakeClock) -> None:
         stuck = [submit_order(session, portal.manager, main, an_order(), NOW) for _ in range(3)]
         for each, status in zip(stuck, (Status.HELD, Status.FAILED, Status.COMPLETED), strict=True):
             becomes(each, status)
-        staff = make_user(session, is_staff=True)
+        staff = make_staff(session)
     back.advance()
     with portal.database.transaction() as session:
         # The job repairs this: no worker has picked the request up.
@@ -766,3 +770,35 @@ def test_consents_and_link_codes(page: Page, portal: Portal, clock: FakeClock) -
     sign_in(page, portal)
     for path in ("/zustimmungen", "/verknuepfungscode"):
         look(page, portal.url + path)
+
+
+@shows(
+    "people.second_step", "people.confirm", "logins.set_up_app", "logins.set_up_passkey", "logins.remove_own_factor",
+    "users.company_factor",
+)  # fmt: skip
+def test_the_second_factor(page: Page, portal: Portal, clock: FakeClock) -> None:
+    with portal.database.transaction() as session:
+        for _ in range(2):
+            give_app(session, session.get_one(User, portal.manager.user_id))
+    page.goto(portal.url)
+    page.get_by_label("E-Mail-Adresse").fill(portal.manager.email)
+    page.get_by_label("Passwort").fill(PASSWORD)
+    look_after(page, page.get_by_role("button", name="Anmelden"))
+    look(page, portal.url + "/anmelden/faktor")
+    look_wrong(page)
+    enter_code_in_browser(page, clock.now)
+    for path in ("/anmeldung/app", "/anmeldung/passkey", f"/benutzer/{portal.main.customer_number}/zweiter-faktor"):
+        look(page, portal.url + path)
+    look(page, portal.url + "/anmeldung/app")
+    look_wrong(page)
+    page.goto(portal.url + "/anmeldung")
+    look_after(page, page.get_by_role("link", name="Entfernen").first)
+    look_after(page, page.get_by_role("button", name="Entfernen"))
+    look_after(page, page.get_by_role("button", name="Neue Wiederherstellungscodes erstellen"))
+    clock.advance(timedelta(minutes=11))
+    page.goto(portal.url + "/anmeldung")
+    look_after(page, page.get_by_role("button", name="Neue Wiederherstellungscodes erstellen"))
+    look_wrong(page)
+    enter_code_in_browser(page, clock.now)
+    look_as_it_is(page)
+    look(page, portal.url + "/anmeldung/bestaetigen")

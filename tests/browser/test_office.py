@@ -7,20 +7,22 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from models.db.session import Database
 from models.orders.orders import Contact, submit_order
 from models.people.users import principal_of
 from tests.browser.visit import ONCE_EACH, Visit
-from tests.factories import NOW, an_order, make_user
+from tests.factories import NOW, an_order, make_staff
 
 EXTRACT = b"%PDF-1.7 an extract from the commercial register"
 
 
 @pytest.mark.parametrize("visit", ONCE_EACH, indirect=True, ids=str)
-def test_a_document_is_handed_in_looked_at_and_released(visit: Visit, tmp_path: Path) -> None:
+def test_a_document_is_handed_in_looked_at_and_released(visit: Visit, database: Database, tmp_path: Path) -> None:
     with visit.database.transaction() as session:
         draft = an_order(contact=Contact("Maxi Mustermensch", visit.person.email, None))
         order = submit_order(session, principal_of(session, visit.person), session.merge(visit.main), draft, NOW)
-        staff = make_user(session, name="Bo Backoffice", is_staff=True, locale=visit.way.language)
+    with database.transaction() as session:
+        staff = make_staff(session, name="Bo Backoffice", locale=visit.way.language)
     visit.workers.work()
     visit.open_portal()
     visit.page.goto(f"{visit.url}/anfragen/{order.id}")

@@ -141,7 +141,7 @@ def test_an_order_is_cancelled(visit: Visit) -> None:
     expect(visit.button("Anfrage stornieren")).to_have_count(0)
     visit.workers.work()
     # Nobody is asked for a proof: the only mail is the receipt, which says that the order has ended.
-    assert [to for to, _ in visit.workers.post.received] == [visit.person.email]
+    assert [to for to, _ in visit.workers.mails()] == [visit.person.email]
     receipt = visit.workers.mail_to(visit.person.email)
     assert number in receipt and visit.say("Die Bestellung ist inzwischen beendet.") in " ".join(receipt.split())
     assert list(visit.workers.letters.iterdir()) == []

@@ -28,6 +28,7 @@ from tasks.runtime import Runtime
 from tests.due_work import advance_requests, send_messages
 from tests.factories import PASSWORD
 from tests.fakes import FakeClock, FakeRegistrar, MailSink
+from tests.second_factor import enter_code_in_browser
 from tests.web.conftest import CODE, back_of
 from workers.gateways.letters import LetterFolder
 from workers.gateways.smtp import SmtpMailer
@@ -259,8 +260,13 @@ class Workers:
 
     def mail_to(self, address: str, holding: str = "") -> str:
         """Return subject and text of the newest mail to this address whose text holds these words."""
-        texts = [_text_of(message) for to, message in self.post.received if to == address]
+        texts = [text for to, text in self.mails() if to == address]
         return [text for text in texts if holding in text][-1]
+
+    def mails(self) -> list[tuple[str, str]]:
+        """Return address and text of each mail, the oldest first, but not of those that tell of a sign-in."""
+        texts = [(to, _text_of(message)) for to, message in self.post.received]
+        return [(to, text) for to, text in texts if not text.startswith(_SIGN_INS)]
 
     def letter_to(self, number: str) -> str:
         """Return the text of the letter about this customer number."""
@@ -268,6 +274,9 @@ class Workers:
         texts = ["\n".join(page.extract_text() for page in sheet.pages) for sheet in sheets]
         [text] = [text for text in texts if number in text]
         return text
+
+
+_SIGN_INS = ("Anmeldung mit Ihrem Zugang in einem neuen Browser", "A sign-in with your login in a new browser")
 
 
 def _text_of(message: Message) -> str:
@@ -369,6 +378,7 @@ class Visit:
         self.field("E-Mail-Adresse").fill(self.person.email)
         self.field("Passwort").fill(PASSWORD)
         self.button("Anmelden").click()
+        enter_code_in_browser(self.page, self.workers.clock.now)
         expect(self.button("Abmelden")).to_be_visible()
 
     def open_portal(self) -> None:

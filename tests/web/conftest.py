@@ -34,6 +34,7 @@ from tasks.ports import Ports
 from tasks.runtime import Runtime
 from tests.due_work import advance_requests, send_messages
 from tests.factories import NOW, PLENTY, fill_pool, make_main
+from tests.factories import SECRET as SECRET
 from tests.fakes import FakeClock, FakeMailer, FakePrinter, FakeRegistrar
 from web.app import create_app
 from web.resources import resources
@@ -47,7 +48,6 @@ ORDER: dict[str, Any] = {
     "numbers": {"area_code": "030", "block_size": 10},
     "locale": "de",
 }
-SECRET = "for-development-only: the key of the tests"
 FrontOf = Callable[..., FlaskClient]
 
 
@@ -153,6 +153,8 @@ def running(postgres: Any, clock: FakeClock, **settings: Any) -> Iterator[Flask]
         "database_url": postgres.url("standorte", DatabaseRole.FRONT),
         "redis_url": NO_REDIS,
         "secret_key": SecretStr(SECRET),
+        # Passkeys need a host name.
+        "base_url": "http://localhost:8000",
     }
     usual |= settings
     with pytest.MonkeyPatch.context() as patch:

@@ -18,7 +18,9 @@ from models.people.api_tokens import ApiToken
 from models.people.invitations import invite
 from models.people.logins import Login
 from models.people.rights import Role, Scope
-from tests.factories import NOW, VAULT, an_order, make_account, make_bulk, make_main, make_user
+from models.people.second_factors import SecondFactor
+from models.people.users import User
+from tests.factories import NOW, VAULT, an_order, give_app, make_account, make_bulk, make_main, make_user
 from tests.web.api.calls import PDF, a_link
 from tests.web.conftest import ORDER, Back, Front, as_new
 from tests.web.portal.accounts.test_dashboard import give_numbers, make_site
@@ -58,6 +60,7 @@ def foreign_things(front: Front, back: Back) -> dict[str, Any]:
         invitation = invite(session, front.manager, main, to, Role.ADMINISTRATOR, NOW)
         bulk = make_bulk(session, front.manager, main, [an_order()])
         session.flush()
+        give_app(session, session.get_one(User, front.manager.user_id))
         return {
             "number": [site.account.customer_number],
             "requests": [UUID(order), UUID(link)],
@@ -70,6 +73,7 @@ def foreign_things(front: Front, back: Back) -> dict[str, Any]:
             "einladung": [invitation.id],
             "api-token": list(session.scalars(sa.select(ApiToken.id))),
             "anmeldung": list(session.scalars(sa.select(Login.id))),
+            "faktor": list(session.scalars(sa.select(SecondFactor.id))),
             "user": [front.manager.user_id],
         }
 
@@ -83,6 +87,8 @@ def kind_of(rule: Rule, name: str) -> tuple[str, str]:
     before = rule.rule.split(f"{name}>")[0].rsplit("/", 2)[-2]
     if before in ("sammelauftrag", "neu"):
         return {"sammelauftrag": "bulks", "neu": "drafts"}[before], "uuid"
+    if before == "faktor":
+        return before, "uuid"
     if before in ("requests", "anfragen", "email", "zustimmung", "vorwahlen"):
         return "requests", "uuid"
     return before, "id"

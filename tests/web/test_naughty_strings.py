@@ -65,6 +65,9 @@ CHOSEN: dict[str, dict[str, str]] = {
 CHOSEN_FOR = {"holder_born_on": {"holder_form": "person"}, "holder_register_number": {"holder_form": "company"}}
 """What is chosen for a field of this name."""
 NAMED_TOGETHER = {
+    # Without the right code nothing is set up, whatever the name.
+    ("logins.set_up_app", "name"): "code",
+    ("logins.set_up_app", "password"): "code",
     ("answers.enter_credentials", "password"): "email",
     ("links.send", "password"): "email",
     ("letters.confirm", "customer_number"): "code",
@@ -84,7 +87,7 @@ SHOWN_AT = {
 
 ONLY_BUTTONS = {
     "answers.resend", "answers.retry", "bulks.send", "locations.resume", "logins.end", "logins.end_others",
-    "office.removals", "office.request_retry",
+    "logins.remove_own_factor", "office.removals", "office.request_retry", "users.company_factor",
 }  # fmt: skip
 """Endpoints of forms without a field to type in which this portal does not show."""
 ASKED_LATER = {"city_kept", "confirmed"}

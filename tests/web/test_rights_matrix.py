@@ -28,7 +28,7 @@ from models.states import AccountState, Origin
 from models.telephony.directory import put_entry
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.numbers import NumberBlock
-from tests.factories import ENTRY, NOW, VAULT, an_order, fill_pool, join, make_account, make_bulk, make_user
+from tests.factories import ENTRY, NOW, VAULT, an_order, fill_pool, join, make_account, make_bulk, make_staff, make_user
 from tests.kept_rows import KeptRows, kept_rows
 from tests.web.api.calls import PDF
 from tests.web.conftest import Front, FrontOf, as_new
@@ -96,7 +96,7 @@ ROWS = {
     "locations.phone_systems": "view", "locations.show": "view",
     "users.ask": "invite", "users.edit": "people", "users.end_token": "people", "users.invite_again": "people",
     "users.listed": "people", "users.make_token": "people", "users.remove": "people", "users.tokens": "people",
-    "users.withdraw_invitation": "people",
+    "users.withdraw_invitation": "people", "users.company_factor": "alone",
     "office.administrator": "office", "office.customer": "file", "office.request_cancel": "office",
     "office.request_document": "office", "office.request_page": "office", "office.request_retry": "office",
     "office.request_file": "no one",
@@ -172,7 +172,7 @@ class World:
         self._account(session, "foreign")
         former = self.people["former"] = make_user(session)
         join(session, former, self.places["sub"].account)
-        self.people["staff"] = make_user(session, is_staff=True)
+        self.people["staff"] = make_staff(session)
         for place in self.places.values():
             self._fill(session, place)
         for owner in ("main", "sub"):

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from flask.testing import FlaskClient
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
+from werkzeug.test import TestResponse
 
 from models.accounts.accounts import Account
 from models.contracts.contracts import Contract, ContractItem
@@ -23,10 +24,12 @@ from models.people.api_tokens import ApiToken
 from models.people.invitations import invite
 from models.people.logins import Login
 from models.people.rights import Role
+from models.people.second_factors import SecondFactor
 from models.states import Reason
 from models.telephony.directory import DirectoryData, put_entry
 from models.telephony.known_places import ask, question_id
-from tests.factories import NOW, PASSWORD, VAULT, an_order, make_account, make_user
+from tests.factories import NOW, PASSWORD, VAULT, an_order, make_account, make_staff, make_user
+from tests.second_factor import enter_code
 from tests.web.api.calls import PDF, a_link, new_link_code, upload
 from tests.web.conftest import ORDER, Back, Front
 from tests.web.portal.accounts.test_dashboard import Site, give_numbers, make_site
@@ -84,6 +87,10 @@ class WholePortal:
     def _visitors_of(self, rule: Rule) -> Sequence[str]:
         if rule.rule.startswith("/backoffice"):
             return ("staff",)
+        if rule.endpoint == "people.second_step":
+            return ("half",)
+        if rule.endpoint in ("logins.overview", "people.confirm"):
+            return ("owner", "staff")
         if rule.rule.startswith(("/verknuepfungscode", "/zustimmung", "/anmeldung")):
             return ("owner",)
         return ("manager", "local") if "customer_number" in rule.arguments else ("manager",)
@@ -117,7 +124,7 @@ def whole_portal(front: Front, back: Back) -> WholePortal:
         for key in ("directory-entry", "mobile-backup"):
             session.add(ContractItem(contract_id=contract, product_key=key, monthly_cents=0, one_off_cents=990))
         put_entry(session, site.account.id, 49221700340, DirectoryData("Muster Köln", False, ("online",)), NOW)
-        owner, staff = make_user(session), make_user(session, name="Bo Backoffice", is_staff=True)
+        owner, staff, other_staff = make_user(session), make_staff(session, name="Bo Backoffice"), make_staff(session)
         asked, coded = (make_account(session, administrator=owner) for _ in range(2))
     requests, documents = [], []
     for contact in ("hanna.palmer@example.com", "zweite@example.com"):
@@ -157,6 +164,7 @@ def whole_portal(front: Front, back: Back) -> WholePortal:
     for name, email in (("manager", front.manager.email), ("local", site.administrator.email), ("staff", staff.email)):
         found.visitors[name] = signed_in(front, email)
     found.visitors["owner"] = signed_in(front, owner.email)
+    found.visitors["half"] = half_signed_in(front, other_staff.email)[0]
     found.visitors["nobody"] = front.client.application.test_client()
     things["sammelauftrag"] = [_bulk(found.visitors["manager"])]
     found.visitors["nobody"].post("/passwort", data={"csrf_token": _token(found, "/passwort"), "email": owner.email})
@@ -164,6 +172,7 @@ def whole_portal(front: Front, back: Back) -> WholePortal:
     found.mailed = list(dict.fromkeys([*mailed, *_links(back)]))
     with front.database.transaction() as session:
         things["api-token"] = list(session.scalars(sa.select(ApiToken.id).limit(1)))
+        things["faktor"] = list(session.scalars(sa.select(SecondFactor.id).limit(1)))
         things["anmeldung"] = list(session.scalars(sa.select(Login.id).limit(1)))
     assert code
     return found
@@ -171,10 +180,16 @@ def whole_portal(front: Front, back: Back) -> WholePortal:
 
 def signed_in(front: Front, email: str) -> FlaskClient:
     """Return a browser in which the user with this address is signed in."""
+    client, answer = half_signed_in(front, email)
+    assert enter_code(client, answer).status_code == 302
+    return client
+
+
+def half_signed_in(front: Front, email: str) -> tuple[FlaskClient, TestResponse]:
+    """Return a browser in which the person has entered the password only, and the page that follows."""
     client = front.client.application.test_client()
     form = {"csrf_token": csrf(client.get("/anmelden").text), "email": email, "password": PASSWORD}
-    assert client.post("/anmelden", data=form).status_code == 302
-    return client
+    return client, client.post("/anmelden", data=form)
 
 
 def _token(portal: WholePortal, path: str) -> str:

@@ -1,4 +1,4 @@
-"""`standorte users …`: what is stored about a person who can sign in, and its erasure."""
+"""`standorte users …`: what is stored about a person who can sign in, its erasure, and help with lost factors."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import typer
 from sqlalchemy.orm import Session
 
 from models.emails import stored_spellings
+from models.people.logins import end_logins
+from models.people.second_factors import reset_factors
 from models.people.users import User
 from models.staff.erasure import ask_for_erasure, only_administrator_of
 from models.views.person_data import person_data
@@ -60,6 +62,27 @@ def export(
     file.touch(mode=0o600)
     file.write_text(content + "\n", encoding="utf-8")
     out.print(f"Written to {file}.", highlight=False)
+
+
+@app.command("reset-factors")
+def reset(
+    email: Annotated[str, typer.Argument(metavar="EMAIL", help="The address with which the person signs in.")],
+    proof: Annotated[str, typer.Option(help="How you know that it is the person who asks; kept in the audit log.")],
+) -> None:
+    """Remove all second factors and recovery codes of a person who has lost them, and end all of the person's logins.
+
+    The person is told by mail, signs in with the password alone, and can set up a new factor then; staff have to.
+    """
+    with open_database() as database, database.transaction() as session:
+        user = _known(session, email)
+        session.refresh(user, with_for_update=True)
+        count = reset_factors(session, user, proof.strip(), database.now())
+        if count:
+            end_logins(session, user.id)
+    if count:
+        out.print(f"{email}: {count} removed, and signed out everywhere.", highlight=False, markup=False)
+    else:
+        out.print(f"{email} has no second factor.", highlight=False, markup=False)
 
 
 def _known(session: Session, email: str) -> User:

@@ -188,6 +188,6 @@ DEMO_LOGINS = (
     _login("administrator of 2000221 Köln", KOELN.administrator, "prove ownership: link 2000221 with this login"),
     _login("administrator of 2000089 Alpenfracht", ALOIS, "a main account: linking 2000089 is rejected"),
     _login("administrator of 2000711 Alpenfracht", STEFFI, "attached to 2000089 already: rejected too"),
-    _login("back office", BACK_OFFICE, "see what is stuck and why"),
+    _login("back office", BACK_OFFICE, "see what is stuck and why; first sets up an authenticator app"),
 )
 """The logins printed at every start; the other sites' logins have the form CITY@example.de, as frankfurt@example.de."""

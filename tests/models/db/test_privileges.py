@@ -142,6 +142,9 @@ def test_what_an_injected_statement_cannot_do(postgres: EmbeddedPostgres, role: 
         "UPDATE contracts SET started_at = now()",
         "INSERT INTO findings SELECT FROM findings",
         "DELETE FROM messages",
+        "UPDATE second_factors SET secret = secret",
+        "UPDATE second_factors SET user_id = 1",
+        "UPDATE recovery_codes SET code_hash = code_hash",
     ],
 )
 def test_what_the_front_cannot_do(postgres: EmbeddedPostgres, statement: str) -> None:

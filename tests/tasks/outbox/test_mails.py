@@ -19,7 +19,9 @@ from models.links.links import submit_detach
 from models.messages.outbox import Message, Recipient
 from models.orders.orders import Contact, Location
 from models.people.api_tokens import issue_token
+from models.people.audit_log import OF_LOGINS, AuditEvent
 from models.people.invitations import invite
+from models.people.login_changes import Where, note_change, tell_of_sign_in
 from models.people.logins import ask_for_reset
 from models.people.rights import Role, Scope
 from models.people.users import User, principal_of
@@ -44,11 +46,14 @@ TEMPLATES = sorted(
     for entry in resources.files("tasks.outbox").joinpath("templates").iterdir()
     if entry.name.endswith(".jinja")
 )
+ABOUT_LOGINS = {"password_reset", "login_changed", "new_sign_in"}
 LEADS_NOWHERE = {"order_completed_contact"}
 """The mails to people who may have no login."""
 OF_CARRIER = {"office_digest"}
 """The mails to the carrier's own address, which are German and tell no names: `tests/tasks/bulk/test_limits.py`."""
-CHOOSE_WORDS = {"last_used", "kind", "reminder", "until", "template", "role", "refusal", "bulk_id", "scopes", "maker"}
+CHOOSE_WORDS = {
+    "last_used", "kind", "reminder", "until", "template", "role", "refusal", "bulk_id", "scopes", "maker", "what",
+}  # fmt: skip
 HOSTILE = "<script>alert('x')</script> & \"Söhne\""
 
 
@@ -135,6 +140,10 @@ def mails(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> list[tupl
             tell_administrators(session, staff, account, path, {fact: "+881612345678"}, pipeline.clock())
             pipeline.clock.advance(timedelta(seconds=1))
         ask_for_reset(session, owner.email, NOW)
+        person, where = session.get_one(User, owner.id, populate_existing=True), Where("Firefox, Linux", "192.0.2.7")
+        tell_of_sign_in(session, person, where, NOW)
+        for deed in OF_LOGINS:
+            note_change(session, person, deed, None if deed is AuditEvent.FACTORS_RESET else where, NOW, name=HOSTILE)
         make_bulk(session, pipeline.manager, main, [order], name=HOSTILE).send(NOW)
     # The bulk's row becomes an order, that comes to its end, and the mail about it leaves.
     for _ in range(4):
@@ -173,7 +182,7 @@ def test_text_and_html_tell_the_same(mails: list[tuple[Mail, dict[str, Any]]], l
                 else:
                     assert (shown in plain(mail.text)) == (shown in plain(page.words)), (mail.subject, shown)
         # A login may be of several accounts.
-        if facts["template"] != "password_reset":
+        if facts["template"] not in ABOUT_LOGINS:
             number = facts["customer_number"]
             assert number in mail.text and number in page.words and number in mail.subject
         assert page.language == mail.locale == locale

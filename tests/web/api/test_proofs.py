@@ -21,7 +21,7 @@ from models.requests.idempotency import IdempotencyKey
 from models.requests.requests import Request
 from models.values import end_of_day
 from models.vault import Vault
-from tests.factories import NOW, PASSWORD, make_account, make_main, make_user
+from tests.factories import NOW, PASSWORD, make_account, make_main, make_staff, make_user
 from tests.web.api.calls import CONTACT, PDF, a_link, an_order, new_link_code, owned, statements, upload
 from tests.web.conftest import SECRET, Back, Front
 
@@ -111,7 +111,7 @@ def test_a_document_is_known_by_its_content_and_goes_to_the_back_office(front: F
     with front.database.transaction() as session:
         document = session.scalars(sa.select(AddressDocument)).one()
         assert (document.name, document.media_type, document.content) == ("Auszug.exe", "application/pdf", PDF)
-        staff = make_user(session, is_staff=True)
+        staff = make_staff(session)
         decide_document(session, staff, session.get_one(Request, document.request_id), refusal=None, now=NOW)
     assert proofs(front, id) == {"email": "open", "document": "proved"}
     assert upload(front, id, PDF, key="late").status_code == 409

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from flask_babel import gettext as _
@@ -10,7 +11,8 @@ from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Role
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.trunks import RequestUri
-from tasks.wording.formats import are_several, number_text
+from tasks.wording.formats import are_several, long_date, number_text
+from web.portal.page.locale import locale
 from web.portal.people.users import ROLE_NAMES
 from web.portal.telephony.country_names import limit_text
 from web.portal.telephony.forwarding_text import forwarding_text
@@ -48,6 +50,29 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Made the API token “%(name)s”.", name=facts["name"]))
         case AuditEvent.TOKEN_REVOKED:
             return str(_("Revoked the API token “%(name)s”.", name=facts["name"]))
+        case AuditEvent.PASSWORD_CHANGED:
+            return str(_("Changed the own password."))
+        case AuditEvent.FACTOR_ADDED:
+            return str(_("Added a second factor to the own login: %(name)s.", name=facts["name"]))
+        case AuditEvent.FACTOR_REMOVED:
+            return str(_("Removed a second factor of the own login: %(name)s.", name=facts["name"]))
+        case AuditEvent.FACTORS_RESET:
+            return str(
+                _(
+                    "Removed all second factors of %(name)s. Proof: %(proof)s",
+                    name=facts["person"],
+                    proof=facts["proof"],
+                )
+            )
+        case AuditEvent.RECOVERY_CODES_MADE:
+            return str(_("Made new recovery codes for the own login."))
+        case AuditEvent.RECOVERY_CODE_USED:
+            return str(_("Used a recovery code in place of the second factor."))
+        case AuditEvent.FACTOR_DEMANDED:
+            day = long_date(date.fromisoformat(facts["day"]), locale())
+            return str(_("Requires a second factor of all persons of the company, from the end of %(day)s.", day=day))
+        case AuditEvent.FACTOR_NOT_DEMANDED:
+            return str(_("Does not require a second factor of the persons of the company any more."))
         case AuditEvent.NUMBERS_RELEASED:
             if are_several(facts["numbers"]):
                 return str(_("Gave the phone numbers %(numbers)s back.", numbers=facts["numbers"]))

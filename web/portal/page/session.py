@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import structlog
 from flask import g, request, session
 from flask_login import LoginManager, current_user, login_user, logout_user
 from sqlalchemy.orm import Session
 
-from models.people.logins import begin_login, find_login
+from models.people.logins import FoundLogin, begin_login, find_login
 from models.people.rights import RIGHTS, Action, Principal, only_forwards
 from models.people.users import User, principal_of
 from models.values import LOCALES, as_locale
@@ -26,11 +28,17 @@ class SignedIn:
     is_active = True
     is_anonymous = False
 
-    def __init__(self, principal: Principal, menu: MenuFacts, *, secret: str, login_id: int) -> None:
+    def __init__(self, principal: Principal, menu: MenuFacts, *, secret: str, found: FoundLogin) -> None:
         self.principal = principal
         self.menu = menu
-        self.login_id = login_id
+        self.login_id = found.login.id
         """The id of this browser's login."""
+        self.has_factor = found.has_factor
+        """Whether the user has a second factor."""
+        self.factor_at = found.login.factor_at
+        """When the user has last proved a second factor in this browser; None if never."""
+        self.factor_required_from = found.required_from
+        """From when on the user has to have a second factor; None if the user need not."""
         self._secret = secret
         self.manages_users = any(Action.MANAGE_USERS in RIGHTS[role] for role in principal.roles.values())
         self.only_forwards = only_forwards(principal)
@@ -57,27 +65,29 @@ def load_user(secret: str) -> SignedIn | None:
         found = find_login(database, secret, resources().clock(), used=not asks_itself)
         if found is None:
             return None
-        login, user = found
-        structlog.contextvars.bind_contextvars(user=user.id, login=login.id)
-        return _signed_in(database, user, login.id, secret)
+        structlog.contextvars.bind_contextvars(user=found.user.id, login=found.login.id)
+        return _signed_in(database, found, secret)
 
 
-def _signed_in(database: Session, user: User, login_id: int, secret: str) -> SignedIn:
-    person = principal_of(database, user)
+def _signed_in(database: Session, found: FoundLogin, secret: str) -> SignedIn:
+    person = principal_of(database, found.user)
     menu = menu_facts(database, person, resources().clock())
-    return SignedIn(person, menu, secret=secret, login_id=login_id)
+    return SignedIn(person, menu, secret=secret, found=found)
 
 
-def create_login(database: Session, user: User) -> SignedIn:
+def create_login(database: Session, user: User, *, factor_at: datetime | None = None) -> SignedIn:
     """Create a login of the user for this browser in the database and return the signed-in user.
 
-    The browser is known to the user from now on. The caller passes the result to `start_session` after the commit.
+    `factor_at` is when the user has proved a second factor; None if not at all. The browser is known to the user from
+    now on. The caller passes the result to `start_session` after the commit.
     """
-    agent = request.user_agent.string
-    login, secret = begin_login(database, user, agent, request.remote_addr or "", resources().clock())
+    agent, now = request.user_agent.string, resources().clock()
+    login, secret = begin_login(database, user, agent, request.remote_addr or "", now, factor_at=factor_at)
     remember_browser(user)
     log.info("login.began", user=user.id, login=login.id)
-    return _signed_in(database, user, login.id, secret)
+    found = find_login(database, secret, now)
+    assert found is not None
+    return _signed_in(database, found, secret)
 
 
 def start_session(person: SignedIn) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 
-from flask import Blueprint, abort, flash, redirect, render_template, url_for
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_babel import gettext, lazy_gettext
 from flask_login import current_user, login_required
 from flask_wtf import FlaskForm
@@ -17,6 +17,7 @@ from wtforms import EmailField, PasswordField
 from wtforms.validators import DataRequired, Length
 
 from models.errors import LastAdministrator, PasswordGuessable
+from models.people.login_changes import Where
 from models.people.logins import (
     ask_for_reset,
     end_login,
@@ -30,6 +31,7 @@ from models.people.passwords import (
     SHORTEST_PASSWORD,
     authenticate,
 )
+from models.people.second_factors import factors_of, recovery_codes_left
 from models.people.users import User
 from models.staff.erasure import ask_for_erasure, only_administrator_of
 from models.views.person_data import person_data
@@ -37,6 +39,7 @@ from web.portal.page.form_errors import add_error
 from web.portal.page.known_browsers import remember_browser, this_browser
 from web.portal.page.session import create_login, end_session, principal, start_session
 from web.portal.people.own_password import is_own_password, own_password_field
+from web.portal.people.passkey_site import passkey_site
 from web.resources import resources
 
 logins = Blueprint("logins", __name__)
@@ -106,11 +109,21 @@ class OwnPasswordForm(FlaskForm):  # type: ignore[misc]
 @logins.get("/anmeldung")
 @login_required
 def overview() -> str:
-    """Show the browsers in which the user is signed in, and since when the user has been signed in there."""
+    """Show the user's second factors, and the browsers in which the user is signed in, each with since when."""
     with resources().database.transaction() as session:
         listed = logins_of(session, principal().user_id, resources().clock())
+        factors = factors_of(session, principal().user_id)
+        codes_left = recovery_codes_left(session, principal().user_id)
     rows = [(login, browser_name(login.user_agent), login.id == current_user.login_id) for login in listed]
-    return render_template("people/logins/overview.html", listed=rows, person=principal())
+    return render_template(
+        "people/logins/overview.html",
+        listed=rows,
+        person=principal(),
+        factors=factors,
+        codes_left=codes_left,
+        takes_passkeys=passkey_site() is not None,
+        is_last_needed=len(factors) == 1 and current_user.factor_required_from is not None,
+    )
 
 
 @logins.route("/anmeldung/daten", methods=["GET", "POST"])
@@ -194,8 +207,8 @@ def change() -> Response | tuple[str, int]:
                 user = authenticate(session, principal().email, form.current.data)
                 person = None
                 if user is not None:
-                    set_password(session, user, form.password.data)
-                    person = create_login(session, user)
+                    set_password(session, user, form.password.data, here(), resources().clock())
+                    person = create_login(session, user, factor_at=current_user.factor_at)
         except PasswordGuessable:
             add_guessable(form.password)
         else:
@@ -250,7 +263,7 @@ def reset(user_id: int, issued: int, token: str) -> Response | tuple[str, int]:
                 found = user_by_reset(session, resources().vault, user_id, issued, token, now, lock=True)
                 if found is None:
                     abort(404)
-                reset_password(session, found, form.password.data, now)
+                reset_password(session, found, form.password.data, now, where=here())
                 remember_browser(found)
         except PasswordGuessable:
             add_guessable(form.password)
@@ -271,6 +284,16 @@ def browser_name(user_agent: str) -> str:
 
     A part that is not recognized is left out; without both, returns "Unknown browser" in the user's language.
     """
+    return known_browser_name(user_agent) or gettext("Unknown browser")
+
+
+def known_browser_name(user_agent: str) -> str:
+    """Return the browser and operating system that a User-Agent header names; empty if neither is recognized."""
     browser = next((name for sign, name in _BROWSERS if sign in user_agent), None)
     system = next((name for sign, name in _SYSTEMS if re.search(rf"\b{sign}\b", user_agent)), None)
-    return ", ".join(filter(None, (browser, system))) or gettext("Unknown browser")
+    return ", ".join(filter(None, (browser, system)))
+
+
+def here() -> Where:
+    """Return the browser of the current request, as mails name it."""
+    return Where(known_browser_name(request.user_agent.string), request.remote_addr or "")

@@ -5,18 +5,24 @@ A form that is sent after its session has ended leads to sign-in; after the sign
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from flask import Blueprint, abort, flash, redirect, render_template, request, session, url_for
 from flask_babel import gettext, ngettext
 from flask_babel import lazy_gettext as _
 from flask_login import current_user, login_required
 from flask_wtf import FlaskForm
 from flask_wtf.csrf import CSRFError
+from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 from wtforms import PasswordField, StringField
 from wtforms.validators import DataRequired, Length
 
-from models.people.logins import end_login
+from models.people.login_changes import tell_of_sign_in
+from models.people.logins import end_login, password_state
 from models.people.passwords import authenticate
+from models.people.second_factors import factors_of
+from models.people.users import User
 from models.values import as_locale
 from web.portal.page.kept_input import (
     KeptInput,
@@ -28,7 +34,10 @@ from web.portal.page.kept_input import (
     sent_input,
 )
 from web.portal.page.known_browsers import this_browser
-from web.portal.page.session import create_login, end_session, login_manager, principal, start_session
+from web.portal.page.session import SignedIn, create_login, end_session, login_manager, principal, start_session
+from web.portal.people.factor_form import FactorForm, proved
+from web.portal.people.logins import here
+from web.portal.people.passkey_site import passkey_question
 from web.resources import resources
 
 people = Blueprint("people", __name__)
@@ -37,6 +46,9 @@ login_manager.login_message = None
 # The login's row is the protection. Sessions are not bound to an address, so phones can change networks.
 login_manager.session_protection = None
 
+_HALF = "half"
+"""The key in the session of a sign-in that lacks the second factor."""
+_SECOND_STEP_WITHIN = timedelta(minutes=10)
 SAID_OF_TRIES = 3
 """From how many remaining tries on a wrong login says how many are left."""
 
@@ -82,25 +94,76 @@ def restrict_local_members() -> None:
 def sign_in() -> Response | str | tuple[str, int]:
     """Show the sign-in form; on POST sign the user in and redirect to the page in the query parameter `next`.
 
-    Without `next` redirect to the overview, also if the user is signed in already. If the form carries input of a form
-    whose session had ended, show the page that sends that input again. A wrong address and a wrong password get the
+    Without `next` redirect to the overview, also if the user is signed in already. A user with a second factor is asked
+    for it first. If the form carries input of a form whose session had ended, show the page that sends that input
+    again. A wrong address and a wrong password get the
     same answer (the form with an error, status 422) after the same time.
     """
     if current_user.is_authenticated:
-        return _go_on()
+        return go_on()
     form = SignInForm()
     if not form.validate_on_submit():
         return _sign_in_page(form)
     email = form.email.data
-    resources().throttle.begin_password_try(email, this_browser(email))
+    browser = this_browser(email)
+    resources().throttle.begin_password_try(email, browser)
     with resources().database.transaction() as database:
         user = authenticate(database, email, form.password.data)
-        found = create_login(database, user) if user is not None else None
-    if found is None:
+        needs_factor = user is not None and bool(factors_of(database, user.id))
+        found = _signed_in(database, user, browser) if user is not None and not needs_factor else None
+    if user is None:
         resources().throttle.count_wrong_try()
         return _sign_in_page(form, wrong=_wrong_login_text()), 422
+    if found is None:
+        session[_HALF] = {"user": user.id, "state": password_state(user), "at": resources().clock().isoformat()}
+        return _factor_page(FactorForm(formdata=None), user.id)
     start_session(found)
-    return _go_on()
+    return go_on()
+
+
+@people.route("/anmelden/faktor", methods=["GET", "POST"])
+def second_step() -> Response | str | tuple[str, int]:
+    """Ask for the second factor of a user who has just entered the right password; on POST sign the user in.
+
+    Redirects as `sign_in` does. A wrong code shows the form with an error, status 422. After ten minutes, or without a
+    right password before, redirect to the sign-in form.
+    """
+    if current_user.is_authenticated:
+        return go_on()
+    user = _half_signed_in()
+    if user is None:
+        return redirect(url_for("people.sign_in", next=local_page(request.args.get("next"))))
+    form = FactorForm()
+    browser = this_browser(user.email)
+    now = resources().clock()
+    found = proved(form, user, lambda database, user: _signed_in(database, user, browser, factor_at=now))
+    if found is None:
+        return _factor_page(form, user.id), 422 if form.errors else 200
+    start_session(found)
+    return go_on()
+
+
+def _signed_in(database: Session, user: User, browser: str | None, *, factor_at: datetime | None = None) -> SignedIn:
+    """Create a login of the user for this browser; tell the user by mail unless the browser is known (`browser`)."""
+    if browser is None:
+        tell_of_sign_in(database, user, here(), resources().clock())
+    return create_login(database, user, factor_at=factor_at)
+
+
+def _half_signed_in() -> User | None:
+    """Return the user whose right password was entered in this browser in the last ten minutes, and is still right."""
+    half = session.get(_HALF)
+    if not half or resources().clock() >= datetime.fromisoformat(half["at"]) + _SECOND_STEP_WITHIN:
+        return None
+    with resources().database.transaction() as database:
+        user = database.get(User, half["user"])
+    return user if user is not None and password_state(user) == half["state"] else None
+
+
+def _factor_page(form: FactorForm, user_id: int) -> str:
+    back, question = local_page(request.args.get("next")), passkey_question(user_id)
+    sealed = request.form.get("kept", "")
+    return render_template("people/second_step.html", form=form, question=question, sealed=sealed, back=back)
 
 
 @people.post("/abmelden")
@@ -146,7 +209,7 @@ def answer_stale_form(_error: CSRFError) -> Response | str | tuple[str, int]:
     owner = owner_of_form()
     if request.endpoint == "people.sign_in":
         if is_signed_in:
-            return _go_on()
+            return go_on()
         email = request.form.get("email", "")
         return _sign_in_page(SignInForm(formdata=None, data={"email": email}), no_cookie=True), 400
     if owner is not None and not is_signed_in:
@@ -197,7 +260,7 @@ def _sign_in_page(
     )
 
 
-def _go_on() -> Response | str:
+def go_on() -> Response | str:
     """Lead the signed-in user on: to a page that sends kept input again if there is some, else to the page in `next`.
 
     Without `next`, to the overview. Input that has expired, or belongs to another user, is dropped with a message; for

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models.accounts.accounts import Account, account_by_number
+from models.people.second_factors import factors_of
 from models.people.users import User, administrators_of
 from models.proofs.ownership import decide
 from models.proofs.proofs import Consent, Decision, OwnershipProof
@@ -68,12 +69,15 @@ def answer_by_code(id: UUID, user_id: int, token: str) -> Response | tuple[str, 
     """Show the consent request of the link request `id` to the administrator `user_id` who opens the link in the mail.
 
     On POST with the right code save the answer and redirect to the same page; a wrong code shows the form with the
-    error, with status 422. `token` is the secret part of the link. Abort with 404 for an invalid link, whatever is
-    wrong with the link.
+    error, with status 422. An administrator with a second factor is redirected to the page for which one signs in.
+    `token` is the secret part of the link. Abort with 404 for an invalid link, whatever is wrong with the link.
     """
     form = CodedAnswerForm()
     with resources().database.transaction() as session:
         seen = _get_consent_page(session, id, user_id, token)
+        has_factor = bool(factors_of(session, user_id))
+    if seen.state is State.OPEN and has_factor:
+        return redirect(url_for("consents.answer", id=id), 303)
     if seen.state is State.OPEN and form.validate_on_submit():
         give = partial(_decide, id, user_id, form.decision.data, form.code.data)
         if try_code(form.code, seen.account.customer_number, give):

@@ -90,7 +90,11 @@ def enter_credentials(id: UUID) -> Response | tuple[str, int]:
 
     refusal, right = _submit_proof(id, begin, give)
     if refusal is None and not right:
-        add_error(form.email, _("This login is not right, or it is not an administrator's of this account."))
+        said = _(
+            "This login is not right, not an administrator's of this account, or has a second factor: "
+            "then use a link code."
+        )
+        add_error(form.email, said)
         return _render_with_errors(id, credentials=form)
     return _redirect_to_request(id, _("The login is accepted."), refusal)
 

@@ -18,7 +18,7 @@ from models.people.users import User
 from models.states import Origin
 from models.telephony.number_history import NumberAssignment
 from models.telephony.number_pool import NumberPool
-from tests.factories import HOLDER, NOW, join, make_account, make_user
+from tests.factories import HOLDER, NOW, join, make_account, make_staff, make_user
 from tests.web.conftest import Front
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.test_dashboard import come_in, get
@@ -98,7 +98,7 @@ def test_only_administrators_reach_it_and_an_ordered_site_shows_its_main_account
         attach(session, main.id, site.id, Origin.ORDER, NOW)
         linked = make_account(session, administrator=local, name="Partner")
         attach(session, main.id, linked.id, Origin.LINK, NOW)
-        staff = make_user(session, is_staff=True)
+        staff = make_staff(session)
         stranger = session.get_one(User, local.id)
         numbers = {"main": main.customer_number, "site": site.customer_number, "linked": linked.customer_number}
         people = {"manager": manager.email, "local": stranger.email, "staff": staff.email}

@@ -39,8 +39,9 @@ from models.views.back_office import Matter
 from tasks.ports import GatewayRefused, Subscriber
 from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import LEASE, run_job
-from tests.factories import NOW, PASSWORD, a_link, an_order, join, make_main, make_user, prove_contact
+from tests.factories import NOW, PASSWORD, a_link, an_order, join, make_main, make_staff, make_user, prove_contact
 from tests.fakes import FakeRegistrar, wait_until
+from tests.second_factor import enter_code
 from tests.web.api.calls import CONTACT, PDF, upload
 from tests.web.api.calls import an_order as waiting_order
 from tests.web.conftest import SECRET, Back, Front, FrontOf
@@ -63,7 +64,8 @@ class Desk:
         self.client = client
         if email is not None:
             form = {"csrf_token": self._token("/anmelden"), "email": email, "password": PASSWORD}
-            self.arrives_at = self.client.post("/anmelden", data=form, follow_redirects=True).request.path
+            answer = enter_code(self.client, self.client.post("/anmelden", data=form))
+            self.arrives_at = self.client.get(answer.location, follow_redirects=True).request.path
 
     def page(self, path: str, status: int = 200) -> str:
         """Return the page, expecting the status and a valid page."""
@@ -96,7 +98,7 @@ SitDown = Callable[[str | None], Desk]
 def staff(front: Front, name: str) -> User:
     """Create a member of staff."""
     with front.database.transaction() as session:
-        return make_user(session, name=name, is_staff=True)
+        return make_staff(session, name=name)
 
 
 @pytest.fixture
@@ -166,7 +168,7 @@ def codes(front: Front, id: UUID | str) -> list[str]:
         return list(session.scalars(lines.order_by(TimelineEntry.id)))
 
 
-def deeds(front: Front) -> list[tuple[AuditEvent, int | None, int, bool]]:
+def deeds(front: Front) -> list[tuple[AuditEvent, int | None, int | None, bool]]:
     """Return the audit log: deed, acting user, account, and whether the user acted as staff."""
     with front.database.transaction() as session:
         entries = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))
@@ -671,7 +673,7 @@ def test_there_are_words_for_every_job_and_matter() -> None:
 def test_it_speaks_english_too(front: Front, back: Back, sit_down: SitDown, path: str, said: list[str]) -> None:
     id = with_document(front, back)
     with front.database.transaction() as session:
-        english = make_user(session, is_staff=True, locale="en").email
+        english = make_staff(session, locale="en").email
     page = sit_down(english).page(path if path.startswith(OFFICE) else of(id, path))
     facts: dict[str, Any] = {words: words in page for words in said}
     assert all(facts.values()), facts

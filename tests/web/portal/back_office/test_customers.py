@@ -13,7 +13,7 @@ from models.links.account_closing import close_account
 from models.orders.orders import submit_order
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.users import User
-from tests.factories import NOW, an_order, join, make_account, make_user
+from tests.factories import NOW, an_order, join, make_account, make_staff, make_user
 from tests.web.conftest import Front
 from tests.web.portal.accounts.test_dashboard import Site, give_numbers, make_site
 from tests.web.portal.accounts.test_overview import sub
@@ -146,7 +146,7 @@ def test_others_find_nothing(front: Front, site: Site, sit_down: SitDown) -> Non
 
 def test_it_speaks_english_too(front: Front, site: Site, sit_down: SitDown) -> None:
     with front.database.transaction() as session:
-        english = make_user(session, is_staff=True, locale="en").email
+        english = make_staff(session, locale="en").email
     visitor = sit_down(english)
     assert "Find customers, people and numbers" in visitor.page(f"{SEARCH}?suche=spree")
     assert "See the dashboard as the customer does" in visitor.page(CUSTOMER.format(site.account.customer_number))

@@ -14,7 +14,7 @@ from models.people.users import User
 from models.proofs.proofs import LinkCode
 from models.requests.requests import Request
 from tasks.wording.link_rights import link_rights
-from tests.factories import NOW, PASSWORD, join, make_account, make_user
+from tests.factories import NOW, PASSWORD, join, make_account, make_staff, make_user
 from tests.web.api.calls import a_link, new_link_code, owned, statements
 from tests.web.conftest import Back, Front
 from tests.web.portal.page.test_portal import csrf, sign_in
@@ -267,7 +267,7 @@ def test_wrong_tries_are_throttled(front: Front, back: Back) -> None:
 )
 def test_who_may_not_link_is_told_why(front: Front, back: Back, who: str, said: str) -> None:
     with front.database.transaction() as session:
-        person = make_user(session, is_staff=who == "staff")
+        person = make_staff(session) if who == "staff" else make_user(session)
         account = make_account(session, administrator=person if who == "sub" else None)
     if who == "sub":
         a_link(front, account.customer_number, "credentials", email=person.email, password=PASSWORD)

@@ -14,6 +14,7 @@ from models.people.rights import Role
 from models.people.users import User
 from tasks.settings import SettingsError
 from tests.factories import NOW, PASSWORD, an_order, join, make_account, make_main, make_user
+from tests.second_factor import enter_code
 from tests.web.conftest import ORDER, SECRET, Front, FrontOf
 
 
@@ -25,11 +26,12 @@ def csrf(page: str) -> str:
 
 
 def sign_in(front: Front, email: str, password: str = PASSWORD, target: str = "") -> tuple[int, str, str]:
-    """Submit the sign-in form. Returns status, redirect target and page."""
+    """Submit the sign-in form, and the code of the second factor if asked. Returns status, redirect target and page."""
     form = front.client.get("/anmelden").text
     answer = front.client.post(
         "/anmelden" + target, data={"csrf_token": csrf(form), "email": email, "password": password}
     )
+    answer = enter_code(front.client, answer)
     return answer.status_code, answer.headers.get("Location", ""), answer.text
 
 

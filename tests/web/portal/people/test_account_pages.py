@@ -25,7 +25,7 @@ from models.people.logins import Login
 from models.people.members import remove_user
 from models.people.rights import Role
 from models.people.users import Membership, User, administrators_of, principal_of
-from tests.factories import NOW, PASSWORD, join, make_account, make_user
+from tests.factories import NOW, PASSWORD, join, make_account, make_staff, make_user
 from tests.web.conftest import BASE_URL, Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import csrf, sign_in
@@ -68,7 +68,7 @@ def test_nobody_is_invited_under_a_name_with_an_address_in_it(front: Front, back
     assert answer.status_code == 422
     assert "lassen Sie Internet- und E-Mail-Adressen weg" in answer.text and "Gewinn: http" in answer.text
     back.advance()
-    assert back.mailer.sent == []
+    assert [mail for mail in back.mailer.sent if mail.recipient_address != front.manager.email] == []
 
 
 def test_a_forgotten_password_is_replaced_by_a_link_that_is_good_once(front: Front, back: Back) -> None:
@@ -281,7 +281,7 @@ def test_a_login_of_staff_ends_after_an_hour_without_use_or_twelve_hours(
     front: Front, back: Back, used_every: timedelta, times: int
 ) -> None:
     with front.database.transaction() as session:
-        staff = make_user(session, is_staff=True)
+        staff = make_staff(session)
     sign_in(front, staff.email)
     for _ in range(times):
         back.clock.advance(used_every)
@@ -374,7 +374,8 @@ def test_a_new_invitation_a_withdrawn_one_and_one_that_is_too_old(front: Front, 
     assert front.client.get(third).status_code == 404
     with front.database.transaction() as session:
         assert session.scalars(sa.select(Invitation)).all() == []
-        assert len(set(session.scalars(sa.select(Message.occasion)))) == 3
+        sent = sa.select(Message.occasion).where(Message.template == "invitation")
+        assert len(set(session.scalars(sent))) == 3
 
 
 def test_what_is_wrong_with_an_invitation_is_said(front: Front) -> None:

@@ -23,7 +23,7 @@ from models.proofs.proofs import AddressProof, Consent, Decision, EmailProof, Li
 from models.requests.requests import Request
 from models.states import Reason
 from models.vault import Vault
-from tests.factories import NOW, PASSWORD, join, make_account, make_main, make_user
+from tests.factories import NOW, PASSWORD, join, make_account, make_main, make_staff, make_user
 from tests.web.api.calls import CONTACT, PDF, a_link, an_order, new_link_code, owned, statements
 from tests.web.conftest import ORDER, SECRET, Back, Front
 from tests.web.portal.page.test_portal import csrf, sign_in
@@ -449,7 +449,7 @@ def test_strangers_do_nothing_to_a_request(front: Front, back: Back) -> None:
     id = an_order(front, back)
     with front.database.transaction() as session:
         _, stranger = make_main(session)
-        staff = make_user(session, is_staff=True)
+        staff = make_staff(session)
     page = f"/anfragen/{id}"
     for email, seen in ((stranger.email, 404), (staff.email, 200)):
         front.client = front.client.application.test_client()

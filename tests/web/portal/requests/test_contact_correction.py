@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from models.people.rights import Role
 from tasks.ports import GatewayRefused
-from tests.factories import join, make_main, make_user
+from tests.factories import join, make_main, make_staff, make_user
 from tests.web.api.calls import CONTACT, an_order
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
@@ -61,7 +61,7 @@ def test_nobody_else_corrects_it(front: Front, back: Back) -> None:
         _, stranger = make_main(session)
         local = make_user(session)
         join(session, local, session.merge(front.main), Role.LOCAL_MEMBER)
-        staff = make_user(session, is_staff=True)
+        staff = make_staff(session)
     for email, seen in ((stranger.email, 404), (local.email, 404), (staff.email, 200)):
         front.client = front.client.application.test_client()
         sign_in(front, email)

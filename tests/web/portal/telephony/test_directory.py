@@ -16,7 +16,7 @@ from models.people.rights import Role
 from models.telephony.directory import DirectoryData, DirectoryEntry, put_entry
 from models.telephony.number_pool import release_block
 from models.telephony.numbers import NumberBlock
-from tests.factories import NOW, join, make_account, make_user
+from tests.factories import NOW, join, make_account, make_staff, make_user
 from tests.fakes import FakeClock
 from tests.web.conftest import Front
 from tests.web.html import assert_valid
@@ -112,7 +112,7 @@ def test_what_is_wrong_is_said_at_its_field(front: Front, site: Site) -> None:
 def test_it_is_for_those_who_may_change_the_account_and_only_with_the_option(front: Front, site: Site) -> None:
     pages = [f"{site.path}/telefonbuch", f"{site.path}/telefonbuch/zurueckziehen"]
     with front.database.transaction() as session:
-        manager, staff, stranger = make_user(session), make_user(session, is_staff=True), make_user(session)
+        manager, staff, stranger = make_user(session), make_staff(session), make_user(session)
         join(session, manager, session.get_one(Account, front.main.id), Role.LOCATION_MANAGER)
         other = make_account(session, administrator=stranger).customer_number
         put_entry(session, site.account.id, FIRST, ENTRY, NOW)

@@ -21,7 +21,7 @@ from models.people.audit_log import AuditEvent
 from models.people.rights import Role
 from models.telephony.trunks import SipTrunk, SuspendedBy, TrunkState
 from models.values import BERLIN
-from tests.factories import join, make_account, make_user
+from tests.factories import join, make_account, make_staff, make_user
 from tests.fakes import FakeClock
 from tests.web.conftest import Front, FrontOf
 from tests.web.portal.accounts.test_dashboard import Site, come_in, deeds, get, make_site, make_trunk
@@ -296,7 +296,8 @@ def test_the_page_goes_on_by_itself(wired: Front, site: Site, network: Network) 
 def test_who_may_see_it(wired: Front, site: Site, who: str) -> None:
     with wired.database.transaction() as session:
         people = {
-            name: make_user(session, is_staff=name == "staff") for name in ("location manager", "staff", "stranger")
+            name: make_staff(session) if name == "staff" else make_user(session)
+            for name in ("location manager", "staff", "stranger")
         }
         join(session, people["location manager"], session.get_one(Account, wired.main.id), Role.LOCATION_MANAGER)
         join(session, people["stranger"], make_account(session))

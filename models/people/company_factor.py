@@ -1,0 +1,62 @@
+"""A company that asks each of its persons for a second factor: everybody in an account and in its sub-accounts."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.errors import FactorNeeded, OfMainAccount
+from models.people.audit_log import AuditEvent, record
+from models.people.invitations import lock_users
+from models.people.rights import Action, Principal
+from models.people.second_factors import factors_of, has_factor
+from models.people.users import Membership
+from models.values import end_of_day, last_day
+
+GRACE = timedelta(days=14)
+"""How long after the demand people sign in without a second factor; it ends with the end of its last day."""
+
+
+def people_without_factor(session: Session, account: Account) -> tuple[int, int]:
+    """Return how many people the account and its sub-accounts have, and how many of them have no second factor."""
+    people = (
+        sa.select(Membership.user_id, has_factor(Membership.user_id).label("has"))
+        .join(Account, Account.id == Membership.account_id)
+        .where(sa.or_(Account.id == account.id, Account.main_id == account.id))
+        .distinct()
+        .subquery()
+    )
+    row = session.execute(sa.select(sa.func.count(), sa.func.count().filter(~people.c.has)).select_from(people)).one()
+    return row[0], row[1]
+
+
+def demand_factor(session: Session, person: Principal, account: Account, now: datetime) -> None:
+    """Ask each person of the account and of its sub-accounts for a second factor, after a grace of 14 days.
+
+    Safe to run twice: the first grace stays. Raises `Forbidden` if `person` may not manage the account's users,
+    `OfMainAccount` if the account has a main account, which decides, and `FactorNeeded` if `person` has no second
+    factor, since nobody shuts out oneself.
+    """
+    person = lock_users(session, person, account, Action.MANAGE_USERS)
+    if account.main_id is not None:
+        raise OfMainAccount
+    if not factors_of(session, person.user_id):
+        raise FactorNeeded
+    if account.factor_required_from is None:
+        account.factor_required_from = end_of_day(now + GRACE)
+        facts = {"day": last_day(account.factor_required_from).isoformat()}
+        record(session, person, account, AuditEvent.FACTOR_DEMANDED, Action.MANAGE_USERS, now, facts)
+
+
+def stop_demanding_factor(session: Session, person: Principal, account: Account, now: datetime) -> None:
+    """Ask the persons of the account and of its sub-accounts for no second factor any more. Safe to run twice.
+
+    Raises `Forbidden` if `person` may not manage the account's users.
+    """
+    person = lock_users(session, person, account, Action.MANAGE_USERS)
+    if account.factor_required_from is not None:
+        account.factor_required_from = None
+        record(session, person, account, AuditEvent.FACTOR_NOT_DEMANDED, Action.MANAGE_USERS, now)

@@ -1,0 +1,63 @@
+"""Changes of a person's login, and sign-ins in new browsers: logged, and told to the person by mail."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from models.messages.outbox import Recipient, queue_message
+from models.people.audit_log import AuditEntry, AuditEvent
+from models.people.users import User, roles_of
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """The browser in which a person does something: its name, empty if it is not known, and its IP address."""
+
+    browser: str
+    address: str
+
+
+def note_change(
+    session: Session, user: User, deed: AuditEvent, where: Where | None, now: datetime, **facts: str | int
+) -> None:
+    """Record a change of the user's login in the log of each of the user's accounts, and tell the user by mail.
+
+    A user without an account gets one entry that belongs to no account. `where` is the browser in which the user did
+    it; None: the carrier did it at the console. `facts` are the details for the texts of entry and mail.
+    """
+    accounts: list[int | None] = [*sorted(roles_of(session, user.id))]
+    for account_id in accounts or [None]:
+        session.add(
+            AuditEntry(
+                account_id=account_id,
+                user_id=user.id if where is not None else None,
+                by_staff=where is None,
+                deed=deed,
+                facts={**facts, "person": user.name},
+                at=now,
+            )
+        )
+    _tell(session, user, "login_changed", where, now, what=str(deed), name=str(facts.get("name", "")))
+
+
+def tell_of_sign_in(session: Session, user: User, where: Where, now: datetime) -> None:
+    """Tell the user by mail that somebody has signed in with the user's login in a browser that was not known."""
+    _tell(session, user, "new_sign_in", where, now)
+
+
+def _tell(session: Session, user: User, template: str, where: Where | None, now: datetime, **facts: str) -> None:
+    told = {
+        "email": user.email,
+        "at": now.isoformat(),
+        "browser": where.browser if where is not None else "",
+        "address": where.address if where is not None else "",
+        "path": "/passwort",
+        **facts,
+    }
+    to = Recipient(user.name, user.email, user.locale)
+    # Each time is told, also the second in one moment.
+    queue_message(session, None, template, to, told, now, occasion=secrets.token_hex(8))

@@ -1,0 +1,207 @@
+"""Passkeys (WebAuthn): second factors that a device signs with, after it has checked who holds it.
+
+A question to the device (challenge) is encrypted for its user and travels in the form. It is valid for ten minutes, and
+not after the passkey was used since, so that no answer counts twice.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+from webauthn import (
+    base64url_to_bytes,
+    generate_authentication_options,
+    generate_registration_options,
+    options_to_json,
+    verify_authentication_response,
+    verify_registration_response,
+)
+from webauthn.helpers import bytes_to_base64url, generate_challenge
+from webauthn.helpers.exceptions import WebAuthnException
+from webauthn.helpers.structs import (
+    AuthenticatorSelectionCriteria,
+    PublicKeyCredentialDescriptor,
+    ResidentKeyRequirement,
+    UserVerificationRequirement,
+)
+
+from models.people.audit_log import AuditEvent
+from models.people.login_changes import Where, note_change
+from models.people.second_factors import FactorKind, SecondFactor, factors_of
+from models.people.users import User
+from models.vault import SecretUnreadable, Vault
+
+QUESTION_LASTS = timedelta(minutes=10)
+_VERIFIED = UserVerificationRequirement.REQUIRED
+_MALFORMED = (WebAuthnException, ValueError, TypeError, KeyError)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The portal as devices know it: its host name, to which passkeys belong, its origin and its name."""
+
+    host: str
+    origin: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question to a device: `options` for the browser as JSON, and the encrypted challenge for the form."""
+
+    options: str
+    sealed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a browser sent back: the encrypted challenge of the question, and the device's answer as JSON."""
+
+    sealed: str
+    credential: str
+
+
+def site_of(base_url: str, name: str) -> Site | None:
+    """Return the portal at this URL as devices know it; None if its host is an IP address, which no passkey is for."""
+    parts = urlsplit(base_url)
+    host = parts.hostname or ""
+    with suppress(ValueError):
+        ipaddress.ip_address(host)
+        return None
+    return Site(host, f"{parts.scheme}://{parts.netloc}", name)
+
+
+def ask_for_new_passkey(session: Session, vault: Vault, site: Site, user: User, now: datetime) -> Question:
+    """Return the question that makes a device create a passkey of the user; devices that have one already are left out.
+
+    The device has to check who holds it.
+    """
+    challenge = generate_challenge()
+    options = generate_registration_options(
+        rp_id=site.host,
+        rp_name=site.name,
+        user_id=str(user.id).encode(),
+        user_name=user.email,
+        user_display_name=user.name,
+        challenge=challenge,
+        authenticator_selection=AuthenticatorSelectionCriteria(
+            resident_key=ResidentKeyRequirement.PREFERRED, user_verification=_VERIFIED
+        ),
+        exclude_credentials=_descriptors(session, user.id),
+    )
+    return Question(options_to_json(options), _seal(vault, user.id, challenge, now))
+
+
+def ask_for_passkey(session: Session, vault: Vault, site: Site, user_id: int, now: datetime) -> Question | None:
+    """Return the question that one of the user's passkeys answers; None if the user has none."""
+    known = _descriptors(session, user_id)
+    if not known:
+        return None
+    challenge = generate_challenge()
+    options = generate_authentication_options(
+        rp_id=site.host, challenge=challenge, allow_credentials=known, user_verification=_VERIFIED
+    )
+    return Question(options_to_json(options), _seal(vault, user_id, challenge, now))
+
+
+def add_passkey(
+    session: Session, vault: Vault, site: Site, user: User, name: str, answer: Answer, where: Where, now: datetime
+) -> bool:
+    """Add the passkey with which a device has answered `ask_for_new_passkey`. Return whether the answer is right.
+
+    The user is told by mail.
+    """
+    asked = _open(vault, user.id, answer.sealed, now)
+    if asked is None:
+        return False
+    try:
+        made = verify_registration_response(
+            credential=answer.credential,
+            expected_challenge=asked[0],
+            expected_rp_id=site.host,
+            expected_origin=site.origin,
+            require_user_verification=True,
+        )
+    except _MALFORMED:
+        return False
+    known = sa.select(SecondFactor.id).where(SecondFactor.credential_id == made.credential_id)
+    if session.scalar(known) is not None:
+        return False
+    session.add(
+        SecondFactor(
+            id=uuid.uuid4(),
+            user_id=user.id,
+            kind=FactorKind.PASSKEY,
+            name=name,
+            secret=made.credential_public_key,
+            credential_id=made.credential_id,
+            counter=made.sign_count,
+            created_at=now,
+        )
+    )
+    note_change(session, user, AuditEvent.FACTOR_ADDED, where, now, name=name)
+    session.flush()
+    return True
+
+
+def prove_by_passkey(session: Session, vault: Vault, site: Site, user: User, answer: Answer, now: datetime) -> bool:
+    """Return whether one of the user's passkeys has given this answer to a question of `ask_for_passkey`.
+
+    The device must have checked who holds it, and its counter of
+    signatures, if it has one, must have grown.
+    """
+    asked = _open(vault, user.id, answer.sealed, now)
+    if asked is None:
+        return False
+    challenge, asked_at = asked
+    try:
+        id = base64url_to_bytes(str(json.loads(answer.credential)["id"]))
+        factor = next((one for one in factors_of(session, user.id) if one.credential_id == id), None)
+        if factor is None:
+            return False
+        proof = verify_authentication_response(
+            credential=answer.credential,
+            expected_challenge=challenge,
+            expected_rp_id=site.host,
+            expected_origin=site.origin,
+            credential_public_key=factor.secret,
+            credential_current_sign_count=factor.counter,
+            require_user_verification=True,
+        )
+    except _MALFORMED:
+        return False
+    # Of two requests with one answer, one finds that the passkey was used since.
+    unused = sa.or_(SecondFactor.last_used_at.is_(None), SecondFactor.last_used_at < asked_at)
+    use = sa.update(SecondFactor).where(SecondFactor.id == factor.id, unused)
+    used = use.values(counter=proof.new_sign_count, last_used_at=now).returning(SecondFactor.id)
+    return session.scalar(used.execution_options(synchronize_session=False)) is not None
+
+
+def _descriptors(session: Session, user_id: int) -> list[PublicKeyCredentialDescriptor]:
+    ids = (factor.credential_id for factor in factors_of(session, user_id))
+    return [PublicKeyCredentialDescriptor(id=id) for id in ids if id is not None]
+
+
+def _seal(vault: Vault, user_id: int, challenge: bytes, now: datetime) -> str:
+    facts = {"use": "passkey", "user": user_id, "at": now.isoformat(), "challenge": bytes_to_base64url(challenge)}
+    return vault.seal(json.dumps(facts)).decode()
+
+
+def _open(vault: Vault, user_id: int, sealed: str, now: datetime) -> tuple[bytes, datetime] | None:
+    """Return the challenge that `_seal` has encrypted for this user and when; None for other texts and old ones."""
+    try:
+        facts = json.loads(vault.open(sealed.encode()))
+    except (SecretUnreadable, ValueError):
+        return None
+    if not isinstance(facts, dict) or facts.get("use") != "passkey" or facts["user"] != user_id:
+        return None
+    asked_at = datetime.fromisoformat(facts["at"])
+    return (base64url_to_bytes(facts["challenge"]), asked_at) if now < asked_at + QUESTION_LASTS else None

@@ -1,0 +1,67 @@
+"""Every page that decides something that is hard to undo asks for the second factor again."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+
+from flask import Flask
+
+from web.portal.people.step_up import ASKED_AGAIN
+
+DECIDES = frozenset({
+    "change_role", "remove_user", "invite", "renew", "name_administrator", "issue_token", "create_link_code", "decide",
+    "submit_detach", "release_numbers", "give_back", "reveal", "set_password", "add_app", "add_passkey",
+    "remove_factor", "demand_factor",
+    "stop_demanding_factor",
+    "renew_recovery_codes",
+})  # fmt: skip
+"""The functions of `models` that do what the second factor is asked for again."""
+ASKED_BY_OTHER_MEANS = {"consents.answer_by_code"}
+"""Endpoints without a sign-in: a person with a second factor is led to a page with one."""
+
+
+NOT_ASKED = frozenset({
+    "answers.cancel", "answers.correct_contact_address", "answers.enter_credentials", "answers.enter_letter",
+    "answers.enter_link_code", "answers.resend", "answers.retry", "answers.upload", "bulks.delete", "bulks.save",
+    "bulks.send", "bulks.upload", "consents.answer_by_code", "emails.confirm", "forwardings.add", "forwardings.edit",
+    "forwardings.remove", "letters.confirm", "link_codes.void", "links.send", "links.start",
+    "locations.contract_holder", "locations.destinations", "locations.directory", "locations.request_uri",
+    "locations.resume", "locations.suspend", "locations.withdraw_from_directory", "logins.end", "logins.end_others",
+    "logins.forgotten", "logins.reset", "office.jobs_run", "office.place", "office.removals",
+    "office.request_cancel", "office.request_document", "office.request_retry", "orders.autosave", "orders.delete",
+    "orders.place", "orders.save_step", "people.confirm", "people.second_step", "people.set_language",
+    "people.sign_in", "people.sign_out", "users.end_token", "users.invitation", "users.withdraw_invitation",
+})  # fmt: skip
+"""The endpoints of all other forms: of drafts and orders, of what can be taken back, and what needs no sign-in."""
+
+
+def test_of_every_form_it_is_said_whether_it_asks_again(usual_app: Flask) -> None:
+    rules = usual_app.url_map.iter_rules()
+    forms = {rule.endpoint for rule in rules if "POST" in (rule.methods or ()) and not rule.rule.startswith("/api/")}
+    assert forms - ASKED_AGAIN == NOT_ASKED
+
+
+def test_every_page_that_decides_such_a_thing_asks_again(usual_app: Flask) -> None:
+    deciding = {
+        endpoint for endpoint, view in usual_app.view_functions.items()
+        if not endpoint.startswith("api.") and not DECIDES.isdisjoint(_names(view, view.__module__))
+    }  # fmt: skip
+    assert deciding - ASKED_BY_OTHER_MEANS == ASKED_AGAIN
+    assert set(usual_app.view_functions) >= ASKED_AGAIN
+
+
+def _names(view: object, module: str) -> Iterator[str]:
+    """Yield every name that the function uses, and those that it calls in its own module, use."""
+    seen, waiting = set[object](), [view]
+    while waiting:
+        function = waiting.pop()
+        function = getattr(function, "__wrapped__", function)
+        if not isinstance(function, types.FunctionType) or function in seen or function.__module__ != module:
+            continue
+        seen.add(function)
+        codes = [function.__code__]
+        for code in codes:
+            codes += [inner for inner in code.co_consts if isinstance(inner, types.CodeType)]
+            yield from code.co_names
+            waiting += [function.__globals__.get(name) for name in code.co_names]

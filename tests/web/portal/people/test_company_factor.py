@@ -1,0 +1,82 @@
+"""A company that asks all its persons for a second factor."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from models.accounts.accounts import Account
+from models.accounts.hierarchy import attach
+from models.people.audit_log import AuditEvent
+from models.people.rights import Role
+from models.people.second_factors import SecondFactor
+from models.people.users import User
+from models.states import Origin
+from tests.factories import NOW, give_app, join, make_account, make_user
+from tests.fakes import FakeClock
+from tests.second_factor import enter_code
+from tests.web.conftest import Front
+from tests.web.html import assert_valid
+from tests.web.portal.page.test_portal import sign_in
+from tests.web.portal.people.test_second_factor import OVERVIEW, browser, deeds, enter_password, press, set_up
+
+
+def test_a_company_asks_all_its_persons_after_a_grace(front: Front, clock: FakeClock) -> None:
+    with front.database.transaction() as session:
+        give_app(session, session.get_one(User, front.manager.user_id))
+    page = f"/benutzer/{front.main.customer_number}/zweiter-faktor"
+    with front.database.transaction() as session:
+        member = make_user(session)
+        sub = make_account(session, administrator=member)
+        attach(session, front.main.id, sub.id, Origin.LINK, NOW)
+    sign_in(front, front.manager.email)
+    assert "2 Personen" in front.client.get(page).text and "1 von ihnen" in front.client.get(page).text
+    assert_valid(front.client.get(page).text)
+    assert press(front.client, page, demand="yes").status_code == 303
+    local = browser(front)
+    enter_password(local, member.email)
+    overview = local.get("/standortverwaltung", follow_redirects=True).text
+    assert "Ihr Unternehmen verlangt einen zweiten Faktor, spätestens bis zum 16. März 2026" in overview
+    assert local.get(f"/benutzer/{sub.customer_number}/zweiter-faktor").status_code == 404
+    assert "Einen zweiten Faktor" not in front.client.get("/standortverwaltung").text
+    clock.advance(timedelta(days=15))
+    closed = local.get(f"/benutzer/{sub.customer_number}")
+    assert closed.location == OVERVIEW
+    assert "fragen Sie eine Person, die Ihr Unternehmen verwaltet" in local.get(OVERVIEW).text
+    assert set_up(local, clock)[0].status_code == 201
+    assert local.get(f"/benutzer/{sub.customer_number}").status_code == 200
+    assert press(local, _removal(front, member.email)).status_code == 409
+
+    asked = front.client.get(page, follow_redirects=True)
+    assert enter_code(front.client, asked).location == page
+    assert press(front.client, page).status_code == 303
+    assert press(local, _removal(front, member.email)).status_code == 303
+    assert [deed for deed, account in deeds(front) if account == front.main.id] == [
+        AuditEvent.FACTOR_DEMANDED, AuditEvent.FACTOR_NOT_DEMANDED,
+    ]  # fmt: skip
+    assert (
+        "ab Ende des 16. März 2026 einen zweiten Faktor"
+        in front.client.get(f"/standortverwaltung/{front.main.customer_number}/protokoll").text
+    )
+
+
+def test_only_an_administrator_with_a_factor_can_ask_the_company(front: Front) -> None:
+    page = f"/benutzer/{front.main.customer_number}/zweiter-faktor"
+    sign_in(front, front.manager.email)
+    shown = front.client.get(page).text
+    assert "Richten Sie zuerst einen ein" in shown
+    assert press(front.client, page, shown, demand="yes").status_code == 409
+    with front.database.transaction() as session:
+        member = make_user(session)
+        join(session, member, session.get_one(Account, front.main.id), Role.LOCATION_MANAGER)
+    other = browser(front)
+    enter_password(other, member.email)
+    assert other.get(page).status_code == 404
+
+
+def _removal(front: Front, email: str) -> str:
+    """Return the path of the page that removes the only second factor of this person."""
+    with front.database.transaction() as session:
+        owned = sa.select(SecondFactor.id).join(User, User.id == SecondFactor.user_id).where(User.email == email)
+        return f"/anmeldung/faktor/{session.scalars(owned).one()}/entfernen"

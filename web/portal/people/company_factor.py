@@ -1,0 +1,52 @@
+"""The page on which an administrator asks all persons of the company for a second factor."""
+
+from __future__ import annotations
+
+from flask import abort, flash, redirect, render_template, request, url_for
+from flask_babel import gettext
+from flask_login import current_user, login_required
+from flask_wtf import FlaskForm
+from werkzeug.wrappers import Response
+
+from models.accounts.accounts import Account, account_by_number
+from models.errors import FactorNeeded
+from models.people.company_factor import GRACE, demand_factor, people_without_factor, stop_demanding_factor
+from models.people.rights import Action, may
+from web.portal.page.session import principal
+from web.portal.people.users import users
+from web.resources import resources
+
+
+@users.route("/benutzer/<customer_number>/zweiter-faktor", methods=["GET", "POST"])
+@login_required
+def company_factor(customer_number: str) -> Response | tuple[str, int]:
+    """Show whether the company asks for a second factor; on POST ask for it, or no longer, and redirect to the users.
+
+    The form field `demand` is "yes" or "no". Status 409 if the user has no second factor. 404 unless the user
+    administers the account, and for a sub-account, whose main account decides.
+    """
+    form, refused = FlaskForm(), False
+    with resources().database.transaction() as session:
+        account = account_by_number(session, customer_number)
+        if account is None or account.main_id is not None or not may(principal(), Action.MANAGE_USERS, account):
+            abort(404)
+        count, without = people_without_factor(session, account)
+    if form.validate_on_submit():
+        change = stop_demanding_factor if request.form.get("demand") == "no" else demand_factor
+        try:
+            with resources().database.transaction() as session:
+                change(session, principal(), session.get_one(Account, account.id), resources().clock())
+        except FactorNeeded:
+            refused = True
+        else:
+            flash(gettext("That is saved."))
+            return redirect(url_for("users.listed", customer_number=customer_number), 303)
+    page = render_template(
+        "people/users/company_factor.html",
+        account=account,
+        count=count,
+        without=without,
+        days=GRACE.days,
+        may_demand=current_user.has_factor,
+    )
+    return page, 409 if refused else 200
