@@ -23,6 +23,7 @@ from models.orders.drafts import Draft
 from models.people.invitations import Invitation
 from models.people.logins import Login, end_logins
 from models.people.members import leave
+from models.people.second_factors import RecoveryCode, SecondFactor
 from models.people.users import Membership, User, administrators_of
 from models.requests.idempotency import IdempotencyKey
 from models.states import AccountState
@@ -104,7 +105,8 @@ def erase(session: Session, erasure: Erasure, user: User, now: datetime) -> bool
     gone = sa.update(Message).where(theirs, Message.template.not_in(BUSINESS_LETTERS)).values(scrubbed)
     session.execute(gone.execution_options(synchronize_session=False))
     session.execute(sa.delete(Invitation).where(Invitation.email == address))
-    session.execute(sa.delete(Login).where(Login.user_id == user.id))
+    for table in (Login, SecondFactor, RecoveryCode):
+        session.execute(sa.delete(table).where(table.user_id == user.id))
     user.name, user.email, user.password_hash, user.email_confirmed_at = ERASED_NAME, nobody, None, None
     erasure.done_at = now
     return True

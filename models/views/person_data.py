@@ -21,6 +21,7 @@ from models.people.api_tokens import ApiToken
 from models.people.audit_log import AuditEntry
 from models.people.invitations import Invitation
 from models.people.logins import Login
+from models.people.second_factors import RecoveryCode, SecondFactor
 from models.people.users import Membership, User
 from models.proofs.documents import AddressDocument
 from models.proofs.proofs import AddressProof, Consent, EmailProof, LinkCode, OwnershipProof
@@ -58,6 +59,10 @@ def _queries(user: User) -> dict[str, sa.Select[Any]]:
         "sign_ins": sa.select(Login.created_at, Login.seen_at, Login.address, Login.user_agent)
         .where(Login.user_id == mine)
         .order_by(Login.id),
+        "second_factors": sa.select(
+            SecondFactor.kind, SecondFactor.name, SecondFactor.created_at, SecondFactor.last_used_at
+        ).where(SecondFactor.user_id == mine),
+        "recovery_codes": sa.select(RecoveryCode.created_at, RecoveryCode.used_at).where(RecoveryCode.user_id == mine),
         "api_tokens": _of(
             ApiToken,
             ApiToken.account_id,
@@ -69,7 +74,9 @@ def _queries(user: User) -> dict[str, sa.Select[Any]]:
             last_used_at=ApiToken.last_used_at,
             last_used_address=ApiToken.last_used_address,
         ).where(ApiToken.user_id == mine),
-        "audit_log": _of(AuditEntry, AuditEntry.account_id, at=AuditEntry.at, did=AuditEntry.deed)
+        # Changes of a login stand in no account's log if the person has none.
+        "audit_log": sa.select(_number, AuditEntry.at, AuditEntry.deed.label("did"))
+        .join_from(AuditEntry, Account, Account.id == AuditEntry.account_id, isouter=True)
         .where(AuditEntry.user_id == mine)
         .order_by(AuditEntry.id),
         "requests": sa.select(

@@ -15,7 +15,7 @@ from models.db.session import Database
 from models.orders.orders import cancel_and_release
 from models.requests.requests import Request
 from models.states import Reason
-from tests.factories import PLENTY, make_user, prove_contact
+from tests.factories import PLENTY, make_staff, prove_contact
 from tests.fakes import FakeClock
 from tests.web.conftest import ORDER, Back, Front, FrontOf
 from tests.web.html import assert_valid
@@ -215,7 +215,7 @@ def test_staff_see_the_files_that_wait(narrow: Front, back: Back) -> None:
     back.runtime = replace(back.runtime, limits=replace(PLENTY, blocks=2))
     work(narrow, back)
     with narrow.database.transaction() as session:
-        bo = make_user(session, is_staff=True).email
+        bo = make_staff(session).email
     desk = replace(narrow, client=narrow.client.application.test_client())
     sign_in(desk, bo)
     page = desk.client.get("/backoffice").text

@@ -28,7 +28,7 @@ ASKED_AGAIN = frozenset({
     "link_codes.create", "consents.answer", "locations.detach", "locations.release",
     # Passwords of trunks, and the login itself.
     "locations.secret", "locations.renew_secret", "logins.change", "logins.set_up_app", "logins.set_up_passkey",
-    "logins.remove_own_factor", "logins.renew_codes",
+    "logins.remove_own_factor", "logins.renew_codes", "logins.own_data", "logins.erase",
 })  # fmt: skip
 """The endpoints before which the second factor is asked for again, unless it was proved in the last ten minutes."""
 

@@ -12,7 +12,7 @@ from web.portal.people.step_up import ASKED_AGAIN
 DECIDES = frozenset({
     "change_role", "remove_user", "invite", "renew", "name_administrator", "issue_token", "create_link_code", "decide",
     "submit_detach", "release_numbers", "give_back", "reveal", "set_password", "add_app", "add_passkey",
-    "remove_factor", "demand_factor",
+    "remove_factor", "demand_factor", "person_data", "ask_for_erasure",
     "stop_demanding_factor",
     "renew_recovery_codes",
 })  # fmt: skip

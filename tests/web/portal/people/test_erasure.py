@@ -11,10 +11,11 @@ from models.accounts.accounts import Account
 from models.db.session import Database
 from models.people.members import change_role
 from models.people.rights import Role
+from models.people.second_factors import SecondFactor
 from models.people.users import Membership, User
 from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import run_job
-from tests.factories import PASSWORD, join, make_user
+from tests.factories import PASSWORD, give_app, join, make_staff, make_user
 from tests.fakes import FakeClock
 from tests.web.conftest import ORDER, Back, Front
 from tests.web.html import assert_valid
@@ -54,6 +55,7 @@ def newcomer(front: Front, role: Role = Role.LOCATION_MANAGER) -> int:
     with front.database.transaction() as session:
         user = make_user(session, name=NAME, email=ADDRESS)
         join(session, user, session.get_one(Account, front.main.id), role)
+        give_app(session, user)
         return user.id
 
 
@@ -84,7 +86,8 @@ def test_name_and_address_are_gone_everywhere_but_in_business_letters(
     with owner_database.transaction() as session:
         user = session.get_one(User, id)
         assert (user.name, user.password_hash) == ("Gelöschte Person", None)
-        assert session.scalar(sa.select(Membership).where(Membership.user_id == id)) is None
+        for table in (Membership, SecondFactor):
+            assert session.scalar(sa.select(table).where(table.user_id == id)) is None
     front.client = other
     sign_in(front, front.manager.email)
     page = front.client.get(log).text
@@ -127,7 +130,7 @@ def test_the_only_administrator_reads_the_way_out(front: Front, clock: FakeClock
 
 def test_staff_do_not_delete_themselves(front: Front) -> None:
     with front.database.transaction() as session:
-        staff = make_user(session, is_staff=True).email
+        staff = make_staff(session).email
     sign_in(front, staff)
     assert "Endgültig löschen" not in front.client.get(PAGE).text
     token = csrf(front.client.get("/anmeldung/daten").text)
