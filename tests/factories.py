@@ -21,6 +21,7 @@ from models.accounts.limits import Limits
 from models.bulk.bulk import Bulk, CheckedRow, as_facts, fingerprints_of, keep_file
 from models.contracts import catalogue
 from models.db.privileges import grant_privileges
+from models.db.row_security import apply_row_security
 from models.db.session import Database
 from models.links.links import LinkDraft
 from models.orders.orders import Contact, Location, OrderDraft
@@ -224,6 +225,7 @@ def prepare(url: str) -> None:
     try:
         migrations.upgrade(database.engine)
         grant_privileges(database)
+        apply_row_security(database, on=True)
         with database.transaction() as session:
             catalogue.load_price_list(session)
             load_area_codes(session)

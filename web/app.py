@@ -33,6 +33,7 @@ from web.api import problems
 from web.api.document import completed
 from web.api.endpoints import api
 from web.api.schemas import Problem
+from web.caller import current_caller
 from web.health import health
 from web.portal.accounts import contract_holder, dashboard, export, groups, location_map, overview
 from web.portal.back_office import administrators as back_office_administrators
@@ -169,6 +170,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
         # One thread is left for what needs no database, such as /healthz, while the database does not answer.
         # Of three threads or fewer all are needed for pages.
         at_once=settings.web_threads - 1 if settings.web_threads > 3 else None,
+        caller=current_caller,
     )
     clock = clock or database.now
     vault, throttle = Vault(*settings.secret_keys), Throttle(app, settings.redis_url)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.errors import Forbidden
+from models.errors import Forbidden, NotFound
 from models.states import AccountState
 
 
@@ -54,8 +54,12 @@ def lock_account(session: Session, account: Account) -> None:
     """Lock and reload one account until the transaction ends, so that changes to the account run one after the other.
 
     Transactions that only refer to the account by a foreign key are not blocked (FOR NO KEY UPDATE).
+
+    Raises `NotFound` if the front does not see the account any more, because it was detached meanwhile.
     """
-    session.refresh(account, with_for_update={"key_share": True})
+    query = sa.select(Account).where(Account.id == account.id).with_for_update(key_share=True)
+    if session.scalar(query.execution_options(populate_existing=True)) is None:
+        raise NotFound
 
 
 def lock_active_account(session: Session, account: Account) -> None:

@@ -23,6 +23,15 @@ ALL = "SELECT, INSERT, UPDATE, DELETE"
 _USER = "SELECT, INSERT, UPDATE (email_confirmed_at, password_hash)"
 # Who is erased loses name and address.
 _USER_OF_WORKER = "SELECT, INSERT, UPDATE (email_confirmed_at, password_hash, name, email)"
+# What a request is about, and whose row it is, no page changes.
+_QUEUED = "due_at, lease, attempts"
+_ON_REQUEST = f"status, step, reason, waiting_for, waiting_until, updated_at, ended_at, {_QUEUED}"
+_ON_TRUNK = (
+    "secret, request_uri, countries, high_risk, state, customer_suspended_at, carrier_suspended_at, carrier_reason,"
+    f" {_QUEUED}"
+)
+# Not who is staff.
+_NEW_USER = "email, email_confirmed_at, name, password_hash, locale, created_at"
 _AUDIT_ENTRY = "account_id, user_id, through_id, by_staff, deed, facts, at"
 
 
@@ -47,7 +56,7 @@ class Privileges:
 
 PORTAL: Mapping[str, Privileges] = {
     # The worker's role is the console's, too.
-    "accounts": Privileges(WRITE, WRITE),
+    "accounts": Privileges("SELECT, INSERT, UPDATE (state, contact_email)", WRITE),
     "address_documents": Privileges(WRITE, WRITE),
     "address_proofs": Privileges(WRITE, WRITE),
     "alembic_version": Privileges(READ, READ, metrics=READ),
@@ -82,10 +91,10 @@ PORTAL: Mapping[str, Privileges] = {
     "known_places": Privileges(WRITE, WRITE),
     "link_codes": Privileges(WRITE, WRITE),
     "logins": Privileges(ALL, ALL),
-    "memberships": Privileges(ALL, ALL),
+    "memberships": Privileges("SELECT, INSERT, UPDATE (role), DELETE", ALL),
     "messages": Privileges(ADD, WRITE, metrics="SELECT (state)"),
     "number_assignments": Privileges(WRITE, ALL),
-    "number_blocks": Privileges("SELECT, UPDATE", WRITE),
+    "number_blocks": Privileges("SELECT, UPDATE (account_id, trunk_id, available_from)", WRITE),
     "order_drafts": Privileges(ALL, "SELECT, UPDATE, DELETE"),
     "outages": Privileges(READ, ALL, metrics=READ),
     # A limit is raised at the carrier's console.
@@ -94,14 +103,28 @@ PORTAL: Mapping[str, Privileges] = {
     "products": Privileges(READ, READ),
     # The console resets what a person has lost.
     "recovery_codes": Privileges("SELECT, INSERT, UPDATE (used_at), DELETE", "SELECT, DELETE"),
-    "requests": Privileges(WRITE, WRITE, metrics="SELECT (status, step, due_at)"),
+    "requests": Privileges(f"SELECT, INSERT, UPDATE ({_ON_REQUEST})", WRITE, metrics="SELECT (status, step, due_at)"),
     "second_factors": Privileges("SELECT, INSERT, UPDATE (counter, last_used_at), DELETE", "SELECT, DELETE"),
-    "sip_trunks": Privileges("SELECT, UPDATE", WRITE),
+    "sip_trunks": Privileges(f"SELECT, UPDATE ({_ON_TRUNK})", WRITE),
     "timeline_entries": Privileges(ADD, ADD),
     # Nobody is made staff later on.
-    "users": Privileges(_USER, _USER_OF_WORKER),
+    "users": Privileges(_USER.replace("INSERT", f"INSERT ({_NEW_USER})"), _USER_OF_WORKER),
 }
 """The tables of the portal's database."""
+
+PORTAL_VIEWS: Mapping[str, Privileges] = {
+    # What the policies of row-level security ask.
+    "joining_accounts": Privileges(READ),
+    "opened_invitations": Privileges(READ),
+    "reached_accounts": Privileges(READ),
+    "reached_requests": Privileges(READ),
+    "queue_of_messages": Privileges(READ, READ),
+    "queue_of_requests": Privileges(READ, READ),
+    "accounts_of_staff": Privileges(READ, READ),
+    "number_blocks_of_staff": Privileges(READ, READ),
+    "users_of_staff": Privileges(READ, READ),
+}
+"""The views of the portal's database."""
 
 REGISTRAR: Mapping[str, Privileges] = {
     # The front shows why a trunk does not ring; it never reads a secret's hash or a forwarding.
@@ -174,4 +197,4 @@ def grant_privileges(database: Database) -> None:
         take_advisory_lock(connection, AdvisoryLock.ROLES)
         driver = connection.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)
-        apply_privileges(driver, PORTAL)
+        apply_privileges(driver, {**PORTAL, **PORTAL_VIEWS})

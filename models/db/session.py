@@ -15,6 +15,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import Session, sessionmaker
 
 from models.db.batch_insert import BatchSession
+from models.db.caller import act_for
 from models.db.connections import TimedConnection
 from models.db.failures import is_silent
 from models.db.work_queue import WorkKind, due_kinds
@@ -48,8 +49,9 @@ class Database:
     flushes explicitly. `on_due` is called after each commit that scheduled rows of a work queue to be processed now.
     `statement_limit` and `lock_limit` are the seconds that a statement may run (None: no limit) and may wait for a
     lock. `at_once` limits how many transactions run at once (None: no limit): further ones wait for their turn, and
-    raise `TimeoutError` of SQLAlchemy once nobody has got a turn for 2 seconds. `name` is the part of the system that
-    connects, as the server shows it.
+    raise `TimeoutError` of SQLAlchemy once nobody has got a turn for 2 seconds. `caller` returns for whom the
+    transaction that begins works, as row-level security needs it (`models.db.caller`); None tells nothing. `name` is
+    the part of the system that connects, as the server shows it.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Database:
         statement_limit: float | None = STATEMENT_LIMIT,
         lock_limit: float = 10,
         at_once: int | None = None,
+        caller: Callable[[], str] | None = None,
         name: str = "standorte",
     ) -> None:
         options = ["timezone=UTC", f"lock_timeout={lock_limit:g}s", "idle_in_transaction_session_timeout=60s"]
@@ -80,6 +83,7 @@ class Database:
             },
         )
         self.on_due = on_due
+        self._caller = caller
         self._turns = None if at_once is None else threading.Semaphore(at_once)
         self._latest_turn = 0.0
         """This machine's ticks when the latest transaction began."""
@@ -103,6 +107,8 @@ class Database:
         with the kinds of work for which the transaction scheduled rows to be processed now.
         """
         with self._turn(), self._sessions.begin() as session:
+            if self._caller is not None:
+                act_for(session, self._caller())
             if statement_limit is None:
                 yield session
             else:

@@ -19,6 +19,7 @@ from models import retention
 from models.accounts.accounts import Account
 from models.accounts.locks import lock_account
 from models.db.base import Base, enumeration
+from models.db.caller import Named, name_to_database
 from models.emails import stored_spellings
 from models.errors import (
     AlreadyInvited,
@@ -228,6 +229,7 @@ def find_invitation(
     `lock` locks the invitation's account, and then its row, until the transaction ends. Raises `NotFound` if there is
     no such invitation, the token is wrong, or the invitation has expired.
     """
+    name_to_database(session, Named.INVITATION, id)
     if lock:
         account = sa.select(Invitation.account_id).where(Invitation.id == id).scalar_subquery()
         session.execute(sa.select(Account.id).where(Account.id == account).with_for_update(key_share=True))
@@ -248,6 +250,7 @@ def accept(session: Session, invitation: Invitation, password: str | None, now: 
     Returns the user, and whether `password` was set as the user's password: an existing password stays. Raises
     `PasswordMissing` if the user has no password and `password` is None.
     """
+    name_to_database(session, Named.EMAIL, invitation.email)
     # Invitations to two accounts may be accepted at the same time: the second then finds the user of the first.
     made = {"email": invitation.email, "name": invitation.name, "locale": invitation.locale, "created_at": now}
     session.execute(postgresql.insert(User).values(made).on_conflict_do_nothing(index_elements=[User.email]))
@@ -273,7 +276,6 @@ def accept(session: Session, invitation: Invitation, password: str | None, now: 
             )
         )
     session.delete(invitation)
-    session.flush()
     return user, is_new
 
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from models.db.caller import Named, name_to_database
 from models.emails import stored_spellings
 from models.people.logins import password_state
 from models.people.users import User
@@ -39,7 +40,9 @@ def known_browser(session: Session, vault: Vault, email: str, marks: Mapping[str
     `marks` maps the names of the browser's marks to their values. None if no valid mark is the user's, or there is no
     such user.
     """
-    user = session.scalar(sa.select(User).where(User.email.in_(stored_spellings(email))))
+    spellings = stored_spellings(email)
+    name_to_database(session, Named.EMAIL, *spellings)
+    user = session.scalar(sa.select(User).where(User.email.in_(spellings)))
     if user is None:
         return None
     browser, _, token = marks.get(f"{NAME}{user.id}", "").rpartition(".")

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.db.advisory_locks import take_advisory_lock
 from models.db.base import Base
+from models.db.caller import Named, name_to_database
 from models.emails import stored_spellings
 from models.messages.outbox import Message, Recipient, queue_message
 from models.people.audit_log import AuditEvent
@@ -86,7 +87,7 @@ def begin_login(
     secret = secrets.token_urlsafe(32)
     login = Login(
         user_id=user.id,
-        secret_hash=_hash(secret),
+        secret_hash=secret_hash(secret),
         user_agent=shortened(user_agent, _LONGEST_AGENT),
         address=address,
         created_at=now,
@@ -107,7 +108,7 @@ def find_login(session: Session, secret: str, now: datetime, *, used: bool = Tru
     row = session.execute(
         sa.select(Login, User, has_factor(User.id), factor_required_from(User.id))
         .join(User, User.id == Login.user_id)
-        .where(Login.secret_hash == _hash(secret), Login.in_force(now))
+        .where(Login.secret_hash == secret_hash(secret), Login.in_force(now))
     ).one_or_none()
     if row is None:
         return None
@@ -164,6 +165,7 @@ def ask_for_reset(session: Session, email: str, now: datetime) -> None:
     """
     spellings = stored_spellings(email)
     take_advisory_lock(session, f"password {spellings[0]}")
+    name_to_database(session, Named.EMAIL, *spellings)
     user = session.scalar(sa.select(User).where(User.email.in_(spellings)))
     about = user or User(id=0, email="nobody@invalid", name="Nobody", locale="de")
     issued = int(now.timestamp())
@@ -190,6 +192,7 @@ def user_by_reset(
     link: the user, the Unix time in seconds at which the link was made, and the secret. `lock` locks the user's row
     until the transaction ends.
     """
+    name_to_database(session, Named.PERSON, user_id)
     user = session.get(User, user_id, with_for_update=lock or None)
     if user is None or not vault.is_token(token, *_words(user, issued)):
         return None
@@ -226,5 +229,6 @@ def _words(user: User, issued: int) -> list[str]:
     return ["password", str(user.id), str(issued), password_state(user)]
 
 
-def _hash(secret: str) -> bytes:
+def secret_hash(secret: str) -> bytes:
+    """Return the hash under which the database knows the secret of a login."""
     return hashlib.sha256(secret.encode()).digest()

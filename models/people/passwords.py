@@ -11,6 +11,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import ARGON2_VERSION
 from sqlalchemy.orm import Session
 
+from models.db.caller import Named, name_to_database
 from models.emails import stored_spellings
 from models.errors import PasswordGuessable
 from models.people.users import User
@@ -61,7 +62,9 @@ def authenticate(session: Session, email: str, password: str) -> User | None:
     A wrong password, a user without a password and an unknown address take the same time. The stored hash is renewed if
     it was made with other parameters, or, as in the past, of the password without its normalisation (NFKC).
     """
-    user = session.scalar(sa.select(User).where(User.email.in_(stored_spellings(email))))
+    spellings = stored_spellings(email)
+    name_to_database(session, Named.EMAIL, *spellings)
+    user = session.scalar(sa.select(User).where(User.email.in_(spellings)))
     known = user.password_hash if user is not None else None
     # Older hashes are of the password as it was typed.
     for spelling in dict.fromkeys((_normal(password), password)):

@@ -26,7 +26,7 @@ class User(Base):
     name: Mapped[str]
     password_hash: Mapped[str | None]
     locale: Mapped[Locale] = mapped_column(sa.Text, default="de")
-    is_staff: Mapped[bool] = mapped_column(default=False)
+    is_staff: Mapped[bool] = mapped_column(server_default=sa.false())
     created_at: Mapped[datetime]
 
     __table_args__ = (

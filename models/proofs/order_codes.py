@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account, account_by_number
+from models.db.caller import Named, name_to_database
 from models.errors import NotAwaited
 from models.proofs.proof_book import ProofBook, account_address_key
 from models.proofs.proofs import NOBODY, AddressProof, EmailProof
@@ -76,9 +77,11 @@ def answer_letter(session: Session, vault: Vault, customer_number: str, typed: s
     Returns the order that the letter was sent for; None if the customer number or the code is wrong, or no order waits
     for that proof. An outsider learns nothing: the same statements run in every case.
     """
+    name_to_database(session, Named.CUSTOMER_NUMBER, customer_number)
     account = account_by_number(session, customer_number)
     account_id = account.id if account is not None else None
     order = session.scalar(sa.select(Request).where(Request.account_id == account_id, Request.kind == Kind.ORDER))
+    name_to_database(session, Named.REQUEST, *([order.id] if order is not None else []))
     try:
         right = enter_letter_code(session, vault, order or _nobodys_order(), typed, now)
     except NotAwaited:

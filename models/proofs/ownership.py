@@ -11,6 +11,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import account_by_number
+from models.db.caller import Named, name_to_database
 from models.errors import Forbidden, NotAwaited
 from models.people.passwords import authenticate
 from models.people.rights import Action, may
@@ -59,6 +60,7 @@ def ownership_by(
     credentials of a person with a second factor, whose password alone is no proof. An outsider learns
     nothing: the same statements run in both cases. The right code is used up.
     """
+    name_to_database(session, Named.CUSTOMER_NUMBER, customer_number)
     if isinstance(means, Credentials):
         return _by_credentials(session, customer_number, means, now)
     return _by_link_code(session, vault, customer_number, means, now)

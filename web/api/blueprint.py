@@ -11,6 +11,7 @@ from flask_openapi3 import APIBlueprint
 from models.people.api_tokens import principal_by_token
 from models.views import own_accounts
 from web.api.problems import problem
+from web.caller import bearer_token
 from web.resources import resources
 from web.text_input import TooDeep, check_json_text, is_storable_text
 
@@ -25,10 +26,10 @@ def check_call() -> Response | None:
     `TokenExpired` (401) for a token whose time is over, and `InvalidField` (422) for text that PostgreSQL cannot store.
     Sets `g.principal`, the caller, and `g.account`, the account of the API token.
     """
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    token = bearer_token()
     with resources().database.transaction() as session:
         address, now = request.remote_addr or "", resources().clock()
-        principal = principal_by_token(session, token.strip(), address, now) if scheme.lower() == "bearer" else None
+        principal = principal_by_token(session, token, address, now) if token is not None else None
         account = own_accounts.token_account(session, principal) if principal else None
     if principal is None or account is None:
         return problem("unauthorized")

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from models import migrations
 from models.accounts.contract_holders import accounts_without_holder
+from models.db.row_security import is_enforced
 from models.db.session import Database
 from models.db.work_queue import WorkKind
 from models.jobs.jobs import last_run
@@ -114,6 +115,13 @@ def _roles(settings: WorkerSettings) -> str:
     return ", ".join(f"{part} as {role}" for part, role, _ in sorted(found))
 
 
+def _row_security(settings: WorkerSettings) -> str:
+    with closing(Database(settings.database_url)) as database:
+        if not is_enforced(database):
+            raise Incomplete("off: standorte migrate --row-security, once every front is of this version")
+    return "on"
+
+
 def _clock(settings: WorkerSettings) -> str:
     with closing(Database(settings.database_url)) as database, database.engine.connect():
         off = -database.clock_offset
@@ -187,6 +195,7 @@ CHECKS: dict[str, Check] = {
     "clock": _clock,
     "migrations": _migrations,
     "roles": _roles,
+    "row security": _row_security,
     "contract holders": _contract_holders,
     "registrar": _registrar,
     "dial tone": _dial_tone,

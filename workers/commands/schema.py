@@ -10,6 +10,7 @@ import typer
 from models import migrations
 from models.contracts.catalogue import load_price_list
 from models.db.privileges import grant_privileges
+from models.db.row_security import apply_row_security
 from models.db.session import Database
 from models.telephony.area_codes import load_area_codes
 from models.telephony.known_places import load_towns
@@ -24,6 +25,14 @@ def migrate(
     registrar: Annotated[
         bool, typer.Option(help="Create Kamailio's tables where they are missing: without a Kamailio of its own.")
     ] = False,
+    row_security: Annotated[
+        bool | None,
+        typer.Option(
+            help="Switch row-level security for the front's role on, once all fronts are of this version, or off again."
+            " By default on for an empty database, otherwise as before.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Migrate the portal's database to this version's schema, load price list, area codes, towns. Safe to run twice.
 
@@ -37,6 +46,7 @@ def migrate(
             before = migrations.current_revision(connection)
         migrations.upgrade(database.engine)
         grant_privileges(database)
+        apply_row_security(database, on=True if before is None and row_security is None else row_security)
         with database.transaction() as session:
             load_price_list(session)
             load_area_codes(session)

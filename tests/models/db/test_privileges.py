@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 import psycopg
 import pytest
 
-from models.db.privileges import PORTAL, REGISTRAR, Privileges, apply_privileges, grant_privileges
+from models.db.privileges import PORTAL, PORTAL_VIEWS, REGISTRAR, Privileges, apply_privileges, grant_privileges
 from models.db.roles import DatabaseRole
 from models.db.session import Database
 from models.schema import metadata
@@ -17,15 +17,17 @@ from workers.stack.postgres import EmbeddedPostgres
 
 ROLES = [role for role in DatabaseRole if role is not DatabaseRole.OWNER]
 FORBIDDEN = "42501"
-DATABASES = {"standorte": PORTAL, "registrar": REGISTRAR}
+DATABASES = {"standorte": {**PORTAL, **PORTAL_VIEWS}, "registrar": REGISTRAR}
 # Privileges on the whole table, and those on columns where the table's own are missing.
 _GRANTED = """
 SELECT relation.relname, given.privilege_type, NULL FROM pg_class AS relation, aclexplode(relation.relacl) AS given
-WHERE relation.relnamespace = 'public'::regnamespace AND relation.relkind = 'r' AND given.grantee = %(role)s::regrole
+WHERE relation.relnamespace = 'public'::regnamespace AND relation.relkind IN ('r', 'v')
+    AND given.grantee = %(role)s::regrole
 UNION ALL
 SELECT relation.relname, given.privilege_type, attname
 FROM pg_class AS relation JOIN pg_attribute ON attrelid = relation.oid, aclexplode(attacl) AS given
-WHERE relation.relnamespace = 'public'::regnamespace AND relation.relkind = 'r' AND given.grantee = %(role)s::regrole
+WHERE relation.relnamespace = 'public'::regnamespace AND relation.relkind IN ('r', 'v')
+    AND given.grantee = %(role)s::regrole
 """
 
 
@@ -63,7 +65,9 @@ def test_every_table_says_who_may_do_what(postgres: EmbeddedPostgres) -> None:
     assert set(PORTAL) == {*metadata.tables, "alembic_version"}
     for name, tables in DATABASES.items():
         with connect(postgres, name) as connection:
-            found = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+            found = connection.execute(
+                "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v')"
+            )
             assert {table for (table,) in found} == set(tables)
 
 
@@ -140,6 +144,15 @@ def test_what_an_injected_statement_cannot_do(postgres: EmbeddedPostgres, role: 
         "UPDATE products SET orderable = true",
         "DELETE FROM accounts",
         "UPDATE contracts SET started_at = now()",
+        "INSERT INTO users (email, name, locale, is_staff, created_at) VALUES ('e', 'E', 'de', true, now())",
+        "UPDATE accounts SET main_id = 1",
+        "UPDATE accounts SET name = ''",
+        "UPDATE sip_trunks SET account_id = 1",
+        "UPDATE sip_trunks SET channels = 30",
+        "UPDATE number_blocks SET first_number = 1",
+        "UPDATE requests SET main_id = 1",
+        "UPDATE requests SET price_lines = NULL",
+        "UPDATE memberships SET account_id = 1",
         "INSERT INTO findings SELECT FROM findings",
         "DELETE FROM messages",
         "UPDATE second_factors SET secret = secret",

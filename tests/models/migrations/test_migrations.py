@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 import sqlalchemy as sa
@@ -13,6 +14,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy.orm import Session
 
 from models import migrations
+from models.db.row_security import apply_row_security, is_enforced
+from models.db.session import Database
 from models.proofs.proofs import AddressProof
 from models.schema import metadata
 from models.values import address_key
@@ -21,7 +24,8 @@ from workers.stack.postgres import EmbeddedPostgres
 
 COLUMNS = """
 SELECT table_name, column_name, data_type, is_nullable, column_default, is_identity, generation_expression
-FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'alembic_version'
+FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name)
+WHERE table_schema = 'public' AND table_type = 'BASE TABLE' AND table_name <> 'alembic_version'
 """
 CONSTRAINTS = """
 SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
@@ -127,6 +131,16 @@ def test_up_down_and_up_again(empty: sa.Engine) -> None:
         assert connection.scalar(sa.text(functions + " AND proname LIKE 'refuse%'")) == 0
     migrations.upgrade(empty)
     assert _tables(empty) == set(metadata.tables)
+
+
+def test_the_way_down_takes_the_policies_along(empty: sa.Engine, postgres: EmbeddedPostgres) -> None:
+    migrations.upgrade(empty)
+    with closing(Database(postgres.url("migrations"))) as database:
+        assert apply_row_security(database, on=True)
+        migrations.downgrade(empty, "0036")
+        migrations.upgrade(empty)
+        assert not is_enforced(database)
+        assert apply_row_security(database, on=True)
 
 
 def test_models_and_migrations_agree(empty: sa.Engine, created: sa.Engine) -> None:

@@ -9,7 +9,8 @@ from flask import g, request, session
 from flask_login import LoginManager, current_user, login_user, logout_user
 from sqlalchemy.orm import Session
 
-from models.people.logins import FoundLogin, begin_login, find_login
+from models.db.caller import act_for, login_caller
+from models.people.logins import FoundLogin, begin_login, find_login, secret_hash
 from models.people.rights import RIGHTS, Action, Principal, only_forwards
 from models.people.users import User, principal_of
 from models.values import LOCALES, as_locale
@@ -83,6 +84,7 @@ def create_login(database: Session, user: User, *, factor_at: datetime | None = 
     """
     agent, now = request.user_agent.string, resources().clock()
     login, secret = begin_login(database, user, agent, request.remote_addr or "", now, factor_at=factor_at)
+    act_for(database, login_caller(secret_hash(secret)))
     remember_browser(user)
     log.info("login.began", user=user.id, login=login.id)
     found = find_login(database, secret, now)

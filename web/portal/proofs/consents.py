@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models.accounts.accounts import Account, account_by_number
+from models.db.caller import Named, name_to_database
 from models.people.second_factors import factors_of
 from models.people.users import User, administrators_of
 from models.proofs.ownership import decide
@@ -105,11 +106,15 @@ def answer(id: UUID) -> Response | tuple[str, int]:
 
 
 def _decide(id: UUID, user_id: int, decision: str, typed: str | None, session: Session) -> bool:
+    name_to_database(session, Named.REQUEST, id)
     link, person = session.get_one(Request, id), session.get_one(User, user_id)
     return decide(session, resources().vault, link, person, Decision(decision), typed, resources().clock())
 
 
 def _get_consent_page(session: Session, id: UUID, user_id: int, token: str | None = None) -> ConsentPage:
+    if token is not None:
+        name_to_database(session, Named.REQUEST, id)
+        name_to_database(session, Named.PERSON, user_id)
     link, consent = session.get(Request, id), session.get(Consent, id)
     account = account_by_number(session, link.customer_number) if link is not None else None
     if link is None or consent is None or account is None:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models.accounts.accounts import Account
+from models.db.caller import Named, name_to_database
 from models.proofs.order_codes import confirm_email, is_email_awaited
 from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import EmailProof
@@ -73,11 +74,13 @@ def confirm(id: UUID, token: str) -> Response | tuple[str, int]:
 
 
 def _confirm(id: UUID, typed: str, session: Session) -> bool:
+    name_to_database(session, Named.REQUEST, id)
     return confirm_email(session, resources().vault, session.get_one(Request, id), typed, resources().clock())
 
 
 def _get_confirmation_page(id: UUID, token: str) -> ConfirmationPage:
     with resources().database.transaction() as session:
+        name_to_database(session, Named.REQUEST, id)
         order = session.get(Request, id)
         if order is None or order.kind is not Kind.ORDER or order.account is None:
             abort(404)

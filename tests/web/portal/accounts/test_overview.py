@@ -253,7 +253,8 @@ def test_the_number_of_statements_does_not_grow_with_the_accounts(front: Front) 
                 get(front, path)
             counts.append(len(statements))
     assert "301 Nebenaccounts" not in get(front, OVERVIEW + "?status=active")
-    assert counts[:3] == counts[3:] and max(counts) < 15, counts
+    # Each of the three transactions says first for whom it works.
+    assert counts[:3] == counts[3:] and max(counts) < 18, counts
 
 
 def test_the_table_is_kept_for_the_session(front: Front) -> None:

@@ -1,0 +1,61 @@
+"""For whom a transaction works, as the database is told: row-level security shows the front's role their rows only.
+
+The settings end with the transaction, so a pooled connection keeps none. `models.db.row_security` has the policies.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+NOBODY_SIGNED_IN = ""
+"""The caller of public pages and of endpoints for operators: no row that belongs to an account is seen."""
+_IS_TOLD = "caller_is_told"
+_TELL = sa.text("SELECT tell_caller(:caller)")
+_NAME = sa.text("SELECT name_row(:kind, :what)")
+
+
+class Named(StrEnum):
+    """What a transaction may name to see more than its caller's rows; the value is the setting's last word.
+
+    `EMAIL`: the person with this address, and their logins. `PERSON`: likewise by id, for the link to a new password.
+    `CUSTOMER_NUMBER`: name, number, members and link code of the account. `REQUEST`: a request with its two accounts
+    and all that belongs to them. `INVITATION`: an invitation with its account.
+    """
+
+    EMAIL = "email"
+    PERSON = "person"
+    CUSTOMER_NUMBER = "customer_number"
+    REQUEST = "request"
+    INVITATION = "invitation"
+
+
+def login_caller(secret_hash: bytes) -> str:
+    """Return the caller who is signed in with the login whose secret has this hash."""
+    return f"login {secret_hash.hex()}"
+
+
+def token_caller(token_hash: bytes) -> str:
+    """Return the caller who uses the API token with this hash."""
+    return f"token {token_hash.hex()}"
+
+
+def act_for(session: Session, caller: str) -> None:
+    """Tell the database for whom the session's transaction works from now on (`login_caller`, `token_caller`).
+
+    Who that is and which accounts they reach is found out once, here: what the transaction changes about it counts in
+    the next one.
+    """
+    session.info[_IS_TOLD] = True
+    session.execute(_TELL, {"caller": caller})
+
+
+def name_to_database(session: Session, named: Named, *values: object) -> None:
+    """Name a row that the transaction has to find, though it is not its caller's; replaces what was named before.
+
+    Does nothing in programs other than the front, which see all rows.
+    """
+    if session.info.get(_IS_TOLD):
+        session.execute(_NAME, {"kind": named, "what": "\n".join(str(value) for value in values)})

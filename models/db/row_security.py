@@ -1,0 +1,311 @@
+"""Which rows of each table the front's role sees and writes, in the only place that says so.
+
+Row-level security in PostgreSQL: a statement of the front that forgets its filter meets the rows of its caller only
+(`models.db.caller`), and nothing without a caller. Migration 0037 has the functions and views that the conditions ask;
+they act as the owner. `standorte migrate` makes the policies; they hold once row-level security is switched on.
+All other roles see and write every row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
+
+from models.db.advisory_locks import AdvisoryLock, take_advisory_lock
+from models.db.roles import DatabaseRole
+from models.db.session import Database
+
+STAFF = "(SELECT caller_is_staff())"
+"""SQL: the caller is signed in as one of the carrier's staff."""
+_OWN = "ANY ((SELECT caller_accounts())::bigint[])"
+_LED = "ANY ((SELECT caller_leads())::bigint[])"
+_ADMINISTERED = "ANY ((SELECT caller_administers())::bigint[])"
+_KNOWN = "ANY ((SELECT caller_knows())::bigint[])"
+_MAINS = "ANY ((SELECT caller_mains())::bigint[])"
+_TEAM = "ANY ((SELECT caller_team())::bigint[])"
+_PEOPLE = "ANY ((SELECT caller_people())::bigint[])"
+_ENFORCED = sa.text("SELECT relrowsecurity FROM pg_class WHERE oid = 'accounts'::regclass")
+_POLICIES = sa.text("SELECT quote_ident(polname) FROM pg_policy WHERE polrelid = CAST(:name AS regclass)")
+# Each policy says in its comment which text all policies of the table were made from.
+_STATE = sa.text("""
+SELECT relrowsecurity, (
+    SELECT jsonb_object_agg(coalesce(mark, ''), many) FROM (
+        SELECT obj_description(oid, 'pg_policy') AS mark, count(*) AS many FROM pg_policy
+        WHERE polrelid = pg_class.oid GROUP BY 1
+    ) AS marks
+) FROM pg_class WHERE oid = CAST(:name AS regclass)
+""")
+_OTHERS = (DatabaseRole.WORKER, DatabaseRole.METRICS, DatabaseRole.OWNER)
+_PATIENCE = "3s"
+_TRIES = 10
+_PAUSE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """SQL conditions on the rows that the front sees, changes or deletes, and adds; and why, if that is not obvious.
+
+    Without `change` it is `see`, without `add` it is `change`. A row has to fulfil `change` before it is changed, and
+    `become` afterwards, by default `change` again.
+    """
+
+    see: str
+    change: str | None = None
+    add: str | None = None
+    become: str | None = None
+    why: str = ""
+
+    def statements(self, table: str) -> list[str]:
+        """Return the SQL that makes the table's policies: the front's, and that of all other roles."""
+        change = self.change if self.change is not None else self.see
+        add = self.add if self.add is not None else change
+        become = self.become if self.become is not None else change
+        # The owner, too, while not all tables are handed over to it: the functions act as the owner.
+        front, others = DatabaseRole.FRONT, ", ".join(_OTHERS)
+        return [
+            f"CREATE POLICY front_sees ON {table} FOR SELECT TO {front} USING ({self.see})",
+            f"CREATE POLICY front_adds ON {table} FOR INSERT TO {front} WITH CHECK ({add})",
+            f"CREATE POLICY front_changes ON {table} FOR UPDATE TO {front} USING ({change}) WITH CHECK ({become})",
+            f"CREATE POLICY front_deletes ON {table} FOR DELETE TO {front} USING ({change})",
+            f"CREATE POLICY others ON {table} TO {others} USING (true) WITH CHECK (true)",
+        ]
+
+
+def _reached(column: str) -> str:
+    """Return SQL: the column names an account in which the caller has a role, or a sub-account of a led one."""
+    return f"EXISTS (SELECT FROM reached_accounts AS reached WHERE reached.id = {column})"
+
+
+def _of_account(table: str, column: str = "account_id", *also: str) -> Rows:
+    return Rows(" OR ".join((STAFF, _reached(f"{table}.{column}"), *also)))
+
+
+def _of_request(table: str, column: str = "request_id", *also: str) -> Rows:
+    """Return the rows of a table that belong to requests which the caller reaches."""
+    asked = f"EXISTS (SELECT FROM reached_requests AS reached WHERE reached.id = {table}.{column})"
+    return Rows(" OR ".join((STAFF, asked, *also)))
+
+
+def _named(kind: str, type: str = "text") -> str:
+    return f"ANY ((SELECT named_in_transaction('{kind}'))::{type}[])"
+
+
+def _free(why: str) -> Rows:
+    """Return all rows, of a table that belongs to no account."""
+    return Rows("true", why=why)
+
+
+_NO_CUSTOMER = "says nothing about a customer"
+_CONTRACT = f"EXISTS (SELECT FROM contracts WHERE contracts.id = contract_id AND {_reached('contracts.account_id')})"
+_INVOICE = f"EXISTS (SELECT FROM collective_invoices AS one WHERE one.id = invoice_id AND {_reached('one.main_id')})"
+# The role that the opened invitation offers, to the person with its address.
+_INVITED = (
+    "EXISTS (SELECT FROM opened_invitations AS opened WHERE opened.user_id = memberships.user_id"
+    " AND opened.account_id = memberships.account_id AND opened.role = memberships.role)"
+)
+_ORDERED_BY = (
+    f"EXISTS (SELECT FROM accounts AS own WHERE own.main_id = contract_holders.account_id AND own.id = {_OWN}"
+    " AND own.origin = 'order')"
+)
+_ABOVE = (
+    "EXISTS (SELECT FROM memberships AS one WHERE one.user_id = users.id AND one.role = 'administrator'"
+    f" AND one.account_id = {_MAINS})"
+)
+_MEMBER = f"EXISTS (SELECT FROM memberships AS one WHERE one.user_id = users.id AND {_reached('one.account_id')})"
+_ASKED_US = "EXISTS (SELECT FROM requests JOIN reached_requests USING (id) WHERE requests.requested_by = users.id)"
+_DID = (
+    "EXISTS (SELECT FROM audit_entries AS done WHERE done.user_id = users.id AND NOT done.by_staff"
+    f" AND {_reached('done.account_id')})"
+)
+
+# Of a changed login every account of the person is told.
+_OF_THEIRS = (
+    "EXISTS (SELECT FROM memberships AS theirs WHERE theirs.user_id = audit_entries.user_id"
+    " AND theirs.account_id = audit_entries.account_id)"
+)
+_INVITER = "id IN (SELECT invited_by FROM opened_invitations)"
+
+_OWN_NUMBERS = f"SELECT own.customer_number FROM reached_accounts AS own WHERE own.id = {_OWN}"  # noqa: S608
+_LEAVES = (
+    f"EXISTS (SELECT FROM accounts AS leaving WHERE leaving.id = requests.account_id AND leaving.id = {_OWN}"
+    " AND leaving.main_id = requests.main_id)"
+)
+_TYPED = f"SELECT typed.id FROM accounts AS typed WHERE typed.customer_number = {_named('customer_number')}"  # noqa: S608
+
+PORTAL: Mapping[str, Rows] = {
+    "accounts": Rows(
+        f"{STAFF} OR id = {_OWN} OR main_id = {_LED} OR id = {_KNOWN}"
+        " OR EXISTS (SELECT FROM joining_accounts AS joining WHERE joining.id = accounts.id)"
+        f" OR (state <> 'active' AND {_reached('accounts.id')})"
+        " OR (state = 'ordered' AND NOT is_account_ordered(id))",
+        f"{STAFF} OR id = {_OWN} OR main_id = {_LED} OR (state <> 'active' AND {_reached('accounts.id')})",
+        "state = 'ordered' AND main_id IS NULL AND cardinality((SELECT caller_leads())) > 0",
+        why="also one that is about to become a sub-account, the one that this transaction has just made for an order,"
+        " the main account of an own account, one that asks to attach an own one, and one whose number was typed",
+    ),
+    "address_documents": _of_request("address_documents"),
+    "address_proofs": _of_account("address_proofs", "main_id"),
+    "alembic_version": _free(_NO_CUSTOMER),
+    "api_tokens": Rows(
+        f"{STAFF} OR {_reached('api_tokens.account_id')} OR user_id = {_PEOPLE}",
+        f"account_id = {_ADMINISTERED} OR user_id = (SELECT caller_id())",
+        f"account_id = {_ADMINISTERED} AND user_id = {_PEOPLE}",
+        why="made by an administrator, for themselves; their use is noted",
+    ),
+    "area_codes": _free(_NO_CUSTOMER),
+    "audit_entries": Rows(
+        f"{STAFF} OR account_id = {_OWN} OR through_id = {_LED} OR user_id = {_PEOPLE}",
+        "false",
+        f"(user_id = {_PEOPLE} AND (account_id IS NULL OR {_OF_THEIRS})) OR"
+        f" ({STAFF} OR (NOT by_staff AND {_reached('audit_entries.account_id')}))"
+        f" AND (user_id = {_PEOPLE} OR user_id = (SELECT caller_id()))",
+        why="of a sub-account's log only what its main account's people did; and the caller's own deeds",
+    ),
+    "audit_seals": Rows("false"),
+    "block_announcements": Rows("false"),
+    "bulk_rows": _of_account("bulk_rows", "main_id"),
+    "bulks": _of_account("bulks", "main_id"),
+    "call_forwardings": _of_account("call_forwardings"),
+    "collective_invoice_items": Rows(f"{STAFF} OR {_reached('collective_invoice_items.account_id')} OR {_INVOICE}"),
+    "collective_invoices": _of_account("collective_invoices", "main_id"),
+    "consents": _of_request("consents"),
+    "contract_holders": Rows(
+        f"{STAFF} OR {_reached('contract_holders.account_id')} OR (account_id = {_MAINS} AND {_ORDERED_BY})",
+        f"{STAFF} OR {_reached('contract_holders.account_id')}",
+        why="an ordered account has the contract holder of its main account",
+    ),
+    "contract_items": Rows(f"{STAFF} OR {_CONTRACT}"),
+    "contracts": _of_account("contracts"),
+    # A number proposed to ON CONFLICT has to be seen, also one that is taken.
+    "customer_numbers": Rows("true", "false", "true", why="numbers only: whose they are stands in accounts"),
+    "daily_uses": _of_account("daily_uses"),
+    "directory_entries": _of_account("directory_entries"),
+    "email_proofs": _of_account("email_proofs", "main_id"),
+    "erasures": Rows(f"user_id = {_PEOPLE}", "false", f"user_id = {_PEOPLE}"),
+    "findings": Rows(STAFF),
+    "high_risk_prefixes": _free(_NO_CUSTOMER),
+    "idempotency_keys": _of_account("idempotency_keys"),
+    "invitations": Rows(
+        f"{STAFF} OR {_reached('invitations.account_id')} OR invited_by = {_PEOPLE}",
+        f"{STAFF} OR {_reached('invitations.account_id')}",
+        why="a person's own ones everywhere are counted against their limit",
+    ),
+    "job_heartbeats": _free(_NO_CUSTOMER),
+    "job_runs": _free("counts only; the findings are another table"),
+    "jobs": _free(_NO_CUSTOMER),
+    "known_places": _free("postal codes and towns, without who asked"),
+    "link_codes": _of_account("link_codes", "account_id", f"account_id IN ({_TYPED})"),
+    "logins": Rows(f"user_id = {_PEOPLE}", why="a public page names the person by address or by the link's number"),
+    "memberships": Rows(
+        f"{STAFF} OR user_id = {_PEOPLE} OR {_reached('memberships.account_id')}"
+        f" OR account_id IN ({_TYPED}) OR (account_id = {_MAINS} AND (role = 'administrator' OR user_id = {_TEAM}))",
+        f"account_id = {_ADMINISTERED} OR user_id = {_PEOPLE} OR {_INVITED}",
+        _INVITED,
+        f"account_id = {_ADMINISTERED} OR {_INVITED}",
+        why="the administrators of the main account above are told of risky changes; a role is given by an invitation"
+        " only, and changed by the account's administrators; a person may give up an own one",
+    ),
+    "messages": Rows(
+        _of_request(
+            "messages",
+            "request_id",
+            "EXISTS (SELECT FROM bulks WHERE bulks.id = bulk_id)",
+            f"recipient_address = {_named('email')}",
+        ).see,
+        "false",
+        "true",
+        why="a mail may go to anybody; those without a request are looked up by the address that was typed",
+    ),
+    "number_assignments": _of_account("number_assignments"),
+    "number_blocks": Rows(
+        f"account_id IS NULL OR {STAFF} OR {_reached('number_blocks.account_id')}",
+        f"{STAFF} OR {_reached('number_blocks.account_id')}",
+        become=f"account_id IS NULL OR {STAFF} OR {_reached('number_blocks.account_id')}",
+        why="orders show what is free; a block is released, and taken by workers only",
+    ),
+    "order_drafts": _of_account("order_drafts"),
+    "outages": _free(_NO_CUSTOMER),
+    "own_limits": _of_account("own_limits"),
+    "ownership_proofs": _of_request("ownership_proofs"),
+    "products": _free(_NO_CUSTOMER),
+    "recovery_codes": Rows(f"user_id = {_PEOPLE}"),
+    "requests": Rows(
+        f"{STAFF} OR {_reached('requests.main_id')}"
+        f" OR (kind = 'detach' AND {_reached('requests.account_id')})"
+        f" OR (kind = 'link' AND customer_number IN ({_OWN_NUMBERS}))"
+        f" OR (kind = 'order' AND customer_number = {_named('customer_number')})",
+        add=f"{_reached('requests.main_id')} OR (kind = 'detach' AND {_LEAVES})",
+        why="also those that would attach an own account; and, for the code of a letter, that of the number typed",
+    ),
+    "second_factors": Rows(
+        f"user_id = {_PEOPLE}",
+        why="a public page names the person by address or by the link's number, and asks whether there is a factor",
+    ),
+    "sip_trunks": _of_account("sip_trunks"),
+    "timeline_entries": _of_request("timeline_entries"),
+    "users": Rows(
+        f"id = {_PEOPLE} OR id = (SELECT caller_id()) OR email = {_named('email')} OR {STAFF}"
+        f" OR {_MEMBER} OR {_ASKED_US} OR {_DID} OR {_INVITER} OR {_ABOVE}",
+        f"id = {_PEOPLE}",
+        "email IN (SELECT opened.email FROM opened_invitations AS opened)",
+        why="the people of the accounts, and those who did something there",
+    ),
+}
+"""The rows of each table of the portal's database."""
+
+
+def is_enforced(database: Database) -> bool:
+    """Return whether row-level security is switched on."""
+    with database.engine.connect() as connection:
+        return bool(connection.scalar(_ENFORCED))
+
+
+def apply_row_security(
+    database: Database, *, on: bool | None, pause: float = _PAUSE, patience: str = _PATIENCE
+) -> bool:
+    """Make the policies of every table, connected as its owner, and return whether row-level security is on.
+
+    `on` switches it on or off; None leaves it as it is, for new tables as for the others. If one of the roles is not on
+    the server, nothing is done. Each table is changed in a transaction of its own, if anything differs, and tried again
+    after `pause` seconds when its lock did not come within `patience`, a time as PostgreSQL writes it. Raises
+    `OperationalError` of SQLAlchemy for a table that stays in use: those before it are done. Safe to run twice, and on
+    two machines at the same time.
+    """
+    with database.engine.connect() as connection:
+        missing = set(DatabaseRole) - set(connection.scalars(sa.text("SELECT rolname FROM pg_roles")))
+        enforced = bool(connection.scalar(_ENFORCED)) if on is None else on
+    if missing & {DatabaseRole.FRONT, *_OTHERS}:
+        return False
+    for table, rows in PORTAL.items():
+        for left in reversed(range(_TRIES)):
+            try:
+                with database.engine.begin() as connection:
+                    _apply(connection, table, rows, on=enforced, patience=patience)
+                break
+            except OperationalError:
+                if not left:
+                    raise
+                time.sleep(pause)
+    return enforced
+
+
+def _apply(connection: sa.Connection, table: str, rows: Rows, *, on: bool, patience: str) -> None:
+    take_advisory_lock(connection, AdvisoryLock.ROLES)
+    statements = rows.statements(table)
+    digest = hashlib.sha256("\n".join(statements).encode()).hexdigest()
+    is_on, marks = connection.execute(_STATE, {"name": table}).one()
+    connection.execute(sa.text(f"SET LOCAL lock_timeout = '{patience}'"))
+    if marks != {digest: len(statements)}:
+        for name in connection.scalars(_POLICIES, {"name": table}).all():
+            connection.exec_driver_sql(f"DROP POLICY {name} ON {table}")
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+            name = statement.split()[2]
+            connection.exec_driver_sql(f"COMMENT ON POLICY {name} ON {table} IS '{digest}'")
+    if is_on != on:
+        connection.exec_driver_sql(f"ALTER TABLE {table} {'ENABLE' if on else 'DISABLE'} ROW LEVEL SECURITY")

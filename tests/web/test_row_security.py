@@ -1,0 +1,303 @@
+"""Tests of row-level security: what the front's role meets when a statement has no filter, or is an attacker's."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+
+import pytest
+import sqlalchemy as sa
+
+from models.accounts.accounts import Account
+from models.db.caller import NOBODY_SIGNED_IN, login_caller, token_caller
+from models.db.roles import DatabaseRole
+from models.db.row_security import PORTAL
+from models.db.session import Database
+from models.people.api_tokens import create_token, token_hash
+from models.people.logins import begin_login
+from models.people.rights import Role, Scope
+from models.people.users import User
+from models.schema import metadata
+from tests.factories import NOW, join, make_account, make_main, make_user
+from tests.web.conftest import Back, Front
+from tests.web.whole_portal import WholePortal, whole_portal
+from web.resources import resources
+from workers.stack.postgres import EmbeddedPostgres
+
+# The pool's free blocks are nobody's.
+_POOL = {"number_blocks": "account_id IS NOT NULL"}
+FREE = {table for table, rows in PORTAL.items() if rows.see == "true"}
+REFUSED = "42501"
+# What the portal's pages do not make.
+_FILL = """
+INSERT INTO collective_invoices (number, main_id) VALUES ('R' || :main, :main);
+INSERT INTO collective_invoice_items (invoice_id, account_id, since)
+    SELECT max(id), :main, now() FROM collective_invoices;
+INSERT INTO jobs (name, due_at, attempts) VALUES ('proofs', now(), 0) ON CONFLICT DO NOTHING;
+INSERT INTO job_runs (name, started_at, counts, found, unrepaired, outcome, dry_run, ended_at)
+    VALUES ('proofs', now(), '{}', '{}', 0, 'done', false, now());
+INSERT INTO findings (run_id, kind, subject, facts, repaired) SELECT max(id), 'kind', 'x', '{}', false FROM job_runs;
+INSERT INTO contract_holders (account_id, name, form, street, postal_code, city, changed_at)
+    VALUES (:main, 'Muster', 'other', 'Weg 1', '10179', 'Berlin', now()) ON CONFLICT DO NOTHING;
+INSERT INTO number_assignments (block_id, account_id, since, until, holder_name, holder_street, holder_postal_code,
+        holder_city, street, postal_code, city)
+    SELECT max(id), :main, now() - interval '1 day', now(), 'M', 'Weg 1', '10179', 'Ort', 'Weg 1', '10179', 'Ort'
+    FROM number_blocks WHERE account_id IS NOT NULL;
+INSERT INTO ownership_proofs (request_id, account_id, method, proved_by, proved_at)
+    SELECT requests.id, accounts.id, 'link_code', requested_by, now()
+    FROM requests JOIN accounts USING (customer_number)
+    WHERE requests.main_id = :main AND kind = 'link' ON CONFLICT DO NOTHING;
+INSERT INTO audit_seals SELECT max(id), max(id), now(), sha256('') FROM audit_entries
+"""
+
+
+def fill(connection: sa.Connection, main: int) -> None:
+    """Add rows in the name of the account `main` to the tables that pages leave empty."""
+    for statement in _FILL.split(";"):
+        connection.execute(sa.text(statement), {"main": main} if ":main" in statement else {})
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Two companies: `foreign` has the rows of the first, by table; `callers` are people of the second, by name."""
+
+    foreign: Mapping[str, set[str]]
+    callers: Mapping[str, str]
+    portal: WholePortal
+    front: Database
+    main: int
+    sub: int
+    other_main: int
+
+
+@pytest.fixture
+def world(front: Front, back: Back, postgres: EmbeddedPostgres, superuser: sa.Engine) -> Iterator[World]:
+    """Fill the portal with two companies, and connect as the front's role without the web application."""
+    with superuser.begin() as connection:
+        before = {table: rows_of(connection, table) for table in metadata.tables}
+    with front.database.transaction() as session:
+        main, manager = make_main(session, name="Andere Firma")
+    other = Front(front.client.application.test_client(), front.database, main, manager, "")
+    other.token = other.token_with(Scope.READ, Scope.WRITE)
+    whole_portal(other, back)
+    with superuser.begin() as connection:
+        fill(connection, main.id)
+        # Both companies have what `whole_portal` makes, which is unique.
+        connection.exec_driver_sql("UPDATE sip_trunks SET sip_user = 'other' || id")
+        connection.exec_driver_sql(
+            "UPDATE number_blocks SET first_number = first_number + 1000 WHERE account_id IS NOT NULL"
+        )
+        foreign = {
+            table: rows_of(connection, table, _POOL.get(table, "true")) - before[table] for table in metadata.tables
+        }
+    portal = whole_portal(front, back)
+    callers = {"nobody": NOBODY_SIGNED_IN, "a secret of nobody": login_caller(secrets.token_bytes(32))}
+    with front.database.transaction() as session:
+        own, sub = session.get_one(Account, front.main.id), session.get_one(Account, portal.site.account.id)
+        people = {
+            "administrator": session.get_one(User, front.manager.user_id),
+            "location manager": make_user(session),
+            "local member": make_user(session),
+            "administrator of a sub-account": portal.site.administrator,
+            "member of a sub-account": portal.site.member,
+            "person of another account": make_user(session),
+            "person of no account": make_user(session),
+            "staff": make_user(session, is_staff=True),
+        }
+        join(session, people["location manager"], own, Role.LOCATION_MANAGER)
+        join(session, people["local member"], own, Role.LOCAL_MEMBER)
+        make_account(session, administrator=people["person of another account"])
+        for name, user in people.items():
+            login, _ = begin_login(session, user, "", "", NOW)
+            callers[name] = login_caller(login.secret_hash)
+        callers["token"] = token_caller(token_hash(front.token))
+        of_sub = create_token(session, sub, people["administrator"], "x", frozenset(Scope), NOW)
+        callers["token of an account without its person"] = token_caller(token_hash(of_sub))
+    with superuser.begin() as connection:
+        fill(connection, front.main.id)
+    database = Database(postgres.url("standorte", DatabaseRole.FRONT), pool_size=1)
+    yield World(foreign, callers, portal, database, front.main.id, portal.site.account.id, other.main.id)
+    database.close()
+
+
+def rows_of(connection: sa.Connection, table: str, where: str = "true") -> set[str]:
+    """Return every row of the table that the connection sees and `where` allows, each as text of its primary key."""
+    key = ", ".join(column.name for column in metadata.tables[table].primary_key)
+    return set(connection.execute(sa.text(f"SELECT ROW({key})::text FROM {table} WHERE {where}")).scalars())
+
+
+def seen_by(world: World, caller: str) -> dict[str, set[str]]:
+    """Return every row of every table that the front may read, as `SELECT *` without a filter finds it."""
+    with world.front.engine.begin() as connection:
+        connection.execute(sa.text("SELECT set_config('standorte.caller', :caller, true)"), {"caller": caller})
+        readable = "SELECT table_name FROM information_schema.table_privileges WHERE privilege_type = 'SELECT'"
+        tables = set(connection.scalars(sa.text(f"{readable} AND grantee = session_user"))) & set(metadata.tables)
+        return {table: rows_of(connection, table) for table in tables}
+
+
+def test_every_table_says_which_rows_the_front_sees(postgres: EmbeddedPostgres) -> None:
+    assert set(PORTAL) == {*metadata.tables, "alembic_version"}
+    assert all(rows.why for rows in PORTAL.values() if rows.see == "true")
+    with closing(Database(postgres.url("standorte"))) as database, database.engine.connect() as connection:
+        unprotected = (
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
+        )
+        assert connection.scalars(sa.text(f"{unprotected} AND NOT relrowsecurity")).all() == []
+        policies = connection.execute(
+            sa.text("SELECT tablename, array_agg(policyname ORDER BY policyname) FROM pg_policies GROUP BY 1")
+        )
+        names = ["front_adds", "front_changes", "front_deletes", "front_sees", "others"]
+        assert {table: list(found) for table, found in policies} == dict.fromkeys(PORTAL, names)
+
+
+def test_a_statement_without_a_filter_meets_no_foreign_row(world: World) -> None:
+    empty = {table for table, rows in world.foreign.items() if not rows}
+    assert empty <= FREE | {"block_announcements"}, "the other company must have something of everything"
+    for name, caller in world.callers.items():
+        seen = seen_by(world, caller)
+        if name == "staff":
+            # Of everybody else's logins not even the staff sees one.
+            assert {table for table in seen if not world.foreign[table] <= seen[table]} == {"logins"}
+            continue
+        met = {table: seen[table] & world.foreign[table] for table in seen if table not in FREE}
+        assert {table: rows for table, rows in met.items() if rows} == {}, name
+    for name in ("nobody", "a secret of nobody", "token of an account without its person"):
+        seen = seen_by(world, world.callers[name])
+        assert {table for table, rows in seen.items() if rows} - FREE <= {"number_blocks", "users", "api_tokens"}, name
+    everything = seen_by(world, world.callers["administrator"])
+    unseen = {table for table, rows in everything.items() if not rows}
+    assert unseen <= FREE | {"findings", "link_codes"}, "the administrator sees their own company"
+
+
+def test_within_a_company_each_sees_their_own_accounts(world: World) -> None:
+    expected = {
+        "administrator of a sub-account": {world.sub},
+        "member of a sub-account": {world.sub},
+        "local member": {world.main},
+    }
+    for name, accounts in expected.items():
+        with world.front.engine.begin() as connection:
+            connection.execute(_CALLER, {"caller": world.callers[name]})
+            for table, columns in _OWNERS.items():
+                owned = " OR ".join(f"coalesce({column} = ANY (:own), false)" for column in columns)
+                query = sa.text(
+                    f"SELECT to_jsonb({table}) FROM {table} WHERE NOT ({owned}) AND {_POOL.get(table, 'true')}"
+                )
+                others = connection.scalars(query, {"own": list(accounts)}).all()
+                if table == "accounts":
+                    # Name and number of the main account.
+                    others = [row for row in others if row["id"] != world.main]
+                if table == "memberships":
+                    others = [
+                        row for row in others if (row["account_id"], row["role"]) != (world.main, "administrator")
+                    ]
+                assert others == [], (name, table)
+
+
+_CALLER = sa.text("SELECT set_config('standorte.caller', :caller, true)")
+_OWNERS = {
+    table.name: [column for column in ("account_id", "main_id", "through_id") if column in table.columns]
+    or (["id"] if table.name == "accounts" else [])
+    for table in metadata.tables.values()
+    if {"account_id", "main_id"} & set(table.columns.keys())
+}
+_OWNERS["accounts"] = ["id"]
+# Belongs to the request; the account is the one that is asked for.
+del _OWNERS["ownership_proofs"]
+
+
+def test_a_customer_number_that_is_taken_is_passed_over(world: World) -> None:
+    with world.front.engine.begin() as connection:
+        connection.execute(_CALLER, {"caller": world.callers["administrator"]})
+        taken = "SELECT number FROM customer_numbers ON CONFLICT DO NOTHING RETURNING number"
+        assert connection.scalars(sa.text(f"INSERT INTO customer_numbers {taken}")).all() == []
+
+
+def test_a_caller_ends_with_the_transaction(world: World) -> None:
+    # One connection, as PgBouncer hands it from one client to the next in transaction mode.
+    engine = world.front.engine
+    with engine.begin() as connection:
+        connection.execute(_CALLER, {"caller": world.callers["administrator"]})
+        connection.execute(sa.text("SELECT set_config('standorte.email', 'kim@example.com', true)"))
+        process = connection.scalar(sa.text("SELECT pg_backend_pid() FROM accounts LIMIT 1"))
+    with engine.begin() as connection:
+        assert connection.scalar(sa.text("SELECT pg_backend_pid()")) == process
+        settings = "SELECT current_setting('standorte.caller', true), current_setting('standorte.email', true)"
+        assert set(connection.execute(sa.text(settings)).one()) <= {None, ""}
+        assert rows_of(connection, "accounts") == set()
+        assert connection.scalar(sa.text("SELECT count(*) FROM users")) == 0
+
+
+ATTACKS = {
+    "a new member of staff": "INSERT INTO users (email, name, locale, is_staff, created_at)"
+    " VALUES ('eve@example.com', 'Eve', 'de', true, now())",
+    "a person without an invitation": "INSERT INTO users (email, name, locale, created_at)"
+    " VALUES ('eve@example.com', 'Eve', 'de', now())",
+    "a role in a foreign account": "INSERT INTO memberships VALUES (caller_id(), :other, 'administrator')",
+    "a role in a sub-account, without an invitation": "INSERT INTO memberships"
+    " VALUES (caller_id(), :sub, 'administrator')",
+    "a higher role": "UPDATE memberships SET role = 'administrator' WHERE user_id = caller_id() RETURNING 1",
+    "a foreign password": "UPDATE users SET password_hash = '' WHERE id <> caller_id() RETURNING 1",
+    "a login of somebody else": "INSERT INTO logins (user_id, secret_hash, user_agent, address, created_at, seen_at)"
+    " SELECT max(id), sha256('x'), '', '', now(), now() FROM users WHERE id <> caller_id()",
+    "a token of somebody else": "INSERT INTO api_tokens (account_id, user_id, name, token_hash, scopes, created_at)"
+    " SELECT :main, max(id), '', sha256('x'), '{read}', now() FROM users WHERE id <> caller_id()",
+    "a token of a foreign account": "INSERT INTO api_tokens (account_id, user_id, name, token_hash, scopes, created_at)"
+    " VALUES (:other, caller_id(), '', sha256('x'), '{read}', now())",
+    "the sub-accounts of others": "UPDATE accounts SET main_id = :main WHERE main_id <> :main RETURNING 1",
+    "an own account given away": "UPDATE accounts SET main_id = :other WHERE id = :sub",
+    "a foreign address": "UPDATE accounts SET contact_email = 'eve@example.com' WHERE id = :other RETURNING 1",
+    "a foreign trunk": "UPDATE sip_trunks SET account_id = :main",
+    "the secrets of foreign trunks": "UPDATE sip_trunks SET secret = '' WHERE account_id NOT IN (SELECT id FROM"
+    " reached_accounts) RETURNING 1",
+    "a number out of the pool": "UPDATE number_blocks SET account_id = :main WHERE account_id IS NULL RETURNING 1",
+    "an own number given away": "UPDATE number_blocks SET account_id = :other WHERE account_id = :sub",
+    "a number's own digits": "UPDATE number_blocks SET first_number = 1",
+    "a foreign request": "UPDATE requests SET status = 'completed' WHERE main_id = :other RETURNING 1",
+    "a request taken over": "UPDATE requests SET main_id = :main",
+    "a request in a foreign name": "INSERT INTO requests"
+    " (kind, status, step, main_id, account_id, customer_number, locale, created_at, updated_at, due_at, attempts)"
+    " SELECT 'detach', 'acknowledged', 'verify', :other, :sub, '1234567', 'de', now(), now(), now(), 0",
+    "a deed of somebody else": "INSERT INTO audit_entries (account_id, user_id, by_staff, deed, facts, at)"
+    " SELECT :main, max(id), false, 'account_closed', '{}', now() FROM users WHERE id <> caller_id()",
+    "a deed of the staff": "INSERT INTO audit_entries (account_id, user_id, by_staff, deed, facts, at)"
+    " VALUES (:main, caller_id(), true, 'account_closed', '{}', now())",
+    "the secrets of others' logins": "SELECT 1 FROM logins WHERE user_id <> caller_id()",
+    "row security off": "ALTER TABLE accounts DISABLE ROW LEVEL SECURITY",
+    "another caller's account": "SELECT 1 FROM accounts WHERE id = :other",
+}
+
+
+def test_what_a_location_manager_cannot_write_with_statements_of_their_own(world: World) -> None:
+    done = []
+    for name, statement in ATTACKS.items():
+        with world.front.engine.connect() as connection, connection.begin() as transaction:
+            connection.execute(_CALLER, {"caller": world.callers["location manager"]})
+            values = {"main": world.main, "sub": world.sub, "other": world.other_main}
+            used = {key: value for key, value in values.items() if f":{key}" in statement}
+            try:
+                if connection.execute(sa.text(statement), used).all():
+                    done.append(name)
+            except sa.exc.ResourceClosedError:
+                done.append(name)
+            except sa.exc.DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) != REFUSED:
+                    raise
+            transaction.rollback()
+    assert done == []
+
+
+def test_a_page_that_forgets_its_filter_shows_nothing_foreign(front: Front, world: World) -> None:
+    app = front.client.application
+
+    def forgetful() -> list[int]:
+        with app.app_context(), resources().database.transaction() as session:
+            return sorted(session.scalars(sa.select(Account.id)))
+
+    with app.test_request_context("/"):
+        assert forgetful() == []
+    with app.test_request_context("/api/v1/accounts", headers={"Authorization": f"Bearer {front.token}"}):
+        assert {world.main, world.sub} <= set(forgetful())
+        assert world.other_main not in forgetful()

@@ -1,0 +1,30 @@
+"""Who sent the current HTTP request, as the database is told at the start of each transaction."""
+
+from __future__ import annotations
+
+from flask import has_request_context, request, session
+
+from models.db.caller import NOBODY_SIGNED_IN, login_caller, token_caller
+from models.people.api_tokens import token_hash
+from models.people.logins import secret_hash
+
+
+def current_caller() -> str:
+    """Return the caller of the current HTTP request, for `models.db.caller`; reads nothing from the database.
+
+    It is the API token in the call's header, or the login in the browser's cookie; the database finds the person by
+    it. A secret that is nobody's is nobody.
+    """
+    if not has_request_context():
+        return NOBODY_SIGNED_IN
+    if request.path.startswith("/api/"):
+        token = bearer_token()
+        return NOBODY_SIGNED_IN if token is None else token_caller(token_hash(token))
+    secret = session.get("_user_id")
+    return login_caller(secret_hash(secret)) if isinstance(secret, str) else NOBODY_SIGNED_IN
+
+
+def bearer_token() -> str | None:
+    """Return the API token in the header of the current call, as it was sent; None without one."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
