@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -51,6 +52,8 @@ SECRET = "for-development-only: the key of the tests"
 """The key of the web application under test."""
 APP_SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 """The secret of the authenticator apps that `give_app` sets up; `tests.second_factor` has its codes."""
+ROW_SECURITY = os.environ.get("ROW_SECURITY") == "true"
+"""Whether all tests run with row-level security, which is off by default and costs their time."""
 _count = itertools.count(1)
 # Hashing is slow on purpose, so all test users share one hash.
 _hash = hash_password(PASSWORD)
@@ -225,7 +228,7 @@ def prepare(url: str) -> None:
     try:
         migrations.upgrade(database.engine)
         grant_privileges(database)
-        apply_row_security(database, on=True)
+        apply_row_security(database, on=ROW_SECURITY)
         with database.transaction() as session:
             catalogue.load_price_list(session)
             load_area_codes(session)

@@ -13,8 +13,7 @@ from sqlalchemy.orm import Session
 NOBODY_SIGNED_IN = ""
 """The caller of public pages and of endpoints for operators: no row that belongs to an account is seen."""
 _IS_TOLD = "caller_is_told"
-_TELL = sa.text("SELECT tell_caller(:caller)")
-_NAME = sa.text("SELECT name_row(:kind, :what)")
+_SET = sa.text("SELECT set_config(:name, :value, true)")
 
 
 class Named(StrEnum):
@@ -43,13 +42,9 @@ def token_caller(token_hash: bytes) -> str:
 
 
 def act_for(session: Session, caller: str) -> None:
-    """Tell the database for whom the session's transaction works from now on (`login_caller`, `token_caller`).
-
-    Who that is and which accounts they reach is found out once, here: what the transaction changes about it counts in
-    the next one.
-    """
+    """Tell the database for whom the session's transaction works from now on (`login_caller`, `token_caller`)."""
     session.info[_IS_TOLD] = True
-    session.execute(_TELL, {"caller": caller})
+    session.execute(_SET, {"name": "standorte.caller", "value": caller})
 
 
 def name_to_database(session: Session, named: Named, *values: object) -> None:
@@ -58,4 +53,4 @@ def name_to_database(session: Session, named: Named, *values: object) -> None:
     Does nothing in programs other than the front, which see all rows.
     """
     if session.info.get(_IS_TOLD):
-        session.execute(_NAME, {"kind": named, "what": "\n".join(str(value) for value in values)})
+        session.execute(_SET, {"name": f"standorte.{named}", "value": "\n".join(str(value) for value in values)})

@@ -56,7 +56,7 @@ class Privileges:
 
 PORTAL: Mapping[str, Privileges] = {
     # The worker's role is the console's, too.
-    "accounts": Privileges("SELECT, INSERT, UPDATE (state, contact_email)", WRITE),
+    "accounts": Privileges("SELECT, INSERT, UPDATE (state, contact_email, factor_required_from)", WRITE),
     "address_documents": Privileges(WRITE, WRITE),
     "address_proofs": Privileges(WRITE, WRITE),
     "alembic_version": Privileges(READ, READ, metrics=READ),

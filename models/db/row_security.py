@@ -128,6 +128,12 @@ _OF_THEIRS = (
     "EXISTS (SELECT FROM memberships AS theirs WHERE theirs.user_id = audit_entries.user_id"
     " AND theirs.account_id = audit_entries.account_id)"
 )
+# Entries of the log tell of people who have left by their number.
+_TOLD = (
+    "EXISTS (SELECT FROM audit_entries AS told WHERE told.facts ? 'user_id'"
+    " AND (told.facts ->> 'user_id')::bigint = users.id"
+    f" AND {_reached('told.account_id')})"
+)
 _INVITER = "id IN (SELECT invited_by FROM opened_invitations)"
 
 _OWN_NUMBERS = f"SELECT own.customer_number FROM reached_accounts AS own WHERE own.id = {_OWN}"  # noqa: S608
@@ -161,7 +167,7 @@ PORTAL: Mapping[str, Rows] = {
     "audit_entries": Rows(
         f"{STAFF} OR account_id = {_OWN} OR through_id = {_LED} OR user_id = {_PEOPLE}",
         "false",
-        f"(user_id = {_PEOPLE} AND (account_id IS NULL OR {_OF_THEIRS})) OR"
+        f"(user_id = {_PEOPLE} AND NOT by_staff AND (account_id IS NULL OR {_OF_THEIRS})) OR"
         f" ({STAFF} OR (NOT by_staff AND {_reached('audit_entries.account_id')}))"
         f" AND (user_id = {_PEOPLE} OR user_id = (SELECT caller_id()))",
         why="of a sub-account's log only what its main account's people did; and the caller's own deeds",
@@ -250,7 +256,7 @@ PORTAL: Mapping[str, Rows] = {
     "timeline_entries": _of_request("timeline_entries"),
     "users": Rows(
         f"id = {_PEOPLE} OR id = (SELECT caller_id()) OR email = {_named('email')} OR {STAFF}"
-        f" OR {_MEMBER} OR {_ASKED_US} OR {_DID} OR {_INVITER} OR {_ABOVE}",
+        f" OR {_MEMBER} OR {_ASKED_US} OR {_DID} OR {_TOLD} OR {_INVITER} OR {_ABOVE}",
         f"id = {_PEOPLE}",
         "email IN (SELECT opened.email FROM opened_invitations AS opened)",
         why="the people of the accounts, and those who did something there",

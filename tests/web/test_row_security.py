@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -13,15 +13,15 @@ import sqlalchemy as sa
 from models.accounts.accounts import Account
 from models.db.caller import NOBODY_SIGNED_IN, login_caller, token_caller
 from models.db.roles import DatabaseRole
-from models.db.row_security import PORTAL
+from models.db.row_security import PORTAL, apply_row_security
 from models.db.session import Database
 from models.people.api_tokens import create_token, token_hash
 from models.people.logins import begin_login
 from models.people.rights import Role, Scope
 from models.people.users import User
 from models.schema import metadata
-from tests.factories import NOW, join, make_account, make_main, make_user
-from tests.web.conftest import Back, Front
+from tests.factories import NOW, ROW_SECURITY, join, make_account, make_main, make_user
+from tests.web.conftest import Back, Front, FrontOf
 from tests.web.whole_portal import WholePortal, whole_portal
 from web.resources import resources
 from workers.stack.postgres import EmbeddedPostgres
@@ -29,6 +29,7 @@ from workers.stack.postgres import EmbeddedPostgres
 # The pool's free blocks are nobody's.
 _POOL = {"number_blocks": "account_id IS NOT NULL"}
 FREE = {table for table, rows in PORTAL.items() if rows.see == "true"}
+_OWN_ONLY = {"logins", "second_factors", "recovery_codes", "erasures"}
 REFUSED = "42501"
 # What the portal's pages do not make.
 _FILL = """
@@ -49,6 +50,12 @@ INSERT INTO ownership_proofs (request_id, account_id, method, proved_by, proved_
     SELECT requests.id, accounts.id, 'link_code', requested_by, now()
     FROM requests JOIN accounts USING (customer_number)
     WHERE requests.main_id = :main AND kind = 'link' ON CONFLICT DO NOTHING;
+INSERT INTO own_limits (account_id, letters) VALUES (:main, 5);
+INSERT INTO erasures (user_id, asked_at) SELECT min(user_id), now() FROM memberships WHERE account_id = :main;
+INSERT INTO recovery_codes (user_id, salt, code_hash, created_at)
+    SELECT min(user_id), 'x', sha256('x'), now() FROM memberships WHERE account_id = :main;
+INSERT INTO second_factors (id, user_id, kind, name, secret, counter, created_at)
+    SELECT gen_random_uuid(), min(user_id), 'app', 'x', 'x', 0, now() FROM memberships WHERE account_id = :main;
 INSERT INTO audit_seals SELECT max(id), max(id), now(), sha256('') FROM audit_entries
 """
 
@@ -118,8 +125,20 @@ def world(front: Front, back: Back, postgres: EmbeddedPostgres, superuser: sa.En
     with superuser.begin() as connection:
         fill(connection, front.main.id)
     database = Database(postgres.url("standorte", DatabaseRole.FRONT), pool_size=1)
-    yield World(foreign, callers, portal, database, front.main.id, portal.site.account.id, other.main.id)
+    with enforced(postgres):
+        yield World(foreign, callers, portal, database, front.main.id, portal.site.account.id, other.main.id)
     database.close()
+
+
+@contextmanager
+def enforced(postgres: EmbeddedPostgres) -> Iterator[None]:
+    """Have row-level security switched on inside the block."""
+    with closing(Database(postgres.url("standorte", DatabaseRole.OWNER))) as owner:
+        assert apply_row_security(owner, on=True)
+        try:
+            yield
+        finally:
+            apply_row_security(owner, on=ROW_SECURITY)
 
 
 def rows_of(connection: sa.Connection, table: str, where: str = "true") -> set[str]:
@@ -140,7 +159,8 @@ def seen_by(world: World, caller: str) -> dict[str, set[str]]:
 def test_every_table_says_which_rows_the_front_sees(postgres: EmbeddedPostgres) -> None:
     assert set(PORTAL) == {*metadata.tables, "alembic_version"}
     assert all(rows.why for rows in PORTAL.values() if rows.see == "true")
-    with closing(Database(postgres.url("standorte"))) as database, database.engine.connect() as connection:
+    owner = closing(Database(postgres.url("standorte")))
+    with enforced(postgres), owner as database, database.engine.connect() as connection:
         unprotected = (
             "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
         )
@@ -158,8 +178,8 @@ def test_a_statement_without_a_filter_meets_no_foreign_row(world: World) -> None
     for name, caller in world.callers.items():
         seen = seen_by(world, caller)
         if name == "staff":
-            # Of everybody else's logins not even the staff sees one.
-            assert {table for table in seen if not world.foreign[table] <= seen[table]} == {"logins"}
+            # What is behind the logins of others not even the staff sees.
+            assert {table for table in seen if not world.foreign[table] <= seen[table]} == _OWN_ONLY
             continue
         met = {table: seen[table] & world.foreign[table] for table in seen if table not in FREE}
         assert {table: rows for table, rows in met.items() if rows} == {}, name
@@ -289,8 +309,8 @@ def test_what_a_location_manager_cannot_write_with_statements_of_their_own(world
     assert done == []
 
 
-def test_a_page_that_forgets_its_filter_shows_nothing_foreign(front: Front, world: World) -> None:
-    app = front.client.application
+def test_a_page_that_forgets_its_filter_shows_nothing_foreign(front: Front, front_of: FrontOf, world: World) -> None:
+    app = front_of(row_security=True).application
 
     def forgetful() -> list[int]:
         with app.app_context(), resources().database.transaction() as session:

@@ -117,9 +117,7 @@ def _roles(settings: WorkerSettings) -> str:
 
 def _row_security(settings: WorkerSettings) -> str:
     with closing(Database(settings.database_url)) as database:
-        if not is_enforced(database):
-            raise Incomplete("off: standorte migrate --row-security, once every front is of this version")
-    return "on"
+        return "on" if is_enforced(database) else "off; docs/operations.md says how it is switched on"
 
 
 def _clock(settings: WorkerSettings) -> str:

@@ -10,125 +10,119 @@ down_revision = "0036"
 branch_labels = None
 depends_on = None
 
-# Acts as the owner, to whom no policy applies: a policy that asked the tables itself would ask for ever. PL/pgSQL,
-# because it keeps its plans for as long as the connection lives.
-HEAD = "LANGUAGE plpgsql {} SECURITY DEFINER SET search_path = public, pg_temp"
+# Each function acts as the owner, to whom no policy applies: a policy that asked the tables itself would ask for ever.
+# PL/pgSQL, because it keeps its plans for as long as the connection lives.
+HEAD = "LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp"
 
-# What the transaction has named (`models.db.caller`), as rows of text.
+# What the transaction has named (`models.db.caller`), as rows of text. Reads no table, and is put into its queries.
 NAMED = """
 CREATE OR REPLACE FUNCTION named_in_transaction(kind text) RETURNS text[] LANGUAGE sql STABLE
-RETURN pg_catalog.string_to_array(nullif(pg_catalog.current_setting('standorte.' || kind, true), ''), E'\n')
+RETURN pg_catalog.string_to_array(nullif(pg_catalog.current_setting('standorte.' || kind, true), ''), E'\\n')
 """
 
-# What `tell_caller` has found out, once in each transaction. They read no table, and are put into the queries.
-SETTINGS = {
-    "id": ("caller_id", "bigint", "The user who is signed in, or whose API token it is; null for nobody."),
-    "staff": ("caller_is_staff", "boolean", "Whether it is one of the staff; a token never acts for the back office."),
-    "people": (
-        "caller_people",
-        "bigint[]",
-        "Whose own rows the transaction is about: the person signed in, or the one whom a public page names.",
-    ),
-    "accounts": (
-        "caller_accounts",
-        "bigint[]",
-        "The accounts in which the caller has a role, for a token its own only; and what a public page has opened.",
-    ),
-    "leads": ("caller_leads", "bigint[]", "Those of them whose sub-accounts the caller reaches."),
-    "administers": ("caller_administers", "bigint[]", "The accounts whose users the caller manages."),
-    "mains": (
-        "caller_mains",
-        "bigint[]",
-        "The main accounts above the caller's own: whose administrators are told what is risky, and whose contract"
-        " holder is that of an account which they have ordered.",
-    ),
-}
-_EMPTY = {"bigint": "NULL", "boolean": "false", "bigint[]": "'{}'"}
-
-TELL = f"""
-CREATE OR REPLACE FUNCTION tell_caller(caller text) RETURNS void {HEAD.format("VOLATILE")} AS $body$
-DECLARE
-    login bytea := CASE WHEN caller LIKE 'login %' THEN decode(substr(caller, 7), 'hex') END;
-    token bytea := CASE WHEN caller LIKE 'token %' THEN decode(substr(caller, 7), 'hex') END;
-    me bigint;
-    of_token bigint;
-    staff boolean := false;
-    people bigint[] := '{{}}';
-    own bigint[] := '{{}}';
-    leads bigint[] := '{{}}';
-    administers bigint[] := '{{}}';
-    mains bigint[] := '{{}}';
+FUNCTIONS = {
+    # The user who is signed in, or whose API token it is; null for nobody.
+    "caller_id() RETURNS bigint": """
+DECLARE caller text := current_setting('standorte.caller', true);
 BEGIN
-    IF login IS NOT NULL THEN
-        SELECT users.id, is_staff INTO me, staff
-        FROM logins JOIN users ON users.id = user_id WHERE secret_hash = login;
-        IF me IS NOT NULL THEN
-            people := ARRAY[me];
-        END IF;
-    ELSIF token IS NOT NULL THEN
-        SELECT user_id, account_id INTO me, of_token FROM api_tokens WHERE token_hash = token AND revoked_at IS NULL;
+    IF caller LIKE 'login %' THEN
+        RETURN (SELECT user_id FROM logins WHERE secret_hash = decode(substr(caller, 7), 'hex'));
+    ELSIF caller LIKE 'token %' THEN
+        RETURN (
+            SELECT user_id FROM api_tokens WHERE token_hash = decode(substr(caller, 7), 'hex') AND revoked_at IS NULL
+        );
     END IF;
-    IF me IS NOT NULL THEN
-        SELECT coalesce(array_agg(accounts.id), '{{}}'),
-            coalesce(array_agg(accounts.id) FILTER (WHERE state <> 'closed'
-                AND memberships.role IN ('administrator', 'location_manager')), '{{}}'),
-            coalesce(array_agg(accounts.id) FILTER (WHERE state <> 'closed'
-                AND memberships.role = 'administrator' AND login IS NOT NULL), '{{}}')
-        INTO own, leads, administers
-        FROM memberships JOIN accounts ON accounts.id = account_id
-        WHERE user_id = me AND (of_token IS NULL OR account_id = of_token);
+    RETURN NULL;
+END""",
+    # A token never acts for the back office.
+    "caller_is_staff() RETURNS boolean": """
+BEGIN
+    IF current_setting('standorte.caller', true) LIKE 'login %' THEN
+        RETURN coalesce((SELECT is_staff FROM users WHERE id = caller_id()), false);
+    END IF;
+    RETURN false;
+END""",
+    # The people whose own rows the transaction is about: the signed-in one, or the one whom a public page names.
+    "caller_people() RETURNS bigint[]": """
+DECLARE found bigint[] := '{}';
+BEGIN
+    IF current_setting('standorte.caller', true) LIKE 'login %' THEN
+        found := array_append(found, caller_id());
     END IF;
     IF named_in_transaction('person') IS NOT NULL THEN
-        people := people || named_in_transaction('person')::bigint[];
+        found := found || named_in_transaction('person')::bigint[];
     END IF;
     IF named_in_transaction('email') IS NOT NULL THEN
-        people := people || ARRAY(SELECT id FROM users WHERE email = ANY (named_in_transaction('email')));
+        found := found || ARRAY(SELECT id FROM users WHERE email = ANY (named_in_transaction('email')));
+    END IF;
+    RETURN found;
+END""",
+    # The accounts in which the caller has a role, for a token its own only; and what a public page has opened.
+    "caller_accounts() RETURNS bigint[]": """
+DECLARE
+    caller text := current_setting('standorte.caller', true);
+    found bigint[] := '{}';
+BEGIN
+    IF caller LIKE 'login %' THEN
+        found := ARRAY(SELECT account_id FROM memberships WHERE user_id = caller_id());
+    ELSIF caller LIKE 'token %' THEN
+        found := ARRAY(
+            SELECT account_id FROM api_tokens JOIN memberships USING (user_id, account_id)
+            WHERE token_hash = decode(substr(caller, 7), 'hex') AND revoked_at IS NULL
+        );
     END IF;
     IF named_in_transaction('invitation') IS NOT NULL THEN
-        own := own || ARRAY(
+        found := found || ARRAY(
             SELECT account_id FROM invitations WHERE id = ANY (named_in_transaction('invitation')::bigint[])
         );
     END IF;
     IF named_in_transaction('request') IS NOT NULL THEN
-        own := own || ARRAY(
+        found := found || ARRAY(
             SELECT unnest(ARRAY[requests.main_id, accounts.id]) FROM requests LEFT JOIN accounts USING (customer_number)
             WHERE requests.id = ANY (named_in_transaction('request')::uuid[])
         );
-        leads := leads || ARRAY(SELECT main_id FROM requests WHERE id = ANY (named_in_transaction('request')::uuid[]));
     END IF;
-    IF own <> '{{}}' THEN
-        mains := ARRAY(SELECT main_id FROM accounts WHERE id = ANY (own) AND main_id IS NOT NULL);
-    END IF;
-    PERFORM set_config('standorte.caller', caller, true),
-        set_config('standorte.id', coalesce(me::text, ''), true),
-        set_config('standorte.staff', coalesce(staff, false)::text, true),
-        set_config('standorte.people', people::text, true),
-        set_config('standorte.accounts', own::text, true),
-        set_config('standorte.leads', leads::text, true),
-        set_config('standorte.administers', administers::text, true),
-        set_config('standorte.mains', mains::text, true);
-END $body$"""
-
-# Names what the transaction has to find though it is not its caller's, and finds out anew what it sees.
-NAME = """
-CREATE OR REPLACE FUNCTION name_row(kind text, what text) RETURNS void LANGUAGE plpgsql VOLATILE AS $body$
+    RETURN found;
+END""",
+    # Those of them whose sub-accounts the caller reaches.
+    "caller_leads() RETURNS bigint[]": """
+DECLARE found bigint[] := ARRAY(
+    SELECT account_id FROM memberships JOIN accounts ON accounts.id = account_id
+    WHERE user_id = caller_id() AND account_id = ANY (caller_accounts())
+        AND memberships.role IN ('administrator', 'location_manager') AND state <> 'closed'
+);
 BEGIN
-    PERFORM set_config('standorte.' || kind, what, true);
-    PERFORM tell_caller(coalesce(current_setting('standorte.caller', true), ''));
-END $body$"""
-
-FUNCTIONS = {
+    IF named_in_transaction('request') IS NOT NULL THEN
+        found := found || ARRAY(SELECT main_id FROM requests WHERE id = ANY (named_in_transaction('request')::uuid[]));
+    END IF;
+    RETURN found;
+END""",
+    # The accounts whose users the caller manages.
+    "caller_administers() RETURNS bigint[]": """
+BEGIN
+    RETURN CASE WHEN current_setting('standorte.caller', true) LIKE 'login %' THEN ARRAY(
+        SELECT account_id FROM memberships JOIN accounts ON accounts.id = account_id
+        WHERE user_id = caller_id() AND memberships.role = 'administrator' AND state <> 'closed'
+    ) ELSE '{}' END;
+END""",
     # Accounts of which the caller sees name and number, and nothing else: main accounts of their own, those that ask
     # to attach one of their own, and the one whose customer number was typed.
     "caller_knows() RETURNS bigint[]": """
 DECLARE own bigint[] := caller_accounts();
 BEGIN
-    RETURN caller_mains() || ARRAY(
-        SELECT main_id FROM requests WHERE account_id = ANY (own)
+    RETURN ARRAY(
+        SELECT main_id FROM accounts WHERE id = ANY (own) AND main_id IS NOT NULL
+        UNION ALL SELECT main_id FROM requests WHERE account_id = ANY (own)
         UNION ALL SELECT main_id FROM requests
             WHERE account_id IS NULL AND customer_number IN (SELECT customer_number FROM accounts WHERE id = ANY (own))
         UNION ALL SELECT id FROM accounts WHERE customer_number = ANY (named_in_transaction('customer_number'))
     );
+END""",
+    # The main accounts above the caller's own: whose administrators are told what is risky, and whose contract holder
+    # is that of an account which they have ordered.
+    "caller_mains() RETURNS bigint[]": """
+BEGIN
+    RETURN ARRAY(SELECT main_id FROM accounts WHERE id = ANY (caller_accounts()) AND main_id IS NOT NULL);
 END""",
     # Those who have a role in an account of the caller, and who sent the invitation that is opened: of them it is seen
     # whether they belong to the main account.
@@ -192,18 +186,8 @@ WHERE (SELECT session_user <> 'standorte_front' OR caller_is_staff())""",
 def upgrade() -> None:
     op.alter_column("users", "is_staff", server_default=sa.false())
     op.execute(NAMED)
-    for setting, (name, type, what) in SETTINGS.items():
-        value = f"nullif(pg_catalog.current_setting('standorte.{setting}', true), '')::{type}"
-        op.execute(
-            f"CREATE OR REPLACE FUNCTION {name}() RETURNS {type} LANGUAGE sql STABLE"
-            f" RETURN coalesce({value}, {_EMPTY[type]})"
-        )
-        comment = what.replace("'", "''")
-        op.execute(f"COMMENT ON FUNCTION {name} IS '{comment}'")
-    op.execute(TELL)
-    op.execute(NAME)
     for head, body in FUNCTIONS.items():
-        op.execute(f"CREATE OR REPLACE FUNCTION {head} {HEAD.format('STABLE')} AS $body${body} $body$")
+        op.execute(f"CREATE OR REPLACE FUNCTION {head} {HEAD} AS $body${body} $body$")
     for name, query in VIEWS.items():
         op.execute(f"CREATE OR REPLACE VIEW {name} AS {query}")
 
@@ -219,6 +203,5 @@ def downgrade() -> None:
         op.execute(f"DROP VIEW IF EXISTS {name}")
     for head in FUNCTIONS:
         op.execute(f"DROP FUNCTION IF EXISTS {head.split('(')[0]}")
-    for name in ("name_row", "tell_caller", *(name for name, *_ in SETTINGS.values()), "named_in_transaction"):
-        op.execute(f"DROP FUNCTION IF EXISTS {name}")
+    op.execute("DROP FUNCTION IF EXISTS named_in_transaction")
     op.alter_column("users", "is_staff", server_default=None)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from models.db.roles import DatabaseRole
 from models.db.row_security import PORTAL, apply_row_security, is_enforced
 from models.db.session import Database
-from tests.factories import make_account
+from tests.factories import ROW_SECURITY, make_account
 from workers.stack.postgres import EmbeddedPostgres
 
 _POLICIES = sa.text("SELECT oid FROM pg_policy ORDER BY oid")
@@ -19,9 +19,10 @@ _ON = sa.text("SELECT relname FROM pg_class WHERE relrowsecurity AND relnamespac
 
 @pytest.fixture
 def owner(owner_database: Database) -> Iterator[Database]:
-    """Provide the database as its owner, and switch row-level security on again after the test."""
+    """Provide the database as its owner, with row-level security switched on during the test."""
+    assert apply_row_security(owner_database, on=True)
     yield owner_database
-    apply_row_security(owner_database, on=True)
+    apply_row_security(owner_database, on=ROW_SECURITY)
 
 
 def accounts_seen(postgres: EmbeddedPostgres, role: DatabaseRole) -> int:

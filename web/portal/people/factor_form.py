@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from wtforms import HiddenField, StringField
 from wtforms.validators import Length
 
+from models.db.caller import Named, name_to_database
 from models.people.passkeys import Answer, prove_by_passkey
 from models.people.second_factors import prove
 from models.people.users import User
@@ -47,6 +48,7 @@ def proved(form: FactorForm, user: User, then: Callable[[Session, User], T]) -> 
         return None
     resources().throttle.begin_factor_try(user.id, this_browser(user.email))
     with resources().database.transaction() as session:
+        name_to_database(session, Named.PERSON, user.id)
         found = session.get_one(User, user.id)
         if _is_right(session, found, form):
             return then(session, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from models.db.caller import Named, name_to_database
 from models.people.passkeys import Question, Site, ask_for_passkey, site_of
 from web.resources import resources
 
@@ -18,4 +19,5 @@ def passkey_question(user_id: int) -> Question | None:
     if site is None:
         return None
     with resources().database.transaction() as session:
+        name_to_database(session, Named.PERSON, user_id)
         return ask_for_passkey(session, resources().vault, site, user_id, resources().clock())

@@ -18,6 +18,7 @@ from werkzeug.wrappers import Response
 from wtforms import PasswordField, StringField
 from wtforms.validators import DataRequired, Length
 
+from models.db.caller import Named, name_to_database
 from models.people.login_changes import tell_of_sign_in
 from models.people.logins import end_login, password_state
 from models.people.passwords import authenticate
@@ -156,6 +157,7 @@ def _half_signed_in() -> User | None:
     if not half or resources().clock() >= datetime.fromisoformat(half["at"]) + _SECOND_STEP_WITHIN:
         return None
     with resources().database.transaction() as database:
+        name_to_database(database, Named.PERSON, half["user"])
         user = database.get(User, half["user"])
     return user if user is not None and password_state(user) == half["state"] else None
 

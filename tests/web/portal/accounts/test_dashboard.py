@@ -488,7 +488,7 @@ def test_every_page_is_closed_to_members_unless_it_is_open_to_them(front: Front,
     """Check every route, including future ones: a local member gets 404 except for the routes named here."""
     come_in(front, site.member.email)
     open_to_all = {"people", "logins", "forwardings", "telephone", "health", "letters", "emails", "consents"}
-    open_to_all |= {"dev_mail", "portal.home", "portal.overview", "users.invitation"}
+    open_to_all |= {"dev_mail", "portal.home", "portal.overview", "users.invitation", "typeface"}
     places = {"customer_number": site.account.customer_number, "id": "1", "user_id": "1", "form": "csv"}
     asked = 0
     for rule in front.client.application.url_map.iter_rules():

@@ -310,7 +310,7 @@ def test_what_waits_says_who_what_and_until_when(front: Front) -> None:
         )
     page = get(signed_in(front))
     assert "Die Anschlussadresse muss nachgewiesen werden" in page
-    assert "<dd>Sie oder wer sonst den Hauptaccount verwaltet</dd>" in page
+    assert "<dd>Sie oder jemand am Standort</dd>" in page
     assert "<dd>16. März 2026</dd>" in page
     assert f'href="/anfragen/{found.id}">Jetzt erledigen' in page
     assert 'data-poll="15000"' in page

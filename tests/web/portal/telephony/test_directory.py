@@ -98,7 +98,7 @@ def test_what_is_wrong_is_said_at_its_field(front: Front, site: Site) -> None:
         ({"directory_number": "030 901820"}, "Das ist keine Rufnummer dieses Accounts."),
         ({"directory_number": "Rathaus"}, "Das ist keine Rufnummer dieses Accounts."),
         ({"directory_name": " "}, "Geben Sie den Namen für das Telefonbuch ein."),
-        ({"directory_name": "北京 GmbH"}, "Bitte verwenden Sie lateinische, griechische oder kyrillische Buchstaben"),
+        ({"directory_name": "ལྷ་ས GmbH"}, "Wir können ལྷ (U+0F63 U+0FB7) nicht drucken"),
         ({"directory_address": ""}, "Wählen Sie, ob die Adresse genannt wird."),
         ({"directory_in": []}, "Wählen Sie mindestens einen Ort der Veröffentlichung."),
     ):
