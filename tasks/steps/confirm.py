@@ -15,7 +15,8 @@ from models.contracts.catalogue import price_list
 from models.messages.outbox import Message, Recipient, queue_message
 from models.orders.address_rules import area_code_text, area_codes_for
 from models.orders.local_user import invite_local_user
-from models.people.users import User, administrators_of
+from models.people.rights import LEADS
+from models.people.users import User, administrators_of, roles_of
 from models.proofs.proofs import Consent, Decision
 from models.requests.requests import Request
 from models.states import Kind, Reason
@@ -74,21 +75,37 @@ def _recipients(work: Work, request: Request) -> Iterator[tuple[str, Recipient]]
                 return
             yield "order_completed_contact", Recipient(account.contact_name, account.contact_email, request.locale)
         case Kind.LINK:
-            yield from _both_sides(work, request, "link_completed", "link_completed_owner")
+            yield from _both_sides(_requesters(work, request), "link_completed", _owners(work, request))
         case Kind.DETACH:
-            yield from _both_sides(work, request, "detach_completed", "detach_completed_owner")
+            yield from _both_sides(*_sides_of_detach(work, request))
 
 
-def _both_sides(work: Work, request: Request, ours: str, theirs: str) -> Iterator[tuple[str, Recipient]]:
-    """Yield pairs of template and recipient: the requesters with template `ours`, then the owners with `theirs`.
+def _both_sides(ours: list[User], template: str, theirs: list[User]) -> Iterator[tuple[str, Recipient]]:
+    """Yield pairs of template and recipient: the main account's people with `template`, then the account's people.
 
-    Owners are the administrators of the account ordered, linked or detached. The caller sends only the first mail to an
+    Those of the account get the template's variant for them, `…_owner`. The caller sends only the first mail to an
     address that appears twice.
     """
-    for person in _requesters(work, request):
-        yield ours, _as_recipient(person)
-    for person in _owners(work, request):
-        yield theirs, _as_recipient(person)
+    for person in ours:
+        yield template, _as_recipient(person)
+    for person in theirs:
+        yield f"{template}_owner", _as_recipient(person)
+
+
+def _sides_of_detach(work: Work, request: Request) -> tuple[list[User], str, list[User]]:
+    """Return the people of the main account, the name of their template, and the people of the detached account.
+
+    They are the administrators of each, and the requester, whom either side may be: the requester belongs to the main
+    account by a role that reaches its sub-accounts, else to the account by a role there, else to neither.
+    """
+    ours, theirs = administrators_of(work.session, request.main_id), _owners(work, request)
+    if request.requester is not None:
+        roles = roles_of(work.session, request.requester.id)
+        if roles.get(request.main_id) in LEADS:
+            ours.insert(0, request.requester)
+        elif request.account_id in roles:
+            theirs.insert(0, request.requester)
+    return ours, "detach_completed", theirs
 
 
 def _requesters(work: Work, request: Request) -> list[User]:

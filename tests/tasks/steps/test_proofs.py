@@ -13,6 +13,7 @@ from models.accounts.accounts import Account
 from models.accounts.hierarchy import promote
 from models.errors import Forbidden, NotAwaited, TooEarly
 from models.links.links import submit_detach
+from models.messages.outbox import Message
 from models.orders.orders import Contact, Location, OrderDraft, cancel_and_release
 from models.people.rights import Role
 from models.people.users import User, principal_of
@@ -476,6 +477,37 @@ def test_a_detached_account_keeps_what_is_its_own_and_both_sides_are_told(
     moved = pipeline.link(a_link(account, email=one.email), manager, elsewhere)
     pipeline.advance()
     assert pipeline.request(moved).status is Status.COMPLETED
+
+
+def test_whichever_side_asks_for_a_detach_each_side_reads_what_is_true_for_it(
+    pipeline: Pipeline, owned: tuple[Account, User, User]
+) -> None:
+    account, one, two = owned
+    with pipeline.runtime.database.transaction() as session:
+        local = make_user(session)
+        join(session, local, account, Role.LOCATION_MANAGER)
+        colleague = make_user(session)
+        join(session, colleague, pipeline.main, Role.LOCATION_MANAGER)
+        head = session.get_one(User, pipeline.manager.user_id)
+        asking = [
+            (one, {head.email}, {one.email, two.email}),
+            (local, {head.email}, {local.email, one.email, two.email}),
+            (colleague, {head.email, colleague.email}, {one.email, two.email}),
+            (head, {head.email}, {one.email, two.email}),
+        ]
+    for person, ours, theirs in asking:
+        pipeline.link(a_link(account, email=one.email))
+        pipeline.advance()
+        with pipeline.runtime.database.transaction() as session:
+            principal = principal_of(session, session.get_one(User, person.id))
+            attached = session.get_one(Account, account.id)
+            id = submit_detach(session, principal, attached, "de", pipeline.clock.now).id
+        pipeline.advance()
+        with pipeline.runtime.database.transaction() as session:
+            query = sa.select(Message.template, Message.recipient_address).where(Message.request_id == id)
+            told = sorted((template, to) for template, to in session.execute(query) if "completed" in template)
+        expected = [("detach_completed", to) for to in ours] + [("detach_completed_owner", to) for to in theirs]
+        assert told == sorted(expected)
 
 
 def test_a_mail_server_that_is_away_holds_up_the_mails_and_nothing_else(pipeline: Pipeline) -> None:
