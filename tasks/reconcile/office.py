@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -46,7 +47,12 @@ def tell_office(run: Run) -> None:
         if to is None:
             log.warning("office.no_address", requests=len(requests), bulks=len(bulks))
             return
-        facts = {"path": "/backoffice", "count": len(requests) + len(bulks), "lines": _lines(requests, bulks)}
+        facts = {
+            "path": "/backoffice",
+            "count": len(requests) + len(bulks),
+            "lines": _lines((_cause(request), request.customer_number) for request in requests),
+            "files": _lines((_limit_of(bulk), bulk.main.customer_number) for bulk in bulks),
+        }
         queue_message(session, None, "office_digest", Recipient("", to, _LOCALE), facts, now, occasion=now.isoformat())
         for request in requests:
             request.office_told = request.reason
@@ -68,19 +74,20 @@ def _untold_bulks(session: Session) -> list[Bulk]:
     return list(session.scalars(query.with_for_update(skip_locked=True, of=Bulk)))
 
 
-def _lines(requests: list[Request], bulks: list[Bulk]) -> list[dict[str, Any]]:
-    """Return the lines of the mail: for each cause how many wait for it, and some of their customer numbers."""
+def _lines(waiting: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Return the mail's lines: how many wait for each cause, and some customer numbers. `waiting`: cause and number."""
     causes: dict[str, list[str]] = {}
-    for request in requests:
-        assert request.reason is not None
-        causes.setdefault(_cause(request), []).append(request.customer_number)
-    for bulk in bulks:
-        assert bulk.waits_for is not None
-        causes.setdefault(translate(_LOCALE, WAITS[bulk.waits_for]), []).append(bulk.main.customer_number)
+    for cause, number in waiting:
+        causes.setdefault(cause, []).append(number)
     return [
         {"cause": cause, "count": len(numbers), "numbers": numbers[:MOST_NAMED], "more": len(numbers) - MOST_NAMED}
         for cause, numbers in causes.items()
     ]
+
+
+def _limit_of(bulk: Bulk) -> str:
+    assert bulk.waits_for is not None
+    return translate(_LOCALE, WAITS[bulk.waits_for])
 
 
 def _cause(request: Request) -> str:

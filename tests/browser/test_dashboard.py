@@ -131,6 +131,29 @@ def test_a_forwarding_with_a_schedule(page: Page, portal: Portal, site: Site) ->
     expect(row).to_have_count(0)
 
 
+def test_what_a_forwarding_takes_out_is_said_below_its_badge(page: Page, portal: Portal, site: Site) -> None:
+    with portal.database.transaction() as session:
+        give_numbers(session, site)
+    come_in(page, portal, site.member.email)
+    overview = page.url
+    for condition, numbers in (("always", "all"), ("no_answer", "some")):
+        page.goto(overview + "/neu")
+        page.locator(f"[name=condition][value={condition}]").check()
+        page.locator(f"[name=numbers][value={numbers}]").check()
+        if numbers == "some":
+            page.locator("[name=first]").fill("0221 700340")
+            page.locator("[name=after_seconds]").fill("20")
+        page.get_by_label("Weiterleiten an").fill("0171 1111111")
+        page.get_by_role("button", name="Speichern").click()
+        expect(page.get_by_text("Sie gilt ab dem nächsten Anruf.")).to_be_visible()
+    row = page.get_by_role("listitem").filter(has=page.locator(".hint.is-warning"))
+    for width in (1280, 320):
+        page.set_viewport_size({"width": width, "height": 800})
+        badge, said = row.locator(".badge").bounding_box(), row.locator(".hint.is-warning").bounding_box()
+        assert badge is not None and said is not None
+        assert badge["y"] + badge["height"] <= said["y"], width
+
+
 def test_fields_appear_when_they_are_chosen_and_lines_when_they_are_wanted(
     page: Page, portal: Portal, site: Site
 ) -> None:

@@ -202,7 +202,7 @@ def test_a_sub_account_is_detached(visit: Visit) -> None:
     visit.field("Kundennummer").fill(number)
     visit.button("Account lösen").click()
     visit.sees("Unternehmensstandorte")
-    said = "Wir haben den Auftrag erhalten, den Account {} zu lösen. Seine Karte zeigt, wie es weitergeht."
+    said = "Der Account {} wird gelöst. Danach bekommen die Administratoren beider Seiten eine E-Mail."
     expect(visit.text(said, number)).to_be_visible()
     visit.link("Verlauf von {} anzeigen", number).click()
     visit.sees("Verlauf")

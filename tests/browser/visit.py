@@ -198,8 +198,8 @@ ENGLISH = {
     # Detaching.
     "Lösen": "Detach",
     "Account lösen": "Detach the account",
-    "Wir haben den Auftrag erhalten, den Account {} zu lösen. Seine Karte zeigt, wie es weitergeht.": (
-        "The request to detach account {} is on its way; its card says more."
+    "Der Account {} wird gelöst. Danach bekommen die Administratoren beider Seiten eine E-Mail.": (
+        "Account {} is being detached. After that the administrators of both sides get an e-mail."
     ),
 }
 

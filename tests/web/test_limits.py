@@ -220,4 +220,5 @@ def test_staff_see_the_files_that_wait(narrow: Front, back: Back) -> None:
     sign_in(desk, bo)
     page = desk.client.get("/backoffice").text
     assert "Dateien, die an einer Grenze warten" in page
-    assert f"standorte accounts limits {narrow.main.customer_number}" in page
+    assert f"standorte accounts limits {narrow.main.customer_number} --blocks N" in page
+    assert "Nichts zu erledigen" not in page and "Keine Anfrage wartet auf uns" in page

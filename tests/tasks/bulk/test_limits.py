@@ -108,6 +108,8 @@ def test_the_office_is_told_once_of_a_file_that_waits(pipeline: Pipeline) -> Non
     [text] = told(pipeline)
     assert pipeline.main.customer_number in text
     assert "Rufnummernblöcke" in text
+    assert "Ihre Zeilen folgen von selbst" in " ".join(text.split())
+    assert "muss sich jemand kümmern" not in text
 
 
 def test_the_office_is_told_once_of_an_order_that_is_held(pipeline: Pipeline) -> None:
@@ -124,6 +126,7 @@ def test_the_office_is_told_once_of_an_order_that_is_held(pipeline: Pipeline) ->
     assert "3 ×" in text
     assert "(030, 100)" in text
     assert "/backoffice" in text
+    assert "Um diese Aufträge muss sich jemand kümmern" in text and "Diese Dateien" not in text
     # Another reason is told anew.
     with pipeline.owner.transaction() as session:
         session.execute(sa.update(Request).values(reason=Reason.INTERNAL_ERROR, status=Status.HELD))

@@ -71,7 +71,11 @@ def detach(customer_number: str) -> Response | str | tuple[str, int]:
     except Forbidden:
         abort(404)
     else:
-        flash(_("The request to detach account %(number)s is on its way; its card says more.", number=customer_number))
+        said = _(
+            "Account %(number)s is being detached. After that the administrators of both sides get an e-mail.",
+            number=customer_number,
+        )
+        flash(said)
     return redirect(url_for("portal.overview", _anchor=f"konto-{customer_number}"), 303)
 
 

@@ -66,6 +66,17 @@ def exception_hint(found: CallForwarding) -> str | None:
     if not found.enabled:
         return None
     numbers = numbers_text(found.numbers) if found.numbers else str(_("All phone numbers"))
+    if found.condition is Condition.ALWAYS and found.hours != ALL_WEEK:
+        return str(
+            _(
+                "%(numbers)s: at these times all calls are forwarded to %(target)s: %(hours)s. A call forwarding with"
+                " another condition for only some of these numbers takes them out of that: their calls then ring, and"
+                " only those under its condition are forwarded.",
+                numbers=numbers,
+                target=number_text(found.target),
+                hours=hours_text(found.hours),
+            )
+        )
     if found.condition is Condition.ALWAYS:
         return str(
             _(

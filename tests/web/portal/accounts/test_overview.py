@@ -403,7 +403,7 @@ def test_detaching_needs_the_customer_number_and_shows_the_request(front: Front)
         assert session.scalar(sa.select(sa.func.count()).select_from(Request)) == 0
     assert detach(front, number, f" {number[:3]} {number[3:]} ")[0] == 303
     page = get(front)
-    assert f"Wir haben den Auftrag erhalten, den Account {number} zu lösen" in page
+    assert f"Der Account {number} wird gelöst. Danach bekommen die Administratoren beider Seiten" in page
     assert "Eingegangen" in page and "Wir lösen den Account." in page and 'data-poll="3000"' in page
     with front.database.transaction() as session:
         [found] = session.scalars(sa.select(Request))

@@ -557,6 +557,8 @@ def test_links_by_file(signed: Front, back: Back) -> None:
         rotated = fingerprints_of(Vault("x", SECRET), Kind.LINK, cells)
         assert rotated[0] != kept and same_file(session, main, rotated) is not None
     page = signed.client.get(address).text
+    assert "3 von 5 Zeilen sind falsch" in page and "Noch ist keine Anfrage gesendet" in page
+    assert "Datei löschen, ohne zu senden" in page and "bestell" not in page[page.index("<main") : page.index("</main")]
     assert "steht doppelt in der Datei" in page and "hat sieben Ziffern" in page and "Ihre eigene Kundennummer" in page
     with signed.database.transaction() as session:
         assert code not in str([item.cells for item in session.scalars(sa.select(BulkRow))])
@@ -568,7 +570,7 @@ def test_links_by_file(signed: Front, back: Back) -> None:
         found = {item.customer_number: item.status for item in session.scalars(sa.select(Request))}
     assert found == {numbers[0]: Status.COMPLETED, numbers[1]: Status.PENDING}
     page = signed.client.get(address).text
-    assert "1 von 2 Anfragen" in page and numbers[1] in page
+    assert "1 von 2 Anfragen ist abgeschlossen" in page and numbers[1] in page
 
 
 def test_it_is_nobody_elses(signed: Front) -> None:

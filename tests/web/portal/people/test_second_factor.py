@@ -110,7 +110,9 @@ def test_an_app_is_set_up_by_its_first_code_and_the_recovery_codes_are_shown_onc
         assert len(set(hashes)) == 10 and codes[0].replace(" ", "").encode() not in b"".join(hashes)
     back.advance()
     told = [mail for mail in back.mailer.sent if "Telefon" in mail.text]
-    assert [mail.recipient_address for mail in told] == [front.manager.email]
+    assert [(mail.recipient_address, mail.subject) for mail in told] == [
+        (front.manager.email, "Zu Ihrem Zugang wurde ein zweiter Faktor hinzugefügt")
+    ]
     assert "Wenn Sie es nicht waren, setzen Sie sofort ein neues Passwort" in told[0].text.replace("\n", " ")
     assert deeds(front) == [(AuditEvent.FACTOR_ADDED, front.main.id)]
 

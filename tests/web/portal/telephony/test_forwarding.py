@@ -113,6 +113,9 @@ def test_a_weekly_schedule_is_kept_as_it_was_typed(front: Front, site: Site) -> 
     [always, _] = shown(front, site)
     # One window from Friday evening to Monday, shown day by day.
     assert always == ("Immer → 0171 7654321 Mo–Do 18:00–08:00, Fr 18:00–24:00, Sa–So 00:00–24:00 Gerade nicht")
+    hint = get(front, path + "/neu")
+    assert "Zurzeit werden alle" not in hint
+    assert "Zu diesen Zeiten werden alle Anrufe an 0171 7654321 weitergeleitet: Mo–Do 18:00–08:00, Fr" in hint
     with front.database.transaction() as session:
         [found] = session.scalars(sa.select(CallForwarding).where(CallForwarding.condition == "always"))
     page = get(front, f"{path}/{found.id}")

@@ -188,6 +188,7 @@ def test_the_last_numbers_go_with_their_price(front: Front, site: Site, block: i
     path = f"{site.path}/rufnummern/{block}/zurueckgeben"
     page = get(front, path)
     assert "Das sind die letzten Rufnummern des Accounts." in page
+    assert "Der SIP-Trunk und sein Passwort" in page and "alle übrigen Rufnummern" not in page
     assert re.search("2,90.€ im Monat \\(netto\\) werden ab sofort nicht mehr berechnet", page)
     shown = said(front, press(front, path, page, meant="y"), site)
     assert ">Keine Rufnummern" in shown and "2,90" not in shown

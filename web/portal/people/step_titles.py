@@ -1,0 +1,52 @@
+"""The titles of the pages that ask for the second factor again, for the pages that ask and that send what was kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import unquote, urlsplit
+
+from flask import current_app, request
+from flask_babel import LazyString, lazy_gettext
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import RequestRedirect
+
+STEP_TITLES: Mapping[str, LazyString] = {
+    "users.edit": lazy_gettext("Change the role"),
+    "users.remove": lazy_gettext("Remove a person"),
+    "users.ask": lazy_gettext("Invite a user"),
+    "users.invite_again": lazy_gettext("Send the invitation again"),
+    "users.make_token": lazy_gettext("Make a token"),
+    "users.company_factor": lazy_gettext("Second factor for everybody"),
+    "office.administrator": lazy_gettext("Name an administrator"),
+    "link_codes.create": lazy_gettext("Create a link code"),
+    "consents.answer": lazy_gettext("Answer to the question for consent"),
+    "locations.detach": lazy_gettext("Detach the account"),
+    "locations.release": lazy_gettext("Give phone numbers back"),
+    "locations.secret": lazy_gettext("Show the SIP password"),
+    "locations.renew_secret": lazy_gettext("Renew the SIP password"),
+    "logins.change": lazy_gettext("Change the password"),
+    "logins.set_up_app": lazy_gettext("Set up an authenticator app"),
+    "logins.set_up_passkey": lazy_gettext("Set up a passkey"),
+    "logins.remove_own_factor": lazy_gettext("Remove the second factor"),
+    "logins.renew_codes": lazy_gettext("Make new recovery codes"),
+    "logins.own_data": lazy_gettext("Your data"),
+    "logins.erase": lazy_gettext("Delete your login"),
+}
+"""By endpoint, what the page does: for every endpoint in `web.portal.people.step_up.ASKED_AGAIN`."""
+
+
+def step_title(path: str | None) -> str:
+    """Return the title of the page to which this path of the portal leads, in the page's language.
+
+    Empty if the page is none of those that ask again, or `path` is None or leads nowhere.
+    """
+    adapter = current_app.create_url_adapter(request)
+    if adapter is None or not path:
+        return ""
+    for method in ("POST", "GET"):
+        try:
+            endpoint, _ = adapter.match(unquote(urlsplit(path).path), method=method)
+        except (HTTPException, RequestRedirect, ValueError):
+            continue
+        return str(STEP_TITLES.get(endpoint, ""))
+    return ""
