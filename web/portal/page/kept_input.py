@@ -24,7 +24,8 @@ from web.text_input import PASSWORDS
 KEPT_FOR = timedelta(hours=1)
 MOST_KEPT = 200_000
 """The most characters of input that are kept; a larger form has to be typed again."""
-_OWN = frozenset({"csrf_token", "form_owner", "kept"})
+# "username" is only for the browser's store of passwords.
+_OWN = frozenset({"csrf_token", "form_owner", "kept", "username"})
 # A path of this site: a browser leaves out control characters and reads "//" and "/\\" as another host.
 _PATH = re.compile(r"/(?![/\\])[^\x00-\x1f\x7f\\]*")
 
@@ -43,6 +44,11 @@ class KeptInput:
     fields: list[tuple[str, str]]
     files: list[str]
     had_password: bool
+
+    @property
+    def is_passwords_alone(self) -> bool:
+        """Return whether the person typed nothing but passwords. The hidden field `issue` is not typed."""
+        return self.had_password and all(name == "issue" for name, _ in self.fields)
 
 
 def form_owner() -> str:

@@ -39,6 +39,7 @@ from web.portal.page.session import SignedIn, create_login, end_session, login_m
 from web.portal.people.factor_form import FactorForm, proved
 from web.portal.people.logins import here
 from web.portal.people.passkey_site import passkey_question
+from web.portal.people.step_titles import step_title
 from web.resources import resources
 
 people = Blueprint("people", __name__)
@@ -266,7 +267,7 @@ def go_on() -> Response | str:
     """Lead the signed-in user on: to a page that sends kept input again if there is some, else to the page in `next`.
 
     Without `next`, to the overview. Input that has expired, or belongs to another user, is dropped with a message; for
-    a form with files leads back to that form, as files are not kept.
+    a form with files, or with nothing but passwords, leads back to that form, as neither are kept.
     """
     target = local_page(request.args.get("next")) or url_for("portal.overview")
     sealed = request.form.get("kept")
@@ -284,8 +285,12 @@ def go_on() -> Response | str:
         names = ", ".join(kept.files)
         flash(gettext("Nothing was sent yet. Please choose the file again: %(names)s", names=names), "warning")
         return redirect(kept.back)
+    if kept.is_passwords_alone:
+        said = gettext("Nothing has been sent yet, because we do not keep passwords. Please enter yours once more.")
+        flash(said, "warning")
+        return redirect(kept.back)
     return _send_again_page(kept)
 
 
 def _send_again_page(kept: KeptInput) -> str:
-    return render_template("people/send_again.html", kept=kept, here=kept.back)
+    return render_template("people/send_again.html", kept=kept, here=kept.back, step=step_title(kept.path))

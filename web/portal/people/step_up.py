@@ -13,11 +13,12 @@ from werkzeug.wrappers import Response
 from models.people.logins import note_factor
 from models.people.second_factors import PROOF_LASTS
 from models.people.users import User
-from web.portal.page.kept_input import local_page, owner_of_form, seal_input, sent_input
+from web.portal.page.kept_input import local_page, open_input, owner_of_form, seal_input, sent_input
 from web.portal.page.session import principal
 from web.portal.people.factor_form import FactorForm, proved
 from web.portal.people.passkey_site import passkey_question
 from web.portal.people.sign_in import go_on, people
+from web.portal.people.step_titles import step_title
 from web.resources import resources
 
 ASKED_AGAIN = frozenset({
@@ -101,4 +102,6 @@ def _ask() -> Response | tuple[str, int]:
 
 def _page(form: FactorForm, sealed: str, back: str | None) -> str:
     question = passkey_question(principal().user_id)
-    return render_template("people/confirm.html", form=form, question=question, sealed=sealed, back=back)
+    found = open_input(sealed) if sealed else None
+    step = step_title(found[0].path if found is not None else back)
+    return render_template("people/confirm.html", form=form, question=question, sealed=sealed, back=back, step=step)

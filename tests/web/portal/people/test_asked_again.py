@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from flask import Flask
 
+from web.portal.people.step_titles import STEP_TITLES
 from web.portal.people.step_up import ASKED_AGAIN
 
 DECIDES = frozenset({
@@ -49,6 +50,8 @@ def test_every_page_that_decides_such_a_thing_asks_again(usual_app: Flask) -> No
     }  # fmt: skip
     assert deciding - ASKED_BY_OTHER_MEANS == ASKED_AGAIN
     assert set(usual_app.view_functions) >= ASKED_AGAIN
+    # The page that asks says before what.
+    assert set(STEP_TITLES) == ASKED_AGAIN
 
 
 def _names(view: object, module: str) -> Iterator[str]:

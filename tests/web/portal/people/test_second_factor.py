@@ -235,7 +235,9 @@ def test_an_old_proof_is_renewed_before_an_invitation_and_nothing_typed_is_lost(
     clock.advance(PROOF_LASTS)
     assert protected.client.get(ask).location == f"/anmeldung/bestaetigen?next={ask}"
     assert protected.client.get(OVERVIEW).status_code == 200
+    assert "<strong>Benutzer einladen</strong>" in protected.client.get(f"/anmeldung/bestaetigen?next={ask}").text
     answer = press(protected.client, ask, page, **typed)
+    assert "<strong>Benutzer einladen</strong>" in answer.text
     assert answer.status_code == 401 and "Was Sie eingegeben haben, bleibt erhalten" in answer.text
     assert_valid(answer.text)
     wrong = press(protected.client, "/anmeldung/bestaetigen", answer.text, code="000000")
@@ -243,12 +245,28 @@ def test_an_old_proof_is_renewed_before_an_invitation_and_nothing_typed_is_lost(
     kept = enter_code(protected.client, answer)
     assert kept.status_code == 200 and 'value="ida@example.com"' in kept.text
     assert_valid(kept.text)
+    assert ">Jetzt senden: Benutzer einladen</button>" in kept.text
     with protected.database.transaction() as session:
         assert session.scalars(sa.select(Invitation)).all() == []
     assert press(protected.client, ask, kept.text).status_code == 303
     with protected.database.transaction() as session:
         assert session.scalars(sa.select(Invitation.email)).all() == ["ida@example.com"]
     assert protected.client.get(ask).status_code == 200
+
+
+def test_a_form_of_passwords_alone_is_led_back_to_and_not_offered_for_sending(
+    protected: Front, clock: FakeClock
+) -> None:
+    path = "/anmeldung/passwort"
+    sign_in(protected, protected.manager.email)
+    page = protected.client.get(path).text
+    clock.advance(PROOF_LASTS)
+    typed = {"username": protected.manager.email, "current": PASSWORD, "password": NEW_PASSWORD}
+    asked = press(protected.client, path, page, **typed)
+    assert asked.status_code == 401 and "<strong>Passwort ändern</strong>" in asked.text
+    answer = enter_code(protected.client, asked)
+    assert (answer.status_code, answer.location) == (302, path)
+    assert "denn Passwörter bewahren wir nicht auf" in protected.client.get(path).text
 
 
 def test_a_person_without_a_factor_is_not_asked(front: Front, clock: FakeClock) -> None:
