@@ -18,6 +18,7 @@ from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal, may
 from models.requests.requests import Request
 from models.states import ENDED, Kind
+from models.telephony.change_notices import tell_of_change
 from models.telephony.forwarding import CallForwarding, forwardings_within, remove_with_numbers
 from models.telephony.number_pool import release_block
 from models.telephony.numbers import NumberBlock
@@ -61,9 +62,11 @@ def release_numbers(session: Session, person: Principal, account: Account, block
     """Release the account's number block `block_id`: its numbers stop ringing and are no longer billed.
 
     The account's forwardings for ranges with numbers of the block are deleted, also those that reach beyond it. The
-    block returns to the pool after its quarantine. Raises `Forbidden` if the account is not active or the person
-    may not manage its trunks, `StillOnOrder` while an order for the account is running, and `NotFound` if the account
-    has no block with this id, for example because the block was released already.
+    block returns to the pool after its quarantine. The administrators are told by mail.
+
+    Raises `Forbidden` if the account is not active or the person may not manage its trunks, `StillOnOrder` while an
+    order for the account is running, and `NotFound` if the account has no block with this id, for example because the
+    block was released already.
     """
     lock_active_account(session, account)
     found = look_at_release(session, person, account, block_id, now)
@@ -77,6 +80,7 @@ def release_numbers(session: Session, person: Principal, account: Account, block
     record(session, person, account, AuditEvent.NUMBERS_RELEASED, Action.MANAGE_TRUNK, now, {"numbers": block.display})
     remove_with_numbers(session, person, account, found.forwardings, now)
     release_block(block, now)
+    tell_of_change(session, person, account, Action.MANAGE_TRUNK, "numbers_released", block.display, now)
 
 
 def order_runs(session: Session, account: Account) -> bool:

@@ -11,6 +11,7 @@ from models.accounts.accounts import Account
 from models.accounts.locks import lock_account
 from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal
+from models.telephony.change_notices import tell_of_change
 from models.telephony.suspension import find_trunk
 from models.telephony.trunks import SipTrunk
 from models.vault import Vault, new_sip_secret
@@ -43,8 +44,10 @@ def renew(
     """Replace the secret of the account's trunk `id` and return the new one in clear.
 
     `issue` is the `issue_of` the secret to be replaced, so that a repeated call renews once. The old secret is valid
-    until the registrar is updated. Raises `Forbidden` if the person may not see the account's secrets, `NotFound` if
-    the account has no open trunk with this id, and `RenewedMeanwhile` if the current secret has another issue.
+    until the registrar is updated. The administrators are told by mail, without the secret.
+
+    Raises `Forbidden` if the person may not see the account's secrets, `NotFound` if the account has no open trunk with
+    this id, and `RenewedMeanwhile` if the current secret has another issue.
     """
     # Before the trunk, as everywhere: the entry in the log refers to the account, which may be closed at this moment.
     lock_account(session, account)
@@ -55,4 +58,5 @@ def renew(
     trunk.secret = vault.seal(secret)
     trunk.changed(now)
     record(session, person, account, AuditEvent.SECRET_RENEWED, Action.SEE_SECRET, now, {"sip_user": trunk.sip_user})
+    tell_of_change(session, person, account, Action.SEE_SECRET, "secret_renewed", trunk.sip_user, now)
     return secret

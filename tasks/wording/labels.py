@@ -77,12 +77,14 @@ MESSAGES: Mapping[str, str] = {
     "link_receipt": N_("Receipt for a link request"),
     "login_changed": N_("Notice of a changed login"),
     "new_sign_in": N_("Notice of a sign-in in a new browser"),
+    "numbers_released": N_("Notice of phone numbers given back"),
     "office_digest": N_("Notice to the back office of requests that wait for it"),
     "order_completed": N_("Completed order, for the person who ordered"),
     "order_completed_contact": N_("Completed order, for the contact"),
     "order_receipt": N_("Receipt for an order"),
     "password_reset": N_("Link for a new password"),
     "request_ended": N_("Notice that a request has ended without success"),
+    "secret_renewed": N_("Notice of a renewed SIP password"),
 }
 """The displayed names of mails and letters, by the name of their template."""
 

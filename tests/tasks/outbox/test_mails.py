@@ -23,7 +23,7 @@ from models.people.audit_log import OF_LOGINS, AuditEvent
 from models.people.invitations import invite
 from models.people.login_changes import Where, note_change, tell_of_sign_in
 from models.people.logins import ask_for_reset
-from models.people.rights import Role, Scope
+from models.people.rights import Action, Role, Scope
 from models.people.users import User, principal_of
 from models.proofs.document_refusals import Refusal
 from models.proofs.document_review import decide_document, upload_document
@@ -32,6 +32,7 @@ from models.proofs.proofs import AddressProof, Decision, EmailProof
 from models.requests.requests import Request
 from models.staff.administrators import name_administrator
 from models.states import ProofMethod, RefusalReason
+from models.telephony.change_notices import tell_of_change
 from models.telephony.high_risk import tell_administrators
 from models.values import LOCALES, Locale
 from tasks.outbox.receipt_facts import RECEIPTS, read_details
@@ -139,6 +140,8 @@ def mails(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> list[tupl
         for path, fact in (("/rufweiterleitung", "target"), ("/ziele", "sip_user")):
             tell_administrators(session, staff, account, path, {fact: "+881612345678"}, pipeline.clock())
             pipeline.clock.advance(timedelta(seconds=1))
+        for template in ("numbers_released", "secret_renewed"):
+            tell_of_change(session, staff, account, Action.MANAGE_TRUNK, template, HOSTILE, NOW)
         ask_for_reset(session, owner.email, NOW)
         person, where = session.get_one(User, owner.id, populate_existing=True), Where("Firefox, Linux", "192.0.2.7")
         tell_of_sign_in(session, person, where, NOW)

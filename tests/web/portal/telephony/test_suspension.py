@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 
 import pytest
+import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import detach
 from models.contracts.contracts import ContractItem
 from models.links.account_closing import close_account
+from models.messages.outbox import Message
 from models.orders.orders import submit_order
 from models.people.audit_log import AuditEvent
 from models.people.rights import Role
@@ -21,7 +23,7 @@ from tests.factories import NOW, an_order, join, make_user
 from tests.fakes import FakeRegistrar
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
-from tests.web.portal.accounts.test_dashboard import Site, come_in, deeds, get, give_numbers, make_site
+from tests.web.portal.accounts.test_dashboard import Site, come_in, deeds, enter, get, give_numbers, make_site
 from tests.web.portal.page.test_portal import csrf
 
 REASON = "Rechnung <b>offen</b>"
@@ -154,6 +156,12 @@ def test_each_side_lifts_its_own(front: Front, site: Site) -> None:
     assert state(front, site) is TrunkState.SUSPENDED
 
 
+def readers(front: Front, template: str) -> set[str]:
+    """Return the addresses to which mails of this template were queued."""
+    with front.database.transaction() as session:
+        return set(session.scalars(sa.select(Message.recipient_address).where(Message.template == template)))
+
+
 def test_numbers_are_given_back(front: Front, site: Site, block: int, back: Back) -> None:
     with front.database.transaction() as session:
         give_numbers(session, site, 49221700350)
@@ -169,6 +177,8 @@ def test_numbers_are_given_back(front: Front, site: Site, block: int, back: Back
     assert_valid(answer.text)
     shown = said(front, press(front, path, page, meant="y"), site)
     assert "Die Rufnummern 0221 70034-0 … -9 sind zurückgegeben." in shown and path not in shown
+    # The main account has not done it and is not told.
+    assert readers(front, "numbers_released") == {site.administrator.email}
     write_due_trunks(back.runtime, lambda: None)
     registrar = back.runtime.ports.registrar
     assert isinstance(registrar, FakeRegistrar)
@@ -192,6 +202,15 @@ def test_the_last_numbers_go_with_their_price(front: Front, site: Site, block: i
     assert re.search("2,90.€ im Monat \\(netto\\) werden ab sofort nicht mehr berechnet", page)
     shown = said(front, press(front, path, page, meant="y"), site)
     assert ">Keine Rufnummern" in shown and "2,90" not in shown
+    assert readers(front, "numbers_released") == {site.administrator.email, front.manager.email}
+
+
+def test_a_renewed_password_is_told_to_the_account_and_to_the_side_that_did_it(front: Front, site: Site) -> None:
+    nobody: set[str] = set()
+    for email, told in ((site.administrator.email, nobody), (front.manager.email, {front.manager.email})):
+        come_in(front, email)
+        assert enter(front, site.renewal)[0] == 200
+        assert readers(front, "secret_renewed") == {site.administrator.email} | told
 
 
 def test_numbers_cannot_be_given_back_while_the_order_runs(front: Front, site: Site, block: int) -> None:

@@ -1,0 +1,38 @@
+"""The mails about a change of an account's telephony that cannot be taken back: numbers released, a secret renewed."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.messages.outbox import Recipient, queue_message
+from models.people.rights import Action, Principal, through_main
+from models.people.users import administrators_of
+
+
+def tell_of_change(
+    session: Session, person: Principal, account: Account, action: Action, template: str, told: str, now: datetime
+) -> None:
+    """Queue a mail about what `person` has done to the account's administrators, one to each, also to the person.
+
+    The main account's administrators get it too if the person had the right to this `action` by a role there. `told` is
+    what was changed, as the mail shows it: the numbers, or the name of the trunk.
+    """
+    readers = {found.id: found for found in administrators_of(session, account.id)}
+    if (main_id := through_main(person, action, account)) is not None:
+        readers |= {found.id: found for found in administrators_of(session, main_id)}
+    facts = {
+        "path": f"/standortverwaltung/{account.customer_number}",
+        "name": person.name,
+        "customer_number": account.customer_number,
+        "account_name": account.name,
+        "told": told,
+    }
+    # Each change is told, also the second in one moment.
+    occasion = secrets.token_hex(8)
+    for reader in readers.values():
+        to = Recipient(reader.name, reader.email, reader.locale)
+        queue_message(session, None, template, to, facts, now, occasion=occasion)
