@@ -11,15 +11,19 @@ import sqlalchemy as sa
 import models.schema
 from models.accounts.accounts import Account
 from models.db.session import Database
+from models.messages.outbox import Message
 from models.people.erasures import Erasure
 from models.people.members import change_role
 from models.people.rights import Role
 from models.people.second_factors import SecondFactor, reset_factors
 from models.people.users import Membership, User, roles_of
+from models.requests.requests import Request
+from models.states import Status
 from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import run_job
 from tests.factories import PASSWORD, give_app, join, make_staff, make_user
 from tests.fakes import FakeClock
+from tests.web.api.calls import token_of
 from tests.web.conftest import ORDER, Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import csrf, sign_in
@@ -154,8 +158,6 @@ def test_the_receipt_of_an_order_stays(front: Front, back: Back, owner_database:
     with front.database.transaction() as session:
         person = session.scalars(sa.select(User).where(User.email == ADDRESS)).one()
         front.manager = type(front.manager)(person.id, person.email, person.name, person.locale)
-    from tests.web.api.calls import token_of
-
     with front.database.transaction() as session:
         account = session.get_one(Account, front.main.id)
     front.token = token_of(front, account, person)
@@ -166,6 +168,26 @@ def test_the_receipt_of_an_order_stays(front: Front, back: Back, owner_database:
     assert front.post("/orders", ORDER).status_code == 401
     job(back)
     assert where_found(owner_database, ADDRESS) == {("messages", "recipient_address")}
+
+
+def test_the_administrators_are_told_how_an_order_of_an_erased_person_ends(
+    front: Front, back: Back, owner_database: Database
+) -> None:
+    id = newcomer(front)
+    with front.database.transaction() as session:
+        account, person = session.get_one(Account, front.main.id), session.get_one(User, id)
+    front.token = token_of(front, account, person)
+    assert front.post("/orders", ORDER).status_code == 202
+    sign_in(front, ADDRESS)
+    assert delete(front).status_code == 303
+    job(back)
+    for _ in range(10):
+        back.clock.advance(timedelta(days=2))
+        back.advance()
+    with owner_database.transaction() as session:
+        assert session.scalars(sa.select(Request.status)).one() is Status.REJECTED
+        told = session.scalars(sa.select(Message.recipient_address).where(Message.template == "request_ended"))
+        assert list(told) == [front.manager.email]
 
 
 def test_the_only_administrator_reads_the_way_out(front: Front, clock: FakeClock) -> None:
