@@ -139,6 +139,10 @@ class PasswordMissing(DomainError):
     """Raised when an invited person who has no password yet accepts the invitation without choosing a password."""
 
 
+class BeingErased(DomainError):
+    """Raised when a person accepts an invitation whose former login is not yet erased; it is within minutes."""
+
+
 class PasswordGuessable(DomainError):
     """Raised when a new password is common, a simple pattern, or made of the user's own name or address."""
 

@@ -80,6 +80,10 @@ _NO_HOUSE_NUMBER = re.compile(
 )
 
 
+# What mail programs decode in a header (RFC 2047, encoded-word): a text that says another one than it shows.
+_ENCODED_WORD = re.compile(r"=\?[^?]+\?[bq]\?", re.IGNORECASE)
+
+
 def utc_now() -> datetime:
     """Return the current UTC time: the real `Clock`, for passing to code that takes a `Clock` parameter."""
     return datetime.now(UTC)
@@ -216,14 +220,16 @@ def name_fault(text: str) -> NameFault | None:
     """Return what forbids the text as a name or a part of an address, None if nothing does.
 
     `unprintable`: letters cannot print it. `error_value`: a spreadsheet's error, such as #N/A. `web_address`: it
-    contains a web or e-mail address, which would be a link in the mails in which we write the name to others. A domain
-    alone may be part of a name: `Beispiel24.de GmbH`.
+    contains a web or e-mail address, which would be a link in the mails in which we write the name to others, or the
+    encoding of mail headers (`=?utf-8?q?…?=`), in which an address hides. A domain alone may be part of a name:
+    `Beispiel24.de GmbH`.
     """
     if character := unprintable(text):
         return NameFault("unprintable", character)
     if is_error_value(text):
         return NameFault("error_value")
-    return NameFault("web_address") if _WEB_OR_EMAIL_ADDRESS.search(text) else None
+    hides = _WEB_OR_EMAIL_ADDRESS.search(text) or _ENCODED_WORD.search(text)
+    return NameFault("web_address") if hides else None
 
 
 def same_place(city: str, area_name: str) -> bool:

@@ -34,6 +34,12 @@ NARROW = "10 per 15 minutes"
 """The most failed attempts for one target: by one user or client for a code, by all unknown browsers for a password."""
 WIDE = "30 per 15 minutes"
 """The most failed attempts for all targets: by one user for codes, by one client for passwords."""
+OF_PERSON = "20 per hour; 50 per day"
+"""The most failed attempts to prove one person's second factor, in all browsers together.
+
+Whoever reads the person's mail can set new passwords, and each makes a browser known in which the narrow limit begins
+anew. This limit can lock out the right person, but only by tries of somebody who knows the password.
+"""
 _TIMEOUT = PATIENCE / 2
 
 
@@ -41,9 +47,10 @@ class Throttle:
     """The limits on failed logins and codes, one instance for each web application. The counters are shared in Redis.
 
     A target, such as a customer number, allows 10 failed attempts in 15 minutes (`NARROW`), all targets together 30
-    (`WIDE`). Each method that begins an attempt counts it, and raises Flask-Limiter's `RateLimitExceeded` (429) if a
-    limit is reached. The count is taken back at the end of the request, unless `count_wrong_try` is called. Call these
-    methods outside a transaction, because they may wait for Redis.
+    (`WIDE`), and one person's second factor 20 in the hour and 50 in the day (`OF_PERSON`). Each method that begins an
+    attempt counts it, and raises Flask-Limiter's `RateLimitExceeded` (429) if a limit is reached. The count is taken
+    back at the end of the request, unless `count_wrong_try` is called. Call these methods outside a transaction,
+    because they may wait for Redis.
     """
 
     def __init__(self, app: Flask, redis_url: str) -> None:
@@ -61,7 +68,10 @@ class Throttle:
         wide = self._limiter.shared_limit(
             WIDE, scope="wide", key_func=lambda: _digest(g.wide), exempt_when=lambda: g.wide is None
         )
-        self._count = narrow(wide(_do_nothing))
+        person = self._limiter.shared_limit(
+            OF_PERSON, scope="person", key_func=lambda: _digest(g.person), exempt_when=lambda: g.person is None
+        )
+        self._count = narrow(wide(person(_do_nothing)))
         app.after_request(self._give_back_what_was_right)
 
     def begin_code_try(self, target: str, user_id: int | None = None) -> None:
@@ -98,8 +108,10 @@ class Throttle:
         """Count an attempt to prove a second factor, by a person who has entered the right password already.
 
         `browser` identifies a browser in which this person has signed in before: its attempts are counted apart.
+        All attempts for the person count together, too, in the hour and in the day (`OF_PERSON`).
         """
-        self._begin(f"factor of user {user_id} in browser {browser}" if browser else f"factor of user {user_id}")
+        person = f"factor of user {user_id}"
+        self._begin(f"{person} in browser {browser}" if browser else person, person=f"{person} in all browsers")
 
     def begin_mail_request(self, email: str, browser: str | None = None) -> None:
         """Count a request to mail a link to this address.
@@ -133,8 +145,8 @@ class Throttle:
         breached = self._limiter.current_limit
         return max(1, math.ceil(breached.reset_at - time.time())) if breached is not None else 1
 
-    def _begin(self, narrow: str, wide: str | None = None) -> None:
-        g.narrow, g.wide = narrow, wide
+    def _begin(self, narrow: str, wide: str | None = None, person: str | None = None) -> None:
+        g.narrow, g.wide, g.person = narrow, wide, person
         try:
             self._count()
         finally:

@@ -54,9 +54,13 @@ def demand_factor(session: Session, person: Principal, account: Account, now: da
 def stop_demanding_factor(session: Session, person: Principal, account: Account, now: datetime) -> None:
     """Ask the persons of the account and of its sub-accounts for no second factor any more. Safe to run twice.
 
-    Raises `Forbidden` if `person` may not manage the account's users.
+    A later demand has a new grace of 14 days: people were told that they need no second factor any more. Raises
+    `Forbidden` if `person` may not manage the account's users, and `FactorNeeded` if `person` has no second factor,
+    since nobody frees themselves from what is demanded of them.
     """
     person = lock_users(session, person, account, Action.MANAGE_USERS)
+    if not factors_of(session, person.user_id):
+        raise FactorNeeded
     if account.factor_required_from is not None:
         account.factor_required_from = None
         record(session, person, account, AuditEvent.FACTOR_NOT_DEMANDED, Action.MANAGE_USERS, now)

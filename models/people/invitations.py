@@ -24,6 +24,7 @@ from models.emails import stored_spellings
 from models.errors import (
     AlreadyInvited,
     AlreadyUser,
+    BeingErased,
     Forbidden,
     NotFound,
     PasswordMissing,
@@ -33,6 +34,7 @@ from models.errors import (
 )
 from models.messages.outbox import Recipient, queue_message
 from models.people.audit_log import AuditEntry, AuditEvent, record
+from models.people.erasures import is_being_erased
 from models.people.logins import reset_password
 from models.people.rights import Action, Principal, Role, handles_invitation, invitable_roles, may, through_main
 from models.people.users import Membership, User, administrators_of, people_of_main, roles_of
@@ -248,7 +250,8 @@ def accept(session: Session, invitation: Invitation, password: str | None, now: 
     """Give the invited person the offered role and delete the invitation; create the person's user if there is none.
 
     Returns the user, and whether `password` was set as the user's password: an existing password stays. Raises
-    `PasswordMissing` if the user has no password and `password` is None.
+    `PasswordMissing` if the user has no password and `password` is None, and `BeingErased` if the user is to be erased:
+    the new role would be erased, too.
     """
     name_to_database(session, Named.EMAIL, invitation.email)
     # Invitations to two accounts may be accepted at the same time: the second then finds the user of the first.
@@ -256,6 +259,8 @@ def accept(session: Session, invitation: Invitation, password: str | None, now: 
     session.execute(postgresql.insert(User).values(made).on_conflict_do_nothing(index_elements=[User.email]))
     query = sa.select(User).where(User.email == invitation.email).with_for_update()
     user = session.scalars(query.execution_options(populate_existing=True)).one()
+    if is_being_erased(session, user.id):
+        raise BeingErased
     is_new = user.password_hash is None
     if is_new:
         if password is None:

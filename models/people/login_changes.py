@@ -37,7 +37,7 @@ def note_change(
                 user_id=user.id if where is not None else None,
                 by_staff=where is None,
                 deed=deed,
-                facts={**facts, "person": user.name},
+                facts={**facts, "user_id": user.id},
                 at=now,
             )
         )

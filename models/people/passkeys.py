@@ -9,9 +9,11 @@ from __future__ import annotations
 import ipaddress
 import json
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -25,7 +27,6 @@ from webauthn import (
     verify_registration_response,
 )
 from webauthn.helpers import bytes_to_base64url, generate_challenge
-from webauthn.helpers.exceptions import WebAuthnException
 from webauthn.helpers.structs import (
     AuthenticatorSelectionCriteria,
     PublicKeyCredentialDescriptor,
@@ -39,9 +40,11 @@ from models.people.second_factors import FactorKind, SecondFactor, factors_of
 from models.people.users import User
 from models.vault import SecretUnreadable, Vault
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 QUESTION_LASTS = timedelta(minutes=10)
 _VERIFIED = UserVerificationRequirement.REQUIRED
-_MALFORMED = (WebAuthnException, ValueError, TypeError, KeyError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +125,15 @@ def add_passkey(
     asked = _open(vault, user.id, answer.sealed, now)
     if asked is None:
         return False
-    try:
-        made = verify_registration_response(
-            credential=answer.credential,
-            expected_challenge=asked[0],
-            expected_rp_id=site.host,
-            expected_origin=site.origin,
-            require_user_verification=True,
-        )
-    except _MALFORMED:
+    made = _checked(
+        verify_registration_response,
+        credential=answer.credential,
+        expected_challenge=asked[0],
+        expected_rp_id=site.host,
+        expected_origin=site.origin,
+        require_user_verification=True,
+    )
+    if made is None:
         return False
     known = sa.select(SecondFactor.id).where(SecondFactor.credential_id == made.credential_id)
     if session.scalar(known) is not None:
@@ -162,27 +165,43 @@ def prove_by_passkey(session: Session, vault: Vault, site: Site, user: User, ans
     if asked is None:
         return False
     challenge, asked_at = asked
-    try:
-        id = base64url_to_bytes(str(json.loads(answer.credential)["id"]))
-        factor = next((one for one in factors_of(session, user.id) if one.credential_id == id), None)
-        if factor is None:
-            return False
-        proof = verify_authentication_response(
-            credential=answer.credential,
-            expected_challenge=challenge,
-            expected_rp_id=site.host,
-            expected_origin=site.origin,
-            credential_public_key=factor.secret,
-            credential_current_sign_count=factor.counter,
-            require_user_verification=True,
-        )
-    except _MALFORMED:
+    id = _checked(_credential_id, answer.credential)
+    factor = next((one for one in factors_of(session, user.id) if id is not None and one.credential_id == id), None)
+    if factor is None:
+        return False
+    proof = _checked(
+        verify_authentication_response,
+        credential=answer.credential,
+        expected_challenge=challenge,
+        expected_rp_id=site.host,
+        expected_origin=site.origin,
+        credential_public_key=factor.secret,
+        credential_current_sign_count=factor.counter,
+        require_user_verification=True,
+    )
+    if proof is None:
         return False
     # Of two requests with one answer, one finds that the passkey was used since.
     unused = sa.or_(SecondFactor.last_used_at.is_(None), SecondFactor.last_used_at < asked_at)
     use = sa.update(SecondFactor).where(SecondFactor.id == factor.id, unused)
     used = use.values(counter=proof.new_sign_count, last_used_at=now).returning(SecondFactor.id)
     return session.scalar(used.execution_options(synchronize_session=False)) is not None
+
+
+def _checked(check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+    """Return what `check` finds in a device's answer; None if it refuses the answer or fails on it.
+
+    webauthn says of an answer that no device has given not only by its own errors that it is wrong: its parsers fail on
+    nesting, on types and on what is cut off. Such an answer is wrong, whatever the error.
+    """
+    try:
+        return check(*args, **kwargs)
+    except Exception:
+        return None
+
+
+def _credential_id(credential: str) -> bytes:
+    return base64url_to_bytes(str(json.loads(credential)["id"]))
 
 
 def _descriptors(session: Session, user_id: int) -> list[PublicKeyCredentialDescriptor]:

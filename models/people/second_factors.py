@@ -106,6 +106,16 @@ def factor_required_from(user_id: sa.SQLColumnExpression[int]) -> sa.ColumnEleme
     return query.scalar_subquery()
 
 
+def needs_more_than_password(session: Session, user_id: int, now: datetime) -> bool:
+    """Return whether a password alone, or a code by mail, proves nothing for this user.
+
+    So it is if the user has a second factor, or if a company of the user asks for one and its grace has passed.
+    """
+    id = sa.literal(user_id, sa.BigInteger)
+    demanded = sa.func.coalesce(factor_required_from(id) <= now, sa.false())
+    return bool(session.scalar(sa.select(sa.or_(has_factor(id), demanded))))
+
+
 def factors_of(session: Session, user_id: int) -> Sequence[SecondFactor]:
     """Return the second factors of the user, the oldest first."""
     query = sa.select(SecondFactor).where(SecondFactor.user_id == user_id)

@@ -96,6 +96,18 @@ def administrators_of(session: Session, account_id: int) -> list[User]:
     )
 
 
+def people_to_tell(session: Session, asked_by: int | None, main_id: int, account_id: int | None = None) -> list[User]:
+    """Return to whom mails go about what the user `asked_by` has asked for: to the user, while they belong to it.
+
+    That is, the user has a role in the main account or in the account that it is about, or is one of the carrier's
+    staff. Otherwise, and if nobody asked (None), return the main account's administrators.
+    """
+    belongs = Membership.user_id == User.id, Membership.account_id.in_((main_id, account_id))
+    query = sa.select(User).where(User.id == asked_by, sa.or_(User.is_staff, sa.exists().where(*belongs)))
+    person = session.scalar(query)
+    return [person] if person is not None else administrators_of(session, main_id)
+
+
 def people_of_main(session: Session, account: Account) -> set[int]:
     """Return the ids of the users who have a role in the account's main account that reaches its sub-accounts.
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.messages.outbox import Recipient, queue_message
-from models.people.users import User, administrators_of
+from models.people.users import people_to_tell
 from models.proofs.documents import AddressDocument
 from models.requests.requests import Request
 from models.states import RefusalReason
@@ -29,14 +29,13 @@ class Refusal:
 def refuse(session: Session, request: Request, document: AddressDocument, refusal: Refusal, now: datetime) -> None:
     """Save `refusal` in the document, add a timeline entry to the order, and queue a mail that tells the customer why.
 
-    The mail goes to the order's requester, or to the main account's administrators if there is none.
+    The mail goes to the order's requester, or to the main account's administrators if nobody of the company is.
     """
     document.refusal, document.refusal_note = refusal.reason, refusal.note or None
     request.note(now, "document_refused", refusal=refusal.reason, refusal_note=refusal.note)
     main, account = session.get_one(Account, request.main_id), request.account
     assert account is not None
-    requester = session.get(User, request.requested_by) if request.requested_by is not None else None
-    for person in [requester] if requester is not None else administrators_of(session, request.main_id):
+    for person in people_to_tell(session, request.requested_by, request.main_id, request.account_id):
         queue_message(
             session,
             request.id,

@@ -15,7 +15,7 @@ from models.db.caller import Named, name_to_database
 from models.errors import Forbidden, NotAwaited
 from models.people.passwords import authenticate
 from models.people.rights import Action, may
-from models.people.second_factors import factors_of
+from models.people.second_factors import needs_more_than_password
 from models.people.users import User, principal_of
 from models.proofs.link_codes import open_link_code
 from models.proofs.proofs import NOBODY, Consent, Decision, OwnershipProof
@@ -57,7 +57,7 @@ def ownership_by(
     """Check `means`, an administrator's credentials or a link code as it was typed, for the account to link.
 
     Returns an ownership proof whose `request_id` the caller sets, or None if the means are wrong; so are the
-    credentials of a person with a second factor, whose password alone is no proof. An outsider learns
+    credentials of a person whose password alone is no proof (`needs_more_than_password`). An outsider learns
     nothing: the same statements run in both cases. The right code is used up.
     """
     name_to_database(session, Named.CUSTOMER_NUMBER, customer_number)
@@ -98,9 +98,8 @@ def _by_credentials(
     user = authenticate(session, credentials.email, credentials.password)
     account = account_by_number(session, customer_number)
     person = principal_of(session, user or User(id=NOBODY))
-    # A password alone is no proof of a person who has a second factor.
-    has_factor = bool(factors_of(session, person.user_id))
-    if account is None or has_factor or not may(person, Action.PROVE_OWNERSHIP, account):
+    is_too_little = needs_more_than_password(session, person.user_id, now)
+    if account is None or is_too_little or not may(person, Action.PROVE_OWNERSHIP, account):
         return None
     return OwnershipProof(
         account_id=account.id, method=ProofMethod.CREDENTIALS, proved_by=person.user_id, proved_at=now

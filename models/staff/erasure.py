@@ -12,19 +12,19 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.accounts.locks import lock_account
-from models.db.base import Base
 from models.errors import Forbidden, LastAdministrator
 from models.messages.outbox import Message, MessageState
 from models.orders.drafts import Draft
+from models.people.erasures import Erasure
 from models.people.invitations import Invitation
 from models.people.logins import Login, end_logins
 from models.people.members import leave
 from models.people.second_factors import RecoveryCode, SecondFactor
-from models.people.users import Membership, User, administrators_of
+from models.people.users import Membership, User, administrators_of, roles_of
 from models.requests.idempotency import IdempotencyKey
 from models.states import AccountState
 
@@ -36,18 +36,6 @@ BUSINESS_LETTERS = (
 """The mails that are kept as they were sent, for six years (§ 257 HGB): they confirm, refuse or end what was agreed."""
 ERASED_NAME = "Gelöschte Person"
 """What is shown in the place of the name of an erased person."""
-
-
-class Erasure(Base):
-    """A person who is to be erased, or was at `done_at`. Their access has ended when the row is written."""
-
-    __tablename__ = "erasures"
-
-    user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id"), primary_key=True, autoincrement=False)
-    asked_at: Mapped[datetime]
-    done_at: Mapped[datetime | None]
-
-    __table_args__ = (sa.Index("ix_erasures_open", "user_id", postgresql_where=sa.text("done_at IS NULL")),)
 
 
 def only_administrator_of(session: Session, user: User) -> list[Account]:
@@ -92,10 +80,15 @@ def open_erasures(session: Session) -> Sequence[tuple[Erasure, User]]:
 
 
 def erase(session: Session, erasure: Erasure, user: User, now: datetime) -> bool:
-    """Take name and address of the person away, and return True; False if a mail to the person has yet to leave.
+    """Take name and address of the person away, and return True; False if they cannot go yet.
 
-    Mails to the person stay only if they are business letters; invitations to the address are deleted.
+    So it is if a mail to the person has yet to leave, or the person has a role again. Mails to the person stay only if
+    they are business letters; invitations to the address from before the person asked are deleted.
     """
+    # Who accepts an invitation locks the user, too.
+    session.refresh(user, with_for_update=True)
+    if roles_of(session, user.id):
+        return False
     address = user.email
     theirs = Message.recipient_address == address
     if session.scalar(sa.select(sa.exists().where(theirs, Message.state == MessageState.QUEUED))):
@@ -104,7 +97,7 @@ def erase(session: Session, erasure: Erasure, user: User, now: datetime) -> bool
     scrubbed: dict[str, Any] = {"recipient_name": "", "recipient_address": nobody, "facts": {}, "proof": None}
     gone = sa.update(Message).where(theirs, Message.template.not_in(BUSINESS_LETTERS)).values(scrubbed)
     session.execute(gone.execution_options(synchronize_session=False))
-    session.execute(sa.delete(Invitation).where(Invitation.email == address))
+    session.execute(sa.delete(Invitation).where(Invitation.email == address, Invitation.invited_at <= erasure.asked_at))
     for table in (Login, SecondFactor, RecoveryCode):
         session.execute(sa.delete(table).where(table.user_id == user.id))
     user.name, user.email, user.password_hash, user.email_confirmed_at = ERASED_NAME, nobody, None, None

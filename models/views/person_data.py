@@ -19,6 +19,7 @@ from models.messages.outbox import Message
 from models.orders.drafts import Draft
 from models.people.api_tokens import ApiToken
 from models.people.audit_log import AuditEntry
+from models.people.erasures import Erasure
 from models.people.invitations import Invitation
 from models.people.logins import Login
 from models.people.second_factors import RecoveryCode, SecondFactor
@@ -27,7 +28,6 @@ from models.proofs.documents import AddressDocument
 from models.proofs.proofs import AddressProof, Consent, EmailProof, LinkCode, OwnershipProof
 from models.requests.idempotency import IdempotencyKey
 from models.requests.requests import Request
-from models.staff.erasure import Erasure
 from models.telephony.known_places import KnownPlace
 
 Columns = Mapping[str, sa.ColumnElement[Any]]

@@ -31,7 +31,7 @@ from models.links.links import (
 from models.messages.outbox import Recipient, queue_message, was_queued
 from models.orders.orders import ensure_orderable, submit_orders
 from models.people.rights import Principal
-from models.people.users import principal_of
+from models.people.users import people_to_tell, principal_of
 from models.proofs.order_limits import take_for_orders
 from models.proofs.proofs import OwnershipProof
 from models.states import Kind, ProofMethod, Status
@@ -210,15 +210,22 @@ def _forget_code(row: BulkRow) -> None:
 
 
 def _queue_receipt(session: Session, bulk: Bulk, now: datetime) -> None:
-    """Queue the receipt of a bulk to its sender, unless it was queued before.
+    """Queue the receipt of a bulk to its sender (`_senders`), unless it was queued before.
 
     It was if rows had to wait for room among the account's open consent requests, or for a limit of the company: the
     receipt does not wait with them.
     """
-    to, occasion = Recipient(bulk.user.name, bulk.user.email, bulk.user.locale), str(bulk.id)
-    if not was_queued(session, "bulk_receipt", occasion, to):
-        facts = {"bulk_id": occasion, "path": f"/standortverwaltung/sammelauftrag/{bulk.id}"}
-        queue_message(session, None, "bulk_receipt", to, facts, now, occasion=occasion)
+    occasion = str(bulk.id)
+    for to in _senders(session, bulk):
+        if not was_queued(session, "bulk_receipt", occasion, to):
+            facts = {"bulk_id": occasion, "path": f"/standortverwaltung/sammelauftrag/{bulk.id}"}
+            queue_message(session, None, "bulk_receipt", to, facts, now, occasion=occasion)
+
+
+def _senders(session: Session, bulk: Bulk) -> list[Recipient]:
+    """Return who gets the mails about the bulk: its sender, or the administrators once the sender has no role."""
+    people = people_to_tell(session, bulk.user_id, bulk.main_id)
+    return [Recipient(person.name, person.email, person.locale) for person in people]
 
 
 def _queue_end_mail(session: Session, bulk: Bulk, now: datetime) -> None:
@@ -234,8 +241,8 @@ def _queue_end_mail(session: Session, bulk: Bulk, now: datetime) -> None:
         "others": progress.rows - completed - progress.repeated,
         "path": f"/standortverwaltung/sammelauftrag/{bulk.id}",
     }
-    to = Recipient(bulk.user.name, bulk.user.email, bulk.user.locale)
-    queue_message(session, None, "bulk_ended", to, facts, now, occasion=str(bulk.id))
+    for to in _senders(session, bulk):
+        queue_message(session, None, "bulk_ended", to, facts, now, occasion=str(bulk.id))
     log.info("bulk.ended", bulk=str(bulk.id), rows=progress.rows, completed=completed)
 
 

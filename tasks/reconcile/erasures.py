@@ -9,9 +9,11 @@ from tasks.reconcile.job_run import Run
 def erase_people(run: Run) -> None:
     """Erase each person whose access has ended for that, as soon as no mail to the person is under way.
 
+    A person who has got a role again stays.
+
     Safe to run twice.
     """
     with run.transaction() as session:
         for erasure, user in open_erasures(session):
             done = erase(session, erasure, user, run.now)
-            run.counts["erased" if done else "waiting_for_mail"] += 1
+            run.counts["erased" if done else "waiting"] += 1

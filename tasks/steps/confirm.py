@@ -16,7 +16,7 @@ from models.messages.outbox import Message, Recipient, queue_message
 from models.orders.address_rules import area_code_text, area_codes_for
 from models.orders.local_user import invite_local_user
 from models.people.rights import LEADS
-from models.people.users import User, administrators_of, roles_of
+from models.people.users import User, administrators_of, people_to_tell, roles_of
 from models.proofs.proofs import Consent, Decision
 from models.requests.requests import Request
 from models.states import Kind, Reason
@@ -109,16 +109,14 @@ def _sides_of_detach(work: Work, request: Request) -> tuple[list[User], str, lis
 
 
 def _requesters(work: Work, request: Request) -> list[User]:
-    """Return the user who made the request, or the main account's administrators if a scheduled job made it.
+    """Return the user who made the request, or the main account's administrators if nobody of the company made it.
 
-    Empty for a request of a running bulk (uploaded file): the bulk's sender gets one mail when the bulk ends
-    (`tasks.bulk.place`).
+    So it is if a scheduled job did, or somebody who has no role in the accounts any more. Empty for a request of a
+    running bulk (uploaded file): the bulk's sender gets one mail when the bulk ends (`tasks.bulk.place`).
     """
     if _is_in_running_bulk(work, request):
         return []
-    if request.requester is not None:
-        return [request.requester]
-    return administrators_of(work.session, request.main_id)
+    return people_to_tell(work.session, request.requested_by, request.main_id, request.account_id)
 
 
 def _is_in_running_bulk(work: Work, request: Request) -> bool:

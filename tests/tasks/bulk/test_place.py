@@ -16,6 +16,7 @@ from models.bulk.progress import progress_of
 from models.contracts.catalogue import Product
 from models.orders import orders
 from models.orders.orders import OrderDraft, cancel_and_release
+from models.people.rights import Role
 from models.people.users import Membership, principal_of
 from models.proofs.deadlines import MOST_ISSUES
 from models.proofs.link_codes import create_link_code
@@ -24,7 +25,7 @@ from models.states import Kind, ProofMethod, Reason, Status
 from tasks.bulk import place
 from tasks.engine.advance import BULK_BATCHES
 from tasks.ports import GatewayRefused
-from tests.factories import NOW, a_link, an_order, fill_pool, make_account, make_bulk, make_user, sites
+from tests.factories import NOW, a_link, an_order, fill_pool, join, make_account, make_bulk, make_user, sites
 from tests.tasks.conftest import Pipeline
 
 CONTACT = "hanna.palmer@example.com"
@@ -187,12 +188,17 @@ def test_what_was_withdrawn_meanwhile_is_refused_and_takes_no_other_down(pipelin
     assert pipeline.mailer.but_receipts[-1].subject == ended(pipeline, 2, 3)
 
 
-def test_who_may_not_order_any_more_orders_nothing(pipeline: Pipeline) -> None:
+def test_who_has_left_orders_nothing_and_the_administrators_are_told(pipeline: Pipeline) -> None:
     id = send(pipeline, sites(2))
     with pipeline.runtime.database.transaction() as session:
+        other = make_user(session)
+        join(session, other, session.get_one(Account, pipeline.main.id), Role.ADMINISTRATOR)
         session.execute(sa.delete(Membership).where(Membership.user_id == pipeline.manager.user_id))
     run_to_the_end(pipeline, id)
     assert {(row.fate, row.refusal) for row in rows(pipeline, id)} == {(RowFate.REFUSED, "forbidden")}
+    pipeline.advance()
+    ends = [mail.recipient_address for mail in pipeline.mailer.sent if mail.subject == ended(pipeline, 0, 2)]
+    assert ends == [other.email]
 
 
 def test_a_row_that_breaks_takes_no_other_down(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:

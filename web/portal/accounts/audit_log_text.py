@@ -60,7 +60,7 @@ def deed_text(entry: AuditEntry) -> str:
             return str(
                 _(
                     "Removed all second factors of %(name)s. Proof: %(proof)s",
-                    name=facts["person"],
+                    name=facts.get("person") or entry.about_name or "",
                     proof=facts["proof"],
                 )
             )

@@ -17,6 +17,7 @@ from models.accounts.accounts import Account, account_by_number
 from models.errors import (
     AlreadyInvited,
     AlreadyUser,
+    BeingErased,
     Forbidden,
     LastAdministrator,
     NotFound,
@@ -258,7 +259,8 @@ def invitation(id: int, token: str) -> Response | tuple[str, int]:
 
     `token` is the secret part of the link. A person without a password has to set one, is then signed in and redirected
     to the overview, or to the dashboard of a sub-account; a person with a password is redirected to the sign-in form,
-    which leads on to that page. A link that is wrong or no longer valid shows a page that says so, with status 404.
+    which leads on to that page. A link that is wrong or no longer valid shows a page that says so, with status 404; so
+    does, with status 409, one of a person whose former login is being deleted.
     """
     if request.method == "POST":
         return _accept(id, token, NewPasswordForm())
@@ -278,6 +280,8 @@ def _accept(id: int, token: str, form: NewPasswordForm) -> Response | tuple[str,
     except PasswordGuessable:
         add_guessable(form.password)
         return _show_invitation(id, token, form)
+    except BeingErased:
+        return render_template("people/users/invitation_early.html"), 409
     except PasswordMissing:
         return _show_invitation(id, token, form)
     except NotFound:

@@ -18,7 +18,7 @@ from werkzeug.wrappers import Response
 
 from models.accounts.accounts import Account, account_by_number
 from models.db.caller import Named, name_to_database
-from models.people.second_factors import factors_of
+from models.people.second_factors import needs_more_than_password
 from models.people.users import User, administrators_of
 from models.proofs.ownership import decide
 from models.proofs.proofs import Consent, Decision, OwnershipProof
@@ -70,14 +70,15 @@ def answer_by_code(id: UUID, user_id: int, token: str) -> Response | tuple[str, 
     """Show the consent request of the link request `id` to the administrator `user_id` who opens the link in the mail.
 
     On POST with the right code save the answer and redirect to the same page; a wrong code shows the form with the
-    error, with status 422. An administrator with a second factor is redirected to the page for which one signs in.
+    error, with status 422. An administrator who has a second factor, or has to have one by now, is redirected to
+    the page for which one signs in.
     `token` is the secret part of the link. Abort with 404 for an invalid link, whatever is wrong with the link.
     """
     form = CodedAnswerForm()
     with resources().database.transaction() as session:
         seen = _get_consent_page(session, id, user_id, token)
-        has_factor = bool(factors_of(session, user_id))
-    if seen.state is State.OPEN and has_factor:
+        must_sign_in = needs_more_than_password(session, user_id, resources().clock())
+    if seen.state is State.OPEN and must_sign_in:
         return redirect(url_for("consents.answer", id=id), 303)
     if seen.state is State.OPEN and form.validate_on_submit():
         give = partial(_decide, id, user_id, form.decision.data, form.code.data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -12,11 +12,13 @@ from models.people.audit_log import AuditEvent
 from models.people.rights import Role
 from models.people.second_factors import SecondFactor
 from models.people.users import User
+from models.proofs.proofs import OwnershipProof
 from models.states import Origin
-from tests.factories import NOW, give_app, join, make_account, make_user
+from tests.factories import NOW, PASSWORD, give_app, join, make_account, make_user
 from tests.fakes import FakeClock
 from tests.second_factor import enter_code
-from tests.web.conftest import Front
+from tests.web.api.calls import a_link, owned
+from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import sign_in
 from tests.web.portal.people.test_second_factor import OVERVIEW, browser, deeds, enter_password, press, set_up
@@ -73,6 +75,58 @@ def test_only_an_administrator_with_a_factor_can_ask_the_company(front: Front) -
     other = browser(front)
     enter_password(other, member.email)
     assert other.get(page).status_code == 404
+
+
+def test_only_an_administrator_with_a_factor_can_end_it(front: Front, clock: FakeClock) -> None:
+    page = f"/benutzer/{front.main.customer_number}/zweiter-faktor"
+    sign_in(front, front.manager.email)
+    _demand(front, front.main, clock.now + timedelta(days=1))
+    shown = front.client.get(page).text
+    assert_valid(shown)
+    assert "dann können Sie das beenden" in shown and "Nicht mehr verlangen" not in shown
+    assert press(front.client, page, shown, demand="no").status_code == 409
+    with front.database.transaction() as session:
+        assert session.get_one(Account, front.main.id).factor_required_from is not None
+
+
+def test_after_the_grace_the_password_alone_proves_no_ownership(front: Front, back: Back, clock: FakeClock) -> None:
+    account, owner = owned(front)
+    id = a_link(front, account.customer_number).get_json()["id"]
+    back.advance()
+    login = {"email": owner.email, "password": PASSWORD}
+    for passed in (timedelta(0), timedelta(days=1)):
+        _demand(front, account, clock.now - passed)
+        assert front.post(f"/requests/{id}/proofs", {"kind": "credentials", **login}).status_code == 422
+    _demand(front, account, clock.now + timedelta(seconds=1))
+    with front.database.transaction() as session:
+        elsewhere = make_account(session)
+        join(session, session.get_one(User, owner.id), elsewhere, Role.LOCAL_MEMBER)
+    _demand(front, elsewhere, clock.now)
+    assert front.post(f"/requests/{id}/proofs", {"kind": "credentials", **login}).status_code == 422
+    _demand(front, elsewhere, clock.now + timedelta(seconds=1))
+    assert front.post(f"/requests/{id}/proofs", {"kind": "credentials", **login}).status_code == 200
+
+
+def test_after_the_grace_the_mailed_link_alone_consents_for_nobody(front: Front, back: Back, clock: FakeClock) -> None:
+    account, owner = owned(front)
+    a_link(front, account.customer_number)
+    back.advance()
+    path, code = back.mail_to(owner.email)
+    client = browser(front)
+    page = client.get(path).text
+    _demand(front, account, clock.now)
+    answer = press(client, path, page, code=code, decision="accepted")
+    assert answer.status_code == 303 and client.get(answer.location).location.startswith("/anmelden")
+    enter_password(client, owner.email)
+    assert client.get(answer.location).location == OVERVIEW
+    with front.database.transaction() as session:
+        assert session.scalars(sa.select(OwnershipProof)).all() == []
+
+
+def _demand(front: Front, account: Account, since: datetime) -> None:
+    """Let the account ask its persons for a second factor, with a grace until this time."""
+    with front.database.transaction() as session:
+        session.get_one(Account, account.id).factor_required_from = since
 
 
 def _removal(front: Front, email: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,17 +11,23 @@ import sqlalchemy as sa
 import models.schema
 from models.accounts.accounts import Account
 from models.db.session import Database
+from models.messages.outbox import Message
+from models.people.erasures import Erasure
 from models.people.members import change_role
 from models.people.rights import Role
-from models.people.second_factors import SecondFactor
-from models.people.users import Membership, User
+from models.people.second_factors import SecondFactor, reset_factors
+from models.people.users import Membership, User, roles_of
+from models.requests.requests import Request
+from models.states import Status
 from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import run_job
 from tests.factories import PASSWORD, give_app, join, make_staff, make_user
 from tests.fakes import FakeClock
+from tests.web.api.calls import token_of
 from tests.web.conftest import ORDER, Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import csrf, sign_in
+from tests.web.portal.people.test_second_factor import NEW_PASSWORD, browser, press
 
 PAGE = "/anmeldung/loeschen"
 NAME, ADDRESS = "Ulrike Unverwechselbar", "ulrike@unverwechselbar.example"
@@ -70,14 +78,17 @@ def test_name_and_address_are_gone_everywhere_but_in_business_letters(
         change_role(session, front.manager, account, id, Role.ADMINISTRATOR, back.clock())
     front.client.post("/passwort", data={"csrf_token": csrf(front.client.get("/passwort").text), "email": ADDRESS})
     back.advance()
+    with owner_database.transaction() as session:
+        reset_factors(session, session.get_one(User, id), "letter of 2 March", back.clock())
     sign_in(front, ADDRESS)
+    assert press(front.client, "/anmeldung/passwort", current=PASSWORD, password=NEW_PASSWORD).status_code == 303
     wizard = front.client.get("/standortverwaltung/neu").headers["Location"]
     front.client.get(wizard)
     log = f"/standortverwaltung/{front.main.customer_number}/protokoll"
     other = front.client.application.test_client()
     assert where_found(owner_database, "Unverwechselbar") >= {("users", "name"), ("messages", "recipient_address")}
     assert delete(front, "wrong").status_code == 422
-    assert delete(front).headers["Location"] == "/anmelden"
+    assert delete(front, NEW_PASSWORD).headers["Location"] == "/anmelden"
     assert front.client.get("/anmeldung").status_code == 302
     assert sign_in(front, ADDRESS)[0] == 422
     job(back)
@@ -92,7 +103,53 @@ def test_name_and_address_are_gone_everywhere_but_in_business_letters(
     sign_in(front, front.manager.email)
     page = front.client.get(log).text
     assert "Die Rolle von Gelöschte Person" in page or "Gelöschte Person" in page
+    assert "alle zweiten Faktoren von Gelöschte Person" in page
     assert "Unverwechselbar" not in page
+
+
+def test_who_is_invited_again_meanwhile_accepts_once_the_former_login_is_gone(
+    front: Front, back: Back, owner_database: Database
+) -> None:
+    id = newcomer(front)
+    sign_in(front, ADDRESS)
+    assert delete(front).status_code == 303
+    back.clock.advance(timedelta(seconds=1))
+    link = invited_again(front, back)
+    guest = browser(front)
+    early = press(guest, link, password=NEW_PASSWORD)
+    assert early.status_code == 409 and "in einigen Minuten noch einmal" in early.text
+    assert_valid(early.text)
+    job(back)
+    assert press(guest, link, password=NEW_PASSWORD).status_code == 303
+    job(back)
+    with owner_database.transaction() as session:
+        assert session.get_one(User, id).name == "Gelöschte Person"
+        again = session.scalars(sa.select(User).where(User.email == ADDRESS)).one()
+        assert again.id != id and roles_of(session, again.id) == {front.main.id: Role.ADMINISTRATOR}
+
+
+def test_who_has_a_role_again_is_not_erased(front: Front, back: Back, owner_database: Database) -> None:
+    id = newcomer(front)
+    sign_in(front, ADDRESS)
+    assert delete(front).status_code == 303
+    with owner_database.transaction() as session:
+        join(session, session.get_one(User, id), session.get_one(Account, front.main.id), Role.ADMINISTRATOR)
+    job(back)
+    with owner_database.transaction() as session:
+        assert session.get_one(User, id).name == NAME and session.get_one(Erasure, id).done_at is None
+
+
+def invited_again(front: Front, back: Back) -> str:
+    """Let the manager invite the person to be administrator; return the path of the link in the mail."""
+    front.client = browser(front)
+    sign_in(front, front.manager.email)
+    form = f"/benutzer/{front.main.customer_number}/einladen"
+    assert press(front.client, form, name=NAME, email=ADDRESS, role="administrator").status_code == 303
+    back.advance()
+    mail = [sent for sent in back.mailer.sent if sent.recipient_address == ADDRESS][-1]
+    found = re.search(r"https?://[^/\s]+(/einladung/\S+)", mail.text)
+    assert found is not None
+    return found[1]
 
 
 def test_the_receipt_of_an_order_stays(front: Front, back: Back, owner_database: Database) -> None:
@@ -101,8 +158,6 @@ def test_the_receipt_of_an_order_stays(front: Front, back: Back, owner_database:
     with front.database.transaction() as session:
         person = session.scalars(sa.select(User).where(User.email == ADDRESS)).one()
         front.manager = type(front.manager)(person.id, person.email, person.name, person.locale)
-    from tests.web.api.calls import token_of
-
     with front.database.transaction() as session:
         account = session.get_one(Account, front.main.id)
     front.token = token_of(front, account, person)
@@ -113,6 +168,26 @@ def test_the_receipt_of_an_order_stays(front: Front, back: Back, owner_database:
     assert front.post("/orders", ORDER).status_code == 401
     job(back)
     assert where_found(owner_database, ADDRESS) == {("messages", "recipient_address")}
+
+
+def test_the_administrators_are_told_how_an_order_of_an_erased_person_ends(
+    front: Front, back: Back, owner_database: Database
+) -> None:
+    id = newcomer(front)
+    with front.database.transaction() as session:
+        account, person = session.get_one(Account, front.main.id), session.get_one(User, id)
+    front.token = token_of(front, account, person)
+    assert front.post("/orders", ORDER).status_code == 202
+    sign_in(front, ADDRESS)
+    assert delete(front).status_code == 303
+    job(back)
+    for _ in range(10):
+        back.clock.advance(timedelta(days=2))
+        back.advance()
+    with owner_database.transaction() as session:
+        assert session.scalars(sa.select(Request.status)).one() is Status.REJECTED
+        told = session.scalars(sa.select(Message.recipient_address).where(Message.template == "request_ended"))
+        assert list(told) == [front.manager.email]
 
 
 def test_the_only_administrator_reads_the_way_out(front: Front, clock: FakeClock) -> None:

@@ -327,6 +327,21 @@ def test_wrong_codes_are_braked_and_lock_out_nobody_in_a_known_browser(protected
     assert sign_in(protected, protected.manager.email)[0] == 302
 
 
+def test_a_new_password_by_mail_gives_no_new_tries(protected: Front, back: Back) -> None:
+    email, tries = protected.manager.email, []
+    thief = browser(protected)
+    for number in range(4):
+        password = f"{NEW_PASSWORD} {number}"
+        press(thief, "/passwort", email=email)
+        back.advance()
+        mail = [sent for sent in back.mailer.sent if sent.recipient_address == email and "/passwort/" in sent.text][-1]
+        link = re.search(r"https?://[^/\s]+(/passwort/\d+/\d+/\S+)", mail.text)
+        assert link is not None and press(thief, link[1], password=password).status_code == 303
+        asked = press(thief, "/anmelden", email=email, password=password).text
+        tries += [press(thief, "/anmelden/faktor", asked, code="000000").status_code for _ in range(11)]
+    assert tries.count(422) == 20 and set(tries[-11:]) == {429}
+
+
 def test_the_secret_of_an_app_is_of_no_use_in_the_row_of_another_person(protected: Front, superuser: sa.Engine) -> None:
     with protected.database.transaction() as session:
         stranger = make_user(session)
