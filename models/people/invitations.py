@@ -281,6 +281,8 @@ def accept(session: Session, invitation: Invitation, password: str | None, now: 
             )
         )
     session.delete(invitation)
+    # Whom the caller signs in has the role already.
+    session.flush()
     return user, is_new
 
 
