@@ -260,7 +260,10 @@ def test_many_by_file(page: Page, portal: Portal) -> None:
     look(page, start)
 
 
-@shows("portal.history", "logins.overview", "logins.change", "users.listed", "users.edit", "users.remove", "users.ask")
+@shows(
+    "portal.history", "logins.overview", "logins.change", "logins.own_data", "logins.erase", "users.listed",
+    "users.edit", "users.remove", "users.ask",
+)  # fmt: skip
 def test_logins_users_and_history(page: Page, portal: Portal) -> None:
     with portal.database.transaction() as session:
         main = session.merge(portal.main)
@@ -270,7 +273,8 @@ def test_logins_users_and_history(page: Page, portal: Portal) -> None:
     sign_in(page, portal)
     users = f"/benutzer/{portal.main.customer_number}"
     own = f"{users}/{portal.manager.user_id}"
-    for path in ("/anfragen", "/anfragen?suche=nichts", "/anmeldung", "/nowhere", users, own):
+    logins = ("/anmeldung", "/anmeldung/daten", "/anmeldung/loeschen")
+    for path in ("/anfragen", "/anfragen?suche=nichts", *logins, "/nowhere", users, own):
         look(page, portal.url + path)
     for path in ("/anmeldung/passwort", users + "/einladen", own + "/entfernen"):
         look(page, portal.url + path)

@@ -38,7 +38,7 @@ from models.telephony.trunks import SipTrunk
 from models.values import utc_now
 from models.vault import Vault
 from tests import forked_programs
-from tests.factories import an_order, fill_pool, make_main, prove_contact
+from tests.factories import UNLIMITED, an_order, fill_pool, make_main, prove_contact
 from tests.fakes import MailSink, wait_until
 from tests.faults import engine
 from tests.faults.stopping import Stop
@@ -262,6 +262,7 @@ def plant(
         "LETTERS_DIR": str(tmp_path / "letters"),
         "LEASE_SECONDS": "2",
         "LOG_FORMAT": "json",
+        **UNLIMITED,
     }
     with database.transaction() as session:
         main, manager = make_main(session)
