@@ -121,7 +121,7 @@ def test_the_keyboard_alone_finds_and_detaches(page: Page, portal: Portal, koeln
     tab_to(page, page.get_by_role("textbox", name="Kundennummer"))
     page.keyboard.type(koeln)
     page.keyboard.press("Enter")
-    expect(page.get_by_text(f"den Account {koeln} zu lösen")).to_be_visible()
+    expect(page.get_by_text(f"Der Account {koeln} wird gelöst.")).to_be_visible()
 
 
 def test_everything_works_without_scripts(pages: Pages, portal: Portal, koeln: str) -> None:

@@ -171,9 +171,9 @@ def whole_portal(front: Front, back: Back) -> WholePortal:
     back.advance()
     found.mailed = list(dict.fromkeys([*mailed, *_links(back)]))
     with front.database.transaction() as session:
-        things["api-token"] = list(session.scalars(sa.select(ApiToken.id).limit(1)))
+        things["api-token"] = list(session.scalars(sa.select(ApiToken.id).where(ApiToken.account_id == front.main.id)))
         things["faktor"] = list(session.scalars(sa.select(SecondFactor.id).limit(1)))
-        things["anmeldung"] = list(session.scalars(sa.select(Login.id).limit(1)))
+        things["anmeldung"] = list(session.scalars(sa.select(Login.id).where(Login.user_id == front.manager.user_id)))
     assert code
     return found
 
