@@ -37,8 +37,8 @@ WIDE = "30 per 15 minutes"
 OF_PERSON = "20 per hour; 50 per day"
 """The most failed attempts to prove one person's second factor, in all browsers together.
 
-Whoever reads the person's mail can set new passwords, and each makes a browser known in which the narrow limit begins
-anew. This limit can lock out the right person, but only by tries of somebody who knows the password.
+Somebody who reads the person's mail can set new passwords, and each makes a browser known in which the narrow limit
+begins anew. This limit can lock out the right person, but only by tries of somebody who knows the password.
 """
 _TIMEOUT = PATIENCE / 2
 

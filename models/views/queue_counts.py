@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-# Views with these columns only: whoever counts sees no customer.
+# Views with these columns only: the role that counts sees no customer.
 _REQUESTS = sa.table(
     "queue_of_requests",
     sa.column("status", sa.Text),
