@@ -17,10 +17,11 @@ from tests.browser.visit import DESKTOP, PHONE, Visit, Way, link_in
 from tests.due_work import sync_registrar
 from tests.sip.conftest import DOMAIN
 from tests.sip.phones import NETWORK, Phone, answer, call_in
-from tests.sip.sipp import Line, phone_port
+from tests.sip.sipp import Line
 from workers.gateways.registrar import KamailioRegistrar
 from workers.gateways.subscribers import KamailioSubscribers
 from workers.stack.kamailio import EmbeddedKamailio
+from workers.stack.ports import free_sip_port
 
 PASSWORD = "vier Wörter die bleiben"
 MOBILE = "+4915112345678"
@@ -98,7 +99,7 @@ def test_a_site_is_ordered_works_for_its_people_and_goes_on_alone(telephony: Tel
     hanna.field("Ihr Passwort").fill(PASSWORD)
     hanna.button("SIP-Passwort anzeigen").click()
     secret = page.locator(".code").inner_text()
-    phone = Phone(line, page.locator("[id^=user-]").inner_text(), secret, phone_port(), telephony.numbers())
+    phone = Phone(line, page.locator("[id^=user-]").inner_text(), secret, free_sip_port(), telephony.numbers())
     phone.register()
     called = phone.numbers[0]
     ringing = phone.answer()

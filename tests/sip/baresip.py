@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.sip.phones import Phone
-from tests.sip.sipp import phone_port
 from tests.sip.softphone import Softphone, write_tone
-from workers.stack.ports import LOOPBACK
+from workers.stack.ports import LOOPBACK, free_sip_port
 
 _MODULES = Path("/usr/lib/baresip/modules")
 _CONFIG = """\
@@ -50,7 +49,7 @@ class Baresip(Softphone):
         program = shutil.which("baresip")
         assert program is not None
         folder.mkdir()
-        self._control = phone_port()
+        self._control = free_sip_port()
         self._domain = phone.line.domain
         write_tone(folder / "tone.wav", tone)
         config = _CONFIG.format(host=LOOPBACK, port=phone.port, folder=folder, control=self._control, modules=_MODULES)

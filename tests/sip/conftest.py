@@ -36,11 +36,12 @@ from tests.sip.baresip import Baresip
 from tests.sip.linphone import Linphone
 from tests.sip.phones import NETWORK, Phone
 from tests.sip.relay import EmbeddedRelay
-from tests.sip.sipp import Line, phone_port
+from tests.sip.sipp import Line
 from tests.web.conftest import back_of
 from workers.gateways.registrar import KamailioRegistrar
 from workers.gateways.subscribers import KamailioSubscribers
 from workers.stack.kamailio import EmbeddedKamailio, installed
+from workers.stack.ports import free_sip_port
 from workers.stack.postgres import EmbeddedPostgres
 
 _NO_SIP = "NO KAMAILIO OR NO SIPP ON PATH: NO TEST OF DIAL TONE HAS RUN. As root on Debian: .make/sip"
@@ -53,13 +54,13 @@ DOMAIN = "sip.example"
 @pytest.fixture(scope="session")
 def psap_port() -> int:
     """Return a free UDP port of the loopback address for taking calls to 110 and 112."""
-    return phone_port()
+    return free_sip_port()
 
 
 @pytest.fixture(scope="session")
 def network_port() -> int:
     """Return a free UDP port at the telephone network's address `NETWORK`, for taking calls there."""
-    return phone_port(NETWORK)
+    return free_sip_port(host=NETWORK)
 
 
 @pytest.fixture(scope="session")
@@ -208,7 +209,7 @@ class Sites:
             assert done.status is Status.COMPLETED, done.reason
             whole = sa.select(SipTrunk).options(selectinload(SipTrunk.blocks), selectinload(SipTrunk.account))
             trunk = record_of(session.scalars(whole.where(SipTrunk.request_id == request)).one(), self.runtime.vault)
-            return Phone(self.line, trunk.sip_user, trunk.secret, phone_port(), trunk.numbers)
+            return Phone(self.line, trunk.sip_user, trunk.secret, free_sip_port(), trunk.numbers)
 
     @contextmanager
     def changing(self, phone: Phone) -> Iterator[SipTrunk]:

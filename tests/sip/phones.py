@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import psutil
 
-from tests.sip.sipp import PATIENCE, Line, Played, phone_port
-from workers.stack.ports import LOOPBACK
+from tests.sip.sipp import PATIENCE, Line, Played
+from workers.stack.ports import LOOPBACK, free_sip_port
 from workers.stack.processes import wait_for
 
 NETWORK = "127.0.0.2"
@@ -169,13 +169,13 @@ class Phone:
 
     def answer_behind_nat(self, announced: str) -> Played:
         """Take the next call, announcing an address for media which is not the own, and send back what is heard."""
-        media = phone_port()
+        media = free_sip_port()
         steps = [_behind_nat(step, announced, media) for step in _ANSWERING]
         return _listen(self.line, steps, self.port, echo=media)
 
     def call_from_behind_nat(self, number: str, announced: str) -> Played:
         """Call a number as `hold` does, announcing an address for media that is not the own, and send back media."""
-        media = phone_port()
+        media = free_sip_port()
         head = _head(self.line, number, self.user, "")
         steps = [*self._invite(head), *_after_invite(head, 2, 200, meanwhile=[_LATE, '<recv request="INFO"/>'])]
         held = self.line.play([_behind_nat(step, announced, media) for step in steps], name="nat", echo=media)

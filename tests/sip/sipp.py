@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 import shutil
 import socket
@@ -12,22 +11,11 @@ from itertools import count
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
-from workers.stack.ports import LOOPBACK, is_free
+from workers.stack.ports import LOOPBACK, free_sip_port
 
 PATIENCE = 20
 """The seconds within which a scenario has to end."""
 _count = count(1)
-
-
-def phone_port(host: str = LOOPBACK) -> int:
-    """Return a port that is free for UDP and TCP.
-
-    It is below those that the kernel gives to connections, one of which could take it before the phone does.
-    """
-    while True:
-        port = random.randrange(20_000, 32_000)
-        if is_free(port, host, udp=True) and is_free(port, host):
-            return port
 
 
 @dataclass
@@ -111,7 +99,7 @@ class Line:
         scenario = self.directory / f"{number}-{name}.xml"
         write_scenario(scenario, steps)
         log = scenario.with_suffix(".log")
-        port = port or phone_port(host)
+        port = port or free_sip_port(host=host)
         call_id = call_id or f"call-{number}@test"
         program = shutil.which("sipp")
         assert program is not None

@@ -9,8 +9,9 @@ import pytest
 from models.telephony.forwarding import Condition
 from tests.sip.conftest import Sites
 from tests.sip.phones import NETWORK, Phone, answer, bye_out_of_nowhere, call_in
-from tests.sip.sipp import PATIENCE, phone_port
+from tests.sip.sipp import PATIENCE
 from tests.world_names import WORLD_NAMES
+from workers.stack.ports import free_sip_port
 from workers.stack.processes import wait_for
 
 
@@ -28,7 +29,7 @@ def test_a_wrong_user_or_secret_is_refused_with_the_same_words(sites: Sites, wro
 
 @pytest.mark.parametrize("hostile", ["t1' OR '1'='1", "t1;--", "t1\\"])
 def test_a_user_that_could_be_sql_is_nobody(sites: Sites, hostile: str) -> None:
-    phone = Phone(sites.line, hostile, "egal", phone_port())
+    phone = Phone(sites.line, hostile, "egal", free_sip_port())
     assert "403 Wrong User Or Password" in phone.register(gets=403, as_user="t1").messages
 
 
@@ -217,7 +218,7 @@ def test_no_more_calls_than_channels(sites: Sites) -> None:
     assert "503 All Channels Of Your Trunk Are In Use" in refused.messages
     assert "486 All Channels Of The Called Trunk Are In Use" in call_in(sites.line, here, gets=486).messages
     first.hang_up()
-    berlin_takes = phone_port()
+    berlin_takes = free_sip_port()
     berlin.port = berlin_takes
     berlin.register()
     answer(sites.line, berlin_takes)
@@ -277,7 +278,7 @@ def test_a_phone_behind_a_nat_takes_calls_to_their_end(sites: Sites, berlin: Pho
 
 def test_all_phones_of_a_trunk_ring_and_one_takes_the_call(sites: Sites, berlin: Phone) -> None:
     ringing = berlin.ring()
-    berlin.port = phone_port()
+    berlin.port = free_sip_port()
     berlin.register()
     taking = berlin.answer()
     call_in(sites.line, berlin.numbers[0])

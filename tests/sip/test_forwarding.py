@@ -13,8 +13,8 @@ from models.telephony.weekly_hours import ALL_WEEK, WEEK, Hours, minute_of
 from models.values import utc_now
 from tests.sip.conftest import Sites
 from tests.sip.phones import NETWORK, Phone, answer, call_in
-from tests.sip.sipp import phone_port
 from workers.gateways.registrar import plain_url
+from workers.stack.ports import free_sip_port
 
 MOBILE = "+4915112345678"
 
@@ -100,7 +100,7 @@ def test_when_nobody_answers(sites: Sites, berlin: Phone, hamburg: Phone) -> Non
 
 def test_a_contact_that_is_gone_does_not_hide_what_the_other_says(sites: Sites, berlin: Phone, hamburg: Phone) -> None:
     """Test with a phone system that returned at another port, and is still registered at the old port too."""
-    replace(berlin, port=phone_port()).register()
+    replace(berlin, port=free_sip_port()).register()
     berlin.refuse("486 Busy Here")
     call_in(sites.line, berlin.numbers[0], gets=486)
     sites.forward(berlin, Condition.BUSY, hamburg.numbers[0])

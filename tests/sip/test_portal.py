@@ -19,7 +19,6 @@ from models.values import utc_now
 from tests.fakes import wait_until
 from tests.sip.conftest import Sites
 from tests.sip.phones import NETWORK, Phone, answer, call_in
-from tests.sip.sipp import phone_port
 from tests.web.conftest import SECRET, Front
 from tests.web.portal.page.test_portal import sign_in
 from tests.web.portal.telephony.test_registration import rows, words
@@ -28,6 +27,7 @@ from web.resources import resources
 from web.settings import WebSettings
 from web.telephone_network import Line, TelephoneNetwork
 from workers.gateways.registrar import plain_url
+from workers.stack.ports import free_sip_port
 from workers.stack.postgres import EmbeddedPostgres
 
 MOBILE = "+4915112345678"
@@ -159,7 +159,7 @@ def test_a_wrong_secret_is_noted_in_one_row(
 
 def test_who_does_not_exist_is_not_noted(sites: Sites, network: psycopg.Connection) -> None:
     for user in ("t000000000000", "t1' OR '1'='1"):
-        Phone(sites.line, user, "egal", phone_port()).register(gets=403, as_user="t1")
+        Phone(sites.line, user, "egal", free_sip_port()).register(gets=403, as_user="t1")
     assert network.execute("SELECT FROM refusals").fetchall() == []
 
 

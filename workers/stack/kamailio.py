@@ -80,13 +80,16 @@ class EmbeddedKamailio(EmbeddedServer):
         self._database = conninfo_to_dict(plain_url(registrar_url))
         self._settings = {
             "SIP_DOMAIN": domain,
-            "SIP_LISTEN": f"{LOOPBACK}:{self.port}",
             "SIP_INTERCONNECT": interconnect,
-            "SIP_INTERCONNECT_LISTEN": f"{LOOPBACK}:{self.interconnect_port}",
             "SIP_NETWORK": network,
             "SIP_EMERGENCY": emergency,
             "SIP_MEDIA_RELAY": media_relay,
         }
+
+    def move_to_free_ports(self) -> None:
+        """Replace each port that another program has taken in the meantime by a free one; before the server starts."""
+        self.port = free_sip_port(self.port)
+        self.interconnect_port = free_port(self.interconnect_port)
 
     def check(self) -> None:
         """Raise `NotInstalled` if there is no Kamailio, or the installed Kamailio does not accept our configuration."""
@@ -122,7 +125,11 @@ class EmbeddedKamailio(EmbeddedServer):
             name: str(value) for key, name in _PASSED_ON.items() if (value := self._database.get(key)) is not None
         }
         own = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC", "PGAPPNAME": "kamailio"}
-        return own | database | self._settings
+        listen = {
+            "SIP_LISTEN": f"{LOOPBACK}:{self.port}",
+            "SIP_INTERCONNECT_LISTEN": f"{LOOPBACK}:{self.interconnect_port}",
+        }
+        return own | database | self._settings | listen
 
     def is_ready(self) -> bool:
         """Return whether the server answers an OPTIONS request with 200."""

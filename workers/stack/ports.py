@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import socket
+from collections.abc import Iterator
 
 LOOPBACK = "127.0.0.1"
+_UNUSED_BY_CONNECTIONS = range(20_000, 32_000)
+"""Below the ports that the kernel gives to connections, one of which could take a port before the program does.
+
+Linux begins at 32,768 (`ip_local_port_range`).
+"""
 
 
 def is_free(port: int, host: str = LOOPBACK, *, udp: bool = False) -> bool:
@@ -22,20 +29,20 @@ def is_free(port: int, host: str = LOOPBACK, *, udp: bool = False) -> bool:
 
 def free_port(preferred: int | None = None, host: str = LOOPBACK, *, udp: bool = False) -> int:
     """Return a port of `host` that is free now, for TCP or with `udp` for UDP: the preferred one if free, else any."""
-    if preferred is not None and is_free(preferred, host, udp=udp):
-        return preferred
-    with _socket(udp=udp) as attempt:
-        attempt.bind((host, 0))
-        port: int = attempt.getsockname()[1]
-        return port
+    return next(port for port in _candidates(preferred) if is_free(port, host, udp=udp))
 
 
-def free_sip_port(preferred: int | None = None) -> int:
-    """Return a loopback port that is free now for TCP and for UDP: the preferred one if free for both, else any."""
-    port = free_port(preferred, udp=True)
-    while not is_free(port):
-        port = free_port(udp=True)
-    return port
+def free_sip_port(preferred: int | None = None, host: str = LOOPBACK) -> int:
+    """Return a port of `host` that is free now for TCP and for UDP: the preferred one if free for both, else any."""
+    return next(port for port in _candidates(preferred) if is_free(port, host, udp=True) and is_free(port, host))
+
+
+def _candidates(preferred: int | None) -> Iterator[int]:
+    """Yield the preferred port, then others by chance for ever."""
+    if preferred is not None:
+        yield preferred
+    while True:
+        yield random.choice(_UNUSED_BY_CONNECTIONS)
 
 
 def accepts_connections(port: int) -> bool:

@@ -87,14 +87,9 @@ class Stack:
 
     def settings(self) -> dict[str, str]:
         """Return the settings of the children and of console commands, as environment variables."""
-        kamailio = self._kamailio
-        sip_server = {} if self._no_dial_tone else {"SIP_SERVER": f"{LOOPBACK}:{kamailio.port}"}
         return {
-            **sip_server,
+            **self._sip_settings(),
             **self._carrier(),
-            "SIP_DOMAIN": kamailio.domain,
-            "SIP_PORT": str(kamailio.port),
-            "SIP_INTERCONNECT_LISTEN": f"{LOOPBACK}:{kamailio.interconnect_port}",
             **self._database_urls(),
             "REDIS_URL": self._redis.url(),
             "SMTP_URL": f"smtp://{LOOPBACK}:{self._smtp_port}",
@@ -104,6 +99,17 @@ class Stack:
             "LOG_FORMAT": os.environ.get("LOG_FORMAT", "console"),
             "PROMETHEUS_MULTIPROC_DIR": str(self._directory.metrics),
             "STANDORTE_DIR": str(self._directory.path),
+        }
+
+    def _sip_settings(self) -> dict[str, str]:
+        """Return the settings about Kamailio, without `SIP_SERVER` if it could not start."""
+        kamailio = self._kamailio
+        address = f"{LOOPBACK}:{kamailio.port}"
+        return {
+            **({} if self._no_dial_tone else {"SIP_SERVER": address}),
+            "SIP_DOMAIN": kamailio.domain,
+            "SIP_PORT": str(kamailio.port),
+            "SIP_INTERCONNECT_LISTEN": f"{LOOPBACK}:{kamailio.interconnect_port}",
         }
 
     def _database_urls(self) -> dict[str, str]:
@@ -171,6 +177,8 @@ class Stack:
         await asyncio.gather(start(self._redis_service()), start(self._mail_service(environment)))
         await self._supervisor.run("migrate", programs.console("migrate", "--registrar"), as_owner)
         await self._start_kamailio()
+        # Kamailio's ports are known only now.
+        environment |= self._sip_settings()
         if self._demo and not self._directory.seeded.exists():
             await self._supervisor.run("seed", programs.console("seed"), environment)
             self._directory.seeded.touch()
@@ -208,6 +216,8 @@ class Stack:
     async def _start_kamailio(self) -> None:
         """Start Kamailio. If that fails, keep the reason for the welcome text: the stack can run without Kamailio."""
         kamailio = self._kamailio
+        # Seconds have passed since the ports were chosen.
+        kamailio.move_to_free_ports()
         try:
             await asyncio.to_thread(kamailio.check)
             await self._supervisor.start(

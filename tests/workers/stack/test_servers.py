@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import smtplib
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ import pytest
 import redis
 
 from workers.stack.errors import OtherPostgresVersion, StackError
-from workers.stack.ports import accepts_connections, free_port
+from workers.stack.kamailio import EmbeddedKamailio
+from workers.stack.ports import LOOPBACK, accepts_connections, free_port, free_sip_port
 from workers.stack.postgres import EmbeddedPostgres
 from workers.stack.processes import wait_for
 from workers.stack.redis import EmbeddedRedis
@@ -142,6 +144,25 @@ def test_redis_answers_who_knows_its_password_and_forgets(tmp_path: Path) -> Non
             server.stop()
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".rdb"] == []
     assert (tmp_path / "redis.conf").stat().st_mode & 0o777 == 0o600
+
+
+def test_kamailio_leaves_a_port_that_was_taken_before_it_starts(tmp_path: Path) -> None:
+    phones, taken = free_sip_port(), free_port()
+    server = EmbeddedKamailio(
+        tmp_path,
+        registrar_url="postgresql+psycopg://kamailio@127.0.0.1/registrar",
+        domain="sip.example.com",
+        interconnect="127.0.0.2",
+        network="127.0.0.2:5060",
+        emergency="127.0.0.2:5112",
+        port=phones,
+        interconnect_port=taken,
+    )
+    with socket.create_server((LOOPBACK, taken)):
+        server.move_to_free_ports()
+        other = server.interconnect_port
+    assert (server.port, other != taken) == (phones, True)
+    assert server.environment()["SIP_INTERCONNECT_LISTEN"] == f"{LOOPBACK}:{other}"
 
 
 @pytest.fixture

