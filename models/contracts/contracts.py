@@ -62,7 +62,9 @@ def new_contract(
     return Contract(account_id=account_id, request_id=request_id, started_at=started_at, items=items)
 
 
-def runs(what: type[Contract] | type[ContractItem], now: datetime) -> sa.ColumnElement[bool]:
+def runs(
+    what: type[Contract] | type[ContractItem], now: datetime | sa.ColumnElement[datetime]
+) -> sa.ColumnElement[bool]:
     """Return the SQL condition that a row of `what`, contracts or contract items, is still billed at the time `now`."""
     return sa.or_(what.ended_at.is_(None), what.ended_at > now)
 

@@ -68,6 +68,8 @@ def matching(words: Sequence[str], *columns: Any) -> list[sa.ColumnElement[bool]
 
     Only the first `MOST_WORDS` (5) words count; case and accents do not matter.
     """
+    if not words:
+        return []
     whole = sa.func.concat_ws(" ", *columns)
     plain, spelled = plain_sql(whole), spelled_sql(whole)
     # "Munchen" finds "München" in the text without accents, "Muenchen" finds it in the spelled-out text.

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
@@ -75,6 +76,10 @@ class BulkQueueRow(QueueRow):
 
 
 _MADE_DUE = "made_due"
+_STATEMENTS = 64
+"""How many statements of each form a process keeps: more than there are kinds of work."""
+_TIME = sa.TIMESTAMP(timezone=True)
+_MOST = sa.bindparam("most", type_=sa.Integer)
 _DEADLY = 2
 """Number of attempts from which on a row whose lease has expired is claimed alone: it may be killing its workers."""
 _SHARE = 8
@@ -162,23 +167,39 @@ def claim_due(
     more than `limit`: larger batches are cheaper, and no single request waits for this one.
     """
     claim = _Claim(session, table, now, lease, until)
-    wanted = sa.true() if which is None else which
-    deadly = table.lease.is_not(None) & (table.attempts >= _DEADLY)
-    return _claim_some(claim, table, wanted & ~deadly, limit, with_bulks) or claim.oldest(wanted & deadly, 1)
+    rows = _rows(table, which)  # type: ignore[arg-type]
+    return _claim_some(claim, rows, limit, with_bulks) or claim.oldest(rows.deadly, 1)
 
 
-def _claim_some(
-    claim: _Claim, table: type[QueueRow], wanted: sa.ColumnElement[bool], limit: int, with_bulks: int | None
-) -> list[Any]:
-    if not issubclass(table, BulkQueueRow):
-        return claim.oldest(wanted, limit)
-    alone = claim.in_turns(wanted & table.bulk_id.is_(None), limit)
+def _claim_some(claim: _Claim, rows: _Rows, limit: int, with_bulks: int | None) -> list[Any]:
+    alone = claim.in_turns(rows.alone, limit)
+    if rows.of_bulks is None:
+        return alone
     if with_bulks is None:
         with_bulks = limit
     free = min(limit - len(alone), with_bulks) if alone else with_bulks
-    if not free:
-        return alone
-    return alone + claim.oldest(wanted & table.bulk_id.is_not(None), free)
+    return alone + claim.oldest(rows.of_bulks, free) if free else alone
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """SQL conditions for the rows that are claimed together; `of_bulks` is None if no row can belong to a bulk."""
+
+    alone: sa.ColumnElement[bool]
+    of_bulks: sa.ColumnElement[bool] | None
+    deadly: sa.ColumnElement[bool]
+
+
+# Workers claim several times a second, and building the statements takes longer than running them. To mypy a table's
+# class has no hash, because its rows have none of their own.
+@lru_cache(_STATEMENTS)
+def _rows(table: type[QueueRow], which: sa.ColumnElement[bool] | None) -> _Rows:
+    wanted = sa.true() if which is None else which
+    deadly = table.lease.is_not(None) & (table.attempts >= _DEADLY)
+    well = wanted & ~deadly
+    if not issubclass(table, BulkQueueRow):
+        return _Rows(well, None, wanted & deadly)
+    return _Rows(well & table.bulk_id.is_(None), well & table.bulk_id.is_not(None), wanted & deadly)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,35 +213,56 @@ class _Claim:
     def in_turns(self, which: sa.ColumnElement[bool], limit: int) -> list[Any]:
         if self.table.OWNER is None:
             return self.oldest(which, limit)
-        owner = getattr(self.table, self.table.OWNER)
-        next_rows = sa.select(owner).where(self.table.due_at <= self.now, which).order_by(self.table.due_at)
-        owners = Counter(self.session.scalars(next_rows.limit(limit)))
+        next_rows = _next_owners(self.table, which)  # type: ignore[arg-type]
+        owners = Counter(self.session.scalars(next_rows, {"now": self.now, "most": limit}))
         if not owners:
             return []
         many = [owner for owner, rows in owners.items() if rows > limit // _SHARE]
         others = []
         if owners.total() == limit and many:
-            others = self.oldest(which & owner.not_in(many), limit // 2)
+            others = self.oldest(which, limit // 2, but=many)
         return others + self.oldest(which, limit - len(others))
 
-    def oldest(self, which: sa.ColumnElement[bool], limit: int) -> list[Any]:
-        [id] = sa.inspect(self.table).primary_key
-        due = (
-            sa.select(id)
-            .where(self.table.due_at <= self.now, which)
-            .order_by(self.table.due_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-            .cte("due")
-            # Evaluate the subquery once, not again for each row of the joined table.
-            .prefix_with("MATERIALIZED")
-        )
-        # A lease that nobody ended means that its worker died or hung: that counts as an attempt, so that a row that
-        # kills its workers is seen.
-        attempts = self.table.attempts + sa.case((self.table.lease.is_not(None), 1), else_=0)
-        claim = sa.update(self.table).where(id == due.c[id.key])
-        claim = claim.values(lease=self.lease, due_at=self.until, attempts=attempts)
-        return list(self.session.scalars(claim.returning(id).execution_options(synchronize_session=False)))
+    def oldest(self, which: sa.ColumnElement[bool], limit: int, but: Sequence[Any] = ()) -> list[Any]:
+        """Claim the oldest rows, none of which belongs to one of the owners `but`."""
+        query = _claim_oldest(self.table, which, bool(but))  # type: ignore[arg-type]
+        values = {"now": self.now, "claim": self.lease, "until": self.until, "most": limit}
+        return list(self.session.scalars(query, values | {"but": but} if but else values))
+
+
+@lru_cache(_STATEMENTS)
+def _next_owners(table: type[QueueRow], which: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    owner = getattr(table, table.OWNER or "")
+    query: sa.Select[Any] = sa.select(owner).where(_is_due(table), which)
+    return query.order_by(table.due_at).limit(_MOST)
+
+
+@lru_cache(_STATEMENTS)
+def _claim_oldest(table: type[QueueRow], which: sa.ColumnElement[bool], has_exceptions: bool) -> Any:
+    [id] = sa.inspect(table).primary_key
+    query = sa.select(id).where(_is_due(table), which)
+    if has_exceptions:
+        query = query.where(getattr(table, table.OWNER or "").not_in(sa.bindparam("but", expanding=True)))
+    due = (
+        query.order_by(table.due_at)
+        .limit(_MOST)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+        # Evaluate the subquery once, not again for each row of the joined table.
+        .prefix_with("MATERIALIZED")
+    )
+    # A lease that nobody ended means that its worker died or hung: that counts as an attempt, so that a row that
+    # kills its workers is seen.
+    attempts = table.attempts + sa.case((table.lease.is_not(None), 1), else_=0)
+    claim = sa.update(table).where(id == due.c[id.key])
+    claim = claim.values(
+        lease=sa.bindparam("claim", type_=sa.Uuid), due_at=sa.bindparam("until", type_=_TIME), attempts=attempts
+    )
+    return claim.returning(id).execution_options(synchronize_session=False)
+
+
+def _is_due(table: type[QueueRow]) -> sa.ColumnElement[bool]:
+    return table.due_at <= sa.bindparam("now", type_=_TIME)
 
 
 def keep_claim(session: Session, table: type[QueueRow], ids: Collection[Any], lease: uuid.UUID, until: datetime) -> int:

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -166,11 +167,7 @@ def principal_by_token(session: Session, token: str, address: str, now: datetime
     unknown or revoked, or its person has no role in the token's account that gives one of the token's actions; nobody
     has a role in a closed account. Raises `TokenExpired` if the token was good until its expiry.
     """
-    row = session.execute(
-        sa.select(ApiToken, User)
-        .join(User, User.id == ApiToken.user_id)
-        .where(ApiToken.token_hash == token_hash(token), ApiToken.revoked_at.is_(None))
-    ).one_or_none()
+    row = session.execute(_by_hash(), {"hash": token_hash(token)}).one_or_none()
     if row is None:
         return None
     api_token, user = row
@@ -188,6 +185,18 @@ def principal_by_token(session: Session, token: str, address: str, now: datetime
         raise TokenExpired(api_token.expires_at)
     _note_use(session, api_token, address, now)
     return person
+
+
+@cache
+def _by_hash() -> sa.Select[ApiToken, User]:
+    """Return the query for the token with the hash `hash` and its person, built once: it runs at each call."""
+    return (
+        sa.select(ApiToken, User)
+        .join(User, User.id == ApiToken.user_id)
+        .where(
+            ApiToken.token_hash == sa.bindparam("hash", type_=ApiToken.token_hash.type), ApiToken.revoked_at.is_(None)
+        )
+    )
 
 
 def _create(

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -52,12 +53,12 @@ class Login(Base):
     factor_at: Mapped[datetime | None]
 
     @classmethod
-    def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
+    def left_over(cls, now: datetime | sa.ColumnElement[datetime]) -> sa.ColumnElement[bool]:
         """Return an SQL condition: the login has expired, as it would for every person (`IDLE`, `LONGEST`)."""
         return (cls.seen_at <= now - IDLE) | (cls.created_at <= now - LONGEST)
 
     @classmethod
-    def in_force(cls, now: datetime) -> sa.ColumnElement[bool]:
+    def in_force(cls, now: datetime | sa.ColumnElement[datetime]) -> sa.ColumnElement[bool]:
         """Return an SQL condition on logins joined with their users: the login has not expired."""
         too_long = (cls.seen_at <= now - STAFF_IDLE) | (cls.created_at <= now - STAFF_LONGEST)
         return ~cls.left_over(now) & ~(User.is_staff & too_long)
@@ -105,11 +106,7 @@ def find_login(session: Session, secret: str, now: datetime, *, used: bool = Tru
     `used`: a person asks, not a page by itself. Then the time at which the login was last seen is updated, at most
     every 5 minutes.
     """
-    row = session.execute(
-        sa.select(Login, User, has_factor(User.id), factor_required_from(User.id))
-        .join(User, User.id == Login.user_id)
-        .where(Login.secret_hash == secret_hash(secret), Login.in_force(now))
-    ).one_or_none()
+    row = session.execute(_by_secret(), {"hash": secret_hash(secret), "now": now}).one_or_none()
     if row is None:
         return None
     login, user, has, required_from = row
@@ -117,6 +114,22 @@ def find_login(session: Session, secret: str, now: datetime, *, used: bool = Tru
         # A separate UPDATE instead of a change to the object: if the login ends at this moment, no error is raised.
         session.execute(sa.update(Login).where(Login.id == login.id).values(seen_at=now))
     return FoundLogin(login, user, has, user.created_at if user.is_staff else required_from)
+
+
+@cache
+def _by_secret() -> sa.Select[Login, User, bool, datetime | None]:
+    """Return the query for the login with the secret whose hash is `hash`, if it is in force at `now`.
+
+    It runs at each request of a browser, and building it takes longer than running it.
+    """
+    return (
+        sa.select(Login, User, has_factor(User.id), factor_required_from(User.id))
+        .join(User, User.id == Login.user_id)
+        .where(
+            Login.secret_hash == sa.bindparam("hash", type_=Login.secret_hash.type),
+            Login.in_force(sa.bindparam("now", type_=Login.seen_at.type)),
+        )
+    )
 
 
 def logins_of(session: Session, user_id: int, now: datetime) -> Sequence[Login]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -61,13 +62,13 @@ def user_text() -> sa.ColumnElement[str]:
 
 def principal_of(session: Session, user: User) -> Principal:
     """Return the user as an acting person, with all roles read from the database now."""
+    return acting(user, roles_of(session, user.id))
+
+
+def acting(user: User, roles: dict[int, Role]) -> Principal:
+    """Return the user as an acting person with these roles by account id."""
     return Principal(
-        user_id=user.id,
-        email=user.email,
-        name=user.name,
-        locale=user.locale,
-        roles=roles_of(session, user.id),
-        is_staff=user.is_staff,
+        user_id=user.id, email=user.email, name=user.name, locale=user.locale, roles=roles, is_staff=user.is_staff
     )
 
 
@@ -76,12 +77,17 @@ def roles_of(session: Session, user_id: int) -> dict[int, Role]:
 
     Closed accounts are left out, because nobody has any right in a closed account.
     """
-    rows = session.execute(
+    return {row.account_id: row.role for row in session.execute(_roles(), {"user_id": user_id})}
+
+
+@cache
+def _roles() -> sa.Select[int, Role]:
+    """Return the query for the roles of the user `user_id`: built once, because it runs at each call of the API."""
+    return (
         sa.select(Membership.account_id, Membership.role)
         .join(Account, Account.id == Membership.account_id)
-        .where(Membership.user_id == user_id, Account.state != AccountState.CLOSED)
+        .where(Membership.user_id == sa.bindparam("user_id"), Account.state != AccountState.CLOSED)
     )
-    return {row.account_id: row.role for row in rows}
 
 
 def administrators_of(session: Session, account_id: int) -> list[User]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -152,6 +153,7 @@ class Request(BulkQueueRow, Base):
         return WorkKind.PROVISION if self.step is StepName.PROVISION else WorkKind.VERIFY
 
     @classmethod
+    @cache
     def waits_for(cls, kind: WorkKind) -> sa.ColumnElement[bool]:
         """Return an SQL condition: the request's next step is work of this kind."""
         # Literals, as in the indexes, which are found by the same expression only.

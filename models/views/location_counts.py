@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -19,11 +21,13 @@ from models.states import Kind
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk, TrunkState
 from models.views.location_states import (
+    MAIN_ID,
     RUNS,
     SiteState,
     moving_state,
     resting_state,
-    running_of,
+    running,
+    values_for,
 )
 
 MOST_GROUPS = 500
@@ -82,26 +86,29 @@ def counts_of(session: Session, main: Account, *, offline: Sequence[int] = ()) -
 
     `offline` are the ids of the accounts that have a trunk without a registration.
     """
-    running = running_of(main)
-    moving = sa.select(moving_state(running.c).label("state"), sa.literal(value=False).label("is_link"))
-    links = sa.select(moving_state(Request).label("state"), sa.literal(value=True).label("is_link"))
-    links = links.where(Request.main_id == main.id, Request.account_id.is_(None), Request.kind == Kind.LINK, RUNS)
-    resting = sa.select(resting_state(offline).label("state"), sa.literal(value=False).label("is_link")).where(
-        ~sa.exists().where(Request.main_id == main.id, Request.account_id == Account.id, RUNS)
-    )
-    # Apart, so that each is a range of an index.
-    own = resting.where(Account.id == main.id)
-    listed = sa.union_all(resting.where(Account.main_id == main.id), own, moving, links).subquery()
-    rows = session.execute(
-        sa.select(listed.c.state, listed.c.is_link, sa.func.count().label("times")).group_by(
-            listed.c.state, listed.c.is_link
-        )
-    ).all()
+    rows = session.execute(_counts(), values_for(main, offline)).all()
     states: Counter[SiteState] = Counter()
     for row in rows:
         states[SiteState(row.state)] += row.times
     links_count = sum(row.times for row in rows if row.is_link)
     return Counts(states.total() - links_count, states, links_count)
+
+
+@cache
+def _counts() -> sa.Select[str, bool, int]:
+    requested = running()
+    moving = sa.select(moving_state(requested.c).label("state"), sa.literal(value=False).label("is_link"))
+    links = sa.select(moving_state(Request).label("state"), sa.literal(value=True).label("is_link"))
+    links = links.where(Request.main_id == MAIN_ID, Request.account_id.is_(None), Request.kind == Kind.LINK, RUNS)
+    resting = sa.select(resting_state().label("state"), sa.literal(value=False).label("is_link")).where(
+        ~sa.exists().where(Request.main_id == MAIN_ID, Request.account_id == Account.id, RUNS)
+    )
+    # Apart, so that each is a range of an index.
+    own = resting.where(Account.id == MAIN_ID)
+    listed = sa.union_all(resting.where(Account.main_id == MAIN_ID), own, moving, links).subquery()
+    return sa.select(listed.c.state, listed.c.is_link, sa.func.count().label("times")).group_by(
+        listed.c.state, listed.c.is_link
+    )
 
 
 def groups_of(
@@ -112,14 +119,34 @@ def groups_of(
     At most `MOST_GROUPS` (500) groups. `offline` are the ids of the accounts that have a trunk without a registration.
     One statement, whose cost grows with the number of locations.
     """
-    running = running_of(main)
+    return [
+        Group(
+            row.name,
+            Sums(
+                row.sites,
+                row.urgent,
+                row.monthly_cents or 0,
+                row.channels or 0,
+                row.numbers or 0,
+                row.trunks or 0,
+            ),
+            row.postal_code,
+        )
+        for row in session.execute(_groups(by), values_for(main, offline) | {"now": now})
+    ]
+
+
+@cache
+def _groups(by: GroupBy) -> sa.Select[*tuple[Any, ...]]:
+    now = sa.bindparam("now", type_=Contract.ended_at.type)
+    requested = running()
     ids = sa.union(
-        sa.select(Account.id).where(Account.main_id == main.id),
-        sa.select(sa.literal(main.id, sa.BigInteger)),
-        sa.select(running.c.account_id),
+        sa.select(Account.id).where(Account.main_id == MAIN_ID),
+        sa.select(MAIN_ID),
+        sa.select(requested.c.account_id),
     ).subquery()
-    moving = running_of(main)
-    state = sa.case((moving.c.id.is_not(None), moving_state(moving.c)), else_=resting_state(offline))
+    moving = running()
+    state = sa.case((moving.c.id.is_not(None), moving_state(moving.c)), else_=resting_state())
     key = plain_sql(Account.city) if by is GroupBy.CITY else state
     name = Account.city if by is GroupBy.CITY else state
     members = (
@@ -162,28 +189,13 @@ def groups_of(
         .group_by(members.c.key)
         .subquery()
     )
-    query = (
+    return (
         sa.select(sites, costs.c.monthly_cents, trunks.c.channels, trunks.c.trunks, numbers.c.numbers)
         .outerjoin(costs, costs.c.key == sites.c.key)
         .outerjoin(trunks, trunks.c.key == sites.c.key)
         .outerjoin(numbers, numbers.c.key == sites.c.key)
         .order_by(sites.c.key)
     )
-    return [
-        Group(
-            row.name,
-            Sums(
-                row.sites,
-                row.urgent,
-                row.monthly_cents or 0,
-                row.channels or 0,
-                row.numbers or 0,
-                row.trunks or 0,
-            ),
-            row.postal_code,
-        )
-        for row in session.execute(query)
-    ]
 
 
 def total(groups: Iterable[Group]) -> Sums:

@@ -81,20 +81,30 @@ def state_of(request: Request | None) -> SiteState | None:
     return WAITS.get(request.waiting_for, SiteState.RUNNING) if request.waiting_for else SiteState.RUNNING
 
 
-def resting_state(offline: Sequence[int]) -> sa.ColumnElement[str]:
-    """Return SQL for the state of an account without a running request: suspended, offline or in service.
+MAIN_ID = sa.bindparam("main_id", type_=sa.BigInteger)
+_OFFLINE = sa.bindparam("offline", type_=postgresql.ARRAY(sa.BigInteger))
 
-    `offline` are the ids of the accounts that have a trunk without a registration.
+
+def values_for(main: Account, offline: Sequence[int] = ()) -> dict[str, Any]:
+    """Return the values with which a query about the locations of `main` runs, for `MAIN_ID` and `is_offline`.
+
+    `offline` are the ids of the accounts that have a trunk without a registration. The queries themselves are built
+    once and kept, because building one takes longer than running it.
     """
+    return {"main_id": main.id, "offline": list(offline)}
+
+
+def resting_state() -> sa.ColumnElement[str]:
+    """Return SQL for the state of an account without a running request: suspended, offline or in service."""
     return sa.case(
         (is_suspended(), SiteState.SUSPENDED),
-        (is_one_of(offline), SiteState.OFFLINE),
+        (is_offline(), SiteState.OFFLINE),
         else_=SiteState.IN_SERVICE,
     )
 
 
-def running_of(main: Account) -> sa.Subquery:
-    """Return a subquery with one row for each account that a running request of `main` is about: its newest one."""
+def running() -> sa.Subquery:
+    """Return a subquery with one row for each account that a running request of `MAIN_ID` is about: its newest one."""
     # An account can have two at a time: its order is being confirmed while it is already taken out again.
     columns = (
         Request.id,
@@ -108,15 +118,15 @@ def running_of(main: Account) -> sa.Subquery:
     return (
         sa.select(*columns)
         .ext(postgresql.distinct_on(Request.account_id))
-        .where(Request.main_id == main.id, Request.account_id.is_not(None), RUNS)
+        .where(Request.main_id == MAIN_ID, Request.account_id.is_not(None), RUNS)
         .order_by(Request.account_id, Request.id.desc())
         .subquery()
     )
 
 
-def moving_state(running: Any) -> sa.ColumnElement[str]:
-    """Return SQL for the state of a location with a running request; `running` has that request's columns."""
-    return sa.case(*((running.waiting_for == actor, state) for actor, state in WAITS.items()), else_=SiteState.RUNNING)
+def moving_state(request: Any) -> sa.ColumnElement[str]:
+    """Return SQL for the state of a location with a running request; `request` has that request's columns."""
+    return sa.case(*((request.waiting_for == actor, state) for actor, state in WAITS.items()), else_=SiteState.RUNNING)
 
 
 def is_suspended() -> sa.ColumnElement[bool]:
@@ -124,6 +134,6 @@ def is_suspended() -> sa.ColumnElement[bool]:
     return sa.exists().where(SipTrunk.account_id == Account.id, SipTrunk.state == TrunkState.SUSPENDED)
 
 
-def is_one_of(ids: Sequence[int]) -> sa.ColumnElement[bool]:
-    """Return an SQL condition: the account has one of these ids."""
-    return Account.id == sa.any_(sa.literal(list(ids), postgresql.ARRAY(sa.BigInteger)))
+def is_offline() -> sa.ColumnElement[bool]:
+    """Return an SQL condition: the account has a trunk without a registration, as `values_for` is told."""
+    return Account.id == sa.any_(_OFFLINE)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import cache, lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,22 +26,26 @@ from models.requests.requests import Request, concerns
 from models.states import ENDED, Actor, Kind, Origin, Status
 from models.values import fold, spell
 from models.views.location_states import (
+    MAIN_ID,
     MOVING,
     RESTING,
     RUNS,
     WAITS,
     Show,
     SiteState,
-    is_one_of,
+    is_offline,
     is_suspended,
     moving_state,
     resting_state,
-    running_of,
+    running,
     state_of,
+    values_for,
 )
 
 MOST_CITIES = 100
 MOST_LINKS = 12
+_KEPT = 64
+"""How many of the list's queries a process keeps: those of the usual filters, on their first pages."""
 
 
 class Order(StrEnum):
@@ -108,18 +113,10 @@ def page_of(
     trunk without a registration. One statement. Raises `BadCursor` if `after` is no cursor of the list in this order.
     """
     place = _place(after, wanted.order) if after is not None else None
-    parts = [_from(part, wanted, place).limit(limit + 1) for part in _parts(main, wanted, offline)]
-    if not parts:
+    query = _page(wanted, place, limit)
+    if query is None:
         return Page([], None)
-    listed = sa.union_all(*(part.subquery().select() for part in parts)).subquery()
-    query = (
-        sa.select(Account, Request, listed.c.key, listed.c.urgency, resting_state(offline).label("resting"))
-        .join(listed, listed.c.id == Account.id)
-        .outerjoin(Request, Request.id == listed.c.request_id)
-        .order_by(*_sorted(wanted.order, listed.c.urgency, listed.c.key, listed.c.id))
-        .limit(limit + 1)
-    )
-    rows = session.execute(query).all()
+    rows = session.execute(query, values_for(main, offline)).all()
     items = [
         ListedAccount(row.Account, row.Request, state_of(row.Request) or SiteState(row.resting)) for row in rows[:limit]
     ]
@@ -130,13 +127,34 @@ def page_of(
     return Page(items, write_cursor(*ranks, last.key, last.Account.id))
 
 
+@lru_cache(_KEPT)
+def _page(wanted: LocationFilter, place: tuple[Any, ...] | None, limit: int) -> sa.Select[*tuple[Any, ...]] | None:
+    """Return the query of `page_of` from `place` on; None if the filters leave nothing over."""
+    parts = [_from(part, wanted, place).limit(limit + 1) for part in _parts(wanted)]
+    if not parts:
+        return None
+    listed = sa.union_all(*(part.subquery().select() for part in parts)).subquery()
+    return (
+        sa.select(Account, Request, listed.c.key, listed.c.urgency, resting_state().label("resting"))
+        .join(listed, listed.c.id == Account.id)
+        .outerjoin(Request, Request.id == listed.c.request_id)
+        .order_by(*_sorted(wanted.order, listed.c.urgency, listed.c.key, listed.c.id))
+        .limit(limit + 1)
+    )
+
+
 def count_of(session: Session, main: Account, wanted: LocationFilter, *, offline: Sequence[int] = ()) -> int:
     """Return how many accounts of the overview of `main` match the filters, on all pages."""
+    query = _count(replace(wanted, order=Order.NEWEST))
+    return (session.scalar(query, values_for(main, offline)) or 0) if query is not None else 0
+
+
+@lru_cache(_KEPT)
+def _count(wanted: LocationFilter) -> sa.Select[int] | None:
     counts = [
-        sa.select(sa.func.count()).select_from(part.query.subquery()).scalar_subquery()
-        for part in _parts(main, replace(wanted, order=Order.NEWEST), offline)
+        sa.select(sa.func.count()).select_from(part.query.subquery()).scalar_subquery() for part in _parts(wanted)
     ]
-    return (session.scalar(sa.select(sum(counts[1:], counts[0]))) or 0) if counts else 0
+    return sa.select(sum(counts[1:], counts[0])) if counts else None
 
 
 def listed_itself(
@@ -149,20 +167,30 @@ def listed_itself(
     registration. One statement.
     """
     leaving = next((found for found in own if found.kind is Kind.DETACH), None)
-    resting = session.scalars(sa.select(resting_state(offline)).where(Account.id == account.id)).one()
+    resting = session.scalars(_state_of_main(), values_for(account, offline)).one()
     return ListedAccount(account, leaving, state_of(leaving) or SiteState(resting))
+
+
+@cache
+def _state_of_main() -> sa.Select[str]:
+    return sa.select(resting_state()).where(Account.id == MAIN_ID)
 
 
 def cities_of(session: Session, main: Account) -> list[str]:
     """Return up to `MOST_CITIES` (100) cities of the sub-accounts of `main`, each once, in alphabetical order."""
+    return list(session.scalars(_cities(), values_for(main)))
+
+
+@cache
+def _cities() -> sa.Select[str]:
     key = plain_sql(Account.city).label("key")
-    one = sa.select(Account.city, key).where(Account.main_id == main.id).order_by(key).limit(1)
+    one = sa.select(Account.city, key).where(Account.main_id == MAIN_ID).order_by(key).limit(1)
     # From one city to the next by the index, rather than through all accounts.
     cities = one.cte("cities", recursive=True)
     following = one.where(plain_sql(Account.city) > cities.c.key).lateral()
     step = sa.select(following.c.city, following.c.key).select_from(cities.join(following, sa.true()))
     cities = cities.union_all(step)
-    return list(session.scalars(sa.select(cities.c.city).limit(MOST_CITIES)))
+    return sa.select(cities.c.city).limit(MOST_CITIES)
 
 
 def own_requests(session: Session, account: Account) -> list[Request]:
@@ -171,12 +199,16 @@ def own_requests(session: Session, account: Account) -> list[Request]:
     They are its link requests that have not been proved yet, so that they lead to no account, and a request that
     detaches the account itself from its main account. Those that wait for the requester come first, then the newest.
     """
-    running = Request.status.not_in(ENDED)
-    links = sa.select(Request.id).where(Request.main_id == account.id, Request.account_id.is_(None), running)
-    itself = sa.select(Request.id).where(Request.account_id == account.id, Request.kind == Kind.DETACH, running)
+    return list(session.scalars(_own_requests(), values_for(account)))
+
+
+@cache
+def _own_requests() -> sa.Select[Request]:
+    links = sa.select(Request.id).where(Request.main_id == MAIN_ID, Request.account_id.is_(None), RUNS)
+    itself = sa.select(Request.id).where(Request.account_id == MAIN_ID, Request.kind == Kind.DETACH, RUNS)
     query = sa.select(Request).where(Request.id.in_(links.union_all(itself)))
     urgent = sa.func.coalesce(Request.waiting_for == Actor.REQUESTER, sa.false())
-    return list(session.scalars(query.order_by(urgent.desc(), Request.id.desc()).limit(MOST_LINKS)))
+    return query.order_by(urgent.desc(), Request.id.desc()).limit(MOST_LINKS)
 
 
 def requests_by_id(session: Session, principal: Principal, ids: Sequence[uuid.UUID]) -> list[Request]:
@@ -206,24 +238,24 @@ class _Part:
     urgency: sa.ColumnElement[int] | int
 
 
-def _parts(main: Account, wanted: LocationFilter, offline: Sequence[int]) -> list[_Part]:
+def _parts(wanted: LocationFilter) -> list[_Part]:
     shown = wanted.show.states if wanted.show is not None else frozenset(SiteState)
     parts = []
     if shown.issuperset(RESTING) and wanted.order is not Order.NEED:
-        parts.append(_resting(main, wanted, sa.true(), 0))
+        parts.append(_resting(wanted, sa.true(), 0))
     else:
         conditions = {
             SiteState.SUSPENDED: is_suspended(),
-            SiteState.OFFLINE: sa.and_(is_one_of(offline), ~is_suspended()),
-            SiteState.IN_SERVICE: sa.and_(~is_suspended(), ~is_one_of(offline)),
+            SiteState.OFFLINE: sa.and_(is_offline(), ~is_suspended()),
+            SiteState.IN_SERVICE: sa.and_(~is_suspended(), ~is_offline()),
         }
-        parts += [_resting(main, wanted, conditions[state], _URGENCY[state]) for state in RESTING if state in shown]
+        parts += [_resting(wanted, conditions[state], _URGENCY[state]) for state in RESTING if state in shown]
     if not shown.isdisjoint(MOVING):
-        parts.append(_moving(main, wanted, shown))
+        parts.append(_moving(wanted, shown))
     return parts
 
 
-def _resting(main: Account, wanted: LocationFilter, condition: sa.ColumnElement[bool], urgency: int) -> _Part:
+def _resting(wanted: LocationFilter, condition: sa.ColumnElement[bool], urgency: int) -> _Part:
     key = _key(wanted.order, Account.attached_at)
     query = (
         sa.select(
@@ -232,27 +264,27 @@ def _resting(main: Account, wanted: LocationFilter, condition: sa.ColumnElement[
             sa.cast(sa.null(), sa.Uuid).label("request_id"),
             sa.literal_column(str(urgency), sa.Integer).label("urgency"),
         )
-        .where(Account.main_id == main.id, condition)
-        .where(~sa.exists().where(Request.main_id == main.id, Request.account_id == Account.id, RUNS))
+        .where(Account.main_id == MAIN_ID, condition)
+        .where(~sa.exists().where(Request.main_id == MAIN_ID, Request.account_id == Account.id, RUNS))
     )
     return _Part(_narrow(query, wanted), key, urgency)
 
 
-def _moving(main: Account, wanted: LocationFilter, shown: frozenset[SiteState]) -> _Part:
-    running = running_of(main)
-    key, urgency = _key(wanted.order, running.c.created_at), _urgency(running)
-    query = sa.select(Account.id, key.label("key"), running.c.id.label("request_id"), urgency.label("urgency")).join(
-        running, running.c.account_id == Account.id
+def _moving(wanted: LocationFilter, shown: frozenset[SiteState]) -> _Part:
+    newest = running()
+    key, urgency = _key(wanted.order, newest.c.created_at), _urgency(newest)
+    query = sa.select(Account.id, key.label("key"), newest.c.id.label("request_id"), urgency.label("urgency")).join(
+        newest, newest.c.account_id == Account.id
     )
     if wanted.show is Show.NEW:
-        query = query.where(running.c.kind == Kind.ORDER)
+        query = query.where(newest.c.kind == Kind.ORDER)
     if not shown.issuperset(MOVING):
-        query = query.where(moving_state(running.c).in_(shown))
+        query = query.where(moving_state(newest.c).in_(shown))
     return _Part(_narrow(query, wanted), key, urgency)
 
 
-def _urgency(running: sa.Subquery) -> sa.ColumnElement[int]:
-    requested = running.c
+def _urgency(newest: sa.Subquery) -> sa.ColumnElement[int]:
+    requested = newest.c
     # Found at once by the person who has just ordered it. A bulk would fill pages.
     just_ordered = sa.and_(
         requested.kind == Kind.ORDER,

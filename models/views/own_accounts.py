@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.people.rights import Action, Principal, may
-from models.people.users import Membership
+from models.people.rights import Action, Principal, Role, may
+from models.people.users import Membership, User, acting
 from models.proofs.status import count_open_consents
 from models.states import AccountRole, AccountState
 
@@ -22,6 +23,10 @@ def accounts_of(session: Session, principal: Principal) -> list[Account]:
     Sub-accounts that the person sees only because of a role in their main account are left out.
     """
     accounts = session.scalars(sa.select(Account).where(Account.id.in_(principal.roles)).order_by(Account.id))
+    return _viewable(principal, accounts)
+
+
+def _viewable(principal: Principal, accounts: Iterable[Account]) -> list[Account]:
     return sorted(
         (account for account in accounts if may(principal, Action.VIEW, account)),
         key=lambda account: account.role != "main",
@@ -54,9 +59,29 @@ class MenuFacts:
     """The number of link requests that wait for the person's consent to attach an account."""
 
 
-def menu_facts(session: Session, principal: Principal, now: datetime) -> MenuFacts:
-    """Return what the person's menu shows, by at most two statements: it is read at each request."""
-    accounts = accounts_of(session, principal)
+def person_with_menu(session: Session, user: User, now: datetime) -> tuple[Principal, MenuFacts]:
+    """Return the user as an acting person, with the roles that hold now, and what the person's menu shows.
+
+    By at most two statements, because it is read at each request.
+    """
+    own = session.execute(_own(), {"user_id": user.id}).all()
+    principal = acting(user, {account.id: role for account, role in own})
+    accounts = _viewable(principal, [account for account, _ in own])
+    return principal, _menu_facts(session, principal, accounts, now)
+
+
+@cache
+def _own() -> sa.Select[Account, Role]:
+    """Return the query for the accounts of the user `user_id` and the user's roles there, built once."""
+    return (
+        sa.select(Account, Membership.role)
+        .join(Membership, Membership.account_id == Account.id)
+        .where(Membership.user_id == sa.bindparam("user_id"), Account.state != AccountState.CLOSED)
+        .order_by(Account.id)
+    )
+
+
+def _menu_facts(session: Session, principal: Principal, accounts: Sequence[Account], now: datetime) -> MenuFacts:
     provable = _provable(principal, accounts)
     gives_link_codes = bool(_linkable(provable))
     return MenuFacts(

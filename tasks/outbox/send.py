@@ -35,6 +35,7 @@ log = structlog.get_logger()
 
 SYSTEMS = {Channel.MAIL: ExternalSystem.MAIL, Channel.LETTER: ExternalSystem.LETTER}
 """The external system that sends the messages of each channel."""
+_SENT_BY = {channel: Message.channel == channel for channel in Channel}
 QUESTIONS: Mapping[str, Callable[[Session, Message, datetime], None]] = {
     consent_reach.CONSENT_MAIL: consent_reach.note_refused,
     contact_email.CONTACT_MAIL: contact_email.note_refused,
@@ -57,8 +58,8 @@ def send_due(runtime: Runtime, channel: Channel, more_due: Callable[[], object])
     `more_due` is called after claiming a full batch, because more messages may be due. Safe to run twice, late or when
     nothing is due.
     """
-    which = Message.channel == channel
-    with claimed(runtime, Message, more_due, limit=runtime.batch, which=which, system=SYSTEMS[channel]) as claim:
+    which, system = _SENT_BY[channel], SYSTEMS[channel]
+    with claimed(runtime, Message, more_due, limit=runtime.batch, which=which, system=system) as claim:
         if not claim.ids:
             return
         with runtime.database.transaction() as session:

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 from models.db.caller import act_for, login_caller
 from models.people.logins import FoundLogin, begin_login, find_login, secret_hash
 from models.people.rights import RIGHTS, Action, Principal, only_forwards
-from models.people.users import User, principal_of
+from models.people.users import User
 from models.values import LOCALES, as_locale
-from models.views.own_accounts import MenuFacts, menu_facts
+from models.views.own_accounts import MenuFacts, person_with_menu
 from web.portal.page.known_browsers import remember_browser
 from web.resources import resources
 
@@ -71,8 +71,7 @@ def load_user(secret: str) -> SignedIn | None:
 
 
 def _signed_in(database: Session, found: FoundLogin, secret: str) -> SignedIn:
-    person = principal_of(database, found.user)
-    menu = menu_facts(database, person, resources().clock())
+    person, menu = person_with_menu(database, found.user, resources().clock())
     return SignedIn(person, menu, secret=secret, found=found)
 
 
