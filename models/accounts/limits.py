@@ -89,7 +89,11 @@ class DailyUse(Base):
 
 def limits_of(session: Session, account_id: int, usual: Limits) -> Limits:
     """Return the limits of the company with this main account: its own, and the usual ones where it has none."""
-    own = session.get(OwnLimits, account_id)
+    return with_own(session.get(OwnLimits, account_id), usual)
+
+
+def with_own(own: OwnLimits | None, usual: Limits) -> Limits:
+    """Return the usual limits, replaced by a company's own where it has some."""
     if own is None:
         return usual
     given = {field.name: getattr(own, field.name) for field in fields(Limits)}

@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.accounts.limits import (
+    DailyUse,
     Limit,
     Limits,
+    OwnLimits,
     add_uses,
     limits_of,
     lock_limits,
     next_day,
     used_today,
+    with_own,
 )
 from models.contracts.catalogue import PriceLine
 from models.errors import Forbidden, LimitReached
@@ -27,7 +33,7 @@ from models.people.users import User
 from models.proofs.proofs import AddressProof, EmailProof
 from models.requests.requests import Request
 from models.states import ENDED, Kind
-from models.values import address_key
+from models.values import address_key, berlin_day
 
 
 def place_order(
@@ -96,51 +102,75 @@ def take_one(session: Session, main_id: int, limit: Limit, now: datetime, usual:
 def _fitting(
     session: Session, principal: Principal, main: Account, drafts: Sequence[OrderDraft], now: datetime, usual: Limits
 ) -> tuple[int, Counter[Limit], LimitReached | None]:
-    limits = limits_of(session, main.id, usual)
-    used = Counter(used_today(session, main.id, now))
-    used[Limit.OPEN_ORDERS] = _open_orders(session, main)
-    # No more can fit: what comes after them need not be looked at.
-    room = max(0, min(limits.of(limit) - used[limit] for limit in (Limit.OPEN_ORDERS, Limit.BLOCKS))) + 1
+    emails = [draft.contact.email.lower() for draft in drafts]
+    places = [draft.location for draft in drafts]
+    keys = [address_key(place.street, place.postal_code, place.city) for place in places]
+    known = session.execute(
+        _known(),
+        {
+            "main": main.id,
+            "person": principal.user_id,
+            "today": berlin_day(now),
+            "emails": emails,
+            "keys": keys,
+            "asked_before": now - AddressProof.new_after,
+        },
+    ).one()
+    limits = with_own(known.OwnLimits, usual)
+    used = Counter({Limit(what): count for what, count in known.used.items()} | {Limit.OPEN_ORDERS: known.open_orders})
     fresh: Counter[Limit] = Counter()
-    count = 0
-    for needed in _needs(session, principal, main, drafts[:room], now):
+    for count, needed in enumerate(_needs(emails, keys, set(known.contacts), set(known.addresses))):
         for limit in needed:
             if used[limit] + fresh[limit] + 1 > limits.of(limit):
                 free_at = None if limit is Limit.OPEN_ORDERS else next_day(now)
                 return count, fresh, LimitReached(limit, limits.of(limit), free_at)
         fresh.update(needed)
-        count += 1
-    return count, fresh, None
+    return len(drafts), fresh, None
 
 
-def _open_orders(session: Session, main: Account) -> int:
-    running = sa.select(sa.func.count()).where(
-        Request.main_id == main.id, Request.kind == Kind.ORDER, Request.status.not_in(ENDED)
+@cache
+def _known() -> sa.Select[*tuple[Any, ...]]:
+    """Return the query for all that the limits of a company are compared with, in one row.
+
+    An address whose letter is so old that a new order may ask for another one is not among the `addresses`. The address
+    of the person who orders is among the `contacts` once it is confirmed.
+    """
+    main, strings = sa.bindparam("main", type_=sa.BigInteger), postgresql.ARRAY(sa.Text)
+    uses = sa.func.json_object_agg(DailyUse.what, DailyUse.used)
+    used = sa.select(sa.func.coalesce(uses, sa.literal_column("'{}'::json"), type_=sa.JSON)).where(
+        DailyUse.account_id == main, DailyUse.day == sa.bindparam("today", type_=sa.Date)
     )
-    return session.scalar(running) or 0
+    open_orders = sa.select(sa.func.count()).where(
+        Request.main_id == main, Request.kind == Kind.ORDER, Request.status.not_in(ENDED)
+    )
+    of_email = sa.select(EmailProof.address).where(
+        EmailProof.main_id == main, EmailProof.address == sa.any_(sa.bindparam("emails", type_=strings))
+    )
+    person = sa.bindparam("person", type_=sa.BigInteger)
+    confirmed = sa.select(User.email).where(User.id == person, User.email_confirmed_at.is_not(None))
+    of_address = sa.select(AddressProof.address_key).where(
+        AddressProof.main_id == main,
+        AddressProof.address_key == sa.any_(sa.bindparam("keys", type_=strings)),
+        AddressProof.proved_at.is_not(None)
+        | (AddressProof.asked_at > sa.bindparam("asked_before", type_=AddressProof.asked_at.type)),
+    )
+    company = sa.select(main.label("id")).subquery()
+    return sa.select(
+        OwnLimits,
+        used.scalar_subquery().label("used"),
+        open_orders.scalar_subquery().label("open_orders"),
+        sa.func.array(of_email.union_all(confirmed).scalar_subquery(), type_=strings).label("contacts"),
+        sa.func.array(of_address.scalar_subquery(), type_=strings).label("addresses"),
+    ).select_from(company.outerjoin(OwnLimits, OwnLimits.account_id == company.c.id))
 
 
 def _needs(
-    session: Session, principal: Principal, main: Account, drafts: Sequence[OrderDraft], now: datetime
+    emails: Sequence[str], keys: Sequence[str], contacts: set[str], addresses: set[str]
 ) -> Iterator[list[Limit]]:
-    """Yield for each order which limits it counts against, each of them once.
+    """Yield for each order, given by the contact's address and the place's key, which limits it counts against.
 
-    A contact or address that two of the orders have in common counts with the first. An address whose letter is so old
-    that a new order may ask for another one counts like a new one.
+    Each of them once: a contact or address that two of the orders have in common, or that is known, counts not again.
     """
-    person = session.get_one(User, principal.user_id)
-    places = [draft.location for draft in drafts]
-    keys = [address_key(place.street, place.postal_code, place.city) for place in places]
-    emails = [draft.contact.email.lower() for draft in drafts]
-    of_email = sa.select(EmailProof.address).where(EmailProof.main_id == main.id, EmailProof.address.in_(emails))
-    of_address = sa.select(AddressProof.address_key).where(
-        AddressProof.main_id == main.id,
-        AddressProof.address_key.in_(keys),
-        AddressProof.proved_at.is_not(None) | (AddressProof.asked_at > now - AddressProof.new_after),
-    )
-    contacts, addresses = set(session.scalars(of_email)), set(session.scalars(of_address))
-    if person.email_confirmed_at is not None:
-        contacts.add(person.email)
     for email, key in zip(emails, keys, strict=True):
         needed = [Limit.OPEN_ORDERS, Limit.BLOCKS]
         if key not in addresses:
