@@ -19,8 +19,8 @@ from models.errors import NotFound, TokenExpired, TokenNameTaken, TooManyTokens
 from models.messages.outbox import Recipient, queue_message
 from models.people.audit_log import AuditEvent, record, record_of_carrier
 from models.people.invitations import lock_users
-from models.people.rights import Action, Principal, Scope, token_gives_rights
-from models.people.users import User, administrators_of, principal_of
+from models.people.rights import Action, Principal, Role, Scope, token_gives_rights
+from models.people.users import User, acting, administrators_of, roles_sql
 from models.values import end_of_day
 
 TOKEN_PREFIX = "sv_"  # noqa: S105 - a prefix by which leaked tokens can be found, no secret
@@ -170,9 +170,9 @@ def principal_by_token(session: Session, token: str, address: str, now: datetime
     row = session.execute(_by_hash(), {"hash": token_hash(token)}).one_or_none()
     if row is None:
         return None
-    api_token, user = row
+    api_token, user, _, roles = row
     person = replace(
-        principal_of(session, user),
+        acting(user, {int(account_id): Role(role) for account_id, role in roles.items()}),
         # A token never acts for the back office.
         is_staff=False,
         token_id=api_token.id,
@@ -188,11 +188,16 @@ def principal_by_token(session: Session, token: str, address: str, now: datetime
 
 
 @cache
-def _by_hash() -> sa.Select[ApiToken, User]:
-    """Return the query for the token with the hash `hash` and its person, built once: it runs at each call."""
+def _by_hash() -> sa.Select[ApiToken, User, Account, dict[str, str]]:
+    """Return the query for the token with the hash `hash`, its person, its account and the person's roles.
+
+    It is built once, because it runs at each call. The account is read with it because the caller needs it next, and
+    finds it in the session.
+    """
     return (
-        sa.select(ApiToken, User)
+        sa.select(ApiToken, User, Account, roles_sql(User.id))
         .join(User, User.id == ApiToken.user_id)
+        .join(Account, Account.id == ApiToken.account_id)
         .where(
             ApiToken.token_hash == sa.bindparam("hash", type_=ApiToken.token_hash.type), ApiToken.revoked_at.is_(None)
         )

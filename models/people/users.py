@@ -90,6 +90,17 @@ def _roles() -> sa.Select[int, Role]:
     )
 
 
+def roles_sql(user_id: sa.SQLColumnExpression[int]) -> sa.ScalarSelect[dict[str, str]]:
+    """Return SQL for the roles of the user with this id as a JSON object, as `roles_of` returns them."""
+    roles = sa.func.json_object_agg(Membership.account_id, Membership.role)
+    return (
+        sa.select(sa.func.coalesce(roles, sa.literal_column("'{}'::json"), type_=sa.JSON))
+        .join(Account, Account.id == Membership.account_id)
+        .where(Membership.user_id == user_id, Account.state != AccountState.CLOSED)
+        .scalar_subquery()
+    )
+
+
 def administrators_of(session: Session, account_id: int) -> list[User]:
     """Return the users who are administrators of the account itself, not of its main account, first created first."""
     return list(
