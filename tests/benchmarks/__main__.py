@@ -30,6 +30,7 @@ from tests.benchmarks import (
     registrations,
     search,
     sweep,
+    whole_way,
 )
 from tests.benchmarks.system import System, open_system
 from workers.stack import kamailio
@@ -176,6 +177,16 @@ def throughput(system: System, size: Size) -> list[Figure]:
     return figures
 
 
+def whole(system: System, size: Size) -> list[Figure]:
+    """Orders over HTTP to their last mails, each by itself, against a plain application with the same mails."""
+    found = whole_way.measure(system, size.orders // 2, size.rounds)
+    against = f"plain Flask, SQLAlchemy and a chain of four tasks, the same {found.mails} mails"
+    return [
+        Figure("orders, HTTP to last mail", "1/s", found.ours.per_second, found.plain.per_second, against),
+        Figure("… processor time an order, all processes", "ms", found.ours.cpu, found.plain.cpu, against),
+    ]
+
+
 def latency(system: System, size: Size) -> list[Figure]:
     """(2): one order on an idle system."""
     found = pipeline.seconds_for_one(system, size.singles)
@@ -291,6 +302,7 @@ PARTS: dict[str, Callable[[System, Size], list[Figure]]] = {
     "bulkheads": bulkhead_table,
     "dialtone": dial_tone,
     "throughput": throughput,
+    "whole-way": whole,
     "front": acceptance,
     "broker": broken_broker,
     "bulk": bulks,

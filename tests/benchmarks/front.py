@@ -61,7 +61,7 @@ def ours(system: System, count: int) -> Load:
 
 def send_orders(system: System, port: int, count: int) -> None:
     """The same to a front that runs, each order by itself."""
-    _send(port, "/api/v1/orders", _headers(system), count)
+    send(port, "/api/v1/orders", _headers(system), count)
 
 
 @contextmanager
@@ -106,15 +106,15 @@ def minimal(system: System, count: int) -> Load:
 
 def _load(port: int, path: str, headers: Headers, count: int) -> Load:
     wait_until(lambda: accepts_connections(port), what="the front")
-    _send(port, path, headers, count // 10)  # warm
+    send(port, path, headers, count // 10)  # warm
     began = time.perf_counter()
-    took = sorted(_send(port, path, headers, count))
+    took = sorted(send(port, path, headers, count))
     seconds = time.perf_counter() - began
     cuts = statistics.quantiles(took, n=100)
     return Load(count / seconds, cuts[49] * 1000, cuts[98] * 1000)
 
 
-def _send(port: int, path: str, headers: Headers, count: int) -> list[float]:
+def send(port: int, path: str, headers: Headers, count: int) -> list[float]:
     """Every request from all clients together; raises if one is not accepted."""
     results: SimpleQueue[list[float] | Exception] = SimpleQueue()
 
