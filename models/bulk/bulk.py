@@ -25,7 +25,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from models import retention
 from models.accounts.accounts import Account
-from models.accounts.limits import Limit
+from models.accounts.company_limits import Limit
 from models.contracts.catalogue import PriceLine, price_lines_from_json, withdrawn_products
 from models.db.base import Base, enumeration
 from models.db.work_queue import QueueRow, WorkKind, due_index, lease_ends
@@ -176,7 +176,7 @@ CAME_TO_NOTHING = (Status.REJECTED, Status.CANCELLED)
 
 @dataclass(frozen=True, slots=True)
 class CheckedRow:
-    """A line of the file with `errors`, or with `draft`, the request to create; the other one is None.
+    """A row of the file. It has either `errors`, or `draft`, the request to create; the one that it has not is None.
 
     `errors` maps each wrong column to `[code, allowed]`: the broken rule, and the values that would be valid or None.
     """

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
 from models.accounts.accounts import Account
-from models.accounts.limits import Limits, limits_of
+from models.accounts.company_limits import Limits, limits_of
 from models.bulk.bulk import CAME_TO_NOTHING, Bulk, BulkRow, RowFate, as_order
 from models.errors import LimitReached
 from models.orders.orders import Location

@@ -8,13 +8,13 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
+from models.calendar_days import end_of_day, last_day
 from models.errors import FactorNeeded, OfMainAccount
 from models.people.audit_log import AuditEvent, record
 from models.people.invitations import lock_users
 from models.people.rights import Action, Principal
 from models.people.second_factors import factors_of, has_factor
 from models.people.users import Membership
-from models.values import end_of_day, last_day
 
 GRACE = timedelta(days=14)
 """How long after the demand people sign in without a second factor; it ends with the end of its last day."""

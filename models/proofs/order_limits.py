@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.accounts.limits import (
+from models.accounts.company_limits import (
     DailyUse,
     Limit,
     Limits,
@@ -25,6 +25,7 @@ from models.accounts.limits import (
     used_today,
     with_own,
 )
+from models.calendar_days import berlin_day
 from models.contracts.catalogue import PriceLine
 from models.errors import Forbidden, LimitReached
 from models.orders.orders import LIST_PRICES, OrderDraft, submit_order
@@ -32,8 +33,8 @@ from models.people.rights import Action, Principal, may
 from models.people.users import User
 from models.proofs.proofs import AddressProof, EmailProof
 from models.requests.requests import Request
+from models.same_address import address_key
 from models.states import ENDED, Kind
-from models.values import address_key, berlin_day
 
 
 def place_order(

@@ -14,11 +14,11 @@ import structlog
 from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.orm import Session, selectinload
 
-from models.accounts.limits import Limit
+from models.accounts.company_limits import Limit
 from models.bulk.bulk import Bulk, BulkRow, RowFate, as_order, is_over, open_rows, placed_before
 from models.bulk.progress import progress_of
 from models.db.advisory_locks import take_advisory_lock
-from models.db.failures import is_outage
+from models.db.transient_errors import is_outage
 from models.errors import AlreadyRequested, DomainError, Forbidden, InvalidField, LimitReached, RuleBroken, TooEarly
 from models.links.links import (
     MOST_OPEN_QUESTIONS,

@@ -24,7 +24,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from models.db.failures import is_locked, is_outage
+from models.db.transient_errors import is_locked, is_outage
 from models.db.work_queue import WorkKind
 from models.errors import RuleBroken
 from models.jobs.outages import ExternalSystem

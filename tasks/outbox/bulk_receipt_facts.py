@@ -14,13 +14,14 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
 from models.bulk.bulk import Bulk, BulkRow, RowFate
+from models.calendar_days import end_of_day
 from models.contracts.catalogue import PriceLine, price_lines_from_json, price_list
 from models.contracts.costs import costs_of
 from models.proofs.deadlines import VALID_FOR
 from models.requests.requests import Request
 from models.states import Kind
-from models.values import Locale, end_of_day
-from models.writing import isolated
+from models.text_direction import isolated
+from models.values import Locale
 from tasks.outbox.price_facts import sum_facts
 from tasks.ports import Attachment
 from tasks.wording.translate import N_, translate

@@ -11,17 +11,18 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
+from models.calendar_days import end_of_day
 from models.messages.outbox import Message
 from models.proofs.deadlines import VALID_FOR
 from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import CodedProof, Consent
-from models.proofs.required import order_proofs
+from models.proofs.required_proofs import order_proofs
 from models.requests.requests import Request
 from models.states import ENDED, ProofMethod, Reason, Status
-from models.values import Locale, end_of_day
+from models.values import Locale
 from tasks.outbox.bulk_receipt_facts import bulk_facts, bulk_table
-from tasks.outbox.placed_order import placed_order
 from tasks.outbox.price_facts import price_facts
+from tasks.outbox.what_was_ordered import placed_order
 from tasks.ports import Attachment
 from tasks.settings import Carrier
 from tasks.wording.reasons import reason_text

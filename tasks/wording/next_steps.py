@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from models.proofs.status import ProofKind, ProofState, ProofStatus
+from models.proofs.proof_status import ProofKind, ProofState, ProofStatus
 from models.requests.requests import Request
 from models.states import ENDED, Actor, Kind, Reason, Status, StepName
 from models.values import Locale

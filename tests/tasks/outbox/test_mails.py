@@ -51,7 +51,7 @@ ABOUT_LOGINS = {"password_reset", "login_changed", "new_sign_in"}
 LEADS_NOWHERE = {"order_completed_contact"}
 """The mails to people who may have no login."""
 OF_CARRIER = {"office_digest"}
-"""The mails to the carrier's own address, which are German and tell no names: `tests/tasks/bulk/test_limits.py`."""
+"""The mails to the carrier's own address, German and without names: `tests/tasks/bulk/test_company_limits.py`."""
 CHOOSE_WORDS = {
     "last_used", "kind", "reminder", "until", "template", "role", "refusal", "bulk_id", "scopes", "maker", "what",
 }  # fmt: skip

@@ -24,8 +24,8 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
 from models.accounts.accounts import Account
+from models.accounts.company_limits import Limit, limits_of
 from models.accounts.hierarchy import ensure_may_be_main
-from models.accounts.limits import Limit, limits_of
 from models.bulk.bulk import (
     MOST_ROWS,
     Bulk,
@@ -43,8 +43,8 @@ from models.people.rights import Action, may
 from models.states import Kind, Reason, Status
 from tasks.files import spreadsheets
 from tasks.files.tables import UnusableTable
+from tasks.wording.company_limits import limit_text
 from tasks.wording.labels import status_text
-from tasks.wording.limits import limit_text
 from web.portal.bulk.columns import COLUMNS, Checker
 from web.portal.bulk.files import LARGEST, read_file
 from web.portal.bulk.preview import preview_of, save_corrections
@@ -136,7 +136,9 @@ def template(kind: str, form: str) -> Response:
 @bulks.get("/<uuid:id>")
 @login_required
 def show(id: uuid.UUID) -> str:
-    """Show the page of an uploaded file: before it is sent its errors and what it orders, then its requests' progress.
+    """Show the page of an uploaded file.
+
+    Before the file is sent, the page shows its errors and what it would order; afterwards, how far its requests are.
 
     Answers 404 if there is no such file, or the user may not create requests of its kind for its account.
     """
