@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -171,6 +172,30 @@ def test_an_order_in_the_portal_is_kept_until_there_is_room(narrow: Front, clock
     assert orders(narrow) == 3
 
 
+def test_a_reached_limit_is_said_from_the_first_step_on(narrow: Front, clock: FakeClock) -> None:
+    draft = fresh(narrow)
+    told = "Ihr Unternehmen kann 2 Rufnummernblöcke am Tag bestellen"
+    assert told not in narrow.client.get(f"{draft}/produkt").text
+    for number in range(2):
+        assert narrow.post("/orders", an_order_of(number)).status_code == 202
+    page = narrow.client.get(f"{draft}/produkt").text
+    assert told in page and "Sie können die Bestellung trotzdem eingeben" in page
+    assert_valid(page)
+    assert told in fill_all(narrow, draft)
+    clock.advance(timedelta(days=1))
+    assert told not in narrow.client.get(f"{draft}/produkt").text
+
+
+def test_a_limit_of_letters_is_said_when_the_address_is_known(front: Front, front_of: FrontOf) -> None:
+    with_limits(front, front_of, letters_per_day=1)
+    assert front.post("/orders", an_order_of(0)).status_code == 202
+    sign_in(front, front.manager.email)
+    draft, told = fresh(front), "verschicken wir 1 Briefe mit Codes am Tag"
+    assert told not in front.client.get(f"{draft}/produkt").text
+    assert told in fill_all(front, draft)
+    assert told in front.client.get(f"{draft}/kontakt").text
+
+
 def test_a_letter_asked_for_in_the_portal_counts(front: Front, front_of: FrontOf, back: Back, clock: FakeClock) -> None:
     with_limits(front, front_of, letters_per_day=1)
     id = front.post("/orders", ORDER).get_json()["id"]
@@ -188,7 +213,9 @@ def test_a_letter_asked_for_in_the_portal_counts(front: Front, front_of: FrontOf
 def test_the_preview_of_a_file_says_what_will_wait(narrow: Front, back: Back, clock: FakeClock) -> None:
     place = opened(narrow, as_csv([HEAD, *(row(number) for number in range(5))]))
     page = narrow.client.get(place).text
-    assert "2 Standorte werden sofort bestellt. Ihr Unternehmen kann 2 Rufnummernblöcke am Tag bestellen" in page
+    assert "Ihr Unternehmen kann 2 Rufnummernblöcke am Tag bestellen" in page
+    days = [" ".join(line.split()) for line in re.findall("<li>((?:heute|am ).*?)</li>", page)]
+    assert days == ["heute 2 Standorte", "am 3. März 2026 2 Standorte", "am 4. März 2026 1 Standort"]
     assert "5 Standorte zahlungspflichtig bestellen" in page
     assert press(narrow, place).status_code == 303
     back.runtime = replace(back.runtime, limits=replace(PLENTY, blocks=2))

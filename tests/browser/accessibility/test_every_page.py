@@ -32,6 +32,7 @@ NO_PAGES = {
     "answers.order_file": "PDF",
     "office.request_file": "PDF, PNG and JPEG",
     "bulks.template": "CSV and XLSX",
+    "bulks.left_out": "CSV",
     "bulks.live": "a part of bulks.show",
     "telephone.live": "a part of telephone.show",
     "dev_mail.letter": "PDF",

@@ -54,7 +54,7 @@ def company(database: Database) -> tuple[int, Callable[[], object], Callable[[],
 
 @pytest.mark.parametrize(
     ("action", "module", "midway"),
-    [(1, sip_secrets, "new_sip_secret"), (2, invitations, "reset_password")],
+    [(1, sip_secrets, "new_sip_secret"), (2, invitation_acceptance, "reset_password")],
     ids=["renewing a secret", "accepting an invitation"],
 )
 def test_what_is_under_way_while_the_account_is_closed_goes_through(
