@@ -114,14 +114,15 @@ def _asked(session: Session, request: Request, locale: Locale) -> list[dict[str,
     """Return what a running order waits for, each with its deadline `until` as ISO text; empty if the order has ended.
 
     `what` is `email` or `address` for a proof that is missing. If the order is held, or its contact's address refuses
-    mail, that alone is returned: `what` is `reason`, and `text` the sentence for it.
+    mail, that alone is returned: `what` is `held` or `reason`, and `text` the sentence for it.
     """
     if request.status in ENDED:
         return []
     if request.reason is Reason.CONTACT_REFUSED or request.status is Status.HELD:
         assert request.reason is not None
         until = request.waiting_until.isoformat() if request.waiting_until is not None else None
-        return [{"what": "reason", "text": reason_text(request.reason, locale), "until": until}]
+        what = "held" if request.status is Status.HELD else "reason"
+        return [{"what": what, "text": reason_text(request.reason, locale), "until": until}]
     proofs = order_proofs(ProofBook(session, [request], lock=False), request, request.requester)
     asked = []
     if proofs.awaits_email:

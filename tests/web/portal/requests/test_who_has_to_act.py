@@ -8,8 +8,9 @@ from uuid import UUID
 
 from models.proofs.document_review import upload_document
 from models.requests.requests import Request
+from tests.factories import prove_contact
 from tests.web.api.calls import CONTACT, an_order
-from tests.web.conftest import Back, Front
+from tests.web.conftest import ORDER, Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import sign_in
 from tests.web.portal.proofs.test_proof_pages import asked, send
@@ -93,3 +94,19 @@ def test_an_answered_consent_waits_for_nobody(front: Front, back: Back) -> None:
     linked = front.client.get(f"/anfragen/{id}").text
     assert_valid(linked)
     assert f'href="/standortverwaltung/{account.customer_number}">Dashboard anzeigen' in linked
+
+
+def test_of_an_order_that_waits_for_us_the_day_is_said(front: Front, back: Back) -> None:
+    with front.database.transaction() as session:
+        prove_contact(session, front.main)
+    order = {**ORDER, "numbers": {"area_code": "030", "block_size": 100}}
+    id = front.post("/orders", order).get_json()["id"]
+    back.advance()
+    body = front.get(f"/requests/{id}").get_json()
+    assert (body["status"], body["next"]["actor"]) == ("held", "carrier")
+    assert body["next"]["until"] == "2026-03-07T23:00:00+00:00"
+    sign_in(front, front.manager.email)
+    page = front.client.get(f"/anfragen/{id}").text
+    assert_valid(page)
+    assert "Jetzt sind wir an der Reihe" in page and "Bis 7. März 2026." in " ".join(page.split())
+    assert "Sie müssen nichts tun. Wir schreiben Ihnen" in page
