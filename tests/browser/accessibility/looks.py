@@ -68,11 +68,17 @@ def look_wrong(page: Page, button: Locator | None = None) -> None:
     expect(page.get_by_role("alert")).to_be_visible()
 
 
+# Tables are read from top to bottom on a narrow screen, and none scrolls sideways in its frame (WCAG 1.4.10).
+_TOO_WIDE = """() => [...document.querySelectorAll(".table-frame")]
+  .filter((frame) => frame.scrollWidth > frame.clientWidth).map((frame) => frame.getAttribute("aria-label"))"""
+
+
 def look_as_it_is(page: Page) -> None:
     """Check the page that is open."""
     looked.append(page.url)
     page.set_viewport_size({"width": 320, "height": 640})
     assert_no_sideways_scrolling(page)
+    assert page.evaluate(_TOO_WIDE) == []
     page.set_viewport_size({"width": 1280, "height": 800})
     assert_accessible(page)
 
