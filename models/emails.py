@@ -7,7 +7,7 @@ import re
 import idna
 from email_validator import EmailNotValidError, validate_email
 
-from models.values import typed_text
+from models.invisible_characters import typed_text
 
 LONGEST_EMAIL = 254
 """Maximum length of an address, in characters."""

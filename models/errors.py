@@ -140,7 +140,9 @@ class PasswordMissing(DomainError):
 
 
 class BeingErased(DomainError):
-    """Raised when a person accepts an invitation whose former login is not yet erased; it is within minutes."""
+    """Raised when a person accepts an invitation while their former login is being erased.
+
+    The erasure is done within minutes; then the invitation can be accepted."""
 
 
 class PasswordGuessable(DomainError):
@@ -169,8 +171,8 @@ class TooManyInvitations(DomainError):
 class LimitReached(DomainError):
     """Raised when a limit on what a company may ask for does not allow any more.
 
-    `limit` names it (`models.accounts.limits.Limit`), `allowed` is the greatest number. `free_at` is the time at which
-    there is room again; None if there is as soon as an open order has ended.
+    `limit` names it (`models.accounts.company_limits.Limit`), `allowed` is the greatest number. `free_at` is the time
+    at which there is room again; None if there is as soon as an open order has ended.
     """
 
     def __init__(self, limit: str, allowed: int, free_at: datetime | None) -> None:

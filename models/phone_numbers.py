@@ -7,7 +7,8 @@ import re
 import phonenumbers
 from phonenumbers import PhoneNumber, PhoneNumberType
 
-from models.values import AREA_CODE, typed_text
+from models.invisible_characters import typed_text
+from models.values import AREA_CODE
 
 # In some countries, such as the United States, a number does not tell whether it is a mobile one.
 _MOBILE = (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from models.values import BERLIN, berlin_day
+from models.calendar_days import BERLIN, berlin_day
 
 BULKS = timedelta(days=30)
 """An uploaded file that was not sent: how long after its upload. It has names and addresses (GDPR, Art. 5)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.accounts import accounts, contract_holders, limits
+from models.accounts import accounts, company_limits, contract_holders
 from models.bulk import bulk
 from models.contracts import catalogue, contracts
 from models.db.base import Base
@@ -13,12 +13,21 @@ from models.orders import drafts
 from models.people import api_tokens, audit_chain, audit_log, erasures, invitations, logins, second_factors, users
 from models.proofs import documents, proofs
 from models.requests import idempotency, requests
-from models.telephony import area_codes, directory, forwarding, high_risk, known_places, number_history, numbers, trunks
+from models.telephony import (
+    area_codes,
+    directory,
+    forwarding,
+    high_risk,
+    number_history,
+    numbers,
+    place_answers,
+    trunks,
+)
 
 MODULES = (
     accounts, users, api_tokens, catalogue, contracts, area_codes, trunks, numbers, requests, proofs, documents, outbox,
     collective_invoices, idempotency, jobs, findings, outages, drafts, logins, invitations, bulk, audit_log,
-    audit_chain, forwarding, number_history, contract_holders, directory, known_places, high_risk, limits, erasures,
-    second_factors,
+    audit_chain, forwarding, number_history, contract_holders, directory, place_answers, high_risk, company_limits,
+    erasures, second_factors,
 )  # fmt: skip
 metadata = Base.metadata

@@ -106,7 +106,10 @@ def typefaces() -> tuple[Typeface, ...]:
 
 
 def is_plain(text: str) -> bool:
-    """Return whether `FAMILY` prints the text character by character, from left to right."""
+    """Return whether the usual typeface alone can print the text, without shaping: one glyph for each character.
+
+    False for right-to-left text, combining marks, and characters that the usual typeface, `FAMILY`, lacks.
+    """
     return text.isascii() or all(map(_is_plain_character, text))
 
 

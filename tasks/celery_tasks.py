@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from models.bulk.bulk import Bulk
-from models.db.failures import is_outage
+from models.db.transient_errors import is_outage
 from models.db.work_queue import WorkKind, count_due
 from models.jobs.jobs import record_run
 from models.messages.outbox import Channel, Message

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from models.telephony.destinations import UNLIMITED, PrefixRules
+from models.telephony.country_prefixes import UNLIMITED, PrefixRules
 from models.telephony.trunks import RequestUri
 from models.telephony.weekly_hours import Hours
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from models.accounts.limits import USUAL_LIMITS, Limits
+from models.accounts.company_limits import USUAL_LIMITS, Limits
 from models.db.session import Database
 from models.values import Clock
 from models.vault import Vault

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from models.accounts.limits import USUAL_LIMITS, Limits
+from models.accounts.company_limits import USUAL_LIMITS, Limits
 from models.emails import BadEmail, typed_email
 
 

@@ -16,9 +16,9 @@ from models.accounts.accounts import (
     Account,
     issue_customer_numbers,
 )
+from models.accounts.company_limits import Limits
 from models.accounts.contract_holders import HolderData, LegalForm
 from models.accounts.hierarchy import attach
-from models.accounts.limits import Limits
 from models.bulk.bulk import Bulk, CheckedRow, as_facts, fingerprints_of, keep_file
 from models.contracts import catalogue
 from models.db.privileges import grant_privileges
@@ -37,12 +37,12 @@ from models.people.users import (
 from models.proofs.deadlines import VALID_FOR
 from models.proofs.ownership import Credentials
 from models.proofs.proofs import AddressProof, EmailProof
+from models.same_address import address_key
 from models.states import AddressMethod, Kind, Origin, ProofMethod
 from models.telephony.area_codes import load_area_codes
 from models.telephony.directory import DirectoryData
-from models.telephony.known_places import load_towns
 from models.telephony.number_pool import stock_pool
-from models.values import address_key
+from models.telephony.place_answers import load_towns
 from models.vault import Vault
 from tests.fakes import FakeClock
 

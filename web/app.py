@@ -17,17 +17,18 @@ from flask_wtf.csrf import CSRFError, CSRFProtect
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from models.calendar_days import BERLIN
 from models.contracts.costs import VAT_PERCENT
-from models.db.failures import is_outage
 from models.db.session import Database
+from models.db.transient_errors import is_outage
 from models.errors import DomainError, InvalidField
-from models.values import BERLIN, Clock
+from models.values import Clock
 from models.vault import Vault
 from tasks.hints import hint, sending_app
 from tasks.logs import configure_logging
-from tasks.wording.isolation import isolate_names
 from tasks.wording.labels import carrier_page_text
 from tasks.wording.link_rights import link_rights
+from tasks.wording.text_direction import isolate_names
 from tasks.wording.translate import CATALOGUES
 from web.api import problems
 from web.api.document import completed
@@ -35,12 +36,12 @@ from web.api.endpoints import api
 from web.api.schemas import Problem
 from web.caller import current_caller
 from web.health import health
-from web.portal.accounts import contract_holder, dashboard, export, groups, location_map, overview
+from web.portal.accounts import contract_holder, dashboard, export, location_groups, location_map, overview
 from web.portal.back_office import administrators as back_office_administrators
 from web.portal.back_office import customers as back_office_customers
 from web.portal.back_office import place_questions as back_office_place_questions
 from web.portal.back_office import request as back_office_request
-from web.portal.back_office.lists import office
+from web.portal.back_office.requests_and_jobs import office
 from web.portal.bulk.pages import bulks
 from web.portal.links import detach
 from web.portal.links.wizard import links
@@ -48,12 +49,12 @@ from web.portal.messages.dev_mail import dev_mail
 from web.portal.orders.pages import orders
 from web.portal.page.blueprints import locations, portal
 from web.portal.page.carrier import carrier_pages
-from web.portal.page.isolating_translations import IsolatingTranslations
+from web.portal.page.font_files import typeface
 from web.portal.page.kept_input import form_owner
 from web.portal.page.locale import clock_time, counted, day, last_day, locale, moment, phone
 from web.portal.page.money import euros
 from web.portal.page.session import choose_language, login_manager
-from web.portal.page.typeface import typeface
+from web.portal.page.text_direction import IsolatingTranslations
 from web.portal.people import api_tokens, company_factor, second_factors, step_up
 from web.portal.people.logins import logins
 from web.portal.people.sign_in import answer_stale_form, people
@@ -64,9 +65,9 @@ from web.portal.proofs.letters import letters
 from web.portal.proofs.link_codes import link_codes
 from web.portal.requests import history
 from web.portal.requests.request_actions import answers
-from web.portal.telephony import destinations, directory, inventory, phone_systems, request_uri, suspension
+from web.portal.telephony import allowed_destinations, directory, inventory, phone_systems, request_uri, suspension
 from web.portal.telephony.forwarding import forwardings
-from web.portal.telephony.registration import telephone
+from web.portal.telephony.registrations_and_calls import telephone
 from web.resources import Resources, resources, store_resources
 from web.settings import WebSettings
 from web.telephone_network import TelephoneNetwork
@@ -83,7 +84,7 @@ STATEMENT_LIMIT = 10.0
 _PAGES = (
     overview,
     export,
-    groups,
+    location_groups,
     location_map,
     dashboard,
     api_tokens,
@@ -96,7 +97,7 @@ _PAGES = (
     directory,
     phone_systems,
     request_uri,
-    destinations,
+    allowed_destinations,
     inventory,
     history,
     back_office_request,

@@ -8,9 +8,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from models.emails import LONGEST_EMAIL, BadEmail, typed_email
+from models.name_rules import name_fault
 from models.phone_numbers import BadPhoneNumber, typed_area_code, typed_contact_number, typed_mobile_number
-from models.telephony.destinations import PREFIXES
-from models.values import AREA_CODE, CUSTOMER_NUMBER, POSTAL_CODE, name_fault
+from models.telephony.country_prefixes import PREFIXES
+from models.values import AREA_CODE, CUSTOMER_NUMBER, POSTAL_CODE
 from tasks.wording.fields import RULES
 
 

@@ -24,7 +24,7 @@ from models.jobs.jobs import JobRun
 from models.jobs.outages import current_outages
 from models.views import queue_counts
 from tasks.hints import PATIENCE
-from web.forwarded import was_forwarded
+from web.proxied_requests import was_forwarded
 from web.resources import Resources, resources
 
 health = Blueprint("health", __name__)

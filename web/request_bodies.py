@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
 from models.orders.orders import Contact, LocalUser, Location, OrderDraft
-from models.telephony.destinations import MOST_COUNTRIES
+from models.telephony.country_prefixes import MOST_COUNTRIES
 from models.telephony.directory import directory_data
 from models.telephony.trunks import RequestUri
 from models.values import Locale

@@ -17,7 +17,8 @@ import structlog
 from psycopg.rows import namedtuple_row
 
 from models.db.connections import TimedConnection
-from models.values import Clock, typed_text
+from models.invisible_characters import typed_text
+from models.values import Clock
 from tasks.ports import SipAddress
 
 log = structlog.get_logger()

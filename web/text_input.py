@@ -17,7 +17,7 @@ from werkzeug.routing import IntegerConverter
 from werkzeug.utils import cached_property
 
 from models.errors import InvalidField, NotFound
-from models.values import typed_text
+from models.invisible_characters import typed_text
 
 PASSWORDS = frozenset({"password", "current"})
 """The names of the fields with passwords: they stay as typed, and are never kept."""

@@ -9,8 +9,8 @@ from flask import request
 from werkzeug.datastructures import FileStorage
 
 from models.errors import InvalidField
-from models.values import typed_text
-from models.writing import shortened
+from models.invisible_characters import typed_text
+from models.text_cutting import shortened
 
 LARGEST = 10_000_000
 _FORM_OVERHEAD = 100_000

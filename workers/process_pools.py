@@ -29,7 +29,7 @@ from models.db.work_queue import WorkKind
 from models.telephony.place_facts import places_of
 from models.typefaces import WEIGHTS
 from tasks.logs import configure_logging
-from tasks.outbox.typeface import font_name
+from tasks.outbox.pdf_typeface import font_name
 from workers.app import app
 from workers.settings import WorkerSettings
 from workers.stack.launcher import end_with

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.db.base import Base, enumeration
-from models.db.text import plain_sql, searchable_sql
+from models.db.word_search import plain_sql, searchable_sql
 from models.states import AccountRole, AccountState, Origin
 from models.values import random_customer_number
 

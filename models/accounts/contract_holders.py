@@ -19,9 +19,9 @@ from models.accounts.accounts import Account
 from models.contracts.contracts import Contract
 from models.db.base import Base, enumeration
 from models.errors import InvalidField
+from models.name_rules import name_fault
 from models.retention import start_of_last_year
 from models.states import AccountState, Origin
-from models.values import name_fault
 
 LONGEST = 200
 """The most characters of a field."""

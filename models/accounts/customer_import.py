@@ -24,8 +24,9 @@ from models.db.advisory_locks import AdvisoryLock, take_advisory_lock
 from models.emails import BadEmail, typed_email
 from models.errors import InvalidField
 from models.phone_numbers import BadPhoneNumber, typed_contact_number
+from models.printable_text import unprintable
 from models.states import AccountState
-from models.values import CUSTOMER_NUMBER, POSTAL_CODE, unprintable
+from models.values import CUSTOMER_NUMBER, POSTAL_CODE
 
 REQUIRED = (
     "customer_number",

@@ -25,12 +25,11 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from models import retention
 from models.accounts.accounts import Account
-from models.accounts.limits import Limit
-from models.contracts.catalogue import PriceLine, price_lines_from_json, withdrawn_products
+from models.accounts.company_limits import Limit
+from models.contracts.catalogue import PriceLine, price_lines_from_json
 from models.db.base import Base, enumeration
 from models.db.work_queue import QueueRow, WorkKind, due_index, lease_ends
 from models.errors import Forbidden, NotFound
-from models.orders.options import DETAILS
 from models.orders.orders import Contact, LocalUser, Location, OrderDraft
 from models.people.rights import Action, Principal, may
 from models.people.users import User
@@ -51,6 +50,13 @@ class RowFate(StrEnum):
     PLACED = "placed"
     REPEATED = "repeated"
     REFUSED = "refused"
+
+
+class RowChoice(StrEnum):
+    """What a person has chosen for a row before the bulk is sent; without a choice the rules decide."""
+
+    LEAVE_OUT = "leave_out"
+    ORDER = "order"
 
 
 class Bulk(QueueRow, Base):
@@ -143,7 +149,8 @@ class BulkRow(Base):
 
     A link code is stored encrypted. `key` is a hash of an order's content, by which a repeated order is found; for a
     link request it is unique to the row. `fate` is the result after the bulk was sent: the created request has the id
-    `request_id`, and a refused row has the code of the reason in `refusal`.
+    `request_id`, and a refused row has the code of the reason in `refusal`, with the customer number or line number
+    that the reason names in `about`.
     """
 
     __tablename__ = "bulk_rows"
@@ -157,6 +164,8 @@ class BulkRow(Base):
     key: Mapped[bytes | None]
     fate: Mapped[RowFate | None] = mapped_column(enumeration(RowFate, "fate"))
     refusal: Mapped[str | None]
+    about: Mapped[str | None]
+    choice: Mapped[RowChoice | None] = mapped_column(enumeration(RowChoice, "choice"))
     request_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("requests.id"), unique=True)
 
     __table_args__ = (
@@ -164,10 +173,19 @@ class BulkRow(Base):
         sa.CheckConstraint("(draft IS NULL) = (key IS NULL)", name="right_has_key"),
         sa.CheckConstraint("(fate = 'placed') = (request_id IS NOT NULL)", name="placed_has_request"),
         sa.CheckConstraint("(fate = 'refused') = (refusal IS NOT NULL)", name="refused_has_reason"),
-        sa.CheckConstraint("fate IS NULL OR draft IS NOT NULL", name="only_right_ones"),
+        sa.CheckConstraint(
+            "fate IS NULL OR draft IS NOT NULL OR (choice = 'leave_out' AND fate = 'refused')", name="only_right_ones"
+        ),
         sa.Index("uq_bulk_rows_key", "main_id", "key", unique=True, postgresql_where=sa.text("fate = 'placed'")),
         sa.Index("ix_bulk_rows_open", "bulk_id", "line", postgresql_where=sa.text("fate IS NULL")),
     )
+
+    def forget_code(self) -> None:
+        """Delete the link code in the row's cells and draft: it is a secret, and is not used any more."""
+        if self.cells.get("code"):
+            self.cells = {**self.cells, "code": ""}
+        if self.draft is not None and self.draft.get("code"):
+            self.draft = {**self.draft, "code": ""}
 
 
 CAME_TO_NOTHING = (Status.REJECTED, Status.CANCELLED)
@@ -176,7 +194,7 @@ CAME_TO_NOTHING = (Status.REJECTED, Status.CANCELLED)
 
 @dataclass(frozen=True, slots=True)
 class CheckedRow:
-    """A line of the file with `errors`, or with `draft`, the request to create; the other one is None.
+    """A row of the file. It has either `errors`, or `draft`, the request to create; the one that it has not is None.
 
     `errors` maps each wrong column to `[code, allowed]`: the broken rule, and the values that would be valid or None.
     """
@@ -243,18 +261,13 @@ def keep_file(
     return made
 
 
-def mend(session: Session, bulk: Bulk, rows: Sequence[CheckedRow], left_out: Sequence[int]) -> None:
-    """Save the corrected `rows` of the bulk, valid or not, and delete the rows whose line numbers are in `left_out`.
-
-    The bulk must be locked and not sent.
-    """
+def mend(session: Session, bulk: Bulk, rows: Sequence[CheckedRow]) -> None:
+    """Save the corrected `rows` of the bulk, valid or not. The bulk must be locked and not sent."""
     assert bulk.sent_at is None
     known = {row.line: row for row in rows_of(session, bulk, lines=[row.line for row in rows])}
     for row in rows:
         for name, value in _facts(bulk, row).items():
             setattr(known[row.line], name, value)
-    if left_out:
-        session.execute(sa.delete(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.line.in_(left_out)))
     session.flush()
 
 
@@ -291,30 +304,15 @@ def rows_of(
 ) -> list[BulkRow]:
     """Return up to `most` rows of a bulk in the order of the file, beginning after the line number `after`.
 
-    `lines` restricts the result to rows with these line numbers (None: all), `wrong` to rows with errors. Line numbers
-    are those of the uploaded file.
+    `lines` restricts the result to rows with these line numbers (None: all), `wrong` to rows with errors that nobody
+    has left out. Line numbers are those of the uploaded file.
     """
     query = sa.select(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.line > after)
     if lines is not None:
         query = query.where(BulkRow.line.in_(lines))
     if wrong:
-        query = query.where(BulkRow.errors.is_not(None))
+        query = query.where(BulkRow.errors.is_not(None), BulkRow.choice.is_distinct_from(RowChoice.LEAVE_OUT))
     return list(session.scalars(query.order_by(BulkRow.line).limit(most)))
-
-
-def outdated_rows(session: Session, bulk: Bulk) -> list[BulkRow]:
-    """Return the bulk's rows that were valid when they were checked and are not valid any more.
-
-    Each names a product that was withdrawn since, or an option that needs details now and did not need them then.
-    """
-    withdrawn = [product.key for product in withdrawn_products(session)]
-    named = BulkRow.draft["option_keys"].has_any(sa.cast(withdrawn, postgresql.ARRAY(sa.Text)))
-    options = BulkRow.draft["option_keys"]
-    lacking = [options.has_key(option) & ~BulkRow.draft.has_key(field) for option, field in DETAILS.items()]
-    query = sa.select(BulkRow).where(
-        BulkRow.bulk_id == bulk.id, sa.or_(named, BulkRow.draft["product_key"].astext.in_(withdrawn), *lacking)
-    )
-    return list(session.scalars(query.order_by(BulkRow.line)))
 
 
 def is_over(session: Session, bulk: Bulk) -> bool:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.bulk.bulk import Bulk, BulkRow, RowFate
+from models.bulk.left_out import LEFT_OUT
 from models.requests.requests import Request
 from models.states import ENDED, Status
 
@@ -17,19 +18,21 @@ from models.states import ENDED, Status
 class Progress:
     """The progress of a bulk: its numbers of `rows`, rows without a result (`open`), repeated rows and refused rows.
 
-    `by_status` maps each status to the number of requests of the bulk that have it.
+    `left_out` are the rows that were left out before it was sent; they do not count as refused. `by_status` maps each
+    status to the number of requests of the bulk that have it.
     """
 
     rows: int
     open: int
     repeated: int
     refused: int
+    left_out: int
     by_status: Mapping[Status, int]
 
     @property
     def wanted(self) -> int:
-        """Return the number of rows that are or will be requests: all but the repeated and the refused ones."""
-        return self.rows - self.repeated - self.refused
+        """Return the number of rows that are or will be requests: all but those repeated, refused or left out."""
+        return self.rows - self.repeated - self.refused - self.left_out
 
     @property
     def ended_requests(self) -> int:
@@ -38,14 +41,16 @@ class Progress:
 
     @property
     def ended(self) -> int:
-        """Return the number of finished rows: repeated, refused, or with a request that has ended."""
-        return self.repeated + self.refused + self.ended_requests
+        """Return the number of finished rows: repeated, refused, left out, or with a request that has ended."""
+        return self.repeated + self.refused + self.left_out + self.ended_requests
 
 
 def progress_of(session: Session, bulk: Bulk) -> Progress:
     """Return how many rows of the bulk have which result, and how many of its requests have which status."""
     counted = sa.select(BulkRow.fate, sa.func.count()).where(BulkRow.bulk_id == bulk.id).group_by(BulkRow.fate)
     fates: dict[RowFate | None, int] = {row[0]: row[1] for row in session.execute(counted)}
+    of_left_out = sa.select(sa.func.count()).where(BulkRow.bulk_id == bulk.id, BulkRow.refusal.in_(LEFT_OUT))
+    left_out = session.scalar(of_left_out) or 0
     statuses = session.execute(
         sa.select(Request.status, sa.func.count()).where(Request.bulk_id == bulk.id).group_by(Request.status)
     )
@@ -53,7 +58,8 @@ def progress_of(session: Session, bulk: Bulk) -> Progress:
         rows=sum(fates.values()),
         open=fates.get(None, 0),
         repeated=fates.get(RowFate.REPEATED, 0),
-        refused=fates.get(RowFate.REFUSED, 0),
+        refused=fates.get(RowFate.REFUSED, 0) - left_out,
+        left_out=left_out,
         by_status={row[0]: row[1] for row in statuses},
     )
 
@@ -62,6 +68,7 @@ def stuck_rows(session: Session, bulk: Bulk, most: int) -> list[tuple[BulkRow, R
     """Return up to `most` rows that need attention, each with its request (None if none was created).
 
     Such a row was refused, repeats another order, or has a request that is pending, held or has ended without success.
+    Rows that were left out need none.
     """
     fine = (Status.ACKNOWLEDGED, Status.IN_PROGRESS, Status.COMPLETED)
     rows = session.execute(
@@ -70,8 +77,15 @@ def stuck_rows(session: Session, bulk: Bulk, most: int) -> list[tuple[BulkRow, R
         .where(
             BulkRow.bulk_id == bulk.id,
             BulkRow.fate.in_([RowFate.REFUSED, RowFate.REPEATED]) | Request.status.not_in(fine),
+            BulkRow.refusal.is_(None) | BulkRow.refusal.not_in(LEFT_OUT),
         )
         .order_by(BulkRow.line)
         .limit(most)
     )
     return [(row[0], row[1]) for row in rows]
+
+
+def left_out_rows(session: Session, bulk: Bulk, most: int) -> list[BulkRow]:
+    """Return up to `most` rows that were left out before the bulk was sent, in the order of the file."""
+    query = sa.select(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.refusal.in_(LEFT_OUT))
+    return list(session.scalars(query.order_by(BulkRow.line).limit(most)))

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from models.db.batch_insert import BatchSession
 from models.db.caller import act_for
 from models.db.connections import TimedConnection
-from models.db.failures import is_silent
+from models.db.transient_errors import is_silent
 from models.db.work_queue import WorkKind, due_kinds
 from models.values import utc_now
 

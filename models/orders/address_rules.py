@@ -1,7 +1,7 @@
 """The rule for addresses: street, postal code and town, and the area code, are checked together.
 
 What is impossible is refused with what would fit. What is plausible but not certain is accepted, and confirmed once by
-the carrier's staff (`models.telephony.known_places`).
+the carrier's staff (`models.telephony.place_answers`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.errors import AreaCodeRefused, InvalidField
+from models.same_address import has_house_number
 from models.telephony.area_codes import AreaCode
-from models.telephony.known_places import answers_for, ask
+from models.telephony.place_answers import answers_for, ask
 from models.telephony.place_facts import NEAR, places_of
-from models.values import has_house_number
 
 MOST_EXAMPLES = 5
 """The most postal codes, and the most area codes, that are named as fitting."""

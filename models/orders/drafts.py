@@ -18,14 +18,14 @@ from sqlalchemy.orm import Mapped, Session, joinedload, mapped_column, relations
 
 from models import retention
 from models.accounts.accounts import Account
+from models.calendar_days import end_of_day, start_of_day
 from models.db.base import Base, enumeration
 from models.errors import NotFound
 from models.people.rights import Action, Principal, may
 from models.people.users import User
 from models.requests.requests import Request
-from models.values import end_of_day, start_of_day
+from models.text_cutting import shortened
 from models.vault import Vault
-from models.writing import shortened
 
 MOST_TYPED = 500
 """The most characters of a field that are kept: longer than any valid value."""

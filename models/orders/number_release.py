@@ -19,7 +19,8 @@ from models.people.rights import Action, Principal, may
 from models.requests.requests import Request
 from models.states import ENDED, Kind
 from models.telephony.change_notices import tell_of_change
-from models.telephony.forwarding import CallForwarding, forwardings_within, remove_with_numbers
+from models.telephony.forwarding import CallForwarding, forwardings_within
+from models.telephony.forwarding_changes import remove_with_numbers
 from models.telephony.number_pool import release_block
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk, TrunkState

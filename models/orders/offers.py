@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
+from models.calendar_days import end_of_day
 from models.contracts.catalogue import PriceLine, Product, price_lines_from_json
 from models.orders.drafts import Draft
-from models.values import end_of_day
 
 OFFER_DAYS = 14
 """Days for which an offer's prices are valid."""

@@ -25,8 +25,8 @@ from models.people.rights import Action, Principal, may
 from models.requests.receipts import queue_receipt
 from models.requests.requests import Request, create_requests
 from models.states import AccountState, Kind, Reason
+from models.telephony.allowed_destinations import chosen_limits, ensure_fallback_within, ensure_may_choose
 from models.telephony.area_codes import AreaCode
-from models.telephony.call_limits import chosen_limits, ensure_fallback_within, ensure_may_choose
 from models.telephony.directory import DirectoryData
 from models.telephony.high_risk import ensure_usual_fallback
 from models.telephony.numbers import BLOCK_SIZES
@@ -93,7 +93,7 @@ class OrderDraft:
     """The content of the request line of incoming calls; None for what is usual with the size of the block."""
 
     countries: tuple[str, ...] | None = None
-    """The keys of the destinations that the trunk may call (`models.telephony.destinations`); None: the usual ones."""
+    """Keys of the destinations that the trunk may call (`models.telephony.country_prefixes`); None: the usual ones."""
 
     @property
     def details(self) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.orders.orders import Location
 from models.requests.requests import Request
+from models.same_address import address_key
+from models.spelling import spell
 from models.states import ENDED, AccountState, Kind
-from models.values import address_key, spell
 
 SiteKey = tuple[str, str]
 """Name and address of a location in one spelling, to compare locations by."""

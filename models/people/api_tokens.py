@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.accounts.accounts import Account
+from models.calendar_days import end_of_day
 from models.db.base import Base
 from models.errors import NotFound, TokenExpired, TokenNameTaken, TooManyTokens
 from models.messages.outbox import Recipient, queue_message
@@ -21,7 +22,6 @@ from models.people.audit_log import AuditEvent, record, record_of_carrier
 from models.people.invitations import lock_users
 from models.people.rights import Action, Principal, Role, Scope, token_gives_rights
 from models.people.users import User, acting, administrators_of, roles_sql
-from models.values import end_of_day
 
 TOKEN_PREFIX = "sv_"  # noqa: S105 - a prefix by which leaked tokens can be found, no secret
 LONGEST_LIFE = timedelta(days=365)

@@ -2,43 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
+from models.calendar_days import end_of_day, last_day
 from models.errors import FactorNeeded, OfMainAccount
+from models.messages.outbox import Recipient, queue_message
 from models.people.audit_log import AuditEvent, record
 from models.people.invitations import lock_users
 from models.people.rights import Action, Principal
 from models.people.second_factors import factors_of, has_factor
-from models.people.users import Membership
-from models.values import end_of_day, last_day
+from models.people.users import Membership, User
 
 GRACE = timedelta(days=14)
 """How long after the demand people sign in without a second factor; it ends with the end of its last day."""
 
 
-def people_without_factor(session: Session, account: Account) -> tuple[int, int]:
-    """Return how many people the account and its sub-accounts have, and how many of them have no second factor."""
-    people = (
-        sa.select(Membership.user_id, has_factor(Membership.user_id).label("has"))
+def people_concerned(session: Session, account: Account) -> tuple[int, Sequence[User]]:
+    """Return how many people the account and its sub-accounts have, and those of them without a second factor, by name.
+
+    Everybody counts once, however many of these accounts they are in.
+    """
+    ids = (
+        sa.select(Membership.user_id)
         .join(Account, Account.id == Membership.account_id)
         .where(sa.or_(Account.id == account.id, Account.main_id == account.id))
-        .distinct()
-        .subquery()
     )
-    row = session.execute(sa.select(sa.func.count(), sa.func.count().filter(~people.c.has)).select_from(people)).one()
-    return row[0], row[1]
+    count = session.scalar(sa.select(sa.func.count(sa.distinct(ids.subquery().c.user_id)))) or 0
+    lacking = sa.select(User).where(User.id.in_(ids), ~has_factor(User.id)).order_by(User.name, User.id)
+    return count, session.scalars(lacking).all()
 
 
 def demand_factor(session: Session, person: Principal, account: Account, now: datetime) -> None:
     """Ask each person of the account and of its sub-accounts for a second factor, after a grace of 14 days.
 
-    Safe to run twice: the first grace stays. Raises `Forbidden` if `person` may not manage the account's users,
-    `OfMainAccount` if the account has a main account, which decides, and `FactorNeeded` if `person` has no second
-    factor, since nobody shuts out oneself.
+    Those who have none are told by mail, with the day. Safe to run twice: the first grace stays. Raises `Forbidden` if
+    `person` may not manage the account's users, `OfMainAccount` if the account has a main account, which decides, and
+    `FactorNeeded` if `person` has no second factor, since nobody shuts out oneself.
     """
     person = lock_users(session, person, account, Action.MANAGE_USERS)
     if account.main_id is not None:
@@ -49,6 +53,7 @@ def demand_factor(session: Session, person: Principal, account: Account, now: da
         account.factor_required_from = end_of_day(now + GRACE)
         facts = {"day": last_day(account.factor_required_from).isoformat()}
         record(session, person, account, AuditEvent.FACTOR_DEMANDED, Action.MANAGE_USERS, now, facts)
+        _tell(session, account, account.factor_required_from, now)
 
 
 def stop_demanding_factor(session: Session, person: Principal, account: Account, now: datetime) -> None:
@@ -64,3 +69,16 @@ def stop_demanding_factor(session: Session, person: Principal, account: Account,
     if account.factor_required_from is not None:
         account.factor_required_from = None
         record(session, person, account, AuditEvent.FACTOR_NOT_DEMANDED, Action.MANAGE_USERS, now)
+
+
+def _tell(session: Session, account: Account, until: datetime, now: datetime) -> None:
+    """Queue a mail to everybody concerned who has no second factor yet: by when they need one."""
+    facts = {
+        "customer_number": account.customer_number,
+        "account_name": account.name,
+        "until": until.isoformat(),
+        "path": "/anmeldung",
+    }
+    for user in people_concerned(session, account)[1]:
+        to = Recipient(user.name, user.email, user.locale)
+        queue_message(session, None, "factor_demanded", to, facts, now, occasion=f"{account.id} {until.isoformat()}")

@@ -22,8 +22,8 @@ from models.people.login_changes import Where, note_change
 from models.people.passwords import ensure_hard_to_guess, hash_password
 from models.people.second_factors import factor_required_from, has_factor
 from models.people.users import User
+from models.text_cutting import shortened
 from models.vault import Vault
-from models.writing import shortened
 
 RESET_VALID_FOR = timedelta(hours=1)
 _ONE_MAIL_IN = timedelta(minutes=10)

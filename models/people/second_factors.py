@@ -23,13 +23,13 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.accounts.accounts import Account
-from models.codes import CODE_ALPHABET, plain_code
 from models.db.base import Base, enumeration
 from models.errors import FactorNeeded, NotFound
 from models.people.audit_log import AuditEvent
 from models.people.login_changes import Where, note_change
 from models.people.users import Membership, User
 from models.states import AccountState
+from models.typed_codes import CODE_ALPHABET, plain_code
 from models.vault import SecretUnreadable, Vault, new_salt
 
 PROOF_LASTS = timedelta(minutes=10)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.accounts.accounts import Account
 from models.db.base import Base, enumeration
-from models.db.text import searchable_sql
+from models.db.word_search import searchable_sql
 from models.people.rights import LEADS, Principal, Role
 from models.states import AccountState
 from models.values import Locale

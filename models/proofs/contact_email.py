@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.accounts.limits import Limit, Limits
+from models.accounts.company_limits import Limit, Limits
 from models.errors import InvalidField, NotAwaited
 from models.messages.outbox import Message, Recipient, queue_message
 from models.people.rights import Principal
@@ -18,7 +18,7 @@ from models.people.users import User
 from models.proofs.order_limits import take_one
 from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import EmailProof
-from models.proofs.required import order_proofs
+from models.proofs.required_proofs import order_proofs
 from models.proofs.shared_proofs import lock_pending, orders_of_contact, orders_with_contact
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry

@@ -9,12 +9,12 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.accounts.locks import lock_account
+from models.calendar_days import end_of_day
 from models.errors import Forbidden, IsMainAccount
 from models.people.rights import Action, Principal, may
 from models.proofs.deadlines import LINK_CODE_VALID_FOR
 from models.proofs.proofs import LinkCode
 from models.states import AccountRole
-from models.values import end_of_day
 
 
 def create_link_code(session: Session, principal: Principal, account: Account, now: datetime) -> LinkCode:

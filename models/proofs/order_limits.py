@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -13,7 +14,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.accounts.limits import (
+from models.accounts.company_limits import (
     DailyUse,
     Limit,
     Limits,
@@ -25,15 +26,16 @@ from models.accounts.limits import (
     used_today,
     with_own,
 )
+from models.calendar_days import berlin_day, start_of_day
 from models.contracts.catalogue import PriceLine
 from models.errors import Forbidden, LimitReached
-from models.orders.orders import LIST_PRICES, OrderDraft, submit_order
+from models.orders.orders import LIST_PRICES, Location, OrderDraft, submit_order
 from models.people.rights import Action, Principal, may
 from models.people.users import User
 from models.proofs.proofs import AddressProof, EmailProof
 from models.requests.requests import Request
+from models.same_address import address_key
 from models.states import ENDED, Kind
-from models.values import address_key, berlin_day
 
 
 def place_order(
@@ -77,17 +79,70 @@ def take_for_orders(
     return count, reached
 
 
-def orders_that_fit(
+@dataclass(frozen=True, slots=True)
+class OrderDays:
+    """On which day how many of some orders can be placed, as far as the limits of their company are known now.
+
+    `days` has a pair for each day (in Germany) on which there are any, the first of today: begin and number of orders.
+    `reached` is the limit that ends today's, None if it allows all. `open_at_most` is whether the orders after these
+    wait for open ones to end, on a day that nobody knows.
+    """
+
+    days: Sequence[tuple[datetime, int]]
+    reached: LimitReached | None
+    open_at_most: bool
+
+    @property
+    def today(self) -> int:
+        """Return the number of orders that can be placed today."""
+        return self.days[0][1]
+
+
+def plan_orders(
     session: Session,
     principal: Principal,
     main: Account,
     drafts: Sequence[OrderDraft],
     now: datetime,
     usual: Limits,
-) -> tuple[int, LimitReached | None]:
-    """Return the same as `take_for_orders`, and count nothing: it is only a look, with no guarantee for later."""
-    count, _, reached = _fitting(session, principal, main, drafts, now, usual)
-    return count, reached
+) -> OrderDays:
+    """Return on which day how many of the orders, from the first on, the limits of their company allow.
+
+    Counts nothing: it is only a look, with no guarantee for later. It assumes that no open order ends meanwhile, and
+    that nothing else is ordered.
+    """
+    limits, used, needs = _compared(session, principal, main, _entered(drafts), now, usual)
+    day, first = start_of_day(now), None
+    counts: Counter[datetime] = Counter({day: 0})
+    for needed in needs:
+        reached = _reached(limits, used, needed, now)
+        first = first or reached
+        if reached is not None and Limit(reached.limit) is not Limit.OPEN_ORDERS:
+            day = next_day(day)
+            used = Counter({Limit.OPEN_ORDERS: used[Limit.OPEN_ORDERS]})
+            reached = _reached(limits, used, needed, now)
+        if reached is not None:
+            return OrderDays(sorted(counts.items()), first, open_at_most=True)
+        used.update(needed)
+        counts[day] += 1
+    return OrderDays(sorted(counts.items()), first, open_at_most=False)
+
+
+def limit_of_draft(
+    session: Session,
+    principal: Principal,
+    main: Account,
+    location: Location | None,
+    email: str | None,
+    now: datetime,
+    usual: Limits,
+) -> LimitReached | None:
+    """Return the limit of the company that forbids to place an order now, as far as the order is known; None if none.
+
+    `location` and the contact's `email` are None while they are not entered. Counts nothing.
+    """
+    limits, used, [needed] = _compared(session, principal, main, [(location, email)], now, usual)
+    return _reached(limits, used, needed, now)
 
 
 def take_one(session: Session, main_id: int, limit: Limit, now: datetime, usual: Limits) -> None:
@@ -102,9 +157,35 @@ def take_one(session: Session, main_id: int, limit: Limit, now: datetime, usual:
 def _fitting(
     session: Session, principal: Principal, main: Account, drafts: Sequence[OrderDraft], now: datetime, usual: Limits
 ) -> tuple[int, Counter[Limit], LimitReached | None]:
-    emails = [draft.contact.email.lower() for draft in drafts]
-    places = [draft.location for draft in drafts]
-    keys = [address_key(place.street, place.postal_code, place.city) for place in places]
+    limits, used, needs = _compared(session, principal, main, _entered(drafts), now, usual)
+    fresh: Counter[Limit] = Counter()
+    for count, needed in enumerate(needs):
+        reached = _reached(limits, used + fresh, needed, now)
+        if reached is not None:
+            return count, fresh, reached
+        fresh.update(needed)
+    return len(drafts), fresh, None
+
+
+def _entered(drafts: Sequence[OrderDraft]) -> list[tuple[Location | None, str | None]]:
+    return [(draft.location, draft.contact.email) for draft in drafts]
+
+
+def _compared(
+    session: Session,
+    principal: Principal,
+    main: Account,
+    orders: Sequence[tuple[Location | None, str | None]],
+    now: datetime,
+    usual: Limits,
+) -> tuple[Limits, Counter[Limit], Iterator[list[Limit]]]:
+    """Return the limits of a company, what it has used of them today, and for each order what this order needs.
+
+    `orders` are pairs of location and contact's e-mail address; what is None is not known yet and counts for nothing.
+    One statement.
+    """
+    keys = [address_key(place.street, place.postal_code, place.city) if place else None for place, _ in orders]
+    emails = [email.lower() if email else None for _, email in orders]
     known = session.execute(
         _known(),
         {
@@ -118,14 +199,15 @@ def _fitting(
     ).one()
     limits = with_own(known.OwnLimits, usual)
     used = Counter({Limit(what): count for what, count in known.used.items()} | {Limit.OPEN_ORDERS: known.open_orders})
-    fresh: Counter[Limit] = Counter()
-    for count, needed in enumerate(_needs(emails, keys, set(known.contacts), set(known.addresses))):
-        for limit in needed:
-            if used[limit] + fresh[limit] + 1 > limits.of(limit):
-                free_at = None if limit is Limit.OPEN_ORDERS else next_day(now)
-                return count, fresh, LimitReached(limit, limits.of(limit), free_at)
-        fresh.update(needed)
-    return len(drafts), fresh, None
+    return limits, used, _needs(emails, keys, set(known.contacts), set(known.addresses))
+
+
+def _reached(limits: Limits, used: Counter[Limit], needed: Sequence[Limit], now: datetime) -> LimitReached | None:
+    """Return the first of the limits `needed` by an order that does not allow one more; None if all allow it."""
+    for limit in needed:
+        if used[limit] + 1 > limits.of(limit):
+            return LimitReached(limit, limits.of(limit), None if limit is Limit.OPEN_ORDERS else next_day(now))
+    return None
 
 
 @cache
@@ -165,18 +247,19 @@ def _known() -> sa.Select[*tuple[Any, ...]]:
 
 
 def _needs(
-    emails: Sequence[str], keys: Sequence[str], contacts: set[str], addresses: set[str]
+    emails: Sequence[str | None], keys: Sequence[str | None], contacts: set[str], addresses: set[str]
 ) -> Iterator[list[Limit]]:
     """Yield for each order, given by the contact's address and the place's key, which limits it counts against.
 
     Each of them once: a contact or address that two of the orders have in common, or that is known, counts not again.
+    What is None counts for nothing.
     """
     for email, key in zip(emails, keys, strict=True):
         needed = [Limit.OPEN_ORDERS, Limit.BLOCKS]
-        if key not in addresses:
+        if key is not None and key not in addresses:
             needed.append(Limit.LETTERS)
-        if email not in contacts:
+            addresses.add(key)
+        if email is not None and email not in contacts:
             needed.append(Limit.CONTACTS)
+            contacts.add(email)
         yield needed
-        addresses.add(key)
-        contacts.add(email)

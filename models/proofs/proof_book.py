@@ -13,12 +13,13 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
+from models.calendar_days import end_of_day
 from models.proofs.deadlines import VALID_FOR
 from models.proofs.documents import AddressDocument
 from models.proofs.proofs import AddressProof, EmailProof
 from models.requests.requests import Request
+from models.same_address import address_key
 from models.states import Kind
-from models.values import address_key, end_of_day
 
 P = TypeVar("P", EmailProof, AddressProof)
 

@@ -15,6 +15,7 @@ from typing import ClassVar
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
+from models.calendar_days import end_of_day
 from models.db.base import Base, enumeration
 from models.errors import NotAwaited, TooEarly
 from models.proofs.deadlines import (
@@ -27,7 +28,6 @@ from models.proofs.deadlines import (
     VALID_FOR,
 )
 from models.states import AddressMethod, ProofMethod
-from models.values import end_of_day
 from models.vault import Vault, new_salt
 
 NOBODY = 0

@@ -21,6 +21,7 @@ from models.errors import IllegalTransition, TooLate
 from models.messages.outbox import Message, MessageState
 from models.people.rights import Action, Principal, may
 from models.people.users import User
+from models.requests.promises import promised_until
 from models.requests.timeline import TimelineEntry
 from models.states import (
     ENDED,
@@ -211,13 +212,14 @@ class Request(BulkQueueRow, Base):
     def hold(self, reason: Reason, now: datetime, again_at: datetime | None = None) -> None:
         """Hold the request for the carrier, for `reason`; the current step runs again at `again_at`.
 
-        If `again_at` is None, only a retry, for example by the back office, runs the step again. A timeline entry is
-        added if the status or the reason changed.
+        If `again_at` is None, only a retry, for example by the back office, runs the step again. If status or reason
+        changed, a timeline entry is added, and `waiting_until` is the day by which the carrier acts.
         """
         if (self.status, self.reason) != (Status.HELD, reason):
             self._proceed(now)
             self._become(Status.HELD, now, reason)
-            self.note(now, "held", reason=reason)
+            self.waiting_until = promised_until(reason, now)
+            self.note(now, "held", reason=reason, until=self.waiting_until.isoformat())
         if again_at is None:
             self.rest()
         else:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.accounts.locks import lock_account
 from models.errors import Forbidden, LastAdministrator
-from models.messages.outbox import Message, MessageState
+from models.messages.outbox import Message, MessageState, Recipient, queue_message
 from models.orders.drafts import Draft
 from models.people.erasures import Erasure
 from models.people.invitations import Invitation
@@ -31,7 +31,7 @@ from models.states import AccountState
 BUSINESS_LETTERS = (
     "order_receipt", "bulk_receipt", "link_receipt", "order_completed", "order_completed_contact", "bulk_ended",
     "link_completed", "link_completed_owner", "link_ended_owner", "detach_completed", "detach_completed_owner",
-    "request_ended", "address_letter", "document_refused", "high_risk_allowed", "numbers_released",
+    "request_ended", "request_held", "address_letter", "document_refused", "high_risk_allowed", "numbers_released",
 )  # fmt: skip
 """The mails that are kept as they were sent, for six years (§ 257 HGB): they confirm, refuse or end what was agreed."""
 ERASED_NAME = "Gelöschte Person"
@@ -51,8 +51,9 @@ def only_administrator_of(session: Session, user: User) -> list[Account]:
 def ask_for_erasure(session: Session, user: User, now: datetime) -> None:
     """End the person's access everywhere, and write down that they are to be erased. Safe to run twice.
 
-    Roles, logins, password, API tokens and unsent orders of the person end now. Raises `LastAdministrator` if an
-    account would be left without an administrator, and `Forbidden` for the carrier's staff, whose access others end.
+    A last mail tells the person. Roles, logins, password, API tokens and unsent orders of the person end now. Raises
+    `LastAdministrator` if an account would be left without an administrator, and `Forbidden` for the carrier's staff,
+    whose access others end.
     """
     if user.is_staff:
         raise Forbidden
@@ -70,6 +71,10 @@ def ask_for_erasure(session: Session, user: User, now: datetime) -> None:
     session.flush()
     if session.get(Erasure, user.id) is None:
         session.add(Erasure(user_id=user.id, asked_at=now))
+        # The job waits until this has left; then the address is gone.
+        facts = {"email": user.email, "at": now.isoformat(), "path": "/anmelden"}
+        to = Recipient(user.name, user.email, user.locale)
+        queue_message(session, None, "login_erased", to, facts, now, occasion=f"{user.id} {now.isoformat()}")
 
 
 def open_erasures(session: Session) -> Sequence[tuple[Erasure, User]]:

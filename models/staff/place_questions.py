@@ -15,10 +15,10 @@ from models.errors import Forbidden, NotFound
 from models.orders.address_rules import area_codes_for
 from models.people.rights import Principal
 from models.requests.requests import Request
-from models.staff.actions import SeenOtherwise
+from models.staff.request_actions import SeenOtherwise
 from models.states import ENDED, Kind, StepName
 from models.telephony.area_codes import AreaCode
-from models.telephony.known_places import KnownPlace, place_key
+from models.telephony.place_answers import KnownPlace, place_key
 from models.telephony.place_facts import places_of
 
 

@@ -53,7 +53,8 @@ def high_risk_of(session: Session, numbers: Iterable[str]) -> set[str]:
 def ensure_usual_fallback(session: Session, number: str | None) -> None:
     """Raise `InvalidField` (`mobile_number`, `high_risk`) if an order's mobile fallback is a high-risk destination.
 
-    In an order no administrator can confirm it. `number` is in E.164 with the plus sign, None without a fallback.
+    The page of an order has no place where an administrator could confirm such a destination. `number` is in E.164 with
+    the plus sign, None without a fallback.
     """
     if number is not None and is_high_risk(session, number):
         raise InvalidField("mobile_number", "high_risk")

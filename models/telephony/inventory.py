@@ -20,7 +20,7 @@ from models.accounts.accounts import Account
 from models.contracts.catalogue import Product
 from models.contracts.contracts import Contract, ContractItem, runs
 from models.db.paging import BadCursor, Page, read_cursor, write_cursor
-from models.db.text import matching
+from models.db.word_search import matching
 from models.telephony.number_search import found_by, is_everywhere
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk, TrunkState

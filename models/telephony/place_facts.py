@@ -18,8 +18,9 @@ from statistics import median
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from models.place_names import place_words, same_place_words
+from models.spelling import fold, spell
 from models.telephony.area_codes import AreaCode
-from models.values import fold, place_words, same_place_words, spell
 
 Point = tuple[float, float]
 """Latitude and longitude in degrees."""

@@ -22,7 +22,7 @@ class RenewedMeanwhile(Exception):
 
 
 def issue_of(trunk: SipTrunk) -> str:
-    """Return an identifier of the trunk's current secret, which does not reveal it; another secret has another one."""
+    """Return an identifier of the trunk's current secret, which does not reveal it; it changes with the secret."""
     return hashlib.sha256(trunk.secret).hexdigest()[:16]
 
 
@@ -43,7 +43,8 @@ def renew(
 ) -> str:
     """Replace the secret of the account's trunk `id` and return the new one in clear.
 
-    `issue` is the `issue_of` the secret to be replaced, so that a repeated call renews once. The old secret is valid
+    `issue` is what `issue_of` returned for the secret that the person has seen: it names that secret without containing
+    it, so that a repeated call renews once. The old secret is valid
     until the registrar is updated. The administrators are told by mail, without the secret.
 
     Raises `Forbidden` if the person may not see the account's secrets, `NotFound` if the account has no open trunk with

@@ -2,7 +2,7 @@
 
 The phonenumbers package knows one name for an area code, but an Ortsnetz may include further towns, and merged towns
 have a name that no Ortsnetz has. Only well-known cases are listed; they are known from the start, where the staff are
-asked about others (`models.telephony.known_places`). Pure Python.
+asked about others (`models.telephony.place_answers`). Pure Python.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class SipTrunk(QueueRow, Base):
     The trunk is suspended as long as `customer_suspended_at` or `carrier_suspended_at` is set; `carrier_reason` is
     shown to the customer. `due_at` is the time from which a worker may write the trunk to the registrar; None if the
     registrar is up to date. Call `changed` after every change of something that the registrar knows.
-    `countries` are the destinations that the trunk may call (`models.telephony.destinations`), None for all;
+    `countries` are the destinations that the trunk may call (`models.telephony.country_prefixes`), None for all;
     `high_risk` is whether it may call those that are high-risk (`models.telephony.high_risk`).
     """
 

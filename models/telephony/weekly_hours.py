@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
-from models.values import BERLIN
+from models.calendar_days import BERLIN
 
 DAY = 24 * 60
 WEEK = 7 * DAY

@@ -19,11 +19,11 @@ from models.db.paging import Page, read_cursor, write_cursor
 from models.messages.outbox import Message, messages_of
 from models.people.audit_log import AttributedEntry
 from models.proofs.documents import AddressDocument, latest_document
+from models.proofs.proof_status import ProofStatus, proof_statuses
 from models.proofs.proofs import Consent
-from models.proofs.status import ProofStatus, proof_statuses
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
-from models.staff.actions import staff_actions_on
+from models.staff.request_actions import staff_actions_on
 from models.states import Kind, Reason, Status
 from models.telephony.trunks import SipTrunk
 from models.values import typed_customer_number

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.contracts.contracts import Contract, ContractItem, runs
-from models.db.text import plain_sql
+from models.db.word_search import plain_sql
 from models.requests.requests import Request
 from models.states import Kind
 from models.telephony.numbers import NumberBlock

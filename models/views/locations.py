@@ -20,11 +20,11 @@ from sqlalchemy.orm import Session, joinedload
 
 from models.accounts.accounts import Account
 from models.db.paging import Page, read_cursor, write_cursor
-from models.db.text import matching, plain_sql, spelled_sql
+from models.db.word_search import matching, plain_sql, spelled_sql
 from models.people.rights import Principal
 from models.requests.requests import Request, concerns
+from models.spelling import fold, spell
 from models.states import ENDED, Actor, Kind, Origin, Status
-from models.values import fold, spell
 from models.views.location_states import (
     MAIN_ID,
     MOVING,

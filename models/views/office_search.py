@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.visitors import replacement_traverse
 
 from models.accounts.accounts import Account, account_text
-from models.db.text import MOST_WORDS, has_word
+from models.db.word_search import MOST_WORDS, has_word
 from models.people.rights import Role
 from models.people.users import Membership, User, user_text
 from models.telephony.number_search import found_by, parts_of

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.people.rights import Action, Principal, Role, may
 from models.people.users import Membership, User, acting
-from models.proofs.status import count_open_consents
+from models.proofs.proof_status import count_open_consents
 from models.states import AccountRole, AccountState
 
 

@@ -28,7 +28,7 @@ from models.proofs.documents import AddressDocument
 from models.proofs.proofs import AddressProof, Consent, EmailProof, LinkCode, OwnershipProof
 from models.requests.idempotency import IdempotencyKey
 from models.requests.requests import Request
-from models.telephony.known_places import KnownPlace
+from models.telephony.place_answers import KnownPlace
 
 Columns = Mapping[str, sa.ColumnElement[Any]]
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
 from models.accounts.accounts import Account
-from models.db.text import matching
+from models.db.word_search import matching
 from models.people.users import User
 from models.requests.requests import Request
 from models.states import ENDED, AccountState, Kind, Status

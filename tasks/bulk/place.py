@@ -14,11 +14,11 @@ import structlog
 from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.orm import Session, selectinload
 
-from models.accounts.limits import Limit
+from models.accounts.company_limits import Limit
 from models.bulk.bulk import Bulk, BulkRow, RowFate, as_order, is_over, open_rows, placed_before
 from models.bulk.progress import progress_of
 from models.db.advisory_locks import take_advisory_lock
-from models.db.failures import is_outage
+from models.db.transient_errors import is_outage
 from models.errors import AlreadyRequested, DomainError, Forbidden, InvalidField, LimitReached, RuleBroken, TooEarly
 from models.links.links import (
     MOST_OPEN_QUESTIONS,
@@ -130,7 +130,7 @@ def _place(
     else:
         _place_links(session, runtime, bulk, fresh, principal, now)
     for row in rows:
-        _forget_code(row)
+        row.forget_code()
     return reached
 
 
@@ -201,14 +201,6 @@ def _refuse(row: BulkRow, error: DomainError) -> None:
             row.refusal = "forbidden"
 
 
-def _forget_code(row: BulkRow) -> None:
-    # A link code is a secret and has been used.
-    if row.cells.get("code"):
-        row.cells = {**row.cells, "code": ""}
-    if row.draft is not None and row.draft.get("code"):
-        row.draft = {**row.draft, "code": ""}
-
-
 def _queue_receipt(session: Session, bulk: Bulk, now: datetime) -> None:
     """Queue the receipt of a bulk to its sender (`_senders`), unless it was queued before.
 
@@ -238,7 +230,8 @@ def _queue_end_mail(session: Session, bulk: Bulk, now: datetime) -> None:
         "rows": progress.rows,
         "completed": completed,
         "repeated": progress.repeated,
-        "others": progress.rows - completed - progress.repeated,
+        "left_out": progress.left_out,
+        "others": progress.rows - completed - progress.repeated - progress.left_out,
         "path": f"/standortverwaltung/sammelauftrag/{bulk.id}",
     }
     for to in _senders(session, bulk):
@@ -270,6 +263,6 @@ def _record_error(claim: Claim, id: uuid.UUID, error: Exception) -> None:
         if bulk.attempts and not heals:
             for row in open_rows(session, bulk, 1):
                 row.fate, row.refusal = RowFate.REFUSED, "internal_error"
-                _forget_code(row)
+                row.forget_code()
         bulk.attempts += 1
         bulk.make_due(now + runtime.retry.pause(bulk.attempts))

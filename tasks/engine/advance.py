@@ -18,13 +18,14 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import structlog
 from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from models.db.failures import is_locked, is_outage
+from models.db.transient_errors import is_locked, is_outage
 from models.db.work_queue import WorkKind
 from models.errors import RuleBroken
 from models.jobs.outages import ExternalSystem
@@ -39,7 +40,7 @@ from tasks.outages import note_answers
 from tasks.ports import GatewayError, GatewayRefused, NumberTaken
 from tasks.runtime import Runtime
 from tasks.steps.attach import attach
-from tasks.steps.confirm import confirm, queue_end_mails
+from tasks.steps.confirm import confirm, queue_end_mails, queue_held_mails
 from tasks.steps.detach import detach
 from tasks.steps.provision import provision
 from tasks.steps.step import Call, Hold, Step, Wait, Work
@@ -222,11 +223,18 @@ def _apply_outcome(work: Work, request: Request, outcome: Call | Wait | Hold) ->
         case Wait(actor, reason, until, again_at):
             request.wait_for(actor, reason, until, work.now, again_at)
         case Hold(reason, again_after):
-            request.hold(reason, work.now, work.now + again_after)
+            _hold(work, request, reason, work.now + again_after)
         case call:
             return call
     _log_after_commit(work, request, f"request.{request.status}", reason=request.reason)
     return None
+
+
+def _hold(work: Work, request: Request, reason: Reason, again_at: datetime | None) -> None:
+    before = request.status, request.reason
+    request.hold(reason, work.now, again_at)
+    if before != (Status.HELD, reason):
+        queue_held_mails(work, request)
 
 
 def _go_to_next_step(work: Work, request: Request) -> None:
@@ -265,7 +273,7 @@ def _schedule_retry(work: Work, request: Request, reason: Reason) -> None:
     policy = work.runtime.retry
     work.after_commit(metrics.RETRIES.labels(request.step).inc)
     if policy.exhausted(request.attempts + 1):
-        request.hold(reason, work.now, work.now + policy.while_held)
+        _hold(work, request, reason, work.now + policy.while_held)
     else:
         request.try_again(work.now + policy.pause(request.attempts + 1), work.now)
 
@@ -335,7 +343,7 @@ def _record_error(batch: Batch, id: uuid.UUID, error: Exception) -> None:
                 if heals:
                     _schedule_retry(work, request, Reason.INTERNAL_ERROR)
                 else:
-                    request.hold(Reason.INTERNAL_ERROR, work.now)
+                    _hold(work, request, Reason.INTERNAL_ERROR, None)
             if not requests:
                 batch.claim.give_back([id])
         for callback in work.committed_callbacks:

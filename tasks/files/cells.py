@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from models.values import is_error_value, typed_text
-from models.writing import shortened
+from models.invisible_characters import typed_text
+from models.name_rules import is_error_value
+from models.text_cutting import shortened
 from tasks.files.text_encoding import UNREADABLE
 
 _LONGEST = 1_000

@@ -71,6 +71,11 @@ def xlsx_of(rows: Iterable[list[Cell]], title: str) -> IO[bytes]:
     return file
 
 
+def without_escape(text: str) -> str:
+    """Return a cell without the apostrophe that `csv_of` puts in front of what Excel would read as a formula."""
+    return text[1:] if text[:1] == "'" and _FORMULA.match(text, 1) else text
+
+
 def _drain(buffer: io.StringIO) -> bytes:
     content = buffer.getvalue().encode()
     buffer.seek(0)

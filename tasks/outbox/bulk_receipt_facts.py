@@ -13,16 +13,21 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
+from models.accounts.company_limits import Limit
 from models.bulk.bulk import Bulk, BulkRow, RowFate
+from models.bulk.left_out import LEFT_OUT
+from models.bulk.progress import progress_of
+from models.calendar_days import end_of_day
 from models.contracts.catalogue import PriceLine, price_lines_from_json, price_list
 from models.contracts.costs import costs_of
 from models.proofs.deadlines import VALID_FOR
 from models.requests.requests import Request
 from models.states import Kind
-from models.values import Locale, end_of_day
-from models.writing import isolated
+from models.text_direction import isolated
+from models.values import Locale
 from tasks.outbox.price_facts import sum_facts
 from tasks.ports import Attachment
+from tasks.wording.company_limits import WAITS, room_text
 from tasks.wording.translate import N_, translate
 
 if TYPE_CHECKING:
@@ -68,6 +73,8 @@ def bulk_facts(session: Session, bulk_id: uuid.UUID, locale: Locale) -> tuple[di
         "ordered_at": bulk.sent_at.isoformat(),
         "until": end_of_day(bulk.sent_at + VALID_FOR).isoformat(),
         "rows": len(rows),
+        "left_out": progress_of(session, bulk).left_out,
+        "waits": _waits(bulk, locale),
         **{name: fates[fate] for name, fate in _COUNTED.items()},
         "listed": [_listed(bulk.kind, row, locale) for row in rows[:LISTED]],
         "more": max(0, len(rows) - LISTED),
@@ -87,6 +94,14 @@ def bulk_table(kind: Kind, rows: Sequence[ReceivedRow], locale: Locale) -> list[
         return [Attachment(_("Receipt.xlsx"), spreadsheets.XLSX, file.read())]
 
 
+def _waits(bulk: Bulk, locale: Locale) -> str:
+    """Return for which limit of the company the next rows wait, and when there is room again; empty if for none."""
+    if bulk.waits_for is None:
+        return ""
+    until = bulk.due_at if bulk.waits_for is not Limit.OPEN_ORDERS else None
+    return f"{translate(locale, WAITS[bulk.waits_for])} {room_text(until, locale)}"
+
+
 _COUNTED = {"placed": RowFate.PLACED, "repeated": RowFate.REPEATED, "refused": RowFate.REFUSED, "waiting": None}
 
 
@@ -95,7 +110,7 @@ def _rows(session: Session, bulk: Bulk, locale: Locale) -> list[ReceivedRow]:
     query = (
         sa.select(BulkRow.draft, BulkRow.fate, Request.customer_number, Request.price_lines)
         .outerjoin(Request, Request.id == BulkRow.request_id)
-        .where(BulkRow.bulk_id == bulk.id)
+        .where(BulkRow.bulk_id == bulk.id, BulkRow.refusal.is_(None) | BulkRow.refusal.not_in(LEFT_OUT))
         .order_by(BulkRow.line)
     )
     return [

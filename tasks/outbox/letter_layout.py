@@ -6,8 +6,9 @@ import re
 
 import segno
 
-from models.values import as_locale, in_print
-from models.writing import isolated
+from models.printable_text import in_print
+from models.text_direction import isolated
+from models.values import as_locale
 from tasks.outbox.pdf_sheet import ACCENT, INK, LEFT, QUIET, TINT, WIDTH, Colour, Sheet
 from tasks.ports import Letter
 from tasks.settings import Carrier

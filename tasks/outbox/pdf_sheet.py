@@ -10,12 +10,13 @@ from reportlab.lib.units import mm
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 
+from models.printable_text import in_print
+from models.text_direction import END_ISOLATE, ISOLATE
 from models.typefaces import clusters, is_plain
-from models.values import Locale, in_print
-from models.writing import END_ISOLATE, ISOLATE
+from models.values import Locale
 from tasks.outbox.embedded_fonts import EmbeddedFonts
+from tasks.outbox.pdf_typeface import font_name
 from tasks.outbox.shaping import Run, runs_of
-from tasks.outbox.typeface import font_name
 from tasks.settings import Carrier, CarrierPage
 from tasks.wording.labels import carrier_page_text
 from tasks.wording.translate import N_, translate

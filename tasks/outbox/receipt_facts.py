@@ -11,17 +11,18 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
+from models.calendar_days import end_of_day
 from models.messages.outbox import Message
 from models.proofs.deadlines import VALID_FOR
 from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import CodedProof, Consent
-from models.proofs.required import order_proofs
+from models.proofs.required_proofs import order_proofs
 from models.requests.requests import Request
 from models.states import ENDED, ProofMethod, Reason, Status
-from models.values import Locale, end_of_day
+from models.values import Locale
 from tasks.outbox.bulk_receipt_facts import bulk_facts, bulk_table
-from tasks.outbox.placed_order import placed_order
 from tasks.outbox.price_facts import price_facts
+from tasks.outbox.what_was_ordered import placed_order
 from tasks.ports import Attachment
 from tasks.settings import Carrier
 from tasks.wording.reasons import reason_text
@@ -113,14 +114,15 @@ def _asked(session: Session, request: Request, locale: Locale) -> list[dict[str,
     """Return what a running order waits for, each with its deadline `until` as ISO text; empty if the order has ended.
 
     `what` is `email` or `address` for a proof that is missing. If the order is held, or its contact's address refuses
-    mail, that alone is returned: `what` is `reason`, and `text` the sentence for it.
+    mail, that alone is returned: `what` is `held` or `reason`, and `text` the sentence for it.
     """
     if request.status in ENDED:
         return []
     if request.reason is Reason.CONTACT_REFUSED or request.status is Status.HELD:
         assert request.reason is not None
         until = request.waiting_until.isoformat() if request.waiting_until is not None else None
-        return [{"what": "reason", "text": reason_text(request.reason, locale), "until": until}]
+        what = "held" if request.status is Status.HELD else "reason"
+        return [{"what": what, "text": reason_text(request.reason, locale), "until": until}]
     proofs = order_proofs(ProofBook(session, [request], lock=False), request, request.requester)
     asked = []
     if proofs.awaits_email:

@@ -13,21 +13,21 @@ from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from models.codes import display_code
 from models.messages.outbox import Message
 from models.people.rights import Role, Scope
 from models.states import RefusalReason
+from models.typed_codes import display_code
 from models.values import Locale
 from models.vault import Vault
 from tasks.outbox.receipt_facts import NOTHING, Details
 from tasks.ports import Letter, Mail
 from tasks.settings import Carrier
-from tasks.wording.destinations import destination_text
+from tasks.wording.destination_names import destination_text
 from tasks.wording.document_refusals import refusal_text
 from tasks.wording.formats import count_text, day_text, euros, last_day_text, moment_text, number_text
-from tasks.wording.isolation import isolate_names
 from tasks.wording.labels import carrier_page_text, role_text, scopes_text
 from tasks.wording.link_rights import link_rights
+from tasks.wording.text_direction import isolate_names
 from tasks.wording.translate import translations
 
 Form = Literal["txt", "html", "letter"]

@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from models.db.batch_insert import batch_insert
-from models.db.failures import is_locked, is_outage
+from models.db.transient_errors import is_locked, is_outage
 from models.jobs.outages import ExternalSystem
 from models.messages.outbox import Channel, Message, MessageState, queued_ids, still_claimed, still_queued
 from models.proofs import consent_reach, contact_email

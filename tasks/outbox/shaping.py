@@ -9,8 +9,8 @@ from itertools import groupby
 
 import uharfbuzz
 
+from models.text_direction import ISOLATE, needs_order
 from models.typefaces import EMOJI, Typeface, clusters, eastern_form, is_plain, typeface_of, typefaces
-from models.writing import ISOLATE, needs_order
 from tasks.outbox.visual_order import visual_parts
 
 

@@ -16,7 +16,7 @@ from bidi.algorithm import (
 )
 from bidi.algorithm import get_base_level as _base_level
 
-from models.writing import END_ISOLATE, ISOLATE
+from models.text_direction import END_ISOLATE, ISOLATE
 
 # The library would take joiners and tags away: they go as a mark does, with the letter before them.
 _AS_MARKS = dict.fromkeys([0x200C, 0x200D, *range(0xE0020, 0xE0080)], "\u0300")

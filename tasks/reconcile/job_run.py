@@ -19,7 +19,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from models.db.failures import is_outage
+from models.db.transient_errors import is_outage
 from models.jobs.findings import Finding
 from models.jobs.jobs import JobRun, LeaseLost, begin_run, claim_job, forget_runs, keep_job
 from tasks.ports import GatewayError

@@ -10,8 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from models import retention
+from models.accounts.company_limits import DailyUse
 from models.accounts.contract_holders import ContractHolder
-from models.accounts.limits import DailyUse
 from models.bulk.bulk import Bulk
 from models.orders.drafts import Draft
 from models.people.invitations import Invitation

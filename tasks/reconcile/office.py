@@ -16,7 +16,7 @@ from models.requests.requests import Request
 from models.states import Reason, Status
 from models.values import Locale
 from tasks.reconcile.job_run import Run
-from tasks.wording.limits import WAITS
+from tasks.wording.company_limits import WAITS
 from tasks.wording.reasons import reason_text
 from tasks.wording.translate import translate
 

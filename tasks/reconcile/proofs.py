@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, selectinload
 from models.proofs.consent_reach import forget_ended
 from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import CodedProof, Consent, LinkCode
-from models.proofs.required import order_proofs
+from models.proofs.required_proofs import order_proofs
 from models.requests.requests import Request
 from models.states import Kind, Status
 from tasks.reconcile.job_run import Run

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from models.db.work_queue import made_due
 from models.jobs.outages import ExternalSystem
-from models.telephony.destinations import rules_of
+from models.telephony.country_prefixes import rules_of
 from models.telephony.forwarding import enabled_of
 from models.telephony.high_risk import high_risk_prefixes
 from models.telephony.trunks import SipTrunk, TrunkState, provision_key

@@ -59,6 +59,25 @@ def queue_end_mails(work: Work, request: Request) -> None:
             _queue(work, request, "link_ended_owner", _as_recipient(person))
 
 
+def queue_held_mails(work: Work, request: Request) -> None:
+    """Queue a mail to the requester of a held request: why it waits for the carrier, and until when.
+
+    One mail for each reason, however often the request goes on and is held again for it.
+    """
+    assert request.reason is not None and request.waiting_until is not None
+    for to in map(_as_recipient, _requesters(work, request)):
+        told = sa.select(sa.literal(1)).where(
+            Message.request_id == request.id,
+            Message.template == "request_held",
+            Message.occasion == str(request.reason),
+            Message.recipient_address == to.address,
+        )
+        if work.session.scalar(told.limit(1)) is None:
+            facts = {**_facts(work, request, "request_held", to), "until": request.waiting_until.isoformat()}
+            occasion = str(request.reason)
+            queue_message(work.session, request.id, "request_held", to, facts, work.now, occasion=occasion)
+
+
 def _was_agreed_to(work: Work, request: Request) -> bool:
     consent = work.session.get(Consent, request.id)
     return consent is not None and consent.decision is Decision.ACCEPTED

@@ -12,7 +12,7 @@ from models.contracts.contracts import new_contract
 from models.errors import NoNumbersAvailable
 from models.orders.orders import agreed_prices
 from models.requests.requests import Request
-from models.telephony.call_limits import limits_for
+from models.telephony.allowed_destinations import limits_for
 from models.telephony.directory import directory_data, put_entry
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.high_risk import high_risk_prefixes

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import promote
+from models.calendar_days import end_of_day
 from models.errors import RuleBroken
 from models.links.links import find_proof
 from models.orders.address_rules import confirm_or_ask
@@ -22,11 +23,10 @@ from models.proofs.proofs import (
     Decision,
     EmailProof,
 )
-from models.proofs.required import opened_proofs
+from models.proofs.required_proofs import opened_proofs
 from models.proofs.shared_proofs import another_has_address, another_has_contact
 from models.requests.requests import Request
 from models.states import Actor, Kind, Origin, ProofMethod, Reason, Status
-from models.values import end_of_day
 from tasks.steps.proof_mails import ask_for_address, ask_for_consent, ask_for_email, ask_newcomers
 from tasks.steps.step import NO_NUMBERS, Hold, Outcome, Wait, Work
 

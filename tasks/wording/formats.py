@@ -11,7 +11,8 @@ import phonenumbers
 from babel.dates import format_date, format_datetime
 from babel.numbers import format_currency, format_decimal
 
-from models.values import BERLIN, Locale, berlin_day, last_day
+from models.calendar_days import BERLIN, berlin_day, last_day
+from models.values import Locale
 
 _REGIONS: Mapping[Locale, str] = {"de": "de_DE", "en": "en_GB"}
 _TIMES: Mapping[Locale, str] = {"de": "HH:mm 'Uhr'", "en": "HH:mm"}

@@ -69,6 +69,7 @@ MESSAGES: Mapping[str, str] = {
     "detach_completed_owner": N_("Notice of the detachment to the account"),
     "document_refused": N_("Notice that a document was refused"),
     "email_code": N_("Code for the contact's e-mail address"),
+    "factor_demanded": N_("Notice that a company requires a second factor"),
     "high_risk_allowed": N_("Notice of a high-risk destination"),
     "invitation": N_("Invitation to sign in"),
     "link_completed": N_("Notice of the link to the main account"),
@@ -76,6 +77,7 @@ MESSAGES: Mapping[str, str] = {
     "link_ended_owner": N_("Notice to the account that a link has come to nothing"),
     "link_receipt": N_("Receipt for a link request"),
     "login_changed": N_("Notice of a changed login"),
+    "login_erased": N_("Notice of a deleted login"),
     "new_sign_in": N_("Notice of a sign-in in a new browser"),
     "numbers_released": N_("Notice of phone numbers given back"),
     "office_digest": N_("Notice to the back office of requests that wait for it"),
@@ -84,6 +86,7 @@ MESSAGES: Mapping[str, str] = {
     "order_receipt": N_("Receipt for an order"),
     "password_reset": N_("Link for a new password"),
     "request_ended": N_("Notice that a request has ended without success"),
+    "request_held": N_("Notice that a request waits for us, and until when"),
     "secret_renewed": N_("Notice of a renewed SIP password"),
 }
 """The displayed names of mails and letters, by the name of their template."""

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from models.proofs.status import ProofKind, ProofState, ProofStatus
+from models.calendar_days import end_of_day
+from models.proofs.proof_status import ProofKind, ProofState, ProofStatus
 from models.requests.requests import Request
 from models.states import ENDED, Actor, Kind, Reason, Status, StepName
 from models.values import Locale
@@ -47,6 +48,8 @@ _EXPECTED_OF_PEOPLE: Mapping[Reason, str] = {
     ),
 }
 
+_EXPECTED_WHILE_HELD = N_("You need not do anything. We write to you when it is done, or if we need anything from you.")
+
 _CARRIER_WORKS: Mapping[Kind, str] = {
     Kind.ORDER: N_("We are setting up the new account."),
     Kind.LINK: N_("We are checking and linking the account."),
@@ -83,13 +86,15 @@ def shown_status(request: Request, locale: Locale, now: datetime) -> str:
 def expectation(request: Request, locale: Locale, now: datetime, asked: Sequence[ProofStatus] = ()) -> str | None:
     """Return sentences about what happens next to the request and how long that usually takes.
 
-    `asked` are the statuses of the request's proofs. Return None if the request has ended or is held, or if there is no
-    sentence for the reason why it is pending.
+    `asked` are the statuses of the request's proofs. Return None if the request has ended, or if there is no sentence
+    for the reason why it is pending.
     """
     if request.is_looked_at(now):
         return translate(locale, _LOOKED_AT_EXPECTED)
-    if request.status in ENDED or request.status is Status.HELD:
+    if request.status in ENDED:
         return None
+    if request.status is Status.HELD:
+        return translate(locale, _EXPECTED_WHILE_HELD)
     if request.status is Status.PENDING:
         reasons = [reason for _, reason, _ in _awaited(request, asked)]
         words = [_EXPECTED_OF_PEOPLE[reason] for reason in reasons if reason in _EXPECTED_OF_PEOPLE]
@@ -122,7 +127,9 @@ def next_actions(
             for actor, reason, until in awaited
         ]
     if request.reason is not None:
-        return [NextAction(Actor.CARRIER, reason_text(request.reason, locale), None)]
+        # A day that has passed is none: then it is today's work.
+        until = max(request.waiting_until, end_of_day(now)) if request.waiting_until is not None else None
+        return [NextAction(Actor.CARRIER, reason_text(request.reason, locale), until)]
     return [NextAction(Actor.CARRIER, translate(locale, _CARRIER_WORKS[request.kind]), None)]
 
 

@@ -1,6 +1,6 @@
 """The details of an order besides products, location and contact, as pairs of name and value.
 
-The whole order is read in `tasks.outbox.placed_order`.
+The whole order is read in `tasks.outbox.what_was_ordered`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from models.accounts.contract_holders import ContractHolder
 from models.telephony.directory import DirectoryData, Publication
 from models.telephony.trunks import RequestUri
 from models.values import Locale
-from tasks.wording.destinations import destination_names
+from tasks.wording.destination_names import destination_names
 from tasks.wording.formats import day_text, number_text
 from tasks.wording.labels import PUBLICATIONS
 from tasks.wording.translate import translate

@@ -10,8 +10,8 @@ from importlib.resources import files
 
 from babel.support import NullTranslations, Translations
 
+from models.text_direction import isolated_facts
 from models.values import Locale
-from models.writing import isolated_facts
 
 CATALOGUES = str(files("tasks.wording") / "translations")
 

@@ -21,7 +21,8 @@ from models.db.session import Database
 from models.orders.orders import submit_order
 from models.people.rights import Principal
 from tests.browser.axe import share_checks
-from tests.browser.visit import DESKTOP, Pages, Visit, Way, chromium, working
+from tests.browser.visit import DESKTOP, Pages, Visit, Way, chromium
+from tests.browser.working import working
 from tests.factories import an_order, fill_pool, make_account, make_main, make_user
 from tests.fakes import FakeClock, MailSink, wait_until
 from tests.sip.conftest import kamailio as kamailio

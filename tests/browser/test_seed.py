@@ -8,15 +8,16 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from models.accounts.hierarchy import attach
+from models.calendar_days import end_of_day
 from models.orders.orders import submit_order
 from models.people.users import principal_of
 from models.proofs.deadlines import VALID_FOR
 from models.requests.requests import Request
 from models.states import Origin
-from models.values import end_of_day
 from tasks.ports import GatewayRefused
 from tests.browser.test_portal import SEED
-from tests.browser.visit import EVERYWHERE, ONCE_EACH, Visit, Way, code_in, link_in
+from tests.browser.visit import EVERYWHERE, ONCE_EACH, Visit, Way
+from tests.browser.working import code_in, link_in
 from tests.factories import NOW, ORDER, make_account, make_user, prove_contact
 
 CONTACT = "hanna@mustermensch.example"

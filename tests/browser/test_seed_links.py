@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
+from models.calendar_days import end_of_day
 from models.people.users import User
 from models.proofs.deadlines import VALID_FOR
-from models.values import end_of_day
-from tests.browser.visit import EVERYWHERE, ONCE_EACH, Visit, code_in, link_in
+from tests.browser.visit import EVERYWHERE, ONCE_EACH, Visit
+from tests.browser.working import code_in, link_in
 from tests.factories import NOW, PASSWORD, join, make_account, make_user
 
 DONE = "Der Account steht jetzt in Ihrer Übersicht. Für sein eigenes Team hat sich nichts geändert."

@@ -13,7 +13,8 @@ from sqlalchemy.orm import selectinload
 
 from models.telephony.trunks import SipTrunk
 from tests.browser.test_seed import CONTACT, confirm_by_code, fill_in_the_order
-from tests.browser.visit import DESKTOP, PHONE, Visit, Way, link_in
+from tests.browser.visit import DESKTOP, PHONE, Visit, Way
+from tests.browser.working import link_in
 from tests.due_work import sync_registrar
 from tests.sip.conftest import DOMAIN
 from tests.sip.phones import NETWORK, Phone, answer, call_in

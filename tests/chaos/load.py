@@ -21,7 +21,6 @@ from pypdf import PdfReader
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account, account_by_number
-from models.codes import display_code
 from models.people.rights import Principal
 from models.people.users import User, principal_of
 from models.proofs.link_codes import create_link_code
@@ -29,6 +28,7 @@ from models.proofs.ownership import decide
 from models.proofs.proofs import Consent, Decision
 from models.requests.requests import Request
 from models.telephony.trunks import SipTrunk
+from models.typed_codes import display_code
 from models.values import utc_now
 from models.vault import Vault
 from tests.benchmarks import bulk, front

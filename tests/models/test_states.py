@@ -26,6 +26,7 @@ END: dict[Status, Verb] = {
     Status.CANCELLED: lambda request: request.cancel(Reason.CANCELLED_BY_REQUESTER, NOW),
     Status.FAILED: lambda request: request.fail(Reason.GATEWAY_REFUSED, NOW),
 }
+
 VERBS: dict[str, Verb] = {
     "go_on": lambda request: request.go_on(StepName.ATTACH, NOW),
     "wait_for": lambda request: request.wait_for(Actor.REQUESTER, Reason.AREA_CODE_MISMATCH, NOW, NOW, NOW),

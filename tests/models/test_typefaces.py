@@ -6,8 +6,10 @@ import unicodedata
 
 import pytest
 
+from models.invisible_characters import typed_text
+from models.name_rules import name_fault
+from models.printable_text import in_print, unprintable
 from models.typefaces import MOST_MARKS, WEIGHTS, clusters, is_plain, lacking, typeface_of, typefaces
-from models.values import in_print, name_fault, typed_text, unprintable
 from tests.world_names import WORLD_NAMES
 
 

@@ -21,7 +21,8 @@ from models.orders.orders import submit_order
 from models.people.rights import Principal
 from models.requests.requests import Request
 from models.states import Status
-from models.telephony.forwarding import Condition, ForwardingDraft, add_forwarding, remove_forwarding
+from models.telephony.forwarding import Condition, ForwardingDraft
+from models.telephony.forwarding_changes import add_forwarding, remove_forwarding
 from models.telephony.trunks import SipTrunk
 from models.telephony.weekly_hours import ALL_WEEK, Hours
 from tasks.ports import Ports

@@ -21,7 +21,7 @@ from tests.sip.conftest import Sites
 from tests.sip.phones import NETWORK, Phone, answer, call_in
 from tests.web.conftest import SECRET, Front
 from tests.web.portal.page.test_portal import sign_in
-from tests.web.portal.telephony.test_registration import rows, words
+from tests.web.portal.telephony.test_registrations_and_calls import rows, words
 from web.app import create_app
 from web.resources import resources
 from web.settings import WebSettings

@@ -21,7 +21,7 @@ from models.accounts.hierarchy import attach
 from models.orders.orders import submit_order
 from models.people.users import User
 from models.states import Origin
-from models.writing import END_ISOLATE, ISOLATE, isolated
+from models.text_direction import END_ISOLATE, ISOLATE, isolated
 from tasks.outbox.letter_layout import letter_pdf
 from tasks.ports import Letter, Mail, NotSent
 from tasks.settings import Carrier

@@ -19,8 +19,8 @@ import sqlalchemy as sa
 from werkzeug.test import TestResponse
 from wtforms import Form, HiddenField, PasswordField, StringField
 
-from models.values import typed_text
-from models.writing import END_ISOLATE, ISOLATE
+from models.invisible_characters import typed_text
+from models.text_direction import END_ISOLATE, ISOLATE
 from tests.factories import PASSWORD
 from tests.kept_rows import KeptRows, kept_rows
 from tests.naughty_strings import NAUGHTY
@@ -96,7 +96,7 @@ AS_ANOTHER = {"orders.autosave": "orders.save_step"}
 """Endpoints to which a script sends the form of another one."""
 
 NO_NAMES = {NAUGHTY[kind] for kind in ("spreadsheet error", "german spreadsheet error", "web address", "chinese")}
-"""What can be no name of a person or a place (`models.values.name_fault`), whatever the form."""
+"""What can be no name of a person or a place (`models.name_rules.name_fault`), whatever the form."""
 
 NOT_SHOWN = {
     # Checked, never stored.

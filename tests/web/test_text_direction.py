@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from models.accounts.accounts import Account
 from models.people.users import User
 from models.schema import metadata
-from models.writing import END_ISOLATE, ISOLATE, isolated, shortened
+from models.text_cutting import shortened
+from models.text_direction import END_ISOLATE, ISOLATE, isolated
 from tests.web.conftest import ORDER, Back, Front
 from tests.web.whole_portal import WholePortal, whole_portal
 

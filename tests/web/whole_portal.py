@@ -27,7 +27,7 @@ from models.people.rights import Role
 from models.people.second_factors import SecondFactor
 from models.states import Reason
 from models.telephony.directory import DirectoryData, put_entry
-from models.telephony.known_places import ask, question_id
+from models.telephony.place_answers import ask, question_id
 from tests.factories import NOW, PASSWORD, VAULT, an_order, make_account, make_staff, make_user
 from tests.second_factor import enter_code
 from tests.web.api.calls import PDF, a_link, new_link_code, upload

@@ -12,8 +12,8 @@ from models.views.locations import LocationFilter, Order, page_of
 from web.api import schemas
 from web.api.access import caller, viewable_token_account
 from web.api.blueprint import api, json_response
-from web.api.bodies import account_body
 from web.api.paging import known_cursor
+from web.api.response_bodies import account_body
 from web.resources import resources
 
 # A customer number never changes, so paging neither skips nor repeats an account.

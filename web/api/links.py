@@ -6,7 +6,6 @@ import uuid
 
 from flask import Response
 
-from models.codes import display_code
 from models.errors import AlreadyRequested
 from models.links.links import LinkDraft, submit_detach, submit_link
 from models.people.rights import Action
@@ -15,11 +14,12 @@ from models.proofs.ownership import Credentials
 from models.proofs.proofs import OwnershipProof
 from models.requests.requests import Request
 from models.states import ProofMethod
+from models.typed_codes import display_code
 from web.api import schemas
 from web.api.access import caller, get_visible_account, now, token_account
 from web.api.blueprint import api
-from web.api.bodies import request_body, request_url
 from web.api.idempotency import begin_call
+from web.api.response_bodies import request_body, request_url
 from web.request_bodies import CredentialsProof, LinkBody, LinkCodeProof, LinkProof
 from web.resources import resources
 

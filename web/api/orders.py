@@ -8,8 +8,8 @@ from models.proofs.order_limits import place_order
 from web.api import schemas
 from web.api.access import caller, now, token_account
 from web.api.blueprint import api
-from web.api.bodies import request_body, request_url
 from web.api.idempotency import begin_call
+from web.api.response_bodies import request_body, request_url
 from web.request_bodies import OrderBody
 from web.resources import resources
 

@@ -16,10 +16,10 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from models import errors
 from models.states import ProofMethod, Reason
 from models.values import Locale, as_locale
+from tasks.wording.company_limits import limit_text
 from tasks.wording.fields import field_error
 from tasks.wording.formats import moment_text
 from tasks.wording.labels import status_text
-from tasks.wording.limits import limit_text
 from tasks.wording.reasons import reason_text
 from tasks.wording.translate import N_, translate
 from web.resources import resources

@@ -15,8 +15,8 @@ from models.requests.requests import Request
 from web.api import schemas
 from web.api.access import caller, get_changeable_request, get_visible_request, now
 from web.api.blueprint import api
-from web.api.bodies import request_body
 from web.api.idempotency import begin_call
+from web.api.response_bodies import request_body
 from web.resources import resources
 from web.uploads import read_document
 

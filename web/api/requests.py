@@ -13,9 +13,9 @@ from models.views import request_lists
 from web.api import schemas
 from web.api.access import get_changeable_request, get_visible_request, now, viewable_token_account
 from web.api.blueprint import api, json_response
-from web.api.bodies import request_bodies, request_body
 from web.api.idempotency import begin_call
 from web.api.paging import known_cursor
+from web.api.response_bodies import request_bodies, request_body
 from web.resources import resources
 
 

@@ -13,7 +13,7 @@ from pydantic import (
     RootModel,
 )
 
-from models.accounts.limits import Limit
+from models.accounts.company_limits import Limit
 from web.fields import Body, Code, Email, EmailAddress, Password
 
 

@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from models.accounts.company_limits import Limit, limits_of, set_own_limits, used_today
 from models.accounts.customer_import import Fate
-from models.accounts.limits import Limit, limits_of, set_own_limits, used_today
 from models.bulk.bulk import waiting_bulks
 from models.db.session import Database
 from models.errors import CannotClose

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from models.db.session import Database
-from models.telephony.call_limits import follow_high_risk
+from models.telephony.allowed_destinations import follow_high_risk
 from models.telephony.high_risk import HighRiskPrefix
 from workers.commands.resources import open_database, out, refuse
 

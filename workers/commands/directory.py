@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from models.accounts.accounts import Account
+from models.calendar_days import BERLIN
 from models.telephony.directory import DirectoryEntry, Publication, entries_since
-from models.values import BERLIN
 from tasks.files.spreadsheets import Cell, csv_of
 from workers.commands.resources import err, open_database
 

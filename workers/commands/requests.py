@@ -23,7 +23,7 @@ from models.people.users import User, principal_of
 from models.proofs.document_refusals import MOST_NOTE, Refusal
 from models.proofs.documents import latest_document
 from models.requests.requests import Request
-from models.staff.actions import decide_on_document
+from models.staff.request_actions import decide_on_document
 from models.states import Reason, RefusalReason, Status
 from models.values import Locale
 from models.views.back_office import RequestDetails, request_details

@@ -15,9 +15,10 @@ from sqlalchemy.orm import Session
 
 import models.schema  # noqa: F401 - foreign keys name tables that nothing else here imports
 from models.accounts.accounts import Account, account_by_number
+from models.calendar_days import BERLIN
 from models.db.session import Database
 from models.db.work_queue import WorkKind
-from models.values import BERLIN, Locale
+from models.values import Locale
 from workers.settings import WorkerSettings
 
 # In a pipe or file there is no terminal width: 200 columns let a table be as wide as needed.

@@ -13,7 +13,7 @@ from models.db.privileges import grant_privileges
 from models.db.row_security import apply_row_security
 from models.db.session import Database
 from models.telephony.area_codes import load_area_codes
-from models.telephony.known_places import load_towns
+from models.telephony.place_answers import load_towns
 from models.vault import Vault
 from workers.commands.resources import out
 from workers.demo.seed import seed as load

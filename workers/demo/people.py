@@ -16,7 +16,7 @@ from models.db.session import Database
 from models.people.users import User, principal_of
 from models.proofs.proofs import Consent
 from models.requests.requests import Request
-from models.staff.actions import decide_on_document
+from models.staff.request_actions import decide_on_document
 from workers.demo.api import PortalApi, View
 from workers.demo.cast import BACK_OFFICE, PASSWORD, Person, Pool
 from workers.demo.mailbox import Mailbox, link_in

@@ -15,7 +15,7 @@ from models.db.session import Database
 from models.errors import NotFound
 from models.links.account_closing import close_account
 from models.messages.outbox import Recipient
-from models.people import invitations
+from models.people import invitation_acceptance, invitations
 from models.people.rights import Role
 from models.states import AccountState
 from models.telephony import sip_secrets
@@ -46,15 +46,15 @@ def company(database: Database) -> tuple[int, Callable[[], object], Callable[[],
 
     def accept() -> None:
         with database.transaction() as session:
-            found = invitations.find_invitation(session, VAULT, *words, NOW, lock=True)
-            invitations.accept(session, found, PASSWORD, NOW)
+            found = invitation_acceptance.find_invitation(session, VAULT, *words, NOW, lock=True)
+            invitation_acceptance.accept(session, found, PASSWORD, NOW)
 
     return id, renew, accept
 
 
 @pytest.mark.parametrize(
     ("action", "module", "midway"),
-    [(1, sip_secrets, "new_sip_secret"), (2, invitations, "reset_password")],
+    [(1, sip_secrets, "new_sip_secret"), (2, invitation_acceptance, "reset_password")],
     ids=["renewing a secret", "accepting an invitation"],
 )
 def test_what_is_under_way_while_the_account_is_closed_goes_through(

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from models.db import session as sessions
-from models.db.failures import is_outage
 from models.db.session import Database
+from models.db.transient_errors import is_outage
 from models.db.work_queue import WorkKind, made_due
 from models.values import utc_now
 from tests.proxy import LOOPBACK, Proxy, proxy_to

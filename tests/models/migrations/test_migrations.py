@@ -17,8 +17,8 @@ from models import migrations
 from models.db.row_security import apply_row_security, is_enforced
 from models.db.session import Database
 from models.proofs.proofs import AddressProof
+from models.same_address import address_key
 from models.schema import metadata
-from models.values import address_key
 from tests.factories import NOW
 from workers.stack.postgres import EmbeddedPostgres
 

@@ -13,21 +13,15 @@ from models.links.account_closing import close_account
 from models.orders.number_release import look_at_release, release_numbers
 from models.people.audit_log import AuditEvent
 from models.telephony.forwarded_numbers import Numbers
-from models.telephony.forwarding import (
-    CallForwarding,
-    Condition,
-    ForwardingDraft,
-    add_forwarding,
-    applying,
-    change_forwarding,
-    in_force,
-)
+from models.telephony.forwarding import CallForwarding, Condition, ForwardingDraft
+from models.telephony.forwarding_changes import add_forwarding, change_forwarding
+from models.telephony.forwarding_precedence import applying, in_force
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk, TrunkState
 from models.telephony.weekly_hours import ALL_WEEK, Hours, Window, hours_of
 from tasks.registrar.trunks import forwardings_of
 from tests.factories import NOW, make_account
-from tests.models.telephony.test_suspension import LATER, Company, deeds, state
+from tests.models.telephony.conftest import LATER, Company, deeds, state
 
 MOBILE = "+491711234567"
 FIRST, EXTRA = 493050000000, 493050000010

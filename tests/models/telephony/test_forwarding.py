@@ -18,17 +18,9 @@ from models.people.audit_log import AuditEntry, AuditEvent, entries_of
 from models.people.rights import Principal, Role
 from models.people.users import principal_of
 from models.states import AccountState, Origin
-from models.telephony.forwarding import (
-    CallForwarding,
-    Condition,
-    ForwardingDraft,
-    add_forwarding,
-    change_forwarding,
-    forwardings_of,
-    in_force,
-    remove_forwarding,
-    target_of,
-)
+from models.telephony.forwarding import CallForwarding, Condition, ForwardingDraft, forwardings_of
+from models.telephony.forwarding_changes import add_forwarding, change_forwarding, remove_forwarding, target_of
+from models.telephony.forwarding_precedence import in_force
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk, SuspendedBy, TrunkState
 from models.telephony.weekly_hours import ALL_WEEK, Hours, Window, hours_of

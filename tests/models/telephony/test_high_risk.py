@@ -14,9 +14,10 @@ from models.people.audit_log import AuditEntry
 from models.people.rights import Role
 from models.people.users import User, principal_of
 from models.states import Origin
-from models.telephony.call_limits import ensure_may_choose, limits_for
-from models.telephony.destinations import EEA, PREFIXES, PrefixRules, rules_of
-from models.telephony.forwarding import CallForwarding, Condition, ForwardingDraft, add_forwarding, change_forwarding
+from models.telephony.allowed_destinations import ensure_may_choose, limits_for
+from models.telephony.country_prefixes import EEA, PREFIXES, PrefixRules, rules_of
+from models.telephony.forwarding import CallForwarding, Condition, ForwardingDraft
+from models.telephony.forwarding_changes import add_forwarding, change_forwarding
 from models.telephony.high_risk import high_risk_prefixes, is_high_risk
 from models.telephony.trunks import SipTrunk
 from tests.factories import NOW, join, make_account, make_main, make_user

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from models.db.session import Database
 from models.telephony.area_codes import AreaCode
-from models.telephony.known_places import KnownPlace, load_towns
+from models.telephony.place_answers import KnownPlace, load_towns
 from models.telephony.towns import FURTHER_TOWNS
 from tests.factories import NOW
 

@@ -12,12 +12,13 @@ from sqlalchemy.orm import Session
 from models.db.session import Database
 from models.links.account_closing import close_account
 from models.orders.number_release import release_numbers
-from models.telephony.forwarding import Condition, ForwardingDraft, add_forwarding
+from models.telephony.forwarding import Condition, ForwardingDraft
+from models.telephony.forwarding_changes import add_forwarding
 from models.telephony.sip_secrets import issue_of, renew
 from models.telephony.suspension import resume, resume_for_carrier, suspend, suspend_for_carrier
 from models.telephony.trunks import SipTrunk, SuspendedBy
 from tests.factories import NOW, VAULT
-from tests.models.telephony.test_suspension import Company
+from tests.models.telephony.conftest import Company
 
 LATER = NOW + timedelta(hours=1)
 Change = Callable[[Session, Company, SipTrunk], object]

@@ -20,6 +20,7 @@ from models.messages.outbox import Message, Recipient
 from models.orders.orders import Contact, Location
 from models.people.api_tokens import issue_token
 from models.people.audit_log import OF_LOGINS, AuditEvent
+from models.people.company_factor import demand_factor
 from models.people.invitations import invite
 from models.people.login_changes import Where, note_change, tell_of_sign_in
 from models.people.logins import ask_for_reset
@@ -31,6 +32,7 @@ from models.proofs.ownership import decide
 from models.proofs.proofs import AddressProof, Decision, EmailProof
 from models.requests.requests import Request
 from models.staff.administrators import name_administrator
+from models.staff.erasure import ask_for_erasure
 from models.states import ProofMethod, RefusalReason
 from models.telephony.change_notices import tell_of_change
 from models.telephony.high_risk import tell_administrators
@@ -39,7 +41,7 @@ from tasks.outbox.receipt_facts import RECEIPTS, read_details
 from tasks.outbox.render import all_facts, render
 from tasks.ports import GatewayRefused, Mail
 from tasks.wording.link_rights import link_rights
-from tests.factories import HOLDER, NOW, a_link, an_order, join, make_account, make_bulk, make_main, make_user
+from tests.factories import HOLDER, NOW, a_link, an_order, give_app, join, make_account, make_bulk, make_main, make_user
 from tests.tasks.conftest import Pipeline
 
 TEMPLATES = sorted(
@@ -51,7 +53,7 @@ ABOUT_LOGINS = {"password_reset", "login_changed", "new_sign_in"}
 LEADS_NOWHERE = {"order_completed_contact"}
 """The mails to people who may have no login."""
 OF_CARRIER = {"office_digest"}
-"""The mails to the carrier's own address, which are German and tell no names: `tests/tasks/bulk/test_limits.py`."""
+"""The mails to the carrier's own address, German and without names: `tests/tasks/bulk/test_company_limits.py`."""
 CHOOSE_WORDS = {
     "last_used", "kind", "reminder", "until", "template", "role", "refusal", "bulk_id", "scopes", "maker", "what",
 }  # fmt: skip
@@ -121,6 +123,8 @@ def mails(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> list[tupl
         session.execute(sa.update(EmailProof).values(proved_at=NOW))
         session.execute(sa.update(AddressProof).values(proved_at=NOW, method="letter"))
     pipeline.order(order, main)
+    # There are no such blocks: the order waits for the carrier.
+    pipeline.order(replace(order, block_size=100), main)
     pipeline.link(replace(a_link(linked, email=owner.email), locale=locale), main=main)
     question = pipeline.link(replace(a_link(asked, method=ProofMethod.CONSENT), locale=locale), main=main)
     pipeline.advance()
@@ -148,6 +152,9 @@ def mails(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> list[tupl
         for deed in OF_LOGINS:
             note_change(session, person, deed, None if deed is AuditEvent.FACTORS_RESET else where, NOW, name=HOSTILE)
         make_bulk(session, pipeline.manager, main, [order], name=HOSTILE).send(NOW)
+        give_app(session, session.get_one(User, pipeline.manager.user_id))
+        demand_factor(session, pipeline.manager, session.get_one(Account, main.id), NOW)
+        ask_for_erasure(session, make_user(session, name=HOSTILE, locale=locale), NOW)
     # The bulk's row becomes an order, that comes to its end, and the mail about it leaves.
     for _ in range(4):
         pipeline.advance()

@@ -14,6 +14,7 @@ from models import retention
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import ContractHolder, put_holder
 from models.bulk.bulk import Bulk, BulkRow
+from models.calendar_days import end_of_day
 from models.contracts.contracts import new_contract
 from models.db.base import Base
 from models.jobs.jobs import Outcome
@@ -28,7 +29,6 @@ from models.people.users import User
 from models.requests.idempotency import IdempotencyKey, reserve_key
 from models.telephony.directory import DirectoryEntry, put_entry
 from models.telephony.number_history import NumberAssignment
-from models.values import end_of_day
 from tasks.ports import GatewayUnavailable
 from tasks.reconcile import leftovers
 from tests.factories import ENTRY, HOLDER, NOW, VAULT, an_order, make_account, make_bulk, sites

@@ -13,7 +13,8 @@ from models.accounts.accounts import Account
 from models.errors import AlreadyUser, Forbidden, NotFound, SeveralAdministrators
 from models.messages.outbox import Recipient
 from models.people.audit_log import entries_of
-from models.people.invitations import Invitation, accept
+from models.people.invitation_acceptance import accept
+from models.people.invitations import Invitation
 from models.people.rights import Principal, Role
 from models.people.users import principal_of
 from models.proofs.consent_reach import wake_questions

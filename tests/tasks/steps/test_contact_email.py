@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
+from models.calendar_days import end_of_day
 from models.errors import InvalidField, NotAwaited
 from models.messages.outbox import Message, MessageState
 from models.orders.orders import Contact, cancel_and_release
@@ -15,7 +16,6 @@ from models.proofs.contact_email import MOST_CORRECTIONS, correct_contact, corre
 from models.proofs.proofs import EmailProof
 from models.requests.requests import Request
 from models.states import Actor, Reason, Status
-from models.values import end_of_day
 from tasks.ports import GatewayRefused
 from tests.factories import PLENTY, make_bulk, make_main
 from tests.tasks.conftest import Pipeline

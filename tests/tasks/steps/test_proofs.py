@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import promote
+from models.calendar_days import end_of_day
 from models.errors import Forbidden, NotAwaited, TooEarly
 from models.links.links import submit_detach
 from models.messages.outbox import Message
@@ -35,7 +36,6 @@ from models.states import (
     Reason,
     Status,
 )
-from models.values import end_of_day
 from models.views.request_lists import timelines
 from tasks.ports import GatewayUnavailable
 from tests.factories import PASSWORD, PLENTY, a_link, an_order, join, make_account, make_main, make_user

@@ -14,7 +14,8 @@ from models.orders.orders import cancel_and_release
 from models.requests.requests import Request
 from models.states import Reason, Status
 from models.telephony.directory import DirectoryEntry, entries_since
-from models.telephony.forwarding import Condition, ForwardingDraft, add_forwarding, remove_forwarding
+from models.telephony.forwarding import Condition, ForwardingDraft
+from models.telephony.forwarding_changes import add_forwarding, remove_forwarding
 from models.telephony.numbers import NumberBlock
 from models.telephony.weekly_hours import ALL_WEEK
 from tasks.ports import Forwarding, GatewayRefused, GatewayUnavailable, NumberTaken

@@ -11,10 +11,10 @@ from models.errors import NotAwaited
 from models.orders.orders import Contact, OrderDraft
 from models.people.users import User, principal_of
 from models.proofs.proof_book import account_address_key
+from models.proofs.proof_status import ProofKind, ProofState, proof_statuses
 from models.proofs.proofs import AddressProof, EmailProof
 from models.proofs.replacement_codes import ask_again
-from models.proofs.required import draft_proofs
-from models.proofs.status import ProofKind, ProofState, proof_statuses
+from models.proofs.required_proofs import draft_proofs
 from models.requests.requests import Request
 from models.states import AddressMethod, Status
 from tests.factories import PLENTY, an_order, join, make_user

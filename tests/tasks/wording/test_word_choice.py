@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from babel.messages.pofile import read_po
 
-from models.values import BERLIN
+from models.calendar_days import BERLIN
 from tasks.wording.formats import day_text, euros, last_day_text, moment_text
 
 ROOT = Path(__file__).parents[3]

@@ -12,13 +12,13 @@ import pytest
 import sqlalchemy as sa
 
 from models.accounts.accounts import Account
+from models.calendar_days import end_of_day
 from models.people.rights import Scope
 from models.people.users import User
 from models.proofs.ownership import decide
 from models.proofs.proofs import Decision, LinkCode
 from models.requests.idempotency import IdempotencyKey
 from models.requests.requests import Request
-from models.values import end_of_day
 from tests.factories import NOW, PASSWORD, make_account, make_main, make_user
 from tests.web.api.calls import a_link, owned, token_of
 from tests.web.conftest import Back, Front

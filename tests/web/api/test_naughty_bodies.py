@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from werkzeug.test import TestResponse
 
-from models.values import typed_text
+from models.invisible_characters import typed_text
 from tests.factories import fill_pool
 from tests.naughty_strings import NAUGHTY
 from tests.web.api.calls import a_link, an_order, owned

@@ -13,7 +13,7 @@ from models.accounts.accounts import Account
 from models.people.rights import Role
 from models.people.users import Membership
 from models.requests.requests import Request
-from models.telephony.destinations import MOST_COUNTRIES, PREFIXES
+from models.telephony.country_prefixes import MOST_COUNTRIES, PREFIXES
 from tests.factories import MOBILE
 from tests.web.conftest import ORDER, Front
 

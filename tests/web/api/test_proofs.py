@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
 from models.accounts.accounts import Account
+from models.calendar_days import end_of_day
 from models.db.session import Database
 from models.people.rights import Scope
 from models.proofs.document_review import decide_document
@@ -19,7 +20,6 @@ from models.proofs.link_codes import create_link_code
 from models.proofs.proofs import EmailProof, LinkCode
 from models.requests.idempotency import IdempotencyKey
 from models.requests.requests import Request
-from models.values import end_of_day
 from models.vault import Vault
 from tests.factories import NOW, PASSWORD, make_account, make_main, make_staff, make_user
 from tests.web.api.calls import CONTACT, PDF, a_link, an_order, new_link_code, owned, statements, upload

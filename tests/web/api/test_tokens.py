@@ -10,12 +10,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
+from models.calendar_days import end_of_day
 from models.links.account_closing import close_account
 from models.people.api_tokens import LONGEST_LIFE, ApiToken, create_token
 from models.people.members import change_role, remove_user
 from models.people.rights import Principal, Role, Scope
 from models.people.users import Membership, User, principal_of
-from models.values import end_of_day
 from tests.factories import NOW, join, make_user
 from tests.fakes import FakeClock
 from tests.web.api.calls import owned, token_of

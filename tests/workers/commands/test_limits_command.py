@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from typer.testing import CliRunner, Result
 
 from models.accounts.accounts import Account
-from models.accounts.limits import Limit
+from models.accounts.company_limits import Limit
 from models.bulk.bulk import Bulk
 from models.db.session import Database
 from models.values import utc_now

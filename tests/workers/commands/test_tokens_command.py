@@ -9,13 +9,13 @@ import sqlalchemy as sa
 from typer.testing import CliRunner, Result
 
 from models.accounts.accounts import Account, account_by_number
+from models.calendar_days import BERLIN, end_of_day
 from models.db.session import Database
 from models.messages.outbox import Message
 from models.people.api_tokens import ApiToken, principal_by_token
 from models.people.audit_log import AuditEntry
 from models.people.rights import Action, Scope, may
 from models.states import AccountState
-from models.values import BERLIN, end_of_day
 from workers.commands.tokens import app
 
 pytestmark = pytest.mark.usefixtures("database_settings")

@@ -18,12 +18,13 @@ from models.people.users import (
     User,
     principal_of,
 )
+from models.place_names import same_place
 from models.states import AccountRole, Origin
 from models.telephony.forwarding import CallForwarding
 from models.telephony.number_pool import pool_has
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk
-from models.values import same_place, utc_now
+from models.values import utc_now
 from models.vault import Vault
 from tests.fakes import FakeRegistrar
 from workers.demo.cast import BILLED_TOGETHER, EMPTY_POOL, EXISTING, POOLS

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from models.telephony.forwarded_numbers import Numbers
-from models.telephony.forwarding import CallForwarding, Condition, applying
+from models.telephony.forwarding import CallForwarding, Condition
+from models.telephony.forwarding_precedence import applying
 from models.telephony.weekly_hours import ALL_WEEK, WEEK, covers, minute_of
 from tasks.ports import Forwarding, TrunkRecord
 from workers.gateways.registrar import KamailioRegistrar, plain_url

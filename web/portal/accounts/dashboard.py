@@ -14,7 +14,7 @@ from models.accounts.contract_holders import has_own_holder, holder_of
 from models.people.audit_log import record_look, sees_log, visible_entries
 from models.people.rights import Action, may
 from models.proofs.link_codes import open_link_code
-from models.telephony import forwarding
+from models.telephony import forwarding, forwarding_precedence
 from models.telephony.directory import entry_of
 from models.telephony.high_risk import high_risk_of
 from models.telephony.holdings import holdings_of
@@ -37,7 +37,7 @@ from web.portal.people.own_password import is_own_password, own_password_field
 from web.portal.people.users import ROLE_NAMES
 from web.portal.telephony.country_names import limit_text
 from web.portal.telephony.forwarding_text import condition_text, hours_text, numbers_text
-from web.portal.telephony.registration import lines_of
+from web.portal.telephony.registrations_and_calls import lines_of
 from web.resources import resources
 
 LAST = 5
@@ -87,7 +87,7 @@ def show(customer_number: str) -> str:
         holdings=holdings,
         forwardings=forwardings,
         risky=risky,
-        in_force=forwarding.in_force(forwardings, holdings.trunks, now),
+        in_force=forwarding_precedence.in_force(forwardings, holdings.trunks, now),
         people=people,
         log=log,
         sees_log=sees_log(person, account),

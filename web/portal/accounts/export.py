@@ -10,7 +10,7 @@ from flask_babel import gettext as _
 from flask_login import login_required
 
 from models.accounts.accounts import Account
-from models.values import berlin_day, last_day
+from models.calendar_days import berlin_day, last_day
 from models.views import locations as listing
 from tasks.files import spreadsheets
 from tasks.files.spreadsheets import EXPORT_PAGE

@@ -9,9 +9,9 @@ from flask import request, session, url_for
 from flask_babel import lazy_gettext
 
 from models.states import Origin
+from models.text_cutting import shortened
 from models.views.location_states import Show
 from models.views.locations import LocationFilter, Order
-from models.writing import shortened
 
 CARDS, TABLE = "karten", "tabelle"
 TABLE_FROM = 50

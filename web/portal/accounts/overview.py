@@ -20,7 +20,7 @@ from models.accounts.hierarchy import may_be_main
 from models.db.paging import BadCursor, Page
 from models.orders.drafts import open_drafts
 from models.people.rights import Action, may
-from models.proofs.status import ProofStatus, proof_statuses
+from models.proofs.proof_status import ProofStatus, proof_statuses
 from models.requests.requests import Request
 from models.states import ENDED, AccountRole, AccountState, Actor, Kind, Origin, Status
 from models.views import locations as listing

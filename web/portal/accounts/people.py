@@ -20,7 +20,7 @@ from models.states import AccountRole, AccountState
 from models.telephony.forwarding import forwardings_of
 from models.telephony.holdings import trunks_of
 from models.telephony.trunks import SipTrunk
-from web.portal.people.administration import not_administered_text
+from web.portal.people.missing_administrator import not_administered_text
 
 SHOWN_FOR = timedelta(days=14)
 """The time after joining an account for which a person is shown its first steps."""

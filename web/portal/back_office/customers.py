@@ -13,14 +13,14 @@ from models.people.members import users_of
 from models.people.rights import Action, Role, may
 from models.states import AccountState
 from models.telephony.holdings import holdings_of
+from models.text_cutting import shortened
 from models.views import back_office, office_search
 from models.views import locations as listing
-from models.writing import shortened
 from tasks.wording.labels import role_text
 from web.portal.accounts.audit_log_text import deed_text
 from web.portal.accounts.overview import kind_label, state_label
 from web.portal.back_office import wording
-from web.portal.back_office.lists import office
+from web.portal.back_office.requests_and_jobs import office
 from web.portal.page.locale import locale
 from web.portal.page.session import principal
 from web.resources import resources

@@ -15,10 +15,10 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import DataRequired
 
 from models.errors import NotFound
-from models.staff.actions import SeenOtherwise
 from models.staff.place_questions import answer_place_question, answer_version, find_question
-from models.telephony.known_places import answered_questions, open_questions
-from web.portal.back_office.lists import office
+from models.staff.request_actions import SeenOtherwise
+from models.telephony.place_answers import answered_questions, open_questions
+from web.portal.back_office.requests_and_jobs import office
 from web.portal.page.session import principal
 from web.resources import resources
 

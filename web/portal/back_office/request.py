@@ -18,9 +18,9 @@ from wtforms.validators import DataRequired, Length, ValidationError
 from models.errors import IllegalTransition, NotAwaited, TooLate
 from models.people.audit_log import AuditEvent
 from models.proofs.document_refusals import MOST_NOTE, Refusal
-from models.staff import actions
+from models.staff import request_actions
 from models.states import ENDED, Reason, RefusalReason, Status
-from models.telephony.known_places import question_id
+from models.telephony.place_answers import question_id
 from models.views.back_office import Matter, RequestDetails, request_details
 from tasks.wording.document_refusals import refusal_text
 from tasks.wording.labels import message_text, step_text
@@ -29,7 +29,7 @@ from tasks.wording.reasons import reason_text
 from tasks.wording.timeline import sentence
 from web.portal.accounts.audit_log_text import deed_text
 from web.portal.back_office import wording
-from web.portal.back_office.lists import office
+from web.portal.back_office.requests_and_jobs import office
 from web.portal.page.locale import locale, moment
 from web.portal.page.session import principal
 from web.resources import resources
@@ -127,7 +127,7 @@ def request_retry(id: UUID) -> AnyResponse:
     """
 
     def retry(session: Session, seen: int) -> None:
-        actions.retry(session, principal(), id, seen, resources().clock())
+        request_actions.retry(session, principal(), id, seen, resources().clock())
 
     return _run_action(id, retry, _("It is tried again now."))
 
@@ -140,7 +140,7 @@ def request_cancel(id: UUID) -> AnyResponse | str:
     """
 
     def cancel(session: Session, seen: int) -> None:
-        actions.cancel(session, principal(), id, seen, resources().clock())
+        request_actions.cancel(session, principal(), id, seen, resources().clock())
 
     if request.method == "POST":
         return _run_action(id, cancel, _("The request is cancelled."))
@@ -162,7 +162,7 @@ def request_document(id: UUID) -> AnyResponse | str | tuple[str, int]:
         refusal = None if form.decision.data == RELEASE else form.refusal
 
         def decide(session: Session, seen: int) -> None:
-            actions.decide_on_document(session, principal(), id, seen, resources().clock(), refusal=refusal)
+            request_actions.decide_on_document(session, principal(), id, seen, resources().clock(), refusal=refusal)
 
         released = _("The document is released, the address is proved.")
         done = released if refusal is None else _("The document is refused.")
@@ -183,11 +183,11 @@ def request_file(id: UUID) -> Response:
     The document is sent as an attachment in a sandbox, because it comes from outside. Aborts with 404 if there is none.
     """
     with resources().database.transaction() as session:
-        document = actions.open_document(session, principal(), id, resources().clock())
+        document = request_actions.open_document(session, principal(), id, resources().clock())
         if document is None:
             abort(404)
         content, kind = document.content, document.media_type
-        number = actions.find_for_staff(session, principal(), id).customer_number
+        number = request_actions.find_for_staff(session, principal(), id).customer_number
     # Not the uploaded file name, which may have any extension.
     name = f"adressnachweis-{number}.{_ENDINGS[kind]}"
     return Response(
@@ -224,7 +224,7 @@ def _run_action(id: UUID, verb: Callable[[Session, int], None], done: str) -> An
             verb(session, seen)
     except TooLate:
         flash(_("The request has gone too far to be cancelled, or is being worked on at this moment."), "warning")
-    except (actions.SeenOtherwise, IllegalTransition, NotAwaited):
+    except (request_actions.SeenOtherwise, IllegalTransition, NotAwaited):
         flash(_conflict_text(_get_details(id), seen), "warning")
     else:
         flash(done)

@@ -11,7 +11,7 @@ from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 
 from models.messages.outbox import MessageState
-from models.proofs.status import ProofKind, ProofState, ProofStatus
+from models.proofs.proof_status import ProofKind, ProofState, ProofStatus
 from models.requests.requests import Request
 from models.states import Actor, Kind, Reason, Status
 from models.views.back_office import Matter

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from models.bulk.bulk import MOST_ROWS
 from models.states import Kind
+from tasks.files.spreadsheets import without_escape
 from tasks.files.tables import Headings, Place, UnusableTable, open_table
 from web.portal.bulk.columns import COLUMNS, Cells, column_of
 
@@ -40,7 +41,9 @@ def read_file(content: bytes, kind: Kind) -> BulkFile:
             # Cells that are missing at the end of a row can be filled in on the page.
             if row.fault not in (None, "too_few_columns"):
                 raise UnusableTable(row.fault, line=row.line)
-            rows.append((row.line, {**{column.key: "" for column in columns}, **row.cells}))
+            # Our own tables of rows that were not ordered come back, mended.
+            cells = {key: without_escape(cell) for key, cell in row.cells.items()}
+            rows.append((row.line, {**{column.key: "" for column in columns}, **cells}))
             if len(rows) > MOST_ROWS:
                 raise UnusableTable("too_many_rows")
     if not rows:

@@ -24,8 +24,8 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
 from models.accounts.accounts import Account
+from models.accounts.company_limits import Limit, limits_of
 from models.accounts.hierarchy import ensure_may_be_main
-from models.accounts.limits import Limit, limits_of
 from models.bulk.bulk import (
     MOST_ROWS,
     Bulk,
@@ -35,20 +35,22 @@ from models.bulk.bulk import (
     own_bulk,
     same_file,
 )
+from models.bulk.left_out import orders_repeated, record_left_out
 from models.bulk.preview import count_rows
-from models.bulk.progress import progress_of, stuck_rows
+from models.bulk.progress import left_out_rows, progress_of, stuck_rows
 from models.contracts.catalogue import orderable_products
 from models.errors import Forbidden, LimitReached, RuleBroken
 from models.people.rights import Action, may
 from models.states import Kind, Reason, Status
 from tasks.files import spreadsheets
 from tasks.files.tables import UnusableTable
+from tasks.wording.company_limits import limit_text
 from tasks.wording.labels import status_text
-from tasks.wording.limits import limit_text
 from web.portal.bulk.columns import COLUMNS, Checker
 from web.portal.bulk.files import LARGEST, read_file
-from web.portal.bulk.preview import preview_of, save_corrections
-from web.portal.bulk.texts import row_result_text, unusable_text
+from web.portal.bulk.left_out import left_out_table
+from web.portal.bulk.preview import preview_of, save_choices, save_corrections
+from web.portal.bulk.texts import note_text, row_result_text, unusable_text
 from web.portal.page.live_updates import LiveParts, render_live_parts
 from web.portal.page.locale import locale, moment
 from web.portal.page.selected_account import selected_account
@@ -136,7 +138,9 @@ def template(kind: str, form: str) -> Response:
 @bulks.get("/<uuid:id>")
 @login_required
 def show(id: uuid.UUID) -> str:
-    """Show the page of an uploaded file: before it is sent its errors and what it orders, then its requests' progress.
+    """Show the page of an uploaded file.
+
+    Before the file is sent, the page shows its errors and what it would order; afterwards, how far its requests are.
 
     Answers 404 if there is no such file, or the user may not create requests of its kind for its account.
     """
@@ -145,9 +149,16 @@ def show(id: uuid.UUID) -> str:
         preview = preview_of(session, found, _after()) if found.sent_at is None else None
         facts = _facts(session, found)
     if preview is not None:
-        told = limit_text(preview.limit, locale()) if preview.limit is not None else None
+        reached = preview.days.reached if preview.days is not None else None
+        told = limit_text(reached, locale()) if reached is not None else None
         return render_template(
-            "bulk/preview.html", preview=preview, bulk=found, language=locale(), most_named=NAMED, told=told
+            "bulk/preview.html",
+            preview=preview,
+            bulk=found,
+            language=locale(),
+            most_named=NAMED,
+            told=told,
+            note_text=note_text,
         )
     return render_template("bulk/progress.html", bulk=found, live=_live(facts))
 
@@ -157,7 +168,7 @@ def show(id: uuid.UUID) -> str:
 def save(id: uuid.UUID) -> AnyResponse:
     """Save the corrected cells of a file, valid or not, check their rows again, and redirect to the file's page.
 
-    Rows that the user chose to leave out are deleted. A file that was sent is not changed.
+    Which rows the user leaves out is saved, too. A file that was sent is not changed.
     """
     with resources().database.transaction() as session:
         found = own_bulk(session, id, principal(), lock=True)
@@ -167,7 +178,7 @@ def save(id: uuid.UUID) -> AnyResponse:
             if wrong:
                 flash(_("Saved. Some cells are still wrong."), "warning")
             else:
-                flash(_("Saved. Every cell is right now."))
+                flash(_("Saved. Every cell of the rows to be ordered is right now."))
     return redirect(url_for("bulks.show", id=id), 303)
 
 
@@ -176,14 +187,16 @@ def save(id: uuid.UUID) -> AnyResponse:
 def send(id: uuid.UUID) -> AnyResponse:
     """Schedule the rows of the file to be turned into requests now, and redirect to the file's page.
 
-    Nothing is sent if a cell is wrong, if no row is left to send, or if the rows or prices have changed since the page
-    was shown. Safe to run twice: the second call changes nothing.
+    First saves which rows the user leaves out. Nothing is sent if a cell is wrong, if no row is left to send, or if the
+    rows, prices or this choice have changed since the page was shown. Safe to run twice: the second call changes
+    nothing.
     """
     now = resources().clock()
     with resources().database.transaction() as session:
         found = own_bulk(session, id, principal(), lock=True)
         if found.sent_at is None:
             ensure_may_be_main(session.get_one(Account, found.main_id))
+            save_choices(session, found)
             preview = preview_of(session, found, 0)
             if preview.wrong_cells or not preview.ordered:
                 return redirect(url_for("bulks.show", id=id), 303)
@@ -194,10 +207,26 @@ def send(id: uuid.UUID) -> AnyResponse:
                 )
                 return redirect(url_for("bulks.show", id=id), 303)
             found.user_id = principal().user_id
+            record_left_out(session, found)
             # In this transaction the price list is read once: these are the prices that the page has shown.
             found.send(now, [product.price_line for product in orderable_products(session)])
             log.info("bulk.sent", bulk=str(id), kind=found.kind, rows=preview.ordered)
     return redirect(url_for("bulks.show", id=id), 303)
+
+
+@bulks.get("/<uuid:id>/ausgelassen.csv")
+@login_required
+def left_out(id: uuid.UUID) -> Response:
+    """Download the rows of the file that are not ordered, with the reason, as a CSV file to mend and upload again.
+
+    Answers 404 if there is no such file, or the user may not create requests of its kind for its account.
+    """
+    with resources().database.transaction() as session:
+        found = own_bulk(session, id, principal())
+        rows = left_out_table(session, found)
+    name = _("Left-out-%(day)s.csv", day=f"{found.created_at:%Y-%m-%d}")
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(b"".join(spreadsheets.csv_of(rows)), mimetype="text/csv", headers=headers)
 
 
 @bulks.post("/<uuid:id>/loeschen")
@@ -322,13 +351,17 @@ def _start(kind: str | None, wrong: str, number: str | None) -> str:
 def _facts(session: Session, bulk: Bulk) -> dict[str, Any]:
     """Return the variables of the templates that show the progress of a sent bulk file."""
     progress = progress_of(session, bulk)
+    stuck = stuck_rows(session, bulk, STUCK)
+    repeated = orders_repeated(session, [row for row, _request in stuck])
     return {
         "bulk": bulk,
         "progress": progress,
         # Read from the requests, because staff may have retried one after the bulk ended.
         "is_over": progress.ended == progress.rows,
         "statuses": [(status_text(status, locale()), count) for status, count in _in_order(progress.by_status)],
-        "stuck": [(row, row_result_text(row, found)) for row, found in stuck_rows(session, bulk, STUCK)],
+        "stuck": [(row, row_result_text(row, found, repeated)) for row, found in stuck],
+        "left_out": [(row, row_result_text(row, None)) for row in left_out_rows(session, bulk, STUCK)],
+        "is_any_not_ordered": progress.rows > progress.wanted,
         "most": STUCK,
         "waits": _waits(session, bulk),
     }

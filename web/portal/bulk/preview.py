@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from flask import (
@@ -13,27 +13,15 @@ from flask import (
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.bulk.bulk import (
-    Bulk,
-    BulkRow,
-    mend,
-    outdated_rows,
-    rows_of,
-)
-from models.bulk.preview import (
-    RowNote,
-    content_of,
-    count_left_out,
-    count_rows,
-    notes_of,
-    orders_within_limits,
-    products_in,
-)
+from models.bulk.bulk import Bulk, BulkRow, mend, rows_of
+from models.bulk.left_out import RowNote, choose_rows, lines_not_ordered, notes_of, rows_left_out
+from models.bulk.preview import content_of, count_rows, days_of_orders, outdated_rows, products_in
 from models.contracts.costs import Amount, Costs
-from models.errors import LimitReached
 from models.orders.orders import basket_of
+from models.proofs.order_limits import OrderDays
 from models.states import Kind
 from web.portal.bulk.columns import COLUMNS, Cells, Checker, Column, cell_error_text, decrypted_cells
+from web.portal.bulk.texts import wrong_cells_text
 from web.portal.page.session import principal
 from web.resources import resources
 
@@ -52,6 +40,8 @@ class ShownRow:
     cells: Mapping[str, str]
     wrong: Mapping[str, str]
     note: RowNote | None
+    wrong_text: str
+    """All errors in one text, each with the heading of its column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +49,12 @@ class Preview:
     """An uploaded file whose rows are not sent as requests yet, as its preview page shows it.
 
     `account` is the main account for which it is. `rows`, `wrong_rows` and `wrong_cells` are numbers over the whole
-    file. `before` is the number of valid rows that were ordered before from another file, `twice` the number of those
-    that repeat an earlier row of this file; neither are sent. `shown` are the rows of this page: only rows with errors
-    if the file has any. `content` is a digest of all valid rows. `costs` is the price of all rows to be sent, None for
-    link requests and while rows are wrong. `same` are the rows, by line number, that would order a location again with
-    another content. `after` is the line number after which the next page begins, 0 on the last
-    page.
+    file; rows that a person has left out count among `rows` only. `notes` are the notes about rows, by line number.
+    `shown` are the rows of this page: only rows with errors if the file has any. `chosen` are the rows that a person
+    has left out, while others are wrong. `content` is a digest of all valid rows. `costs` is the price of all rows to
+    be sent, None for link requests and while rows are wrong. `after` is the line number after which the next page
+    begins, 0 on the last page. `days` says how many orders the limits of the company allow on which day; None for link
+    requests and while rows are wrong.
     """
 
     bulk: Bulk
@@ -73,28 +63,54 @@ class Preview:
     rows: int
     wrong_rows: int
     wrong_cells: int
-    before: int
-    twice: int
+    notes: Mapping[int, RowNote]
     shown: Sequence[ShownRow]
+    chosen: Sequence[ShownRow]
     content: bytes
     costs: Costs | None
-    same: Mapping[int, RowNote]
     after: int
-    at_once: int
-    """How many of the rows to be sent the limits of the company allow now; the others wait."""
-    limit: LimitReached | None
-    """The limit for which the others wait; None if all are sent at once."""
+    days: OrderDays | None
+
+    @property
+    def before(self) -> int:
+        """Return the number of rows that are not sent because they were ordered before from another file."""
+        return sum(note.before is not None for note in self.notes.values())
+
+    @property
+    def twice(self) -> int:
+        """Return the number of rows that are not sent because they repeat an earlier row of this file."""
+        return sum(note.repeats is not None for note in self.notes.values())
+
+    @property
+    def same(self) -> Mapping[int, RowNote]:
+        """Return the notes, by line number, of rows that would order a location again with another content."""
+        return {line: note for line, note in self.notes.items() if note.is_same_site}
+
+    @property
+    def by_person(self) -> int:
+        """Return the number of rows that a person has left out."""
+        return sum(note.chosen for note in self.notes.values())
+
+    @property
+    def left_out(self) -> int:
+        """Return the number of rows that will not be sent, for any of these reasons."""
+        return len(lines_not_ordered(self.notes))
 
     @property
     def ordered(self) -> int:
-        """Return the number of rows that will be sent as requests: valid, not ordered before, and not repeated."""
-        return self.rows - self.wrong_rows - self.before - self.twice
+        """Return the number of rows that will be sent as requests: valid, and not left out for any reason."""
+        return self.rows - self.wrong_rows - self.left_out
+
+    @property
+    def later(self) -> int:
+        """Return the number of rows that can be sent only after open orders have ended, on a day that nobody knows."""
+        return self.ordered - sum(count for _day, count in self.days.days) if self.days is not None else 0
 
     @property
     def fingerprint(self) -> str:
         """Return a hash of the rows to be sent, their prices and the number of warnings; changes with any of them."""
         sums = (self.costs.monthly.net, self.costs.one_off.net) if self.costs is not None else ()
-        facts = (self.bulk.id, self.content, self.before, self.twice, len(self.same), sums)
+        facts = (self.bulk.id, self.content, self.before, self.twice, sorted(self.same), self.left_out, sums)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
 
@@ -105,12 +121,12 @@ def preview_of(session: Session, bulk: Bulk, after: int) -> Preview:
     """
     _recheck(session, bulk)
     rows, wrong_rows, wrong_cells = count_rows(session, bulk)
-    at_once, limit = rows, None
-    if bulk.kind is Kind.ORDER and not wrong_rows:
-        usual = resources().settings.limits
-        at_once, limit = orders_within_limits(session, bulk, principal(), resources().clock(), usual)
+    notes = notes_of(session, bulk)
+    but = lines_not_ordered(notes)
+    priced = bulk.kind is Kind.ORDER and not wrong_rows
+    usual, now = resources().settings.limits, resources().clock()
     listed = rows_of(session, bulk, wrong=wrong_rows > 0, after=after, most=AT_ONCE)
-    notes = notes_of(session, bulk) if bulk.kind is Kind.ORDER and not wrong_rows else {}
+    chosen = rows_left_out(session, bulk, wrong=True, most=AT_ONCE) if wrong_rows else []
     return Preview(
         bulk,
         session.get_one(Account, bulk.main_id),
@@ -118,41 +134,50 @@ def preview_of(session: Session, bulk: Bulk, after: int) -> Preview:
         rows,
         wrong_rows,
         wrong_cells,
-        *count_left_out(session, bulk),
-        [_shown_row(row, notes.get(row.line)) for row in listed],
+        notes,
+        [_shown_row(bulk.kind, row, notes.get(row.line)) for row in listed],
+        [_shown_row(bulk.kind, row, notes.get(row.line)) for row in chosen],
         content_of(session, bulk),
-        _costs(session, bulk) if bulk.kind is Kind.ORDER and not wrong_rows else None,
-        {line: note for line, note in notes.items() if note.is_ordered},
+        _costs(session, bulk, but) if priced else None,
         listed[-1].line if len(listed) == AT_ONCE else 0,
-        at_once,
-        limit,
+        days_of_orders(session, bulk, but, principal(), now, usual) if priced else None,
     )
 
 
 def save_corrections(session: Session, bulk: Bulk) -> None:
-    """Save the cells of the submitted form, check their rows again, and delete the rows that the user left out."""
+    """Save the cells of the submitted form, check their rows again, and save which rows the user leaves out."""
     typed: dict[int, dict[str, str]] = {}
     for name, value in request.form.items():
         if place := re.fullmatch(r"cell-(\d{1,6})-([a-z_]+)", name):
             typed.setdefault(int(place[1]), {})[place[2]] = " ".join(value.split())
-    left_out = [int(line) for line in request.form.getlist("without") if line.isdecimal() and len(line) < 7]
     fresh: list[tuple[int, Cells]] = []
-    for row in rows_of(session, bulk, lines=[line for line in typed if line not in left_out]):
+    for row in rows_of(session, bulk, lines=list(typed)):
         mended = {key: value for key, value in typed[row.line].items() if key in (row.errors or {})}
         fresh.append((row.line, decrypted_cells(resources().vault, row.cells) | mended))
     account = session.get_one(Account, bulk.main_id)
     checker = Checker(session, resources().vault, account, bulk.kind, bulk.locale)
-    mend(session, bulk, checker.check(fresh), left_out)
+    mend(session, bulk, checker.check(fresh))
+    save_choices(session, bulk)
 
 
-def _shown_row(row: BulkRow, note: RowNote | None) -> ShownRow:
+def save_choices(session: Session, bulk: Bulk) -> None:
+    """Save which rows the user leaves out: of those that the submitted form lists the ticked ones."""
+    choose_rows(session, bulk, _lines("listed"), _lines("without"))
+
+
+def _lines(name: str) -> set[int]:
+    return {int(line) for line in request.form.getlist(name) if line.isdecimal() and len(line) < 7}
+
+
+def _shown_row(kind: Kind, row: BulkRow, note: RowNote | None) -> ShownRow:
     wrong = {column: cell_error_text(column, error) for column, error in (row.errors or {}).items()}
-    return ShownRow(row.line, decrypted_cells(resources().vault, row.cells), wrong, note)
+    told = wrong_cells_text(kind, row.errors or {})
+    return ShownRow(row.line, decrypted_cells(resources().vault, row.cells), wrong, note, told)
 
 
-def _costs(session: Session, bulk: Bulk) -> Costs:
+def _costs(session: Session, bulk: Bulk, but: Collection[int]) -> Costs:
     monthly = one_off = 0
-    for facts, count in products_in(session, bulk):
+    for facts, count in products_in(session, bulk, but):
         basket = basket_of(session, facts["product_key"], facts["block_size"], facts["option_keys"])
         monthly += count * sum(product.monthly_cents for product in basket.products)
         one_off += count * sum(product.one_off_cents for product in basket.products)
@@ -169,4 +194,4 @@ def _recheck(session: Session, bulk: Bulk) -> None:
     session.refresh(bulk, with_for_update=True)
     if bulk.sent_at is None:
         checker = Checker(session, resources().vault, session.get_one(Account, bulk.main_id), bulk.kind, bulk.locale)
-        mend(session, bulk, checker.check([(row.line, row.cells) for row in rows]), ())
+        mend(session, bulk, checker.check([(row.line, row.cells) for row in rows]))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from flask_babel import gettext as _
 
-from models.bulk.bulk import (
-    MOST_ROWS,
-    BulkRow,
-    RowFate,
-)
+from models.bulk.bulk import MOST_ROWS, Bulk, BulkRow, RowFate
+from models.bulk.left_out import BY_PERSON, SAME_ACCOUNT, SAME_LINE, RowNote
+from models.requests.requests import Request
 from models.states import Kind, Reason
 from tasks.files.csv_lines import LONGEST_LINE
 from tasks.files.tables import UnusableTable
@@ -19,9 +18,11 @@ from tasks.files.workbook_program import UNPACKED
 from tasks.wording.fields import field_error
 from tasks.wording.labels import status_text
 from tasks.wording.reasons import reason_text
-from web.portal.bulk.columns import COLUMNS
+from web.portal.bulk.columns import COLUMNS, cell_error_text
 from web.portal.bulk.files import LARGEST
 from web.portal.page.locale import counted, locale
+
+NONE: Mapping[bytes, tuple[int, Bulk]] = MappingProxyType({})
 
 
 def unusable_text(error: UnusableTable, kind: Kind) -> str:
@@ -68,28 +69,80 @@ def unusable_text(error: UnusableTable, kind: Kind) -> str:
     return str(reasons[error.code])
 
 
-def row_result_text(row: BulkRow, found: Any) -> str:
+def row_result_text(row: BulkRow, found: Request | None, repeated: Mapping[bytes, tuple[int, Bulk]] = NONE) -> str:
     """Return what became of a row of a sent file: why it was not ordered, or the status of its request `found`.
 
-    `found` is the request, None if the row was refused or repeated.
+    `found` is the request, None if the row was refused or repeated. `repeated` has, by key, line and bulk of the row
+    that a repeated row repeats.
     """
     said: str
     if row.fate is RowFate.REFUSED:
-        assert row.refusal is not None
-        said = _refusals().get(row.refusal) or (
-            reason_text(Reason(row.refusal), locale()) if row.refusal in set(Reason) else row.refusal
-        )
+        said = _refusal_text(row)
     elif row.fate is RowFate.REPEATED:
-        said = _("Ordered before with the same content; not ordered again.")
+        line, bulk = repeated.get(row.key or b"", (0, None))
+        if bulk is None:
+            said = _("Ordered before with the same content; not ordered again.")
+        elif bulk.id == row.bulk_id:
+            said = _("The same as line %(line)s; not ordered again.", line=line)
+        else:
+            said = _("Ordered before with the file “%(file)s”; not ordered again.", file=bulk.file_name)
     else:
+        assert found is not None
         said = status_text(found.status, locale())
         if found.reason is not None:
             said = f"{said}: {reason_text(found.reason, locale())}"
     return said
 
 
+def note_text(note: RowNote) -> str:
+    """Return why a row is left out of a file that is not sent yet, or what is special about it if it is ordered."""
+    said: str
+    if note.chosen:
+        said = _("Left out by you")
+    elif note.before is not None:
+        said = _("Left out: ordered before with the file “%(file)s”", file=note.before.file_name)
+    elif note.repeats is not None:
+        said = _("Left out: the same as line %(line)s", line=note.repeats)
+    elif note.account is not None:
+        said = _same_account(note.account.customer_number, ordered=note.wanted)
+    else:
+        said = _same_line(str(note.same_line), ordered=note.wanted)
+    return said
+
+
+def wrong_cells_text(kind: Kind, errors: Mapping[str, Sequence[Any]]) -> str:
+    """Return the errors of a row's cells, each with the heading of its column."""
+    titles = {column.key: column.title(locale()) for column in COLUMNS[kind]}
+    return " ".join(f"{titles[key]}: {cell_error_text(key, error)}" for key, error in errors.items())
+
+
+def _same_account(number: str, *, ordered: bool) -> str:
+    if ordered:
+        return str(_("Ordered all the same: same name and address as sub-account %(number)s", number=number))
+    return str(_("Left out: same name and address as sub-account %(number)s", number=number))
+
+
+def _same_line(line: str, *, ordered: bool) -> str:
+    if ordered:
+        return str(_("Ordered all the same: same name and address as line %(line)s", line=line))
+    return str(_("Left out: same name and address as line %(line)s, with other details", line=line))
+
+
+def _refusal_text(row: BulkRow) -> str:
+    assert row.refusal is not None
+    if row.refusal == SAME_ACCOUNT:
+        return _same_account(row.about or "", ordered=False)
+    if row.refusal == SAME_LINE:
+        return _same_line(row.about or "", ordered=False)
+    if row.refusal in set(Reason):
+        return reason_text(Reason(row.refusal), locale())
+    return _refusals().get(row.refusal) or str(_("This row breaks a rule by now. Please check it and send it again."))
+
+
 def _refusals() -> Mapping[str, str]:
     return {
+        BY_PERSON: _("Left out on the page before the file was sent"),
+        "internal_error": _("This row could not be ordered because of a fault of ours. Please send it again."),
         "forbidden": _("The person who sent the file may not do that any more."),
         "already_requested": _("A request for this customer number is running already."),
         "asked_too_often": _("The administrators have been asked often enough for now."),

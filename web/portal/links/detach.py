@@ -22,7 +22,7 @@ from web.portal.page.blueprints import locations
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
 from web.portal.page.session import principal
-from web.portal.people.administration import not_administered_text
+from web.portal.people.missing_administrator import not_administered_text
 from web.resources import resources
 
 

@@ -33,8 +33,8 @@ from models.errors import AlreadyRequested, InvalidField, RuleBroken, TooEarly
 from models.links.links import LinkDraft, ensure_not_running, submit_link
 from models.people.rights import Action, may
 from models.proofs.ownership import Credentials
+from models.proofs.proof_status import consents_to_answer
 from models.proofs.proofs import OwnershipProof
-from models.proofs.status import consents_to_answer
 from models.requests.idempotency import known_key, reserve_key
 from models.states import AccountState, Kind, ProofMethod, Reason
 from models.values import CUSTOMER_NUMBER, typed_customer_number
@@ -177,10 +177,11 @@ def choose(number: str) -> Response | str | tuple[str, int]:
 def send(number: str, way: str) -> Response | str | tuple[str, int]:
     """Show what adding the account with the customer number `number` changes, with the form for its proof.
 
-    `way` is a value of `Way`. A valid POST sends the link request and redirects to its page; safe to post twice with
-    one `key`: both answers lead to the same request. Redirect to the request that already runs for the number, or to
-    the first page if the number is wrong. Abort with 404 for an unknown way, and for `OWN` if the user does not
-    administer the account.
+    `way` names the kind of proof (the values of `Way`): a link code, the account's login, its consent, or that the user
+    administers the account already. A valid POST sends the link request and redirects to its page; safe to post twice
+    with one `key`: both answers lead to the same request. Redirect to the request that already runs for the number, or
+    to the first page if the number is wrong. Abort with 404 for an unknown way, and if the user claims to administer
+    the account and does not.
     """
     if way not in set(Way):
         abort(404)

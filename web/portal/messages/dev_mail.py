@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from flask import Blueprint, Response, abort, render_template, request
 
 from tasks.settings import is_loopback
-from web.forwarded import was_forwarded
+from web.proxied_requests import was_forwarded
 from web.resources import resources
 
 dev_mail = Blueprint("dev_mail", __name__, url_prefix="/dev/mail")

@@ -17,10 +17,11 @@ from wtforms.validators import ValidationError as Wrong
 from models.contracts.catalogue import DIRECTORY_ENTRY, MOBILE_BACKUP, Product, ProductKind
 from models.orders.drafts import DraftStep
 from models.orders.orders import Contact, LocalUser, Location, OrderDraft
+from models.same_address import has_house_number
 from models.telephony.area_codes import AreaCode
 from models.telephony.directory import DirectoryData, Publication
 from models.telephony.trunks import RequestUri
-from models.values import Locale, has_house_number
+from models.values import Locale
 from tasks.wording.fields import RULES, field_error
 from web.fields import AreaCodeText, EmailAddress, Line, Mobile, Phone, PostalCode
 from web.portal.orders.number_hints import Hints

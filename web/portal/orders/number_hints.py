@@ -12,11 +12,12 @@ from sqlalchemy.orm import Session
 from models.errors import InvalidField
 from models.orders.address_rules import Certainty, area_code_text, area_codes_for, certainty_of, ensure_postal_code
 from models.phone_numbers import typed_area_code
+from models.place_names import same_place
 from models.telephony.area_codes import AreaCode
 from models.telephony.number_pool import count_free
 from models.telephony.numbers import BLOCK_SIZES
 from models.telephony.place_facts import places_of, spelled_town
-from models.values import AREA_CODE, POSTAL_CODE, same_place
+from models.values import AREA_CODE, POSTAL_CODE
 from tasks.wording.fields import field_error
 from web.portal.page.locale import locale
 

@@ -33,7 +33,7 @@ from models.people.rights import Action, may
 from models.requests.requests import Request
 from models.states import Reason
 from models.views.own_accounts import closed_accounts
-from tasks.wording.limits import limit_text
+from tasks.wording.company_limits import limit_text
 from web.portal.orders.forms import LocationForm, typed_in
 from web.portal.orders.number_hints import hints_for
 from web.portal.orders.summary import refusal_of, submit, summary_facts

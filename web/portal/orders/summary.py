@@ -20,7 +20,7 @@ from models.orders.same_sites import same_site
 from models.people.rights import Action, may
 from models.people.users import User
 from models.proofs.order_limits import place_order
-from models.proofs.required import draft_proofs
+from models.proofs.required_proofs import draft_proofs
 from models.requests.requests import Request
 from web.portal.orders.wizard import SLUGS, Wizard
 from web.portal.page.directory_form import PUBLICATION_NAMES

@@ -17,19 +17,24 @@ from models.accounts.accounts import Account
 from models.accounts.contract_holders import Addressee, ContractHolder
 from models.contracts.catalogue import PriceLine, Product, orderable_products, withdrawn_products
 from models.contracts.costs import Costs, costs_of
+from models.errors import LimitReached
 from models.orders.drafts import Draft, DraftStep
 from models.orders.offers import best_price, promised_prices
-from models.orders.orders import OrderDraft
+from models.orders.orders import Location, OrderDraft
+from models.proofs.order_limits import limit_of_draft
 from models.telephony.area_codes import AreaCode
 from models.telephony.high_risk import is_high_risk
 from models.telephony.place_facts import spelled_town
 from models.values import Locale
+from tasks.wording.company_limits import limit_text
 from tasks.wording.fields import field_error
 from tasks.wording.order_details import order_details
 from web.portal.orders.forms import FORMS, area_code_in, as_order, chosen_products, form_of, without_options
 from web.portal.orders.number_hints import Hints, hints_for
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
+from web.portal.page.session import principal
+from web.resources import resources
 
 if TYPE_CHECKING:
     from tasks.outbox.order_pdf import PrintedOrder
@@ -81,6 +86,8 @@ class Wizard:
     promised: Mapping[str, PriceLine]
     """The prices that an offer of this order still promises, by product key."""
     offered_until: datetime | None
+    limit: LimitReached | None
+    """The limit of the company that forbids to place the order now, as far as it is known; None if none does."""
     withdrawn: Sequence[Product]
     """The options that were chosen when they could still be ordered; `data` is without them."""
 
@@ -131,6 +138,11 @@ class Wizard:
     def price_of(self, product: Product) -> PriceLine:
         """Return a product with the lower of its prices: that of the price list, and the one that an offer promised."""
         return best_price(product, self.promised)
+
+    @property
+    def limit_told(self) -> str | None:
+        """Return the sentences about the limit that forbids to place the order now; None if none does."""
+        return limit_text(self.limit, locale()) if self.limit is not None else None
 
     @property
     def promised_until(self) -> datetime | None:
@@ -203,8 +215,22 @@ def read_wizard(session: Session, id: uuid.UUID, account: Account, draft: Draft 
     kept_until = draft.kept_until if draft is not None else None
     promised = promised_prices(draft, now) if draft is not None else {}
     offered_until = draft.offered_until if draft is not None and promised else None
-    area = hints.area
-    return Wizard(id, account, data, offered, area, checked, hints, kept_until, promised, offered_until, withdrawn)
+    area, limit = hints.area, _limit(session, account, data, checked, now)
+    return Wizard(
+        id, account, data, offered, area, checked, hints, kept_until, promised, offered_until, limit, withdrawn
+    )
+
+
+def _limit(
+    session: Session, account: Account, data: Mapping[str, Any], checked: Mapping[DraftStep, Any], now: datetime
+) -> LimitReached | None:
+    """Return the limit that forbids the order now, by those of its steps that are filled in and right."""
+    place = email = None
+    if not checked[DraftStep.LOCATION].errors:
+        place = Location(*(str(data[name]) for name in ("name", "street", "postal_code", "city")))
+    if not checked[DraftStep.CONTACT].errors:
+        email = str(data["email"])
+    return limit_of_draft(session, principal(), account, place, email, now, resources().settings.limits)
 
 
 def step_titles() -> Mapping[DraftStep, str]:

@@ -10,7 +10,7 @@ from wtforms.fields.choices import SelectChoice
 
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import ContractHolder, HolderData, LegalForm, check_holder
-from models.values import berlin_day
+from models.calendar_days import berlin_day
 from tasks.wording.fields import field_error
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale

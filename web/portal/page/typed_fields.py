@@ -6,13 +6,13 @@ from wtforms import Field, Form
 from wtforms.validators import StopValidation
 
 from models.emails import BadEmail, typed_email
-from models.values import name_fault
+from models.name_rules import name_fault
 from tasks.wording.fields import field_error
 from web.portal.page.locale import locale
 
 
 def refuse_unsuitable_name(_form: Form, field: Field) -> None:
-    """Raise `StopValidation` if the typed text cannot be a name (`models.values.name_fault`)."""
+    """Raise `StopValidation` if the typed text cannot be a name (`models.name_rules.name_fault`)."""
     fault = name_fault(field.data or "")
     if fault is not None:
         raise StopValidation(field_error(locale(), "name", fault.code, fault.character))

@@ -10,11 +10,14 @@ from werkzeug.wrappers import Response
 
 from models.accounts.accounts import Account, account_by_number
 from models.errors import FactorNeeded
-from models.people.company_factor import GRACE, demand_factor, people_without_factor, stop_demanding_factor
+from models.people.company_factor import GRACE, demand_factor, people_concerned, stop_demanding_factor
 from models.people.rights import Action, may
 from web.portal.page.session import principal
 from web.portal.people.users import users
 from web.resources import resources
+
+MOST_NAMED = 100
+"""The most people without a second factor that the page names."""
 
 
 @users.route("/benutzer/<customer_number>/zweiter-faktor", methods=["GET", "POST"])
@@ -30,7 +33,7 @@ def company_factor(customer_number: str) -> Response | tuple[str, int]:
         account = account_by_number(session, customer_number)
         if account is None or account.main_id is not None or not may(principal(), Action.MANAGE_USERS, account):
             abort(404)
-        count, without = people_without_factor(session, account)
+        count, without = people_concerned(session, account)
     if form.validate_on_submit():
         change = stop_demanding_factor if request.form.get("demand") == "no" else demand_factor
         try:
@@ -46,6 +49,7 @@ def company_factor(customer_number: str) -> Response | tuple[str, int]:
         account=account,
         count=count,
         without=without,
+        most=MOST_NAMED,
         days=GRACE.days,
         may_demand=current_user.has_factor,
     )

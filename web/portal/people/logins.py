@@ -35,8 +35,10 @@ from models.people.second_factors import factors_of, recovery_codes_left
 from models.people.users import User
 from models.staff.erasure import ask_for_erasure, only_administrator_of
 from models.views.person_data import person_data
+from tasks.wording.person_data import worded
 from web.portal.page.form_errors import add_error
 from web.portal.page.known_browsers import remember_browser, this_browser
+from web.portal.page.locale import locale
 from web.portal.page.session import create_login, end_session, principal, start_session
 from web.portal.people.own_password import is_own_password, own_password_field
 from web.portal.people.passkey_site import passkey_site
@@ -129,12 +131,15 @@ def overview() -> str:
 @logins.route("/anmeldung/daten", methods=["GET", "POST"])
 @login_required
 def own_data() -> str | Response | tuple[str, int]:
-    """Show what the file with the user's own data contains; a POST with the user's password downloads it as JSON."""
+    """Show what the file with the user's own data contains; a POST with the user's password downloads it as JSON.
+
+    The parts and fields of the file are named in the page's language.
+    """
     form = OwnPasswordForm()
     if not form.validate_on_submit() or not is_own_password(form.password):
         return render_template("people/logins/own_data.html", form=form), 422 if form.errors else 200
     with resources().database.transaction() as session:
-        data = person_data(session, session.get_one(User, principal().user_id))
+        data = worded(person_data(session, session.get_one(User, principal().user_id)), locale())
     answer = Response(json.dumps(data, ensure_ascii=False, indent=2), mimetype="application/json")
     name = gettext("my-data")
     answer.headers["Content-Disposition"] = f'attachment; filename="{name}.json"'

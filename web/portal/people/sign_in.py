@@ -39,7 +39,7 @@ from web.portal.page.session import SignedIn, create_login, end_session, login_m
 from web.portal.people.factor_form import FactorForm, proved
 from web.portal.people.logins import here
 from web.portal.people.passkey_site import passkey_question
-from web.portal.people.step_titles import step_title
+from web.portal.people.step_up_titles import step_title
 from web.resources import resources
 
 people = Blueprint("people", __name__)

@@ -18,7 +18,7 @@ from web.portal.page.session import principal
 from web.portal.people.factor_form import FactorForm, proved
 from web.portal.people.passkey_site import passkey_question
 from web.portal.people.sign_in import go_on, people
-from web.portal.people.step_titles import step_title
+from web.portal.people.step_up_titles import step_title
 from web.resources import resources
 
 ASKED_AGAIN = frozenset({

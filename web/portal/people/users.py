@@ -26,16 +26,8 @@ from models.errors import (
     PasswordMissing,
     TooManyInvitations,
 )
-from models.people.invitations import (
-    accept,
-    find_invitation,
-    invitations_of,
-    invite,
-    invited_user,
-    renew,
-    roles_to_offer,
-    withdraw,
-)
+from models.people.invitation_acceptance import accept, find_invitation, invited_user
+from models.people.invitations import invitations_of, invite, renew, roles_to_offer, withdraw
 from models.people.members import change_role, managed_accounts, remove_user, users_of
 from models.people.rights import RIGHTS, Action, Role, may
 from models.people.users import User, administrators_of, people_of_main

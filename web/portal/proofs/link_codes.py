@@ -11,11 +11,11 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models.accounts.accounts import Account, account_by_number
-from models.codes import display_code
 from models.errors import IsMainAccount
 from models.people.rights import Action, may
 from models.proofs.link_codes import create_link_code, open_link_code, void_link_code
 from models.states import AccountRole
+from models.typed_codes import display_code
 from models.views import own_accounts
 from tasks.wording.reasons import reason_text
 from web.portal.page.locale import locale

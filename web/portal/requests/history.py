@@ -11,8 +11,8 @@ from flask_babel import lazy_gettext
 from flask_login import login_required
 
 from models.states import Kind
+from models.text_cutting import shortened
 from models.views.request_history import HistoryFilter, Progress, history_of
-from models.writing import shortened
 from tasks.wording.labels import status_text
 from web.portal.page.blueprints import portal
 from web.portal.page.locale import locale

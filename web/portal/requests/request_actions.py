@@ -22,12 +22,12 @@ from models.proofs.contact_email import correct_contact
 from models.proofs.document_review import upload_document
 from models.proofs.order_codes import enter_letter_code
 from models.proofs.ownership import Credentials, prove_ownership
+from models.proofs.proof_status import ProofKind
 from models.proofs.replacement_codes import ask_again
-from models.proofs.status import ProofKind
 from models.requests.requests import Request, may_change
 from models.states import Reason
+from tasks.wording.company_limits import limit_text
 from tasks.wording.fields import field_error
-from tasks.wording.limits import limit_text
 from web.portal.page.form_errors import add_error
 from web.portal.page.known_browsers import this_browser
 from web.portal.page.locale import locale, moment

@@ -13,14 +13,14 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.people.rights import Action, may
 from models.proofs.contact_email import corrections_left
-from models.proofs.status import ProofKind, ProofState, ProofStatus, proof_statuses
+from models.proofs.proof_status import ProofKind, ProofState, ProofStatus, proof_statuses
 from models.requests.requests import Request, concerns, may_change
 from models.requests.timeline import TimelineEntry
 from models.states import ENDED, ROUTES, AccountState, Kind, Status
 from models.telephony.holdings import blocks_of
 from models.telephony.numbers import NumberBlock
 from models.views import request_lists
-from tasks.outbox.placed_order import PlacedOrder, placed_order
+from tasks.outbox.what_was_ordered import PlacedOrder, placed_order
 from tasks.wording.document_refusals import refusal_text
 from tasks.wording.labels import step_text
 from tasks.wording.next_steps import expectation, next_actions, shown_status

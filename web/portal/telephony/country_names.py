@@ -10,9 +10,9 @@ from babel import Locale
 from flask_babel import get_locale
 from flask_babel import gettext as _
 
-from models.telephony.destinations import EEA, GERMANY, PREFIXES
+from models.telephony.country_prefixes import EEA, GERMANY, PREFIXES
 from models.values import as_locale
-from tasks.wording.destinations import destination_names
+from tasks.wording.destination_names import destination_names
 
 
 def limit_text(countries: Collection[str] | None) -> str:

@@ -15,6 +15,7 @@ from models.accounts.accounts import Account
 from models.contracts.catalogue import DIRECTORY_ENTRY
 from models.contracts.contracts import has_product
 from models.errors import DomainError, InvalidField
+from models.name_rules import name_fault
 from models.people.audit_log import record_look
 from models.people.rights import Action, may, through_main
 from models.states import AccountState
@@ -26,7 +27,6 @@ from models.telephony.directory import (
     withdraw_entry,
 )
 from models.telephony.holdings import blocks_of
-from models.values import name_fault
 from tasks.wording.fields import field_error
 from tasks.wording.formats import number_text
 from web.portal.page.account_access import get_visible_account

@@ -18,12 +18,12 @@ from models.errors import Forbidden, InvalidField, NotFound
 from models.people.audit_log import record_look
 from models.people.rights import Action, may, through_main
 from models.states import AccountState
-from models.telephony import forwarding
+from models.telephony import forwarding, forwarding_changes, forwarding_precedence
 from models.telephony.forwarding import CallForwarding, Condition, ForwardingDraft
 from models.telephony.high_risk import high_risk_of
 from models.telephony.holdings import blocks_of, trunks_of
 from models.views.own_accounts import forwardable_accounts
-from tasks.wording.destinations import destination_text
+from tasks.wording.destination_names import destination_text
 from tasks.wording.formats import number_text
 from web.portal.page.locale import locale
 from web.portal.page.session import principal
@@ -79,9 +79,9 @@ def listed(customer_number: str) -> str:
         account,
         groups=groups,
         presets=PRESET_NAMES,
-        running=forwarding.in_force(found, trunks, now),
+        running=forwarding_precedence.in_force(found, trunks, now),
         risky=risky,
-        taken_out=lambda one: [exception_text(one, other) for other in forwarding.exceptions_to(one, found)],
+        taken_out=lambda one: [exception_text(one, other) for other in forwarding_precedence.exceptions_to(one, found)],
         several=several,
         trunks=trunks,
         sees_calls=resources().network is not None,
@@ -127,7 +127,7 @@ def remove(customer_number: str, id: int) -> Response | str:
         is_paid = is_fallback and has_product(database, account.id, MOBILE_BACKUP, resources().clock())
         if request.method == "POST":
             try:
-                forwarding.remove_forwarding(database, principal(), account, id, resources().clock())
+                forwarding_changes.remove_forwarding(database, principal(), account, id, resources().clock())
             except (Forbidden, NotFound):
                 abort(404)
     if request.method != "POST":
@@ -189,13 +189,18 @@ def _save(database: Session, account_id: int, id: int | None, draft: ForwardingD
     """Save the forwarding; return a sentence for each other one that it takes numbers out of, or that takes its own."""
     account, now = database.get_one(Account, account_id), resources().clock()
     if id is None:
-        saved = forwarding.add_forwarding(database, principal(), account, draft, now)
+        saved = forwarding_changes.add_forwarding(database, principal(), account, draft, now)
     else:
-        forwarding.change_forwarding(database, principal(), account, id, draft, now)
+        forwarding_changes.change_forwarding(database, principal(), account, id, draft, now)
         saved = forwarding.find_forwarding(database, account, id)
     database.flush()
     found = forwarding.forwardings_of(database, account)
-    pairs = [(one, other) for one in found for other in forwarding.exceptions_to(one, found) if saved in (one, other)]
+    pairs = [
+        (one, other)
+        for one in found
+        for other in forwarding_precedence.exceptions_to(one, found)
+        if saved in (one, other)
+    ]
     return [exception_text(one, other) for one, other in pairs]
 
 

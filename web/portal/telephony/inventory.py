@@ -13,12 +13,12 @@ from flask_login import login_required
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
+from models.calendar_days import berlin_day
 from models.db.paging import BadCursor, Page
 from models.people.rights import Action, may
 from models.telephony import inventory
 from models.telephony.trunks import SipTrunk, TrunkState
-from models.values import berlin_day
-from models.writing import shortened
+from models.text_cutting import shortened
 from tasks.files import spreadsheets
 from tasks.files.spreadsheets import EXPORT_PAGE
 from tasks.ports import SipAddress

@@ -29,7 +29,7 @@ from tests.web.conftest import SECRET, Front, FrontOf
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.test_dashboard import Site, give_numbers, make_site, make_trunk
 from tests.web.portal.accounts.test_overview import OVERVIEW, get, listed, signed_in, sub
-from tests.web.portal.telephony.test_registration import Network
+from tests.web.portal.telephony.test_registrations_and_calls import Network
 from workers.gateways.registrar import plain_url
 
 LATER = NOW + timedelta(days=14)

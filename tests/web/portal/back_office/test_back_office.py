@@ -31,7 +31,7 @@ from models.proofs.documents import AddressDocument
 from models.proofs.proofs import AddressProof
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
-from models.staff.actions import cancel, decide_on_document, open_document, retry
+from models.staff.request_actions import cancel, decide_on_document, open_document, retry
 from models.states import AccountState, Reason, Status
 from models.telephony.trunks import SipTrunk, TrunkState
 from models.vault import Vault
@@ -290,7 +290,7 @@ def test_the_search_finds_every_request_by_number_and_id(front: Front, desk: Des
 
 @pytest.mark.parametrize("search", [False, True])
 def test_the_list_goes_on_page_by_page(front: Front, desk: Desk, monkeypatch: pytest.MonkeyPatch, search: bool) -> None:
-    monkeypatch.setattr("web.portal.back_office.lists.PAGE", 2)
+    monkeypatch.setattr("web.portal.back_office.requests_and_jobs.PAGE", 2)
     ids = [str(held(front, at=NOW + turn * HOUR)) for turn in (0, 1, 1, 2, 3)]
     path, found = OFFICE + (f"?suche={front.main.customer_number}" if search else ""), []
     while path:
@@ -580,7 +580,7 @@ def test_the_jobs_and_what_they_could_not_repair(
 def test_more_findings_than_are_shown_are_counted(
     front: Front, back: Back, bo: User, sit_down: SitDown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("web.portal.back_office.lists.FINDINGS", 2)
+    monkeypatch.setattr("web.portal.back_office.requests_and_jobs.FINDINGS", 2)
     for _ in range(5):
         held(front)
     back.clock.advance(timedelta(days=1, minutes=1))

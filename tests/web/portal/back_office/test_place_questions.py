@@ -17,7 +17,7 @@ from models.people.rights import Principal
 from models.requests.requests import Request
 from models.staff.place_questions import answer_place_question, find_question
 from models.states import Reason, Status
-from models.telephony.known_places import ask, question_id
+from models.telephony.place_answers import ask, question_id
 from tests.factories import NOW, an_order
 from tests.web.conftest import Front
 from tests.web.html import assert_valid

@@ -342,7 +342,11 @@ def test_an_administrator_finds_the_requests_that_wait_for_an_answer(front: Fron
     assert account.customer_number not in front.client.get("/zustimmungen").text
     sign_out(front)
     sign_in(front, owner.email)
-    assert 'href="/zustimmungen"' in front.client.get("/standortverwaltung").text
+    overview = front.client.get("/standortverwaltung").text
+    # Not only in the menu, which is closed: the page itself says so.
+    content = overview[overview.index("<main") :]
+    assert 'href="/zustimmungen">Eine Anfrage wartet auf Ihre Zustimmung' in content
+    assert_valid(overview)
     assert "Eine Anfrage wartet auf Ihre Zustimmung" in front.client.get("/verknuepfungscode").text
     listed = front.client.get("/zustimmungen").text
     assert f'href="/zustimmung/{id}"' in listed and front.main.customer_number in listed

@@ -19,6 +19,7 @@ from models import retention
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import ContractHolder
 from models.accounts.hierarchy import attach
+from models.calendar_days import end_of_day
 from models.contracts.catalogue import Product
 from models.contracts.costs import Amount
 from models.db.session import Database
@@ -29,7 +30,6 @@ from models.people.rights import Role
 from models.people.users import User, principal_of
 from models.requests.requests import Request
 from models.states import AccountState, Origin
-from models.values import end_of_day
 from models.vault import Vault
 from tests.factories import (
     HOLDER,

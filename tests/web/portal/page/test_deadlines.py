@@ -12,15 +12,15 @@ import pytest
 import sqlalchemy as sa
 from pypdf import PdfReader
 
+from models.calendar_days import end_of_day
 from models.proofs.proofs import EmailProof
 from models.requests.requests import Request
-from models.values import end_of_day
 from tests.factories import NOW
 from tests.web.api.calls import CONTACT, PDF, a_link, new_link_code, owned, upload
 from tests.web.conftest import ORDER, Back, Front
 from tests.web.portal.orders.test_orders import begin, fill_all
 from tests.web.portal.page.test_portal import sign_in
-from tests.web.portal.people.test_account_pages import invite, link_to
+from tests.web.portal.people.forms import invite, link_to
 
 MONTHS = ("Januar", "Februar", "März", "April", "Mai", "Juni")
 SAID = re.compile(rf"(\d\d)\.(\d\d)\.(2026)|(\d{{1,2}})\. ({'|'.join(MONTHS)}) (2026)")

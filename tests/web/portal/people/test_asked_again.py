@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from flask import Flask
 
-from web.portal.people.step_titles import STEP_TITLES
 from web.portal.people.step_up import ASKED_AGAIN
+from web.portal.people.step_up_titles import STEP_TITLES
 
 DECIDES = frozenset({
     "change_role", "remove_user", "invite", "renew", "name_administrator", "issue_token", "create_link_code", "decide",

@@ -24,7 +24,7 @@ from tests.web.portal.page.test_portal import sign_in
 from tests.web.portal.people.test_second_factor import OVERVIEW, browser, deeds, enter_password, press, set_up
 
 
-def test_a_company_asks_all_its_persons_after_a_grace(front: Front, clock: FakeClock) -> None:
+def test_a_company_asks_all_its_persons_after_a_grace(front: Front, back: Back, clock: FakeClock) -> None:
     with front.database.transaction() as session:
         give_app(session, session.get_one(User, front.manager.user_id))
     page = f"/benutzer/{front.main.customer_number}/zweiter-faktor"
@@ -34,8 +34,14 @@ def test_a_company_asks_all_its_persons_after_a_grace(front: Front, clock: FakeC
         attach(session, front.main.id, sub.id, Origin.LINK, NOW)
     sign_in(front, front.manager.email)
     assert "2 Personen" in front.client.get(page).text and "1 von ihnen" in front.client.get(page).text
+    assert member.email in front.client.get(page).text and front.manager.email not in front.client.get(page).text
     assert_valid(front.client.get(page).text)
     assert press(front.client, page, demand="yes").status_code == 303
+    back.advance()
+    assert [mail.recipient_address for mail in back.mailer.sent] == [member.email]
+    told = " ".join(back.mailer.sent[0].text.split())
+    assert "verlangt von allen, die sich anmelden, bis zum 16. März 2026 einen zweiten Faktor" in told
+    assert "/anmeldung" in told
     local = browser(front)
     enter_password(local, member.email)
     overview = local.get("/standortverwaltung", follow_redirects=True).text
@@ -49,6 +55,9 @@ def test_a_company_asks_all_its_persons_after_a_grace(front: Front, clock: FakeC
     assert set_up(local, clock)[0].status_code == 201
     assert local.get(f"/benutzer/{sub.customer_number}").status_code == 200
     assert press(local, _removal(front, member.email)).status_code == 409
+    security = local.get(OVERVIEW).text
+    assert_valid(security)
+    assert "Kann nicht entfernt werden: Ihr Unternehmen verlangt einen zweiten Faktor" in security
 
     asked = front.client.get(page, follow_redirects=True)
     assert enter_code(front.client, asked).location == page

@@ -92,6 +92,8 @@ def test_name_and_address_are_gone_everywhere_but_in_business_letters(
     assert front.client.get("/anmeldung").status_code == 302
     assert sign_in(front, ADDRESS)[0] == 422
     job(back)
+    [last] = [mail for mail in back.mailer.sent if mail.subject == "Ihr Zugang zum Kundenportal ist gelöscht"]
+    assert last.recipient_address == ADDRESS and ADDRESS in last.text
     job(back)
     assert where_found(owner_database, "Unverwechselbar") <= KEPT
     with owner_database.transaction() as session:

@@ -28,7 +28,7 @@ from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.test_dashboard import Site, come_in, get, make_site, make_trunk
 from tests.web.portal.page.test_portal import csrf
-from tests.web.portal.people.test_account_pages import NEW, link_to, post
+from tests.web.portal.people.forms import NEW, link_to, post
 
 HANNA = Recipient("Hanna Palmer", "hanna@example.com", "de")
 

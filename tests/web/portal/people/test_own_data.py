@@ -11,7 +11,10 @@ import models.schema
 from models.accounts.accounts import Account
 from models.db.base import Base
 from models.people.users import User
+from models.values import LOCALES
 from models.views import person_data as view
+from tasks.wording.person_data import KEYS
+from tasks.wording.translate import translate
 from tests.factories import PASSWORD, make_account, make_user
 from tests.web.conftest import ORDER, Back, Front
 from tests.web.html import assert_valid
@@ -36,11 +39,14 @@ def test_a_person_gets_all_of_their_data_for_their_password(front: Front, back: 
     answer = download(front)
     assert answer.headers["Content-Disposition"] == 'attachment; filename="meine-daten.json"'
     data = json.loads(answer.text)
-    assert data["person"]["email"] == front.manager.email
-    assert data["roles"] == [{"customer_number": front.main.customer_number, "role": "administrator"}]
-    assert len(data["sign_ins"]) == 1 and len(data["api_tokens"]) == 1 and len(data["requests"]) == 1
-    assert [found["contact_name"] for found in data["contact_of"]] == ["Hanna Palmer"]
-    assert "order_receipt" in {mail["template"] for mail in data["mails"]}
+    assert next(iter(data)) == "Zu dieser Datei" and "DSGVO" in data["Zu dieser Datei"]
+    assert data["Sie"]["E-Mail-Adresse"] == front.manager.email
+    assert data["Ihre Rollen"] == [{"Kundennummer": front.main.customer_number, "Rolle": "administrator"}]
+    assert len(data["Wo Sie angemeldet sind"]) == 1 and len(data["API-Tokens, die Sie erstellt haben"]) == 1
+    assert len(data["Ihre Bestellungen und Verknüpfungsanfragen"]) == 1
+    contact_of = data["Standorte, deren Ansprechperson Sie sind"]
+    assert [found["Name der Ansprechperson"] for found in contact_of] == ["Hanna Palmer"]
+    assert "order_receipt" in {mail["Art der E-Mail"] for mail in data["E-Mails an Sie"]}
 
 
 def test_the_file_has_no_secret_and_nothing_of_others(front: Front) -> None:
@@ -57,6 +63,15 @@ def test_the_file_has_no_secret_and_nothing_of_others(front: Front) -> None:
 
 def test_the_page_is_for_people_who_are_signed_in(front: Front) -> None:
     assert front.client.get(PAGE).status_code == 302
+
+
+def test_every_part_and_field_has_a_name_of_its_own_in_each_language() -> None:
+    queries = view._queries(User(id=1, email="a@example.com"))
+    person = ["id", "name", "email", "email_confirmed_at", "language", "is_staff", "created_at"]
+    for locale in LOCALES:
+        for keys in (["person", *queries], person, *(query.selected_columns.keys() for query in queries.values())):
+            names = [translate(locale, KEYS[key]) for key in keys]
+            assert len(set(names)) == len(names), names
 
 
 def test_no_table_that_refers_to_people_is_forgotten() -> None:

@@ -10,15 +10,15 @@ import sqlalchemy as sa
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import attach
+from models.calendar_days import end_of_day
 from models.people.api_tokens import ApiToken
 from models.people.rights import Role
 from models.states import Origin
-from models.values import end_of_day
 from tests.factories import NOW, PASSWORD, join, make_account, make_user
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import csrf, sign_in
-from tests.web.portal.people.test_account_pages import post
+from tests.web.portal.people.forms import post
 
 
 def pages(front: Front) -> str:

@@ -194,7 +194,7 @@ def test_an_account_that_is_detached_at_this_instant_is_not_found(
             detach(other, front.main.id, site.account.id)
         lock_account(session, account)
 
-    monkeypatch.setattr("models.telephony.forwarding.lock_active_account", too_late)
+    monkeypatch.setattr("models.telephony.forwarding_changes.lock_active_account", too_late)
     assert send(front, path, condition="always").status_code == 404
     with front.database.transaction() as session:
         [found] = session.scalars(sa.select(CallForwarding))

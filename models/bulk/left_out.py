@@ -1,0 +1,178 @@
+"""Rows of a bulk that are not ordered: left out by a person, or because their location would be there twice."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, aliased
+
+from models.accounts.accounts import Account
+from models.bulk.bulk import CAME_TO_NOTHING, MOST_ROWS, Bulk, BulkRow, RowChoice, RowFate
+from models.orders.orders import Location
+from models.orders.same_sites import SiteKey, same_sites, site_key
+from models.requests.requests import Request
+from models.states import Kind
+
+BY_PERSON, SAME_ACCOUNT, SAME_LINE = "left_out", "same_account", "same_line"
+LEFT_OUT = (BY_PERSON, SAME_ACCOUNT, SAME_LINE)
+"""The codes in `BulkRow.refusal` of rows that were left out before the bulk was sent."""
+
+IS_LEFT_OUT = BulkRow.choice.is_not_distinct_from(RowChoice.LEAVE_OUT)
+"""An SQL condition: a person has left the row out."""
+
+_placed = aliased(BulkRow)
+
+
+@dataclass(frozen=True, slots=True)
+class RowNote:
+    """What a row has in common with something else, and what was chosen for it; each is None or False if nothing.
+
+    Not ordered are: a row that was ordered before in another file (`before`), one that is equal to the earlier row of
+    the line `repeats`, one that a person has left out (`chosen`), and one with the name and address of a sub-account
+    (`account`) or of the earlier row of the line `same_line`, unless a person wants it all the same (`wanted`).
+    """
+
+    before: Bulk | None = None
+    repeats: int | None = None
+    account: Account | None = None
+    same_line: int | None = None
+    chosen: bool = False
+    wanted: bool = False
+
+    @property
+    def is_same_site(self) -> bool:
+        """Return whether the row would order a location that would then be there twice."""
+        return self.account is not None or self.same_line is not None
+
+    @property
+    def is_ordered(self) -> bool:
+        """Return whether the row is ordered: a person wants it although its location would be there twice."""
+        return self.is_same_site and self.wanted
+
+    @property
+    def can_be_chosen(self) -> bool:
+        """Return whether a person may decide about the row: all but those whose content was ordered already."""
+        return self.before is None and self.repeats is None
+
+
+def notes_of(session: Session, bulk: Bulk) -> Mapping[int, RowNote]:
+    """Return a note, by line number, for each row that a person has left out or that has something in common."""
+    rows = session.execute(
+        sa.select(BulkRow.line, BulkRow.key, BulkRow.draft["location"], BulkRow.choice)
+        .where(BulkRow.bulk_id == bulk.id, BulkRow.key.is_not(None) | IS_LEFT_OUT)
+        .order_by(BulkRow.line)
+    ).all()
+    notes = {line: RowNote(chosen=True) for line, _, _, choice in rows if choice is RowChoice.LEAVE_OUT}
+    if bulk.kind is not Kind.ORDER:
+        return notes
+    kept = [(line, key, Location(**facts), choice) for line, key, facts, choice in rows if line not in notes]
+    before = _ordered_before(session, bulk)
+    main = session.get_one(Account, bulk.main_id)
+    known = same_sites(session, main, {place.postal_code for _, _, place, _ in kept})
+    lines_by_key: dict[bytes, int] = {}
+    lines_by_site: dict[SiteKey, int] = {}
+    for line, key, place, choice in kept:
+        site, wanted = site_key(place), choice is RowChoice.ORDER
+        if key in before:
+            notes[line] = RowNote(before=before[key])
+        elif key in lines_by_key:
+            notes[line] = RowNote(repeats=lines_by_key[key])
+        elif site in known or site in lines_by_site:
+            notes[line] = RowNote(account=known.get(site), same_line=lines_by_site.get(site), wanted=wanted)
+        lines_by_key.setdefault(key, line)
+        if key not in before:
+            lines_by_site.setdefault(site, line)
+    return notes
+
+
+def lines_not_ordered(notes: Mapping[int, RowNote]) -> set[int]:
+    """Return the line numbers of the noted rows that will not be ordered when the bulk is sent."""
+    return {line for line, note in notes.items() if not note.is_ordered}
+
+
+def choose_rows(session: Session, bulk: Bulk, listed: Collection[int], left_out: Collection[int]) -> None:
+    """Save which rows a person leaves out: of the lines `listed` on the page those in `left_out`, and no others.
+
+    A row whose location would be there twice is ordered only if it is listed and not left out. The bulk must be locked
+    and not sent.
+    """
+    assert bulk.sent_at is None
+    notes = notes_of(session, bulk)
+    lines = [*{*listed, *left_out}]
+    for row in session.scalars(sa.select(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.line.in_(lines))):
+        note = notes.get(row.line, RowNote())
+        if row.line not in left_out:
+            row.choice = RowChoice.ORDER if note.is_same_site else None
+        elif note.is_same_site:
+            # Left out by default, with its reason.
+            row.choice = None
+        elif note.can_be_chosen:
+            row.choice = RowChoice.LEAVE_OUT
+    session.flush()
+
+
+def record_left_out(session: Session, bulk: Bulk) -> None:
+    """Record for each row that is left out of a bulk that is about to be sent that it is not ordered, and why.
+
+    Rows whose content was ordered already are left to the worker: it finds them again when it places the others.
+    """
+    notes = {line: note for line, note in notes_of(session, bulk).items() if note.can_be_chosen and not note.is_ordered}
+    rows = sa.select(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.line.in_(list(notes)))
+    for row in session.scalars(rows):
+        note = notes[row.line]
+        row.fate = RowFate.REFUSED
+        if note.chosen:
+            row.refusal = BY_PERSON
+        elif note.account is not None:
+            row.refusal, row.about = SAME_ACCOUNT, note.account.customer_number
+        else:
+            row.refusal, row.about = SAME_LINE, str(note.same_line)
+        row.forget_code()
+    session.flush()
+
+
+def rows_left_out(
+    session: Session, bulk: Bulk, *, wrong: bool = False, after: int = 0, most: int = MOST_ROWS
+) -> list[BulkRow]:
+    """Return up to `most` rows that are not ordered, in the order of the file, beginning after the line `after`.
+
+    Before the bulk is sent these are the rows that are left out; afterwards those that were refused or repeat an order.
+    `wrong`: only those that a person has left out.
+    """
+    query = sa.select(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.line > after)
+    if bulk.sent_at is not None:
+        query = query.where(BulkRow.fate.in_([RowFate.REFUSED, RowFate.REPEATED]))
+    elif wrong:
+        query = query.where(IS_LEFT_OUT)
+    else:
+        query = query.where(BulkRow.line.in_(list(lines_not_ordered(notes_of(session, bulk)))))
+    return list(session.scalars(query.order_by(BulkRow.line).limit(most)))
+
+
+def orders_repeated(session: Session, rows: Collection[BulkRow]) -> Mapping[bytes, tuple[int, Bulk]]:
+    """Return, by key, line and bulk of the placed row whose content these rows repeat."""
+    keys = [row.key for row in rows if row.fate is RowFate.REPEATED]
+    query = (
+        sa.select(BulkRow.key, BulkRow.line, Bulk)
+        .join(Bulk, Bulk.id == BulkRow.bulk_id)
+        .where(
+            BulkRow.main_id.in_({row.main_id for row in rows}),
+            BulkRow.key.in_(keys),
+            BulkRow.fate == RowFate.PLACED,
+        )
+    )
+    return {key: (line, bulk) for key, line, bulk in session.execute(query) if key is not None}
+
+
+def _ordered_before(session: Session, bulk: Bulk) -> Mapping[bytes, Bulk]:
+    """Return the earlier bulk for each key of the bulk's rows whose content was ordered before."""
+    query = (
+        sa.select(BulkRow.key, Bulk)
+        .join(_placed, (_placed.main_id == BulkRow.main_id) & (_placed.key == BulkRow.key))
+        .join(Bulk, Bulk.id == _placed.bulk_id)
+        .join(Request, Request.id == _placed.request_id)
+        .where(BulkRow.bulk_id == bulk.id, _placed.fate == RowFate.PLACED, Request.status.not_in(CAME_TO_NOTHING))
+    )
+    return {key: found for key, found in session.execute(query) if key is not None}

@@ -1,0 +1,33 @@
+"""Calendar days in Berlin: on which day a moment lies, and when a deadline that is said as a day ends. Pure Python."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+BERLIN = ZoneInfo("Europe/Berlin")
+"""The time zone in which the portal's calendar days begin and end."""
+
+
+def berlin_day(at: datetime) -> date:
+    """Return the date that it is in Berlin at the moment `at`."""
+    return at.astimezone(BERLIN).date()
+
+
+def end_of_day(at: datetime) -> datetime:
+    """Return the end of that moment's day in Berlin, in UTC: a deadline that is said as a day ends with that day."""
+    next_day = berlin_day(at) + timedelta(days=1)
+    return datetime.combine(next_day, time(), BERLIN).astimezone(UTC)
+
+
+def start_of_day(at: datetime) -> datetime:
+    """Return the start of that moment's day in Berlin, in UTC."""
+    return datetime.combine(berlin_day(at), time(), BERLIN).astimezone(UTC)
+
+
+def last_day(end: datetime) -> date:
+    """Return the last day, in Berlin, on which a deadline has not passed.
+
+    The day that ends at the moment `end`, or else the day in which `end` lies.
+    """
+    return berlin_day(end - timedelta(microseconds=1))

@@ -1,0 +1,231 @@
+"""The proofs that requests have asked people for, with their states and deadlines: for pages and the API.
+
+For a link request the result does not depend on the owner of the account, nor on whether the account exists.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.people.rights import Action, Principal, may
+from models.people.users import User
+from models.proofs.document_refusals import Refusal
+from models.proofs.documents import AddressDocument
+from models.proofs.proof_book import ProofBook
+from models.proofs.proofs import CodedProof, Consent, Decision, OwnershipProof
+from models.proofs.required_proofs import OrderProofs, order_proofs
+from models.requests.requests import Request
+from models.states import ENDED, AccountRole, AddressMethod, Kind, Reason, Status
+
+
+class ProofKind(StrEnum):
+    """The kinds of proof that people are asked for, as pages and the API show them.
+
+    A code by mail or by letter, an uploaded document, or the consent of an account's administrators.
+    """
+
+    EMAIL = "email"
+    LETTER = "letter"
+    DOCUMENT = "document"
+    CONSENT = "consent"
+
+
+class ProofState(StrEnum):
+    """The states of a requested proof: open, proved, declined, or expired."""
+
+    OPEN = "open"
+    PROVED = "proved"
+    DECLINED = "declined"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class ProofStatus:
+    """A requested proof. `until` is its deadline, None once it was proved or declined.
+
+    `again_from` is the time from which a new code can be requested, None if none can be. `is_refused` says whether the
+    mail server has refused the mail with the current code for good. `refusal` is why a document was refused, None if it
+    was not or if the reason was not kept.
+    """
+
+    kind: ProofKind
+    state: ProofState
+    until: datetime | None = None
+    again_from: datetime | None = None
+    is_refused: bool = False
+    refusal: Refusal | None = None
+
+
+def proof_statuses(session: Session, requests: Sequence[Request], now: datetime) -> dict[uuid.UUID, list[ProofStatus]]:
+    """Return, by request id, the statuses of the proofs that each request has asked for, to show to its people.
+
+    None are returned for a request that no worker has begun yet, nor a proof that is still open after its request has
+    stopped being pending. A fixed number of statements.
+    """
+    begun = [request for request in requests if request.status is not Status.ACKNOWLEDGED]
+    orders = [request for request in begun if request.kind is Kind.ORDER]
+    links = [request for request in begun if request.kind is Kind.LINK]
+    found: dict[uuid.UUID, list[ProofStatus]] = defaultdict(list)
+    if orders:
+        found |= _of_orders(session, orders, now)
+    if links:
+        query = sa.select(Consent).where(Consent.request_id.in_([link.id for link in links]))
+        found |= {consent.request_id: [_consent(consent, now)] for consent in session.scalars(query)}
+    for request in begun:
+        found[request.id] = [asked for asked in found[request.id] if _still_says_something(request, asked)]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class OpenConsent:
+    """A link request that waits for the answer of an administrator of `account`, which `main` wants to attach.
+
+    `consent` holds the question's deadline.
+    """
+
+    request: Request
+    account: Account
+    main: Account
+    consent: Consent
+
+
+def consents_to_answer(session: Session, principal: Principal, now: datetime) -> list[OpenConsent]:
+    """Return the open requests of others to attach an account for which this person may answer, the oldest first."""
+    own = sa.select(Account).where(Account.id.in_(principal.roles), Account.role == AccountRole.STANDALONE)
+    accounts = {
+        account.customer_number: account
+        for account in session.scalars(own)
+        if may(principal, Action.PROVE_OWNERSHIP, account)
+    }
+    if not accounts:
+        return []
+    main = sa.orm.aliased(Account)
+    query = _open_consents(sa.select(Request, Consent, main), accounts, now).join(main, main.id == Request.main_id)
+    return [
+        OpenConsent(link, accounts[link.customer_number], asking, consent)
+        for link, consent, asking in session.execute(query.order_by(Request.id))
+    ]
+
+
+def count_open_consents(session: Session, accounts: Collection[Account], now: datetime) -> int:
+    """Return the number of open requests of others to attach one of these accounts."""
+    numbers = [account.customer_number for account in accounts]
+    count: int = session.scalars(_count_open(), {"numbers": numbers, "now": now}).one()
+    return count
+
+
+@cache
+def _count_open() -> sa.Select[int]:
+    """Return the query of `count_open_consents`, built once: it runs at each request of a browser."""
+    numbers = sa.bindparam("numbers", expanding=True, type_=Request.customer_number.type)
+    return _open_consents(
+        sa.select(sa.func.count(Request.id)), numbers, sa.bindparam("now", type_=Consent.expires_at.type)
+    )
+
+
+def _open_consents(
+    query: sa.Select[*tuple[Any, ...]],
+    customer_numbers: Collection[str] | sa.BindParameter[Any],
+    now: datetime | sa.BindParameter[Any],
+) -> sa.Select[*tuple[Any, ...]]:
+    """Limit a query to link requests that ask for consent to attach one of these accounts and lack an answer."""
+    return (
+        query.join_from(Request, Consent, Consent.request_id == Request.id)
+        .outerjoin(OwnershipProof, OwnershipProof.request_id == Request.id)
+        .where(
+            Request.kind == Kind.LINK,
+            # What the index of running requests says: it holds few, while the table holds all there ever were.
+            Request.status.not_in(ENDED),
+            Request.status == Status.PENDING,
+            Request.customer_number.in_(customer_numbers),
+            Consent.decision.is_(None),
+            Consent.expires_at > now,
+            OwnershipProof.request_id.is_(None),
+        )
+    )
+
+
+def _of_orders(session: Session, orders: Sequence[Request], now: datetime) -> dict[uuid.UUID, list[ProofStatus]]:
+    """Return by order id the statuses of the orders' proofs; a fixed number of queries, without locks.
+
+    An order has none whose account the front does not see any more, because it was detached.
+    """
+    # Held until the end, so that no order reads its account alone.
+    accounts = session.scalars(sa.select(Account).where(Account.id.in_([order.account_id for order in orders]))).all()
+    requesters = sa.select(User).where(User.id.in_({order.requested_by for order in orders}))
+    people = {person.id: person for person in session.scalars(requesters)}
+    documents = sa.select(AddressDocument).where(AddressDocument.request_id.in_([order.id for order in orders]))
+    # The last one of each.
+    latest = {document.request_id: document for document in session.scalars(documents.order_by(AddressDocument.id))}
+    book = ProofBook(session, orders, lock=False)
+    seen = {account.id for account in accounts}
+    found: dict[uuid.UUID, list[ProofStatus]] = {order.id: [] for order in orders}
+    for order in (order for order in orders if order.account_id in seen):
+        proofs = order_proofs(book, order, people.get(order.requested_by or 0))
+        found[order.id] = [*_email(proofs, now), *_address(proofs, order, latest.get(order.id), now)]
+    return found
+
+
+def _email(proofs: OrderProofs, now: datetime) -> Iterator[ProofStatus]:
+    """Yield the status of the proof of the contact's e-mail address, if the proof is needed and was requested."""
+    if proofs.email is None or not proofs.needs_email:
+        return
+    if proofs.awaits_email:
+        yield replace(_coded(ProofKind.EMAIL, proofs.email, now), is_refused=proofs.email.refused_at is not None)
+    else:
+        yield ProofStatus(ProofKind.EMAIL, ProofState.PROVED)
+
+
+def _address(
+    proofs: OrderProofs, order: Request, document: AddressDocument | None, now: datetime
+) -> Iterator[ProofStatus]:
+    """Yield the statuses of the proof of the connection address; nothing if the proof was not requested.
+
+    A proved address has one status. Otherwise the letter has one, and a document has another if staff have not decided
+    on it yet or have refused it.
+    """
+    if proofs.address is None:
+        return
+    if not proofs.awaits_address:
+        by_document = proofs.address.method is AddressMethod.DOCUMENT
+        yield ProofStatus(ProofKind.DOCUMENT if by_document else ProofKind.LETTER, ProofState.PROVED)
+        return
+    yield _coded(ProofKind.LETTER, proofs.address, now)
+    if document is not None and document.released is None:
+        # While the order names another reason, the deadline is another proof's.
+        is_reason = order.reason is Reason.DOCUMENT_IN_REVIEW
+        yield ProofStatus(ProofKind.DOCUMENT, ProofState.OPEN, order.waiting_until if is_reason else None)
+    elif document is not None and not document.released:
+        why = Refusal(document.refusal, document.refusal_note or "") if document.refusal is not None else None
+        yield ProofStatus(ProofKind.DOCUMENT, ProofState.DECLINED, refusal=why)
+
+
+def _coded(kind: ProofKind, proof: CodedProof, now: datetime) -> ProofStatus:
+    good = now < proof.expires_at
+    return ProofStatus(kind, ProofState.OPEN if good else ProofState.EXPIRED, proof.expires_at, proof.new_one_from())
+
+
+def _consent(consent: Consent, now: datetime) -> ProofStatus:
+    match consent.decision:
+        case Decision.ACCEPTED:
+            return ProofStatus(ProofKind.CONSENT, ProofState.PROVED)
+        case Decision.DECLINED:
+            return ProofStatus(ProofKind.CONSENT, ProofState.DECLINED)
+    state = ProofState.OPEN if now < consent.expires_at else ProofState.EXPIRED
+    return ProofStatus(ProofKind.CONSENT, state, consent.expires_at, consent.new_one_from())
+
+
+def _still_says_something(request: Request, asked: ProofStatus) -> bool:
+    """Return whether to show the proof: an open proof only while its request is pending, every other proof always."""
+    return asked.state is not ProofState.OPEN or request.status is Status.PENDING

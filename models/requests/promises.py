@@ -1,0 +1,21 @@
+"""By when the carrier promises to act on a held request. Pure Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from models.calendar_days import end_of_day
+from models.states import Reason
+
+LONGEST_HOLD = timedelta(days=2)
+HOLDS: Mapping[Reason, timedelta] = {
+    Reason.NO_NUMBERS_AVAILABLE: timedelta(days=5),
+    Reason.GATEWAY_UNAVAILABLE: timedelta(days=1),
+}
+"""How long requests are held at most for these reasons, as customers are told; for others it is `LONGEST_HOLD`."""
+
+
+def promised_until(reason: Reason, now: datetime) -> datetime:
+    """Return the end of the day (in Germany) by which the carrier acts on a request held for `reason` from now on."""
+    return end_of_day(now + HOLDS.get(reason, LONGEST_HOLD))

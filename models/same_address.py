@@ -1,0 +1,42 @@
+"""Addresses compared in any usual spelling, and whether a street has a house number. Pure Python."""
+
+from __future__ import annotations
+
+import re
+
+from models.spelling import spell
+
+# What does not count where addresses are compared: all but Latin letters without accents, and letters of other scripts.
+_UNCOUNTED = r"(?:\W|[_\u0080-\u036f\u1e00-\u1eff])"
+
+_BETWEEN_NUMBERS = re.compile(rf"(?<=[0-9]){_UNCOUNTED}+(?=[0-9])")
+_BESIDE_NUMBERS = re.compile(rf"(?<![0-9]){_UNCOUNTED}+|{_UNCOUNTED}+(?![0-9])")
+
+# No ordinal, such as "17. Juni".
+_HOUSE_NUMBER = re.compile(r"(?<![0-9])[0-9]+(?![0-9])(?!\.\s*[^\W\d_])")
+
+_NO_HOUSE_NUMBER = re.compile(
+    r"\b(ohne\s+(hausnummer|hausnr\.?|nummer|nr\.?)|o\.\s?nr\.?|(no|without)\s+(house\s+)?number)\W*$", re.IGNORECASE
+)
+
+
+def address_key(street: str, postal_code: str, city: str) -> str:
+    """Return a key to compare addresses by: usual spellings, as 'Brückenstraße 5' and 'Brueckenstr. 5', have one key.
+
+    House numbers differ also by what stands between two numbers: 'Am Markt 12', 'Am Markt 1/2' and 'Am Markt 1-2' are
+    three addresses.
+    """
+    plain = spell(street).replace("strasse", "str")
+    number = _BETWEEN_NUMBERS.sub(lambda between: "/" if "/" in between[0] else "-", plain)
+    town = re.sub(_UNCOUNTED, "", spell(f"{postal_code} {city}").replace("strasse", "str"))
+    # A hyphen in a name counts as little as a space; one between two numbers is left.
+    return _BESIDE_NUMBERS.sub("", number) + town
+
+
+def has_house_number(street: str) -> bool:
+    """Return whether the street of an address has a house number, or says that there is none.
+
+    A number is a house number unless a dot and a word follow: 'Straße des 17. Juni' has none. There is none in words
+    if the street ends with 'ohne Hausnummer', 'o. Nr.' or 'no house number'.
+    """
+    return _HOUSE_NUMBER.search(street) is not None or _NO_HOUSE_NUMBER.search(street) is not None

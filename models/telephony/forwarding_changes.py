@@ -1,0 +1,211 @@
+"""Adding, changing and removing call forwardings: rights, allowed targets, the log, and the registrar's update."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+
+import phonenumbers
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.accounts.locks import lock_active_account
+from models.errors import Forbidden, InvalidField
+from models.people.audit_log import AuditEvent, record
+from models.people.rights import Action, Principal, may
+from models.phone_numbers import BadPhoneNumber, e164, is_emergency_number, is_service_number, parse_phone_number
+from models.telephony.country_prefixes import rules_of
+from models.telephony.forwarded_numbers import Numbers, ensure_nested, ensure_owned, typed_numbers
+from models.telephony.forwarding import (
+    LONGEST_WAIT,
+    SHORTEST_WAIT,
+    CallForwarding,
+    Condition,
+    ForwardingDraft,
+    find_forwarding,
+    forwardings_of,
+    trunks_for,
+)
+from models.telephony.high_risk import ensure_confirmed, is_high_risk, tell_administrators
+from models.telephony.numbers import is_own_number
+from models.telephony.trunks import SipTrunk, TrunkState
+from models.telephony.weekly_hours import overlap
+
+_EMERGENCY = ("110", "112")
+_NO_ZERO = ("+", "0")
+
+
+def add_forwarding(
+    session: Session, person: Principal, account: Account, draft: ForwardingDraft, now: datetime
+) -> CallForwarding:
+    """Add a call forwarding to the account, record it in the log, and schedule the registrar to be updated.
+
+    Raises `Forbidden` if the person may not forward the account's calls or the account is not active, and
+    `InvalidField` if a field of the draft breaks a rule, for example if its hours overlap those of another forwarding,
+    or if only an administrator may confirm its target.
+    """
+    _begin(session, person, account)
+    forwarding = CallForwarding(account_id=account.id)
+    _fill(session, person, forwarding, account, draft)
+    session.add(forwarding)
+    _tell(session, person, account, forwarding, now)
+    _finish(session, person, account, AuditEvent.FORWARDING_ADDED, _facts(forwarding), now)
+    return forwarding
+
+
+def change_forwarding(
+    session: Session, person: Principal, account: Account, id: int, draft: ForwardingDraft, now: datetime
+) -> None:
+    """Change the account's forwarding `id` to the draft, record it in the log, and schedule a registrar update.
+
+    Raises `Forbidden` if the person may not forward the account's calls or the account is not active, `NotFound` if
+    the account has no forwarding with this id, and `InvalidField` if a field of the draft breaks a rule.
+    """
+    _begin(session, person, account)
+    forwarding = find_forwarding(session, account, id)
+    before = _facts(forwarding)
+    _fill(session, person, forwarding, account, draft)
+    _tell(session, person, account, forwarding, now)
+    _finish(session, person, account, AuditEvent.FORWARDING_CHANGED, {**_facts(forwarding), "before": before}, now)
+
+
+def remove_forwarding(session: Session, person: Principal, account: Account, id: int, now: datetime) -> None:
+    """Delete the account's forwarding `id`, record it in the log, and schedule the registrar to be updated.
+
+    Raises `Forbidden` if the person may not forward the account's calls or the account is not active, and `NotFound`
+    if the account has no forwarding with this id.
+    """
+    _begin(session, person, account)
+    forwarding = find_forwarding(session, account, id)
+    session.delete(forwarding)
+    _finish(session, person, account, AuditEvent.FORWARDING_REMOVED, _facts(forwarding), now)
+
+
+def remove_with_numbers(
+    session: Session, person: Principal, account: Account, forwardings: Collection[CallForwarding], now: datetime
+) -> None:
+    """Delete the account's forwardings for numbers that it is about to lose, and schedule the registrar to be updated.
+
+    Record each in the log. The caller has locked the account and checked the right to release its numbers.
+    """
+    for forwarding in forwardings:
+        session.delete(forwarding)
+        record(session, person, account, AuditEvent.FORWARDING_REMOVED, Action.MANAGE_TRUNK, now, _facts(forwarding))
+    if forwardings:
+        _schedule(session, account, now)
+
+
+def target_of(typed: str) -> str:
+    """Return the target number of a forwarding in E.164, with the plus sign, from any usual spelling.
+
+    Raises `InvalidField` with a code: `emergency_number`; `needs_area_code` if the text begins with neither "+" nor
+    "0"; `costly_number` for premium-rate, shared-cost, personal and other service numbers; `not_as_dialled` for more
+    than one number; and `not_a_phone_number` for every other text that is no valid number.
+    """
+    digits = "".join(character for character in typed if character.isdecimal())
+    if digits.lstrip("0") in _EMERGENCY:
+        raise InvalidField("target", "emergency_number")
+    if not typed.strip(" (").startswith(_NO_ZERO):
+        raise InvalidField("target", "needs_area_code")
+    try:
+        number = parse_phone_number(typed)
+    except BadPhoneNumber as error:
+        raise InvalidField("target", error.code) from error
+    if is_emergency_number(number):
+        raise InvalidField("target", "emergency_number")
+    if is_service_number(number):
+        raise InvalidField("target", "costly_number")
+    if not phonenumbers.is_valid_number(number):
+        raise InvalidField("target", "not_a_phone_number")
+    return e164(number)
+
+
+def _begin(session: Session, person: Principal, account: Account) -> None:
+    """Lock the account and check the person's right, before one of its forwardings is changed.
+
+    With the lock, the second of two simultaneous changes sees the first. Raises `Forbidden` if the person may not
+    forward the account's calls or the account is not active.
+    """
+    # What was read before may be over: it may have been detached, or closed.
+    lock_active_account(session, account)
+    if not may(person, Action.FORWARD_CALLS, account):
+        raise Forbidden
+
+
+def _fill(
+    session: Session, person: Principal, forwarding: CallForwarding, account: Account, draft: ForwardingDraft
+) -> None:
+    waits = draft.condition is Condition.NO_ANSWER
+    if waits and not SHORTEST_WAIT <= (draft.after_seconds or 0) <= LONGEST_WAIT:
+        raise InvalidField("after_seconds", "not_in_range", (SHORTEST_WAIT, LONGEST_WAIT))
+    if not draft.hours:
+        raise InvalidField("hours", "none")
+    target = target_of(draft.target)
+    _ensure_no_loop(session, account, target)
+    others = [other for other in forwardings_of(session, account) if other is not forwarding]
+    numbers = None
+    if draft.first is not None:
+        numbers = typed_numbers(draft.first, draft.last)
+        ensure_owned(session, account, numbers)
+        ensure_nested(numbers, [other.numbers for other in others if other.numbers])
+    if draft.enabled:
+        _ensure_free(numbers, draft, others)
+        _ensure_allowed(session, person, account, numbers, target, confirmed=draft.confirmed == target)
+    forwarding.first_number, forwarding.last_number = numbers or (None, None)
+    forwarding.condition, forwarding.target = draft.condition, target
+    forwarding.after_seconds = draft.after_seconds if waits else None
+    forwarding.hours, forwarding.enabled = draft.hours, draft.enabled
+
+
+def _ensure_no_loop(session: Session, account: Account, target: str) -> None:
+    if is_own_number(session, account.id, int(target.removeprefix("+"))):
+        raise InvalidField("target", "own_number")
+
+
+def _ensure_allowed(
+    session: Session, person: Principal, account: Account, numbers: Numbers | None, target: str, *, confirmed: bool
+) -> None:
+    if any(not rules_of(trunk.countries).allows(target) for trunk in trunks_for(session, account, numbers)):
+        raise InvalidField("target", "outside_limit")
+    if is_high_risk(session, target):
+        ensure_confirmed(person, account, "target", confirmed=confirmed, about=target)
+
+
+def _tell(session: Session, person: Principal, account: Account, forwarding: CallForwarding, now: datetime) -> None:
+    """Queue a mail to the other administrators if the forwarding is enabled and leads to a high-risk destination."""
+    if forwarding.enabled and is_high_risk(session, forwarding.target):
+        path = f"/standortverwaltung/{account.customer_number}/rufweiterleitung"
+        tell_administrators(session, person, account, path, {"target": forwarding.target}, now)
+
+
+def _ensure_free(numbers: Numbers | None, draft: ForwardingDraft, others: Iterable[CallForwarding]) -> None:
+    for other in others:
+        rivals = other.enabled and other.condition is draft.condition and other.numbers == numbers
+        if rivals and overlap(other.hours, draft.hours):
+            raise InvalidField("hours", "overlap", other.target)
+
+
+def _finish(
+    session: Session, person: Principal, account: Account, deed: AuditEvent, facts: dict[str, object], now: datetime
+) -> None:
+    record(session, person, account, deed, Action.FORWARD_CALLS, now, facts)
+    _schedule(session, account, now)
+
+
+def _schedule(session: Session, account: Account, now: datetime) -> None:
+    session.flush()
+    trunks = sa.select(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED)
+    for trunk in session.scalars(trunks.order_by(SipTrunk.id).with_for_update()):
+        trunk.changed(now)
+
+
+def _facts(forwarding: CallForwarding) -> dict[str, object]:
+    return {
+        "condition": str(forwarding.condition),
+        "target": forwarding.target,
+        "after_seconds": forwarding.after_seconds,
+        "hours": [list(span) for span in forwarding.hours],
+        "enabled": forwarding.enabled,
+        "numbers": list(forwarding.numbers) if forwarding.numbers else None,
+    }

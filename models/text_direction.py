@@ -1,0 +1,33 @@
+"""Texts in any script: how they stand in a sentence without moving its other words, and where they may be cut."""
+
+from __future__ import annotations
+
+import re
+
+ISOLATE, END_ISOLATE = "\u2068", "\u2069"
+"""FSI and PDI of Unicode's bidirectional algorithm: what stands between them is ordered by itself."""
+
+# The blocks of Hebrew, Arabic and the other scripts that are written from right to left, with their marks.
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufefe\U00010800-\U00010fff\U0001e800-\U0001efff]")
+
+
+def isolated(text: str) -> str:
+    """Return the text so that it moves nothing beside it: right-to-left text is put between FSI and PDI.
+
+    Without them, "12345, שלום, 10179 Berlin" shows the two numbers in each other's place. Every other text is returned
+    unchanged, as is one with an isolated part: it is a sentence that was put together already.
+    """
+    if text.isascii() or ISOLATE in text or not needs_order(text):
+        return text
+    return f"{ISOLATE}{text}{END_ISOLATE}"
+
+
+def needs_order(text: str) -> bool:
+    """Return whether the text has letters that are written from right to left."""
+    return _RIGHT_TO_LEFT.search(text) is not None
+
+
+def isolated_facts(facts: dict[str, object]) -> dict[str, object]:
+    """Return the facts of a sentence by name, those that are texts as `isolated` returns them."""
+    # Subclasses of str, such as Markup, are put together already.
+    return {name: isolated(fact) if type(fact) is str else fact for name, fact in facts.items()}

@@ -1,0 +1,43 @@
+"""The sentences that say which limit of a company is reached, when there is room again, and what the way out is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from models.accounts.company_limits import Limit
+from models.errors import LimitReached
+from models.values import Locale
+from tasks.wording.formats import moment_text
+from tasks.wording.translate import N_, translate
+
+REACHED: Mapping[Limit, str] = {
+    Limit.OPEN_ORDERS: N_("Your company can have %(allowed)s open orders at a time, and has as many now."),
+    Limit.BLOCKS: N_("Your company can order %(allowed)s number blocks a day, and has ordered as many today."),
+    Limit.LETTERS: N_("Your company can have us send %(allowed)s letters with codes a day, and has done so today."),
+    Limit.CONTACTS: N_("Your company can name %(allowed)s new contacts a day, and has named as many today."),
+}
+WAITS: Mapping[Limit, str] = {
+    Limit.OPEN_ORDERS: N_("Too many orders of the company are open at one time."),
+    Limit.BLOCKS: N_("The company has ordered as many number blocks as it may on one day."),
+    Limit.LETTERS: N_("The company has caused as many letters as it may on one day."),
+    Limit.CONTACTS: N_("The company has named as many new contacts as it may on one day."),
+}
+"""What the back office reads of a company whose orders wait for a limit."""
+
+_AGAIN_AT = N_("There is room again from %(free_at)s.")
+_AGAIN_AFTER_ENDS = N_("There is room again as soon as one of them has ended.")
+_WAY_OUT = N_("If you need more, our customer service can raise the limit.")
+
+
+def limit_text(reached: LimitReached, locale: Locale) -> str:
+    """Return which limit is reached, when there is room again, and that customer service can raise the limit."""
+    said = translate(locale, REACHED[Limit(reached.limit)], allowed=reached.allowed)
+    return f"{said} {room_text(reached.free_at, locale)} {translate(locale, _WAY_OUT)}"
+
+
+def room_text(free_at: datetime | None, locale: Locale) -> str:
+    """Return when there is room again: at the time `free_at`, or if it is None, when an open order has ended."""
+    if free_at is None:
+        return translate(locale, _AGAIN_AFTER_ENDS)
+    return translate(locale, _AGAIN_AT, free_at=moment_text(free_at, locale))

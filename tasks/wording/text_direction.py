@@ -1,0 +1,45 @@
+"""Names in right-to-left letters move nothing beside them, in whatever a template shows: for pages and mails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from jinja2 import Environment, pass_context
+from jinja2.runtime import Context
+
+from models.text_direction import isolated, isolated_facts
+
+
+class Typed(str):
+    """A text that stands in a field in which people type: as it is, without characters that they did not type."""
+
+
+def isolate_names(environment: Environment, count: Callable[[int], str]) -> None:
+    """Isolate right-to-left text wherever a template of the environment, or a sentence in it, shows a fact.
+
+    `count` formats the number of things that a sentence with a plural shows.
+
+    Call after the translations are installed, and before the first template is used. `| as_typed` leaves the value of
+    a field as it is; `| isolated` is for facts that a template puts together itself.
+    """
+    environment.finalize = _shown
+    environment.filters |= {"as_typed": Typed, "isolated": isolated, "counted": count}
+    for name in ("gettext", "ngettext"):
+        environment.globals[name] = _isolating(environment.globals[name], count)
+
+
+def _shown(value: object) -> object:
+    # Not subclasses: Markup is escaped and put together already, `Typed` stays as it is.
+    return isolated(value) if type(value) is str else value
+
+
+def _isolating(translate: Any, count: Callable[[int], str]) -> Callable[..., Any]:
+    @pass_context
+    def with_isolated_facts(context: Context, *sentences: Any, **facts: Any) -> Any:
+        # A sentence with a plural comes as singular, plural and number.
+        if len(sentences) == 3:
+            facts.setdefault("num", count(sentences[2]))
+        return translate(context, *sentences, **isolated_facts(facts))
+
+    return with_isolated_facts

@@ -1,0 +1,94 @@
+"""Checks of one page (valid HTML, no axe-core violations, no horizontal scrolling), and which pages a test promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from flask import Flask
+from playwright.sync_api import Locator, Page, expect
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import RequestRedirect
+
+from models.people.users import User
+from tests.browser.axe import assert_accessible
+from tests.browser.conftest import Portal
+from tests.browser.test_portal import assert_no_sideways_scrolling
+from tests.factories import PASSWORD
+from tests.second_factor import enter_code_in_browser
+from tests.web.html import assert_valid
+from web.resources import resources
+
+OVERVIEW, NEW, ADD = "/standortverwaltung", "/standortverwaltung/neu", "/standortverwaltung/hinzufuegen"
+
+PROMISED: dict[str, set[str]] = {}
+"""The endpoints whose pages a test visits, by the test's name."""
+
+looked: list[str] = []
+"""The addresses of the pages that the running test has checked."""
+
+
+def shows(*endpoints: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Declare the endpoints whose pages a test visits; the test fails if it does not visit one of them."""
+
+    def promise(test: Callable[..., None]) -> Callable[..., None]:
+        PROMISED.setdefault(test.__name__, set()).update(endpoints)
+        return test
+
+    return promise
+
+
+def endpoint_of(app: Flask, url: str) -> str | None:
+    """Return the name of the endpoint that answers a GET of this URL; None if there is none."""
+    try:
+        return str(app.url_map.bind("portal").match(urlsplit(url).path, method="GET")[0])
+    except (HTTPException, RequestRedirect):
+        return None
+
+
+def look(page: Page, address: str) -> None:
+    """Open the address and check the page."""
+    answer = page.goto(address)
+    assert answer is not None
+    assert_valid(answer.text())
+    look_as_it_is(page)
+
+
+def look_after(page: Page, pressed: Locator) -> None:
+    """Press the button or link and check the page that follows."""
+    with page.expect_navigation() as navigation:
+        pressed.click()
+    assert_valid(navigation.value.text())
+    look_as_it_is(page)
+
+
+def look_wrong(page: Page, button: Locator | None = None) -> None:
+    """Submit the form unchanged and check the page with its errors."""
+    look_after(page, button or page.get_by_role("main").locator("form .primary, form .danger").first)
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
+# Tables are read from top to bottom on a narrow screen, and none scrolls sideways in its frame (WCAG 1.4.10).
+_TOO_WIDE = """() => [...document.querySelectorAll(".table-frame")]
+  .filter((frame) => frame.scrollWidth > frame.clientWidth).map((frame) => frame.getAttribute("aria-label"))"""
+
+
+def look_as_it_is(page: Page) -> None:
+    """Check the page that is open."""
+    looked.append(page.url)
+    page.set_viewport_size({"width": 320, "height": 640})
+    assert_no_sideways_scrolling(page)
+    assert page.evaluate(_TOO_WIDE) == []
+    page.set_viewport_size({"width": 1280, "height": 800})
+    assert_accessible(page)
+
+
+def sign_in_as(page: Page, portal: Portal, person: User) -> None:
+    """Sign in as another user than the manager."""
+    page.goto(portal.url)
+    page.get_by_label("E-Mail-Adresse").fill(person.email)
+    page.get_by_label("Passwort").fill(PASSWORD)
+    page.get_by_role("button", name="Anmelden").click()
+    with portal.app.app_context():
+        enter_code_in_browser(page, resources().clock())
+    page.get_by_role("button", name="Abmelden").wait_for()

@@ -1,0 +1,183 @@
+"""Accessible pages of orders, bulks and requests in every kind and state, with their proofs."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from models.accounts.hierarchy import attach
+from models.links.links import submit_detach, submit_link
+from models.orders.orders import submit_order
+from models.people.users import User
+from models.requests.requests import Request
+from models.states import Actor, Kind, Origin, Reason, Status
+from models.vault import Vault
+from tasks.ports import GatewayRefused
+from tests.browser.accessibility.looks import NEW, look, look_after, look_as_it_is, look_wrong, shows, sign_in_as
+from tests.browser.conftest import Portal
+from tests.browser.test_orders import fill_location
+from tests.browser.test_portal import sign_in
+from tests.browser.test_proofs import CONTACT, asked_owner, waiting_order
+from tests.factories import NOW, a_link, an_order, make_account
+from tests.fakes import FakeClock
+from tests.web.conftest import SECRET, back_of
+from tests.web.portal.bulk.test_bulk import HEAD, as_csv, row
+
+
+def test_answered_questions(page: Page, portal: Portal, clock: FakeClock) -> None:
+    back, _ = waiting_order(portal, clock)
+    path, code = back.mail_to(CONTACT)
+    page.goto(portal.url + path)
+    page.get_by_label("Code").fill(code)
+    look_after(page, page.get_by_role("button", name="Adresse bestätigen"))
+    consent, owner, _ = asked_owner(portal, clock)
+    path, code = consent.mail_to(owner.email)
+    page.goto(portal.url + path)
+    page.get_by_label("Code").fill(code)
+    page.get_by_label("Ich lehne ab").check()
+    look_after(page, page.get_by_role("button", name="Antwort absenden"))
+
+
+def test_an_order_whose_contact_refuses_our_question(page: Page, portal: Portal, clock: FakeClock) -> None:
+    back = back_of(portal.database, clock)
+    back.mailer.failures[CONTACT] = [GatewayRefused("550")]
+    with portal.database.transaction() as session:
+        id = submit_order(session, portal.manager, session.merge(portal.main), an_order(), NOW).id
+    for _ in range(2):
+        back.advance()
+    sign_in(page, portal)
+    look(page, f"{portal.url}/anfragen/{id}")
+    page.get_by_label("E-Mail-Adresse der Ansprechperson").fill("hanna")
+    look_after(page, page.get_by_role("button", name="Adresse korrigieren und neu fragen"))
+
+
+@shows("bulks.start", "bulks.show")
+def test_many_by_file(page: Page, portal: Portal) -> None:
+    sign_in(page, portal)
+    start = portal.url + "/standortverwaltung/sammelauftrag"
+    look(page, start)
+    look_wrong(page)
+    content = as_csv([HEAD, row(1, Postleitzahl="x"), row(2)])
+    page.get_by_label("Datei (CSV oder XLSX)").set_input_files(
+        {"name": "Filialen.csv", "mimeType": "", "buffer": content}
+    )
+    page.get_by_role("button", name="Hochladen und prüfen").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    look(page, page.url)
+    page.get_by_label("Postleitzahl, Zeile 2", exact=True).fill("10179")
+    page.get_by_role("button", name="Speichern und erneut prüfen").first.click()
+    expect(page.get_by_role("button", name="2 Standorte zahlungspflichtig bestellen")).to_be_visible()
+    look(page, page.url)
+    page.get_by_role("button", name="2 Standorte zahlungspflichtig bestellen").click()
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    look(page, page.url)
+    look(page, start)
+
+
+@shows("orders.show_step", "orders.list_drafts")
+def test_the_order(page: Page, portal: Portal) -> None:
+    sign_in(page, portal)
+    look(page, f"{portal.url}{NEW}/entwuerfe")
+    look(page, portal.url + NEW)
+    onward = page.locator(".order-main .primary")
+    look_wrong(page, onward)
+    page.get_by_label("SIP-Trunk mit 10 Kanälen").check()
+    page.get_by_label("Gleichzeitige Gespräche").fill("99")
+    look_wrong(page, onward)
+    page.get_by_label("Gleichzeitige Gespräche").fill("")
+    look_after(page, onward)
+    look_wrong(page, onward)
+    fill_location(page)
+    look_after(page, onward)
+    page.get_by_label("Vorwahl").fill("089")
+    expect(page.get_by_text("Diese Vorwahl passt nicht zur Adresse.")).to_be_visible()
+    look_as_it_is(page)
+    look_wrong(page, onward)
+    page.get_by_label("Vorwahl").fill("030")
+    page.get_by_label("Rufnummernblock mit 10 Nummern").check()
+    look_after(page, onward)
+    look_wrong(page, onward)
+    page.get_by_role("button", name="Meine Angaben übernehmen").click()
+    expect(page.get_by_label("Name der Ansprechperson")).not_to_have_value("")
+    look_after(page, onward)
+    look(page, f"{portal.url}{NEW}/entwuerfe")
+    look(page, portal.url + NEW)
+
+
+def becomes(request: Request, status: Status) -> None:
+    """Set the request to this status."""
+    if status in (Status.IN_PROGRESS, Status.HELD, Status.COMPLETED, Status.REJECTED, Status.FAILED):
+        request.begin(NOW)
+    match status:
+        case Status.PENDING:
+            who = Actor.REQUESTER if request.kind is Kind.ORDER else Actor.OTHER_ACCOUNT
+            why = Reason.ADDRESS_NOT_PROVED if request.kind is Kind.ORDER else Reason.CONSENT_AWAITED
+            request.wait_for(who, why, NOW + timedelta(days=14), NOW, NOW + timedelta(days=7))
+        case Status.HELD:
+            request.hold(Reason.GATEWAY_UNAVAILABLE, NOW)
+        case Status.COMPLETED:
+            request.complete(NOW)
+        case Status.REJECTED:
+            request.reject(Reason.ACCOUNT_CLOSED, NOW)
+        case Status.FAILED:
+            request.fail(Reason.GATEWAY_REFUSED, NOW)
+        case Status.CANCELLED:
+            request.cancel(Reason.CANCELLED_BY_REQUESTER, NOW)
+
+
+@shows("portal.show_request")
+@pytest.mark.parametrize("kind", Kind)
+def test_requests_of_every_kind_and_state(page: Page, portal: Portal, kind: Kind) -> None:
+    ids = []
+    with portal.database.transaction() as session:
+        main = session.merge(portal.main)
+        person = session.get_one(User, portal.manager.user_id)
+        for status in Status:
+            account = make_account(session, administrator=person)
+            if kind is Kind.ORDER:
+                request = submit_order(session, portal.manager, main, an_order(), NOW)
+            elif kind is Kind.LINK:
+                request = submit_link(session, Vault(SECRET), portal.manager, main, a_link(account), NOW)
+            else:
+                attach(session, main.id, account.id, Origin.LINK, NOW)
+                session.flush()
+                request = submit_detach(session, portal.manager, account, "de", NOW)
+            becomes(request, status)
+            ids.append(request.id)
+    sign_in(page, portal)
+    for id in ids:
+        look(page, f"{portal.url}/anfragen/{id}")
+    look(page, portal.url + "/anfragen")
+
+
+@shows("answers.cancel")
+def test_what_is_proved_on_a_requests_page(page: Page, portal: Portal, clock: FakeClock) -> None:
+    _, order = waiting_order(portal, clock)
+    _, _, link = asked_owner(portal, clock)
+    sign_in(page, portal)
+    look(page, f"{portal.url}/anfragen/{order.id}/stornieren")
+    for id in (order.id, link):
+        look(page, f"{portal.url}/anfragen/{id}")
+        for form in range(2):
+            look_wrong(page, page.locator(".panel form").nth(form).locator("button"))
+
+
+@shows("links.consents", "consents.answer", "link_codes.overview")
+def test_consents_and_link_codes(page: Page, portal: Portal, clock: FakeClock) -> None:
+    _, owner, _ = asked_owner(portal, clock)
+    with portal.database.transaction() as session:
+        make_account(session, administrator=session.merge(owner))
+    sign_in_as(page, portal, owner)
+    look(page, portal.url + "/zustimmungen")
+    look_after(page, page.get_by_role("link", name=re.compile("Ansehen und entscheiden")))
+    look(page, portal.url + "/verknuepfungscode")
+    for _ in range(2):
+        page.goto(portal.url + "/verknuepfungscode")
+        look_after(page, page.get_by_role("button", name="Verknüpfungscode erstellen").first)
+    page.get_by_role("button", name="Abmelden").click()
+    sign_in(page, portal)
+    for path in ("/zustimmungen", "/verknuepfungscode"):
+        look(page, portal.url + path)

@@ -1,0 +1,70 @@
+"""Fixtures: a company with an account, a trunk and numbers, for the tests of suspension, release and closing."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.contracts.contracts import ContractItem
+from models.db.session import Database
+from models.people.audit_log import AuditEntry, AuditEvent
+from models.telephony.numbers import NumberBlock
+from models.telephony.trunks import SipTrunk, TrunkState
+from tests.factories import NOW, make_main
+from tests.web.portal.accounts.test_dashboard import make_trunk
+
+LATER = NOW + timedelta(hours=1)
+MONTHLY = {"trunk-10": 2990, "block-10": 290, "block-1": 100}
+
+
+class Company:
+    """An account with a trunk, a contract, a block of ten numbers, a single number, and an administrator."""
+
+    def __init__(self, session: Session) -> None:
+        account, self.person = make_main(session, name="Filiale Köln")
+        self.id, self.number = account.id, account.customer_number
+        self.trunk = make_trunk(session, account)
+        self.contract = session.get_one(SipTrunk, self.trunk).contract_id
+        for key, cents in MONTHLY.items():
+            facts = {"product_key": key, "monthly_cents": cents, "one_off_cents": 0}
+            session.add(ContractItem(contract_id=self.contract, **facts))
+        self.ten, self.one = (self.give(session, 493050000000, 10), self.give(session, 493050000010, 1))
+
+    def give(self, session: Session, first: int, size: int) -> int:
+        """Add a number block to the account and its trunk; return the block's id."""
+        facts = {"area_code": "030", "first_number": first, "size": size, "trunk_id": self.trunk}
+        block = NumberBlock(account_id=self.id, available_from=NOW, **facts)
+        session.add(block)
+        session.flush()
+        return block.id
+
+    def account(self, session: Session) -> Account:
+        """Return the account, loaded in the given session."""
+        return session.get_one(Account, self.id)
+
+
+@pytest.fixture
+def company(database: Database) -> Company:
+    """Create a `Company`: an account with a trunk, a contract, numbers and an administrator."""
+    with database.transaction() as session:
+        return Company(session)
+
+
+def state(database: Database, company: Company) -> tuple[TrunkState, bool]:
+    """Return the trunk's state and whether the trunk is due to be sent to the registrar; then mark it as sent."""
+    with database.transaction() as session:
+        trunk = session.get_one(SipTrunk, company.trunk)
+        is_due = trunk.due_at is not None
+        trunk.rest()
+        return trunk.state, is_due
+
+
+def deeds(session: Session) -> list[tuple[AuditEvent, int | None, dict[str, Any]]]:
+    """Return deed, user id and facts of every audit entry, the oldest first."""
+    entries = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))
+    return [(entry.deed, entry.user_id, entry.facts) for entry in entries]

@@ -1,0 +1,160 @@
+"""What a company may ask for on a day, with files: the rows wait, nobody is refused, and the back office is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from models.accounts.company_limits import DailyUse, Limit, Limits, set_own_limits
+from models.bulk.bulk import Bulk, RowFate, waiting_bulks
+from models.requests.requests import Request
+from models.states import Reason, Status
+from tests.factories import PLENTY, an_order, sites
+from tests.tasks.bulk.test_place import bulk, rows, send, stock
+from tests.tasks.conftest import Pipeline
+
+OFFICE = "office@carrier.example"
+
+
+def limit(pipeline: Pipeline, **limits: int) -> None:
+    """Set the usual limits, and the address of the back office."""
+    pipeline.runtime = replace(pipeline.runtime, limits=replace(PLENTY, **limits), office_email=OFFICE)
+
+
+def placed(pipeline: Pipeline, found: Bulk) -> int:
+    return sum(row.fate is RowFate.PLACED for row in rows(pipeline, found.id))
+
+
+def told(pipeline: Pipeline) -> list[str]:
+    """What the back office has read."""
+    pipeline.send()
+    return [mail.text for mail in pipeline.mailer.sent if mail.recipient_address == OFFICE]
+
+
+@pytest.mark.parametrize("what", [Limit.BLOCKS, Limit.LETTERS, Limit.CONTACTS])
+def test_rows_of_a_file_wait_for_the_next_day(pipeline: Pipeline, what: Limit) -> None:
+    stock(pipeline, 10)
+    limit(pipeline, **{what: 2})
+    orders = [
+        replace(
+            site,
+            contact=replace(site.contact, email=f"site{number}@example.com"),
+            location=replace(site.location, street=f"Brückenstr. {number + 20}"),
+        )
+        for number, site in enumerate(sites(5))
+    ]
+    id = send(pipeline, orders)
+    for expected in (2, 4, 5):
+        pipeline.advance()
+        pipeline.advance()
+        found = bulk(pipeline, id)
+        assert placed(pipeline, found) == expected
+        assert (found.waits_for is what) == (expected < 5)
+        # Nothing more on this day, however often it is looked at.
+        pipeline.advance()
+        assert placed(pipeline, found) == expected
+        pipeline.clock.advance(timedelta(days=1))
+    assert {row.fate for row in rows(pipeline, id)} == {RowFate.PLACED}
+
+
+def test_rows_of_a_file_wait_for_open_orders_to_end(pipeline: Pipeline) -> None:
+    stock(pipeline, 10)
+    limit(pipeline, open_orders=2)
+    id = send(pipeline, sites(5))
+    pipeline.advance()
+    assert placed(pipeline, bulk(pipeline, id)) == 2
+    for expected in (4, 5):
+        # The orders before are completed meanwhile.
+        pipeline.advance()
+        pipeline.clock.advance(timedelta(minutes=5))
+        pipeline.advance()
+        assert placed(pipeline, bulk(pipeline, id)) == expected
+
+
+def test_a_raised_limit_lets_the_rows_go_on_at_once(pipeline: Pipeline) -> None:
+    stock(pipeline, 10)
+    limit(pipeline, blocks=2)
+    id = send(pipeline, sites(5))
+    pipeline.advance()
+    assert placed(pipeline, bulk(pipeline, id)) == 2
+    with pipeline.owner.transaction() as session:
+        set_own_limits(session, pipeline.main.id, {Limit.BLOCKS: 100})
+        [waiting] = waiting_bulks(session, pipeline.main.id)
+        waiting.make_due(pipeline.clock())
+    pipeline.advance()
+    assert placed(pipeline, bulk(pipeline, id)) == 5
+
+
+def test_two_files_at_once_share_one_limit(pipeline: Pipeline) -> None:
+    stock(pipeline, 20)
+    limit(pipeline, blocks=4)
+    first, second = send(pipeline, sites(3)), send(pipeline, sites(9)[3:], "Andere.csv")
+    for _ in range(6):
+        pipeline.advance()
+    assert placed(pipeline, bulk(pipeline, first)) + placed(pipeline, bulk(pipeline, second)) == 4
+
+
+def test_the_office_is_told_once_of_a_file_that_waits(pipeline: Pipeline) -> None:
+    stock(pipeline, 10)
+    limit(pipeline, blocks=2)
+    send(pipeline, sites(5))
+    pipeline.advance()
+    for _ in range(3):
+        pipeline.run("office")
+        pipeline.clock.advance(timedelta(minutes=5))
+    [text] = told(pipeline)
+    assert pipeline.main.customer_number in text
+    assert "Rufnummernblöcke" in text
+    assert "Ihre Zeilen folgen von selbst" in " ".join(text.split())
+    assert "muss sich jemand kümmern" not in text
+
+
+def test_the_office_is_told_once_of_an_order_that_is_held(pipeline: Pipeline) -> None:
+    limit(pipeline)
+    held = [pipeline.order(an_order(block_size=100)) for _ in range(3)]
+    pipeline.advance()
+    assert {pipeline.request(id).reason for id in held} == {Reason.NO_NUMBERS_AVAILABLE}
+    assert told(pipeline) == []
+    for _ in range(4):
+        pipeline.clock.advance(timedelta(minutes=16))
+        pipeline.advance()
+        pipeline.run("office")
+    [text] = told(pipeline)
+    assert "3 ×" in text
+    assert "(030, 100)" in text
+    assert "/backoffice" in text
+    assert "Um diese Aufträge muss sich jemand kümmern" in text and "Diese Dateien" not in text
+    # Another reason is told anew.
+    with pipeline.owner.transaction() as session:
+        session.execute(sa.update(Request).values(reason=Reason.INTERNAL_ERROR, status=Status.HELD))
+    pipeline.run("office")
+    assert len(told(pipeline)) == 2
+
+
+def test_without_an_address_nobody_is_told_and_nothing_is_forgotten(pipeline: Pipeline) -> None:
+    pipeline.order(an_order(block_size=100))
+    pipeline.advance()
+    pipeline.clock.advance(timedelta(minutes=5))
+    assert pipeline.run("office").counts["requests"] == 1
+    limit(pipeline)
+    pipeline.clock.advance(timedelta(minutes=5))
+    pipeline.run("office")
+    assert len(told(pipeline)) == 1
+
+
+def test_counts_of_other_days_are_deleted(pipeline: Pipeline) -> None:
+    stock(pipeline, 3)
+    send(pipeline, sites(2))
+    pipeline.advance()
+    assert pipeline.run("leftovers").counts["daily_uses"] == 0
+    pipeline.clock.advance(timedelta(days=1))
+    assert pipeline.run("leftovers").counts["daily_uses"] > 0
+    with pipeline.owner.transaction() as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(DailyUse)) == 0
+
+
+def test_usual_limits_are_what_the_settings_say() -> None:
+    assert Limits().of(Limit.LETTERS) == Limits().letters

@@ -1,0 +1,251 @@
+"""What one company may ask for: right calls have limits, too, by API, portal and file, and the answer says them."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from models.accounts.company_limits import Limit, set_own_limits
+from models.db.session import Database
+from models.orders.orders import cancel_and_release
+from models.requests.requests import Request
+from models.states import Reason
+from tests.factories import PLENTY, make_staff, prove_contact
+from tests.fakes import FakeClock
+from tests.web.conftest import ORDER, Back, Front, FrontOf
+from tests.web.html import assert_valid
+from tests.web.portal.bulk.test_bulk import HEAD, as_csv, opened, orders, press, row, work
+from tests.web.portal.orders.test_orders import fill_all, fresh, order
+from tests.web.portal.page.test_portal import csrf, sign_in
+
+
+def an_order_of(number: int) -> dict[str, Any]:
+    """An order with a contact and a connection address of its own."""
+    place = {**ORDER["location"], "street": f"Brückenstr. {number + 20}"}
+    return {**ORDER, "location": place, "contact": {**ORDER["contact"], "email": f"site{number}@example.com"}}
+
+
+def with_limits(front: Front, front_of: FrontOf, **limits: int) -> Front:
+    """A client of an application with these limits."""
+    front.client = front_of(**{f"limit_{name}": most for name, most in limits.items()})
+    return front
+
+
+def placed(database: Database) -> int:
+    with database.transaction() as session:
+        return session.scalar(sa.select(sa.func.count()).select_from(Request)) or 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "setting"),
+    [
+        (Limit.OPEN_ORDERS, "open_orders"),
+        (Limit.BLOCKS, "blocks_per_day"),
+        (Limit.LETTERS, "letters_per_day"),
+        (Limit.CONTACTS, "contacts_per_day"),
+    ],
+)
+def test_one_token_cannot_go_on_for_ever(
+    front: Front, front_of: FrontOf, clock: FakeClock, limit: Limit, setting: str
+) -> None:
+    with_limits(front, front_of, **{setting: 3})
+    answers = [front.post("/orders", an_order_of(number)) for number in range(6)]
+    assert [answer.status_code for answer in answers] == [202] * 3 + [429] * 3
+    problem = answers[-1].get_json()
+    assert problem["type"] == "/problems/limit_reached"
+    assert (problem["limit"], problem["allowed"]) == (limit, 3)
+    assert "Kundenservice" in problem["detail"]
+    if limit is Limit.OPEN_ORDERS:
+        assert "free_at" not in problem
+        assert "Retry-After" not in answers[-1].headers
+    else:
+        clock.advance(timedelta(seconds=int(answers[-1].headers["Retry-After"]) - 1))
+        assert front.post("/orders", an_order_of(6)).status_code == 429
+        clock.advance(timedelta(seconds=1))
+        assert front.post("/orders", an_order_of(6)).status_code == 202
+    assert placed(front.database) == 3 + (limit is not Limit.OPEN_ORDERS)
+
+
+def test_what_is_called_off_is_counted_all_the_same(front: Front, front_of: FrontOf, clock: FakeClock) -> None:
+    with_limits(front, front_of, blocks_per_day=2)
+    for number in range(2):
+        assert front.post("/orders", an_order_of(number)).status_code == 202
+    with front.database.transaction() as session:
+        for request in session.scalars(sa.select(Request)):
+            cancel_and_release(request, Reason.CANCELLED_BY_REQUESTER, clock())
+    assert front.post("/orders", an_order_of(3)).get_json()["limit"] == Limit.BLOCKS
+
+
+def test_an_order_that_has_ended_makes_room(front: Front, front_of: FrontOf, clock: FakeClock) -> None:
+    with_limits(front, front_of, open_orders=1)
+    assert front.post("/orders", ORDER).status_code == 202
+    assert front.post("/orders", ORDER).status_code == 429
+    with front.database.transaction() as session:
+        cancel_and_release(session.scalars(sa.select(Request)).one(), Reason.CANCELLED_BY_REQUESTER, clock())
+    assert front.post("/orders", ORDER).status_code == 202
+
+
+def test_calls_at_once_do_not_pass_the_limit_together(front: Front, front_of: FrontOf) -> None:
+    with_limits(front, front_of, letters_per_day=3)
+    app = front.client.application
+
+    def order(number: int) -> int:
+        head = {"Authorization": f"Bearer {front.token}", "Idempotency-Key": f"key {number}"}
+        return app.test_client().post("/api/v1/orders", json=an_order_of(number), headers=head).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = sorted(pool.map(order, range(16)))
+    assert statuses == [202] * 3 + [429] * 13
+    assert placed(front.database) == 3
+
+
+def test_known_contacts_and_addresses_are_not_counted(front: Front, front_of: FrontOf, back: Back) -> None:
+    with_limits(front, front_of, letters_per_day=1, contacts_per_day=1)
+    assert front.post("/orders", ORDER).status_code == 202
+    back.advance()
+    assert front.post("/orders", ORDER).status_code == 202
+    assert front.post("/orders", an_order_of(1)).status_code == 429
+
+
+def test_an_order_that_is_refused_counts_nothing(front: Front, front_of: FrontOf) -> None:
+    with_limits(front, front_of, blocks_per_day=1)
+    assert front.post("/orders", {**ORDER, "product": "no-such"}).status_code == 422
+    assert front.post("/orders", ORDER).status_code == 202
+
+
+def test_the_limit_is_the_company_s(front: Front, front_of: FrontOf, owner_database: Database) -> None:
+    with_limits(front, front_of, blocks_per_day=1)
+    with owner_database.transaction() as session:
+        set_own_limits(session, front.main.id, {Limit.BLOCKS: 3})
+    statuses = [front.post("/orders", an_order_of(number)).status_code for number in range(4)]
+    assert statuses == [202] * 3 + [429]
+
+
+def test_another_letter_counts(front: Front, front_of: FrontOf, back: Back, clock: FakeClock) -> None:
+    with_limits(front, front_of, letters_per_day=1)
+    id = front.post("/orders", ORDER).get_json()["id"]
+    back.advance()
+    clock.advance(timedelta(days=4))
+    assert front.post("/orders", an_order_of(1)).status_code == 202
+    answer = front.post(f"/requests/{id}/resend", {"what": "letter"})
+    assert (answer.status_code, answer.get_json()["limit"]) == (429, Limit.LETTERS)
+    # The code of the letter before has stayed.
+    assert front.post(f"/requests/{id}/proofs", {"kind": "letter_code", "code": back.letter_code()}).status_code == 200
+
+
+def test_a_corrected_contact_counts(front: Front, front_of: FrontOf, back: Back) -> None:
+    with_limits(front, front_of, contacts_per_day=1)
+    id = front.post("/orders", ORDER).get_json()["id"]
+    back.advance()
+    answer = front.post(f"/requests/{id}/contact", {"email": "another@example.com"})
+    assert (answer.status_code, answer.get_json()["limit"]) == (429, Limit.CONTACTS)
+
+
+@pytest.fixture
+def narrow(front: Front, front_of: FrontOf) -> Front:
+    """A client whose manager is signed in, and whose company can order two number blocks a day."""
+    with_limits(front, front_of, blocks_per_day=2)
+    with front.database.transaction() as session:
+        prove_contact(session, front.main)
+    sign_in(front, front.manager.email)
+    return front
+
+
+def test_an_order_in_the_portal_is_kept_until_there_is_room(narrow: Front, clock: FakeClock) -> None:
+    for number in range(2):
+        assert narrow.post("/orders", an_order_of(number)).status_code == 202
+    draft = fresh(narrow)
+    refused = order(narrow.client, draft, fill_all(narrow, draft))
+    assert refused.status_code == 429
+    assert "Ihr Unternehmen kann 2 Rufnummernblöcke am Tag bestellen" in refused.text
+    assert "Ihre Bestellung ist gespeichert" in refused.text
+    assert_valid(refused.text)
+    clock.advance(timedelta(days=1))
+    page = narrow.client.get(f"{draft}/zusammenfassung").text
+    assert order(narrow.client, draft, page).status_code == 303
+    assert orders(narrow) == 3
+
+
+def test_a_reached_limit_is_said_from_the_first_step_on(narrow: Front, clock: FakeClock) -> None:
+    draft = fresh(narrow)
+    told = "Ihr Unternehmen kann 2 Rufnummernblöcke am Tag bestellen"
+    assert told not in narrow.client.get(f"{draft}/produkt").text
+    for number in range(2):
+        assert narrow.post("/orders", an_order_of(number)).status_code == 202
+    page = narrow.client.get(f"{draft}/produkt").text
+    assert told in page and "Sie können die Bestellung trotzdem eingeben" in page
+    assert_valid(page)
+    assert told in fill_all(narrow, draft)
+    clock.advance(timedelta(days=1))
+    assert told not in narrow.client.get(f"{draft}/produkt").text
+
+
+def test_a_limit_of_letters_is_said_when_the_address_is_known(front: Front, front_of: FrontOf) -> None:
+    with_limits(front, front_of, letters_per_day=1)
+    assert front.post("/orders", an_order_of(0)).status_code == 202
+    sign_in(front, front.manager.email)
+    draft, told = fresh(front), "verschicken wir 1 Briefe mit Codes am Tag"
+    assert told not in front.client.get(f"{draft}/produkt").text
+    assert told in fill_all(front, draft)
+    assert told in front.client.get(f"{draft}/kontakt").text
+
+
+def test_a_letter_asked_for_in_the_portal_counts(front: Front, front_of: FrontOf, back: Back, clock: FakeClock) -> None:
+    with_limits(front, front_of, letters_per_day=1)
+    id = front.post("/orders", ORDER).get_json()["id"]
+    back.advance()
+    clock.advance(timedelta(days=4))
+    assert front.post("/orders", an_order_of(1)).status_code == 202
+    sign_in(front, front.manager.email)
+    path = f"/anfragen/{id}"
+    form = {"csrf_token": csrf(front.client.get(path).text), "what": "letter"}
+    answer = front.client.post(f"{path}/erneut-senden", data=form)
+    assert answer.status_code == 303
+    assert "verschicken wir 1 Briefe mit Codes am Tag" in front.client.get(path).text
+
+
+def test_the_preview_of_a_file_says_what_will_wait(narrow: Front, back: Back, clock: FakeClock) -> None:
+    place = opened(narrow, as_csv([HEAD, *(row(number) for number in range(5))]))
+    page = narrow.client.get(place).text
+    assert "Ihr Unternehmen kann 2 Rufnummernblöcke am Tag bestellen" in page
+    days = [" ".join(line.split()) for line in re.findall("<li>((?:heute|am ).*?)</li>", page)]
+    assert days == ["heute 2 Standorte", "am 3. März 2026 2 Standorte", "am 4. März 2026 1 Standort"]
+    assert "5 Standorte zahlungspflichtig bestellen" in page
+    assert press(narrow, place).status_code == 303
+    back.runtime = replace(back.runtime, limits=replace(PLENTY, blocks=2))
+    work(narrow, back)
+    assert orders(narrow) == 2
+    waits = "Die übrigen Zeilen warten und folgen von selbst"
+    assert waits in narrow.client.get(place).text
+    clock.advance(timedelta(days=1))
+    work(narrow, back)
+    clock.advance(timedelta(days=1))
+    work(narrow, back)
+    assert orders(narrow) == 5
+    assert waits not in narrow.client.get(place).text
+
+
+def test_a_file_within_the_limits_says_nothing_of_them(narrow: Front) -> None:
+    page = narrow.client.get(opened(narrow, as_csv([HEAD, row(1), row(2)]))).text
+    assert "2 Standorte zahlungspflichtig bestellen" in page
+    assert "am Tag bestellen" not in page
+
+
+def test_staff_see_the_files_that_wait(narrow: Front, back: Back) -> None:
+    press(narrow, opened(narrow, as_csv([HEAD, *(row(number) for number in range(3))])))
+    back.runtime = replace(back.runtime, limits=replace(PLENTY, blocks=2))
+    work(narrow, back)
+    with narrow.database.transaction() as session:
+        bo = make_staff(session).email
+    desk = replace(narrow, client=narrow.client.application.test_client())
+    sign_in(desk, bo)
+    page = desk.client.get("/backoffice").text
+    assert "Dateien, die an einer Grenze warten" in page
+    assert f"standorte accounts limits {narrow.main.customer_number} --blocks N" in page
+    assert "Nichts zu erledigen" not in page and "Keine Anfrage wartet auf uns" in page

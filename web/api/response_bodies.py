@@ -1,0 +1,84 @@
+"""How requests and accounts are represented in the API's JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from flask import request
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.proofs.proof_status import ProofStatus, proof_statuses
+from models.requests.requests import Request
+from models.requests.timeline import TimelineEntry
+from models.views import request_lists
+from tasks.wording.next_steps import next_action
+from tasks.wording.timeline import sentence
+from web.api.problems import language
+from web.resources import resources
+
+
+def request_body(session: Session, of: Request) -> dict[str, Any]:
+    """Return the JSON body of one request, with the state of its proofs and its timeline."""
+    [body] = request_bodies(session, [of])
+    return body
+
+
+def request_bodies(session: Session, requests: Sequence[Request]) -> list[dict[str, Any]]:
+    """Return the JSON bodies of the requests, in the order of `requests`, with a fixed number of SQL statements."""
+    timelines = request_lists.timelines(session, [of.id for of in requests])
+    proofs = proof_statuses(session, requests, resources().clock())
+    return [_as_body(of, timelines[of.id], proofs[of.id]) for of in requests]
+
+
+def request_url(of: Request) -> str:
+    """Return the URL path, without the host, at which the API shows the request."""
+    return f"/api/v1/requests/{of.id}"
+
+
+def _as_body(of: Request, timeline: list[TimelineEntry], proofs: list[ProofStatus]) -> dict[str, Any]:
+    locale = language() if request.headers.get("Accept-Language") else of.locale
+    upcoming = next_action(of, locale, resources().clock())
+    return {
+        "id": str(of.id),
+        "kind": of.kind,
+        "status": of.status,
+        "step": of.step,
+        "reason": of.reason,
+        "customer_number": of.customer_number,
+        "next": upcoming
+        and {
+            "actor": upcoming.actor,
+            "what": upcoming.what,
+            "until": upcoming.until and upcoming.until.isoformat(),
+        },
+        "proofs": [
+            {"kind": proof.kind, "state": proof.state, "until": proof.until and proof.until.isoformat()}
+            for proof in proofs
+        ],
+        "timeline": [
+            {"at": entry.at.isoformat(), "code": entry.code, "text": sentence(entry, locale)} for entry in timeline
+        ],
+        "created_at": of.created_at.isoformat(),
+        "ended_at": of.ended_at and of.ended_at.isoformat(),
+    }
+
+
+def account_body(account: Account, running: Request | None) -> dict[str, Any]:
+    """Return the JSON body of the account; `running` is the running request about it, None if there is none."""
+    return {
+        "customer_number": account.customer_number,
+        "role": account.role,
+        "state": account.state,
+        "origin": account.origin,
+        "name": account.name,
+        "street": account.street,
+        "postal_code": account.postal_code,
+        "city": account.city,
+        "contact_name": account.contact_name,
+        "contact_email": account.contact_email,
+        "contact_phone": account.contact_phone,
+        "attached_at": account.attached_at and account.attached_at.isoformat(),
+        "request": running and str(running.id),
+    }

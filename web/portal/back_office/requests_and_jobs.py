@@ -1,0 +1,238 @@
+"""The lists of the back office: requests that need staff, and the scheduled jobs. Other users get 404."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, cast
+from uuid import UUID
+
+import structlog
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask import session as cookie
+from flask_babel import format_timedelta
+from flask_babel import gettext as _
+from flask_login import current_user
+from werkzeug.wrappers import Response
+
+from models.accounts.company_limits import Limit
+from models.db.paging import BadCursor
+from models.db.work_queue import WorkKind
+from models.jobs.findings import Finding, findings_of
+from models.jobs.jobs import Job, JobRun, ask_for_run, jobs_by_name, last_successes, latest_runs
+from models.states import Kind, Reason
+from models.text_cutting import shortened
+from models.views.back_office import Matter, MatterFilter, matter_counts, page_of, waiting_files
+from tasks.hints import hint
+from tasks.reconcile import JOBS
+from tasks.reconcile.registrar import LOOK_FIRST
+from tasks.wording.company_limits import WAITS
+from tasks.wording.findings import finding_text
+from tasks.wording.translate import translate
+from web.portal.back_office import wording
+from web.portal.page.locale import locale, moment
+from web.portal.page.session import login_manager, principal
+from web.resources import resources
+
+log = structlog.get_logger()
+
+office = Blueprint("office", __name__, url_prefix="/backoffice")
+
+PAGE = 50
+FINDINGS = 50
+"""Maximum number of findings of a job's run that the page shows."""
+
+
+@office.before_request
+def only_for_staff() -> Response | None:
+    """Abort with 404 unless the signed-in user is a member of the carrier's staff.
+
+    A browser whose login has ended is sent to sign in again: logins of staff are short.
+    """
+    if not current_user.is_authenticated and "_user_id" in cookie:
+        return cast(Response, login_manager.unauthorized())
+    if not (current_user.is_authenticated and principal().is_staff):
+        abort(404)
+    return None
+
+
+@office.get("")
+def todo() -> str:
+    """Show a page of the requests that wait for staff, the longest waiting first.
+
+    With a search text, the page shows all requests that match, the newest first, whether they wait or not. Aborts with
+    404 if the URL's page cursor (`nach`) is invalid.
+    """
+    wanted = MatterFilter(
+        search=shortened(request.args.get("suche", "").strip(), 100),
+        matter=request.args.get("status", type=Matter),
+        kind=request.args.get("art", type=Kind),
+        reason=request.args.get("grund", type=Reason),
+    )
+    after = request.args.get("nach") or None
+    try:
+        with resources().database.transaction() as session:
+            counts = matter_counts(session)
+            page = page_of(session, wanted, after=after, limit=PAGE)
+            files = waiting_files(session) if wanted == MatterFilter() and after is None else []
+    except BadCursor:
+        abort(404)
+    return render_template(
+        "back_office/todo.html",
+        wanted=wanted,
+        counts=counts,
+        files=[(bulk, translate(locale(), WAITS[Limit(bulk.waits_for or "")])) for bulk in files],
+        page=page,
+        first=after is None,
+        address=_list_url,
+        words=wording,
+        advice=partial(wording.advice, now=resources().clock()),
+        reason_label=wording.reason_label,
+        status_label=wording.status_label,
+    )
+
+
+def _list_url(**changes: Any) -> str:
+    """Return the URL of the list with the current filters; `changes` replaces filters, None removes one."""
+    kept = {name: request.args[name] for name in ("suche", "status", "art", "grund") if request.args.get(name)}
+    return url_for("office.todo", **{**kept, **changes})
+
+
+@dataclass(frozen=True, slots=True)
+class FindingRow:
+    """A finding (what a job found wrong), as the page shows it.
+
+    `text` is the finding as a sentence, `repaired` whether the job repaired it, `more` the URL of a page about the
+    request or account concerned, None if there is none.
+    """
+
+    text: str
+    repaired: bool
+    more: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A scheduled job as the page shows it.
+
+    `name` is the job's key, `every` the text of its interval, `row` its state in the database (None if it was never
+    scheduled). `last` is its latest run, `last_success` its latest successful run, each None if there is none.
+    `unrepaired` and `repaired` count all findings of that successful run; `findings` has up to a page of them.
+    """
+
+    name: str
+    every: str
+    row: Job | None
+    last: JobRun | None
+    last_success: JobRun | None
+    findings: Sequence[FindingRow]
+
+    @property
+    def under_way_until(self) -> datetime | None:
+        """Return the time by which the current run ends at the latest; None if the job is not running."""
+        return self.row.due_at if self.row is not None and self.row.lease is not None else None
+
+    @property
+    def unrepaired(self) -> int:
+        """Return the number of findings that the job's latest successful run could not repair; 0 without such a run."""
+        return self.last_success.unrepaired if self.last_success is not None else 0
+
+    @property
+    def waits_for_decision(self) -> bool:
+        """Return whether the latest successful run held back deletions at the registrar until staff allow them."""
+        return self.last_success is not None and not LOOK_FIRST.isdisjoint(self.last_success.found)
+
+    @property
+    def repaired(self) -> int:
+        """Return the number of findings that the job's latest successful run repaired; 0 without such a run."""
+        return sum(self.last_success.found.values()) - self.unrepaired if self.last_success is not None else 0
+
+
+@office.get("/abgleich")
+def jobs() -> str:
+    """Show the page of the scheduled jobs: when each ran last, what it found, and what it could not repair."""
+    with resources().database.transaction() as session:
+        rows, runs, successes = jobs_by_name(session), latest_runs(session), last_successes(session)
+        found = {name: findings_of(session, run, limit=FINDINGS) for name, run in successes.items()}
+    seen = [
+        JobRow(
+            name,
+            _interval_text(job.every),
+            rows.get(name),
+            runs.get(name),
+            successes.get(name),
+            [_finding_row(finding) for finding in found.get(name, ())],
+        )
+        for name, job in JOBS.items()
+    ]
+    return render_template("back_office/jobs.html", jobs=seen, words=wording, now=resources().clock())
+
+
+@office.route("/abgleich/registrar/entfernen", methods=["GET", "POST"])
+def removals() -> str | Response:
+    """Show the deletions at the registrar that its job held back, as they look like a mistake in the portal's data.
+
+    The page asks whether the next run may make them. On POST permits that, schedules the job to run now, and redirects
+    to the page of the jobs. Redirects there also if nothing waits for a decision; a run under way gets no permission.
+    """
+    with resources().database.transaction() as session:
+        run = last_successes(session).get("registrar")
+        kept = [one for one in findings_of(session, run, limit=FINDINGS) if one.kind in LOOK_FIRST] if run else []
+        until = None
+        if kept and request.method == "POST":
+            until = ask_for_run(session, "registrar", resources().clock(), allow_removals=True)
+    if not kept:
+        flash(_("There is nothing that waits for a decision any more."), "warning")
+        return redirect(url_for("office.jobs"), 303)
+    if request.method == "GET":
+        assert run is not None
+        more = sum(count for kind, count in run.found.items() if kind in LOOK_FIRST) - len(kept)
+        return render_template("back_office/removals.html", kept=[_finding_row(one) for one in kept], more=more)
+    if until is None:
+        log.warning("removals.allowed", by=principal().user_id)
+    return _asked("registrar", until)
+
+
+@office.post("/abgleich/<name>")
+def jobs_run(name: str) -> Response:
+    """Schedule the job with this name to run now and redirect to the page of the jobs.
+
+    If a run is under way, nothing changes. Aborts with 404 if no job has this name.
+    """
+    if name not in JOBS:
+        abort(404)
+    with resources().database.transaction() as session:
+        until = ask_for_run(session, name, resources().clock())
+    return _asked(name, until)
+
+
+def _asked(name: str, until: datetime | None) -> Response:
+    """Redirect to the page of the jobs, with a message when the job `name`, which was scheduled, will run.
+
+    `until` is when a run under way ends at the latest, None if none is.
+    """
+    if until is not None:
+        flash(_("A run is under way already, until %(moment)s at the latest.", moment=moment(until)), "warning")
+        return redirect(url_for("office.jobs"), 303)
+    log.info("job.asked", job=name, by=principal().user_id)
+    if hint([WorkKind.JOBS]):
+        flash(_("A worker begins with it now. Load the page again to see what it has found."))
+    else:
+        flash(_("It is due. The workers cannot be reached at the moment and begin with it by themselves."), "warning")
+    return redirect(url_for("office.jobs"), 303)
+
+
+def _interval_text(every: timedelta) -> str:
+    return str(format_timedelta(every, threshold=1))
+
+
+def _finding_row(finding: Finding) -> FindingRow:
+    more = None
+    if "customer_number" in finding.facts:
+        more = url_for("office.todo", suche=finding.facts["customer_number"])
+    with suppress(ValueError):
+        more = url_for("office.request_page", id=UUID(finding.subject))
+    return FindingRow(finding_text(finding, locale()), finding.repaired, more)

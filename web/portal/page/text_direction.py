@@ -1,0 +1,23 @@
+"""Sentences of pages that Python puts together, such as messages after a form: names in them move no other word."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask_babel import Domain
+
+from models.text_direction import isolated_facts
+from web.portal.page.locale import counted
+
+
+class IsolatingTranslations(Domain):  # type: ignore[misc]
+    """Flask-Babel's translations; facts of a sentence that are in right-to-left letters are isolated."""
+
+    def gettext(self, string: str, **variables: Any) -> Any:
+        """Translate a sentence and put the variables in the places of their names."""
+        return super().gettext(string, **isolated_facts(variables))
+
+    def ngettext(self, singular: str, plural: str, num: int, **variables: Any) -> Any:
+        """Translate a sentence in the form that fits the number, and put the variables in the places of their names."""
+        facts = isolated_facts({"num": counted(num), **variables})
+        return self.get_translations().ungettext(singular, plural, num) % facts
