@@ -23,8 +23,8 @@ from flask import Flask, Response, request
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 from models.values import Locale
-from tasks.outbox.placed_order import PlacedOrder
 from tasks.outbox.render import render
+from tasks.outbox.what_was_ordered import PlacedOrder
 from tasks.ports import Mail
 from tasks.settings import Carrier
 from workers.gateways.smtp import build_message

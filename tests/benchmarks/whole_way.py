@@ -21,9 +21,9 @@ from models.messages.outbox import Message
 from models.requests.requests import Request
 from models.vault import Vault
 from tasks.hints import hint
-from tasks.outbox.placed_order import placed_order
 from tasks.outbox.receipt_facts import RECEIPTS, read_details
 from tasks.outbox.render import all_facts
+from tasks.outbox.what_was_ordered import placed_order
 from tasks.settings import Carrier
 from tests.benchmarks import front, plain
 from tests.benchmarks.system import System

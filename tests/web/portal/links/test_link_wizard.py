@@ -17,6 +17,7 @@ from tasks.wording.link_rights import link_rights
 from tests.factories import NOW, PASSWORD, join, make_account, make_staff, make_user
 from tests.web.api.calls import a_link, new_link_code, owned, statements
 from tests.web.conftest import Back, Front
+from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import csrf, sign_in
 from tests.web.portal.proofs.test_proof_pages import asked, send, status, title
 
