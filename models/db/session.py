@@ -200,7 +200,8 @@ class Database:
         before = _ticks()
         row = connection.execute("SELECT clock_timestamp()").fetchone()
         after = _ticks()
-        connection.rollback()
+        # psycopg forgets all prepared statements after a rollback.
+        connection.commit()
         connection.patience = patience
         assert row is not None
         # Half of the round trip belongs to each direction; a long one says little, as after this process was stopped.
