@@ -8,11 +8,17 @@ from __future__ import annotations
 from enum import StrEnum
 
 import sqlalchemy as sa
+from psycopg import sql
 from sqlalchemy.orm import Session
+
+from models.db.connections import TimedConnection
 
 NOBODY_SIGNED_IN = ""
 """The caller of public pages and of endpoints for operators: no row that belongs to an account is seen."""
-_IS_TOLD = "caller_is_told"
+IS_TOLD = "caller_is_told"
+"""The key of `Session.info` for whether the database is told for whom transactions work."""
+_TELL = sa.text("SELECT tell_caller(:caller)")
+_TELL_AT_ONCE = sql.SQL("SELECT tell_caller({})")
 _SET = sa.text("SELECT set_config(:name, :value, true)")
 
 
@@ -41,10 +47,14 @@ def token_caller(token_hash: bytes) -> str:
     return f"token {token_hash.hex()}"
 
 
+def begin_for(connection: TimedConnection, caller: str) -> None:
+    """Begin a transaction that works for the caller (`login_caller`, `token_caller`), in one round trip."""
+    connection.begin(_TELL_AT_ONCE.format(caller))
+
+
 def act_for(session: Session, caller: str) -> None:
-    """Tell the database for whom the session's transaction works from now on (`login_caller`, `token_caller`)."""
-    session.info[_IS_TOLD] = True
-    session.execute(_SET, {"name": "standorte.caller", "value": caller})
+    """Tell the database for whom the session's transaction works from now on, instead of the one it began for."""
+    session.execute(_TELL, {"caller": caller})
 
 
 def name_to_database(session: Session, named: Named, *values: object) -> None:
@@ -52,5 +62,5 @@ def name_to_database(session: Session, named: Named, *values: object) -> None:
 
     Does nothing in programs other than the front, which see all rows.
     """
-    if session.info.get(_IS_TOLD):
+    if session.info.get(IS_TOLD):
         session.execute(_SET, {"name": f"standorte.{named}", "value": "\n".join(str(value) for value in values)})

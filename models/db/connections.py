@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
-from psycopg.pq import TransactionStatus
+from psycopg import generators, sql
+from psycopg.abc import PQGen
+from psycopg.pq import ExecStatus, TransactionStatus
 
 TCP_LIMITS = {
     # Milliseconds until data that nobody acknowledges breaks the connection; the keepalives do it while we only wait.
@@ -49,3 +51,17 @@ class TimedConnection(psycopg.Connection[Any]):
             if not self.closed and self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.close()
             raise
+
+    def begin(self, statement: sql.Composable) -> None:
+        """Begin a transaction and run the statement in it, in one round trip; its result is dropped.
+
+        Raises the statement's `psycopg.Error`; then the transaction has to be rolled back.
+        """
+        self.wait(self._begin(sql.SQL("BEGIN; {}").format(statement).as_bytes(self)))
+
+    def _begin(self, command: bytes) -> PQGen[None]:
+        # The simple protocol takes several statements.
+        self.pgconn.send_query(command)
+        for result in (yield from generators.execute(self.pgconn)):
+            if result.status == ExecStatus.FATAL_ERROR:
+                raise psycopg.errors.error_from_result(result)

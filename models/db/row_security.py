@@ -25,10 +25,11 @@ STAFF = "(SELECT caller_is_staff())"
 _OWN = "ANY ((SELECT caller_accounts())::bigint[])"
 _LED = "ANY ((SELECT caller_leads())::bigint[])"
 _ADMINISTERED = "ANY ((SELECT caller_administers())::bigint[])"
-_KNOWN = "ANY ((SELECT caller_knows())::bigint[])"
 _MAINS = "ANY ((SELECT caller_mains())::bigint[])"
 _TEAM = "ANY ((SELECT caller_team())::bigint[])"
 _PEOPLE = "ANY ((SELECT caller_people())::bigint[])"
+_TYPED = "ANY ((SELECT caller_typed())::bigint[])"
+_ORDERERS = "ANY ((SELECT caller_orderers())::bigint[])"
 _ENFORCED = sa.text("SELECT relrowsecurity FROM pg_class WHERE oid = 'accounts'::regclass")
 _POLICIES = sa.text("SELECT quote_ident(polname) FROM pg_policy WHERE polrelid = CAST(:name AS regclass)")
 # Each policy says in its comment which text all policies of the table were made from.
@@ -77,18 +78,21 @@ class Rows:
 
 
 def _reached(column: str) -> str:
-    """Return SQL: the column names an account in which the caller has a role, or a sub-account of a led one."""
-    return f"EXISTS (SELECT FROM reached_accounts AS reached WHERE reached.id = {column})"
+    """Return SQL: the column names an account in which the caller has a role, or a sub-account of a led one.
+
+    Staff reach all. What is asked first is true of most rows; the set of the others is made into a hash table when a
+    row needs it.
+    """
+    return f"({column} = {_OWN} OR {STAFF} OR {column} IN (SELECT caller_reaches()))"
 
 
 def _of_account(table: str, column: str = "account_id", *also: str) -> Rows:
-    return Rows(" OR ".join((STAFF, _reached(f"{table}.{column}"), *also)))
+    return Rows(" OR ".join((_reached(f"{table}.{column}"), *also)))
 
 
 def _of_request(table: str, column: str = "request_id", *also: str) -> Rows:
     """Return the rows of a table that belong to requests which the caller reaches."""
-    asked = f"EXISTS (SELECT FROM reached_requests AS reached WHERE reached.id = {table}.{column})"
-    return Rows(" OR ".join((STAFF, asked, *also)))
+    return Rows(" OR ".join((STAFF, f"reaches_request({table}.{column})", *also)))
 
 
 def _named(kind: str, type: str = "text") -> str:
@@ -101,55 +105,14 @@ def _free(why: str) -> Rows:
 
 
 _NO_CUSTOMER = "says nothing about a customer"
-_CONTRACT = f"EXISTS (SELECT FROM contracts WHERE contracts.id = contract_id AND {_reached('contracts.account_id')})"
-_INVOICE = f"EXISTS (SELECT FROM collective_invoices AS one WHERE one.id = invoice_id AND {_reached('one.main_id')})"
 # The role that the opened invitation offers, to the person with its address.
-_INVITED = (
-    "EXISTS (SELECT FROM opened_invitations AS opened WHERE opened.user_id = memberships.user_id"
-    " AND opened.account_id = memberships.account_id AND opened.role = memberships.role)"
-)
-_ORDERED_BY = (
-    f"EXISTS (SELECT FROM accounts AS own WHERE own.main_id = contract_holders.account_id AND own.id = {_OWN}"
-    " AND own.origin = 'order')"
-)
-_ABOVE = (
-    "EXISTS (SELECT FROM memberships AS one WHERE one.user_id = users.id AND one.role = 'administrator'"
-    f" AND one.account_id = {_MAINS})"
-)
-_MEMBER = f"EXISTS (SELECT FROM memberships AS one WHERE one.user_id = users.id AND {_reached('one.account_id')})"
-_ASKED_US = "EXISTS (SELECT FROM requests JOIN reached_requests USING (id) WHERE requests.requested_by = users.id)"
-_DID = (
-    "EXISTS (SELECT FROM audit_entries AS done WHERE done.user_id = users.id AND NOT done.by_staff"
-    f" AND {_reached('done.account_id')})"
-)
-
-# Of a changed login every account of the person is told.
-_OF_THEIRS = (
-    "EXISTS (SELECT FROM memberships AS theirs WHERE theirs.user_id = audit_entries.user_id"
-    " AND theirs.account_id = audit_entries.account_id)"
-)
-# Entries of the log tell of people who have left by their number.
-_TOLD = (
-    "EXISTS (SELECT FROM audit_entries AS told WHERE told.facts ? 'user_id'"
-    " AND (told.facts ->> 'user_id')::bigint = users.id"
-    f" AND {_reached('told.account_id')})"
-)
-_INVITER = "id IN (SELECT invited_by FROM opened_invitations)"
-
-_OWN_NUMBERS = f"SELECT own.customer_number FROM reached_accounts AS own WHERE own.id = {_OWN}"  # noqa: S608
-_LEAVES = (
-    f"EXISTS (SELECT FROM accounts AS leaving WHERE leaving.id = requests.account_id AND leaving.id = {_OWN}"
-    " AND leaving.main_id = requests.main_id)"
-)
-_TYPED = f"SELECT typed.id FROM accounts AS typed WHERE typed.customer_number = {_named('customer_number')}"  # noqa: S608
+_INVITED = "is_offered(user_id, account_id, role)"
 
 PORTAL: Mapping[str, Rows] = {
     "accounts": Rows(
-        f"{STAFF} OR id = {_OWN} OR main_id = {_LED} OR id = {_KNOWN}"
-        " OR EXISTS (SELECT FROM joining_accounts AS joining WHERE joining.id = accounts.id)"
-        f" OR (state <> 'active' AND {_reached('accounts.id')})"
-        " OR (state = 'ordered' AND NOT is_account_ordered(id))",
-        f"{STAFF} OR id = {_OWN} OR main_id = {_LED} OR (state <> 'active' AND {_reached('accounts.id')})",
+        f"id = {_OWN} OR main_id = {_LED} OR {STAFF} OR (state = 'ordered' AND NOT is_account_ordered(id))"
+        " OR knows_account(id)",
+        f"id = {_OWN} OR main_id = {_LED} OR {STAFF} OR (state <> 'active' AND reaches_account(id))",
         "state = 'ordered' AND main_id IS NULL AND cardinality((SELECT caller_leads())) > 0",
         why="also one that is about to become a sub-account, the one that this transaction has just made for an order,"
         " the main account of an own account, one that asks to attach an own one, and one whose number was typed",
@@ -158,16 +121,16 @@ PORTAL: Mapping[str, Rows] = {
     "address_proofs": _of_account("address_proofs", "main_id"),
     "alembic_version": _free(_NO_CUSTOMER),
     "api_tokens": Rows(
-        f"{STAFF} OR {_reached('api_tokens.account_id')} OR user_id = {_PEOPLE}",
+        f"{_reached('api_tokens.account_id')} OR user_id = {_PEOPLE}",
         f"account_id = {_ADMINISTERED} OR user_id = (SELECT caller_id())",
         f"account_id = {_ADMINISTERED} AND user_id = {_PEOPLE}",
         why="made by an administrator, for themselves; their use is noted",
     ),
     "area_codes": _free(_NO_CUSTOMER),
     "audit_entries": Rows(
-        f"{STAFF} OR account_id = {_OWN} OR through_id = {_LED} OR user_id = {_PEOPLE}",
+        f"account_id = {_OWN} OR {STAFF} OR through_id = {_LED} OR user_id = {_PEOPLE}",
         "false",
-        f"(user_id = {_PEOPLE} AND NOT by_staff AND (account_id IS NULL OR {_OF_THEIRS})) OR"
+        f"(user_id = {_PEOPLE} AND NOT by_staff AND (account_id IS NULL OR is_member(user_id, account_id))) OR"
         f" ({STAFF} OR (NOT by_staff AND {_reached('audit_entries.account_id')}))"
         f" AND (user_id = {_PEOPLE} OR user_id = (SELECT caller_id()))",
         why="of a sub-account's log only what its main account's people did; and the caller's own deeds",
@@ -177,15 +140,17 @@ PORTAL: Mapping[str, Rows] = {
     "bulk_rows": _of_account("bulk_rows", "main_id"),
     "bulks": _of_account("bulks", "main_id"),
     "call_forwardings": _of_account("call_forwardings"),
-    "collective_invoice_items": Rows(f"{STAFF} OR {_reached('collective_invoice_items.account_id')} OR {_INVOICE}"),
+    "collective_invoice_items": Rows(
+        f"{_reached('collective_invoice_items.account_id')} OR reaches_invoice(invoice_id)"
+    ),
     "collective_invoices": _of_account("collective_invoices", "main_id"),
     "consents": _of_request("consents"),
     "contract_holders": Rows(
-        f"{STAFF} OR {_reached('contract_holders.account_id')} OR (account_id = {_MAINS} AND {_ORDERED_BY})",
-        f"{STAFF} OR {_reached('contract_holders.account_id')}",
+        f"{_reached('contract_holders.account_id')} OR account_id = {_ORDERERS}",
+        _reached("contract_holders.account_id"),
         why="an ordered account has the contract holder of its main account",
     ),
-    "contract_items": Rows(f"{STAFF} OR {_CONTRACT}"),
+    "contract_items": Rows(f"{STAFF} OR reaches_contract(contract_id)"),
     "contracts": _of_account("contracts"),
     # A number proposed to ON CONFLICT has to be seen, also one that is taken.
     "customer_numbers": Rows("true", "false", "true", why="numbers only: whose they are stands in accounts"),
@@ -197,19 +162,19 @@ PORTAL: Mapping[str, Rows] = {
     "high_risk_prefixes": _free(_NO_CUSTOMER),
     "idempotency_keys": _of_account("idempotency_keys"),
     "invitations": Rows(
-        f"{STAFF} OR {_reached('invitations.account_id')} OR invited_by = {_PEOPLE}",
-        f"{STAFF} OR {_reached('invitations.account_id')}",
+        f"{_reached('invitations.account_id')} OR invited_by = {_PEOPLE}",
+        _reached("invitations.account_id"),
         why="a person's own ones everywhere are counted against their limit",
     ),
     "job_heartbeats": _free(_NO_CUSTOMER),
     "job_runs": _free("counts only; the findings are another table"),
     "jobs": _free(_NO_CUSTOMER),
     "known_places": _free("postal codes and towns, without who asked"),
-    "link_codes": _of_account("link_codes", "account_id", f"account_id IN ({_TYPED})"),
+    "link_codes": _of_account("link_codes", "account_id", f"account_id = {_TYPED}"),
     "logins": Rows(f"user_id = {_PEOPLE}", why="a public page names the person by address or by the link's number"),
     "memberships": Rows(
-        f"{STAFF} OR user_id = {_PEOPLE} OR {_reached('memberships.account_id')}"
-        f" OR account_id IN ({_TYPED}) OR (account_id = {_MAINS} AND (role = 'administrator' OR user_id = {_TEAM}))",
+        f"{_reached('memberships.account_id')} OR user_id = {_PEOPLE}"
+        f" OR account_id = {_TYPED} OR (account_id = {_MAINS} AND (role = 'administrator' OR user_id = {_TEAM}))",
         f"account_id = {_ADMINISTERED} OR user_id = {_PEOPLE} OR {_INVITED}",
         _INVITED,
         f"account_id = {_ADMINISTERED} OR {_INVITED}",
@@ -217,21 +182,16 @@ PORTAL: Mapping[str, Rows] = {
         " only, and changed by the account's administrators; a person may give up an own one",
     ),
     "messages": Rows(
-        _of_request(
-            "messages",
-            "request_id",
-            "EXISTS (SELECT FROM bulks WHERE bulks.id = bulk_id)",
-            f"recipient_address = {_named('email')}",
-        ).see,
+        _of_request("messages", "request_id", "reaches_bulk(bulk_id)", f"recipient_address = {_named('email')}").see,
         "false",
         "true",
         why="a mail may go to anybody; those without a request are looked up by the address that was typed",
     ),
     "number_assignments": _of_account("number_assignments"),
     "number_blocks": Rows(
-        f"account_id IS NULL OR {STAFF} OR {_reached('number_blocks.account_id')}",
-        f"{STAFF} OR {_reached('number_blocks.account_id')}",
-        become=f"account_id IS NULL OR {STAFF} OR {_reached('number_blocks.account_id')}",
+        f"account_id IS NULL OR {_reached('number_blocks.account_id')}",
+        _reached("number_blocks.account_id"),
+        become=f"account_id IS NULL OR {_reached('number_blocks.account_id')}",
         why="orders show what is free; a block is released, and taken by workers only",
     ),
     "order_drafts": _of_account("order_drafts"),
@@ -241,11 +201,9 @@ PORTAL: Mapping[str, Rows] = {
     "products": _free(_NO_CUSTOMER),
     "recovery_codes": Rows(f"user_id = {_PEOPLE}"),
     "requests": Rows(
-        f"{STAFF} OR {_reached('requests.main_id')}"
-        f" OR (kind = 'detach' AND {_reached('requests.account_id')})"
-        f" OR (kind = 'link' AND customer_number IN ({_OWN_NUMBERS}))"
+        f"main_id = {_OWN} OR {STAFF} OR knows_request(kind, main_id, account_id, customer_number)"
         f" OR (kind = 'order' AND customer_number = {_named('customer_number')})",
-        add=f"{_reached('requests.main_id')} OR (kind = 'detach' AND {_LEAVES})",
+        add=f"main_id = {_OWN} OR reaches_account(main_id) OR (kind = 'detach' AND leaves_main(account_id, main_id))",
         why="also those that would attach an own account; and, for the code of a letter, that of the number typed",
     ),
     "second_factors": Rows(
@@ -255,8 +213,7 @@ PORTAL: Mapping[str, Rows] = {
     "sip_trunks": _of_account("sip_trunks"),
     "timeline_entries": _of_request("timeline_entries"),
     "users": Rows(
-        f"id = {_PEOPLE} OR id = (SELECT caller_id()) OR email = {_named('email')} OR {STAFF}"
-        f" OR {_MEMBER} OR {_ASKED_US} OR {_DID} OR {_TOLD} OR {_INVITER} OR {_ABOVE}",
+        f"id = (SELECT caller_id()) OR id = {_PEOPLE} OR email = {_named('email')} OR {STAFF} OR knows_user(id)",
         f"id = {_PEOPLE}",
         "email IN (SELECT opened.email FROM opened_invitations AS opened)",
         why="the people of the accounts, and those who did something there",

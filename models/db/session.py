@@ -15,7 +15,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import Session, sessionmaker
 
 from models.db.batch_insert import BatchSession
-from models.db.caller import act_for
+from models.db.caller import IS_TOLD, begin_for
 from models.db.connections import TimedConnection
 from models.db.transient_errors import is_silent
 from models.db.work_queue import WorkKind, due_kinds
@@ -92,6 +92,9 @@ class Database:
         self._patience = None if statement_limit is None else statement_limit + _MARGIN
         self._anchor: tuple[datetime, float] | None = None
         """The server's time, and this machine's ticks at that moment."""
+        if caller is not None:
+            # Not a statement after it: told with the beginning, it costs no round trip.
+            self.engine.dialect.do_begin = self._begin  # type: ignore[method-assign]
         sa.event.listen(self.engine, "do_connect", self._connect)
         sa.event.listen(self.engine, "checkout", self._check)
         sa.event.listen(self.engine, "checkin", _note_use)
@@ -107,8 +110,7 @@ class Database:
         with the kinds of work for which the transaction scheduled rows to be processed now.
         """
         with self._turn(), self._sessions.begin() as session:
-            if self._caller is not None:
-                act_for(session, self._caller())
+            session.info[IS_TOLD] = self._caller is not None
             if statement_limit is None:
                 yield session
             else:
@@ -185,6 +187,11 @@ class Database:
         record.info["used_at"] = _ticks()
         return connection
 
+    def _begin(self, dbapi_connection: sa.PoolProxiedConnection) -> None:
+        connection = dbapi_connection.driver_connection
+        assert self._caller is not None and isinstance(connection, TimedConnection)
+        begin_for(connection, self._caller())
+
     def _check(self, connection: Any, record: Any, _proxy: Any) -> None:
         latest = min(record.info.get("used_at", 0.0), self._anchor[1] if self._anchor else 0.0)
         if _ticks() - latest < _IDLE:
@@ -200,7 +207,8 @@ class Database:
         before = _ticks()
         row = connection.execute("SELECT clock_timestamp()").fetchone()
         after = _ticks()
-        connection.rollback()
+        # psycopg forgets all prepared statements after a rollback.
+        connection.commit()
         connection.patience = patience
         assert row is not None
         # Half of the round trip belongs to each direction; a long one says little, as after this process was stopped.

@@ -115,6 +115,12 @@ class AuditEntry(Base):
         sa.CheckConstraint(f"by_staff OR NOT (deed IN ({_OF_STAFF}))", name="staff_deeds"),
         sa.CheckConstraint(f"account_id IS NOT NULL OR deed IN ({quoted(*OF_LOGINS)})", name="about_an_account"),
         sa.Index("ix_audit_entries_account_id_id", "account_id", "id"),
+        # Who is told of by number is seen by those who see the entry.
+        sa.Index(
+            "ix_audit_entries_told_of",
+            sa.text("((facts ->> 'user_id'::text)::bigint)"),
+            postgresql_where=sa.text("facts ? 'user_id'::text"),
+        ),
         # One entry for each person, account and hour is enough.
         sa.Index(
             "uq_audit_entries_looked_in",

@@ -58,23 +58,27 @@ def ask_for_erasure(session: Session, user: User, now: datetime) -> None:
     if user.is_staff:
         raise Forbidden
     mine = sa.select(Account).join(Membership, Membership.account_id == Account.id).where(Membership.user_id == user.id)
+    accounts = []
     for account in session.scalars(mine.order_by(Account.id)).all():
         # One after the other and in one order, so that two administrators who leave at once do not both succeed.
         lock_account(session, account)
         if account.state is not AccountState.CLOSED and administrators_of(session, account.id) == [user]:
             raise LastAdministrator
-        leave(session, user, account, now)
-    end_logins(session, user.id)
-    user.password_hash, user.email_confirmed_at = None, None
+        accounts.append(account)
+    # By roles and logins the database knows who asks, and shows the front what is theirs: they go last.
     session.execute(sa.delete(IdempotencyKey).where(IdempotencyKey.user_id == user.id))
     session.execute(sa.delete(Draft).where(Draft.user_id == user.id, Draft.request_id.is_(None)))
-    session.flush()
+    user.password_hash, user.email_confirmed_at = None, None
     if session.get(Erasure, user.id) is None:
         session.add(Erasure(user_id=user.id, asked_at=now))
         # The job waits until this has left; then the address is gone.
         facts = {"email": user.email, "at": now.isoformat(), "path": "/anmelden"}
         to = Recipient(user.name, user.email, user.locale)
         queue_message(session, None, "login_erased", to, facts, now, occasion=f"{user.id} {now.isoformat()}")
+    session.flush()
+    for account in accounts:
+        leave(session, user, account, now)
+    end_logins(session, user.id)
 
 
 def open_erasures(session: Session) -> Sequence[tuple[Erasure, User]]:

@@ -309,6 +309,74 @@ def test_what_a_location_manager_cannot_write_with_statements_of_their_own(world
     assert done == []
 
 
+def test_what_was_found_of_a_caller_cannot_be_forged(world: World) -> None:
+    staff, manager = world.callers["staff"], world.callers["location manager"]
+    tell = sa.text("SELECT tell_caller(:caller)")
+    find = sa.text("SELECT set_config('standorte.found', :found, true)")
+    found_of_caller = sa.text("SELECT current_setting('standorte.found')")
+    # One connection, as a pool hands it on.
+    with world.front.engine.begin() as connection:
+        connection.execute(tell, {"caller": staff})
+        of_staff = connection.scalar(found_of_caller)
+        assert rows_of(connection, "accounts") >= world.foreign["accounts"]
+    with world.front.engine.begin() as connection:
+        connection.execute(tell, {"caller": manager})
+        of_manager = connection.scalar(found_of_caller)
+        seen = rows_of(connection, "accounts")
+        assert seen and not seen & world.foreign["accounts"]
+    assert of_staff and of_manager
+    person = of_manager.split("|")[0]
+    forged = (of_staff, f"{person}|t|{{}}|{{}}", f"{person}|f|{{{world.other_main}}}|{{{world.other_main}}}", "", "x")
+    for found in forged:
+        for caller in (manager, "", None):
+            with world.front.engine.begin() as connection:
+                if caller is not None:
+                    connection.execute(tell, {"caller": caller})
+                connection.execute(find, {"found": found})
+                assert rows_of(connection, "accounts") == (seen if caller else set()), (found, caller)
+    # A connection on which nobody was ever told has nothing that a forgery could be compared with.
+    world.front.engine.dispose()
+    with world.front.engine.begin() as connection:
+        connection.execute(find, {"found": of_staff})
+        with pytest.raises(sa.exc.DBAPIError, match="55000"):
+            rows_of(connection, "accounts")
+
+
+def test_the_front_cannot_move_the_seal_of_what_was_found(world: World) -> None:
+    for call in ("setval('caller_seal_1', 1)", "nextval('caller_seal_2')", "currval('caller_seal_1')"):
+        with world.front.engine.begin() as connection:
+            connection.execute(sa.text("SELECT tell_caller(:caller)"), {"caller": world.callers["administrator"]})
+            with pytest.raises(sa.exc.DBAPIError, match=REFUSED):
+                connection.execute(sa.text(f"SELECT {call}"))
+
+
+def test_a_caller_who_is_told_sees_what_is_found_without_telling(world: World) -> None:
+    for name, caller in world.callers.items():
+        expected = seen_by(world, caller)
+        with world.front.engine.begin() as connection:
+            connection.execute(sa.text("SELECT tell_caller(:caller)"), {"caller": caller})
+            assert {table: rows_of(connection, table) for table in expected} == expected, name
+
+
+def test_a_caller_is_told_as_the_transaction_begins(postgres: EmbeddedPostgres, world: World) -> None:
+    callers = iter((world.callers["administrator"], "login no hexadecimal number", world.callers["administrator"]))
+    url = postgres.url("standorte", DatabaseRole.FRONT)
+    with closing(Database(url, pool_size=1, caller=lambda: next(callers))) as database:
+        with database.transaction() as session:
+            assert session.get(Account, world.main) is not None
+        with pytest.raises(sa.exc.DBAPIError, match="22023"), database.transaction() as session:
+            session.get(Account, world.main)
+        with database.transaction() as session:
+            assert session.get(Account, world.main) is not None
+
+
+def test_a_server_that_is_only_read_finds_the_caller_too(world: World) -> None:
+    with world.front.engine.begin() as connection:
+        connection.execute(sa.text("SET TRANSACTION READ ONLY"))
+        connection.execute(sa.text("SELECT tell_caller(:caller)"), {"caller": world.callers["administrator"]})
+        assert connection.scalar(sa.text("SELECT id FROM accounts WHERE id = :main"), {"main": world.main})
+
+
 def test_a_page_that_forgets_its_filter_shows_nothing_foreign(front: Front, front_of: FrontOf, world: World) -> None:
     app = front_of(row_security=True).application
 

@@ -187,6 +187,15 @@ SELECT id, first_number, size, account_id FROM number_blocks
 WHERE (SELECT session_user <> 'standorte_front' OR caller_is_staff() OR NOT is_row_security_on())""",
 }
 
+NO_POLICIES = """
+DO $$ DECLARE one record; BEGIN
+    FOR one IN SELECT policyname, tablename FROM pg_policies WHERE schemaname = 'public' LOOP
+        EXECUTE format('ALTER TABLE %I DISABLE ROW LEVEL SECURITY', one.tablename);
+        EXECUTE format('DROP POLICY %I ON %I', one.policyname, one.tablename);
+    END LOOP;
+END $$
+"""
+
 
 def upgrade() -> None:
     op.alter_column("users", "is_staff", server_default=sa.false())
@@ -198,12 +207,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute(
-        "DO $$ DECLARE one record; BEGIN"
-        " FOR one IN SELECT policyname, tablename FROM pg_policies WHERE schemaname = 'public' LOOP"
-        " EXECUTE format('ALTER TABLE %I DISABLE ROW LEVEL SECURITY', one.tablename);"
-        " EXECUTE format('DROP POLICY %I ON %I', one.policyname, one.tablename); END LOOP; END $$"
-    )
+    op.execute(NO_POLICIES)
     for name in reversed(VIEWS):
         op.execute(f"DROP VIEW IF EXISTS {name}")
     for head in FUNCTIONS:

@@ -69,6 +69,19 @@ def test_a_connection_that_died_in_the_pool_is_noticed_before_it_is_used(
     assert ask(behind) == 42
 
 
+def test_a_check_of_the_clock_keeps_the_prepared_statements(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "_IDLE", 0.0)
+    with database.transaction() as session:
+        for _ in range(10):
+            session.execute(sa.text("SELECT 42"))
+        pid = session.scalar(sa.text("SELECT pg_backend_pid()"))
+    prepared = sa.text("SELECT pg_backend_pid() FROM pg_prepared_statements WHERE statement = 'SELECT 42'")
+    with database.transaction() as session:
+        assert session.scalar(prepared) == pid
+
+
 def test_a_connection_that_is_silent_in_the_pool_is_noticed_before_it_is_used(
     behind: Database, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

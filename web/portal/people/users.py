@@ -265,9 +265,11 @@ def _accept(id: int, token: str, form: NewPasswordForm) -> Response | tuple[str,
     try:
         with resources().database.transaction() as session:
             found = find_invitation(session, resources().vault, id, token, now, lock=True)
-            user, is_new = accept(session, found, password, now)
+            # The invitation opens its account, and goes when it is accepted.
             account = session.get_one(Account, found.account_id)
             wake_questions(session, account, now)
+            session.flush()
+            user, is_new = accept(session, found, password, now)
             person = create_login(session, user) if is_new else None
     except PasswordGuessable:
         add_guessable(form.password)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import pytest
 import sqlalchemy as sa
 
 from models.accounts.accounts import Account
@@ -116,14 +117,24 @@ def test_after_the_grace_the_password_alone_proves_no_ownership(front: Front, ba
     assert front.post(f"/requests/{id}/proofs", {"kind": "credentials", **login}).status_code == 200
 
 
-def test_after_the_grace_the_mailed_link_alone_consents_for_nobody(front: Front, back: Back, clock: FakeClock) -> None:
+@pytest.mark.parametrize("whose", ["asked", "other"])
+def test_after_the_grace_the_mailed_link_alone_consents_for_nobody(
+    front: Front, back: Back, clock: FakeClock, whose: str
+) -> None:
     account, owner = owned(front)
     a_link(front, account.customer_number)
     back.advance()
     path, code = back.mail_to(owner.email)
     client = browser(front)
     page = client.get(path).text
-    _demand(front, account, clock.now)
+    if whose == "other":
+        # A company that neither the page nor its reader has to do with.
+        with front.database.transaction() as session:
+            other = make_account(session)
+            join(session, session.get_one(User, owner.id), other, Role.LOCAL_MEMBER)
+        _demand(front, other, clock.now)
+    else:
+        _demand(front, account, clock.now)
     answer = press(client, path, page, code=code, decision="accepted")
     assert answer.status_code == 303 and client.get(answer.location).location.startswith("/anmelden")
     enter_password(client, owner.email)

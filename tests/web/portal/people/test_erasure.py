@@ -12,6 +12,7 @@ import models.schema
 from models.accounts.accounts import Account
 from models.db.session import Database
 from models.messages.outbox import Message
+from models.orders.drafts import Draft
 from models.people.erasures import Erasure
 from models.people.members import change_role
 from models.people.rights import Role
@@ -99,7 +100,7 @@ def test_name_and_address_are_gone_everywhere_but_in_business_letters(
     with owner_database.transaction() as session:
         user = session.get_one(User, id)
         assert (user.name, user.password_hash) == ("Gelöschte Person", None)
-        for table in (Membership, SecondFactor):
+        for table in (Draft, Membership, SecondFactor):
             assert session.scalar(sa.select(table).where(table.user_id == id)) is None
     front.client = other
     sign_in(front, front.manager.email)

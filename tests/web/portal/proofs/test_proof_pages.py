@@ -25,7 +25,7 @@ from models.states import Reason
 from models.vault import Vault
 from tests.factories import NOW, PASSWORD, join, make_account, make_main, make_staff, make_user
 from tests.web.api.calls import CONTACT, PDF, a_link, an_order, new_link_code, owned, statements
-from tests.web.conftest import ORDER, SECRET, Back, Front
+from tests.web.conftest import BASE_URL, ORDER, SECRET, Back, Front
 from tests.web.portal.page.test_portal import csrf, sign_in
 
 WRONG = "AAAAA AAAAA"
@@ -502,3 +502,18 @@ def test_wrong_tries_on_pages_are_throttled_and_say_for_how_long(front: Front, k
     if kind == "sign in":
         assert sign_in(front, front.manager.email, PASSWORD)[0] == 429
         assert sign_in(front, owned(front)[1].email, PASSWORD)[0] == 302
+
+
+def test_who_joins_the_account_is_asked_too(front: Front, back: Back) -> None:
+    _, account, owner = asked(front, back)
+    sign_in(front, owner.email)
+    form = f"/benutzer/{account.customer_number}/einladen"
+    assert send(front, form, name="Hanna Palmer", email=CONTACT, role="administrator").status_code == 303
+    back.advance()
+    text = [mail.text for mail in back.mailer.sent if mail.recipient_address == CONTACT][-1]
+    found = re.search(rf"{BASE_URL}(/\S+)", text)
+    assert found is not None
+    front.client = front.client.application.test_client()
+    assert send(front, found[1], password="vier Wörter die bleiben").status_code == 303
+    back.advance()
+    assert back.mail_to(CONTACT)[0].startswith("/zustimmung/")
