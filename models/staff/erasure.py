@@ -56,10 +56,7 @@ def ask_for_erasure(session: Session, user: User, now: datetime) -> None:
     """
     if user.is_staff:
         raise Forbidden
-    mine = sa.select(Account).join(Membership, Membership.account_id == Account.id).where(Membership.user_id == user.id)
-    for account in session.scalars(mine.order_by(Account.id)).all():
-        # One after the other and in one order, so that two administrators who leave at once do not both succeed.
-        lock_account(session, account)
+    for account in _lock_with_accounts(session, user):
         if account.state is not AccountState.CLOSED and administrators_of(session, account.id) == [user]:
             raise LastAdministrator
         leave(session, user, account, now)
@@ -70,6 +67,25 @@ def ask_for_erasure(session: Session, user: User, now: datetime) -> None:
     session.flush()
     if session.get(Erasure, user.id) is None:
         session.add(Erasure(user_id=user.id, asked_at=now))
+
+
+def _lock_with_accounts(session: Session, user: User) -> Sequence[Account]:
+    """Lock the accounts in which the user has a role, and then the user; return these accounts, sorted by their ids.
+
+    No role can be given or taken until the transaction ends: an invitation is accepted in the same order of locks. The
+    locks on the accounts also keep two administrators who leave at once from both leaving.
+    """
+    mine = sa.select(Account).join(Membership, Membership.account_id == Account.id).where(Membership.user_id == user.id)
+    while True:
+        with session.begin_nested() as attempt:
+            accounts = session.scalars(mine.order_by(Account.id)).all()
+            for account in accounts:
+                lock_account(session, account)
+            session.refresh(user, with_for_update=True)
+            if set(roles_of(session, user.id)) == {account.id for account in accounts}:
+                return accounts
+            # An invitation was accepted meanwhile: its account has to be locked before the user.
+            attempt.rollback()
 
 
 def open_erasures(session: Session) -> Sequence[tuple[Erasure, User]]:
