@@ -84,15 +84,6 @@ def orders_that_fit(
     return count, reached
 
 
-def take_one(session: Session, main_id: int, limit: Limit, now: datetime, usual: Limits) -> None:
-    """Count one letter or one new contact of the company. Raises `LimitReached` if the limit does not allow it."""
-    lock_limits(session, main_id)
-    allowed = limits_of(session, main_id, usual).of(limit)
-    if used_today(session, main_id, now).get(limit, 0) >= allowed:
-        raise LimitReached(limit, allowed, next_day(now))
-    add_uses(session, main_id, {limit: 1}, now)
-
-
 def _fitting(
     session: Session, principal: Principal, main: Account, drafts: Sequence[OrderDraft], now: datetime, usual: Limits
 ) -> tuple[int, Counter[Limit], LimitReached | None]:
