@@ -13,12 +13,13 @@ from models.orders import drafts
 from models.people import api_tokens, audit_chain, audit_log, erasures, invitations, logins, second_factors, users
 from models.proofs import documents, proofs
 from models.requests import idempotency, requests
+from models.staff import factor_resets
 from models.telephony import area_codes, directory, forwarding, high_risk, known_places, number_history, numbers, trunks
 
 MODULES = (
     accounts, users, api_tokens, catalogue, contracts, area_codes, trunks, numbers, requests, proofs, documents, outbox,
     collective_invoices, idempotency, jobs, findings, outages, drafts, logins, invitations, bulk, audit_log,
     audit_chain, forwarding, number_history, contract_holders, directory, known_places, high_risk, limits, erasures,
-    second_factors,
+    second_factors, factor_resets,
 )  # fmt: skip
 metadata = Base.metadata

@@ -59,6 +59,7 @@ class AuditEvent(StrEnum):
     PASSWORD_CHANGED = "password_changed"  # noqa: S105
     FACTOR_ADDED = "factor_added"
     FACTOR_REMOVED = "factor_removed"
+    FACTOR_RESET_ASKED = "factor_reset_asked"
     FACTORS_RESET = "factors_reset"
     RECOVERY_CODES_MADE = "recovery_codes_made"
     RECOVERY_CODE_USED = "recovery_code_used"
@@ -70,6 +71,7 @@ OF_LOGINS = (
     AuditEvent.PASSWORD_CHANGED,
     AuditEvent.FACTOR_ADDED,
     AuditEvent.FACTOR_REMOVED,
+    AuditEvent.FACTOR_RESET_ASKED,
     AuditEvent.FACTORS_RESET,
     AuditEvent.RECOVERY_CODES_MADE,
     AuditEvent.RECOVERY_CODE_USED,

@@ -26,6 +26,7 @@ from models.people.members import leave
 from models.people.second_factors import RecoveryCode, SecondFactor
 from models.people.users import Membership, User, administrators_of, roles_of
 from models.requests.idempotency import IdempotencyKey
+from models.staff.factor_resets import FactorReset
 from models.states import AccountState
 
 BUSINESS_LETTERS = (
@@ -114,7 +115,7 @@ def erase(session: Session, erasure: Erasure, user: User, now: datetime) -> bool
     gone = sa.update(Message).where(theirs, Message.template.not_in(BUSINESS_LETTERS)).values(scrubbed)
     session.execute(gone.execution_options(synchronize_session=False))
     session.execute(sa.delete(Invitation).where(Invitation.email == address, Invitation.invited_at <= erasure.asked_at))
-    for table in (Login, SecondFactor, RecoveryCode):
+    for table in (Login, SecondFactor, RecoveryCode, FactorReset):
         session.execute(sa.delete(table).where(table.user_id == user.id))
     user.name, user.email, user.password_hash, user.email_confirmed_at = ERASED_NAME, nobody, None, None
     erasure.done_at = now

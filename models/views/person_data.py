@@ -28,6 +28,7 @@ from models.proofs.documents import AddressDocument
 from models.proofs.proofs import AddressProof, Consent, EmailProof, LinkCode, OwnershipProof
 from models.requests.idempotency import IdempotencyKey
 from models.requests.requests import Request
+from models.staff.factor_resets import FactorReset
 from models.telephony.known_places import KnownPlace
 
 Columns = Mapping[str, sa.ColumnElement[Any]]
@@ -140,6 +141,8 @@ def _queries(user: User) -> dict[str, sa.Select[Any]]:
         "api_calls": _of(IdempotencyKey, IdempotencyKey.account_id, at=IdempotencyKey.created_at).where(
             IdempotencyKey.user_id == mine
         ),
+        "factor_reset": sa.select(FactorReset.asked_at).where(FactorReset.user_id == mine),
+        "factor_resets_asked": sa.select(FactorReset.asked_at).where(FactorReset.asked_by == mine),
         "erasure": sa.select(Erasure.asked_at, Erasure.done_at).where(Erasure.user_id == mine),
         "mails": sa.select(Message.template, Message.facts, Message.queued_at, Message.sent_at, Message.refused_at)
         .where(Message.recipient_address == email)

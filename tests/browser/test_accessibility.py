@@ -627,6 +627,7 @@ def test_caught_mails(page: Page, portal: Portal) -> None:
     "office.places",
     "office.place",
     "office.administrator",
+    "office.reset_factors",
 )
 def test_the_back_office(page: Page, portal: Portal, clock: FakeClock) -> None:
     back, order = waiting_order(portal, clock)
@@ -687,6 +688,14 @@ def test_the_back_office(page: Page, portal: Portal, clock: FakeClock) -> None:
     look_after(page, page.get_by_role("link", name="Dachau, 85221"))
     look(page, f"{office}/konten/{portal.main.customer_number}/administrator")
     look_wrong(page)
+    reset = f"{office}/personen/{portal.manager.user_id}/zweiter-faktor"
+    look(page, reset)
+    with portal.database.transaction() as session:
+        give_app(session, session.get_one(User, portal.manager.user_id))
+    look(page, reset)
+    look_wrong(page)
+    page.get_by_label("Woher wissen Sie").fill("Zurückgerufen unter der bekannten Nummer")
+    look_after(page, page.get_by_role("button", name="Zweiten Faktor in einem Tag zurücksetzen"))
 
 
 @pytest.mark.parametrize("status", [400, 403, 405, 409, 413, 429, 500, 503])

@@ -146,7 +146,9 @@ def mails(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> list[tupl
         person, where = session.get_one(User, owner.id, populate_existing=True), Where("Firefox, Linux", "192.0.2.7")
         tell_of_sign_in(session, person, where, NOW)
         for deed in OF_LOGINS:
-            note_change(session, person, deed, None if deed is AuditEvent.FACTORS_RESET else where, NOW, name=HOSTILE)
+            of_staff = deed in (AuditEvent.FACTORS_RESET, AuditEvent.FACTOR_RESET_ASKED)
+            told = {"name": HOSTILE, "until": NOW.isoformat()}
+            note_change(session, person, deed, None if of_staff else where, NOW, **told)
         make_bulk(session, pipeline.manager, main, [order], name=HOSTILE).send(NOW)
     # The bulk's row becomes an order, that comes to its end, and the mail about it leaves.
     for _ in range(4):

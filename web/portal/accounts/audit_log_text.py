@@ -56,6 +56,9 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Added a second factor to the own login: %(name)s.", name=facts["name"]))
         case AuditEvent.FACTOR_REMOVED:
             return str(_("Removed a second factor of the own login: %(name)s.", name=facts["name"]))
+        case AuditEvent.FACTOR_RESET_ASKED:
+            told = {"name": entry.about_name or "", "proof": facts["proof"]}
+            return str(_("Asked for all second factors of %(name)s to be removed in a day. Proof: %(proof)s", **told))
         case AuditEvent.FACTORS_RESET:
             return str(
                 _(

@@ -18,6 +18,7 @@ STEP_TITLES: Mapping[str, LazyString] = {
     "users.make_token": lazy_gettext("Make a token"),
     "users.company_factor": lazy_gettext("Second factor for everybody"),
     "office.administrator": lazy_gettext("Name an administrator"),
+    "office.reset_factors": lazy_gettext("Reset the second factor"),
     "link_codes.create": lazy_gettext("Create a link code"),
     "consents.answer": lazy_gettext("Answer to the question for consent"),
     "locations.detach": lazy_gettext("Detach the account"),

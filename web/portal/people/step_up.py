@@ -24,6 +24,7 @@ from web.resources import resources
 ASKED_AGAIN = frozenset({
     # Roles, invitations, and tokens that act for a person.
     "users.edit", "users.remove", "users.ask", "users.invite_again", "users.make_token", "office.administrator",
+    "office.reset_factors",
     "users.company_factor",
     # What decides about accounts and numbers, and in whose name a contract is.
     "link_codes.create", "consents.answer", "locations.detach", "locations.release", "locations.contract_holder",

@@ -14,7 +14,7 @@ DECIDES = frozenset({
     "change_role", "remove_user", "invite", "renew", "name_administrator", "issue_token", "create_link_code", "decide",
     "submit_detach", "release_numbers", "give_back", "reveal", "set_password", "add_app", "add_passkey",
     "submit_link", "prove_ownership", "add_forwarding", "change_forwarding", "change_limits", "set_holder", "send",
-    "remove_factor", "demand_factor", "person_data", "ask_for_erasure",
+    "remove_factor", "demand_factor", "ask_for_factor_reset", "person_data", "ask_for_erasure",
     "stop_demanding_factor",
     "renew_recovery_codes",
 })  # fmt: skip
