@@ -86,6 +86,7 @@ PORTAL: Mapping[str, Privileges] = {
     "high_risk_prefixes": Privileges(READ, ALL),
     "idempotency_keys": Privileges(ALL, "SELECT, UPDATE, DELETE"),
     "invitations": Privileges(ALL, ALL),
+    "invited_people": Privileges(WRITE, ALL),
     "job_heartbeats": Privileges(READ, WRITE, metrics=READ),
     "job_runs": Privileges(READ, ALL, metrics=READ),
     "jobs": Privileges(WRITE, WRITE, metrics=READ),

@@ -202,6 +202,7 @@ PORTAL: Mapping[str, Rows] = {
         f"{STAFF} OR {_reached('invitations.account_id')}",
         why="a person's own ones everywhere are counted against their limit",
     ),
+    "invited_people": Rows(f"{STAFF} OR {_reached('invited_people.account_id')}"),
     "job_heartbeats": _free(_NO_CUSTOMER),
     "job_runs": _free("counts only; the findings are another table"),
     "jobs": _free(_NO_CUSTOMER),

@@ -36,6 +36,7 @@ from models.errors import (
 from models.messages.outbox import Recipient, queue_message
 from models.people.audit_log import AuditEntry, AuditEvent, record
 from models.people.erasures import is_being_erased
+from models.people.invited_people import note_name
 from models.people.logins import reset_password
 from models.people.rights import LEADS, Action, Principal, Role, handles_invitation, invitable_roles, may, through_main
 from models.people.users import Membership, User, administrators_of, people_of_main, roles_of
@@ -196,7 +197,7 @@ def withdraw(session: Session, person: Principal, account: Account, invitation_i
         if not handled_by(session, person, account, [found]):
             raise Forbidden
         session.delete(found)
-        about = {"name": found.name, "role": str(found.role)}
+        about = {"invitation": found.id, "role": str(found.role)}
         record(session, person, account, AuditEvent.INVITATION_WITHDRAWN, Action.INVITE_USERS, now, about)
 
 
@@ -386,7 +387,9 @@ def _send(
         bulk_id=bulk_id,
     )
     right = Action.INVITE_USERS if evidence is None else Action.OPERATE
-    about = {"name": to.name, "role": str(role), **({"proof": evidence} if evidence is not None else {})}
+    # Not the name: an entry stays for ever, also if the person is erased.
+    note_name(session, found.id, account.id, to.name, found.email, now)
+    about = {"invitation": found.id, "role": str(role), **({"proof": evidence} if evidence is not None else {})}
     record(session, person, account, AuditEvent.USER_INVITED, right, now, about)
     return found
 

@@ -21,6 +21,7 @@ from models.people.api_tokens import ApiToken
 from models.people.audit_log import AuditEntry
 from models.people.erasures import Erasure
 from models.people.invitations import Invitation
+from models.people.invited_people import InvitedPerson
 from models.people.logins import Login
 from models.people.second_factors import RecoveryCode, SecondFactor
 from models.people.users import Membership, User
@@ -113,6 +114,9 @@ def _queries(user: User) -> dict[str, sa.Select[Any]]:
             invited_at=Invitation.invited_at,
             expires_at=Invitation.expires_at,
         ).where(Invitation.email == email),
+        "invited_as": _of(
+            InvitedPerson, InvitedPerson.account_id, name=InvitedPerson.name, invited_at=InvitedPerson.invited_at
+        ).where(InvitedPerson.email == email),
         "invitations_by_me": _of(
             Invitation, Invitation.account_id, role=Invitation.role, invited_at=Invitation.invited_at
         ).where(Invitation.invited_by == mine),

@@ -1,4 +1,4 @@
-"""Limits on the mails that a company may cause on a day, and resets of second factors that staff have asked for."""
+"""Limits on mails of a day, resets of second factors that staff have asked for, and the names of invited people."""
 
 from __future__ import annotations
 
@@ -48,6 +48,20 @@ def upgrade() -> None:
             sa.PrimaryKeyConstraint("user_id", name=op.f("pk_factor_resets")),
             if_not_exists=True,
         )
+        op.create_table(
+            "invited_people",
+            sa.Column("invitation_id", sa.BigInteger(), autoincrement=False, nullable=False),
+            sa.Column("account_id", sa.BigInteger(), nullable=False),
+            sa.Column("name", sa.Text(), nullable=False),
+            sa.Column("email", sa.Text(), nullable=False),
+            sa.Column("invited_at", sa.TIMESTAMP(timezone=True), nullable=False),
+            sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_invited_people_account_id")),
+            sa.PrimaryKeyConstraint("invitation_id", name=op.f("pk_invited_people")),
+            if_not_exists=True,
+        )
+        op.create_index(
+            "ix_invited_people_email", "invited_people", ["email"], postgresql_concurrently=True, if_not_exists=True
+        )
         _check("audit_entries", "deed", f"deed IN ({_words(*DEEDS, *OF_LOGINS, *OF_COMPANIES)})")
         about = f"account_id IS NOT NULL OR deed IN ({_words(*OF_LOGINS)})"
         _check("audit_entries", "about_an_account", about)
@@ -58,6 +72,7 @@ def downgrade() -> None:
     before = [deed for deed in OF_LOGINS if deed != ASKED]
     _check("audit_entries", "about_an_account", f"account_id IS NOT NULL OR deed IN ({_words(*before)})")
     _check("audit_entries", "deed", f"deed IN ({_words(*DEEDS, *before, *OF_COMPANIES)})")
+    op.drop_table("invited_people", if_exists=True)
     op.drop_table("factor_resets", if_exists=True)
     op.execute("DELETE FROM daily_uses WHERE what IN ('invitations', 'consents')")
     op.execute("UPDATE bulks SET waits_for = NULL WHERE waits_for IN ('invitations', 'consents')")

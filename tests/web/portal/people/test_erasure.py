@@ -24,7 +24,7 @@ from models.people.rights import Role
 from models.people.second_factors import SecondFactor, reset_factors
 from models.people.users import Membership, User, principal_of, roles_of
 from models.requests.requests import Request
-from models.staff.erasure import ask_for_erasure
+from models.staff.erasure import BUSINESS_LETTERS, ask_for_erasure
 from models.states import Status
 from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import run_job
@@ -145,6 +145,39 @@ def test_who_has_a_role_again_is_not_erased(front: Front, back: Back, owner_data
     job(back)
     with owner_database.transaction() as session:
         assert session.get_one(User, id).name == NAME and session.get_one(Erasure, id).done_at is None
+
+
+def test_names_go_from_invitations_and_from_mails_to_others(front: Front, back: Back, owner_database: Database) -> None:
+    link, guest = invited_again(front, back), browser(front)
+    assert press(guest, link, password=NEW_PASSWORD).status_code == 303
+    # The person is named in mails to others, and was invited elsewhere under the same address.
+    form = f"/benutzer/{front.main.customer_number}/einladen"
+    assert press(guest, form, name="Kim Kollegin", email="kim@example.com", role="administrator").status_code == 303
+    with front.database.transaction() as session:
+        person = session.scalars(sa.select(User).where(User.email == ADDRESS)).one()
+        other = make_account(session, administrator=session.get_one(User, front.manager.user_id)).customer_number
+        asked = make_account(session, administrator=make_user(session)).customer_number
+        main = session.get_one(Account, front.main.id)
+    front.token = token_of(front, main, person)
+    assert front.post("/link-requests", {"customer_number": asked, "proof": {"method": "consent"}}).status_code == 202
+    again = f"/benutzer/{other}/einladen"
+    assert press(front.client, again, name=NAME, email=ADDRESS, role="local_member").status_code == 303
+    back.advance()
+    named = sa.cast(Message.facts, sa.Text).contains(NAME), Message.recipient_address != ADDRESS
+    with owner_database.transaction() as session:
+        assert set(session.scalars(sa.select(Message.template).where(*named))) >= {"invitation", "consent_asked"}
+    log = f"/standortverwaltung/{front.main.customer_number}/protokoll"
+    assert f"Hat {NAME} eingeladen (Rolle: Administration)" in front.client.get(log).text
+    with owner_database.transaction() as session:
+        ask_for_erasure(session, session.get_one(User, person.id), back.clock())
+    job(back)
+    job(back)
+    with owner_database.transaction() as session:
+        assert set(session.scalars(sa.select(Message.template).where(*named))) <= set(BUSINESS_LETTERS)
+    assert where_found(owner_database, "Unverwechselbar") <= KEPT
+    page = front.client.get(log).text
+    assert "Hat (Name gelöscht) eingeladen (Rolle: Administration)" in page
+    assert "Unverwechselbar" not in page and "Kim Kollegin" in page
 
 
 @pytest.mark.parametrize("first", ["invitation", "erasure"])
