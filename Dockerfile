@@ -14,7 +14,7 @@ RUN python -m venv /opt/standorte \
 # The SIP server where phones register: Debian's Kamailio, as in the tests.
 FROM debian:bookworm-slim@sha256:3783cc01769c7b2b1b83a5c5ad96c815348e28ed7da68e2e3687004faa906251 AS kamailio
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends kamailio kamailio-postgres-modules \
+    && apt-get install -y --no-install-recommends kamailio kamailio-postgres-modules kamailio-tls-modules \
     && rm -rf /var/lib/apt/lists/*
 COPY workers/sip/kamailio.cfg /etc/kamailio/kamailio.cfg
 # Debian's package creates this user.

@@ -19,6 +19,8 @@ IDEMPOTENCY_KEYS = timedelta(days=30)
 """A key of the API with its answer: far longer than a client repeats a failed call."""
 INVITATIONS = timedelta(days=30)
 """An expired invitation: how long it stays on the list of the account's users, where it can be renewed."""
+INVITED_NAMES = timedelta(days=400)
+"""The name of an invited person in the audit log: long enough to see a year later who has invited whom."""
 JOB_RUNS = timedelta(days=90)
 """A run of a scheduled job, with its findings."""
 DIRECTORY_ENTRIES = timedelta(days=400)

@@ -10,9 +10,20 @@ from models.jobs import findings, jobs, outages
 from models.links import collective_invoices
 from models.messages import outbox
 from models.orders import drafts
-from models.people import api_tokens, audit_chain, audit_log, erasures, invitations, logins, second_factors, users
+from models.people import (
+    api_tokens,
+    audit_chain,
+    audit_log,
+    erasures,
+    invitations,
+    invited_people,
+    logins,
+    second_factors,
+    users,
+)
 from models.proofs import documents, proofs
 from models.requests import idempotency, requests
+from models.staff import factor_resets
 from models.telephony import (
     area_codes,
     directory,
@@ -28,6 +39,6 @@ MODULES = (
     accounts, users, api_tokens, catalogue, contracts, area_codes, trunks, numbers, requests, proofs, documents, outbox,
     collective_invoices, idempotency, jobs, findings, outages, drafts, logins, invitations, bulk, audit_log,
     audit_chain, forwarding, number_history, contract_holders, directory, place_answers, high_risk, company_limits,
-    erasures, second_factors,
+    erasures, second_factors, factor_resets, invited_people,
 )  # fmt: skip
 metadata = Base.metadata

@@ -159,12 +159,21 @@ class LimitSettings(CarrierSettings):
     """The greatest number of letters with codes that a company can cause on one day."""
     limit_contacts_per_day: Annotated[int, Field(ge=1)] = USUAL_LIMITS.contacts
     """The greatest number of e-mail addresses, new to the company, that it can have asked for confirmation on a day."""
+    limit_invitations_per_day: Annotated[int, Field(ge=1)] = USUAL_LIMITS.invitations
+    """The greatest number of invitations that a company can send on one day."""
+    limit_consents_per_day: Annotated[int, Field(ge=1)] = USUAL_LIMITS.consents
+    """The greatest number of accounts whose administrators a company can ask for consent on one day."""
 
     @property
     def limits(self) -> Limits:
         """Return the limits of companies that have none of their own."""
         return Limits(
-            self.limit_open_orders, self.limit_blocks_per_day, self.limit_letters_per_day, self.limit_contacts_per_day
+            open_orders=self.limit_open_orders,
+            blocks=self.limit_blocks_per_day,
+            letters=self.limit_letters_per_day,
+            contacts=self.limit_contacts_per_day,
+            invitations=self.limit_invitations_per_day,
+            consents=self.limit_consents_per_day,
         )
 
 

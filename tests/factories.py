@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from models.accounts.accounts import (
     Account,
     issue_customer_numbers,
 )
-from models.accounts.company_limits import Limits
+from models.accounts.company_limits import Limit, Limits
 from models.accounts.contract_holders import HolderData, LegalForm
 from models.accounts.hierarchy import attach
 from models.bulk.bulk import Bulk, CheckedRow, as_facts, fingerprints_of, keep_file
@@ -79,11 +79,9 @@ HOLDER = HolderData(
     "Bielefeld",
 )
 ENTRY = DirectoryData("Muster Berlin", show_address=True, published_in=("print", "online"))
-PLENTY = Limits(10**6, 10**6, 10**6, 10**6)
+PLENTY = Limits(**{field.name: 10**6 for field in fields(Limits)})
 """Limits that no test reaches that is not about them."""
-UNLIMITED = {
-    f"LIMIT_{what}": str(10**6) for what in ("OPEN_ORDERS", "BLOCKS_PER_DAY", "LETTERS_PER_DAY", "CONTACTS_PER_DAY")
-}
+UNLIMITED = {f"LIMIT_{limit.upper()}{'' if limit is Limit.OPEN_ORDERS else '_PER_DAY'}": str(10**6) for limit in Limit}
 """The environment of a system that is given more work than any company may ask for."""
 MOBILE = "+4915123456789"
 """A mobile number for the option `mobile-backup`."""

@@ -39,6 +39,7 @@ from web.health import health
 from web.portal.accounts import contract_holder, dashboard, export, location_groups, location_map, overview
 from web.portal.back_office import administrators as back_office_administrators
 from web.portal.back_office import customers as back_office_customers
+from web.portal.back_office import factor_reset as back_office_factor_reset
 from web.portal.back_office import place_questions as back_office_place_questions
 from web.portal.back_office import request as back_office_request
 from web.portal.back_office.requests_and_jobs import office
@@ -103,6 +104,7 @@ _PAGES = (
     back_office_request,
     back_office_customers,
     back_office_administrators,
+    back_office_factor_reset,
     back_office_place_questions,
 )
 

@@ -18,18 +18,22 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from models.calendar_days import BERLIN, berlin_day
 from models.db.advisory_locks import take_advisory_lock
 from models.db.base import Base, enumeration
+from models.errors import LimitReached
 
 
 class Limit(StrEnum):
-    """What is limited: orders that have not ended; number blocks, letters and new contacts that a day's orders need.
+    """What is limited: orders that have not ended, and on a day what a company's calls send to others or take.
 
     Every order needs one number block. A contact is new if the company has never asked that e-mail address before.
+    `INVITATIONS` are mails that invite a person, `CONSENTS` link requests that ask the administrators of an account.
     """
 
     OPEN_ORDERS = "open_orders"
     BLOCKS = "blocks"
     LETTERS = "letters"
     CONTACTS = "contacts"
+    INVITATIONS = "invitations"
+    CONSENTS = "consents"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ class Limits:
     blocks: int = 100
     letters: int = 50
     contacts: int = 100
+    invitations: int = 100
+    consents: int = 500
 
     def of(self, limit: Limit) -> int:
         """Return the greatest number allowed by this limit."""
@@ -60,14 +66,17 @@ class OwnLimits(Base):
     blocks: Mapped[int | None]
     letters: Mapped[int | None]
     contacts: Mapped[int | None]
+    invitations: Mapped[int | None]
+    consents: Mapped[int | None]
 
     __table_args__ = (
         sa.CheckConstraint("open_orders > 0 AND blocks > 0 AND letters > 0 AND contacts > 0", name="above_zero"),
+        sa.CheckConstraint("invitations > 0 AND consents > 0", name="mails_above_zero"),
     )
 
 
 class DailyUse(Base):
-    """How many number blocks, letters or new contacts the orders of a company have asked for on a day."""
+    """How many number blocks, letters, new contacts, invitations or consents a company has asked for on a day."""
 
     __tablename__ = "daily_uses"
 
@@ -140,6 +149,18 @@ def add_uses(session: Session, account_id: int, uses: Mapping[Limit, int], now: 
         session.execute(
             insert.on_conflict_do_update(index_elements=[DailyUse.account_id, DailyUse.day, DailyUse.what], set_=added)
         )
+
+
+def take_one(session: Session, account_id: int, limit: Limit, now: datetime, usual: Limits) -> None:
+    """Count one more of what `limit` allows the company on a day. Raises `LimitReached` if it does not allow it.
+
+    `usual` are the limits of companies that have none of their own.
+    """
+    lock_limits(session, account_id)
+    allowed = limits_of(session, account_id, usual).of(limit)
+    if used_today(session, account_id, now).get(limit, 0) >= allowed:
+        raise LimitReached(limit, allowed, next_day(now))
+    add_uses(session, account_id, {limit: 1}, now)
 
 
 def next_day(now: datetime) -> datetime:

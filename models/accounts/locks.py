@@ -1,8 +1,9 @@
 """Locks on accounts, and the order in which rows are locked, so that two transactions never wait for each other.
 
 The account first, then what belongs to the account: trunks, number blocks, invitations, link codes. Several rows of a
-table in the order of their ids. A request is locked before its proofs. The workers lock the requests of a batch, and
-then their accounts, without waiting: a row that another transaction has locked is left out.
+table in the order of their ids. A person is locked after the accounts, and what counts for a company
+(`models.accounts.company_limits.lock_limits`) before them. A request is locked before its proofs. The workers lock the
+requests of a batch, and then their accounts, without waiting: a row that another transaction has locked is left out.
 """
 
 from __future__ import annotations

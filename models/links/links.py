@@ -17,6 +17,7 @@ from models.accounts.accounts import (
     Account,
     account_by_number,
 )
+from models.accounts.company_limits import USUAL_LIMITS, Limit, Limits, lock_limits, take_one
 from models.accounts.hierarchy import ensure_may_be_main
 from models.db.advisory_locks import take_advisory_lock
 from models.errors import AlreadyRequested, Forbidden, InvalidField, RuleBroken, TooEarly
@@ -61,6 +62,7 @@ def submit_link(
     draft: LinkDraft,
     now: datetime,
     bulk_id: uuid.UUID | None = None,
+    usual: Limits = USUAL_LIMITS,
 ) -> Request:
     """Create a request to attach an account to `main`, with an ownership proof if the draft's means are right.
 
@@ -68,14 +70,17 @@ def submit_link(
     person is queued. A request with an API token that the person administers both accounts asks for consent instead.
     Wrong means raise nothing. Raises `Forbidden` if the person may not link accounts to `main`,
     `RuleBroken` if `main` is closed or a sub-account, `InvalidField` if the customer number is that of `main`,
-    `AlreadyRequested` if a link request between the two accounts is running, and `TooEarly` if `main` has asked for
-    this account's consent five times within a day.
+    `AlreadyRequested` if a link request between the two accounts is running, `TooEarly` if `main` has asked for
+    this account's consent five times within a day, and `LimitReached` if it has asked as many accounts today as it
+    may, also if the requests were cancelled since; `usual` are the limits of companies that have none of their own.
     """
     if not may(principal, Action.LINK, main):
         raise Forbidden
     ensure_may_be_main(main)
     if draft.customer_number == main.customer_number:
         raise InvalidField("customer_number", "own_account")
+    # Before the lock on the pair of accounts: a file's rows have the limits' lock when they come to their next pair.
+    lock_limits(session, main.id)
     ensure_not_running(session, Kind.LINK, main, draft.customer_number)
     method = draft.method
     if method is ProofMethod.ADMINISTERS_BOTH and principal.token_id is not None:
@@ -83,6 +88,7 @@ def submit_link(
         method = ProofMethod.CONSENT
     if method is ProofMethod.CONSENT:
         _ensure_not_pestering(session, main, draft.customer_number, now)
+        take_one(session, main.id, Limit.CONSENTS, now, usual)
     proof = ownership_by(session, vault, draft.customer_number, draft.means, now) if draft.means else None
     request = create_request(
         session,

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Mapped, Session, aliased, mapped_column, query_expres
 
 from models.accounts.accounts import Account
 from models.db.base import Base, enumeration, quoted
+from models.people.invited_people import InvitedPerson
 from models.people.rights import Action, Principal, may, only_as_staff, through_main
 from models.people.users import User
 
@@ -59,6 +60,7 @@ class AuditEvent(StrEnum):
     PASSWORD_CHANGED = "password_changed"  # noqa: S105
     FACTOR_ADDED = "factor_added"
     FACTOR_REMOVED = "factor_removed"
+    FACTOR_RESET_ASKED = "factor_reset_asked"
     FACTORS_RESET = "factors_reset"
     RECOVERY_CODES_MADE = "recovery_codes_made"
     RECOVERY_CODE_USED = "recovery_code_used"
@@ -70,6 +72,7 @@ OF_LOGINS = (
     AuditEvent.PASSWORD_CHANGED,
     AuditEvent.FACTOR_ADDED,
     AuditEvent.FACTOR_REMOVED,
+    AuditEvent.FACTOR_RESET_ASKED,
     AuditEvent.FACTORS_RESET,
     AuditEvent.RECOVERY_CODES_MADE,
     AuditEvent.RECOVERY_CODE_USED,
@@ -106,7 +109,10 @@ class AuditEntry(Base):
     facts: Mapped[dict[str, Any]]
     at: Mapped[datetime]
     about_name: Mapped[str | None] = query_expression()
-    """The name, as it is now, of the user whom `user_id` in `facts` names; loaded with lists of entries only."""
+    """The name of the user whom `user_id` in `facts` names, or of the person whom the invitation `invitation` invites.
+
+    As it is now, None if it is not kept any more; loaded with lists of entries only.
+    """
 
     __table_args__ = (
         sa.CheckConstraint("by_staff OR user_id IS NOT NULL", name="somebody_did_it"),
@@ -274,10 +280,13 @@ def done_since(
     return session.scalar(query.limit(1)) is not None
 
 
-def _about_name() -> sa.ScalarSelect[str]:
+def _about_name() -> sa.ColumnElement[str | None]:
     about = aliased(User)
     named = sa.cast(AuditEntry.facts["user_id"].astext, sa.BigInteger)
-    return sa.select(about.name).where(about.id == named).correlate(AuditEntry).scalar_subquery()
+    user = sa.select(about.name).where(about.id == named).correlate(AuditEntry).scalar_subquery()
+    invitation = sa.cast(AuditEntry.facts["invitation"].astext, sa.BigInteger)
+    invited = sa.select(InvitedPerson.name).where(InvitedPerson.invitation_id == invitation)
+    return sa.func.coalesce(user, invited.correlate(AuditEntry).scalar_subquery())
 
 
 def _told(session: Session, entries: sa.Select[AuditEntry]) -> Sequence[AttributedEntry]:

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models import retention
 from models.accounts.accounts import Account
+from models.accounts.company_limits import USUAL_LIMITS, Limit, Limits, lock_limits, take_one
 from models.accounts.locks import lock_account
 from models.calendar_days import end_of_day
 from models.db.base import Base, enumeration
@@ -32,7 +33,8 @@ from models.errors import (
 )
 from models.messages.outbox import Recipient, queue_message
 from models.people.audit_log import AuditEvent, record
-from models.people.rights import Action, Principal, Role, handles_invitation, invitable_roles, may, through_main
+from models.people.invited_people import note_name
+from models.people.rights import LEADS, Action, Principal, Role, handles_invitation, invitable_roles, may, through_main
 from models.people.users import Membership, User, administrators_of, people_of_main, roles_of
 from models.states import Reason
 from models.values import Locale
@@ -102,16 +104,27 @@ def roles_to_offer(session: Session, person: Principal, account: Account) -> lis
 
 
 def invite(
-    session: Session, person: Principal, account: Account, to: Recipient, role: Role, now: datetime
+    session: Session,
+    person: Principal,
+    account: Account,
+    to: Recipient,
+    role: Role,
+    now: datetime,
+    usual: Limits = USUAL_LIMITS,
 ) -> Invitation:
     """Invite a person to the account by mail, or renew the invitation that the address already has.
 
     A renewed invitation gets a new link, and its old link becomes invalid. Raises `Forbidden` if the inviting person
     may not offer the role (`rights.invitable_roles`), `AlreadyUser` if the invited address has a role in the account,
-    `AlreadyInvited` if the person may not handle the invitation that the address has (`handled_by`), and
-    `TooManyInvitations` if the account (50) or the inviting person (100) has the maximum of unexpired invitations.
-    A user without the role of administrator can be invited to that role by a person who cannot change roles.
+    `AlreadyInvited` if the person may not handle the invitation that the address has (`handled_by`),
+    `TooManyInvitations` if the account (50) or the inviting person (100) has the maximum of unexpired invitations, and
+    `LimitReached` if the company has sent as many today as it may, also if they were withdrawn since; `usual` are the
+    limits of companies that have none of their own. A user without the role of administrator can be invited to that
+    role by a person who cannot change roles.
     """
+    company = _company(person, account)
+    # Before the account, as orders lock: first the company's limits.
+    lock_limits(session, company)
     person = lock_users(session, person, account, Action.INVITE_USERS)
     if role not in roles_to_offer(session, person, account):
         raise Forbidden
@@ -120,6 +133,7 @@ def invite(
     if found is not None and now < found.expires_at and not handled_by(session, person, account, [found]):
         raise AlreadyInvited
     _ensure_few_are_open(session, person, account, found, now)
+    take_one(session, company, Limit.INVITATIONS, now, usual)
     return _send(session, person, account, to, role, now)
 
 
@@ -150,7 +164,14 @@ def invite_for_carrier(
     return _send(session, staff, account, to, Role.ADMINISTRATOR, now, evidence=evidence)
 
 
-def renew(session: Session, person: Principal, account: Account, invitation_id: int, now: datetime) -> Invitation:
+def renew(
+    session: Session,
+    person: Principal,
+    account: Account,
+    invitation_id: int,
+    now: datetime,
+    usual: Limits = USUAL_LIMITS,
+) -> Invitation:
     """Send an invitation to the account again, with a new link; its old link becomes invalid.
 
     Raises `NotFound` if the account has no such invitation or the person may not handle it (`handled_by`), otherwise
@@ -159,7 +180,7 @@ def renew(session: Session, person: Principal, account: Account, invitation_id: 
     found = session.get(Invitation, invitation_id)
     if found is None or found.account_id != account.id or not handled_by(session, person, account, [found]):
         raise NotFound
-    return invite(session, person, account, Recipient(found.name, found.email, found.locale), found.role, now)
+    return invite(session, person, account, Recipient(found.name, found.email, found.locale), found.role, now, usual)
 
 
 def withdraw(session: Session, person: Principal, account: Account, invitation_id: int, now: datetime) -> None:
@@ -174,7 +195,7 @@ def withdraw(session: Session, person: Principal, account: Account, invitation_i
         if not handled_by(session, person, account, [found]):
             raise Forbidden
         session.delete(found)
-        about = {"name": found.name, "role": str(found.role)}
+        about = {"invitation": found.id, "role": str(found.role)}
         record(session, person, account, AuditEvent.INVITATION_WITHDRAWN, Action.INVITE_USERS, now, about)
 
 
@@ -226,6 +247,15 @@ def _found(session: Session, account: Account, to: Recipient) -> Invitation | No
         Invitation.account_id == account.id, Invitation.email.in_(stored_spellings(to.address))
     )
     return session.scalar(query.with_for_update())
+
+
+def _company(person: Principal, account: Account) -> int:
+    """Return the account whose limit counts the person's invitations: the main account if they lead it.
+
+    A local team has a count of its own, so that it cannot use up what the main account may send.
+    """
+    leads = account.main_id is not None and person.roles.get(account.main_id) in LEADS
+    return account.main_id if leads and account.main_id is not None else account.id
 
 
 def _email(to: Recipient) -> str:
@@ -292,7 +322,9 @@ def _send(
         bulk_id=bulk_id,
     )
     right = Action.INVITE_USERS if evidence is None else Action.OPERATE
-    about = {"name": to.name, "role": str(role), **({"proof": evidence} if evidence is not None else {})}
+    # Not the name: an entry stays for ever, also if the person is erased.
+    note_name(session, found.id, account.id, to.name, found.email, now)
+    about = {"invitation": found.id, "role": str(role), **({"proof": evidence} if evidence is not None else {})}
     record(session, person, account, AuditEvent.USER_INVITED, right, now, about)
     return found
 

@@ -22,26 +22,35 @@ class Where:
 
 
 def note_change(
-    session: Session, user: User, deed: AuditEvent, where: Where | None, now: datetime, **facts: str | int
+    session: Session,
+    user: User,
+    deed: AuditEvent,
+    where: Where | None,
+    now: datetime,
+    *,
+    by_staff: int | None = None,
+    **facts: str | int,
 ) -> None:
     """Record a change of the user's login in the log of each of the user's accounts, and tell the user by mail.
 
     A user without an account gets one entry that belongs to no account. `where` is the browser in which the user did
-    it; None: the carrier did it at the console. `facts` are the details for the texts of entry and mail.
+    it; None: the carrier did it, as the member of staff with the id `by_staff`, or at the console. `facts` are the
+    details for the texts of entry and mail.
     """
     accounts: list[int | None] = [*sorted(roles_of(session, user.id))]
     for account_id in accounts or [None]:
         session.add(
             AuditEntry(
                 account_id=account_id,
-                user_id=user.id if where is not None else None,
+                user_id=user.id if where is not None else by_staff,
                 by_staff=where is None,
                 deed=deed,
                 facts={**facts, "user_id": user.id},
                 at=now,
             )
         )
-    _tell(session, user, "login_changed", where, now, what=str(deed), name=str(facts.get("name", "")))
+    told = {name: str(facts.get(name, "")) for name in ("name", "until")}
+    _tell(session, user, "login_changed", where, now, what=str(deed), **told)
 
 
 def tell_of_sign_in(session: Session, user: User, where: Where, now: datetime) -> None:

@@ -200,17 +200,18 @@ def remove_factor(
     note_change(session, user, AuditEvent.FACTOR_REMOVED, where, now, name=factor.name)
 
 
-def reset_factors(session: Session, user: User, proof: str, now: datetime) -> int:
-    """Remove all second factors and recovery codes of a user who has lost them, at the console.
+def reset_factors(session: Session, user: User, proof: str, now: datetime, *, by_staff: int | None = None) -> int:
+    """Remove all second factors and recovery codes of a user who has lost them.
 
-    `proof` says how the carrier knows that it is the user who asks. Returns how many factors there were. Without any,
-    nothing is recorded and nobody is told.
+    `proof` says how the carrier knows that it is the user who asks; `by_staff` is the id of the member of staff who
+    had it done, None at the console. Returns how many factors there were. Without any, nothing is recorded and nobody
+    is told.
     """
     factors = factors_of(session, user.id)
     session.execute(sa.delete(RecoveryCode).where(RecoveryCode.user_id == user.id))
     session.execute(sa.delete(SecondFactor).where(SecondFactor.user_id == user.id))
     if factors:
-        note_change(session, user, AuditEvent.FACTORS_RESET, None, now, proof=proof)
+        note_change(session, user, AuditEvent.FACTORS_RESET, None, now, by_staff=by_staff, proof=proof)
     return len(factors)
 
 

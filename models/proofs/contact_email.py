@@ -10,12 +10,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.accounts.company_limits import Limit, Limits
+from models.accounts.company_limits import Limit, Limits, take_one
 from models.errors import InvalidField, NotAwaited
 from models.messages.outbox import Message, Recipient, queue_message
 from models.people.rights import Principal
 from models.people.users import User
-from models.proofs.order_limits import take_one
 from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import EmailProof
 from models.proofs.required_proofs import order_proofs
@@ -50,8 +49,8 @@ def correct_contact(
     Every other order of the main account that waits for an answer from the old address gets the new one too. Code and
     link of the old mail are void for all of them. Returns the number of orders corrected. Raises `NotAwaited` if the
     order does not wait for the contact, or was corrected `MOST_CORRECTIONS` (3) times, `InvalidField` if the address
-    is the old one, and `LimitReached` if the company can name no further new contact today; `usual` are the limits of
-    companies that have none of their own.
+    is the old one, and `LimitReached` if the company can have no further contact asked today; `usual` are the limits
+    of companies that have none of their own.
     """
     if request.kind is not Kind.ORDER or request.account is None:
         raise NotAwaited
@@ -74,10 +73,12 @@ def correct_contact(
         order.make_due(now)
     session.flush()
     proof = session.get(EmailProof, (request.main_id, new), populate_existing=True)
-    if proof is None:
-        take_one(session, request.main_id, Limit.CONTACTS, now, usual)
     is_open = proof is not None and proof.proved_at is None and now >= proof.asked_at + proof.new_after
-    if proof is not None and is_open and (proof.is_stale(now) or not asked_before):
+    is_asked_anew = proof is not None and is_open and (proof.is_stale(now) or not asked_before)
+    if proof is None or is_asked_anew:
+        # Otherwise two addresses that are exchanged for one another would get mails without end.
+        take_one(session, request.main_id, Limit.CONTACTS, now, usual)
+    if proof is not None and is_asked_anew:
         proof.renew(now)
     return len(awaiting)
 

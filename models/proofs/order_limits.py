@@ -20,10 +20,8 @@ from models.accounts.company_limits import (
     Limits,
     OwnLimits,
     add_uses,
-    limits_of,
     lock_limits,
     next_day,
-    used_today,
     with_own,
 )
 from models.calendar_days import berlin_day, start_of_day
@@ -143,15 +141,6 @@ def limit_of_draft(
     """
     limits, used, [needed] = _compared(session, principal, main, [(location, email)], now, usual)
     return _reached(limits, used, needed, now)
-
-
-def take_one(session: Session, main_id: int, limit: Limit, now: datetime, usual: Limits) -> None:
-    """Count one letter or one new contact of the company. Raises `LimitReached` if the limit does not allow it."""
-    lock_limits(session, main_id)
-    allowed = limits_of(session, main_id, usual).of(limit)
-    if used_today(session, main_id, now).get(limit, 0) >= allowed:
-        raise LimitReached(limit, allowed, next_day(now))
-    add_uses(session, main_id, {limit: 1}, now)
 
 
 def _fitting(

@@ -6,10 +6,9 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from models.accounts.company_limits import Limit, Limits
+from models.accounts.company_limits import Limit, Limits, take_one
 from models.errors import NotAwaited
 from models.people.users import User
-from models.proofs.order_limits import take_one
 from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import CodedProof, Consent
 from models.proofs.required_proofs import order_proofs

@@ -21,11 +21,14 @@ from models.messages.outbox import Message, MessageState, Recipient, queue_messa
 from models.orders.drafts import Draft
 from models.people.erasures import Erasure
 from models.people.invitations import Invitation
+from models.people.invited_people import InvitedPerson
 from models.people.logins import Login, end_logins
 from models.people.members import leave
 from models.people.second_factors import RecoveryCode, SecondFactor
 from models.people.users import Membership, User, administrators_of, roles_of
 from models.requests.idempotency import IdempotencyKey
+from models.requests.requests import Request
+from models.staff.factor_resets import FactorReset
 from models.states import AccountState
 
 BUSINESS_LETTERS = (
@@ -34,6 +37,8 @@ BUSINESS_LETTERS = (
     "request_ended", "request_held", "address_letter", "document_refused", "high_risk_allowed", "numbers_released",
 )  # fmt: skip
 """The mails that are kept as they were sent, for six years (§ 257 HGB): they confirm, refuse or end what was agreed."""
+NAMING = ("invitation", "administrator_named", "api_token_created", "api_token_expires", "secret_renewed")
+"""The mails to others, about no request and no business letters, that may name the person who has done something."""
 ERASED_NAME = "Gelöschte Person"
 """What is shown in the place of the name of an erased person."""
 
@@ -57,14 +62,10 @@ def ask_for_erasure(session: Session, user: User, now: datetime) -> None:
     """
     if user.is_staff:
         raise Forbidden
-    mine = sa.select(Account).join(Membership, Membership.account_id == Account.id).where(Membership.user_id == user.id)
-    accounts = []
-    for account in session.scalars(mine.order_by(Account.id)).all():
-        # One after the other and in one order, so that two administrators who leave at once do not both succeed.
-        lock_account(session, account)
+    accounts = _lock_with_accounts(session, user)
+    for account in accounts:
         if account.state is not AccountState.CLOSED and administrators_of(session, account.id) == [user]:
             raise LastAdministrator
-        accounts.append(account)
     # By roles and logins the database knows who asks, and shows the front what is theirs: they go last.
     session.execute(sa.delete(IdempotencyKey).where(IdempotencyKey.user_id == user.id))
     session.execute(sa.delete(Draft).where(Draft.user_id == user.id, Draft.request_id.is_(None)))
@@ -81,6 +82,25 @@ def ask_for_erasure(session: Session, user: User, now: datetime) -> None:
     end_logins(session, user.id)
 
 
+def _lock_with_accounts(session: Session, user: User) -> Sequence[Account]:
+    """Lock the accounts in which the user has a role, and then the user; return these accounts, sorted by their ids.
+
+    No role can be given or taken until the transaction ends: an invitation is accepted in the same order of locks. The
+    locks on the accounts also keep two administrators who leave at once from both leaving.
+    """
+    mine = sa.select(Account).join(Membership, Membership.account_id == Account.id).where(Membership.user_id == user.id)
+    while True:
+        with session.begin_nested() as attempt:
+            accounts = session.scalars(mine.order_by(Account.id)).all()
+            for account in accounts:
+                lock_account(session, account)
+            session.refresh(user, with_for_update=True)
+            if set(roles_of(session, user.id)) == {account.id for account in accounts}:
+                return accounts
+            # An invitation was accepted meanwhile: its account has to be locked before the user.
+            attempt.rollback()
+
+
 def open_erasures(session: Session) -> Sequence[tuple[Erasure, User]]:
     """Lock and return what was asked for and is not done yet, each with its person. Skips rows that are locked."""
     query = sa.select(Erasure, User).join(User, User.id == Erasure.user_id).where(Erasure.done_at.is_(None))
@@ -91,24 +111,41 @@ def open_erasures(session: Session) -> Sequence[tuple[Erasure, User]]:
 def erase(session: Session, erasure: Erasure, user: User, now: datetime) -> bool:
     """Take name and address of the person away, and return True; False if they cannot go yet.
 
-    So it is if a mail to the person has yet to leave, or the person has a role again. Mails to the person stay only if
-    they are business letters; invitations to the address from before the person asked are deleted.
+    So it is if a mail to the person, or one to others that names them, has yet to leave, or the person has a role
+    again. Mails to the person stay only if they are business letters; those to others lose what they have said.
+    Invitations to the address from before the person asked are deleted.
     """
     # Who accepts an invitation locks the user, too.
     session.refresh(user, with_for_update=True)
     if roles_of(session, user.id):
         return False
     address = user.email
-    theirs = Message.recipient_address == address
-    if session.scalar(sa.select(sa.exists().where(theirs, Message.state == MessageState.QUEUED))):
+    theirs, named = Message.recipient_address == address, _names_in_mails_of_others(user)
+    if session.scalar(sa.select(sa.exists().where(theirs | named, Message.state == MessageState.QUEUED))):
         return False
     nobody = f"erased-{user.id}@erased.invalid"
     scrubbed: dict[str, Any] = {"recipient_name": "", "recipient_address": nobody, "facts": {}, "proof": None}
     gone = sa.update(Message).where(theirs, Message.template.not_in(BUSINESS_LETTERS)).values(scrubbed)
     session.execute(gone.execution_options(synchronize_session=False))
+    session.execute(sa.update(Message).where(named).values(facts={}).execution_options(synchronize_session=False))
+    before = InvitedPerson.invited_at <= erasure.asked_at
+    session.execute(sa.delete(InvitedPerson).where(InvitedPerson.email == address, before))
     session.execute(sa.delete(Invitation).where(Invitation.email == address, Invitation.invited_at <= erasure.asked_at))
-    for table in (Login, SecondFactor, RecoveryCode):
+    for table in (Login, SecondFactor, RecoveryCode, FactorReset):
         session.execute(sa.delete(table).where(table.user_id == user.id))
     user.name, user.email, user.password_hash, user.email_confirmed_at = ERASED_NAME, nobody, None, None
     erasure.done_at = now
     return True
+
+
+def _names_in_mails_of_others(user: User) -> sa.ColumnElement[bool]:
+    """Return an SQL condition on mails to others that name the user and are no business letters.
+
+    A namesake's mails may be among them: what they have said is of no use any more once they have left.
+    """
+    fact = sa.func.jsonb_each_text(Message.facts).table_valued("key", "value")
+    asked = sa.select(Request.id).where(Request.requested_by == user.id)
+    about = (Message.request_id.is_(None) & Message.template.in_(NAMING)) | (
+        Message.request_id.in_(asked) & Message.template.not_in(BUSINESS_LETTERS)
+    )
+    return about & sa.exists().select_from(fact).where(fact.c.value == user.name)

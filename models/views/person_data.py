@@ -21,6 +21,7 @@ from models.people.api_tokens import ApiToken
 from models.people.audit_log import AuditEntry
 from models.people.erasures import Erasure
 from models.people.invitations import Invitation
+from models.people.invited_people import InvitedPerson
 from models.people.logins import Login
 from models.people.second_factors import RecoveryCode, SecondFactor
 from models.people.users import Membership, User
@@ -28,6 +29,7 @@ from models.proofs.documents import AddressDocument
 from models.proofs.proofs import AddressProof, Consent, EmailProof, LinkCode, OwnershipProof
 from models.requests.idempotency import IdempotencyKey
 from models.requests.requests import Request
+from models.staff.factor_resets import FactorReset
 from models.telephony.place_answers import KnownPlace
 
 Columns = Mapping[str, sa.ColumnElement[Any]]
@@ -112,6 +114,9 @@ def _queries(user: User) -> dict[str, sa.Select[Any]]:
             invited_at=Invitation.invited_at,
             expires_at=Invitation.expires_at,
         ).where(Invitation.email == email),
+        "invited_as": _of(
+            InvitedPerson, InvitedPerson.account_id, name=InvitedPerson.name, invited_at=InvitedPerson.invited_at
+        ).where(InvitedPerson.email == email),
         "invitations_by_me": _of(
             Invitation, Invitation.account_id, role=Invitation.role, invited_at=Invitation.invited_at
         ).where(Invitation.invited_by == mine),
@@ -140,6 +145,8 @@ def _queries(user: User) -> dict[str, sa.Select[Any]]:
         "api_calls": _of(IdempotencyKey, IdempotencyKey.account_id, at=IdempotencyKey.created_at).where(
             IdempotencyKey.user_id == mine
         ),
+        "factor_reset": sa.select(FactorReset.asked_at).where(FactorReset.user_id == mine),
+        "factor_resets_asked": sa.select(FactorReset.asked_at).where(FactorReset.asked_by == mine),
         "erasure": sa.select(Erasure.asked_at, Erasure.done_at).where(Erasure.user_id == mine),
         "mails": sa.select(Message.template, Message.facts, Message.queued_at, Message.sent_at, Message.refused_at)
         .where(Message.recipient_address == email)

@@ -128,9 +128,10 @@ def _place(
     if bulk.kind is Kind.ORDER:
         reached = _place_orders(session, runtime, bulk, fresh, principal, now)
     else:
-        _place_links(session, runtime, bulk, fresh, principal, now)
+        reached = _place_links(session, runtime, bulk, fresh, principal, now)
     for row in rows:
-        row.forget_code()
+        if row.fate is not None:
+            row.forget_code()
     return reached
 
 
@@ -164,7 +165,7 @@ def _place_orders(
 
 def _place_links(
     session: Session, runtime: Runtime, bulk: Bulk, rows: Sequence[BulkRow], principal: Principal, now: datetime
-) -> None:
+) -> LimitReached | None:
     tries_left = MOST_WRONG_CODES - wrong_codes(session, bulk.main, now)
     for row in rows:
         assert row.draft is not None
@@ -176,13 +177,16 @@ def _place_links(
             continue
         link = LinkDraft(row.draft["customer_number"], method, code, bulk.locale)
         try:
-            request = submit_link(session, runtime.vault, principal, bulk.main, link, now, bulk.id)
+            request = submit_link(session, runtime.vault, principal, bulk.main, link, now, bulk.id, runtime.limits)
+        except LimitReached as reached:
+            return reached
         except (Forbidden, RuleBroken, InvalidField, AlreadyRequested, TooEarly) as error:
             _refuse(row, error)
             continue
         row.fate, row.request_id = RowFate.PLACED, request.id
         if code and session.get(OwnershipProof, request.id) is None:
             tries_left -= 1
+    return None
 
 
 def _refuse(row: BulkRow, error: DomainError) -> None:

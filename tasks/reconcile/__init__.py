@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from tasks.reconcile.audit import SEALING, check_audit_log, seal_audit_log
 from tasks.reconcile.erasures import erase_people
+from tasks.reconcile.factor_resets import reset_lost_factors
 from tasks.reconcile.invoices import reconcile_invoices
 from tasks.reconcile.job_run import ScheduledJob
 from tasks.reconcile.leftovers import clear_leftovers
@@ -33,6 +34,8 @@ JOBS = {
         ScheduledJob("invoices", timedelta(minutes=10), reconcile_invoices),
         # A person waits for it, without access meanwhile.
         ScheduledJob("erasures", timedelta(minutes=5), erase_people),
+        # A person who waits to sign in has waited for a day.
+        ScheduledJob("factor_resets", timedelta(minutes=5), reset_lost_factors),
         # A day more or less does not matter two weeks before.
         ScheduledJob("tokens", timedelta(days=1), remind_of_tokens),
         # Retention periods are weeks, so that a day more does not matter.

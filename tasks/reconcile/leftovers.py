@@ -15,6 +15,7 @@ from models.accounts.contract_holders import ContractHolder
 from models.bulk.bulk import Bulk
 from models.orders.drafts import Draft
 from models.people.invitations import Invitation
+from models.people.invited_people import InvitedPerson
 from models.people.logins import Login
 from models.requests.idempotency import IdempotencyKey
 from models.telephony.directory import DirectoryEntry
@@ -32,6 +33,7 @@ Table = (
     | type[Draft]
     | type[IdempotencyKey]
     | type[Invitation]
+    | type[InvitedPerson]
     | type[Login]
     | type[NumberAssignment]
 )
@@ -43,6 +45,7 @@ TABLES: tuple[Table, ...] = (
     Draft,
     IdempotencyKey,
     Invitation,
+    InvitedPerson,
     Login,
     NumberAssignment,
 )

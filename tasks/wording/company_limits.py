@@ -16,12 +16,16 @@ REACHED: Mapping[Limit, str] = {
     Limit.BLOCKS: N_("Your company can order %(allowed)s number blocks a day, and has ordered as many today."),
     Limit.LETTERS: N_("Your company can have us send %(allowed)s letters with codes a day, and has done so today."),
     Limit.CONTACTS: N_("Your company can name %(allowed)s new contacts a day, and has named as many today."),
+    Limit.INVITATIONS: N_("Your company can send %(allowed)s invitations a day, and has sent as many today."),
+    Limit.CONSENTS: N_("Your company can ask %(allowed)s accounts for consent a day, and has asked as many today."),
 }
 WAITS: Mapping[Limit, str] = {
     Limit.OPEN_ORDERS: N_("Too many orders of the company are open at one time."),
     Limit.BLOCKS: N_("The company has ordered as many number blocks as it may on one day."),
     Limit.LETTERS: N_("The company has caused as many letters as it may on one day."),
     Limit.CONTACTS: N_("The company has named as many new contacts as it may on one day."),
+    Limit.INVITATIONS: N_("The company has sent as many invitations as it may on one day."),
+    Limit.CONSENTS: N_("The company has asked as many accounts for consent as it may on one day."),
 }
 """What the back office reads of a company whose orders wait for a limit."""
 

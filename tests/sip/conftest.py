@@ -79,17 +79,27 @@ def kamailio(
 
 @contextmanager
 def run_kamailio(
-    postgres: EmbeddedPostgres, folder: Path, psap_port: int, network_port: int, *, media_relay: str = ""
+    postgres: EmbeddedPostgres,
+    folder: Path,
+    psap_port: int,
+    network_port: int,
+    *,
+    media_relay: str = "",
+    interconnect_tls: Path | None = None,
 ) -> Iterator[EmbeddedKamailio]:
-    """Run a Kamailio on the registrar's database; `media_relay` is as in `EmbeddedKamailio`."""
+    """Run a Kamailio on the registrar's database; `media_relay` and `interconnect_tls` are as in `EmbeddedKamailio`.
+
+    With the latter, calls to the telephone network go over TLS, too.
+    """
     server = EmbeddedKamailio(
         folder,
         registrar_url=postgres.url("registrar", DatabaseRole.KAMAILIO),
         domain=DOMAIN,
         interconnect=f"{NETWORK}, 127.0.0.3/32",
-        network=f"{NETWORK}:{network_port}",
+        network=f"{NETWORK}:{network_port}" + (";transport=tls" if interconnect_tls else ""),
         emergency=f"127.0.0.1:{psap_port}",
         media_relay=media_relay,
+        interconnect_tls=interconnect_tls,
         user=postgres.user,
     )
     server.start()

@@ -332,9 +332,8 @@ def _listen(line: Line, steps: list[str], port: int, host: str = LOOPBACK, echo:
     taking = line.play(steps, name="listen", host=host, port=port, echo=echo)
     # Asked of the process: trying to bind the port could take it from sipp.
     listening = psutil.Process(taking.process.pid)
-    assert wait_for(
-        lambda: any(each.laddr.port == port for each in listening.net_connections("udp")), patience=PATIENCE
-    )
+    kind = "tcp" if line.tcp else "udp"
+    assert wait_for(lambda: any(each.laddr.port == port for each in listening.net_connections(kind)), patience=PATIENCE)
     return taking
 
 

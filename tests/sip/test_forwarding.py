@@ -179,10 +179,20 @@ def test_so_does_a_long_chain(sites: Sites) -> None:
     call_in(sites.line, chain[1].numbers[0])
 
 
-def test_a_circle_through_the_telephone_network_ends_too(sites: Sites, berlin: Phone) -> None:
+@pytest.mark.parametrize("headers", [(1, 1, 1, 1, 1), (5,), (2, 3), (40,)])
+def test_a_circle_through_the_telephone_network_ends_too(sites: Sites, berlin: Phone, headers: tuple[int, ...]) -> None:
     sites.forward(berlin, Condition.ALWAYS, MOBILE)
-    often = "\n".join(["Diversion: <sip:+4915112345678@example.com>;reason=unconditional"] * 5)
+    value = "<sip:+4915112345678@example.com>;reason=unconditional"
+    often = "\n".join("Diversion: " + ", ".join([value] * count) for count in headers)
     assert "483 Forwarded Too Often" in call_in(sites.line, berlin.numbers[0], gets=483, extra=often).messages
+
+
+def test_commas_in_names_and_addresses_are_no_forwardings(sites: Sites, berlin: Phone, network_port: int) -> None:
+    sites.forward(berlin, Condition.ALWAYS, MOBILE)
+    taking = answer(sites.line, network_port, NETWORK)
+    named = '"Meier, Hans, und, viele, andere" <sip:a,b,c,d,e@example.com;x=1,2,3>;reason=unconditional'
+    call_in(sites.line, berlin.numbers[0], extra=f"Diversion: {named}, {named}\nDiversion: {named}, {named}")
+    assert taking.finish().heard("INVITE").startswith(f"INVITE sip:{MOBILE}@")
 
 
 def test_a_forwarded_call_takes_no_channel_of_the_site_that_forwards(sites: Sites, hamburg: Phone) -> None:

@@ -12,17 +12,22 @@ import pytest
 import sqlalchemy as sa
 
 from models.accounts.company_limits import Limit, set_own_limits
+from models.accounts.hierarchy import attach
 from models.db.session import Database
 from models.orders.orders import cancel_and_release
+from models.people.invitations import Invitation
+from models.people.rights import Role
 from models.requests.requests import Request
-from models.states import Reason
-from tests.factories import PLENTY, make_staff, prove_contact
+from models.states import Origin, Reason
+from tests.factories import NOW, PLENTY, make_account, make_staff, make_user, prove_contact
 from tests.fakes import FakeClock
 from tests.web.conftest import ORDER, Back, Front, FrontOf
 from tests.web.html import assert_valid
 from tests.web.portal.bulk.test_bulk import HEAD, as_csv, opened, orders, press, row, work
+from tests.web.portal.links.test_link_wizard import add
 from tests.web.portal.orders.test_orders import fill_all, fresh, order
 from tests.web.portal.page.test_portal import csrf, sign_in
+from tests.web.portal.people.forms import invite, post
 
 
 def an_order_of(number: int) -> dict[str, Any]:
@@ -145,6 +150,96 @@ def test_a_corrected_contact_counts(front: Front, front_of: FrontOf, back: Back)
     back.advance()
     answer = front.post(f"/requests/{id}/contact", {"email": "another@example.com"})
     assert (answer.status_code, answer.get_json()["limit"]) == (429, Limit.CONTACTS)
+
+
+@pytest.mark.parametrize("taken_back", [True, False])
+def test_invitations_are_counted_when_they_are_sent(
+    front: Front, front_of: FrontOf, back: Back, clock: FakeClock, taken_back: bool
+) -> None:
+    with_limits(front, front_of, invitations_per_day=3)
+    sign_in(front, front.manager.email)
+    page = f"/benutzer/{front.main.customer_number}"
+    for number in range(3):
+        assert invite(front, f"stranger{number if taken_back else 0}@example.com").status_code == 303
+        if taken_back:
+            with front.database.transaction() as session:
+                id = session.scalars(sa.select(Invitation.id)).one()
+            post(front.client, f"{page}/einladungen/{id}/zurueckziehen", page)
+    answer = invite(front, "stranger3@example.com")
+    assert answer.status_code == 422
+    assert "Ihr Unternehmen kann 3 Einladungen am Tag verschicken" in answer.text
+    assert_valid(answer.text)
+    back.advance()
+    assert sum(mail.recipient_address.startswith("stranger") for mail in back.mailer.sent) == 3
+    clock.advance(timedelta(days=1))
+    assert invite(front, "stranger3@example.com").status_code == 303
+
+
+def test_an_invitation_that_is_sent_again_counts(front: Front, front_of: FrontOf, back: Back) -> None:
+    with_limits(front, front_of, invitations_per_day=2)
+    sign_in(front, front.manager.email)
+    page = f"/benutzer/{front.main.customer_number}"
+    invite(front, "stranger@example.com")
+    with front.database.transaction() as session:
+        id = session.scalars(sa.select(Invitation.id)).one()
+    for _ in range(3):
+        post(front.client, f"{page}/einladungen/{id}/neu", page)
+    assert "Ihr Unternehmen kann 2 Einladungen am Tag verschicken" in front.client.get(page).text
+    back.advance()
+    assert sum(mail.recipient_address == "stranger@example.com" for mail in back.mailer.sent) == 2
+
+
+def test_a_local_team_uses_up_its_own_invitations(front: Front, front_of: FrontOf) -> None:
+    with front.database.transaction() as session:
+        local = make_user(session)
+        sites = [make_account(session, administrator=local) for _ in range(2)]
+        for site in sites:
+            attach(session, front.main.id, site.id, Origin.LINK, NOW)
+    with_limits(front, front_of, invitations_per_day=1)
+    sign_in(front, front.manager.email)
+
+    def asks(team: Front, number: str, email: str) -> int:
+        form = {"name": "Hanna Palmer", "email": email, "role": Role.LOCAL_MEMBER}
+        return post(team.client, f"/benutzer/{number}/einladen", **form).status_code
+
+    # The main account has one count for all its sites.
+    one, other = (site.customer_number for site in sites)
+    assert [asks(front, one, "a@example.com"), asks(front, other, "b@example.com")] == [303, 422]
+    team = replace(front, client=front.client.application.test_client())
+    sign_in(team, local.email)
+    assert [asks(team, one, "c@example.com"), asks(team, one, "d@example.com")] == [303, 422]
+
+
+def a_question(number: int) -> dict[str, Any]:
+    """A link request that asks the administrators of an account for consent."""
+    return {"customer_number": f"76543{number}", "proof": {"method": "consent"}}
+
+
+def test_questions_for_consent_are_counted_when_they_are_asked(
+    front: Front, front_of: FrontOf, clock: FakeClock
+) -> None:
+    with_limits(front, front_of, consents_per_day=3)
+    for number in range(10, 13):
+        id = front.post("/link-requests", a_question(number)).get_json()["id"]
+        assert front.post(f"/requests/{id}/cancel").status_code == 200
+    answer = front.post("/link-requests", a_question(13))
+    assert (answer.status_code, answer.get_json()["limit"]) == (429, Limit.CONSENTS)
+    # What asks nobody is not counted.
+    code = {"customer_number": "7654314", "proof": {"method": "link_code", "code": "AAAAAAAAAA"}}
+    assert front.post("/link-requests", code).status_code == 202
+    clock.advance(timedelta(days=1))
+    assert front.post("/link-requests", a_question(13)).status_code == 202
+
+
+def test_in_the_portal_too_so_many_are_asked_for_consent(front: Front, front_of: FrontOf) -> None:
+    with_limits(front, front_of, consents_per_day=1)
+    sign_in(front, front.manager.email)
+    for number in (10, 11):
+        answer = add(front, f"76543{number}", "zustimmung")
+        assert answer.status_code == 303
+    assert answer.location == "/standortverwaltung/hinzufuegen/7654311"
+    assert "Ihr Unternehmen kann 1 Accounts am Tag um Zustimmung bitten" in front.client.get(answer.location).text
+    assert placed(front.database) == 1
 
 
 @pytest.fixture

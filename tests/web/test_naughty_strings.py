@@ -81,6 +81,7 @@ SHOWN_AT = {
     # The log of an account, where staff look.
     "office.administrator": (r"konten/([0-9]+)/administrator", r"kunden/\1"),
     "office.request_document": ("/dokument", ""),
+    "office.reset_factors": ("^.*$", "/backoffice/kunden/{site}"),
     "orders.place": ("^.*$", "/standortverwaltung/{main}/vertragsinhaber"),
 }
 """Where a text is shown, if not on the page that follows: what to replace in the path of the form."""
@@ -249,7 +250,8 @@ class Trial:
             paths = [answer.location, self._form.page]
             if self._endpoint in SHOWN_AT:
                 path = re.sub(*SHOWN_AT[self._endpoint], self._form.page)
-                paths.append(path.format(main=self._portal.front.main.customer_number))
+                place = self._portal.site.account
+                paths.append(path.format(main=self._portal.front.main.customer_number, site=place.customer_number))
             pages = [self._client.get(path).text for path in paths]
         wanted = as_shown(text[:100] if self._form.method == "get" else text)
         if name == "holder_postal_code":

@@ -99,7 +99,7 @@ ROWS = {
     "users.withdraw_invitation": "people", "users.company_factor": "alone",
     "office.administrator": "office", "office.customer": "file", "office.request_cancel": "office",
     "office.request_document": "office", "office.request_page": "office", "office.request_retry": "office",
-    "office.request_file": "no one",
+    "office.request_file": "no one", "office.reset_factors": "file",
     "api.detach_account": "token detaches", "api.make_link_code": "token makes codes",
     "api.show_account": "token reads", "api.show_request": "token reads",
     "api.cancel_request": "token writes", "api.retry_request": "token writes", "api.give_proof": "token writes",
@@ -213,7 +213,7 @@ class World:
         session.flush()
         place.things = {
             "number": account.customer_number, "sip": trunk, "rufnummern": block.id, "rufweiterleitung": forwarding.id,
-            "einladungen": invitation.id, "user": member.id,
+            "einladungen": invitation.id, "user": member.id, "personen": member.id,
             "api-token": session.scalar(sa.select(sa.func.max(ApiToken.id))), "way": Way.CODE,
         }  # fmt: skip
         if account.main_id is None:

@@ -52,6 +52,8 @@ INSERT INTO ownership_proofs (request_id, account_id, method, proved_by, proved_
     WHERE requests.main_id = :main AND kind = 'link' ON CONFLICT DO NOTHING;
 INSERT INTO own_limits (account_id, letters) VALUES (:main, 5);
 INSERT INTO erasures (user_id, asked_at) SELECT min(user_id), now() FROM memberships WHERE account_id = :main;
+INSERT INTO factor_resets (user_id, asked_by, proof, asked_at)
+    SELECT min(user_id), min(user_id), 'x', now() FROM memberships WHERE account_id = :main;
 INSERT INTO recovery_codes (user_id, salt, code_hash, created_at)
     SELECT min(user_id), 'x', sha256('x'), now() FROM memberships WHERE account_id = :main;
 INSERT INTO second_factors (id, user_id, kind, name, secret, counter, created_at)

@@ -25,10 +25,11 @@ from models.people.invitations import invite
 from models.people.logins import Login
 from models.people.rights import Role
 from models.people.second_factors import SecondFactor
+from models.people.users import User
 from models.states import Reason
 from models.telephony.directory import DirectoryData, put_entry
 from models.telephony.place_answers import ask, question_id
-from tests.factories import NOW, PASSWORD, VAULT, an_order, make_account, make_staff, make_user
+from tests.factories import NOW, PASSWORD, VAULT, an_order, give_app, make_account, make_staff, make_user
 from tests.second_factor import enter_code
 from tests.web.api.calls import PDF, a_link, new_link_code, upload
 from tests.web.conftest import ORDER, Back, Front
@@ -152,13 +153,15 @@ def whole_portal(front: Front, back: Back) -> WholePortal:
             draft.keep(typed, step, NOW)
         session.flush()
         requests += [held.id, failed.id]
+        give_app(session, session.get_one(User, site.member.id))
         things: dict[str, list[Any]] = {
             "numbers of manager": [front.main.customer_number, site.account.customer_number],
             "numbers of local": [site.account.customer_number], "attachable": [coded.customer_number],
             "numbers of staff": [site.account.customer_number, blocked.customer_number], "way": list(Way),
             "requests": requests, "anfragen": requests, "zustimmung": requests[2:3], "vorwahlen": [question],
             "neu": [draft.id], "sip": [site.trunk], "rufnummern": [block], "rufweiterleitung": [site.forwarding],
-            "einladungen": [invitation.id], "user_id": [site.member.id], "name": ["x"],
+            "einladungen": [invitation.id], "user_id": [site.member.id],
+            "personen": [site.member.id], "name": ["x"],
         }  # fmt: skip
     found = WholePortal(front, back, site, things)
     for name, email in (("manager", front.manager.email), ("local", site.administrator.email), ("staff", staff.email)):

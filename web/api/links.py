@@ -32,7 +32,8 @@ def create_link_request(body: LinkBody) -> Response:
     """Request to attach an existing account to the account of the API token, as a sub-account.
 
     Answers 202 with the new request whether or not there is such an account and the proof of ownership is right, so
-    that an outsider does not learn either; 429 after too many wrong proofs.
+    that an outsider does not learn either; 429 after too many wrong proofs, or if the company has asked the
+    administrators of as many accounts today as it may.
     """
     draft = LinkDraft(
         body.customer_number,
@@ -48,7 +49,15 @@ def create_link_request(body: LinkBody) -> Response:
     with resources().database.transaction() as session:
         call = begin_call(session)
         if call.is_new:
-            link = submit_link(session, resources().vault, caller(), token_account(session), draft, now())
+            link = submit_link(
+                session,
+                resources().vault,
+                caller(),
+                token_account(session),
+                draft,
+                now(),
+                usual=resources().settings.limits,
+            )
             if draft.means is not None and session.get(OwnershipProof, link.id) is None:
                 resources().throttle.count_wrong_try()
             call.save_answer(202, request_body(session, link), about=link, location=request_url(link))

@@ -86,6 +86,8 @@ def limits(
     blocks: Annotated[str | None, typer.Option(help=_LIMIT_HELP, metavar="NUMBER")] = None,
     letters: Annotated[str | None, typer.Option(help=_LIMIT_HELP, metavar="NUMBER")] = None,
     contacts: Annotated[str | None, typer.Option(help=_LIMIT_HELP, metavar="NUMBER")] = None,
+    invitations: Annotated[str | None, typer.Option(help=_LIMIT_HELP, metavar="NUMBER")] = None,
+    consents: Annotated[str | None, typer.Option(help=_LIMIT_HELP, metavar="NUMBER")] = None,
 ) -> None:
     """Show what a company may ask for, or give it limits of its own: open orders, and the others a day.
 
@@ -93,7 +95,7 @@ def limits(
     """
     given = {
         limit: _limit(typed)
-        for limit, typed in zip(Limit, (open_orders, blocks, letters, contacts), strict=True)
+        for limit, typed in zip(Limit, (open_orders, blocks, letters, contacts, invitations, consents), strict=True)
         if typed is not None
     }
     usual = WorkerSettings().limits

@@ -19,7 +19,8 @@ from workers.stack.ports import LOOPBACK, free_port, free_sip_port
 from workers.stack.unprivileged import SystemUser, name_for
 
 CONFIGURATION = resources.files("workers.sip").joinpath("kamailio.cfg")
-_INSTALL = "Debian: apt-get install kamailio kamailio-postgres-modules"
+_INSTALL = "Debian: apt-get install kamailio kamailio-postgres-modules kamailio-tls-modules"
+_CERTIFICATES = "tls"
 _PASSED_ON = {
     "host": "PGHOST",
     "port": "PGPORT",
@@ -50,7 +51,9 @@ class EmbeddedKamailio(EmbeddedServer):
     the addresses and networks from which calls of the telephone network come, separated by commas; they come to
     `interconnect_port`, apart from the phones. `network` is the host and port to which calls to the telephone network
     are sent, `emergency` the host and port for calls to 110 and 112. `media_relay` is where rtpengine takes commands,
-    such as "udp:127.0.0.1:2223"; without it, media goes from phone to phone. Without `port` and `interconnect_port`
+    such as "udp:127.0.0.1:2223"; without it, media goes from phone to phone. `interconnect_tls` is the folder with
+    `certificate.pem`, `key.pem` and `ca.pem` by which calls of the telephone network come over TLS; without it, they
+    come over TCP. Without `port` and `interconnect_port`
     free ones are chosen. `user` is the user that the server runs as, None for this process's user.
     """
 
@@ -67,6 +70,7 @@ class EmbeddedKamailio(EmbeddedServer):
         network: str,
         emergency: str,
         media_relay: str = "",
+        interconnect_tls: Path | None = None,
         port: int | None = None,
         interconnect_port: int | None = None,
         user: SystemUser | None = None,
@@ -85,6 +89,7 @@ class EmbeddedKamailio(EmbeddedServer):
             "SIP_EMERGENCY": emergency,
             "SIP_MEDIA_RELAY": media_relay,
         }
+        self._interconnect_tls = interconnect_tls
 
     def move_to_free_ports(self) -> None:
         """Replace each port that another program has taken in the meantime by a free one; before the server starts."""
@@ -129,6 +134,9 @@ class EmbeddedKamailio(EmbeddedServer):
             "SIP_LISTEN": f"{LOOPBACK}:{self.port}",
             "SIP_INTERCONNECT_LISTEN": f"{LOOPBACK}:{self.interconnect_port}",
         }
+        if self._interconnect_tls is not None:
+            # The configuration asks whether it is set.
+            own["SIP_INTERCONNECT_TLS"] = str(name_for(self.user, self.directory) / _CERTIFICATES)
         return own | database | self._settings | listen
 
     def is_ready(self) -> bool:
@@ -145,13 +153,28 @@ class EmbeddedKamailio(EmbeddedServer):
                 return False
 
     def prepare(self) -> None:
-        """Create the server's directory with a copy of the configuration. Safe to run twice.
+        """Create the server's directory with copies of the configuration and the certificates. Safe to run twice.
 
-        A copy, because the server's user may be unable to read the installed file.
+        Copies, because the server's user may be unable to read the files themselves.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         configuration = self.directory / CONFIGURATION.name
         configuration.write_bytes(CONFIGURATION.read_bytes())
         configuration.chmod(0o644)
+        if self._interconnect_tls is not None:
+            self._copy_certificates(self._interconnect_tls)
         if self.user is not None:
             os.chown(self.directory, self.user.uid, self.user.gid)
+
+    def _copy_certificates(self, source: Path) -> None:
+        folder = self.directory / _CERTIFICATES
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for name in ("certificate.pem", "key.pem", "ca.pem"):
+            copy = folder / name
+            copy.unlink(missing_ok=True)
+            copy.touch(mode=0o600)
+            copy.write_bytes((source / name).read_bytes())
+            if self.user is not None:
+                os.chown(copy, self.user.uid, self.user.gid)
+        if self.user is not None:
+            os.chown(folder, self.user.uid, self.user.gid)

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import psutil
 
@@ -60,6 +61,7 @@ class Stack:
             network=os.environ.get("SIP_NETWORK", "127.0.0.2:5060"),
             emergency=os.environ.get("SIP_EMERGENCY", "127.0.0.2:5112"),
             media_relay=os.environ.get("SIP_MEDIA_RELAY", ""),
+            interconnect_tls=Path(folder) if (folder := os.environ.get("SIP_INTERCONNECT_TLS")) else None,
             port=free_sip_port(before.get("sip", 5060)),
             interconnect_port=free_port(before.get("interconnect", 5070)),
             user=self._postgres.user,

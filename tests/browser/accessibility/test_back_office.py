@@ -13,6 +13,7 @@ from playwright.sync_api import Page, Route
 from models.jobs.findings import Finding
 from models.jobs.jobs import ask_for_run, begin_run
 from models.orders.orders import submit_order
+from models.people.users import User
 from models.proofs.document_review import upload_document
 from models.requests.requests import Request
 from models.states import Status
@@ -23,7 +24,7 @@ from tests.browser.accessibility.looks import look, look_after, look_as_it_is, l
 from tests.browser.accessibility.test_orders_and_requests import becomes
 from tests.browser.conftest import Portal
 from tests.browser.test_proofs import waiting_order
-from tests.factories import NOW, an_order, make_staff
+from tests.factories import NOW, an_order, give_app, make_staff
 from tests.fakes import FakeClock
 
 
@@ -54,6 +55,7 @@ def test_caught_mails(page: Page, portal: Portal) -> None:
     "office.places",
     "office.place",
     "office.administrator",
+    "office.reset_factors",
 )
 def test_the_back_office(page: Page, portal: Portal, clock: FakeClock) -> None:
     back, order = waiting_order(portal, clock)
@@ -114,6 +116,14 @@ def test_the_back_office(page: Page, portal: Portal, clock: FakeClock) -> None:
     look_after(page, page.get_by_role("link", name="Dachau, 85221"))
     look(page, f"{office}/konten/{portal.main.customer_number}/administrator")
     look_wrong(page)
+    reset = f"{office}/personen/{portal.manager.user_id}/zweiter-faktor"
+    look(page, reset)
+    with portal.database.transaction() as session:
+        give_app(session, session.get_one(User, portal.manager.user_id))
+    look(page, reset)
+    look_wrong(page)
+    page.get_by_label("Woher wissen Sie").fill("Zurückgerufen unter der bekannten Nummer")
+    look_after(page, page.get_by_role("button", name="Zweiten Faktor in einem Tag zurücksetzen"))
 
 
 @pytest.mark.parametrize("status", [400, 403, 405, 409, 413, 429, 500, 503])

@@ -8,12 +8,16 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from models.accounts.accounts import Account
 from models.accounts.company_limits import DailyUse, Limit, Limits, set_own_limits
 from models.bulk.bulk import Bulk, RowFate, waiting_bulks
+from models.orders.orders import cancel_and_release
+from models.people.users import principal_of
+from models.proofs.link_codes import create_link_code
 from models.requests.requests import Request
 from models.states import Reason, Status
-from tests.factories import PLENTY, an_order, sites
-from tests.tasks.bulk.test_place import bulk, rows, send, stock
+from tests.factories import NOW, PLENTY, an_order, make_account, make_user, sites
+from tests.tasks.bulk.test_place import bulk, rows, send, send_links, stock
 from tests.tasks.conftest import Pipeline
 
 OFFICE = "office@carrier.example"
@@ -58,6 +62,31 @@ def test_rows_of_a_file_wait_for_the_next_day(pipeline: Pipeline, what: Limit) -
         assert placed(pipeline, found) == expected
         pipeline.clock.advance(timedelta(days=1))
     assert {row.fate for row in rows(pipeline, id)} == {RowFate.PLACED}
+
+
+def test_a_file_of_links_asks_so_many_a_day_and_keeps_the_codes_of_the_others(pipeline: Pipeline) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        asked = [make_account(session, administrator=make_user(session)) for _ in range(3)]
+        owner = make_user(session)
+        coded = make_account(session, administrator=owner)
+        code = pipeline.runtime.vault.code(*create_link_code(session, principal_of(session, owner), coded, NOW).words())
+    limit(pipeline, consents=2)
+    id = send_links(pipeline, [*((account.customer_number, "") for account in asked), (coded.customer_number, code)])
+    pipeline.advance()
+    found = bulk(pipeline, id)
+    assert (placed(pipeline, found), found.waits_for) == (2, Limit.CONSENTS)
+    # Cancelled ones make no room for others.
+    with pipeline.runtime.database.transaction() as session:
+        for request in session.scalars(sa.select(Request)):
+            cancel_and_release(request, Reason.CANCELLED_BY_REQUESTER, pipeline.clock())
+    pipeline.advance()
+    assert placed(pipeline, bulk(pipeline, id)) == 2
+    pipeline.clock.advance(timedelta(days=1))
+    pipeline.advance()
+    pipeline.advance()
+    assert placed(pipeline, bulk(pipeline, id)) == 4
+    with pipeline.runtime.database.transaction() as session:
+        assert session.get_one(Account, coded.id).main_id == pipeline.main.id
 
 
 def test_rows_of_a_file_wait_for_open_orders_to_end(pipeline: Pipeline) -> None:

@@ -150,7 +150,9 @@ def mails(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> list[tupl
         person, where = session.get_one(User, owner.id, populate_existing=True), Where("Firefox, Linux", "192.0.2.7")
         tell_of_sign_in(session, person, where, NOW)
         for deed in OF_LOGINS:
-            note_change(session, person, deed, None if deed is AuditEvent.FACTORS_RESET else where, NOW, name=HOSTILE)
+            of_staff = deed in (AuditEvent.FACTORS_RESET, AuditEvent.FACTOR_RESET_ASKED)
+            at = None if of_staff else where
+            note_change(session, person, deed, at, NOW, name=HOSTILE, until=NOW.isoformat())
         make_bulk(session, pipeline.manager, main, [order], name=HOSTILE).send(NOW)
         give_app(session, session.get_one(User, pipeline.manager.user_id))
         demand_factor(session, pipeline.manager, session.get_one(Account, main.id), NOW)

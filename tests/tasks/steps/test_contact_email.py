@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 
+from models.accounts.company_limits import Limits
 from models.calendar_days import end_of_day
-from models.errors import InvalidField, NotAwaited
+from models.errors import InvalidField, LimitReached, NotAwaited
 from models.messages.outbox import Message, MessageState
 from models.orders.orders import Contact, cancel_and_release
 from models.proofs.contact_email import MOST_CORRECTIONS, correct_contact, corrections_left
@@ -24,11 +26,11 @@ from tests.tasks.steps.test_proofs import DAY, STRANGER, again, code_in, confirm
 RIGHT = "nele.neu@example.com"
 
 
-def correct(pipeline: Pipeline, id: UUID, address: str = RIGHT) -> int:
+def correct(pipeline: Pipeline, id: UUID, address: str = RIGHT, usual: Limits = PLENTY) -> int:
     """Correct the contact's address, and return for how many orders that was done."""
     with pipeline.runtime.database.transaction() as session:
         return correct_contact(
-            session, pipeline.manager, session.get_one(Request, id), address, pipeline.clock.now, PLENTY
+            session, pipeline.manager, session.get_one(Request, id), address, pipeline.clock.now, usual
         )
 
 
@@ -98,6 +100,20 @@ def test_after_a_correction_the_contact_has_to_act_again(pipeline: Pipeline) -> 
     pipeline.advance()
     assert waits(pipeline, id)[:2] == (Actor.CONTACT, Reason.EMAIL_NOT_CONFIRMED)
     assert len(mails_to(pipeline, RIGHT)) == 1
+
+
+def test_an_address_that_is_corrected_to_and_fro_counts_each_time_it_is_mailed(pipeline: Pipeline) -> None:
+    id, narrow = pipeline.order(fresh()), replace(PLENTY, contacts=2)
+    pipeline.advance()
+    assert correct(pipeline, id, RIGHT, narrow) == 1
+    pipeline.advance()
+    pipeline.clock.advance(timedelta(minutes=11))
+    assert correct(pipeline, id, STRANGER.email, narrow) == 1
+    pipeline.advance()
+    pipeline.clock.advance(timedelta(minutes=11))
+    with pytest.raises(LimitReached):
+        correct(pipeline, id, RIGHT, narrow)
+    assert correct(pipeline, id, RIGHT) == 1
 
 
 def test_a_new_mail_to_the_same_address_is_another_question(pipeline: Pipeline) -> None:

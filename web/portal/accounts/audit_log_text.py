@@ -56,6 +56,9 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Added a second factor to the own login: %(name)s.", name=facts["name"]))
         case AuditEvent.FACTOR_REMOVED:
             return str(_("Removed a second factor of the own login: %(name)s.", name=facts["name"]))
+        case AuditEvent.FACTOR_RESET_ASKED:
+            told = {"name": entry.about_name or "", "proof": facts["proof"]}
+            return str(_("Asked for all second factors of %(name)s to be removed in a day. Proof: %(proof)s", **told))
         case AuditEvent.FACTORS_RESET:
             return str(
                 _(
@@ -98,12 +101,12 @@ def deed_text(entry: AuditEntry) -> str:
         case AuditEvent.DIRECTORY_WITHDRAWN:
             return str(_("Withdrew the directory entry: %(name)s.", name=facts["name"]))
         case AuditEvent.USER_INVITED if "proof" in facts:
-            text = {"name": facts["name"], "role": _role(facts["role"]), "proof": facts["proof"]}
+            text = {"name": _about(entry), "role": _role(facts["role"]), "proof": facts["proof"]}
             return str(_("Invited %(name)s as %(role)s. Proof: %(proof)s", **text))
         case AuditEvent.USER_INVITED:
-            return str(_("Invited %(name)s as %(role)s.", name=facts["name"], role=_role(facts["role"])))
+            return str(_("Invited %(name)s as %(role)s.", name=_about(entry), role=_role(facts["role"])))
         case AuditEvent.INVITATION_WITHDRAWN:
-            return str(_("Withdrew the invitation of %(name)s.", name=facts["name"]))
+            return str(_("Withdrew the invitation of %(name)s.", name=_about(entry)))
         case AuditEvent.USER_JOINED:
             return str(_("Accepted the invitation as %(role)s.", role=_role(facts["role"])))
         case AuditEvent.ROLE_CHANGED:
@@ -127,7 +130,7 @@ def deed_text(entry: AuditEntry) -> str:
 
 def _about(entry: AuditEntry) -> str:
     # Entries from before people could be erased have the name itself.
-    return str(entry.facts.get("name") or entry.about_name or "")
+    return str(entry.facts.get("name") or entry.about_name or _("(name deleted)"))
 
 
 def _role(role: str) -> str:

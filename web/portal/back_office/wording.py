@@ -96,6 +96,10 @@ JOB_WORDS = {
         lazy_gettext("Erased people"),
         lazy_gettext("People who have asked for it lose name and address everywhere that nothing has to be kept."),
     ),
+    "factor_resets": JobWords(
+        lazy_gettext("Lost second factors"),
+        lazy_gettext("Second factors that staff have had reset a day ago are removed, unless one was used since."),
+    ),
     "mails": JobWords(
         lazy_gettext("Mails and letters"),
         lazy_gettext("What has not left is tried again; what was refused for good is said."),

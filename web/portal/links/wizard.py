@@ -29,7 +29,7 @@ from wtforms.validators import DataRequired, Length, Regexp
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import ensure_may_be_main
-from models.errors import AlreadyRequested, InvalidField, RuleBroken, TooEarly
+from models.errors import AlreadyRequested, InvalidField, LimitReached, RuleBroken, TooEarly
 from models.links.links import LinkDraft, ensure_not_running, submit_link
 from models.people.rights import Action, may
 from models.proofs.ownership import Credentials
@@ -39,6 +39,7 @@ from models.requests.idempotency import known_key, reserve_key
 from models.states import AccountState, Kind, ProofMethod, Reason
 from models.values import CUSTOMER_NUMBER, typed_customer_number
 from models.views import own_accounts
+from tasks.wording.company_limits import limit_text
 from tasks.wording.fields import field_error
 from tasks.wording.reasons import reason_text
 from web.portal.page.form_errors import add_error, missing
@@ -245,7 +246,8 @@ def _submit(number: str, way: Way, form: SendForm) -> Response:
                 if way is Way.OWN and target.owns(number) is None:
                     abort(404)
                 draft = LinkDraft(number, METHODS[way], means, locale())
-                made = submit_link(session, resources().vault, principal(), target.main, draft, now)
+                usual = resources().settings.limits
+                made = submit_link(session, resources().vault, principal(), target.main, draft, now, usual=usual)
                 if means is not None and session.get(OwnershipProof, made.id) is None:
                     resources().throttle.count_wrong_try()
                 reserved.request_id = made.id
@@ -256,6 +258,9 @@ def _submit(number: str, way: Way, form: SendForm) -> Response:
         at = moment(error.again_at)
         said = _("The administrators have been asked often enough. They can be asked again from %(moment)s.", moment=at)
         flash(said, "warning")
+        return redirect(url_for("links.choose", number=number), 303)
+    except LimitReached as reached:
+        flash(limit_text(reached, locale()), "warning")
         return redirect(url_for("links.choose", number=number), 303)
     except (InvalidField, RuleBroken):
         # Something changed after the page was opened; the first page shows what.

@@ -24,9 +24,14 @@ from web.resources import resources
 ASKED_AGAIN = frozenset({
     # Roles, invitations, and tokens that act for a person.
     "users.edit", "users.remove", "users.ask", "users.invite_again", "users.make_token", "office.administrator",
+    "office.reset_factors",
     "users.company_factor",
-    # What decides about accounts and numbers.
-    "link_codes.create", "consents.answer", "locations.detach", "locations.release",
+    # What decides about accounts and numbers, and in whose name a contract is.
+    "link_codes.create", "consents.answer", "locations.detach", "locations.release", "locations.contract_holder",
+    # What attaches an account, which then belongs to others, too: one by one, by a proof given later, and by file.
+    "links.send", "answers.enter_link_code", "answers.enter_credentials", "bulks.send",
+    # Where calls go: a forwarding takes them away from the company, and calls abroad cost it without end.
+    "forwardings.add", "forwardings.edit", "locations.destinations",
     # Passwords of trunks, and the login itself.
     "locations.secret", "locations.renew_secret", "logins.change", "logins.set_up_app", "logins.set_up_passkey",
     "logins.remove_own_factor", "logins.renew_codes", "logins.own_data", "logins.erase",

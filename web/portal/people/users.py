@@ -14,12 +14,14 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import DataRequired
 
 from models.accounts.accounts import Account, account_by_number
+from models.accounts.company_limits import Limits
 from models.errors import (
     AlreadyInvited,
     AlreadyUser,
     BeingErased,
     Forbidden,
     LastAdministrator,
+    LimitReached,
     NotFound,
     OfMainAccount,
     PasswordGuessable,
@@ -33,6 +35,7 @@ from models.people.rights import RIGHTS, Action, Role, may
 from models.people.users import User, administrators_of, people_of_main
 from models.proofs.consent_reach import wake_questions
 from models.states import AccountRole
+from tasks.wording.company_limits import limit_text
 from tasks.wording.labels import role_text
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
@@ -122,7 +125,7 @@ def ask(customer_number: str) -> Response | tuple[str, int]:
         try:
             with resources().database.transaction() as session:
                 own, _ = _invitable(session, customer_number)
-                invite(session, principal(), own, to, Role(form.role.data), resources().clock())
+                invite(session, principal(), own, to, Role(form.role.data), resources().clock(), _usual())
         except AlreadyUser:
             add_error(form.email, gettext("This person is a user of the account already."))
         except AlreadyInvited:
@@ -131,6 +134,8 @@ def ask(customer_number: str) -> Response | tuple[str, int]:
             )
         except TooManyInvitations as error:
             add_error(form.email, _too_many(error))
+        except LimitReached as reached:
+            add_error(form.email, limit_text(reached, locale()))
         else:
             flash(gettext("The invitation to %(email)s is on its way.", email=to.address))
             return _back_to_people(account)
@@ -171,9 +176,11 @@ def invite_again(customer_number: str, id: int) -> Response:
     try:
         with resources().database.transaction() as session:
             own = session.get_one(Account, account.id)
-            sent = renew(session, principal(), own, id, resources().clock())
+            sent = renew(session, principal(), own, id, resources().clock(), _usual())
     except TooManyInvitations as error:
         flash(_too_many(error), "warning")
+    except LimitReached as reached:
+        flash(limit_text(reached, locale()), "warning")
     except AlreadyUser:
         flash(gettext("This person is a user of the account already."), "warning")
     except Forbidden:
@@ -315,6 +322,10 @@ def _show_invitation(id: int, token: str, form: NewPasswordForm) -> tuple[str, i
         role=ROLE_NAMES[found.role],
     )
     return page, 422 if form.errors else 200
+
+
+def _usual() -> Limits:
+    return resources().settings.limits
 
 
 def _too_many(error: TooManyInvitations) -> str:

@@ -13,7 +13,8 @@ from web.portal.people.step_up_titles import STEP_TITLES
 DECIDES = frozenset({
     "change_role", "remove_user", "invite", "renew", "name_administrator", "issue_token", "create_link_code", "decide",
     "submit_detach", "release_numbers", "give_back", "reveal", "set_password", "add_app", "add_passkey",
-    "remove_factor", "demand_factor", "person_data", "ask_for_erasure",
+    "submit_link", "prove_ownership", "add_forwarding", "change_forwarding", "change_limits", "set_holder", "send",
+    "remove_factor", "demand_factor", "ask_for_factor_reset", "person_data", "ask_for_erasure",
     "stop_demanding_factor",
     "renew_recovery_codes",
 })  # fmt: skip
@@ -23,18 +24,25 @@ ASKED_BY_OTHER_MEANS = {"consents.answer_by_code"}
 
 
 NOT_ASKED = frozenset({
-    "answers.cancel", "answers.correct_contact_address", "answers.enter_credentials", "answers.enter_letter",
-    "answers.enter_link_code", "answers.resend", "answers.retry", "answers.upload", "bulks.delete", "bulks.save",
-    "bulks.send", "bulks.upload", "consents.answer_by_code", "emails.confirm", "forwardings.add", "forwardings.edit",
-    "forwardings.remove", "letters.confirm", "link_codes.void", "links.send", "links.start",
-    "locations.contract_holder", "locations.destinations", "locations.directory", "locations.request_uri",
-    "locations.resume", "locations.suspend", "locations.withdraw_from_directory", "logins.end", "logins.end_others",
-    "logins.forgotten", "logins.reset", "office.jobs_run", "office.place", "office.removals",
-    "office.request_cancel", "office.request_document", "office.request_retry", "orders.autosave", "orders.delete",
-    "orders.place", "orders.save_step", "people.confirm", "people.second_step", "people.set_language",
-    "people.sign_in", "people.sign_out", "users.end_token", "users.invitation", "users.withdraw_invitation",
+    # Drafts, files that are not sent, and their checks: nothing happens yet.
+    "orders.autosave", "orders.delete", "orders.save_step", "bulks.delete", "bulks.save", "bulks.upload", "links.start",
+    # An order needs proofs by mail and post, can be cancelled, and its SIP password is asked for.
+    "orders.place", "answers.cancel", "answers.retry", "answers.resend", "answers.correct_contact_address",
+    "answers.enter_letter", "answers.upload",
+    # They take away what was given, or lead calls back to the phones.
+    "forwardings.remove", "link_codes.void", "users.end_token", "users.withdraw_invitation",
+    "locations.withdraw_from_directory", "logins.end", "logins.end_others",
+    # They can be taken back at once, and give nobody anything.
+    "locations.suspend", "locations.resume", "locations.request_uri", "locations.directory",
+    # Staff, who sign in with a factor at least every twelve hours.
+    "office.jobs_run", "office.place", "office.removals", "office.request_cancel", "office.request_document",
+    "office.request_retry",
+    # No sign-in is needed, or it is the sign-in itself.
+    "consents.answer_by_code", "emails.confirm", "letters.confirm", "logins.forgotten", "logins.reset",
+    "people.confirm", "people.second_step", "people.set_language", "people.sign_in", "people.sign_out",
+    "users.invitation",
 })  # fmt: skip
-"""The endpoints of all other forms: of drafts and orders, of what can be taken back, and what needs no sign-in."""
+"""The endpoints of all other forms, by the reason why they do not ask."""
 
 
 def test_of_every_form_it_is_said_whether_it_asks_again(usual_app: Flask) -> None:

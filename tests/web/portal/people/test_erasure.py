@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 import models.schema
 from models.accounts.accounts import Account
+from models.accounts.locks import lock_account
 from models.db.session import Database
-from models.messages.outbox import Message
+from models.errors import BeingErased
+from models.messages.outbox import Message, Recipient
 from models.orders.drafts import Draft
 from models.people.erasures import Erasure
+from models.people.invitation_acceptance import accept
+from models.people.invitations import Invitation, invite
 from models.people.members import change_role
 from models.people.rights import Role
 from models.people.second_factors import SecondFactor, reset_factors
-from models.people.users import Membership, User, roles_of
+from models.people.users import Membership, User, principal_of, roles_of
 from models.requests.requests import Request
+from models.staff.erasure import BUSINESS_LETTERS, ask_for_erasure
 from models.states import Status
 from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import run_job
-from tests.factories import PASSWORD, give_app, join, make_staff, make_user
+from tests.factories import NOW, PASSWORD, give_app, join, make_account, make_staff, make_user
 from tests.fakes import FakeClock
 from tests.web.api.calls import token_of
 from tests.web.conftest import ORDER, Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import csrf, sign_in
+from tests.web.portal.people.test_roles_of_users import wait_until_somebody_waits
 from tests.web.portal.people.test_second_factor import NEW_PASSWORD, browser, press
 
 PAGE = "/anmeldung/loeschen"
@@ -140,6 +149,78 @@ def test_who_has_a_role_again_is_not_erased(front: Front, back: Back, owner_data
     job(back)
     with owner_database.transaction() as session:
         assert session.get_one(User, id).name == NAME and session.get_one(Erasure, id).done_at is None
+
+
+def test_names_go_from_invitations_and_from_mails_to_others(front: Front, back: Back, owner_database: Database) -> None:
+    link, guest = invited_again(front, back), browser(front)
+    assert press(guest, link, password=NEW_PASSWORD).status_code == 303
+    # The person is named in mails to others, and was invited elsewhere under the same address.
+    form = f"/benutzer/{front.main.customer_number}/einladen"
+    assert press(guest, form, name="Kim Kollegin", email="kim@example.com", role="administrator").status_code == 303
+    with front.database.transaction() as session:
+        person = session.scalars(sa.select(User).where(User.email == ADDRESS)).one()
+        other = make_account(session, administrator=session.get_one(User, front.manager.user_id)).customer_number
+        asked = make_account(session, administrator=make_user(session)).customer_number
+        main = session.get_one(Account, front.main.id)
+    front.token = token_of(front, main, person)
+    assert front.post("/link-requests", {"customer_number": asked, "proof": {"method": "consent"}}).status_code == 202
+    again = f"/benutzer/{other}/einladen"
+    assert press(front.client, again, name=NAME, email=ADDRESS, role="local_member").status_code == 303
+    back.advance()
+    named = sa.cast(Message.facts, sa.Text).contains(NAME), Message.recipient_address != ADDRESS
+    with owner_database.transaction() as session:
+        assert set(session.scalars(sa.select(Message.template).where(*named))) >= {"invitation", "consent_asked"}
+    log = f"/standortverwaltung/{front.main.customer_number}/protokoll"
+    assert f"Hat {NAME} eingeladen (Rolle: Administration)" in front.client.get(log).text
+    with owner_database.transaction() as session:
+        ask_for_erasure(session, session.get_one(User, person.id), back.clock())
+    job(back)
+    job(back)
+    with owner_database.transaction() as session:
+        assert set(session.scalars(sa.select(Message.template).where(*named))) <= set(BUSINESS_LETTERS)
+    assert where_found(owner_database, "Unverwechselbar") <= KEPT
+    page = front.client.get(log).text
+    assert "Hat (Name gelöscht) eingeladen (Rolle: Administration)" in page
+    assert "Unverwechselbar" not in page and "Kim Kollegin" in page
+
+
+@pytest.mark.parametrize("first", ["invitation", "erasure"])
+def test_an_invitation_accepted_while_its_person_asks_for_erasure_leaves_no_role(
+    front: Front, owner_database: Database, first: str
+) -> None:
+    id, to = newcomer(front), Recipient(NAME, ADDRESS, "de")
+    with owner_database.transaction() as session:
+        user = session.get_one(User, front.manager.user_id)
+        account = make_account(session, administrator=user)
+        invitation = invite(session, principal_of(session, user), account, to, Role.LOCAL_MEMBER, NOW).id
+
+    def joins(session: Session) -> None:
+        found = session.get_one(Invitation, invitation)
+        lock_account(session, session.get_one(Account, found.account_id))
+        accept(session, found, None, NOW)
+
+    def leaves(session: Session) -> None:
+        ask_for_erasure(session, session.get_one(User, id), NOW)
+
+    steps = [joins, leaves] if first == "invitation" else [leaves, joins]
+
+    def second() -> None:
+        with owner_database.transaction() as later:
+            steps[1](later)
+
+    with ThreadPoolExecutor(1) as pool:
+        with owner_database.transaction() as earlier:
+            steps[0](earlier)
+            earlier.flush()
+            waiting = pool.submit(second)
+            wait_until_somebody_waits(earlier)
+        if first == "erasure":
+            with pytest.raises(BeingErased):
+                waiting.result(30)
+        else:
+            waiting.result(30)
+    with owner_database.transaction() as session:
+        assert session.get_one(Erasure, id).done_at is None and roles_of(session, id) == {}
 
 
 def invited_again(front: Front, back: Back) -> str:

@@ -1,0 +1,97 @@
+"""Removing the second factors of a person who has lost them, asked for by staff and done a day later.
+
+The person is told at once, and stops it by using a second factor or recovery code meanwhile: who has one has not lost
+it. Staff's own factors are reset at the console only (`second_factors.reset_factors`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.db.base import Base
+from models.errors import Forbidden, NotFound
+from models.people.audit_log import AuditEvent
+from models.people.login_changes import note_change
+from models.people.logins import end_logins
+from models.people.rights import Principal
+from models.people.second_factors import RecoveryCode, SecondFactor, factors_of, reset_factors
+from models.people.users import User
+
+RESET_AFTER = timedelta(days=1)
+"""The time between the question and the reset, in which the person can read the mail and stop it."""
+
+
+class FactorReset(Base):
+    """A reset of a person's second factors that waits for its time; `proof` says how staff know the person.
+
+    The row is deleted when the reset is done or stopped: the audit log keeps what happened.
+    """
+
+    __tablename__ = "factor_resets"
+
+    user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id"), primary_key=True, autoincrement=False)
+    asked_by: Mapped[int] = mapped_column(sa.ForeignKey("users.id"))
+    proof: Mapped[str]
+    asked_at: Mapped[datetime]
+
+    @property
+    def due_at(self) -> datetime:
+        """Return when the factors are removed, unless one of them is used before."""
+        return self.asked_at + RESET_AFTER
+
+
+def ask_for_factor_reset(session: Session, staff: Principal, user: User, proof: str, now: datetime) -> FactorReset:
+    """Have the user's second factors and recovery codes removed in a day, and tell the user by mail at once.
+
+    `proof` says how the carrier knows that it is the user who asks; it stands in the log of each of the user's
+    accounts, with the name of the member of staff. Safe to run twice: a reset that waits already stays as it is, and
+    nobody is told again. Raises `Forbidden` unless `staff` is one of the carrier's staff and the user is not, and
+    `NotFound` if the user has no second factor.
+    """
+    if not staff.is_staff or staff.token_id is not None or user.is_staff:
+        raise Forbidden
+    if not factors_of(session, user.id):
+        raise NotFound
+    asked = {"user_id": user.id, "asked_by": staff.user_id, "proof": proof, "asked_at": now}
+    new = postgresql.insert(FactorReset).values(asked).on_conflict_do_nothing()
+    is_new = session.scalar(new.returning(FactorReset.user_id)) is not None
+    reset = session.get_one(FactorReset, user.id)
+    if is_new:
+        facts = {"proof": proof, "until": reset.due_at.isoformat()}
+        note_change(session, user, AuditEvent.FACTOR_RESET_ASKED, None, now, by_staff=staff.user_id, **facts)
+    return reset
+
+
+def open_resets(session: Session) -> Sequence[tuple[FactorReset, User]]:
+    """Lock and return the resets that wait, each with its person. Skips rows that are locked."""
+    query = sa.select(FactorReset, User).join(User, User.id == FactorReset.user_id).order_by(FactorReset.user_id)
+    return [(reset, user) for reset, user in session.execute(query.with_for_update(skip_locked=True, of=FactorReset))]
+
+
+def end_reset(session: Session, reset: FactorReset, user: User, now: datetime) -> str:
+    """Do the reset if its time has come, or end it if the user has used or changed a second factor since.
+
+    Returns `reset`, `stopped` or `waiting`. The user is signed out everywhere and told by mail when it is done.
+    """
+    session.refresh(user, with_for_update=True)
+    if user.is_staff or not factors_of(session, user.id) or _used_since(session, user.id, reset.asked_at):
+        session.delete(reset)
+        return "stopped"
+    if now < reset.due_at:
+        return "waiting"
+    reset_factors(session, user, reset.proof, now, by_staff=reset.asked_by)
+    end_logins(session, user.id)
+    session.delete(reset)
+    return "reset"
+
+
+def _used_since(session: Session, user_id: int, since: datetime) -> bool:
+    used = SecondFactor.last_used_at > since, SecondFactor.created_at > since
+    factor = sa.exists().where(SecondFactor.user_id == user_id, sa.or_(*used))
+    code = sa.exists().where(RecoveryCode.user_id == user_id, RecoveryCode.used_at > since)
+    return bool(session.scalar(sa.select(factor | code)))

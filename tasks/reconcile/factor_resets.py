@@ -1,0 +1,16 @@
+"""Job `factor_resets`: remove the second factors of people for whom staff have asked for it a day ago."""
+
+from __future__ import annotations
+
+from models.staff.factor_resets import end_reset, open_resets
+from tasks.reconcile.job_run import Run
+
+
+def reset_lost_factors(run: Run) -> None:
+    """Reset the second factors of each person whose day has passed, unless the person has used one meanwhile.
+
+    Safe to run twice.
+    """
+    with run.transaction() as session:
+        for reset, user in open_resets(session):
+            run.counts[end_reset(session, reset, user, run.now)] += 1

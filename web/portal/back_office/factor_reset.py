@@ -1,0 +1,77 @@
+"""The page on which staff have the second factors of a person reset who has lost them."""
+
+from __future__ import annotations
+
+from flask import abort, flash, redirect, render_template, url_for
+from flask_babel import gettext, lazy_gettext
+from flask_wtf import FlaskForm
+from werkzeug.wrappers import Response
+from wtforms import TextAreaField
+from wtforms.validators import DataRequired, Length
+
+from models.db.caller import Named, name_to_database
+from models.errors import NotFound
+from models.people.second_factors import factors_of
+from models.people.users import User
+from models.staff.factor_resets import RESET_AFTER, FactorReset, ask_for_factor_reset
+from web.portal.back_office.requests_and_jobs import office
+from web.portal.page.locale import moment
+from web.portal.page.session import principal
+from web.resources import resources
+
+
+class FactorResetForm(FlaskForm):  # type: ignore[misc]
+    """The form in which staff note how they know the person who has lost the second factor."""
+
+    proof = TextAreaField(
+        lazy_gettext("How do you know that it is the person?"),
+        validators=[
+            DataRequired(lazy_gettext("Note how you know that it is the person who asks.")),
+            Length(20, 1000, lazy_gettext("Note the proof in 20 to 1,000 characters.")),
+        ],
+    )
+
+
+@office.route("/personen/<int:id>/zweiter-faktor", methods=["GET", "POST"])
+def reset_factors(id: int) -> Response | tuple[str, int]:
+    """Show what a reset of the second factors of the person `id` does; on a valid POST have it done in a day.
+
+    The POST redirects to the page, which then says when it is done; an invalid one shows the form with its errors
+    (status 422), or, if the person has no second factor any more, the page without it (status 409). Abort with 404 if
+    there is no such person, or it is one of the carrier's staff, whose factors are reset at the console.
+    """
+    form, now, status = FactorResetForm(), resources().clock(), 200
+    if form.validate_on_submit():
+        try:
+            with resources().database.transaction() as session:
+                name_to_database(session, Named.PERSON, id)
+                user = session.get(User, id)
+                if user is None or user.is_staff:
+                    abort(404)
+                reset = ask_for_factor_reset(session, principal(), user, form.proof.data.strip(), now)
+        except NotFound:
+            status = 409
+        else:
+            flash(
+                gettext(
+                    "The second factors of %(name)s are removed %(moment)s.",
+                    name=user.name,
+                    moment=moment(reset.due_at),
+                )
+            )
+            return redirect(url_for("office.reset_factors", id=id), 303)
+    with resources().database.transaction() as session:
+        name_to_database(session, Named.PERSON, id)
+        user = session.get(User, id)
+        if user is None or user.is_staff:
+            abort(404)
+        factors, waiting = factors_of(session, id), session.get(FactorReset, id)
+    page = render_template(
+        "back_office/factor_reset.html",
+        form=form,
+        user=user,
+        has_factor=bool(factors),
+        waiting=waiting,
+        hours=int(RESET_AFTER.total_seconds()) // 3600,
+    )
+    return page, 422 if form.errors else status
