@@ -166,9 +166,9 @@ def _environment(form: Form, locale: Locale) -> Environment:
         "column": _column,
         "phone": number_text,
         "destination": lambda number: destination_text(number, locale),
-        "day": lambda moment: day_text(datetime.fromisoformat(moment), locale),
-        "moment": lambda moment: moment_text(datetime.fromisoformat(moment), locale),
-        "last_day": lambda end: last_day_text(datetime.fromisoformat(end), locale),
+        "day": lambda moment: day_text(_read(moment), locale),
+        "moment": lambda moment: moment_text(_read(moment), locale),
+        "last_day": lambda end: last_day_text(_read(end), locale),
         "euros": partial(euros, locale=locale),
         "item": _one_line if form == "letter" else _item,
         "cell": _cell,
@@ -179,6 +179,11 @@ def _environment(form: Form, locale: Locale) -> Environment:
         "carrier_page": lambda page: carrier_page_text(page, locale),
     }
     return environment
+
+
+def _read(moment: str) -> datetime:
+    # Of a fact that is missing, `str` raises the error that names it.
+    return datetime.fromisoformat(str(moment))
 
 
 def _one_line(text: str) -> str:

@@ -69,10 +69,9 @@ def test_a_connection_that_died_in_the_pool_is_noticed_before_it_is_used(
     assert ask(behind) == 42
 
 
-def test_a_check_of_the_clock_keeps_the_prepared_statements(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_check_of_the_clock_keeps_the_prepared_statements(portal_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "_IDLE", 0.0)
+    database = Database(portal_url, pool_size=1)
     with database.transaction() as session:
         for _ in range(10):
             session.execute(sa.text("SELECT 42"))
@@ -80,6 +79,7 @@ def test_a_check_of_the_clock_keeps_the_prepared_statements(
     prepared = sa.text("SELECT pg_backend_pid() FROM pg_prepared_statements WHERE statement = 'SELECT 42'")
     with database.transaction() as session:
         assert session.scalar(prepared) == pid
+    database.close()
 
 
 def test_a_connection_that_is_silent_in_the_pool_is_noticed_before_it_is_used(
