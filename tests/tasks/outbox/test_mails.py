@@ -49,7 +49,7 @@ TEMPLATES = sorted(
     for entry in resources.files("tasks.outbox").joinpath("templates").iterdir()
     if entry.name.endswith(".jinja")
 )
-ABOUT_LOGINS = {"password_reset", "login_changed", "new_sign_in"}
+ABOUT_LOGINS = {"password_reset", "login_changed", "login_erased", "new_sign_in"}
 LEADS_NOWHERE = {"order_completed_contact"}
 """The mails to people who may have no login."""
 OF_CARRIER = {"office_digest"}
@@ -154,6 +154,7 @@ def mails(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> list[tupl
             at = None if of_staff else where
             note_change(session, person, deed, at, NOW, name=HOSTILE, until=NOW.isoformat())
         make_bulk(session, pipeline.manager, main, [order], name=HOSTILE).send(NOW)
+    with pipeline.owner.transaction() as session:
         give_app(session, session.get_one(User, pipeline.manager.user_id))
         demand_factor(session, pipeline.manager, session.get_one(Account, main.id), NOW)
         ask_for_erasure(session, make_user(session, name=HOSTILE, locale=locale), NOW)
