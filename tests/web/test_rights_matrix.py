@@ -82,7 +82,7 @@ ROWS = {
     "answers.live": "view", "answers.order_file": "view", "answers.resend": "operate", "answers.retry": "operate",
     "answers.upload": "operate", "portal.show_request": "view",
     "bulks.delete": "operate", "bulks.live": "operate", "bulks.save": "operate", "bulks.send": "operate",
-    "bulks.show": "operate",
+    "bulks.left_out": "operate", "bulks.show": "operate",
     "orders.autosave": "operate", "orders.delete": "operate", "orders.offer": "operate", "orders.place": "operate",
     "orders.resume": "operate", "orders.save_step": "operate", "orders.show_step": "operate",
     "forwardings.add": "forward", "forwardings.edit": "forward", "forwardings.listed": "forward",

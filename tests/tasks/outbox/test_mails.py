@@ -15,7 +15,6 @@ import sqlalchemy as sa
 
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import put_holder
-from models.db.session import Database
 from models.links.links import submit_detach
 from models.messages.outbox import Message, Recipient
 from models.orders.orders import Contact, Location
@@ -50,7 +49,7 @@ TEMPLATES = sorted(
     for entry in resources.files("tasks.outbox").joinpath("templates").iterdir()
     if entry.name.endswith(".jinja")
 )
-ABOUT_LOGINS = {"password_reset", "login_changed", "new_sign_in"}
+ABOUT_LOGINS = {"password_reset", "login_changed", "login_erased", "new_sign_in"}
 LEADS_NOWHERE = {"order_completed_contact"}
 """The mails to people who may have no login."""
 OF_CARRIER = {"office_digest"}
@@ -97,9 +96,7 @@ def locale(request: pytest.FixtureRequest) -> Locale:
 
 
 @pytest.fixture
-def mails(
-    pipeline: Pipeline, locale: Locale, superuser: sa.Engine, owner_database: Database
-) -> list[tuple[Mail, dict[str, Any]]]:
+def mails(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> list[tuple[Mail, dict[str, Any]]]:
     """Everything there is to send, to people with names that mean harm: each mail, and the facts that it tells."""
     with pipeline.runtime.database.transaction() as session:
         owner = make_user(session)
@@ -118,9 +115,6 @@ def mails(
     pipeline.mailer.failures["wrong@example.com"] = [GatewayRefused("550")]
     pipeline.order(replace(order, contact=Contact(HOSTILE, "wrong@example.com", None)), main)
     pipeline.advance()
-    # Only the front sets factors up.
-    with owner_database.transaction() as session:
-        give_app(session, session.get_one(User, pipeline.manager.user_id))
     with pipeline.runtime.database.transaction() as session:
         request = session.get_one(Request, first)
         upload_document(session, pipeline.manager, request, HOSTILE, "application/pdf", b"%PDF-1.7", NOW)
@@ -160,6 +154,8 @@ def mails(
             at = None if of_staff else where
             note_change(session, person, deed, at, NOW, name=HOSTILE, until=NOW.isoformat())
         make_bulk(session, pipeline.manager, main, [order], name=HOSTILE).send(NOW)
+    with pipeline.owner.transaction() as session:
+        give_app(session, session.get_one(User, pipeline.manager.user_id))
         demand_factor(session, pipeline.manager, session.get_one(Account, main.id), NOW)
         ask_for_erasure(session, make_user(session, name=HOSTILE, locale=locale), NOW)
     # The bulk's row becomes an order, that comes to its end, and the mail about it leaves.

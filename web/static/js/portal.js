@@ -18,13 +18,13 @@ document.addEventListener("click", (event) => {
 const ROLES = { THEAD: "rowgroup", TBODY: "rowgroup", TFOOT: "rowgroup", TR: "row", TD: "cell" };
 
 const stack = () => {
-  for (const table of document.querySelectorAll(".table-frame > table:not(.sums, .is-stacking)")) {
+  for (const table of document.querySelectorAll(".table-frame > table:not(.is-stacking)")) {
     table.classList.add("is-stacking");
     table.setAttribute("role", "table");
     const titles = [...table.querySelectorAll("thead th")].map((cell) => cell.textContent.trim());
     for (const part of table.querySelectorAll("thead, tbody, tfoot, tr, td")) part.setAttribute("role", ROLES[part.tagName]);
     for (const cell of table.querySelectorAll("th")) cell.setAttribute("role", cell.scope === "row" ? "rowheader" : "columnheader");
-    for (const row of table.querySelectorAll("tbody tr")) {
+    for (const row of table.querySelectorAll("tbody tr, tfoot tr")) {
       [...row.cells].forEach((cell, place) => { if (titles[place]) cell.dataset.title = titles[place]; });
     }
   }
