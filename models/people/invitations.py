@@ -195,6 +195,8 @@ def withdraw(session: Session, person: Principal, account: Account, invitation_i
         if not handled_by(session, person, account, [found]):
             raise Forbidden
         session.delete(found)
+        # An invitation from before names were stored apart has none there yet.
+        note_name(session, found.id, account.id, found.name, found.email, found.invited_at)
         about = {"invitation": found.id, "role": str(found.role)}
         record(session, person, account, AuditEvent.INVITATION_WITHDRAWN, Action.INVITE_USERS, now, about)
 

@@ -23,6 +23,7 @@ from models.messages.outbox import Recipient
 from models.orders.drafts import Draft, begin_draft, find_draft, new_draft_id
 from models.people import logins
 from models.people.invitations import INVITATION_VALID_FOR, Invitation, invite
+from models.people.invited_people import InvitedPerson
 from models.people.logins import Login, begin_login
 from models.people.rights import Role
 from models.people.users import User
@@ -39,6 +40,7 @@ TABLES = [
     (Draft, end_of_day(NOW + retention.DRAFTS) - NOW),
     (IdempotencyKey, retention.IDEMPOTENCY_KEYS),
     (Invitation, end_of_day(NOW + INVITATION_VALID_FOR) + retention.INVITATIONS - NOW),
+    (InvitedPerson, retention.INVITED_NAMES),
     (Login, logins.IDLE),
 ]
 MOMENT = timedelta(seconds=1)
@@ -102,7 +104,7 @@ def test_the_history_of_numbers_is_completed_without_a_warning(pipeline: Pipelin
 
 def test_without_the_telephone_network_the_rest_is_deleted_all_the_same(pipeline: Pipeline) -> None:
     leave(pipeline, "one")
-    pipeline.clock.advance(timedelta(days=365))
+    pipeline.clock.advance(timedelta(days=410))
     pipeline.registrar.away = GatewayUnavailable("away")
     run = pipeline.run("leftovers")
     assert (run.outcome, run.error) == (Outcome.FAILED, "GatewayUnavailable('away')")
@@ -113,10 +115,10 @@ def test_a_dry_run_counts_and_deletes_nothing(pipeline: Pipeline, monkeypatch: p
     monkeypatch.setattr(leftovers, "BATCH", 2)
     for words in ("one", "two", "three", "Four", "_five"):
         leave(pipeline, words)
-    pipeline.clock.advance(timedelta(days=365))
+    pipeline.clock.advance(timedelta(days=410))
     leave(pipeline, "fresh")
     dry = pipeline.run("leftovers", dry=True)
-    kept = {"number_assignments": 0, "contract_holders": 0, "directory_entries": 0, "daily_uses": 0}
+    kept = {"number_assignments": 0, "contract_holders": 0, "directory_entries": 0, "daily_uses": 1}
     assert dry.counts == {table.__tablename__: 5 for table, _ in TABLES} | {"calls": 5, "history": 0, **kept}
     assert set(left(pipeline).values()) == {6} and len(pipeline.registrar.calls) == 6
     run = pipeline.run("leftovers")
