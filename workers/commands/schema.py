@@ -28,8 +28,8 @@ def migrate(
     row_security: Annotated[
         bool | None,
         typer.Option(
-            help="Switch row-level security for the front's role on, once all fronts are of this version, or off again."
-            " By default a new database has it, and another stays as it is.",
+            help="Switch row-level security for the front's role on, once all fronts run with ROW_SECURITY=true, or off"
+            " again. By default as before.",
             show_default=False,
         ),
     ] = None,
@@ -46,7 +46,7 @@ def migrate(
             before = migrations.current_revision(connection)
         migrations.upgrade(database.engine)
         grant_privileges(database)
-        apply_row_security(database, on=True if row_security is None and before is None else row_security)
+        apply_row_security(database, on=row_security)
         with database.transaction() as session:
             load_price_list(session)
             load_area_codes(session)

@@ -42,17 +42,15 @@ VOLATILE = {
 DECLARE
     found text;
     seal bytea;
-    moved bigint;
 BEGIN
-    -- Assignments, because PL/pgSQL would plan and run a query for each PERFORM.
+    -- Few expressions, as each is made ready once for a transaction, and no PERFORM, which would run a query.
     caller := set_config('standorte.caller', caller, true);
     -- A server that is only read cannot set a sequence.
     IF current_setting('transaction_read_only') = 'off' THEN
         found := coalesce(look_up_caller(), '');
         seal := {SEAL};
-        moved := setval('caller_seal_1', substr(seal, 1, 8)::bigint);
-        moved := setval('caller_seal_2', substr(seal, 9, 8)::bigint);
-        found := set_config('standorte.found', found, true);
+        found := set_config('standorte.found', found, true) || setval('caller_seal_1', substr(seal, 1, 8)::bigint)
+            || setval('caller_seal_2', substr(seal, 9, 8)::bigint);
     END IF;
 END""",
 }
@@ -107,6 +105,9 @@ END""",
 BEGIN
     {ENSURE}
     own := coalesce(nullif(split_part(found, '|', 3), ''), '{{}}');
+    IF coalesce(named_in_transaction('invitation'), named_in_transaction('request')) IS NULL THEN
+        RETURN own;
+    END IF;
     IF named_in_transaction('invitation') IS NOT NULL THEN
         own := own || ARRAY(
             SELECT account_id FROM invitations WHERE id = ANY (named_in_transaction('invitation')::bigint[])

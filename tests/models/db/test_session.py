@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -69,17 +70,18 @@ def test_a_connection_that_died_in_the_pool_is_noticed_before_it_is_used(
     assert ask(behind) == 42
 
 
-def test_a_check_of_the_clock_keeps_the_prepared_statements(portal_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_of_the_clock_keeps_the_prepared_statements(
+    postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sessions, "_IDLE", 0.0)
-    database = Database(portal_url, pool_size=1)
-    with database.transaction() as session:
-        for _ in range(10):
-            session.execute(sa.text("SELECT 42"))
-        pid = session.scalar(sa.text("SELECT pg_backend_pid()"))
-    prepared = sa.text("SELECT pg_backend_pid() FROM pg_prepared_statements WHERE statement = 'SELECT 42'")
-    with database.transaction() as session:
-        assert session.scalar(prepared) == pid
-    database.close()
+    prepared = sa.text("SELECT count(*) FROM pg_prepared_statements WHERE statement = 'SELECT 42'")
+    with closing(Database(postgres.url("standorte"))) as database:
+        for _ in range(2):
+            with database.transaction() as session:
+                for _ in range(5):
+                    session.execute(sa.text("SELECT 42"))
+        with database.transaction() as session:
+            assert session.scalar(prepared) == 1
 
 
 def test_a_connection_that_is_silent_in_the_pool_is_noticed_before_it_is_used(

@@ -1,0 +1,50 @@
+"""Flows that need rows after a right to them is gone, or before there is one, with row-level security on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from models.db.session import Database
+from tests.fakes import FakeClock
+from tests.web.conftest import Back, Front, FrontOf
+from tests.web.portal.people import test_company_factor, test_erasure, test_invitations
+from tests.web.portal.proofs import test_proof_pages
+from tests.web.test_row_security import enforced
+from workers.stack.postgres import EmbeddedPostgres
+
+Flow = Callable[[Front, Back, Database, FakeClock], None]
+FLOWS: dict[str, Flow] = {
+    "erased": lambda front, back, owner, _: (
+        test_erasure.test_name_and_address_are_gone_everywhere_but_in_business_letters(front, back, owner)
+    ),
+    "erased and invited again": lambda front, back, owner, _: (
+        test_erasure.test_who_is_invited_again_meanwhile_accepts_once_the_former_login_is_gone(front, back, owner)
+    ),
+    "invited": lambda front, back, *_: test_invitations.test_an_existing_login_keeps_its_password(front, back),
+    "asked after joining": lambda front, back, *_: test_proof_pages.test_who_joins_the_account_is_asked_too(
+        front, back
+    ),
+    "a factor demanded, credentials": lambda front, back, _, clock: (
+        test_company_factor.test_after_the_grace_the_password_alone_proves_no_ownership(front, back, clock)
+    ),
+    "a factor demanded, consent": lambda front, back, _, clock: (
+        test_company_factor.test_after_the_grace_the_mailed_link_alone_consents_for_nobody(front, back, clock, "other")
+    ),
+}
+
+
+@pytest.fixture
+def walled(front: Front, front_of: FrontOf, postgres: EmbeddedPostgres) -> Iterator[Front]:
+    """Provide the front with row-level security."""
+    with enforced(postgres):
+        front.client = front_of(row_security=True)
+        yield front
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_a_flow_works_behind_the_wall(
+    walled: Front, back: Back, owner_database: Database, clock: FakeClock, flow: str
+) -> None:
+    FLOWS[flow](walled, back, owner_database, clock)
