@@ -1,4 +1,4 @@
-"""Texts in any script: how they stand in a sentence without moving its other words, and where they may be cut."""
+"""Texts in any script: how they stand in a sentence without moving its other words."""
 
 from __future__ import annotations
 

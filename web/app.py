@@ -54,7 +54,7 @@ from web.portal.page.font_files import typeface
 from web.portal.page.kept_input import form_owner
 from web.portal.page.locale import clock_time, counted, day, last_day, locale, moment, phone
 from web.portal.page.money import euros
-from web.portal.page.session import choose_language, login_manager
+from web.portal.page.session import choose_language, login_manager, session_cookie
 from web.portal.page.text_direction import IsolatingTranslations
 from web.portal.people import api_tokens, company_factor, second_factors, step_up
 from web.portal.people.logins import logins
@@ -140,15 +140,10 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
     app.request_class = TypedRequest
     app.json = UniqueKeys(app)
     app.add_url_rule("/api/v1/openapi.json", "openapi", lambda: completed(app.api_doc))
-    secure = settings.base_url.startswith("https://")
     app.config.update(
         SECRET_KEY=settings.secret_keys[0],
         SECRET_KEY_FALLBACKS=settings.secret_keys[1:],
-        SESSION_COOKIE_HTTPONLY=True,
-        SESSION_COOKIE_SAMESITE="Lax",
-        SESSION_COOKIE_SECURE=secure,
-        # Browsers take a cookie of this name only over https and from this host, not from another one of its domain.
-        SESSION_COOKIE_NAME="__Host-session" if secure else "session",
+        **session_cookie(secure=settings.base_url.startswith("https://")),
         MAX_CONTENT_LENGTH=1_000_000,
         BABEL_DEFAULT_LOCALE="de",
         BABEL_DEFAULT_TIMEZONE=BERLIN.key,

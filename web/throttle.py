@@ -114,10 +114,12 @@ class Throttle:
         self._begin(f"{person} in browser {browser}" if browser else person, person=f"{person} in all browsers")
 
     def begin_mail_request(self, email: str, browser: str | None = None) -> None:
-        """Count a request to mail a link to this address.
+        """Count a request to mail a link to this address. Raises `RateLimitExceeded` (429) if a limit is reached.
 
-        `browser` identifies a browser in which the person has signed in before: its requests are counted apart. Those
-        of all other browsers (None) count by address and client, and by client.
+        Every request is to count, not only a failed one: call `count_wrong_try` afterwards, or the count is taken back.
+        `browser` identifies a browser in which the person has signed in before: its requests are counted apart. A
+        request of any other browser (None) counts twice: for this address from this client, and for all addresses from
+        this client.
         """
         address = stored_spellings(email)[0]
         if browser is not None:

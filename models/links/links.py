@@ -159,8 +159,8 @@ def _asked_by(main: Account) -> sa.Select[int]:
 def find_proof(session: Session, request: Request, now: datetime) -> OwnershipProof | None:
     """Return the proof that a link request's requester may attach the account; None if there is none yet.
 
-    Returns the recorded proof, or a new one, added to the session, if the requester administers both the main account
-    and the account to be attached; not if the request was made with an API token.
+    The recorded proof is always returned. Without one, a new one is added to the session and returned if the requester
+    administers both the main account and the account to be attached, unless the request was made with an API token.
     """
     proof = session.get(OwnershipProof, request.id)
     # A token reaches its account, not what else its person administers.

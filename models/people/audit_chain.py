@@ -73,7 +73,11 @@ class Flaw(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChainFlaw:
-    """A flaw in the chain: at the seal `position`, and of which entry (None: no entry is known)."""
+    """A flaw that a check of the audit log's chain found: its kind, its position, and the id of the audit entry.
+
+    `position` is that of the bad or missing seal; of an entry without a seal, that of the last seal checked. `entry_id`
+    is None if the entry is not known: its seal is missing, or the chain is shorter or another than it was.
+    """
 
     flaw: Flaw
     position: int

@@ -171,10 +171,11 @@ def set_password(session: Session, user: User, password: str, where: Where | Non
 
 
 def ask_for_reset(session: Session, email: str, now: datetime) -> None:
-    """Mail a link to set a new password, at most one for an address in ten minutes; an unknown address gets no mail.
+    """Mail a link to set a new password, at most one in each ten minutes of the clock; an unknown address gets no mail.
 
-    The duration does not reveal whether the address is known: for an unknown address the statements, lock waits and
-    disk writes are identical, and the queued mail is rolled back.
+    After a change of the password, another one may be asked for at once. The duration does not reveal whether the
+    address is known: for an unknown address the statements, lock waits and disk writes are identical, and the queued
+    mail is rolled back.
     """
     spellings = stored_spellings(email)
     take_advisory_lock(session, f"password {spellings[0]}")

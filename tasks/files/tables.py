@@ -51,7 +51,11 @@ class Headings:
     required: Sequence[str]
 
     def keys(self, values: Sequence[Any]) -> list[str | None]:
-        """Return for each text of a row of headings the key of the column that it names; None for any other text."""
+        """Return the key of the column that each cell of a row names, in their order; None for a cell that names none.
+
+        A cell that is no text, such as a number of a workbook, is converted by `cell_text`. A key comes twice if two
+        cells name its column.
+        """
         return [self.key_of(cell_text(value)) for value in values]
 
     def are(self, values: Sequence[str], keys: Sequence[str | None]) -> bool:

@@ -56,7 +56,10 @@ def moment_text(at: datetime, locale: Locale) -> str:
 
 
 def number_text(number: str) -> str:
-    """Format an E.164 number for reading, German numbers without the country code."""
+    """Format an E.164 number for reading, such as '030 901820' or, of another country, '+43 1 234567'.
+
+    Raises `phonenumbers.NumberParseException` for what is no number.
+    """
     parsed = phonenumbers.parse(number)
     form = phonenumbers.PhoneNumberFormat
     return phonenumbers.format_number(parsed, form.NATIONAL if parsed.country_code == 49 else form.INTERNATIONAL)

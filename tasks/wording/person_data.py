@@ -97,10 +97,11 @@ KEYS: Mapping[str, str] = {
 
 
 def worded(data: Mapping[str, Any], locale: Locale) -> dict[str, Any]:
-    """Return the data of a person with an explanation first, and with every part and field named in the language.
+    """Return the data of a person with translated keys, for the file that the person gets; the first entry explains it.
 
-    `data` is what `models.views.person_data.person_data` returns. What a person has typed and the facts of mails keep
-    the names of the system.
+    `data` is what `models.views.person_data.person_data` returns. The first key is `ABOUT`, translated like all others.
+    Values are not translated, and within `typed`, `facts` and `scopes` neither are keys. Raises `KeyError` for a key
+    that `KEYS` does not have.
     """
     return {translate(locale, ABOUT): translate(locale, _EXPLAINED), **_named(data, locale)}
 

@@ -19,10 +19,10 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_with(parent: int, signal: int) -> bool:
-    """Have the kernel send `signal` to this process when its parent process dies in any way (on Linux only).
+    """Have the kernel send `signal` to this process when its parent process dies in any way; on Linux only.
 
-    `parent` is the process number of the expected parent. Return False if that process is not the parent any more, so
-    that the signal would never come.
+    `parent` is the process number of the expected parent. Return whether that process is still the parent; if not, it
+    died before, and the signal would never come. On other systems only that is checked, and no signal is set up.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0)

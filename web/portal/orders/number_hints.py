@@ -67,7 +67,10 @@ class Hints:
 
     @property
     def city_is_known(self) -> bool:
-        """Return whether a town of that name has the postal code."""
+        """Return whether `city` is one of the towns with the postal code; 'Frankfurt' is 'Frankfurt am Main' (`same_place`).
+
+        False while either is missing.
+        """
         return any(same_place(self.city, town) for town in self.towns)
 
     @property

@@ -26,11 +26,11 @@ class SelectedAccount:
 
 
 def selected_account(database: Session) -> SelectedAccount:
-    """Return the selected account and the accounts that the user can select.
+    """Return the selected account and the accounts that the user can select, main accounts first.
 
     Selected is the account whose customer number is in the URL (`konto=`), which is then kept in the session; else the
-    one kept in the session; else the first. Main accounts come first. A sub-account can be selected only if the
-    user cannot select its main account.
+    one kept in the session; else the first; None if the user has no account. A customer number that the user cannot
+    select is ignored. A sub-account can be selected only if the user cannot select its main account.
     """
     own = own_accounts.accounts_of(database, principal())
     ids = {account.id for account in own}

@@ -22,6 +22,17 @@ log = structlog.get_logger()
 login_manager = LoginManager()
 
 
+def session_cookie(*, secure: bool) -> dict[str, object]:
+    """Return Flask's settings of the session cookie; `secure`: the portal is reached over https."""
+    return {
+        "SESSION_COOKIE_HTTPONLY": True,
+        "SESSION_COOKIE_SAMESITE": "Lax",
+        "SESSION_COOKIE_SECURE": secure,
+        # Browsers take a cookie of this name only over https and from this host, not from another one of its domain.
+        "SESSION_COOKIE_NAME": "__Host-session" if secure else "session",
+    }
+
+
 class SignedIn:
     """A signed-in user for Flask-Login, with the roles and menu entries that apply at the current HTTP request."""
 
