@@ -67,7 +67,7 @@ class Hints:
 
     @property
     def city_is_known(self) -> bool:
-        """Return whether `city` is one of the towns with the postal code; 'Frankfurt' is 'Frankfurt am Main' (`same_place`).
+        """Return whether `city` is one of the postal code's towns; 'Frankfurt' is 'Frankfurt am Main' (`same_place`).
 
         False while either is missing.
         """
