@@ -82,9 +82,9 @@ def kind_of(rule: Rule, name: str) -> tuple[str, str]:
     """Return under which word a rule's parameter stands in the foreign things, and in the missing ones."""
     if name in ("customer_number", "number"):
         return "number", "number"
-    if name == "user_id":
-        return "user", "id"
     before = rule.rule.split(f"{name}>")[0].rsplit("/", 2)[-2]
+    if name == "user_id" or before == "personen":
+        return "user", "id"
     if before in ("sammelauftrag", "neu"):
         return {"sammelauftrag": "bulks", "neu": "drafts"}[before], "uuid"
     if before == "faktor":

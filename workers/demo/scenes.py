@@ -106,8 +106,8 @@ def scenes(stage: Stage, people: People) -> list[Scene]:
 
 
 def _orders(stage: Stage, people: People) -> Iterator[Scene]:
-    # One is the receipt.
-    to_maxi, to_both = {MAXI.email: 2}, {MAXI.email: 2, stage.hanna.email: 2}
+    # One is the receipt. Of an order that is held, one says by when the carrier acts.
+    to_maxi, to_both, held = {MAXI.email: 2}, {MAXI.email: 2, stage.hanna.email: 2}, {MAXI.email: 3}
     yield Scene(
         "Order, e-mail and letter",
         _order(stage.street, stage.berlin, 10, stage.hanna),
@@ -128,14 +128,14 @@ def _orders(stage: Stage, people: People) -> Iterator[Scene]:
         _order(stage.street, stage.empty, 1),
         COMPLETED,
         [(ADDRESS, people.enter_letter_code), (NO_NUMBERS, partial(people.stock, stage.empty))],
-        mails=to_maxi,
+        mails=held,
     )
     yield Scene(
         f"Order in {stage.empty_too.city}, tried again",
         _order(stage.street, stage.empty_too, 1),
         COMPLETED,
         [(ADDRESS, people.enter_letter_code), (NO_NUMBERS, partial(people.stock_and_retry, stage.empty_too))],
-        mails=to_maxi,
+        mails=held,
     )
     yield Scene(
         "Order, area code of the town nearby",

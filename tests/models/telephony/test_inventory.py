@@ -88,7 +88,7 @@ def typed_parts(draw: st.DrawFn) -> str:
     return part[0] + "".join(draw(st.sampled_from(["", "", "", " ", "-", "/", " / ", ") "])) + one for one in part[1:])
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(typed_parts())
 @example("000")
 @example("+0")

@@ -13,6 +13,7 @@ from models.errors import InvalidField
 from models.orders.orders import OrderDraft
 from models.people.users import principal_of
 from models.proofs.proofs import AddressProof
+from models.requests.promises import promised_until
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
 from models.staff.place_questions import answer_place_question
@@ -61,7 +62,8 @@ def test_a_plausible_area_code_is_confirmed_once_for_everybody(pipeline: Pipelin
         pipeline.advance()
         request = pipeline.request(id)
         assert (request.status, request.reason) == (Status.HELD, Reason.AREA_CODE_UNCONFIRMED)
-        assert request.waiting_until is None and request.due_at is not None
+        assert request.waiting_until == promised_until(Reason.AREA_CODE_UNCONFIRMED, pipeline.clock.now)
+        assert request.due_at is not None
         assert answer(pipeline, fits=True) == 1
     pipeline.advance()
     assert pipeline.request(id).status is Status.COMPLETED and "area_code_confirmed" in pipeline.codes(id)

@@ -193,7 +193,6 @@ def test_every_history_ends_as_the_model_says(pipeline: Pipeline) -> None:
         settings=settings(
             max_examples=12,
             stateful_step_count=20,
-            deadline=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),
         ),
