@@ -60,7 +60,8 @@ def _answer(status: str, *, tag: str = "") -> str:
 # Kamailio's processes take the messages of one call side by side, so a BYE sent at once can overtake the ACK.
 _ANSWERING = [
     '<recv request="INVITE"/>',
-    _answer("180 Ringing", tag=";tag=[pid]-[call_number]"),
+    # Nobody answers at once, and the server's processes may pass on two replies in either order.
+    _answer("180 Ringing", tag=";tag=[pid]-[call_number]") + '\n<pause milliseconds="20"/>',
     '<send retrans="500"><![CDATA[\nSIP/2.0 200 OK'
     + _BACK.format(tag=";tag=[pid]-[call_number]").replace("Content-Length: 0", "Content-Type: application/sdp")
     + "\nContent-Length: [len]\n\n"
