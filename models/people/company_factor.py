@@ -81,4 +81,4 @@ def _tell(session: Session, account: Account, until: datetime, now: datetime) ->
     }
     for user in people_concerned(session, account)[1]:
         to = Recipient(user.name, user.email, user.locale)
-        queue_message(session, None, "factor_demanded", to, facts, now, occasion=f"{account.id} {until.isoformat()}")
+        queue_message(session, None, "factor_demanded", to, facts, now, occasion=f"{account.id} {now.isoformat()}")

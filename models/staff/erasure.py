@@ -94,8 +94,9 @@ def _lock_with_accounts(session: Session, user: User) -> Sequence[Account]:
             accounts = session.scalars(mine.order_by(Account.id)).all()
             for account in accounts:
                 lock_account(session, account)
-            session.refresh(user, with_for_update=True)
-            if set(roles_of(session, user.id)) == {account.id for account in accounts}:
+            # No stronger: an order of the same person may hold a draft and refer to the person.
+            session.refresh(user, with_for_update={"key_share": True})
+            if session.scalars(mine.order_by(Account.id)).all() == accounts:
                 return accounts
             # An invitation was accepted meanwhile: its account has to be locked before the user.
             attempt.rollback()
@@ -121,13 +122,16 @@ def erase(session: Session, erasure: Erasure, user: User, now: datetime) -> bool
         return False
     address = user.email
     theirs, named = Message.recipient_address == address, _names_in_mails_of_others(user)
-    if session.scalar(sa.select(sa.exists().where(theirs | named, Message.state == MessageState.QUEUED))):
-        return False
+    has_left = Message.state != MessageState.QUEUED
     nobody = f"erased-{user.id}@erased.invalid"
     scrubbed: dict[str, Any] = {"recipient_name": "", "recipient_address": nobody, "facts": {}, "proof": None}
-    gone = sa.update(Message).where(theirs, Message.template.not_in(BUSINESS_LETTERS)).values(scrubbed)
-    session.execute(gone.execution_options(synchronize_session=False))
-    session.execute(sa.update(Message).where(named).values(facts={}).execution_options(synchronize_session=False))
+    gone = sa.update(Message).where(theirs, has_left, Message.template.not_in(BUSINESS_LETTERS)).values(scrubbed)
+    silent = sa.update(Message).where(named, has_left).values(facts={})
+    for change in (gone, silent):
+        session.execute(change.execution_options(synchronize_session=False))
+    # After the changes, which leave out what another transaction queues meanwhile.
+    if session.scalar(sa.select(sa.exists().where(theirs | named, ~has_left))):
+        return False
     before = InvitedPerson.invited_at <= erasure.asked_at
     session.execute(sa.delete(InvitedPerson).where(InvitedPerson.email == address, before))
     session.execute(sa.delete(Invitation).where(Invitation.email == address, Invitation.invited_at <= erasure.asked_at))

@@ -15,15 +15,23 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.db.base import Base
 from models.errors import Forbidden, NotFound
-from models.people.audit_log import AuditEvent
+from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.login_changes import note_change
-from models.people.logins import end_logins
+from models.people.logins import Login, end_logins
 from models.people.rights import Principal
 from models.people.second_factors import RecoveryCode, SecondFactor, factors_of, reset_factors
 from models.people.users import User
 
 RESET_AFTER = timedelta(days=1)
 """The time between the question and the reset, in which the person can read the mail and stop it."""
+
+
+_USES = (
+    AuditEvent.FACTOR_ADDED,
+    AuditEvent.FACTOR_REMOVED,
+    AuditEvent.RECOVERY_CODES_MADE,
+    AuditEvent.RECOVERY_CODE_USED,
+)
 
 
 class FactorReset(Base):
@@ -68,18 +76,23 @@ def ask_for_factor_reset(session: Session, staff: Principal, user: User, proof: 
 
 
 def open_resets(session: Session) -> Sequence[tuple[FactorReset, User]]:
-    """Lock and return the resets that wait, each with its person. Skips rows that are locked."""
+    """Return the resets that wait, each with its person, who is locked. Skips people who are locked.
+
+    What deletes a reset locks its person first; an erasure does, too.
+    """
     query = sa.select(FactorReset, User).join(User, User.id == FactorReset.user_id).order_by(FactorReset.user_id)
-    return [(reset, user) for reset, user in session.execute(query.with_for_update(skip_locked=True, of=FactorReset))]
+    return [(reset, user) for reset, user in session.execute(query.with_for_update(skip_locked=True, of=User))]
 
 
 def end_reset(session: Session, reset: FactorReset, user: User, now: datetime) -> str:
     """Do the reset if its time has come, or end it if the user has used or changed a second factor since.
 
-    Returns `reset`, `stopped` or `waiting`. The user is signed out everywhere and told by mail when it is done.
+    It is ended, too, if the member of staff who asked for it is one no more. The user must be locked. Returns `reset`,
+    `stopped` or `waiting`. The user is signed out everywhere and told by mail when it is done.
     """
-    session.refresh(user, with_for_update=True)
-    if user.is_staff or not factors_of(session, user.id) or _used_since(session, user.id, reset.asked_at):
+    asked_by = session.get_one(User, reset.asked_by)
+    is_void = user.is_staff or not asked_by.is_staff or not factors_of(session, user.id)
+    if is_void or _used_since(session, user.id, reset.asked_at):
         session.delete(reset)
         return "stopped"
     if now < reset.due_at:
@@ -94,4 +107,9 @@ def _used_since(session: Session, user_id: int, since: datetime) -> bool:
     used = SecondFactor.last_used_at > since, SecondFactor.created_at > since
     factor = sa.exists().where(SecondFactor.user_id == user_id, sa.or_(*used))
     code = sa.exists().where(RecoveryCode.user_id == user_id, RecoveryCode.used_at > since)
-    return bool(session.scalar(sa.select(factor | code)))
+    # Factors and codes can be gone again, but what the user has done with them stays in the log.
+    done = sa.exists().where(
+        AuditEntry.user_id == user_id, ~AuditEntry.by_staff, AuditEntry.deed.in_(_USES), AuditEntry.at > since
+    )
+    signed_in = sa.exists().where(Login.user_id == user_id, Login.factor_at > since)
+    return bool(session.scalar(sa.select(factor | code | done | signed_in)))

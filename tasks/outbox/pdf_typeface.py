@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from functools import cache, lru_cache
+from threading import Lock
 from typing import Any
 
 from models.typefaces import FAMILY, WEIGHTS, font_file
@@ -34,9 +35,13 @@ def _keep_subsets(face: Any) -> None:
     """Let the typeface (ReportLab's `TTFontFace`) make and compress each subset once: half the time of a short PDF."""
     make, add = face.makeSubset, face.addSubsetObjects
 
+    # The typeface reads its file from one position, which the threads of the front would move for each other.
+    alone = Lock()
+
     @lru_cache(_SUBSETS)
     def made(characters: tuple[int, ...]) -> bytes:
-        subset: bytes = make(list(characters))
+        with alone:
+            subset: bytes = make(list(characters))
         return subset
 
     def added(document: Any, name: str, characters: Sequence[int]) -> Any:

@@ -31,7 +31,12 @@ def reconcile_requests(run: Run) -> None:
     standing_still = sa.or_(
         sa.and_(Request.lease.is_(None), Request.due_at < now - NOT_PICKED_UP),
         sa.and_(Request.lease.is_not(None), Request.due_at < now - SOME_TIME),
-        sa.and_(Request.lease.is_(None), Request.waiting_until < now - SOME_TIME, Request.due_at > now),
+        sa.and_(
+            Request.status == Status.PENDING,
+            Request.lease.is_(None),
+            Request.waiting_until < now - SOME_TIME,
+            Request.due_at > now,
+        ),
         sa.and_(Request.status.in_((Status.HELD, Status.FAILED)), Request.updated_at < now - LONG_HELD),
         Request.attempts >= run.runtime.retry.patience,
     )
@@ -47,7 +52,8 @@ def reconcile_requests(run: Run) -> None:
 
 
 def _judge(run: Run, request: Request, now: datetime) -> None:
-    due_at, deadline = request.due_at, request.waiting_until
+    # The day that a held request names is the carrier's own: nothing is done when it passes.
+    due_at, deadline = request.due_at, request.waiting_until if request.status is Status.PENDING else None
     if due_at is not None and due_at <= now:
         # The request keeps its place in the queue.
         kind = "left_by_worker" if request.lease is not None else "not_picked_up"

@@ -62,19 +62,19 @@ def queue_end_mails(work: Work, request: Request) -> None:
 def queue_held_mails(work: Work, request: Request) -> None:
     """Queue a mail to the requester of a held request: why it waits for the carrier, and until when.
 
-    One mail for each reason, however often the request goes on and is held again for it.
+    One mail for each reason and day, however often the request goes on and is held again for it.
     """
     assert request.reason is not None and request.waiting_until is not None
+    occasion = f"{request.reason} {request.waiting_until.isoformat()}"
     for to in map(_as_recipient, _requesters(work, request)):
         told = sa.select(sa.literal(1)).where(
             Message.request_id == request.id,
             Message.template == "request_held",
-            Message.occasion == str(request.reason),
+            Message.occasion == occasion,
             Message.recipient_address == to.address,
         )
         if work.session.scalar(told.limit(1)) is None:
             facts = {**_facts(work, request, "request_held", to), "until": request.waiting_until.isoformat()}
-            occasion = str(request.reason)
             queue_message(work.session, request.id, "request_held", to, facts, work.now, occasion=occasion)
 
 

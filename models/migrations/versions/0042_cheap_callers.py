@@ -25,7 +25,7 @@ SEALS = ("caller_seal_1", "caller_seal_2")
 SEQUENCE = "CREATE UNLOGGED SEQUENCE IF NOT EXISTS {} MINVALUE -9223372036854775808 START 1"
 
 SEAL = """substr(sha256(
-        textsend(length(found) || found || current_setting('standorte.caller', true)) || timestamptz_send(now())
+        textsend(length(found) || '|' || found || current_setting('standorte.caller', true)) || timestamptz_send(now())
     ), 1, 16)"""
 # At the beginning of functions, not as one of its own, because they are called dozens of times in a transaction. The
 # tables are asked again where nobody was told, and where the seal is not that of the setting.

@@ -104,6 +104,17 @@ def test_what_is_held_for_long_is_for_the_back_office(pipeline: Pipeline) -> Non
     assert pipeline.request(id).due_at is None
 
 
+def test_a_held_request_rests_also_when_its_promised_day_has_passed(pipeline: Pipeline) -> None:
+    pipeline.registrar.failures = [ValueError("a bug")] * 2
+    id = pipeline.order(an_order())
+    pipeline.advance()
+    until = pipeline.request(id).waiting_until
+    assert until is not None
+    pipeline.clock.advance(until - pipeline.clock.now + DAY)
+    finds(pipeline, "requests", "held_long")
+    assert pipeline.request(id).due_at is None
+
+
 def test_more_requests_than_a_page_are_all_seen(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.reconcile.request_batches.PAGE", 2)
     for _ in range(5):

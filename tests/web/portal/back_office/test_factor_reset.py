@@ -11,13 +11,14 @@ import sqlalchemy as sa
 from models.accounts.accounts import Account
 from models.messages.outbox import Message
 from models.people.audit_log import AuditEntry
+from models.people.login_changes import Where
 from models.people.logins import Login
-from models.people.second_factors import PROOF_LASTS, SecondFactor
+from models.people.second_factors import PROOF_LASTS, SecondFactor, prove, remove_factor, renew_recovery_codes
 from models.people.users import User
 from models.staff.factor_resets import FactorReset
 from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import run_job
-from tests.factories import give_app, join, make_staff, make_user
+from tests.factories import VAULT, give_app, join, make_staff, make_user
 from tests.fakes import FakeClock
 from tests.second_factor import enter_code
 from tests.web.conftest import Back, Front
@@ -111,6 +112,44 @@ def test_who_still_has_the_factor_stops_it(front: Front, desk: Front, back: Back
     job(back)
     assert count(front, SecondFactor) == 1
     assert told(front) == ["factor_reset_asked"]
+
+
+@pytest.mark.parametrize("last", ["renews the codes", "removes the factor"])
+def test_a_use_stops_it_also_if_what_was_used_is_gone(
+    front: Front, desk: Front, back: Back, clock: FakeClock, last: str
+) -> None:
+    where = Where("Firefox, Linux", "192.0.2.7")
+    with front.database.transaction() as session:
+        user = session.get_one(User, front.manager.user_id)
+        give_app(session, user)
+        second = session.scalars(sa.select(SecondFactor).where(SecondFactor.user_id == user.id)).first()
+        assert second is not None
+        code = renew_recovery_codes(session, user, clock.now, where)[0]
+    clock.advance(timedelta(minutes=1))
+    press(desk.client, page_of(front.manager.user_id), proof=PROOF)
+    clock.advance(timedelta(minutes=1))
+    with front.database.transaction() as session:
+        user = session.get_one(User, front.manager.user_id)
+        if last == "renews the codes":
+            assert prove(session, VAULT, user, code, where, clock.now)
+            renew_recovery_codes(session, user, clock.now, where)
+        else:
+            remove_factor(session, user.id, second.id, where, clock.now, is_required=False)
+    job(back)
+    clock.advance(DAY)
+    job(back)
+    assert [count(front, table) > 0 for table in (SecondFactor, FactorReset)] == [True, False]
+
+
+def test_it_ends_with_the_staff_s_own_place(
+    front: Front, desk: Front, back: Back, clock: FakeClock, superuser: sa.Engine
+) -> None:
+    press(desk.client, page_of(front.manager.user_id), proof=PROOF)
+    with superuser.begin() as connection:
+        connection.execute(sa.update(User).where(User.name == "Bo Backoffice").values(is_staff=False))
+    clock.advance(DAY)
+    job(back)
+    assert [count(front, table) for table in (SecondFactor, FactorReset)] == [1, 0]
 
 
 def test_staff_reset_neither_their_own_factors_nor_those_of_colleagues(desk: Front) -> None:

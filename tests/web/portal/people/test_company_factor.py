@@ -74,6 +74,17 @@ def test_a_company_asks_all_its_persons_after_a_grace(front: Front, back: Back, 
     )
 
 
+def test_a_demand_that_was_taken_back_can_be_made_again_on_the_same_day(front: Front, clock: FakeClock) -> None:
+    page = f"/benutzer/{front.main.customer_number}/zweiter-faktor"
+    with front.database.transaction() as session:
+        give_app(session, session.get_one(User, front.manager.user_id))
+        join(session, make_user(session), session.get_one(Account, front.main.id), Role.LOCATION_MANAGER)
+    sign_in(front, front.manager.email)
+    for demand in ("yes", "no", "yes"):
+        assert press(front.client, page, demand=demand).status_code == 303
+        clock.advance(timedelta(minutes=1))
+
+
 def test_only_an_administrator_with_a_factor_can_ask_the_company(front: Front) -> None:
     page = f"/benutzer/{front.main.customer_number}/zweiter-faktor"
     sign_in(front, front.manager.email)

@@ -27,7 +27,7 @@ from models.people.second_factors import SecondFactor, reset_factors
 from models.people.users import Membership, User, principal_of, roles_of
 from models.requests.requests import Request
 from models.staff.erasure import BUSINESS_LETTERS, ask_for_erasure
-from models.states import Status
+from models.states import AccountState, Status
 from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import run_job
 from tests.factories import NOW, PASSWORD, give_app, join, make_account, make_staff, make_user
@@ -75,6 +75,14 @@ def newcomer(front: Front, role: Role = Role.LOCATION_MANAGER) -> int:
         join(session, user, session.get_one(Account, front.main.id), role)
         give_app(session, user)
         return user.id
+
+
+def test_a_role_in_a_closed_account_stays_out_of_it(front: Front) -> None:
+    with front.database.transaction() as session:
+        user = make_user(session)
+        make_account(session, administrator=user, state=AccountState.CLOSED)
+        ask_for_erasure(session, user, NOW)
+        assert session.get_one(Erasure, user.id).done_at is None
 
 
 def test_name_and_address_are_gone_everywhere_but_in_business_letters(
