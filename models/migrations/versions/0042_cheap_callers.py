@@ -260,6 +260,11 @@ BEGIN
         WHERE user_id = person AND accounts.state <> 'closed'
     );
 END""",
+    # Whether the person has a second factor: a company that demands one is told who has none.
+    "has_factor(person bigint) RETURNS boolean": """
+BEGIN
+    RETURN EXISTS (SELECT FROM second_factors WHERE user_id = person);
+END""",
 }
 
 
