@@ -22,7 +22,11 @@ def same_place(city: str, area_name: str) -> bool:
 
 
 def same_place_words(ours: Sequence[str], theirs: Sequence[str]) -> bool:
-    """Return what `same_place` returns, for two names that `place_words` has split into words already."""
+    """Return whether two names, split into words by `place_words`, can mean the same place.
+
+    They do if the words of one are the leading words of the other, or abbreviate them. Which name comes first does not
+    matter. False if either is empty.
+    """
     if not ours or not theirs or ours[0].removesuffix(".") != theirs[0].removesuffix("."):
         return False
     return all(map(_same_word, ours[1:], theirs[1:]))

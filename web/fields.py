@@ -63,7 +63,11 @@ def one_line(most: int) -> StringConstraints:
 
 
 def nameable(value: str) -> str:
-    """Return the value. Raises `PydanticCustomError`, with the code of `name_fault`, if it cannot be a name."""
+    """Return the value unchanged if it can be a name or a part of an address. Raises `PydanticCustomError` if not.
+
+    The error's code says why, as that of `name_fault`: letters cannot print it, it is an error of a spreadsheet, or it
+    contains a web or e-mail address.
+    """
     fault = name_fault(value)
     if fault is not None:
         raise PydanticCustomError(fault.code, fault.code, {"allowed": fault.character})

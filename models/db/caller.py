@@ -58,9 +58,11 @@ def act_for(session: Session, caller: str) -> None:
 
 
 def name_to_database(session: Session, named: Named, *values: object) -> None:
-    """Name a row that the transaction has to find, though it is not its caller's; replaces what was named before.
+    """Let the transaction see the rows that `named` and `values` name, beside those of its caller.
 
-    Does nothing in programs other than the front, which see all rows.
+    Several values name several rows, such as the person with any of these spellings of an address; no value names none.
+    Replaces the values given for the same `named` before. Does nothing in programs other than the front, which see all
+    rows.
     """
     if session.info.get(IS_TOLD):
         session.execute(_SET, {"name": f"standorte.{named}", "value": "\n".join(str(value) for value in values)})

@@ -71,7 +71,10 @@ class Draft(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: the draft, ordered or not, has not changed for `retention.DRAFTS` (90 days)."""
+        """Return an SQL condition: the draft, ordered or not, has expired (see `kept_until`).
+
+        Its last change was before the day, in Germany, that lies `retention.DRAFTS` (90 days) before today.
+        """
         return cls.updated_at < start_of_day(now) - retention.DRAFTS
 
     @property

@@ -27,7 +27,7 @@ from models.people.users import User
 
 
 class AuditEvent(StrEnum):
-    """The kinds of actions on an account that its log records."""
+    """The kinds of logged actions: what was done to an account, and changes of a person's login (`OF_LOGINS`)."""
 
     LOOKED_IN = "looked_in"
     SECRET_SEEN = "secret_seen"  # noqa: S105 - a name

@@ -90,10 +90,11 @@ def answer_letter(session: Session, vault: Vault, customer_number: str, typed: s
 
 
 def lock_for_address(session: Session, request: Request) -> bool:
-    """Lock the pending orders of the request's main account that have the same postal code.
+    """Lock the pending orders of the main account of the order `request` that have the same postal code.
 
-    Return whether `request` is itself one of these orders; if not, the others are locked all the same. To
-    avoid a deadlock, call this function before one of these orders is locked alone.
+    Return whether `request` is itself one of these orders; if it is an order that is not pending, the others are locked
+    all the same. For a request that is no order, lock nothing and return False. To avoid a deadlock, call this function
+    before one of these orders is locked alone.
     """
     return request.kind is Kind.ORDER and request in lock_pending(session, orders_in_town(request))
 

@@ -119,7 +119,11 @@ def consents_to_answer(session: Session, principal: Principal, now: datetime) ->
 
 
 def count_open_consents(session: Session, accounts: Collection[Account], now: datetime) -> int:
-    """Return the number of open requests of others to attach one of these accounts."""
+    """Return how many link requests wait at `now` for consent to attach one of these accounts.
+
+    Counted are requests that are pending, have no ownership proof yet, and ask for a consent that is neither answered
+    nor expired.
+    """
     numbers = [account.customer_number for account in accounts]
     count: int = session.scalars(_count_open(), {"numbers": numbers, "now": now}).one()
     return count

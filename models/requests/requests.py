@@ -232,7 +232,10 @@ class Request(BulkQueueRow, Base):
         self.note(now, "completed")
 
     def reject(self, reason: Reason, now: datetime, **facts: Any) -> None:
-        """End the request as rejected: `reason` names the business rule that forbids it, `facts` what would fit."""
+        """End the request as rejected, because a business rule forbids it: `reason` says which. Adds a timeline entry.
+
+        `facts` are values for the sentence that tells the customer, such as the area codes that would be allowed.
+        """
         self._end(Status.REJECTED, now, reason)
         self.note(now, "rejected", reason=reason, **facts)
 

@@ -76,9 +76,10 @@ def ask_for_factor_reset(session: Session, staff: Principal, user: User, proof: 
 
 
 def open_resets(session: Session) -> Sequence[tuple[FactorReset, User]]:
-    """Return the resets that wait, each with its person, who is locked. Skips people who are locked.
+    """Lock the people whose reset is not done or stopped yet; return the resets, due or not, each with its person.
 
-    What deletes a reset locks its person first; an erasure does, too.
+    A person whom another transaction has locked is left out. What deletes a reset locks its person first; an erasure
+    does, too.
     """
     query = sa.select(FactorReset, User).join(User, User.id == FactorReset.user_id).order_by(FactorReset.user_id)
     return [(reset, user) for reset, user in session.execute(query.with_for_update(skip_locked=True, of=User))]

@@ -1,4 +1,7 @@
-"""The search of the carrier's back office: accounts, people and phone numbers by any part of what is known of them."""
+"""The search of the carrier's back office for accounts, people and phone numbers by parts of words or numbers.
+
+Accounts are found by customer number, name, address and contact, people by name and e-mail address.
+"""
 
 from __future__ import annotations
 

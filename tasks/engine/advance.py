@@ -93,7 +93,8 @@ def advance(runtime: Runtime, kind: WorkKind, more_due: Callable[[], object]) ->
 
     The steps of a request run until it waits for a person or the other kind of work, is held or has ended. `more_due`
     is called after claiming a full batch, because more requests may be due. While the registrar is away, no request is
-    claimed for `PROVISION`. Safe to run twice, late or when nothing is due.
+    claimed for `PROVISION`, except one at a time to try whether it is back. Safe to run twice, late or when nothing is
+    due.
     """
     with claimed(
         runtime,

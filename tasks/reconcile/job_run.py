@@ -92,8 +92,9 @@ class Run:
         self._fresh.clear()
 
     def find(self, kind: str, subject: str, *, repaired: bool, **facts: Any) -> None:
-        """Record a discrepancy found by the job, in the current transaction.
+        """Record a discrepancy found by the job. Call it inside `transaction`, with which the finding is saved.
 
+        Of each kind at most `MOST_RECORDED` (1000) findings are saved in a run; all are counted.
         `tasks.wording.findings` has the sentence for each `kind`, which mentions the `facts`. `subject` is what the
         finding is about, such as a request's id; `repaired` whether the run repairs it, or would if it were not dry.
         """

@@ -12,9 +12,11 @@ from tasks.steps.step import Outcome, Work
 
 
 def detach(work: Work, request: Request) -> Outcome:
-    """Detach the account from the main account, and void the invitations that people of the main account have sent.
+    """Detach the account from its main account, and delete invitations to it that the main account's people sent.
 
-    Raises `RuleBroken`, which rejects the request, if the account is no longer attached to this main account.
+    If the account was ordered and has no contract holder of its own, it is given that of the main account. Returns
+    None: the step is done. Raises `RuleBroken`, which rejects the request, if the account is no longer attached to this
+    main account.
     """
     assert request.account_id is not None
     account = work.session.get_one(Account, request.account_id)

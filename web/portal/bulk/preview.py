@@ -33,7 +33,8 @@ AT_ONCE = 100
 class ShownRow:
     """A row of the file as the preview shows it: its line number, its cells, and the error texts of its wrong cells.
 
-    `cells` and `wrong` are by column key. `note` says what the row has in common with another one, None if nothing.
+    `cells` and `wrong` are by column key. `note` says what the row has in common with another row, another file or a
+    sub-account, or that a person has left it out; None if nothing.
     """
 
     line: int

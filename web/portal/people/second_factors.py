@@ -109,7 +109,9 @@ class PasskeyForm(FlaskForm):  # type: ignore[misc]
 def set_up_passkey() -> Response | tuple[str, int]:
     """Show the form for a new passkey; on POST with the device's answer and the own password add it.
 
-    Goes on as `set_up_app`. 404 if the portal's address is no host name, which passkeys need.
+    After the first factor the recovery codes are shown, with status 201; otherwise redirect to the overview. All other
+    logins of the user end. A wrong answer or password shows the form with its errors, with status 422. 404 if the
+    portal's address is no host name, which passkeys need.
     """
     site, form = passkey_site(), PasskeyForm()
     if site is None:
