@@ -74,7 +74,7 @@ _trouble = partial(named, TROUBLES)
 
 def measure(system: System, size: Size) -> dict[str, Felt]:
     """Measure an idle system and one in each trouble; `idle` comes first and, the same again, last."""
-    system = replace(system, database=Database(system.environment["DATABASE_URL"], on_due=hint))
+    system = replace(system, database=Database(system.postgres.url("standorte"), on_due=hint))
     felt: dict[str, Felt] = {}
     with _working(system):
         felt["idle"] = _feel(system, size.requests)
