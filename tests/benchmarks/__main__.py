@@ -178,7 +178,7 @@ def throughput(system: System, size: Size) -> list[Figure]:
 
 
 def whole(system: System, size: Size) -> list[Figure]:
-    """Orders over HTTP to their last mails, each by itself, against a plain application with the same mails."""
+    """Measure single orders over HTTP until their last mails, against a plain application with the same mails."""
     found = whole_way.measure(system, size.orders // 2, size.rounds)
     against = f"plain Flask, SQLAlchemy and a chain of four tasks, the same {found.mails} mails"
     return [

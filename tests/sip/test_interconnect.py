@@ -34,7 +34,7 @@ _numbers = count(1)
 
 
 def invite(number: str, domain: str, at: str, via: str, sender: str, extra: str = "") -> bytes:
-    """A call by hand, for an address that is not allowed to call."""
+    """Return a call written by hand, for an address that is not allowed to call."""
     place = next(_numbers)
     lines = [
         f"INVITE sip:{number}@{domain} SIP/2.0",

@@ -53,7 +53,7 @@ def encrypted(
 
 @pytest.fixture
 def site(sites: Sites, encrypted: Line) -> Phone:
-    """A phone system that is registered at that server."""
+    """Provide a phone system that is registered at that server."""
     phone = replace(sites.order(), line=encrypted)
     phone.register()
     return phone

@@ -211,7 +211,7 @@ def test_a_local_team_uses_up_its_own_invitations(front: Front, front_of: FrontO
 
 
 def a_question(number: int) -> dict[str, Any]:
-    """A link request that asks the administrators of an account for consent."""
+    """Return the body of a link request that asks the administrators of an account for consent."""
     return {"customer_number": f"76543{number}", "proof": {"method": "consent"}}
 
 

@@ -43,5 +43,5 @@ def finds(pipeline: Pipeline, job: str, *kinds: str) -> list[Finding]:
 
 
 def described(pipeline: Pipeline, run: JobRun) -> list[tuple[str, str, bool]]:
-    """A run's findings, to compare with another's."""
+    """Return a run's findings, to compare with another's."""
     return sorted((finding.kind, finding.subject, finding.repaired) for finding in pipeline.findings(run))

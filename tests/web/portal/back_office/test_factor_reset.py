@@ -32,7 +32,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def desk(front: Front) -> Front:
-    """The browser of a member of staff; the manager of `front` has an authenticator app."""
+    """Provide the browser of a member of staff; the manager of `front` has an authenticator app."""
     with front.database.transaction() as session:
         give_app(session, session.get_one(User, front.manager.user_id))
         staff = make_staff(session, name="Bo Backoffice")
@@ -51,7 +51,7 @@ def job(back: Back) -> None:
 
 
 def count(front: Front, table: type[SecondFactor | FactorReset | Login]) -> int:
-    """How many rows of the table belong to the manager."""
+    """Return how many rows of the table belong to the manager."""
     with front.database.transaction() as session:
         return len(session.scalars(sa.select(table).where(table.user_id == front.manager.user_id)).all())
 

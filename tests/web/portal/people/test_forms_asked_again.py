@@ -59,7 +59,7 @@ def file(front: Front, site: Site) -> Form:
 
 
 def happened(front: Front) -> list[object]:
-    """What the forms have done."""
+    """Return what the forms have done."""
     with front.database.transaction() as session:
         return [
             session.scalars(sa.select(CallForwarding.target).order_by(CallForwarding.id)).all(),
