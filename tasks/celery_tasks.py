@@ -100,9 +100,13 @@ def place_bulks(runtime: Runtime) -> None:
 
 @_task(WorkKind.JOBS)
 def run_scheduled_jobs(runtime: Runtime) -> None:
-    """Run the scheduled jobs whose time has come. Safe to run twice, in parallel or when no job is due."""
+    """Run the scheduled jobs whose time has come, until the worker is asked to stop.
+
+    Safe to run twice, in parallel or when no job is due.
+    """
     for job in JOBS.values():
-        run_job(runtime, job)
+        if not runtime.stopping():
+            run_job(runtime, job)
 
 
 @_task(WorkKind.SWEEP)

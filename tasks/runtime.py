@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -22,7 +23,8 @@ class Runtime:
     of Message-IDs. `lease` is how long a claim on due rows lasts: longer than the slowest calls of a batch, yet short
     enough to wait out when a worker dies. `batch` is how many due rows are claimed together. Mails name `carrier`.
     `limits` are those of companies that have none of their own. The back office is told at `office_email` of requests
-    that it has to look at; None: it only has its list.
+    that it has to look at; None: it only has its list. `stopping` says whether this worker was asked to stop, so that
+    a long job ends at its next transaction.
     """
 
     database: Database
@@ -38,3 +40,4 @@ class Runtime:
     carrier: Carrier = field(default_factory=Carrier)
     limits: Limits = USUAL_LIMITS
     office_email: str | None = None
+    stopping: Callable[[], bool] = lambda: False

@@ -1,7 +1,7 @@
 """The worker program: one Celery worker for each kind of work, so that no kind waits for another kind's processes.
 
 This process imports the application once and forks the Celery workers, which share that memory. It restarts a Celery
-worker that ended, and passes a request to stop on to all Celery workers.
+worker that ended, passes a request to stop on to all Celery workers, and kills what has not ended in time.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from types import FrameType
 
+import psutil
 import structlog
 from celery import signals
 from prometheus_client import CollectorRegistry, multiprocess, start_http_server
@@ -71,17 +72,21 @@ class Pools:
         self._concurrency = concurrency
         self._running: dict[int, WorkKind] = {}
         self._stopping = False
+        self._seconds = 0
         self._sockets: list[int] = []
 
     def run(self, settings: WorkerSettings) -> None:
         """Start the Celery workers, restart those that end, and return when all have ended after a stop signal.
 
-        If the settings have a `metrics_port`, serve the counters of all worker processes there.
+        What has not ended `stop_seconds` of the settings after the signal is killed: other workers take its rows over
+        when its claims end. If the settings have a `metrics_port`, serve the counters of all worker processes there.
         """
         for number in _STOPS:
             # One that is ignored, as by nohup, stays so.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._stop)
+        signal.signal(signal.SIGALRM, self._kill)
+        self._seconds = settings.stop_seconds
         for kind in self._kinds:
             self._start(kind)
         if settings.metrics_port is not None:
@@ -124,10 +129,18 @@ class Pools:
         sys.exit(_run_celery(kind, PROCESSES[kind] or self._concurrency))
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        self._stopping = True
+        if not self._stopping:
+            self._stopping = True
+            signal.alarm(self._seconds)
         for pid in self._running:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
+
+    def _kill(self, _number: int, _frame: FrameType | None) -> None:
+        log.warning("worker.killed", kinds=sorted(self._running.values()))
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 @contextmanager

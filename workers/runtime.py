@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from email.utils import parseaddr
 
@@ -22,10 +23,13 @@ LOCK_LIMIT = 2.0
 """The most seconds that a worker waits for a database lock. Rows expected to be locked are skipped instead."""
 
 
-def build_runtime(settings: WorkerSettings, on_due: OnDue = send_hints) -> Runtime:
+def build_runtime(
+    settings: WorkerSettings, on_due: OnDue = send_hints, *, stopping: Callable[[], bool] = lambda: False
+) -> Runtime:
     """Build the runtime of a worker process: database, gateways, vault and settings. Connects to nothing yet.
 
     `on_due` is called after each commit that made rows due for processing, with the kinds of work of those rows.
+    `stopping` says whether the worker was asked to stop.
     """
     # One connection for the work, and one to keep claims alive meanwhile.
     database = Database(
@@ -50,6 +54,7 @@ def build_runtime(settings: WorkerSettings, on_due: OnDue = send_hints) -> Runti
         carrier=settings.carrier,
         limits=settings.limits,
         office_email=settings.office_email or settings.carrier_email,
+        stopping=stopping,
     )
 
 

@@ -59,6 +59,8 @@ class WorkerSettings(BeatSettings, SecretSettings):
     """The seconds for which a worker reserves a request, renewed while it works; then another worker may take over."""
     batch: Annotated[int, Field(ge=1, le=200)] = 32
     """The most requests that a worker reserves for itself in one go."""
+    stop_seconds: Annotated[int, Field(ge=1)] = 45
+    """The seconds that a worker has to finish what runs when it is asked to stop; then its processes are killed."""
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """The port on which a worker serves its metrics, for machines without the front end; None serves no metrics."""
     metrics_host: str = "127.0.0.1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from typing import Any
 
@@ -14,12 +15,18 @@ from tasks.settings import Settings
 from workers.runtime import build_runtime, close_runtime
 from workers.settings import WorkerSettings
 
+_stop = mmap.mmap(-1, 1)
+"""One byte that a Celery worker shares with the processes of its pool: not 0 once the worker was asked to stop."""
+
 
 def connect_signals() -> None:
     """Connect handlers to Celery's signals: they set up logging, and open and close a worker process's runtime.
 
-    Called once, where the Celery application is created.
+    They also let the processes know when their worker is asked to stop, which Celery tells none that is at work. Called
+    once, where the Celery application is created.
     """
+    signals.worker_init.connect(_share_stop)
+    signals.worker_shutting_down.connect(_ask_to_stop)
     signals.setup_logging.connect(_set_up_logging)
     signals.worker_process_init.connect(_start)
     signals.worker_process_shutdown.connect(_end)
@@ -30,9 +37,23 @@ def _set_up_logging(**_: Any) -> None:
     configure_logging(Settings().log_format)
 
 
+def _share_stop(**_: Any) -> None:
+    # One for each Celery worker, before it forks its processes.
+    global _stop
+    _stop = mmap.mmap(-1, 1)
+
+
+def _ask_to_stop(**_: Any) -> None:
+    _stop[0] = 1
+
+
+def _is_stopping() -> bool:
+    return _stop[0] != 0
+
+
 def _start(**_: Any) -> None:
     # Built after the fork, so that no connection is inherited from the main process.
-    context.set_runtime(build_runtime(WorkerSettings()))
+    context.set_runtime(build_runtime(WorkerSettings(), stopping=_is_stopping))
 
 
 def _end(pid: int | None = None, **_: Any) -> None:

@@ -29,7 +29,7 @@ class LeaseLost(Exception):
 class Outcome(StrEnum):
     """The result of a run: done, failed (the job raised an error), or lost.
 
-    `lost`: the worker died, or took longer than the time for which it had claimed the job.
+    `lost`: the worker died or was stopped, or took longer than the time for which it had claimed the job.
     """
 
     DONE = "done"
@@ -94,12 +94,17 @@ class JobRun(Base):
     )
 
     def end(
-        self, counts: Mapping[str, int], found: Mapping[str, int], unrepaired: int, error: str | None, now: datetime
+        self,
+        outcome: Outcome,
+        counts: Mapping[str, int],
+        found: Mapping[str, int],
+        unrepaired: int,
+        error: str | None,
+        now: datetime,
     ) -> None:
-        """Record the end and the results of the run; `error` describes why the run failed, None after a success."""
-        self.ended_at, self.error = now, error
+        """Record the end and the results of the run; `error` describes why the run failed, None otherwise."""
+        self.ended_at, self.outcome, self.error = now, outcome, error
         self.counts, self.found, self.unrepaired = dict(counts), dict(found), unrepaired
-        self.outcome = Outcome.DONE if error is None else Outcome.FAILED
 
 
 def record_run(session: Session, name: str, now: datetime, **counts: int) -> None:

@@ -1,7 +1,8 @@
 """Run a scheduled job: claim its row, work in small transactions, record the outcome.
 
 Two runs of one job never work in parallel: every transaction of a run first locks the job's row and checks the lease.
-If a worker dies, another run starts when the lease has ended; what the dead run committed stays.
+If a worker dies, another run starts when the lease has ended; what the dead run committed stays. A worker that is asked
+to stop ends its run before the next transaction, and gives the job back at once.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from models.db.transient_errors import is_outage
 from models.jobs.findings import Finding
-from models.jobs.jobs import JobRun, LeaseLost, begin_run, claim_job, forget_runs, keep_job
+from models.jobs.jobs import JobRun, LeaseLost, Outcome, begin_run, claim_job, forget_runs, keep_job
 from tasks.ports import GatewayError
 from tasks.runtime import Runtime
 
@@ -33,6 +34,10 @@ STATEMENT_LIMIT = 240.0
 """Seconds for one statement of a job, which may read or delete in masses: shorter than the lease."""
 MOST_RECORDED = 1000
 """The most findings of one kind that a run records in detail; all are counted and repaired."""
+
+
+class WorkerStops(Exception):
+    """Raised when the worker was asked to stop, so that the run ends here and another worker begins the job anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +80,10 @@ class Run:
         """Open a transaction that renews the run's lease and saves the findings made in it.
 
         A dry run rolls back all other changes. Raises `LeaseLost` if another run has claimed the job, because this
-        run's lease had ended.
+        run's lease had ended, and `WorkerStops` if the worker was asked to stop.
         """
+        if self.runtime.stopping():
+            raise WorkerStops(self.job.name)
         self._fresh.clear()
         with self.runtime.database.transaction(statement_limit=STATEMENT_LIMIT) as session:
             keep_job(session, self.job.name, lease=self.lease, until=self.now + LEASE)
@@ -137,6 +144,9 @@ def _work(run: Run) -> Exception | None:
     except LeaseLost as error:
         log.warning("lease.lost", job=run.job.name)
         return error
+    except WorkerStops as error:
+        log.info("job.stopped", job=run.job.name)
+        return error
     except SoftTimeLimitExceeded:
         raise
     except Exception as error:
@@ -158,8 +168,13 @@ def _end(run: Run, error: Exception | None, *, began: datetime, was_due: datetim
         except LeaseLost:
             # The run that has claimed the job since records this one as lost.
             return record
-        record.end(run.counts, run.found, run.unrepaired, _in_short(error) if error is not None else None, now)
-        if run.dry:
+        outcome = _outcome(error)
+        in_short = _in_short(error) if error is not None and outcome is Outcome.FAILED else None
+        record.end(outcome, run.counts, run.found, run.unrepaired, in_short, now)
+        if outcome is Outcome.LOST:
+            # The permission holds for one whole run.
+            job.allow_removals |= run.allow_removals
+        if run.dry or outcome is Outcome.LOST:
             job.make_due(was_due)
         elif error is None:
             job.attempts = 0
@@ -172,6 +187,12 @@ def _end(run: Run, error: Exception | None, *, began: datetime, was_due: datetim
         facts = {"found": dict(run.found), "unrepaired": run.unrepaired, "dry_run": run.dry}
         log.info("job.found", job=run.job.name, **facts)
     return record
+
+
+def _outcome(error: Exception | None) -> Outcome:
+    if error is None:
+        return Outcome.DONE
+    return Outcome.LOST if isinstance(error, WorkerStops) else Outcome.FAILED
 
 
 def _in_short(error: Exception) -> str:

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import httpx
 import psutil
+import psycopg
 import pytest
 import redis
+import sqlalchemy as sa
 from celery import Celery
 
 from models.db.session import Database
 from models.db.work_queue import WorkKind
-from models.jobs.jobs import last_run
+from models.jobs.jobs import Job, JobRun, Outcome, last_run
 from models.links.links import submit_link
 from models.requests.requests import Request
 from models.states import Status
@@ -27,6 +29,7 @@ from tests.workers.conftest import Children
 from workers import programs
 from workers.settings import WorkerSettings
 from workers.stack.ports import accepts_connections, free_port
+from workers.stack.postgres import EmbeddedPostgres
 
 pytestmark = pytest.mark.usefixtures("database_settings")
 
@@ -132,6 +135,49 @@ def test_a_worker_that_is_asked_to_stop_leaves_no_process(children: Children, st
     assert launcher.exitcode == 0
     _, left = psutil.wait_procs(processes, timeout=10)
     assert left == []
+
+
+def test_a_long_job_ends_when_its_worker_is_asked_to_stop(
+    children: Children, database: Database, redis_url: str, postgres: EmbeddedPostgres
+) -> None:
+    launcher = children.start(programs.worker(1, [WorkKind.JOBS]))
+    with psycopg.connect(postgres.url("registrar", driver=""), autocommit=False) as other:
+        other.execute("LOCK TABLE own_numbers")
+        with Celery(broker=redis_url, set_as_current=False) as sender:
+            sender.send_task(WorkKind.JOBS, queue=WorkKind.JOBS)
+        wait_until(lambda: _claimed(database, "registrar"), what="the job's begin")
+        assert launcher.pid is not None
+        os.kill(launcher.pid, signal.SIGTERM)
+        wait_until(lambda: "Warm shutdown" in children.said(), what="the request to stop")
+    launcher.join(30)
+    assert launcher.exitcode == 0
+    with database.transaction() as session:
+        assert session.scalar(sa.select(JobRun.outcome).where(JobRun.name == "registrar")) is Outcome.LOST
+        assert session.get_one(Job, "registrar").lease is None
+
+
+def test_a_worker_that_hangs_is_killed_in_its_time(
+    children: Children, database: Database, redis_url: str, postgres: EmbeddedPostgres
+) -> None:
+    launcher = children.start(programs.worker(1, [WorkKind.JOBS]), STOP_SECONDS="1")
+    with psycopg.connect(postgres.url("registrar", driver=""), autocommit=False) as other:
+        other.execute("LOCK TABLE own_numbers")
+        with Celery(broker=redis_url, set_as_current=False) as sender:
+            sender.send_task(WorkKind.JOBS, queue=WorkKind.JOBS)
+        wait_until(lambda: _claimed(database, "registrar"), what="the job's begin")
+        assert launcher.pid is not None
+        processes = psutil.Process(launcher.pid).children(recursive=True)
+        os.kill(launcher.pid, signal.SIGTERM)
+        launcher.join(30)
+        assert launcher.exitcode == 0
+    _, left = psutil.wait_procs(processes, timeout=10)
+    assert left == []
+    assert "worker.killed" in children.said()
+
+
+def _claimed(database: Database, job: str) -> bool:
+    with database.transaction() as session:
+        return session.scalar(sa.select(Job.lease).where(Job.name == job)) is not None
 
 
 def test_a_database_that_is_away_is_a_line_in_the_log_and_no_traceback(

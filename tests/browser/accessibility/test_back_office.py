@@ -11,7 +11,7 @@ from flask import render_template
 from playwright.sync_api import Page, Route
 
 from models.jobs.findings import Finding
-from models.jobs.jobs import ask_for_run, begin_run
+from models.jobs.jobs import Outcome, ask_for_run, begin_run
 from models.orders.orders import submit_order
 from models.people.users import User
 from models.proofs.document_review import upload_document
@@ -86,7 +86,7 @@ def test_the_back_office(page: Page, portal: Portal, clock: FakeClock) -> None:
         run = begin_run(session, "registrar", clock.now, dry=False)
         facts = {"sip_user": "t1", "domain": "sip.example", "what": ["numbers"]}
         session.add(Finding(run_id=run.id, kind="forgotten_here", subject="t1", facts=facts, repaired=False))
-        run.end({}, {"forgotten_here": 60}, 60, None, clock.now)
+        run.end(Outcome.DONE, {}, {"forgotten_here": 60}, 60, None, clock.now)
     look(page, f"{office}/abgleich")
     look(page, f"{office}/abgleich/registrar/entfernen")
     for query in ("", f"?suche={portal.main.customer_number}", "?suche=nothing", "?art=link"):

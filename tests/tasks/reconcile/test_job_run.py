@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from threading import Event
 from typing import Any
@@ -16,7 +17,7 @@ from celeryconfig import beat_schedule
 from models import retention
 from models.db.work_queue import WorkKind
 from models.jobs.findings import Finding
-from models.jobs.jobs import Job, JobHeartbeat, JobRun, Outcome, last_run, last_successes, latest_runs
+from models.jobs.jobs import Job, JobHeartbeat, JobRun, Outcome, ask_for_run, last_run, last_successes, latest_runs
 from tasks import celery_tasks
 from tasks.ports import GatewayUnavailable
 from tasks.reconcile import JOBS
@@ -123,6 +124,27 @@ def test_what_a_killed_worker_leaves_is_taken_over_after_its_lease(pipeline: Pip
     assert start(pipeline, nothing) is None
     assert start(pipeline, nothing, by_hand=True) is None
     pipeline.clock.advance(LEASE)
+    assert start(pipeline, nothing) is not None
+    assert [run.outcome for run in runs(pipeline)] == [Outcome.LOST, Outcome.DONE]
+
+
+def test_a_worker_that_is_asked_to_stop_gives_the_job_back_at_once(pipeline: Pipeline) -> None:
+    asked = Event()
+    runtime = replace(pipeline.runtime, stopping=asked.is_set)
+
+    def endless(run: Run) -> None:
+        while True:
+            finds_one(run)
+            asked.set()
+
+    with pipeline.runtime.database.transaction() as session:
+        assert ask_for_run(session, "test", pipeline.clock(), allow_removals=True) is None
+    stopped = run_job(runtime, job(endless))
+    assert stopped is not None
+    assert left_a_trace(pipeline)
+    assert (stopped.outcome, stopped.found, stopped.error) == (Outcome.LOST, {"held_long": 1}, None)
+    left = row(pipeline)
+    assert (left.lease, left.attempts, left.allow_removals) == (None, 0, True)
     assert start(pipeline, nothing) is not None
     assert [run.outcome for run in runs(pipeline)] == [Outcome.LOST, Outcome.DONE]
 
