@@ -16,7 +16,7 @@ from tasks.wording.fields import RULES
 
 
 def as_e164(value: str) -> str:
-    """Convert a person's phone number to E.164, reading national numbers as German.
+    """Convert the phone number of a person, such as a contact, to E.164, reading national numbers as German.
 
     Raises `PydanticCustomError` or `ValueError` for a text that is no phone number, and for numbers of emergency and
     other services.
@@ -50,9 +50,9 @@ def as_email(value: str) -> str:
 
 
 def _said(error: ValueError, code: str) -> ValueError:
-    """Return an error with the code `code`, if there is a sentence for that code; otherwise `error` itself.
+    """Return the error that tells people `code`, if there is a sentence for that code; otherwise `error` itself.
 
-    An error without a code gets the sentence of its field.
+    For an error without such a code, people read the sentence of its field.
     """
     return PydanticCustomError(code, code) if code in RULES else error
 
@@ -65,8 +65,8 @@ def one_line(most: int) -> StringConstraints:
 def nameable(value: str) -> str:
     """Return the value unchanged if it can be a name or a part of an address. Raises `PydanticCustomError` if not.
 
-    The error's code says why, as that of `name_fault`: letters cannot print it, it is an error of a spreadsheet, or it
-    contains a web or e-mail address.
+    The error's code says why: `unprintable` (letters cannot print a character), `error_value` (an error of a
+    spreadsheet), or `web_address` (it contains a web or e-mail address).
     """
     fault = name_fault(value)
     if fault is not None:
@@ -141,6 +141,6 @@ Password = Annotated[SecretStr, Field(max_length=1024)]
 
 class Body(BaseModel):
     # Validation errors never repeat the input, which may be a password.
-    """Base of all request bodies. Unknown fields are errors."""
+    """Base of the bodies of orders, link requests and other API calls. Unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)

@@ -142,8 +142,8 @@ def _jobs(runs: Mapping[str, JobRun], now: datetime) -> Iterator[Metric]:
 def metrics() -> Response:
     """Return the metrics in Prometheus's text format: those read from the database, and the counters of processes.
 
-    The counters are those of all processes that share PROMETHEUS_MULTIPROC_DIR; without it there are none. Aborts with
-    404 if a proxy has forwarded the request: the figures are for the monitoring beside us, not for the world.
+    The counters are those of all processes that share PROMETHEUS_MULTIPROC_DIR; without it there are none. Aborts
+    with 404 if a proxy has forwarded the request: the metrics are for the operator's monitoring, not for the public.
     """
     if was_forwarded():
         abort(404)

@@ -1,4 +1,4 @@
-"""Recognises requests that a proxy or tunnel has forwarded: their sender may be anywhere."""
+"""Recognises HTTP requests that a proxy or tunnel has forwarded: their sender may be anywhere."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ _HEADERS = {"forwarded", "via", "x-real-ip", "x-client-ip", "x-original-host", "
 
 
 def was_forwarded() -> bool:
-    """Return whether the current request has a header that proxies and tunnels add."""
+    """Return whether the current request has a header that proxies and tunnels add, such as Via or X-Forwarded-For."""
     names = [name.lower() for name, _ in request.headers]
     return any(name in _HEADERS or name.startswith("x-forwarded-") for name in names)

@@ -31,7 +31,7 @@ from web.fields import (
 
 
 class LocationBody(Body):
-    """The location's name and connection address."""
+    """A location's name and connection address."""
 
     name: Line
     street: Line
@@ -131,7 +131,7 @@ class OrderBody(Body):
 
 
 class AdministersBoth(Body):
-    """Proof by the caller's own role: the caller administers both the main account and the account to attach."""
+    """Proof of ownership by role: the caller administers both the main account and the account to attach."""
 
     method: Literal["administers_both"]
 
@@ -152,7 +152,7 @@ class LinkCodeProof(Body):
 
 
 class ConsentProof(Body):
-    """Proof by consent: the administrators of the account to attach are asked for their consent by e-mail."""
+    """Proof of ownership by consent: administrators of the account to attach are asked for it by e-mail."""
 
     method: Literal["consent"]
 
@@ -161,7 +161,10 @@ LinkProof = AdministersBoth | CredentialsProof | LinkCodeProof | ConsentProof
 
 
 class LinkBody(Body):
-    """A request to attach an existing account, with the proof that the requester may do so."""
+    """A request to attach the existing account `customer_number`, with the proof that the requester may do so.
+
+    `locale` is the language of its mails, by default the caller's.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={"example": {"customer_number": "2000521", "proof": {"method": "consent"}}}

@@ -21,8 +21,8 @@ _KEY = "standorte"
 class Resources:
     """The connections and settings of one web application.
 
-    `vault` encrypts secrets and makes codes, `throttle` limits failed logins and codes, `network` reads the state of
-    trunks from Kamailio's database; None if no such database is configured.
+    `vault` encrypts secrets and makes codes, `throttle` limits failed logins and codes, `clock` returns the current
+    time, `network` reads the state of trunks from Kamailio's database; None if no such database is configured.
     """
 
     settings: WebSettings

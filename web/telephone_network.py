@@ -1,7 +1,7 @@
 """Read-only access to Kamailio's database: registrations, refused logins and calls of SIP trunks.
 
 Nothing is cached: every page reads the current state. After a failure no connection is tried for 15 seconds
-(`PAUSE_AFTER_FAILURE`), so that pages do not wait for the timeout again.
+(`PAUSE_AFTER_FAILURE`), so that not every page waits for the timeout.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ WHERE (username, domain) = (%(user)s, %(domain)s) ORDER BY id DESC
 class NetworkAway(Exception):
     """Raised when Kamailio's database does not answer or reports an error.
 
-    Also raised, without asking it, for 15 seconds (`PAUSE_AFTER_FAILURE`) after that.
+    Also raised for 15 seconds (`PAUSE_AFTER_FAILURE`) after such a failure, without asking the database.
     """
 
 
@@ -61,8 +61,8 @@ class NetworkAway(Exception):
 class Registration:
     """A registration of a phone system with a trunk, valid from `since` to `until`.
 
-    `address` is the host and port from which the registration came, or if unknown those that the phone system named
-    itself; `device` is its User-Agent header without invisible characters.
+    `address` is the host and port from which the registration came, or, if they are unknown, those that the phone
+    system named itself; `device` is its User-Agent header without invisible characters.
     """
 
     address: str
@@ -88,7 +88,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The state of a trunk: its registrations, oldest first, and its last refused login."""
+    """The state of a trunk: its registrations, oldest first, and its last refused login, None if there is none."""
 
     registrations: list[Registration] = field(default_factory=list)
     refusal: Refusal | None = None
@@ -98,9 +98,9 @@ class Line:
 class Call:
     """A call of a trunk and its result. `direction` is "in" or "out", `result` one of the codes in kamailio.cfg.
 
-    `status` is the SIP status code. `forwarded_to` and `forwarded_because` are number and condition of the forwarding
-    that applied. Numbers are E.164; the numbers of other parties end with "xxx". A field is empty if its value is
-    unknown or hidden.
+    `own_number` is the trunk's number, `other_number` that of the other party, `status` the SIP status code.
+    `forwarded_to` and `forwarded_because` are number and condition of the forwarding that applied. Numbers are E.164;
+    the numbers of other parties end with "xxx". A field is empty if its value is unknown or hidden.
     """
 
     at: datetime
@@ -116,8 +116,8 @@ class Call:
 class TelephoneNetwork:
     """A client of Kamailio's database at `url`, with one connection per query.
 
-    Its methods raise `NetworkAway` if the database does not answer within about two seconds or reports an error, and
-    without asking it for 15 seconds (`PAUSE_AFTER_FAILURE`) after that.
+    Its methods raise `NetworkAway` if the database does not answer within about two seconds or reports an error, and,
+    without asking the database, for 15 seconds (`PAUSE_AFTER_FAILURE`) after that.
     """
 
     def __init__(self, url: str, clock: Clock) -> None:

@@ -1,4 +1,4 @@
-"""Typed text of requests: without invisible characters, and refused if it has characters that no text can have.
+"""Cleaning of typed text in requests: invisible characters are removed, and text that cannot be stored is refused.
 
 PostgreSQL cannot store NUL characters and unpaired surrogates, which JSON can express; spreadsheets (XML) can hold
 neither other control characters nor noncharacters such as U+FFFE.
@@ -28,11 +28,11 @@ _MAX_DEPTH = 8
 
 
 class TypedRequest(Request):
-    """A request whose query, form and JSON body have typed text as it is stored (`typed_text`), except passwords."""
+    """A Flask request whose query, form and JSON texts, except passwords, are in NFC without invisible characters."""
 
     @cached_property
     def args(self) -> MultiDict[str, str]:
-        """Return the query parameters of the URL, with typed text as it is stored (`typed_text`)."""
+        """Return the query parameters of the URL, in NFC and without invisible characters, except passwords."""
         return _typed_fields(super().args)
 
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
@@ -48,7 +48,7 @@ class TypedRequest(Request):
 
 
 class UniqueKeys(DefaultJSONProvider):
-    """Flask's JSON, which refuses an object that has one key twice: programs differ on which of the two counts."""
+    """Flask's JSON provider, which refuses an object with a key that stands twice: programs differ on which counts."""
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
         """Return the value of a JSON text. Raises `InvalidField` for a key that stands twice in an object."""
@@ -76,11 +76,11 @@ class IdConverter(IntegerConverter):
 
 
 def reject_unstorable_text() -> None:
-    """Check the URL and the form fields of the current request for text that cannot be stored (`is_storable_text`).
+    """Check the URL and the form fields of the current request for text that PostgreSQL or spreadsheets cannot store.
 
     Raises `NotFound` for such text in the path, `InvalidField` for such a query parameter or form field. Runs before
-    the URL and the form are read. Bodies of API calls are checked by `check_json_text`, after the caller is
-    authenticated.
+    any view reads the URL and the form. Form fields of API calls are left out; their JSON bodies are checked by
+    `check_json_text`, after the caller is authenticated.
     """
     if not is_storable_text(request.path):
         raise NotFound
@@ -93,8 +93,8 @@ def reject_unstorable_text() -> None:
 def check_json_text(body: object) -> None:
     """Check every string and every key of a JSON body.
 
-    Raises `InvalidField` for the first one that cannot be stored (`is_storable_text`), `TooDeep` if the body is nested
-    deeper than any body that the API accepts.
+    Raises `InvalidField` for the first one that PostgreSQL or spreadsheets cannot store, `TooDeep` if the body is
+    nested deeper than any body that the API accepts.
     """
     for path, text in _strings(body, ()):
         if not is_storable_text(text):
@@ -129,7 +129,7 @@ def _typed_json(value: Any) -> Any:
 def _strings(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield every string and key of a JSON value as a pair of path and text.
 
-    The path, the names and list positions that lead to the value that the text is in, begins with `path`. Raises
+    The path has the names and list positions that lead to the value that the text is in; it begins with `path`. Raises
     `TooDeep` if a path is longer than eight.
     """
     if len(path) > _MAX_DEPTH:

@@ -1,8 +1,8 @@
 """Limits on failed attempts to enter a code or password. Attempts of strangers never lock out the right person.
 
-A code has 49 bits, so only the one who enters it is counted: nobody else's wrong attempts matter. A password can be
-guessed, so all attempts of unknown browsers for one person are counted together; a browser in which the person has
-signed in before is counted alone (`web.portal.page.known_browsers`).
+A code has 49 bits, too many to be guessed by any number of people, so the attempts of each person are counted alone. A
+password can be guessed, so all attempts of unknown browsers for one person are counted together; a browser in which the
+person has signed in before is counted alone (`web.portal.page.known_browsers`).
 
 An attempt is counted when it begins and the count is taken back if it succeeds, so that concurrent attempts cannot
 exceed the limit. The windows slide. The counters are in Redis; while Redis is unreachable, each process counts in
@@ -79,7 +79,7 @@ class Throttle:
 
         The attempts of a signed-in user (`user_id`) are counted apart from those of others. Without a user, attempts
         are counted by target and client address, so that others behind that address can still enter the codes of other
-        targets.
+        targets. Raises `RateLimitExceeded` (429) if a limit is reached.
         """
         if user_id is None:
             self._begin(f"code {_client()} {target}")
@@ -90,7 +90,8 @@ class Throttle:
         """Count an attempt to enter the password of the person with this e-mail address.
 
         `browser` identifies a browser in which this person has signed in before: its attempts are counted apart. The
-        attempts in all other browsers (None) count together, by e-mail address and by client.
+        attempts in all other browsers (None) count together, by e-mail address and by client. Raises
+        `RateLimitExceeded` (429) if a limit is reached.
         """
         if browser is not None:
             self._begin(f"password in browser {browser}")
@@ -100,15 +101,17 @@ class Throttle:
     def begin_own_password_try(self, login_id: int) -> None:
         """Count an attempt of a signed-in person to enter their own password, by the `Login.id` of their browser.
 
-        A right password is not counted in the end, see `count_wrong_try`. Beyond the limit the request ends with 429.
+        The count is taken back unless `count_wrong_try` is called. Raises `RateLimitExceeded` (429) if the limit is
+        reached.
         """
         self._begin(f"password in login {login_id}")
 
     def begin_factor_try(self, user_id: int, browser: str | None = None) -> None:
         """Count an attempt to prove a second factor, by a person who has entered the right password already.
 
-        `browser` identifies a browser in which this person has signed in before: its attempts are counted apart.
-        All attempts for the person count together, too, in the hour and in the day (`OF_PERSON`).
+        `browser` identifies a browser in which this person has signed in before: its attempts are counted apart, those
+        in all other browsers (None) together. All attempts for the person count together, too, in the hour and in the
+        day (`OF_PERSON`). Raises `RateLimitExceeded` (429) if a limit is reached.
         """
         person = f"factor of user {user_id}"
         self._begin(f"{person} in browser {browser}" if browser else person, person=f"{person} in all browsers")
@@ -134,16 +137,17 @@ class Throttle:
         log.info("try.failed", of=g.narrow.partition(" ")[0], rule=request.url_rule.rule if request.url_rule else "-")
 
     def tries_left(self) -> int | None:
-        """Return how many failed attempts the limits still allow after the one begun in this request; None if unknown.
+        """Return how many failed attempts the limits still allow after the one begun in this request.
 
-        The number depends on what was typed and on the browser, not on whether that person or code exists.
+        None if that is not known, as while Redis is unreachable. The number depends on what was typed and on the
+        browser, not on whether that person or code exists.
         """
         with suppress(RedisError, StorageError):
             return min((limit.remaining for limit in self._limiter.current_limits), default=None)
         return None
 
     def seconds_to_wait(self) -> int:
-        """Return the seconds until the limit that the current request has exceeded allows a try again; at least 1."""
+        """Return the seconds until the limit that the current request exceeded allows an attempt again; at least 1."""
         breached = self._limiter.current_limit
         return max(1, math.ceil(breached.reset_at - time.time())) if breached is not None else 1
 
@@ -172,7 +176,7 @@ def _digest(name: str) -> str:
 
 
 def _client() -> str:
-    """Return the address of the current request's client, or "unknown"; of an IPv6 address its /64 network.
+    """Return the address of the current request's client, or "unknown"; for an IPv6 address its network of 64 bits.
 
     One client has all the addresses of such a network.
     """

@@ -1,4 +1,4 @@
-"""Uploaded documents: the maximum size, and the media type recognized from the content."""
+"""Uploaded documents: their maximum size, their media type recognized from the content, and a safe file name."""
 
 from __future__ import annotations
 

@@ -21,11 +21,12 @@ _KEY_NEEDED = {"post": True, "delete": False}
 
 
 def completed(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a copy of an OpenAPI document with what no single endpoint declares.
+    """Return a copy of the generated OpenAPI document, completed with what all operations have in common.
 
-    Operations that change something get the header `Idempotency-Key`. All operations get as `application/problem+json`
-    the errors that they declare themselves and those that every operation can have. A path has no place of its own for
-    the 405 of the methods that it does not know, so each of its operations names that error.
+    Operations that change something (POST, DELETE) get the header `Idempotency-Key`. Every operation gets, as
+    `application/problem+json`, the errors that it declares itself, those of every call, 404 if its path has a
+    parameter, and 413 if it changes something. OpenAPI has no place for the methods that a path does not know, so
+    each operation of the path names their error, 405.
     """
     document = deepcopy(document)
     for path, operations in document["paths"].items():

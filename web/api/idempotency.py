@@ -82,11 +82,11 @@ class IdempotentCall:
 
 
 def begin_call(session: Session, content: bytes = b"") -> IdempotentCall:
-    """Reserve the `Idempotency-Key` of the current call; a concurrent call with the same key waits for the commit.
+    """Reserve the `Idempotency-Key` of the current call; a concurrent call with this key waits for the commit.
 
-    `content` is the part of the body that is no JSON, such as an uploaded file. Raises `IdempotencyConflict` if the
-    caller sent the key before with another method, path or body. A rollback releases the key. A call without a key gets
-    a random one, so that the call repeats no other.
+    `content` is the part of the body that is not JSON, such as an uploaded file. Raises `IdempotencyConflict` if the
+    caller sent the key before with another method, path or body. A rollback releases the key. A call without a key
+    gets a random one, so that the call repeats no other.
     """
     key = request.headers.get("Idempotency-Key") or str(uuid.uuid4())
     row = reserve_key(session, detached_token_account().id, caller().user_id, key, _fingerprints(content), now())

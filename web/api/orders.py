@@ -22,8 +22,9 @@ def create_order(body: OrderBody) -> Response:
     """Order a new sub-account of the API token's account.
 
     Answers 202 with the new request before the order is processed; the request's timeline shows the progress. Answers
-    429 if a limit of the company is reached, on open orders or on what a day's orders need: `limit` and `allowed` say
-    which, `free_at` and `Retry-After` when there is room again, if that is known.
+    409 if the account is closed or itself a sub-account. Answers 429 if the order would exceed a limit of the
+    company, such as the number of open orders or of letters a day: `limit` names the limit, `allowed` is the greatest
+    number, `free_at` and `Retry-After` say when there is room again, if that is known.
     """
     draft = body.as_draft(caller().locale)
     with resources().database.transaction() as session:

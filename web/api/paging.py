@@ -1,4 +1,4 @@
-"""The cursors of the API's lists."""
+"""The error for a cursor (position in a list) that the API's lists do not know."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models.errors import InvalidField
 
 @contextmanager
 def known_cursor() -> Iterator[None]:
-    """Raise `InvalidField` (422) in place of a `BadCursor` within the block: the text is no cursor of this list."""
+    """Turn a `BadCursor` raised within the block into `InvalidField` (422): the text is no cursor of this list."""
     try:
         yield
     except BadCursor as error:

@@ -215,7 +215,10 @@ def invalid(error: ValidationError) -> Response:
 
 
 def of_domain_error(error: errors.DomainError) -> Response:
-    """Return the problem response for an error of the models. The API maps these errors to HTTP only here."""
+    """Return the problem response for an error of the models, 404 for errors without a case of their own.
+
+    Only this function maps the models' errors to HTTP statuses of the API.
+    """
     match error:
         case errors.InvalidField(field=field, code=code, allowed=allowed):
             return problem("invalid", [_field(field, code, allowed)])

@@ -65,8 +65,8 @@ def give_proof(path: schemas.RequestPath, body: schemas.ProofBody) -> Response:
 def resend(path: schemas.RequestPath, body: schemas.ResendBody) -> Response:
     """Send a code or a request for consent again, by mail or letter. A new code voids the previous code.
 
-    Answers 429 with `Retry-After` if the previous mail or letter was sent too recently, 409 if the request does not
-    wait for that proof or all five codes were sent.
+    Answers 429 with `Retry-After` if the previous mail or letter was sent too recently, or if the company has sent as
+    many letters today as it may; 409 if the request does not wait for that proof or all five codes were sent.
     """
     with resources().database.transaction() as session:
         call = begin_call(session)
@@ -84,11 +84,12 @@ def resend(path: schemas.RequestPath, body: schemas.ResendBody) -> Response:
     responses={200: schemas.RequestBody, 409: schemas.Problem, 422: schemas.Problem, 429: schemas.Problem},
 )
 def correct_contact_address(path: schemas.RequestPath, body: schemas.ContactAddressBody) -> Response:
-    """Correct the e-mail address of an order's contact, who is then asked at the new address to confirm it.
+    """Correct the e-mail address of an order's contact; a mail then asks the contact at the new address to confirm it.
 
     Other orders that wait for an answer from the old address get the new one too; the link in the old mail is void.
-    Answers 200 with the order; 409 if no answer of the contact is awaited or it was corrected three times already; 422
-    if the address is malformed or the old one.
+    Answers 200 with the order; 409 if no answer of the contact is awaited or the address was corrected three times
+    already; 422 if the address is malformed or the old one; 429 if the company can have no further contact asked
+    today.
     """
     with resources().database.transaction() as session:
         call = begin_call(session)

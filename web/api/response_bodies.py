@@ -1,4 +1,4 @@
-"""How requests and accounts are represented in the API's JSON."""
+"""The JSON bodies in which the API represents requests and accounts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bodies, paths and queries of the API. The OpenAPI document is generated from them."""
+"""The schemas of the API's bodies, paths and queries. The OpenAPI document is generated from them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from web.fields import Body, Code, Email, EmailAddress, Password
 
 
 class EmailCode(Body):
-    """The code from the mail that was sent to the contact."""
+    """A code from the mail that was sent to an order's contact; it proves the contact's e-mail address."""
 
     kind: Literal["email_code"]
     code: Code
 
 
 class LetterCode(Body):
-    """The code from the letter that was sent to the connection address."""
+    """A code from the letter that was sent to the connection address; it proves that address."""
 
     kind: Literal["letter_code"]
     code: Code
@@ -47,20 +47,20 @@ class LinkCode(Body):
 
 
 class ProofBody(RootModel[Annotated[EmailCode | LetterCode | Credentials | LinkCode, Field(discriminator="kind")]]):
-    """A proof that the request waits for; `kind` says which of the four."""
+    """A proof that the request waits for; `kind` is `email_code`, `letter_code`, `credentials` or `link_code`."""
 
 
 class ResendBody(Body):
     """What to send again: the code for the e-mail address, the code of the letter, or the request for consent.
 
-    The old code is void then.
+    The code that was sent before is void then.
     """
 
     what: Literal["email", "letter", "consent"]
 
 
 class ContactAddressBody(Body):
-    """The right e-mail address of an order's contact."""
+    """The corrected e-mail address of an order's contact."""
 
     email: EmailAddress
 
@@ -74,14 +74,17 @@ class DocumentForm(BaseModel):
 
 
 class LinkCodeBody(BaseModel):
-    """A new link code, with which a main account can attach the account. It is shown only in this answer."""
+    """A new link code, with which a main account can attach the account; it can be used until `expires_at`.
+
+    The code is shown only in the answer to the call that creates it.
+    """
 
     code: str = Field(examples=["ABCDE FGHJK"])
     expires_at: datetime
 
 
 class ProofStateBody(BaseModel):
-    """The state of a proof that the request needs; `until` is its deadline, null once it was given or declined."""
+    """The state of a proof that the request needs; `until` is its deadline, null once it was proved or declined."""
 
     kind: Literal["email", "letter", "document", "consent"]
     state: Literal["open", "proved", "declined", "expired"]
@@ -89,7 +92,7 @@ class ProofStateBody(BaseModel):
 
 
 class NextBody(BaseModel):
-    """The next action: who has to act, what they have to do, and until when (null for no time limit)."""
+    """The next action on a request: `actor` has to do it, `what` says what, `until` is the deadline (null: none)."""
 
     actor: str
     what: str
@@ -105,7 +108,12 @@ class TimelineBody(BaseModel):
 
 
 class RequestBody(BaseModel):
-    """An order, link or detach request, with its status, the next action, its proofs and its timeline."""
+    """An order, link or detach request, with its status, the next action, its proofs and its timeline.
+
+    `step` is the current or last step of the request, `reason` a code that says why it is pending, held or ended
+    without success (else null), `customer_number` the account that it orders, attaches or detaches. `next` is null
+    once the request has ended.
+    """
 
     id: str
     kind: str
@@ -128,7 +136,11 @@ class RequestPage(BaseModel):
 
 
 class AccountBody(BaseModel):
-    """An account of the carrier's customer, with address, contact, and its main account if it is a sub-account."""
+    """An account with its address, its contact, and the id of the running request about it.
+
+    `role` is `standalone`, `main` or `sub`, `state` is `ordered`, `active` or `closed`. `origin` says how a
+    sub-account came to its main account, `attached_at` when; null for other accounts.
+    """
 
     customer_number: str
     role: str
@@ -156,7 +168,11 @@ class AccountPage(BaseModel):
 
 
 class ProductBody(BaseModel):
-    """An entry of the price list; prices in euro cents, without VAT."""
+    """An entry of the price list; prices in euro cents, without VAT.
+
+    `channels` is the most simultaneous calls of a trunk, `block_size` how many numbers a block has; null for other
+    kinds.
+    """
 
     key: str
     kind: str
@@ -184,8 +200,9 @@ class FieldProblem(BaseModel):
 class Problem(BaseModel):
     """An error (RFC 9457). `again_at` is the time from which the call can be repeated, if it came too early.
 
-    If a limit of the company is reached, `limit` names it, `allowed` is its number, and `free_at` the time at which
-    there is room again; without that time there is room as soon as an open order has ended.
+    `errors` are those of single fields. If a limit of the company is reached, `limit` names it, `allowed` is the
+    greatest number, and `free_at` the time at which there is room again; if `free_at` is null, there is room as soon
+    as an open order has ended.
     """
 
     type: str
@@ -213,9 +230,9 @@ class AccountPath(BaseModel):
 
 
 class RequestQuery(BaseModel):
-    """The page of the list of requests, and the status to filter by.
+    """The query of the list of requests: `status` to filter by (null: all), and the page.
 
-    `cursor` is the `next_cursor` of the page before, `limit` the most items.
+    `cursor` is the `next_cursor` of the page before (null: the first page), `limit` the most items on the page.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -228,7 +245,10 @@ class RequestQuery(BaseModel):
 
 
 class PageQuery(BaseModel):
-    """The page of a list: `cursor` is the `next_cursor` of the page before, `limit` the most items."""
+    """The query for a page of a list.
+
+    `cursor` is the `next_cursor` of the page before (null: the first page), `limit` the most items on the page.
+    """
 
     model_config = ConfigDict(extra="forbid")
 

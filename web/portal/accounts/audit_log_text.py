@@ -1,4 +1,4 @@
-"""Sentences for the entries of an account's audit log."""
+"""Sentences that say what was done, for the entries of an account's audit log."""
 
 from __future__ import annotations
 

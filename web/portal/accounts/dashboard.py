@@ -59,7 +59,8 @@ class PasswordForm(FlaskForm):  # type: ignore[misc]
 def show(customer_number: str) -> str:
     """Show an account's dashboard: contracts, numbers, trunks, forwardings, running requests, users, last log entries.
 
-    Abort with 404 unless the user may view the account.
+    A view by a user of the main account or by the carrier's staff is recorded in the account's audit log. Abort with
+    404 unless the user may view the account.
     """
     now, person = resources().clock(), principal()
     with resources().database.transaction() as database:

@@ -29,7 +29,7 @@ from web.resources import resources
 def export(form: str) -> Response:
     """Download the selected account and all its sub-accounts that match the filters; `form` is "csv" or "xlsx".
 
-    Abort with 404 if no account is selected.
+    Asks the telephone network first which trunks are registered. Abort with 404 if no account is selected.
     """
     wanted = read_filters()
     with resources().database.transaction() as database:

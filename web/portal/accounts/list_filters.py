@@ -71,7 +71,7 @@ def chosen_view(sites: int) -> str:
 def list_url(endpoint: str = "portal.overview", **changes: Any) -> str:
     """Return the URL of the overview, or of another endpoint, with the filters of the current URL.
 
-    `changes` gives query parameters by name: each replaces the current one, and None removes it.
+    `changes` gives query parameters by name: each replaces the current value of that parameter, None removes it.
     """
     kept: dict[str, Any] = {name: request.args[name] for name in _KEPT if request.args.get(name)}
     return url_for(endpoint, **{**kept, **changes})

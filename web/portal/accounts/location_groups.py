@@ -22,7 +22,8 @@ _GROUPED = {"ort": GroupBy.CITY, "status": GroupBy.STATE}
 def groups(by: str) -> str:
     """Show the selected account and its sub-accounts in groups by town (`ort`) or by state (`status`).
 
-    Each group leads to its locations in the overview. Abort with 404 if the selected account has no overview.
+    Each group leads to its locations in the overview. Abort with 404 if no account is selected, or if it is a
+    sub-account.
     """
     with resources().database.transaction() as database:
         seen = selected_account(database)

@@ -50,9 +50,9 @@ class Dot:
 @locations.get("/landkarte")
 @login_required
 def show_map() -> str:
-    """Show the towns of the selected account and its sub-accounts on a map, and the same towns as a list.
+    """Show the towns of the selected account and its sub-accounts on a map, and all of these towns as a list.
 
-    Abort with 404 if the selected account has no overview.
+    Abort with 404 if no account is selected, or if it is a sub-account.
     """
     with resources().database.transaction() as database:
         seen = selected_account(database)
@@ -98,9 +98,9 @@ def _dots(towns: Sequence[Group], places: Places) -> list[Dot]:
 
 
 def _place(latitude: float, longitude: float) -> tuple[float, float]:
-    """Return where on the map, in units of the drawing, a place is, given in degrees.
+    """Return the x and y of a place on the map, in units of the drawing, for its latitude and longitude in degrees.
 
-    One degree of longitude is as wide as at the latitude of the middle of Germany.
+    Everywhere on the map, a degree of longitude is as wide as at the latitude of the middle of Germany.
     """
     shrunk = cos(radians((_NORTH + _SOUTH) / 2))
     return (longitude - _WEST) * shrunk * _SCALE, (_NORTH - latitude) * _SCALE

@@ -49,8 +49,8 @@ SOON, LATER, NEVER = 3000, 15000, 0
 class Progress:
     """The state of a request in words, as the overview's cards and rows show it.
 
-    `status` is the text of its status, `turns` are the next actions (none once the request has ended), and `who` says
-    who has to act (None if the request waits for nobody).
+    `status` is the text of the request's status, `turns` are the next actions (none once the request has ended), and
+    `who` says who has to act (None if the request waits for nobody).
     """
 
     request: Request
@@ -67,14 +67,14 @@ class Progress:
 
     @property
     def until(self) -> datetime | None:
-        """Return the earliest deadline of those who have to act; None if there is none."""
+        """Return the earliest deadline of the next actions; None if none has a deadline."""
         return min((turn.until for turn in self.turns if turn.until is not None), default=None)
 
 
 def progress(found: Request | None, asked: Mapping[UUID, Sequence[ProofStatus]]) -> Progress | None:
     """Return the state of the request in words, in the user's language; None if `found` is None.
 
-    `asked` has the statuses of the proofs by request, from `proofs_of`.
+    `asked` has the statuses of the proofs by request id, as `proofs_of` returns them.
     """
     if found is None:
         return None
@@ -87,9 +87,9 @@ def progress(found: Request | None, asked: Mapping[UUID, Sequence[ProofStatus]])
 
 
 def proofs_of(session: Session, requests: Iterable[Request]) -> Mapping[UUID, Sequence[ProofStatus]]:
-    """Return by request the statuses of the proofs of those requests that wait for a person; none of the others.
+    """Return by request id the proof statuses of those of the requests that wait for a person; the others have no key.
 
-    Runs no statement if none waits, otherwise a fixed number.
+    Runs no statement if none of them waits, otherwise a fixed number.
     """
     waiting = [found for found in requests if found.status is Status.PENDING]
     return proof_statuses(session, waiting, resources().clock()) if waiting else {}
@@ -166,13 +166,13 @@ def overview() -> AnyResponse | str:
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """The content of the overview: the account it is of (`main`) and one page of the list of its sub-accounts.
+    """The content of the overview: the selected account (`main`) and one page of the list of its sub-accounts.
 
     `count` is the number of the list's rows on all pages, `counts` how many locations are in each state, whatever the
-    filters. `links` are running link requests without an account yet that match the filter by state, `cities` the towns
-    to filter by, `drafts` the number of open order drafts. `known` has the registrations at the telephone network: None
-    if it is not asked, or does not answer (`is_network_away`). `sums` is None if there are more than 1,000 locations.
-    `asked` has the statuses of the proofs for `progress`.
+    filters. `links` are running link requests without an account yet that match the filter by state, `cities` the
+    towns to filter by, `drafts` the number of open order drafts. `known` has the registrations at the telephone
+    network: None if it is not asked, or does not answer (`is_network_away`). `sums` has the totals of all locations;
+    None if there are more than 1,000. `asked` has the statuses of the proofs by request id, for `progress`.
     """
 
     main: listing.ListedAccount
@@ -189,7 +189,7 @@ class Glance:
 
     @property
     def running(self) -> list[Request]:
-        """Return the running requests that the page shows: of the account, the sub-accounts on it, and links."""
+        """Return the running requests that the page shows: of the main account, its listed sub-accounts, and links."""
         shown = [item.request for item in (self.main, *self.page.items) if item.request is not None]
         return [*shown, *self.links]
 
@@ -295,7 +295,8 @@ def state_label(account: Account) -> str:
 def standing_label(item: listing.ListedAccount) -> str:
     """Return the words for the state of a location without a running request.
 
-    They say that it has a suspended trunk, or one without a registration; otherwise the account's own state.
+    They say that the location has a suspended trunk, or a trunk at which no phone system is registered; otherwise the
+    state of its account: ordered, active or closed.
     """
     match item.state:
         case SiteState.SUSPENDED:

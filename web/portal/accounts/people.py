@@ -28,9 +28,9 @@ SHOWN_FOR = timedelta(days=14)
 
 @dataclass(frozen=True, slots=True)
 class StepDone:
-    """A first step that is done: by the person who looks (`is_own`), or by somebody else.
+    """A first step of a new local team that is done: by the person who looks (`is_own`), or by somebody else.
 
-    `name` and `at` say who did it and when; None if the log does not say it, as for what came with the order.
+    `name` and `at` say who did it and when; None if the audit log does not say it, as for what came with the order.
     """
 
     is_own: bool = False
@@ -42,8 +42,9 @@ class StepDone:
 class FirstSteps:
     """The first steps of a new local team: read the SIP password, forward calls, invite colleagues.
 
-    Each is None while it is not done. `trunk` is the account's trunk, None if it has none. `others` are the names of
-    the account's other users and of those who are invited.
+    `secret`, `forwarding` and `colleagues` are these three steps, each None while it is not done. `trunk` is the
+    account's trunk, None if it has none. `others` are the names of the account's other users and of people who are
+    invited.
     """
 
     trunk: SipTrunk | None
@@ -94,7 +95,7 @@ def people_of(
 def _coming(session: Session, running: Sequence[Request]) -> str | None:
     """Return the name of the person whom a running order will invite; None if no running order invites anybody.
 
-    A person who reaches the account through the main account is not invited.
+    A person who reaches the account by a role in its main account is not invited.
     """
     for found in running:
         if found.local_user_email and not reaches_sub_accounts(session, found.main_id, found.local_user_email):
@@ -130,7 +131,7 @@ def _first_steps(
 
 
 def _done(session: Session, person: Principal, account: Account, *deeds: AuditEvent) -> StepDone | None:
-    """Return who has done one of the deeds last, if possible the person; None if nobody has."""
+    """Return who did one of these deeds last: `person` if they ever did one, else anybody; None if nobody has."""
     found = last_done(session, account, deeds, first_of=person.user_id)
     if found is None:
         return None

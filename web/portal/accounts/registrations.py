@@ -20,9 +20,9 @@ MOST_TRUNKS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Registrations:
-    """How many trunks are in service (`trunks`) and how many of them are registered.
+    """How many active trunks there are (`trunks`), and at how many of them a phone system is registered (`registered`).
 
-    `offline` are the ids of the accounts with a trunk that is not.
+    `offline` are the ids of the accounts that have a trunk without a registration.
     """
 
     trunks: int
@@ -31,10 +31,10 @@ class Registrations:
 
 
 def addresses_to_ask(database: Session, account: Account, *, all_of_them: bool) -> list[TrunkAddress] | None:
-    """Return the trunks of a main account and its sub-accounts whose registrations the telephone network is asked for.
+    """Return the active trunks of a main account and its sub-accounts, to ask the telephone network about them.
 
-    None, for not asking at all: if no telephone network is configured, if the user may not see calls, or, unless
-    `all_of_them`, if there are more than `MOST_TRUNKS` (2,000) active trunks.
+    Return None if it is not to be asked: if no telephone network is configured, if the user may not see calls, or,
+    unless `all_of_them`, if there are more than `MOST_TRUNKS` (2,000) active trunks.
     """
     if resources().network is None or not may(principal(), Action.SEE_CALLS, account):
         return None
@@ -44,7 +44,8 @@ def addresses_to_ask(database: Session, account: Account, *, all_of_them: bool) 
 def ask_network(trunks: Sequence[TrunkAddress] | None) -> Registrations | None:
     """Ask the telephone network which of the trunks are registered; return None if it does not answer.
 
-    Returns None, too, if `trunks` is None: then the network is not to be asked. Call outside a transaction.
+    Returns None, too, without asking, if `trunks` is None or no telephone network is configured. Call outside a
+    transaction.
     """
     network = resources().network
     if trunks is None or network is None:

@@ -1,4 +1,4 @@
-"""The page on which staff name an administrator of an account where nobody can."""
+"""The page on which staff invite an administrator of an account that has none, or only one."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class AdministratorForm(PersonForm):
 def administrator(customer_number: str) -> Response | tuple[str, int]:
     """Show the form in which staff name an administrator of the account; on a valid POST invite the person.
 
-    The POST redirects to the account's dashboard; an invalid one shows the form with its errors (status 422). If the
-    account has more than one administrator, the page says that they can invite others themselves (status 409 on POST).
-    Abort with 404 if there is no such account or it is not active.
+    The POST redirects to the account's dashboard; an invalid POST shows the form with its errors (status 422). If the
+    account has more than one administrator, the page says that they can invite others themselves (status 409 on
+    POST). Abort with 404 if there is no such account or it is not active.
     """
     form = AdministratorForm()
     with resources().database.transaction() as session:

@@ -1,4 +1,4 @@
-"""The page on which staff have the second factors of a person reset who has lost them."""
+"""The page on which staff schedule the removal of all second factors of a person who has lost them."""
 
 from __future__ import annotations
 
@@ -34,11 +34,12 @@ class FactorResetForm(FlaskForm):  # type: ignore[misc]
 
 @office.route("/personen/<int:id>/zweiter-faktor", methods=["GET", "POST"])
 def reset_factors(id: int) -> Response | tuple[str, int]:
-    """Show what a reset of the second factors of the person `id` does; on a valid POST have it done in a day.
+    """Show what a reset of the second factors of the person `id` does; on a valid POST schedule it for a day later.
 
-    The POST redirects to the page, which then says when it is done; an invalid one shows the form with its errors
-    (status 422), or, if the person has no second factor any more, the page without it (status 409). Abort with 404 if
-    there is no such person, or it is one of the carrier's staff, whose factors are reset at the console.
+    The POST redirects to the page, which then says when the factors are removed; an invalid POST shows the form with
+    its errors (status 422), and a POST for a person who has no second factor any more the page without the form
+    (status 409). Abort with 404 if there is no such person, or it is one of the carrier's staff, whose factors are
+    reset at the console.
     """
     form, now, status = FactorResetForm(), resources().clock(), 200
     if form.validate_on_submit():

@@ -42,7 +42,7 @@ class AnswerForm(FlaskForm):  # type: ignore[misc]
 
 @office.get("/vorwahlen")
 def places() -> str:
-    """Show the page of the open questions about addresses, the longest open first, and of the last 100 answers.
+    """Show the open questions whether an address lies in an Ortsnetz, the longest open first, and the last 100 answers.
 
     Each answer is shown with who gave it and when.
     """
@@ -54,11 +54,11 @@ def places() -> str:
 
 @office.route("/vorwahlen/<uuid:id>", methods=["GET", "POST"])
 def place(id: UUID) -> Response | str | tuple[str, int]:
-    """Show the form to answer the question `id`, also if it is answered already; on POST save the answer and redirect.
+    """Show the form to answer the question `id` whether an address lies in an Ortsnetz; on POST save the answer.
 
-    The redirect leads to the list of questions. A POST without an answer shows the form again with an error (status
-    422), and so does a POST to a question that was answered since the person saw it (status 409). Aborts with 404 if
-    there is no such question.
+    A question that is answered already can be answered again. The POST redirects to the list of questions. A POST
+    without an answer shows the form again with an error (status 422), and so does a POST to a question that was
+    answered since the person saw it (status 409). Aborts with 404 if there is no such question.
     """
     form = AnswerForm()
     try:

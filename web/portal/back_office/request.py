@@ -76,13 +76,13 @@ class DecisionForm(FlaskForm):  # type: ignore[misc]
             raise ValidationError(_("Choose why the document is refused. The customer reads it."))
 
     def validate_note(self, field: TextAreaField) -> None:
-        """Raise `ValidationError` if the document is refused for the reason "other", and no note says which."""
+        """Raise `ValidationError` if the document is refused for the reason "other" without a note that explains it."""
         if self.decision.data == REFUSE and self.reason.data == RefusalReason.OTHER and not (field.data or "").strip():
             raise ValidationError(_("Write why the document is refused. The customer reads it."))
 
     @property
     def refusal(self) -> Refusal:
-        """Return why the document is refused, as it was entered."""
+        """Return the reason and the note of the refusal. Call only if the form is valid and refuses the document."""
         return Refusal(RefusalReason(self.reason.data), (self.note.data or "").strip())
 
 
@@ -123,7 +123,8 @@ def request_page(id: UUID) -> str:
 def request_retry(id: UUID) -> AnyResponse:
     """Retry a request that is held or has failed, and redirect to its page.
 
-    If its status is another one, or it has changed since the page was shown, nothing is done, and a message says why.
+    If the request has another status, or has changed since the page was shown, nothing is done, and a message says
+    why.
     """
 
     def retry(session: Session, seen: int) -> None:
@@ -136,7 +137,8 @@ def request_retry(id: UUID) -> AnyResponse:
 def request_cancel(id: UUID) -> AnyResponse | str:
     """Show a page that says what cancelling the request does; on POST cancel the request and redirect to its page.
 
-    Redirects to its page also if the request can no longer be cancelled, or has changed since the page was shown.
+    Redirects to the request's page also if the request can no longer be cancelled, or has changed since the page was
+    shown.
     """
 
     def cancel(session: Session, seen: int) -> None:
@@ -180,7 +182,8 @@ def request_document(id: UUID) -> AnyResponse | str | tuple[str, int]:
 def request_file(id: UUID) -> Response:
     """Download the latest address document that was uploaded for the request, and record who opened it.
 
-    The document is sent as an attachment in a sandbox, because it comes from outside. Aborts with 404 if there is none.
+    The document is sent as an attachment in a sandbox, because it comes from outside. Aborts with 404 if there is
+    none.
     """
     with resources().database.transaction() as session:
         document = request_actions.open_document(session, principal(), id, resources().clock())
@@ -209,7 +212,7 @@ def _get_details(id: UUID) -> RequestDetails:
 
 
 def _submitted_version() -> int | None:
-    """Return the version of the request (form field `seen`) that the submitted page showed; None if missing."""
+    """Return the version of the request that the submitted page showed (form field `seen`); None without one."""
     return request.form.get("seen", type=int)
 
 

@@ -1,4 +1,4 @@
-"""The lists of the back office: requests that need staff, and the scheduled jobs. Other users get 404."""
+"""The back office's pages of the requests that need staff, and of the scheduled jobs. Other users get 404."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class JobRow:
 
     `name` is the job's key, `every` the text of its interval, `row` its state in the database (None if it was never
     scheduled). `last` is its latest run, `last_success` its latest successful run, each None if there is none.
-    `unrepaired` and `repaired` count all findings of that successful run; `findings` has up to a page of them.
+    `findings` has up to 50 findings (what the job found wrong) of its latest successful run.
     """
 
     name: str
@@ -173,10 +173,11 @@ def jobs() -> str:
 
 @office.route("/abgleich/registrar/entfernen", methods=["GET", "POST"])
 def removals() -> str | Response:
-    """Show the deletions at the registrar that its job held back, as they look like a mistake in the portal's data.
+    """Show the deletions at the registrar that its scheduled job held back, because the portal's data may be wrong.
 
-    The page asks whether the next run may make them. On POST permits that, schedules the job to run now, and redirects
-    to the page of the jobs. Redirects there also if nothing waits for a decision; a run under way gets no permission.
+    The page asks whether the job's next run may make them. On POST permits that, schedules the job to run now, and
+    redirects to the page of the jobs. Redirects there also if nothing waits for a decision; a run under way gets no
+    permission.
     """
     with resources().database.transaction() as session:
         run = last_successes(session).get("registrar")
@@ -210,9 +211,9 @@ def jobs_run(name: str) -> Response:
 
 
 def _asked(name: str, until: datetime | None) -> Response:
-    """Redirect to the page of the jobs, with a message when the job `name`, which was scheduled, will run.
+    """Redirect to the page of the jobs, with a message about the job `name`, which staff have asked to run now.
 
-    `until` is when a run under way ends at the latest, None if none is.
+    `until` is when a run that is under way already ends at the latest; None if none is: then the workers get a hint.
     """
     if until is not None:
         flash(_("A run is under way already, until %(moment)s at the latest.", moment=moment(until)), "warning")

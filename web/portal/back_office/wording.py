@@ -143,8 +143,8 @@ def status_label(status: Status) -> str:
 def advice(found: Request, matter: Matter | None, now: datetime, asked: Sequence[ProofStatus] = ()) -> str:
     """Return what is to be done next about the request, in the page's language; empty if nothing is left to do.
 
-    `matter` is why the request waits for staff; None if it does not, then the text is the request's own next steps.
-    `asked` are the statuses of the request's proofs.
+    `matter` is why the request waits for staff; if it is None, the text is the next actions on the request by
+    anybody. `asked` are the statuses of the request's proofs.
     """
     if found.is_looked_at(now):
         matter = None

@@ -219,7 +219,7 @@ class Checker:
     def _place(self, cells: Cells, errors: Errors) -> None:
         """Check postal code, city and area code together; add an error to each cell that does not fit the others.
 
-        What would be right stands in one of them; the others point to it.
+        The error of one cell names values that would be right; the errors of the other cells only point to that cell.
         """
         place = cells["postal_code"], cells["city"]
         _refuse(errors, "postal_code", ensure_postal_code, self.session, *place)
@@ -260,7 +260,7 @@ class Checker:
 
 
 def _refuse(errors: Errors, column: str, rule: Callable[..., object], *typed: Any) -> None:
-    """Call `rule` with the typed values; if it raises `InvalidField`, save that as the error of the column."""
+    """Call `rule` with the typed values; if it raises `InvalidField`, add this error to `errors` for the column."""
     try:
         rule(*typed)
     except InvalidField as error:
@@ -296,7 +296,7 @@ def _directory_entry(cells: Cells) -> dict[str, Any] | None:
 
 
 def _check_details(body: Mapping[str, Any], errors: Errors) -> None:
-    """Add an error for the first option without its details, or for details without their option.
+    """Add an error for the first option whose details (mobile number, directory entry) are missing, or the reverse.
 
     Cells that have an error already keep it.
     """
@@ -361,7 +361,7 @@ def _number(cell: str) -> int | str:
 
 
 def decrypted_cells(vault: Vault, cells: Cells) -> dict[str, str]:
-    """Return the saved cells of a row, by column key, as they were typed: a link code in them is decrypted."""
+    """Return the cells of a saved row, by column key, as they were typed: the link code among them is decrypted."""
     code = cells.get("code")
     return {**cells, "code": vault.open(bytes.fromhex(code))} if code else dict(cells)
 

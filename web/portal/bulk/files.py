@@ -17,18 +17,21 @@ LARGEST = 5_000_000
 
 @dataclass(frozen=True, slots=True)
 class BulkFile:
-    """The content of a bulk file: where its table was found, and its rows as line numbers and cells by column key."""
+    """The content of a bulk file: where in the file its table was found, and its rows.
+
+    A row is a pair of line number and cells, which are by column key.
+    """
 
     place: Place
     rows: list[tuple[int, Cells]]
 
 
 def read_file(content: bytes, kind: Kind) -> BulkFile:
-    """Return the rows of a bulk file, without blank ones; a column that the file does not have is empty.
+    """Return the rows of a bulk file, without blank ones; a column that the file does not have is empty in each row.
 
-    Raises `UnusableTable`: with the codes that it names itself; with `too_large` if the file is larger than `LARGEST`
-    (5 MB), `too_many_rows` if it has more than `MOST_ROWS` (10,000), `empty` if it has none; and with the code of a row
-    that cannot be split into cells.
+    Raises `UnusableTable` with the code `too_large` if the file is larger than `LARGEST` (5 MB), `too_many_rows` if
+    it has more than `MOST_ROWS` (10,000), `empty` if it has none, or another code if it is no table with the required
+    columns, or has a row that cannot be split into cells.
     """
     if len(content) > LARGEST:
         raise UnusableTable("too_large")

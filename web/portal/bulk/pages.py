@@ -84,8 +84,8 @@ def upload() -> AnyResponse | tuple[str, int]:
     """Save the uploaded file with the result of checking its rows, then redirect to the file's page.
 
     A file whose content the account uploaded before is not saved; the redirect leads to the page of the first upload.
-    Shows the upload page again with an error (status 422) if no kind or no account of the user's is chosen, or if the
-    file cannot be read.
+    Shows the upload page again with an error (status 422) if no kind is chosen, if the user cannot select the chosen
+    account, or if the file cannot be read.
     """
     kind, number = request.form.get("kind", ""), _chosen_number()
     if kind not in _KINDS:
@@ -168,7 +168,7 @@ def show(id: uuid.UUID) -> str:
 def save(id: uuid.UUID) -> AnyResponse:
     """Save the corrected cells of a file, valid or not, check their rows again, and redirect to the file's page.
 
-    Which rows the user leaves out is saved, too. A file that was sent is not changed.
+    Also saves which rows the user leaves out. A file that was sent already is not changed.
     """
     with resources().database.transaction() as session:
         found = own_bulk(session, id, principal(), lock=True)
@@ -187,9 +187,9 @@ def save(id: uuid.UUID) -> AnyResponse:
 def send(id: uuid.UUID) -> AnyResponse:
     """Schedule the rows of the file to be turned into requests now, and redirect to the file's page.
 
-    First saves which rows the user leaves out. Nothing is sent if a cell is wrong, if no row is left to send, or if the
-    rows, prices or this choice have changed since the page was shown. Safe to run twice: the second call changes
-    nothing.
+    First saves which rows the user leaves out. Nothing is sent if a cell is wrong, if no row is left to send, or if
+    the rows, the prices or the rows left out have changed since the page was shown. Safe to run twice: the second
+    call changes nothing.
     """
     now = resources().clock()
     with resources().database.transaction() as session:
@@ -217,7 +217,7 @@ def send(id: uuid.UUID) -> AnyResponse:
 @bulks.get("/<uuid:id>/ausgelassen.csv")
 @login_required
 def left_out(id: uuid.UUID) -> Response:
-    """Download the rows of the file that are not ordered, with the reason, as a CSV file to mend and upload again.
+    """Download the rows of the file that are not ordered, with the reasons, as a CSV file to mend and upload again.
 
     Answers 404 if there is no such file, or the user may not create requests of its kind for its account.
     """

@@ -49,13 +49,13 @@ class ShownRow:
 class Preview:
     """An uploaded file whose rows are not sent as requests yet, as its preview page shows it.
 
-    `account` is the main account for which it is. `rows`, `wrong_rows` and `wrong_cells` are numbers over the whole
-    file; rows that a person has left out count among `rows` only. `notes` are the notes about rows, by line number.
-    `shown` are the rows of this page: only rows with errors if the file has any. `chosen` are the rows that a person
-    has left out, while others are wrong. `content` is a digest of all valid rows. `costs` is the price of all rows to
-    be sent, None for link requests and while rows are wrong. `after` is the line number after which the next page
-    begins, 0 on the last page. `days` says how many orders the limits of the company allow on which day; None for link
-    requests and while rows are wrong.
+    `account` is the main account for which the file is. `rows`, `wrong_rows` and `wrong_cells` are numbers over the
+    whole file; rows that a person has left out count among `rows` only. `notes` are the notes about rows, by line
+    number. `shown` are the rows of this page: only rows with errors if the file has any. `chosen` are the rows that a
+    person has left out, read only while other rows are wrong. `content` is a digest of the drafts of all rows and of
+    what a person chose for them. `costs` is the price of all rows to be sent, None for link requests and while rows
+    are wrong. `after` is the line number after which the next page begins, 0 on the last page. `days` says how many
+    orders the limits of the company allow on which day; None for link requests and while rows are wrong.
     """
 
     bulk: Bulk
@@ -84,7 +84,7 @@ class Preview:
 
     @property
     def same(self) -> Mapping[int, RowNote]:
-        """Return the notes, by line number, of rows that would order a location again with another content."""
+        """Return the notes about rows whose name and address a sub-account or an earlier row has, by line number."""
         return {line: note for line, note in self.notes.items() if note.is_same_site}
 
     @property
@@ -94,22 +94,22 @@ class Preview:
 
     @property
     def left_out(self) -> int:
-        """Return the number of rows that will not be sent, for any of these reasons."""
+        """Return the number of rows that will not be sent, whether a person or a rule leaves them out."""
         return len(lines_not_ordered(self.notes))
 
     @property
     def ordered(self) -> int:
-        """Return the number of rows that will be sent as requests: valid, and not left out for any reason."""
+        """Return the number of rows that will be sent as requests: they are valid and not left out."""
         return self.rows - self.wrong_rows - self.left_out
 
     @property
     def later(self) -> int:
-        """Return the number of rows that can be sent only after open orders have ended, on a day that nobody knows."""
+        """Return the number of rows whose day is not known: they can be sent only once open orders have ended."""
         return self.ordered - sum(count for _day, count in self.days.days) if self.days is not None else 0
 
     @property
     def fingerprint(self) -> str:
-        """Return a hash of the rows to be sent, their prices and the number of warnings; changes with any of them."""
+        """Return a hash of the rows, what is left out, the prices and the warnings; it changes with any of them."""
         sums = (self.costs.monthly.net, self.costs.one_off.net) if self.costs is not None else ()
         facts = (self.bulk.id, self.content, self.before, self.twice, sorted(self.same), self.left_out, sums)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
@@ -118,7 +118,7 @@ class Preview:
 def preview_of(session: Session, bulk: Bulk, after: int) -> Preview:
     """Return the preview of an uploaded file, with the page of its rows that begins after the line number `after`.
 
-    First checks those rows anew that have become invalid since they were checked.
+    First checks again those rows that have become invalid since they were checked, and saves the result.
     """
     _recheck(session, bulk)
     rows, wrong_rows, wrong_cells = count_rows(session, bulk)
@@ -162,7 +162,7 @@ def save_corrections(session: Session, bulk: Bulk) -> None:
 
 
 def save_choices(session: Session, bulk: Bulk) -> None:
-    """Save which rows the user leaves out: of those that the submitted form lists the ticked ones."""
+    """Save which rows the user leaves out: of those that the submitted form lists, the ticked ones and no others."""
     choose_rows(session, bulk, _lines("listed"), _lines("without"))
 
 
@@ -186,9 +186,9 @@ def _costs(session: Session, bulk: Bulk, but: Collection[int]) -> Costs:
 
 
 def _recheck(session: Session, bulk: Bulk) -> None:
-    """Check those rows of an order file anew that were valid when they were checked and are not valid any more.
+    """Check again the rows of an order file that were valid when they were checked and are not valid any more.
 
-    Such a row names a product withdrawn since, or an option that needs details now.
+    Such a row names a product that was withdrawn since then, or an option that needs details now.
     """
     if bulk.kind is not Kind.ORDER or not (rows := outdated_rows(session, bulk)):
         return

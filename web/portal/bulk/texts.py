@@ -72,8 +72,8 @@ def unusable_text(error: UnusableTable, kind: Kind) -> str:
 def row_result_text(row: BulkRow, found: Request | None, repeated: Mapping[bytes, tuple[int, Bulk]] = NONE) -> str:
     """Return what became of a row of a sent file: why it was not ordered, or the status of its request `found`.
 
-    `found` is the request, None if the row was refused or repeated. `repeated` has, by key, line and bulk of the row
-    that a repeated row repeats.
+    `found` is None if the row was refused or repeats an earlier row. `repeated` maps the keys of repeating rows to
+    the line number and the bulk of the earlier row.
     """
     said: str
     if row.fate is RowFate.REFUSED:
@@ -95,7 +95,7 @@ def row_result_text(row: BulkRow, found: Request | None, repeated: Mapping[bytes
 
 
 def note_text(note: RowNote) -> str:
-    """Return why a row is left out of a file that is not sent yet, or what is special about it if it is ordered."""
+    """Return why a row of a file that is not sent yet is left out, or why a person had to confirm it if it is not."""
     said: str
     if note.chosen:
         said = _("Left out by you")

@@ -39,7 +39,7 @@ def detach(customer_number: str) -> Response | str | tuple[str, int]:
 
     On POST with the right customer number request the detachment and redirect to the overview; with a wrong one show
     the form with an error, with status 422. An account that nobody can sign in to is not detached: the page says whom
-    to invite first, with status 409 on POST. Redirect to the account's dashboard with the reason if another business
+    to invite first, with status 409 on POST. Redirect to the account's dashboard with a message if another business
     rule forbids the detachment. Abort with 404 unless the account has a main account and the user may detach it.
     """
     form = DetachForm()

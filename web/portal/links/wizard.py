@@ -60,7 +60,8 @@ _START = "/standortverwaltung/hinzufuegen"
 class Way(StrEnum):
     """The ways to prove the ownership of the account to link; the value is the last part of the page's URL.
 
-    By the user's own role in it, an administrator's login, a link code, or its administrators' consent.
+    `OWN`: the user administers the account. `CREDENTIALS`: the login of an administrator of it. `CODE`: its link
+    code. `CONSENT`: its administrators are asked for their consent.
     """
 
     OWN = "eigener-account"
@@ -163,7 +164,8 @@ def start() -> Response | str | tuple[str, int]:
 def choose(number: str) -> Response | str | tuple[str, int]:
     """Show the ways to prove the ownership of the account with the customer number `number`.
 
-    Redirect to the running request if one for the number is running, or to the first page if the number is wrong.
+    Redirect to the page of the link request that already runs for the number, or to the first page if the number is
+    wrong.
     """
     with resources().database.transaction() as session:
         target = _link_target(session)
@@ -178,11 +180,11 @@ def choose(number: str) -> Response | str | tuple[str, int]:
 def send(number: str, way: str) -> Response | str | tuple[str, int]:
     """Show what adding the account with the customer number `number` changes, with the form for its proof.
 
-    `way` names the kind of proof (the values of `Way`): a link code, the account's login, its consent, or that the user
-    administers the account already. A valid POST sends the link request and redirects to its page; safe to post twice
-    with one `key`: both answers lead to the same request. Redirect to the request that already runs for the number, or
-    to the first page if the number is wrong. Abort with 404 for an unknown way, and if the user claims to administer
-    the account and does not.
+    `way` names the kind of proof (the values of `Way`): a link code, the account's login, its consent, or that the
+    user administers the account already. A valid POST sends the link request and redirects to its page; safe to post
+    twice with one `key`: both answers lead to one request. A POST that a limit forbids redirects to the choice of
+    ways, with a message. Redirect to the request that already runs for the number, or to the first page if the number
+    is wrong. Abort with 404 for an unknown way, and if the user claims to administer the account and does not.
     """
     if way not in set(Way):
         abort(404)
@@ -209,7 +211,7 @@ def send(number: str, way: str) -> Response | str | tuple[str, int]:
 @links.get("/zustimmungen")
 @login_required
 def consents() -> str:
-    """Show the link requests that wait for the user's consent, as an administrator of the account to attach."""
+    """Show the link requests that wait for the user's consent, as an administrator of the accounts to attach."""
     with resources().database.transaction() as session:
         waiting = consents_to_answer(session, principal(), resources().clock())
     return render_template("links/consents.html", waiting=waiting)
@@ -290,8 +292,8 @@ def _fingerprints(number: str, way: Way, form: SendForm) -> list[bytes]:
 def _link_target(session: Session) -> LinkTarget:
     """Return the selected account, to which accounts can be added, and the user's accounts that can be attached to it.
 
-    Raises `NotPossible` if no account is selected, the user may not link accounts to it, or it cannot be a main
-    account.
+    Raises `NotPossible` if no account is selected, the user may not link accounts to the selected one, or it cannot
+    be a main account.
     """
     main = selected_account(session).account
     if main is None or not may(principal(), Action.LINK, main):
@@ -328,10 +330,10 @@ def _not_allowed_text() -> str:
 
 
 def _wrong_number(session: Session, main: Account, number: str) -> tuple[str | None, UUID | None]:
-    """Return what is wrong with the customer number (None: nothing), and the id of a running request.
+    """Return what is wrong with the customer number (None: nothing), and the id of the link request that runs for it.
 
-    It is that of the main account's link request for this number, None if none is running. Only what the main account
-    may know is checked, not whether the number exists.
+    The id is None if the main account has no running link request for the number. Only what the main account may know
+    is checked, not whether the number exists.
     """
     if not CUSTOMER_NUMBER.fullmatch(number):
         return field_error(locale(), "customer_number", "malformed"), None

@@ -1,8 +1,8 @@
-"""/dev/mail: the mails and letters that the embedded stack caught, readable in the browser.
+"""The pages at /dev/mail: the mails and letters that the embedded stack caught, readable in the browser.
 
-The page shows every code. So it is served only if DEV_MAIL_DIR is set and the base URL is local, and only to requests
-from this machine under a local host name (otherwise another site could point its own name here), that no proxy or
-tunnel has forwarded.
+The pages show every code. So they are served only if DEV_MAIL_DIR is set and the base URL is local, and only to
+requests from this machine under a local host name (otherwise another site could point its own name here), which no
+proxy or tunnel has forwarded.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _PAGE_CSP = (
 
 @dataclass(frozen=True, slots=True)
 class CaughtMail:
-    """A caught mail with its headers; `at` is when it was caught."""
+    """A caught mail: its file name, recipient, subject, and the time at which it was caught (`at`)."""
 
     name: str
     to: str
@@ -96,7 +96,10 @@ def show(name: str) -> Response:
 
 @dev_mail.get("/<name>/html")
 def html(name: str) -> Response:
-    """Return the HTML of a mail for the frame, with a policy that forbids scripts and loading from elsewhere."""
+    """Return the HTML of a mail for the frame, with a policy that forbids scripts and loading from elsewhere.
+
+    Links in it open in a new tab. Abort with 404 if there is no such mail, or it has no HTML.
+    """
     found = _body(_parsed(_file(_mails(), name, _MAIL)), "html")
     if found is None:
         abort(404)
@@ -107,13 +110,13 @@ def html(name: str) -> Response:
 
 @dev_mail.get("/<name>/quelle")
 def source(name: str) -> Response:
-    """Return the whole mail with this file name as it was sent, headers included, as text."""
+    """Return the mail with this file name as it was sent, headers included, as text; 404 if there is none."""
     return Response(_file(_mails(), name, _MAIL).read_bytes(), content_type="text/plain; charset=utf-8")
 
 
 @dev_mail.get("/briefe/<name>")
 def letter(name: str) -> Response:
-    """Return the printed letter with this file name as PDF."""
+    """Return the printed letter with this file name as PDF. Abort with 404 if there is none."""
     letters = resources().settings.dev_letters_dir
     if letters is None:
         abort(404)
@@ -135,7 +138,7 @@ def _files(folder: Path, pattern: str, allowed: re.Pattern[str]) -> list[Path]:
 def _file(folder: Path, name: str, allowed: re.Pattern[str]) -> Path:
     """Return the path of the file `name` in the folder.
 
-    Abort with 404 unless the name matches `allowed`, and for a link that leads out of the folder.
+    Abort with 404 unless the name matches `allowed` and the path is a regular file, not a symbolic link.
     """
     path = folder / name
     if not allowed.fullmatch(name) or path.is_symlink() or not path.is_file():

@@ -1,4 +1,4 @@
-"""The forms of the order's steps. Their checks are the rules of the API's schemas and of the models."""
+"""The forms for the steps of an order, checked by the same rules as an order over the API."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ class ProductForm(StepForm):
 class LocationForm(StepForm):
     """The form for the connection address.
 
-    `city_kept` is the postal code with the city on which the user insists, though we do not know them together.
+    `city_kept` is postal code and city in one text, if the user insists on a city unknown with that postal code.
     """
 
     name = _text(lazy_gettext("Name of the location"), "location.name", _line)
@@ -181,7 +181,7 @@ class LocationForm(StepForm):
 
     @property
     def place(self) -> str:
-        """Return the typed postal code and city, as `city_kept` has them once the user insists on them."""
+        """Return the typed postal code and city in one text; `city_kept` is equal once the user insists on the city."""
         return f"{_strip(self.postal_code.data)} {_strip(self.city.data)}"
 
     @property
@@ -202,7 +202,7 @@ class LocationForm(StepForm):
             )
 
     def validate_street(self, field: Field) -> None:
-        """Raise WTForms' `ValidationError` if there is no house number, and nothing says that the house has none."""
+        """Raise WTForms' `ValidationError` if the street has no house number and does not say that there is none."""
         if not has_house_number(field.data):
             raise Wrong(field_error(locale(), "location.street", "house_number_missing"))
 
@@ -248,7 +248,7 @@ class NumbersForm(StepForm):
 
 
 class WhoSignsIn(StrEnum):
-    """The choices of the person who shall sign in at the new location: the contact, somebody else, or nobody yet."""
+    """Who shall sign in at the new location, as the user chooses: the contact, somebody else, or nobody yet."""
 
     CONTACT = "contact"
     SOMEBODY_ELSE = "somebody_else"
@@ -319,7 +319,7 @@ def area_code_in(data: Mapping[str, Any]) -> str:
 
 
 def without_options(data: Mapping[str, Any], left_out: Sequence[Product]) -> Mapping[str, Any]:
-    """Return the typed values, with the options `left_out` removed from the chosen ones."""
+    """Return the typed values by field name, without the options `left_out` among the chosen ones."""
     if not left_out:
         return data
     keys = {product.key for product in left_out}

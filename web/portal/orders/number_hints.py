@@ -1,4 +1,4 @@
-"""Texts shown while the user types an order: whether address and area code fit, how many numbers are free."""
+"""Texts that are shown while the user types an order: whether address and area code fit, how many numbers are free."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def ngettext(one: str, many: str, number: int, **facts: object) -> str:
 class Hints:
     """The facts about the typed address, area code and block size, and the texts that tell them to the user.
 
-    `postal_code` is empty unless the typed one has five digits. `city` is in the spelling of the directory of towns if
-    that has it with the postal code, else as typed. `towns` are the towns with that postal code. `typed` is
-    the area code as typed, `area` its Ortsnetz, None if there is none. `block_size` is 0 if blocks of the typed size do
+    `postal_code` is empty unless the typed one has five digits. `city` is in the spelling of the directory of towns
+    if that has it with the postal code, else as typed. `towns` are the towns with that postal code. `typed` is the
+    area code as typed, `area` its Ortsnetz, None if there is none. `block_size` is 0 if blocks of the typed size do
     not exist. `suggestions` are area codes for the address. `wrong_address` says why postal code and city cannot be
-    right, empty if they can. `certainty` is how sure it is that the address lies in the Ortsnetz of the area code, None
-    if one of them is missing or wrong. `free` is the number of free blocks of this size in the area code, at most
-    `MOST` (1,000); None if area code or size is missing.
+    right, empty if they can. `certainty` is how sure it is that the address lies in the Ortsnetz of the area code,
+    None if address or area code is missing or wrong. `free` is the number of free blocks of this size in the area
+    code, at most `MOST` (1,000); None if area code or size is missing or wrong.
     """
 
     postal_code: str
@@ -67,9 +67,9 @@ class Hints:
 
     @property
     def city_is_known(self) -> bool:
-        """Return whether `city` is one of the postal code's towns; 'Frankfurt' is 'Frankfurt am Main' (`same_place`).
+        """Return whether `city` is one of the postal code's towns, for which 'Frankfurt' is 'Frankfurt am Main'.
 
-        False while either is missing.
+        False while the city or the postal code is missing.
         """
         return any(same_place(self.city, town) for town in self.towns)
 
@@ -80,9 +80,10 @@ class Hints:
 
     @property
     def for_city(self) -> str:
-        """Return the text to show below the city: what is wrong with the address, or its area codes.
+        """Return the text to show below the city: what is wrong with the address, or the area codes that fit the city.
 
-        While no city is typed: the towns with the postal code. Empty while there is no postal code.
+        While no city is typed: the towns with the postal code. Empty while there is no postal code, and if there is
+        nothing to say.
         """
         if self.wrong_address:
             return self.wrong_address
@@ -192,7 +193,7 @@ def hints_for(session: Session, postal_code: str, city: str, area_code: str, blo
 def wrong_address(session: Session, postal_code: str, city: str) -> str:
     """Return the sentence that says why the postal code cannot be the city's, and what would fit.
 
-    Empty if it can be the city's, or if one of them is missing.
+    Empty if the postal code can be the city's, or if postal code or city is missing.
     """
     if not postal_code or not city:
         return ""

@@ -81,8 +81,8 @@ def show_hints() -> Response:
 
     `fits` says whether the area code can be that of the address, null if one is missing; `wrong` whether the postal
     code cannot be the city's; `unknown_town` whether it belongs to other towns than the typed one. `free_blocks` and
-    `free_numbers` count what is free, `towns` are those of the postal code, `suggestions` area codes for the address;
-    `city_text`, `area_text` and `free_text` are shown below the fields.
+    `free_numbers` count what is free of this size there (null: unknown), `towns` are those of the postal code,
+    `suggestions` area codes for the address; `city_text`, `area_text` and `free_text` are shown below the fields.
     """
     asked = request.args
     with resources().database.transaction() as session:
@@ -247,9 +247,8 @@ def place(id: uuid.UUID) -> Response | tuple[str, int]:
 
     Shows the summary again, with the typed contract holder, and orders nothing if that or the order is wrong (status
     422), if a limit of the company is reached (status 429), or if the order or a price has changed since the page was
-    shown (status 409). Redirects to the first incomplete
-    or invalid step if there is one. Safe to run twice, also concurrently: the second call finds the request of the
-    first.
+    shown (status 409). Redirects to the first incomplete or invalid step if there is one. Safe to run twice, also
+    concurrently: the second call finds the request of the first.
     """
     now = resources().clock()
     refused, summary = 0, dict[str, Any]()
@@ -359,7 +358,7 @@ def _wizard(session: Session, draft: Draft) -> Wizard:
 def _city_decided(go: str) -> dict[str, str] | None:
     """Return the values of the location's form that the pressed button sets; None if it is another button.
 
-    The button takes over a town that we know with the postal code, or keeps the typed one.
+    One button takes over a town that we know with the postal code, one keeps the typed town.
     """
     if go.startswith(TAKE_TOWN):
         return {"city": go.removeprefix(TAKE_TOWN)}
@@ -399,7 +398,7 @@ def _never() -> Any:
 
 
 def _to_card(said: str, accepted: Request) -> Response:
-    """Redirect to the order's card on the overview, which marks it wherever it is; with a message that leads to it."""
+    """Redirect to the overview, at the card of the ordered sub-account, with the message `said` and a link to it."""
     link = url_for("locations.show", customer_number=accepted.customer_number)
     shown = Markup('<span>{}</span> <a href="{}">{}</a>').format(said, link, _("Show the new sub-account"))
     _say_once(shown)

@@ -1,4 +1,4 @@
-"""The last step of an order: what its summary shows, the contract holder typed there, and placing the order."""
+"""The last step of an order: the facts that its summary shows, its contract holder, and placing the order."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def refusal_of(session: Session, wizard: Wizard, typed: HolderFields) -> int:
     """Return the HTTP status with which the summary is shown again; 0 if the order can be placed as it was shown.
 
     409 if the order or a price has changed since the page was shown; 422 if the typed contract holder is wrong, or if
-    a sub-account has this name and address already and the user has not ticked that it is ordered again. A right
-    contract holder is saved.
+    a sub-account has this name and address already and the user has not ticked that it is ordered again. If nothing
+    else is wrong, the typed contract holder is saved.
     """
     if request.form.get("shown") != wizard.fingerprint:
         flash(_("The order or a price has changed since this page was shown. Please check it once more."), "warning")
@@ -80,7 +80,8 @@ def refusal_of(session: Session, wizard: Wizard, typed: HolderFields) -> int:
 def submit(session: Session, draft: Draft, wizard: Wizard) -> Request:
     """Place the order at the prices that the summary showed, and return its request.
 
-    Raises `LimitReached` if a limit of the company does not allow it.
+    Also restarts the time for which the draft is kept. Raises `LimitReached` if a limit of the company does not allow
+    the order, and the errors of the rules for orders, such as `InvalidField`.
     """
     now = resources().clock()
     draft.touch(now)
@@ -92,7 +93,7 @@ def submit(session: Session, draft: Draft, wizard: Wizard) -> Request:
 def _enter_holder(session: Session, account: Account, form: HolderFields) -> bool:
     """Save the contract holder that was typed on the summary; return False, with errors at its fields, if it is wrong.
 
-    Does nothing if no field is filled in, or if the account's contract holder is known already.
+    Return True and do nothing if no field is filled in, or if the account's contract holder is known already.
     """
     if form.is_empty or holder_of(session, account) is not None:
         return True

@@ -1,4 +1,4 @@
-"""The state of an order that is being entered: current step, errors and prices."""
+"""The state of an order that is being entered: typed values, steps with their errors, prices and limits."""
 
 from __future__ import annotations
 
@@ -70,9 +70,11 @@ class Stage:
 class Wizard:
     """The data that every page of an order needs.
 
-    `id` is that of the draft, `data` the typed values by field name, `offered` the products that can be ordered by key,
-    `area` the Ortsnetz with the typed area code (None if there is none), `checked` the validated form of each step,
-    `kept_until` the time at which the draft expires (None if there is no draft yet).
+    `id` is that of the draft, `data` the typed values by field name, `offered` the products that can be ordered by
+    key, `area` the Ortsnetz with the typed area code (None if there is none), `checked` the validated form of each
+    step, `hints` what is known about the typed address and area code, `kept_until` the time at which the draft
+    expires (None if there is no draft yet), `offered_until` the time until which an offer promises prices (None
+    without an offer).
     """
 
     id: uuid.UUID
@@ -136,7 +138,7 @@ class Wizard:
         return [(product, self.price_of(product)) for product in self.products]
 
     def price_of(self, product: Product) -> PriceLine:
-        """Return a product with the lower of its prices: that of the price list, and the one that an offer promised."""
+        """Return the price of a product: the lower one of the price list's and the one that an offer promised."""
         return best_price(product, self.promised)
 
     @property
@@ -224,7 +226,10 @@ def read_wizard(session: Session, id: uuid.UUID, account: Account, draft: Draft 
 def _limit(
     session: Session, account: Account, data: Mapping[str, Any], checked: Mapping[DraftStep, Any], now: datetime
 ) -> LimitReached | None:
-    """Return the limit that forbids the order now, by those of its steps that are filled in and right."""
+    """Return the limit of the company that forbids the order now; None if none does, as far as the order is filled in.
+
+    Location and contact count only if their steps are valid.
+    """
     place = email = None
     if not checked[DraftStep.LOCATION].errors:
         place = Location(*(str(data[name]) for name in ("name", "street", "postal_code", "city")))

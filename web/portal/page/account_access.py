@@ -24,7 +24,7 @@ from web.resources import resources
 class VisibleAccount:
     """An account that the user may see, its main account, and the running requests about it that the user may see.
 
-    `main` is its main account or, while its order is running, the account that ordered it; None if there is neither.
+    `main` is the account's main account or, while its order is running, the account that ordered it; else None.
     """
 
     account: Account

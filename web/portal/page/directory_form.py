@@ -1,6 +1,6 @@
 """The choices of a directory entry: where it is published, and whether it shows the address.
 
-For the order form and for the page of an entry.
+The order form and the page of an entry use them.
 """
 
 from __future__ import annotations

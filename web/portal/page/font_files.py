@@ -1,4 +1,4 @@
-"""The font files of pages: the typeface, which is also that of letters and offers, and what stands in for it."""
+"""The font files of pages: the portal's typeface, which letters and offers share, and others for scripts it lacks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def show(weight: str) -> Response:
 def other_scripts() -> Response:
     """Return the style sheet that tells browsers which font file has which characters of other scripts.
 
-    A browser fetches only those whose characters are on the page.
+    A browser fetches only the files whose characters are on the page. It keeps the style sheet for a day.
     """
     response = Response(_style_sheet(), mimetype="text/css")
     response.headers["Cache-Control"] = f"public, max-age={_A_DAY}"
@@ -37,7 +37,10 @@ def other_scripts() -> Response:
 
 @typeface.get("/schrift/<name>.<int:block>.woff")
 def part(name: str, block: int) -> Response:
-    """Return a part of a typeface, as the style sheet names it; 404 if there is none."""
+    """Return the font file of one part of a typeface; abort with 404 if there is no such part.
+
+    `name` is the typeface, `block` the code point with which the part begins, 0 for a typeface in one part.
+    """
     found = next((one for one in _others() if one.name == name), None)
     if found is None or block not in _parts(found):
         abort(404)
@@ -51,17 +54,17 @@ def _font(content: bytes) -> Response:
 
 
 def _others() -> list[Typeface]:
-    """Return the typefaces that stand in for the first one; of the eastern ones only the one with Chinese forms."""
+    """Return the typefaces for characters that the portal's own lacks; of the East Asian ones only the Chinese."""
     return [one for one in typefaces()[1:] if not one.name.startswith(EASTERN) or one.name.endswith("sc")]
 
 
 @cache
 def _parts(one: Typeface) -> dict[int, list[int]]:
-    """Return the characters of each part of a typeface; without those that a typeface before it has.
+    """Return the code points in each part of a typeface, by the number of the part, without those of earlier typefaces.
 
     Chinese, Japanese and Korean are divided into blocks of 256 characters, rare ones of 4096, because the whole has
-    30 MB; a block has the number of its first character. The letters of other scripts shape each other, and so have
-    to be in one part.
+    30 MB; such a part has the number of its first code point. A typeface of other scripts is one part, number 0,
+    because its letters change each other's shape.
     """
     before = typefaces()[: typefaces().index(one)]
     taken = {
@@ -119,7 +122,7 @@ def _whole(weight: int) -> bytes:
 
 @lru_cache(64)
 def _part_of(one: Typeface, block: int) -> bytes:
-    """Return a part of a typeface in the format WOFF, in the regular weight, of which browsers make the bold one."""
+    """Return a part of a typeface as a WOFF file, in the regular weight, from which browsers make the bold one."""
     wanted = uharfbuzz.SubsetInput()
     face = one.face(400)
     wanted.unicode_set.update(_parts(one)[block] if block else _characters(one))
@@ -129,7 +132,7 @@ def _part_of(one: Typeface, block: int) -> bytes:
 
 
 def _compressed(content: bytes) -> bytes:
-    """Return the font in the format WOFF, half as large as the TrueType file."""
+    """Return the font as a WOFF file, half as large as the TrueType file `content`."""
     from fontTools.ttLib import TTFont  # a large import, which few processes need
 
     with TTFont(io.BytesIO(content), lazy=True) as font:

@@ -1,4 +1,4 @@
-"""Errors of form fields that only the view can detect."""
+"""Error texts at form fields: those that only a view can detect, and those for empty fields."""
 
 from __future__ import annotations
 

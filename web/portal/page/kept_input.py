@@ -32,11 +32,11 @@ _PATH = re.compile(r"/(?![/\\])[^\x00-\x1f\x7f\\]*")
 
 @dataclass(frozen=True, slots=True)
 class KeptInput:
-    """The input of a form that was not accepted, because its session had ended.
+    """The input of a form that was not accepted, because the sender's session had ended.
 
     `path` is where the form was sent to, with its query, and `back` the page on which it was. `fields` are the names
-    and values without passwords, `had_password` tells that there was one. `files` are the names of chosen files, which
-    are not kept.
+    and values without passwords, `had_password` tells that there was one. `files` are the names of chosen files,
+    which are not kept.
     """
 
     path: str
@@ -47,7 +47,7 @@ class KeptInput:
 
     @property
     def is_passwords_alone(self) -> bool:
-        """Return whether the person typed nothing but passwords. The hidden field `issue` is not typed."""
+        """Return whether the person typed nothing but passwords. A hidden field `issue` does not count as typed."""
         return self.had_password and all(name == "issue" for name, _ in self.fields)
 
 
@@ -87,9 +87,9 @@ def sent_input() -> KeptInput:
 
 
 def seal_input(kept: KeptInput, user_id: int) -> str | None:
-    """Encrypt the input for this user, to travel in the sign-in form; `open_input` reads it for an hour.
+    """Encrypt the input for this user, to travel in the sign-in form; `open_input` can read it for an hour.
 
-    None if the input is longer than `MOST_KEPT` (200,000) characters as JSON: it is lost then.
+    Return None if the input is longer than `MOST_KEPT` (200,000) characters as JSON: then it is lost.
     """
     facts = {
         "use": "kept input",
@@ -108,7 +108,8 @@ def seal_input(kept: KeptInput, user_id: int) -> str | None:
 def open_input(sealed: str) -> tuple[KeptInput, int] | None:
     """Decrypt what `seal_input` returned; return the input and the id of the user for whom it was encrypted.
 
-    None if it is no such text, if its key is gone, or if it is older than an hour (`KEPT_FOR`).
+    Return None if `sealed` is no such text, if its key is no longer in use, or if it is older than an hour
+    (`KEPT_FOR`).
     """
     try:
         facts = json.loads(resources().vault.open(sealed.encode()))

@@ -1,4 +1,4 @@
-"""The cookie by which a browser is recognised in which a person has signed in before. It replaces no password."""
+"""The cookie by which the portal knows a browser in which a person has signed in before. It replaces no password."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def remember_browser(user: User) -> None:
 def this_browser(email: str) -> str | None:
     """Return a text that identifies the browser of the current request, if it is known to the user with this address.
 
-    None if the user has not signed in there before, or its cookie is not valid any more. Call it outside a transaction.
+    None if the user has not signed in there before, or if the cookie is not valid any more. Call it outside a
+    transaction.
     """
     # Without the prefix also those that were kept before there was one: they are signed all the same.
     cookies = {name.removeprefix(_THIS_HOST_ONLY): value for name, value in request.cookies.items()}

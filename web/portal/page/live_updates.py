@@ -31,7 +31,7 @@ class LiveParts:
 
     @property
     def version(self) -> str:
-        """Return a hash over the versions of all parts; it changes if any part changes. Used as ETag."""
+        """Return a hash over the versions of all parts, for use as ETag; it changes if any part changes."""
         return _digest(" ".join(region.version for region in self.regions))
 
     def response(self) -> Response:

@@ -1,4 +1,4 @@
-"""Formatting of prices."""
+"""Formatting of prices in euros for pages."""
 
 from __future__ import annotations
 

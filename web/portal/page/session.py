@@ -1,4 +1,4 @@
-"""The signed-in user and the language of the current request; start and end of sessions."""
+"""The session of the current request: its signed-in user and language, and how sessions start and end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ login_manager = LoginManager()
 
 
 def session_cookie(*, secure: bool) -> dict[str, object]:
-    """Return Flask's settings of the session cookie; `secure`: the portal is reached over https."""
+    """Return Flask's settings of the session cookie; `secure` says whether the portal is reached over https."""
     return {
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
@@ -64,9 +64,10 @@ class SignedIn:
 
 @login_manager.user_loader
 def load_user(secret: str) -> SignedIn | None:
-    """Return the user whose login has this secret (from the session cookie).
+    """Return the user whose login has this secret (from the session cookie), and record that the login is used.
 
-    Returns None if there is no such login, if it has ended, or if the database cannot be reached.
+    Returns None if there is no such login, if it has ended, or if the database cannot be reached. A page that polls by
+    itself does not count as use.
     """
     if g.get("database_is_away"):
         # The error page is rendered for a signed-out user.
@@ -121,7 +122,7 @@ def principal() -> Principal:
 
 
 def choose_language() -> str:
-    """Return the language chosen on the page, else the user's own, else the one that the browser prefers."""
+    """Return the language chosen in this session, else the user's own, else the one that the browser prefers."""
     if "language" in session:
         return as_locale(session["language"])
     if request.endpoint != "static" and current_user.is_authenticated:

@@ -1,4 +1,4 @@
-"""Sentences of pages that Python puts together, such as messages after a form: names in them move no other word."""
+"""Translations in which the names of people and companies do not change the direction of the words around them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from web.portal.page.locale import counted
 
 
 class IsolatingTranslations(Domain):  # type: ignore[misc]
-    """Flask-Babel's translations; facts of a sentence that are in right-to-left letters are isolated."""
+    """Flask-Babel's translations, with facts in right-to-left letters isolated from the rest of the sentence."""
 
     def gettext(self, string: str, **variables: Any) -> Any:
         """Translate a sentence and put the variables in the places of their names."""

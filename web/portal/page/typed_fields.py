@@ -1,4 +1,4 @@
-"""Validators of form fields that bring what was typed into the form in which it is stored."""
+"""Validators of form fields for names and e-mail addresses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from web.portal.page.locale import locale
 
 
 def refuse_unsuitable_name(_form: Form, field: Field) -> None:
-    """Raise `StopValidation` if the typed text cannot be a name (`models.name_rules.name_fault`)."""
+    """Raise `StopValidation` if the text cannot be a name: unprintable, a spreadsheet's error, or an address.
+
+    An address is a web or e-mail address, which would be a link in mails to others.
+    """
     fault = name_fault(field.data or "")
     if fault is not None:
         raise StopValidation(field_error(locale(), "name", fault.code, fault.character))
@@ -21,7 +24,7 @@ def refuse_unsuitable_name(_form: Form, field: Field) -> None:
 def normalize_email(_form: Form, field: Field) -> None:
     """Replace the typed e-mail address by the spelling in which it is stored: without a name, the domain in lower case.
 
-    Raises `StopValidation`, with the text of the error, if it is no address that we can send to.
+    Raises `StopValidation`, with the text of the error, if the portal can send no mail to the address.
     """
     try:
         field.data = typed_email(field.data)

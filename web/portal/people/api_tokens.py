@@ -70,7 +70,7 @@ class TokenForm(FlaskForm):  # type: ignore[misc]
 @users.get("/benutzer/<customer_number>/api-token")
 @login_required
 def tokens(customer_number: str) -> str:
-    """Show all API tokens of the account: person, what they may do, creation, last use, expiry.
+    """Show all API tokens of the account: the person who made each, what it may do, creation, last use, expiry.
 
     Abort with 404 unless the user administers the account.
     """
@@ -116,7 +116,7 @@ def make_token(customer_number: str) -> tuple[str, int]:
 @users.route("/benutzer/<customer_number>/api-token/<int:id>/widerrufen", methods=["GET", "POST"])
 @login_required
 def end_token(customer_number: str, id: int) -> Response | str:
-    """Show what revoking the API token `id` does; on POST revoke the token and redirect to the list.
+    """Show what revoking the API token `id` does; on POST revoke the token and redirect to the list of tokens.
 
     Redirect also if the token is revoked already. Abort with 404 unless the user administers the account, and the
     account has this token.

@@ -1,4 +1,4 @@
-"""The page on which an administrator asks all persons of the company for a second factor."""
+"""The page on which an administrator requires a second factor of all people of the company."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ MOST_NAMED = 100
 @users.route("/benutzer/<customer_number>/zweiter-faktor", methods=["GET", "POST"])
 @login_required
 def company_factor(customer_number: str) -> Response | tuple[str, int]:
-    """Show whether the company asks for a second factor; on POST ask for it, or no longer, and redirect to the users.
+    """Show whether the company requires a second factor of its people; on POST require it or stop, and redirect.
 
-    The form field `demand` is "yes" or "no". Status 409 if the user has no second factor. 404 unless the user
-    administers the account, and for a sub-account, whose main account decides.
+    The form field `demand` is "no" to stop. The redirect leads to the list of users. Status 409 if the user has no
+    second factor. 404 unless the user administers the account, and for a sub-account, whose main account decides.
     """
     form, refused = FlaskForm(), False
     with resources().database.transaction() as session:

@@ -1,4 +1,4 @@
-"""The field for a code of the second factor, at sign-in and wherever the factor is asked for again."""
+"""The form for a code or a passkey's answer, at sign-in and when the second factor is asked for again."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class FactorForm(FlaskForm):  # type: ignore[misc]
 def proved(form: FactorForm, user: User, then: Callable[[Session, User], T]) -> T | None:
     """Return what `then` returns if the form proves the user's second factor; else None, with an error on the form.
 
-    `then` is called in the transaction in which the code is used up. Wrong attempts are counted; after too many, the
-    request is answered with 429.
+    `then` is called in the transaction in which the code is used up. None, without an error, if no form was sent. Wrong
+    attempts are counted; after too many, the request is answered with 429.
     """
     if not form.validate_on_submit():
         return None

@@ -1,4 +1,4 @@
-"""The pages for the user's own logins: list of signed-in browsers, change of password, reset of a forgotten password.
+"""The pages for the user's own logins, password and data: signed-in browsers, new password, own data, erasure.
 
 A login is the database row of one browser in which the user is signed in.
 """
@@ -87,7 +87,7 @@ class ForgottenForm(FlaskForm):  # type: ignore[misc]
 
 
 class NewPasswordForm(FlaskForm):  # type: ignore[misc]
-    """The form for a new password. It has no second field: the password can be shown while it is typed."""
+    """The form for a new password. It has no second field for it: the password can be shown while it is typed."""
 
     password = new_password_field()
 
@@ -103,7 +103,7 @@ class ChangePasswordForm(FlaskForm):  # type: ignore[misc]
 
 
 class OwnPasswordForm(FlaskForm):  # type: ignore[misc]
-    """The form that asks the user for the own password before the file with their data is made."""
+    """The form for the user's own password, before the file with their data is made or their login is erased."""
 
     password = own_password_field()
 
@@ -131,9 +131,10 @@ def overview() -> str:
 @logins.route("/anmeldung/daten", methods=["GET", "POST"])
 @login_required
 def own_data() -> str | Response | tuple[str, int]:
-    """Show what the file with the user's own data contains; a POST with the user's password downloads it as JSON.
+    """Show what the file with the user's own data contains; a POST with the user's password downloads the file as JSON.
 
-    The parts and fields of the file are named in the page's language.
+    The parts and fields of the file are named in the page's language. A wrong password shows the page with an error,
+    with status 422.
     """
     form = OwnPasswordForm()
     if not form.validate_on_submit() or not is_own_password(form.password):
@@ -149,10 +150,10 @@ def own_data() -> str | Response | tuple[str, int]:
 @logins.route("/anmeldung/loeschen", methods=["GET", "POST"])
 @login_required
 def erase() -> str | Response | tuple[str, int]:
-    """Show what erasing the user's login takes away and what is kept, and why; a POST with the password does it.
+    """Show what erasing the user's login takes away and what is kept, and why; on POST with the password erase it.
 
-    Nothing is done, with status 409, for the only administrator of an account, and for the carrier's staff; the page
-    says what they can do.
+    The POST signs the user out and redirects to sign-in. Nothing is done, with status 409, for the only administrator
+    of an account, and for the carrier's staff; the page says what they can do. A wrong password gives status 422.
     """
     form = OwnPasswordForm()
     confirmed = form.validate_on_submit() and is_own_password(form.password)
@@ -179,7 +180,10 @@ def erase() -> str | Response | tuple[str, int]:
 @logins.post("/anmeldung/<int:id>/beenden")
 @login_required
 def end(id: int) -> Response:
-    """End the user's login `id`, so that its browser is signed out, and redirect to the list of browsers."""
+    """End the user's login `id`, so that its browser is signed out, and redirect to the list of browsers.
+
+    Does nothing if the user has no such login.
+    """
     with resources().database.transaction() as session:
         end_login(session, principal().user_id, id)
     flash(gettext("Signed out there."))
@@ -230,7 +234,8 @@ def change() -> Response | tuple[str, int]:
 def forgotten() -> Response | tuple[str, int]:
     """Show the form for a forgotten password; on POST send a link by mail and redirect to a page that says so.
 
-    The answer is the same whether or not there is a user with this e-mail address.
+    The answer is the same whether or not there is a user with this e-mail address. Requests are counted; after too
+    many, the request is answered with 429.
     """
     form = ForgottenForm()
     if form.validate_on_submit():
@@ -300,5 +305,5 @@ def known_browser_name(user_agent: str) -> str:
 
 
 def here() -> Where:
-    """Return the browser of the current request, as mails name it."""
+    """Return the browser and the address of the current request, as mails about logins name them."""
     return Where(known_browser_name(request.user_agent.string), request.remote_addr or "")

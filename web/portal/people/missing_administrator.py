@@ -1,4 +1,4 @@
-"""The text about an account that nobody can administer, for the pages."""
+"""The text that says why nobody can administer an account."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from web.portal.page.locale import locale
 
 
 def not_administered_text(session: Session, account: Account, now: datetime) -> str | None:
-    """Return in the page's language why nobody can sign in and administer the account; None if somebody can."""
+    """Return why nobody can sign in and administer the account, in the page's language; None if somebody can."""
     try:
         ensure_administered(session, account, now)
     except RuleBroken as error:

@@ -1,4 +1,4 @@
-"""The field for the user's own password, which is asked for again before a secret is shown or made."""
+"""The field for the user's own password, which is asked for again before a secret is shown or made, and its check."""
 
 from __future__ import annotations
 

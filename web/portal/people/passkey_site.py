@@ -1,4 +1,4 @@
-"""The portal as devices with passkeys know it, and the question that a person's passkey answers."""
+"""The portal as devices with passkeys know it, and the challenge that a person's passkey answers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from web.resources import resources
 
 
 def passkey_site() -> Site | None:
-    """Return the portal as devices know it, by BASE_URL; None if its host is an IP address, which no passkey is for."""
+    """Return the portal's host and name for passkeys, by BASE_URL; None if the host is an IP address."""
     settings = resources().settings
     return site_of(settings.base_url, settings.carrier.name or "Standortverwaltung")
 
 
 def passkey_question(user_id: int) -> Question | None:
-    """Return a question that one of the user's passkeys answers; None if the user has none. Outside a transaction."""
+    """Return a challenge for the user's passkeys. Call it outside a transaction.
+
+    None if the user has no passkey, or if the portal's host is an IP address.
+    """
     site = passkey_site()
     if site is None:
         return None

@@ -41,7 +41,7 @@ from web.resources import resources
 
 
 class AppForm(FlaskForm):  # type: ignore[misc]
-    """The form that confirms a new authenticator app by its first code. `setup` is the encrypted secret."""
+    """The form that confirms a new authenticator app by its first code. `setup` is the app's secret, encrypted."""
 
     setup = HiddenField()
     name = StringField(
@@ -59,9 +59,9 @@ class AppForm(FlaskForm):  # type: ignore[misc]
 def set_up_app() -> Response | str | tuple[str, int]:
     """Show a new secret for an authenticator app; on POST with the app's first code and the own password add the app.
 
-    After the first factor the recovery codes are shown, with status 201; otherwise redirect to the overview. All other
-    logins of the user end, as they were made without the factor. A wrong code or password shows the form with its
-    errors, with status 422.
+    After the user's first factor the recovery codes are shown, with status 201; otherwise redirect to the overview. All
+    other logins of the user end, as they were made without the factor. A wrong code or password shows the form with its
+    errors, with status 422. After half an hour the form begins anew.
     """
     form = AppForm()
     secret = open_setup(resources().vault, principal().user_id, form.setup.data or "", resources().clock())
@@ -107,10 +107,10 @@ class PasskeyForm(FlaskForm):  # type: ignore[misc]
 @logins.route("/anmeldung/passkey", methods=["GET", "POST"])
 @login_required
 def set_up_passkey() -> Response | tuple[str, int]:
-    """Show the form for a new passkey; on POST with the device's answer and the own password add it.
+    """Show the form for a new passkey; on POST with the device's answer and the own password add the passkey.
 
-    After the first factor the recovery codes are shown, with status 201; otherwise redirect to the overview. All other
-    logins of the user end. A wrong answer or password shows the form with its errors, with status 422. 404 if the
+    After the user's first factor the recovery codes are shown, with status 201; otherwise redirect to the overview. All
+    other logins of the user end. A wrong answer or password shows the form with its errors, with status 422. 404 if the
     portal's address is no host name, which passkeys need.
     """
     site, form = passkey_site(), PasskeyForm()
@@ -134,9 +134,9 @@ def set_up_passkey() -> Response | tuple[str, int]:
 @logins.route("/anmeldung/faktor/<uuid:id>/entfernen", methods=["GET", "POST"])
 @login_required
 def remove_own_factor(id: UUID) -> Response | tuple[str, int]:
-    """Show what removing the second factor `id` means; on POST remove it and redirect to the overview.
+    """Show what removing the second factor `id` means; on POST remove the factor and redirect to the overview.
 
-    The last factor of a user who has to have one is not removed: status 409. 404 if it is not the user's.
+    The last factor of a user who has to have one is not removed: status 409. 404 if the user has no such factor.
     """
     form, refused = FlaskForm(), False
     user_id, is_required = principal().user_id, current_user.factor_required_from is not None
@@ -172,7 +172,10 @@ def renew_codes() -> str | tuple[str, int]:
 
 
 def _add(name: str, add: Callable[[Session, User], bool]) -> Response | tuple[str, int] | None:
-    """Add a second factor of this name by `add`, and return the page that follows; None if `add` returns False."""
+    """Add a second factor of this name by calling `add`, and return the page that follows; None if `add` returns False.
+
+    All other logins of the user end. With the first factor, new recovery codes are made and shown.
+    """
     with resources().database.transaction() as session:
         # Of two first factors at once, one comes with the recovery codes.
         user = session.get_one(User, principal().user_id, with_for_update=True)

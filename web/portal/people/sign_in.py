@@ -1,6 +1,6 @@
-"""The pages for sign-in, sign-out and language. A login is a row in the database, so that it can be ended there.
+"""The pages for sign-in, sign-out and language. A login is a database row; deleting the row signs the browser out.
 
-A form that is sent after its session has ended leads to sign-in; after the sign-in its input is there again.
+A form that is sent after its session has ended leads to sign-in; after the sign-in the form's input is there again.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ def sign_in() -> Response | str | tuple[str, int]:
 
     Without `next` redirect to the overview, also if the user is signed in already. A user with a second factor is asked
     for it first. If the form carries input of a form whose session had ended, show the page that sends that input
-    again. A wrong address and a wrong password get the
-    same answer (the form with an error, status 422) after the same time.
+    again. A wrong address and a wrong password get the same answer (the form with an error, status 422) after the same
+    time.
     """
     if current_user.is_authenticated:
         return go_on()
@@ -127,8 +127,9 @@ def sign_in() -> Response | str | tuple[str, int]:
 def second_step() -> Response | str | tuple[str, int]:
     """Ask for the second factor of a user who has just entered the right password; on POST sign the user in.
 
-    Redirects as `sign_in` does. A wrong code shows the form with an error, status 422. After ten minutes, or without a
-    right password before, redirect to the sign-in form.
+    Then redirect to the page in the query parameter `next`, else to the overview; if the form carries input of a form
+    whose session had ended, show the page that sends that input again. A wrong code shows the form with an error,
+    status 422. After ten minutes, or without a right password before, redirect to the sign-in form.
     """
     if current_user.is_authenticated:
         return go_on()
@@ -146,14 +147,21 @@ def second_step() -> Response | str | tuple[str, int]:
 
 
 def _signed_in(database: Session, user: User, browser: str | None, *, factor_at: datetime | None = None) -> SignedIn:
-    """Create a login of the user for this browser; tell the user by mail unless the browser is known (`browser`)."""
+    """Create a login of the user for this browser and return the signed-in user.
+
+    Tells the user by mail if the browser is not known to the user (`browser` is None). `factor_at` is when the user has
+    proved a second factor, None if not at all.
+    """
     if browser is None:
         tell_of_sign_in(database, user, here(), resources().clock())
     return create_login(database, user, factor_at=factor_at)
 
 
 def _half_signed_in() -> User | None:
-    """Return the user whose right password was entered in this browser in the last ten minutes, and is still right."""
+    """Return the user whose right password was entered in this browser in the last ten minutes; None if there is none.
+
+    None, too, if the password was changed since then.
+    """
     half = session.get(_HALF)
     if not half or resources().clock() >= datetime.fromisoformat(half["at"]) + _SECOND_STEP_WITHIN:
         return None
@@ -191,7 +199,7 @@ def set_language(language: str) -> Response:
 
 @login_manager.unauthorized_handler
 def ask_to_sign_in() -> Response | tuple[str, int]:
-    """Lead to the sign-in page and from there back to the page that was asked for.
+    """Redirect to the sign-in page, which leads back to the page that was asked for.
 
     A form that was sent is answered with the sign-in page itself (status 401), which keeps what was typed.
     """
@@ -204,8 +212,9 @@ def answer_stale_form(_error: CSRFError) -> Response | str | tuple[str, int]:
     """Answer a form that was refused because its CSRF token does not belong to the browser's session.
 
     If nobody is signed in and the form names its user, shows the sign-in page, which keeps the input (status 401). If
-    the form is the signed-in user's own, or names nobody and comes from this site, offers to send the same input again
-    (400). Every other form gets an error page (400). The forms to sign in and out only lead on, or to the sign-in page.
+    the form is the signed-in user's own, or names nobody and comes from this site, offers to send its input again
+    (400). Every other form gets an error page (400). The sign-in form of a signed-in user leads on, otherwise it is
+    shown again (400); the form to sign out leads to sign-in.
     """
     # Loaded here, because the form is refused before the user is loaded, and templates begin no transaction.
     is_signed_in = current_user.is_authenticated
@@ -233,7 +242,7 @@ def _sign_in_again() -> tuple[str, int]:
 
 
 def _wrong_login_text() -> str:
-    """Return the sentences for a wrong login: the same ones for every address, whether it is anybody's or not."""
+    """Return the sentences for a wrong login, which do not reveal whether there is a user with the typed address."""
     said = str(gettext("E-mail address or password is not right."))
     left = resources().throttle.tries_left()
     if left is None or left > SAID_OF_TRIES:
@@ -266,8 +275,8 @@ def _sign_in_page(
 def go_on() -> Response | str:
     """Lead the signed-in user on: to a page that sends kept input again if there is some, else to the page in `next`.
 
-    Without `next`, to the overview. Input that has expired, or belongs to another user, is dropped with a message; for
-    a form with files, or with nothing but passwords, leads back to that form, as neither are kept.
+    Without `next`, to the overview. Input that has expired, or belongs to another user, is dropped with a message. A
+    form with files, or with nothing but passwords, is shown again to be filled in, as files and passwords are not kept.
     """
     target = local_page(request.args.get("next")) or url_for("portal.overview")
     sealed = request.form.get("kept")

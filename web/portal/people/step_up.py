@@ -1,4 +1,4 @@
-"""When the second factor is asked for: of people who have to have one, and again before what is hard to undo.
+"""The check that asks for the second factor: once in each login, and again before actions that are hard to undo.
 
 `ASKED_AGAIN` is the list of pages that ask again. Users without a second factor, who need none, are never asked.
 """
@@ -49,9 +49,10 @@ _OPEN_FOR_SET_UP = frozenset({
 
 @people.before_app_request
 def ask_for_factor() -> Response | tuple[str, int] | None:
-    """Ask for the second factor if it has to be proved, and lead a user who has to set one up to the page for that.
+    """Before a page: ask for the user's second factor if it has to be proved; lead a user who must set one up there.
 
-    A form that was sent is answered with the page that asks (status 401), which keeps what was typed.
+    Return None if the page may be shown. A form that was sent is answered with the page that asks (status 401), which
+    keeps what was typed.
     """
     endpoint, blueprint = request.endpoint or "", request.blueprint or ""
     if not _OPEN_WITHOUT_FACTOR.isdisjoint((endpoint, blueprint)) or request.path.startswith("/api/"):
@@ -70,10 +71,10 @@ def ask_for_factor() -> Response | tuple[str, int] | None:
 @people.route("/anmeldung/bestaetigen", methods=["GET", "POST"])
 @login_required
 def confirm() -> Response | str | tuple[str, int]:
-    """Ask for the user's second factor; on POST with the right code lead on to the page in the query parameter `next`.
+    """Ask for the user's second factor; on POST with the right code redirect to the page in the query parameter `next`.
 
-    If the form carries kept input, show the page that sends that input. A wrong code shows the form with an error,
-    status 422.
+    If the form carries kept input, show the page that sends that input instead. A wrong code shows the form with an
+    error, status 422.
     """
     if not current_user.has_factor:
         return go_on()

@@ -1,4 +1,4 @@
-"""The titles of the pages that ask for the second factor again, for the pages that ask and that send what was kept."""
+"""The titles of the pages before which the second factor is asked for again."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ STEP_TITLES: Mapping[str, LazyString] = {
 def step_title(path: str | None) -> str:
     """Return the title of the page to which this path of the portal leads, in the page's language.
 
-    Empty if the page is none of those that ask again, or `path` is None or leads nowhere.
+    Empty if the page does not ask for the second factor again, or if `path` is None or leads nowhere.
     """
     adapter = current_app.create_url_adapter(request)
     if adapter is None or not path:

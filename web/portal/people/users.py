@@ -111,7 +111,7 @@ def ask(customer_number: str) -> Response | tuple[str, int]:
 
     People of the main account, who do not see that list, are redirected to the account's dashboard. The invitation
     gives no rights before it is accepted. Show the form with an error and status 422 if the person is a user of the
-    account already or too many invitations are open. Abort with 404 unless the user may invite to the account.
+    account or invited already, or a limit on invitations is reached. Abort with 404 unless the user may invite to it.
     """
     form = InviteForm()
     with resources().database.transaction() as session:
@@ -169,7 +169,8 @@ def withdraw_invitation(customer_number: str, id: int) -> Response:
 def invite_again(customer_number: str, id: int) -> Response:
     """Send the invitation `id` again, with a new link, and redirect to the users of the account.
 
-    Abort with 404 unless the user may invite to the account, and the account has this invitation.
+    Redirects with a warning if it cannot be sent. Abort with 404 unless the user may invite to the account and may
+    handle this invitation.
     """
     with resources().database.transaction() as session:
         account, _ = _invitable(session, customer_number)
@@ -258,8 +259,8 @@ def invitation(id: int, token: str) -> Response | tuple[str, int]:
 
     `token` is the secret part of the link. A person without a password has to set one, is then signed in and redirected
     to the overview, or to the dashboard of a sub-account; a person with a password is redirected to the sign-in form,
-    which leads on to that page. A link that is wrong or no longer valid shows a page that says so, with status 404; so
-    does, with status 409, one of a person whose former login is being deleted.
+    which leads on there. A link that is wrong or no longer valid shows a page that says so, with status 404; with
+    status 409 if the person's former login is being erased.
     """
     if request.method == "POST":
         return _accept(id, token, NewPasswordForm())
@@ -362,7 +363,7 @@ def _invitable(session: Session, customer_number: str) -> tuple[Account, list[Ro
 def _people_url(account: Account) -> str:
     """Return the URL of the page on which the signed-in user sees the account's users and invitations.
 
-    The list of users if the user administers the account, otherwise its dashboard.
+    That is the list of users if the user administers the account, otherwise the account's dashboard.
     """
     page = "users.listed" if may(principal(), Action.MANAGE_USERS, account) else "locations.show"
     return url_for(page, customer_number=account.customer_number)

@@ -1,7 +1,7 @@
 """The pages on which an administrator accepts or declines that their account is attached to a main account.
 
-The page is reached by the link in the mail, and then needs the code from the mail, or by signing in. Opening the page
-decides nothing: the administrator has to choose an answer.
+They are reached by the link in the mail, and then need the code from the mail, or by signing in. Opening a page decides
+nothing: the administrator has to choose an answer.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ consents = Blueprint("consents", __name__)
 
 
 class State(StrEnum):
-    """The state of a consent request: of the question to an administrator whether their account may be attached.
+    """The state of a consent request: the question to an administrator whether their account may be attached.
 
     `REPLACED`: the link is from an older mail. `CANCELLED`: the link request was cancelled. `SETTLED`: no answer is
     needed any more, as there is another proof or the link request has moved on.
@@ -70,9 +70,9 @@ def answer_by_code(id: UUID, user_id: int, token: str) -> Response | tuple[str, 
     """Show the consent request of the link request `id` to the administrator `user_id` who opens the link in the mail.
 
     On POST with the right code save the answer and redirect to the same page; a wrong code shows the form with the
-    error, with status 422. An administrator who has a second factor, or has to have one by now, is redirected to
-    the page for which one signs in.
-    `token` is the secret part of the link. Abort with 404 for an invalid link, whatever is wrong with the link.
+    error, with status 422. An administrator who has a second factor, or has to have one by now, is redirected to the
+    page for administrators who sign in. `token` is the secret part of the link. Abort with 404 for an invalid link,
+    whatever is wrong with it.
     """
     form = CodedAnswerForm()
     with resources().database.transaction() as session:

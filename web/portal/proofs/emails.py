@@ -29,7 +29,8 @@ emails = Blueprint("emails", __name__)
 class State(StrEnum):
     """The state of the confirmation of a contact's e-mail address.
 
-    `REPLACED`: the link is from an older mail. `ENDED`: the order does not wait for the confirmation any more.
+    `REPLACED`: the link is from an older mail. `CANCELLED`: the order was cancelled. `ENDED`: the order does not wait
+    for the confirmation any more, for another reason.
     """
 
     OPEN = "open"
@@ -42,11 +43,11 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ConfirmationPage:
-    """An order with the data that the page shows.
+    """An order whose contact's e-mail address is to be confirmed, with the data that the page shows.
 
     `account` is the ordered account, `main` the main account that ordered it, `proof` the proof of the contact's e-mail
     address, and `state` the state of that proof. `address_until` is the moment until which the connection address has
-    to be proved; None if the order does not wait for that.
+    to be proved; None if the order does not wait for a proof of the address.
     """
 
     state: State

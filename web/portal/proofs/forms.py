@@ -1,4 +1,4 @@
-"""The forms for proofs: codes, logins, documents, consent."""
+"""The forms for proofs: codes, logins, documents, answers to consent requests, and a corrected contact address."""
 
 from __future__ import annotations
 

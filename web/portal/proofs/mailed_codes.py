@@ -1,4 +1,4 @@
-"""Functions shared by the pages behind a mailed link: find the mail that a link is from, and check the mail's code."""
+"""Functions that the pages behind a mailed link share: find the mail of a link, and check the code from the mail."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from web.resources import resources
 
 
 def issue_of(proof: CodedProof, token: str, words: Callable[[int], Sequence[str]]) -> int | None:
-    """Return the number of the sent mail, counted from 1, whose link contains this token; None if no mail's does.
+    """Return the number, counted from 1, of the mail whose link contains this token; None if no mail's link does.
 
-    Each new mail for a proof has a new number. `words` returns the words that the token of a mail with a given number
-    is derived from.
+    Each new mail for a proof has a new number. `words` returns, for such a number, the words from which the token of
+    that mail is derived.
     """
     given = (issue for issue in range(1, proof.sent_issue + 1) if resources().vault.is_token(token, *words(issue)))
     return next(given, None)

@@ -70,7 +70,7 @@ def history() -> str:
 
 
 def _list_url(**changes: Any) -> str:
-    """Return the URL of the history with the filters of the current URL; `changes` replaces them, None removes one."""
+    """Return the URL of the history with the current filters; `changes` replaces filters by name, None removes one."""
     kept = {name: request.args[name] for name in ("suche", "art", "status") if request.args.get(name)}
     return url_for("portal.history", **{**kept, **changes})
 

@@ -104,7 +104,7 @@ def enter_credentials(id: UUID) -> Response | tuple[str, int]:
 def live(id: UUID) -> Response:
     """Return the parts of the request's page that change, for the page's script; 304 if the browser has them already.
 
-    Abort with 404 unless the user may see the request.
+    Abort with 404 unless the user may see the request `id`.
     """
     with resources().database.transaction() as session:
         page = get_request_page(session, id)
@@ -116,7 +116,7 @@ def live(id: UUID) -> Response:
 def order_file(id: UUID) -> Response:
     """Download the order as PDF: what was ordered, at which prices.
 
-    Abort with 404 unless the request is an order and the user may see it.
+    Abort with 404 unless the request is an order, and the user may see the request and still its account.
     """
     with resources().database.transaction() as session:
         order = get_request_page(session, id).order
@@ -156,11 +156,11 @@ def upload(id: UUID) -> Response | tuple[str, int]:
 @answers.post("/ansprechpartner")
 @login_required
 def correct_contact_address(id: UUID) -> Response | tuple[str, int]:
-    """Correct the e-mail address of an order's contact, ask the contact there to confirm it, and redirect.
+    """Correct the e-mail address of an order's contact; a mail then asks the contact at the new address to confirm it.
 
-    The redirect leads to the request's page. If no answer of the contact is awaited any more, or the address was
-    corrected three times already, nothing changes and the page says so. An address that is malformed or the old one
-    shows the page with the error, with status 422.
+    Redirect to the request's page. If no answer of the contact is awaited any more, the address was corrected three
+    times already or a limit is reached, nothing changes and the page says so. An address that is malformed or the old
+    one shows the page with the error, with status 422.
     """
     form = ContactAddressForm()
     if not form.validate_on_submit():
@@ -192,7 +192,7 @@ def resend(id: UUID) -> Response:
     """Void the code of a mail or letter and have a new one sent; for a consent, new mails ask the administrators again.
 
     The form field `what` is the kind of proof: `email`, `letter` or `consent`; abort with 404 for another value.
-    Redirect to the request's page.
+    Redirect to the request's page, with a message if nothing could be sent again.
     """
 
     what = request.form.get("what")
@@ -210,7 +210,7 @@ def resend(id: UUID) -> Response:
 def cancel(id: UUID) -> Response | str:
     """Show what cancelling the request does; on POST cancel the request and redirect to its page.
 
-    A GET also redirects to its page if the user may not cancel the request or it can no longer be cancelled.
+    A GET also redirects to the request's page if the user may not cancel it or it can no longer be cancelled.
     """
     if request.method == "POST":
         return _change(

@@ -37,12 +37,12 @@ from web.resources import resources
 class RequestPage:
     """A request with the data that its page shows to the user.
 
-    `main` is the main account of the request. `account` is the ordered account and `order` what was ordered, None for
-    link and detach requests, `order` also for an account that the user may not see any more. `numbers` are the number
-    blocks that the ordered account has. `reached` is the account to whose dashboard the page links, None if there is
-    none. `asked` are the statuses of the proofs it has asked for. `may_act`: the user may give proofs, cancel and retry
-    such a request. `may_cancel`: the user may cancel it now. `corrections` is how often the user may still correct the
-    contact's e-mail address.
+    `main` is the main account of the request. `account` is the ordered account, `order` what was ordered, `numbers` the
+    account's number blocks: None or empty for link and detach requests, and the last two also for an account that the
+    user may not see any more. `reached` is the account to whose dashboard the page links, None if there is none.
+    `asked` are the statuses of the proofs that the request has asked for. `may_act`: the user may give proofs, cancel
+    and retry. `may_cancel`: the user may cancel the request now. `corrections` is how often the user may still correct
+    the contact's e-mail address.
     """
 
     request: Request
@@ -151,15 +151,16 @@ def live_parts_of(
 
 
 def _contact_form(page: RequestPage) -> ContactAddressForm:
-    """Return the form for the contact's e-mail address with the present address, in which a typo can be mended."""
+    """Return the form for the contact's e-mail address, filled with the present one, to mend a typing error in it."""
     assert page.account is not None
     return ContactAddressForm(email=page.account.contact_email)
 
 
 def _is_still_theirs(request: Request, account: Account) -> bool:
-    """Return whether the request's account is still the main account's, so that the user may see it.
+    """Return whether the account of the request is still to be shown to the user on the request's page.
 
-    An ordered account has no main account before its order is completed; a detached one has a life of its own.
+    Always true for an order that is not completed: its account has no main account yet. Otherwise true if the user may
+    view the account; not, for example, after it was detached from the user's main account.
     """
     is_ordered = request.kind is Kind.ORDER and request.status is not Status.COMPLETED
     return is_ordered or may(principal(), Action.VIEW, account)

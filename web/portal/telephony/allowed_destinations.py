@@ -30,7 +30,7 @@ from web.resources import resources
 
 
 class Limit(StrEnum):
-    """The choices for the destinations of a trunk's calls: Germany, EU and EEA, all countries, or an own list."""
+    """The form's choices of the destinations of a trunk: Germany, EU and EEA, all countries, or an own list."""
 
     GERMANY = "germany"
     EEA = "eea"
@@ -41,7 +41,7 @@ class Limit(StrEnum):
 class DestinationsForm(Form):  # type: ignore[misc]
     """The form that chooses the destinations of a trunk's calls.
 
-    `asks` is whether it shows the box that confirms high-risk destinations.
+    `asks` is whether the form shows the box that confirms high-risk destinations.
     """
 
     limit = RadioField(
@@ -82,7 +82,7 @@ class DestinationsForm(Form):  # type: ignore[misc]
         return CallLimits(countries, self.high_risk.data, self.confirmed.data)
 
     def add_rule_error(self, error: InvalidField) -> None:
-        """Show the message for a business rule's error of `change_limits` at the field that broke the rule."""
+        """Show the message for an error that `change_limits` raised, at the field that broke the business rule."""
         match error.code:
             case "high_risk":
                 self.asks = True

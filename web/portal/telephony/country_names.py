@@ -38,9 +38,10 @@ def names_text(countries: Collection[str]) -> str:
 
 
 def typed_countries(typed: str) -> tuple[list[str], list[str]]:
-    """Read typed countries, separated by commas, semicolons or lines; return their keys, and the texts that are none.
+    """Read countries typed with commas, semicolons or lines between them; return their keys, and the unknown texts.
 
-    A country is typed as its name in German or English, its ISO code or its calling code.
+    A country is typed as its name in German or English, its ISO code or its calling code. Its key is the ISO code, or
+    the calling code for a network that is no country's.
     """
     found, unknown = [], []
     for name in filter(None, (part.strip() for part in re.split(r"[,;\n]", typed))):

@@ -68,7 +68,10 @@ class EntryForm(Form):  # type: ignore[misc]
     )
 
     def validate_directory_name(self, field: StringField) -> None:
-        """Raise `ValidationError` if the text cannot be a name, by the rule of the order form."""
+        """Raise `ValidationError` if the text cannot be a name: unprintable, a spreadsheet's error, or an address.
+
+        An address is a web or e-mail address.
+        """
         fault = name_fault(field.data or "")
         if fault is not None:
             raise ValidationError(field_error(locale(), "directory_entry.name", fault.code, fault.character))
@@ -110,7 +113,7 @@ def directory(customer_number: str) -> Response | str | tuple[str, int]:
 @locations.route(_PAGE + "/zurueckziehen", methods=["GET", "POST"])
 @login_required
 def withdraw_from_directory(customer_number: str) -> Response | str:
-    """Ask whether to withdraw the account's directory entry; on POST withdraw it and redirect to the dashboard.
+    """Ask whether to withdraw the account's directory entry; on POST withdraw the entry and redirect to the dashboard.
 
     Abort with 404 if there is no entry, or unless the account is active, has booked a directory entry, and the user may
     manage its trunks.
@@ -129,7 +132,7 @@ def withdraw_from_directory(customer_number: str) -> Response | str:
 
 
 def _get_entry(customer_number: str) -> tuple[Account, DirectoryEntry | None]:
-    """Return the account and its directory entry, None if it has none yet.
+    """Return the account and its directory entry, None if the account has no entry yet.
 
     Abort with 404 unless the account is active, has booked a directory entry, and the user may manage its trunks. A
     view by a user of the main account or by the carrier's staff is recorded in the account's audit log.

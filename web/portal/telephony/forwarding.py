@@ -95,8 +95,8 @@ def add(customer_number: str) -> Response | tuple[str, int]:
 
     The query parameter `vorlage` names a preset that fills the form, `nummern` the numbers that the forwarding is for,
     as the first and the last one in E.164 without the plus sign, with a dash between them. An invalid POST shows the
-    form with its errors, with status 422. The button for another line of the schedule shows the form with one more, and
-    saves nothing.
+    form with its errors, with status 422. The button for another line of the schedule shows the form with one line
+    more, and saves nothing. Abort with 404 unless the account is active and the user may forward its calls.
     """
     return _edit(customer_number, None)
 
@@ -107,7 +107,8 @@ def edit(customer_number: str, id: int) -> Response | tuple[str, int]:
     """Show the form of the call forwarding `id`; on a valid POST save the changes and redirect to the account's list.
 
     An invalid POST shows the form with its errors, with status 422. The button for another line of the schedule shows
-    the form with one more, and saves nothing. Abort with 404 if the account has no such forwarding.
+    the form with one line more, and saves nothing. Abort with 404 if the account has no such forwarding, or unless it
+    is active and the user may forward its calls.
     """
     return _edit(customer_number, id)
 
@@ -117,7 +118,7 @@ def edit(customer_number: str, id: int) -> Response | tuple[str, int]:
 def remove(customer_number: str, id: int) -> Response | str:
     """Ask whether to remove the call forwarding `id`; on POST remove the forwarding and redirect to the account's list.
 
-    Abort with 404 if the account has no such forwarding.
+    Abort with 404 if the account has no such forwarding, or unless it is active and the user may forward its calls.
     """
     with resources().database.transaction() as database:
         account = _account(database, customer_number)
@@ -186,7 +187,10 @@ def _asked_numbers() -> dict[str, object]:
 
 
 def _save(database: Session, account_id: int, id: int | None, draft: ForwardingDraft) -> list[str]:
-    """Save the forwarding; return a sentence for each other one that it takes numbers out of, or that takes its own."""
+    """Save the forwarding, as a new one if `id` is None, and return sentences about what it changes in others.
+
+    There is a sentence for each other forwarding that it takes numbers out of, or that takes numbers out of it.
+    """
     account, now = database.get_one(Account, account_id), resources().clock()
     if id is None:
         saved = forwarding_changes.add_forwarding(database, principal(), account, draft, now)

@@ -1,4 +1,4 @@
-"""The form of a call forwarding, with its weekly schedule."""
+"""The form of a call forwarding, with its weekly schedule and its presets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _USUAL_WAIT = 20
 
 
 class Preset(StrEnum):
-    """The usual call forwardings, which fill the form of a new one; the values stand in the query (`vorlage`)."""
+    """The usual call forwardings, with which a new form can begin; the values stand in the URL's query (`vorlage`)."""
 
     OUTSIDE_OFFICE_HOURS = "ausserhalb"
     TO_MOBILE = "mobil"
@@ -73,8 +73,8 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
 
     `numbers` is `ALL` for all numbers of the account, or `SOME` for those from `first` to `last`. `when` is `ALL` for
     the whole week, or `SOME` for the weekly schedule in `windows`. `after_seconds` is used only if calls are forwarded
-    when not answered. `asked` is the high-risk number that the person has to confirm, and `confirmed` the one that they
-    have confirmed, in E.164. A field that is missing in what was sent keeps the value that the form began with.
+    when not answered. `asked` is the high-risk number that the person has to confirm, and `confirmed` the number that
+    they have confirmed, in E.164. A field that is missing in what was sent keeps the value that the form began with.
     """
 
     condition = RadioField(
@@ -119,7 +119,7 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
     asked: str | None = None
 
     def offer_another_line(self) -> None:
-        """Add to the weekly schedule the empty lines of `offer_lines` and one more, because the user asked for one."""
+        """Add empty lines to the weekly schedule: those of `offer_lines`, and one more for which the user has asked."""
         self.offer_lines()
         self.windows.append_entry()
 
@@ -194,7 +194,7 @@ def values_of(found: CallForwarding) -> dict[str, object]:
 
 
 def values_of_preset(name: str | None) -> dict[str, object]:
-    """Return the values with which the form of a new call forwarding begins, by field name.
+    """Return the values with which the form of a new call forwarding begins, by field name; `name` is a preset's value.
 
     Empty if there is no preset with this name.
     """

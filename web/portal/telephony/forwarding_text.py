@@ -38,14 +38,17 @@ def numbers_text(numbers: Numbers) -> str:
 
 
 def forwarding_text(found: CallForwarding) -> str:
-    """Describe a forwarding for certain numbers in one line: "030 123451: Always → 0171 1234567 · All week"."""
+    """Describe a forwarding in one line: "030 123451: Always → 0171 1234567 · All week".
+
+    The numbers in front are left out if it forwards the calls of all numbers.
+    """
     condition = condition_text(found.condition, found.after_seconds)
     numbers = f"{numbers_text(found.numbers)}: " if found.numbers else ""
     return f"{numbers}{condition} → {number_text(found.target)} · {hours_text(found.hours)}"
 
 
 def exception_text(always: CallForwarding, found: CallForwarding) -> str:
-    """Say that the forwarding `found` takes its numbers out of `always`, a wider one that forwards always."""
+    """Return the sentence that `found` takes its numbers out of `always`, a wider forwarding of all calls."""
     assert found.numbers is not None
     facts = {
         "target": number_text(always.target),
@@ -62,7 +65,7 @@ def exception_text(always: CallForwarding, found: CallForwarding) -> str:
 
 
 def exception_hint(found: CallForwarding) -> str | None:
-    """Say what this forwarding means for others of the account that are for more or fewer numbers; None if nothing."""
+    """Return what this forwarding means for others of the account with more or fewer numbers; None if nothing."""
     if not found.enabled:
         return None
     numbers = numbers_text(found.numbers) if found.numbers else str(_("All phone numbers"))

@@ -1,4 +1,4 @@
-"""The numbers, trunks and contracts of all locations, as searchable tables and as files."""
+"""The pages with the numbers, trunks and contracts of all locations: searchable tables, also as files."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Table:
 
     `title`, `search` and `hint` are the texts of the page, of its search field and of the help for that field.
     `columns` returns the headings, `read` one page of rows after a cursor, and `cells` the formatted cells of one row;
-    for trunks it is told which SIP addresses have a registration, None if that is not known.
-    Every table has the cells of the account (customer number, name, city) in front of these.
+    for trunks `cells` is told which SIP addresses have a registration, None if that is not known. Every table has the
+    cells of the account (customer number, name, city) in front of its own cells.
     """
 
     title: Any
@@ -88,8 +88,8 @@ def _trunk_state(trunk: SipTrunk, registered: Registered) -> str:
 def _registered(kind: str, account: Account, page: Page[Any]) -> Registered:
     """Return the SIP addresses of the page's trunks that have a registration; None if that is not known.
 
-    It is not known for another table, without a telephone network or the right to see calls, and if the network does
-    not answer. Asks the network once, so call outside a transaction.
+    It is not known for a table other than the trunks', without a telephone network or the right to see calls, and if
+    the network does not answer. Asks the network once, so call outside a transaction.
     """
     network = resources().network
     if kind != "trunks" or network is None or not may(principal(), Action.SEE_CALLS, account):

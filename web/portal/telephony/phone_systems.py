@@ -20,7 +20,7 @@ from web.resources import resources
 
 @dataclass(frozen=True, slots=True)
 class PhoneSystem:
-    """How a make of telephone system, such as FreePBX, is set up for a trunk.
+    """The settings of one make of telephone system, such as FreePBX, for a trunk.
 
     `place` is the menu or the name of the file where the settings are entered, `fields` are pairs of field and value,
     `hints` further advice, and `file` is the content of a configuration file to copy, "" without one.

@@ -1,4 +1,4 @@
-"""The page of a SIP trunk: whether the trunk is registered, and its latest calls, so that local members find faults."""
+"""The page of a SIP trunk with its registrations and latest calls, on which also local members find faults."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TrunkPage:
 def show(customer_number: str, id: int) -> str:
     """Show the current registrations of the SIP trunk `id`, its latest refused login, and its latest calls.
 
-    Abort with 404 unless the user may see the trunk's calls, and if no telephone network is configured.
+    Abort with 404 unless the user may see the trunk's calls, or if no telephone network is configured.
     """
     page = _get_trunk_page(customer_number, id)
     return render_template("telephony/registration/show.html", page=page, live=_live_parts(page))
@@ -73,9 +73,11 @@ def lines_of(trunks: Sequence[SipTrunk]) -> Mapping[int, Line] | None:
 
 
 def _get_trunk_page(customer_number: str, id: int) -> TrunkPage:
-    """Return the trunk `id` with its account; abort with 404 if there is none or the user may not see its calls.
+    """Return the trunk `id` with its account, and what the user may do there.
 
-    A view by a user of the main account or by the carrier's staff is recorded in the account's audit log.
+    Abort with 404 if no telephone network is configured, if there is no such trunk or its account is closed, or if the
+    user may not see its calls. A view by a user of the main account or by the carrier's staff is recorded in the
+    account's audit log.
     """
     if resources().network is None:
         abort(404)

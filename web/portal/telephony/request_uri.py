@@ -1,4 +1,7 @@
-"""The page on which a trunk's request line of incoming calls is chosen: registered contact, or dialled number."""
+"""The page on which a user chooses what the request line of a trunk's incoming calls contains.
+
+That is the contact that the phone system registered, or the dialled number.
+"""
 
 from __future__ import annotations
 
