@@ -41,7 +41,7 @@ _PAGE = "/<string(length=7):customer_number>/telefonbuch"
 
 
 class EntryForm(Form):  # type: ignore[misc]
-    """The form of a directory entry: number, name as printed, whether it shows the address, and directories."""
+    """The form of a directory entry: number, name as printed, whether the address is shown, and the directories."""
 
     directory_number = StringField(
         lazy_gettext("Phone number in the directory"),
