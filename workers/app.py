@@ -1,4 +1,4 @@
-"""The Celery application that the worker and beat run."""
+"""The Celery application that the workers and beat run."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ from tasks.hints import waiting_hints
 class HintScheduler(PersistentScheduler):
     """Celery's own scheduler, except that it adds no hint to a queue that already holds one.
 
-    So a queue does not grow while no worker takes messages from it.
+    A hint is a message that only says that work is due. So a queue does not grow while no worker takes messages from
+    it.
     """
 
     def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **options: Any) -> Any:

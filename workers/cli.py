@@ -63,10 +63,9 @@ cli.add_typer(users.app, name="users")
 
 @cli.callback()
 def console() -> None:
-    """Standortverwaltung: locations, accounts, numbers and trunks of a company in one place.
+    """Manage the locations, accounts, numbers and trunks of companies: the console of the Standortverwaltung.
 
-    The settings come from the environment. Without DATABASE_URL the commands use the stack that runs in this
-    directory.
+    The settings come from the environment. Without DATABASE_URL the commands use the stack that runs in this directory.
     """
     load_running_stack()
 
@@ -74,7 +73,8 @@ def console() -> None:
 def main() -> None:
     """Run the command line. Two kinds of error end it with a message on standard error, without a traceback.
 
-    The exit code is 2 for missing or invalid settings, 1 for a `StackError` (the embedded stack cannot run).
+    The exit code is 2 for missing or invalid settings (`SettingsError`), 1 for a `StackError` (the embedded stack
+    cannot run).
     """
     try:
         cli()

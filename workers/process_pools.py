@@ -78,8 +78,9 @@ class Pools:
     def run(self, settings: WorkerSettings) -> None:
         """Start the Celery workers, restart those that end, and return when all have ended after a stop signal.
 
-        What has not ended `stop_seconds` of the settings after the signal is killed: other workers take its rows over
-        when its claims end. If the settings have a `metrics_port`, serve the counters of all worker processes there.
+        Processes that have not ended `stop_seconds` (a setting) after the signal are killed: other workers take over
+        their rows when the claims on them end. If the settings have a `metrics_port`, serve the counters of all worker
+        processes there.
         """
         for number in _STOPS:
             # One that is ignored, as by nohup, stays so.
@@ -179,7 +180,7 @@ def _ignore_hang_up(**_: object) -> None:
 
 
 def _load_once(settings: WorkerSettings) -> None:
-    """Import and read what a Celery worker needs when it starts, before the fork, so that all share its memory."""
+    """Import and read what each Celery worker needs at its start; before the fork, so that all share its memory."""
     for module in ("celery.apps.worker", "celery.concurrency.prefork", "celery.worker.consumer"):
         importlib.import_module(module)
     for weight in WEIGHTS:
@@ -195,7 +196,7 @@ def _load_once(settings: WorkerSettings) -> None:
 
 
 def _read_places(settings: WorkerSettings) -> None:
-    """Read the facts about places, before the fork. If the database does not answer, each process reads them later."""
+    """Read the facts about places before the fork; if the database does not answer, each process reads them later."""
     with closing(Database(settings.database_url, pool_size=1, statement_limit=_READ_LIMIT)) as database:
         try:
             with database.transaction() as session:
@@ -205,7 +206,10 @@ def _read_places(settings: WorkerSettings) -> None:
 
 
 def main() -> None:
-    """Run the Celery workers of the kinds of work named by `--queues` (all by default), until a stop signal."""
+    """Run the Celery workers of the kinds of work named by `--queues` (all by default), until a stop signal.
+
+    `--concurrency` is the number of processes of each kind of work that has no fixed number.
+    """
     parser = argparse.ArgumentParser(prog="workers.process_pools")
     parser.add_argument("--concurrency", type=int, required=True)
     parser.add_argument("--queues", type=WorkKind, nargs="+", default=list(WorkKind))

@@ -22,7 +22,7 @@ def web(host: str, port: int, *, processes: int = 2, threads: int = 8) -> list[s
 
 
 def worker(concurrency: int, kinds: Sequence[WorkKind] = ()) -> list[str]:
-    """Return the command line of a worker for these kinds of work; without kinds, for all of them.
+    """Return the command line of the worker program for these kinds of work; without kinds, for all of them.
 
     `concurrency` is the number of processes for each of requests.verify, requests.provision and messages.send.
     """
@@ -31,9 +31,9 @@ def worker(concurrency: int, kinds: Sequence[WorkKind] = ()) -> list[str]:
 
 
 def beat(schedule: Path) -> list[str]:
-    """Return the command line of Celery's beat, which sends the scheduled jobs; run only one for the whole system.
+    """Return the command line of Celery's beat, which regularly tells the workers to look for due work and jobs.
 
-    Beat saves in the file `schedule` when each job was last sent.
+    Run only one beat for the whole system. In the file `schedule` it saves when each of its messages was last sent.
     """
     celery = [sys.executable, "-m", "celery", "--quiet", "--app", "workers.app:app"]
     return [*celery, "beat", "--schedule", str(schedule), "--pidfile", "", "--loglevel", "INFO"]

@@ -1,4 +1,4 @@
-"""The composition root: builds the runtime that the tasks use from the settings, and closes it."""
+"""Builds the runtime that the tasks use (database, gateways, keys, limits) from the settings, and closes it."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class WorkerSettings(BeatSettings, SecretSettings):
 class RolesSettings(Settings):
     """The settings of `standorte roles create`: a superuser's URL, and a password for each role.
 
-    A role without one (None) keeps the password that it has.
+    A role whose password is None keeps the password that it has.
     """
 
     admin_url: PostgresUrl

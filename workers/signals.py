@@ -1,4 +1,4 @@
-"""Celery signal handlers for the start and end of a worker process: logging, the runtime, metrics."""
+"""Celery signal handlers for the start and end of workers and their processes: logging, the runtime, metrics."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _stop = mmap.mmap(-1, 1)
 def connect_signals() -> None:
     """Connect handlers to Celery's signals: they set up logging, and open and close a worker process's runtime.
 
-    They also let the processes know when their worker is asked to stop, which Celery tells none that is at work. Called
-    once, where the Celery application is created.
+    Other handlers record in shared memory that a worker was asked to stop, because Celery does not tell that to a
+    process that is at work. Called once, where the Celery application is created.
     """
     signals.worker_init.connect(_share_stop)
     signals.worker_shutting_down.connect(_ask_to_stop)

@@ -1,4 +1,4 @@
-"""Open a file of customers, CSV or XLSX; say what is wrong with a file from which no customers can be read."""
+"""Opens a file of customers, CSV or XLSX, and says what is wrong with a file from which none can be read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class UnusableFile(Exception):
 
 @contextmanager
 def open_customers(path: Path) -> Iterator[Table]:
-    """Open a customer file for the length of the block.
+    """Open a customer file, yield its table of customers, and close the file at the end of the block.
 
     Raises `UnusableFile` if no table with the columns of customers can be read from it; `OSError` if the file cannot be
     read.

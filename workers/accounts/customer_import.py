@@ -1,4 +1,4 @@
-"""Import a file of customers: check each row against the rules, then save the valid rows in batches."""
+"""The import of a file of customers: checks each row against the rules, and saves the valid rows in batches."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Finding:
 
     `line` is the number of the row's first line in the file, from 1. `column` names the column with the problem; empty
     if the problem is the whole row's. `reason` is a key of `REASONS`. `str()` returns `detail`, or the sentence of the
-    reason if that is empty.
+    reason if `detail` is empty.
     """
 
     line: int
@@ -79,8 +79,8 @@ class Summary:
     """The result of an import, in numbers of rows.
 
     `fates` counts the valid rows by what happened to their account (created, updated, unchanged …), `bad` the rows with
-    problems, `addresses_kept` the imported rows whose other address was ignored: accounts keep theirs. `doubtful`
-    counts the wrong parts of addresses of new accounts; such addresses are taken over as they are.
+    problems, `addresses_kept` the imported rows with another address than their existing account, which keeps its own.
+    `doubtful` counts the wrong parts of addresses of new accounts; such addresses are taken over as they are.
     """
 
     fates: Counter[Fate] = field(default_factory=Counter)
@@ -120,8 +120,8 @@ class AccountImport:
     def run(self, file: Table) -> Summary:
         """Import every valid row of `file`, report the problems of every other row, and return the numbers of rows.
 
-        Raises `OperationalError` if the database fails three times in a row (`ATTEMPTS`) on one batch. Batches saved
-        before that stay.
+        Raises `OperationalError` if the database fails three times in a row (`ATTEMPTS`) on one batch; the batches
+        saved before it stay.
         """
         for row in file.rows:
             self._take(row)
@@ -133,7 +133,7 @@ class AccountImport:
         return self._summary
 
     def _take(self, row: Row) -> None:
-        """Add a valid row to the batch, and report the problems of any other row."""
+        """Add a valid row to the batch; report the problems of any other row, such as a customer number seen before."""
         if row.fault is not None:
             detail = "{} columns, not {}".format(*row.widths) if row.widths[0] else ""
             self._refuse(Finding(row.line, "", row.fault, detail))
@@ -153,7 +153,7 @@ class AccountImport:
     def _with_zeros(self, cells: Mapping[str, str]) -> Mapping[str, str]:
         """Return the cells with the leading zero of the postal code that a spreadsheet may have taken off.
 
-        It is added only if the town can have the postal code that results.
+        The zero is added only if the town can have the postal code that results.
         """
         code = cells.get("postal_code", "")
         if len(code) != 4:

@@ -1,4 +1,4 @@
-"""`standorte accounts …`: import the carrier's existing customers, set their limits, close an account for good."""
+"""`standorte accounts …`: import the carrier's existing customers, set a company's limits, close an account."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ def import_accounts(
         Path | None, typer.Option(help="Where bad rows are written to; FILE.errors.csv without it.")
     ] = None,
 ) -> None:
-    """Import customers from a CSV or XLSX file with headings. Encoding, separator and sheet are found out.
+    """Import customers from a CSV or XLSX file with headings. Encoding, separator and sheet are detected.
 
     Columns: customer_number, name, street, postal_code, city, contact_name, contact_email, contact_phone, and the
     optional admin_email and admin_name; without these two the contact becomes the administrator. The contract holder
     may be in holder_name, holder_form (company, person or other), holder_register_number (for a company),
     holder_born_on (for a person), holder_street, holder_postal_code and holder_city (without them the account's).
 
-    Valid rows are imported even if other rows are not valid. An account that exists already gets name and contact
-    from the file; its address, role and users are never changed. Safe to run twice. Ends with 0 if every row was
-    imported, with 1 if not, and with 2 if no row can be read from the file at all.
+    Valid rows are imported even if other rows are not valid. An account that exists already gets name and contact from
+    the file; its address, role and users are never changed. Safe to run twice. Ends with 0 if every row was imported,
+    with 1 if not, and with 2 if no row can be read from the file at all.
     """
     path = report or file.with_name(file.name + ".errors.csv")
     # The report of an earlier run would look like this run's findings.
@@ -89,9 +89,9 @@ def limits(
     invitations: Annotated[str | None, typer.Option(help=_LIMIT_HELP, metavar="NUMBER")] = None,
     consents: Annotated[str | None, typer.Option(help=_LIMIT_HELP, metavar="NUMBER")] = None,
 ) -> None:
-    """Show what a company may ask for, or give it limits of its own: open orders, and the others a day.
+    """Show the limits of a company, or give it limits of its own: of open orders, and of the other things a day.
 
-    Files that wait for a limit go on at once.
+    Files of the company that wait for a limit go on at once.
     """
     given = {
         limit: _limit(typed)
@@ -133,8 +133,8 @@ def close(
     """Close an account for good: trunks, numbers, contracts and all users' access. This cannot be undone.
 
     The account must have no main account, no sub-accounts, no running request or bulk file, and must not be billed
-    together with other accounts. Its numbers are quarantined before they can be assigned again; its customer number
-    is never reused. Safe to run twice.
+    together with other accounts. Its numbers are quarantined before they can be assigned again; its customer number is
+    never reused. Safe to run twice. Asks first, unless --yes is given.
     """
     with open_database() as database:
         try:

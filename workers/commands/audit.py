@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="Check the audit log.")
 
 @app.callback()
 def _only_commands() -> None:
-    """Check the audit log."""
+    """Check the audit log against its seals."""
 
 
 @app.command()

@@ -109,7 +109,7 @@ def _check_mails(database: Database, played: Sequence[Scene], folder: Path, sinc
     """Compare the mail files in `folder` with the mails that each scene expects, after waiting for the last ones.
 
     Differences are added to the scene's `problems`. Files older than `since` (POSIX time) do not count. Return the
-    number of mails, as text, by scene title.
+    number of mails of each scene, as text, by scene title.
     """
     ids = {scene.title: uuid.UUID(scene.view.id) for scene in played if scene.view}
     _await_the_last(database, list(ids.values()))

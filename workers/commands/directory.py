@@ -1,4 +1,4 @@
-"""`standorte directory …`: hand the entries of the telephone directory on to those who publish them."""
+"""`standorte directory …`: export the entries of the telephone directory for those who publish it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OVERLAP = timedelta(hours=1)
 
 @app.callback()
 def directory() -> None:
-    """The entries of the telephone directory."""
+    """Export the entries of the telephone directory."""
 
 
 @app.command()

@@ -57,13 +57,14 @@ class Broken(Exception):
 
 
 class Incomplete(Exception):
-    """Raised when a part of the system works but lacks facts that customers need; the message names them."""
+    """Raised when a part of the system works, but is not set up as it should be; the message says what to mend."""
 
 
 def doctor() -> None:
     """Check every part of the system and print a table of findings. Ends with 1 if any part is broken.
 
-    Missing settings about the carrier and missing contract holders are named, but do not count as broken.
+    Missing settings about the carrier, missing contract holders, and database roles with more rights than needed are
+    named, but do not count as broken.
     """
     settings = WorkerSettings()
     table = Table("part", "", "finding", box=None, padding=(0, 1))

@@ -1,4 +1,4 @@
-"""`standorte invoices …`: set which accounts a collective invoice bills, where no billing system supplies that."""
+"""`standorte invoices …`: set which accounts a collective invoice bills, where no billing system says so."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def add(
 ) -> None:
     """Add accounts to a collective invoice; the next `reconcile invoices` makes them sub-accounts of the main account.
 
-    Safe to run twice. If one account cannot be added, none is added: there is no such account, it is on another
+    Safe to run twice. If one of the accounts cannot be added, none is: if it does not exist, it is on another
     collective invoice, or another main account pays this invoice.
     """
     with open_database() as database, database.transaction() as session:

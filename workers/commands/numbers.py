@@ -76,8 +76,8 @@ def history(
 ) -> None:
     """Tell who had a number from when to when (§ 172 TKG), the newest owner first.
 
-    Holder and connection address are those of that time. An entry is deleted at the end of the year after the one in
-    which the account lost the number.
+    Contract holder and connection address are those of that time. An entry is deleted at the end of the year after the
+    one in which the account lost the number.
     """
     try:
         typed = typed_phone_number(number)

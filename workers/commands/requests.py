@@ -1,4 +1,4 @@
-"""`standorte requests …`: show, retry, cancel and review requests, for the carrier's back office."""
+"""`standorte requests …`: show, retry and cancel requests, and decide on address documents, for the carrier's staff."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def release_address(
 ) -> None:
     """Accept, or with --refuse refuse, the document uploaded as proof of an order's connection address.
 
-    `requests document` writes the document to a file.
+    The decision is in the name of the member of staff --by. `requests document` writes the document to a file.
     """
     id, refusal = _id(request_id), Refusal(reason, note.strip()[:MOST_NOTE]) if refuse_it else None
     if refusal is not None and reason is RefusalReason.OTHER and not refusal.note:

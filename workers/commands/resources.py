@@ -1,4 +1,4 @@
-"""Helpers of the commands: consoles, the database, look-ups, and ending a command with a message."""
+"""What the console's commands share: consoles, the database, look-ups, and ending a command with a message."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def refuse(message: str, code: int = 1) -> NoReturn:
 def open_database() -> Iterator[Database]:
     """Open the portal's database for the length of the block, and close the database afterwards.
 
-    After each commit the workers are notified if it has scheduled rows to be processed now. Statements may take as long
-    as they need. A database that cannot be reached ends the command with a message and exit code 1.
+    After each commit that made rows due, the workers are notified. Statements may take as long as they need. A database
+    that cannot be reached ends the command with a message and exit code 1.
     """
     database = Database(WorkerSettings().database_url, on_due=hint_workers, statement_limit=None)
     try:
@@ -56,7 +56,7 @@ def open_database() -> Iterator[Database]:
 def hint_workers(kinds: Collection[WorkKind]) -> None:
     """Notify the workers through the broker that rows of these kinds of work are due for processing.
 
-    If the broker does not answer, print that the periodic sweep will process the rows later. Raises nothing for that.
+    If the broker does not answer, print that the workers will find the rows by themselves; raises nothing then.
     """
     # Imported here because Celery is slow to import and most commands never need it.
     from tasks.hints import hint, sending_app

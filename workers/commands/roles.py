@@ -1,4 +1,4 @@
-"""`standorte roles`: the roles of the database server, for operators who set it up."""
+"""`standorte roles …`: print or run the SQL that creates the roles (users) of the database server for each part."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ def print_script(portal: Portal = "standorte", registrar: Registrar = "registrar
     """Print the SQL that creates the roles and both databases where they are missing: for psql, as a superuser.
 
     `standorte migrate` then gives each role its privileges on the tables. With `--hand-over`: print the SQL that gives
-    databases and tables of an earlier version to the owner's role, for after the parts connect as their own roles.
+    databases and tables of an earlier version to the owner's role; run it once every part connects as its own role.
     """
     typer.echo((hand_over_script if hand_over else creation_script)(portal, registrar), nl=False)
 
 
 @app.command("create")
 def create(portal: Portal = "standorte", registrar: Registrar = "registrar", hand_over: HandOver = False) -> None:
-    """Create the roles; with `--hand-over`, also give both databases to the owner's. Safe to run twice.
+    """Create the roles; with `--hand-over`, also give both databases to the owner's role. Safe to run twice.
 
     Connects as the superuser of ADMIN_URL. Passwords come from OWNER_PASSWORD, FRONT_PASSWORD and so on; a role without
-    one keeps the password that it has.
+    a password there keeps the one that it has.
     """
     settings = RolesSettings()
     url = plain_url(settings.admin_url)

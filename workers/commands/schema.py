@@ -34,9 +34,10 @@ def migrate(
         ),
     ] = None,
 ) -> None:
-    """Migrate the portal's database to this version's schema, load price list, area codes, towns. Safe to run twice.
+    """Migrate the portal's database to this version's schema; load price list, area codes and towns. Safe to run twice.
 
-    Also gives each role of `standorte roles` its privileges on the tables. Connects as the owner's role.
+    Also gives each role of `standorte roles` its privileges on the tables, and with --registrar creates Kamailio's
+    tables. Connects as the owner's role.
     """
     settings = WorkerSettings()
     if registrar:
@@ -56,7 +57,10 @@ def migrate(
 
 
 def seed() -> None:
-    """Load the demo data; `migrate` has to run before. Safe to run twice: existing data is left unchanged."""
+    """Load the demo data, after `standorte migrate`. Safe to run twice: existing accounts and numbers stay as they are.
+
+    Writes the SIP trunks of the demo to the registrar every time.
+    """
 
     settings = WorkerSettings()
     vault = Vault(*settings.secret_keys)

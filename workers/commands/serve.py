@@ -1,4 +1,4 @@
-"""`standorte up`, `web`, `worker`, `beat`: the long-running programs."""
+"""`standorte up`, `web`, `worker` and `beat`: the commands that run the long-running programs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def worker(
         str | None, typer.Option(envvar="WORKER_QUEUES", metavar="KIND,KIND", help="Only these kinds of work.")
     ] = None,
 ) -> None:
-    """Run the workers: each kind of work has its own processes, which do not wait for another kind's work."""
+    """Run the workers: each kind of work has processes of its own, so that it does not wait for another kind."""
     from workers.settings import WorkerSettings
 
     _become(programs.worker(concurrency, _kinds(queues)), WorkerSettings())
@@ -60,7 +60,7 @@ def beat(
         Path | None, typer.Option(help="The file for its last runs; in .standorte/ without it.")
     ] = None,
 ) -> None:
-    """Run Celery's beat, which sends the scheduled jobs; run only one for the whole system."""
+    """Run Celery's beat, which regularly tells the workers to look for due work; run only one for the whole system."""
     from workers.settings import BeatSettings
 
     if schedule is None:

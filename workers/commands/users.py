@@ -1,4 +1,4 @@
-"""`standorte users …`: what is stored about a person who can sign in, its erasure, and help with lost factors."""
+"""`standorte users …`: export what is stored about a person who can sign in, erase it, and reset second factors."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def erase(
 ) -> None:
     """End a person's access for good and take their name and address away (GDPR, Art. 17). This cannot be undone.
 
-    Kept are contracts with their contacts and holders, orders and business letters, and the audit log. The workers'
-    job `erasures` finishes it within minutes.
+    Kept are contracts with their contacts and holders, orders and business letters, and the audit log. The workers' job
+    `erasures` removes name and address within minutes. Refused for the only administrator of an account, and for staff.
     """
     with open_database() as database:
         with database.transaction() as session:
@@ -71,7 +71,8 @@ def reset(
 ) -> None:
     """Remove all second factors and recovery codes of a person who has lost them, and end all of the person's logins.
 
-    The person is told by mail, signs in with the password alone, and can set up a new factor then; staff have to.
+    The person is told by mail and can sign in with the password alone, to set up a new factor; staff have to set one
+    up.
     """
     with open_database() as database, database.transaction() as session:
         user = _known(session, email)

@@ -1,6 +1,6 @@
 """The people and sites of the demo data: a company with its sites, other customers of the carrier, and their logins.
 
-All of it is invented. Addresses end in example.com or example.de; numbers are from the ranges that the
+All of them are invented. Addresses end in example.com or example.de; numbers are from the ranges that the
 Bundesnetzagentur keeps free for films where there is one.
 """
 
@@ -57,9 +57,10 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """An Ortsnetz (area of one area code) with 1,000 numbers that the demo can use.
+    """An Ortsnetz (the area of one area code) with 1,000 numbers that the demo can use.
 
-    The subscriber numbers are `prefix` 000 to `prefix` 999; `postal_code` is one of the postal codes of `city`.
+    The subscriber numbers, without the area code, are `prefix` followed by 000 to 999; `postal_code` is one of those of
+    `city`.
     """
 
     area_code: str

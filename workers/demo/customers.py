@@ -1,4 +1,4 @@
-"""Demo customers from before the portal: account, contract, trunk and numbers, as an order would create them."""
+"""Makes the demo's customers from before the portal: account, contract, trunk and numbers, as an order would."""
 
 from __future__ import annotations
 

@@ -26,8 +26,8 @@ _LINK = re.compile(r"https?://\S+")
 class Mailbox:
     """The mails and letters of all recipients, read from the folders `mails` and `letters`.
 
-    A mail or letter that is not there yet is waited for, at most `patience` seconds. `pause` is called to sleep for so
-    many seconds.
+    A mail or letter that is not there yet is waited for, at most `patience` seconds. `pause` sleeps for the number of
+    seconds that it is given.
     """
 
     mails: Path

@@ -31,9 +31,9 @@ def stocked(session: Session, preferred: str, size: int, now: datetime) -> Pool:
 
 
 def empty(session: Session, now: datetime, taken: Collection[str] = ()) -> Pool:
-    """Return a pool without free single numbers (blocks of size 1) to which numbers can still be added.
+    """Return an Ortsnetz whose pool has no free single numbers (blocks of size 1), but to which some can be added.
 
-    Its area code is not among `taken`. Raises `CannotPlay` if there is no such pool.
+    Its area code is not among `taken`. Raises `CannotPlay` if there is none.
     """
     usable = EMPTY_POOL.area_code not in taken and _next_number(session, EMPTY_POOL) is not None
     if usable and not pool_has(session, EMPTY_POOL.area_code, 1, now):
@@ -80,9 +80,9 @@ def _first_free(session: Session, pool: Pool) -> str:
 
 
 def _next_number(session: Session, pool: Pool) -> str | None:
-    """Return the lowest subscriber number of the pool's range above all blocks that were ever added in the range.
+    """Return the lowest subscriber number above all blocks that were ever added to the range of the pool.
 
-    None if the range of 1,000 numbers is used up.
+    It is without area code. None if the range of 1,000 numbers is used up.
     """
     prefix = national_to_e164(pool.area_code)
     start = int(f"{prefix}{pool.prefix}000")

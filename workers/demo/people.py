@@ -28,10 +28,11 @@ EXTRACT = b"%PDF-1.4\n% Handelsregisterauszug HRB 12345\n%%EOF\n"
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """The acts of all people in the demo. An act returns a sentence that says what was done, unless it says otherwise.
+    """The acts of all people in the demo, each of which returns a sentence that says what was done.
 
+    Only `create_link_code` returns a code instead. `view` is the request that an act is about, as the API shows it.
     Each act raises `UnexpectedAnswer` if the portal's answer is an error, or a mail or letter does not come in time.
-    `view` is the request that the act is about, as the API shows it.
+    `transport` replaces the network, for tests; None: HTTP to the portal at `base_url`.
     """
 
     base_url: str
@@ -90,7 +91,7 @@ class People:
         return f"standorte requests release-address {view.id[:8]}…: the back office has looked at it"
 
     def stock(self, pool: Pool, view: View) -> str:
-        """Add a single number to a pool as the carrier; the workers then retry the orders that were held for one."""
+        """Add a single number to a pool as the carrier; the workers then retry the orders held for lack of one."""
         del view
         with self.database.transaction() as session:
             retried = refill(session, pool, self.database.now()).retried
@@ -112,7 +113,7 @@ class People:
     def let_time_pass(self, days: int, view: View) -> str:
         """Pretend that nobody has answered a link request's question for consent for `days` days.
 
-        The times at which the question was sent and expires are moved back by so much, and the link request is
+        The times at which the question was asked and expires are moved back by so many days, and the link request is
         scheduled to be worked on now.
         """
         by = timedelta(days=days)

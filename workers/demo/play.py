@@ -1,4 +1,4 @@
-"""Play scenes against the running stack: submit all of them, follow each to its end, act where a person has to.
+"""Plays scenes against the running stack: submits all of them, follows each to its end, acts where a person has to.
 
 A scene is one request to the portal (an order, a link or a detach) with the acts of the people in it.
 """
@@ -25,7 +25,7 @@ class CannotPlay(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """The status of a request and the reason for it (None: no reason), either the current or the expected ones."""
+    """A status of a request with the reason for it (None: no reason), as it is now or as a scene expects it."""
 
     status: Status
     reason: Reason | None = None
@@ -75,7 +75,7 @@ class Scene:
 
 @dataclass(slots=True)
 class Play:
-    """One run of the demo. `patience` is how many seconds a request may take to end.
+    """One run of the demo, which plays `scenes`; `patience` is how many seconds a request may take to end.
 
     `say` is called with each new sentence: an event of a request's timeline, or what a person did. `clock` returns a
     time in seconds, `pause` sleeps for as many seconds as it is given.

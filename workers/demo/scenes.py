@@ -1,7 +1,7 @@
-"""The scenes of the demo: orders, links and a detach, each with its expected end.
+"""The scenes of the demo: orders, link requests and a detach request, each with its expected end.
 
-Everything that a run uses up (numbers, accounts to link, addresses to prove) is created anew for every run, so that
-the demo can be repeated on the same data.
+Everything that a run uses up (numbers, accounts to link, addresses to prove) is created anew for every run, so that the
+demo can be repeated on the same data.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def set_stage(session: Session, carrier: Carrier) -> Stage:
 
 
 def clear_stage(session: Session, now: datetime) -> None:
-    """Revoke all API tokens that runs of the demo have created."""
+    """Revoke all API tokens that runs of the demo have created, also earlier ones."""
     for token in session.scalars(sa.select(ApiToken).where(ApiToken.name == TOKEN_NAME, ApiToken.revoked_at.is_(None))):
         token.revoke(now)
 

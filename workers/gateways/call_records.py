@@ -42,7 +42,7 @@ class KamailioCallRecords:
         return self._number(_COUNT, {"before": before})
 
     def forget(self, before: datetime, limit: int) -> int:
-        """Delete records older than `before`, at most `limit` calls and `limit` refused logins.
+        """Delete records of calls and refused logins older than `before`, at most `limit` of each of the two kinds.
 
         Return how many records were deleted. One statement; rows locked by other transactions are skipped. Safe to run
         twice. Raises `GatewayUnavailable` if the database does not answer or reports an error.

@@ -11,7 +11,7 @@ from tasks.settings import Carrier
 
 
 class LetterFolder:
-    """A folder of letters as PDF files, each named by the letter's key.
+    """A folder of letters as PDF files, each named by the letter's key, which prints a letter by writing its file.
 
     Each letter names `carrier` as its sender, or the name `sender` if the carrier's name is not set.
     """

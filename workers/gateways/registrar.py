@@ -1,9 +1,9 @@
 """The registrar: writes trunks to Kamailio's database, a separate system with no shared transaction.
 
 A trunk is a row in `subscriber` (HA1 only, no clear-text password), a row in `dbaliases` for each number, and rows in
-`usr_preferences` with its key, version of the secret, channels, postal code, forwardings and suspension. A trunk that
-is suspended, or gets another secret, loses its rows in `location`. `own_numbers` lists the carrier's number blocks,
-assigned and free.
+`usr_preferences` with its idempotency key, version of the secret, channels, postal code, forwardings and suspension. A
+trunk that is suspended, or gets another secret, loses its rows in `location`. `own_numbers` lists the carrier's number
+blocks, assigned and free.
 """
 
 from __future__ import annotations
@@ -109,10 +109,10 @@ def unavailable() -> Iterator[None]:
 
 
 def ensure_schema(url: str) -> None:
-    """Create Kamailio's tables and the portal's additional ones where missing, and upgrade older versions.
+    """Create Kamailio's tables and the portal's additional ones where missing, and upgrade older versions of them.
 
-    Also gives each role its privileges on them. `url` is the URL of the registrar's database as its owner. Safe to run
-    twice, and by two processes in parallel.
+    Also gives each role its privileges on the tables. `url` is the URL of the registrar's database as its owner. Safe
+    to run twice, and by two processes in parallel.
     """
     schema = resources.files(__package__).joinpath("registrar_schema.sql").read_text("utf-8")
     with psycopg.connect(plain_url(url)) as connection:
@@ -131,14 +131,14 @@ class KamailioRegistrar:
         self._connection: psycopg.Connection | None = None
 
     def put_trunks(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
-        """Write trunks in one transaction. Return each record's error in order; None if it was written.
+        """Write trunks in one transaction. Return for each record, in order, its error, or None if it was written.
 
         A record's error is `GatewayRefused` if its SIP user belongs to another key or the database rejects its values;
-        `NumberTaken` if another trunk has one of its numbers, in which case only the numbers that the trunk no longer
-        has are deleted; `GatewayError` if another transaction holds its rows; `GatewayUnavailable` if the database does
-        not answer, then for every record. After an error the records without one are written, each in a transaction of
-        its own if the database had rejected the common one. Safe to run twice: an upsert that replaces numbers and
-        deletes duplicates.
+        `NumberTaken` if another trunk has one of its numbers (then only the numbers that the trunk no longer has are
+        deleted); `GatewayError` if another transaction holds its rows, and for all records after the third such one;
+        `GatewayUnavailable`, for every record, if the database does not answer. If one record fails the whole
+        transaction, each record is written in a transaction of its own. Safe to run twice: an upsert that replaces
+        numbers and deletes duplicates.
         """
         try:
             return self._put(records)

@@ -1,4 +1,4 @@
-"""Sends mail over SMTP: one connection for each process, which is kept open, and standard MIME messages."""
+"""Sends mail over SMTP: over one connection for each process, which is kept open, as standard MIME messages."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
 
 
 class _Policy(EmailPolicy):
-    """An email policy that parses and encodes a header only if it is not plain ASCII text; each header occurs once.
+    """An email policy that parses and encodes a header only if it is not plain ASCII text. Each header occurs once.
 
-    With the standard policy, two thirds of the time for building a mail would go into parsing what we just wrote.
+    With the standard policy, two thirds of the time for building a mail would go into parsing headers just written.
     """
 
     def header_store_parse(self, name: str, value: Any) -> tuple[str, Any]:
@@ -164,7 +164,7 @@ class SmtpMailer:
     def _wait(self, seconds: float) -> None:
         """Limit the wait for the next answer to `seconds`, or to the rest of the mail's 30 seconds if that is less.
 
-        Raises `TimeoutError` if nothing is left of these, `SMTPServerDisconnected` if there is no connection.
+        Raises `TimeoutError` if nothing is left of the 30 seconds, `SMTPServerDisconnected` if there is no connection.
         """
         left = self._ends - time.monotonic()
         if left <= 0:

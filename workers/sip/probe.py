@@ -116,7 +116,8 @@ class Phone:
         """Send a SIP request, answer the server's demand for authentication, and wait until the request is accepted.
 
         `uri` is the SIP URI of the request line, `expires` the value of the Expires header in seconds. Raises
-        `NoDialTone` unless the server demands authentication and then accepts the request.
+        `NoDialTone` unless the server demands authentication and then accepts the request, `TimeoutError` if it does
+        not reply.
         """
         self.challenge(method, uri)
         self.send(method, uri, expires=expires)
@@ -125,7 +126,7 @@ class Phone:
     def challenge(self, method: str, uri: str) -> None:
         """Send a SIP request without authentication and keep the nonce of the server's challenge for later requests.
 
-        Raises `NoDialTone` unless the server demands authentication.
+        Raises `NoDialTone` unless the server demands authentication, `TimeoutError` if it does not reply.
         """
         self.send(method, uri)
         reply = self._reply()
@@ -174,7 +175,8 @@ class Phone:
     def final(self, method: str, uri: str) -> _Message:
         """Wait for the final reply to the request with this method and URI, and return it.
 
-        Raises `NoDialTone` unless the reply is 200; the refusal of an INVITE is acknowledged before that.
+        Raises `NoDialTone` unless the reply is 200, `TimeoutError` if none comes in time. The refusal of an INVITE is
+        acknowledged first.
         """
         reply = self._reply()
         if reply.status != 200:
@@ -186,7 +188,7 @@ class Phone:
     def receive(self, method: str) -> _Message:
         """Wait for the next message from the server and return it.
 
-        Raises `NoDialTone` if it is no request with this method, `TimeoutError` if none comes in time.
+        Raises `NoDialTone` if the message is no request with this method, `TimeoutError` if none comes in time.
         """
         message = self._message()
         if not message.start.startswith(f"{method} "):
@@ -196,7 +198,7 @@ class Phone:
     def answer(self, method: str, status: str = "200 OK") -> None:
         """Wait for the next request from the server and reply with `status`, a SIP status such as "200 OK".
 
-        Raises `NoDialTone` if it has another method, `TimeoutError` if none comes in time.
+        Raises `NoDialTone` if the request has another method than `method`, `TimeoutError` if none comes in time.
         """
         asked = self.receive(method)
         copied = ("Via", "Record-Route", "From", "Call-ID", "CSeq")

@@ -1,4 +1,4 @@
-"""The base class of the stack's servers, which tests start and stop directly and the supervisor runs."""
+"""The base class of the stack's servers (PostgreSQL, Redis, Kamailio), which tests start and a supervisor runs."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class EmbeddedServer(ABC):
     def start(self) -> None:
         """Start the server and wait until it answers.
 
-        Raises `DidNotStart` if the server ends before that or does not answer within 60 seconds, or the `StackError` of
-        `prepare` or `command`.
+        Raises `DidNotStart` if the server ends before that or does not answer within 60 seconds, or the `StackError`
+        that `prepare` or `command` raises.
         """
         self.prepare()
         process = launch(

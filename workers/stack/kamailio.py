@@ -53,8 +53,8 @@ class EmbeddedKamailio(EmbeddedServer):
     are sent, `emergency` the host and port for calls to 110 and 112. `media_relay` is where rtpengine takes commands,
     such as "udp:127.0.0.1:2223"; without it, media goes from phone to phone. `interconnect_tls` is the folder with
     `certificate.pem`, `key.pem` and `ca.pem` by which calls of the telephone network come over TLS; without it, they
-    come over TCP. Without `port` and `interconnect_port`
-    free ones are chosen. `user` is the user that the server runs as, None for this process's user.
+    come over TCP. Without `port` or `interconnect_port` a free one is chosen. `user` is the user that the server runs
+    as, None for this process's user.
     """
 
     name = "Kamailio"
@@ -97,7 +97,10 @@ class EmbeddedKamailio(EmbeddedServer):
         self.interconnect_port = free_port(self.interconnect_port)
 
     def check(self) -> None:
-        """Raise `NotInstalled` if there is no Kamailio, or the installed Kamailio does not accept our configuration."""
+        """Raise `NotInstalled` if there is no Kamailio, or if it does not accept the project's configuration.
+
+        Creates the server's directory first.
+        """
         command = [*self.command(), "-c"]
         self.prepare()
         checked = subprocess.run(command, cwd=self.directory, env=self.environment(), capture_output=True, text=True)
@@ -122,9 +125,9 @@ class EmbeddedKamailio(EmbeddedServer):
         ]
 
     def environment(self) -> dict[str, str]:
-        """Return the environment variables for the configuration and libpq.
+        """Return the environment variables for Kamailio's configuration and for libpq.
 
-        A database password is passed here, so that no command line contains it.
+        A database password is among them, so that no command line contains it.
         """
         database = {
             name: str(value) for key, name in _PASSED_ON.items() if (value := self._database.get(key)) is not None

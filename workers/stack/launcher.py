@@ -1,7 +1,7 @@
 """Sets up a child process of the stack and then executes its command.
 
 Usage: `python launcher.py PARENT SIGNAL UID GID -- command …`. The launcher is a program of its own, because a Python
-with threads must not do the following between fork and exec:
+process with threads must not do the following between fork and exec:
 
 - have the kernel send SIGNAL to the command when the process PARENT dies in any way, so that no child is left behind;
 - as root, with a UID other than 0, change to that user and give up all of root's rights.
@@ -22,7 +22,7 @@ def end_with(parent: int, signal: int) -> bool:
     """Have the kernel send `signal` to this process when its parent process dies in any way; on Linux only.
 
     `parent` is the process number of the expected parent. Return whether that process is still the parent; if not, it
-    died before, and the signal would never come. On other systems only that is checked, and no signal is set up.
+    died before, and the signal would never come. On other systems no signal is set up, and only the parent is checked.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0)
@@ -30,9 +30,10 @@ def end_with(parent: int, signal: int) -> bool:
 
 
 def main() -> None:
-    """Set up user and parent-death signal from the command line's arguments, then execute the command given there.
+    """Switch to user UID and group GID, have SIGNAL sent when PARENT dies, then replace this process by the command.
 
-    Exits with a message if the parent process has died already.
+    All of them are arguments of the command line: `PARENT SIGNAL UID GID -- command …`. UID 0 keeps the user. Exits
+    with a message if the parent process has died already.
     """
     parent, signal, uid, gid = (int(argument) for argument in sys.argv[1:5])
     command = sys.argv[6:]

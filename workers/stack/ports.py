@@ -1,4 +1,4 @@
-"""Find and check free TCP and UDP ports on this machine."""
+"""Finds free TCP and UDP ports on this machine, and checks whether a port is in use."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def free_sip_port(preferred: int | None = None, host: str = LOOPBACK) -> int:
 
 
 def _candidates(preferred: int | None) -> Iterator[int]:
-    """Yield the preferred port, then others by chance for ever."""
+    """Yield the preferred port, if there is one, then random ports without end."""
     if preferred is not None:
         yield preferred
     while True:

@@ -1,4 +1,4 @@
-"""Start the stack's child processes, recognise them later, and end them."""
+"""Starts the stack's child processes, recognises them later, and ends them."""
 
 from __future__ import annotations
 

@@ -104,8 +104,9 @@ class Supervisor:
     async def start(self, service: Service, *, within: float = 30.0, deaths_allowed: int = 0) -> None:
         """Start a child, wait until it is ready, and restart it whenever it dies.
 
-        Returns when the child is ready. If it is not ready after `within` seconds, or dies more than `deaths_allowed`
-        times before it is, raises the `StackError` that kept it from starting, or `DidNotStart` if there was none.
+        Returns when the child is ready. If the child is not ready after `within` seconds, or dies more than
+        `deaths_allowed` times before it is ready, raises the `StackError` that kept it from starting, or `DidNotStart`
+        if there was none.
         """
         child = _Child(service)
         self._children.append(child)
@@ -133,9 +134,9 @@ class Supervisor:
         self._remember({})
 
     def hurry(self) -> None:
-        """Kill the children whose `Service` has `may_be_killed`, without waiting for their `patience`.
+        """Kill the children whose `Service` has `may_be_killed`, at once instead of after their `patience`.
 
-        A running `stop` goes on to end the other children in order.
+        A `stop` that is under way goes on to end the other children in order.
         """
         for child in self._children:
             if child.identity is not None and child.service.may_be_killed:
