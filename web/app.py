@@ -79,7 +79,7 @@ from web.uploads import allow_uploads
 log = structlog.get_logger()
 
 STATEMENT_LIMIT = 10.0
-"""Seconds for one statement of a page or API call: the caller has given up by then, and the thread is needed."""
+"""The most seconds for one SQL statement of a page or API call: then the caller has given up; the thread is needed."""
 
 # Imported for their routes, which they add to the blueprints `users`, `portal`, `locations` and `office`.
 _PAGES = (
@@ -115,7 +115,7 @@ _CSP = (
 
 _NO_DEVICES = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-"""What a caller may name a request in our log: nothing that looks like a line or a field of it."""
+"""The ids that a caller may give a request in our log: none that could be taken for a line or a field of the log."""
 # For a year, as browsers' lists ask for; not for other hosts of the domain, which are not ours.
 _HTTPS_ONLY = "max-age=31536000"
 

@@ -50,9 +50,9 @@ def as_email(value: str) -> str:
 
 
 def _said(error: ValueError, code: str) -> ValueError:
-    """Return the error that tells people `code`, if there is a sentence for that code; otherwise `error` itself.
+    """Return an error with the code `code` if people read a sentence of its own for that code; otherwise `error`.
 
-    For an error without such a code, people read the sentence of its field.
+    For an error without such a code people read the sentence of its field.
     """
     return PydanticCustomError(code, code) if code in RULES else error
 

@@ -90,8 +90,8 @@ class OrderBody(Body):
     to sign in at the location. `request_uri` says what the request line of incoming calls contains: the `contact` that
     the phone has registered, or the dialled `number`; without it, `contact` for a single number and `number` for a
     block. `countries` are the destinations that the SIP trunk may call, as ISO codes; Germany is always among them.
-    Without it, those of the European Union and the European Economic Area, and that of `mobile_number`. Only these can
-    be named; an administrator allows further ones later on the dashboard.
+    Without `countries`, they are those of the European Union and the European Economic Area, and that of
+    `mobile_number`; an order can name no others. An administrator allows further ones later on the dashboard.
     """
 
     model_config = ConfigDict(json_schema_extra={"example": _AN_ORDER})
@@ -163,7 +163,7 @@ LinkProof = AdministersBoth | CredentialsProof | LinkCodeProof | ConsentProof
 class LinkBody(Body):
     """A request to attach the existing account `customer_number`, with the proof that the requester may do so.
 
-    `locale` is the language of its mails, by default the caller's.
+    `locale` is the language of the mails about the request, by default the caller's.
     """
 
     model_config = ConfigDict(

@@ -1,8 +1,9 @@
-"""Limits on failed attempts to enter a code or password. Attempts of strangers never lock out the right person.
+"""Limits on failed attempts to enter a code, a password or a second factor.
 
 A code has 49 bits, too many to be guessed by any number of people, so the attempts of each person are counted alone. A
-password can be guessed, so all attempts of unknown browsers for one person are counted together; a browser in which the
-person has signed in before is counted alone (`web.portal.page.known_browsers`).
+password can be guessed, so all attempts of unknown browsers for one person are counted together. A browser in which the
+person has signed in before is counted alone (`web.portal.page.known_browsers`), so that strangers who try passwords do
+not lock the person out there.
 
 An attempt is counted when it begins and the count is taken back if it succeeds, so that concurrent attempts cannot
 exceed the limit. The windows slide. The counters are in Redis; while Redis is unreachable, each process counts in
@@ -75,7 +76,7 @@ class Throttle:
         app.after_request(self._give_back_what_was_right)
 
     def begin_code_try(self, target: str, user_id: int | None = None) -> None:
-        """Count an attempt to enter a code for the target: a customer number, also with the kind of code.
+        """Count an attempt to enter a code for the target: a customer number, or one together with the kind of code.
 
         The attempts of a signed-in user (`user_id`) are counted apart from those of others. Without a user, attempts
         are counted by target and client address, so that others behind that address can still enter the codes of other

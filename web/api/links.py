@@ -32,7 +32,7 @@ def create_link_request(body: LinkBody) -> Response:
     """Request to attach an existing account to the account of the API token, as a sub-account.
 
     Answers 202 with the new request whether or not there is such an account and the proof of ownership is right, so
-    that an outsider does not learn either. Answers 409 if a link request for this account is running already, or if the
+    that an outsider learns neither. Answers 409 if a link request for this account is running already, or if the
     token's account is closed or a sub-account; 429 after too many wrong proofs, if consent for this account was asked
     for five times within a day, or if the company has asked the administrators of as many accounts today as it may.
     """

@@ -128,7 +128,8 @@ def release_address(
 ) -> None:
     """Accept, or with --refuse refuse, the document uploaded as proof of an order's connection address.
 
-    The decision is in the name of the member of staff --by. `requests document` writes the document to a file.
+    The decision is made in the name of the member of staff that --by names. `requests document` writes the document to
+    a file.
     """
     id, refusal = _id(request_id), Refusal(reason, note.strip()[:MOST_NOTE]) if refuse_it else None
     if refusal is not None and reason is RefusalReason.OTHER and not refusal.note:

@@ -99,7 +99,7 @@ class People:
         return f"standorte numbers stock --area-code {pool.area_code}: {len(retried)} held {orders}"
 
     def stock_and_retry(self, pool: Pool, view: View) -> str:
-        """Add a single number to a pool, without retrying the orders held there; retry this order as the requester."""
+        """Add a single number to a pool without retrying the orders held there; then retry one as its requester."""
         with self.database.transaction() as session:
             stock(session, pool, self.database.now())
         self.api.retry(view.id)

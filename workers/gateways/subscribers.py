@@ -1,4 +1,4 @@
-"""Reads the registrar's tables for reconciliation, in one pass and in bounded memory, and deletes what it finds wrong.
+"""Reads the registrar's tables for reconciliation, in one pass and in bounded memory, and deletes rows from them.
 
 Each of the four tables is read through a server-side cursor, sorted by SIP user and domain, and the four streams are
 merged. The sort order is that of bytes, which Kamailio's indexes need not have; no index of our own is needed.
@@ -60,8 +60,9 @@ class KamailioSubscribers:
     def read(self) -> Generator[Subscriber]:
         """Yield all subscribers, ordered by SIP user and domain, from one snapshot.
 
-        A subscriber is a login with its numbers and preferences. Rows are fetched in pages of the size given to the
-        constructor. Raises `GatewayUnavailable` if the database does not answer or reports an error.
+        A subscriber is what the tables have for one SIP address: login, numbers, preferences, registrations. Rows are
+        fetched in pages of the size given to the constructor. Raises `GatewayUnavailable` if the database does not
+        answer or reports an error.
         """
         with unavailable(), TimedConnection.within(245, self._url, connect_timeout=3, options=_FOR_ALL) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -71,8 +72,8 @@ class KamailioSubscribers:
     def look_up(self, addresses: Collection[SipAddress]) -> dict[SipAddress, Subscriber]:
         """Return the current subscribers by SIP address (user and domain); addresses unknown to Kamailio are left out.
 
-        A subscriber is a login with its numbers and preferences. Raises `GatewayUnavailable` if the database does not
-        answer or reports an error.
+        A subscriber is what the tables have for one SIP address: login, numbers, preferences, registrations. Raises
+        `GatewayUnavailable` if the database does not answer or reports an error.
         """
         with self._briefly() as connection:
             streams = [connection.execute(rows + _THESE + _ORDERED, _facts(addresses)) for rows in _ROWS]

@@ -39,7 +39,7 @@ from web.resources import resources
 PAGE = 48
 _MOST_ASKED = 100
 SUMMED_UP_TO = 1000
-"""The most locations whose sums every view of the overview computes; those of more are on a page of their own."""
+"""The most locations whose totals the overview shows; with more, only the page of the groups shows totals."""
 
 # Polling intervals in milliseconds: while the carrier works on a request, while a person has to act, never.
 SOON, LATER, NEVER = 3000, 15000, 0

@@ -20,8 +20,9 @@ MOST_TRUNKS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Registrations:
-    """How many active trunks there are (`trunks`), and at how many of them a phone system is registered (`registered`).
+    """The registrations at the active trunks of a main account and its sub-accounts.
 
+    `trunks` is the number of the trunks, `registered` the number of those at which a phone system is registered.
     `offline` are the ids of the accounts that have a trunk without a registration.
     """
 

@@ -21,7 +21,7 @@ from web.resources import resources
 
 
 class FactorResetForm(FlaskForm):  # type: ignore[misc]
-    """The form in which staff note how they know the person who has lost the second factor."""
+    """The form in which staff note how they know that it is the person who asks for a reset of the second factors."""
 
     proof = TextAreaField(
         lazy_gettext("How do you know that it is the person?"),

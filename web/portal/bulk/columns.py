@@ -271,7 +271,7 @@ _OF_DETAIL: Mapping[str, Sequence[str]] = {
     "mobile_number": ("mobile_number",),
     "directory_entry": ("directory_name", "directory_address", "directory_in"),
 }
-"""The columns with the details of an option, by the field of an order."""
+"""The columns with the details of an option, by the field of the order that has these details."""
 
 _YES_NO = {"ja": True, "yes": True, "nein": False, "no": False}
 _PUBLICATIONS = {
@@ -296,7 +296,7 @@ def _directory_entry(cells: Cells) -> dict[str, Any] | None:
 
 
 def _check_details(body: Mapping[str, Any], errors: Errors) -> None:
-    """Add an error for the first option whose details (mobile number, directory entry) are missing, or the reverse.
+    """Add an error for the first option without its details (such as a mobile number), or details without an option.
 
     Cells that have an error already keep it.
     """

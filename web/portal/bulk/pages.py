@@ -368,7 +368,7 @@ def _facts(session: Session, bulk: Bulk) -> dict[str, Any]:
 
 
 def _waits(session: Session, bulk: Bulk) -> str | None:
-    """Return for which limit of the company the next rows wait, and until when; None if they wait for none."""
+    """Return the text about the company's limit for which the next rows wait; None if they wait for none."""
     if bulk.waits_for is None:
         return None
     allowed = limits_of(session, bulk.main_id, resources().settings.limits).of(bulk.waits_for)

@@ -95,7 +95,7 @@ def row_result_text(row: BulkRow, found: Request | None, repeated: Mapping[bytes
 
 
 def note_text(note: RowNote) -> str:
-    """Return why a row of a file that is not sent yet is left out, or why a person had to confirm it if it is not."""
+    """Return why a row of a file that is not sent yet is left out, or what is special about it if it is wanted."""
     said: str
     if note.chosen:
         said = _("Left out by you")

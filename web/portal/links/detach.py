@@ -80,9 +80,10 @@ def detach(customer_number: str) -> Response | str | tuple[str, int]:
 
 
 def _refusal(database: Session, visible: VisibleAccount) -> str | None:
-    """Return why the account, once detached, would have nobody who can administer it; None if it has an administrator.
+    """Return why nobody could administer the account once it is detached; None if somebody could.
 
-    The text is in the page's language.
+    The text is in the page's language. None, too, if the account is being detached already, or is kept by a collective
+    invoice.
     """
     if visible.detaching is not None or visible.is_billed_together:
         return None

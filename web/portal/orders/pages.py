@@ -1,4 +1,4 @@
-"""Ordering a new sub-account in five steps. The input is saved in a draft; the draft becomes one request."""
+"""The pages on which a sub-account is ordered, in five steps. A draft keeps the input and becomes one request."""
 
 from __future__ import annotations
 
@@ -398,7 +398,7 @@ def _never() -> Any:
 
 
 def _to_card(said: str, accepted: Request) -> Response:
-    """Redirect to the overview, at the card of the ordered sub-account, with the message `said` and a link to it."""
+    """Redirect to the overview, at the ordered sub-account's card, with the message `said` and a link to it."""
     link = url_for("locations.show", customer_number=accepted.customer_number)
     shown = Markup('<span>{}</span> <a href="{}">{}</a>').format(said, link, _("Show the new sub-account"))
     _say_once(shown)

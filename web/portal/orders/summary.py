@@ -30,7 +30,7 @@ from web.portal.page.session import principal
 from web.resources import resources
 
 AGAIN = "again"
-"""The checkbox by which the user orders a location that the main account has already; its value is the other one."""
+"""The checkbox that orders a location once more; its value is the customer number of the sub-account that has it."""
 
 
 def summary_facts(session: Session, wizard: Wizard, holder_form: HolderFields | None = None) -> dict[str, Any]:

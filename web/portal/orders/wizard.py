@@ -89,7 +89,7 @@ class Wizard:
     """The prices that an offer of this order still promises, by product key."""
     offered_until: datetime | None
     limit: LimitReached | None
-    """The limit of the company that forbids to place the order now, as far as it is known; None if none does."""
+    """The limit of the company that forbids placing the order now, as far as it is known; None if no limit does."""
     withdrawn: Sequence[Product]
     """The options that were chosen when they could still be ordered; `data` is without them."""
 
@@ -143,7 +143,7 @@ class Wizard:
 
     @property
     def limit_told(self) -> str | None:
-        """Return the sentences about the limit that forbids to place the order now; None if none does."""
+        """Return the sentences about the limit that forbids placing the order now; None if no limit does."""
         return limit_text(self.limit, locale()) if self.limit is not None else None
 
     @property

@@ -20,7 +20,7 @@ _RARE = 0x20000
 
 @typeface.get(f"/schrift/<any({', '.join(f'{weight!r}' for weight in map(str, WEIGHTS))}):weight>.woff")
 def show(weight: str) -> Response:
-    """Return the font file of a weight (400 or 600) for web/static/portal.css; browsers keep it for a year."""
+    """Return the font file of the portal's typeface in a weight (400 or 600); browsers keep it for a year."""
     return _font(_whole(int(weight)))
 
 

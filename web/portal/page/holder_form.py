@@ -23,7 +23,7 @@ HOLDER_FORMS = {
 
 
 class HolderFields(Form):  # type: ignore[misc]
-    """The fields of a contract holder. Their names begin with `holder_`: an order has other names and addresses."""
+    """The fields of a contract holder. Their names begin with `holder_`, as an order has other names and addresses."""
 
     holder_name = StringField(lazy_gettext("Legal name"))
     holder_form = RadioField(

@@ -52,7 +52,7 @@ _HALF = "half"
 """The key in the session of a sign-in that lacks the second factor."""
 _SECOND_STEP_WITHIN = timedelta(minutes=10)
 SAID_OF_TRIES = 3
-"""From how many remaining tries on a wrong login says how many are left."""
+"""The number of remaining tries from which on the text about a wrong login says how many are left."""
 
 # The endpoints and blueprints that local members may open; all others are closed to them.
 _OPEN_TO_LOCAL_MEMBERS = frozenset({

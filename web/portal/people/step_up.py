@@ -49,7 +49,7 @@ _OPEN_FOR_SET_UP = frozenset({
 
 @people.before_app_request
 def ask_for_factor() -> Response | tuple[str, int] | None:
-    """Before a page: ask for the user's second factor if it has to be proved; lead a user who must set one up there.
+    """Ask for the user's second factor before a page if it has to be proved; lead users who need one to its set-up.
 
     Return None if the page may be shown. A form that was sent is answered with the page that asks (status 401), which
     keeps what was typed.

@@ -61,7 +61,7 @@ def _day(typed: object) -> int:
 
 
 class WindowForm(Form):  # type: ignore[misc]
-    """One line of the weekly schedule: days (0 is Monday), and the typed times of day at which it starts and ends."""
+    """One line of the weekly schedule: days (0 is Monday), and the typed times at which forwarding starts and ends."""
 
     days = SelectMultipleField(coerce=_day, choices=[SelectChoice(day, day) for day in _WEEK], validate_choice=False)
     start = StringField()
