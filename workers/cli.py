@@ -58,7 +58,6 @@ cli.add_typer(invoices.app, name="invoices")
 cli.add_typer(trunks.app, name="trunks")
 cli.add_typer(audit.app, name="audit")
 cli.add_typer(roles.app, name="roles")
-cli.add_typer(users.app, name="users")
 
 
 @cli.callback()
