@@ -1,8 +1,9 @@
-"""The table of accounts, and customer numbers.
+"""The tables of accounts and of issued customer numbers.
 
-The database enforces the hierarchy (`models.accounts.hierarchy`) too: `(main_id, main_role)` references `accounts
-(id, role)` with `main_role` generated as 'main', check constraints keep role and `main_id` consistent, and a trigger
-(see the migrations) prevents a main account from ever becoming a sub-account.
+The database itself enforces the hierarchy, in which an account has at most one main account and a main account is never
+a sub-account: the foreign key `(main_id, main_role)` references `accounts (id, role)`, where the generated column
+`main_role` is always 'main'; check constraints keep `role` and `main_id` consistent; and a trigger, which the
+migrations create, refuses to turn a main account into a sub-account.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ _SEARCHED = ("customer_number", "name", *_ADDRESS, *_CONTACT)
 
 
 def account_text() -> sa.ColumnElement[str]:
-    """Return SQL for the text in which the back office's search looks for words to find an account.
+    """Return SQL for the text of an account that the back office's search looks through.
 
-    It joins customer number, name, address and contact, without accents and with umlauts spelled out
-    (`searchable_sql`).
+    The text consists of customer number, name, address and contact, first all in lower case without accents, then all
+    again with umlauts spelled out in two letters.
     """
     return searchable_sql(*(getattr(Account, name) for name in _SEARCHED))
 
 
 class IssuedCustomerNumber(Base):
-    """A customer number that was issued at some time. A trigger forbids changes and deletes, so no number is reused."""
+    """A customer number that was ever issued. A trigger forbids changes and deletes, so no number is issued twice."""
 
     __tablename__ = "customer_numbers"
 
@@ -43,10 +44,12 @@ class IssuedCustomerNumber(Base):
 
 
 class Account(Base):
-    """One customer number with its contracts, at one location.
+    """A customer's account: one customer number with its contracts, at one connection address.
 
-    `main_id` is the id of the main account if `role` is "sub", else null. `factor_required_from`: from then on each
-    person of the account and of its sub-accounts needs a second factor; null if nobody does.
+    If `role` is "sub", `main_id` is the id of the main account, and `origin` and `attached_at` say by what (order, link
+    request or collective invoice) and when the account was attached; else all three are null. `main_role` is always
+    'main', for the foreign key that `main_id` is part of. `factor_required_from`: from then on each person of the
+    account and of its sub-accounts needs a second factor; null if nobody does.
     """
 
     __tablename__ = "accounts"
@@ -108,12 +111,12 @@ class Account(Base):
         self.state = AccountState.ACTIVE
 
     def close(self) -> None:
-        """Mark the account as closed. Its customer number is never issued again."""
+        """Mark the account as closed, and nothing else: the caller ends its trunks, numbers and contracts."""
         self.state = AccountState.CLOSED
 
 
 def issue_customer_numbers(session: Session, count: int = 1) -> list[str]:
-    """Issue `count` new customer numbers that were never issued before, and record them as issued."""
+    """Draw `count` random customer numbers that were never issued before, record them as issued, and return them."""
     issued: list[str] = []
     while len(issued) < count:
         candidates = {random_customer_number() for _ in range(count - len(issued))}

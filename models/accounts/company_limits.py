@@ -1,7 +1,7 @@
-"""Limits on what one company may ask for at one time and on one day, and what it has asked for on a day.
+"""Limits on what a company may ask for: open orders at one time, and number blocks, letters and mails in one day.
 
 A company is a main account with everything that is ordered for it. The carrier sets the usual limits as settings and
-can give a company limits of its own. A day is a day in Germany; the count begins anew at midnight.
+can give a company limits of its own. What a company asks for is counted by day in Germany, from midnight to midnight.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from models.errors import LimitReached
 
 
 class Limit(StrEnum):
-    """What is limited: orders that have not ended, and on a day what a company's calls send to others or take.
+    """The things whose number is limited for each company.
 
-    Every order needs one number block. A contact is new if the company has never asked that e-mail address before.
-    `INVITATIONS` are mails that invite a person, `CONSENTS` link requests that ask the administrators of an account.
+    `OPEN_ORDERS` are orders that have not ended, limited at one time. The others are limited in one day: `BLOCKS` are
+    number blocks, one for each order; `LETTERS` are letters to prove a connection address; `CONTACTS` are e-mail
+    addresses of contacts that the company has never asked before; `INVITATIONS` are mails that invite a person; and
+    `CONSENTS` are link requests that ask the administrators of an account for consent.
     """
 
     OPEN_ORDERS = "open_orders"
@@ -38,7 +40,11 @@ class Limit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The greatest numbers allowed to one company: of open orders at one time, and of the others on one day."""
+    """The greatest numbers allowed to one company: open orders at one time, everything else in one day in Germany.
+
+    `blocks` are number blocks, `contacts` new contacts' e-mail addresses, `invitations` mails that invite people, and
+    `consents` link requests that ask for consent.
+    """
 
     open_orders: int = 200
     blocks: int = 100
@@ -48,7 +54,7 @@ class Limits:
     consents: int = 500
 
     def of(self, limit: Limit) -> int:
-        """Return the greatest number allowed by this limit."""
+        """Return the greatest number allowed of what `limit` names."""
         return int(getattr(self, limit))
 
 
@@ -57,7 +63,7 @@ USUAL_LIMITS = Limits()
 
 
 class OwnLimits(Base):
-    """The limits that the carrier has given to one company; None where the usual limit holds."""
+    """The limits that the carrier has given to the company with one main account; None where the usual limit holds."""
 
     __tablename__ = "own_limits"
 
@@ -76,7 +82,7 @@ class OwnLimits(Base):
 
 
 class DailyUse(Base):
-    """How many number blocks, letters, new contacts, invitations or consents a company has asked for on a day."""
+    """What a company has asked for on one day (in Germany): `used` is the number, of what the limit `what` names."""
 
     __tablename__ = "daily_uses"
 
@@ -102,7 +108,7 @@ def limits_of(session: Session, account_id: int, usual: Limits) -> Limits:
 
 
 def with_own(own: OwnLimits | None, usual: Limits) -> Limits:
-    """Return the usual limits, replaced by a company's own where it has some."""
+    """Return the usual limits, with a company's own limits where it has some; `own` is None if it has none at all."""
     if own is None:
         return usual
     given = {field.name: getattr(own, field.name) for field in fields(Limits)}
@@ -110,7 +116,7 @@ def with_own(own: OwnLimits | None, usual: Limits) -> Limits:
 
 
 def set_own_limits(session: Session, account_id: int, given: Mapping[Limit, int | None]) -> None:
-    """Give the company limits of its own; those that are not in `given` stay, None returns to the usual limit."""
+    """Give the company limits of its own: a limit not in `given` stays as it is, None brings back the usual limit."""
     own = session.get(OwnLimits, account_id) or OwnLimits(account_id=account_id)
     for limit, value in given.items():
         setattr(own, limit, value)
@@ -118,15 +124,16 @@ def set_own_limits(session: Session, account_id: int, given: Mapping[Limit, int 
 
 
 def lock_limits(session: Session, account_id: int) -> None:
-    """Wait until no other transaction counts something for this company, then count alone until this one ends.
+    """Take the lock on what this company has asked for: wait for it, and hold it until the transaction ends.
 
-    So two calls at the same time cannot both take the last of what a limit allows.
+    So two transactions at the same time cannot both take the last of what a limit allows. It is an advisory lock; no
+    row is locked. `account_id` is the company's main account.
     """
     take_advisory_lock(session, f"limits {account_id}")
 
 
 def used_today(session: Session, account_id: int, now: datetime) -> dict[Limit, int]:
-    """Return what the company has used today, by limit; what it has not used is missing."""
+    """Return by limit how many the company has asked for today (in Germany); limits without any use are missing."""
     today = sa.select(DailyUse.what, DailyUse.used).where(
         DailyUse.account_id == account_id, DailyUse.day == berlin_day(now)
     )
@@ -134,9 +141,9 @@ def used_today(session: Session, account_id: int, now: datetime) -> dict[Limit, 
 
 
 def add_uses(session: Session, account_id: int, uses: Mapping[Limit, int], now: datetime) -> None:
-    """Count further uses of the company for today.
+    """Add `uses`, numbers by limit, to what is counted for the company today (in Germany).
 
-    The caller has called `lock_limits`, and compared with the limits.
+    Compares nothing with the limits: the caller has done so, and holds the company's lock (`lock_limits`).
     """
     rows = [
         {"account_id": account_id, "day": berlin_day(now), "what": what, "used": count}
@@ -152,9 +159,10 @@ def add_uses(session: Session, account_id: int, uses: Mapping[Limit, int], now: 
 
 
 def take_one(session: Session, account_id: int, limit: Limit, now: datetime, usual: Limits) -> None:
-    """Count one more of what `limit` allows the company on a day. Raises `LimitReached` if it does not allow it.
+    """Count one more use of `limit` for the company today, or raise `LimitReached` if the limit is used up.
 
-    `usual` are the limits of companies that have none of their own.
+    `limit` is one that is counted by day, and `usual` are the limits of companies that have none of their own. Holds
+    the company's lock (`lock_limits`) until the transaction ends.
     """
     lock_limits(session, account_id)
     allowed = limits_of(session, account_id, usual).of(limit)
@@ -164,6 +172,6 @@ def take_one(session: Session, account_id: int, limit: Limit, now: datetime, usu
 
 
 def next_day(now: datetime) -> datetime:
-    """Return the next midnight in Germany, when the counts of a day begin anew."""
+    """Return the next midnight in Germany, as a time in UTC: then the counts of a new day begin."""
     tomorrow = berlin_day(now) + timedelta(days=1)
     return datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=BERLIN).astimezone(UTC)

@@ -1,4 +1,4 @@
-"""Contract holders: with whom the carrier has the contracts of an account, as § 172 TKG asks for it.
+"""Contract holders: the company or person with whom the carrier has an account's contracts (§ 172 TKG).
 
 An account that was ordered for a main account is under the main account's contract holder. Every other account has its
 own, also while it is linked to a main account: linking changes no contract.
@@ -24,7 +24,7 @@ from models.retention import start_of_last_year
 from models.states import AccountState, Origin
 
 LONGEST = 200
-"""The most characters of a field."""
+"""Maximum length of each field of a contract holder, in characters."""
 FIELDS = ("name", "form", "register_number", "born_on", "street", "postal_code", "city")
 OWNER = """
     CASE WHEN account.origin = 'order' THEN account.main_id
@@ -32,9 +32,9 @@ OWNER = """
              (SELECT main_id FROM requests WHERE account_id = account.id AND kind = 'order' LIMIT 1), account.id)
          ELSE account.id END
 """
-"""SQL for the id of the account whose contract holder is that of the row `account`: its main account's, or its own."""
+"""SQL for the id under which the contract holder of the row `account` is saved: its main account's id, or its own."""
 OWNED = "(SELECT id FROM accounts WHERE id = :account_id OR (main_id = :account_id AND origin = 'order'))"
-"""SQL for the ids of the attached accounts whose contract holder is that of `:account_id`, with that account itself."""
+"""SQL for the ids of the accounts under one contract holder: `:account_id`, and sub-accounts ordered for it."""
 
 _POSTAL_CODE = re.compile(r"[A-Z0-9][A-Z0-9 -]{2,11}")
 _GERMAN_DATE = re.compile(r"(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})", re.ASCII)
@@ -50,7 +50,10 @@ class LegalForm(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HolderData:
-    """A contract holder as typed and checked: legal name, legal form, register number or date of birth, and address."""
+    """A contract holder that was typed and checked: legal name, legal form and address.
+
+    Only a company has a register number, only a person a date of birth (`born_on`); else they are None.
+    """
 
     name: str
     form: LegalForm
@@ -62,7 +65,10 @@ class HolderData:
 
 
 class ContractHolder(Base):
-    """The contract holder of an account: `register_number` for a registered company, `born_on` for a natural person."""
+    """The contract holder of an account, last changed at `changed_at`.
+
+    Only a registered company has a `register_number`, only a natural person a date of birth (`born_on`); else null.
+    """
 
     __tablename__ = "contract_holders"
 
@@ -93,7 +99,7 @@ class ContractHolder(Base):
 
     @property
     def data(self) -> HolderData:
-        """Return what the row says of the holder: name, legal form, register number, date of birth and address."""
+        """Return the holder's name, legal form, register number, date of birth and address, without the account."""
         return HolderData(**{name: getattr(self, name) for name in FIELDS})
 
 
@@ -110,9 +116,9 @@ class Addressee:
 def check_holder(values: Mapping[str, str], today: date) -> HolderData | list[InvalidField]:
     """Check a typed contract holder; return it in canonical form, or one error for each problem found.
 
-    `values` are the typed texts by the names in `FIELDS`; a missing one counts as empty. Only a company's register
-    number and only a person's date of birth is kept. A date of birth may be typed as 31.12.1980 or 1980-12-31; `today`
-    is the latest one allowed.
+    `values` are the typed texts by the names in `FIELDS`; a missing text counts as empty. A register number is kept
+    only for a company, a date of birth only for a person. The date may be typed as 31.12.1980 or 1980-12-31, and must
+    lie between 1900 and `today`.
     """
     problems: list[InvalidField] = []
     clean = {name: " ".join(values.get(name, "").split()) for name in FIELDS}
@@ -148,12 +154,16 @@ def check_holder(values: Mapping[str, str], today: date) -> HolderData | list[In
 
 
 def has_own_holder(account: Account) -> bool:
-    """Return whether the account's contracts are with a holder of its own, not with that of its main account."""
+    """Return whether the account has a contract holder of its own; an ordered one is under its main account's."""
     return account.origin is not Origin.ORDER and account.state is not AccountState.ORDERED
 
 
 def holder_of(session: Session, account: Account) -> ContractHolder | None:
-    """Return the contract holder of an account, its own or that of its main account; None if none was entered."""
+    """Return the contract holder of an account, its own or that of its main account.
+
+    None if none was entered, and for an ordered account that is not attached to its main account yet. Reads each holder
+    once for a session.
+    """
     owner = account.id if has_own_holder(account) else account.main_id or account.id
     # Many mails of one transaction are about a few main accounts.
     known: dict[int | None, ContractHolder | None] = session.info.setdefault("contract_holders", {})
@@ -172,7 +182,7 @@ def addressee_of(session: Session, account: Account) -> Addressee:
 
 
 def put_holder(session: Session, account_id: int, data: HolderData, now: datetime) -> None:
-    """Save the contract holder of an account, and replace an earlier one. The caller checks the right to do so."""
+    """Save the contract holder of an account in place of an earlier one. The caller has checked the person's right."""
     facts = {name: getattr(data, name) for name in FIELDS}
     session.merge(ContractHolder(account_id=account_id, changed_at=now, **facts))
     session.flush()
@@ -180,7 +190,7 @@ def put_holder(session: Session, account_id: int, data: HolderData, now: datetim
 
 
 def accounts_without_holder(session: Session) -> int:
-    """Return how many accounts that should have a contract holder of their own have none; closed ones do not count."""
+    """Return how many active accounts have no contract holder, apart from those under their main account's holder."""
     lacking = sa.select(sa.func.count()).where(
         Account.state == AccountState.ACTIVE,
         Account.origin.is_distinct_from(Origin.ORDER),

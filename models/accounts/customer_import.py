@@ -39,9 +39,9 @@ REQUIRED = (
     "contact_phone",
 )
 OPTIONAL = ("admin_email", "admin_name")
-"""Columns for the account's administrator, who sets a password later; without values the contact is administrator."""
+"""Columns for the account's administrator, who chooses a password later; if empty, the contact is administrator."""
 HOLDER = tuple(f"holder_{name}" for name in FIELDS)
-"""Columns for the contract holder; without values none is entered. A missing address is that of the account."""
+"""Columns for the contract holder; if all are empty, none is saved. If the address is empty, the account's counts."""
 COLUMNS = (*REQUIRED, *OPTIONAL, *HOLDER)
 LONGEST = 200
 """Maximum length of one value, in characters."""
@@ -73,7 +73,7 @@ REFUSED: frozenset[Fate] = frozenset({Fate.ORDERED_HERE, Fate.CLOSED, Fate.NUMBE
 
 @dataclass(frozen=True, slots=True)
 class AccountRow:
-    """One customer of the import file, validated and in canonical form."""
+    """One customer of the import file, validated and in canonical form; `holder` is None if the row has no holder."""
 
     customer_number: str
     name: str
@@ -139,7 +139,8 @@ def take_over(session: Session, rows: Sequence[AccountRow], now: datetime) -> li
     """Import a batch of rows and return the result of each row, in the order of `rows`; `now` dates new accounts.
 
     No customer number may occur twice in a batch. Safe to run twice: a second import of equal rows changes nothing.
-    Runs a fixed number of statements for any number of rows. One import runs at a time (advisory lock).
+    Runs a fixed number of statements for any number of rows. Waits until no other transaction imports customers, and
+    makes others wait until this transaction ends (advisory lock).
     """
     # One batch at a time, so that two imports of the same customers wait for each other and never deadlock.
     take_advisory_lock(session, AdvisoryLock.CUSTOMER_IMPORT)
@@ -181,7 +182,7 @@ def _create(session: Session, rows: Sequence[AccountRow], now: datetime) -> None
 
 
 def _put_holders(session: Session, rows: Sequence[AccountRow], now: datetime) -> set[str]:
-    """Save the rows' contract holders where an account has none; return the customer numbers of these accounts."""
+    """Save the rows' contract holders for accounts that have none; return the customer numbers of these accounts."""
     if not rows:
         return set()
     arrays: dict[str, list[Any]] = {name: [getattr(row.holder, name) for row in rows] for name in FIELDS}

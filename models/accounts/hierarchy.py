@@ -27,8 +27,8 @@ def ensure_may_be_main(account: Account) -> None:
 def ensure_may_be_sub(account: Account) -> None:
     """Raise an error if the account may not become a sub-account.
 
-    Raises `AlreadyAttached` if it is a sub-account, `IsMainAccount` if it is a main account, or `RuleBroken` if it is
-    closed.
+    The error is `AlreadyAttached` for a sub-account, `IsMainAccount` for a main account and `RuleBroken` for a closed
+    account.
     """
     if account.role is AccountRole.SUB:
         raise AlreadyAttached(account.customer_number)
@@ -39,10 +39,10 @@ def ensure_may_be_sub(account: Account) -> None:
 
 
 def promote(session: Session, main_id: int) -> Account:
-    """Make a standalone account a main account; an account that already is a main account stays one.
+    """Make a standalone account a main account, and return it; a main account is returned unchanged.
 
-    Raises `RuleBroken` if the account is a sub-account or closed. Locks no account that is a main account already: a
-    database trigger and the foreign key of its sub-accounts ensure that a main account stays one.
+    Raises `RuleBroken` if the account is a sub-account or closed. Locks only an account that is not a main account yet:
+    for others a database trigger and the foreign key of their sub-accounts ensure that they stay main accounts.
     """
     account = session.get_one(Account, main_id)
     if account.role is not AccountRole.MAIN:
@@ -57,8 +57,9 @@ def promote(session: Session, main_id: int) -> Account:
 def attach(session: Session, main_id: int, account_id: int, origin: Origin, now: datetime) -> Account:
     """Attach an account to a main account as its sub-account, and return the sub-account.
 
-    Safe to run twice: an account already attached to this main account is left unchanged. Locks the account, so that
-    exactly one of several main accounts succeeds if they attach it at the same time.
+    A standalone account with the id `main_id` becomes a main account by this. Safe to run twice: an account already
+    attached to this main account is left unchanged. Locks the account, so that exactly one of several main accounts
+    succeeds if they attach it at the same time.
     Raises `AlreadyAttached` if the account has another main account, `IsMainAccount` if it is a main account itself, or
     `RuleBroken` if both ids are equal, the account is closed, or `main_id` is closed or a sub-account.
     """
@@ -78,9 +79,10 @@ def attach(session: Session, main_id: int, account_id: int, origin: Origin, now:
 
 
 def detach(session: Session, main_id: int, account_id: int) -> Account:
-    """Detach a sub-account from its main account; the account keeps its logins, numbers, contract and address.
+    """Detach a sub-account from its main account and return the account, which is standalone afterwards.
 
-    Locks the account. Raises `RuleBroken` if the account is not, or no longer, attached to the account `main_id`.
+    The account keeps its logins, numbers, contracts and address; its main account keeps its role. Locks the account.
+    Raises `RuleBroken` if the account is not, or no longer, attached to the account `main_id`.
     """
     lock_accounts(session, [account_id])
     account = session.get_one(Account, account_id)

@@ -1,9 +1,9 @@
 """Locks on accounts, and the order in which rows are locked, so that two transactions never wait for each other.
 
-The account first, then what belongs to the account: trunks, number blocks, invitations, link codes. Several rows of a
-table in the order of their ids. A person is locked after the accounts, and what counts for a company
-(`models.accounts.company_limits.lock_limits`) before them. A request is locked before its proofs. The workers lock the
-requests of a batch, and then their accounts, without waiting: a row that another transaction has locked is left out.
+First comes the advisory lock on a company's limits (`models.accounts.company_limits.lock_limits`), then accounts, then
+a person. An account is locked before what belongs to it: trunks, number blocks, invitations, link codes. A request is
+locked before its proofs. Several rows of a table are locked in the order of their ids. The workers lock the requests of
+a batch, and then the requests' accounts, without waiting: they leave out rows that another transaction has locked.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ def lock_accounts(session: Session, ids: Sequence[int]) -> None:
 
 
 def lock_free_accounts(session: Session, ids: Collection[int], referred_to: Collection[int]) -> set[int]:
-    """Lock those of the accounts that no other transaction has locked, and return the ids of all locked accounts.
+    """Lock accounts without waiting, leave out those that another transaction has locked, and return the locked ids.
 
-    The accounts with the ids `ids` are locked for changes and reloaded; those with the ids `referred_to` only against
-    being deleted, as a foreign key locks them (FOR KEY SHARE). Waits for no lock. The result includes accounts that
-    this transaction had locked for changes before.
+    Accounts in `ids` are locked for changes and reloaded. Accounts in `referred_to` are only kept from being deleted,
+    as by a foreign key (FOR KEY SHARE). The result also has the accounts that this transaction had locked for changes
+    before.
     """
     locked: set[int] = session.info.setdefault("locked_accounts", set())
     query = sa.select(Account).where(Account.id.in_(sorted(set(ids) - locked))).order_by(Account.id)
@@ -52,7 +52,7 @@ def lock_free_accounts(session: Session, ids: Collection[int], referred_to: Coll
 
 
 def lock_account(session: Session, account: Account) -> None:
-    """Lock and reload one account until the transaction ends, so that changes to the account run one after the other.
+    """Lock one account until the transaction ends and reload it, so that changes to it run one after the other.
 
     Transactions that only refer to the account by a foreign key are not blocked (FOR NO KEY UPDATE).
 
@@ -64,7 +64,10 @@ def lock_account(session: Session, account: Account) -> None:
 
 
 def lock_active_account(session: Session, account: Account) -> None:
-    """Lock an account for a change that needs an active account. Raises `Forbidden` if it is not active."""
+    """Lock and reload an account for a change that needs an active account.
+
+    Raises `Forbidden` if it is not active, and `NotFound` if the front does not see it any more.
+    """
     lock_account(session, account)
     if account.state is not AccountState.ACTIVE:
         raise Forbidden

@@ -1,8 +1,8 @@
 """Bulks: a bulk is one uploaded file with hundreds of orders or link requests.
 
-A row keeps its cells as they were typed until the bulk is sent, with the errors found in them. Sent bulks are a work
-queue (`models.db.work_queue`): a worker turns a bulk's rows into requests, some at a time, each in the transaction that
-also records the request in the row. So a row is ordered once, even if the worker dies in between.
+A row has its cells as they were typed, with the errors found in them; a person can correct them until the bulk is
+sent. Sent bulks are a work queue (`models.db.work_queue`): a worker turns a bulk's rows into requests, some at a time,
+each in the transaction that also records the request in the row. So a row is ordered once, even if the worker dies.
 
 An order counts once for a main account: equal content in another file is not ordered again (`key`), unless the first
 order was rejected or cancelled.
@@ -53,7 +53,10 @@ class RowFate(StrEnum):
 
 
 class RowChoice(StrEnum):
-    """What a person has chosen for a row before the bulk is sent; without a choice the rules decide."""
+    """A person's choice for a row before the bulk is sent: leave it out, or order it although its location exists.
+
+    A location exists if a sub-account or an earlier row has its name and address. No choice is null.
+    """
 
     LEAVE_OUT = "leave_out"
     ORDER = "order"
@@ -62,8 +65,8 @@ class RowChoice(StrEnum):
 class Bulk(QueueRow, Base):
     """An uploaded file with many orders or link requests (`kind`) of the main account `main_id`.
 
-    A sent bulk stays in the work queue until it ends: a worker turns its rows into requests until `placed_at`, and then
-    checks whether those requests have all ended (`ended_at`). `fingerprint` is a digest of the content.
+    After `sent_at` a worker turns the rows into requests until `placed_at`; the bulk stays in the work queue until all
+    these requests have ended (`ended_at`). `fingerprint` is a digest of the content.
     """
 
     __tablename__ = "bulks"
@@ -76,12 +79,12 @@ class Bulk(QueueRow, Base):
     locale: Mapped[Locale] = mapped_column(sa.Text)
     file_name: Mapped[str]
     place: Mapped[dict[str, Any] | None] = mapped_column(postgresql.JSONB(none_as_null=True))
-    """Where in the file the table was found: `line` of its headings, `sheet`; None for files of before it was kept."""
+    """Where in the file the table was found, such as `line` of its headings and `sheet`; None in older rows."""
     fingerprint: Mapped[bytes]
     created_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
     price_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB)
-    """The prices at which the bulk was sent, as `PriceLine`; None for links, and in rows older than this column."""
+    """The prices at which the bulk was sent, as `PriceLine`; None before it is sent, for links, and in older rows."""
     waits_for: Mapped[Limit | None] = mapped_column(enumeration(Limit, "waits_for"))
     """The limit of the company that keeps the next rows from being ordered; None if none does."""
     office_told_at: Mapped[datetime | None]
@@ -148,9 +151,9 @@ class BulkRow(Base):
     """A line of the file: `cells` as typed, by column; `errors` by column, or else `draft`, the request to create.
 
     A link code is stored encrypted. `key` is a hash of an order's content, by which a repeated order is found; for a
-    link request it is unique to the row. `fate` is the result after the bulk was sent: the created request has the id
-    `request_id`, and a refused row has the code of the reason in `refusal`, with the customer number or line number
-    that the reason names in `about`.
+    link request it is unique to the row. `choice` is what a person chose before the bulk was sent, `fate` the result
+    afterwards: the created request has the id `request_id`, and a refused row has the code of the reason in `refusal`,
+    with the customer number or line number that the reason names in `about`.
     """
 
     __tablename__ = "bulk_rows"
@@ -194,7 +197,7 @@ CAME_TO_NOTHING = (Status.REJECTED, Status.CANCELLED)
 
 @dataclass(frozen=True, slots=True)
 class CheckedRow:
-    """A row of the file. It has either `errors`, or `draft`, the request to create; the one that it has not is None.
+    """A row of the file that was checked. It has either `errors`, or `draft`, the request to create; the other is None.
 
     `errors` maps each wrong column to `[code, allowed]`: the broken rule, and the values that would be valid or None.
     """
@@ -206,7 +209,10 @@ class CheckedRow:
 
 
 def fingerprints_of(vault: Vault, kind: Kind, rows: Iterable[Mapping[str, str]]) -> list[bytes]:
-    """Return digests of `kind` and the rows' cells by each key of the vault, whatever the file's name and format."""
+    """Return keyed digests of `kind` and the rows' cells, one for each key of the vault, that of the first key first.
+
+    Files with equal content have equal digests, whatever their names and formats.
+    """
     # With a key: link codes are part of the content, and nobody with the database alone may try codes against it.
     content = "\n".join((kind, *(json.dumps(cells, sort_keys=True) for cells in rows)))
     return vault.fingerprints("bulk", content.encode())
@@ -262,7 +268,7 @@ def keep_file(
 
 
 def mend(session: Session, bulk: Bulk, rows: Sequence[CheckedRow]) -> None:
-    """Save the corrected `rows` of the bulk, valid or not. The bulk must be locked and not sent."""
+    """Save corrected rows, valid or not, in place of those with their line numbers. The bulk is locked and not sent."""
     assert bulk.sent_at is None
     known = {row.line: row for row in rows_of(session, bulk, lines=[row.line for row in rows])}
     for row in rows:
@@ -288,7 +294,10 @@ def bulks_of(session: Session, main: Account, most: int = 50) -> list[Bulk]:
 
 
 def waiting_bulks(session: Session, main_id: int) -> list[Bulk]:
-    """Lock and return the bulks of a main account whose next rows wait for a limit, except those that are worked on."""
+    """Lock and return the bulks of a main account whose next rows wait for a limit of the company.
+
+    Bulks that a worker has claimed or another transaction has locked are left out.
+    """
     query = sa.select(Bulk).where(Bulk.main_id == main_id, Bulk.waits_for.is_not(None), Bulk.lease.is_(None))
     return list(session.scalars(query.order_by(Bulk.id).with_for_update(skip_locked=True)))
 
@@ -328,10 +337,10 @@ def open_rows(session: Session, bulk: Bulk, most: int) -> list[BulkRow]:
 
 
 def placed_before(session: Session, rows: Sequence[BulkRow]) -> set[bytes]:
-    """Return the keys of those rows for which the main account has a request already, from this file or another.
+    """Return the keys among those of `rows` for which the main account has a request, from this file or another.
 
-    A row's key is a hash of its content. Requests that were rejected or cancelled do not count: the rows of such
-    requests first get other keys, so that equal content can be requested again.
+    A row's key is a hash of its content. Requests that were rejected or cancelled do not count: first the earlier rows
+    of such requests are given other keys, so that equal content can be requested again.
     """
     placed = (
         BulkRow.main_id.in_({row.main_id for row in rows}),
@@ -365,7 +374,7 @@ def as_order(draft: Mapping[str, Any]) -> OrderDraft:
 def as_facts(order: OrderDraft) -> dict[str, Any]:
     """Return the order draft as a JSON object, to be saved with its row; without optional fields that are not given.
 
-    Left out, they change no content: a row without them is still the same order as one saved before the fields existed.
+    So the row counts as the same order as a row that was saved before these fields existed.
     """
     optional = {*order.details, "local_user", "request_uri", "countries"}
     return {name: value for name, value in asdict(order).items() if value is not None or name not in optional}

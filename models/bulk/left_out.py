@@ -1,4 +1,4 @@
-"""Rows of a bulk that are not ordered: left out by a person, or because their location would be there twice."""
+"""Rows of a bulk that are left out of it: by a person, or because their location exists and would be there twice."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ _placed = aliased(BulkRow)
 
 @dataclass(frozen=True, slots=True)
 class RowNote:
-    """What a row has in common with something else, and what was chosen for it; each is None or False if nothing.
+    """Why a row of a bulk is not ordered, or what a person decided about it; what does not apply is None or False.
 
-    Not ordered are: a row that was ordered before in another file (`before`), one that is equal to the earlier row of
-    the line `repeats`, one that a person has left out (`chosen`), and one with the name and address of a sub-account
-    (`account`) or of the earlier row of the line `same_line`, unless a person wants it all the same (`wanted`).
+    `before`: the earlier bulk in which its content was ordered. `repeats`: the line number of an equal earlier row.
+    `account`: the sub-account that has the row's name and address. `same_line`: the line number of an earlier row with
+    its name and address. `chosen`: a person has left the row out. `wanted`: a person wants the row to be ordered
+    although its name and address are those of `account` or of the row `same_line`.
     """
 
     before: Bulk | None = None
@@ -43,22 +44,26 @@ class RowNote:
 
     @property
     def is_same_site(self) -> bool:
-        """Return whether the row would order a location that would then be there twice."""
+        """Return whether the row has the name and address of a sub-account or of an earlier row of the bulk."""
         return self.account is not None or self.same_line is not None
 
     @property
     def is_ordered(self) -> bool:
-        """Return whether the row is ordered: a person wants it although its location would be there twice."""
+        """Return whether the row is ordered all the same: a person wants its location although it would be twice."""
         return self.is_same_site and self.wanted
 
     @property
     def can_be_chosen(self) -> bool:
-        """Return whether a person may decide about the row: all but those whose content was ordered already."""
+        """Return whether a person may decide about the row: not if it repeats an earlier bulk or an earlier row."""
         return self.before is None and self.repeats is None
 
 
 def notes_of(session: Session, bulk: Bulk) -> Mapping[int, RowNote]:
-    """Return a note, by line number, for each row that a person has left out or that has something in common."""
+    """Return, by line number, a note for each row that is left out, repeats an order or has a location that exists.
+
+    A location exists if a sub-account or an earlier row has its name and address. For a bulk of link requests only the
+    rows that a person has left out have a note.
+    """
     rows = session.execute(
         sa.select(BulkRow.line, BulkRow.key, BulkRow.draft["location"], BulkRow.choice)
         .where(BulkRow.bulk_id == bulk.id, BulkRow.key.is_not(None) | IS_LEFT_OUT)
@@ -93,10 +98,10 @@ def lines_not_ordered(notes: Mapping[int, RowNote]) -> set[int]:
 
 
 def choose_rows(session: Session, bulk: Bulk, listed: Collection[int], left_out: Collection[int]) -> None:
-    """Save which rows a person leaves out: of the lines `listed` on the page those in `left_out`, and no others.
+    """Save which of the rows with the line numbers `listed` a person leaves out: those in `left_out`, not the others.
 
-    A row whose location would be there twice is ordered only if it is listed and not left out. The bulk must be locked
-    and not sent.
+    `left_out` may name further lines. A row whose location would be there twice is left out anyway; if it is listed and
+    not in `left_out`, the person wants it to be ordered. The bulk must be locked and not sent.
     """
     assert bulk.sent_at is None
     notes = notes_of(session, bulk)
@@ -114,9 +119,10 @@ def choose_rows(session: Session, bulk: Bulk, listed: Collection[int], left_out:
 
 
 def record_left_out(session: Session, bulk: Bulk) -> None:
-    """Record for each row that is left out of a bulk that is about to be sent that it is not ordered, and why.
+    """Mark the rows that are left out of a bulk as refused, each with its reason; runs just before the bulk is sent.
 
-    Rows whose content was ordered already are left to the worker: it finds them again when it places the others.
+    Link codes in these rows are deleted. Rows that repeat an earlier row or an earlier file are not marked here: the
+    worker recognizes them when it places the bulk.
     """
     notes = {line: note for line, note in notes_of(session, bulk).items() if note.can_be_chosen and not note.is_ordered}
     rows = sa.select(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.line.in_(list(notes)))
@@ -138,8 +144,9 @@ def rows_left_out(
 ) -> list[BulkRow]:
     """Return up to `most` rows that are not ordered, in the order of the file, beginning after the line `after`.
 
-    Before the bulk is sent these are the rows that are left out; afterwards those that were refused or repeat an order.
-    `wrong`: only those that a person has left out.
+    Before the bulk is sent these are the rows that a person left out, that repeat another row, or whose location would
+    be there twice; with `wrong` only those that a person left out. After it was sent these are the rows that were
+    refused or repeat an order.
     """
     query = sa.select(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.line > after)
     if bulk.sent_at is not None:
@@ -152,7 +159,10 @@ def rows_left_out(
 
 
 def orders_repeated(session: Session, rows: Collection[BulkRow]) -> Mapping[bytes, tuple[int, Bulk]]:
-    """Return, by key, line and bulk of the placed row whose content these rows repeat."""
+    """Return, by key, line number and bulk of the placed row whose content is repeated by rows among `rows`.
+
+    A row's key is a hash of its content. Rows that repeat nothing are ignored.
+    """
     keys = [row.key for row in rows if row.fate is RowFate.REPEATED]
     query = (
         sa.select(BulkRow.key, BulkRow.line, Bulk)
@@ -167,7 +177,10 @@ def orders_repeated(session: Session, rows: Collection[BulkRow]) -> Mapping[byte
 
 
 def _ordered_before(session: Session, bulk: Bulk) -> Mapping[bytes, Bulk]:
-    """Return the earlier bulk for each key of the bulk's rows whose content was ordered before."""
+    """Return, by key of the bulk's rows whose content was ordered before, the bulk in which it was ordered.
+
+    A row's key is a hash of its content. Orders that were rejected or cancelled do not count.
+    """
     query = (
         sa.select(BulkRow.key, Bulk)
         .join(_placed, (_placed.main_id == BulkRow.main_id) & (_placed.key == BulkRow.key))

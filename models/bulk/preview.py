@@ -22,9 +22,9 @@ from models.proofs.order_limits import OrderDays, plan_orders
 
 
 def count_rows(session: Session, bulk: Bulk) -> tuple[int, int, int]:
-    """Return three numbers: the bulk's rows, its rows with errors, and the wrong cells in all these rows.
+    """Return three numbers: all rows of the bulk, the rows with errors, and the wrong cells in the rows with errors.
 
-    Rows that a person has left out count among the first only.
+    A row that a person has left out counts in the first number only.
     """
     cells = sa.select(sa.func.count()).select_from(sa.func.jsonb_object_keys(BulkRow.errors)).scalar_subquery()
     wrong = sa.func.sum(cells.correlate(BulkRow)).filter(~IS_LEFT_OUT)
@@ -39,7 +39,7 @@ def count_rows(session: Session, bulk: Bulk) -> tuple[int, int, int]:
 def outdated_rows(session: Session, bulk: Bulk) -> list[BulkRow]:
     """Return the bulk's rows that were valid when they were checked and are not valid any more.
 
-    Each names a product that was withdrawn since, or an option that needs details now and did not need them then.
+    Such a row names a product that was withdrawn later, or an option that needs details now and needed none then.
     """
     withdrawn = [product.key for product in withdrawn_products(session)]
     named = BulkRow.draft["option_keys"].has_any(sa.cast(withdrawn, postgresql.ARRAY(sa.Text)))
@@ -73,9 +73,10 @@ def products_in(session: Session, bulk: Bulk, but: Collection[int]) -> list[tupl
 def days_of_orders(
     session: Session, bulk: Bulk, but: Collection[int], principal: Principal, now: datetime, usual: Limits
 ) -> OrderDays:
-    """Return how many of the rows that will be ordered the company's limits allow today and on each following day.
+    """Return on which day how many of the rows will be ordered, as far as the company's limits tell today.
 
     `but` are the lines of the rows that are not ordered, `usual` the limits of companies that have none of their own.
+    Looks at no more rows than the company may have open orders, and one more.
     """
     # After as many orders as can be open at a time nobody knows the day.
     most = limits_of(session, bulk.main_id, usual).open_orders + 1
@@ -88,7 +89,7 @@ def days_of_orders(
 
 
 def content_of(session: Session, bulk: Bulk) -> bytes:
-    """Return a digest of the drafts of all rows and what was chosen for them; it changes with any of these."""
+    """Return a SHA-256 digest of all rows' drafts and of a person's choices for them; it changes with each of these."""
     drafts = sa.select(BulkRow.line, sa.cast(BulkRow.draft, sa.Text), BulkRow.choice).where(BulkRow.bulk_id == bulk.id)
     digest = hashlib.sha256()
     for line, draft, choice in session.execute(drafts.order_by(BulkRow.line)):

@@ -16,10 +16,10 @@ from models.states import ENDED, Status
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The progress of a bulk: its numbers of `rows`, rows without a result (`open`), repeated rows and refused rows.
+    """The progress of a sent bulk, as numbers of rows: all, without a result yet (`open`), repeated, and refused.
 
-    `left_out` are the rows that were left out before it was sent; they do not count as refused. `by_status` maps each
-    status to the number of requests of the bulk that have it.
+    `left_out` is the number of rows that were left out before it was sent; they do not count as refused. `by_status`
+    maps each status to the number of requests of the bulk that have it.
     """
 
     rows: int
@@ -68,7 +68,7 @@ def stuck_rows(session: Session, bulk: Bulk, most: int) -> list[tuple[BulkRow, R
     """Return up to `most` rows that need attention, each with its request (None if none was created).
 
     Such a row was refused, repeats another order, or has a request that is pending, held or has ended without success.
-    Rows that were left out need none.
+    Rows that were left out before the bulk was sent are not among them. The rows are in the order of the file.
     """
     fine = (Status.ACKNOWLEDGED, Status.IN_PROGRESS, Status.COMPLETED)
     rows = session.execute(

@@ -1,4 +1,4 @@
-"""The product catalogue with prices. Prices are integer euro cents, net, monthly and one-off."""
+"""The products that can be ordered, with monthly and one-off prices in integer euro cents, net; and the price list."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ProductKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PriceLine:
-    """A product with an agreed price: net euro cents, monthly and one-off."""
+    """A product's key with its price in net euro cents, monthly and one-off: agreed, or from the price list."""
 
     product_key: str
     monthly_cents: int
@@ -40,7 +40,9 @@ def price_lines_from_json(saved: Iterable[Mapping[str, Any]]) -> dict[str, Price
 class Product(Base):
     """A product on the price list, with net prices in euro cents.
 
-    Withdrawn products (`orderable` is false) stay in the table for the contracts that contain them.
+    `channels` is the number of simultaneous calls of a trunk, `block_size` the number of phone numbers in a number
+    block; null for other kinds. `position` is the product's place on the price list. Withdrawn products (`orderable` is
+    false) stay in the table for the contracts that contain them.
     """
 
     __tablename__ = "products"
@@ -64,7 +66,7 @@ class Product(Base):
 
     @property
     def price_line(self) -> PriceLine:
-        """Return the product with its current price."""
+        """Return the product's key with its current prices."""
         return PriceLine(self.key, self.monthly_cents, self.one_off_cents)
 
     def name(self, locale: Locale) -> str:
@@ -126,7 +128,8 @@ PRICE_LIST: Sequence[dict[str, Any]] = (
 def load_price_list(session: Session) -> None:
     """Insert or update the products of `PRICE_LIST`, the list in this file. Safe to run twice.
 
-    A product can be ordered only if neither the back office nor the list has withdrawn it.
+    A product that the back office or the list has withdrawn stays withdrawn. Products not in the list are left as they
+    are.
     """
     statement = postgresql.insert(Product).values([{**row, "position": place} for place, row in enumerate(PRICE_LIST)])
     new: dict[str, Any] = {column.name: column for column in statement.excluded if column.name != "key"}

@@ -15,7 +15,10 @@ from models.db.base import Base
 
 
 class Contract(Base):
-    """One contract of an account. `request_id` is its order's id, unique, so that no order creates two contracts."""
+    """One contract of an account; `ended_at` is null while it runs.
+
+    `request_id` is the id of the order that it comes from, or null. It is unique: no order creates two contracts.
+    """
 
     __tablename__ = "contracts"
 
@@ -65,7 +68,10 @@ def new_contract(
 def runs(
     what: type[Contract] | type[ContractItem], now: datetime | sa.ColumnElement[datetime]
 ) -> sa.ColumnElement[bool]:
-    """Return the SQL condition that a row of `what`, contracts or contract items, is still billed at the time `now`."""
+    """Return an SQL condition: the row of `what`, contracts or contract items, has not ended at the time `now`.
+
+    For an item it looks only at the item's own end, not at that of its contract.
+    """
     return sa.or_(what.ended_at.is_(None), what.ended_at > now)
 
 

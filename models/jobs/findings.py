@@ -1,4 +1,4 @@
-"""Findings of the scheduled jobs. `tasks.wording.findings` has the text for each kind of finding."""
+"""Findings: discrepancies that the scheduled jobs found. Their texts are in `tasks.wording.findings`, by kind."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from models.jobs.jobs import JobRun
 class Finding(Base):
     """A discrepancy that a job run found. `subject` is a customer or phone number, a SIP user or a request's id.
 
-    `facts` are the values for the text of this `kind` of finding. `repaired`: the run repaired the discrepancy or
-    started its repair; in a dry run, would have done so.
+    `facts` are the values for the text of this `kind` of finding, by name. `repaired`: the run repaired the discrepancy
+    or started its repair; for a dry run, whether it would have done so.
     """
 
     __tablename__ = "findings"

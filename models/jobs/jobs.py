@@ -1,7 +1,8 @@
 """The scheduled jobs as rows: when each job is due next, which worker runs it, and the results of its runs.
 
 A run starts only by claiming the job's row (`models.db.work_queue`), so several Celery beats, duplicate task messages
-and manual runs do no harm. The sweep has no rows here; it only updates its heartbeat.
+and manual runs do no harm. The sweep, which looks for due work every two seconds, is no such job: it only updates its
+heartbeat, the time of its last run.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ class JobHeartbeat(Base):
 class Job(QueueRow, Base):
     """A scheduled job. `due_at` is the time of its next run, `attempts` counts the failed runs since the last success.
 
-    `allow_removals`: a member of staff has read the findings and permits the next run to delete also those entries of
-    the registrar whose deletion runs hold back, because the mistake seems to be in the portal's data.
+    `allow_removals`: a member of staff has read the findings and lets the next run delete entries of the registrar that
+    the portal does not know, even where runs delete none because the portal itself seems to have lost data.
     """
 
     __tablename__ = "jobs"
@@ -71,7 +72,7 @@ class JobRun(Base):
     """One run of a job. `counts` has the numbers of objects checked and actions taken, by name.
 
     `found` has the number of findings by kind, including findings that were not recorded as rows; `unrepaired` is the
-    number of findings that the run could not repair.
+    number of findings that the run could not repair. `ended_at` and `outcome` are null while it runs.
     """
 
     __tablename__ = "job_runs"
@@ -127,8 +128,8 @@ def last_run(session: Session, name: str) -> datetime | None:
 class JobClaim:
     """A claimed job. `was_due` is the time for which its run was scheduled.
 
-    `allow_removals` permits the run to delete also registrar entries whose deletion runs otherwise hold back, because
-    the mistake seems to be in the portal's data.
+    `allow_removals` lets the run delete entries of the registrar that the portal does not know, even where runs delete
+    none because the portal itself seems to have lost data.
     """
 
     was_due: datetime
@@ -158,8 +159,8 @@ def claim_job(
 def ask_for_run(session: Session, name: str, now: datetime, *, allow_removals: bool = False) -> datetime | None:
     """Schedule the job to run now; return None. If a run is under way, change nothing and return the end of its lease.
 
-    `allow_removals` permits the run to delete also registrar entries whose deletion runs hold back, because the mistake
-    seems to be in the portal's data. Safe to run twice: a job that is due stays so, and a permission stays.
+    `allow_removals` lets the run delete entries of the registrar that the portal does not know, even where runs delete
+    none because the portal itself seems to have lost data. Safe to run twice: a due job stays due, a permission stays.
     """
     _ensure(session, name, now)
     job = session.get_one(Job, name, with_for_update=True)
@@ -209,12 +210,12 @@ def jobs_by_name(session: Session) -> dict[str, Job]:
 
 
 def latest_runs(session: Session) -> dict[str, JobRun]:
-    """Return by job name each job's latest started run that has ended, with any outcome, and was not a dry run."""
+    """Return each job's most recent run that has ended, with any outcome, by job name; dry runs do not count."""
     return _latest(session, JobRun.ended_at.is_not(None))
 
 
 def last_successes(session: Session) -> dict[str, JobRun]:
-    """Return by job name each job's latest started run that succeeded and was not a dry run."""
+    """Return each job's most recent run that succeeded, by job name; dry runs do not count."""
     return _latest(session, JobRun.outcome == Outcome.DONE)
 
 

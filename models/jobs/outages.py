@@ -44,18 +44,19 @@ class Outage(Base):
 
 
 def lock_outage(session: Session, outage: Outage) -> bool:
-    """Lock the outage for a new try of its system, without waiting for the lock.
+    """Lock the outage for a new try of its system, without waiting for the lock; return whether it is locked.
 
-    Returns False if another process tries the system now, has begun another pause or has ended the outage.
+    It is not if another process tries the system now, has begun another pause or has ended the outage.
     """
     still = sa.select(Outage.system).where(Outage.system == outage.system, Outage.try_again_at == outage.try_again_at)
     return session.scalar(still.with_for_update(skip_locked=True)) is not None
 
 
 def end_try(session: Session, system: ExternalSystem, reserved: datetime, now: datetime) -> None:
-    """Allow the next try in 2 seconds if the try reserved by `begin_try` led to no call and so has no result.
+    """Allow the next try of the system in 2 seconds, because the reserved try made no call and so has no result.
 
-    `reserved` is the `try_again_at` that `begin_try` has set; nothing changes if the outage has another value now.
+    `reserved` is the outage's `try_again_at` that `Outage.begin_try` has set; if it has another value now, nothing
+    changes.
     """
     unused = sa.update(Outage).where(Outage.system == system, Outage.try_again_at == reserved)
     session.execute(unused.values(try_again_at=now + SHORTEST))
@@ -64,8 +65,8 @@ def end_try(session: Session, system: ExternalSystem, reserved: datetime, now: d
 def begin_pause(session: Session, system: ExternalSystem, before: int, now: datetime) -> None:
     """Record that the system did not answer, and begin a pause: 2 seconds, doubled at each failure up to 1 minute.
 
-    `before` is the number of failures that were known when the caller began its work. If more are known by now,
-    the caller is one of several that tried at the same time, and nothing is recorded.
+    `before` is the number of failures that were known when the caller began its work. If the outage has another number
+    by now, the caller is one of several that tried at the same time, and nothing is recorded.
     """
     outage = session.get(Outage, system, with_for_update=True)
     if outage is not None and outage.failures != before:
