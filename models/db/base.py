@@ -1,4 +1,4 @@
-"""The declarative base: names for every constraint, time-zone-aware times, enumerations as text with a check."""
+"""The declarative base of all tables, with names for constraints and column types; and enumerations as column types."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from sqlalchemy.orm import DeclarativeBase
 
 
 class Base(DeclarativeBase):
-    """The declarative base class of every table in the portal's database."""
+    """The declarative base class of every table in the portal's database.
+
+    Every constraint and index gets a name by a rule. A datetime is stored with time zone, a dict as JSONB, a list of
+    texts as an array.
+    """
 
     metadata = sa.MetaData(
         naming_convention={
@@ -32,9 +36,9 @@ class Base(DeclarativeBase):
 
 
 def enumeration(values: type[StrEnum], name: str) -> sa.Enum:
-    """Return a column type for the values of a `StrEnum`: text with a check constraint called `name`.
+    """Return a column type for the values of a `StrEnum`: text, with a check constraint called `name`.
 
-    Text with a check takes new values without rewriting the table.
+    So a new value needs only a new check; the table is not rewritten.
     """
     return sa.Enum(
         values,

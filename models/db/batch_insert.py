@@ -1,8 +1,8 @@
 """Batched inserts for rows that do not change again in their transaction, such as timeline entries.
 
 All queued rows are inserted with one statement at the next flush. A batch of requests writes hundreds of such rows,
-and one statement is much cheaper than one ORM object for each row. Statements of other modules can wait for the flush
-likewise, to be executed once for many rows.
+and one statement is much cheaper than one ORM object for each row. Other statements can be queued, too, to be executed
+at the flush once for many rows.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def batch_insert(session: Session, table: type[Base], hinted: bool = True, /, **
     """Queue a row, given as column values, for insertion at the next flush or at the commit.
 
     All rows of a table that are queued for one flush must name the same columns. `hinted`: if the table is a work
-    queue, the workers get a hint after the commit; otherwise they find the row by their next hint or sweep.
+    queue, a Celery message tells the workers after the commit that rows are due; otherwise they find the row at the
+    next such message, or the sweep finds it some seconds later.
     """
     if hinted and issubclass(table, QueueRow):
         made_due(session, table.WORK)
@@ -49,7 +50,7 @@ def batch_insert(session: Session, table: type[Base], hinted: bool = True, /, **
 
 
 def batch_execute(session: Session, statement: sa.TextClause, /, **values: Any) -> None:
-    """Queue `values`, a row as value by name, for a statement that runs once for all rows, at the next flush or commit.
+    """Queue a row of values by name for a statement, which runs once for all its rows, at the next flush or commit.
 
     The statement reads the rows from its parameter `rows`, a JSON array of objects.
     """

@@ -1,6 +1,8 @@
-"""For whom a transaction works, as the database is told: row-level security shows the front's role their rows only.
+"""Telling the database for whom a transaction of the front works (its caller), so that it shows only their rows.
 
-The settings end with the transaction, so a pooled connection keeps none. `models.db.row_security` has the policies.
+The caller is a person's login, an API token, or nobody. PostgreSQL's row-level security asks for it
+(`models.db.row_security`). The database forgets the caller with the end of the transaction, so a pooled connection
+keeps none.
 """
 
 from __future__ import annotations
@@ -16,18 +18,19 @@ from models.db.connections import TimedConnection
 NOBODY_SIGNED_IN = ""
 """The caller of public pages and of endpoints for operators: no row that belongs to an account is seen."""
 IS_TOLD = "caller_is_told"
-"""The key of `Session.info` for whether the database is told for whom transactions work."""
+"""The key in `Session.info` of a bool: whether the database is told for whom the session's transactions work."""
 _TELL = sa.text("SELECT tell_caller(:caller)")
 _TELL_AT_ONCE = sql.SQL("SELECT tell_caller({})")
 _SET = sa.text("SELECT set_config(:name, :value, true)")
 
 
 class Named(StrEnum):
-    """What a transaction may name to see more than its caller's rows; the value is the setting's last word.
+    """What a transaction can name to see further rows beside its caller's, as public pages need it.
 
-    `EMAIL`: the person with this address, and their logins. `PERSON`: likewise by id, for the link to a new password.
-    `CUSTOMER_NUMBER`: name, number, members and link code of the account. `REQUEST`: a request with its two accounts
-    and all that belongs to them. `INVITATION`: an invitation with its account.
+    `EMAIL`: the person with this address, and their logins. `PERSON`: the person with this id, and their logins.
+    `CUSTOMER_NUMBER`: name, number, members and link code of the account. `REQUEST`: a request by id, with its two
+    accounts and all that belongs to them. `INVITATION`: an invitation by id, with its account. Each value is the last
+    part of a PostgreSQL setting's name, such as `standorte.email`.
     """
 
     EMAIL = "email"
@@ -38,31 +41,37 @@ class Named(StrEnum):
 
 
 def login_caller(secret_hash: bytes) -> str:
-    """Return the caller who is signed in with the login whose secret has this hash."""
+    """Return the text that names to the database the caller signed in with the login whose secret has this hash."""
     return f"login {secret_hash.hex()}"
 
 
 def token_caller(token_hash: bytes) -> str:
-    """Return the caller who uses the API token with this hash."""
+    """Return the text that names to the database the caller who uses the API token with this hash."""
     return f"token {token_hash.hex()}"
 
 
 def begin_for(connection: TimedConnection, caller: str) -> None:
-    """Begin a transaction that works for the caller (`login_caller`, `token_caller`), in one round trip."""
+    """Begin a transaction and tell the database that it works for `caller`, both in one round trip.
+
+    `caller` is a text made by `login_caller` or `token_caller`, or empty for nobody.
+    """
     connection.begin(_TELL_AT_ONCE.format(caller))
 
 
 def act_for(session: Session, caller: str) -> None:
-    """Tell the database for whom the session's transaction works from now on, instead of the one it began for."""
+    """Tell the database that the session's transaction works from now on for `caller`, no longer for an earlier one.
+
+    `caller` is a text made by `login_caller` or `token_caller`, or empty for nobody.
+    """
     session.execute(_TELL, {"caller": caller})
 
 
 def name_to_database(session: Session, named: Named, *values: object) -> None:
-    """Let the transaction see the rows that `named` and `values` name, beside those of its caller.
+    """Let the transaction see, beside its caller's rows, the rows that the values name, such as a customer number.
 
-    Several values name several rows, such as the person with any of these spellings of an address; no value names none.
-    Replaces the values given for the same `named` before. Does nothing in programs other than the front, which see all
-    rows.
+    `named` says what the values are. Several values name several rows, such as the person with any of these spellings
+    of an address; no value names none. Values given for this `named` before are replaced. Does nothing in programs
+    other than the front, which see all rows.
     """
     if session.info.get(IS_TOLD):
         session.execute(_SET, {"name": f"standorte.{named}", "value": "\n".join(str(value) for value in values)})

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL that never wait for ever, be it for a host that has vanished or for one that is silent."""
+"""Connections to PostgreSQL that never wait for ever, neither for a host that has vanished nor for a silent server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TCP_LIMITS = {
 
 
 class TimedConnection(psycopg.Connection[Any]):
-    """A connection that is closed, with `OperationalError`, when one answer takes longer than `patience` seconds.
+    """A connection that closes itself and raises `OperationalError` if an answer takes longer than `patience` seconds.
 
     The server's own `statement_timeout` is shorter: this limit is for a server, or a proxy in between, that accepts
     statements and never answers.
@@ -33,7 +33,7 @@ class TimedConnection(psycopg.Connection[Any]):
     def within(cls, patience: float | None, url: str = "", **parameters: Any) -> TimedConnection:
         """Connect as psycopg does, with `TCP_LIMITS`, and limit each answer to `patience` seconds (None: no limit).
 
-        `url` and `parameters` are psycopg's.
+        `url` and `parameters` are those of `psycopg.connect`.
         """
         connection = cls.connect(url, **(TCP_LIMITS | parameters))
         connection.patience = patience
@@ -53,9 +53,9 @@ class TimedConnection(psycopg.Connection[Any]):
             raise
 
     def begin(self, statement: sql.Composable) -> None:
-        """Begin a transaction and run the statement in it, in one round trip; its result is dropped.
+        """Begin a transaction and run the statement in it, both in one round trip; the statement's result is dropped.
 
-        Raises the statement's `psycopg.Error`; then the transaction has to be rolled back.
+        Raises `psycopg.Error` if the statement fails; then the caller has to roll the transaction back.
         """
         self.wait(self._begin(sql.SQL("BEGIN; {}").format(statement).as_bytes(self)))
 

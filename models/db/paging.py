@@ -16,7 +16,7 @@ Place = str | int | datetime | UUID
 
 
 class BadCursor(ValueError):
-    """Raised when a text that was given as a cursor, a position in a list, is not a valid one for that list."""
+    """Raised when a text is no valid cursor (a position in a list) for the list that it was given for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,10 @@ def write_cursor(*places: Place) -> str:
 
 
 def read_cursor(cursor: str, *kinds: type[Any]) -> tuple[Any, ...]:
-    """Decode a cursor into the sort keys from which `write_cursor` made it; `kinds` are their types, in order.
+    """Decode a cursor into the sort keys from which `write_cursor` made it; `kinds` are the keys' types in order.
 
-    All returned values are valid SQL parameters. Raises `BadCursor` if the text is not such a cursor, since a user can
-    type any text.
+    All returned values are valid SQL parameters. Raises `BadCursor` if the text is no cursor with keys of these types:
+    a user can send any text.
     """
     try:
         values = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))

@@ -1,6 +1,6 @@
-"""The privileges of each role on each table, in the only place that says so. `standorte migrate` applies it.
+"""The privileges of each database role on each table and view; they are stated only here.
 
-A table without a row here can be used by its owner only, and a test fails.
+`standorte migrate` grants them. A table that is missing here can be used by its owner only, and a test fails.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ _AUDIT_ENTRY = "account_id, user_id, through_id, by_staff, deed, facts, at"
 
 @dataclass(frozen=True, slots=True)
 class Privileges:
-    """The privileges of each role on one table, as the list of a GRANT; empty for none. The owner has all of them."""
+    """The privileges of each role on one table, as GRANT lists them: "SELECT, INSERT"; empty for none.
+
+    The owner has all privileges.
+    """
 
     front: str = ""
     worker: str = ""
@@ -45,7 +48,7 @@ class Privileges:
     metrics: str = ""
 
     def of(self, role: DatabaseRole) -> str:
-        """Return the privileges of a role other than the owner."""
+        """Return the privileges of a role, as GRANT lists them. Raises `KeyError` for the owner."""
         return {
             DatabaseRole.FRONT: self.front,
             DatabaseRole.WORKER: self.worker,
@@ -112,7 +115,7 @@ PORTAL: Mapping[str, Privileges] = {
     # Nobody is made staff later on.
     "users": Privileges(_USER.replace("INSERT", f"INSERT ({_NEW_USER})"), _USER_OF_WORKER),
 }
-"""The tables of the portal's database."""
+"""The privileges on each table of the portal's database."""
 
 PORTAL_VIEWS: Mapping[str, Privileges] = {
     # What the policies of row-level security ask.
@@ -126,7 +129,7 @@ PORTAL_VIEWS: Mapping[str, Privileges] = {
     "number_blocks_of_staff": Privileges(READ, READ),
     "users_of_staff": Privileges(READ, READ),
 }
-"""The views of the portal's database."""
+"""The privileges on each view of the portal's database."""
 
 REGISTRAR: Mapping[str, Privileges] = {
     # The front shows why a trunk does not ring; it never reads a secret's hash or a forwarding.
@@ -139,7 +142,7 @@ REGISTRAR: Mapping[str, Privileges] = {
     "usr_preferences": Privileges("", ALL, kamailio=READ),
     "version": Privileges("", "", kamailio=READ),
 }
-"""The tables of the registrar's database."""
+"""The privileges on each table of the registrar's database."""
 
 # Identity columns need no privilege on their sequence; Kamailio's tables have the older kind.
 _SEQUENCES = """
@@ -159,9 +162,9 @@ GROUP BY 1
 def apply_privileges(connection: psycopg.Connection, tables: Mapping[str, Privileges]) -> None:
     """Give each role that exists on the server its privileges on the tables, and take away all others.
 
-    `connection` is the owner's, in the database of the `tables`. What belongs to others there is left as it is. Roles
-    that do not exist are left out: an installation may use one role of its own for all parts. Safe to run twice; the
-    caller commits.
+    `connection` is the owner's, in the database of the `tables`. Tables of that database that belong to another owner
+    are left as they are. Roles that do not exist are left out: an installation may use one role of its own for all
+    parts. Safe to run twice; the caller commits.
     """
     for role in existing_roles(connection):
         to = sql.Identifier(role)
@@ -180,12 +183,15 @@ def apply_privileges(connection: psycopg.Connection, tables: Mapping[str, Privil
 
 
 def _ours(connection: psycopg.Connection) -> dict[LiteralString, list[str]]:
-    """Return the names of all tables, views and sequences that the connected role owns, by the word for GRANT."""
+    """Return the names of all tables, views and sequences that the connected role owns, by GRANT's word for them.
+
+    The words are TABLE, also for views, and SEQUENCE.
+    """
     return dict(connection.execute(_OURS).fetchall())
 
 
 def existing_roles(connection: psycopg.Connection) -> list[DatabaseRole]:
-    """Return the roles, without the owner, that exist on the server."""
+    """Return the roles of the system's parts that exist on the server, without the owner."""
     names = {name for (name,) in connection.execute("SELECT rolname FROM pg_roles")}
     return [role for role in DatabaseRole if role is not DatabaseRole.OWNER and role in names]
 
@@ -193,7 +199,7 @@ def existing_roles(connection: psycopg.Connection) -> list[DatabaseRole]:
 def grant_privileges(database: Database) -> None:
     """Give each existing role its privileges on the tables of the portal's database, connected as their owner.
 
-    Safe to run twice, and on two machines at the same time.
+    All other privileges of these roles are taken away. Safe to run twice, and on two machines at the same time.
     """
     with database.engine.begin() as connection:
         take_advisory_lock(connection, AdvisoryLock.ROLES)

@@ -1,6 +1,6 @@
-"""The roles of the database server, one for each part of the system, and the SQL that creates them.
+"""The database roles as which the parts of the system connect to PostgreSQL, and the SQL that creates them.
 
-The parts connect as these roles; none is a superuser. What a role may do with which table is in `models.db.privileges`.
+None is a superuser. What a role may do with which table is in `models.db.privileges`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from models.db.advisory_locks import AdvisoryLock
 
 
 class TablesInUse(Exception):
-    """Raised when tables could not be handed over because others hold locks on them; the message names them."""
+    """Raised when tables could not be given to the owner because others hold locks on them.
+
+    The message has the statements that are left to do.
+    """
 
 
 class DatabaseRole(StrEnum):
@@ -75,7 +78,7 @@ SELECT statement FROM statements ORDER BY step, statement
 _PATIENCE = "SET lock_timeout = '3s'"
 _TRIES = 10
 _PAUSE = 1.0
-"""Seconds between two tries, in which those who waited get their turn."""
+"""Seconds between two tries to lock tables, in which other transactions that waited for them get their turn."""
 PORTAL_ROLES = (DatabaseRole.FRONT, DatabaseRole.WORKER, DatabaseRole.METRICS)
 """The roles that may connect to the portal's database, beside the owner."""
 REGISTRAR_ROLES = (DatabaseRole.FRONT, DatabaseRole.WORKER, DatabaseRole.KAMAILIO)
@@ -83,12 +86,12 @@ REGISTRAR_ROLES = (DatabaseRole.FRONT, DatabaseRole.WORKER, DatabaseRole.KAMAILI
 
 
 def creation_sql() -> str:
-    """Return the SQL that creates the roles on a server, without passwords. Safe to run twice; for a superuser."""
+    """Return the SQL by which a superuser creates the roles on a server, without passwords. Safe to run twice."""
     return "".join(_CREATE.format(role=role, literal=f"'{role}'") for role in DatabaseRole)
 
 
 def _in(template: str, database: str, connects: tuple[DatabaseRole, ...]) -> str:
-    """Return the SQL about a database, and about the roles that may connect to it."""
+    """Return the SQL `template` with the name of the database, the owner, and the roles that may connect put in."""
     owner = DatabaseRole.OWNER
     return template.format(
         database=sql.Identifier(database).as_string(),
@@ -99,7 +102,10 @@ def _in(template: str, database: str, connects: tuple[DatabaseRole, ...]) -> str
 
 
 def _closing(database: str, connects: tuple[DatabaseRole, ...]) -> str:
-    """Return a query that finds the SQL by which only `connects` may connect to the connected database."""
+    """Return a query whose result is the SQL by which only the owner and `connects` may connect to the database.
+
+    The result is empty if the connected database does not belong to the owner.
+    """
     close = sql.Literal(_in(_CLOSE, database, connects)).as_string()
     return _CLOSING.format(close=close, owner=DatabaseRole.OWNER)
 
@@ -111,8 +117,9 @@ def _give(database: str) -> str:
 def creation_script(portal: str, registrar: str) -> str:
     """Return a script for psql that creates the roles, and the databases of these names where they are missing.
 
-    The roles may connect afterwards. A database that belongs to another role stays with it, and nobody loses a
-    privilege there. For a superuser. Safe to run twice. Passwords are not in it: its last lines ask for them.
+    A superuser runs it; running it twice is safe. The roles may connect afterwards. A database that belongs to another
+    role keeps its owner, and nobody loses a privilege there. The script has no passwords: its last lines, comments,
+    are the psql commands that set them.
     """
     parts = ["\\set ON_ERROR_STOP on", creation_sql()]
     for database, connects in _databases(portal, registrar).items():
@@ -129,8 +136,9 @@ def creation_script(portal: str, registrar: str) -> str:
 def hand_over_script(portal: str, registrar: str) -> str:
     """Return a script for psql that gives the databases, with all tables, to the owner and lets only the roles connect.
 
-    Each table is given in a transaction of its own that waits three seconds for its lock and is tried again later, so
-    that parts at work are held up for seconds at most. For a superuser, after `creation_script`. Safe to run twice.
+    A superuser runs it after the script that creates roles and databases; running it twice is safe. Each table is given
+    in a transaction of its own that waits three seconds for its lock and is tried again later, so that running parts of
+    the system are held up for seconds at most.
     """
     parts = []
     rest = "SELECT statement FROM left_to_do \\gexec"
@@ -159,12 +167,13 @@ def create_roles(
 ) -> None:
     """Create the roles on a server and let them connect. Safe to run twice and in parallel.
 
-    With `hand_over` the databases, with all tables, become the owner's, and no other role can connect any longer. Each
-    table is given in a transaction of its own, so that parts at work are held up for seconds at most. `url` is a
-    superuser's, in the form of libpq, to any database of the server. `databases` maps the names of existing databases
-    to the roles that may connect. `pause` is the time in seconds between two tries for tables that are in use.
+    With `hand_over` the databases, with all tables, are given to the owner, and no role beside these can connect any
+    longer. Each table is given in a transaction of its own, so that running parts of the system are held up for seconds
+    at most. `url` is a superuser's, in the form of libpq, to any database of the server. `databases` maps the names of
+    existing databases to the roles that may connect. `pause` is the time in seconds between two tries for tables that
+    are in use.
 
-    Raises `TablesInUse` if tables stayed in use: all others are handed over then.
+    Raises `TablesInUse` if tables stayed in use: all other tables of that database are given to the owner then.
     """
     with psycopg.connect(url, autocommit=True) as connection:
         _take_turns(connection)
@@ -182,12 +191,12 @@ def create_roles(
 
 
 def _take_turns(connection: psycopg.Connection) -> None:
-    """Wait for all others who create the roles, and make them wait until the connection is closed."""
+    """Wait until no other connection creates the roles, and make others wait until this connection is closed."""
     connection.execute("SELECT pg_advisory_lock(%s)", (int(AdvisoryLock.ROLES),))
 
 
 def _run_each(connection: psycopg.Connection, query: str) -> list[str]:
-    """Run the statements that the query finds, each in a transaction of its own. Return those that got no lock."""
+    """Run the statements that the query returns, each in a transaction of its own; return those that got no lock."""
     late = []
     for (statement,) in connection.execute(query.encode()).fetchall():
         try:
@@ -208,7 +217,7 @@ def _give_tables(connection: psycopg.Connection, query: str, pause: float) -> No
 
 
 def set_password(url: str, role: DatabaseRole, password: str) -> None:
-    """Set a role's password. The server gets only its hash. `url` is a superuser's, in the form of libpq."""
+    """Set a role's password; the server gets only the password's hash. `url` is a superuser's, in the form of libpq."""
     with psycopg.connect(url) as connection:
         hashed = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
         statement = sql.SQL("ALTER ROLE {} PASSWORD {}")

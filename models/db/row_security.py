@@ -1,9 +1,9 @@
-"""Which rows of each table the front's role sees and writes, in the only place that says so.
+"""The policies of PostgreSQL's row-level security: which rows of each table the front's role sees and writes.
 
-Row-level security in PostgreSQL: a statement of the front that forgets its filter meets the rows of its caller only
-(`models.db.caller`), and nothing without a caller. Migration 0037 has the functions and views that the conditions ask;
-they act as the owner. `standorte migrate` makes the policies; they hold once row-level security is switched on.
-All other roles see and write every row.
+They are stated only here. A statement of the front that forgets its filter meets only the rows of its caller, the
+person for whom the transaction works (`models.db.caller`), and no customer's rows without a caller. The conditions ask
+functions and views of the migrations 0037 and 0042, which act as the owner. `standorte migrate` creates the policies;
+they hold once row-level security is switched on. All other roles see and write every row.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from models.db.roles import DatabaseRole
 from models.db.session import Database
 
 STAFF = "(SELECT caller_is_staff())"
-"""SQL: the caller is signed in as one of the carrier's staff."""
+"""SQL condition: the caller of the transaction is signed in as one of the carrier's staff."""
 _OWN = "ANY ((SELECT caller_accounts())::bigint[])"
 _LED = "ANY ((SELECT caller_leads())::bigint[])"
 _ADMINISTERED = "ANY ((SELECT caller_administers())::bigint[])"
@@ -49,10 +49,10 @@ _PAUSE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """SQL conditions on the rows that the front sees, changes or deletes, and adds; and why, if that is not obvious.
+    """SQL conditions that a row of one table has to fulfil for the front's role.
 
-    Without `change` it is `see`, without `add` it is `change`. A row has to fulfil `change` before it is changed, and
-    `become` afterwards, by default `change` again.
+    `see`: to be read. `change`: to be changed or deleted (None: as `see`). `become`: after it was changed (None: as
+    `change`). `add`: to be inserted (None: as `change`). `why` is the reason, empty if it is obvious.
     """
 
     see: str
@@ -62,7 +62,10 @@ class Rows:
     why: str = ""
 
     def statements(self, table: str) -> list[str]:
-        """Return the SQL that makes the table's policies: the front's, and that of all other roles."""
+        """Return the statements that create the policies of `table`: four for the front, and one for all other roles.
+
+        The front's are for reading, inserting, changing and deleting; other roles see and write every row.
+        """
         change = self.change if self.change is not None else self.see
         add = self.add if self.add is not None else change
         become = self.become if self.become is not None else change
@@ -78,10 +81,10 @@ class Rows:
 
 
 def _reached(column: str) -> str:
-    """Return SQL: the column names an account in which the caller has a role, or a sub-account of a led one.
+    """Return an SQL condition: the caller reaches the account whose id is in the column; staff reach every account.
 
-    Staff reach all. What is asked first is true of most rows; the set of the others is made into a hash table when a
-    row needs it.
+    Reached are accounts in which the caller has a role, and sub-accounts of those that the caller administers or
+    manages. The test that is true of most rows comes first; the set of reached accounts is only read if it is needed.
     """
     return f"({column} = {_OWN} OR {STAFF} OR {column} IN (SELECT caller_reaches()))"
 
@@ -91,7 +94,10 @@ def _of_account(table: str, column: str = "account_id", *also: str) -> Rows:
 
 
 def _of_request(table: str, column: str = "request_id", *also: str) -> Rows:
-    """Return the rows of a table that belong to requests which the caller reaches."""
+    """Return the conditions for a table whose rows belong to requests: those that the caller reaches, for staff all.
+
+    `column` has the request's id; `also` are further conditions of which one is enough.
+    """
     return Rows(" OR ".join((STAFF, f"reaches_request({table}.{column})", *also)))
 
 
@@ -100,7 +106,7 @@ def _named(kind: str, type: str = "text") -> str:
 
 
 def _free(why: str) -> Rows:
-    """Return all rows, of a table that belongs to no account."""
+    """Return the conditions by which the front sees and writes every row, for a table that belongs to no account."""
     return Rows("true", why=why)
 
 
@@ -221,11 +227,11 @@ PORTAL: Mapping[str, Rows] = {
         why="the people of the accounts, and those who did something there",
     ),
 }
-"""The rows of each table of the portal's database."""
+"""By table of the portal's database, the conditions on the rows that the front's role sees and writes."""
 
 
 def is_enforced(database: Database) -> bool:
-    """Return whether row-level security is switched on."""
+    """Return whether row-level security is switched on in the database, judged by the table of accounts."""
     with database.engine.connect() as connection:
         return bool(connection.scalar(_ENFORCED))
 
@@ -233,13 +239,13 @@ def is_enforced(database: Database) -> bool:
 def apply_row_security(
     database: Database, *, on: bool | None, pause: float = _PAUSE, patience: str = _PATIENCE
 ) -> bool:
-    """Make the policies of every table, connected as its owner, and return whether row-level security is on.
+    """Create the policies of every table, connected as its owner, and return whether row-level security is on.
 
-    `on` switches it on or off; None leaves it as it is, for new tables as for the others. If one of the roles is not on
-    the server, nothing is done. Each table is changed in a transaction of its own, if anything differs, and tried again
-    after `pause` seconds when its lock did not come within `patience`, a time as PostgreSQL writes it. Raises
-    `OperationalError` of SQLAlchemy for a table that stays in use: those before it are done. Safe to run twice, and on
-    two machines at the same time.
+    `on` switches it on or off; None leaves it as it is, and new tables are switched like the others. If the role of the
+    front, the workers, the metrics or the owner is not on the server, nothing is done and False is returned. Each table
+    that differs is changed in a transaction of its own, and tried up to ten times, `pause` seconds apart, if its lock
+    did not come within `patience`, a duration such as '3s'. Raises `OperationalError` of SQLAlchemy for a table that
+    stays in use: the tables before it are done. Safe to run twice, and on two machines at the same time.
     """
     with database.engine.connect() as connection:
         missing = set(DatabaseRole) - set(connection.scalars(sa.text("SELECT rolname FROM pg_roles")))

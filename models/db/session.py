@@ -22,7 +22,7 @@ from models.db.work_queue import WorkKind, due_kinds
 from models.values import utc_now
 
 STATEMENT_LIMIT = 30.0
-"""Seconds that one statement may take, unless its transaction says otherwise, as a job over whole tables does."""
+"""Seconds that one statement may take, unless its transaction sets another limit, as jobs over whole tables do."""
 CONNECT_LIMIT = 5
 """Seconds that connecting may take, at each address of the server."""
 _CHECK_LIMIT = 3.0
@@ -49,9 +49,10 @@ class Database:
     flushes explicitly. `on_due` is called after each commit that scheduled rows of a work queue to be processed now.
     `statement_limit` and `lock_limit` are the seconds that a statement may run (None: no limit) and may wait for a
     lock. `at_once` limits how many transactions run at once (None: no limit): further ones wait for their turn, and
-    raise `TimeoutError` of SQLAlchemy once nobody has got a turn for 2 seconds. `caller` returns for whom the
-    transaction that begins works, as row-level security needs it (`models.db.caller`); None tells nothing. `name` is
-    the part of the system that connects, as the server shows it.
+    raise `TimeoutError` of SQLAlchemy once no transaction has begun for 2 seconds. `caller` is called when a
+    transaction begins and returns for whom it works, which the database is told for row-level security
+    (`models.db.caller`); without `caller` it is told nothing. `name` is the part of the system that connects, as the
+    server shows it.
     """
 
     def __init__(
@@ -143,10 +144,10 @@ class Database:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Wait until this transaction may begin: until fewer than `at_once` run.
+        """Wait until fewer than `at_once` transactions run, then run the block as one of them.
 
-        Raises `TimeoutError` of SQLAlchemy if those that run are stuck: none has begun for 2 seconds, or the database
-        was silent when the last one ended.
+        Raises `TimeoutError` of SQLAlchemy if the running transactions are stuck: none has begun for 2 seconds, or the
+        database was silent when the last one ended.
         """
         if self._turns is None:
             yield
@@ -167,7 +168,7 @@ class Database:
             self._turns.release()
 
     def _patience_for_turn(self) -> float:
-        """Return the seconds until the running transactions count as stuck; 0 if they do so now."""
+        """Return the seconds until the running transactions count as stuck; 0 if they are stuck now."""
         return 0.0 if self._silent else max(0.0, self._latest_turn + _STUCK - _ticks())
 
     @contextmanager
@@ -221,18 +222,21 @@ def _note_use(_connection: Any, record: Any) -> None:
 
 
 def _ticks() -> float:
-    """Return the seconds of a monotonic clock of this machine, if possible one that goes on while it is asleep."""
+    """Return the seconds of this machine's monotonic clock, if possible one that goes on while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def _drop_read_only(context: sa.engine.ExceptionContext) -> None:
-    """Treat a server that has become read-only as an outage: drop its connections to open them elsewhere."""
+    """Treat a write on a server that is read-only as a lost connection, so that the pool opens its connections anew.
+
+    A read-only server has become a standby, and the new connections lead to another server.
+    """
     if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
         context.is_disconnect = True
 
 
 def _forget_values(context: sa.engine.ExceptionContext) -> None:
-    """Shorten a database error to its class, SQLSTATE and constraint name.
+    """Replace a database error's message by its class, SQLSTATE and constraint name.
 
     Errors are logged, and PostgreSQL's messages repeat values such as names and addresses.
     """

@@ -1,4 +1,4 @@
-"""Tests of database errors: does an error mean that the database is away for now, so that work is repeated later?"""
+"""Functions that tell whether a database error is temporary, so that the work can be repeated later."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def is_silent(error: BaseException) -> bool:
 
 
 def is_outage(error: BaseException) -> bool:
-    """Return whether the error heals by itself, so that the work can be repeated later.
+    """Return whether the error is temporary, so that the work can be repeated later.
 
     True for no connection, no answer in time, a lock that was not released in time, and a deadlock; also for a write on
     a server that has become a read-only standby, which `models.db.session` marks as a lost connection.

@@ -34,9 +34,9 @@ def _small_sql(text: Any) -> sa.ColumnElement[str]:
 
 
 def searchable_sql(*columns: Any) -> sa.ColumnElement[str]:
-    """Return SQL for the joined columns in both spellings, without accents and with umlauts spelled out, to search in.
+    """Return SQL for a text to search in: the joined columns without accents, then again with umlauts spelled out.
 
-    A column that is null counts as empty. An index on the expression serves `has_word`.
+    A column that is null counts as empty. `has_word` searches the text; a trigram index on it makes that fast.
     """
     parts = [sa.func.coalesce(column, sa.literal_column("''", sa.Text)) for column in columns]
     whole: sa.ColumnElement[Any] = parts[0]
@@ -64,9 +64,9 @@ MOST_WORDS = 5
 
 
 def matching(words: Sequence[str], *columns: Any) -> list[sa.ColumnElement[bool]]:
-    """Return one SQL condition for each word: the columns' joined text contains it, in either spelling of umlauts.
+    """Return one SQL condition for each word: the columns' joined text contains the word, in either umlaut spelling.
 
-    Only the first `MOST_WORDS` (5) words count; case and accents do not matter.
+    Only the first `MOST_WORDS` (5) words count; case and accents do not matter. No words give no conditions.
     """
     if not words:
         return []

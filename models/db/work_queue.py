@@ -22,8 +22,10 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 class WorkKind(StrEnum):
     """The kinds of background work. Each has a Celery task and a queue of its name, and processes of its own.
 
-    Work that needs only the portal's database (`VERIFY`: the steps verify, attach, detach and confirm, which run in one
-    transaction) is separate from work that waits for an external system (`PROVISION`, `MESSAGES`, `REGISTRAR`).
+    `VERIFY` is a request's steps verify, attach, detach and confirm, which need only the portal's database. `PROVISION`
+    (the step of that name), `MESSAGES` (mails and letters) and `REGISTRAR` (trunks and numbers to write there) wait for
+    an external system. `BULKS` turns rows of uploaded files into requests, `JOBS` are the scheduled jobs, and `SWEEP`
+    looks for rows that are due.
     """
 
     VERIFY = "requests.verify"
@@ -136,7 +138,7 @@ def _of_kind(kind: sa.TextClause | None) -> tuple[str, list[sa.TextClause | str]
 
 
 def lease_ends() -> sa.CheckConstraint:
-    """Return the check that a row with a lease has a `due_at`, the end of the lease, so that no claim lasts forever."""
+    """Return the check constraint that a row with a lease has a `due_at`, the lease's end: no claim lasts for ever."""
     return sa.CheckConstraint("due_at IS NOT NULL OR lease IS NULL", name="lease_ends")
 
 
@@ -183,7 +185,11 @@ def _claim_some(claim: _Claim, rows: _Rows, limit: int, with_bulks: int | None) 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """SQL conditions for the rows that are claimed together; `of_bulks` is None if no row can belong to a bulk."""
+    """SQL conditions that split a table's rows by how they are claimed.
+
+    `alone` are rows that belong to no bulk, `of_bulks` those of bulks (None if no row can belong to one), and `deadly`
+    those whose workers died repeatedly, of both kinds.
+    """
 
     alone: sa.ColumnElement[bool]
     of_bulks: sa.ColumnElement[bool] | None
@@ -224,7 +230,7 @@ class _Claim:
         return others + self.oldest(which, limit - len(others))
 
     def oldest(self, which: sa.ColumnElement[bool], limit: int, but: Sequence[Any] = ()) -> list[Any]:
-        """Claim the oldest rows, none of which belongs to one of the owners `but`."""
+        """Claim up to `limit` rows, those due for longest first, none of an owner in `but`; return their keys."""
         query = _claim_oldest(self.table, which, bool(but))  # type: ignore[arg-type]
         values = {"now": self.now, "claim": self.lease, "until": self.until, "most": limit}
         return list(self.session.scalars(query, values | {"but": but} if but else values))
@@ -266,9 +272,9 @@ def _is_due(table: type[QueueRow]) -> sa.ColumnElement[bool]:
 
 
 def keep_claim(session: Session, table: type[QueueRow], ids: Collection[Any], lease: uuid.UUID, until: datetime) -> int:
-    """Extend the claim `lease` to the time `until` on those rows that still have it; return how many were extended.
+    """Extend a claim to the time `until` on the rows among `ids` that still have it; return how many rows have it.
 
-    Skips rows that another transaction has locked, even a transaction of the worker that has the claim.
+    `lease` is the id of the claim. Skips rows that another transaction has locked, even one of the worker itself.
     """
     [id] = sa.inspect(table).primary_key
     ours = sa.select(id).where(id.in_(ids), table.lease == lease)
@@ -280,7 +286,7 @@ def keep_claim(session: Session, table: type[QueueRow], ids: Collection[Any], le
 def end_claim(
     session: Session, table: type[QueueRow], ids: Collection[Any], lease: uuid.UUID, due_at: datetime
 ) -> list[Any]:
-    """End the claim `lease` on those rows that still have it, so that any worker may claim them from `due_at` on.
+    """End the claim `lease` on the rows among `ids` that still have it: any worker may claim them from `due_at` on.
 
     Skips rows that another transaction has locked, and returns the ids of the skipped rows.
     """
@@ -295,6 +301,6 @@ def end_claim(
 def count_due(
     session: Session, table: type[QueueRow], now: datetime, which: sa.ColumnElement[bool] | None = None
 ) -> int:
-    """Return how many rows that match `which` (None: all rows) may be processed now and are claimed by no worker."""
+    """Return how many rows that match `which` (None: all rows) may be claimed now: rows whose `due_at` has passed."""
     wanted = sa.true() if which is None else which
     return session.scalar(sa.select(sa.func.count()).select_from(table).where(table.due_at <= now, wanted)) or 0

@@ -27,10 +27,10 @@ from models.telephony.trunks import SipTrunk, TrunkState, close_trunk
 def ensure_closable(session: Session, account: Account) -> None:
     """Raise `CannotClose` unless the account may be closed.
 
-    The error's code is the first that applies, with its facts: `ordered` if the account's order is not completed (the
-    order's id), `request_runs` (the ids of running requests), `bulk_runs` if a bulk (a file of requests) was sent and
-    has not ended (no facts), `billed_together` (the numbers of collective invoices), `is_sub_account` (the main
-    account's customer number), `has_sub_accounts` (how many).
+    The error's code is the first of these that applies, its facts are in brackets: `ordered` if the account's order is
+    not completed (the order's id), `request_runs` (the ids of running requests), `bulk_runs` if a bulk, a file of
+    requests, was sent and has not ended (no facts), `billed_together` (the numbers of collective invoices),
+    `is_sub_account` (the main account's customer number), `has_sub_accounts` (their number).
     """
     if account.state is AccountState.ORDERED:
         order = sa.select(Request.id).where(Request.account_id == account.id, Request.kind == Kind.ORDER)
@@ -54,8 +54,9 @@ def close_account(session: Session, account: Account, now: datetime) -> bool:
     """Close the account permanently: close its trunks, release its numbers, end its contracts, revoke its API tokens.
 
     Its forwardings and invitations are deleted, and all rights in the account end. The customer number is never issued
-    again. Safe to run twice: returns False if the account is closed already. Raises `CannotClose` if `ensure_closable`
-    finds an obstacle: the account is ordered, billed with others or in a hierarchy, or a request or bulk is running.
+    again. Locks the account, and records the closing in its log. Safe to run twice: returns False if the account is
+    closed already. Raises `CannotClose` if the account is ordered and not active yet, billed together with others, a
+    sub-account or has sub-accounts, or if a request or bulk is running for it.
     """
     # Who refers to the account waits, and is refused afterwards, because it is closed.
     lock_accounts(session, [account.id])

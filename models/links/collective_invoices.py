@@ -1,7 +1,7 @@
-"""Collective invoices: several customer numbers billed as one, under a main account.
+"""Collective invoices: several customer numbers billed on one invoice, which a main account pays.
 
-The accounts of an open item are listed as sub-accounts of the invoice's main account (`Origin.COLLECTIVE_INVOICE`), and
-are detached when they leave the invoice. A scheduled job creates the link and detach requests.
+An account on an invoice becomes a sub-account of the account that pays it (`Origin.COLLECTIVE_INVOICE`), and is
+detached when it leaves the invoice. A scheduled job creates the link and detach requests for this.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class CollectiveInvoiceItem(Base):
 
 
 class BilledElsewhere(Exception):
-    """Raised when an account is to be put on a collective invoice but is on another one already."""
+    """Raised when the account with this customer number is to be put on a collective invoice but is on another one."""
 
     def __init__(self, customer_number: str) -> None:
         super().__init__(customer_number)
@@ -69,7 +69,7 @@ class BilledElsewhere(Exception):
 
 
 class OtherPayer(Exception):
-    """Raised when an account is to be put on a collective invoice that another main account pays."""
+    """Raised when an account is to be put on a collective invoice that another account than the given one pays."""
 
 
 def put_on_invoice(session: Session, number: str, main: Account, account: Account, now: datetime) -> None:
@@ -92,7 +92,7 @@ def put_on_invoice(session: Session, number: str, main: Account, account: Accoun
 def take_off_invoice(session: Session, number: str, account: Account, now: datetime) -> bool:
     """Take the account off the collective invoice `number`, so that the account is billed by itself from now on.
 
-    Safe to run twice: returns False if the account is not on this invoice.
+    Returns True. Safe to run twice: returns False if the account is not on this invoice.
     """
     item = open_item(session, account.id, number)
     if item is None:
@@ -115,9 +115,9 @@ def open_item(session: Session, account_id: int, number: str) -> CollectiveInvoi
 
 
 def request_listing(session: Session, item: CollectiveInvoiceItem, now: datetime) -> Request:
-    """Create the link request that makes the account of an open invoice item a sub-account of the paying account.
+    """Create and return the link request that attaches the account of an open invoice item to the paying account.
 
-    The invoice is recorded as the ownership proof. Returns the request.
+    The invoice is recorded as the ownership proof.
     """
     request = _write(session, Kind.LINK, item.invoice.main, item.account, now, ProofMethod.COLLECTIVE_INVOICE)
     proof = OwnershipProof(
@@ -129,14 +129,14 @@ def request_listing(session: Session, item: CollectiveInvoiceItem, now: datetime
 
 
 def prove_by_invoice(session: Session, request: Request, item: CollectiveInvoiceItem, now: datetime) -> None:
-    """Record the item's collective invoice as ownership proof of a link request, and schedule its next step, now."""
+    """Record the item's collective invoice as ownership proof of a link request, and make the request due now."""
     proof = {"account_id": item.account_id, "method": ProofMethod.COLLECTIVE_INVOICE, "proved_at": now}
     session.add(OwnershipProof(request_id=request.id, **proof))
     request.make_due(now)
 
 
 def request_leaving(session: Session, main: Account, account: Account, now: datetime) -> Request:
-    """Create the request that detaches `account` from `main`, because no invoice of `main` bills it any more."""
+    """Create and return the request that detaches `account` from `main`, whose invoices bill it no longer."""
     request = _write(session, Kind.DETACH, main, account, now, None)
     request.note(now, "invoice_left", customer_number=request.customer_number)
     return request

@@ -1,7 +1,8 @@
 """Link and detach requests: attaching an existing account to a main account, and detaching a sub-account.
 
-An outsider learns nothing: in every case of error (no such customer number, another company's account, wrong login),
-the same statements run, one password is verified, the response is a 202, and the request is rejected with one reason.
+An outsider who tries customer numbers and logins learns nothing: whether there is no such customer number, the account
+is another company's, or the login is wrong, equal statements run, one password is verified, the response is a 202, and
+the request is later rejected with one and the same reason.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ from models.vault import Vault
 
 ASKED_WITHIN = timedelta(days=1)
 MOST_WRONG_CODES = 50
-"""The most wrong link codes of a main account in a day; further rows of its files with a code are refused."""
+"""Maximum number of wrong link codes of a main account in 24 hours; then further rows with a code are refused."""
 MOST_OPEN_QUESTIONS = 1000
-"""The most link requests that may wait for consent while rows of a main account's files add more; further rows wait."""
+"""Maximum number of a main account's running requests for consent; rows of its files that would add more wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +67,15 @@ def submit_link(
 ) -> Request:
     """Create a request to attach an account to `main`, with an ownership proof if the draft's means are right.
 
-    `bulk_id` is the bulk (the uploaded file of requests) that the draft comes from; without one, a receipt to the
-    person is queued. A request with an API token that the person administers both accounts asks for consent instead.
-    Wrong means raise nothing. Raises `Forbidden` if the person may not link accounts to `main`,
-    `RuleBroken` if `main` is closed or a sub-account, `InvalidField` if the customer number is that of `main`,
-    `AlreadyRequested` if a link request between the two accounts is running, `TooEarly` if `main` has asked for
-    this account's consent five times within a day, and `LimitReached` if it has asked as many accounts today as it
-    may, also if the requests were cancelled since; `usual` are the limits of companies that have none of their own.
+    Means are credentials or a link code: if they are wrong, the request is created without a proof, and nothing is
+    raised. `bulk_id` is the bulk (the uploaded file of requests) that the draft comes from; without one, a receipt to
+    the person is queued. Via an API token, the method "administers both accounts" is replaced by consent. `usual` are
+    the limits of companies that have none of their own.
+
+    Raises `Forbidden` if the person may not link accounts to `main`, `RuleBroken` if `main` is closed or a sub-account,
+    `InvalidField` if the customer number is that of `main`, `AlreadyRequested` if a link request between the two
+    accounts is running, `TooEarly` if `main` has asked for this account's consent five times within a day, and
+    `LimitReached` if `main` has asked for consent as often today as it may, cancelled requests included.
     """
     if not may(principal, Action.LINK, main):
         raise Forbidden
@@ -137,7 +140,7 @@ def _ensure_not_pestering(session: Session, main: Account, customer_number: str,
 def wrong_codes(session: Session, main: Account, now: datetime) -> int:
     """Return how many link requests with a wrong link code `main` has made within 24 hours before `now`.
 
-    A request that was proved in another way since does not count.
+    A request for which another ownership proof was recorded later does not count.
     """
     proved = sa.select(OwnershipProof).where(OwnershipProof.request_id == Request.id).exists()
     tried = _asked_by(main).where(
@@ -147,7 +150,7 @@ def wrong_codes(session: Session, main: Account, now: datetime) -> int:
 
 
 def open_questions(session: Session, main: Account) -> int:
-    """Return how many running link requests of the main account ask for consent, even if no mail was sent yet."""
+    """Return how many running link requests of the main account ask for consent, whether or not mails were sent."""
     waiting = _asked_by(main).where(Request.asked_proof == ProofMethod.CONSENT, Request.status.not_in(ENDED))
     return session.scalar(waiting) or 0
 
@@ -159,8 +162,8 @@ def _asked_by(main: Account) -> sa.Select[int]:
 def find_proof(session: Session, request: Request, now: datetime) -> OwnershipProof | None:
     """Return the proof that a link request's requester may attach the account; None if there is none yet.
 
-    The recorded proof is always returned. Without one, a new one is added to the session and returned if the requester
-    administers both the main account and the account to be attached, unless the request was made with an API token.
+    A recorded proof is returned in any case. If there is none, a proof is added to the session and returned if the
+    requester administers both the main account and the account to be attached, and did not use an API token.
     """
     proof = session.get(OwnershipProof, request.id)
     # A token reaches its account, not what else its person administers.
@@ -185,7 +188,7 @@ def find_proof(session: Session, request: Request, now: datetime) -> OwnershipPr
 
 
 def submit_detach(session: Session, principal: Principal, account: Account, locale: Locale, now: datetime) -> Request:
-    """Create the request that detaches a sub-account from its main account, and record it in the account's log.
+    """Create and return the request to detach a sub-account from its main account; record it in the account's log.
 
     Raises `Forbidden` if the person may not detach the account, `RuleBroken` if it is not a sub-account, is on a
     collective invoice of its main account or has no administrator of its own, and `AlreadyRequested` if a request to
@@ -222,7 +225,7 @@ def submit_detach(session: Session, principal: Principal, account: Account, loca
 def ensure_not_running(session: Session, kind: Kind, main: Account, customer_number: str) -> None:
     """Raise `AlreadyRequested` if a request of this kind by `main` about the customer number is running.
 
-    Of two transactions that call this function for the same request at one time, one waits until the other has ended.
+    Of two transactions that call this with equal arguments at one time, one waits until the other has ended.
     """
     # There is no row yet that could be locked, nor need there be such an account.
     take_advisory_lock(session, f"{kind} {main.id} {customer_number}")

@@ -1,7 +1,7 @@
 """Outgoing mails and letters: one row for each message and recipient, inserted in the transaction that causes it.
 
-The table is its own work queue (`models.db.work_queue`). A row holds no codes and no links: both are derived from the
-words in `proof` when the message is rendered (`models.vault`).
+The table is its own work queue (`models.db.work_queue`). A row holds no codes and no links: when the message is
+rendered, both are derived from a secret key and the words in the row's `proof` (`models.vault`).
 """
 
 from __future__ import annotations
@@ -42,11 +42,12 @@ class MessageState(StrEnum):
 class Message(BulkQueueRow, Base):
     """One mail or letter to one person about one request, or about a login, an invitation or a whole bulk file.
 
-    Unique by request, template, occasion and recipient address, so that no message is queued twice. `template` names
-    the message's text, `facts` are the variables of the text. `occasion` distinguishes messages that are sent again on
-    purpose: a reminder, a new code. `proof` holds the words from which the code and the link in the message are
-    derived. `announced`: the request's timeline shows the message once it was sent; a message that would reveal
-    something to an outsider is not announced.
+    `request_id` is null if the message is about no single request. Request, template, occasion and recipient address
+    are unique together, so that no message is queued twice. `template` names the message's text, `facts` are the
+    variables of the text. `occasion` distinguishes messages that are sent again on purpose: a reminder, a new code.
+    `proof` holds the words from which the code and the link in the message are derived; null if it has none.
+    `announced`: the request's timeline shows the message once it was sent; a message that would reveal something to an
+    outsider is not announced.
     """
 
     __tablename__ = "messages"
@@ -98,7 +99,7 @@ class Message(BulkQueueRow, Base):
     def key(self) -> str:
         """Return the message's unique key: 40 hex digits of a hash, identical at every attempt to send the message.
 
-        The key is derived from the unique columns and does not reveal the address.
+        The key is derived from request, template, occasion and recipient address, and does not reveal the address.
         """
         words = (str(self.request_id), self.template, self.occasion, self.recipient_address)
         return hashlib.sha256("/".join(words).encode()).hexdigest()[:40]
@@ -108,14 +109,14 @@ class Message(BulkQueueRow, Base):
         return f"<{self.key}@{domain}>"
 
     def give_back(self) -> None:
-        """End the worker's claim on a message that it did not try to send.
+        """End the claim of a worker that did not try to send the message.
 
         Any worker may claim the message immediately, before all messages that were queued later.
         """
         self.make_due(self.queued_at)
 
     def left(self, now: datetime) -> None:
-        """Mark the message as sent, that is handed over to mail server or printer, and end the worker's claim on it."""
+        """Mark the message as sent (handed over to the mail server or printer), and end the worker's claim on it."""
         self.state, self.sent_at = MessageState.SENT, now
         self.rest()
 
@@ -155,8 +156,9 @@ def queue_message(
     `facts` are its variables; the recipient's name is added. `occasion` tells messages apart that repeat a template on
     purpose, and `proof` holds the words from which the code and the link are derived. `announced`: the request's
     timeline shows the message once it was sent. `bulk_id` is the bulk file that the request comes from; such messages
-    are sent after all others. `hinted`: the workers get a hint after the commit; otherwise the message waits for the
-    next hint or sweep. Uses `batch_insert`: the row is inserted at the next flush.
+    are sent after all others. `hinted`: after the commit a Celery message tells the workers that messages are due;
+    otherwise this message waits for the next hint of that kind, or for the sweep some seconds later. The row is
+    inserted at the session's next flush (`batch_insert`).
     """
     batch_insert(
         session,
@@ -181,9 +183,9 @@ def queue_message(
 
 
 def was_queued(session: Session, template: str, occasion: str, to: Recipient) -> bool:
-    """Return whether this template was queued before for this occasion to this address, whether sent since or not.
+    """Return whether a message with this template, occasion and recipient address was ever queued, sent or not.
 
-    Only messages that belong to no request are looked at. `occasion` is what `queue_message` was called with.
+    Only messages that belong to no request count. `occasion` tells apart messages that repeat a template on purpose.
     """
     same = Message.template == template, Message.occasion == occasion, Message.recipient_address == to.address
     return session.scalar(sa.select(sa.exists().where(Message.request_id.is_(None), *same))) or False
@@ -195,7 +197,7 @@ def messages_of(session: Session, request_ids: Sequence[uuid.UUID]) -> list[Mess
 
 
 def still_claimed(session: Session, ids: Sequence[int], lease: uuid.UUID) -> list[Message]:
-    """Lock and return those of the messages that the claim `lease` still holds, in the order to send them.
+    """Lock and return the messages among `ids` that the claim `lease` still holds, in the order to send them.
 
     A claim reserves messages for one worker. Skips messages that another transaction has locked.
     """
@@ -203,15 +205,15 @@ def still_claimed(session: Session, ids: Sequence[int], lease: uuid.UUID) -> lis
 
 
 def still_queued(session: Session, ids: Sequence[int]) -> list[Message]:
-    """Lock and return those of the messages that are neither sent nor refused, in the order to send them.
+    """Lock and return the messages among `ids` that are neither sent nor refused, in the order to send them.
 
-    It does not matter which worker has claimed them. Skips messages that another transaction has locked.
+    It does not matter which worker has claimed a message. Skips messages that another transaction has locked.
     """
     return _locked(session, Message.id.in_(ids) & (Message.state == MessageState.QUEUED))
 
 
 def queued_ids(session: Session, ids: Sequence[int]) -> list[int]:
-    """Return those of the ids whose messages are neither sent nor refused, including messages that are locked."""
+    """Return the ids among `ids` whose messages are neither sent nor refused, locked messages included."""
     queued = sa.select(Message.id).where(Message.id.in_(ids), Message.state == MessageState.QUEUED)
     return list(session.scalars(queued))
 
