@@ -1,7 +1,8 @@
 """Limits on what a company may ask for: open orders at one time, and number blocks, letters and mails in one day.
 
-A company is a main account with everything that is ordered for it. The carrier sets the usual limits as settings and
-can give a company limits of its own. What a company asks for is counted by day in Germany, from midnight to midnight.
+A company is a main account with everything that is ordered for it; where a local team invites people, it is the team's
+account alone. The carrier sets the usual limits as settings and can give a company limits of its own. What a company
+asks for is counted by day in Germany, from midnight to midnight.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ class Limit(StrEnum):
 
     `OPEN_ORDERS` are orders that have not ended, limited at one time. The others are limited in one day: `BLOCKS` are
     number blocks, one for each order; `LETTERS` are letters to prove a connection address; `CONTACTS` are e-mail
-    addresses of contacts that the company has never asked before; `INVITATIONS` are mails that invite a person; and
-    `CONSENTS` are link requests that ask the administrators of an account for consent.
+    addresses of contacts that are new to the company; `INVITATIONS` are mails that invite a person; and `CONSENTS` are
+    link requests that ask the administrators of an account for consent.
     """
 
     OPEN_ORDERS = "open_orders"
@@ -63,7 +64,7 @@ USUAL_LIMITS = Limits()
 
 
 class OwnLimits(Base):
-    """The limits that the carrier has given to the company with one main account; None where the usual limit holds."""
+    """The limits that the carrier has given to the company of one account; None where the usual limit holds."""
 
     __tablename__ = "own_limits"
 
@@ -103,7 +104,7 @@ class DailyUse(Base):
 
 
 def limits_of(session: Session, account_id: int, usual: Limits) -> Limits:
-    """Return the limits of the company with this main account: its own, and the usual ones where it has none."""
+    """Return the limits of the company with this account: its own, and the usual ones where it has none."""
     return with_own(session.get(OwnLimits, account_id), usual)
 
 
@@ -127,7 +128,7 @@ def lock_limits(session: Session, account_id: int) -> None:
     """Take the lock on what this company has asked for: wait for it, and hold it until the transaction ends.
 
     So two transactions at the same time cannot both take the last of what a limit allows. It is an advisory lock; no
-    row is locked. `account_id` is the company's main account.
+    row is locked. `account_id` is the account for which is counted, mostly the company's main account.
     """
     take_advisory_lock(session, f"limits {account_id}")
 

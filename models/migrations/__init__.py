@@ -1,7 +1,8 @@
 """Migrations of the portal's database, run with the application's own connection settings.
 
-Safe on a running system: each migration is a transaction of its own and waits at most 4 seconds for each lock
-(`lock_timeout`); then it fails and is rolled back, so that waiting migrations do not block customers' requests.
+Safe on a running system: each migration, or each of its statements, is a transaction of its own and waits at most 4
+seconds for each lock (`lock_timeout`); then it fails and is rolled back, so that customers' requests are not blocked
+behind a waiting migration.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def _config(connection: sa.Connection | None = None) -> Config:
 
 
 def upgrade(engine: sa.Engine, revision: str = "head") -> None:
-    """Migrate the schema up to a revision. Safe to run twice, and on two machines at the same time."""
+    """Migrate the schema up to a revision, by default the newest. Safe to run twice, and on two machines at once."""
     with _alone(engine) as connection:
         command.upgrade(_config(connection), revision)
 
@@ -61,7 +62,7 @@ def current_revision(connection: sa.Connection) -> str | None:
 
 @contextmanager
 def _alone(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """Yield a connection that holds the migration lock, so that two machines that start at once never both migrate."""
+    """Yield a connection that holds the migration lock: a second machine that migrates waits until this one is done."""
     with engine.connect() as connection:
         hold_advisory_lock(connection, AdvisoryLock.MIGRATION)
         connection.execute(sa.text("SET lock_timeout = '4s'"))

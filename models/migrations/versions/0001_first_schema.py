@@ -1,4 +1,7 @@
-"""Accounts, people, price list, contracts, numbers, trunks, requests, messages."""
+"""Create the first tables: accounts, people, price list, contracts, number blocks, trunks, requests and messages.
+
+Triggers keep a customer number from being used again, and a main account from becoming a sub-account.
+"""
 
 from __future__ import annotations
 

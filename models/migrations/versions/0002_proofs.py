@@ -1,4 +1,7 @@
-"""Proofs that wait for people; mails and letters as rows with a queue of their own; requests to detach."""
+"""Create the tables of proofs that wait for people, make messages a work queue, and allow requests to detach.
+
+So an order can wait until an e-mail address and a connection address are proved, and a link request for consent.
+"""
 
 from __future__ import annotations
 
@@ -190,7 +193,7 @@ def _messages_as_queue() -> None:
 
 
 def _check(table: str, name: str, rule: str) -> None:
-    """Add a check without holding up writers while the rows are read."""
+    """Add a check constraint and check existing rows with it; writers wait until the migration is committed."""
     full = op.f(f"ck_{table}_{name}")
     op.create_check_constraint(full, table, rule, postgresql_not_valid=True)
     op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {full}")

@@ -1,4 +1,8 @@
-"""Scheduled jobs as rows, with their runs and findings; trunks with a queue of their own; collective invoices."""
+"""Create the tables of scheduled jobs, their runs and findings, and of collective invoices; make trunks a work queue.
+
+So discrepancies are found and repaired, and a changed trunk is written to the registrar by a worker. Also records when
+a message was refused.
+"""
 
 from __future__ import annotations
 
@@ -121,7 +125,7 @@ def _invoices() -> None:
 
 
 def _check(table: str, name: str, rule: str) -> None:
-    """Add a check without holding up writers while the rows are read."""
+    """Add a check constraint and check existing rows with it; writers wait until the migration is committed."""
     full = op.f(f"ck_{table}_{name}")
     op.create_check_constraint(full, table, rule, postgresql_not_valid=True)
     op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {full}")

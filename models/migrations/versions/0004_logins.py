@@ -1,4 +1,4 @@
-"""Logins and invitations as rows; messages that are about no request."""
+"""Create the tables of logins and of invitations, and allow messages that are about no request, as these need them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def upgrade() -> None:
 
 
 def _check(table: str, name: str, rule: str) -> None:
-    """Add a check without holding up writers while the rows are read."""
+    """Add a check constraint and check existing rows with it; writers wait until the migration is committed."""
     full = op.f(f"ck_{table}_{name}")
     op.create_check_constraint(full, table, rule, postgresql_not_valid=True)
     op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {full}")

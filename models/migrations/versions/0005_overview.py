@@ -1,7 +1,7 @@
-"""Indexes for the overview: one for each order of the list, and one for what is on its way.
+"""Add indexes for the overview of sub-accounts: one for each sort order, and one for requests that have not ended.
 
 An index is built under a lock that lets readers go on and makes writers wait until the transaction ends: about a
-second for a million rows each. CONCURRENTLY needs a connection outside a transaction, and migrations run in one.
+second for a million rows each. CONCURRENTLY cannot run in a transaction, as this migration does.
 """
 
 from __future__ import annotations

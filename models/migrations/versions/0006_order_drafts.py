@@ -1,4 +1,4 @@
-"""Drafts of orders, and the request that each became."""
+"""Create the table of order drafts, so that an order can be resumed later; a draft names the request it became."""
 
 from __future__ import annotations
 

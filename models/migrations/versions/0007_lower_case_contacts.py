@@ -1,4 +1,7 @@
-"""Contacts' addresses are in small letters, and mails are in a language that we write."""
+"""Require contacts' e-mail addresses in lower case and messages in German or English, and correct existing rows.
+
+So addresses can be compared, and every message has a text in its language.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ def upgrade() -> None:
 
 
 def _check(table: str, name: str, rule: str) -> None:
-    """Add a check without holding up writers while the rows are read."""
+    """Add a check constraint and check existing rows with it; writers wait until the migration is committed."""
     full = op.f(f"ck_{table}_{name}")
     op.create_check_constraint(full, table, rule, postgresql_not_valid=True)
     op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {full}")

@@ -1,4 +1,7 @@
-"""How often a code was sent anew is counted from the last fresh question."""
+"""Count in each proof how many further codes a person has requested (`resent`), to limit them.
+
+The count begins anew when a new order needs the proof, unlike that of all codes (`issue`).
+"""
 
 from __future__ import annotations
 

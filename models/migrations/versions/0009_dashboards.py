@@ -1,4 +1,7 @@
-"""Dashboards: the log of who did what, call forwardings by hours of the week, numbers found by any part of them."""
+"""Create the audit log, give call forwardings hours of the week, and index numbers to be found by any part of them.
+
+All three are for the accounts' dashboards.
+"""
 
 from __future__ import annotations
 

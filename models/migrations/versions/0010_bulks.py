@@ -1,4 +1,7 @@
-"""Bulks: files of orders and link requests, their rows, and a lane of their own in the queues."""
+"""Create the tables of bulks (uploaded files of orders or link requests) and of their rows.
+
+Requests and messages name their bulk, and an index finds those without one: workers process them before bulks.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Suspending trunks, giving numbers back and closing accounts: who suspended, which line ended, what the carrier did."""
+"""Allow to suspend trunks, to return numbers and to close accounts.
+
+Records who suspended a trunk and why, when a product of a contract was returned, and deeds of the carrier in the audit
+log. A closed account has no main account.
+"""
 
 from __future__ import annotations
 

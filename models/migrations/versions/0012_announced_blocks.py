@@ -1,4 +1,7 @@
-"""The registrar is told which number blocks are ours; those that are there have to be announced at once."""
+"""Create the queue of number blocks to announce to the registrar, which has to know which numbers are the carrier's.
+
+Existing blocks are due at once.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The back office: what staff did is told, and what waits for us is found at once."""
+"""Record deeds of staff in the audit log, and index the requests that wait for the carrier, for the back office."""
 
 from __future__ import annotations
 
@@ -55,7 +55,10 @@ def _one_of(deeds: tuple[str, ...]) -> str:
 
 
 def _check(name: str, rule: str, *, is_new: bool = False) -> None:
-    """Put a rule in the place of the one of that name, without holding up writers while the rows are read."""
+    """Put a check constraint on the audit log in place of the one of that name, unless it is new; check existing rows.
+
+    Writers wait until the migration is committed.
+    """
     full = op.f(f"ck_audit_entries_{name}")
     if not is_new:
         op.drop_constraint(full, "audit_entries")

@@ -1,4 +1,7 @@
-"""Each kind of work finds its due requests by itself, and a system that is away is left alone by all workers."""
+"""Index due requests by kind of work, and create the table of outages.
+
+So workers for one kind of work find their requests fast, and no worker calls a system that does not answer.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ def downgrade() -> None:
 
 
 def _put(name: str, columns: list[sa.TextClause | str], where: str, *, include: bool = False) -> None:
-    """Create an index beside running transactions, in place of an invalid one that an interrupted run has left."""
+    """Create an index on requests without blocking writers, in place of an invalid one of an interrupted run."""
     _drop(name)
     with op.get_context().autocommit_block():
         op.create_index(

@@ -1,4 +1,7 @@
-"""Staff allow the registrar's reconciliation to remove what looks like a mistake of ours, for one run."""
+"""Record that staff allow the next run of a job to delete entries of the registrar (`jobs.allow_removals`).
+
+Without this a run deletes none if the portal itself seems to have lost data.
+"""
 
 from __future__ import annotations
 

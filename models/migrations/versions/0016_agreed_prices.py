@@ -1,4 +1,4 @@
-"""An order keeps the prices of the moment when it was ordered, and a draft those of the offer that was made of it."""
+"""Save agreed prices with an order, and an offer's prices and end with a draft, so that later prices do not apply."""
 
 from __future__ import annotations
 

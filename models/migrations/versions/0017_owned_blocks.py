@@ -1,4 +1,7 @@
-"""A free block is found by the index of free blocks only, also while the planner's statistics are old."""
+"""Restrict the index of number blocks by account to blocks of an account.
+
+So the planner searches free blocks by their own index, even while its statistics are old.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ def downgrade() -> None:
 
 
 def _put(name: str, where: str | None) -> None:
-    """Create an index beside running transactions, in place of an invalid one that an interrupted run has left."""
+    """Create an index of number blocks by account, for blocks that fulfil the SQL condition `where` (None: for all).
+
+    Does not block writers. Replaces an invalid index that an interrupted run may have left.
+    """
     _drop(name)
     with op.get_context().autocommit_block():
         op.create_index(

@@ -1,4 +1,7 @@
-"""Who has a number block, and who had it, is written down from now on; for what is assigned now, since its trunk."""
+"""Create the history of number blocks: which account and contract holder had a block from when to when (§ 172 TKG).
+
+For blocks that have an account now it begins when their trunk, or else the account, was created.
+"""
 
 from __future__ import annotations
 

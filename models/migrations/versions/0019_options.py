@@ -1,4 +1,7 @@
-"""What an order's options need is kept with it; entries of the directory; the contract holder (§ 172 TKG) of an account."""
+"""Save the details of an order's options, and create the tables of contract holders and directory entries.
+
+The law asks for the contract holder of an account (§ 172 TKG).
+"""
 
 from __future__ import annotations
 
@@ -81,7 +84,7 @@ def downgrade() -> None:
 
 
 def _deeds(*deeds: str) -> None:
-    """Allow these deeds in the log, without holding up writers while the rows are read."""
+    """Allow exactly these deeds in the audit log; existing rows are checked afterwards, without blocking writers."""
     words = ", ".join(f"'{deed}'" for deed in deeds)
     with op.get_context().autocommit_block():
         op.execute(

@@ -1,4 +1,7 @@
-"""A call forwarding may be for one number or a range of an account's numbers; two ranges never overlap partly."""
+"""Allow call forwardings for one number or a range of an account's numbers.
+
+A trigger, in place of a constraint, refuses ranges that overlap partly and two forwardings for the same hours.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""An order names who is invited to its account, and the back office sees questions that reach no administrator."""
+"""Save whom an order invites to its account, and since when a question for consent has reached no administrator.
+
+The back office looks after such questions. Two new reasons say why a sub-account cannot be detached.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,7 @@ def _one_of(reasons: tuple[str, ...]) -> str:
 
 
 def _check(name: str, rule: str) -> None:
-    """Put a rule in the place of the one of that name, if there is one; the rows are read afterwards, without a lock."""
+    """Put a check constraint on requests in place of any of that name (NOT VALID: existing rows are checked later)."""
     full = op.f(f"ck_requests_{name}")
     op.execute(
         # The same statement puts the new one there.

@@ -1,4 +1,8 @@
-"""A contact's address that refuses our question is known, and deadlines that are said as a day end with that day."""
+"""Record when a mail server refused the address of an order's contact, and move open deadlines to the end of a day.
+
+`email_proofs.refused_at` has the time; the request waits with the reason `contact_refused`. A deadline that people read
+as a day ends with that day in Berlin.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +34,7 @@ _LATER = (
     "(date_trunc('day', (expires_at - interval '1 microsecond') AT TIME ZONE 'Europe/Berlin') + interval '1 day')"
     " AT TIME ZONE 'Europe/Berlin'"
 )
-"""SQL for the end of the day of `expires_at`; midnight is the end of a day already."""
+"""SQL for the end of the day, in Berlin, in which `expires_at` lies; midnight is the end of the day before."""
 
 
 def upgrade() -> None:
@@ -55,7 +59,7 @@ def downgrade() -> None:
 
 
 def _check(reasons: tuple[str, ...]) -> None:
-    """Put a list of reasons in the place of the one before; rows are compared with it afterwards, without a lock."""
+    """Allow exactly these reasons for new rows of requests (NOT VALID: existing rows are not checked here)."""
     name, listed = op.f("ck_requests_reason"), ", ".join(repr(reason) for reason in reasons)
     op.execute(
         "-- squawk-ignore ban-drop-constraint\n"
@@ -65,9 +69,10 @@ def _check(reasons: tuple[str, ...]) -> None:
 
 
 def _end_with_the_day(table: str, key: str, is_open: str) -> None:
-    """Move the deadlines of open rows to the ends of their days: 500 rows a transaction, locked in the order of keys.
+    """Move the deadlines (`expires_at`) of a table's open rows to the end of their day, 500 rows a transaction.
 
-    The programs lock several rows of a table in that order, so that neither waits for the other in a circle.
+    `key` has the columns of the primary key, `is_open` the SQL condition of rows that wait for a person. Rows are
+    locked in the order of their keys, as the programs do it, so that there is no deadlock.
     """
     op.execute(f"""
         DO $$ DECLARE moved bigint;

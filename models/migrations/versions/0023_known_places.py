@@ -1,5 +1,8 @@
-"""Staff confirm once which area code a town has, an order waits for them and not for its customer, and the numbers of a
-house are no longer mixed up in the key of an address proof."""
+"""Create the table of towns and their area codes as staff have confirmed them, and rewrite keys of address proofs.
+
+An order whose area code is not confirmed waits for staff, not for the customer. The new keys tell house numbers such as
+'12' and '1/2' apart.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +90,7 @@ def downgrade() -> None:
 
 
 def _reasons(reasons: tuple[str, ...]) -> None:
-    """Put the rule in the place of the one of that name; rows are read without holding up writers."""
+    """Allow exactly these reasons of requests; existing rows are checked afterwards, without blocking writers."""
     words = ", ".join(f"'{reason}'" for reason in reasons)
     name = op.f("ck_requests_reason")
     with op.get_context().autocommit_block():
@@ -102,10 +105,11 @@ def _reasons(reasons: tuple[str, ...]) -> None:
 
 
 def _rewrite_keys() -> None:
-    """Give the proofs of addresses with two numbers, as 'Am Markt 1/2', the keys by which they are found from now on.
+    """Write new keys into the address proofs of streets with two numbers, such as 'Am Markt 1/2'.
 
-    Where several addresses had one key, the first that was ordered keeps the proof. `code_key` is the key before, from
-    which the code in a letter that is in the post was derived. Each proof is changed in a transaction of its own.
+    Where several addresses had one key, the address that was ordered first keeps the proof. A proof that is not given
+    yet keeps its old key as `code_key`: the code in a letter in the post was derived from it. Each proof is changed in
+    a transaction of its own. Does nothing when SQL is only printed.
     """
     if op.get_context().as_sql:
         return

@@ -1,4 +1,4 @@
-"""A refused document has a reason, and suspended trunks, accounts and people are found by indexes."""
+"""Save why a document was refused, and add indexes that find suspended trunks, accounts and people by their text."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def downgrade() -> None:
 
 
 def _text(columns: tuple[str, ...]) -> str:
-    """Return SQL for the joined columns in both spellings, to search in."""
+    """Return SQL for a text to search in: the joined columns without accents, then again with umlauts spelled out."""
     whole = " || ' ' || ".join(f"COALESCE({column}, '')" for column in columns)
     return f"({_PLAIN.format(whole)} || ' ' || {_SPELLED.format(whole)})"
 
 
 def _check(name: str, rule: str) -> None:
-    """Add a rule for new rows, without holding up writers while the others are read."""
+    """Add a check constraint to address_documents if it is missing (NOT VALID: existing rows are checked later)."""
     full = op.f(f"ck_address_documents_{name}")
     op.execute(
         f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_constraint WHERE conname = '{full}') THEN"
@@ -62,7 +62,10 @@ def _check(name: str, rule: str) -> None:
 
 
 def _put(name: str, columns: str) -> None:
-    """Create an index beside running transactions, in place of an invalid one that an interrupted run has left."""
+    """Create an index without blocking writers, in place of an invalid one that an interrupted run may have left.
+
+    `columns` is the rest of the statement after ON.
+    """
     with op.get_context().autocommit_block():
         op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
         op.execute(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {columns}")

@@ -1,4 +1,4 @@
-"""A file of orders keeps the prices of the moment when it was sent."""
+"""Save the prices at which a bulk (a file of orders) was sent, so that later prices do not apply to its rows."""
 
 from __future__ import annotations
 

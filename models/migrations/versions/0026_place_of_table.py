@@ -1,4 +1,4 @@
-"""An uploaded file knows where in it the table was found."""
+"""Save where in a bulk's file the table was found: the line of its headings and the sheet, to show it to people."""
 
 from __future__ import annotations
 

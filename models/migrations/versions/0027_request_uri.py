@@ -1,4 +1,7 @@
-"""A choice for each trunk: the request line of incoming calls names the registered contact or the dialled number."""
+"""Save for each trunk what the request line of incoming calls names: the registered contact or the dialled number.
+
+Phone systems differ in what they expect. Existing trunks keep the dialled number; an order may choose.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ def downgrade() -> None:
 
 
 def _check(table: str) -> None:
-    """Add a rule for new rows, without holding up writers while the others are read."""
+    """Allow only `contact` and `number` as request_uri of new rows (NOT VALID: existing rows are checked later)."""
     full = op.f(f"ck_{table}_request_uri")
     op.execute(
         # The same statement puts the new one there.
@@ -51,7 +54,10 @@ def _check(table: str) -> None:
 
 
 def _deeds(*deeds: str) -> None:
-    """Allow these deeds in the log, without holding up writers while the rows are read."""
+    """Allow exactly these deeds in the audit log, then check existing rows.
+
+    The check does not block writers if each statement commits on its own.
+    """
     words = ", ".join(f"'{deed}'" for deed in deeds)
     op.execute(
         # The same statement puts the new one there.

@@ -1,4 +1,7 @@
-"""High-risk destinations of calls, and which destinations a trunk may call."""
+"""Create the table of high-risk destinations, and save for each trunk which destinations it may call, against fraud.
+
+Existing trunks may call what they could.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,10 @@ def downgrade() -> None:
 
 
 def _deeds(*deeds: str) -> None:
-    """Allow these deeds in the log, without holding up writers while the rows are read."""
+    """Allow exactly these deeds in the audit log, then check existing rows.
+
+    The check does not block writers if each statement commits on its own.
+    """
     words = ", ".join(f"'{deed}'" for deed in deeds)
     op.execute(
         # The same statement puts the new one there.

@@ -1,4 +1,4 @@
-"""API tokens expire and show their last use; those whose person has no role that could use them are revoked."""
+"""Save when an API token expires and was last used, and revoke tokens whose person has no role that could use them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,10 @@ def downgrade() -> None:
 
 
 def _deeds(*deeds: str) -> None:
-    """Allow these deeds in the log, without holding up writers while the rows are read."""
+    """Allow exactly these deeds in the audit log, then check existing rows.
+
+    The check does not block writers if each statement commits on its own.
+    """
     words = ", ".join(f"'{deed}'" for deed in deeds)
     op.execute(
         # The same statement puts the new one there.

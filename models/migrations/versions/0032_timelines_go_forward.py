@@ -1,6 +1,6 @@
-"""An entry of a timeline is never earlier than the one before it.
+"""Add a trigger that never dates an entry of a request's timeline before the entry that precedes it.
 
-Its transaction may have read the time, on its own machine's clock, before it waited for the request's lock.
+The transaction of the later entry may have read the time before it waited for the request's lock.
 """
 
 from __future__ import annotations

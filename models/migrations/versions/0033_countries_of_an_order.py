@@ -1,4 +1,4 @@
-"""An order through the API may say which countries the ordered trunk may call."""
+"""Save with an order which countries the ordered trunk may call, because an order through the API can choose them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Entries of the audit log are never changed nor deleted, and each gets a seal in a chain of hashes."""
+"""Add triggers that refuse to change or delete entries of the audit log, and create the table of their seals.
+
+The seals are a chain of hashes, which shows a change that a superuser made without the triggers.
+"""
 
 from __future__ import annotations
 

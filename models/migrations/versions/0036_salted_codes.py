@@ -1,4 +1,7 @@
-"""A random value goes into each code and link, so that the key they are derived from gives none of them alone."""
+"""Add a random value (`salt`) to proofs by code and to invitations, from which their codes and links are derived.
+
+So the secret key alone reveals no code.
+"""
 
 from __future__ import annotations
 

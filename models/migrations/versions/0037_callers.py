@@ -1,4 +1,7 @@
-"""The database knows for whom the front works: functions and views that the front's row-level security asks."""
+"""Create the functions and views by which row-level security finds out for whom the front works, and what they see.
+
+The policies themselves are in `models.db.row_security`.
+"""
 
 from __future__ import annotations
 

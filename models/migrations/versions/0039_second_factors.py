@@ -1,4 +1,7 @@
-"""Second factors and recovery codes of people, proofs of them by logins, and the companies that ask for them."""
+"""Create the tables of people's second factors and recovery codes, for a safer login.
+
+Saves when a login was proved by a second factor, and from when on a company requires one of its people.
+"""
 
 from __future__ import annotations
 
@@ -100,7 +103,10 @@ def _words(*deeds: str) -> str:
 
 
 def _check(name: str, rule: str) -> None:
-    """Put the rule on the log, without holding up writers while the rows are read."""
+    """Put a check constraint on the audit log in place of any of that name, then check existing rows.
+
+    The check does not block writers if each statement commits on its own.
+    """
     full = f"ck_audit_entries_{name}"
     op.execute(
         # The same statement puts the new one there.

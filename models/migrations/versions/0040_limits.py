@@ -1,4 +1,7 @@
-"""Limits on what a company may ask for on a day, its own limits, and what the back office was told of."""
+"""Create the tables of companies' own limits and of what each has asked for on a day, against abuse.
+
+Saves for which limit a bulk waits, and what the back office was told about bulks and requests that wait.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""People who are to be erased, or were."""
+"""Create the table of people whose erasure was asked for, with the time at which it was done, to finish it later."""
 
 from __future__ import annotations
 

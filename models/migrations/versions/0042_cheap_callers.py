@@ -1,4 +1,7 @@
-"""Row-level security finds its caller once for each transaction, and its policies ask functions instead of tables."""
+"""Make row-level security cheaper: find the caller once for each transaction, and ask functions instead of tables.
+
+A setting of the transaction keeps what was found, with a seal that no other statement can forge.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Limits on mails of a day, resets of second factors that staff have asked for, and the names of invited people."""
+"""Limit invitations and questions for consent in a day, and create the tables of factor resets and invited people.
+
+A reset of second factors that staff asked for is done later by a job. The names of invited people are kept for the
+audit log.
+"""
 
 from __future__ import annotations
 

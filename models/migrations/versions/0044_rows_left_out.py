@@ -1,4 +1,7 @@
-"""Rows of a bulk that a person leaves out, or wants although their location is there already."""
+"""Save which rows of a bulk a person leaves out, or wants to order although their location exists already.
+
+`about` has the customer number or line number that the reason of a refused row names.
+"""
 
 from __future__ import annotations
 
