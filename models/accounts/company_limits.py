@@ -64,7 +64,7 @@ USUAL_LIMITS = Limits()
 
 
 class OwnLimits(Base):
-    """The limits that the carrier has given to the company of one account; None where the usual limit holds."""
+    """The limits that the carrier has given to one company, by its account; None where the usual limit holds."""
 
     __tablename__ = "own_limits"
 
@@ -83,7 +83,7 @@ class OwnLimits(Base):
 
 
 class DailyUse(Base):
-    """What a company has asked for on one day (in Germany): `used` is the number, of what the limit `what` names."""
+    """How much a company has asked for on one day in Germany: `used` of what `what` names, such as letters."""
 
     __tablename__ = "daily_uses"
 
@@ -99,7 +99,7 @@ class DailyUse(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: the day is over, so that nothing is counted in this row any more."""
+        """Return an SQL condition for rows that may be deleted: their day is over, so that nothing more is counted."""
         return cls.day < berlin_day(now)
 
 
@@ -134,7 +134,7 @@ def lock_limits(session: Session, account_id: int) -> None:
 
 
 def used_today(session: Session, account_id: int, now: datetime) -> dict[Limit, int]:
-    """Return by limit how many the company has asked for today (in Germany); limits without any use are missing."""
+    """Return by limit how much the company has asked for today (in Germany); limits without any use are missing."""
     today = sa.select(DailyUse.what, DailyUse.used).where(
         DailyUse.account_id == account_id, DailyUse.day == berlin_day(now)
     )

@@ -89,7 +89,7 @@ class ContractHolder(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: the account is closed, and all its contracts ended before last year began.
+        """Return an SQL condition for rows to delete: of closed accounts whose contracts ended before last year began.
 
         So a holder is kept to the end of the calendar year (in Berlin) after the one in which the last contract ended.
         """
@@ -154,7 +154,7 @@ def check_holder(values: Mapping[str, str], today: date) -> HolderData | list[In
 
 
 def has_own_holder(account: Account) -> bool:
-    """Return whether the account has a contract holder of its own; an ordered one is under its main account's."""
+    """Return whether the account is under its own contract holder: not if it was ordered for a main account."""
     return account.origin is not Origin.ORDER and account.state is not AccountState.ORDERED
 
 

@@ -182,7 +182,10 @@ def _create(session: Session, rows: Sequence[AccountRow], now: datetime) -> None
 
 
 def _put_holders(session: Session, rows: Sequence[AccountRow], now: datetime) -> set[str]:
-    """Save the rows' contract holders for accounts that have none; return the customer numbers of these accounts."""
+    """Save the rows' contract holders for accounts that have none; return the customer numbers of these accounts.
+
+    Accounts that are not active or were ordered in the portal get none. Each row has a `holder`.
+    """
     if not rows:
         return set()
     arrays: dict[str, list[Any]] = {name: [getattr(row.holder, name) for row in rows] for name in FIELDS}

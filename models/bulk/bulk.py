@@ -104,13 +104,13 @@ class Bulk(QueueRow, Base):
         lease_ends(),
         due_index("bulks"),
         sa.Index("ix_bulks_main_id_id", "main_id", "id"),
-        # Always few.
+        # Few bulks wait at one time.
         sa.Index("ix_bulks_waiting", "id", postgresql_where=sa.text("waits_for IS NOT NULL")),
     )
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: the bulk was not sent and was uploaded at least `retention.BULKS` (30 days) ago."""
+        """Return an SQL condition for bulks to delete: not sent, uploaded at least `retention.BULKS` (30 days) ago."""
         return cls.sent_at.is_(None) & (cls.created_at <= now - retention.BULKS)
 
     @property

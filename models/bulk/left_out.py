@@ -49,7 +49,7 @@ class RowNote:
 
     @property
     def is_ordered(self) -> bool:
-        """Return whether the row is ordered all the same: a person wants its location although it would be twice."""
+        """Return whether the row is ordered all the same: its location exists, and a person wants it a second time."""
         return self.is_same_site and self.wanted
 
     @property

@@ -73,7 +73,7 @@ def products_in(session: Session, bulk: Bulk, but: Collection[int]) -> list[tupl
 def days_of_orders(
     session: Session, bulk: Bulk, but: Collection[int], principal: Principal, now: datetime, usual: Limits
 ) -> OrderDays:
-    """Return on which day how many of the rows will be ordered, as far as the company's limits tell today.
+    """Return how many of the rows will be ordered on which day, as far as the company's limits tell today.
 
     `but` are the lines of the rows that are not ordered, `usual` the limits of companies that have none of their own.
     Looks at no more rows than the company may have open orders, and one more.

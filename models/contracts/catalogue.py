@@ -118,7 +118,7 @@ PRICE_LIST: Sequence[dict[str, Any]] = (
         1990,
         block_size=100,
     ),
-    # Does not exist yet: for the contracts that have it.
+    # Cannot be ordered; on the list for the contracts that have it.
     _product("fax2mail", _O, ("Fax per E-Mail", "Fax by e-mail"), 290, 0, orderable=False),
     _product(MOBILE_BACKUP, _O, ("Notfall-Umleitung auf Mobilfunk", "Mobile fallback"), 490, 0),
     _product(DIRECTORY_ENTRY, _O, ("Telefonbucheintrag", "Directory entry"), 0, 990),

@@ -1,4 +1,4 @@
-"""Telling the database for whom a transaction of the front works (its caller), so that it shows only their rows.
+"""Telling the database for whom a transaction of the front works, its caller, so that it shows the caller's rows only.
 
 The caller is a person's login, an API token, or nobody. PostgreSQL's row-level security asks for it
 (`models.db.row_security`). The database forgets the caller with the end of the transaction, so a pooled connection

@@ -16,7 +16,7 @@ TCP_LIMITS = {
     "keepalives_interval": 2,
     "keepalives_count": 3,
 }
-"""libpq's parameters that notice a host that has vanished within some ten seconds."""
+"""libpq's parameters by which a vanished host is noticed within about ten seconds."""
 
 
 class TimedConnection(psycopg.Connection[Any]):
@@ -31,9 +31,10 @@ class TimedConnection(psycopg.Connection[Any]):
 
     @classmethod
     def within(cls, patience: float | None, url: str = "", **parameters: Any) -> TimedConnection:
-        """Connect as psycopg does, with `TCP_LIMITS`, and limit each answer to `patience` seconds (None: no limit).
+        """Connect as psycopg does, and limit each answer to `patience` seconds (None: no limit).
 
-        `url` and `parameters` are those of `psycopg.connect`.
+        `url` and `parameters` are those of `psycopg.connect`; TCP limits are added (`TCP_LIMITS`), by which a vanished
+        host is noticed within about ten seconds.
         """
         connection = cls.connect(url, **(TCP_LIMITS | parameters))
         connection.patience = patience

@@ -23,14 +23,14 @@ ALL = "SELECT, INSERT, UPDATE, DELETE"
 _USER = "SELECT, INSERT, UPDATE (email_confirmed_at, password_hash)"
 # Who is erased loses name and address.
 _USER_OF_WORKER = "SELECT, INSERT, UPDATE (email_confirmed_at, password_hash, name, email)"
-# What a request is about, and whose row it is, no page changes.
+# Without what a request is about and to whom it belongs: no page changes that.
 _QUEUED = "due_at, lease, attempts"
 _ON_REQUEST = f"status, step, reason, waiting_for, waiting_until, updated_at, ended_at, {_QUEUED}"
 _ON_TRUNK = (
     "secret, request_uri, countries, high_risk, state, customer_suspended_at, carrier_suspended_at, carrier_reason,"
     f" {_QUEUED}"
 )
-# Not who is staff.
+# Without is_staff: the front makes nobody staff.
 _NEW_USER = "email, email_confirmed_at, name, password_hash, locale, created_at"
 _AUDIT_ENTRY = "account_id, user_id, through_id, by_staff, deed, facts, at"
 

@@ -42,13 +42,13 @@ END $$;
 ALTER ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;
 """
 _CONNECT = "GRANT CONNECT ON DATABASE {database} TO {connects};"
-# Sent as one, so that nobody is refused in between; and only where the database is the owner's, for another role's
-# parts may still be connected and come back.
+# Sent as one statement, so that no part is refused in between. Only for a database of the owner: parts of an earlier
+# version may still connect as another role to a database of that role.
 _CLOSE = "REVOKE ALL ON DATABASE {database} FROM PUBLIC, {others}; GRANT CONNECT ON DATABASE {database} TO {connects}"
 _CLOSING = "SELECT {close} FROM pg_database WHERE datname = current_database() AND datdba = '{owner}'::regrole"
-# What an earlier version made as another role. Sequences of columns follow their tables; what belongs to an extension
-# stays with the extension. The owner may use all tables first, without a lock on them, because functions and views act
-# as their owner: they must neither come before that, nor after their tables.
+# Gives the owner what an earlier version created as another role. Sequences of columns follow their tables; what an
+# extension owns stays with it. First the owner is granted all tables, which takes no lock on them; then come functions
+# and views, which act as their owner and need the tables; at last the tables.
 _OWNERSHIP = """
 WITH relations AS (
     SELECT oid::regclass::text AS name, CASE WHEN relkind = 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind,

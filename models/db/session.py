@@ -32,7 +32,7 @@ _MARGIN = 3.0
 _IDLE = 5.0
 """Seconds after which a pooled connection is checked, and the server's clock is asked, before it is used again."""
 _ROUND_TRIP = 1.0
-"""Seconds. A slower answer does not set the clock."""
+"""Seconds that asking the server for its time may take: a slower answer does not set the clock."""
 _STUCK = 2.0
 """Seconds after which a transaction counts as stuck."""
 _READ_ONLY = "25006"
@@ -49,10 +49,10 @@ class Database:
     flushes explicitly. `on_due` is called after each commit that scheduled rows of a work queue to be processed now.
     `statement_limit` and `lock_limit` are the seconds that a statement may run (None: no limit) and may wait for a
     lock. `at_once` limits how many transactions run at once (None: no limit): further ones wait for their turn, and
-    raise `TimeoutError` of SQLAlchemy once no transaction has begun for 2 seconds. `caller` is called when a
-    transaction begins and returns for whom it works, which the database is told for row-level security
-    (`models.db.caller`); without `caller` it is told nothing. `name` is the part of the system that connects, as the
-    server shows it.
+    raise `TimeoutError` of SQLAlchemy once no transaction has begun for 2 seconds, or the server does not answer.
+    `caller` is called when a transaction begins and returns for whom it works, which the database is told for row-level
+    security (`models.db.caller`); without `caller` it is told nothing. `name` is the part of the system that connects,
+    as the server shows it.
     """
 
     def __init__(

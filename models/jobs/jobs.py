@@ -178,7 +178,7 @@ def _ensure(session: Session, name: str, now: datetime) -> None:
 
 
 def keep_job(session: Session, name: str, *, lease: uuid.UUID, until: datetime) -> Job:
-    """Lock the job and extend its claim to `until`. Raises `LeaseLost` if `lease` is not, or no longer, its claim."""
+    """Lock and return the job, with its claim extended to `until`. Raises `LeaseLost` if the claim is not `lease`."""
     job = session.scalar(sa.select(Job).where(Job.name == name, Job.lease == lease).with_for_update())
     if job is None:
         raise LeaseLost(name)
@@ -187,9 +187,9 @@ def keep_job(session: Session, name: str, *, lease: uuid.UUID, until: datetime) 
 
 
 def begin_run(session: Session, name: str, now: datetime, *, dry: bool) -> JobRun:
-    """Record the start of a run, and mark every earlier run of the job without an end as lost.
+    """Record the start of a run and return the run; mark every earlier run of the job without an end as lost.
 
-    The caller must have claimed the job.
+    The caller must have claimed the job. `dry`: the run only reports, and repairs nothing.
     """
     unfinished = sa.update(JobRun).where(JobRun.name == name, JobRun.ended_at.is_(None))
     session.execute(unfinished.values(ended_at=now, outcome=Outcome.LOST))

@@ -58,7 +58,7 @@ def close_account(session: Session, account: Account, now: datetime) -> bool:
     closed already. Raises `CannotClose` if the account is ordered and not active yet, billed together with others, a
     sub-account or has sub-accounts, or if a request or bulk is running for it.
     """
-    # Who refers to the account waits, and is refused afterwards, because it is closed.
+    # A transaction that refers to the account waits, and is refused afterwards because the account is closed.
     lock_accounts(session, [account.id])
     if account.state is AccountState.CLOSED:
         return False

@@ -121,7 +121,7 @@ class Message(BulkQueueRow, Base):
         self.rest()
 
     def refuse(self, now: datetime) -> None:
-        """Mark the message as refused, because the address is not accepted; the message is never tried again."""
+        """Mark the message as refused, because its address is not accepted; it is never tried again."""
         self.state, self.refused_at = MessageState.REFUSED, now
         self.rest()
 
@@ -157,7 +157,7 @@ def queue_message(
     purpose, and `proof` holds the words from which the code and the link are derived. `announced`: the request's
     timeline shows the message once it was sent. `bulk_id` is the bulk file that the request comes from; such messages
     are sent after all others. `hinted`: after the commit a Celery message tells the workers that messages are due;
-    otherwise this message waits for the next hint of that kind, or for the sweep some seconds later. The row is
+    otherwise they find this message when they are next told so, or when the sweep looks some seconds later. The row is
     inserted at the session's next flush (`batch_insert`).
     """
     batch_insert(

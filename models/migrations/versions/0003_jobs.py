@@ -27,10 +27,10 @@ def upgrade() -> None:
     op.alter_column("sip_trunks", "attempts", server_default=None)
     _check("sip_trunks", "lease_ends", "due_at IS NOT NULL OR lease IS NULL")
     op.create_index("ix_sip_trunks_due_at", "sip_trunks", ["due_at"], postgresql_where=sa.text("due_at IS NOT NULL"))
-    # Builds its unique index again, and leaves the table as it is.
+    # Builds the unique index of the column again, and does not rewrite the table.
     op.alter_column("sip_trunks", "sip_user", type_=sa.Text(collation="C"))
     op.add_column("messages", sa.Column("refused_at", sa.TIMESTAMP(timezone=True)))
-    # Nobody has written down when; it was not before that.
+    # The time of a refusal was not recorded; it was not before the message was queued.
     op.execute("UPDATE messages SET refused_at = queued_at WHERE state = 'refused'")
     _check("messages", "refused_has_time", "(state = 'refused') = (refused_at IS NOT NULL)")
     op.create_index(
@@ -132,7 +132,7 @@ def _check(table: str, name: str, rule: str) -> None:
 
 
 def downgrade() -> None:
-    # Its check and its index go with it.
+    # The check and the index of the column are dropped with it.
     op.drop_column("messages", "refused_at")
     op.alter_column("sip_trunks", "sip_user", type_=sa.Text(collation="default"))
     for column in ("due_at", "lease", "attempts"):

@@ -50,7 +50,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("account_id", "email", name=op.f("uq_invitations_account_id_email")),
     )
     op.alter_column("messages", "request_id", nullable=True)
-    # Empty when it is made: a look at the table, and nothing to sort or write.
+    # No message is without a request yet, so the index is empty and quickly built.
     op.create_index(
         "uq_messages_without_request",
         "messages",
@@ -69,7 +69,7 @@ def _check(table: str, name: str, rule: str) -> None:
 
 
 def downgrade() -> None:
-    # The schema before has no place for them.
+    # The earlier schema has no messages without a request.
     op.execute("DELETE FROM messages WHERE request_id IS NULL")
     op.drop_constraint(op.f("ck_messages_announced_in_timeline"), "messages")
     op.drop_index("uq_messages_without_request", table_name="messages")

@@ -61,7 +61,7 @@ def upgrade() -> None:
     )
     op.drop_constraint(op.f("uq_call_forwardings_account_id_condition"), "call_forwardings")
     op.create_index(op.f("ix_call_forwardings_account_id"), "call_forwardings", ["account_id"])
-    # Alembic's own operation names no expression.
+    # Alembic's own operation cannot name expressions.
     op.execute(
         "ALTER TABLE call_forwardings ADD CONSTRAINT ex_call_forwardings_hours EXCLUDE USING gist ("
         f"int8range(account_id, account_id, '[]') WITH &&, int4range({PLACE}, {PLACE}, '[]') WITH &&, hours WITH &&"

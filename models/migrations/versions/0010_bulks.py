@@ -1,6 +1,6 @@
 """Create the tables of bulks (uploaded files of orders or link requests) and of their rows.
 
-Requests and messages name their bulk, and an index finds those without one: workers process them before bulks.
+Requests and messages name their bulk, and an index finds those without a bulk, which workers process first.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Allow to suspend trunks, to return numbers and to close accounts.
+"""Prepare the schema for suspending trunks, returning numbers and closing accounts.
 
 Records who suspended a trunk and why, when a product of a contract was returned, and deeds of the carrier in the audit
 log. A closed account has no main account.
@@ -25,7 +25,7 @@ def upgrade() -> None:
     for name in ("customer_suspended_at", "carrier_suspended_at"):
         op.add_column("sip_trunks", sa.Column(name, sa.TIMESTAMP(timezone=True), nullable=True))
     op.add_column("sip_trunks", sa.Column("carrier_reason", sa.Text(), nullable=True))
-    # Nobody but the carrier could, at the database. The registrar does not have them: they have to go there.
+    # So far only the carrier could suspend a trunk, by SQL. The registrar does not know of it yet: it is told now.
     op.execute(
         "UPDATE sip_trunks SET carrier_suspended_at = now(), carrier_reason = 'Bitte wenden Sie sich an uns.',"
         " due_at = now(), lease = NULL WHERE state = 'suspended'"

@@ -1,6 +1,6 @@
-"""Record that staff allow the next run of a job to delete entries of the registrar (`jobs.allow_removals`).
+"""Save that staff let the next run of the registrar's job delete entries of the registrar (`jobs.allow_removals`).
 
-Without this a run deletes none if the portal itself seems to have lost data.
+Without this permission a run deletes none if the portal itself seems to have lost data.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Save agreed prices with an order, and an offer's prices and end with a draft, so that later prices do not apply."""
+"""Save agreed prices with an order, and an offer's prices and last day with a draft: later prices do not apply."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Record when a mail server refused the address of an order's contact, and move open deadlines to the end of a day.
+"""Record when a mail server refused the address of an order's contact, and move open deadlines to the end of the day.
 
 `email_proofs.refused_at` has the time; the request waits with the reason `contact_refused`. A deadline that people read
 as a day ends with that day in Berlin.

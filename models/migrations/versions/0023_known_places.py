@@ -107,9 +107,9 @@ def _reasons(reasons: tuple[str, ...]) -> None:
 def _rewrite_keys() -> None:
     """Write new keys into the address proofs of streets with two numbers, such as 'Am Markt 1/2'.
 
-    Where several addresses had one key, the address that was ordered first keeps the proof. A proof that is not given
-    yet keeps its old key as `code_key`: the code in a letter in the post was derived from it. Each proof is changed in
-    a transaction of its own. Does nothing when SQL is only printed.
+    Where several addresses had one key, the address that was ordered first keeps the proof. An address that is not
+    proved yet keeps its old key as `code_key`: the code in a letter in the post was derived from it. Each proof is
+    changed in a transaction of its own. Does nothing when SQL is only printed.
     """
     if op.get_context().as_sql:
         return

@@ -1,4 +1,4 @@
-"""Save why a document was refused, and add indexes that find suspended trunks, accounts and people by their text."""
+"""Save why a document was refused, and index suspended trunks and the texts of accounts and people for searches."""
 
 from __future__ import annotations
 

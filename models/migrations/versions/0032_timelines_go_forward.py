@@ -1,6 +1,6 @@
-"""Add a trigger that never dates an entry of a request's timeline before the entry that precedes it.
+"""Add a trigger that gives an entry of a request's timeline the time of the entry before it, if its own is earlier.
 
-The transaction of the later entry may have read the time before it waited for the request's lock.
+The transaction that adds an entry may have read the time before it waited for the request's lock.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Add a random value (`salt`) to proofs by code and to invitations, from which their codes and links are derived.
+"""Add a random value (`salt`) to the rows of proofs by code and of invitations.
 
-So the secret key alone reveals no code.
+Codes and links are derived from it, too, so that the secret key alone reveals none.
 """
 
 from __future__ import annotations

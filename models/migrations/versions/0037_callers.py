@@ -1,4 +1,4 @@
-"""Create the functions and views by which row-level security finds out for whom the front works, and what they see.
+"""Create the functions and views by which row-level security learns for whom the front works and which rows they reach.
 
 The policies themselves are in `models.db.row_security`.
 """
