@@ -83,7 +83,7 @@ class OwnLimits(Base):
 
 
 class DailyUse(Base):
-    """How much a company has asked for on one day in Germany: `used` of what `what` names, such as letters."""
+    """How many (`used`) of one thing (`what`), such as letters, a company has asked for on one day in Germany."""
 
     __tablename__ = "daily_uses"
 

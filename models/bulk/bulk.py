@@ -55,7 +55,7 @@ class RowFate(StrEnum):
 class RowChoice(StrEnum):
     """A person's choice for a row before the bulk is sent: leave it out, or order it although its location exists.
 
-    A location exists if a sub-account or an earlier row has its name and address. No choice is null.
+    A location exists if a sub-account or an earlier row has its name and address. Null: nothing was chosen.
     """
 
     LEAVE_OUT = "leave_out"
@@ -219,7 +219,7 @@ def fingerprints_of(vault: Vault, kind: Kind, rows: Iterable[Mapping[str, str]])
 
 
 def same_file(session: Session, main: Account, fingerprints: Sequence[bytes]) -> Bulk | None:
-    """Return the main account's earlier bulk whose content has one of these fingerprints; None if there is none."""
+    """Return the main account's bulk whose content has one of these fingerprints (digests); None if there is none."""
     return session.scalar(sa.select(Bulk).where(Bulk.main_id == main.id, Bulk.fingerprint.in_(fingerprints)))
 
 
@@ -268,7 +268,7 @@ def keep_file(
 
 
 def mend(session: Session, bulk: Bulk, rows: Sequence[CheckedRow]) -> None:
-    """Save corrected rows, valid or not, in place of those with their line numbers. The bulk is locked and not sent."""
+    """Save corrected `rows`, valid or not, over the rows of the same lines. The bulk must be locked and not sent."""
     assert bulk.sent_at is None
     known = {row.line: row for row in rows_of(session, bulk, lines=[row.line for row in rows])}
     for row in rows:

@@ -122,7 +122,7 @@ def record_left_out(session: Session, bulk: Bulk) -> None:
     """Mark the rows that are left out of a bulk as refused, each with its reason; runs just before the bulk is sent.
 
     Link codes in these rows are deleted. Rows that repeat an earlier row or an earlier file are not marked here: the
-    worker recognizes them when it places the bulk.
+    worker recognises them when it places the bulk.
     """
     notes = {line: note for line, note in notes_of(session, bulk).items() if note.can_be_chosen and not note.is_ordered}
     rows = sa.select(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.line.in_(list(notes)))
