@@ -1,4 +1,4 @@
-"""Celery's settings, each with its reason. Messages are hints: the rows in PostgreSQL are the truth."""
+"""Celery's settings, each with its reason. Messages only hint that work is due: what is due stands in PostgreSQL."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The tests, and what they share. Passwords are hashed cheaply here: the real thing is slow on purpose."""
+"""The tests of the portal. Importing this package makes password hashing cheap: in production it is slow on purpose."""
 
 from argon2 import PasswordHasher
 

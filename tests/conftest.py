@@ -34,7 +34,7 @@ _LONG = {"browser", "faults", "sip", "workers"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the long tests first, those that wait evenly among those that compute, so that no core stands idle."""
+    """Put the long tests first, and spread those that mostly wait among those that compute, so that no core is idle."""
     folders = [item.path.parent.name for item in items]
     total, seen = Counter(folders), Counter[str]()
     turns: dict[pytest.Item, tuple[bool, float]] = {}
@@ -46,9 +46,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Spare the garbage collector what stays until the end anyway: hundreds of thousands of objects of all modules.
+    """Exempt the objects that exist after collection from garbage collection: they stay until the end anyway.
 
-    Looking through them again and again takes a tenth of the time of the tests.
+    Looking through hundreds of thousands of them again and again takes a tenth of the tests' time.
     """
     gc.collect()
     gc.freeze()
@@ -62,7 +62,7 @@ settings.load_profile("untimed")
 
 @pytest.fixture(scope="session", autouse=True)
 def _logging() -> None:
-    """Log as every program does: by default structlog shows errors with all local variables, which takes seconds."""
+    """Configure logging as every program does: structlog's default prints all local variables, which takes seconds."""
     configure_logging("console")
     # The tests' mail server tells every word of a conversation.
     logging.getLogger("mail.log").setLevel(logging.WARNING)
@@ -142,7 +142,7 @@ def database(_session_database: Database, superuser: sa.Engine) -> Iterator[Data
 
 @pytest.fixture
 def owner_database(_session_database: Database, database: Database) -> Database:
-    """Provide the portal's database, connected as its owner, for what no part under test may do."""
+    """Provide the portal's database, connected as its owner, for changes that no program's role may make."""
     return _session_database
 
 
@@ -154,7 +154,7 @@ def worker_database(_session_worker_database: Database, database: Database) -> D
 
 @pytest.fixture
 def portal_url(postgres: EmbeddedPostgres, database: Database) -> str:
-    """Return the URL of the portal's database, which is emptied after the test except for reference data."""
+    """Return the URL of the portal's database as superuser; it is emptied after the test except for reference data."""
     return postgres.url("standorte")
 
 
@@ -209,7 +209,7 @@ def smtp_sink() -> Iterator[MailSink]:
 
 @pytest.fixture(scope="session")
 def session_clock() -> FakeClock:
-    """Return the clock for objects that are created once for all tests."""
+    """Create the clock of objects that are created once for all tests."""
     return FakeClock()
 
 

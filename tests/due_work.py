@@ -1,4 +1,4 @@
-"""What the worker's processes do, as functions: each kind of work once, in the order in which an order passes them."""
+"""What the workers' processes do, as functions: each kind of work once, in the order in which an order passes them."""
 
 from __future__ import annotations
 
@@ -15,29 +15,38 @@ from tasks.runtime import Runtime
 
 
 def _nobody() -> None:
-    """Nobody hears that more is due."""
+    """Ignore that more work is due: the default for more_due, which in a worker sends a hint."""
 
 
 def advance_requests(runtime: Runtime, more_due: Callable[[], object] = _nobody) -> None:
-    """Run the steps of due requests, those in the database and those with the registrar."""
+    """Run one batch of due steps of requests, first those in the database alone, then those with the registrar.
+
+    `more_due` is called if a full batch was found, so that more may be due.
+    """
     advance(runtime, WorkKind.VERIFY, more_due)
     advance(runtime, WorkKind.PROVISION, more_due)
 
 
 def send_messages(runtime: Runtime, more_due: Callable[[], object] = _nobody) -> None:
-    """Send due letters and mails."""
+    """Send one batch of due letters and one of due mails. `more_due` is called if more may be due."""
     for channel in (Channel.LETTER, Channel.MAIL):
         send_due(runtime, channel, more_due)
 
 
 def sync_registrar(runtime: Runtime, more_due: Callable[[], object] = _nobody) -> None:
-    """Tell the registrar of due trunks and blocks."""
+    """Write one batch of due trunks and one of number blocks to the registrar.
+
+    `more_due` is called if more may be due.
+    """
     write_due_trunks(runtime, more_due)
     announce_due_blocks(runtime, more_due)
 
 
 def process_due(runtime: Runtime, more_due: Callable[[], object] = _nobody) -> None:
-    """Do everything that is due, once."""
+    """Do one batch of each kind of due work: requests, registrar, messages and bulks.
+
+    `more_due` is called if more may be due.
+    """
     advance_requests(runtime, more_due)
     sync_registrar(runtime, more_due)
     send_messages(runtime, more_due)

@@ -100,14 +100,14 @@ def make_user(session: Session, *, email: str | None = None, **facts: Any) -> Us
 
 
 def make_staff(session: Session, **facts: Any) -> User:
-    """Create one of the carrier's staff, who has an authenticator app as all of them have to."""
+    """Create one of the carrier's staff, with an authenticator app, which all of them need."""
     user = make_user(session, is_staff=True, **facts)
     give_app(session, user)
     return user
 
 
 def give_app(session: Session, user: User) -> None:
-    """Give the user an authenticator app with `APP_SECRET`, of which no code was used yet."""
+    """Give the user an authenticator app with `APP_SECRET`, with no code used so far."""
     session.add(new_app(Vault(SECRET), user.id, "Phone", APP_SECRET, 0, NOW))
     session.flush()
 
@@ -145,9 +145,9 @@ def join(session: Session, user: User, account: Account, role: Role = Role.ADMIN
 
 
 def make_main(session: Session, *, subs: int = 0, **facts: Any) -> tuple[Account, Principal]:
-    """Create a main account with `subs` sub-accounts; return the account and its administrator.
+    """Create an account with `subs` sub-accounts; return the account and its administrator.
 
-    With `subs=0` the account is a standalone account, which can become a main account.
+    With `subs=0` it is a standalone account, which can become a main account.
     """
     user = make_user(session)
     main = make_account(session, administrator=user, **facts)
@@ -165,7 +165,7 @@ def fill_pool(
 
 
 def an_order(**changes: Any) -> OrderDraft:
-    """Return the example order of the API documentation (`ORDER`), with changed fields."""
+    """Return the example order of the API documentation (`ORDER`); `changes` replace fields."""
     return replace(ORDER, **changes)
 
 
@@ -179,7 +179,7 @@ def a_link(
 ) -> LinkDraft:
     """Return a link request for an account: by credentials if `email` is given, by link code if `code` is given.
 
-    Without either, the request uses `method`.
+    Without either, the request uses the kind of proof `method`.
     """
     number = account if isinstance(account, str) else account.customer_number
     if email is not None:
@@ -196,7 +196,7 @@ def make_bulk(
     name: str = "Filialen.csv",
     now: datetime = NOW,
 ) -> Bulk:
-    """Save a bulk, an uploaded file of orders, without invalid cells and not submitted yet."""
+    """Save a bulk of orders as an uploaded file that was checked and has no invalid cell; it is not sent yet."""
     rows = [
         CheckedRow(line, {"name": draft.location.name}, None, as_facts(draft)) for line, draft in enumerate(drafts, 2)
     ]

@@ -1,4 +1,4 @@
-"""Fakes of external systems, and a few test helpers. Each fake records its calls, so that tests can check the calls."""
+"""Fakes of external systems, and a few test helpers. Each fake records its calls, so that tests can check them."""
 
 from __future__ import annotations
 
@@ -42,9 +42,10 @@ class FakeClock:
 class FakeRegistrar:
     """A registrar in memory that keeps trunks by SIP user.
 
-    Each of the `failures` prevents one record from being written. `strangers` are subscribers that were added outside
-    the portal, `calls` the times of the recorded calls. `away` is the error that methods raise which read or remove
-    subscribers, count calls, or read or write blocks; None raises no error.
+    Writing a trunk takes the next of the `failures`: a `GatewayError` is returned for the trunk, any other one is
+    raised. `strangers` are subscribers that were added outside the portal, `calls` the times of the recorded calls,
+    `blocks` the announced number blocks by first number. Unless `away` is None, it is raised by reading and removing
+    subscribers, by counting and forgetting calls, and by reading and writing blocks.
     """
 
     trunks: dict[str, TrunkRecord] = field(default_factory=dict)
@@ -139,7 +140,10 @@ def _as_subscriber(record: TrunkRecord) -> Subscriber:
 
 @dataclass
 class FakeMailer:
-    """A mailer that keeps mails. `failures` maps an address to the errors that mails to the address raise in turn."""
+    """A mailer that keeps mails.
+
+    `failures` has errors by recipient address: each mail to the address raises the next one.
+    """
 
     sent: list[Mail] = field(default_factory=list)
     failures: dict[str, list[GatewayError]] = field(default_factory=dict)
@@ -162,7 +166,7 @@ class FakeMailer:
 
 @dataclass
 class FakePrinter:
-    """A printer that keeps letters. `failures` are the errors that printing raises in turn."""
+    """A printer that keeps letters. Each letter raises the next one of the `failures`, if any is left."""
 
     printed: list[Letter] = field(default_factory=list)
     failures: list[GatewayError] = field(default_factory=list)

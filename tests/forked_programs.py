@@ -1,6 +1,6 @@
-"""Our programs in processes forked from one that has imported their modules, which saves two seconds for each program.
+"""Runs the portal's programs in processes forked from one that has imported their modules: two seconds faster each.
 
-`standorte up` is tested in a clone that starts every program with an interpreter of its own.
+`standorte up` is tested otherwise: it starts every program with a Python interpreter of its own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ processes.set_forkserver_preload(["tests.preloaded"])
 
 
 def start(command: Sequence[str], environment: Mapping[str, str], log: Path) -> BaseProcess:
-    """Start a command line of `workers.programs` in the folder of the file `log`, to which its output is added.
+    """Start a command line of `workers.programs` in the folder of the file `log`; its output is added to the file.
 
     The process leads a process group of its own.
     """

@@ -1,4 +1,4 @@
-"""The rows of the database at one moment, to go back to: a test can then do many things to the same beginning."""
+"""A copy of all rows of the database that can be restored, so that a test can try many things from one state."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def kept_rows(engine: sa.Engine) -> Iterator[KeptRows]:
 
 
 class KeptRows:
-    """A copy of the rows of all tables."""
+    """A copy of the rows of all tables that were not empty, in the schema `kept`."""
 
     def __init__(self, engine: sa.Engine, names: list[str]) -> None:
         self._engine = engine
@@ -42,6 +42,6 @@ class KeptRows:
         self._restore = "; ".join(["SET LOCAL session_replication_role = replica", *statements])
 
     def restore(self) -> None:
-        """Bring all rows back to what they were."""
+        """Set all rows back to the copy, and delete those that were added."""
         with self._engine.begin() as connection:
             connection.exec_driver_sql(self._restore)

@@ -1,4 +1,4 @@
-"""Functions kept under names, so that a table or a command line can list them."""
+"""A decorator that keeps functions by name in a dictionary, for a table or a command line that lists them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def named(kept: dict[str, T], name: str) -> Callable[[T], T]:
-    """Return a decorator that keeps a function in `kept` under this name."""
+    """Return a decorator that puts a function into `kept` under this name and returns the function unchanged."""
 
     def keep(function: T) -> T:
         kept[name] = function

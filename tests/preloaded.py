@@ -1,6 +1,6 @@
-"""The modules, facts and templates that programs need, read once in the process from which the tests fork them.
+"""Imports modules, and reads place facts and templates, in the process from which the tests fork their programs.
 
-Otherwise two workers for each point of death would import Celery, read the facts about places and compile the mails.
+Otherwise each forked worker would import Celery, read the facts about places and compile the mails itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the pages of a PDF show, by the fonts' own maps from glyphs to characters."""
+"""The text that the pages of a PDF show, read by the fonts' own maps from glyphs to characters."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _MAPPED = re.compile(r"<([0-9a-f]{4})> <([0-9a-f]*)>")
 
 
 def printed_lines(content: bytes) -> list[str]:
-    """Return the texts that the PDF shows with embedded typefaces, from left to right, one for each run of glyphs.
+    """Return the texts that the PDF shows with embedded typefaces, each run of glyphs from left to right.
 
-    Glyphs that come from right-to-left text are in the order in which they stand. Asserts that every glyph is one of
-    the typeface, and none the box that stands for a missing character.
+    Glyphs of right-to-left text are in the order in which they stand on the page. Fails if a character has no glyph in
+    the typeface, so that a box stands in its place.
     """
     reader = PdfReader(BytesIO(content))
     lines = []

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a real server, to make the way to it silent or cut it."""
+"""A TCP proxy in front of a real server that can make the connection silent, lose answers or cut it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LOOPBACK = "127.0.0.1"
 
 
 class Proxy:
-    """Forwards connections to a server on this machine until it is troubled."""
+    """Forwards connections to a server on this machine; its methods silence or cut them."""
 
     def __init__(self, server: int | str) -> None:
         self._server = server
@@ -29,13 +29,13 @@ class Proxy:
         self._silent.set()
 
     def speak(self) -> None:
-        """Pass everything again; connections that were silent are cut, as a firewall does that forgot them."""
+        """Pass data again; connections that were silent are cut, as by a firewall that has forgotten them."""
         self.cut()
         self._silent.clear()
 
     @contextmanager
     def losing_answers(self) -> Iterator[None]:
-        """Within the block, end each connection in place of passing on what the server answers."""
+        """During the `with` block, end each connection as soon as the server answers, without passing on the answer."""
         self._loses_answers.set()
         yield
         self._loses_answers.clear()

@@ -1,4 +1,4 @@
-"""How tests prove a second factor: with the codes that an authenticator app would show."""
+"""Helpers by which tests prove a second factor: with the codes that an authenticator app would show."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from web.resources import resources
 
 
 def app_codes(now: datetime, secret: str = APP_SECRET) -> list[str]:
-    """Return the codes that are valid at this moment, the oldest first: each works once, and none before a used one."""
+    """Return the codes that are valid at this moment, the oldest first.
+
+    Each works once, and none works after a newer one was used.
+    """
     return [pyotp.TOTP(secret).at(now, counter_offset=offset) for offset in (-1, 0, 1)]
 
 
 def enter_code_in_browser(page: Page, now: datetime) -> None:
-    """Enter the code of the user's app, in the browser, if the page that was just opened asks for one."""
+    """Enter the code of the user's authenticator app in the browser, if the page that opens asks for one."""
     field, arrived = page.locator("input[autocomplete=one-time-code]"), page.locator("form[action='/abmelden']")
     field.or_(arrived).first.wait_for()
     for code in app_codes(now):
@@ -32,7 +35,10 @@ def enter_code_in_browser(page: Page, now: datetime) -> None:
 
 
 def enter_code(client: FlaskClient, answer: TestResponse) -> TestResponse:
-    """Enter the code of the user's app if the page `answer` asks for one; return the page that follows."""
+    """Enter the code of the user's authenticator app if the page `answer` asks for one; return the page that follows.
+
+    Without such a form, `answer` itself is returned.
+    """
     form = re.search(
         r'<form method="post" action="(/anmelden/faktor[^"]*|/anmeldung/bestaetigen[^"]*)".*?</form>',
         answer.text,

@@ -1,4 +1,4 @@
-"""Rows that many tests begin with: written once by the programs, then put back as they were."""
+"""Snapshots of rows with which many tests begin: written once by the programs, then put back for each test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ALWAYS_THERE = {"area_codes", "high_risk_prefixes", "known_places", "products",
 
 @dataclass(frozen=True)
 class _Snapshot:
-    """A database's rows, by table, and its sequences' last values."""
+    """A database's rows, by table as COPY writes them, and its sequences' last values."""
 
     tables: dict[str, bytes]
     sequences: list[tuple[str, int]]
@@ -30,9 +30,9 @@ _kept: dict[str, tuple[Any, list[_Snapshot]]] = {}
 
 
 def written_once(name: str, urls: Sequence[str], write: Callable[[], Said]) -> Said:
-    """Write rows into empty databases, or put back those of the first call with this name; what `write` returned then.
+    """Run `write` on empty databases, or put back the rows that it wrote at the first call with this name.
 
-    `write` may depend on nothing that differs between the tests of one process.
+    Returns what `write` returned then. `write` may depend on nothing that differs between the tests of one process.
     """
     if name not in _kept:
         said = write()

@@ -1,7 +1,7 @@
-"""`make bench`: prints a table and writes the same figures to .standorte/bench.json.
+"""`make bench`: measures the portal, prints a table and writes the same figures to .standorte/bench.json.
 
-Every figure stands beside a baseline of the same run, taken in turns with it: the machines are shared and noisy, so
-only the ratio means something.
+Most figures stand beside a baseline that is measured in turns with them in the same run: other work slows the machine,
+so only the ratio of the two means something. Figures without a baseline have no ratio.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ from workers.stack.data_directory import StackDirectory
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of the table. `ratio` is ours over the baseline; None where there is nothing to compare with."""
+    """One line of the table: what was measured, in which unit, the portal's value (`ours`) and that of the baseline.
+
+    `against` says what the baseline is; `baseline` and `ratio` are None where there is nothing to compare with.
+    """
 
     what: str
     unit: str
@@ -49,13 +52,13 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """Ours over the baseline."""
+        """The portal's value divided by the baseline; None if there is no baseline or it is zero."""
         return self.ours / self.baseline if self.baseline else None
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is measured."""
+    """How much each part of the benchmarks measures: the number of orders, rounds, requests, trunks, rows and so on."""
 
     orders: int
     rounds: int
@@ -114,7 +117,7 @@ SHORT = Size(
 
 
 class LeftOut(Exception):
-    """A part could not be measured here, or only these figures of it."""
+    """Raised by a part of the benchmarks that cannot run on this machine; `figures` are those that were measured."""
 
     def __init__(self, why: str, figures: Sequence[Figure] = ()) -> None:
         super().__init__(why)
@@ -126,7 +129,10 @@ LIMIT = 2000
 
 
 def dial_tone(system: System, size: Size) -> list[Figure]:
-    """From a click to what a phone system feels of it, and the registrations that a Kamailio takes."""
+    """Measure from a click at the portal until a phone system notices, and how fast Kamailio takes registrations.
+
+    Raises `LeftOut` where Kamailio is not installed; where sipp is not, with the figures that do not need sipp.
+    """
     if kamailio.installed() is None:
         raise LeftOut("No kamailio on this machine")
     with system.kamailio(system.postgres.url("registrar", DatabaseRole.KAMAILIO)) as server:
@@ -158,7 +164,10 @@ def dial_tone(system: System, size: Size) -> list[Figure]:
 
 
 def throughput(system: System, size: Size) -> list[Figure]:
-    """(1) and (4): orders a second against bare chains, with 1, 2 and 4 worker processes; mails leave beside them."""
+    """Measure the orders completed a second with 1, 2 and 4 worker processes, against chains of four empty tasks.
+
+    A second figure for each is the orders a second until all their mails have left as well.
+    """
     figures = []
     for processes in (1, 2, 4):
         orders: list[pipeline.Rates] = []
@@ -188,13 +197,13 @@ def whole(system: System, size: Size) -> list[Figure]:
 
 
 def latency(system: System, size: Size) -> list[Figure]:
-    """(2): one order on an idle system."""
+    """Measure one order at a time on an idle system, from accepted to completed; there is no baseline."""
     found = pipeline.seconds_for_one(system, size.singles)
     return [Figure("one order, accepted to completed (median)", "ms", statistics.median(found) * 1000)]
 
 
 def acceptance(system: System, size: Size) -> list[Figure]:
-    """(3): the front against a Flask endpoint that inserts one row."""
+    """Measure the orders that the front accepts over HTTP, against a Flask endpoint that inserts one row."""
     bare, ours = front.minimal(system, size.posts), front.ours(system, size.posts)
     against = "Flask endpoint that inserts one row"
     return [
@@ -205,7 +214,10 @@ def acceptance(system: System, size: Size) -> list[Figure]:
 
 
 def broken_broker(system: System, size: Size) -> list[Figure]:
-    """Orders accepted over HTTP while Redis is away, frozen, full, read-only or takes nothing."""
+    """Measure the orders accepted over HTTP while Redis is away, frozen, full, read-only or refuses writes.
+
+    The baseline is a Redis that works.
+    """
     rates = broker.measure(system, size.posts, size.rounds)
     what = "orders accepted beside a Redis"
     against = "a Redis that works, in turns"
@@ -216,7 +228,10 @@ def broken_broker(system: System, size: Size) -> list[Figure]:
 
 
 def memory(system: System, size: Size) -> list[Figure]:
-    """Resident memory of a worker process: the last third of so many tasks against the third before."""
+    """Measure the resident memory of a worker process that handles `size.tasks` tasks.
+
+    Compares the mean of the last third with that of the third before: a leak shows as a ratio above 1.
+    """
     samples = pipeline.memory(system, size.tasks)
     third = len(samples) // 3
     late, middle = statistics.mean(samples[-third:]), statistics.mean(samples[third : 2 * third])
@@ -225,7 +240,10 @@ def memory(system: System, size: Size) -> list[Figure]:
 
 
 def registrar(system: System, size: Size) -> list[Figure]:
-    """The registrar job by the number of trunks: its time against reading the tables at all, and its memory."""
+    """Measure the scheduled job `registrar` for each number of trunks in `size.trunks`: seconds and peak memory.
+
+    The baselines are a bare COPY of the compared tables, and the memory of the smallest run.
+    """
     runs = [reconciliation.measure(system, trunks) for trunks in size.trunks]
     figures = []
     for run in runs:
@@ -237,7 +255,10 @@ def registrar(system: System, size: Size) -> list[Figure]:
 
 
 def due(system: System, size: Size) -> list[Figure]:
-    """The sweep, and a worker's claim of a batch, while many requests are due."""
+    """Measure the sweep, and a worker's claim of one batch, while `size.due` requests are due.
+
+    The baselines are a sweep with nothing due, and a bare SELECT … FOR UPDATE SKIP LOCKED.
+    """
     found = sweep.measure(system, size.due, size.sweeps)
     return [
         Figure(f"sweep, {size.due:,} due requests", "ms", found.sweep * 1000, found.idle * 1000, "the same, none due"),
@@ -246,14 +267,14 @@ def due(system: System, size: Size) -> list[Figure]:
 
 
 def locations(system: System, size: Size) -> list[Figure]:
-    """The overview with many sub-accounts against one with few."""
+    """Measure how long the overview of a main account with many sub-accounts takes, against one with few."""
     found = overview.measure(system, size.pages)
     what, against = f"overview, {overview.MANY:,} sub-accounts", f"the same with {overview.FEW} sub-accounts"
     return [Figure(what, "ms", found.many * 1000, found.few * 1000, against)]
 
 
 def bulks(system: System, size: Size) -> list[Figure]:
-    """(5): a file of orders, upload to confirmed, and the single orders that come meanwhile."""
+    """Measure a bulk of orders from upload to confirmed, against single orders, and single orders during the bulk."""
     found = bulk.measure(system, size.rows, size.orders)
     what = f"a bulk of {size.rows:,} orders, upload to confirmed"
     against = "one order a request, same front and workers"
@@ -268,7 +289,7 @@ def bulks(system: System, size: Size) -> list[Figure]:
 
 
 def number_search(system: System, size: Size) -> list[Figure]:
-    """A page of numbers found by a part of one, against one row by its primary key."""
+    """Measure how long the search for a number by a part of it takes, against reading one row by its primary key."""
     found = search.measure(system.database, size.accounts, size.posts // 10)
     against = "one row by its primary key"
     return [
@@ -282,7 +303,11 @@ def number_search(system: System, size: Size) -> list[Figure]:
 
 
 def bulkhead_table(system: System, size: Size) -> list[Figure]:
-    """Single orders and links on an idle system and during trouble elsewhere: median at most 1.5 times, at most 2 s."""
+    """Measure single orders and links on an idle system and during trouble elsewhere.
+
+    The median may be at most 1.5 times that of the idle system, the slowest at most two seconds; neither is enforced
+    here.
+    """
     troubles = bulkheads.measure(system, size.bulkheads)
     idle = troubles["idle"]
     figures = []
@@ -316,7 +341,10 @@ PARTS: dict[str, Callable[[System, Size], list[Figure]]] = {
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure all parts, or those named with `--only`; print the table and write it as JSON.
+
+    `--short` measures little of everything.
+    """
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--short", action="store_true", help="little of everything, to see that it works")
     parser.add_argument("--only", choices=PARTS, action="append", help="only this part; may be repeated")

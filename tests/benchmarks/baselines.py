@@ -1,4 +1,4 @@
-"""What we are measured against: a chain of four empty Celery tasks, and a Flask endpoint that inserts one row."""
+"""What the portal is measured against: a chain of four empty Celery tasks, and a Flask endpoint that inserts a row."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ _local = threading.local()
 
 @app.task(name="bare.empty")
 def empty() -> None:
-    """One of the first three steps."""
+    """Do nothing: each of the first three tasks of a bare chain."""
 
 
 @app.task(name="bare.last")
 def last() -> None:
-    """The fourth; it counts, or nobody would know when it is over."""
+    """Count a finished chain in Redis (key `DONE`): the fourth and last task of a bare chain."""
     if not hasattr(_local, "redis"):
         _local.redis = redis.Redis.from_url(os.environ["REDIS_URL"])
     _local.redis.incr(DONE)
 
 
 def send_chains(broker: str, count: int, queue: str) -> None:
-    """Put so many chains of four tasks into the queue; what follows the first task goes to the usual one."""
+    """Send `count` chains of four tasks; the first task of each goes to `queue`, the others to the queue `bare`."""
     with app.connection_for_write(broker) as link:
         for _ in range(count):
             chain(empty.si().set(queue=queue), empty.si(), empty.si(), last.si()).apply_async(connection=link)
 
 
 def create_app() -> Flask:
-    """Flask at its barest: the body into one row, committed."""
+    """Return a Flask application whose POST /rows inserts the body into one row, commits and answers 202."""
     front = Flask("bare")
 
     @front.post("/rows")

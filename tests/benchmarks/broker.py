@@ -1,4 +1,4 @@
-"""How many orders the front accepts beside a Redis in each bad state, against a Redis that works."""
+"""How many orders a second the front accepts while Redis is in one of several bad states, and while it works."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ State = Callable[[System], AbstractContextManager[None]]
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Orders accepted a second beside a Redis in one state, one figure a round."""
+    """Orders accepted a second, one figure a round, while Redis is in one bad state (broken) and works (normal)."""
 
     broken: list[float]
     normal: list[float]
@@ -27,7 +27,10 @@ class Rates:
 
 
 def measure(system: System, posts: int, rounds: int) -> dict[str, Rates]:
-    """Return the rates beside a Redis in each bad state; each stands against a Redis that works, taken in turns."""
+    """Return the orders accepted a second by bad state of Redis, each beside the rate with a Redis that works.
+
+    Both are measured in turns, `rounds` times, with `posts` orders each. The keys describe the states: "that is full".
+    """
     rates = {state: Rates([], []) for state in _STATES}
     for _ in range(rounds):
         for state, broken in _STATES.items():
@@ -42,7 +45,7 @@ def _rate(system: System, posts: int) -> float:
 
 
 def _commands(cause: list[str], end: list[str]) -> State:
-    """Return the state between two commands to Redis."""
+    """Return a state of Redis: the command `cause` begins it, and the command `end` restores Redis."""
 
     @contextmanager
     def state(system: System) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Hundreds at once: a file of orders from its upload to the last confirmation, and who waits for it meanwhile."""
+"""A bulk: a file of orders from its upload to the last confirmation, and how long single orders take meanwhile."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PAUSE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """From the first byte sent until all are confirmed and every mail has left."""
+    """Orders a second until all are confirmed and every mail has left, and the processor time an order (cpu)."""
 
     per_second: float
     cpu: float
@@ -43,7 +43,10 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`Rate` of either, and what else is felt of a bulk."""
+    """What was measured of a bulk of orders: its rate, that of single orders, and what customers feel meanwhile.
+
+    `answered` is how long the press that sends the bulk took; `waits` are the times of single orders meanwhile.
+    """
 
     single: Rate
     bulk: Rate
@@ -54,9 +57,10 @@ class Result:
 
 
 def measure(system: System, rows: int, singles: int) -> Result:
-    """The same front and workers for both: orders one by one from `front.CLIENTS` clients, and a file of them.
+    """Measure single orders from `front.CLIENTS` clients, and a file of `rows` orders, with the same front and workers.
 
-    Half of the single orders before the file and half after it, so that a machine that others use too is fair to both.
+    Half of the `singles` come before the file and half after it: other work on the machine then slows both alike. While
+    the bulk is worked on, another customer orders one location after the other.
     """
     port = free_port()
     web, beat = programs.web(LOOPBACK, port), programs.beat(system.directory / "schedule")
@@ -83,7 +87,10 @@ def _rate(system: System, count: int, began: float, used: float) -> Rate:
 
 
 def upload(client: httpx.Client, customer_number: str, content: bytes) -> float:
-    """Upload a file of orders and press the button that orders them. Return the seconds until that was answered."""
+    """Upload a file of orders and press the button that orders them.
+
+    Returns the seconds from the press to the answer.
+    """
     token = front.field_of(client.get(START).text, "csrf_token")
     data = {"csrf_token": token, "kind": "order", "account": customer_number}
     page = client.post(START, data=data, files={"file": ("bench.csv", content)})
@@ -117,7 +124,10 @@ def _confirmed(system: System, rows: int) -> bool:
 
 @dataclass
 class _Visitor:
-    """Orders one after the other, and looks how long each takes."""
+    """A customer who places one order after the other by the API until `over` is set.
+
+    `waits` collects the seconds from sending each order until it is completed.
+    """
 
     system: System
     port: int
@@ -153,7 +163,7 @@ def _somebody_else(system: System, port: int) -> Iterator[list[float]]:
 
 
 def file_of(rows: int) -> bytes:
-    """Return a file of so many orders."""
+    """Return a CSV file for the portal's upload form, with `rows` orders."""
     out = io.StringIO()
     writer = csv.writer(out, delimiter=";")
     writer.writerow([column.de for column in COLUMNS[Kind.ORDER]])

@@ -1,4 +1,4 @@
-"""What single orders and links feel of trouble elsewhere: a neighbour that is slow or silent, and work in masses."""
+"""How long single orders and links take during trouble elsewhere: a slow or silent outside system, or mass work."""
 
 from __future__ import annotations
 
@@ -73,7 +73,10 @@ _trouble = partial(named, TROUBLES)
 
 
 def measure(system: System, size: Size) -> dict[str, Felt]:
-    """Measure an idle system and one in each trouble; `idle` comes first and, the same again, last."""
+    """Measure orders and links on an idle system and in each trouble of `TROUBLES`. Keys are the troubles' names.
+
+    The idle system is measured first (`idle`) and again at the end (`idle, once more`).
+    """
     system = replace(system, database=Database(system.postgres.url("standorte"), on_due=hint))
     felt: dict[str, Felt] = {}
     with _working(system):
@@ -126,9 +129,9 @@ def _link(system: System) -> UUID:
 
 @contextmanager
 def _working(system: System, **environment: str) -> Iterator[System]:
-    """Run a worker and beat on the system, warmed up; nothing that was left over is in its queues.
+    """Run beat and a worker with empty queues for the time of a `with` block, with `environment` added to theirs.
 
-    The numbers of a new pool have been announced to the registrar, which takes a while.
+    Yields the system once two link requests are completed and the registrar has learned all number blocks.
     """
     system.flush()
     troubled = replace(system, environment=system.environment | environment)

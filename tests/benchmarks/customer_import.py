@@ -1,6 +1,7 @@
 """How fast `standorte accounts import` is, and how much memory it takes: `python -m tests.benchmarks.customer_import`.
 
-Every run is a process of its own on a fresh PostgreSQL: 1,000 and 100,000 new customers, and the same file again.
+Each run is a process of its own. Files of 1,000 and of 100,000 customers are imported into one fresh PostgreSQL, each
+twice: the second time nothing is new.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ print(seconds, int(kibibytes) / 1024)
 
 
 def customers(rows: int, first: int) -> Iterator[str]:
-    """A header and so many rows that need every kind of work: umlauts, a phone number as people write it."""
+    """Yield the lines of a CSV file: a header and `rows` customers, numbered from `first`.
+
+    They have umlauts and phone numbers as people write them, so that the import has all its kinds of work.
+    """
     yield HEADER
     for place in range(rows):
         postal_code, town, area_code = TOWNS[place % len(TOWNS)]
@@ -51,14 +55,14 @@ def customers(rows: int, first: int) -> Iterator[str]:
 
 
 def measure(url: str, file: Path) -> tuple[float, float]:
-    """Seconds and peak memory in MiB of one import."""
+    """Import the file into the database in a process of its own. Return its seconds and its peak memory in MiB."""
     command = [sys.executable, "-c", _RUN, url, str(file)]
     seconds, mebibytes = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     return float(seconds), float(mebibytes)
 
 
 def main() -> None:
-    """Print a table."""
+    """Import two files, each twice, into a fresh PostgreSQL; print a table of rows a second and peak memory."""
     with tempfile.TemporaryDirectory() as directory:
         postgres = EmbeddedPostgres(Path(directory) / "postgres", fsync=False)
         postgres.start(("standorte",))

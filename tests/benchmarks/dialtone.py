@@ -1,8 +1,8 @@
-"""From a click to what a phone system feels of it: dial tone after an order, changes at the portal in force.
+"""Seconds from a click at the portal until a phone system notices: after an order, and after changes to a trunk.
 
 Front, workers, beat, Redis and PostgreSQL are as `make run` has them, and idle but for this one order or change. The
 phones are those of `standorte doctor`. They know a trunk's secret as its customer does: out of the portal's database,
-opened with the portal's key, or off the page that shows a renewed one. Then they try again and again.
+opened with the portal's key, or off the page that shows a renewed one. They try again and again until it works.
 """
 
 from __future__ import annotations
@@ -51,7 +51,10 @@ _Found = TypeVar("_Found")
 
 @dataclass(frozen=True, slots=True)
 class Felt:
-    """Seconds from before the click, each."""
+    """Seconds from just before the click: of each order, of each registration, and of each change by its kind.
+
+    `dial_tone` ends with the first 200 for a REGISTER of the new trunk, `completed`, of other orders, with that status.
+    """
 
     dial_tone: list[float]
     """POST /api/v1/orders, all proofs given, to the first 200 for a REGISTER of the new trunk."""
@@ -64,7 +67,10 @@ class Felt:
 
 
 def measure(system: System, server: str, orders: int, changes: int) -> Felt:
-    """So many orders either way, then so many changes of each kind, fewer than orders."""
+    """Measure `orders` orders until a phone registers, as many until completed, and `changes` changes of each kind.
+
+    `server` is Kamailio's host:port. `changes` has to be smaller than `orders`: the trunks come from the orders.
+    """
     port = free_port()
     web, beat = programs.web(LOOPBACK, port), programs.beat(system.directory / "schedule")
     with system.running(web), system.running(beat), system.worker(PROCESSES), _Customer.of(system, port, server) as one:
@@ -86,7 +92,10 @@ def measure(system: System, server: str, orders: int, changes: int) -> Felt:
 def _forwardings(
     one: _Customer, portal: httpx.Client, trunks: list[TrunkRecord], changes: int
 ) -> dict[str, list[float]]:
-    """Each of other trunks, to one whose phone declines every call, and no more."""
+    """Time adding and removing a forwarding: each of `changes` trunks to one trunk whose phone declines every call.
+
+    `trunks` are the caller's, the target and those that forward. Returns lists of seconds by kind of change.
+    """
     caller, target, *others = trunks
     with _declining(one.server, target):
         pairs = [one.forwards(portal, trunk, target, caller) for trunk in others[:changes]]
@@ -100,7 +109,10 @@ def _forwardings(
 
 
 def _limits(one: _Customer, portal: httpx.Client, trunks: list[TrunkRecord]) -> dict[str, list[float]]:
-    """Limit each trunk to Germany, and then to the EU and EEA again; it calls a trunk abroad without a phone."""
+    """Time limiting the trunks' calls to Germany, and then to EU and EEA. Returns lists of seconds by kind of change.
+
+    The trunks call a number abroad, of a trunk without a phone: the answer tells whether the call was allowed.
+    """
     abroad = replace(trunks[0], key=str(uuid4()), sip_user=f"abroad{uuid4().hex[:8]}", numbers=(_ABROAD,))
     registrar = KamailioRegistrar(one.system.environment["REGISTRAR_URL"])
     assert registrar.put_trunks([abroad]) == [None]
@@ -114,7 +126,7 @@ def _limits(one: _Customer, portal: httpx.Client, trunks: list[TrunkRecord]) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Customer:
-    """The first one, at the API and the portal, and the phones at the trunks."""
+    """The first customer of the system at the API and the portal, and the phones at the customer's trunks."""
 
     system: System
     api: httpx.Client
@@ -123,14 +135,17 @@ class _Customer:
     @classmethod
     @contextmanager
     def of(cls, system: System, port: int, server: str) -> Iterator[_Customer]:
-        """As soon as the front is there."""
+        """Wait until the front accepts connections and yield the customer, whose API client is closed afterwards."""
         wait_until(lambda: accepts_connections(port), what="the front")
         head = {"Authorization": f"Bearer {system.customers[0].token}", "Content-Type": "application/json"}
         with httpx.Client(base_url=f"http://{LOOPBACK}:{port}", headers=head, timeout=60) as api:
             yield cls(system, api, server)
 
     def waits_for_dial_tone(self) -> tuple[float, TrunkRecord]:
-        """Orders, and registers as soon as it is possible."""
+        """Order, and register at the new trunk as soon as that works. Return the seconds and the trunk.
+
+        Waits until the order's mails have left, so that the next measurement begins on an idle system.
+        """
         began, order = self._orders()
         trunk = _until(lambda: self._trunk_of(order))
         _until(lambda: self.registers(trunk) == _ACCEPTED)
@@ -139,7 +154,10 @@ class _Customer:
         return seconds, trunk
 
     def waits_for_the_end(self) -> tuple[float, TrunkRecord]:
-        """Orders, and does nothing with it."""
+        """Order, and wait until the order is completed. Return the seconds and the new trunk.
+
+        Returns after the order's mails have left, so that the next measurement begins on an idle system.
+        """
         began, order = self._orders()
         _until(lambda: self._is_completed(order))
         seconds = time.perf_counter() - began
@@ -147,7 +165,10 @@ class _Customer:
         return seconds, _until(lambda: self._trunk_of(order))
 
     def renews(self, portal: httpx.Client, trunk: TrunkRecord) -> float:
-        """Renews the secret: the new one registers, and the old one is refused."""
+        """Renew a trunk's secret at the portal.
+
+        Returns the seconds until a phone can register with the new secret and is refused with the old one.
+        """
         number, id = self._place(trunk)
         path = f"/standortverwaltung/{number}/sip/{id}/erneuern"
         page = portal.get(path).text
@@ -169,9 +190,10 @@ class _Customer:
         *,
         of_one_number: bool = False,
     ) -> tuple[float, float]:
-        """Forward the calls of a trunk without phones until one arrives, then end that until none does.
+        """Add a forwarding of a trunk without phones, then remove it. Return the seconds until each is in force.
 
-        Forward all calls, or only those to the number that is called (`of_one_number`).
+        It forwards all calls, or with `of_one_number` those to one number. `caller` calls the trunk: the target's phone
+        declines calls that are forwarded.
         """
         number, _ = self._place(trunk)
         path = f"/standortverwaltung/{number}/rufweiterleitung"
@@ -192,7 +214,10 @@ class _Customer:
         return added, time.perf_counter() - began
 
     def limits(self, portal: httpx.Client, trunk: TrunkRecord, abroad: TrunkRecord) -> tuple[float, float]:
-        """Limit a trunk to Germany until it cannot call abroad, then to EU and EEA until it can."""
+        """Limit a trunk's calls to Germany, then to EU and EEA. Return the seconds until each limit is in force.
+
+        It is in force when a call to `abroad`, a trunk with a number in another country, is refused, and then allowed.
+        """
         number, id = self._place(trunk)
         path = f"/standortverwaltung/{number}/sip/{id}/ziele"
         form = {"csrf_token": front.field_of(portal.get(path).text, "csrf_token")}
@@ -205,12 +230,12 @@ class _Customer:
         return felt[0], felt[1]
 
     def registers(self, trunk: TrunkRecord) -> str:
-        """What a phone is told that registers."""
+        """Register a phone at the trunk. Return Kamailio's answer, such as "200 OK"."""
         with Phone(self.server, trunk) as phone:
             return _answer_to(lambda: phone.ask("REGISTER", f"sip:{trunk.domain}", expires=3600))
 
     def registers_again(self, trunk: TrunkRecord) -> float:
-        """A phone registers at a trunk that is there."""
+        """Return the seconds that one accepted REGISTER takes at an existing trunk, with its challenge."""
         began = time.perf_counter()
         assert self.registers(trunk) == _ACCEPTED
         return time.perf_counter() - began
@@ -219,7 +244,7 @@ class _Customer:
         return self._calls(caller, called) == answer
 
     def _calls(self, caller: TrunkRecord, called: TrunkRecord) -> str:
-        """How a call ends."""
+        """Call the first number of `called` from the trunk `caller`. Return the final answer, such as "603 Decline"."""
         number = f"sip:{called.numbers[0]}@{called.domain}"
         with Phone(self.server, caller) as phone:
             phone.challenge("INVITE", number)
@@ -243,7 +268,7 @@ class _Customer:
             return session.scalar(sa.select(Request.status).where(Request.id == order)) is Status.COMPLETED
 
     def _place(self, trunk: TrunkRecord) -> tuple[str, int]:
-        """Where the portal has it: customer number and id."""
+        """Return the customer number of the trunk's account and the trunk's id: its address at the portal."""
         whole = sa.select(SipTrunk).options(selectinload(SipTrunk.account))
         with self.system.database.transaction() as session:
             found = session.scalars(whole.where(SipTrunk.sip_user == trunk.sip_user)).one()
@@ -252,7 +277,7 @@ class _Customer:
 
 @contextmanager
 def _declining(server: str, trunk: TrunkRecord) -> Iterator[None]:
-    """A registered phone that declines every call."""
+    """Keep a registered phone that declines every call, for the time of a `with` block."""
     over = threading.Event()
     with Phone(server, trunk) as phone:
         phone.ask("REGISTER", f"sip:{trunk.domain}", expires=3600)
@@ -283,7 +308,7 @@ def _answer_to(ask: Callable[[], object]) -> str:
 
 
 def _until(look: Callable[[], _Found | None]) -> _Found:
-    """The first that is found."""
+    """Call `look` until it returns something true, and return that. Fails after 30 seconds."""
     deadline = time.monotonic() + 30
     while not (found := look()):
         assert time.monotonic() < deadline

@@ -1,4 +1,4 @@
-"""How many orders the front accepts, against a Flask endpoint that inserts one row, under the same gunicorn."""
+"""How many orders the front accepts, against a Flask endpoint that inserts one row, both served by gunicorn."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Headers = Callable[[], dict[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of so many requests over `CLIENTS` connections."""
+    """How requests from `CLIENTS` clients were answered: how many a second, and milliseconds of one (p50 and p99)."""
 
     per_second: float
     p50: float
@@ -53,20 +53,20 @@ class Load:
 
 
 def ours(system: System, count: int) -> Load:
-    """POST /api/v1/orders, each with a key of its own."""
+    """Start a front and measure `count` POST requests to /api/v1/orders, each with an idempotency key of its own."""
     port = free_port()
     with system.running(programs.web(LOOPBACK, port)):
         return _load(port, "/api/v1/orders", _headers(system), count)
 
 
 def send_orders(system: System, port: int, count: int) -> None:
-    """The same to a front that runs, each order by itself."""
+    """Send `count` single orders to the API of the front that listens on the port. Raises if one is not accepted."""
     send(port, "/api/v1/orders", _headers(system), count)
 
 
 @contextmanager
 def signed_in(port: int, person: Principal) -> Iterator[httpx.Client]:
-    """A browser in which somebody has signed in at the front that runs."""
+    """Yield an HTTP client with which the person has signed in at the front that listens on the port."""
     with httpx.Client(base_url=f"http://{LOOPBACK}:{port}", timeout=300, follow_redirects=True) as browser:
         form = {"csrf_token": field_of(browser.get("/anmelden").text, "csrf_token")}
         browser.post("/anmelden", data=form | {"email": person.email, "password": PASSWORD})
@@ -74,7 +74,7 @@ def signed_in(port: int, person: Principal) -> Iterator[httpx.Client]:
 
 
 def field_of(page: str, name: str) -> str:
-    """What a hidden field of the page's forms says."""
+    """Return the value of the first form field of this name on the page. Fails if there is none."""
     found = re.search(f'name="{name}"[^>]*value="([^"]+)"', page)
     assert found is not None, page
     return found[1]
@@ -92,7 +92,7 @@ def _headers(system: System) -> Headers:
 
 
 def minimal(system: System, count: int) -> Load:
-    """The same body into one row."""
+    """Start a Flask endpoint that inserts the body into one row, and measure `count` POSTs of an order's body."""
     with system.database.engine.begin() as connection:
         connection.execute(
             sa.text("CREATE TABLE IF NOT EXISTS bare_rows (id bigint GENERATED ALWAYS AS IDENTITY, body text)")
@@ -115,7 +115,10 @@ def _load(port: int, path: str, headers: Headers, count: int) -> Load:
 
 
 def send(port: int, path: str, headers: Headers, count: int) -> list[float]:
-    """Every request from all clients together; raises if one is not accepted."""
+    """Send `count` POST requests from `CLIENTS` clients at once. Raises if one is not accepted.
+
+    Returns the seconds that each took. `headers` is called for the headers of each request.
+    """
     results: SimpleQueue[list[float] | Exception] = SimpleQueue()
 
     def client(turns: int) -> None:

@@ -1,6 +1,7 @@
-"""One run of a scheduled job, in a process of its own so that its peak memory is its own.
+"""One run of a scheduled job in a process of its own, so that its peak memory can be measured.
 
-`python -m tests.benchmarks.job NAME` runs it on what the environment names, and prints a `Measured` as JSON.
+`python -m tests.benchmarks.job NAME` runs the job on the databases that the environment names, and prints a `Measured`
+as JSON.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from workers.settings import WorkerSettings
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a run took and what it said."""
+    """A run of a scheduled job: seconds, peak memory in MiB, outcome, its counts, and its findings by kind (found)."""
 
     seconds: float
     peak: float
@@ -33,7 +34,7 @@ class Measured:
 
 
 def measure(name: str, environment: Mapping[str, str]) -> Measured:
-    """Run it there and wait."""
+    """Run the scheduled job of this name in a new process with this environment; return what it has measured."""
     command = [sys.executable, "-m", __name__, name]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return Measured(**json.loads(done.stdout.splitlines()[-1]))

@@ -1,4 +1,4 @@
-"""The overview of a main account with many sub-accounts, against that of one with few."""
+"""The overview of a main account with many sub-accounts, against the overview of one with few."""
 
 from __future__ import annotations
 
@@ -41,14 +41,17 @@ _PATH = "/standortverwaltung"
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Seconds for the first page of the cards, medians."""
+    """Median seconds to serve the first page of the overview's cards: with many sub-accounts, and with few."""
 
     many: float
     few: float
 
 
 def measure(system: System, rounds: int) -> Served:
-    """Both pages in turns, each by its own administrator."""
+    """Request the overviews with many and with few sub-accounts in turns, each as its own administrator.
+
+    Each is timed `rounds` times, after five times that are not counted.
+    """
     with system.fresh("overview", prepare) as url:
         settings = WebSettings(
             database_url=url,

@@ -1,4 +1,4 @@
-"""Orders through the real pipeline: how many a second, how long one takes, and what memory they leave."""
+"""Orders through the real workers: how many a second, how long one takes, and how their memory grows."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ SWEPT_EVERY = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Orders a second, from a full queue of accepted orders until all are completed, and until all mails have left."""
+    """Orders a second with all orders due at once: until all are completed, and until all their mails have left."""
 
     completed: float
     mailed: float
 
 
 def orders_per_second(system: System, processes: int, count: int) -> Rates:
-    """Measure a full queue of accepted orders."""
+    """Measure `count` orders that are all due at once, with a worker that has `processes` processes."""
     before = system.completed()
     with system.worker(processes):
         _run(system, count // 10)
@@ -41,7 +41,7 @@ def orders_per_second(system: System, processes: int, count: int) -> Rates:
 
 
 def chains_per_second(system: System, processes: int, count: int) -> float:
-    """A full queue of bare chains until the last task of the last one."""
+    """Return how many bare chains of four Celery tasks a second a worker completes, of `count` queued at once."""
     broker = system.redis.url(0)
     with redis.Redis.from_url(broker) as client, system.bare_worker(processes):
         done = partial(_number, client, baselines.DONE)
@@ -57,7 +57,7 @@ def chains_per_second(system: System, processes: int, count: int) -> float:
 
 
 def _run(system: System, count: int) -> tuple[float, float]:
-    """Accept so many orders and hint at them.
+    """Accept `count` orders and send a hint that they are due.
 
     Returns the seconds from the hint until all are completed, and until every mail has left.
     """
@@ -79,7 +79,10 @@ def _run(system: System, count: int) -> tuple[float, float]:
 
 
 def seconds_for_one(system: System, count: int) -> list[float]:
-    """One order at a time on an idle system: from before it is accepted until it can be read as completed."""
+    """Process `count` orders one at a time on an idle system. Return the seconds of each until its mails have left.
+
+    The time begins before the order is accepted.
+    """
     found = []
     with system.worker(2):
         _run(system, 10)
@@ -94,9 +97,9 @@ def seconds_for_one(system: System, count: int) -> list[float]:
 
 
 def memory(system: System, tasks: int) -> list[float]:
-    """Resident memory of the largest worker process, in MiB, after every tenth of so many tasks.
+    """Return the resident memory of the largest worker process, in MiB, after every tenth of `tasks` tasks.
 
-    As many Celery tasks and as many steps: a quarter as many orders, of four steps each, and four messages an order.
+    The worker takes `tasks` Celery messages and a quarter as many orders. Each order has four steps and four messages.
     """
     samples: list[float] = []
     with redis.Redis.from_url(system.redis.url(0)) as client, system.worker(2) as worker:

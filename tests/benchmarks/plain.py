@@ -1,7 +1,7 @@
 """The application that somebody would write instead: Flask, SQLAlchemy and a chain of four Celery tasks for an order.
 
-It has no proofs, locks, idempotency, retries or limits. Its mails are those of ours, with the same PDF, for an order
-that ours has read before (`FACTS`, a pickled list of `Receipt`).
+It has no proofs, locks, idempotency, retries or limits. It sends the mails, with the PDF, that the portal sends for an
+order: they come from a file of pickled `Receipt` rows, which the environment variable `FACTS` names.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _mail_server() -> smtplib.SMTP:
 
 @app.task(name="plain.verify")
 def verify(id: int) -> int:
-    """Look at the order."""
+    """Set the order's state to verified; the first task of the chain."""
     with _sessions().begin() as session:
         session.get_one(PlainOrder, id).state = "verified"
     return id
@@ -100,7 +100,7 @@ def verify(id: int) -> int:
 
 @app.task(name="plain.provision")
 def provision(id: int) -> int:
-    """Give the order a trunk."""
+    """Give the order a trunk with one number; the second task of the chain."""
     with _sessions().begin() as session:
         session.add(PlainTrunk(order_id=id, sip_user=f"t{id}", number=f"+4930{id:08}"))
         session.get_one(PlainOrder, id).state = "provisioned"
@@ -109,7 +109,7 @@ def provision(id: int) -> int:
 
 @app.task(name="plain.attach")
 def attach(id: int) -> int:
-    """Attach the new account."""
+    """Set the order's state to attached; the third task of the chain."""
     with _sessions().begin() as session:
         session.get_one(PlainOrder, id).state = "attached"
     return id
@@ -117,7 +117,7 @@ def attach(id: int) -> int:
 
 @app.task(name="plain.confirm")
 def confirm(id: int) -> None:
-    """Send the mails about the order."""
+    """Send the mails about the order and set its state to confirmed; the last task of the chain."""
     for place, receipt in enumerate(_receipts()):
         rendered = render(receipt.template, receipt.locale, receipt.facts, _CARRIER)
         attachments = () if receipt.printed is None else (receipt.printed.pdf(str(receipt.facts["link"]), _CARRIER),)
@@ -137,7 +137,10 @@ def confirm(id: int) -> None:
 
 
 def create_app() -> Flask:
-    """Return the front: it takes an order, writes it down, and sends the chain."""
+    """Return the front: POST /orders inserts an order, sends the chain of tasks and answers 202.
+
+    An incomplete body gets 422.
+    """
     front = Flask("plain")
 
     @front.post("/orders")

@@ -1,6 +1,6 @@
-"""The registrar job over many trunks, against a bare COPY of both sides' tables.
+"""The scheduled job `registrar` over many trunks, against a bare COPY of the tables that it compares.
 
-A few SIP users are spoilt, and the run has to find just those.
+It compares the portal's database with the registrar's. Some rows are damaged first, and the job has to find only them.
 """
 
 from __future__ import annotations
@@ -60,7 +60,10 @@ Line = tuple[str, tuple[object, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """What a run took, and what a bare COPY of the same rows took just before and after it."""
+    """What the job took for this many trunks, in seconds and MiB of peak memory, and the seconds of a bare COPY (copy).
+
+    The COPY is the mean of one just before the job and one just after it.
+    """
 
     trunks: int
     seconds: float
@@ -71,7 +74,7 @@ class Reconciled:
 
 
 def measure(system: System, trunks: int) -> Reconciled:
-    """Fill both sides, spoil a little, run the job; raises unless it found what was spoilt and nothing else."""
+    """Fill both databases, damage a few rows and run the job. Fails unless it finds exactly the damage."""
     with system.fresh("ours", prepare) as ours, system.fresh("theirs", ensure_schema) as theirs:
         urls = ours, theirs
         environment = system.environment | {"DATABASE_URL": ours, "REGISTRAR_URL": theirs}
@@ -89,7 +92,10 @@ def measure(system: System, trunks: int) -> Reconciled:
 
 
 def fill(ours: str, theirs: str, trunks: int, vault: Vault) -> None:
-    """Write so many trunks, with their accounts, numbers and forwardings, to both sides."""
+    """Write `trunks` trunks, with their accounts, numbers and forwardings, to both databases.
+
+    `ours` is the URL of the portal's database, `theirs` of the registrar's; `vault` seals the SIP secrets.
+    """
     secrets = [(secret, vault.seal(secret).decode()) for secret in (new_sip_secret() for _ in range(_SEALED))]
     with psycopg.connect(plain_url(ours)) as our_side, psycopg.connect(plain_url(theirs)) as their_side:
         # These rows keep the rules by themselves; to be told so a million times takes long.
@@ -111,9 +117,10 @@ def _copy_in(connection: psycopg.Connection, statement: str, lines: list[str]) -
 
 
 def _rows(place: int, secret: str, sealed: str) -> Iterator[Line]:
-    """An account with a trunk of one number, whose phone is registered.
+    """Yield the rows of an account with a registered trunk of one number, each with its table; `place` counts accounts.
 
-    Every second was ordered here, the others were taken over. Every third forwards its calls, in two ways.
+    Every second account was ordered at the portal, the others were imported. Every third forwards its calls, in two
+    ways.
     """
     id, number, first = place + 1, 1_000_000 + place, _FIRST_NUMBER + place
     # All over the order of SIP users, as random ones are, and never the same twice.
@@ -144,7 +151,7 @@ def _rows(place: int, secret: str, sealed: str) -> Iterator[Line]:
 
 
 def _spoil(ours: str, theirs: str, trunks: int) -> dict[str, int]:
-    """Ten kinds of damage, each to a few rows from all over the tables; returns what has to be found."""
+    """Do ten kinds of damage, each to a few rows; return how many findings of each kind the job has to make."""
     with psycopg.connect(plain_url(ours)) as our_side, psycopg.connect(plain_url(theirs)) as their_side:
         step = trunks // (5 * OF_EACH)
         ids = [place * step + 1 for place in range(5 * OF_EACH)]
@@ -190,7 +197,7 @@ def _spoil(ours: str, theirs: str, trunks: int) -> dict[str, int]:
 
 
 def _copy_all(urls: tuple[str, str]) -> float:
-    """Seconds for reading all that is compared as fast as it can be read, and throwing it away."""
+    """Read all rows that the job compares from both databases with COPY, discard them, and return the seconds."""
     began = time.perf_counter()
     for url, tables in zip(urls, _COMPARED, strict=True):
         with psycopg.connect(plain_url(url)) as connection:

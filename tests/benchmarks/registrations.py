@@ -1,6 +1,6 @@
 """Registrations a second that Kamailio takes, by the number of subscribers in its database; sipp plays the phones.
 
-Every subscriber is registered already: what comes is the same again, as from phones before theirs expires.
+Each one renews a registration that is still valid, as phones do before it expires.
 """
 
 from __future__ import annotations
@@ -48,14 +48,17 @@ FROM users
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Registrations a second, of each round."""
+    """Registrations a second, one figure a round: with many subscribers in the database, and with `FEW`."""
 
     many: list[float]
     few: list[float]
 
 
 def measure(system: System, subscribers: int, registrations: int, rounds: int) -> Rates:
-    """So many registrations with many subscribers and with few, in turns; raises if one is not accepted."""
+    """Measure `registrations` registrations with many subscribers and with `FEW`, in turns. Raises if one is refused.
+
+    Each of the `rounds` rounds gives one figure; a round before them is not counted.
+    """
     rates = Rates([], [])
     sides = ((subscribers, rates.many), (FEW, rates.few))
     with ExitStack() as stack:
@@ -82,7 +85,7 @@ def _fill(count: int, url: str) -> None:
 
 
 def _users(url: str, registrations: int) -> list[str]:
-    """Who registers: all over the table, and the same again only when there is nobody left."""
+    """Return the SIP user of each registration, in random order; all subscribers come before one is repeated."""
     with psycopg.connect(plain_url(url)) as connection:
         users = [user for (user,) in connection.execute("SELECT username FROM subscriber")]
     random.Random(5).shuffle(users)

@@ -1,7 +1,7 @@
 """An SMTP server that takes every mail and keeps none: `python -m tests.benchmarks.sink PORT [SECONDS]`.
 
-It stands for a mail server on another machine, so it must not cost what ours would not pay for: next to nothing. With
-SECONDS it takes that long for each mail.
+It stands for a mail server on another machine, so it must use next to no processor time. With SECONDS it takes that
+long for each mail.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 
 
 class Sink(asyncio.Protocol):
-    """One conversation (RFC 5321), as far as a client that behaves well needs it."""
+    """One SMTP connection (RFC 5321), with as much of the protocol as a correct client needs."""
 
     def __init__(self, pause: float = 0) -> None:
         self._pause = pause
@@ -20,13 +20,13 @@ class Sink(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Greet."""
+        """Send the greeting, 220."""
         assert isinstance(transport, asyncio.WriteTransport)
         self._transport = transport
         transport.write(b"220 sink\r\n")
 
     def data_received(self, data: bytes) -> None:
-        """Answer every whole command, and every whole mail."""
+        """Answer every complete command, and every complete mail, the latter after the pause."""
         assert self._transport is not None
         self._rest += data
         while True:

@@ -1,4 +1,4 @@
-"""The sweep and a worker's claim while many requests are due, against the same with none and a bare SELECT."""
+"""The sweep with many requests due against one with none, and a worker's claim of a batch against a bare SELECT."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ _BARE = sa.text("SELECT id FROM requests WHERE due_at <= :now ORDER BY due_at LI
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """Seconds, medians."""
+    """Median seconds of a sweep with requests due (sweep) and without (idle), and of claiming one batch (claim).
+
+    `bare` is the baseline of a claim: locking the same number of rows, and nothing else.
+    """
 
     sweep: float
     idle: float
@@ -60,7 +63,10 @@ class Swept:
 
 
 def measure(system: System, due: int, rounds: int) -> Swept:
-    """So many sweeps, then claims in turns with bare ones until every row is claimed; raises if one is left over."""
+    """Time `rounds` sweeps with `due` requests due, then claims and bare SELECTs in turns until every row is claimed.
+
+    Fails if a row is still due at the end.
+    """
     with system.fresh("swept", prepare) as url:
         _fill(url, due)
         with _runtime(system, url) as runtime:

@@ -47,7 +47,7 @@ _BLOCKS = 80_000
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """Somebody who orders."""
+    """A main account that orders, its manager, and an API token of the manager with all scopes."""
 
     main: Account
     manager: Principal
@@ -56,7 +56,10 @@ class Customer:
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """One of everything, shared by all measurements of a run."""
+    """The servers that all measurements of a run share, the environment of their clients, and the customers who order.
+
+    `directory` takes the logs and other files of the run.
+    """
 
     database: Database
     postgres: EmbeddedPostgres
@@ -66,7 +69,7 @@ class System:
     directory: Path
 
     def accept(self, count: int) -> list[UUID]:
-        """So many orders, written down as the front does it, not yet hinted at."""
+        """Accept `count` orders as the front does, but send no hint that they are due. Return their ids."""
         ids = []
         for start in range(0, count, 100):
             with self.database.transaction() as session:
@@ -77,21 +80,21 @@ class System:
         return ids
 
     def completed(self) -> int:
-        """How many orders have been completed since this system was made."""
+        """Return how many orders have been completed since this system was started."""
         with self.database.transaction() as session:
             return session.scalar(sa.select(sa.func.count()).where(Request.status == Status.COMPLETED)) or 0
 
     def idle(self) -> bool:
-        """Whether no order is under way and every mail has left. Costs next to nothing, so it may be asked often."""
+        """Return whether no request is under way and every mail has left. Costs next to nothing: it may be polled."""
         return not self.has_due(Request) and not self.has_due(Message)
 
     def has_due(self, table: type[Request | Message]) -> bool:
-        """Whether a row of the table waits to be processed, now or later."""
+        """Return whether a row of the table waits to be processed, now or later."""
         with self.database.transaction() as session:
             return bool(session.scalar(sa.select(sa.exists().where(table.due_at.is_not(None)))))
 
     def idle_but_alone(self) -> bool:
-        """Whether no order of a bulk is under way and every mail about one has left."""
+        """Return whether no request of a bulk is under way and every mail about one has left."""
         with self.database.transaction() as session:
             return not any(
                 session.scalar(sa.select(sa.exists().where(table.due_at.is_not(None), table.bulk_id.is_not(None))))
@@ -99,7 +102,7 @@ class System:
             )
 
     def cpu_seconds(self) -> float:
-        """What all processes of the system have used of the processors so far."""
+        """Return the processor time in seconds that all child processes of this one have used so far."""
         used = 0.0
         for child in psutil.Process().children(recursive=True):
             with suppress(psutil.NoSuchProcess):
@@ -109,13 +112,13 @@ class System:
         return used
 
     def flush(self) -> None:
-        """Empty the queues."""
+        """Delete everything in Redis, so that all Celery queues are empty."""
         with redis.Redis.from_url(self.redis.url()) as client:
             client.flushall()
 
     @contextmanager
     def fresh(self, name: str, make: Callable[[str], None]) -> Iterator[str]:
-        """A database for the time of a `with` block, with what `make` puts into it; yields its URL."""
+        """Create a database for the time of a `with` block and let `make` fill it; yields its URL."""
         self.postgres.create_database(name)
         url = self.postgres.url(name)
         try:
@@ -126,7 +129,7 @@ class System:
 
     @contextmanager
     def running(self, command: Sequence[str], **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-        """A child process for the time of a `with` block; its log is kept until the run ends."""
+        """Run a child process for the time of a `with` block; its log is kept until the run ends."""
         with tempfile.NamedTemporaryFile(dir=self.directory, suffix=".log", delete=False) as log:
             child = subprocess.Popen(command, env=self.environment | environment, stdout=log, stderr=log)
         try:
@@ -137,13 +140,13 @@ class System:
 
     @contextmanager
     def worker(self, processes: int) -> Iterator[subprocess.Popen[bytes]]:
-        """Our worker, with so many processes for each of the two kinds of work that an order passes."""
+        """Run the portal's worker with `processes` processes for each kind of work of an order, for a `with` block."""
         with self.running(programs.worker(processes)) as child:
             yield child
 
     @contextmanager
     def bare_worker(self, processes: int) -> Iterator[subprocess.Popen[bytes]]:
-        """A Celery worker for the bare chains."""
+        """Run a Celery worker for the bare chains of four empty tasks, for the time of a `with` block."""
         celery = [sys.executable, "-m", "celery", "--quiet", "--app", "tests.benchmarks.baselines:app", "worker"]
         options = ["--concurrency", str(processes), "--without-gossip", "--without-mingle"]
         with self.running([*celery, *options]) as child:
@@ -151,7 +154,10 @@ class System:
 
     @contextmanager
     def kamailio(self, registrar_url: str) -> Iterator[str]:
-        """A Kamailio on that database, with nobody beyond it; yields where it is."""
+        """Run Kamailio on the registrar's database for the time of a `with` block; yields its host:port.
+
+        No telephone network is reachable behind it.
+        """
         nobody = f"{LOOPBACK}:9"
         server = EmbeddedKamailio(
             Path(tempfile.mkdtemp(dir=self.directory)),
@@ -171,7 +177,10 @@ class System:
 
 @contextmanager
 def open_servers(*, fsync: bool = True) -> Iterator[tuple[Path, EmbeddedPostgres, EmbeddedRedis]]:
-    """Start PostgreSQL, with both databases ready, and Redis in a new directory; end and delete all afterwards."""
+    """Start PostgreSQL, with the portal's and the registrar's database, and Redis, for the time of a `with` block.
+
+    They are in a new directory, which is deleted afterwards. Yields the directory, PostgreSQL and Redis.
+    """
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         postgres = EmbeddedPostgres(directory / "postgres", fsync=fsync)
@@ -188,7 +197,7 @@ def open_servers(*, fsync: bool = True) -> Iterator[tuple[Path, EmbeddedPostgres
 
 @contextmanager
 def open_system() -> Iterator[System]:
-    """Start everything but workers and front; end it afterwards."""
+    """Start all servers but workers and front, and make customers, for the time of a `with` block."""
     with ExitStack() as stack:
         directory, postgres, broker = stack.enter_context(open_servers())
         smtp_port = free_port()
@@ -213,7 +222,7 @@ def open_system() -> Iterator[System]:
 
 
 def customers_of(database: Database, first: str = "20000000") -> list[Customer]:
-    """Make customers who can order, and the numbers for them from that one on."""
+    """Make customers who can order, and a stock of free number blocks in 030 from the number `first` on."""
     with database.transaction() as session:
         stock_pool(session, "030", first, 10, _BLOCKS, utc_now())
         found = []
@@ -228,6 +237,6 @@ def customers_of(database: Database, first: str = "20000000") -> list[Customer]:
 
 
 def vacuum(url: str) -> None:
-    """As autovacuum leaves a database that has been in use for a while."""
+    """Run VACUUM ANALYZE, as autovacuum does in a database that has been in use for a while."""
     with psycopg.connect(plain_url(url), autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE")

@@ -1,4 +1,4 @@
-"""An order over HTTP from its first byte to its last mail, in ours and in the plain application, in turns."""
+"""An order over HTTP from its first byte to its last mail: in the portal and in a plain application, in turns."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _SECRET, _BASE_URL = "for-development-only: the key of the benchmarks", "https:/
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Orders a second until their last mails, and milliseconds of all processes an order."""
+    """Orders a second until their last mails have left, and milliseconds of processor time of one order (cpu)."""
 
     per_second: float
     cpu: float
@@ -45,7 +45,10 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The medians of all rounds."""
+    """The medians of all rounds for the portal (ours) and for the plain application.
+
+    `mails` is how many mails each order has.
+    """
 
     ours: Rate
     plain: Rate
@@ -54,7 +57,7 @@ class Result:
 
 
 def measure(system: System, count: int, rounds: int) -> Result:
-    """Measure both in turns, so many orders in each round."""
+    """Measure the portal and the plain application in turns: `rounds` rounds with `count` orders each."""
     receipts, mails = _receipts(system)
     ours, others = [], []
     for _ in range(rounds):
@@ -128,7 +131,7 @@ def _median(rates: Sequence[Rate]) -> Rate:
 
 
 def _receipts(system: System) -> tuple[Path, int]:
-    """Let one order go its way, and keep its mails for the plain application; return their file and their number."""
+    """Complete one order and save its mails to a file for the plain application. Return the file and their number."""
     [id] = system.accept(1)
     with system.worker(1):
         hint([WorkKind.VERIFY])

@@ -50,14 +50,17 @@ _RUN_ON_NEW = f"""async ([rules, shapes]) => {{
 
 
 class _Checked:
-    """The shapes that were checked, by digest: in this process, and in every process that shares the file."""
+    """Shapes of page elements that axe-core found accessible, by digest: those of this process, and those in `file`.
+
+    The file is shared by all test processes of a run; None shares nothing.
+    """
 
     def __init__(self) -> None:
         self._known: set[str] = set()
         self.file: Path | None = None
 
     def new_of(self, shapes: list[str]) -> list[str]:
-        """Return those of the shapes that were not checked yet."""
+        """Return the shapes that were not checked yet, by this process or by another one that shares the file."""
         new = [shape for shape in shapes if _digest(shape) not in self._known]
         if not new or self.file is None or not self.file.exists():
             return new
@@ -65,7 +68,7 @@ class _Checked:
         return [shape for shape in new if _digest(shape) not in self._known]
 
     def add(self, shapes: list[str]) -> None:
-        """Record that the shapes were checked and found accessible."""
+        """Record that the shapes were found accessible, also for the other processes that share the file."""
         digests = [_digest(shape) for shape in shapes]
         self._known.update(digests)
         if self.file is not None:
@@ -77,7 +80,7 @@ _checked = _Checked()
 
 
 def share_checks(directory: Path) -> None:
-    """Share what was checked with the other test processes of this run through a file in the directory."""
+    """Share which elements were checked with the other test processes of this run, through a file in the directory."""
     _checked.file = directory / "accessible-shapes"
 
 
@@ -87,7 +90,10 @@ def _digest(shape: str) -> str:
 
 @cache
 def axe_source() -> str:
-    """Return the source of axe-core as installed by `make setup`. Skips the test without it; fails on CI (CI=true)."""
+    """Return the source of axe-core as installed by `make setup`.
+
+    Without it the test is skipped; on CI (CI=true) it fails.
+    """
     if not _AXE.is_file():
         missing = "axe-core IS NOT INSTALLED: THE PAGES' ACCESSIBILITY WAS NOT CHECKED. Run .make/assets"
         if os.environ.get("CI") == "true":
@@ -97,10 +103,9 @@ def axe_source() -> str:
 
 
 def assert_accessible(page: Page) -> None:
-    """Fail with a list of the violations that axe-core finds on the page, light or dark.
+    """Fail with a list of the violations that axe-core finds on the page in its light and dark colour schemes.
 
-    A page on which nothing has a shape that was not checked before in this run is not checked again: half of the pages
-    differ from others in words only.
+    A page is skipped if elements of the same shapes (tag, classes, attributes) have passed before in this run.
     """
     new = _checked.new_of(page.evaluate(_SHAPES))
     if not new:

@@ -1,4 +1,4 @@
-"""Fixtures: the web application on a free port, with a real PostgreSQL, and a real browser."""
+"""Fixtures of the browser tests: the web application on a free port, with a real PostgreSQL, and a real browser."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _NO_CHROMIUM = "NO CHROMIUM ON PATH: NO BROWSER TEST HAS RUN. As root on Debian:
 
 @dataclass
 class Served:
-    """The running web application, its URL, and the folder that /dev/mail reads."""
+    """The running web application, its URL, and the folder of mails that the pages /dev/mail show."""
 
     url: str
     app: Flask
@@ -99,7 +99,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 def _usual(
     postgres: EmbeddedPostgres, session_clock: FakeClock, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    """Create and serve the web application once per session, because its creation takes longer than a test."""
+    """Create and serve the web application once per session, because creating it takes longer than a test."""
     mails = tmp_path_factory.mktemp("mails")
     settings: dict[str, Any] = {"registrar_url": postgres.url("registrar", DatabaseRole.FRONT)}
     settings |= {"dev_mail_dir": mails, "dev_letters_dir": mails}
@@ -116,7 +116,7 @@ def _usual(
 
 @pytest.fixture
 def served(_usual: Served, database: Database, registrar_url: str, clock: FakeClock) -> Iterator[Served]:
-    """Serve the web application without workers, with its state reset."""
+    """Provide the running web application without workers; its state of earlier tests is reset."""
     with _usual.app.app_context():
         pool = resources().database.engine.pool
     assert isinstance(pool, sa.QueuePool)
@@ -130,7 +130,7 @@ def served(_usual: Served, database: Database, registrar_url: str, clock: FakeCl
 
 @pytest.fixture
 def pages(browser: Browser, served: Served) -> Iterator[Pages]:
-    """Provide as many browser contexts as a test needs; they are closed before the test's data is removed."""
+    """Provide a maker of browser contexts, as many as a test needs; closed before the test's data is removed."""
     opened = Pages(browser)
     yield opened
     opened.close()
@@ -138,13 +138,13 @@ def pages(browser: Browser, served: Served) -> Iterator[Pages]:
 
 @pytest.fixture
 def page(pages: Pages) -> Page:
-    """Open a page of a German browser on a desktop."""
+    """Open an empty page in a German desktop browser."""
     return pages.open()
 
 
 @pytest.fixture
 def portal(served: Served, database: Database, clock: FakeClock) -> Portal:
-    """Create the accounts of the portal. Without workers the new order stays new."""
+    """Create a main account with a sub-account and a new order. Without workers the order stays new."""
     with database.transaction() as session:
         main, manager = make_main(session, subs=1)
         fill_pool(session)
@@ -163,7 +163,10 @@ def visit(
     smtp_sink: MailSink,
     tmp_path: Path,
 ) -> Iterator[Visit]:
-    """Open the visit of a location manager, in German on a desktop or as the test is parametrized."""
+    """Provide a location manager at the portal, in a German desktop browser or as the test is parametrized.
+
+    Its workers, with real mails by SMTP and letters as PDF, run when the test calls them.
+    """
     way: Way = getattr(request, "param", DESKTOP)
     with database.transaction() as session:
         person = make_user(session, email="maxi@mustermensch.example", name="Maxi Mustermensch", locale=way.language)

@@ -87,7 +87,7 @@ def fresh_stack() -> Iterator[tuple[str, Mapping[str, str]]]:
 
 
 def take_all(browser: Browser, url: str, folder: Path) -> None:
-    """Take all pictures, in the order in which a user meets the pages."""
+    """Take the pictures of a customer's pages, in the order in which a user meets them."""
     page = open_page(browser, url, MAXI.email)
     page.goto(url + "/standortverwaltung/hinzufuegen")
     page.get_by_label("Kundennummer").fill(f"{KOELN.customer_number}")
@@ -109,7 +109,7 @@ def take_all(browser: Browser, url: str, folder: Path) -> None:
 
 
 def order(page: Page, url: str, folder: Path) -> None:
-    """Order a location in Dresden, with pictures of the steps."""
+    """Order a location in Dresden and take pictures of the steps."""
     page.goto(url + "/standortverwaltung/neu")
     page.get_by_label("SIP-Trunk mit 10 Kanälen").check()
     onward = page.locator(".order-main .primary")
@@ -139,7 +139,7 @@ def order(page: Page, url: str, folder: Path) -> None:
 
 
 def overview(browser: Browser, page: Page, url: str, folder: Path) -> None:
-    """Take the cards in both colour schemes and on a phone, and the table."""
+    """Take pictures of the overview: cards in both colour schemes and on a phone, and the table."""
     page.goto(url + "/standortverwaltung?ansicht=tabelle")
     keep(page, folder / "overview-table.png")
     page.goto(url + "/standortverwaltung?ansicht=karten")
@@ -153,7 +153,7 @@ def overview(browser: Browser, page: Page, url: str, folder: Path) -> None:
 
 
 def request_page(page: Page, url: str, folder: Path) -> None:
-    """Take the page of an order that waits for its proofs."""
+    """Take a picture of the page of an order that waits for its proofs."""
     page.goto(url + "/standortverwaltung")
     page.locator(".card:has([data-new])").get_by_role("link", name=re.compile("fehlt|Verlauf")).first.click()
     page.locator(".timeline").wait_for()
@@ -161,7 +161,7 @@ def request_page(page: Page, url: str, folder: Path) -> None:
 
 
 def other_pages(page: Page, url: str, folder: Path) -> None:
-    """Take a sub-account's dashboard, the table of numbers, and a bulk file with invalid cells."""
+    """Take pictures of a sub-account's dashboard, the table of numbers, and a bulk file with invalid cells."""
     page.goto(f"{url}/standortverwaltung/{HAMBURG.customer_number}")
     keep(page, folder / "dashboard.png")
     page.goto(url + "/standortverwaltung/rufnummern")
@@ -176,7 +176,7 @@ def other_pages(page: Page, url: str, folder: Path) -> None:
 
 
 def calls(browser: Browser, url: str, running: Mapping[str, str], folder: Path) -> None:
-    """Take the page of a trunk whose phone system has registered, received calls, been busy and made a call."""
+    """Take a picture of the page of a trunk that has received calls, been busy and made a call."""
     page = open_page(browser, url, MAXI.email)
     with tempfile.TemporaryDirectory() as scenarios:
         phones, network = (int(running[name].rpartition(":")[2]) for name in ("SIP_SERVER", "SIP_INTERCONNECT_LISTEN"))
@@ -214,7 +214,7 @@ def phone(page: Page, url: str, line: Line, site: Site) -> Phone:
 
 
 def back_office(browser: Browser, url: str, folder: Path) -> None:
-    """Take the back office with an order whose address is proved by a document."""
+    """Upload a document as proof of an order's address, and take a picture of the back office that has to review it."""
     page = open_page(browser, url, MAXI.email)
     page.goto(url + "/standortverwaltung")
     page.locator(".card:has([data-new])").get_by_role("link", name=re.compile("fehlt|Verlauf")).first.click()
@@ -232,7 +232,7 @@ def back_office(browser: Browser, url: str, folder: Path) -> None:
 
 
 def mail(page: Page, url: str, folder: Path) -> None:
-    """Take the mail that asks the owner for consent."""
+    """Take a picture of the mail that asks an account's administrator for consent to a link."""
     page.goto(f"{url}/dev/mail?an={KOELN.administrator.email}")
     page.locator(".rows a").first.click()
     page.goto(f"{page.locator('.mail-html').evaluate('frame => frame.src')}")
@@ -241,7 +241,7 @@ def mail(page: Page, url: str, folder: Path) -> None:
 
 
 def set_up_app(page: Page, url: str) -> None:
-    """Set up an authenticator app for the signed-in user, as our staff have to."""
+    """Set up an authenticator app for the signed-in user, because the back office demands a second factor."""
     page.goto(url + "/anmeldung/app")
     secret = page.locator("#secret .code").inner_text().replace(" ", "")
     page.get_by_label("Code aus der App").fill(pyotp.TOTP(secret).now())

@@ -32,13 +32,13 @@ SPOILT = {number * 27: [list(BAD)[number % 5]] for number in range(1, 36)} | {99
 
 
 def lines() -> list[list[str]]:
-    """Return the rows of the file."""
+    """Return the rows of the bulk file as cells: the headings, then a thousand orders with 37 invalid cells."""
     return [HEAD, *(row(n, **{name: BAD[name] for name in SPOILT.get(n, [])}) for n in range(1, ROWS + 1))]
 
 
 @pytest.fixture
 def works(portal: Portal, database: Database, clock: FakeClock) -> Iterator[Event]:
-    """Run a worker beside the web application, as soon as the event is set."""
+    """Provide an event: once it is set, a worker runs beside the web application until the end of the test."""
     with database.transaction() as session:
         fill_pool(session, count=ROWS, first="50000000")
         prove_contact(session, portal.main)
@@ -61,13 +61,13 @@ def _work(back: Back, begin: Event, end: Event) -> None:
 
 
 def orders(portal: Portal) -> int:
-    """Return the number of orders that the file has created."""
+    """Return how many orders the bulk has created."""
     with portal.database.transaction() as session:
         return session.scalar(sa.select(sa.func.count()).where(Request.bulk_id.is_not(None))) or 0
 
 
 def upload(page: Page, portal: Portal, name: str, content: bytes) -> None:
-    """Choose the file and press the button."""
+    """Choose the file on the page for bulk orders and press the upload button."""
     page.goto(portal.url + START)
     page.get_by_role("radio", name="Sammelbestellung").check()
     page.get_by_label("Datei (CSV oder XLSX)").set_input_files({"name": name, "mimeType": "", "buffer": content})

@@ -26,7 +26,7 @@ def site(portal: Portal) -> Site:
 
 
 def come_in(page: Page, portal: Portal, email: str) -> None:
-    """Sign out if somebody is signed in, then sign in."""
+    """Sign out a person who is signed in, then sign in with this e-mail address."""
     page.goto(portal.url)
     if page.get_by_role("button", name="Abmelden").count():
         page.get_by_role("button", name="Abmelden").click()

@@ -1,4 +1,4 @@
-"""The tables across all locations in the browser: search for a number in every usual spelling, and downloads."""
+"""Tables across all locations in the browser: the search for a number in every usual spelling, and downloads."""
 
 from __future__ import annotations
 

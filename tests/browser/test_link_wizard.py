@@ -1,4 +1,4 @@
-"""Adding an existing account in the browser, up to the live updates of its request."""
+"""Linking an existing account in the browser, up to the live updates of the link request's page."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def owned(portal: Portal) -> tuple[Account, User]:
 
 
 def begin(page: Page, portal: Portal, number: str) -> None:
-    """Sign in and submit the customer number."""
+    """Sign in and submit the customer number of the account that is to be linked."""
     sign_in(page, portal)
     page.goto(portal.url + START)
     page.get_by_label("Kundennummer").fill(number)
@@ -39,7 +39,7 @@ def begin(page: Page, portal: Portal, number: str) -> None:
 
 
 def watch(page: Page, back: Back) -> None:
-    """Run the workers and expect the request's page to update itself."""
+    """Run the workers and expect the page of the link request to update itself, without a reload, to completed."""
     expect(page.get_by_role("heading", name="Verlauf")).to_be_visible()
     page.evaluate("window.same = true")
     back.advance()

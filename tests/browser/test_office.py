@@ -1,4 +1,4 @@
-"""The back office in the browser: a document is reviewed and accepted, and its order continues."""
+"""The back office in the browser: staff review and accept a document, and the order that waited for it continues."""
 
 from __future__ import annotations
 

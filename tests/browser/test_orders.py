@@ -21,26 +21,26 @@ NEW = "/standortverwaltung/neu"
 
 
 def orders_in(portal: Portal) -> Sequence[str]:
-    """Return the customer numbers of the orders that the test has placed."""
+    """Return the customer numbers of the orders that the test has placed, without the order of the fixture."""
     with portal.database.transaction() as session:
         numbers = session.scalars(sa.select(Request.customer_number).order_by(Request.id))
         return [number for number in numbers if number != portal.ordered]
 
 
 def chosen_product(portal: Portal) -> str:
-    """Return the product in the only draft."""
+    """Return the product key that is saved in the only draft."""
     with portal.database.transaction() as session:
         chosen: str = session.scalars(sa.select(Draft)).one().data["product"]
         return chosen
 
 
 def go_on(page: Page, name: str = "Weiter") -> None:
-    """Press the button below the form."""
+    """Press the button with this name below the form of the order's step."""
     page.locator(".order-main").get_by_role("button", name=name, exact=True).click()
 
 
 def step(page: Page, title: str) -> None:
-    """Expect this step, in the heading and in the list of steps."""
+    """Expect the step with this title: in a heading, and as the current one in the list of steps."""
     expect(page.get_by_role("heading", name=title, exact=True).first).to_be_visible()
     expect(page.locator("[aria-current=step]")).to_contain_text(title)
 

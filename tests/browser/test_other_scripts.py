@@ -1,4 +1,4 @@
-"""Names in any script are readable in a browser on a machine that has no fonts for them, at a small price."""
+"""Names in any script are readable in a browser that has no fonts for them; the portal sends few, only when needed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAMES = {
 
 @pytest.fixture
 def names(portal: Portal) -> None:
-    """Give the accounts and people of the portal names in many scripts."""
+    """Give the portal's accounts and people names in many scripts."""
     with portal.database.transaction() as session:
         for place, account in enumerate(session.scalars(sa.select(Account).order_by(Account.id))):
             account.name = list(NAMES.values())[place % len(NAMES)]
@@ -31,7 +31,7 @@ def names(portal: Portal) -> None:
 
 
 def fonts_of(page: Page, selector: str) -> list[dict[str, Any]]:
-    """Return the fonts with which the browser has drawn the element, each with its number of glyphs."""
+    """Return the fonts with which the browser has drawn the element, as Chromium's debugger describes them."""
     session = page.context.new_cdp_session(page)
     session.send("DOM.enable")
     session.send("CSS.enable")

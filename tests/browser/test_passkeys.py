@@ -26,7 +26,7 @@ from workers.stack.postgres import EmbeddedPostgres
 
 @pytest.fixture
 def url(postgres: EmbeddedPostgres, database: Database, clock: FakeClock) -> Iterator[str]:
-    """Serve the web application at a host name, as passkeys need one."""
+    """Serve the web application at the host name localhost, because passkeys need a host name; yields its URL."""
     # Bound before the application is made, which has to know its own address.
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"http://localhost:{listener.getsockname()[1]}"
@@ -41,20 +41,20 @@ def url(postgres: EmbeddedPostgres, database: Database, clock: FakeClock) -> Ite
 
 @pytest.fixture
 def company(database: Database) -> tuple[Account, Principal]:
-    """A company with its manager."""
+    """Create an account; return it and its manager."""
     with database.transaction() as session:
         return make_main(session)
 
 
 @pytest.fixture
 def page(pages: Pages, url: str, company: tuple[Account, Principal]) -> Page:
-    """Open a page of a browser. It depends on the data, which is removed after the browser is closed."""
+    """Open a page of a browser. It is closed before the fixtures `url` and `company` end."""
     return pages.open()
 
 
 @pytest.fixture
 def device(page: Page) -> tuple[CDPSession, str]:
-    """A phone or security key that confirms by itself; the session of the browser's protocol, and the device's id."""
+    """Add a simulated authenticator that confirms without a person; return the debugging session and its id there."""
     session = page.context.new_cdp_session(page)
     session.send("WebAuthn.enable")
     options = {
@@ -66,7 +66,7 @@ def device(page: Page) -> tuple[CDPSession, str]:
 
 
 def enter_password(page: Page, url: str, email: str) -> None:
-    """Sign in with the password, as far as that goes."""
+    """Enter e-mail address and password on the sign-in page and press the button, whatever the next page is."""
     page.goto(url + "/anmelden")
     page.get_by_label("E-Mail-Adresse").fill(email)
     page.get_by_label("Passwort").fill(PASSWORD)

@@ -36,7 +36,7 @@ def sign_in(page: Page, portal: Portal) -> None:
 
 
 def card(page: Page, customer_number: str) -> Locator:
-    """Return the card of an account."""
+    """Return the card of the account with this customer number."""
     return page.get_by_role("listitem").filter(has_text=customer_number)
 
 

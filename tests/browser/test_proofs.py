@@ -22,7 +22,10 @@ CONTACT = an_order().contact.email
 
 
 def waiting_order(portal: Portal, clock: FakeClock) -> tuple[Back, Request]:
-    """Create an order whose mail and letter have been sent. Returns the workers and the order."""
+    """Create an order that waits for its proofs; its mail and letter have been sent.
+
+    Return the workers and the order.
+    """
     back = back_of(portal.database, clock)
     with portal.database.transaction() as session:
         order = submit_order(session, portal.manager, session.merge(portal.main), an_order(), NOW)
@@ -31,7 +34,10 @@ def waiting_order(portal: Portal, clock: FakeClock) -> tuple[Back, Request]:
 
 
 def asked_owner(portal: Portal, clock: FakeClock) -> tuple[Back, User, UUID]:
-    """Create a link request that waits for consent. Returns the workers, the administrator and the request's id."""
+    """Create a link request that waits for consent.
+
+    Return the workers, the account's administrator and the request's id.
+    """
     back = back_of(portal.database, clock)
     with portal.database.transaction() as session:
         owner = make_user(session)
@@ -44,7 +50,7 @@ def asked_owner(portal: Portal, clock: FakeClock) -> tuple[Back, User, UUID]:
 
 
 def status(portal: Portal, back: Back, id: UUID) -> str:
-    """Run the workers and return the status of the request."""
+    """Run the workers, then return the status of the request with this id."""
     back.advance()
     with portal.database.transaction() as session:
         return session.get_one(Request, id).status

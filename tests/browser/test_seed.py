@@ -1,4 +1,4 @@
-"""The pages of the specification in its own words: from Mein Produkt to a new sub-account, and detaching it."""
+"""The first way of the specification in its own words: from Mein Produkt to a new sub-account, and detaching it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONTACT = "hanna@mustermensch.example"
 
 
 def ordered(visit: Visit, *, proved: bool = False) -> Request:
-    """Create an order of a new sub-account and open its page."""
+    """Create an order of a new sub-account; `proved`: with its contact's addresses proved already."""
     with visit.database.transaction() as session:
         main = session.merge(visit.main)
         if proved:
@@ -39,7 +39,7 @@ def reads(card: Locator, *lines: str) -> None:
 
 
 def fill_in_the_order(visit: Visit) -> None:
-    """Fill in the five steps, up to the summary."""
+    """Fill in the order's five steps, up to the summary."""
     visit.sees("Produkt und Optionen")
     visit.page.get_by_label(visit.say("SIP-Trunk mit 10 Kanälen")).check()
     visit.button("Weiter").click()
@@ -64,7 +64,10 @@ def fill_in_the_order(visit: Visit) -> None:
 
 
 def confirm_by_code(hanna: Visit, number: str) -> None:
-    """Prove the contact's address and the connection address with the codes of the mail and the letter."""
+    """Prove e-mail address and connection address of an order with the codes from the mail and the letter.
+
+    `hanna` is the contact's visit, `number` the customer number of the ordered account.
+    """
     mail = hanna.workers.mail_to(CONTACT)
     hanna.page.goto(link_in(mail))
     hanna.sees("E-Mail-Adresse bestätigen")

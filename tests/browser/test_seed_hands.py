@@ -1,4 +1,4 @@
-"""The pages of the specification by keyboard alone, and with every button pressed twice."""
+"""Ordering and linking as in the specification, by keyboard alone and with every button pressed twice."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def press(visit: Visit, target: Locator, key: str = "Enter") -> None:
 
 
 def write(visit: Visit, words: str, typed: str) -> None:
-    """Move to the field with Tab and type."""
+    """Move to the field with Tab and type the text into it."""
     tab_to(visit.page, visit.field(words))
     visit.page.keyboard.type(typed)
 

@@ -17,7 +17,7 @@ DECLINED = "Ein Administrator des Accounts hat die Verknüpfung abgelehnt."
 
 
 def location_of_another(visit: Visit) -> tuple[str, Visit]:
-    """Create an existing account. Returns its customer number and the visit of its administrator."""
+    """Create an account of another company. Return its customer number and a visit of its administrator."""
     with visit.database.transaction() as session:
         owner = make_user(session, name="Hanna Palmer", locale=visit.way.language)
         number = make_account(session, administrator=owner, contact_name="Hanna Palmer").customer_number
@@ -25,7 +25,10 @@ def location_of_another(visit: Visit) -> tuple[str, Visit]:
 
 
 def choose(visit: Visit, number: str, way: str) -> None:
-    """Open the page of a kind of proof, which explains the consequences before the request is sent."""
+    """Submit the customer number and open the page of the kind of proof that is named `way`.
+
+    Expects the page to explain what stays and what changes.
+    """
     visit.add_account("Bestehendes Konto hinzufügen")
     visit.sees("Bestehendes Konto hinzufügen")
     visit.field("Kundennummer").fill(number)
@@ -36,7 +39,7 @@ def choose(visit: Visit, number: str, way: str) -> None:
 
 
 def ask_for_consent(visit: Visit, owner: Visit, number: str) -> str:
-    """Request consent and return the mail that the administrator gets."""
+    """Request consent to link the account, and return the mail that its administrator gets."""
     choose(visit, number, "Mit Zustimmung per E-Mail")
     visit.button("Um Zustimmung bitten").click()
     visit.sees("Verlauf")
@@ -49,7 +52,7 @@ def ask_for_consent(visit: Visit, owner: Visit, number: str) -> str:
 
 
 def expect_the_account(visit: Visit, number: str) -> None:
-    """Run the workers and expect the updated page, the account in the overview, and mails to both sides."""
+    """Run the workers, and expect the linked account on the request's page and in the overview, and a mail."""
     visit.sees("Verlauf")
     visit.workers.work()
     visit.waits_for(DONE)

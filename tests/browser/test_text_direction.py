@@ -1,4 +1,4 @@
-"""Right-to-left names in a real browser: no number and no word beside them changes its place."""
+"""Right-to-left names in a real browser: the numbers and words beside them keep their places."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SWAPPED = """(names) => {
 
 @pytest.fixture
 def names(portal: Portal) -> list[str]:
-    """Give the accounts and people of the portal right-to-left names, as older rows have them."""
+    """Give all accounts and people right-to-left names without marks of direction, as rows of older versions are."""
     with portal.database.transaction() as session:
         session.execute(sa.update(Account).values(name=HEBREW, street=f"{ARABIC}", city=HEBREW, contact_name=ARABIC))
         session.execute(sa.update(User).values(name=ARABIC))

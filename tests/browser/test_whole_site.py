@@ -1,4 +1,4 @@
-"""The client's page to its end and on: ordered, proved, taken over by the site's contact, called, and detached."""
+"""One site in the browser to its end: ordered, proved, taken over by its contact, called by phone, and detached."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ MOBILE = "+4915112345678"
 
 @dataclass
 class Telephony:
-    """A visit whose orders reach a real SIP server, and sipp to play the phone system and the network."""
+    """A visit whose orders reach a real Kamailio, and the line by which sipp plays phone system and network."""
 
     visit: Visit
     line: Line
 
     def provision(self) -> None:
-        """Do what the workers do when anything is due."""
+        """Run the workers for everything that is due, also what the registrar has to be told."""
         self.visit.workers.work()
         sync_registrar(self.visit.workers.runtime)
 
     def numbers(self) -> tuple[str, ...]:
-        """Return the numbers of the only trunk."""
+        """Return the numbers of the only trunk in the database, such as +493020000000."""
         with self.visit.database.transaction() as session:
             [trunk] = session.scalars(sa.select(SipTrunk).options(selectinload(SipTrunk.blocks)))
             return tuple(number for block in trunk.blocks for number in block.numbers)

@@ -32,7 +32,7 @@ def chromium() -> str | None:
 
 @dataclass(frozen=True)
 class Way:
-    """The language, the screen size in pixels, and whether JavaScript is enabled."""
+    """How a visitor comes: language, screen size in pixels, and whether JavaScript is enabled (scripts)."""
 
     language: Locale = "de"
     size: tuple[int, int] = (1280, 800)
@@ -53,7 +53,7 @@ EVERYWHERE = [*ONCE_EACH, Way("de", PHONE), Way("en")]
 
 
 class Pages:
-    """Fresh browser contexts, each with a page. `close` fails on errors in the console and on blocked resources."""
+    """Opens browser contexts, each with a page, and watches them for errors in the console and blocked resources."""
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
@@ -76,7 +76,7 @@ class Pages:
         return context.new_page()
 
     def close(self) -> None:
-        """Close all browser contexts."""
+        """Close all browser contexts. Fails if a page had an error in its console or a blocked resource."""
         for context in self._contexts:
             context.close()
         assert self._broken == []
@@ -88,7 +88,11 @@ class Pages:
 
 @dataclass(frozen=True)
 class Visit:
-    """A user at a page of the portal. Texts are given in German; `{}` in a text stands for a fact."""
+    """A user who is signed in, or signs in, at the portal, and the workers that do what the user has ordered.
+
+    The methods take the German texts of the pages and translate them to the visit's language; `{}` in a text stands for
+    one of the `facts`.
+    """
 
     page: Page
     pages: Pages
@@ -120,7 +124,10 @@ class Visit:
         return self.page.get_by_label(self.say(words), exact=True)
 
     def choice(self, words: str) -> Locator:
-        """Return the choice with this name, out of several that are explained."""
+        """Return the link in the main part of the page that contains this text.
+
+        An explanation may follow inside the link.
+        """
         return self.page.get_by_role("main").get_by_role("link").filter(has_text=self.say(words))
 
     def text(self, words: str, *facts: str) -> Locator:
@@ -135,7 +142,7 @@ class Visit:
         assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), self.page.url
 
     def waits_for(self, words: str) -> None:
-        """Expect the text to appear: by itself with JavaScript, otherwise after a reload."""
+        """Expect the text to appear: with JavaScript as soon as the window gets the focus, otherwise after a reload."""
         if self.way.scripts:
             self.page.evaluate("dispatchEvent(new Event('focus'))")
         else:
@@ -143,12 +150,12 @@ class Visit:
         expect(self.text(words)).to_be_visible()
 
     def card(self, number: str) -> Locator:
-        """Return the card of the account in the overview."""
+        """Return the card of the account with this customer number in the overview."""
         says = self.page.get_by_text(self.say("Kundennummer: {}", number), exact=True)
         return self.page.get_by_role("main").get_by_role("listitem").filter(has=says)
 
     def sign_in(self) -> None:
-        """Sign in on the sign-in page."""
+        """Fill in the sign-in page that is open, and the code of a second factor if it is asked for."""
         self.field("E-Mail-Adresse").fill(self.person.email)
         self.field("Passwort").fill(PASSWORD)
         self.button("Anmelden").click()
@@ -156,12 +163,12 @@ class Visit:
         expect(self.button("Abmelden")).to_be_visible()
 
     def open_portal(self) -> None:
-        """Open the customer portal."""
+        """Open the portal's first page and sign in."""
         self.page.goto(self.url)
         self.sign_in()
 
     def open_locations(self) -> None:
-        """Open Mein Produkt → Standortverwaltung."""
+        """Sign in and open Standortverwaltung in the menu Mein Produkt."""
         self.open_portal()
         self.open_menu("Standortverwaltung")
         self.sees("Unternehmensstandorte")
@@ -172,17 +179,17 @@ class Visit:
         self.link(entry, *facts).click()
 
     def add_account(self, way: str) -> None:
-        """Press Nebenaccount hinzufügen and choose one of the two ways."""
+        """Sign in, press Nebenaccount hinzufügen and choose this way: a new order, or an existing account."""
         self.open_locations()
         self.link("Nebenaccount hinzufügen").click()
         self.sees("Nebenaccount hinzufügen")
         self.choice(way).click()
 
     def requests(self) -> Sequence[Request]:
-        """Return the requests in the database."""
+        """Return all requests in the database, the oldest first."""
         with self.database.transaction() as session:
             return session.scalars(sa.select(Request).order_by(Request.id)).all()
 
     def of(self, person: User) -> Visit:
-        """Open the visit of another user, in a browser context of its own."""
+        """Return a visit of another user, in a browser context of its own."""
         return replace(self, page=self.pages.open(self.way), person=person)

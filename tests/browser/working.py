@@ -1,4 +1,4 @@
-"""Workers beside a browser test: real mails by SMTP and letters as PDF, read as their recipients would."""
+"""Workers beside a browser test; real mails by SMTP and letters as PDF are read as their recipients would read them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from workers.gateways.smtp import SmtpMailer
 
 @dataclass(frozen=True)
 class Workers:
-    """The workers, run on demand, with the mails and letters that were sent."""
+    """The workers' code, run when a test calls it, and the mails and letters that it has sent."""
 
     runtime: Runtime
     registrar: FakeRegistrar
@@ -43,17 +43,20 @@ class Workers:
         self.work(after=moment - self.clock.now)
 
     def mail_to(self, address: str, holding: str = "") -> str:
-        """Return subject and text of the newest mail to this address whose text holds these words."""
+        """Return subject and text of the newest mail to this address that contains `holding`.
+
+        Fails if there is none.
+        """
         texts = [text for to, text in self.mails() if to == address]
         return [text for text in texts if holding in text][-1]
 
     def mails(self) -> list[tuple[str, str]]:
-        """Return address and text of each mail, the oldest first, but not of those that tell of a sign-in."""
+        """Return address and text of each mail, the oldest first, without the mails that report a sign-in."""
         texts = [(to, _text_of(message)) for to, message in self.post.received]
         return [(to, text) for to, text in texts if not text.startswith(_SIGN_INS)]
 
     def letter_to(self, number: str) -> str:
-        """Return the text of the letter about this customer number."""
+        """Return the text of the only letter that contains this customer number."""
         sheets = [PdfReader(sheet) for sheet in self.letters.iterdir()]
         texts = ["\n".join(page.extract_text() for page in sheet.pages) for sheet in sheets]
         [text] = [text for text in texts if number in text]
@@ -72,7 +75,7 @@ def _text_of(message: Message) -> str:
 
 @contextmanager
 def working(url: str, database: Database, clock: FakeClock, post: MailSink, letters: Path) -> Iterator[Workers]:
-    """Run workers for the portal at this URL."""
+    """Provide workers that put the portal's URL into mails and letters, with real SMTP and PDF but a fake registrar."""
     runtime, registrar = back_of(database, clock).runtime, FakeRegistrar()
     mailer = SmtpMailer(post.url, "Standortverwaltung <noreply@portal.example>")
     ports = Ports(registrar, mailer, LetterFolder(letters, "Standortverwaltung"), registrar, registrar)

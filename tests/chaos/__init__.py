@@ -1,1 +1,1 @@
-"""The whole system under load while its parts are killed, cut, slowed and filled; `auditor.py` judges what is left."""
+"""A system under load while its parts are killed, cut off, slowed and filled up, and an auditor of what is left."""

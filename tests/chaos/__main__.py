@@ -1,6 +1,7 @@
-"""`make chaos`: a run of two minutes; with `--long` every fault lasts longer and comes several times.
+"""`make chaos`: puts load on the system for two minutes, causes one fault after the other, and has the result audited.
 
-Prints the auditor's report, and ends as the auditor does.
+With `--long` every fault lasts longer and comes several times. Prints the auditor's report; exits with 1 if it finds
+anything wrong.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ GIVES_UP = 120.0
 
 
 def main() -> None:
-    """Run, and let the auditor judge."""
+    """Run load and faults, save the record to .standorte/chaos.json, audit it, and exit with the auditor's status."""
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--long", action="store_true", help="longer faults, several rounds, and 10,000 requests")
     parser.add_argument("--only", choices=FAULTS, action="append", help="only this fault; may be repeated")
@@ -84,7 +85,10 @@ def _run(plant: Plant, names: Sequence[str], *, long: bool) -> dict[str, Any]:
 
 
 def _suffer(plant: Plant, load: Load, name: str, seconds: float) -> dict[str, Any]:
-    """Let a fault happen, and measure how long after its end an order goes through."""
+    """Cause the fault of this name for some seconds, and measure how long after its end an order is completed.
+
+    Returns the fault for the record: name, beginning, end (seconds since 1970), and `healed` (seconds, None: never).
+    """
     began = time.time()
     FAULTS[name](plant, seconds)
     ended = time.time()

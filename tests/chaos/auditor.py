@@ -1,14 +1,13 @@
-"""The auditor: reads what is left after a chaos run and says what was lost, doubled, left standing or unexplained.
+"""The auditor of a chaos run: reads what is left and says what was lost, doubled, left undone or unexplained.
 
-A program of its own, which shares no code with the product, only the names of its tables:
-`python -m tests.chaos.auditor RECORD.json`. It ends with 1 if anything is wrong.
+A program of its own, which shares no code with the product, only the names of its tables: `python -m
+tests.chaos.auditor RECORD.json`. It ends with 1 if anything is wrong.
 
-RECORD.json is what the run wrote down: `portal` and `registrar`, where the databases are; `accepted`, the calls that
+RECORD.json is what the run wrote down: `portal` and `registrar`, the URLs of the databases; `accepted`, the calls that
 were answered with 202 (`id`, `kind`); `unanswered`, how many calls never got an answer, so that nobody knows whether
-they were accepted; `failed`, what clients did not expect; `cancelled`, the ids
-that a client cancelled; `mails` that arrived (`id`, `to`, `at`); `letters`
-that were printed; `faults`
-(`name`, `began`, `ended`, `healed`: seconds, None if never). Times are seconds since 1970.
+they were accepted; `failed`, errors on which clients stopped; `cancelled`, the ids of requests that a client cancelled;
+`mails` that arrived (`id`, `to`, `at`); `letters` that were printed; `faults` (`name`, `began`, `ended`, `healed`:
+seconds, None if never). Times are seconds since 1970.
 """
 
 from __future__ import annotations
@@ -44,18 +43,18 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The record of the run, and both databases."""
+    """What the auditor reads: the record of the chaos run, the portal's database and the registrar's database."""
 
     record: dict[str, Any]
     portal: psycopg.Connection[dict[str, Any]]
     registrar: psycopg.Connection[dict[str, Any]]
 
     def ask(self, question: str) -> Rows:
-        """Ask the portal's database."""
+        """Return the rows of an SQL query on the portal's database."""
         return self.portal.execute(question.encode()).fetchall()
 
     def ask_registrar(self, question: str) -> Rows:
-        """Ask the registrar's database."""
+        """Return the rows of an SQL query on the registrar's database."""
         return self.registrar.execute(question.encode()).fetchall()
 
 
@@ -68,7 +67,7 @@ _check = partial(named, CHECKS)
 
 @_check("lost: accepted, and not there")
 def lost(evidence: Evidence) -> Iterator[str]:
-    """Find accepted calls that are no requests."""
+    """Find calls of the API that were answered with 202 but whose request is not in the database."""
     known = {str(row["id"]) for row in evidence.ask("SELECT id FROM requests")}
     for call in evidence.record["accepted"]:
         if call["id"] not in known:
@@ -77,13 +76,13 @@ def lost(evidence: Evidence) -> Iterator[str]:
 
 @_check("answers that no client expected")
 def unexpected(evidence: Evidence) -> Iterator[str]:
-    """Find answers with which a client could not go on."""
+    """Find errors on which a client of the load stopped."""
     yield from evidence.record["failed"]
 
 
 @_check("doubled: there, and never accepted")
 def invented(evidence: Evidence) -> Iterator[str]:
-    """Find requests that no call explains."""
+    """Find requests that no call explains, and bulks with more or fewer requests than rows."""
     asked = {call["id"] for call in evidence.record["accepted"]}
     there = {str(row["id"]) for row in evidence.ask("SELECT id FROM requests WHERE bulk_id IS NULL")}
     unknown = sorted(there - asked)
@@ -98,7 +97,7 @@ def invented(evidence: Evidence) -> Iterator[str]:
 
 @_check("not ended")
 def unended(evidence: Evidence) -> Iterator[str]:
-    """Find requests without an end, and those without a good one that no customer cancelled."""
+    """Find requests that are not completed; those that a customer cancelled may have any final status."""
     cancelled = set(evidence.record["cancelled"])
     for row in evidence.ask("SELECT id, kind, status, step, reason FROM requests ORDER BY id"):
         wanted = ENDED if str(row["id"]) in cancelled else {"completed"}
@@ -108,7 +107,7 @@ def unended(evidence: Evidence) -> Iterator[str]:
 
 @_check("doubled or missing at the end: account, contract, charge, trunk, numbers")
 def provisioned_once(evidence: Evidence) -> Iterator[str]:
-    """Find completed orders without one of everything, and other orders with anything that costs money."""
+    """Find completed orders without one contract, charge, trunk and block each, and other ended ones with any."""
     for row in evidence.ask(
         """
         SELECT r.id, r.status,
@@ -128,7 +127,7 @@ def provisioned_once(evidence: Evidence) -> Iterator[str]:
 
 @_check("numbers with two owners")
 def shared_numbers(evidence: Evidence) -> Iterator[str]:
-    """Find numbers that belong to two trunks, here or at the registrar."""
+    """Find numbers that belong to two trunks, in the portal's or the registrar's database."""
     for row in evidence.ask(
         "SELECT a.first_number FROM number_blocks a JOIN number_blocks b ON a.id < b.id"
         " AND a.first_number < b.first_number + b.size AND b.first_number < a.first_number + a.size"
@@ -143,7 +142,7 @@ def shared_numbers(evidence: Evidence) -> Iterator[str]:
 
 @_check("registrar differences")
 def differences(evidence: Evidence) -> Iterator[str]:
-    """Find what the registrar has not as we have it: subscribers, numbers, channels, forwardings, secrets' versions."""
+    """Find what the registrar has otherwise than the portal: subscribers, numbers, channels, numbers of forwardings."""
     trunks = {
         row["sip_user"]: row
         for row in evidence.ask(
@@ -179,9 +178,9 @@ def differences(evidence: Evidence) -> Iterator[str]:
 
 @_check("mails owed and not sent, or sent and not owed")
 def owed(evidence: Evidence) -> Iterator[str]:
-    """Find messages that have not left, and recipients who did not get as many different mails as were sent to them.
+    """Find messages that were not sent, and recipients who did not get as many different mails as were sent to them.
 
-    One that was refused for good may have arrived before, at a try whose outcome nobody knew.
+    A mail that was refused for good counts as sent or not: it may have arrived at a try whose outcome is unknown.
     """
     for row in evidence.ask("SELECT id, template, channel, attempts FROM messages WHERE state = 'queued'"):
         yield f"message {row['id']} ({row['template']}, {row['channel']}) waits after {row['attempts']} attempts"
@@ -204,7 +203,10 @@ def owed(evidence: Evidence) -> Iterator[str]:
 
 @_check("mails that came twice without a fault that explains it")
 def doubled_mails(evidence: Evidence) -> Iterator[str]:
-    """Find second copies of mails that follow no fault after which it was not known whether the first had left."""
+    """Find second copies of mails that no fault explains.
+
+    A fault explains a copy if it may have kept the first sending from being recorded.
+    """
     copies: dict[tuple[str, str], list[float]] = defaultdict(list)
     for mail in evidence.record["mails"]:
         copies[mail["id"], mail["to"]].append(mail["at"])
@@ -221,7 +223,7 @@ def doubled_mails(evidence: Evidence) -> Iterator[str]:
 
 @_check("timelines out of order")
 def timelines(evidence: Evidence) -> Iterator[str]:
-    """Find timelines that go back in time, end twice or go on after their end."""
+    """Find timelines of requests whose times go backwards, or with entries after the end that do not belong there."""
     entries: dict[str, list[tuple[str, Any]]] = defaultdict(list)
     for row in evidence.ask("SELECT request_id, code, at FROM timeline_entries ORDER BY id"):
         entries[str(row["request_id"])].append((row["code"], row["at"]))
@@ -237,7 +239,7 @@ def timelines(evidence: Evidence) -> Iterator[str]:
 
 @_check("rows that stand still")
 def still(evidence: Evidence) -> Iterator[str]:
-    """Find rows that have been due for long, and claims that have outlasted their leases."""
+    """Find tables with rows that have been due, or claimed beyond the end of their leases, for `STANDS_STILL`."""
     for table in ("requests", "messages", "sip_trunks", "block_announcements", "bulks", "jobs"):
         for row in evidence.ask(
             f"SELECT count(*), min(due_at) FROM {table}"
@@ -248,14 +250,14 @@ def still(evidence: Evidence) -> Iterator[str]:
 
 @_check("faults that did not heal")
 def unhealed(evidence: Evidence) -> Iterator[str]:
-    """Find faults after which no order went through soon."""
+    """Find faults after which no order was completed within `HEALS_WITHIN` seconds."""
     for fault in evidence.record["faults"]:
         if fault["healed"] is None or fault["healed"] > HEALS_WITHIN:
             yield f"{fault['name']}: {fault['healed']}"
 
 
 def audit(record: dict[str, Any]) -> dict[str, list[str]]:
-    """Return what each check has found wrong."""
+    """Return the findings of each check, as sentences, by the check's name; an empty list where nothing is wrong."""
     with (
         psycopg.connect(record["portal"], row_factory=dict_row) as portal,
         psycopg.connect(record["registrar"], row_factory=dict_row) as registrar,
@@ -265,7 +267,7 @@ def audit(record: dict[str, Any]) -> dict[str, list[str]]:
 
 
 def report(record: dict[str, Any], found: dict[str, list[str]]) -> str:
-    """Return the result as text: what was done, the faults with their times to heal, and every finding."""
+    """Return the result of an audit as text: accepted requests, faults with their times to heal, and the findings."""
     kinds = Counter(call["kind"] for call in record["accepted"])
     lines = [f"accepted: {len(record['accepted'])} ({', '.join(f'{n} {kind}' for kind, n in sorted(kinds.items()))})"]
     copies = len(record["mails"]) - len({(mail["id"], mail["to"]) for mail in record["mails"]})
@@ -282,7 +284,7 @@ def report(record: dict[str, Any], found: dict[str, list[str]]) -> str:
 
 
 def main() -> None:
-    """Audit the run whose record the command line names."""
+    """Audit the run whose record the command line names, print the report, and exit with 1 if anything is wrong."""
     record = json.loads(Path(sys.argv[1]).read_text())
     found = audit(record)
     print(report(record, found))

@@ -1,4 +1,4 @@
-"""Customers who order, link, cancel, detach and change things, and who try again until they are answered."""
+"""The load of a chaos run: customers who order, link, cancel, detach and change things, and try until answered."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ PAUSE = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """An account that can be linked, and the login of its administrator."""
+    """An account that can be linked: its customer number, and the e-mail address of its administrator."""
 
     customer_number: str
     email: str
@@ -55,7 +55,11 @@ class Owned:
 
 @dataclass
 class Load:
-    """All clients, and what they have written down about their calls."""
+    """All clients of a chaos run, and what they record.
+
+    `accepted` has the calls that were answered with 202 (id, kind), `cancelled` ids of requests, `unanswered` the
+    number of calls without an answer, `failed` the errors on which clients stopped.
+    """
 
     plant: Plant
     accepted: list[dict[str, str]] = field(default_factory=list)
@@ -69,7 +73,7 @@ class Load:
     _owned: list[Owned] = field(default_factory=list)
 
     def start(self) -> None:
-        """Make the accounts that will be linked, and let the clients begin."""
+        """Make 400 accounts that can be linked, and start the clients, each in a thread."""
         with self.plant.database.transaction() as session:
             for _ in range(400):
                 owner: User = make_user(session)
@@ -83,13 +87,16 @@ class Load:
         self._begin(self._letters)
 
     def stop(self) -> None:
-        """Let every client finish its call."""
+        """Tell the clients to stop, and wait until each has finished its call."""
         self._over.set()
         for thread in self._threads:
             thread.join()
 
     def order(self, customer: Customer) -> str | None:
-        """Order until it is accepted. Return the request's id; None if nobody answered in `PATIENCE`."""
+        """Order until the API accepts it.
+
+        Return the request's id; None if there is no answer within `PATIENCE` seconds.
+        """
         return self._accept(customer, "order", "POST", "/orders", front.BODY)
 
     def _begin(self, work: Callable[[], None]) -> None:
@@ -121,7 +128,10 @@ class Load:
                 self._detach(customer, links.pop(0))
 
     def _link(self, customer: Customer, owned: Owned) -> bool:
-        """Link with the other account's login, or with a code or the consent of its administrator."""
+        """Link the account by its administrator's login, a link code or the administrator's consent, chosen by chance.
+
+        Returns whether the link request was accepted.
+        """
         proof = {"method": "credentials", "email": owned.email, "password": PASSWORD}
         method = random.choice(["credentials", "link_code", "consent"])
         if method == "link_code":
@@ -135,7 +145,10 @@ class Load:
         return id is not None
 
     def _administered(self, owned: Owned, act: Callable[[Session, User, Account], str | None]) -> str:
-        """Let an account's administrator act until it has worked."""
+        """Run `act` as the account's administrator in transactions until it returns a text; return the text.
+
+        Database errors and None are tried again.
+        """
         while True:
             with suppress(sa.exc.DBAPIError), self.plant.database.transaction() as session:
                 account = account_by_number(session, owned.customer_number)
@@ -151,7 +164,7 @@ class Load:
         return display_code(Vault(SECRET).code(*words))
 
     def _consent(self, id: str, session: Session, owner: User, _account: Account) -> str | None:
-        """Give the consent, signed in, as soon as the question has been asked."""
+        """Consent to the link request as the signed-in administrator; return None if no consent was asked for yet."""
         request = session.get_one(Request, UUID(id))
         if session.get(Consent, request.id) is None:
             return None
@@ -159,7 +172,7 @@ class Load:
         return "given"
 
     def _letters(self) -> None:
-        """Order for sites that are new to us, and confirm each order with the code in its letter."""
+        """Order for addresses that need a proof, and prove each with the code in its letter, until the load stops."""
         customer = self.plant.customers[4]
         read: set[Path] = set()
         while not self._over.wait(PAUSE):
@@ -179,7 +192,7 @@ class Load:
             read.add(letter)
 
     def _upload(self) -> None:
-        """Upload a file of orders until it is sent; the same content is the same file."""
+        """Upload a file of orders and send it, again until that is answered. An equal file joins the first bulk."""
         customer = self.plant.customers[3]
         while not self._over.wait(PAUSE):
             with (
@@ -223,7 +236,10 @@ class Load:
         return id
 
     def _ask(self, customer: Customer, method: str, path: str, body: Any = None) -> httpx.Response | None:
-        """Call until there is an answer that is no failure of the server; None after `PATIENCE`."""
+        """Call the API until the answer is neither a 5xx nor 429; return the answer, None after `PATIENCE` seconds.
+
+        All tries have one idempotency key.
+        """
         head = {"Authorization": f"Bearer {customer.token}", "Idempotency-Key": uuid4().hex}
         content = {"content": body, "headers": head | {"Content-Type": "application/json"}}
         parameters: dict[str, Any] = content if isinstance(body, bytes) else {"json": body, "headers": head}
@@ -237,7 +253,7 @@ class Load:
         return None
 
     def _portal(self) -> None:
-        """Somebody who adds forwardings and renews secrets on the pages; what is not answered is done again."""
+        """Order, add a forwarding and renew the secret on the portal's pages again and again, until the load stops."""
         customer = self.plant.customers[-1]
         while not self._over.wait(2 * PAUSE):
             id = self.order(customer)
@@ -254,7 +270,7 @@ class Load:
         return str(answer.json()["customer_number"])
 
     def _renew(self, manager: Principal, customer_number: str) -> None:
-        """Renew the trunk's secret, as soon as there is a trunk."""
+        """Renew the secret of the account's trunk on its page. Fails as long as there is no trunk."""
         with self.plant.database.transaction() as session:
             mine = sa.select(SipTrunk.id).join(Account).where(Account.customer_number == customer_number)
             trunk = session.scalar(mine)

@@ -1,4 +1,4 @@
-"""A mail server with moods, which notes every mail that it has taken."""
+"""A mail server for chaos runs whose behaviour can be changed, and which records every mail that it has accepted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from workers.stack.ports import LOOPBACK, free_port
 
 
 class MoodyMailServer:
-    """An SMTP server in this process. `mood` says how it behaves from now on."""
+    """An SMTP server in this process.
+
+    `mood` says how it behaves from now on: "slow", "hangs up after DATA" and so on.
+    """
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -27,7 +30,7 @@ class MoodyMailServer:
 
     @property
     def taken(self) -> list[dict[str, Any]]:
-        """Return the mails that were taken: Message-ID, recipient and time."""
+        """Return the mails that were accepted: Message-ID (id), recipient (to) and seconds since 1970 (at)."""
         with self._lock:
             return list(self._taken)
 
@@ -38,7 +41,7 @@ class MoodyMailServer:
     async def handle_RCPT(
         self, server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
-        """Refuse the contact of every order, for now or for good, or take all."""
+        """Answer RCPT: accept the recipient, or refuse the orders' contact with 450 or 550 if the mood says so."""
         if self.mood == "refuses one for now" and address.startswith("hanna"):
             return "450 4.2.0 come again"
         if self.mood == "refuses one for good" and address.startswith("hanna"):
@@ -47,7 +50,7 @@ class MoodyMailServer:
         return "250 OK"
 
     async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:
-        """Take the mail, late, or without a word about it."""
+        """Record the mail and answer 250; a mood makes it two seconds late, or closes the connection instead."""
         if self.mood == "slow":
             await asyncio.sleep(2)
         content = envelope.content

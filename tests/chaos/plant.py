@@ -1,4 +1,4 @@
-"""The real stack for a chaos run: every program a process of its own, every way between them through a proxy."""
+"""The real system for a chaos run: every program a process of its own, every connection through a proxy."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LEASE = 20
 
 
 class Program:
-    """A program that is started again when it ends, as a supervisor does."""
+    """A program that is started again whenever it ends, as a supervisor does."""
 
     def __init__(self, name: str, command: list[str], environment: dict[str, str], directory: Path) -> None:
         self.name = name
@@ -48,17 +48,17 @@ class Program:
 
     @property
     def process(self) -> psutil.Process:
-        """Return the program's first process."""
+        """Return the program's main process."""
         return psutil.Process(self._process.pid)
 
     def all(self) -> list[psutil.Process]:
-        """Return the program's processes that run now, the first one first."""
+        """Return the program's running processes, the main process first; empty if it does not run."""
         with suppress(psutil.NoSuchProcess):
             return [self.process, *self.process.children(recursive=True)]
         return []
 
     def kill(self, *, first: bool = False, some: int | None = None) -> None:
-        """Kill the program with SIGKILL: only its first process, some of the others, or all."""
+        """Kill the program with SIGKILL: all its processes, or its main process (first), or `some` of its children."""
         processes = self.all()
         doomed = processes[:1] if first else processes
         if some is not None:
@@ -68,7 +68,10 @@ class Program:
                 process.kill()
 
     def end(self) -> None:
-        """End the program in order, and all that it left behind."""
+        """Terminate the program and do not start it again; after 20 seconds kill it.
+
+        Kill the children that are left.
+        """
         self._ending.set()
         left = self.all()
         self._process.terminate()
@@ -92,7 +95,10 @@ class Program:
 
 @dataclass
 class Plant:
-    """All parts of the system, and the means to trouble them."""
+    """All parts of the system in a chaos run, with the proxies between them that can cut or slow a connection.
+
+    `database` connects to the portal's database directly, past the proxies.
+    """
 
     directory: Path
     postgres: EmbeddedPostgres
@@ -111,22 +117,22 @@ class Plant:
 
     @property
     def port(self) -> int:
-        """Return the port at which clients reach the front."""
+        """Return the port of the proxy at which clients reach the front."""
         return self.to_front.port
 
     @property
     def front(self) -> str:
-        """Return the address at which clients reach the front."""
+        """Return the URL at which clients reach the front, through a proxy."""
         return f"http://{LOOPBACK}:{self.port}"
 
     def start(self, name: str, command: list[str], **environment: str) -> Program:
-        """Start a program and keep it running."""
+        """Start a program, which is started again whenever it ends."""
         program = Program(name, command, self.environment | environment, self.directory)
         self.programs[name] = program
         return program
 
     def start_all(self) -> None:
-        """Start front, worker and beat, and wait for the front."""
+        """Start front, worker and beat, and wait until the front accepts connections."""
         self.start("front", programs.web(LOOPBACK, self.front_port, processes=2, threads=8))
         self.start("worker", programs.worker(2))
         self.start("beat", programs.beat(self.directory / "schedule"))
@@ -140,7 +146,7 @@ class Plant:
 
 @contextmanager
 def open_plant() -> Iterator[Plant]:
-    """Start servers and proxies, make customers, and end everything afterwards."""
+    """Start servers and proxies and make customers, for the time of a `with` block; no program runs yet."""
     with ExitStack() as stack:
         directory, postgres, redis = stack.enter_context(open_servers(fsync=False))
         mail = MoodyMailServer()
@@ -191,6 +197,6 @@ def open_plant() -> Iterator[Plant]:
 
 
 def skewed_worker(seconds: float) -> tuple[list[str], dict[str, str]]:
-    """Return the command and the environment of a worker whose clock is off by so many seconds."""
+    """Return the command and the additional environment of a worker whose clock is `seconds` fast."""
     command = [sys.executable, "-m", "tests.chaos.skewed_worker", "--concurrency", "1"]
     return command, {"CLOCK_OFF": str(seconds)}

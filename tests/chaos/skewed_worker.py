@@ -1,4 +1,4 @@
-"""The worker on a host whose clock is off by so many seconds: CLOCK_OFF."""
+"""The worker as on a host whose clock is wrong: CLOCK_OFF is how many seconds it is fast, negative if it is slow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The auditor sees what it is for: each way to break the system's promises by hand is found, and no other."""
+"""The auditor of chaos runs finds each fault that the tests put into the databases by hand, and nothing else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOST, UNEXPECTED, INVENTED, NOT_ENDED, DOUBLED, SHARED, DIFFERENT, OWED, TWICE, 
 
 @pytest.fixture
 def record(pipeline: Pipeline, portal_url: str, registrar_url: str) -> dict[str, Any]:
-    """Provide the record of a quiet day with two orders."""
+    """Provide the record of a run with two orders that went through, and databases that fit it."""
     ids = [pipeline.order(an_order()) for _ in range(2)]
     with closing(KamailioRegistrar(registrar_url)) as registrar:
         runtime = replace(pipeline.runtime, ports=replace(pipeline.runtime.ports, registrar=registrar))
@@ -46,7 +46,7 @@ def record(pipeline: Pipeline, portal_url: str, registrar_url: str) -> dict[str,
 
 
 def wrong(record: dict[str, Any]) -> set[str]:
-    """Return the checks that found something."""
+    """Audit the databases and return the names of the checks that found something wrong."""
     return {name for name, found in audit(record).items() if found}
 
 

@@ -1,4 +1,4 @@
-"""Workers as processes of their own, with Celery or without, on real PostgreSQL, Redis, registrar database and SMTP."""
+"""Fixtures of the fault tests: worker processes that can be killed, on real PostgreSQL, Redis, registrar and SMTP."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ LEASE = timedelta(minutes=10)
 
 @dataclass
 class Plant:
-    """The real parts of the pipeline, with methods to start and kill workers and to inspect results."""
+    """The real parts of the system, with methods to start and kill worker processes and to inspect what they have done.
+
+    An engine is a process that does a worker's work without Celery's programs, which starts faster.
+    """
 
     KINDS = (WorkKind.VERIFY, WorkKind.PROVISION, WorkKind.MESSAGES)
 
@@ -72,11 +75,14 @@ class Plant:
     """How much later it is for the processes without Celery than by the machine's clock."""
 
     def now(self) -> datetime:
-        """Return the current time of the processes without Celery."""
+        """Return the current time of the engines: the machine's plus `ahead`."""
         return utc_now() + self.ahead
 
     def start_engine(self, stop: Stop | None = None) -> BaseProcess:
-        """Start a process that does a worker's work without Celery, see `tests.faults.engine`."""
+        """Start an engine, a process that does a worker's work without Celery.
+
+        With `stop` it stops dead at this point.
+        """
         log = self.directory / f"engine-{len(list(self.directory.glob('engine-*.log')))}.log"
         environment = self.environment | {"LEASE_SECONDS": str(LEASE.total_seconds())}
         process = forked_programs.processes.Process(
@@ -87,16 +93,17 @@ class Plant:
         return process
 
     def kill_engine(self, process: BaseProcess) -> None:
-        """Kill a process with SIGKILL."""
+        """Kill an engine with SIGKILL."""
         process.kill()
         process.join(10)
         self.engines.remove(process)
 
     @contextmanager
     def engine_stopped_at(self, point: str) -> Iterator[None]:
-        """Start a process without Celery and wait until it stops at a point.
+        """Start an engine, a worker process without Celery, and wait until it stops dead at the point.
 
-        At the end it is killed, and another one takes over, for which its leases have ended.
+        When the `with` block ends it is killed, and another one starts, whose clock is later than the end of its
+        leases.
         """
         stop = Stop(point, self.directory / "reached")
         doomed = self.start_engine(stop)
@@ -108,7 +115,10 @@ class Plant:
 
     @contextmanager
     def worker_stopped_at(self, point: str) -> Iterator[None]:
-        """A Celery worker has stopped dead at this point. At the end it is killed, and another one and beat start."""
+        """Start a Celery worker and wait until it stops dead at the point.
+
+        When the `with` block ends it is killed, and beat and another worker start.
+        """
         reached = self.directory / "reached"
         doomed = self.start_worker(STOP_AT=point, STOP_FILE=str(reached))
         self.publish()
@@ -119,7 +129,7 @@ class Plant:
         self.start_worker()
 
     def start_worker(self, concurrency: int = 1, **extra: str) -> BaseProcess:
-        """A worker; with STOP_AT one that stops dead at that point."""
+        """Start a Celery worker with more environment variables; STOP_AT and STOP_FILE make it stop dead at a point."""
         command = programs.worker(concurrency)
         if "STOP_AT" in extra:
             command = ["tests.faults.stopping_worker" if part == "workers.process_pools" else part for part in command]
@@ -135,26 +145,26 @@ class Plant:
         self.programs.remove(program)
 
     def start_front(self) -> int:
-        """Start the web front and return its port."""
+        """Start the web front and return its port, once it accepts connections."""
         port = free_port()
         self._start(programs.web(LOOPBACK, port, processes=1), "front", {})
         wait_until(lambda: accepts_connections(port), what="the front")
         return port
 
     def token(self) -> str:
-        """Create and return an API token of the main account."""
+        """Create an API token of the main account with all scopes, and return it."""
         with self.database.transaction() as session:
             manager = session.get_one(User, self.manager.user_id)
             return create_token(session, self.main, manager, "test", frozenset(Scope), utc_now())
 
     def order(self, count: int, draft: OrderDraft | None = None) -> list[UUID]:
-        """Submit a number of orders, as the front does, but without a hint. Return the request ids."""
+        """Submit `count` orders as the front does, but send no hint that they are due. Return the requests' ids."""
         order, main = draft or an_order(), self.main
         with self.database.transaction() as session:
             return [submit_order(session, self.manager, main, order, utc_now()).id for _ in range(count)]
 
     def link(self, draft: LinkDraft) -> UUID:
-        """Accept a link request."""
+        """Submit a link request as the front does, but send no hint that it is due. Return the request's id."""
         with self.database.transaction() as session:
             return submit_link(session, Vault(SECRET), self.manager, self.main, draft, utc_now()).id
 
@@ -171,36 +181,37 @@ class Plant:
         return _code_in(text)
 
     def publish(self, hints: int = 1) -> None:
-        """Put so many hints into the queue of each kind of work that an order waits for."""
+        """Put `hints` hints into the queue of each kind of work that an order waits for."""
         with Celery(broker=self.redis.url(0), set_as_current=False) as sender:
             for kind in self.KINDS * hints:
                 sender.send_task(kind, queue=kind)
 
     def statuses(self, ids: list[UUID]) -> set[Status]:
-        """Return the statuses of requests."""
+        """Return the different statuses of the requests with these ids."""
         with self.database.transaction() as session:
             return set(session.scalars(sa.select(Request.status).where(Request.id.in_(ids))))
 
     def unsent(self) -> int:
-        """Return the number of unsent mails."""
+        """Return the number of messages, mails and letters, that are still queued."""
         with self.database.transaction() as session:
             return session.scalar(sa.select(sa.func.count()).where(Message.state == MessageState.QUEUED)) or 0
 
     def unannounced(self) -> int:
-        """Return the number of number blocks not yet announced to the registrar."""
+        """Return how many number blocks were not yet announced to the registrar."""
         with self.database.transaction() as session:
             return session.scalar(sa.select(sa.func.count()).select_from(BlockAnnouncement)) or 0
 
     def wait_for_completion(self, ids: list[UUID]) -> None:
-        """Wait until all requests are completed."""
+        """Wait until all requests are completed and all messages sent; fails after 60 seconds each."""
         wait_until(lambda: self.statuses(ids) == {Status.COMPLETED}, seconds=60, what=f"{len(ids)} completed requests")
         wait_until(lambda: self.unsent() == 0, seconds=60, what="the last mail")
 
     def assert_everything_once(self, ids: list[UUID]) -> None:
-        """Assert that each order was provisioned once, has one receipt, and that each recipient was sent one more mail.
+        """Assert that each order was provisioned once and has three mails: receipt, and completion to both people.
 
-        Mails count by Message-ID: a worker killed between the server's answer and the record of it makes a
-        second delivery of the same mail, which mail systems drop (see docs/decisions/0002).
+        They go to the manager and to the contact. Mails count by Message-ID: a worker killed between the server's
+        answer and the record of it makes a second delivery of one mail, which mail systems drop (see
+        docs/decisions/0002).
         """
         self.assert_provisioned_once(ids)
         mails = {(recipient, mail["Message-ID"]) for recipient, mail in self.sink.received}
@@ -215,7 +226,7 @@ class Plant:
         )
 
     def assert_provisioned_once(self, ids: list[UUID]) -> None:
-        """Assert that each order has one account, contract, trunk, number block and registrar row."""
+        """Assert that each order has one account, contract, trunk and number block, and their rows at the registrar."""
         with self.database.transaction() as session:
             accounts = session.scalars(sa.select(Account.id).where(Account.main_id == self.main.id)).all()
             contracts = session.scalars(sa.select(Contract.request_id)).all()
@@ -249,7 +260,7 @@ def database(database: Database, worker_database: Database) -> Database:
 def plant(
     database: Database, postgres: Any, registrar_url: str, smtp_sink: MailSink, tmp_path: Path
 ) -> Iterator[Plant]:
-    """Everything but the workers, which each test starts as it needs them; on a Redis of the test's own."""
+    """Provide all real parts but the workers, which each test starts as it needs them. Redis is the test's own."""
     redis = EmbeddedRedis(tmp_path / "redis")
     redis.start()
     environment = os.environ | {

@@ -1,7 +1,6 @@
-"""A process that does a worker's work without Celery's programs around it.
+"""A process that does a worker's work without Celery's programs around it, because these take seconds to start.
 
-A Celery worker and its beat take seconds to start. Of them this process needs the tasks alone: it calls them as
-functions, and the hints that they send each other stay in its memory.
+It calls the tasks as functions. The hints that the tasks send to each other stay in its memory.
 """
 
 from __future__ import annotations
@@ -33,10 +32,10 @@ TASKS = {
 
 
 def run(environment: Mapping[str, str], log: Path, ahead: timedelta, stop: Stop | None) -> None:
-    """Sweep, and work whenever the sweep has sent a hint, until somebody kills the process.
+    """Sweep, and work whenever the sweep has sent a hint, until the process is killed.
 
-    `ahead`: how much later than the machine's clock it is for this process, so that it need not wait for the leases
-    of a dead one to end.
+    Output is added to `log`. `ahead` is how much the process's clock is fast, so that it need not wait for the leases
+    of a dead one to end. With `stop` it stops dead at this point.
     """
     os.environ.clear()
     os.environ.update(environment)

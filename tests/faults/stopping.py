@@ -1,7 +1,8 @@
-"""Points of the engine at which something goes wrong once. Production code needs no switch for this.
+"""Points of the steps and gateways at which a worker can be made to fail once.
 
-At `provision.after` and the like the process stops dead, so that it can be killed. At `provision.timeout` it goes on,
-but believes that the registrar has not answered. `receipt` is the sending of a receipt, `mail` that of any other mail.
+Production code needs no switch for this. At `provision.after` and the like the process stops dead, so that it can be
+killed. At `provision.timeout` it goes on, but believes that the registrar has not answered. `receipt` is the sending of
+a receipt, `mail` that of any other mail.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from tasks.steps.step import Outcome, Step, Work
 
 @dataclass(frozen=True)
 class Stop:
-    """A point by its name, and the file that gets the process id of the first process that reaches it."""
+    """A point at which a worker fails, by its name, and the file that gets the id of the process that fails."""
 
     point: str
     file: Path
 
     def is_first_at(self, point: str) -> bool:
-        """Whether this is the point, reached for the first time."""
+        """Return whether `point` is the stop's and no process has reached it before; if so, write this process's id."""
         if point != self.point or self.file.exists():
             return False
         # Renamed when it is complete, so that a reader never sees it empty.
@@ -39,7 +40,7 @@ class Stop:
         return True
 
     def pass_by(self, point: str) -> None:
-        """Stop the process dead if this is the point."""
+        """Stop the process dead (it waits for a signal) if `point` is the stop's and is reached for the first time."""
         if self.is_first_at(point):
             while True:
                 signal.pause()
@@ -106,7 +107,7 @@ def _stopping(stop: Stop, name: StepName, step: Step) -> Step:
 
 
 def install(stop: Stop) -> None:
-    """Put the stop into the runtime and the steps of this process."""
+    """Wrap the gateways and the steps of this process, so that the stop takes effect in them."""
     runtime = context.runtime()
     ports = replace(
         runtime.ports,

@@ -1,4 +1,4 @@
-"""The worker with a stop in it: STOP_AT names the point, STOP_FILE the file (`tests.faults.stopping`)."""
+"""The Celery worker, made to stop dead at the point STOP_AT; STOP_FILE is the file that then gets its process id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing lost, nothing done twice: whatever dies, is delivered twice, or is gone."""
+"""Nothing is lost or done twice when a worker is killed, a hint comes twice, or a server is gone."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_celery_worker_killed_inside_a_step_is_replaced(plant: Plant, point: s
     "point", [f"{step}.{when}" for step in ("verify", "receipt", "mail", "letter") for when in ("before", "after")]
 )
 def test_a_worker_killed_while_it_asks_for_proofs_is_replaced(plant: Plant, point: str) -> None:
-    """One receipt, one mail with a code, one letter, and with their codes the order goes through."""
+    """One receipt, one mail with a code and one letter are sent, and with the codes the order is completed."""
     contact = Contact("Nele Neu", "nele@example.com", None)
     place = Location("Filiale Mitte", "Torstr. 1", "10119", "Berlin")
     [id] = plant.order(1, an_order(contact=contact, location=place))
@@ -80,7 +80,7 @@ def test_a_worker_killed_while_it_asks_for_proofs_is_replaced(plant: Plant, poin
     "point", ["verify.before", "verify.after", "attach.before", "attach.after", "receipt.after", "mail.after"]
 )
 def test_a_worker_killed_while_it_links_is_replaced(plant: Plant, point: str) -> None:
-    """One receipt, the owner is asked once, the account attached once, and both sides are told once."""
+    """One receipt is sent, the owner is asked once, the account attached once, and both sides are told once."""
     with plant.database.transaction() as session:
         owner = make_user(session)
         account = make_account(session, administrator=owner)
@@ -107,7 +107,7 @@ def test_a_worker_killed_while_it_links_is_replaced(plant: Plant, point: str) ->
 
 
 def _kill_at(plant: Plant, point: str) -> None:
-    """Kill a process at this point; another one is there from then on."""
+    """Kill a worker process when it reaches this point; another process goes on with its work."""
     with plant.engine_stopped_at(point):
         pass
 
@@ -133,7 +133,7 @@ def test_a_process_killed_alone_is_replaced_by_its_worker(plant: Plant, tmp_path
 
 
 def test_every_hint_twice_and_none_in_order(plant: Plant) -> None:
-    """Hints name no request, so that they can come in any order and number; here two workers share two for each."""
+    """Two processes do twenty orders once each; hints name no request, so that it does not matter how many come."""
     ids = plant.order(20)
     plant.environment["BATCH"] = "1"
     plant.publish(2 * len(ids))

@@ -1,4 +1,4 @@
-"""Tests of deadlines that are said as a day: they end with that day in Berlin."""
+"""Tests of deadlines that are shown as a day: they end with that day in Berlin."""
 
 from __future__ import annotations
 

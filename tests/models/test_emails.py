@@ -1,4 +1,4 @@
-"""E-mail addresses as people type them: one spelling, and only those that mail can be sent to."""
+"""Tests of typed e-mail addresses: all spellings are stored as one, and those that cannot get mail are refused."""
 
 from __future__ import annotations
 

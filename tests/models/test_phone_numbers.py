@@ -1,4 +1,4 @@
-"""Tests of typed phone numbers: every spelling is stored in one form, and nothing becomes the number of a stranger."""
+"""Tests of typed phone numbers: every spelling is stored in one form, and none is taken for another person's number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of German place names: usual spellings of one place agree, and two places do not."""
+"""Tests of German place names: usual spellings of one place are equal, and names of two places are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of addresses: spellings of one address agree, two addresses do not, and which streets have a house number."""
+"""Tests of addresses: spellings of one address are equal, two addresses are not; which streets have a house number."""
 
 from __future__ import annotations
 

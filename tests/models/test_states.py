@@ -41,7 +41,7 @@ VERBS: dict[str, Verb] = {
 
 @pytest.fixture
 def order(database: Database) -> UUID:
-    """Create an order that was not processed yet; return its id."""
+    """Create an order that no worker has processed yet; return its id."""
     with database.transaction() as session:
         main, manager = make_main(session)
         return submit_order(session, manager, main, an_order(), NOW).id

@@ -1,4 +1,4 @@
-"""What can be printed is what the installed typefaces have; joiners stay where they make a letter or an emoji."""
+"""A character can be printed if an installed typeface has it; joiners are kept where they form a letter or an emoji."""
 
 from __future__ import annotations
 

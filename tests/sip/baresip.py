@@ -1,4 +1,4 @@
-"""baresip (Debian's baresip-core), a real softphone."""
+"""The real softphone baresip (Debian's baresip-core), driven by its control socket."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ module_app menu.so
 
 
 class Baresip(Softphone):
-    """One running baresip. An anonymous one only calls, and does not tell who it is."""
+    """One running baresip. An anonymous one does not register, and hides its number when it calls."""
 
     over = "terminated (duration"
     records_after_hold = False
@@ -71,7 +71,7 @@ class Baresip(Softphone):
         return (self._folder / "log").read_text(errors="replace")
 
     def do(self, command: str) -> None:
-        """Type a command."""
+        """Send a command to its control socket."""
         with socket.socket(type=socket.SOCK_DGRAM) as wire:
             wire.sendto(f"/{command}\n".encode(), (LOOPBACK, self._control))
 
@@ -84,7 +84,7 @@ class Baresip(Softphone):
         self.do("hold")
 
     def resume(self) -> None:
-        """Take the held call back."""
+        """Resume the call that is on hold."""
         self.do("resume")
 
     def hang_up(self) -> None:
@@ -92,5 +92,5 @@ class Baresip(Softphone):
         self.do("hangup")
 
     def recordings(self) -> Sequence[Path]:
-        """Return the WAV files of what came from the other side, the oldest first."""
+        """Return the WAV files of the sound that came from the other side, the oldest first."""
         return sorted(self._folder.glob("dump-*-dec.wav"))

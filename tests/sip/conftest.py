@@ -1,4 +1,4 @@
-"""Fixtures: a real Kamailio on the registrar's database, sites ordered through the pipeline, sipp as phone systems."""
+"""Fixtures of the telephony tests: Kamailio on the registrar's database, ordered sites, and sipp as phone systems."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ DOMAIN = "sip.example"
 
 @pytest.fixture(scope="session")
 def psap_port() -> int:
-    """Return a free UDP port of the loopback address for taking calls to 110 and 112."""
+    """Return a free UDP port of the loopback address at which a test takes emergency calls to 110 and 112."""
     return free_sip_port()
 
 
 @pytest.fixture(scope="session")
 def network_port() -> int:
-    """Return a free UDP port at the telephone network's address `NETWORK`, for taking calls there."""
+    """Return a free UDP port at `NETWORK`, the telephone network's address, at which a test takes calls."""
     return free_sip_port(host=NETWORK)
 
 
@@ -87,9 +87,10 @@ def run_kamailio(
     media_relay: str = "",
     interconnect_tls: Path | None = None,
 ) -> Iterator[EmbeddedKamailio]:
-    """Run a Kamailio on the registrar's database; `media_relay` and `interconnect_tls` are as in `EmbeddedKamailio`.
+    """Run Kamailio on the registrar's database for the time of a `with` block.
 
-    With the latter, calls to the telephone network go over TLS, too.
+    `media_relay` is the control address of rtpengine (empty: media go past Kamailio). `interconnect_tls` is the folder
+    of certificates with which calls from and to the telephone network go over TLS (None: UDP).
     """
     server = EmbeddedKamailio(
         folder,
@@ -117,7 +118,7 @@ def _need(*programs: str) -> None:
 
 
 class Softphones:
-    """Starts softphones, and ends them at the test's end."""
+    """Starts softphones, which are ended at the test's end."""
 
     def __init__(self, folder: Path, running: ExitStack) -> None:
         self._folder = folder
@@ -138,7 +139,7 @@ class Softphones:
 
 @pytest.fixture
 def soft(tmp_path: Path) -> Iterator[Softphones]:
-    """Yield the means to start softphones. Without the programs skip the test, or fail if CI=true."""
+    """Provide a starter of the softphones baresip and Linphone. Without them skip the test, or fail if CI=true."""
     _need("baresip", "linphonec")
     with ExitStack() as running:
         yield Softphones(tmp_path, running)
@@ -146,7 +147,7 @@ def soft(tmp_path: Path) -> Iterator[Softphones]:
 
 @pytest.fixture
 def relay(postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[EmbeddedRelay]:
-    """Yield a running relay of media. Without rtpengine skip the test, or fail if CI=true."""
+    """Yield a running rtpengine, the relay of media. Without rtpengine skip the test, or fail if CI=true."""
     _need("rtpengine")
     relay = EmbeddedRelay(tmp_path / "relay", postgres.user)
     relay.start()
@@ -163,7 +164,7 @@ def relayed(
     network_port: int,
     tmp_path: Path,
 ) -> Iterator[Line]:
-    """Yield a line to a server that leads media through the relay."""
+    """Yield the way for sipp to a Kamailio that leads calls' media through rtpengine."""
     with run_kamailio(postgres, tmp_path / "sip", psap_port, network_port, media_relay=relay.control) as server:
         line = Line(tmp_path, server.port, server.domain, interconnect=server.interconnect_port)
         yield line
@@ -172,7 +173,7 @@ def relayed(
 
 @pytest.fixture
 def line(kamailio: EmbeddedKamailio, tmp_path: Path) -> Iterator[Line]:
-    """Yield the means to run sipp against the server; running scenarios are killed at the test's end."""
+    """Yield the way for sipp to Kamailio; scenarios that still run are killed at the test's end."""
     found = Line(tmp_path, kamailio.port, DOMAIN, interconnect=kamailio.interconnect_port)
     yield found
     found.end()
@@ -196,7 +197,7 @@ def hamburg(sites: Sites) -> Phone:
 
 @dataclass
 class Sites:
-    """A company whose sites are ordered at the portal and get their trunks from the pipeline."""
+    """A company whose sites are ordered as at the portal and get their trunks from the workers' code."""
 
     runtime: Runtime
     line: Line
@@ -205,9 +206,9 @@ class Sites:
     clock: FakeClock
 
     def order(self, channels: int = 4, numbers: int = 10) -> Phone:
-        """Order a site and run the pipeline; return its phone system, configured with the trunk but not registered.
+        """Order a site and run the workers' code; return its phone system with the trunk's data, not registered.
 
-        `numbers` is the size of its number block, 1 or 10.
+        `channels` is how many calls the trunk can have at once, `numbers` the size of its number block, 1 or 10.
         """
         clock, database = self.runtime.clock, self.runtime.database
         with database.transaction() as session:
@@ -264,11 +265,11 @@ class Sites:
         return session.scalars(sa.select(Account).join(SipTrunk).where(SipTrunk.sip_user == phone.user)).one()
 
     def tell(self) -> None:
-        """What the workers do when something has changed."""
+        """Write the changed trunks and number blocks to the registrar, as the workers do."""
         sync_registrar(self.runtime)
 
     def reconcile(self) -> list[Finding]:
-        """Run the registrar's reconciliation with its repairs, and return the findings."""
+        """Run the scheduled job `registrar` with its repairs, until they are made, and return its findings."""
         run = run_job(self.runtime, JOBS["registrar"], by_hand=True)
         assert run is not None
         for _ in range(2):
@@ -282,7 +283,7 @@ class Sites:
 def sites(
     postgres: EmbeddedPostgres, registrar_url: str, worker_database: Database, clock: FakeClock, line: Line
 ) -> Iterator[Sites]:
-    """Yield a company in Berlin with numbers in stock and all proofs given, whose trunks go to the test's registrar."""
+    """Provide a company in Berlin with numbers in stock and all proofs given, whose trunks Kamailio knows."""
     runtime = back_of(worker_database, clock).runtime
     url = postgres.url("registrar", DatabaseRole.WORKER)
     registrar = KamailioRegistrar(url)

@@ -1,4 +1,4 @@
-"""linphonec (Debian's linphone-cli), the console of Linphone, a real softphone."""
+"""The real softphone Linphone, driven by its console linphonec (Debian's linphone-cli)."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Linphone(Softphone):
         return "".join(file.read_text(errors="replace").replace("\r", "") for file in files if file.exists())
 
     def do(self, command: str) -> None:
-        """Type a command."""
+        """Type a command into its console."""
         os.write(self._terminal, f"{command}\n".encode())
 
     def dial(self, number: str) -> None:
@@ -110,7 +110,7 @@ class Linphone(Softphone):
         self.do("pause")
 
     def resume(self) -> None:
-        """Take the held call back."""
+        """Resume the call that is on hold."""
         self.do("resume")
 
     def hang_up(self) -> None:
@@ -118,10 +118,10 @@ class Linphone(Softphone):
         self.do("terminate")
 
     def recordings(self) -> Sequence[Path]:
-        """Return the WAV file of what came from the other side."""
+        """Return the WAV file of the sound that came from the other side."""
         return [self._folder / "heard.wav"]
 
     def end(self) -> None:
-        """End the softphone."""
+        """End the softphone and close its console."""
         super().end()
         os.close(self._terminal)

@@ -1,4 +1,4 @@
-"""Phone systems and the telephone network, played by sipp."""
+"""Phone systems and the telephone network, played by sipp: registering, calls and messages within calls."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ _HANGING_UP = [
 
 @dataclass(frozen=True)
 class Within:
-    """A request within a call, to `target` and by `route` (empty: those of the call); expects the status `gets`."""
+    """A request that sipp sends within a call, to `target` and by `route` (empty: the call's); its answer is `gets`."""
 
     method: str
     target: str = ""
@@ -121,7 +121,7 @@ class Within:
 
 @dataclass
 class Phone:
-    """The phone system of a trunk, played by sipp. It registers from `port` and takes calls there."""
+    """The phone system of a trunk, played by sipp. It registers from the port and takes calls there."""
 
     line: Line
     user: str
@@ -138,7 +138,7 @@ class Phone:
         contact: str | None = None,
         extra: str = "",
     ) -> Played:
-        """Register from `port`; `gets` is the expected status of the attempt with credentials."""
+        """Register from `port`, with `extra` as further header. `gets` is the expected status with credentials."""
         steps = self._registering(gets=gets, as_user=as_user, expires=expires, contact=contact, extra=extra)
         return self.line.play(steps, name="register", port=self.port).finish()
 
@@ -156,7 +156,7 @@ class Phone:
         return registering(who, contact, self._credentials() + (extra and f"\n{extra}"), gets=gets, expires=expires)
 
     def attend(self, call_id: str, *, takes: bool = True) -> Played:
-        """Register over TCP and take the call with this Call-ID on the same connection, or let it ring."""
+        """Register over TCP and take the call with this Call-ID on that connection; with `takes=False` let it ring."""
         steps = [*self._registering(contact=f"<sip:{self.user}@{LOOPBACK}:{self.port};transport=tcp>")]
         steps += _ANSWERING if takes else _RINGING
         attending = replace(self.line, tcp=True).play(steps, name="attend", port=self.port, call_id=call_id)
@@ -169,13 +169,13 @@ class Phone:
         return _listen(self.line, steps, self.port)
 
     def answer_behind_nat(self, announced: str) -> Played:
-        """Take the next call, announcing an address for media which is not the own, and send back what is heard."""
+        """Take the next call, announce an address for media that is not the own, and echo the media that arrive."""
         media = free_sip_port()
         steps = [_behind_nat(step, announced, media) for step in _ANSWERING]
         return _listen(self.line, steps, self.port, echo=media)
 
     def call_from_behind_nat(self, number: str, announced: str) -> Played:
-        """Call a number as `hold` does, announcing an address for media that is not the own, and send back media."""
+        """Call a number and hold; announce an address for media that is not the own, and echo the media that arrive."""
         media = free_sip_port()
         head = _head(self.line, number, self.user, "")
         steps = [*self._invite(head), *_after_invite(head, 2, 200, meanwhile=[_LATE, '<recv request="INFO"/>'])]
@@ -212,7 +212,7 @@ class Phone:
     ) -> Played:
         """Call with `contact` as the address in the Contact header, and wait until the other side hangs up.
 
-        `name` is the user in the Contact header and in the media description.
+        `name` is the user in the Contact header and in the media description, `sender` in the From header.
         """
         head = _head(self.line, number, sender or self.user, extra)
         own = f"<sip:{name}@{contact}>"
@@ -228,12 +228,12 @@ class Phone:
         return self.line.play(steps, name="wait", port=self.port)
 
     def transfer(self, number: str, target: str) -> Played:
-        """Call, request a transfer of the other side to the target, expect a refusal, and hang up."""
+        """Call, ask for a transfer of the other side to the target (REFER), expect 405, and hang up."""
         ask = f"Refer-To: <sip:{target}@{self.line.domain}>"
         return self.say_within(number, [Within("REFER", extra=ask, gets=405)])
 
     def turn_to(self, number: str, target: str) -> Played:
-        """Call, try to redirect the call to the target within the call, expect a refusal, and hang up."""
+        """Call, send a re-INVITE to the target within the call, expect 481, and hang up."""
         return self.say_within(number, [Within("INVITE", target, gets=481)])
 
     def say_within(self, number: str, messages: Sequence[Within]) -> Played:
@@ -312,7 +312,7 @@ def registering(who: str, contact: str, credentials: str, *, gets: int = 200, ex
 def answer(line: Line, port: int, host: str = LOOPBACK, *, extra: str = "") -> Played:
     """Take the next call at this port and address, without a trunk; the port is open when this returns.
 
-    `extra` are further headers of the replies to the call.
+    `extra` is one more header of the replies to the call.
     """
     told = extra and f"\n{extra}"
     ringing, taken = "SIP/2.0 180 Ringing", "SIP/2.0 200 OK"
@@ -339,14 +339,14 @@ def _listen(line: Line, steps: list[str], port: int, host: str = LOOPBACK, echo:
 
 
 def call_in(line: Line, number: str, *, gets: int = 200, extra: str = "", sender: str = "+441632960961") -> Played:
-    """Call a number from the telephone network and expect the final status `gets`."""
+    """Call a number from the telephone network, hang up if it is answered, and expect the final status `gets`."""
     head = _head(line, number, sender, extra)
     steps = [_send(head.format(1, "") + _SDP), *_after_invite(head, 1, gets)]
     return line.play(steps, name="in", host=NETWORK, outside=True).finish()
 
 
 def bye_out_of_nowhere(line: Line, target: str, *, gets: int) -> Played:
-    """Send the server a BYE of no existing call, to be relayed to the target, and expect the status `gets`."""
+    """Send Kamailio a BYE of a call that does not exist, with the URI `target`; expect the status `gets`."""
     request = (
         f"BYE {target} SIP/2.0\nRoute: <sip:{LOOPBACK}:{line.server};lr>\nFrom: <sip:a@test>;tag=1\n"
         f"To: <sip:b@test>;tag=2\nCSeq: 1 BYE{_HEADERS}"

@@ -1,4 +1,4 @@
-"""rtpengine (Debian's rtpengine-daemon), the relay of media, as a program of the user: without its kernel module."""
+"""The media relay rtpengine (Debian's rtpengine-daemon) as a user's program, without its kernel module."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class EmbeddedRelay(EmbeddedServer):
 
     @property
     def control(self) -> str:
-        """Return where it takes commands, as Kamailio's configuration names it."""
+        """Return the address at which rtpengine takes commands, as Kamailio's configuration names it."""
         return f"udp:{LOOPBACK}:{self.port}"
 
     def prepare(self) -> None:
@@ -46,7 +46,7 @@ class EmbeddedRelay(EmbeddedServer):
         return [program, "--foreground", "--log-stderr", "--table=-1", "--config-file=none", *where]
 
     def is_ready(self) -> bool:
-        """Return whether it answers a ping."""
+        """Return whether rtpengine answers a ping."""
         with socket.socket(type=socket.SOCK_DGRAM) as asking:
             asking.settimeout(0.3)
             try:

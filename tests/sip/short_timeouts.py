@@ -1,4 +1,4 @@
-"""The SIP server with short waits, for tests of what it does after some time."""
+"""Kamailio with short timeouts, for tests of what it does after some time."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _SHORTER = {
 
 
 class HastyKamailio(EmbeddedKamailio):
-    """A SIP server whose waits are seconds in place of a minute, and whose TCP connections live for two seconds."""
+    """Kamailio with timeouts of seconds instead of a minute, and TCP connections that live for two seconds."""
 
     def prepare(self) -> None:
-        """Create the server's directory with a copy of the configuration, its waits shortened. Safe to run twice."""
+        """Create Kamailio's directory with a copy of its configuration, its timeouts shortened. Safe to run twice."""
         super().prepare()
         text = CONFIGURATION.read_text("utf-8")
         for usual, shorter in _SHORTER.items():

@@ -20,7 +20,7 @@ _count = count(1)
 
 @dataclass
 class Played:
-    """One run of sipp, with the log of the messages that it sent and received."""
+    """One run of sipp, with the log of its messages, its call's Call-ID and its address and port (where)."""
 
     process: subprocess.Popen[bytes]
     log: Path
@@ -29,11 +29,11 @@ class Played:
 
     @property
     def messages(self) -> str:
-        """Return the log of all messages sent and received so far; the empty string if there is none yet."""
+        """Return the log of all messages sent and received so far; the empty string if there are none yet."""
         return self.log.read_text() if self.log.exists() else ""
 
     def heard(self, kind: str) -> str:
-        """Return the first received message that begins with `kind`; the empty string if there is none."""
+        """Return the first received message whose first line begins with `kind`; the empty string if there is none."""
         came = re.findall(r"message received \[\d+\] bytes :\n\n(.*?)\n-{20,}", self.messages + "\n" + "-" * 30, re.S)
         return next((message for message in came if message.startswith(kind)), "")
 
@@ -48,7 +48,7 @@ class Played:
         return "SIP/2.0 200 " in self.messages and "\nACK sip:" in self.messages
 
     def hang_up(self) -> None:
-        """End a held call: tell sipp to hang up, and wait until it ends."""
+        """End the call that sipp holds: tell sipp to hang up, and wait until it ends."""
         told = (
             f"INFO sip:phone@{self.where[0]} SIP/2.0\nVia: SIP/2.0/UDP {LOOPBACK}:9;branch=z9hG4bKhangup\n"
             f"From: <sip:test@{LOOPBACK}>;tag=test\nTo: <sip:phone@{LOOPBACK}>\nCall-ID: {self.call_id}\n"
@@ -59,14 +59,14 @@ class Played:
         self.finish()
 
     def end(self) -> None:
-        """Kill sipp, at any point of the scenario."""
+        """Kill sipp at once."""
         self.process.kill()
         self.process.wait()
 
 
 @dataclass
 class Line:
-    """The means to run sipp: its directory, the server's port and domain, and whether it uses TCP."""
+    """How to run sipp: in which directory, to which port (server) and domain of Kamailio, and whether over TCP."""
 
     directory: Path
     server: int
@@ -89,11 +89,9 @@ class Line:
     ) -> Played:
         """Start a scenario for one call, from `host` and `port` (None: a free one).
 
-        `outside`: it is played to the entrance of the telephone network.
-
-        Media that comes to the port `echo` is sent back.
-
-        sipp accepts an incoming message only if the message has the scenario's Call-ID.
+        It is played to Kamailio's port for phones, with `outside` to that for the telephone network, over TCP. Media
+        that arrive at the port `echo` are sent back. sipp accepts an incoming message only if the message has the
+        scenario's Call-ID (None: a new one).
         """
         number = next(_count)
         scenario = self.directory / f"{number}-{name}.xml"

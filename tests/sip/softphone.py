@@ -1,4 +1,4 @@
-"""What real softphones have in common: they are typed commands, play a tone, and record what they hear."""
+"""The base class of real softphones: they are given commands, play a tone, and record what they hear."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _HEADER = 44
 class Softphone(ABC):
     """A softphone that is registered with the credentials of a trunk and answers calls by itself.
 
-    It plays a tone of `tone` Hz to the other side as long as its calls last, for some seconds each.
+    It plays a tone of `tone` Hz to the other side for the first seconds of each call.
     """
 
     over: ClassVar[str]
@@ -48,7 +48,7 @@ class Softphone(ABC):
 
     @abstractmethod
     def do(self, command: str) -> None:
-        """Type a command of this softphone."""
+        """Give the softphone a command in its own language."""
 
     @abstractmethod
     def dial(self, number: str) -> None:
@@ -60,7 +60,7 @@ class Softphone(ABC):
 
     @abstractmethod
     def resume(self) -> None:
-        """Take the held call back."""
+        """Resume the call that is on hold."""
 
     @abstractmethod
     def hang_up(self) -> None:
@@ -68,22 +68,22 @@ class Softphone(ABC):
 
     @abstractmethod
     def recordings(self) -> Sequence[Path]:
-        """Return the WAV files of what came from the other side, the oldest first."""
+        """Return the WAV files of the sound that came from the other side, the oldest first."""
 
     def wait(self, words: str, *, times: int = 1) -> None:
-        """Wait until the softphone has printed these words so many times."""
+        """Wait until the softphone has printed the words at least `times` times; fail after `PATIENCE` seconds."""
         assert wait_for(lambda: self.log.count(words) >= times, patience=PATIENCE), self.log
 
     def last_invite(self) -> str:
-        """Return the last INVITE that was sent or received, and what was printed after it."""
+        """Return what was printed after the last "INVITE", sent or received: its URI and everything since."""
         return self.log.rpartition("\nINVITE ")[2]
 
     def forget(self) -> None:
-        """Forget what has been heard up to now."""
+        """Ignore the sound up to now in `heard` and `hears`."""
         self._forgotten = len(self._heard())
 
     def heard(self) -> int:
-        """Return the frequency (Hz) of what came from the other side since `forget`; 0 for silence."""
+        """Return the frequency (Hz) of the sound from the other side since the last call of `forget`; 0 for silence."""
         heard = self._heard()[self._forgotten :]
         samples = array("h", heard[: len(heard) // 2 * 2])
         loud = [sample for sample in samples if abs(sample) > _QUIET]
@@ -93,14 +93,14 @@ class Softphone(ABC):
         return round(crossings * RATE / len(samples))
 
     def hears(self, other: Softphone) -> bool:
-        """Return whether the tone of the other softphone was heard since `forget`."""
+        """Return whether the tone of the other softphone was heard since the last call of `forget`."""
         return abs(self.heard() - other.tone) < 20
 
     def _heard(self) -> bytes:
         return b"".join(file.read_bytes()[_HEADER:] for file in self.recordings() if file.exists())
 
     def end(self) -> None:
-        """Kill the softphone, which would otherwise wait for a server that may be gone."""
+        """Kill the softphone; it would otherwise wait for a server that may be gone."""
         self._process.kill()
         self._process.wait()
 
@@ -113,7 +113,10 @@ def hear_each_other(one: Softphone, other: Softphone) -> None:
 
 
 def talk(caller: Softphone, called: Softphone, number: str) -> None:
-    """Let one softphone call the other one; each hears the other, holds the call, takes it back, and hears it again."""
+    """Let one softphone call the other by this number: they hear each other, also after each has held the call.
+
+    At the end the caller hangs up. A softphone that does not record after a hold is not checked then.
+    """
     ended = [(phone, phone.log.count(phone.over)) for phone in (caller, called)]
     caller.dial(number)
     hear_each_other(caller, called)
@@ -131,7 +134,7 @@ def talk(caller: Softphone, called: Softphone, number: str) -> None:
 
 
 def _was_told(phone: Softphone, direction: str) -> bool:
-    """Return whether the last exchange of a call is over, and in it this direction of media was offered."""
+    """Return whether the phone's last INVITE was acknowledged and offered this direction of media."""
     told = phone.last_invite()
     return direction in told and "\nACK " in told
 

@@ -1,4 +1,4 @@
-"""A trunk calls only the destinations that it may call; 110 and 112 go through all the same."""
+"""A trunk can call only the destinations that its limit allows; 110 and 112 can always be called."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A site that was ordered can make and take calls, and no other phone can."""
+"""The phone system of an ordered site can make and take calls, and no other phone can."""
 
 from __future__ import annotations
 

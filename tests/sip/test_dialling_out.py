@@ -1,4 +1,4 @@
-"""Calls to numbers that are not the carrier's go to the telephone network, but no call from there goes back."""
+"""Calls to numbers of other carriers go to the telephone network; calls that come from there never go back."""
 
 from __future__ import annotations
 

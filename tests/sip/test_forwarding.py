@@ -1,4 +1,4 @@
-"""Calls are forwarded as set up at the portal."""
+"""Calls are forwarded as the portal's users have set it up."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_when_nobody_answers(sites: Sites, berlin: Phone, hamburg: Phone) -> Non
 
 
 def test_a_contact_that_is_gone_does_not_hide_what_the_other_says(sites: Sites, berlin: Phone, hamburg: Phone) -> None:
-    """Test with a phone system that returned at another port, and is still registered at the old port too."""
+    """The phone system has moved to another port, and is still registered at the old one: its answer counts."""
     replace(berlin, port=free_sip_port()).register()
     berlin.refuse("486 Busy Here")
     call_in(sites.line, berlin.numbers[0], gets=486)

@@ -1,4 +1,4 @@
-"""Where calls of the telephone network come in, who else may not, and what they tell a phone: a number, and no more."""
+"""Calls of the telephone network come in at one entrance and from its addresses only; a phone learns only a number."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ _numbers = count(1)
 
 
 def invite(number: str, domain: str, at: str, via: str, sender: str, extra: str = "") -> bytes:
-    """Return a call written by hand, for an address that is not allowed to call."""
+    """Return the bytes of an INVITE that claims these headers: `at` is the address in Via, `via` its transport.
+
+    `sender` is the value of the From header, `extra` are further header lines.
+    """
     place = next(_numbers)
     lines = [
         f"INVITE sip:{number}@{domain} SIP/2.0",

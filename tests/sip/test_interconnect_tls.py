@@ -1,4 +1,4 @@
-"""Calls of the telephone network over TLS: both sides show a certificate, and nobody else gets in."""
+"""Calls of the telephone network over TLS: both sides show a certificate, and none is accepted without one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def encrypted(
     out_port: int,
     tmp_path: Path,
 ) -> Iterator[Line]:
-    """Yield a line to a server whose entrance for the telephone network takes TLS only."""
+    """Yield the way for sipp to a Kamailio whose entrance for the telephone network takes TLS only."""
     with run_kamailio(postgres, tmp_path / "tls", psap_port, out_port, interconnect_tls=folder) as server:
         line = Line(tmp_path, server.port, server.domain, interconnect=server.interconnect_port)
         yield line
@@ -53,7 +53,7 @@ def encrypted(
 
 @pytest.fixture
 def site(sites: Sites, encrypted: Line) -> Phone:
-    """Provide a phone system that is registered at that server."""
+    """Provide a phone system that is registered at the Kamailio of the fixture `encrypted`."""
     phone = replace(sites.order(), line=encrypted)
     phone.register()
     return phone
@@ -68,7 +68,7 @@ def test_with_its_certificate_the_telephone_network_calls(encrypted: Line, site:
 
 
 def is_refused(encrypted: Line, call: bytes, context: ssl.SSLContext) -> bool:
-    """Return whether the server ends the connection instead of answering the call."""
+    """Return whether Kamailio ends the connection, opened with this TLS context, instead of answering the call."""
     try:
         with connect(encrypted.interconnect, context) as line:
             # By TLS 1.3 a client hears of the refusal after its first message.

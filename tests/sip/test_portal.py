@@ -37,13 +37,13 @@ FREE = "+493020000199"
 
 @dataclass
 class Portal:
-    """The portal as the company's manager sees it."""
+    """The portal with the company's manager signed in, and its access to the telephone network's facts."""
 
     front: Front
     network: TelephoneNetwork
 
     def line(self, phone: Phone) -> Line:
-        """Return the state of the phone's trunk, as read from the telephone network."""
+        """Return what the portal reads about the phone's trunk in the telephone network, such as its registrations."""
         address = (phone.user, phone.line.domain)
         return self.network.lines([address])[address]
 

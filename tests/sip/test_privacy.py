@@ -1,4 +1,4 @@
-"""Tests of what the called side learns of a caller who hides the number: nothing."""
+"""Tests that a called phone learns nothing of a caller who hides the number."""
 
 from __future__ import annotations
 
@@ -133,7 +133,10 @@ def test_a_body_that_describes_no_media_is_not_sent_on_for_a_caller_who_hides(si
 
 
 def _hear(phone: Phone, kind: str, body: str, *, caller: str = "anonymous@anonymous.invalid") -> str:
-    """Call the phone from the telephone network, and return what arrives there."""
+    """Call the phone from the telephone network and return the INVITE that arrives at the phone.
+
+    `kind` is the Content-Type of `body`; `caller` is the address in the From header.
+    """
     number, domain, body = phone.numbers[0], phone.line.domain, body.replace("\n", "\r\n")
     outside = (LOOPBACK, phone.line.interconnect)
     with Wire(phone) as wire, socket.create_connection(outside, source_address=(NETWORK, 0)) as network:

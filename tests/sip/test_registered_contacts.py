@@ -1,4 +1,4 @@
-"""The server sends only to addresses from which packets came, never to an address that only a message names."""
+"""Kamailio sends only to addresses from which packets came, never to an address that is only named in a message."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from workers.stack.processes import wait_for
 
 
 class Inside:
-    """A server that stands for one inside the network, and records whether it is reached over TCP or UDP."""
+    """A server that stands for one inside the carrier's network, which notices any packet by TCP or UDP."""
 
     def __init__(self) -> None:
         self.port = free_sip_port()
@@ -30,7 +30,7 @@ class Inside:
             wire.setblocking(False)
 
     def was_reached(self) -> bool:
-        """Return whether anything has connected or sent a datagram since the last call of this method."""
+        """Return whether a connection or a datagram has arrived since the last call of this method."""
         try:
             self._streams.accept()[0].close()
         except BlockingIOError:
@@ -48,7 +48,7 @@ class Inside:
 
 @pytest.fixture
 def inside() -> Iterator[Inside]:
-    """Yield a server inside the network, and assert at the test's end that nothing has reached it."""
+    """Yield a server inside the carrier's network; the test fails if anything reaches the server."""
     server = Inside()
     yield server
     reached = server.was_reached()
@@ -106,7 +106,7 @@ def test_a_contact_does_not_say_where_its_registration_came_from(
 
 
 def test_a_registration_over_tcp_is_called_on_its_connection(sites: Sites, berlin: Phone, inside: Inside) -> None:
-    """Test that two phones of a trunk, each on its own connection, and one over UDP ring, and one takes the call."""
+    """Two phones with a TCP connection each, and one over UDP, ring on one call, and one of them takes it."""
     call_id = "over-tcp@test"
     others = [replace(berlin, port=free_sip_port()) for _ in range(2)]
     ringing = [berlin.ring(), others[0].attend(call_id, takes=False)]
@@ -224,7 +224,7 @@ def test_a_reply_goes_to_where_the_request_came_from(
 
 
 class Wire:
-    """A UDP socket of a sender without a trunk, connected to the server."""
+    """A UDP socket of a sender without a trunk, connected to Kamailio."""
 
     def __init__(self, server: EmbeddedKamailio) -> None:
         self._socket = socket.socket(type=socket.SOCK_DGRAM)
@@ -238,12 +238,12 @@ class Wire:
         self._socket.close()
 
     def send(self, start: str, method: str) -> None:
-        """Send a request with a Via header that names this socket."""
+        """Send a request that begins with the request line `start`; its Via header names this socket."""
         port = self._socket.getsockname()[1]
         self.say(f"{start}\r\nVia: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bK{method}", method)
 
     def say(self, start: str, method: str, *, hops: int = 70) -> None:
-        """Send a message that begins with the lines `start`; `hops` is the value of Max-Forwards."""
+        """Send a message that begins with the lines `start`; `method` is in its CSeq, `hops` is its Max-Forwards."""
         lines = [
             start,
             f"Max-Forwards: {hops}",
@@ -258,5 +258,5 @@ class Wire:
         self._socket.send("\r\n".join(lines).encode())
 
     def reply(self) -> str:
-        """Return the next message received."""
+        """Wait for the next message from Kamailio and return it."""
         return self._socket.recv(65535).decode()

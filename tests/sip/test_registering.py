@@ -1,4 +1,4 @@
-"""Tests of the answers to a phone that registers or calls twice, briefly, often, with an old nonce or wrong secrets."""
+"""Tests of Kamailio's answers to phones that register twice, briefly, often, with an old nonce or a wrong secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SIP server's configuration, installation and health check."""
+"""Tests of Kamailio's configuration, installation and health check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real softphones ring: baresip and Linphone with the credentials of two sites call and hear each other."""
+"""Real softphones can talk: baresip and Linphone, with the credentials of two sites, call and hear each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the server after some time, with its waits shortened: a call whose phones died, a silent connection."""
+"""Tests of Kamailio after its timeouts, which are shortened: a call whose phones died, a silent connection."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from workers.stack.postgres import EmbeddedPostgres
 
 @pytest.fixture
 def hasty(kamailio: EmbeddedKamailio, postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Line]:
-    """Yield the means to run sipp against a second server, with short waits."""
+    """Yield the way for sipp to a second Kamailio, with short timeouts."""
     server = HastyKamailio(
         tmp_path / "hasty",
         registrar_url=postgres.url("registrar", DatabaseRole.KAMAILIO),
@@ -83,7 +83,7 @@ def test_what_takes_its_time(sites: Sites, hasty: Line, registrar_url: str) -> N
 
 
 def _guess(berlin: Phone, hamburg: Phone, registrar_url: str) -> None:
-    """Send wrong secrets until the address has to wait, and assert that who has proved the secret before does not."""
+    """Send wrong secrets until Kamailio makes their IP address wait; phones that have proved their secret need not."""
     nobody = replace(hamburg, user="t000000000009")
     with (
         Wire(berlin) as known,

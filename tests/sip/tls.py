@@ -1,4 +1,4 @@
-"""Certificates, and tunnels that lead what sipp sends over TCP through TLS: Debian's sipp has no TLS of its own."""
+"""Certificates, and tunnels that carry sipp's TCP connections through TLS, because Debian's sipp has no TLS."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from workers.stack.ports import LOOPBACK
 
 
 def make_certificates(folder: Path) -> Path:
-    """Create a certification authority and a certificate that it has issued, named as Kamailio reads them."""
+    """Create a certification authority and a certificate issued by it in the folder; return the folder.
+
+    Their file names are those that Kamailio reads.
+    """
     folder.mkdir(parents=True)
     common = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc", "-days", "2"]
     authority = ["-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.pem"]
@@ -26,7 +29,10 @@ def make_certificates(folder: Path) -> Path:
 
 
 def client_context(folder: Path | None, trusted: Path) -> ssl.SSLContext:
-    """Return what a client needs that shows the certificate in `folder`, or none, and trusts the other authority."""
+    """Return a client's TLS context that shows the certificate in `folder` (None: none).
+
+    It trusts the authority in the folder `trusted`, and does not check host names.
+    """
     context = ssl.create_default_context(cafile=trusted / "ca.pem")
     # It is reached by its address.
     context.check_hostname = False
@@ -36,7 +42,7 @@ def client_context(folder: Path | None, trusted: Path) -> ssl.SSLContext:
 
 
 def server_context(folder: Path) -> ssl.SSLContext:
-    """Return what a server needs that shows the certificate in `folder` and takes only those of the same authority."""
+    """Return a server's TLS context that shows the certificate in `folder` and demands one of its authority."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=folder / "ca.pem")
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
@@ -44,14 +50,14 @@ def server_context(folder: Path) -> ssl.SSLContext:
 
 
 def connect(port: int, context: ssl.SSLContext, source: str = NETWORK) -> ssl.SSLSocket:
-    """Connect to the server's entrance at this port over TLS, from the address `source`."""
+    """Connect over TLS from the address `source` to Kamailio's entrance for the telephone network."""
     plain = socket.create_connection((LOOPBACK, port), timeout=20, source_address=(source, 0))
     return context.wrap_socket(plain)
 
 
 @contextmanager
 def tunnel_in(port: int, context: ssl.SSLContext) -> Iterator[int]:
-    """Yield a port: what comes there over TCP goes to the server's entrance over TLS, and back."""
+    """Yield a TCP port; its first connection is carried over TLS to Kamailio's entrance for the telephone network."""
     with socket.create_server((LOOPBACK, 0)) as taking, ExitStack() as ends:
 
         def serve() -> None:
@@ -64,7 +70,7 @@ def tunnel_in(port: int, context: ssl.SSLContext) -> Iterator[int]:
 
 @contextmanager
 def tunnel_out(host: str, port: int, context: ssl.SSLContext, to: int) -> Iterator[None]:
-    """Take one connection over TLS at host and port, and lead it over TCP to the port `to` of the same host."""
+    """Accept one TLS connection at host and port, and carry it over TCP to the port `to` of that host."""
     with socket.create_server((host, port)) as taking, ExitStack() as ends:
 
         def serve() -> None:

@@ -1,4 +1,4 @@
-"""A phone that sends SIP over UDP by hand, where it matters which bytes are sent twice."""
+"""A phone that sends SIP messages over UDP, for tests in which it matters which bytes are sent twice."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _numbers = count(1)
 
 
 class Wire:
-    """A UDP socket of a phone with the credentials of a trunk, at this address."""
+    """A UDP socket at the address `host` that sends SIP messages with the credentials of the phone's trunk."""
 
     def __init__(self, phone: Phone, host: str = LOOPBACK) -> None:
         self._phone = phone
@@ -33,7 +33,7 @@ class Wire:
         self._socket.close()
 
     def ask(self, message: str) -> str:
-        """Send a message, and return its final reply."""
+        """Send a message and return the final reply to it."""
         [sequence] = re.findall("^CSeq: .+$", message, re.M)
         self._socket.send(message.encode())
         while True:
@@ -43,10 +43,10 @@ class Wire:
                 return reply
 
     def replies(self, message: str) -> list[str]:
-        """Send a message, and return all replies that it gets.
+        """Send a message and return all replies to it.
 
-        Complete once later messages have been answered by each process of the server: a process sends all replies to
-        one message before it takes another.
+        To be sure that none is missing, later messages are sent until every process of Kamailio has answered: a process
+        sends all replies to one message before it takes another.
         """
         [sequence] = re.findall("^CSeq: .+$", message, re.M)
         self._socket.send(message.encode())
@@ -60,21 +60,28 @@ class Wire:
         return [reply for reply in found if sequence in reply]
 
     def receive(self) -> str:
-        """Wait for the next message from the server, and return it."""
+        """Wait for the next message from Kamailio and return it."""
         return self._socket.recv(65535).decode()
 
     def nonce(self) -> str:
-        """Return the nonce of a fresh challenge."""
+        """Send a REGISTER without credentials and return the nonce of the challenge."""
         return nonce_in(self.ask(self.request()))
 
     def register(self, contact: str = "", expires: int = 600) -> str:
-        """Register with a fresh nonce, and return the reply. An empty `contact` is this socket's."""
+        """Register with a fresh nonce and return the reply.
+
+        An empty `contact` is this socket's address; `expires` is in seconds.
+        """
         return self.ask(self.request(contact=contact, expires=expires, nonce=self.nonce()))
 
     def request(
         self, method: str = "REGISTER", number: str = "", *, contact: str = "", expires: int = 600, nonce: str = ""
     ) -> str:
-        """Return a new request of the trunk, with credentials for this nonce unless it is empty."""
+        """Return the text of a new request of the trunk, with credentials for this nonce (empty: without).
+
+        `number` is the called number (empty: the domain itself), `contact` the value of the Contact header (empty: this
+        socket's address).
+        """
         phone, domain, place = self._phone, self._phone.line.domain, next(_numbers)
         uri = f"sip:{number}@{domain}" if number else f"sip:{domain}"
         own = f"<sip:{phone.user}@{domain}>"
@@ -101,7 +108,7 @@ class Wire:
 
 
 def nonce_in(challenge: str) -> str:
-    """Return the nonce of a 401 or 407."""
+    """Return the nonce of a challenge, a 401 or 407."""
     found = re.search(r'nonce="([^"]+)"', challenge)
     assert found is not None, challenge
     return found[1]

@@ -29,7 +29,10 @@ from tests.fakes import FakeClock, FakeMailer, FakePrinter, FakeRegistrar
 
 @dataclass
 class Pipeline:
-    """The resources of a pipeline test, with methods to submit requests and run workers."""
+    """A main account, a runtime with fakes, and methods that submit requests and run the workers' code.
+
+    `hints` gets an entry whenever code finds that more work is due.
+    """
 
     runtime: Runtime
     owner: Database
@@ -45,26 +48,26 @@ class Pipeline:
     """The kinds of work that became due, in the order of the commits."""
 
     def order(self, draft: OrderDraft, main: Account | None = None) -> UUID:
-        """Submit an order."""
+        """Submit an order and return the request's id."""
         with self.runtime.database.transaction() as session:
             return submit_order(session, self.manager, main or self.main, draft, self.clock.now).id
 
     def link(self, draft: LinkDraft, manager: Principal | None = None, main: Account | None = None) -> UUID:
-        """Submit a link request."""
+        """Submit a link request and return its id."""
         with self.runtime.database.transaction() as session:
             vault = self.runtime.vault
             return submit_link(session, vault, manager or self.manager, main or self.main, draft, self.clock.now).id
 
     def advance(self) -> None:
-        """Process due requests, as a worker does on a hint."""
+        """Do one batch of all due work: requests, registrar, messages and bulks."""
         process_due(self.runtime, lambda: self.hints.append("more"))
 
     def send(self) -> None:
-        """Send due messages."""
+        """Send one batch of due mails and letters."""
         send_messages(self.runtime, lambda: self.hints.append("more"))
 
     def run(self, name: str, *, dry: bool = False) -> JobRun:
-        """Run a scheduled job now."""
+        """Run a scheduled job now and return the run; `dry`: without repairs."""
         run = run_job(self.runtime, JOBS[name], dry=dry, by_hand=True)
         assert run is not None
         return run
@@ -75,12 +78,12 @@ class Pipeline:
             return list(findings_of(session, run, limit=1000))
 
     def request(self, id: UUID) -> Request:
-        """Return the current state of a request."""
+        """Return the request as it is in the database now."""
         with self.runtime.database.transaction() as session:
             return session.get_one(Request, id)
 
     def codes(self, id: UUID) -> list[str]:
-        """Return the codes of a request's timeline entries."""
+        """Return the codes of a request's timeline entries, the oldest first."""
         with self.runtime.database.transaction() as session:
             return [entry.code for entry in timelines(session, [id])[id]]
 
@@ -95,7 +98,7 @@ def database(database: Database, worker_database: Database) -> Database:
 def pipeline(
     database: Database, owner_database: Database, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> Pipeline:
-    """Provide a main account with an administrator, numbers in Berlin and the proofs that the default order needs."""
+    """Provide a main account with an administrator, numbers in Berlin, and the proofs that the default order needs."""
     registrar, mailer, printer = FakeRegistrar(), FakeMailer(), FakePrinter()
     runtime = Runtime(
         database=database,

@@ -1,4 +1,4 @@
-"""Claims: kept alive while the work goes on, given back when nothing could be recorded, and none while all pause."""
+"""Claims on due rows: extended while the work goes on, given back if nothing could be recorded, none in a pause."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def nobody() -> None:
 
 
 def by_the_real_clock(pipeline: Pipeline, lease: timedelta) -> Runtime:
-    """The runtime with leases that end by the machine's clock."""
+    """Return a runtime with the machine's clock and leases of this length."""
     return replace(pipeline.runtime, clock=utc_now, lease=lease)
 
 
@@ -106,7 +106,10 @@ def test_while_a_system_is_away_nobody_claims_for_it(pipeline: Pipeline) -> None
 
 
 def answered(pipeline: Pipeline, system: ExternalSystem, answers: list[GatewayError | None], before: int = -1) -> None:
-    """Note the answers of a worker that knew of so many failures when it began; -1: of all there are."""
+    """Record the answers of a worker that knew of `before` failures when it began; -1: of all there are now.
+
+    An answer is the error, or None for success.
+    """
     if before < 0:
         before = failures(pipeline, system)
     note_answers(Claim(pipeline.runtime, Request, [], uuid4(), 0.0, before, 0.0), system, answers)
@@ -139,7 +142,7 @@ def test_what_never_left_this_machine_ends_no_pause(pipeline: Pipeline) -> None:
 
 
 def claims(pipeline: Pipeline, system: ExternalSystem) -> int:
-    """How many rows a worker gets that needs the system."""
+    """Return how many rows a worker that needs the external system gets."""
     with claimed(pipeline.runtime, Request, nobody, limit=10, system=system) as claim:
         return len(claim.ids)
 
@@ -167,7 +170,7 @@ def test_a_database_that_restarts_costs_no_lease(pipeline: Pipeline) -> None:
 
 
 def die_with(pipeline: Pipeline, times: int) -> None:
-    """Let workers claim what is due and die with it."""
+    """Let `times` workers, one after the other, claim what is due and die until their leases end."""
     for _ in range(times):
         with claimed(pipeline.runtime, Request, nobody, limit=10):
             pass

@@ -1,4 +1,4 @@
-"""Hints on a real Redis: one for each kind of work, and none where one waits."""
+"""Tests of hints on a real Redis: one for each kind of work with due rows, and none where a hint waits already."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workers.beat import HintScheduler
 
 @pytest.fixture
 def app(redis_url: str) -> Iterator[Celery]:
-    """Provide a Celery app on an empty Redis, as this process's current one."""
+    """Provide a Celery app on an empty Redis, as the current app of this process."""
     with redis.Redis.from_url(redis_url) as client:
         client.flushdb()
     with sending_app("tests", redis_url) as app:
@@ -25,7 +25,7 @@ def app(redis_url: str) -> Iterator[Celery]:
 
 
 def waiting(redis_url: str) -> dict[WorkKind, int]:
-    """Return how many messages wait in each queue that has some."""
+    """Return the number of waiting messages by kind of work; empty queues are left out."""
     with redis.Redis.from_url(redis_url) as client:
         lengths = {kind: client.llen(kind) for kind in WorkKind}
     return {kind: int(length) for kind, length in lengths.items() if length}

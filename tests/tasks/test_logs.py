@@ -1,4 +1,4 @@
-"""What is logged says what went wrong, and nobody's e-mail address."""
+"""Log lines about errors say what went wrong, but never an e-mail address."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ADDRESS = "hanna.seen@example.com"
 
 @pytest.fixture(params=["json", "console"])
 def logged(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[str]]:
-    """What goes to stderr."""
+    """Configure logging as JSON and as console text in turn, and capture what goes to stderr."""
     handlers = logging.getLogger().handlers[:]
     configure_logging(request.param)
     yield capsys
@@ -33,14 +33,14 @@ def logged(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -
 
 
 def doubled(work: Work, _: Request) -> Outcome:
-    """A unique index says no; its DETAIL has the address."""
+    """Make a step fail on a unique index; the database's DETAIL has the e-mail address."""
     make_user(work.session, email=ADDRESS)
     work.session.flush()
     raise AssertionError("unreachable")
 
 
 def no_number(work: Work, _: Request) -> Outcome:
-    """What the database says has the address in its first line."""
+    """Make a step fail on a cast; the first line of the database's message has the e-mail address."""
     work.session.execute(sa.text("SELECT CAST(CAST(:address AS text) AS integer)"), {"address": ADDRESS})
     raise AssertionError("unreachable")
 

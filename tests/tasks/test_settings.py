@@ -1,4 +1,4 @@
-"""Settings: secret keys that everybody can read in the repository, and who the carrier is."""
+"""Tests of the settings: secret keys that anybody can read in the repository are refused; who the carrier is."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Program = Callable[..., SecretSettings]
 
 
 def for_web(**settings: Any) -> SecretSettings:
-    """The settings of the front."""
+    """Return the front's settings: usual ones with these changes."""
     database = "postgresql+psycopg://127.0.0.1/standorte"
     usual = {"database_url": database, "redis_url": "redis://127.0.0.1", "trusted_proxies": 1}
     return WebSettings(**{**usual, **settings})
 
 
 def for_workers(**settings: Any) -> SecretSettings:
-    """The settings of a worker."""
+    """Return a worker's settings: usual ones with these changes."""
     database = "postgresql+psycopg://127.0.0.1/standorte"
     return WorkerSettings(
         **{
@@ -46,13 +46,13 @@ def for_workers(**settings: Any) -> SecretSettings:
 
 
 def default_of(variable: str) -> str:
-    """What docker-compose.yml takes for a variable that is not set."""
+    """Return the default that docker-compose.yml has for a variable that is not set."""
     [default] = re.findall(rf"\${{{variable}:-([^}}]+)}}", COMPOSE)
     return str(default)
 
 
 def keys_in_the_repository() -> set[str]:
-    """Every string of a key's length that is given to a variable SECRET or SECRET_KEY."""
+    """Return every string of 32 or more characters that the repository gives to a variable SECRET or SECRET_KEY."""
     given = re.compile(r"""\bSECRET(?:_KEY)?["']?\s*[:=,]\s*["']?([^"'}\n]{32,})""")
     folders = [ROOT / name for name in ("docs", "models", "tasks", "tests", "web", "workers")]
     # Not those of `make compose-env`, which nobody else has.

@@ -53,7 +53,7 @@ FrontOf = Callable[..., FlaskClient]
 
 @dataclass
 class Front:
-    """A client of the web application, with a main account and its API token."""
+    """An HTTP client of the web application, a main account with its manager, and an API token of the manager."""
 
     client: FlaskClient
     database: Database
@@ -62,16 +62,16 @@ class Front:
     token: str
 
     def post(self, path: str, body: object = None, *, key: str | None = None, **headers: str) -> TestResponse:
-        """Send a POST to the API, with a new idempotency key unless one is given."""
+        """Send a POST to the path under /api/v1, with a new idempotency key unless `key` is given."""
         head = {"Authorization": f"Bearer {self.token}", "Idempotency-Key": key or uuid4().hex, **headers}
         return self.client.post("/api/v1" + path, json=body, headers=head)
 
     def get(self, path: str, **headers: str) -> TestResponse:
-        """Send a GET to the API."""
+        """Send a GET to the path under /api/v1."""
         return self.client.get("/api/v1" + path, headers={"Authorization": f"Bearer {self.token}", **headers})
 
     def delete(self, path: str) -> TestResponse:
-        """Send a DELETE to the API."""
+        """Send a DELETE to the path under /api/v1."""
         return self.client.delete("/api/v1" + path, headers={"Authorization": f"Bearer {self.token}"})
 
     def token_with(self, *scopes: Scope) -> str:
@@ -84,7 +84,7 @@ class Front:
 
 @dataclass
 class Back:
-    """The workers, with fakes for outside systems, and the mails that they send."""
+    """The workers' code with fakes for outside systems, which keep the mails and letters that it sends."""
 
     runtime: Runtime
     mailer: FakeMailer
@@ -92,7 +92,7 @@ class Back:
     clock: FakeClock
 
     def advance(self) -> None:
-        """Process everything that is due, as a worker does."""
+        """Do one batch of due work: requests, messages and bulks."""
         advance_requests(self.runtime)
         send_messages(self.runtime)
         place_due(self.runtime, lambda: None)
@@ -119,12 +119,12 @@ def _found(pattern: str, text: str) -> str:
 
 @pytest.fixture
 def back(worker_database: Database, clock: FakeClock) -> Back:
-    """Create workers that share the web application's secret."""
+    """Provide the workers' code with the web application's secret key and database."""
     return back_of(worker_database, clock)
 
 
 def back_of(database: Database, clock: FakeClock) -> Back:
-    """Create workers for a web application on this database."""
+    """Return the workers' code for the web application on this database."""
     registrar, mailer, printer = FakeRegistrar(), FakeMailer(), FakePrinter()
     runtime = Runtime(
         database=database,
@@ -148,7 +148,7 @@ _COMPILED = Path(__file__).parents[2] / ".pytest_cache" / "isolating-templates"
 
 @contextmanager
 def running(postgres: Any, clock: FakeClock, **settings: Any) -> Iterator[Flask]:
-    """Create the web application on the test's database, with the given settings."""
+    """Create the web application on the test's database, with changed settings, for the time of a `with` block."""
     usual = {
         "database_url": postgres.url("standorte", DatabaseRole.FRONT),
         "redis_url": NO_REDIS,
@@ -170,7 +170,7 @@ def running(postgres: Any, clock: FakeClock, **settings: Any) -> Iterator[Flask]
 
 
 def as_new(app: Flask) -> Flask:
-    """Reset the shared application: counters of failed attempts, state of the broker, default Celery app."""
+    """Reset an application that tests share: counters of failed attempts, and the default Celery app; return it."""
     for limiter in app.extensions["limiter"]:
         limiter.limiter.storage.reset()
     sending_app("standorte-front", NO_REDIS).set_default()
@@ -179,14 +179,14 @@ def as_new(app: Flask) -> Flask:
 
 @pytest.fixture(scope="session")
 def usual_app(postgres: Any, session_clock: FakeClock) -> Iterator[Flask]:
-    """Create the application once per session, because its creation takes longer than most tests."""
+    """Create the web application once per session, because creating it takes longer than most tests."""
     with running(postgres, session_clock) as app:
         yield app
 
 
 @pytest.fixture
 def front_of(postgres: Any, database: Database, clock: FakeClock) -> Iterator[FrontOf]:
-    """Create further applications with other settings, on the same database."""
+    """Return a function that creates an application with other settings on the test's database; it returns a client."""
     with ExitStack() as stack:
 
         def make(**settings: Any) -> FlaskClient:
@@ -199,7 +199,7 @@ def front_of(postgres: Any, database: Database, clock: FakeClock) -> Iterator[Fr
 
 @pytest.fixture
 def front(usual_app: Flask, database: Database, clock: FakeClock) -> Iterator[Front]:
-    """Create a client with a main account and a token of its administrator."""
+    """Provide a client with a main account and an API token of its administrator, who is not signed in."""
     with database.transaction() as session:
         main, manager = make_main(session)
         fill_pool(session)

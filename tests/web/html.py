@@ -1,4 +1,4 @@
-"""Checks that a page is valid HTML, by a parser that follows the standard, and that ids are unique."""
+"""Checks of HTML pages: valid by a parser that follows the standard, unique ids, and references that exist."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ REFERENCES = ("for", "aria-describedby", "aria-labelledby", "aria-controls")
 
 
 def html_errors(page: str) -> list[str]:
-    """Return the errors of the page, one per line; empty if the page is valid."""
+    """Return the errors of the page as texts; an empty list if it is valid."""
     parser = html5lib.HTMLParser(html5lib.getTreeBuilder("etree"), namespaceHTMLElements=False)
     tree = parser.parse(page)
     lines = page.splitlines()

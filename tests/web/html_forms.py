@@ -1,4 +1,4 @@
-"""The forms of a page, read from its HTML, and filled in as a browser fills them in."""
+"""Forms of a page: read from its HTML, and filled in as a browser does."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _TEXT_TYPES = {"text", "search", "email", "tel", "url", "number", "password", "t
 
 @dataclass
 class HtmlForm:
-    """A form of the page at `page`: where it is sent, and its fields.
+    """A form of the page with the path `page`: where and how it is sent, and its fields.
 
     `values` are the pairs of name and value that a browser sends if nothing is changed. `texts` are the names of the
-    fields in which people type, `others` those of all other fields with a name.
+    fields in which people type, `files` of those for files, `others` of all other fields.
     """
 
     page: str
@@ -26,7 +26,7 @@ class HtmlForm:
     files: list[str] = field(default_factory=list)
 
     def filled(self, name: str, value: str) -> list[tuple[str, str]]:
-        """Return what a browser sends if this value stands in the field of this name."""
+        """Return the pairs of name and value that a browser sends if the field `name` has this value."""
         return [pair for pair in self.values if pair[0] != name] + [(name, value)]
 
 
@@ -95,7 +95,7 @@ class _Reader(HTMLParser):
 
 
 def forms_of(path: str, page: str) -> list[HtmlForm]:
-    """Return the forms of the page that was found at this path."""
+    """Return the forms of a page; `path` is where it was found."""
     reader = _Reader(path)
     reader.feed(page)
     return reader.forms

@@ -1,4 +1,4 @@
-"""Fixtures: every test of accessibility visits the pages that it declares; a site with numbers."""
+"""Fixtures of the accessibility tests: a check that each visits the pages that it declares, and a site with numbers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def kept_promises(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def site(portal: Portal) -> Site:
-    """Create a sub-account with a trunk, a hundred numbers, users of its own, and a forwarding when busy."""
+    """Create a sub-account with a trunk, a hundred numbers, users, and a call forwarding when busy."""
     with portal.database.transaction() as session:
         site = make_site(session, session.get_one(Account, portal.main.id))
         block = {"area_code": "0221", "first_number": 4922170034200, "size": 100, "trunk_id": site.trunk}
@@ -37,5 +37,5 @@ def site(portal: Portal) -> Site:
 
 
 def is_of(site: Site) -> sa.ColumnElement[bool]:
-    """Return an SQL condition: the trunk is of the site."""
+    """Return an SQL condition: the number block belongs to the account of the site."""
     return NumberBlock.account_id == site.account.id

@@ -1,4 +1,4 @@
-"""Checks of one page (valid HTML, no axe-core violations, no horizontal scrolling), and which pages a test promises."""
+"""Checks of a page: valid HTML, no axe-core violations, no horizontal scrolling; `shows` declares a test's pages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ looked: list[str] = []
 
 
 def shows(*endpoints: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Declare the endpoints whose pages a test visits; the test fails if it does not visit one of them."""
+    """Declare the endpoints whose pages a test visits; the test fails if it does not visit all of them."""
 
     def promise(test: Callable[..., None]) -> Callable[..., None]:
         PROMISED.setdefault(test.__name__, set()).update(endpoints)
@@ -55,7 +55,7 @@ def look(page: Page, address: str) -> None:
 
 
 def look_after(page: Page, pressed: Locator) -> None:
-    """Press the button or link and check the page that follows."""
+    """Press the button or link and check the page that is loaded by it."""
     with page.expect_navigation() as navigation:
         pressed.click()
     assert_valid(navigation.value.text())
@@ -63,7 +63,7 @@ def look_after(page: Page, pressed: Locator) -> None:
 
 
 def look_wrong(page: Page, button: Locator | None = None) -> None:
-    """Submit the form unchanged and check the page with its errors."""
+    """Submit the form unchanged, by `button` or the main button, and check the page, which has to show errors."""
     look_after(page, button or page.get_by_role("main").locator("form .primary, form .danger").first)
     expect(page.get_by_role("alert")).to_be_visible()
 
@@ -77,7 +77,7 @@ _TOO_WIDE = """() => [...document.querySelectorAll(".table-frame")]
 
 
 def look_as_it_is(page: Page) -> None:
-    """Check the page that is open."""
+    """Check the open page: no horizontal scrolling at 320 pixels, and no axe-core violations on a desktop."""
     looked.append(page.url)
     page.set_viewport_size({"width": 320, "height": 640})
     assert_no_sideways_scrolling(page)
@@ -88,7 +88,7 @@ def look_as_it_is(page: Page) -> None:
 
 
 def sign_in_as(page: Page, portal: Portal, person: User) -> None:
-    """Sign in as another user than the manager."""
+    """Sign in as this person, with the code of a second factor."""
     page.goto(portal.url)
     page.get_by_label("E-Mail-Adresse").fill(person.email)
     page.get_by_label("Passwort").fill(PASSWORD)

@@ -1,4 +1,4 @@
-"""Accessible pages of accounts: overview, dashboard, log, secrets, contract holder, adding one."""
+"""The pages of accounts are accessible: overview, dashboard, log, secrets, contract holder, and linking an account."""
 
 from __future__ import annotations
 

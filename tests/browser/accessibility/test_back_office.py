@@ -1,4 +1,4 @@
-"""Accessible pages of the back office, and the mails that the embedded stack caught."""
+"""The pages of the back office are accessible, and those that show the mails that the embedded stack caught."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every page is looked at by one of the tests beside this one, or is named here with the reason why not."""
+"""Every GET endpoint is checked by an accessibility test of this folder, or is listed here with the reason why not."""
 
 from __future__ import annotations
 

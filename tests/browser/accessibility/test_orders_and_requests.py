@@ -1,4 +1,4 @@
-"""Accessible pages of orders, bulks and requests in every kind and state, with their proofs."""
+"""The pages of orders, bulks and requests, in every kind and state and with their proofs, are accessible."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_the_order(page: Page, portal: Portal) -> None:
 
 
 def becomes(request: Request, status: Status) -> None:
-    """Set the request to this status."""
+    """Give a new request this status, with a reason that fits its kind where the status needs one."""
     if status in (Status.IN_PROGRESS, Status.HELD, Status.COMPLETED, Status.REJECTED, Status.FAILED):
         request.begin(NOW)
     match status:

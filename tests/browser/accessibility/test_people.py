@@ -1,4 +1,4 @@
-"""Accessible pages for people: sign-in, logins, users, API tokens, second factor."""
+"""The pages of sign-in, logins, users, API tokens and second factors are accessible."""
 
 from __future__ import annotations
 

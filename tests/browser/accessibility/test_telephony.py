@@ -1,4 +1,4 @@
-"""Accessible pages of telephony: suspension, release, registrations and calls, forwarding, numbers."""
+"""The pages of suspension, release, registrations, calls, forwarding and numbers are accessible."""
 
 from __future__ import annotations
 

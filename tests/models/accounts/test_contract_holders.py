@@ -1,4 +1,4 @@
-"""Tests of the contract holder: what the law asks for, and whose holder an account is under."""
+"""Tests of the contract holder: what the law demands of the data, and which holder an account is under."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Locks are taken in one order, the account first: otherwise two transactions wait for each other, and one is lost."""
+"""Tests that locks are taken in one order, the account first: otherwise two transactions deadlock and one is lost."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ WAITING = sa.text(
 
 @pytest.fixture
 def company(database: Database) -> tuple[int, Callable[[], object], Callable[[], object]]:
-    """Create an account with a trunk and an invitation. Return its id, and what renews the secret and what accepts."""
+    """Create an account with a trunk and an invitation.
+
+    Returns the account's id, a function that renews the trunk's secret, and one that accepts the invitation.
+    """
     with database.transaction() as session:
         account, person = make_main(session)
         trunk = make_trunk(session, account)

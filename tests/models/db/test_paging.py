@@ -1,4 +1,4 @@
-"""Tests of cursors: reading returns the written values, and every other text is refused."""
+"""Tests of cursors of lists: reading one returns the values that were written, and every other text is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the database's roles: each has the privileges of `models.db.privileges`, and nobody is a superuser."""
+"""Tests of the database's roles: each has exactly the privileges of `models.db.privileges`, and none is a superuser."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ WHERE relation.relnamespace = 'public'::regnamespace AND relation.relkind IN ('r
 
 
 def connect(postgres: EmbeddedPostgres, database: str, role: DatabaseRole | None = None) -> psycopg.Connection:
-    """Connect as the role (None: as the superuser)."""
+    """Connect to the database as the role; None connects as the superuser."""
     url = postgres.url(database, driver="") if role is None else postgres.url(database, role, driver="")
     return psycopg.connect(url, autocommit=True)
 
 
 @contextmanager
 def refused() -> Iterator[None]:
-    """Expect that PostgreSQL refuses it for want of a privilege."""
+    """Expect that PostgreSQL refuses the statements of the `with` block for want of a privilege."""
     with pytest.raises(psycopg.Error) as caught:
         yield
     assert "permission denied" in str(caught.value) or getattr(caught.value, "sqlstate", None) == FORBIDDEN
 
 
 def wanted(role: DatabaseRole, tables: Mapping[str, Privileges]) -> set[tuple[str, str, str | None]]:
-    """Return what the role should have: table, privilege, and column (None: the whole table)."""
+    """Return the privileges that the role should have: table, privilege, and column (None: the whole table)."""
     found: set[tuple[str, str, str | None]] = set()
     for table, privileges in tables.items():
         for part in privileges.of(role).replace(")", "").split(", ") if privileges.of(role) else []:

@@ -1,4 +1,4 @@
-"""Tests of switching row-level security on and off. What it does is tested with the pages, in `tests/web`."""
+"""Tests of switching row-level security on and off; what it hides is tested with the pages, in `tests/web`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def owner(owner_database: Database) -> Iterator[Database]:
 
 
 def accounts_seen(postgres: EmbeddedPostgres, role: DatabaseRole) -> int:
-    """Return how many accounts the role sees that says nobody's name."""
+    """Return how many accounts the role sees in a connection that has not set a person or account for row security."""
     engine = sa.create_engine(postgres.url("standorte", role))
     with engine.connect() as connection:
         found = connection.scalar(sa.text("SELECT count(*) FROM accounts"))

@@ -1,4 +1,4 @@
-"""The database connection: no wait without an end, the server's clock, and a server that has become read-only."""
+"""The database connection: every wait has a limit, the clock is the server's, and a read-only server is noticed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def proxy(postgres: EmbeddedPostgres) -> Iterator[Proxy]:
 
 @pytest.fixture
 def behind(postgres: EmbeddedPostgres, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
-    """Provide the database behind the proxy, with short limits."""
+    """Provide the database behind the proxy, with limits of at most two seconds."""
     monkeypatch.setattr(sessions, "_MARGIN", 0.3)
     monkeypatch.setattr(sessions, "_CHECK_LIMIT", 0.3)
     monkeypatch.setattr(sessions, "CONNECT_LIMIT", 2)
@@ -43,7 +43,7 @@ def behind(postgres: EmbeddedPostgres, proxy: Proxy, monkeypatch: pytest.MonkeyP
 
 
 def ask(database: Database) -> int:
-    """Ask the server something."""
+    """Run a query in a transaction and return its result, 42."""
     with database.transaction() as session:
         return int(session.scalar(sa.text("SELECT 42")) or 0)
 

@@ -100,7 +100,7 @@ def empty(postgres: EmbeddedPostgres) -> Iterator[sa.Engine]:
 
 @pytest.fixture
 def created(postgres: EmbeddedPostgres) -> Iterator[sa.Engine]:
-    """Provide an engine on a database created from the models, without migrations."""
+    """Provide an engine on a database whose tables were created from the models, without migrations."""
     for engine in _own_database(postgres, "created"):
         metadata.create_all(engine)
         yield engine
@@ -202,7 +202,7 @@ def test_a_released_schema_gets_the_column_that_came_later(empty: sa.Engine) -> 
 
 
 def test_a_migration_that_was_interrupted_runs_again(empty: sa.Engine) -> None:
-    """Run all migrations again, as after a death between their last statement and the save of the revision."""
+    """Run the migrations after 0017 again, as after a death before their revision was saved: the schema is the same."""
     migrations.upgrade(empty)
     before = [{tuple(row) for row in _rows(empty, question)} for question in (COLUMNS, CONSTRAINTS, INDEXES)]
     with empty.begin() as connection:
@@ -299,7 +299,7 @@ def test_a_migration_gives_up_rather_than_queue_in_front_of_customers(empty: sa.
 
 
 def test_two_machines_that_migrate_at_once_wait_for_each_other(empty: sa.Engine) -> None:
-    """The second waits with no transaction open: one would keep the first from building an index concurrently."""
+    """Migrate one database three times at once; a waiting run has no transaction open, so indexes can be built."""
     with ThreadPoolExecutor() as machines:
         for upgraded in [machines.submit(migrations.upgrade, empty) for _ in range(3)]:
             upgraded.result()

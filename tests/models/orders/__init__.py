@@ -1,1 +1,1 @@
-"""Tests of orders: the rule for addresses."""
+"""Tests of the rules for orders: addresses."""

@@ -18,7 +18,7 @@ TABLE = Path(__file__).with_name("addresses.csv")
 
 
 def verdict(session: Session, postal_code: str, city: str, area_code: str) -> str:
-    """Return what an order with this address and area code meets: the error of its postal code, or how sure it is."""
+    """Return the error code of the postal code, or how certain it is that address and area code belong together."""
     try:
         ensure_postal_code(session, postal_code, city)
     except InvalidField as error:

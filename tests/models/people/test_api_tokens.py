@@ -1,4 +1,4 @@
-"""Issuing and revoking of API tokens by administrators: rights, limits, the log, and the mail to the others."""
+"""Tests of creating and revoking API tokens: rights, limits, the account's log, and mails to other administrators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the audit log's seals: the log only grows, and any change behind the programs' back is found."""
+"""Tests of the audit log's seals: rows can only be added, and any change made past the programs is found."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'trans
 
 @pytest.fixture
 def account(database: Database) -> Account:
-    """Create an account whose log the tests write."""
+    """Create an account, in whose log the tests write."""
     with database.transaction() as session:
         return make_account(session)
 
 
 @pytest.fixture
 def attack(postgres: EmbeddedPostgres, database: Database) -> Iterator[Attack]:
-    """Run SQL as a superuser who has switched all triggers off."""
+    """Provide a function that runs SQL as a superuser with all triggers off. It fails if no row was changed."""
     engine = sa.create_engine(postgres.url("standorte"))
 
     def run(statement: str) -> None:
@@ -48,7 +48,7 @@ def attack(postgres: EmbeddedPostgres, database: Database) -> Iterator[Attack]:
 
 
 def write(database: Database, account: Account, *, count: int = 1, at: datetime = NOW) -> list[int]:
-    """Write entries, and return their ids."""
+    """Write `count` entries into the account's log and return their ids."""
     with database.transaction() as session:
         for number in range(count):
             record_of_carrier(session, account, AuditEvent.TRUNK_SUSPENDED, at, {"number": number})
@@ -67,7 +67,7 @@ def seal(database: Database, at: datetime = NOW) -> ChainHead:
 
 
 def flaws(database: Database, *known: ChainHead) -> list[ChainFlaw]:
-    """Check the chain in pages of two."""
+    """Check the chain of seals in pages of two; return what is wrong. `known` are heads that were noted earlier."""
     check, found = ChainCheck(), []
     with database.transaction() as session:
         while (page := check.next_page(session, 2)) is not None:
@@ -268,7 +268,7 @@ def test_two_that_seal_at_once_do_not_fork_the_chain(database: Database, account
 
 @contextmanager
 def refused(database: Database, code: str) -> Iterator[sa.orm.Session]:
-    """Expect that PostgreSQL refuses a statement with this SQLSTATE."""
+    """Expect that PostgreSQL refuses a statement of the `with` block with this SQLSTATE; yields a session for it."""
     with pytest.raises(sa.exc.DBAPIError) as caught, database.transaction() as session:
         yield session
     assert getattr(caught.value.orig, "sqlstate", None) == code

@@ -1,4 +1,4 @@
-"""Passwords: one password in each way to type it, old hashes renewed, and what is too easy to guess."""
+"""Tests of passwords: every way to type one is accepted, old hashes are renewed, and easily guessed ones refused."""
 
 from __future__ import annotations
 

@@ -36,12 +36,12 @@ BOTH = frozenset({Scope.READ, Scope.WRITE})
 
 
 def person(**facts: object) -> Principal:
-    """Return a person without any role, with changed fields."""
+    """Return a person without any role; `facts` replace fields."""
     return replace(Principal(7, "kim@example.com", "Kim", "de"), **facts)  # type: ignore[arg-type]
 
 
 def allowed(principal: Principal, account: str) -> set[str]:
-    """Return the names of all actions that the person may perform on the account."""
+    """Return the names of all actions that the person may perform on the account of this name in `ACCOUNTS`."""
     return {str(action) for action in Action if may(principal, action, ACCOUNTS[account])}
 
 

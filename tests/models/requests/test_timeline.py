@@ -1,4 +1,4 @@
-"""The order of a timeline's entries."""
+"""Tests of the order of a timeline's entries."""
 
 from __future__ import annotations
 

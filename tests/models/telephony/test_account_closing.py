@@ -1,4 +1,4 @@
-"""Tests of closing an account: nothing is left of it, and what keeps an account from being closed."""
+"""Tests of closing an account: what ends with it, and what keeps an account from being closed."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_what_keeps_an_account_from_being_closed(
 
 
 def test_a_request_about_an_account_that_is_closed_meanwhile_is_rejected(database: Database, company: Company) -> None:
-    """An order that was written down while the account was being closed waits, and finds it closed."""
+    """An order that is submitted while its account is being closed waits for the lock, and is then rejected."""
 
     def ask() -> None:
         with database.transaction() as session:

@@ -1,4 +1,4 @@
-"""Tests of call forwardings for single numbers and ranges: which are allowed, which wins, and when they go."""
+"""Tests of call forwardings for single numbers and ranges: which are allowed, which one applies, when they end."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ def company(database: Database) -> Company:
 def a_draft(
     first: str | None, last: str = "", condition: Condition = Condition.ALWAYS, hours: Hours = ALL_WEEK
 ) -> ForwardingDraft:
-    """Return a forwarding to a mobile number, for the typed numbers."""
+    """Return the draft of a forwarding to a mobile number, for the numbers typed as `first` and `last`.
+
+    `first` None is for all numbers of the account.
+    """
     return ForwardingDraft(condition, MOBILE, hours=hours, first=first, last=last)
 
 
@@ -117,7 +120,10 @@ def test_ranges_are_equal_apart_or_one_inside_the_other(database: Database, comp
 
 
 def write(database: Database, company: Company, *ranges: tuple[int | None, int | None], enabled: bool = True) -> None:
-    """Insert forwardings when busy for these ranges directly, without the checks of the model."""
+    """Insert forwardings when busy for these ranges of numbers directly, without the checks of the model.
+
+    The ends of a range are its first and last number; None and None: all numbers of the account.
+    """
     facts = {"account_id": company.id, "condition": Condition.BUSY, "target": MOBILE, "enabled": enabled}
     with database.transaction() as session:
         session.add_all(CallForwarding(**facts, first_number=first, last_number=last) for first, last in ranges)
@@ -147,7 +153,7 @@ def test_hours_are_kept_apart_for_the_same_numbers_only(database: Database, comp
 
 
 def a_forwarding(condition: Condition, numbers: Numbers | None = None, hours: Hours = ALL_WEEK) -> CallForwarding:
-    """Return an enabled forwarding that is in no database."""
+    """Return an enabled forwarding that is not saved; `numbers` are its first and last number, None: all."""
     first, last = numbers or (None, None)
     return CallForwarding(condition=condition, hours=hours, enabled=True, first_number=first, last_number=last)
 

@@ -1,4 +1,4 @@
-"""Tests of call forwarding: the allowed targets, hours and persons, and changes by two persons at the same time."""
+"""Tests of call forwarding: allowed targets, hours and people, and changes by two people at the same time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BUSY = ForwardingDraft(Condition.BUSY, MOBILE)
 
 @pytest.fixture
 def site(database: Database) -> tuple[Account, Principal]:
-    """Create a sub-account and a member of its local team."""
+    """Create a sub-account; return it and a member of its local team."""
     with database.transaction() as session:
         main, _ = make_main(session)
         account, member = make_account(session), make_user(session)

@@ -76,7 +76,11 @@ def test_a_new_trunk_calls_the_eea_and_the_country_of_its_fallback() -> None:
 
 @pytest.fixture
 def people(database: Database) -> dict[str, int]:
-    """Create a sub-account with a trunk, users of each role in it, and administrators of its main account."""
+    """Create a sub-account with a trunk and users, and users of its main account.
+
+    Returns ids by name: main, account and trunk; leader, above and manager belong to the main account, administrator,
+    colleague and member to the sub-account.
+    """
     with database.transaction() as session:
         main, leader = make_main(session)
         account = make_account(session)
@@ -98,7 +102,7 @@ def people(database: Database) -> dict[str, int]:
 
 
 def forward(database: Database, people: dict[str, int], who: str, draft: ForwardingDraft, id: int | None = None) -> int:
-    """Add a forwarding, or change that with this id, as the person; return its id."""
+    """Add a forwarding to the sub-account, or change the one with this id, as the person `who`; return its id."""
     with database.transaction() as session:
         account = session.get_one(Account, people["account"])
         person = principal_of(session, session.get_one(User, people[who]))

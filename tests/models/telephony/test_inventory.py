@@ -1,6 +1,6 @@
 """Tests of the lists of numbers, trunks and contracts of all locations, and of the search by part of a number.
 
-The search is compared with a brute-force search.
+The search is compared with a plain look at every single number.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def give(session: Session, account: Account, area_code: str, first: int, size: i
 
 @pytest.fixture
 def stocked(database: Database) -> Iterator[Session]:
-    """Provide a session in which one account has all of `BLOCKS`."""
+    """Provide a session in which one account has all number blocks of `BLOCKS`."""
     with database.transaction() as session:
         account = make_account(session)
         for area_code, first, size in BLOCKS:
@@ -55,7 +55,7 @@ def stocked(database: Database) -> Iterator[Session]:
 
 
 def by_hand(digits: str, plain: str) -> set[int]:
-    """Return by brute force the first numbers of the `BLOCKS` that contain a number matching the digits.
+    """Return the first number of each block in `BLOCKS` with a number that fits the digits, looking at every number.
 
     `plain` is the text as typed; its prefix decides which spellings of a number are compared.
     """
@@ -220,9 +220,9 @@ MIDDLE, BEGIN = "ix_number_blocks_stem", "ex_number_blocks_overlap"
 
 
 def test_indexes_answer_for_a_part_in_the_middle_and_for_a_beginning(database: Database) -> None:
-    """Check the query plan with enough numbers for the planner to choose an index.
+    """Check the query plan with as many number blocks as the planner needs to choose an index.
 
-    Creating 10,000 accounts would take too long for a test.
+    All 20,000 belong to one account, because creating 10,000 accounts would take too long for a test.
     """
     with database.transaction() as session:
         account = make_account(session)

@@ -1,4 +1,4 @@
-"""Tests of the history of numbers: who had a number from when to when, and for how long that is known."""
+"""Tests of the history of numbers: who had a number from when to when, and how long that is kept."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIRST = 493020000000
 
 
 def told(database: Database, number: int = FIRST) -> list[tuple[str, str, datetime, datetime | None]]:
-    """Return customer number, holder's name, beginning and end of each row about the number, the newest first."""
+    """Return customer number, holder's name, beginning and end (or None) of each assignment, the newest first."""
     with database.transaction() as session:
         block = block_of(session, number)
         assert block is not None

@@ -1,4 +1,4 @@
-"""Tests of releasing numbers: what ends with them, and which numbers are kept."""
+"""Tests of releasing numbers of an account: what ends with a number, and which numbers cannot be released."""
 
 from __future__ import annotations
 

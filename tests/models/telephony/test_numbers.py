@@ -39,7 +39,10 @@ def account_id(database: Database) -> int:
 
 
 def pool(session: Session, *, size: int = 10, wanted: int = 1) -> NumberPool:
-    """Return Berlin's number pool for a transaction that fails instead of waiting more than 50 ms for a lock."""
+    """Return Berlin's number pool; its transaction fails instead of waiting more than 50 ms for a lock.
+
+    `wanted` is how many blocks of `size` numbers will be taken.
+    """
     session.execute(sa.text("SET LOCAL lock_timeout = '50ms'"))
     return NumberPool(session, NOW, {("030", size): wanted})
 

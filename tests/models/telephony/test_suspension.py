@@ -37,7 +37,7 @@ def resumed(database: Database, company: Company) -> SipTrunk:
 
 
 def by_carrier(database: Database, reason: str | None) -> None:
-    """Suspend the trunk as the carrier, for the given reason; None resumes the trunk as the carrier."""
+    """Suspend the trunk as the carrier for the given reason; None resumes the trunk as the carrier."""
     with database.transaction() as session:
         if reason is None:
             resume_for_carrier(session, "t000000000001", LATER)

@@ -37,7 +37,7 @@ EVENING, MORNING = 18 * 60, 8 * 60
 
 
 def minutes(hours: Hours) -> set[int]:
-    """Return every minute of the week that the hours cover."""
+    """Return every minute of the week that the hours cover, counted from 0 to 10,079."""
     return {minute for start, end in hours for minute in range(start, end)}
 
 

@@ -1,4 +1,4 @@
-"""What a company may ask for on a day, with files: the rows wait, nobody is refused, and the back office is told."""
+"""A company's daily limits and bulks: rows beyond a limit wait, nothing is refused, and the back office is told."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OFFICE = "office@carrier.example"
 
 
 def limit(pipeline: Pipeline, **limits: int) -> None:
-    """Set the usual limits, and the address of the back office."""
+    """Give the workers these usual limits of a company (all others are ample), and the back office's address."""
     pipeline.runtime = replace(pipeline.runtime, limits=replace(PLENTY, **limits), office_email=OFFICE)
 
 
@@ -33,7 +33,7 @@ def placed(pipeline: Pipeline, found: Bulk) -> int:
 
 
 def told(pipeline: Pipeline) -> list[str]:
-    """What the back office has read."""
+    """Send what is due, and return the texts of the mails to the back office."""
     pipeline.send()
     return [mail.text for mail in pipeline.mailer.sent if mail.recipient_address == OFFICE]
 

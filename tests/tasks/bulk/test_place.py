@@ -1,4 +1,4 @@
-"""Bulks: every row becomes one request, nobody else waits for them, and their sender hears once."""
+"""Bulks: every row becomes one request, single requests do not wait for them, and the sender gets one mail."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CONTACT = "hanna.palmer@example.com"
 
 
 def send(pipeline: Pipeline, wanted: Sequence[OrderDraft], name: str = "Filialen.csv") -> UUID:
-    """A file, sent."""
+    """Create and send a bulk of these orders; return its id."""
     with pipeline.runtime.database.transaction() as session:
         found = make_bulk(session, pipeline.manager, pipeline.main, wanted, name=name)
         found.send(pipeline.clock())
@@ -40,7 +40,7 @@ def send(pipeline: Pipeline, wanted: Sequence[OrderDraft], name: str = "Filialen
 
 
 def ended(pipeline: Pipeline, completed: int, of: int) -> str:
-    """The subject of the one mail."""
+    """Return the subject of the mail that tells that a bulk is finished."""
     return f"Sammelbestellung für {pipeline.main.customer_number} abgeschlossen: {completed} von {of}"
 
 
@@ -60,7 +60,7 @@ def statuses(pipeline: Pipeline, id: UUID) -> dict[Status, int]:
 
 
 def run_to_the_end(pipeline: Pipeline, id: UUID) -> int:
-    """As many hints as it takes, with the time that passes between them; returns how many."""
+    """Run the workers every two seconds until the bulk is finished; return how many times that took."""
     hints = 0
     while bulk(pipeline, id).ended_at is None:
         pipeline.advance()
@@ -251,7 +251,7 @@ def test_links_by_code_and_by_consent(pipeline: Pipeline) -> None:
 
 
 def send_links(pipeline: Pipeline, wanted: Sequence[tuple[str, str]]) -> UUID:
-    """A file of customer numbers with or without a code, sent."""
+    """Create and send a bulk of link requests, each a customer number and a link code (or empty); return its id."""
     with pipeline.runtime.database.transaction() as session:
         seal = pipeline.runtime.vault.seal
         lines = [{"customer_number": number, "code": seal(code).hex() if code else ""} for number, code in wanted]

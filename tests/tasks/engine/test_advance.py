@@ -1,4 +1,4 @@
-"""Orders and link requests from acknowledged to their end, and what happens on the way when things go wrong."""
+"""Orders and link requests from acknowledged to their final status, and what happens when a step goes wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to requests when the telephone network, a mail server, a worker or our own code fails."""
+"""What becomes of requests when the telephone network, a mail server or a worker fails, or the code has a bug."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A held request says who acts and by when: on its page, by the API, in its receipt and in a mail of its own."""
+"""Everybody can read of a held request who acts and by when: on its page, by the API, in its receipt and in a mail."""
 
 from __future__ import annotations
 

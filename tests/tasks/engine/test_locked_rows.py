@@ -1,4 +1,4 @@
-"""One locked row holds up only itself, and one customer's orders not those of others."""
+"""A locked row delays only itself, and the orders of one customer do not delay those of others."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from tests.tasks.conftest import Pipeline
 
 @contextmanager
 def locked(pipeline: Pipeline, row: sa.Select[Any]) -> Iterator[None]:
-    """A transaction holds the row for the length of the block."""
+    """Lock the row, selected by the query, in a transaction for the time of the `with` block."""
     with pipeline.runtime.database.transaction() as session:
         session.execute(row.with_for_update())
         yield
 
 
 def verify(pipeline: Pipeline) -> None:
-    """Work for the steps that need only the database."""
+    """Run one batch of due steps that need only the database."""
     advance(pipeline.runtime, WorkKind.VERIFY, lambda: None)
 
 
 def other_main(pipeline: Pipeline) -> tuple[Account, object]:
-    """A second customer, who has proved the contact's address as the first one has."""
+    """Create a second main account for which the contact's address is proved; return it and its manager."""
     with pipeline.runtime.database.transaction() as session:
         main, manager = make_main(session)
         prove_contact(session, main)

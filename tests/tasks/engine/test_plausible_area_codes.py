@@ -1,4 +1,4 @@
-"""An area code that fits an address plausibly: staff confirm it once for everybody, or refuse it."""
+"""Area codes that only probably fit an address: staff confirm the pair once for all customers, or refuse it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def dachau() -> OrderDraft:
 
 
 def answer(pipeline: Pipeline, *, fits: bool) -> int:
-    """Answer the only open question as a member of staff. Returns how many orders it is about."""
+    """Answer the only open question as a member of staff; return how many orders were held for it."""
     with pipeline.runtime.database.transaction() as session:
         staff = principal_of(session, make_user(session, is_staff=True))
         [question] = open_questions(session, 10)
@@ -40,7 +40,7 @@ def answer(pipeline: Pipeline, *, fits: bool) -> int:
 
 
 def prove(pipeline: Pipeline, id: UUID) -> None:
-    """Prove every address and look at the order now."""
+    """Prove all connection addresses and make the order due now."""
     with pipeline.runtime.database.transaction() as session:
         session.execute(sa.update(AddressProof).values(proved_at=pipeline.clock.now, method="letter"))
         session.get_one(Request, id).make_due(pipeline.clock.now)

@@ -1,5 +1,4 @@
-"""Random histories of orders, links, cancellations and outages, with workers that die at every commit, end as a simple
-model of them says."""
+"""Random histories of orders, links, cancellations and outages, with workers that die, end as a simple model says."""
 
 from __future__ import annotations
 
@@ -39,11 +38,11 @@ LONG_ENOUGH = 40
 
 
 class Death(BaseException):
-    """The worker is killed: nothing of it goes on."""
+    """Raised to end the worker's code at a commit, as if its process was killed."""
 
 
 class Mortal:
-    """A database whose user dies before or after one of its commits."""
+    """A database whose user dies before or after the commit of its n-th transaction."""
 
     def __init__(self, database: Database, commits: int, *, before: bool) -> None:
         self._database = database
@@ -55,7 +54,7 @@ class Mortal:
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """Open a transaction as the real one does; at the last commit raise `Death`."""
+        """Open a transaction as the real database does; the n-th raises `Death` before or after its commit."""
         self._left -= 1
         with self._database.transaction() as session:
             yield session
@@ -84,7 +83,7 @@ class History(RuleBasedStateMachine):
 
     @rule(target=requests, who=st.integers(0, 1))
     def order(self, who: int) -> UUID:
-        """A customer orders."""
+        """Order as customer `who`; the model expects the order to be completed."""
         self.pipeline.manager = self.customers[who][1]
         id = self.pipeline.order(an_order(), self.customers[who][0])
         self.expected[id] = Status.COMPLETED
@@ -103,7 +102,7 @@ class History(RuleBasedStateMachine):
 
     @rule(id=consumes(requests))
     def cancel(self, id: UUID) -> None:
-        """The customer cancels; what has gone too far goes on."""
+        """Cancel the request as its customer. One that has gone too far goes on, and the model does not change."""
         with self.pipeline.runtime.database.transaction() as session:
             request = session.get_one(Request, id, with_for_update=True)
             try:
@@ -114,12 +113,12 @@ class History(RuleBasedStateMachine):
 
     @rule(work=works)
     def a_worker_works(self, work: Any) -> None:
-        """A worker does one kind of work."""
+        """Do one batch of one kind of work."""
         work(self.pipeline.runtime)
 
     @rule(work=works, commits=st.integers(1, 6), before=st.booleans())
     def a_worker_dies(self, work: Any, commits: int, before: bool) -> None:
-        """A worker dies before or after a commit, if its work has so many."""
+        """Do one kind of work and die at its n-th commit, before or after it, if there are so many."""
         mortal = cast(Database, Mortal(self.pipeline.runtime.database, commits, before=before))
         try:
             work(replace(self.pipeline.runtime, database=mortal))
@@ -128,16 +127,16 @@ class History(RuleBasedStateMachine):
 
     @rule(times=st.integers(1, 3))
     def the_registrar_fails(self, times: int) -> None:
-        """The registrar does not answer for some records, although it may have written them."""
+        """Make the registrar fail for the next trunks that are written."""
         self.pipeline.registrar.failures += [GatewayUnavailable("down")] * times
 
     @rule(seconds=st.sampled_from([1, 5, 30, 100]))
     def time_passes(self, seconds: int) -> None:
-        """Retries become due, pauses end, and leases of dead workers."""
+        """Advance the clock, so that retries become due and leases of dead workers end."""
         self.pipeline.clock.advance(timedelta(seconds=seconds))
 
     def teardown(self) -> None:
-        """Everything works again for long enough: then the rows say what the model says."""
+        """Let everything work again for long enough, then check that the rows are as the model expects."""
         self.pipeline.registrar.failures.clear()
         for _ in range(LONG_ENOUGH):
             self.pipeline.clock.advance(timedelta(minutes=2))
@@ -176,7 +175,7 @@ class History(RuleBasedStateMachine):
 
 
 def select_ids(session: Session, which: sa.Select[UUID], among: dict[UUID, Status]) -> set[UUID]:
-    """Return those of the ids that the query selects."""
+    """Return the ids of requests in `among` that the query `which` selects."""
     return set(session.scalars(which.where(Request.id.in_(among))))
 
 

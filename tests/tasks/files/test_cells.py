@@ -1,4 +1,4 @@
-"""The text of a cell, and the cells that are useless in any column."""
+"""Tests of how a cell of an uploaded table becomes text, and of cells that are refused in any column."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables that people upload: found wherever they stand, read completely, or refused with the place of the fault."""
+"""Uploaded tables: found anywhere on a sheet, read completely, or refused with the place of the fault."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ def as_csv(rows: Sequence[Sequence[str]]) -> bytes:
 
 
 def as_book(sheets: Mapping[str, Sequence[Sequence[str]]], *, hidden: Sequence[str] = (), **merged: str) -> bytes:
-    """Return a workbook with these sheets; `merged` are ranges to merge on the sheet of that name."""
+    """Return an XLSX workbook with these sheets, of which some are hidden.
+
+    `merged` maps the name of a sheet to a range to merge on it, such as A1:B2.
+    """
     out = io.BytesIO()
     with Workbook(out, {"in_memory": True}) as book:
         for name, rows in sheets.items():

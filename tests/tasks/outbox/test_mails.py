@@ -1,4 +1,4 @@
-"""Every mail as its reader gets it: in both languages, complete, in text and HTML, whatever people are called."""
+"""Every mail as its reader gets it: in both languages, complete, in text and HTML, with any name."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ HOSTILE = "<script>alert('x')</script> & \"Söhne\""
 
 
 class Page(HTMLParser):
-    """What a mail program shows of HTML, and where it leads."""
+    """The text that a mail program shows of an HTML mail, and the URLs of its links."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -84,20 +84,20 @@ class Page(HTMLParser):
 
 
 def plain(text: str) -> str:
-    """Without the line breaks that only look good."""
+    """Return the text with one space in place of each line break or run of spaces."""
     return " ".join(text.split())
 
 
 @pytest.fixture(params=LOCALES)
 def locale(request: pytest.FixtureRequest) -> Locale:
-    """The language that everybody speaks."""
+    """Provide the language that all people in the test speak; each test runs once for each language."""
     spoken: Locale = request.param
     return spoken
 
 
 @pytest.fixture
 def mails(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> list[tuple[Mail, dict[str, Any]]]:
-    """Everything there is to send, to people with names that mean harm: each mail, and the facts that it tells."""
+    """Send every kind of mail to people with hostile names; return each mail, and the facts of its message."""
     with pipeline.runtime.database.transaction() as session:
         owner = make_user(session)
         linked, asked = (make_account(session, administrator=owner, name=HOSTILE) for _ in range(2))

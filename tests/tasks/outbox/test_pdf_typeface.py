@@ -1,4 +1,4 @@
-"""Names in any script are printed as they are: shaped, in their order, each glyph from a typeface that has it."""
+"""Names in any script are printed correctly: shaped, in the right order, each glyph from a typeface that has it."""
 
 from __future__ import annotations
 

@@ -35,12 +35,12 @@ from workers.gateways.smtp import SmtpMailer
 
 
 def plain(text: str) -> str:
-    """Return the text with plain spaces, without the line breaks that only look good."""
+    """Return the text with one space in place of each line break, non-breaking space or run of spaces."""
     return " ".join(text.replace("\xa0", " ").split())
 
 
 def receipts(pipeline: Pipeline) -> list[Mail]:
-    """Return the receipts that the requester got."""
+    """Return the mails to the requester that confirm that something has arrived."""
     return [mail for mail in pipeline.mailer.sent if mail.recipient_address == pipeline.manager.email
             and ("erhalten" in mail.subject or "received" in mail.subject)]  # fmt: skip
 
@@ -50,7 +50,7 @@ def pdf_text(content: bytes) -> str:
 
 
 def in_english(pipeline: Pipeline, superuser: sa.Engine) -> None:
-    """Let the requester speak English, also for what is queued from now on."""
+    """Make English the requester's language, also for mails that are queued from now on."""
     pipeline.manager = replace(pipeline.manager, locale="en")
     # No part of the system changes a person's language.
     with superuser.begin() as connection:
@@ -209,7 +209,7 @@ def test_a_link_request_has_a_receipt_without_prices(pipeline: Pipeline, method:
 
 
 def send(pipeline: Pipeline, drafts: list[OrderDraft]) -> UUID:
-    """Send a file of orders."""
+    """Create and send a bulk of these orders; return its id."""
     with pipeline.runtime.database.transaction() as session:
         bulk = make_bulk(session, pipeline.manager, pipeline.main, drafts)
         bulk.send(pipeline.clock.now)
@@ -217,7 +217,7 @@ def send(pipeline: Pipeline, drafts: list[OrderDraft]) -> UUID:
 
 
 def table(mail: Mail) -> list[list[object]]:
-    """Return the rows of the attached workbook."""
+    """Return the rows of the mail's only attachment, a workbook."""
     [attached] = mail.attachments
     assert attached.name == "Eingangsbestaetigung.xlsx"
     return read_xlsx(attached.content)
@@ -252,7 +252,7 @@ def test_a_file_has_one_receipt_with_its_list_and_the_sum(pipeline: Pipeline) ->
 
 @pytest.fixture
 def real(pipeline: Pipeline, smtp_sink: MailSink) -> Iterator[MailSink]:
-    """Let the pipeline send over SMTP to a real server."""
+    """Make the workers' code send by SMTP to a real server that keeps the mails; yields the server."""
     mailer = SmtpMailer(smtp_sink.url, "Portal <noreply@portal.example>")
     pipeline.runtime = replace(pipeline.runtime, ports=replace(pipeline.runtime.ports, mailer=mailer))
     yield smtp_sink

@@ -1,4 +1,4 @@
-"""Mails leaving through a slow mail server: one after the other, each once, and orders in between."""
+"""Mails leave through a slow mail server one after the other, each once, and orders do not wait for them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ONE_MAIL = timedelta(seconds=4)
 
 @dataclass
 class SlowMailer(FakeMailer):
-    """A mail server that answers `ONE_MAIL` after it has taken a mail. Meanwhile another worker does `beside`."""
+    """A mail server that takes each mail and answers `ONE_MAIL` later. After each mail, `beside` is called."""
 
     clock: FakeClock | None = None
     beside: Callable[[], object] | None = None
@@ -47,14 +47,14 @@ class SlowMailer(FakeMailer):
 
 @pytest.fixture
 def mailer(pipeline: Pipeline) -> SlowMailer:
-    """The slow mail server, which the pipeline's worker sends to."""
+    """Provide the slow mail server to which the workers' code sends."""
     mailer = SlowMailer(clock=pipeline.clock)
     pipeline.runtime = replace(pipeline.runtime, ports=replace(pipeline.runtime.ports, mailer=mailer))
     return mailer
 
 
 def queue(pipeline: Pipeline, *names: str, bulk_id: UUID | None = None) -> None:
-    """Decide to send a mail to each of these people."""
+    """Queue a mail to each of these people, NAME@example.com."""
     with pipeline.runtime.database.transaction() as session:
         for name in names:
             to = Recipient(name, f"{name}@example.com", "de")
@@ -63,7 +63,7 @@ def queue(pipeline: Pipeline, *names: str, bulk_id: UUID | None = None) -> None:
 
 
 def queued(pipeline: Pipeline) -> list[Message]:
-    """The messages that have not left."""
+    """Return the messages that were not sent yet, the oldest first."""
     with pipeline.runtime.database.transaction() as session:
         waiting = sa.select(Message).where(Message.state == MessageState.QUEUED).order_by(Message.id)
         return list(session.scalars(waiting))
@@ -215,7 +215,7 @@ def test_a_sent_mail_stands_in_the_timeline_after_what_its_record_waited_for(pip
 
 
 def impatient(connection: sa.Connection) -> None:
-    """Let a transaction wait for locks only as long as a worker's, in proportion to the test."""
+    """Let the transaction wait for locks for 100 ms: shorter than a worker does, so that the test is fast."""
     connection.exec_driver_sql("SET LOCAL lock_timeout = '100ms'")
 
 

@@ -1,4 +1,4 @@
-"""What a scheduled job finds: in a dry run, in two runs, and in words for people."""
+"""Helpers of tests of scheduled jobs: run one dry and for real, and compare and check the findings."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 
 @contextmanager
 def changing(pipeline: Pipeline) -> Iterator[Session]:
-    """Open a transaction to change rows."""
+    """Open a transaction as the owner of the database, to change rows in ways that no program may."""
     with pipeline.owner.transaction() as session:
         yield session
 
 
 def finds(pipeline: Pipeline, job: str, *kinds: str) -> list[Finding]:
-    """Assert that a job finds these kinds in a dry run, which changes nothing, and in a real run; return them."""
+    """Run a job dry, which changes nothing, and then for real; assert that both find exactly these kinds.
+
+    Returns the findings of the real run. Each must have a text in all languages, and no e-mail address in its facts.
+    """
     dry = pipeline.run(job, dry=True)
     again = pipeline.run(job, dry=True)
     assert described(pipeline, again) == described(pipeline, dry)
@@ -43,5 +46,5 @@ def finds(pipeline: Pipeline, job: str, *kinds: str) -> list[Finding]:
 
 
 def described(pipeline: Pipeline, run: JobRun) -> list[tuple[str, str, bool]]:
-    """Return a run's findings, to compare with another's."""
+    """Return kind, subject and whether it was repaired of each of a run's findings, sorted."""
     return sorted((finding.kind, finding.subject, finding.repaired) for finding in pipeline.findings(run))

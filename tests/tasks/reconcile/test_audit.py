@@ -1,4 +1,4 @@
-"""Jobs `audit_seal` and `audit_check`."""
+"""Tests of the scheduled jobs `audit_seal` and `audit_check`, which seal the audit log and check its seals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Attack = Callable[[str], None]
 
 @pytest.fixture
 def attack(postgres: EmbeddedPostgres, database: Database) -> Iterator[Attack]:
-    """Run SQL as a superuser who has switched all triggers off."""
+    """Provide a function that runs SQL as a superuser with all triggers off."""
     engine = sa.create_engine(postgres.url("standorte"))
 
     def run(statement: str) -> None:
@@ -39,7 +39,7 @@ def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write(pipeline: Pipeline, count: int) -> None:
-    """Write entries into the log of the main account."""
+    """Write `count` entries into the log of the main account."""
     with pipeline.runtime.database.transaction() as session:
         for _ in range(count):
             record_of_carrier(session, pipeline.main, AuditEvent.TRUNK_SUSPENDED, pipeline.clock())
@@ -52,7 +52,7 @@ def sealed(pipeline: Pipeline) -> int:
 
 
 def texts(pipeline: Pipeline) -> list[str]:
-    """Run the check, and return what it found in English."""
+    """Run the job `audit_check` and return its findings as English sentences."""
     run = pipeline.run("audit_check")
     assert run.unrepaired == sum(run.found.values())
     return [finding_text(finding, "en") for finding in pipeline.findings(run)]

@@ -1,4 +1,7 @@
-"""Job `invoices`: accounts billed together become sub-accounts, and leave with the invoice."""
+"""Tests of the scheduled job `invoices`: accounts on a collective invoice become sub-accounts of the payer.
+
+Accounts that are taken off the invoice leave the payer again.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ from tests.tasks.reconcile.job_findings import changing, finds
 
 
 def billed(pipeline: Pipeline, number: str = "SR-1", main: Account | None = None, **facts: object) -> Account:
-    """Create an account on a collective invoice."""
+    """Create an account on the collective invoice with this number, paid by `main` (None: the usual main account)."""
     with changing(pipeline) as session:
         payer = session.get_one(Account, (main or pipeline.main).id)
         account = make_account(session, administrator=make_user(session), **facts)

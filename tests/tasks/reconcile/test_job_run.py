@@ -1,4 +1,4 @@
-"""How scheduled jobs run: one at a time, when they are due, recorded, and taken over from a worker that died."""
+"""Scheduled jobs run one at a time when they are due, are recorded, and are taken over from a worker that died."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""leftovers: what nobody can use any more is deleted, and nothing else; a dry run says what that would be."""
+"""Tests of the scheduled job `leftovers`: it deletes only what nobody can use any more; a dry run counts it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ MOMENT = timedelta(seconds=1)
 
 
 def leave(pipeline: Pipeline, words: str) -> None:
-    """A row in each table, as somebody leaves it who never comes back."""
+    """Create a row in each table, as people leave it who never come back; `words` makes the rows different."""
     manager, now = pipeline.manager, pipeline.clock.now
     with pipeline.owner.transaction() as session:
         main = session.get_one(Account, pipeline.main.id)
@@ -60,7 +60,7 @@ def leave(pipeline: Pipeline, words: str) -> None:
 
 
 def left(pipeline: Pipeline) -> dict[type[Base], int]:
-    """How many rows there are."""
+    """Return how many rows each table of `TABLES` has."""
     with pipeline.runtime.database.transaction() as session:
         return {table: session.scalar(sa.select(sa.func.count()).select_from(table)) or 0 for table, _ in TABLES}
 

@@ -1,4 +1,4 @@
-"""Job `proofs`: reminders and deadlines that were missed, and link codes that end."""
+"""Tests of the scheduled job `proofs`: it finds missed reminders and deadlines, and ends link codes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.tasks.reconcile.job_findings import DAY, changing, finds
 
 
 def asleep(pipeline: Pipeline, id: uuid.UUID) -> None:
-    """Set a request's due time after its proof's expiry, which must never happen."""
+    """Make a request due only in a year, after its proof has expired, which must never happen."""
     with changing(pipeline) as session:
         session.get_one(Request, id).due_at = pipeline.clock.now + 365 * DAY
 

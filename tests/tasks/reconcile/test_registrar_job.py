@@ -1,4 +1,4 @@
-"""Job `registrar`: trunks that the registrar has lost, does not take, or has without the portal."""
+"""Tests of the scheduled job `registrar`: trunks that the registrar lacks, does not take, or has without the portal."""
 
 from __future__ import annotations
 

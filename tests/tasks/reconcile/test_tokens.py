@@ -1,4 +1,4 @@
-"""tokens: people are reminded of an API token before it expires, once, and of none that does nothing any more."""
+"""Tests of the scheduled job `tokens`: one reminder before an API token expires, and none of a useless token."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def make_token(pipeline: Pipeline, user_id: int, days: int = 30) -> None:
 
 
 def reminded(pipeline: Pipeline) -> list[str]:
-    """Run the job, and return who has got a mail so far."""
+    """Run the job and the sending of mails; return the recipients of all mails so far."""
     pipeline.run("tokens")
     pipeline.send()
     return sorted(mail.recipient_address for mail in pipeline.mailer.sent)

@@ -1,4 +1,4 @@
-"""Tests of the destination of 110 and 112 by the ordered address: what the registrar, and so Kamailio, is told."""
+"""Tests of where calls to 110 and 112 go: the registrar is told the postal code of the ordered address."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TABLE = Path(__file__).with_name("emergency.csv")
 
 
 def destination(session: Session, principal: Principal, main: Account, street: str, postal_code: str, city: str) -> str:
-    """Order at the address, and return what is behind 110 and 112 in its emergency calls; a dash if it is refused."""
+    """Order at the address and return the postal code that its emergency calls name; "-" if the order is refused."""
     fitting = area_codes_for(session, postal_code, city, 1)
     place = replace(an_order().location, street=street, postal_code=postal_code, city=city)
     draft = an_order(location=place, area_code=fitting[0].code if fitting else "030")

@@ -1,4 +1,4 @@
-"""New number blocks on their way to the registrar, which has to know which numbers are ours."""
+"""New number blocks are announced to the registrar, which has to know which numbers are the carrier's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.tasks.conftest import Pipeline
 
 @pytest.fixture
 def stocked(pipeline: Pipeline) -> dict[int, Block]:
-    """Blocks of all sizes in the pool, and nothing announced yet."""
+    """Add number blocks of all sizes to the pool; return all blocks by first number. None was announced yet."""
     with pipeline.runtime.database.transaction() as session:
         for first, size in (("30000000", 100), ("40000000", 1)):
             stock_pool(session, "030", first, size, 3, pipeline.clock.now)

@@ -1,4 +1,4 @@
-"""A renewed secret on its way to the registrar, also while an older one is being written there."""
+"""A renewed secret reaches the registrar, even if an older one is being written at that moment."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.web.portal.accounts.test_dashboard import OLD, make_trunk
 
 @dataclass
 class SlowRegistrar(FakeRegistrar):
-    """Its first write takes so long that all of `meanwhile` happens before it is there."""
+    """A registrar that calls all functions of `meanwhile`, the last one first, before its next write takes effect."""
 
     meanwhile: list[Callable[[], None]] = field(default_factory=list)
 
@@ -34,7 +34,7 @@ class SlowRegistrar(FakeRegistrar):
 
 @pytest.fixture
 def trunk(pipeline: Pipeline) -> int:
-    """A trunk of the main account that is due."""
+    """Create a trunk of the main account that is due to be written to the registrar; return its id."""
     with pipeline.runtime.database.transaction() as session:
         main = session.get_one(Account, pipeline.main.id)
         id = make_trunk(session, main)
@@ -45,7 +45,7 @@ def trunk(pipeline: Pipeline) -> int:
 
 
 def renewed(pipeline: Pipeline, database: Database, trunk: int) -> str:
-    """Renew the secret."""
+    """Renew the secret of the trunk with this id; return the new secret."""
     with database.transaction() as session:
         found = session.get_one(SipTrunk, trunk)
         main = session.get_one(Account, pipeline.main.id)

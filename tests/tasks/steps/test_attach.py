@@ -1,4 +1,4 @@
-"""Attaching an account that is attached already."""
+"""Tests of the step `attach` for an account that is attached already."""
 
 from __future__ import annotations
 

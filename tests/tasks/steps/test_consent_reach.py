@@ -1,4 +1,4 @@
-"""A question for consent that reaches nobody is a case for the back office, and looks like any other to an outsider."""
+"""Requests for consent that no person can receive go to the back office; requesters cannot tell them from others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HANNA = Recipient("Hanna Palmer", "hanna@example.com", "de")
 
 
 def ask(pipeline: Pipeline, account: Account | str) -> UUID:
-    """Ask for consent to attach the account, and run the workers."""
+    """Ask for consent to attach the account (or customer number), run the workers' code and return the request's id."""
     id = pipeline.link(a_link(account, method=ProofMethod.CONSENT))
     pipeline.advance()
     pipeline.send()
@@ -40,7 +40,7 @@ def ask(pipeline: Pipeline, account: Account | str) -> UUID:
 
 
 def cases(pipeline: Pipeline) -> list[UUID]:
-    """Return the ids of the requests that the back office has to see to, checking list, counts and details."""
+    """Return the ids of requests about consent that wait for the back office; list, counts and details must agree."""
     with pipeline.runtime.database.transaction() as session:
         listed = [item.request.id for item in page_of(session, MatterFilter(matter=Matter.CONSENT)).items]
         assert matter_counts(session).matters.get(Matter.CONSENT, 0) == len(listed)

@@ -27,7 +27,7 @@ RIGHT = "nele.neu@example.com"
 
 
 def correct(pipeline: Pipeline, id: UUID, address: str = RIGHT, usual: Limits = PLENTY) -> int:
-    """Correct the contact's address, and return for how many orders that was done."""
+    """Correct the contact's e-mail address; return how many orders got the new one. `usual` are a company's limits."""
     with pipeline.runtime.database.transaction() as session:
         return correct_contact(
             session, pipeline.manager, session.get_one(Request, id), address, pipeline.clock.now, usual
@@ -40,13 +40,13 @@ def left(pipeline: Pipeline, id: UUID) -> int:
 
 
 def refuse(pipeline: Pipeline, *addresses: str) -> None:
-    """Let the mail server refuse the next mail to each address for good."""
+    """Make the mail server refuse the next mail to each address for good."""
     for address in addresses:
         pipeline.mailer.failures[address] = [GatewayRefused("550")]
 
 
 def bounced(pipeline: Pipeline) -> UUID:
-    """Place an order whose question to the contact the mail server refuses, and return its id."""
+    """Place an order whose mail to the contact, with a code, is refused for good; return its id."""
     refuse(pipeline, STRANGER.email)
     id = pipeline.order(fresh())
     pipeline.advance()
@@ -55,7 +55,7 @@ def bounced(pipeline: Pipeline) -> UUID:
 
 
 def told(pipeline: Pipeline) -> list[str]:
-    """Return the mails to the requester about a refused address."""
+    """Return the mails to the requester that report a refused address."""
     return [text for text in mails_to(pipeline, pipeline.manager.email) if "kam zurück" in text]
 
 

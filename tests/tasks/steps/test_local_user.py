@@ -1,4 +1,4 @@
-"""The person whom an order names is invited when the account is active: once, and in whose name."""
+"""The person whom an order names as local user is invited once, when the account is active."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ ORDER = an_order(local_user=ANNA)
 
 
 def invited(pipeline: Pipeline) -> list[Invitation]:
-    """Return all open invitations."""
+    """Return all invitations in the database."""
     with pipeline.runtime.database.transaction() as session:
         return list(session.scalars(sa.select(Invitation)))
 
 
 def work(pipeline: Pipeline) -> list[str]:
-    """Process everything that is due, and return the texts of the mails to Anna."""
+    """Do one batch of all due work and return the texts of the mails to Anna, the local user."""
     pipeline.advance()
     pipeline.send()
     return [mail.text for mail in pipeline.mailer.sent if mail.recipient_address == "anna@filiale.example"]

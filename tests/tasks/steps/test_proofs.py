@@ -1,4 +1,4 @@
-"""Proofs that wait for people: who is asked, how, until when, and what their answer does."""
+"""Proofs that wait for people: who is asked, how, until when, and what the answer changes."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ STRANGER = Contact("Nele Neu", "nele@example.com", None)
 
 
 def fresh(**changes: object) -> OrderDraft:
-    """An order for an address and with a contact that nobody has proved yet."""
+    """Return an order for an address and a contact that were never proved; `changes` replace its fields."""
     return an_order(**{"location": ELSEWHERE, "contact": STRANGER, **changes})
 
 
 def waits(pipeline: Pipeline, id: UUID) -> tuple[Actor | None, Reason | None, datetime | None]:
-    """Return for whom, why and until when a request waits."""
+    """Return for whom, why and until when a request waits; each None if it does not wait."""
     request = pipeline.request(id)
     return request.waiting_for, request.reason, request.waiting_until
 
@@ -65,7 +65,7 @@ def code_in(text: str) -> str:
 
 
 def mails_to(pipeline: Pipeline, address: str) -> list[str]:
-    """Return the texts of all mails to an address."""
+    """Return the texts of all mails to an address, except receipts."""
     return [mail.text for mail in pipeline.mailer.but_receipts if mail.recipient_address == address]
 
 
@@ -84,7 +84,7 @@ def enter(pipeline: Pipeline, id: UUID, code: str) -> bool:
 
 
 def again(pipeline: Pipeline, id: UUID, what: str) -> None:
-    """Request a new code."""
+    """Request a new code of the kind `what`: "email" or "letter"."""
     with pipeline.runtime.database.transaction() as session:
         ask_again(session, session.get_one(Request, id), what, pipeline.clock.now, PLENTY)
 
@@ -275,7 +275,7 @@ def test_a_cancelled_order_can_no_longer_be_proved_into_being(pipeline: Pipeline
 
 @pytest.fixture
 def owned(pipeline: Pipeline) -> tuple[Account, User, User]:
-    """An existing account with two administrators, none of them ours."""
+    """Create an account of another company; return it and its two administrators. It also has a local member."""
     with pipeline.runtime.database.transaction() as session:
         one, two = make_user(session, name="Ina Inhaber"), make_user(session, name="Otto Owner", locale="en")
         account = make_account(session, administrator=one)

@@ -1,4 +1,4 @@
-"""Which proofs an order needs: the summary, the verify step, the pages, the reconciliation and new codes agree."""
+"""All places agree which proofs an order needs: summary, verify step, pages, scheduled job and new codes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KINDS = {ProofKind.EMAIL: "email", ProofKind.LETTER: "address"}
 
 
 def draft_awaits(pipeline: Pipeline, draft: OrderDraft) -> set[str]:
-    """What the summary says will be asked for."""
+    """Return the proofs that the summary of an order says will be asked for: "email", "address" or both."""
     with pipeline.runtime.database.transaction() as session:
         requester = session.get_one(User, pipeline.manager.user_id)
         proofs = draft_proofs(session, pipeline.main.id, draft, requester)
@@ -34,14 +34,14 @@ def draft_awaits(pipeline: Pipeline, draft: OrderDraft) -> set[str]:
 
 
 def page_awaits(pipeline: Pipeline, id: UUID) -> set[str]:
-    """What the request's page says is open."""
+    """Return the proofs that the request's page shows as open: "email", "address" or both."""
     with pipeline.runtime.database.transaction() as session:
         [statuses] = proof_statuses(session, [session.get_one(Request, id)], pipeline.clock.now).values()
         return {KINDS[one.kind] for one in statuses if one.state is ProofState.OPEN}
 
 
 def new_code_awaits(pipeline: Pipeline, id: UUID) -> set[str]:
-    """Of what a new code can be asked for."""
+    """Return the proofs for which a new code can be requested: "email", "address" or both."""
     awaited = set()
     for what, kind in (("email", "email"), ("letter", "address")):
         try:
@@ -54,7 +54,7 @@ def new_code_awaits(pipeline: Pipeline, id: UUID) -> set[str]:
 
 
 def overdue(pipeline: Pipeline, id: UUID) -> set[str]:
-    """Of what the reconciliation says that its end has passed."""
+    """Return the proofs whose missed deadline the scheduled job `proofs` reports once it has passed."""
     with pipeline.runtime.database.transaction() as session:
         session.get_one(Request, id).make_due(pipeline.clock.now + 60 * DAY)
     pipeline.clock.advance(15 * DAY)
@@ -63,7 +63,7 @@ def overdue(pipeline: Pipeline, id: UUID) -> set[str]:
 
 
 def give(pipeline: Pipeline, id: UUID, *given: str) -> None:
-    """Record proofs as given."""
+    """Record the proofs named in `given` ("email", "address") as given."""
     with pipeline.runtime.database.transaction() as session:
         order = session.get_one(Request, id)
         assert order.account is not None

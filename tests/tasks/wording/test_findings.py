@@ -1,4 +1,4 @@
-"""Whatever a job finds can be read by a person, in German and English."""
+"""All findings of scheduled jobs have a text for people, in German and English."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FACTS = {
 
 
 def kinds() -> set[str]:
-    """Every word that the jobs' source can say as a kind."""
+    """Return every string in the source of the scheduled jobs: all that may be a kind of finding."""
     words: set[str] = set(Flaw)
     for path in Path(reconcile.__file__).parent.glob("*.py"):
         words |= {

@@ -1,4 +1,4 @@
-"""Reasons, statuses, steps and roles: a text of its own for each of them, in both languages."""
+"""Every reason, status, step and role has a text of its own in both languages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a link gives the main account is told as the rules have it: a right without its sentence fails here."""
+"""The sentences about what a link lets the main account do match the rules: a right without a sentence fails here."""
 
 from __future__ import annotations
 

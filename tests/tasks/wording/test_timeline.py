@@ -1,4 +1,4 @@
-"""Nobody ever sees a code: whatever can happen to a request has German and English words for it."""
+"""No timeline shows a code: everything that the source can write into one has German and English words."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXPANDED = {"method": list(ProofMethod)}
 
 @dataclass(frozen=True)
 class Note:
-    """A line that the source writes into timelines."""
+    """A line that the source can write into timelines: its place in the source, its code and the names of its facts."""
 
     place: str
     code: str
@@ -33,7 +33,7 @@ class Note:
 
 
 def notes() -> Iterator[Note]:
-    """Every `….note(now, code, …)` of the source."""
+    """Yield every timeline entry that a call of `note(now, code, …)` in the source can write."""
     for path in sorted(path for room in ("models", "tasks") for path in (ROOT / room).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "note":
@@ -43,7 +43,7 @@ def notes() -> Iterator[Note]:
 
 
 def codes(node: ast.expr) -> list[str]:
-    """The codes that an expression can be."""
+    """Return all texts that a Python expression for a code can be."""
     if isinstance(node, ast.Constant):
         return [str(node.value)]
     if isinstance(node, ast.IfExp):
@@ -53,7 +53,7 @@ def codes(node: ast.expr) -> list[str]:
 
 
 def pieces(node: ast.expr) -> list[str]:
-    """What a part of an f-string can be."""
+    """Return all texts that a part of an f-string can be."""
     if isinstance(node, ast.FormattedValue):
         assert isinstance(node.value, ast.Attribute)
         return [str(value) for value in EXPANDED[node.value.attr]]
@@ -64,7 +64,7 @@ NOTES = list(notes())
 
 
 def placeholders(text: str) -> set[str]:
-    """The facts that a sentence needs."""
+    """Return the names of the facts that a sentence has placeholders for."""
     return set(re.findall(r"%\((\w+)\)s", text))
 
 

@@ -1,4 +1,4 @@
-"""Translation of single sentences, and of the tables in which they stand."""
+"""Tests of translating single sentences, and of the tables that hold them."""
 
 from __future__ import annotations
 

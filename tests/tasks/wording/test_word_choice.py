@@ -1,4 +1,4 @@
-"""One word for a thing, British English, one style of dates: in the catalogue, the templates and the documents."""
+"""Texts use one word for each thing, British English and one style of dates: catalogue, templates and documents."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ MACHINES = {"web/portal/page/spreadsheets.py", "web/portal/page/holder_form.py"}
 
 
 def sentences() -> list[tuple[str, str]]:
-    """Return every English sentence of the catalogue with its German one; plural forms as sentences of their own."""
+    """Return every English sentence of the catalogue after its German one; each plural form is a pair of its own."""
     with CATALOGUE.open("rb") as file:
         catalogue = read_po(file)
     found: list[tuple[str, str]] = []
@@ -73,7 +73,7 @@ def sentences() -> list[tuple[str, str]]:
 
 
 def bare(text: str) -> str:
-    """Return the text without placeholders and API names, which are no words."""
+    """Return the text without placeholders, URLs and names of the API."""
     return re.sub(r"%\(\w+\)s|^Possible are .*|Authorization:|\b[a-z]+_[a-z_]+\b|https?://\S+|/\S+", " ", text)
 
 

@@ -1,4 +1,4 @@
-"""Calls of the API that several tests share."""
+"""Calls of the API that several test modules make."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ PDF = b"%PDF-1.7 a register extract"
 
 
 def an_order(front: Front, back: Back) -> str:
-    """Create an order that waits for its proofs and return its id."""
+    """Place an order and run the workers, so that it waits for its proofs; return its id."""
     id: str = front.post("/orders", ORDER).get_json()["id"]
     back.advance()
     return id
 
 
 def a_link(front: Front, number: str, method: str = "consent", **means: str) -> TestResponse:
-    """Post a link request."""
+    """Post a link request for the customer number; `means` are further fields of its proof, such as a code."""
     return front.post("/link-requests", {"customer_number": number, "proof": {"method": method, **means}})
 
 
 def upload(front: Front, id: str, content: bytes, name: str = "Auszug.pdf", key: str = "upload") -> TestResponse:
-    """Upload a document for the request."""
+    """Upload a document as address proof of the request; `key` is the idempotency key."""
     boundary, body = encode_multipart({"file": FileStorage(io.BytesIO(content), name)})
     return front.client.post(
         f"/api/v1/requests/{id}/address-document",
@@ -53,7 +53,7 @@ def owned(front: Front) -> tuple[Account, User]:
 
 @contextmanager
 def statements(database: Database) -> Iterator[list[str]]:
-    """Record the SQL statements that run inside the block."""
+    """Record the SQL statements of the `with` block, each up to FROM, SET or VALUES."""
     said: list[str] = []
 
     def listen(_: object, __: object, statement: str, *more: object) -> None:
@@ -67,7 +67,7 @@ def statements(database: Database) -> Iterator[list[str]]:
 
 
 def new_link_code(front: Front, account: Account, owner: User) -> str:
-    """Create a link code through the API, as the account's administrator."""
+    """Create a link code through the API as the account's administrator; return the code."""
     mine, front.token = front.token, token_of(front, account, owner)
     made = front.post(f"/accounts/{account.customer_number}/link-code")
     front.token = mine
@@ -77,7 +77,7 @@ def new_link_code(front: Front, account: Account, owner: User) -> str:
 
 
 def token_of(front: Front, account: Account, user: User) -> str:
-    """Create an API token of this user for this account."""
+    """Create an API token of this user for this account, for reading and writing; return the token."""
     before = front.main, front.manager
     front.main, front.manager = account, type(before[1])(user.id, user.email, user.name, user.locale)
     token = front.token_with(Scope.READ, Scope.WRITE)

@@ -1,4 +1,4 @@
-"""The JSON API: tokens, lists, cancelling and the OpenAPI document."""
+"""Tests of the JSON API: tokens, lists, cancelling and the OpenAPI document."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The API holds to its document: schemathesis calls it with what the document allows, and with what it does not.
+"""The API does what its OpenAPI document says: schemathesis calls it with valid and with invalid input.
 
-`CONFORMANCE_EXAMPLES=500` runs it long.
+`CONFORMANCE_EXAMPLES=500` tries more examples than usual.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CHECKS = {
 
 @pytest.fixture
 def url(front: Front) -> Iterator[str]:
-    """Serve the application, which takes every key for a new one: schemathesis sends few, each with many bodies."""
+    """Serve the application with every idempotency key made unique: schemathesis sends few, each with many bodies."""
     app, calls = front.client.application, count()
 
     def with_new_keys(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -88,7 +88,7 @@ def test_every_answer_is_one_that_the_document_names(front: Front, back: Back, u
 
 
 def _names(document: dict[str, Any], address: str, status: int) -> bool:
-    """Return whether an operation of this address names this status; True for an address that is none of the API's."""
+    """Return whether the document names this status for this URL; True for a URL outside the API."""
     path = urlsplit(address).path
     known = [
         operation["responses"]

@@ -1,4 +1,4 @@
-"""Link requests, link codes and detaching through the API."""
+"""Tests of link requests, link codes and detaching through the API."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Naughty strings in every text of every body, query and path of the API: stored as sent, or refused by their field.
+"""Naughty strings in every body, query and path of the API are stored as sent, or refused by the field's name.
 
-The texts are found in the API's document. `NAUGHTY_STRINGS=all` tries each string everywhere.
+The fields are found in the API's document. `NAUGHTY_STRINGS=all` tries each string everywhere.
 """
 
 from __future__ import annotations
@@ -61,7 +61,11 @@ AS_STORED = {
 
 
 def texts_of(schema: dict[str, Any], document: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[str]:
-    """Yield the paths of all texts that a schema allows, as `contact.name`; items have the path of their list."""
+    """Yield the path of every field for which a JSON schema allows a string, such as contact.name.
+
+    The items of a list have the path of the list. `$ref` is looked up in `document`, an OpenAPI document; `path` is the
+    path of `schema` itself.
+    """
     if "$ref" in schema:
         name = schema["$ref"].rsplit("/", 1)[-1]
         yield from texts_of(document["components"]["schemas"][name], document, path)
@@ -78,7 +82,7 @@ def texts_of(schema: dict[str, Any], document: dict[str, Any], path: tuple[str, 
 
 
 def texts_in(body: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
-    """Yield the paths of all texts in a body."""
+    """Yield the path of every string in a body, such as contact.name; items of a list have the path of the list."""
     match body:
         case str():
             yield ".".join(path)
@@ -91,7 +95,7 @@ def texts_in(body: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
 
 
 def with_text(body: dict[str, Any], path: str, text: str) -> dict[str, Any]:
-    """Return the body with the text at this path."""
+    """Return a copy of the body with the text at this path, such as contact.name."""
     made = copy.deepcopy(body)
     *groups, name = path.split(".")
     inner = made
@@ -134,14 +138,14 @@ def test_every_string_in_every_text_is_stored_or_refused_by_its_field(front: Fro
 
 
 def send(front: Front, address: str, body: dict[str, Any]) -> TestResponse:
-    """Post the body to the API; surrogates are sent as JSON writes them."""
+    """Post the body to the API; lone surrogates are sent as JSON escapes."""
     as_new(front.client.application)
     head = {"Authorization": f"Bearer {front.token}", "Idempotency-Key": uuid4().hex}
     return front.client.post("/api/v1" + address, data=json.dumps(body), headers=head, content_type="application/json")
 
 
 def fault_of(front: Front, answer: TestResponse, path: str, text: str) -> str:
-    """Return what is wrong with the answer to a body that has the text at this path, empty if nothing is."""
+    """Return what is wrong with the API's answer to a body with the text at this path; empty if nothing is."""
     if answer.status_code >= 500:
         return f"answer {answer.status_code}"
     if answer.status_code == 422:
@@ -174,7 +178,10 @@ def test_every_string_in_queries_and_paths_is_answered(front: Front) -> None:
 
 
 def ask(front: Front, method: str, path: str, place: str, name: str, text: str) -> TestResponse:
-    """Call the API with the text in a query, a path or a header."""
+    """Call the API with the text as parameter `name` of the query, as a part of the path, or as header `name`.
+
+    `place` says which: "query", "path" or "header".
+    """
     as_new(front.client.application)
     head = {"Authorization": f"Bearer {front.token}"}
     query = urlencode({name: text}, errors="surrogatepass") if place == "query" else ""

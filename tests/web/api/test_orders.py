@@ -1,4 +1,4 @@
-"""Orders through the API: idempotency keys and errors in fields."""
+"""Tests of orders through the API: idempotency keys, and errors that name their fields."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.web.conftest import ORDER, Front
 
 
 def changed(path: str, value: object) -> dict[str, Any]:
-    """Return the example order with one field changed, or removed if the value is `...`."""
+    """Return the example order with the field at this path changed; the value `...` removes it."""
     body = copy.deepcopy(ORDER)
     place: dict[str, Any] = body
     *parents, last = path.split(".")

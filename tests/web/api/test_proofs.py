@@ -1,4 +1,4 @@
-"""Proofs through the API: right, wrong, sent again; and that outsiders learn nothing from the answers."""
+"""Tests of proofs through the API: right, wrong and repeated ones; outsiders learn nothing from the answers."""
 
 from __future__ import annotations
 
@@ -158,7 +158,10 @@ def test_a_kind_that_is_not_known_is_named(front: Front, back: Back) -> None:
 
 @pytest.fixture
 def numbers(front: Front) -> dict[str, str]:
-    """Create accounts that outsiders must not tell apart, two of them with an open link code."""
+    """Create accounts that outsiders must not tell apart, and return customer numbers by the case that they stand for.
+
+    The account "wrong code" has a valid link code, "expired" an expired one, "foreign" none; "unknown" does not exist.
+    """
     with front.database.transaction() as session:
         owners = [make_user(session) for _ in range(3)]
         with_code, without, expired = (make_account(session, administrator=owner) for owner in owners)
@@ -176,7 +179,7 @@ def numbers(front: Front) -> dict[str, str]:
 
 
 def without_its_own(answer: TestResponse) -> bytes:
-    """Return the body of the answer without ids, customer numbers and times."""
+    """Return the body of the answer without ids, customer numbers and times, so that answers can be compared."""
     return re.sub(rb"[0-9a-f-]{36}|[0-9]{7}|20[0-9]{2}-[0-9T:.+-]+", b"", answer.data)
 
 

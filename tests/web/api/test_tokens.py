@@ -1,4 +1,4 @@
-"""API tokens at the front: expiry, the record of their use, and their end with the role of their person."""
+"""Tests of API tokens: they expire, their use is recorded, and they end with the role of their person."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.web.conftest import Front
 
 
 def the_token(front: Front) -> ApiToken:
-    """Return the only token there is."""
+    """Return the only API token in the database."""
     with front.database.transaction() as session:
         return session.scalars(sa.select(ApiToken)).one()
 

@@ -1,4 +1,4 @@
-"""The contract holder in the portal: its page, who may see and change it, and the log."""
+"""Tests of the page of the contract holder: who may see and change it, and what the log says."""
 
 from __future__ import annotations
 

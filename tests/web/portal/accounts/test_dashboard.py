@@ -1,4 +1,4 @@
-"""The dashboard, the secrets of trunks, the audit log, and the rights to open each page."""
+"""Tests of the dashboard, the secrets of trunks, the audit log, and the rights to open each page."""
 
 from __future__ import annotations
 
@@ -57,7 +57,10 @@ def make_trunk(session: Session, account: Account, sip_user: str = "t00000000000
 
 @dataclass
 class Site:
-    """A sub-account with a trunk, an administrator and a local member, and the paths of its pages."""
+    """A sub-account with a trunk, an administrator, a local member and a forwarding when busy, and its pages' paths.
+
+    `trunk` and `forwarding` are ids.
+    """
 
     account: Account
     administrator: User
@@ -67,17 +70,17 @@ class Site:
 
     @property
     def path(self) -> str:
-        """The path of the dashboard."""
+        """Return the path of the account's dashboard."""
         return f"/standortverwaltung/{self.account.customer_number}"
 
     @property
     def secret(self) -> str:
-        """The path of the page that shows the trunk's secret."""
+        """Return the path of the page that shows the trunk's secret."""
         return f"{self.path}/sip/{self.trunk}/passwort"
 
     @property
     def renewal(self) -> str:
-        """The path of the page that renews the trunk's secret."""
+        """Return the path of the page that renews the trunk's secret."""
         return f"{self.path}/sip/{self.trunk}/erneuern"
 
 
@@ -106,13 +109,16 @@ def give_numbers(session: Session, site: Site, first: int = 49221700340) -> int:
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a site under the front's main account."""
+    """Create a sub-account with a trunk and users under the client's main account."""
     with front.database.transaction() as session:
         return make_site(session, session.get_one(Account, front.main.id))
 
 
 def come_in(front: Front, email: str) -> str:
-    """Sign in as the user with this address and return the path that follows."""
+    """Sign in as the user with this e-mail address, and return the path to which /standortverwaltung leads.
+
+    A user who is signed in is signed out first.
+    """
     front.client.get("/")
     page = front.client.get("/anmeldung")
     if page.status_code == 200:
@@ -122,7 +128,7 @@ def come_in(front: Front, email: str) -> str:
 
 
 def get(front: Front, path: str, status: int = 200) -> str:
-    """Return the page, expecting the status and a valid page."""
+    """Return the page. Expects the status, and valid HTML if the status is 200."""
     answer = front.client.get(path)
     assert answer.status_code == status, (path, answer.status_code)
     if status == 200:
@@ -131,13 +137,13 @@ def get(front: Front, path: str, status: int = 200) -> str:
 
 
 def enter(front: Front, path: str, password: str = PASSWORD) -> tuple[int, str]:
-    """Submit the password on a page about a secret."""
+    """Open a page about a secret, submit its form with the password, and return status and page."""
     page = front.client.get(path).text
     return send(front, path, page, password)
 
 
 def send(front: Front, path: str, page: str, password: str = PASSWORD) -> tuple[int, str]:
-    """Submit the form on the given page."""
+    """Submit the form of the given page about a secret, and return status and page. Expects Cache-Control: no-store."""
     found = re.search(r'name="issue" value="([^"]*)"', page)
     assert found is not None
     data = {"csrf_token": csrf(page), "password": password, "issue": found[1]}
@@ -357,7 +363,7 @@ def test_a_local_administrator_has_a_dashboard_and_nothing_of_others(front: Fron
 
 
 def make_site_of_another(session: Session, front: Front) -> Account:
-    """Create a second sub-account of the main account."""
+    """Create a second sub-account of the client's main account."""
     other = make_account(session)
     attach(session, front.main.id, other.id, Origin.LINK, NOW)
     return other
@@ -485,7 +491,7 @@ def test_every_page_for_every_role(front: Front, site: Site, who: str) -> None:
 
 
 def test_every_page_is_closed_to_members_unless_it_is_open_to_them(front: Front, site: Site) -> None:
-    """Check every route, including future ones: a local member gets 404 except for the routes named here."""
+    """A local member gets 404 from every route, including future ones, except for the routes named here."""
     come_in(front, site.member.email)
     open_to_all = {"people", "logins", "forwardings", "telephone", "health", "letters", "emails", "consents"}
     open_to_all |= {"dev_mail", "portal.home", "portal.overview", "users.invitation", "typeface"}

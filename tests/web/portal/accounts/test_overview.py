@@ -1,4 +1,4 @@
-"""The overview with its downloads, the page of an account, and detaching."""
+"""Tests of the overview with its downloads, the page of an account, and detaching."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def signed_in(front: Front) -> Front:
 
 
 def get(front: Front, path: str = OVERVIEW, status: int = 200) -> str:
-    """Return the page, expecting the status."""
+    """Return the HTML of the page; expects this status."""
     answer = front.client.get(path)
     assert answer.status_code == status, answer.text
     return answer.text
@@ -54,7 +54,7 @@ def listed(page: str) -> list[str]:
 
 
 def sub(session: Session, main: Account, origin: Origin = Origin.LINK, days: int = 0, **facts: Any) -> str:
-    """Create a sub-account that was attached so many days later. Returns its customer number."""
+    """Create a sub-account that was attached `days` days after `NOW`; return its customer number."""
     account = make_account(session, **facts)
     attach(session, main.id, account.id, origin, NOW + timedelta(days=days))
     session.flush()
@@ -63,7 +63,7 @@ def sub(session: Session, main: Account, origin: Origin = Origin.LINK, days: int
 
 @contextmanager
 def counted(front: Front) -> Iterator[list[str]]:
-    """Record the SQL statements that run inside the block."""
+    """Record the SQL statements that run inside the `with` block."""
     statements: list[str] = []
 
     def note(_c: object, _u: object, statement: str, *_: object) -> None:
@@ -382,7 +382,7 @@ def test_the_page_of_an_ordered_account_and_of_others_requests(front: Front) -> 
 
 
 def detach(front: Front, number: str, typed: str) -> tuple[int, str]:
-    """Submit the typed customer number on the page that detaches the account. Returns status and page."""
+    """Submit `typed` as the customer number on the page that detaches the account. Return status and page."""
     path = f"{OVERVIEW}/{number}/loesen"
     answer = front.client.post(path, data={"csrf_token": csrf(get(front, path)), "customer_number": typed})
     return answer.status_code, answer.text

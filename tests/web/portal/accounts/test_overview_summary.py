@@ -1,4 +1,4 @@
-"""The overview at a glance: counts that filter, what needs doing first, sums, groups, drafts, and who is registered."""
+"""The overview at a glance: counts that filter, what needs doing first, sums, groups, drafts, and registrations."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LATER = NOW + timedelta(days=14)
 
 
 def strip(page: str) -> list[str]:
-    """Return the counts above the list."""
+    """Return the texts of the links that count locations above the overview's list."""
     found = re.search(r'<ul class="strip">(.*?)</ul>', page, re.S)
     assert found is not None
     return [html.unescape(word) for word in re.findall(r">([^<>]+)</a>", found[1])]
@@ -51,7 +51,7 @@ def totals(page: str) -> dict[str, str]:
 
 
 def ordered(session: Session, front: Front, actor: Actor | None = None, **facts: Any) -> Request:
-    """Create an order that waits for `actor`, or a fresh one."""
+    """Create an order, with `facts` set on its request; unless `actor` is None it waits for that person's action."""
     main = session.get_one(Account, front.main.id)
     request = submit_order(session, front.manager, main, an_order(), NOW)
     session.flush()
@@ -70,7 +70,10 @@ def ordered(session: Session, front: Front, actor: Actor | None = None, **facts:
 
 @dataclass
 class Sites:
-    """Customer numbers of locations in every state."""
+    """Customer numbers of locations, each in the state that the field is named for.
+
+    Orders wait for their requester (yours), contact (confirmation) or the carrier, or are fresh; calm needs nothing.
+    """
 
     fresh: str
     yours: str
@@ -82,7 +85,7 @@ class Sites:
 
 @pytest.fixture
 def sites(front: Front) -> Sites:
-    """Create a location in every state."""
+    """Create one location in each state that the overview counts."""
     with front.database.transaction() as session:
         main = session.get_one(Account, front.main.id)
         calm = sub(session, main, days=300)
@@ -309,20 +312,20 @@ def test_drafts_are_found_from_the_overview(front: Front) -> None:
 
 @pytest.fixture
 def network(registrar_url: str) -> Iterator[Network]:
-    """Return a writer to Kamailio's database, which is empty at first."""
+    """Provide a writer of registrations to Kamailio's database, which is empty at first."""
     with psycopg.connect(plain_url(registrar_url), autocommit=True) as connection:
         yield Network(connection)
 
 
 @pytest.fixture
 def wired(front: Front, front_of: FrontOf, registrar_url: str) -> Front:
-    """Create an application that is connected to Kamailio's database, and sign the manager in."""
+    """Provide a client of an application that reads Kamailio's database, with the manager signed in."""
     return signed_in(Front(front_of(registrar_url=registrar_url), front.database, front.main, front.manager, ""))
 
 
 @pytest.fixture
 def site(wired: Front) -> Site:
-    """Create a site with a trunk under the front's main account, and one without."""
+    """Create two sub-accounts, one with a trunk, and return that one."""
     with wired.database.transaction() as session:
         main = session.get_one(Account, wired.main.id)
         sub(session, main, days=9)

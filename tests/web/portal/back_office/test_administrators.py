@@ -1,4 +1,4 @@
-"""The page on which staff name an administrator of an account where nobody can."""
+"""Tests of the page on which staff appoint an administrator of an account that has none to do it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROOF = "Handelsregisterauszug per Post, Rückruf unter der Nummer im Register"
 
 @pytest.fixture
 def desk(front: Front) -> Desk:
-    """Sign a member of staff in."""
+    """Provide a browser in which a member of staff is signed in."""
     return Desk(front.client.application.test_client(), staff(front, "Bo Backoffice").email)
 
 

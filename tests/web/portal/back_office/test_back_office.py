@@ -1,4 +1,4 @@
-"""The back office: the list of waiting requests, the page and actions of a request, and the scheduled jobs."""
+"""Tests of the back office: the list of waiting requests, a request's page and actions, and the scheduled jobs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ NOBODYS = UUID("01890000-0000-7000-8000-000000000000")
 
 
 class Desk:
-    """A signed-in user with a browser of their own."""
+    """A browser of its own in which a user is signed in, or nobody."""
 
     def __init__(self, client: FlaskClient, email: str | None = None) -> None:
         self.client = client
@@ -68,7 +68,7 @@ class Desk:
             self.arrives_at = self.client.get(answer.location, follow_redirects=True).request.path
 
     def page(self, path: str, status: int = 200) -> str:
-        """Return the page, expecting the status and a valid page."""
+        """Return the page. Expects the status, and valid HTML if the status is 200."""
         answer = self.client.get(path)
         assert answer.status_code == status, (path, answer.status_code)
         if status == 200:
@@ -76,7 +76,7 @@ class Desk:
         return answer.text
 
     def press(self, path: str, shown: str, **fields: str) -> TestResponse:
-        """Submit the form of a page that was shown before, and return the page that follows."""
+        """Submit the form of a page that was shown before (its HTML is `shown`), and return the page that follows."""
         found = re.search(r'name="seen" value="(\d+)"', shown)
         seen = {"seen": found[1]} if found is not None else {}
         data = {"csrf_token": csrf(shown), **seen, **fields}
@@ -88,7 +88,7 @@ class Desk:
 
 @pytest.fixture
 def sit_down(front: Front) -> Callable[[str | None], Desk]:
-    """Return a function that opens a browser for the user with this address, or for a signed-out visitor."""
+    """Return a function that opens a browser in which the user with this e-mail address is signed in; None: nobody."""
     return lambda email: Desk(front.client.application.test_client(), email)
 
 
@@ -108,18 +108,18 @@ def bo(front: Front) -> User:
 
 @pytest.fixture
 def desk(bo: User, sit_down: SitDown) -> Desk:
-    """Sign a member of staff in."""
+    """Provide a browser in which a member of staff is signed in."""
     return sit_down(bo.email)
 
 
 @pytest.fixture
 def colleague(front: Front, sit_down: SitDown) -> Desk:
-    """Sign another member of staff in."""
+    """Provide a browser in which another member of staff is signed in."""
     return sit_down(staff(front, "Kay Kollegin").email)
 
 
 def ordered(front: Front, change: Callable[[Request], None] | None = None) -> UUID:
-    """Create an order and change it as given. Returns its id."""
+    """Create an order, let `change` change the request if given, and return its id."""
     with front.database.transaction() as session:
         order = submit_order(session, front.manager, session.get_one(Account, front.main.id), an_order(), NOW)
         session.flush()
@@ -129,12 +129,12 @@ def ordered(front: Front, change: Callable[[Request], None] | None = None) -> UU
 
 
 def held(front: Front, reason: Reason = Reason.INTERNAL_ERROR, at: datetime = NOW) -> UUID:
-    """Create an order that is held."""
+    """Create an order that is held for this reason since `at`; return its id."""
     return ordered(front, lambda order: order.hold(reason, at))
 
 
 def failed(front: Front, at: datetime = NOW) -> UUID:
-    """Create an order that failed at the telephone network."""
+    """Create an order that was refused by the telephone network; return its id."""
 
     def fail(order: Request) -> None:
         order.begin(at)
@@ -144,7 +144,7 @@ def failed(front: Front, at: datetime = NOW) -> UUID:
 
 
 def with_document(front: Front, back: Back) -> str:
-    """Create an order with a document that waits for review. Returns its id."""
+    """Create an order with a document that waits for review; return its id."""
     id = waiting_order(front, back)
     assert upload(front, id, PDF).status_code == 200
     back.advance()
@@ -152,7 +152,7 @@ def with_document(front: Front, back: Back) -> str:
 
 
 def of(id: UUID | str, more: str = "") -> str:
-    """Return the path of a request's page in the back office, or of one of its actions."""
+    """Return the path of a request's page in the back office, or with `more` of one of its actions."""
     return f"{OFFICE}/anfragen/{id}{more}"
 
 
@@ -162,21 +162,21 @@ def request_of(front: Front, id: UUID | str) -> Request:
 
 
 def codes(front: Front, id: UUID | str) -> list[str]:
-    """Return the codes of the request's timeline."""
+    """Return the codes of the request's timeline entries, the oldest first."""
     with front.database.transaction() as session:
         lines = sa.select(TimelineEntry.code).where(TimelineEntry.request_id == UUID(str(id)))
         return list(session.scalars(lines.order_by(TimelineEntry.id)))
 
 
 def deeds(front: Front) -> list[tuple[AuditEvent, int | None, int | None, bool]]:
-    """Return the audit log: deed, acting user, account, and whether the user acted as staff."""
+    """Return the audit log: deed, acting user's id, account's id, and whether the user acted as staff."""
     with front.database.transaction() as session:
         entries = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))
         return [(entry.deed, entry.user_id, entry.account_id, entry.by_staff) for entry in entries]
 
 
 def listed(page: str) -> list[str]:
-    """Return the requests in the order of the list."""
+    """Return the ids of the requests on a page of the back office, in their order."""
     return re.findall(rf'<a href="{OFFICE}/anfragen/([0-9a-f-]+)"', page)
 
 
@@ -405,7 +405,7 @@ def test_what_a_worker_has_in_hand_is_not_cancelled(front: Front, desk: Desk) ->
 
 
 def confirm_contact(front: Front, back: Back, id: str) -> None:
-    """Confirm the contact's address with the code."""
+    """Confirm the contact's e-mail address of an order with the code of the mail, and run the workers."""
     code = back.mail_to(CONTACT)[1]
     assert front.post(f"/requests/{id}/proofs", {"kind": "email_code", "code": code}).status_code == 200
     back.advance()

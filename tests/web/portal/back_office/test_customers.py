@@ -1,4 +1,4 @@
-"""The back office finds customers, people and phone numbers, and shows an account to staff, who are logged."""
+"""Staff find customers, people and phone numbers in the back office, and every look at an account is logged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SEARCH, CUSTOMER = "/backoffice/suche", "/backoffice/kunden/{}"
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a site with users, a trunk and numbers, under the front's main account, and a stranger's account."""
+    """Create a site with users, a trunk and numbers under the client's main account, and an unrelated account."""
     with front.database.transaction() as session:
         main = session.get_one(Account, front.main.id)
         main.name = "Mustermensch Größenwahn GmbH"

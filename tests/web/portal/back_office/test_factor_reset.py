@@ -1,4 +1,7 @@
-"""Staff have the second factors of a person reset who has lost them: a day later, told at once, and stopped by use."""
+"""Staff order a reset of the second factors that a person has lost: it is told by mail at once and done a day later.
+
+Any use of a factor stops the reset.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def desk(front: Front) -> Front:
-    """Provide the browser of a member of staff; the manager of `front` has an authenticator app."""
+    """Provide a client in which a member of staff is signed in; the manager has an authenticator app."""
     with front.database.transaction() as session:
         give_app(session, session.get_one(User, front.manager.user_id))
         staff = make_staff(session, name="Bo Backoffice")

@@ -1,4 +1,4 @@
-"""The pages on which staff confirm once which area code a town has."""
+"""Tests of the pages on which staff confirm, once for all customers, which area code a town has."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ DACHAU = ("85221", "Dachau", "089")
 
 @pytest.fixture
 def desk(front: Front) -> Desk:
-    """Sign a member of staff in."""
+    """Provide a browser in which a member of staff is signed in."""
     return Desk(front.client.application.test_client(), staff(front, "Bo Backoffice").email)
 
 
 def held(front: Front) -> tuple[UUID, UUID]:
-    """Create an order that is held for the question about Dachau; return the ids of order and question."""
+    """Create an order that is held until staff say which area code Dachau has; return the ids of order and question."""
     place = replace(an_order().location, street="Münchner Str. 1", postal_code="85221", city="DACHAU")
     with front.database.transaction() as session:
         main = session.get_one(Account, front.main.id)

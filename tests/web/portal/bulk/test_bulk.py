@@ -1,4 +1,4 @@
-"""Bulk orders and bulk links by file, without a browser."""
+"""Tests of bulk orders and bulk links by file, without a browser."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FALLBACK = "Mobilnummer der Notfall-Umleitung"
 
 
 def row(number: int, **changes: str) -> list[str]:
-    """Return a valid row, with cells changed by heading."""
+    """Return the cells of a valid order; `changes` replace cells by their headings."""
     facts = dict(
         zip(
             HEAD,
@@ -58,12 +58,15 @@ def as_csv(rows: Sequence[Sequence[str]], *, delimiter: str = ";", encoding: str
 
 
 def broken(part: str, content: bytes | None) -> bytes:
-    """Return a workbook in which a part is missing or replaced."""
+    """Return a workbook with one order whose ZIP part of this name is replaced by the content; None: is missing."""
     return with_parts(as_xlsx([HEAD, row(1)]), {part: content})
 
 
 def damaged(part: str, *, at: int, flag: bool = False) -> bytes:
-    """Return a workbook with damaged bytes in a compressed part, or marked as encrypted."""
+    """Return a workbook whose ZIP part of this name is damaged: four bytes from `at` on are overwritten.
+
+    With `flag` it is marked as encrypted instead.
+    """
     content = bytearray(as_xlsx([HEAD, row(1)]))
     with zipfile.ZipFile(io.BytesIO(content)) as book:
         found = book.getinfo(part)
@@ -77,7 +80,7 @@ def damaged(part: str, *, at: int, flag: bool = False) -> bytes:
 
 
 def upload(front: Front, content: bytes, *, kind: str = "order", name: str = "Filialen.csv") -> TestResponse:
-    """Submit the form for a file."""
+    """Submit the upload form with a file of this content."""
     page = front.client.get(START).text
     account = page.partition('name="account" value="')[2].partition('"')[0]
     data = {"csrf_token": csrf(page), "account": account, "kind": kind, "file": (io.BytesIO(content), name)}
@@ -92,13 +95,13 @@ def opened(front: Front, content: bytes, **more: str) -> str:
 
 
 def post(front: Front, address: str, **data: object) -> TestResponse:
-    """Submit a form of the page."""
+    """Submit a form of a bulk's page to the address, with these fields."""
     page = front.client.get(address.removesuffix("/senden")).text
     return front.client.post(address, data={"csrf_token": csrf(page), **data})
 
 
 def press(front: Front, address: str) -> TestResponse:
-    """Send the file, as its page shows it."""
+    """Press the button that sends the bulk, as its page shows it."""
     page = front.client.get(address).text
     shown = page.partition('name="shown" value="')[2].partition('"')[0]
     return post(front, address + "/senden", shown=shown)
@@ -110,7 +113,7 @@ def orders(front: Front) -> int:
 
 
 def work(front: Front, back: Back) -> None:
-    """Run the workers until nothing is due."""
+    """Run the workers four times, five seconds apart: as often as the tests' bulks need."""
     for _ in range(4):
         back.advance()
         back.clock.advance(timedelta(seconds=5))
@@ -118,7 +121,7 @@ def work(front: Front, back: Back) -> None:
 
 @pytest.fixture
 def signed(front: Front) -> Front:
-    """Sign in, with the usual proofs given."""
+    """Sign the manager in; the proofs that the example order needs are given."""
     with front.database.transaction() as session:
         prove_contact(session, front.main)
     sign_in(front, front.manager.email)

@@ -1,4 +1,4 @@
-"""Reading of bulk files: the rows that are read, and the limits on memory and time for hostile files."""
+"""Tests of reading bulk files: which rows are read, and limits on memory and time for hostile files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_SECONDS = 8
 
 
 def sheet_row(line: int, values: list[str]) -> str:
-    """Return a row of a sheet as XML, without line breaks and with every text in its cell."""
+    """Return a row of an XLSX sheet as XML without line breaks, with every text written in its cell."""
     cells = "".join(CELL % (f"{chr(ord('A') + column)}{line}", value) for column, value in enumerate(values))
     return f'<row r="{line}">{cells}</row>'
 
@@ -40,7 +40,7 @@ def lying(content: bytes, size: int) -> bytes:
 
 
 def repeated(length: int, rows: int) -> bytes:
-    """Return a workbook with one text, stored once, in 60 cells of every row."""
+    """Return a workbook with one text of this length, stored once, in 60 cells of each of `rows` rows."""
     return with_sheet(("<row>" + '<c t="s"><v>0</v></c>' * 60 + "</row>") * rows, f"<si><t>{'x' * length}</t></si>")
 
 
@@ -54,7 +54,7 @@ def names(rows: list[tuple[int, Mapping[str, str]]]) -> list[tuple[int, str]]:
 
 @pytest.fixture(autouse=True)
 def _quickly() -> Iterator[None]:
-    """Fail if a file takes more than a few seconds of CPU time, including the program that reads workbooks."""
+    """Fail if a test takes more than `MOST_SECONDS` of processor time, including the program that reads workbooks."""
 
     def used() -> float:
         children = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -1,4 +1,4 @@
-"""Bulk files as spreadsheets and people really leave them: what the page then says, and what is ordered."""
+"""Bulk files as real spreadsheets and people leave them: what the page says of them, and what is ordered."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STREET, PHONE = "Straße und Hausnummer", "Telefon"
 
 
 def cells(front: Front) -> list[dict[str, str]]:
-    """Return the cells of all uploaded rows as they are stored."""
+    """Return the stored cells, by column, of all uploaded rows in the order of their lines."""
     with front.database.transaction() as session:
         return [found.cells for found in session.scalars(sa.select(BulkRow).order_by(BulkRow.line))]
 

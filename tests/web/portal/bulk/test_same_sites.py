@@ -1,4 +1,4 @@
-"""A file that would order a location twice leaves the second out, and any row can be left out or taken in again."""
+"""A row that would order a location a second time is left out; any row can be left out or taken in again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.web.portal.bulk.test_bulk import signed as signed
 
 
 def notes(page: str) -> list[str]:
-    """Return what is said beside the line numbers of the table, without tags."""
+    """Return, for each row of the table, the text beside its line number, without tags."""
     cells = re.findall(r'<th scope="row">(.*?)</th>', page, re.DOTALL)
     return [" ".join(re.sub(r"<[^>]+>", " ", cell).split()) for cell in cells]
 
@@ -62,7 +62,7 @@ def test_a_location_that_is_there_already_is_left_out(signed: Front, back: Back)
 
 
 def chosen(front: Front, address: str, *, without: Collection[int] = ()) -> dict[str, list[str]]:
-    """Return what the browser sends of the page's table, with these lines left out and no others."""
+    """Return the form fields of the bulk's table with the rows of these lines, and no others, left out."""
     listed = re.findall(r'name="listed" value="([0-9]+)"', front.client.get(address).text)
     return {"listed": listed, "without": [str(line) for line in without]}
 

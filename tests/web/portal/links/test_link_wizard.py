@@ -1,4 +1,4 @@
-"""Adding an existing account in the portal, and the page of its request, without a browser."""
+"""Tests of linking an existing account in the portal, and of the link request's page, without a browser."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ NOBODYS = "9876543"
 
 
 def account_address_key(page: str) -> str:
-    """Return the hidden key of the form."""
+    """Return the value of the form's hidden field `key`, which keeps a form from being submitted twice."""
     found = re.search(r'name="key" value="([0-9a-f]{32})"', page)
     assert found is not None
     return found[1]
 
 
 def add(front: Front, number: str, way: str, **typed: str) -> TestResponse:
-    """Fill in the last page of the wizard and press the button."""
+    """Submit the last page of the wizard for the account and the kind of proof `way`."""
     path = f"{START}/{number}/{way}"
     return send(front, path, key=account_address_key(front.client.get(path).text), **typed)
 
 
 def requests(front: Front) -> list[Request]:
-    """Return all requests, oldest first."""
+    """Return all requests, the oldest first."""
     with front.database.transaction() as session:
         return list(session.scalars(sa.select(Request).order_by(Request.id)))
 
 
 def page_of(answer: TestResponse) -> str:
-    """Return the path of the request's page that the wizard redirects to."""
+    """Return the path of the link request's page, to which the answer redirects."""
     assert answer.status_code == 303
     place = answer.headers["Location"]
     assert re.fullmatch(r"/anfragen/[0-9a-f-]{36}", place), place
@@ -303,7 +303,7 @@ def test_the_fragment_tells_what_is_new_and_304_otherwise(front: Front, back: Ba
 
 
 def sign_out(front: Front) -> None:
-    """End the session."""
+    """Sign the user out."""
     send(front, "/abmelden", "/standortverwaltung")
 
 

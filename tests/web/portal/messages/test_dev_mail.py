@@ -1,4 +1,4 @@
-"""/dev/mail: the mails and letters that the embedded stack caught, readable only from the local machine."""
+"""/dev/mail shows the mails and letters that the embedded stack caught, only to the machine on which it runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.web.conftest import FrontOf
 
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
-    """Create the folders for mails and letters, with a private file beside them."""
+    """Create the folders for mails and letters, with private files beside them; return the folders."""
     mails, letters = tmp_path / "mail", tmp_path / "letters"
     mails.mkdir()
     letters.mkdir()
@@ -29,7 +29,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def open_front(front_of: FrontOf, folders: tuple[Path, Path]) -> FrontOf:
-    """Return a function that creates clients with these folders in their settings."""
+    """Return a function that creates a client of an application that shows the mails and letters in these folders."""
     return partial(front_of, dev_mail_dir=folders[0], dev_letters_dir=folders[1])
 
 
@@ -42,7 +42,10 @@ def catch(
     html: str | None = None,
     age: int = 0,
 ) -> str:
-    """Write a mail as the mail catcher stores it. Returns the file's name."""
+    """Write a mail to the folder as the embedded stack's mail catcher does; return the file's name.
+
+    `age` is how many seconds before a fixed time it was written.
+    """
     mail = EmailMessage()
     mail["From"], mail["To"], mail["Subject"] = "portal@example.com", to, subject
     mail.set_content("Guten Tag,\n\nöffnen Sie http://127.0.0.1:8000/email/1/abc?a=1&b=2 <bald>\n")

@@ -1,4 +1,4 @@
-"""Ordering a new sub-account in the portal, step by step, without a browser."""
+"""Tests of ordering a new sub-account in the portal, step by step, without a browser."""
 
 from __future__ import annotations
 
@@ -58,24 +58,24 @@ STEPS: dict[str, dict[str, Any]] = {
 
 
 def begin(front: Front) -> str:
-    """Sign in and begin an order. Returns the path of its pages."""
+    """Sign in and begin an order; return the path of its draft, under which its pages are."""
     sign_in(front, front.manager.email)
     return fresh(front)
 
 
 def fresh(front: Front) -> str:
-    """Begin an order as the signed-in user. Returns the path of its pages."""
+    """Begin an order as the signed-in user; return the path of its draft, under which its pages are."""
     return front.client.get(NEW).headers["Location"].removesuffix("/produkt")
 
 
 def fill(front: Front, draft: str, slug: str, **changes: Any) -> TestResponse:
-    """Submit a step with its form's token."""
+    """Submit the order's step of this slug with its usual values and these changes."""
     page = front.client.get(f"{draft}/{slug}").text
     return front.client.post(f"{draft}/{slug}", data={"csrf_token": csrf(page), **STEPS[slug], **changes})
 
 
 def fill_all(front: Front, draft: str, *slugs: str) -> str:
-    """Submit these steps, or all steps, and return the page of the summary."""
+    """Submit these steps, or all steps, and return the HTML of the summary."""
     for slug in slugs or STEPS:
         answer = fill(front, draft, slug)
         assert answer.status_code == 303, answer.text
@@ -83,7 +83,7 @@ def fill_all(front: Front, draft: str, *slugs: str) -> str:
 
 
 def order(client: FlaskClient, draft: str, summary: str, **ticked: str) -> TestResponse:
-    """Press the button on this summary."""
+    """Press the button that orders on this summary, with these boxes ticked."""
     shown = re.search(r'name="shown" value="(\w+)"', summary)
     assert shown is not None, summary
     return client.post(f"{draft}/bestellen", data={"csrf_token": csrf(summary), "shown": shown[1], **ticked})
@@ -488,7 +488,7 @@ def test_the_prices_of_an_offer_hold_until_the_end_of_its_day(front: Front, cloc
 
 
 def set_prices(front: Front, factor: int) -> None:
-    """Multiply all prices of the price list."""
+    """Multiply all prices of the price list by the factor."""
     with front.database.transaction() as session:
         prices = {"monthly_cents": Product.monthly_cents * factor, "one_off_cents": Product.one_off_cents * factor}
         session.execute(sa.update(Product).values(**prices))

@@ -1,4 +1,4 @@
-"""A location that the main account has already is ordered again only knowingly."""
+"""A location that the main account has already can be ordered again only after a confirmation."""
 
 from __future__ import annotations
 

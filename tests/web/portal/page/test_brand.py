@@ -1,4 +1,4 @@
-"""One face: portal, mails, letters and offers share colours, typeface and wordmark, and every page one frame."""
+"""Portal, mails, letters and offers share colours, typeface and wordmark, and all pages have one frame."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FACTS = {"recipient_name": "Hanna", "link": "https://portal.example/x/", "email"
 
 
 def scheme(css: str) -> dict[str, str]:
-    """Return the colours that a rule of the style sheet defines, by name, with six digits."""
+    """Return the colours that the style sheet's text defines, by name, each as # and six digits."""
     found = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,6})\b", css))
     return {name: "#" + "".join(c * 2 for c in code[1:]) if len(code) == 4 else code for name, code in found.items()}
 
@@ -56,7 +56,7 @@ def test_all_have_one_typeface() -> None:
 
 
 def test_every_page_has_the_frame_of_the_portal() -> None:
-    """Only the base template is a document; every other one extends it, or is a part of a page."""
+    """Only the base template is a whole document; every other one extends it or is a part of a page."""
     documents = [path.name for path in PAGES.rglob("*.html") if "<html" in path.read_text()]
     assert documents == ["base.html"]
     programs = "".join(file.read_text() for file in (ROOT / "web").rglob("*.py"))

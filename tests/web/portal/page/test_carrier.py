@@ -1,4 +1,4 @@
-"""Tests of the carrier's facts: the foot of every page, the pages whose setting is a text, and what is not shown."""
+"""Tests of facts about the carrier: the foot of every page, pages whose text is a setting, and missing settings."""
 
 from __future__ import annotations
 

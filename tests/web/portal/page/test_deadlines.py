@@ -1,4 +1,4 @@
-"""Deadlines that are said as a day: every page, mail and letter says the day with which the deadline ends."""
+"""Deadlines that are shown as a day: page, mail and letter all name the day at whose end the deadline is."""
 
 from __future__ import annotations
 
@@ -29,14 +29,17 @@ SAID_WITH_TIME = re.compile(rf"(?:\d\. (?:{'|'.join(MONTHS)}) 2026, )\d\d:\d\d")
 
 @dataclass
 class Deadline:
-    """The texts that people read about a deadline, each with that deadline only, and whether it is over now."""
+    """The texts that people read about one deadline, and a function that returns whether it still runs.
+
+    Each text is cut so that no other deadline is named in it.
+    """
 
     texts: list[str]
     is_open: Callable[[], bool]
 
 
 def days_in(text: str) -> set[date]:
-    """Return the days that are named in a German text."""
+    """Return the dates that a German text names."""
     found = set()
     for day, month, year, only_day, name, its_year in SAID.findall(text):
         found.add(date(int(year or its_year), int(month or MONTHS.index(name) + 1), int(day or only_day)))
@@ -44,7 +47,7 @@ def days_in(text: str) -> set[date]:
 
 
 def near(text: str, words: str) -> str:
-    """Return the part of a page or mail that begins with these words."""
+    """Return these words of a page or mail and the thirty characters after them, without tags."""
     text = " ".join(re.sub(r"<[^>]*>", " ", text).split())
     place = text.index(words)
     return text[place : place + len(words) + 30]
@@ -57,13 +60,13 @@ def an_order(front: Front, back: Back) -> str:
 
 
 def proof(front: Front, id: str, kind: str) -> str:
-    """Return the state of a proof of the request."""
+    """Return the state of the request's proof of this kind, as the API gives it."""
     [state] = [one["state"] for one in front.get(f"/requests/{id}").get_json()["proofs"] if one["kind"] == kind]
     return str(state)
 
 
 def runs(front: Front, back: Back, id: str) -> bool:
-    """Return whether the request still waits, once a worker has looked at it."""
+    """Run the workers, and return whether the request is still pending."""
     back.advance()
     return bool(front.get(f"/requests/{id}").get_json()["status"] == "pending")
 

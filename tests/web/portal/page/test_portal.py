@@ -1,4 +1,4 @@
-"""Signing in, the history, and properties of all pages."""
+"""Tests of signing in, the page of past requests, and properties of all pages."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ from tests.web.conftest import ORDER, SECRET, Front, FrontOf
 
 
 def csrf(page: str) -> str:
-    """Return the CSRF token of a form on this page."""
+    """Return the CSRF token of a form on this page. Fails if there is none."""
     found = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page)
     assert found is not None
     return found[1]
 
 
 def sign_in(front: Front, email: str, password: str = PASSWORD, target: str = "") -> tuple[int, str, str]:
-    """Submit the sign-in form, and the code of the second factor if asked. Returns status, redirect target and page."""
+    """Submit the sign-in form, and the code of the second factor if it is asked for.
+
+    `target` is the form's query string. Returns status, redirect target (empty: none) and page.
+    """
     form = front.client.get("/anmelden").text
     answer = front.client.post(
         "/anmelden" + target, data={"csrf_token": csrf(form), "email": email, "password": password}

@@ -17,13 +17,13 @@ PUT_TOGETHER |= {"is-yours", "is-confirmation", "is-offline", "is-suspended"}
 
 
 def rules(sheet: Path) -> list[str]:
-    """Return the rules of the style sheet, one per line, without comments."""
+    """Return the style sheet without comments, in pieces: the head of each rule, its contents, closing braces."""
     css = re.sub(r"/\*.*?\*/", "", sheet.read_text(), flags=re.S)
     return [line.strip() for line in re.split(r"(?<=[{}])", css) if line.strip()]
 
 
 def styled(sheet: Path) -> set[str]:
-    """Return the classes in the selectors of the style sheet."""
+    """Return the names of the CSS classes in the selectors of the style sheet."""
     selectors = " ".join(rule for rule in rules(sheet) if rule.endswith("{") and not rule.startswith("@"))
     return set(re.findall(r"\.([a-z][\w-]*)", selectors))
 

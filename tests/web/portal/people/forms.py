@@ -1,4 +1,4 @@
-"""Posting forms of the pages for people, and the links in the mails that they cause."""
+"""Helpers that submit forms of the pages for people, and find the links in the mails that follow."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ NEW = "vier Wörter die bleiben"
 
 
 def post(client: FlaskClient, path: str, form: str | None = None, **data: str) -> TestResponse:
-    """Submit the form on the page `form`, or on the page at `path`."""
+    """Submit these fields to `path`, with the token of the page at `form` (None: at `path`)."""
     return client.post(path, data={"csrf_token": csrf(client.get(form or path).text), **data})
 
 
 def link_to(back: Back, address: str) -> str:
-    """Return the path in the newest mail to this address."""
+    """Run the workers and return the path of the link in the newest mail to this address."""
     back.advance()
     text = [mail.text for mail in back.mailer.sent if mail.recipient_address == address][-1]
     found = re.search(rf"{BASE_URL}(/\S+)", text)
@@ -29,6 +29,6 @@ def link_to(back: Back, address: str) -> str:
 
 
 def invite(front: Front, email: str, role: Role = Role.LOCATION_MANAGER) -> TestResponse:
-    """Invite a user as the manager."""
+    """Invite a person to the main account on its page, as the signed-in manager."""
     path = f"/benutzer/{front.main.customer_number}/einladen"
     return post(front.client, path, name="Hanna Palmer", email=email, role=role)

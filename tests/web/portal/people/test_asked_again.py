@@ -1,4 +1,4 @@
-"""Every page that decides something that is hard to undo asks for the second factor again."""
+"""Every page on which something is decided that is hard to undo asks for the second factor again."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_every_page_that_decides_such_a_thing_asks_again(usual_app: Flask) -> No
 
 
 def _names(view: object, module: str) -> Iterator[str]:
-    """Yield every name that the function uses, and those that it calls in its own module, use."""
+    """Yield every name that a view function uses, and that functions of its module use which it calls."""
     seen, waiting = set[object](), [view]
     while waiting:
         function = waiting.pop()

@@ -1,4 +1,4 @@
-"""A company that asks all its persons for a second factor."""
+"""Tests of a company that demands a second factor of all its people."""
 
 from __future__ import annotations
 
@@ -156,13 +156,13 @@ def test_after_the_grace_the_mailed_link_alone_consents_for_nobody(
 
 
 def _demand(front: Front, account: Account, since: datetime) -> None:
-    """Let the account ask its persons for a second factor, with a grace until this time."""
+    """Let the account demand a second factor of its people; it is needed from `since` on."""
     with front.database.transaction() as session:
         session.get_one(Account, account.id).factor_required_from = since
 
 
 def _removal(front: Front, email: str) -> str:
-    """Return the path of the page that removes the only second factor of this person."""
+    """Return the path of the page that removes this person's only second factor."""
     with front.database.transaction() as session:
         owned = sa.select(SecondFactor.id).join(User, User.id == SecondFactor.user_id).where(User.email == email)
         return f"/anmeldung/faktor/{session.scalars(owned).one()}/entfernen"

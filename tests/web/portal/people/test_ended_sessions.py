@@ -1,4 +1,4 @@
-"""Forms whose session has ended: sign-in leads back, nothing typed is lost, and nobody else sees it."""
+"""A form is sent after the session has ended: sign-in leads back, what was typed is kept, and nobody else sees it."""
 
 from __future__ import annotations
 
@@ -36,21 +36,24 @@ WAYS = ("ended elsewhere", "cookies gone", "signed out in another tab")
 
 
 def hidden(page: str) -> dict[str, str]:
-    """Return the hidden fields of the page's own forms, not of its top bar."""
+    """Return the hidden fields of the page's main part by name, without those of its top bar."""
     main = page[page.index("<main") :]
     found = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', main)
     return {name: unescape(value) for name, value in found}
 
 
 def fields_of(front: Front, path: str) -> dict[str, str]:
-    """Return the hidden fields of the form on this page."""
+    """Return the hidden fields of the form on the page at this path, by name."""
     answer = front.client.get(path)
     assert answer.status_code == 200, answer.location
     return hidden(answer.text)
 
 
 def end_session(front: Front, way: str = "ended elsewhere") -> None:
-    """End the session of the browser in one of the ways in which it ends while a form is open."""
+    """End the browser's session: by deleting its login, by deleting its cookie, or by signing out.
+
+    `way` is "ended elsewhere", "cookies gone" or any other text.
+    """
     if way == "ended elsewhere":
         with front.database.transaction() as session:
             session.execute(sa.delete(Login))
@@ -62,12 +65,12 @@ def end_session(front: Front, way: str = "ended elsewhere") -> None:
 
 
 def send(front: Front, path: str, page: str | None = None, **typed: Any) -> TestResponse:
-    """Send a form that was on `page` (by default at `path`), as a browser does."""
+    """Send these fields as a browser does, from a form of the page `page` (None: at `path`)."""
     return front.client.post(path, data=typed, headers={"Referer": f"http://localhost{page or path}", **HERE})
 
 
 def sign_in_again(front: Front, asked: TestResponse, email: str | None = None, **changes: str) -> TestResponse:
-    """Fill in the sign-in page that answered a form."""
+    """Submit the sign-in page with which the application answered a form; `changes` replace its fields."""
     assert asked.status_code == 401 and "Sie sind nicht mehr angemeldet" in asked.text
     assert_valid(asked.text)
     action = re.search(r'<form method="post" action="(/anmelden[^"]*)"', asked.text)
@@ -77,7 +80,7 @@ def sign_in_again(front: Front, asked: TestResponse, email: str | None = None, *
 
 
 def send_again(front: Front, shown: TestResponse) -> TestResponse:
-    """Press the button of the page that still has what was typed."""
+    """Submit the page that shows what had been typed before the session ended."""
     assert STILL_THERE in shown.text, shown.location
     assert_valid(shown.text)
     main = shown.text[shown.text.index("<main") :]
@@ -329,7 +332,7 @@ def test_no_form_that_needs_a_login_leads_to_405(front: Front) -> None:
 
 
 def test_no_form_keeps_a_password() -> None:
-    """Every password field of the portal's forms is one that is not kept."""
+    """All password fields of the portal's forms are on the list of fields that are not kept."""
     portal = Path(__file__).parents[4] / "web" / "portal"
     made = r"^    (\w+) = (?:PasswordField|new_password_field)\("
     found = {name for file in portal.rglob("*.py") for name in re.findall(made, file.read_text(), flags=re.M)}

@@ -1,4 +1,4 @@
-"""A person deletes their own login: access ends, name and address go, and what has to be kept stays."""
+"""People delete their own login: access ends, name and address are removed, and what has to be kept stays."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def job(back: Back) -> None:
 
 
 def where_found(database: Database, word: str) -> set[tuple[str, str]]:
-    """Return table and column of every value that contains the word."""
+    """Return table and column of all values in the database that contain the word."""
     found = set()
     with database.transaction() as session:
         for table in models.schema.metadata.sorted_tables:

@@ -1,4 +1,4 @@
-"""A forgotten password: a link by mail, good once, that tells strangers nothing."""
+"""A forgotten password is replaced by a link in a mail that works once; strangers learn nothing about accounts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.web.portal.people.test_own_logins import statements
 
 
 def lost(front: Front, back: Back) -> str:
-    """Request a new password for the manager and return the path in the mail."""
+    """Request a new password for the manager, and return the path of the link in the mail."""
     assert post(front.client, "/passwort", email=front.manager.email.upper()).location == "/passwort/unterwegs"
     return link_to(back, front.manager.email)
 

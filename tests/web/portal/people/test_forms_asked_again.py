@@ -1,4 +1,4 @@
-"""An open browser of a person with a second factor neither diverts calls nor attaches accounts, and nothing is lost."""
+"""Forms that divert calls or attach accounts ask for the second factor again, and keep what was typed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def file(front: Front, site: Site) -> Form:
 
 
 def happened(front: Front) -> list[object]:
-    """Return what the forms have done."""
+    """Return the rows' values that the forms would change, to compare them before and after."""
     with front.database.transaction() as session:
         return [
             session.scalars(sa.select(CallForwarding.target).order_by(CallForwarding.id)).all(),

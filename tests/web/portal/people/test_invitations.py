@@ -1,4 +1,4 @@
-"""Invitations to an account: accepted, renewed, withdrawn, limited, and two at once."""
+"""Tests of invitations to an account: accepted, renewed, withdrawn, limited, and two accepted at once."""
 
 from __future__ import annotations
 

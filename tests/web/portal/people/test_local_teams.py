@@ -1,4 +1,4 @@
-"""The people of a location: invited by the main account, on their own afterwards, and never left with nobody."""
+"""The people of a location: the main account invites the first, they manage themselves, and one always remains."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HANNA = Recipient("Hanna Palmer", "hanna@example.com", "de")
 
 @pytest.fixture
 def alone(front: Front) -> Account:
-    """Create an ordered sub-account without users."""
+    """Create a sub-account that was ordered, with a trunk and without users."""
     with front.database.transaction() as session:
         account = make_account(session, name="Filiale Köln")
         attach(session, front.main.id, account.id, Origin.ORDER, NOW)
@@ -45,13 +45,13 @@ def alone(front: Front) -> Account:
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a linked sub-account with a local team."""
+    """Create a sub-account that was linked, with a trunk and a local team."""
     with front.database.transaction() as session:
         return make_site(session, session.get_one(Account, front.main.id))
 
 
 def as_location_manager(front: Front) -> User:
-    """Sign a location manager of the main account in."""
+    """Create a location manager of the main account and sign that person in."""
     with front.database.transaction() as session:
         user = make_user(session, name="Lars Leiter")
         join(session, user, session.get_one(Account, front.main.id), Role.LOCATION_MANAGER)
@@ -60,7 +60,7 @@ def as_location_manager(front: Front) -> User:
 
 
 def invite(front: Front, account: Account, role: Role = Role.ADMINISTRATOR, email: str = HANNA.address) -> int:
-    """Invite somebody on the page, and return the status."""
+    """Invite Hanna Palmer to the account on its page, and return the status of the answer."""
     path = f"/benutzer/{account.customer_number}/einladen"
     return post(front.client, path, name="Hanna Palmer", email=email, role=role).status_code
 
@@ -276,7 +276,7 @@ def test_an_account_of_nobody_is_not_detached_by_the_api(front: Front, alone: Ac
 
 
 def test_a_request_that_would_leave_an_account_to_nobody_is_rejected(front: Front, alone: Account, back: Back) -> None:
-    """Reject a request that an earlier version accepted, or whose account has lost its administrator since."""
+    """Detaching is rejected by the worker, too, if the account has lost its last administrator since the request."""
     with front.database.transaction() as session:
         account = session.get_one(Account, alone.id)
         with pytest.raises(RuleBroken):

@@ -1,4 +1,4 @@
-"""What is stored about a person, as a file for the person: everything of theirs, and no secret."""
+"""People download what is stored about them as a file: everything of theirs, and no secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The user's own logins: listed, ended, how long they last, and the change of password."""
+"""Tests of a user's own logins: the list, ending one, how long they last, and changing the password."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from web.resources import resources
 
 @contextmanager
 def statements(front: Front) -> Iterator[list[str]]:
-    """Record the SQL statements that run inside the block."""
+    """Record the SQL statements that the application runs inside the `with` block."""
     ran: list[str] = []
 
     def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
@@ -37,7 +37,7 @@ def statements(front: Front) -> Iterator[list[str]]:
 
 @contextmanager
 def no_login_is_kept(front: Front) -> Iterator[None]:
-    """Make every commit that writes a login fail."""
+    """Make every commit that adds a login fail, for the time of the `with` block."""
     with front.database.transaction() as session:
         session.execute(
             sa.text(
@@ -54,7 +54,7 @@ def no_login_is_kept(front: Front) -> Iterator[None]:
 
 
 def who(client: FlaskClient) -> str | None:
-    """Return the secret of the login in the browser's cookie."""
+    """Return the secret of the login in the browser's cookie; None if nobody is signed in."""
     with client.session_transaction() as cookie:
         return cookie.get("_user_id")
 

@@ -1,4 +1,4 @@
-"""Answers that no passkey has given are refused, whatever is wrong with them."""
+"""Answers of a browser that no passkey can have given are refused, whatever is wrong with them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEEP_CBOR = urlsafe_b64encode(b"\x81" * 5000).decode()
 
 
 def registration(attestation: str) -> str:
-    """Return an answer whose attestation object is this."""
+    """Return a browser's answer to a passkey's registration with this attestation object (base64)."""
     asked = urlsafe_b64encode(b'{"type":"webauthn.create","challenge":"","origin":""}').decode()
     return json.dumps({**KNOWN, "response": {"clientDataJSON": asked, "attestationObject": attestation}})
 

@@ -1,4 +1,4 @@
-"""The second factor: set up, asked for at sign-in, and again before what is hard to undo."""
+"""The second factor is set up, asked for at sign-in, and asked for again before what is hard to undo."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def press(client: FlaskClient, path: str, page: str | None = None, **fields: str
 
 
 def set_up(client: FlaskClient, clock: FakeClock, **fields: str) -> tuple[TestResponse, str]:
-    """Set up an authenticator app as a person does, with the key on the page; return the answer and the key."""
+    """Set up an authenticator app with the key on the page; return the answer and the key."""
     page = client.get(SET_UP).text
     assert_valid(page)
     key = re.search(r'<p class="code" translate="no">([A-Z2-7 ]+)</p>', page)
@@ -65,21 +65,21 @@ def enter_password(client: FlaskClient, email: str, target: str = "") -> TestRes
 
 
 def mails(front: Front, *templates: str) -> list[Message]:
-    """Return the mails about logins, the oldest first."""
+    """Return the messages with these templates, the oldest first."""
     with front.database.transaction() as session:
         found = session.scalars(sa.select(Message).where(Message.template.in_(templates)).order_by(Message.id))
         return list(found)
 
 
 def deeds(front: Front) -> list[tuple[AuditEvent, int | None]]:
-    """Return what the audit log has, with the account."""
+    """Return deed and account's id of every entry of the audit log, the oldest first."""
     with front.database.transaction() as session:
         return [(one.deed, one.account_id) for one in session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))]
 
 
 @pytest.fixture
 def protected(front: Front) -> Front:
-    """The front, whose manager has an authenticator app."""
+    """Provide a client whose manager has an authenticator app."""
     with front.database.transaction() as session:
         give_app(session, session.get_one(User, front.manager.user_id))
     return front

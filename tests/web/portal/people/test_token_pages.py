@@ -1,4 +1,4 @@
-"""The pages of an account's API tokens: making one, its only showing, the list, and revoking."""
+"""Tests of the pages of an account's API tokens: creating one, which is shown once, the list, and revoking."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.web.portal.people.forms import post
 
 
 def pages(front: Front) -> str:
-    """Sign the manager in, and return the address of the account's list of tokens."""
+    """Sign the manager in, and return the path of the account's list of API tokens."""
     sign_in(front, front.manager.email)
     return f"/benutzer/{front.main.customer_number}/api-token"
 

@@ -1,4 +1,4 @@
-"""The pages for proofs, reached from a mail, a letter or the portal, without a browser."""
+"""Tests of the pages for proofs, reached from a mail, a letter or the portal, without a browser."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ WRONG = "AAAAA AAAAA"
 
 
 def send(front: Front, path: str, page: str = "", **fields: str) -> TestResponse:
-    """Submit a form of the page at `page`, or at `path` itself."""
+    """Submit these fields to `path`, with the token of the page at `page` (empty: at `path`)."""
     token = csrf(front.client.get(page or path).text)
     return front.client.post(path, data={"csrf_token": token, **fields})
 
 
 def title(answer: TestResponse) -> str:
-    """Return the heading of the page."""
+    """Return the heading of the page in the answer."""
     found = re.search(r"<h1>(.+?)</h1>", answer.text)
     assert found is not None
     return found[1]
 
 
 def status(front: Front, id: str) -> str:
-    """Return the status of the request."""
+    """Return the status of the request with this id, read through the API."""
     found: str = front.get(f"/requests/{id}").get_json()["status"]
     return found
 
@@ -59,7 +59,7 @@ def asked(front: Front, back: Back) -> tuple[str, Account, User]:
 
 
 def rows(front: Front) -> list[object]:
-    """Return the rows that an answer could change."""
+    """Return the values that answers to proofs could change, to compare them before and after."""
     with front.database.transaction() as session:
         return [
             session.execute(sa.select(EmailProof.proved_at)).all(),
@@ -213,7 +213,7 @@ def test_the_letters_page_tells_an_outsider_nothing(front: Front, back: Back, da
 
 
 def make_waiting(front: Front, back: Back, street: str) -> str:
-    """Create an order that waits for the code of its letter. Returns the customer number."""
+    """Create an order that waits for the code of its letter; return the customer number of the ordered account."""
     order = {**ORDER, "location": {**ORDER["location"], "street": f"{street}weg 1"}}
     number: str = front.post("/orders", order).get_json()["customer_number"]
     back.advance()
