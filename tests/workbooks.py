@@ -1,4 +1,4 @@
-"""Workbooks (XLSX) that tests upload, and reading those that they download."""
+"""Makes the workbooks (XLSX) that tests upload, and reads those that they download."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAMESPACE = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 
 
 def as_xlsx(rows: Sequence[Sequence[object]]) -> bytes:
-    """A workbook with these rows on its first sheet; None is a cell without a value."""
+    """Return a workbook with these rows on its first sheet; None is a cell without a value."""
     out = io.BytesIO()
     with Workbook(out, {"in_memory": True}) as book:
         sheet = book.add_worksheet()
@@ -32,13 +32,13 @@ def as_xlsx(rows: Sequence[Sequence[object]]) -> bytes:
 
 
 def read_xlsx(content: bytes) -> list[list[object]]:
-    """The rows of the first sheet."""
+    """Return the rows of the workbook's first sheet."""
     sheet = CalamineWorkbook.from_filelike(io.BytesIO(content)).get_sheet_by_index(0)
     return [list(row) for row in sheet.iter_rows()]
 
 
 def with_parts(book: bytes, changes: Mapping[str, bytes | None]) -> bytes:
-    """The workbook with other parts: None leaves a part out."""
+    """Return the workbook with the ZIP parts of these names replaced or added; None leaves a part out."""
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(book)) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
         for name, part in ({name: old.read(name) for name in old.namelist()} | dict(changes)).items():
@@ -48,7 +48,7 @@ def with_parts(book: bytes, changes: Mapping[str, bytes | None]) -> bytes:
 
 
 def with_sheet(data: str, strings: str = "", dimension: str = "") -> bytes:
-    """A workbook whose first sheet holds these rows as XML, with these shared strings and this declared dimension."""
+    """Return a workbook whose first sheet has these rows (XML), shared strings (XML) and declared dimension."""
     declared = f'<dimension ref="{dimension}"/>' if dimension else ""
     parts = {
         SHEET: f'<worksheet xmlns="{NAMESPACE}">{declared}<sheetData>{data}</sheetData></worksheet>'.encode(),

@@ -1,4 +1,4 @@
-"""Names in the scripts of the world, as people have them, each under its language or kind."""
+"""Names of people and firms in the scripts of the world, each under its language or kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pipeline on a real PostgreSQL, with fakes for the outside and a clock that stands still."""
+"""Fixtures of the tests of workers' code: a real PostgreSQL, fakes for outside systems, and a clock under control."""
 
 from __future__ import annotations
 

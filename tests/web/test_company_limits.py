@@ -1,4 +1,4 @@
-"""What one company may ask for: right calls have limits, too, by API, portal and file, and the answer says them."""
+"""A company's limits hold for requests without a fault, too, by API, portal and file, and the answer names them."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from tests.web.portal.people.forms import invite, post
 
 
 def an_order_of(number: int) -> dict[str, Any]:
-    """An order with a contact and a connection address of its own."""
+    """Return the body of an order whose contact and connection address differ for each number."""
     place = {**ORDER["location"], "street": f"Brückenstr. {number + 20}"}
     return {**ORDER, "location": place, "contact": {**ORDER["contact"], "email": f"site{number}@example.com"}}
 
 
 def with_limits(front: Front, front_of: FrontOf, **limits: int) -> Front:
-    """A client of an application with these limits."""
+    """Give `front` a client of an application with these limits, and return it."""
     front.client = front_of(**{f"limit_{name}": most for name, most in limits.items()})
     return front
 
@@ -211,7 +211,7 @@ def test_a_local_team_uses_up_its_own_invitations(front: Front, front_of: FrontO
 
 
 def a_question(number: int) -> dict[str, Any]:
-    """Return the body of a link request that asks the administrators of an account for consent."""
+    """Return the body of a link request for account 76543 followed by the two digits of number, by its consent."""
     return {"customer_number": f"76543{number}", "proof": {"method": "consent"}}
 
 
@@ -244,7 +244,7 @@ def test_in_the_portal_too_so_many_are_asked_for_consent(front: Front, front_of:
 
 @pytest.fixture
 def narrow(front: Front, front_of: FrontOf) -> Front:
-    """A client whose manager is signed in, and whose company can order two number blocks a day."""
+    """Provide a client in which the manager is signed in, and whose company can order two number blocks a day."""
     with_limits(front, front_of, blocks_per_day=2)
     with front.database.transaction() as session:
         prove_contact(session, front.main)

@@ -1,4 +1,4 @@
-"""Flows that need rows after a right to them is gone, or before there is one, with row-level security on."""
+"""With row-level security, flows work that need rows before a person has a right to them, or after it has ended."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FLOWS: dict[str, Flow] = {
 
 @pytest.fixture
 def walled(front: Front, front_of: FrontOf, postgres: EmbeddedPostgres) -> Iterator[Front]:
-    """Provide the front with row-level security."""
+    """Switch row-level security on and provide a client of an application that uses it."""
     with enforced(postgres):
         front.client = front_of(row_security=True)
         yield front

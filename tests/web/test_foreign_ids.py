@@ -1,4 +1,4 @@
-"""Every address that names a thing answers alike whether the thing is another customer's or does not exist."""
+"""Every URL that names a thing answers alike, whether the thing is another customer's or does not exist."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ BODIES = {
 
 
 def foreign_things(front: Front, back: Back) -> dict[str, Any]:
-    """Create one of each thing for the front's main account, and return their ids by the word that their routes use."""
+    """Create one of each thing for the client's main account; return their ids by the word before them in URLs."""
     order = front.post("/orders", ORDER).get_json()["id"]
     with front.database.transaction() as session:
         asked = make_account(session, administrator=make_user(session)).customer_number
@@ -79,7 +79,7 @@ def foreign_things(front: Front, back: Back) -> dict[str, Any]:
 
 
 def kind_of(rule: Rule, name: str) -> tuple[str, str]:
-    """Return under which word a rule's parameter stands in the foreign things, and in the missing ones."""
+    """Return the keys of a rule's parameter: in the ids of foreign things, and in those of missing ones."""
     if name in ("customer_number", "number"):
         return "number", "number"
     before = rule.rule.split(f"{name}>")[0].rsplit("/", 2)[-2]
@@ -95,7 +95,10 @@ def kind_of(rule: Rule, name: str) -> tuple[str, str]:
 
 
 def fillings(rule: Rule, foreign: dict[str, Any], own_number: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Return pairs of parameters for the rule: with foreign things, and with missing ones in their places."""
+    """Return pairs of values for the rule's parameters: one with things of another customer, one with missing ones.
+
+    `own_number` is the visitor's own customer number, below which foreign things are asked for, too.
+    """
     fixed = {name: CHOICES[name] for name in rule.arguments if name in CHOICES}
     slugs = ("produkt", "kontakt", "zusammenfassung") if "slug" in rule.arguments else ()
     pairs: list[tuple[dict[str, Any], dict[str, Any]]] = [({"slug": slug}, {"slug": slug}) for slug in slugs]
@@ -111,7 +114,7 @@ def fillings(rule: Rule, foreign: dict[str, Any], own_number: str) -> list[tuple
 
 
 def plain(answer: TestResponse, values: dict[str, Any]) -> tuple[int, str, str]:
-    """Return status, location and body without the ids of the address and the tokens of forms."""
+    """Return status, location and body, without the ids in the URL and the tokens of forms."""
     body = re.sub(r'(name="csrf_token"[^>]*value=")[^"]+', r"\1", answer.text)
     location = answer.headers.get("Location") or ""
     for name, value in values.items():
@@ -151,7 +154,7 @@ def test_foreign_and_missing_things_answer_alike(front: Front, back: Back) -> No
 
 
 def ask(front: Front, method: str, rule: Rule, values: dict[str, Any], form: dict[str, str]) -> TestResponse:
-    """Send a request by the visitor to the rule's address with these values; a POST to the portal has the form."""
+    """Send the visitor's request to the rule's URL with these values; `form` is sent by a POST to the portal."""
     as_new(front.client.application)
     with front.client.application.test_request_context():
         path = front.client.application.url_map.bind("localhost").build(rule.endpoint, values, method=method)

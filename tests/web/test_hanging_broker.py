@@ -1,4 +1,4 @@
-"""A broker that hangs, or that answers but takes nothing."""
+"""The front accepts requests while its broker hangs, or answers but refuses writes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from workers.stack.redis import EmbeddedRedis
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    """Start a Redis for this test."""
+    """Start a Redis of the test's own."""
     server = EmbeddedRedis(tmp_path)
     server.start()
     yield server
@@ -27,7 +27,7 @@ def broker(tmp_path: Path) -> Iterator[EmbeddedRedis]:
 
 @pytest.fixture
 def front(front: Front, front_of: FrontOf, broker: EmbeddedRedis) -> Front:
-    """Create an application whose broker answers at first."""
+    """Provide a client of an application whose broker is the test's own Redis, which answers at first."""
     front.client = front_of(redis_url=broker.url(0))
     return front
 

@@ -1,4 +1,4 @@
-"""The endpoints for operators: health checks, metrics, and what they say about the scheduled jobs."""
+"""Tests of the endpoints for operators: health checks, metrics, and their words about scheduled jobs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Start = Callable[[Callable[[Run], None]], None]
 
 @pytest.fixture
 def start(front: Front, clock: FakeClock) -> Start:
-    """Return a function that runs a job with this body."""
+    """Return a function that runs the scheduled job `registrar` with this function as its work."""
     registrar = FakeRegistrar()
     ports = Ports(registrar, FakeMailer(), FakePrinter(), registrar, registrar)
     runtime = Runtime(front.database, ports, Vault("a key"), clock, "sip.example", "http://portal.example", "example")
@@ -95,7 +95,7 @@ def test_a_monitor_that_keeps_asking_leaves_no_lines_in_the_log(front: Front, ca
 
 @pytest.fixture
 def _standby(front: Front) -> Iterator[None]:
-    """Make the database refuse every write, as a server does that has become a standby."""
+    """Make the database refuse every write, as a server does that has become a standby, until the test ends."""
 
     def allow(writes: str) -> None:
         with front.database.engine.connect() as connection:

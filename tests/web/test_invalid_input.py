@@ -20,7 +20,7 @@ DEEP = "[" * 100_000 + "]" * 100_000
 
 
 def send(front: Front, path: str, body: str) -> tuple[int, list[str]]:
-    """Post the body. Returns the status and the fields with errors."""
+    """Post the body to the API; return the status and the names of the fields with errors."""
     head = {"Authorization": f"Bearer {front.token}", "Idempotency-Key": uuid4().hex}
     answer = front.client.post("/api/v1" + path, data=body, headers=head, content_type="application/json")
     said = answer.get_json()
@@ -132,7 +132,7 @@ def test_a_sign_in_page_with_line_breaks_in_its_address_does_not_break(front: Fr
 
 
 def paths(front: Front, method: str) -> Iterator[str]:
-    """Yield one path of each route with this method, except static files."""
+    """Yield one path of each route that has this method, except static files."""
     app = front.client.application
     values = {"UUIDConverter": uuid4(), "IdConverter": 1, "UnicodeConverter": front.main.customer_number}
     for rule in app.url_map.iter_rules():

@@ -1,4 +1,4 @@
-"""Strangers who enter wrong codes and passwords are slowed down, and lock nobody else out."""
+"""Strangers who enter wrong codes and passwords are slowed down, and cannot lock out anybody else."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def browser(front: Front) -> FlaskClient:
 
 
 def enter(client: FlaskClient, path: str, peer: str = "127.0.0.1", **fields: str) -> int:
-    """Submit the form at this path from the address `peer`. Returns the status of the answer."""
+    """Submit the form at this path from the IP address `peer`; return the status of the answer."""
     token = csrf(client.get(path).text)
     answer = client.post(path, data={"csrf_token": token, **fields}, environ_base={"REMOTE_ADDR": peer})
     return answer.status_code
 
 
 def log_in(client: FlaskClient, email: str, password: str = PASSWORD, peer: str = "127.0.0.1") -> int:
-    """Sign in from the address `peer`, and out again. Returns the status: 302 if the login is right."""
+    """Sign in from the IP address `peer`, and out again; return the status: 302 if the password is right."""
     status = enter(client, "/anmelden", peer, email=email, password=password)
     if status == 302:
         client.post("/abmelden", data={"csrf_token": csrf(client.get("/standortverwaltung").text)})
@@ -45,7 +45,7 @@ def log_in(client: FlaskClient, email: str, password: str = PASSWORD, peer: str 
 
 
 def guess(front: Front, email: str, tries: int, peer: str = "198.51.100.7") -> list[int]:
-    """Enter wrong passwords for one person, as a stranger. Returns the statuses."""
+    """Enter wrong passwords for one person from a stranger's IP address; return the statuses of the answers."""
     stranger = browser(front)
     return [log_in(stranger, email, "wrong", peer) for _ in range(tries)]
 
@@ -178,7 +178,7 @@ def test_with_a_new_password_by_mail_an_unknown_browser_gets_in_at_once(front: F
 
 
 def guess_links(front: Front, email: str) -> list[int]:
-    """Ask for a link to a new password for somebody else, as a stranger. Returns the statuses."""
+    """Ask eleven times for a new password for another person, as a stranger; return the statuses of the answers."""
     stranger = browser(front)
     return [enter(stranger, "/passwort", "198.51.100.7", email=email) for _ in range(11)]
 

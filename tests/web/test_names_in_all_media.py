@@ -1,4 +1,4 @@
-"""Names in any script and as older rows may have them: pages, mails, letters, PDFs, exports and the registrar."""
+"""Names in any script, also as older rows have them, work in pages, mails, letters, PDFs, exports and registrar."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ HEADERS = {
 
 
 def received(mail: Mail) -> EmailMessage | None:
-    """Return the mail as its reader's program reads it; None if it is refused, because a header is not possible."""
+    """Return the mail as a mail program parses it; None if it cannot be sent, because a header is impossible."""
     try:
         content = build_message(mail, SENDER).as_bytes(policy=_ON_THE_WIRE)
     except NotSent:

@@ -1,4 +1,4 @@
-"""Naughty strings in every field of every form: refused with the field's name, or shown afterwards as they were typed.
+"""Naughty strings in every field of every form are refused by the field's name, or shown afterwards as typed.
 
 Forms and fields are found on the pages. `NAUGHTY_STRINGS=all` tries each string in each field, also in those that
 nobody types into; otherwise each field gets one of the strings in turn.
@@ -113,7 +113,7 @@ def portal(front: Front, back: Back) -> WholePortal:
 
 
 def found_forms(portal: WholePortal) -> dict[tuple[str, tuple[str, ...]], tuple[str, HtmlForm]]:
-    """Return one visitor and form for each endpoint that forms are sent to and for each set of fields."""
+    """Return visitor and form by the endpoint that the form is sent to and the names of its text fields."""
     found: dict[tuple[str, tuple[str, ...]], tuple[str, HtmlForm]] = {}
     for visitor, path in portal.paths():
         answer = portal.visitors[visitor].get(path)
@@ -128,7 +128,7 @@ def found_forms(portal: WholePortal) -> dict[tuple[str, tuple[str, ...]], tuple[
 
 
 def check_that_none_is_forgotten(portal: WholePortal, found: Collection[tuple[str, tuple[str, ...]]]) -> None:
-    """Fail if a form, or a field of a form, is on none of the pages that were looked at."""
+    """Fail if a form, or a text field of one, is on none of the pages that were looked at."""
     rules = portal.front.client.application.url_map.iter_rules()
     sent = {rule.endpoint for rule in rules if "POST" in (rule.methods or ()) and not rule.rule.startswith("/api/")}
     reached = {endpoint for endpoint, _ in found}
@@ -178,7 +178,7 @@ def test_every_string_in_every_field_is_shown_or_refused_by_name(portal: WholePo
 
 
 class Trial:
-    """Sending one form again and again with a naughty string in one of its fields."""
+    """Sends one form again and again with a naughty string in one of its fields."""
 
     def __init__(self, portal: WholePortal, rows: KeptRows, visitor: str, form: HtmlForm, endpoint: str) -> None:
         self._portal, self._rows, self._form, self._endpoint = portal, rows, form, endpoint
@@ -191,7 +191,7 @@ class Trial:
         form.values += chosen.items()
 
     def of(self, name: str, text: str) -> str:
-        """Send the form with the text in this field. Returns what is wrong with the answer, empty if nothing is."""
+        """Send the form with the text in this field; return what is wrong with the answer, empty if nothing is."""
         for _ in range(2):
             answer = self._send(name, text)
             fault = self._fault(answer, name, text)
@@ -202,7 +202,7 @@ class Trial:
         return fault
 
     def begin_again(self) -> None:
-        """Bring the rows and the browser's session back to what they were before the first string."""
+        """Restore the rows and the browser's cookies to what they were before the first string."""
         self._rows.restore()
         for name, cookie in self._cookies.items():
             if cookie is not None:
@@ -262,12 +262,12 @@ class Trial:
 
 
 def is_a_name(name: str) -> bool:
-    """Return whether the field of this name takes a name or a part of an address; cells of files are checked apart."""
+    """Return whether a field of this name takes a name or a part of an address; cells of files do not count."""
     return re.fullmatch("(?!cell-).*(name|street|city|register_number)", name) is not None
 
 
 def is_named(page: str, name: str) -> bool:
-    """Return whether the page marks the field of this name as wrong, or names it in a sentence."""
+    """Return whether the page marks the field `name` as wrong, or names it in a sentence."""
     tag = re.search(rf'<(?:input|textarea|select)\b[^>]*\bname="{re.escape(name)}"[^>]*>', page)
     return (
         (tag is not None and "aria-invalid" in tag[0])
@@ -278,7 +278,7 @@ def is_named(page: str, name: str) -> bool:
 
 
 def as_shown(text: str) -> str:
-    """Return the text as a reader sees it: without invisible characters and without the length of white space."""
+    """Return the text as a reader sees it: without invisible characters, each run of white space as one space."""
     # Werkzeug leaves bytes that are no UTF-8 as they were quoted.
     text = re.sub("[\ud800-\udfff]", lambda found: quote(found[0], errors="surrogatepass"), text)
     return " ".join(typed_text(text).replace(ISOLATE, "").replace(END_ISOLATE, "").split())

@@ -1,4 +1,4 @@
-"""What every answer tells browsers and caches, and what the log says about a request."""
+"""Tests of the headers of all answers, for browsers and caches, and of the log line of each request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAGES = ("/anmelden", "/standortverwaltung", "/benutzer", "/anmeldung", "/export
 
 @pytest.fixture
 def client(front: Front, front_of: FrontOf) -> FlaskClient:
-    """A browser behind a proxy with HTTPS in which the manager is signed in."""
+    """Provide a browser behind a proxy with HTTPS in which the manager is signed in."""
     client = front_of(base_url="https://portal.example", trusted_proxies=1, secret_key=SecretStr(token_hex(32)))
     assert log_in(client, front.manager.email, PASSWORD) == 302
     return client

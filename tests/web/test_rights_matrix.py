@@ -1,4 +1,4 @@
-"""Every address of something of a customer, for every relation of a person to it: who gets in, and who does not."""
+"""Who gets in at every URL about something of a customer, for every relation of a person to the customer."""
 
 from __future__ import annotations
 
@@ -128,14 +128,17 @@ UPLOADS = {"answers.upload", "api.upload_address_document"}
 
 @dataclass
 class Place:
-    """An account and one of each thing that belongs to it, by the word that precedes its id in addresses."""
+    """An account and the ids of one of each thing that belongs to it, by the word before the id in URLs."""
 
     account: Account
     things: dict[str, Any]
 
 
 class World:
-    """All places, all people and what they come in with: a browser that is signed in, or an API token."""
+    """Accounts in all roles and states (places), people in all relations to them, and their means of access.
+
+    `clients` are browsers in which the people are signed in, `tokens` API tokens, `forms` CSRF tokens, each by name.
+    """
 
     def __init__(self, front: Front) -> None:
         self.front = front
@@ -226,7 +229,7 @@ class World:
 
 
 def cells(world: World, rule: Rule) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each place that has what the address names, with the address' parameters."""
+    """Yield the name of each place that has what the rule's URL names, with the values of the URL's parameters."""
     for name in PLACES:
         things = world.places[name].things
         values = {}
@@ -242,7 +245,7 @@ def cells(world: World, rule: Rule) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 class Visit:
-    """Visits of one address by all people, each on the same rows."""
+    """Requests of one URL by all people, each on unchanged rows."""
 
     def __init__(self, world: World, rows: KeptRows) -> None:
         self.world, self.rows = world, rows
@@ -250,7 +253,10 @@ class Visit:
         self.count = 0
 
     def enters(self, who: str, rule: Rule, method: str, values: dict[str, Any]) -> bool:
-        """Return whether the person gets in at the address."""
+        """Return whether the person or token `who` gets in at the rule's URL: no 401, 403 or 404, no way to sign-in.
+
+        Rows that the request has changed are restored.
+        """
         self.count += 1
         as_new(self.app)
         path = self.app.url_map.bind("localhost").build(rule.endpoint, values, method=method)

@@ -1,4 +1,4 @@
-"""Tests of row-level security: what the front's role meets when a statement has no filter, or is an attacker's."""
+"""Tests of row-level security: which rows the front's role reaches with statements that have no or a hostile filter."""
 
 from __future__ import annotations
 
@@ -70,7 +70,10 @@ def fill(connection: sa.Connection, main: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Two companies: `foreign` has the rows of the first, by table; `callers` are people of the second, by name."""
+    """Two companies: `foreign` has the keys of the first one's rows, by table; `callers` are people of the second.
+
+    `main` and `sub` are ids of the second company's accounts, `other_main` is the first company's main account.
+    """
 
     foreign: Mapping[str, set[str]]
     callers: Mapping[str, str]
@@ -83,7 +86,7 @@ class World:
 
 @pytest.fixture
 def world(front: Front, back: Back, postgres: EmbeddedPostgres, superuser: sa.Engine) -> Iterator[World]:
-    """Fill the portal with two companies, and connect as the front's role without the web application."""
+    """Fill the portal with two companies, and connect as the front's role, past the web application."""
     with superuser.begin() as connection:
         before = {table: rows_of(connection, table) for table in metadata.tables}
     with front.database.transaction() as session:
@@ -134,7 +137,7 @@ def world(front: Front, back: Back, postgres: EmbeddedPostgres, superuser: sa.En
 
 @contextmanager
 def enforced(postgres: EmbeddedPostgres) -> Iterator[None]:
-    """Have row-level security switched on inside the block."""
+    """Switch row-level security on for the time of the `with` block."""
     with closing(Database(postgres.url("standorte", DatabaseRole.OWNER))) as owner:
         assert apply_row_security(owner, on=True)
         try:
@@ -144,13 +147,13 @@ def enforced(postgres: EmbeddedPostgres) -> Iterator[None]:
 
 
 def rows_of(connection: sa.Connection, table: str, where: str = "true") -> set[str]:
-    """Return every row of the table that the connection sees and `where` allows, each as text of its primary key."""
+    """Return the primary key, as text, of every row of the table that the connection sees and `where` allows."""
     key = ", ".join(column.name for column in metadata.tables[table].primary_key)
     return set(connection.execute(sa.text(f"SELECT ROW({key})::text FROM {table} WHERE {where}")).scalars())
 
 
 def seen_by(world: World, caller: str) -> dict[str, set[str]]:
-    """Return every row of every table that the front may read, as `SELECT *` without a filter finds it."""
+    """Return the keys of all rows that the front sees for this caller without a filter, by table."""
     with world.front.engine.begin() as connection:
         connection.execute(sa.text("SELECT set_config('standorte.caller', :caller, true)"), {"caller": caller})
         readable = "SELECT table_name FROM information_schema.table_privileges WHERE privilege_type = 'SELECT'"

@@ -1,4 +1,4 @@
-"""Names in right-to-left letters, as older rows have them, move nothing beside them: on pages and in mails."""
+"""Right-to-left names do not move the text beside them, on pages and in mails, also names in older rows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PEOPLES_TEXTS = {
 
 
 def give_names(portal_front: Front) -> None:
-    """Put the name into every column that holds a text of a person."""
+    """Write the right-to-left name into every column that holds a text of a person."""
     with portal_front.database.engine.begin() as connection:
         for table, columns in _PEOPLES_TEXTS.items():
             values = dict.fromkeys(columns, NAME)
@@ -40,7 +40,7 @@ def give_names(portal_front: Front) -> None:
 
 
 class _Texts(HTMLParser):
-    """The texts and attributes of a page in which the name stands, apart from values of fields."""
+    """All texts and attributes of an HTML page (texts), and apart from them the values of its fields (values)."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -61,7 +61,7 @@ class _Texts(HTMLParser):
 
 
 def not_isolated(page: str) -> list[str]:
-    """Return the texts of the page in which a right-to-left name is not isolated, and the fields in which it is."""
+    """Return the texts with right-to-left letters outside an isolate, and the field values with an isolate."""
     found = _Texts()
     found.feed(page)
     rest = [text.replace(ISOLATED, "").replace(isolated(NAME.lower()), "") for text in found.texts]
@@ -70,7 +70,7 @@ def not_isolated(page: str) -> list[str]:
 
 
 def walked(portal: WholePortal) -> tuple[list[tuple[str, str]], int]:
-    """Return the pages with wrong texts, and on how many pages the name stands."""
+    """Return path and text of everything wrong on all pages, and how many pages show the name isolated."""
     wrong, seen = [], 0
     for visitor, path in portal.paths():
         answer = portal.visitors[visitor].get(path)

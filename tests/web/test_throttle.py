@@ -22,7 +22,7 @@ from workers.stack.redis import EmbeddedRedis
 
 @pytest.fixture
 def counters(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    """Start a Redis for this test."""
+    """Start a Redis of the test's own."""
     server = EmbeddedRedis(tmp_path)
     server.start()
     yield server
@@ -31,12 +31,12 @@ def counters(tmp_path: Path) -> Iterator[EmbeddedRedis]:
 
 @pytest.fixture
 def make(front: Front, front_of: FrontOf, counters: EmbeddedRedis) -> FrontOf:
-    """Return a function that creates applications which share one Redis."""
+    """Return a function that creates clients of separate applications, which share one Redis."""
     return partial(front_of, redis_url=counters.url(0))
 
 
 def attempt(client: FlaskClient, number: str = "9999999", peer: str = "192.0.2.1", **headers: str) -> int:
-    """Submit a wrong code on the letter's page. Returns the status."""
+    """Submit a wrong code on the letter's page from the IP address `peer`; return the status."""
     token = csrf(client.get("/brief").text)
     form = {"csrf_token": token, "customer_number": number, "code": "AAAAA AAAAA"}
     answer = client.post("/brief", data=form, headers=headers, environ_base={"REMOTE_ADDR": peer})
@@ -44,7 +44,7 @@ def attempt(client: FlaskClient, number: str = "9999999", peer: str = "192.0.2.1
 
 
 def guess(client: FlaskClient, name: str, peer: str = "192.0.2.1", **headers: str) -> int:
-    """Submit a wrong password at sign-in for the person `name` of example.com. Returns the status."""
+    """Sign in with a wrong password as NAME@example.com from the IP address `peer`; return the status."""
     form = {"csrf_token": csrf(client.get("/anmelden").text), "email": f"{name}@example.com", "password": "wrong"}
     answer = client.post("/anmelden", data=form, headers=headers, environ_base={"REMOTE_ADDR": peer})
     return answer.status_code

@@ -1,4 +1,4 @@
-"""Tests of text that people type in forms or send to the API: stored without invisible characters, or refused."""
+"""Text that is typed in forms or sent to the API is stored without invisible characters, or refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.web.portal.page.test_portal import csrf, sign_in
 
 
 def order(**changes: object) -> dict[str, Any]:
-    """Return the body of an order with fields changed by path: `contact__email`."""
+    """Return the body of an order with changed fields, which are named like `contact__email`."""
     body = copy.deepcopy(WHOLE_ORDER if "directory_entry__name" in changes or "local_user__name" in changes else ORDER)
     for path, value in changes.items():
         part, _, name = path.partition("__")

@@ -1,4 +1,4 @@
-"""A portal in which every page has something to show, and the ways of all kinds of visitors through it."""
+"""A portal in which every page has something to show, and visitors of all kinds who can open the pages."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ _UPLOAD = "/standortverwaltung/sammelauftrag"
 
 @dataclass
 class WholePortal:
-    """What is in the portal: ids by the word that precedes them in addresses, the people, and addresses from mails."""
+    """A portal with one of each thing that pages show, and a browser of each kind of visitor.
+
+    `things` has the things' ids by the word before them in URLs, `mailed` the paths of the links in mails and letters.
+    """
 
     front: Front
     back: Back
@@ -64,7 +67,7 @@ class WholePortal:
     mailed: list[str] = field(default_factory=list)
 
     def paths(self) -> Iterator[tuple[str, str]]:
-        """Yield visitor and path of every page that answers to a GET, with each thing that it can be about."""
+        """Yield visitor and path of every page, once for each thing that the page can be about."""
         app = self.front.client.application
         for rule in app.url_map.iter_rules():
             if "GET" not in (rule.methods or set()) or rule.rule.startswith(_NO_PAGES) or "form" in rule.arguments:
@@ -78,7 +81,7 @@ class WholePortal:
             yield "nobody", path
 
     def endpoint_of(self, path: str, method: str) -> str | None:
-        """Return the endpoint that a request to this path reaches; None if there is none."""
+        """Return the name of the endpoint that a request to this path reaches; None if there is none."""
         try:
             endpoint, _ = self.front.client.application.url_map.bind("localhost").match(path.split("?")[0], method)
         except HTTPException:
@@ -116,7 +119,7 @@ def _choices(rule: Rule, name: str) -> list[str]:
 
 
 def whole_portal(front: Front, back: Back) -> WholePortal:
-    """Create one of each thing that pages show, and sign in all kinds of visitors."""
+    """Create one of each thing that pages show, and sign in visitors of all kinds."""
     with front.database.transaction() as session:
         main = session.get_one(Account, front.main.id)
         site, blocked = make_site(session, main), make_account(session, name="Ohne Verwaltung")
@@ -182,14 +185,14 @@ def whole_portal(front: Front, back: Back) -> WholePortal:
 
 
 def signed_in(front: Front, email: str) -> FlaskClient:
-    """Return a browser in which the user with this address is signed in."""
+    """Return a browser in which the user with this e-mail address is signed in."""
     client, answer = half_signed_in(front, email)
     assert enter_code(client, answer).status_code == 302
     return client
 
 
 def half_signed_in(front: Front, email: str) -> tuple[FlaskClient, TestResponse]:
-    """Return a browser in which the person has entered the password only, and the page that follows."""
+    """Return a browser in which only the password was entered, not the second factor, and the page that follows."""
     client = front.client.application.test_client()
     form = {"csrf_token": csrf(client.get("/anmelden").text), "email": email, "password": PASSWORD}
     return client, client.post("/anmelden", data=form)
@@ -210,7 +213,7 @@ def _links(back: Back) -> list[str]:
 
 
 def _bulk(client: FlaskClient) -> UUID:
-    """Upload a file of orders whose first row has nothing but wrong cells, and return the id of its preview."""
+    """Upload a file of orders with a row of invalid cells and a valid one; return the id of the bulk."""
     page = client.get(_UPLOAD).text
     account = re.search(r'name="account" value="([0-9]+)"', page)
     assert account is not None

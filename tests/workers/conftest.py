@@ -1,4 +1,4 @@
-"""Fixtures: the environment of console commands, demo data, and programs that run beside a test."""
+"""Fixtures: the environment of console commands, demo data, and programs that run during a test."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def demo_data(database: Database, portal_url: str) -> None:
 
 
 class Children:
-    """The programs that run beside a test, with their output collected in one log."""
+    """Starts programs that run during a test; one log has the output of all."""
 
     def __init__(self, directory: Path) -> None:
         self._log = directory / "log"
@@ -53,7 +53,7 @@ class Children:
         self._ends = ExitStack()
 
     def start(self, command: list[str], **settings: str) -> BaseProcess:
-        """Start a program with the environment of the test and `settings`; it is killed by `end`."""
+        """Start a program with the test's environment and these settings; `end` kills it."""
         child = forked_programs.start(command, os.environ | settings, self._log)
         self._ends.callback(forked_programs.kill, child)
         return child
@@ -69,7 +69,7 @@ class Children:
 
 @pytest.fixture
 def children(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Children]:
-    """Yield the means to start programs on the test's Redis; they are killed at the test's end."""
+    """Provide a starter of programs on the test's Redis; the programs are killed at the test's end."""
     monkeypatch.setenv("REDIS_URL", redis_url)
     found = Children(tmp_path)
     yield found

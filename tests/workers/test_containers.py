@@ -1,4 +1,4 @@
-"""docker-compose.yml and Dockerfile: what each container may do, whom it reaches, and what it is told."""
+"""Tests of docker-compose.yml and Dockerfile: each container's rights, networks and environment variables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`standorte web` as a separate process."""
+"""Tests of `standorte web` as a separate process: threads, database connections and ambiguous requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker and beat as separate processes, as an operator runs them."""
+"""Tests of the worker and beat as separate processes, as an operator runs them: logs, counters, and how they stop."""
 
 from __future__ import annotations
 

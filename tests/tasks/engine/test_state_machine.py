@@ -65,7 +65,10 @@ class Mortal:
 
 
 class History(RuleBasedStateMachine):
-    """What customers, workers and neighbours may do, in any order; `expected` is the model."""
+    """Actions of customers, workers and outside systems, in any order, and a model of them.
+
+    The model is `expected`: the final status of each request by its id.
+    """
 
     pipeline: Pipeline
     requests: Bundle[UUID] = Bundle("requests")
@@ -91,7 +94,7 @@ class History(RuleBasedStateMachine):
 
     @rule(target=requests, who=st.integers(0, 1))
     def link(self, who: int) -> UUID:
-        """A customer links an account with its administrator's login."""
+        """Link an account with its administrator's login, as customer `who`; the model expects it to be completed."""
         with self.pipeline.runtime.database.transaction() as session:
             owner = make_user(session)
             account = make_account(session, administrator=owner)

@@ -1,4 +1,4 @@
-"""Receipts: one for each order, link request and file, at once, with the agreed prices and who acts until when."""
+"""Receipts: one for each order, link request and bulk, at once, with the agreed prices and who has to act by when."""
 
 from __future__ import annotations
 

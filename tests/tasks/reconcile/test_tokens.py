@@ -1,4 +1,4 @@
-"""Tests of the scheduled job `tokens`: one reminder before an API token expires, and none of a useless token."""
+"""Tests of the scheduled job `tokens`: one reminder before an API token expires, and none if it no longer works."""
 
 from __future__ import annotations
 

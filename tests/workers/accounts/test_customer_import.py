@@ -1,4 +1,4 @@
-"""`standorte accounts import`: importing the carrier's customers from files, well-formed and broken."""
+"""Tests of `standorte accounts import`: customers from the carrier's files, well-formed and broken."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HEADER = "customer_number;name;street;postal_code;city;contact_name;contact_emai
 
 
 def line(number: str = "4000001", **changes: str) -> str:
-    """Return a valid row as CSV text, with the values of the columns in `changes` replaced."""
+    """Return a valid row of the file as CSV text, with the columns in `changes` replaced."""
     values = {
         "customer_number": number,
         "name": "Möbel Müller GmbH",
@@ -52,7 +52,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def take(database: Database, file: Path) -> Callable[..., tuple[Summary, list[Finding]]]:
-    """Return a function that writes lines to a file, imports it, and returns the summary and all findings."""
+    """Return a function that writes lines to a file and imports it; it returns the summary and all findings."""
 
     def take(*lines: str, header: str = HEADER, encoding: str = "utf-8") -> tuple[Summary, list[Finding]]:
         file.write_bytes("\n".join([header, *lines, ""]).encode(encoding))

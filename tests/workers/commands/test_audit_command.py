@@ -1,4 +1,4 @@
-"""`standorte audit verify`, as operators see it."""
+"""Tests of the command `standorte audit verify`, as operators use it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workers.stack.postgres import EmbeddedPostgres
 
 @pytest.fixture(autouse=True)
 def _log(database_settings: None, database: Database) -> None:
-    """Write three entries and seal them."""
+    """Write three entries into the audit log and seal them."""
     with database.transaction() as session:
         account = make_account(session)
         for _ in range(3):

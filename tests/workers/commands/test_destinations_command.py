@@ -1,4 +1,4 @@
-"""`standorte destinations`, as the carrier's staff uses it."""
+"""Tests of the commands `standorte destinations …`, as the carrier's staff use them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run(*words: str) -> Result:
 
 @pytest.fixture
 def added(database: Database, database_settings: object) -> Iterator[None]:
-    """Add a prefix, and remove it after the test."""
+    """Add two prefixes of high-risk destinations, and remove them after the test."""
     assert run("add", "+88216", "--reason", "Thuraya [test]").exit_code == 0
     assert run("add", "0067", "--reason", "Pacific").exit_code == 0
     yield

@@ -1,4 +1,4 @@
-"""`standorte directory export`: what changed since, withdrawn entries marked, addresses only where they are shown."""
+"""`standorte directory export` writes entries that have changed since a time; addresses only if they are published."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ def rows(text: str) -> list[dict[str, str]]:
 
 @pytest.fixture
 def numbers(database: Database) -> list[str]:
-    """Make five entries: old, changed since, withdrawn since, new, and one of an account that is still on order."""
+    """Make five directory entries and return the customer numbers of their accounts.
+
+    They are: old, changed later, withdrawn later, new later, and one of an account that is still on order.
+    """
     days = [NOW + timedelta(days=day) for day in range(4)]
     with database.transaction() as session:
         accounts = [make_account(session) for _ in range(4)]

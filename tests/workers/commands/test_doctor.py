@@ -1,4 +1,4 @@
-"""`standorte doctor` names what customers miss."""
+"""Tests of `standorte doctor`, which names what does not work for customers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from workers.stack.postgres import EmbeddedPostgres
 
 
 def settings(**given: str) -> WorkerSettings:
-    """Return the settings of a worker with these settings among them."""
+    """Return the settings of a worker: usual ones, with `given` added or replaced."""
     needed = {
         "database_url": "postgresql+psycopg://127.0.0.1/standorte",
         "registrar_url": "postgresql+psycopg://127.0.0.1/registrar",

@@ -1,4 +1,4 @@
-"""`standorte accounts limits`: a company's own limits, and the files that go on."""
+"""Tests of `standorte accounts limits`: it sets a company's own limits, and bulks that waited for them go on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`standorte numbers history`, as the carrier's staff uses it."""
+"""Tests of the command `standorte numbers history`, as the carrier's staff use it."""
 
 from __future__ import annotations
 

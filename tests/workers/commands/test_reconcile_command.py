@@ -1,4 +1,4 @@
-"""`standorte reconcile`, `standorte invoices` and the commands for reviewing address documents, as users see them."""
+"""Tests of the commands `standorte reconcile`, `standorte invoices` and those for reviewing address documents."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def run(*arguments: str) -> Result:
 
 @pytest.fixture
 def worker(database: Database) -> Iterator[object]:
-    """Yield a function that advances all due requests, as a worker would."""
+    """Provide a function that runs the steps of due requests, as a worker does."""
     runtime = build_runtime(WorkerSettings())
     yield lambda: advance_requests(runtime)
     close_runtime(runtime)
@@ -227,7 +227,7 @@ def test_accounts_join_and_leave_an_invoice(database: Database) -> None:
 
 @pytest.fixture
 def waiting(database: Database, worker: object) -> str:
-    """Return the id of an order whose address is not proved, with an uploaded document that waits for review."""
+    """Create an order whose address is not proved and whose uploaded document waits for review; return its id."""
     assert callable(worker)
     with database.transaction() as session:
         main = account_by_number(session, "1111111")

@@ -1,4 +1,4 @@
-"""`standorte requests …` and `standorte numbers …`, as the back office uses the commands."""
+"""Tests of the commands `standorte requests …` and `standorte numbers …`, as the back office uses them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _company(demo_data: None) -> None:
 
 
 def order(database: Database, *, area_code: str = "0251", block_size: int = 10) -> Request:
-    """Submit an order of the main account and return the request."""
+    """Submit an order of the demo data's main account and return the request."""
     draft = OrderDraft(
         "trunk-2",
         2,

@@ -1,4 +1,4 @@
-"""`standorte web`, `worker` and `beat`: each command requires only the settings that it needs itself."""
+"""Tests that `standorte web`, `worker` and `beat` demand only the settings that they need themselves."""
 
 from __future__ import annotations
 

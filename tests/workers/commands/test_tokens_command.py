@@ -1,4 +1,4 @@
-"""`standorte tokens …`: creating, listing and revoking API tokens."""
+"""Tests of the commands `standorte tokens …`, which create, list and revoke API tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`standorte trunks …` and `standorte accounts close`, as the carrier's staff uses the commands."""
+"""Tests of the commands `standorte trunks …` and `standorte accounts close`, as the carrier's staff use them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SIP_USER = "t000000000001"
 
 @pytest.fixture
 def number(database: Database) -> str:
-    """Return the customer number of an account without main or sub-accounts, with a trunk and ten numbers."""
+    """Create a standalone account with a trunk and ten numbers; return its customer number."""
     with database.transaction() as session:
         account, _ = make_main(session, name="Filiale Köln")
         facts = {"area_code": "0221", "first_number": 49221700340, "size": 10}

@@ -1,4 +1,4 @@
-"""`standorte users …`: a person's data, its erasure, and the reset of lost second factors."""
+"""Tests of the commands `standorte users …`: export and erasure of a person's data, reset of second factors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`standorte demo` from end to end, with the real API and the real pipeline in this process."""
+"""Tests of `standorte demo` from end to end, with the real API and workers' code in this process."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ pytestmark = pytest.mark.usefixtures("database_settings")
 class FolderMailer:
     """A mailer that stores mails as files, as the embedded stack's mail catcher does.
 
-    `refused` is how many more mails to an address are refused.
+    `refused` is how many of the next mails are refused, by e-mail address.
     """
 
     folder: Path
@@ -84,7 +84,7 @@ def runtime(database: Database, tmp_path: Path) -> Runtime:
 
 
 class Network(httpx.WSGITransport):
-    """An HTTP transport to the portal in this process. Before each GET the due requests and mails are processed."""
+    """An HTTP transport to the portal in this process; before each GET it does the due work of requests and mails."""
 
     def __init__(self, front: OpenAPI, runtime: Runtime) -> None:
         super().__init__(app=front)
@@ -102,7 +102,7 @@ class Network(httpx.WSGITransport):
 def stack(
     runtime: Runtime, postgres: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Runtime]:
-    """Make the demo use a portal in this process, and yield the worker's runtime."""
+    """Make `standorte demo` use a portal in this process, and yield the worker's runtime."""
     monkeypatch.setenv("FRONT_DATABASE_URL", postgres.url("standorte", DatabaseRole.FRONT))
     front = create_app()
     network = Network(front, runtime)

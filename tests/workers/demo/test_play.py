@@ -1,4 +1,4 @@
-"""Playing scenes of the demo: which end counts as expected, and that every other end is reported."""
+"""Tests of playing the demo's scenes: which ends are as expected, and that every other end is reported."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ HELD = Stand(Status.HELD, Reason.NO_NUMBERS_AVAILABLE)
 
 
 class Portal:
-    """A fake API that returns one state after the other and repeats the last one.
+    """A fake of the portal's API: each GET returns the next of `states` (status, reason), the last one again and again.
 
-    With `same`, one idempotency key gives one request; without it, every submission gives another request.
+    The status "broken" is a 500. With `same`, one idempotency key gives one request; without it, every submission gives
+    another request.
     """
 
     def __init__(self, *states: tuple[str, str | None], same: bool = True) -> None:
@@ -50,7 +51,7 @@ class Portal:
 
 
 def submit(api: PortalApi, key: str) -> View:
-    """Submit an order."""
+    """Submit an order under this idempotency key and return it as the API shows it."""
     return api.submit("orders", {"a": 1}, key)
 
 

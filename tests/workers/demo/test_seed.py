@@ -1,4 +1,4 @@
-"""The demo data that `standorte up` loads."""
+"""Tests of the demo data that `standorte up` loads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The records of calls and refused logins on a real PostgreSQL: how long they are kept, and how many."""
+"""Tests of the records of calls and refused logins on a real PostgreSQL: how long and how many are kept."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ REFUSAL = "INSERT INTO refusals (username, domain, reason, address, last_at) VAL
 
 @pytest.fixture
 def network(registrar_url: str) -> Iterator[psycopg.Connection]:
-    """Yield a connection to Kamailio's database, as Kamailio uses it."""
+    """Yield a connection to Kamailio's database with the rights of a superuser."""
     with psycopg.connect(plain_url(registrar_url), autocommit=True) as connection:
         yield connection
 
 
 @pytest.fixture
 def records(worker_registrar_url: str) -> KamailioCallRecords:
-    """Return the gateway that deletes old records."""
+    """Return the gateway that counts and deletes old records of calls."""
     return KamailioCallRecords(worker_registrar_url)
 
 
 def note(network: psycopg.Connection, user: str, count: int, at: datetime = NOW) -> None:
-    """Record `count` calls of a trunk, as Kamailio would."""
+    """Add the records of `count` calls of the SIP user, at this time."""
     network.execute(CALLS, {"user": user, "count": count, "at": at})
 
 
 def left(network: psycopg.Connection) -> list[tuple[str, int]]:
-    """Return the number of recorded calls by SIP user."""
+    """Return SIP user and number of recorded calls, sorted by user."""
     return network.execute("SELECT username, count(*) FROM calls GROUP BY 1 ORDER BY 1").fetchall()
 
 

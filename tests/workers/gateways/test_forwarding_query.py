@@ -1,4 +1,4 @@
-"""Kamailio's query for forwardings and the portal's own rule agree on which forwarding a call follows."""
+"""Kamailio's SQL query and the portal's own rule agree on which forwarding a call follows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ USER = "t000000000001"
 
 
 def query() -> str:
-    """Return the query of the route FORWARDINGS of Kamailio's configuration, with parameters instead of variables."""
+    """Return the SQL query of the route FORWARDINGS in Kamailio's configuration.
+
+    Its Kamailio variables are replaced: the called number and the time are parameters.
+    """
     [found] = re.findall(
         r'route\[FORWARDINGS\] \{\s*.*?"registrar", "(.*?)",\s*"\$avp', CONFIGURATION.read_text(), re.S
     )

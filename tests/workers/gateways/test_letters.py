@@ -1,4 +1,4 @@
-"""Letters as PDF files: what they say, with any names of people and places, and a QR code that can be scanned."""
+"""Tests of letters as PDF files: their text with any names of people and places, and a QR code that can be scanned."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ _POINTS = 72 / 25.4
 
 
 def printed(folder: Path, letter: Letter = LETTER, carrier: Carrier | None = None) -> PdfReader:
-    """Print the letter and open it."""
+    """Print the letter as a PDF file in the folder, and return a reader of the file."""
     LetterFolder(folder, "Standortverwaltung", carrier).print_letter(letter)
     return PdfReader(folder / f"{letter.key}.pdf")
 
 
 def text_of(found: PdfReader) -> str:
-    """Return the text that a reader of the letter sees."""
+    """Return the text of all pages of the PDF."""
     return "\n".join(page.extract_text() for page in found.pages)
 
 
 def placed(found: PdfReader) -> list[tuple[str, float, float, float]]:
-    """Return each text of the first page, with its place (millimetres from the top left) and its size in points."""
+    """Return each text of the first page, its place (millimetres from left and top) and its size in points."""
     texts: list[tuple[str, float, float, float]] = []
 
     def see(text: str, _: list[float], at: list[float], __: object, size: float) -> None:

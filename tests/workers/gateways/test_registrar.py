@@ -1,4 +1,4 @@
-"""The registrar on a real PostgreSQL with Kamailio's tables, read back as Kamailio reads them."""
+"""Tests of the registrar's gateway on Kamailio's real tables, read back with Kamailio's queries."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ TABLES = ("subscriber", "dbaliases", "usr_preferences")
 
 @pytest.fixture
 def registrar(worker_registrar_url: str) -> Iterator[KamailioRegistrar]:
-    """Yield the gateway that writes to the test's registrar database."""
+    """Yield the gateway that writes to the registrar's database, connected as the workers' role."""
     gateway = KamailioRegistrar(worker_registrar_url)
     yield gateway
     gateway.close()
 
 
 class Kamailio:
-    """A reader of Kamailio's database, with the queries that Kamailio uses."""
+    """A reader of Kamailio's database."""
 
     def __init__(self, url: str) -> None:
         self._url = plain_url(url)
@@ -55,7 +55,7 @@ class Kamailio:
 
 @pytest.fixture
 def kamailio(registrar_url: str) -> Kamailio:
-    """Return the reader of the test's registrar database."""
+    """Provide a reader of Kamailio's database."""
     return Kamailio(registrar_url)
 
 

@@ -1,4 +1,4 @@
-"""The registrar's reconciliation on Kamailio's real tables: every manual change is repaired from the portal's data."""
+"""The scheduled job `registrar` on Kamailio's real tables repairs every manual change from the portal's data."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ INSERT INTO subscriber (username, domain) SELECT %s || n, 'sip.example' FROM gen
 
 @dataclass
 class Network:
-    """The portal's database, Kamailio's database, and the reconciliation of the two."""
+    """The portal's database, Kamailio's database, and methods that run and check the scheduled job `registrar`."""
 
     runtime: Runtime
     clock: FakeClock
@@ -78,15 +78,16 @@ class Network:
             return list(findings_of(session, run, limit=100))
 
     def write(self) -> None:
-        """Write trunks and blocks to the registrar as a worker does after a hint, until nothing is due any more."""
+        """Write due trunks and number blocks to the registrar, as a worker does, with time enough for retries."""
         for _ in range(3):
             sync_registrar(self.runtime)
             self.clock.advance(self.runtime.retry.first * 2)
 
     def mended(self, before: Tables, *found: tuple[str, str]) -> list[Finding]:
-        """Assert that the job finds exactly `found` and restores the tables to `before`; return the findings.
+        """Assert that the job finds exactly `found` and restores Kamailio's tables to `before`; return the findings.
 
-        A dry run has the same findings and changes nothing; a further run finds nothing.
+        `found` are pairs of kind and subject. A dry run has the same findings and changes nothing; a further run finds
+        nothing.
         """
         spoilt = self.everything()
         dry = self.findings(self.run(dry=True))
@@ -110,7 +111,7 @@ def network(
     worker_registrar_url: str,
     clock: FakeClock,
 ) -> Iterator[Network]:
-    """Yield both databases with the trunks of the demo data."""
+    """Provide the portal's database with the demo data's trunks and sixty free blocks, and Kamailio's with the same."""
     writer = KamailioRegistrar(worker_registrar_url)
     calls = KamailioCallRecords(worker_registrar_url)
     ports = Ports(writer, FakeMailer(), FakePrinter(), KamailioSubscribers(worker_registrar_url, page=20), calls)
@@ -148,14 +149,14 @@ def before(network: Network) -> Tables:
 
 @pytest.fixture
 def users(network: Network) -> list[str]:
-    """Return the SIP users of the trunks."""
+    """Return the SIP users of all trunks in the portal, sorted."""
     with network.runtime.database.transaction() as session:
         return list(session.scalars(sa.select(SipTrunk.sip_user).order_by(SipTrunk.sip_user)))
 
 
 @pytest.fixture
 def forwarding(network: Network) -> str:
-    """Return the SIP user of the trunk that forwards calls."""
+    """Return the SIP user of the only trunk that forwards calls."""
     with network.runtime.database.transaction() as session:
         forwards = sa.select(CallForwarding.account_id)
         return session.scalars(sa.select(SipTrunk.sip_user).where(SipTrunk.account_id.in_(forwards))).one()
@@ -528,7 +529,7 @@ def test_without_the_registrar_the_run_fails_and_says_so(network: Network) -> No
 def test_twenty_thousand_subscribers_are_never_in_memory_at_once(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Test that pages of both sides stay small, as do the look-ups, repairs and findings of each page."""
+    """Read pages of at most 100 rows on both sides, and as few in each look-up, repair and list of findings."""
     monkeypatch.setattr(sides, "PAGE", 100)
     with network.runtime.database.transaction() as session:
         session.execute(sa.text(MANY), {"count": 10_000, "domain": DOMAIN, "secret": VAULT.seal("geheim")})
@@ -550,7 +551,7 @@ def test_twenty_thousand_subscribers_are_never_in_memory_at_once(
 
 
 class Pages:
-    """A counter of pages read, with the size of the largest."""
+    """Counts the pages that watched functions return, and keeps the size of the largest."""
 
     def __init__(self) -> None:
         self.count = 0

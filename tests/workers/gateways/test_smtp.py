@@ -1,4 +1,4 @@
-"""Sending mails to a real SMTP server: what arrives, and which failures are permanent or temporary."""
+"""Tests of sending mails to a real SMTP server: what arrives, and which failures are permanent or temporary."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def a_mail(address: str = "hanna@example.com", *, name: str = "Hanna Palmer", su
 
 
 def received(sink: MailSink) -> EmailMessage:
-    """Return the only mail that has arrived; assert that there is only one."""
+    """Return the only mail that has arrived; fails if there is none or more than one."""
     [(_, message)] = sink.received
     return message
 
@@ -153,7 +153,7 @@ def test_what_the_server_puts_off_is_worth_another_try(
 
 
 class SlowSink(MailSink):
-    """A mail server that answers late after it has taken a mail."""
+    """A mail server that takes each mail and answers late."""
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         await super().handle_DATA(server, session, envelope)
@@ -299,7 +299,7 @@ def test_what_is_wrong_with_the_sender_is_not_the_mails_fault(
 
 
 class TlsSink(MailSink):
-    """A mail server behind TLS, with a self-signed certificate."""
+    """A mail server that speaks TLS from the start, with a self-signed certificate."""
 
     def __init__(self, certificate: Path) -> None:
         super().__init__()
@@ -313,7 +313,7 @@ class TlsSink(MailSink):
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """Return the file of a self-signed certificate that no client trusts, with its key."""
+    """Return a file with a self-signed certificate, which no client trusts, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mail server of a test")])
     now = datetime.now(UTC)

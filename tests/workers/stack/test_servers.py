@@ -1,4 +1,4 @@
-"""The real embedded PostgreSQL, Redis and mail catcher."""
+"""Tests of the embedded PostgreSQL, Redis, Kamailio and mail catcher, as real programs."""
 
 from __future__ import annotations
 

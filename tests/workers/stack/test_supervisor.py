@@ -1,4 +1,4 @@
-"""The supervisor with real child processes: small Python programs."""
+"""Tests of the supervisor with real child processes: small Python programs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SLEEPER = "import time, os; print('here', os.getpid(), flush=True); time.sleep(6
 
 
 class Watched:
-    """A supervisor with the lines that it printed and the children that it last asked to remember."""
+    """A supervisor, the lines that its children printed (name, line), and the children that it last saved, by name."""
 
     def __init__(self, backoff: Backoff = QUICK) -> None:
         self.lines: list[tuple[str, str]] = []
@@ -49,7 +49,7 @@ def python(program: str) -> list[str]:
 
 
 def watch(story: Callable[[Watched], Awaitable[None]], backoff: Backoff = QUICK) -> Watched:
-    """Run a test's coroutine with a supervisor, which is always stopped at the end, and return the record of it."""
+    """Run a test's coroutine with a supervisor, stop the supervisor, and return it with what it has printed."""
     watched = Watched(backoff)
 
     async def whole() -> None:

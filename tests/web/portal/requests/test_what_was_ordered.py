@@ -1,4 +1,4 @@
-"""What was ordered, on the page of the order and as PDF."""
+"""Tests of the list of what was ordered: on the page of the order, and as PDF."""
 
 from __future__ import annotations
 

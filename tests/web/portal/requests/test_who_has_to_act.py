@@ -1,4 +1,4 @@
-"""Who has to act on a request, on its page and in the overview: all whose proof is open, one truth at a time."""
+"""A request's page and the overview name all people whose proof is open, and never contradict each other."""
 
 from __future__ import annotations
 

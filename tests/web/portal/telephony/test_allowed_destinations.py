@@ -1,4 +1,4 @@
-"""The page on which administrators choose which destinations a trunk may call."""
+"""Tests of the page on which administrators choose which destinations a trunk may call."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.web.portal.telephony.test_suspension import press
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a site under the front's main account; its trunk is from before there were limits."""
+    """Create a site under the client's main account; its trunk has no limit, as trunks of earlier versions."""
     with front.database.transaction() as session:
         return make_site(session, session.get_one(Account, front.main.id))
 

@@ -1,4 +1,4 @@
-"""The pages of a directory entry: what is published, who may change or withdraw it."""
+"""Tests of the pages of a directory entry: what is published, and who may change or withdraw it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TYPED = {
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a site with ten numbers whose contract has the option and the mobile fallback."""
+    """Create a site with ten numbers whose contract has the options directory entry and mobile fallback."""
     with front.database.transaction() as session:
         made = make_site(session, session.get_one(Account, front.main.id))
         give_numbers(session, made, FIRST)

@@ -1,4 +1,4 @@
-"""The pages of call forwarding, for users of the main account and for local members."""
+"""Tests of the pages of call forwarding, for users of the main account and for local members."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ NIGHTS = {
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a site under the front's main account, with one forwarding when busy."""
+    """Create a site under the client's main account, with one forwarding when busy."""
     with front.database.transaction() as session:
         return make_site(session, session.get_one(Account, front.main.id))
 
 
 def send(front: Front, path: str, **fields: object) -> TestResponse:
-    """Fill in and submit the form at this path."""
+    """Submit the form at this path: a forwarding when busy with these fields changed, or left out if None."""
     data = {"csrf_token": csrf(get(front, path)), **BUSY, **fields}
     answer = front.client.post(path, data={name: value for name, value in data.items() if value is not None})
     if answer.status_code == 422:
@@ -59,7 +59,7 @@ def send(front: Front, path: str, **fields: object) -> TestResponse:
 
 
 def shown(front: Front, site: Site) -> list[str]:
-    """Return the forwardings on the page, one per line."""
+    """Return the text of each forwarding on the page."""
     page = get(front, site.path + "/rufweiterleitung")
     rows = re.findall(r'<li class="row">.*?</p>\s*<p>.*?</p>', page, re.DOTALL)
     return [" ".join(re.sub("<[^>]+>", " ", row).split()) for row in rows]

@@ -34,7 +34,7 @@ def site(front: Front) -> Site:
 
 
 def send(front: Front, site: Site, fields: Mapping[str, object], page: str = "neu") -> TestResponse:
-    """Submit exactly these fields and the token to the form."""
+    """Submit exactly these fields and the token to the form; expects a redirect or valid HTML."""
     path = f"{site.path}/rufweiterleitung/{page}"
     answer = front.client.post(path, data={"csrf_token": csrf(get(front, path)), **fields})
     if answer.status_code != 303:
@@ -43,13 +43,13 @@ def send(front: Front, site: Site, fields: Mapping[str, object], page: str = "ne
 
 
 def added(front: Front) -> CallForwarding:
-    """Return the newest forwarding."""
+    """Return the forwarding that was saved last."""
     with front.database.transaction() as session:
         return session.scalars(sa.select(CallForwarding).order_by(CallForwarding.id.desc()).limit(1)).one()
 
 
 def value(page: str, name: str) -> str:
-    """Return the value of a field on the page."""
+    """Return the value of the field `name` on the page."""
     found = re.search(rf'name="{name}"[^>]*value="([^"]*)"', page) or re.search(
         rf'value="([^"]*)"[^>]*name="{name}"', page
     )
@@ -58,7 +58,7 @@ def value(page: str, name: str) -> str:
 
 
 def chosen(page: str) -> set[str]:
-    """Return names and values of the radio buttons that are chosen."""
+    """Return the radio buttons that are chosen, as NAME=VALUE."""
     return {f"{name}={one}" for name, one in re.findall(r'type="radio"[^>]*name="(\w+)" value="(\w+)" checked', page)}
 
 
@@ -98,7 +98,7 @@ def test_wrong_numbers_are_named_at_their_field(front: Front, site: Site, fields
 
 
 def test_what_a_browser_leaves_out_is_no_error(front: Front, site: Site) -> None:
-    """Leave out each field in turn, and all of them: the answer is the page with its errors or a saved forwarding."""
+    """Without any of the fields, or all of them, the answer is the page with errors, or the forwarding is saved."""
     full = {**FORM, **SOME, "last": "", "after_seconds": "30", "condition": "no_answer", "when": "some"}
     full |= {"windows-0-days": ["0"], "windows-0-start": "08:00", "windows-0-end": "10:00"}
     asked = {

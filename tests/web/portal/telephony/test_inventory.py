@@ -1,4 +1,4 @@
-"""The tables across all locations and their downloads."""
+"""Tests of the tables of numbers, trunks and contracts of all locations, and of their downloads."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ TABLES = "/standortverwaltung"
 
 @pytest.fixture
 def company(front: Front) -> list[str]:
-    """Create six locations of the main account and one of another, each with numbers, trunk and contract."""
+    """Create six locations of the client's main account and one of another, each with numbers, trunk and contract.
+
+    Returns their customer numbers, the stranger's last.
+    """
     with front.database.transaction() as session:
         mains = [session.get_one(Account, front.main.id)] * 6 + [make_main(session)[0]]
         numbers = []
@@ -48,7 +51,7 @@ def company(front: Front) -> list[str]:
 
 
 def get(front: Front, path: str, status: int = 200) -> str:
-    """Return the page, expecting the status and a valid page."""
+    """Return the page of a table. Expects the status and valid HTML."""
     answer = front.client.get(TABLES + path)
     assert answer.status_code == status
     assert_valid(answer.text)
@@ -56,7 +59,7 @@ def get(front: Front, path: str, status: int = 200) -> str:
 
 
 def listed(page: str) -> list[str]:
-    """Return the customer numbers of the rows."""
+    """Return the customer numbers in the rows of a table, from top to bottom."""
     return re.findall(r'<th scope="row"><a href="/standortverwaltung/(\d{7})">', page)
 
 

@@ -1,4 +1,4 @@
-"""The registrations and calls of a trunk, as Kamailio's database has them at the moment."""
+"""Tests of the page of a trunk's registrations and calls, which are read from Kamailio's database."""
 
 from __future__ import annotations
 
@@ -37,14 +37,17 @@ AWAY = "Das Telefonnetz antwortet gerade nicht"
 
 @dataclass
 class Network:
-    """A writer to Kamailio's database."""
+    """A writer of registrations, refusals and calls to Kamailio's database, in Kamailio's place."""
 
     connection: psycopg.Connection
 
     def register(
         self, address: str = PHONE, *, user: str = USER, minutes: int = 10, device: str = "Snom 715 <10>"
     ) -> datetime:
-        """Add a registration that ends so many minutes from now. Returns when it began."""
+        """Add a registration that ends in `minutes` minutes; return when it began.
+
+        `address` is its Contact, `user` its SIP user, `device` its User-Agent.
+        """
         row = self.connection.execute(
             "INSERT INTO location (ruid, username, domain, contact, user_agent, expires)"
             " VALUES (%s, %s, 'sip.example', %s, %s, now() AT TIME ZONE 'UTC' + make_interval(mins => %s))"
@@ -55,7 +58,7 @@ class Network:
         return datetime.fromisoformat(str(row[0])).astimezone(BERLIN)
 
     def refuse(self, reason: str = "wrong_secret", tries: int = 3) -> None:
-        """Add a refused login."""
+        """Add a number of refused logins of the trunk, for this reason."""
         at = datetime(2026, 3, 2, 8, 15, tzinfo=UTC)
         self.connection.execute(
             "INSERT INTO refusals VALUES (%s, 'sip.example', %s, '198.51.100.9', %s, %s, %s)",
@@ -63,7 +66,7 @@ class Network:
         )
 
     def call(self, result: str, direction: str = "in", status: int = 486, *, user: str = USER, **facts: str) -> None:
-        """Add a call with its result."""
+        """Add a call of the trunk with its result and SIP status; `facts` are its numbers and its forwarding."""
         told = {"own_number": "+4922134200", "other_number": "+4940123456xxx", **facts}
         self.connection.execute(
             "INSERT INTO calls (username, domain, direction, own_number, other_number, status, result, forwarded_to,"
@@ -75,26 +78,26 @@ class Network:
 
 @pytest.fixture
 def network(registrar_url: str) -> Iterator[Network]:
-    """Return a writer to Kamailio's database, which is empty at first."""
+    """Provide a writer to Kamailio's database, which is empty at first."""
     with psycopg.connect(plain_url(registrar_url), autocommit=True) as connection:
         yield Network(connection)
 
 
 @pytest.fixture
 def wired(front: Front, front_of: FrontOf, registrar_url: str) -> Front:
-    """Create an application that is connected to Kamailio's database."""
+    """Provide a client of an application that reads Kamailio's database."""
     return Front(front_of(registrar_url=registrar_url), front.database, front.main, front.manager, "")
 
 
 @pytest.fixture
 def site(wired: Front) -> Site:
-    """Create a site under the front's main account."""
+    """Create a sub-account with a trunk and users under the client's main account."""
     with wired.database.transaction() as session:
         return make_site(session, session.get_one(Account, wired.main.id))
 
 
 def page_of(site: Site) -> str:
-    """Return the path of the trunk's page with registration and calls."""
+    """Return the path of the page with the trunk's registrations and calls."""
     return f"{site.path}/sip/{site.trunk}/anrufe"
 
 
@@ -113,7 +116,7 @@ def rows(page: str) -> list[list[str]]:
 
 
 def at(moment: datetime) -> str:
-    """Format the time as the German pages show it, without the date."""
+    """Return the time as the German pages show it, without the date: "09:15 Uhr"."""
     return f"{moment:%H:%M} Uhr"
 
 

@@ -1,4 +1,4 @@
-"""The page on which it is chosen how calls reach the phone system."""
+"""Tests of the page on which users choose what a call's request URI names: the contact or the dialled number."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.web.portal.telephony.test_suspension import press
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a site under the front's main account."""
+    """Create a sub-account with a trunk and users under the client's main account."""
     with front.database.transaction() as session:
         return make_site(session, session.get_one(Account, front.main.id))
 

@@ -1,4 +1,4 @@
-"""Suspending and resuming a trunk, releasing numbers, and the page of a closed account."""
+"""Tests of suspending and resuming a trunk, releasing numbers, and the page of a closed account."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ REASON = "Rechnung <b>offen</b>"
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a site under the front's main account."""
+    """Create a sub-account with a trunk and users under the client's main account."""
     with front.database.transaction() as session:
         return make_site(session, session.get_one(Account, front.main.id))
 
 
 @pytest.fixture
 def block(front: Front, site: Site) -> int:
-    """Assign ten numbers to the site, with an item in the contract."""
+    """Give the site a block of ten numbers and its item in the contract; return the block's id."""
     with front.database.transaction() as session:
         contract = session.get_one(SipTrunk, site.trunk).contract_id
         facts = {"product_key": "block-10", "monthly_cents": 290, "one_off_cents": 0}
@@ -47,25 +47,25 @@ def block(front: Front, site: Site) -> int:
 
 
 def press(front: Front, path: str, page: str | None = None, **fields: str) -> TestResponse:
-    """Submit the form of this page, which may have been opened earlier."""
+    """Submit the form at this path; `page` is its HTML, which may be older (None: fetched now)."""
     data = {"csrf_token": csrf(page or get(front, path)), **fields}
     return front.client.post(path, data=data)
 
 
 def said(front: Front, answer: TestResponse, site: Site) -> str:
-    """Return the dashboard that the submit redirects to."""
+    """Expect that the answer redirects to the dashboard, and return the dashboard's HTML."""
     assert (answer.status_code, answer.location) == (303, site.path)
     return get(front, site.path)
 
 
 def state(front: Front, site: Site) -> TrunkState:
-    """Return the state of the trunk."""
+    """Return the state of the site's trunk in the database."""
     with front.database.transaction() as session:
         return session.get_one(SipTrunk, site.trunk).state
 
 
 def by_carrier(front: Front, reason: str | None = REASON) -> None:
-    """Suspend the trunk as the carrier, or resume it if there is no reason."""
+    """Suspend the trunk as the carrier for this reason; None resumes it."""
     with front.database.transaction() as session:
         if reason is None:
             resume_for_carrier(session, "t000000000001", NOW)
