@@ -221,7 +221,10 @@ def prove_contact(session: Session, main: Account, draft: OrderDraft = ORDER) ->
 
 
 def prepare(url: str) -> None:
-    """Migrate an empty database as its owner, and load the reference data: price list, area codes and towns."""
+    """Migrate an empty database as its owner, and load the reference data: price list, area codes and towns.
+
+    Also grants the roles their privileges, and switches row-level security on or off as `ROW_SECURITY` says.
+    """
     database = Database(url)
     try:
         migrations.upgrade(database.engine)

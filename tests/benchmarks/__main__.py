@@ -197,7 +197,7 @@ def whole(system: System, size: Size) -> list[Figure]:
 
 
 def latency(system: System, size: Size) -> list[Figure]:
-    """Measure one order at a time on an idle system, from accepted to completed; there is no baseline."""
+    """Measure one order at a time on an idle system, from accepted until its mails have left; there is no baseline."""
     found = pipeline.seconds_for_one(system, size.singles)
     return [Figure("one order, accepted to completed (median)", "ms", statistics.median(found) * 1000)]
 

@@ -34,7 +34,10 @@ PAUSE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Orders a second until all are confirmed and every mail has left, and the processor time an order (cpu)."""
+    """Orders a second until all are confirmed and every mail has left, and what an order costs.
+
+    `cpu` is its processor time in milliseconds, of all processes.
+    """
 
     per_second: float
     cpu: float
@@ -45,7 +48,8 @@ class Rate:
 class Result:
     """What was measured of a bulk of orders: its rate, that of single orders, and what customers feel meanwhile.
 
-    `answered` is how long the press that sends the bulk took; `waits` are the times of single orders meanwhile.
+    `answered` is how many seconds the press that sends the bulk took; `waits` are the seconds of single orders
+    meanwhile.
     """
 
     single: Rate

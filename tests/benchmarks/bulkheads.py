@@ -1,4 +1,4 @@
-"""How long single orders and links take during trouble elsewhere: a slow or silent outside system, or mass work."""
+"""How long single orders and links take during trouble: an outside system is slow or silent, or there is mass work."""
 
 from __future__ import annotations
 
@@ -129,9 +129,10 @@ def _link(system: System) -> UUID:
 
 @contextmanager
 def _working(system: System, **environment: str) -> Iterator[System]:
-    """Run beat and a worker with empty queues for the time of a `with` block, with `environment` added to theirs.
+    """Run beat and a worker with empty queues for the time of a `with` block.
 
-    Yields the system once two link requests are completed and the registrar has learned all number blocks.
+    `environment` is added to their environment variables. Yields the system once two link requests are completed and
+    the registrar has learned all number blocks.
     """
     system.flush()
     troubled = replace(system, environment=system.environment | environment)

@@ -53,7 +53,8 @@ _Found = TypeVar("_Found")
 class Felt:
     """Seconds from just before the click: of each order, of each registration, and of each change by its kind.
 
-    `dial_tone` ends with the first 200 for a REGISTER of the new trunk, `completed`, of other orders, with that status.
+    `dial_tone` ends with the first 200 for a REGISTER of the new trunk. `completed` are those of other orders, until
+    their status is completed. `registration` is a REGISTER of an existing trunk.
     """
 
     dial_tone: list[float]
@@ -92,9 +93,9 @@ def measure(system: System, server: str, orders: int, changes: int) -> Felt:
 def _forwardings(
     one: _Customer, portal: httpx.Client, trunks: list[TrunkRecord], changes: int
 ) -> dict[str, list[float]]:
-    """Time adding and removing a forwarding: each of `changes` trunks to one trunk whose phone declines every call.
+    """Measure how long adding and removing a forwarding takes, for `changes` trunks. Returns seconds by kind of change.
 
-    `trunks` are the caller's, the target and those that forward. Returns lists of seconds by kind of change.
+    `trunks` are the caller's, the target and those that forward, in this order; the target's phone declines every call.
     """
     caller, target, *others = trunks
     with _declining(one.server, target):
@@ -109,9 +110,10 @@ def _forwardings(
 
 
 def _limits(one: _Customer, portal: httpx.Client, trunks: list[TrunkRecord]) -> dict[str, list[float]]:
-    """Time limiting the trunks' calls to Germany, and then to EU and EEA. Returns lists of seconds by kind of change.
+    """Measure how long limiting the trunks' calls to Germany takes, and then to EU and EEA.
 
-    The trunks call a number abroad, of a trunk without a phone: the answer tells whether the call was allowed.
+    Returns seconds by kind of change. The trunks call a number abroad, of a trunk without a phone: the answer tells
+    whether the call was allowed.
     """
     abroad = replace(trunks[0], key=str(uuid4()), sip_user=f"abroad{uuid4().hex[:8]}", numbers=(_ABROAD,))
     registrar = KamailioRegistrar(one.system.environment["REGISTRAR_URL"])
@@ -190,10 +192,10 @@ class _Customer:
         *,
         of_one_number: bool = False,
     ) -> tuple[float, float]:
-        """Add a forwarding of a trunk without phones, then remove it. Return the seconds until each is in force.
+        """Add a forwarding of a trunk without phones, then remove it; return the seconds until each change is in force.
 
-        It forwards all calls, or with `of_one_number` those to one number. `caller` calls the trunk: the target's phone
-        declines calls that are forwarded.
+        It forwards all calls, or with `of_one_number` those to one number. `caller` calls the trunk again and again:
+        when a call is forwarded, the target's phone declines it.
         """
         number, _ = self._place(trunk)
         path = f"/standortverwaltung/{number}/rufweiterleitung"

@@ -1,7 +1,7 @@
 """The application that somebody would write instead: Flask, SQLAlchemy and a chain of four Celery tasks for an order.
 
 It has no proofs, locks, idempotency, retries or limits. It sends the mails, with the PDF, that the portal sends for an
-order: they come from a file of pickled `Receipt` rows, which the environment variable `FACTS` names.
+order: they come from a pickled list of `Receipt`, in the file that the environment variable `FACTS` names.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class PlainOrder(PlainBase):
 
 
 class PlainTrunk(PlainBase):
-    """What an order has brought: a SIP user, and its first number."""
+    """The trunk of an order: its SIP user and its first number."""
 
     __tablename__ = "plain_trunks"
 

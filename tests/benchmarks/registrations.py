@@ -48,7 +48,7 @@ FROM users
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Registrations a second, one figure a round: with many subscribers in the database, and with `FEW`."""
+    """Registrations a second, one figure a round: with many subscribers in the database, and with `FEW` (100)."""
 
     many: list[float]
     few: list[float]

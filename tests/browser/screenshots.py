@@ -176,7 +176,7 @@ def other_pages(page: Page, url: str, folder: Path) -> None:
 
 
 def calls(browser: Browser, url: str, running: Mapping[str, str], folder: Path) -> None:
-    """Take a picture of the page of a trunk that has received calls, been busy and made a call."""
+    """Play calls to and from a trunk with sipp, and take a picture of the page that lists them."""
     page = open_page(browser, url, MAXI.email)
     with tempfile.TemporaryDirectory() as scenarios:
         phones, network = (int(running[name].rpartition(":")[2]) for name in ("SIP_SERVER", "SIP_INTERCONNECT_LISTEN"))

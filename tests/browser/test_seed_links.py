@@ -52,7 +52,7 @@ def ask_for_consent(visit: Visit, owner: Visit, number: str) -> str:
 
 
 def expect_the_account(visit: Visit, number: str) -> None:
-    """Run the workers, and expect the linked account on the request's page and in the overview, and a mail."""
+    """Run the workers; expect the linked account on the request's page, in a mail and in the overview."""
     visit.sees("Verlauf")
     visit.workers.work()
     visit.waits_for(DONE)

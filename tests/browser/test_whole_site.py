@@ -36,7 +36,7 @@ class Telephony:
     line: Line
 
     def provision(self) -> None:
-        """Run the workers for everything that is due, also what the registrar has to be told."""
+        """Run the workers' code for everything that is due, including what the registrar has to be told."""
         self.visit.workers.work()
         sync_registrar(self.visit.workers.runtime)
 
@@ -51,7 +51,7 @@ class Telephony:
 def telephony(
     visit: Visit, kamailio: EmbeddedKamailio, registrar_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Telephony]:
-    """Yield the visit with the real registrar in the place of the fake one."""
+    """Yield a visit whose workers write trunks to a real Kamailio, in place of the fake registrar."""
     registrar = KamailioRegistrar(registrar_url)
     runtime = visit.workers.runtime
     ports = replace(runtime.ports, registrar=registrar, subscribers=KamailioSubscribers(registrar_url))

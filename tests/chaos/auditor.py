@@ -1,7 +1,7 @@
 """The auditor of a chaos run: reads what is left and says what was lost, doubled, left undone or unexplained.
 
-A program of its own, which shares no code with the product, only the names of its tables: `python -m
-tests.chaos.auditor RECORD.json`. It ends with 1 if anything is wrong.
+A program of its own, which shares no code with the product, only the names of its tables:
+`python -m tests.chaos.auditor RECORD.json`. It ends with 1 if anything is wrong.
 
 RECORD.json is what the run wrote down: `portal` and `registrar`, the URLs of the databases; `accepted`, the calls that
 were answered with 202 (`id`, `kind`); `unanswered`, how many calls never got an answer, so that nobody knows whether
@@ -180,7 +180,7 @@ def differences(evidence: Evidence) -> Iterator[str]:
 def owed(evidence: Evidence) -> Iterator[str]:
     """Find messages that were not sent, and recipients who did not get as many different mails as were sent to them.
 
-    A mail that was refused for good counts as sent or not: it may have arrived at a try whose outcome is unknown.
+    Mails that were refused for good may have arrived or not: a try may have succeeded without an answer.
     """
     for row in evidence.ask("SELECT id, template, channel, attempts FROM messages WHERE state = 'queued'"):
         yield f"message {row['id']} ({row['template']}, {row['channel']}) waits after {row['attempts']} attempts"

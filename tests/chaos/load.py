@@ -192,7 +192,7 @@ class Load:
             read.add(letter)
 
     def _upload(self) -> None:
-        """Upload a file of orders and send it, again until that is answered. An equal file joins the first bulk."""
+        """Upload a file of orders and send it, until that is answered; an equal file does not make a second bulk."""
         customer = self.plant.customers[3]
         while not self._over.wait(PAUSE):
             with (

@@ -207,11 +207,11 @@ class Plant:
         wait_until(lambda: self.unsent() == 0, seconds=60, what="the last mail")
 
     def assert_everything_once(self, ids: list[UUID]) -> None:
-        """Assert that each order was provisioned once and has three mails: receipt, and completion to both people.
+        """Assert that each order was provisioned once and has three mails: two to the manager, one to the contact.
 
-        They go to the manager and to the contact. Mails count by Message-ID: a worker killed between the server's
-        answer and the record of it makes a second delivery of one mail, which mail systems drop (see
-        docs/decisions/0002).
+        They are the receipt, and the mails that tell each of the completion. Mails count by Message-ID: a worker killed
+        between the server's answer and the record of it makes a second delivery of one mail, which mail systems drop
+        (see docs/decisions/0002).
         """
         self.assert_provisioned_once(ids)
         mails = {(recipient, mail["Message-ID"]) for recipient, mail in self.sink.received}

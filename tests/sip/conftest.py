@@ -90,7 +90,7 @@ def run_kamailio(
     """Run Kamailio on the registrar's database for the time of a `with` block.
 
     `media_relay` is the control address of rtpengine (empty: media go past Kamailio). `interconnect_tls` is the folder
-    of certificates with which calls from and to the telephone network go over TLS (None: UDP).
+    of certificates with which calls from and to the telephone network go over TLS (None: without TLS).
     """
     server = EmbeddedKamailio(
         folder,

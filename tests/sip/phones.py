@@ -138,7 +138,11 @@ class Phone:
         contact: str | None = None,
         extra: str = "",
     ) -> Played:
-        """Register from `port`, with `extra` as further header. `gets` is the expected status with credentials."""
+        """Register from `port`; `gets` is the expected status of the attempt with credentials.
+
+        `as_user` is the SIP user to register (None: the trunk's), `contact` the Contact header, `extra` one more
+        header.
+        """
         steps = self._registering(gets=gets, as_user=as_user, expires=expires, contact=contact, extra=extra)
         return self.line.play(steps, name="register", port=self.port).finish()
 

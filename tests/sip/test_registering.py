@@ -1,4 +1,4 @@
-"""Tests of Kamailio's answers to phones that register twice, briefly, often, with an old nonce or a wrong secret."""
+"""Tests of registering and calling with Kamailio: twice, briefly, often, with an old nonce or a wrong secret."""
 
 from __future__ import annotations
 

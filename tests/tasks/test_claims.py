@@ -170,7 +170,7 @@ def test_a_database_that_restarts_costs_no_lease(pipeline: Pipeline) -> None:
 
 
 def die_with(pipeline: Pipeline, times: int) -> None:
-    """Let `times` workers, one after the other, claim what is due and die until their leases end."""
+    """Let workers claim what is due and die with it, `times` times; the clock moves to the end of each lease."""
     for _ in range(times):
         with claimed(pipeline.runtime, Request, nobody, limit=10):
             pass

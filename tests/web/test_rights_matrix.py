@@ -253,7 +253,7 @@ class Visit:
         self.count = 0
 
     def enters(self, who: str, rule: Rule, method: str, values: dict[str, Any]) -> bool:
-        """Return whether the person or token `who` gets in at the rule's URL: no 401, 403 or 404, no way to sign-in.
+        """Return whether `who` gets in at the rule's URL: no 401, 403 or 404, and no redirect to sign-in.
 
         Rows that the request has changed are restored.
         """

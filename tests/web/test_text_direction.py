@@ -1,4 +1,4 @@
-"""Right-to-left names do not move the text beside them, on pages and in mails, also names in older rows."""
+"""Right-to-left names, also those of older rows, do not move the text beside them, on pages and in mails."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def owner(owner_database: Database) -> Iterator[Database]:
 
 
 def accounts_seen(postgres: EmbeddedPostgres, role: DatabaseRole) -> int:
-    """Return how many accounts the role sees in a connection that has not set a person or account for row security."""
+    """Return how many accounts the role sees in a connection that has named no caller to row-level security."""
     engine = sa.create_engine(postgres.url("standorte", role))
     with engine.connect() as connection:
         found = connection.scalar(sa.text("SELECT count(*) FROM accounts"))

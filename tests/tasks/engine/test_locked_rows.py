@@ -34,7 +34,7 @@ def verify(pipeline: Pipeline) -> None:
 
 
 def other_main(pipeline: Pipeline) -> tuple[Account, object]:
-    """Create a second main account for which the contact's address is proved; return it and its manager."""
+    """Create a second main account with the proofs that the example order needs; return it and its manager."""
     with pipeline.runtime.database.transaction() as session:
         main, manager = make_main(session)
         prove_contact(session, main)

@@ -63,10 +63,7 @@ def staff(pipeline: Pipeline) -> Principal:
 
 
 def told(pipeline: Pipeline, id: UUID) -> tuple[object, ...]:
-    """Return what a requester without proof sees of the request.
-
-    It is the status, reason, who must act and until when, and the timeline's codes.
-    """
+    """Return status, reason, who must act and until when, and the timeline's codes: what the requester sees."""
     request = pipeline.request(id)
     return (request.status, request.reason, request.waiting_for, request.waiting_until, *pipeline.codes(id))
 

@@ -28,7 +28,7 @@ USER = "t000000000001"
 def query() -> str:
     """Return the SQL query of the route FORWARDINGS in Kamailio's configuration.
 
-    Its Kamailio variables are replaced: the called number and the time are parameters.
+    Its variables are replaced: by the test's SIP user and domain, and by parameters for number and time.
     """
     [found] = re.findall(
         r'route\[FORWARDINGS\] \{\s*.*?"registrar", "(.*?)",\s*"\$avp', CONFIGURATION.read_text(), re.S

@@ -85,7 +85,7 @@ class Site:
 
 
 def make_site(session: Session, main: Account, **facts: Any) -> Site:
-    """Create a sub-account of `main` with trunk, users and a forwarding when busy; `facts` override its columns."""
+    """Create a sub-account of `main` with trunk, users and a forwarding when busy; `facts` are account columns."""
     account = make_account(session, **{"name": "Filiale Köln", **facts})
     administrator, member = make_user(session, name="Lore Lokal"), make_user(session, name="Mia Mitglied")
     join(session, administrator, account)
@@ -153,7 +153,7 @@ def send(front: Front, path: str, page: str, password: str = PASSWORD) -> tuple[
 
 
 def deeds(front: Front) -> list[tuple[AuditEvent, int | None, int | None]]:
-    """Return the audit log: deed, acting user (None: the carrier) and main account."""
+    """Return the audit log: deed, acting user's id (None: the carrier), and the id of the main account acted for."""
     with front.database.transaction() as session:
         entries = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))
         return [(entry.deed, entry.user_id, entry.through_id) for entry in entries]

@@ -36,7 +36,7 @@ OVERVIEW = "/standortverwaltung"
 
 
 def signed_in(front: Front) -> Front:
-    """Sign the manager in."""
+    """Sign the manager in, and return the client."""
     assert sign_in(front, front.manager.email)[0] == 302
     return front
 

@@ -1,4 +1,4 @@
-"""Tests of signing in, the page of past requests, and properties of all pages."""
+"""Tests of signing in, the list of all requests, and properties of all pages."""
 
 from __future__ import annotations
 

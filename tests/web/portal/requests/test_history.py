@@ -1,4 +1,4 @@
-"""Tests of the page of past requests: kind, location, requester and status of each, and its filters."""
+"""Tests of the list of all requests: kind, location, requester and status of each, and its filters."""
 
 from __future__ import annotations
 
