@@ -110,7 +110,7 @@ _HANGING_UP = [
 
 @dataclass(frozen=True)
 class Within:
-    """A request that sipp sends within a call, to `target` and by `route` (empty: the call's); its answer is `gets`."""
+    """A request that sipp sends within a call, to `target` by `route` (empty: the call's); expects status `gets`."""
 
     method: str
     target: str = ""

@@ -1,4 +1,4 @@
-"""Tests of recognizing the encoding of text files: files of spreadsheets are read correctly, or marked as doubtful."""
+"""Tests of recognising the encoding of text files: files of spreadsheets are read correctly, or marked as doubtful."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ONLY = {"ü": "Brückenstr.", "ö": "Köln", "ä": "Bäcker", "ß": "Große Stra
 
 
 def read(content: bytes) -> str:
-    """Return the text of a file in its recognized encoding, as it would be stored from a cell."""
+    """Return the text of a file in its recognised encoding, as it would be stored from a cell."""
     encoding = encoding_of(io.BytesIO(content))
     with open_text(io.BytesIO(content), encoding) as text:
         return encoding.trusted(text.read())

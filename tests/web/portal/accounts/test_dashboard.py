@@ -153,7 +153,10 @@ def send(front: Front, path: str, page: str, password: str = PASSWORD) -> tuple[
 
 
 def deeds(front: Front) -> list[tuple[AuditEvent, int | None, int | None]]:
-    """Return the audit log: deed, acting user's id (None: the carrier), and the id of the main account acted for."""
+    """Return the audit log, oldest entry first: deed, acting user's id (None: the carrier), and a main account's id.
+
+    The last is that of the main account if only a role there gave the user the right, otherwise None.
+    """
     with front.database.transaction() as session:
         entries = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))
         return [(entry.deed, entry.user_id, entry.through_id) for entry in entries]
