@@ -23,7 +23,7 @@ Start = Callable[[Callable[[Run], None]], None]
 
 @pytest.fixture
 def start(front: Front, clock: FakeClock) -> Start:
-    """Return a function that runs the scheduled job `registrar` with this function as its work."""
+    """Return a function that runs any given function as the work of the scheduled job `registrar`."""
     registrar = FakeRegistrar()
     ports = Ports(registrar, FakeMailer(), FakePrinter(), registrar, registrar)
     runtime = Runtime(front.database, ports, Vault("a key"), clock, "sip.example", "http://portal.example", "example")

@@ -121,7 +121,7 @@ class History(RuleBasedStateMachine):
 
     @rule(work=works, commits=st.integers(1, 6), before=st.booleans())
     def a_worker_dies(self, work: Any, commits: int, before: bool) -> None:
-        """Do one kind of work and die at its n-th commit, before or after it, if there are so many."""
+        """Do one kind of work and die before or after the n-th commit (`commits`); with fewer commits, finish."""
         mortal = cast(Database, Mortal(self.pipeline.runtime.database, commits, before=before))
         try:
             work(replace(self.pipeline.runtime, database=mortal))
