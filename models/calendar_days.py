@@ -1,4 +1,4 @@
-"""Calendar days in Berlin: on which day a moment lies, and when a deadline that is said as a day ends. Pure Python."""
+"""Calendar days in Berlin: on which day a moment lies, and when a deadline that is given as a day ends. No database."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ def berlin_day(at: datetime) -> date:
 
 
 def end_of_day(at: datetime) -> datetime:
-    """Return the end of that moment's day in Berlin, in UTC: a deadline that is said as a day ends with that day."""
+    """Return the end, in UTC, of the day in Berlin on which `at` lies: a deadline given as a day ends with that day."""
     next_day = berlin_day(at) + timedelta(days=1)
     return datetime.combine(next_day, time(), BERLIN).astimezone(UTC)
 
 
 def start_of_day(at: datetime) -> datetime:
-    """Return the start of that moment's day in Berlin, in UTC."""
+    """Return the start of the day in Berlin on which `at` lies, in UTC."""
     return datetime.combine(berlin_day(at), time(), BERLIN).astimezone(UTC)
 
 
 def last_day(end: datetime) -> date:
-    """Return the last day, in Berlin, on which a deadline has not passed.
+    """Return the last day in Berlin on which a deadline that ends at the moment `end` has not passed.
 
-    The day that ends at the moment `end`, or else the day in which `end` lies.
+    If `end` is a midnight in Berlin, this is the day before, otherwise the day in which `end` lies.
     """
     return berlin_day(end - timedelta(microseconds=1))

@@ -1,4 +1,4 @@
-"""The rule for e-mail addresses: what people may enter is what the mailer can send to. Pure Python."""
+"""The rule for e-mail addresses: people may enter the addresses to which the mailer can send. Needs no database."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class BadEmail(ValueError):
 
 
 def typed_email(typed: str) -> str:
-    """Return a typed e-mail address with the domain in lower case and in its own letters: info@müller.de.
+    """Return a typed e-mail address with its domain in lower case and in Unicode: info@müller.de, not info@xn--….
 
-    A name before the address ("Hanna Palmer <hanna@example.com>") is left out. Raises `BadEmail` if the text is no
-    e-mail address that we can send to.
+    A name before the address ("Hanna Palmer <hanna@example.com>") and invisible characters are left out. Raises
+    `BadEmail` if the text is no e-mail address that we can send to.
     """
     text = typed_text(typed).strip()
     if "<" in text and (found := _WITH_NAME.fullmatch(text)):
@@ -67,8 +67,8 @@ def name_and_email(typed: str) -> tuple[str, str]:
 def stored_spellings(typed: str) -> tuple[str, str]:
     """Return the two spellings in which a typed address may be stored, in lower case.
 
-    They differ in the domain: in its own letters (info@müller.de), and in the ASCII form that browsers send and that
-    older rows have (info@xn--mller-kva.de). A text that is no address is returned twice.
+    They differ in the domain: in Unicode (info@müller.de), and in the ASCII form that browsers send and that older
+    rows have (info@xn--mller-kva.de). A text that is no address is returned twice, in lower case.
     """
     try:
         address = typed_email(typed).lower()
@@ -81,7 +81,7 @@ def stored_spellings(typed: str) -> tuple[str, str]:
 def sendable_address(address: str) -> str:
     """Return the address as mail servers need it, with the ASCII form of the domain: info@xn--mller-kva.de.
 
-    Raises `ValueError` if the domain has none.
+    Raises `ValueError` if the domain has no ASCII form.
     """
     local, at, domain = address.rpartition("@")
     if not domain.isascii():

@@ -129,9 +129,10 @@ class AlreadyUser(DomainError):
 
 
 class AlreadyInvited(DomainError):
-    """Raised when a person of the main account invites an address that the local team or the carrier has invited.
+    """Raised when an address is invited to a sub-account again by a person who may not replace its open invitation.
 
-    Only while that invitation has not expired.
+    The person reaches the account through the main account; the local team or the carrier has sent the open
+    invitation, which has not expired.
     """
 
 
@@ -142,7 +143,8 @@ class PasswordMissing(DomainError):
 class BeingErased(DomainError):
     """Raised when a person accepts an invitation while their former login is being erased.
 
-    The erasure is done within minutes; then the invitation can be accepted."""
+    The erasure is done within minutes; then the invitation can be accepted.
+    """
 
 
 class PasswordGuessable(DomainError):
@@ -150,7 +152,10 @@ class PasswordGuessable(DomainError):
 
 
 class OfMainAccount(DomainError):
-    """Raised when a local team would change or remove a user who also has a role in the account's main account."""
+    """Raised when a local team would change what its main account decides.
+
+    Such as a user who also has a role in the main account, or whether everybody needs a second factor.
+    """
 
 
 class SeveralAdministrators(DomainError):
@@ -172,7 +177,7 @@ class LimitReached(DomainError):
     """Raised when a limit on what a company may ask for does not allow any more.
 
     `limit` names it (`models.accounts.company_limits.Limit`), `allowed` is the greatest number. `free_at` is the time
-    at which there is room again; None if there is as soon as an open order has ended.
+    at which there is room again; None if there is room as soon as an open order has ended.
     """
 
     def __init__(self, limit: str, allowed: int, free_at: datetime | None) -> None:
@@ -187,7 +192,7 @@ class LastAdministrator(DomainError):
 
 
 class FactorNeeded(DomainError):
-    """Raised when the only second factor of a person would be removed who has to have one."""
+    """Raised when a person would remove a second factor that they must have, or lacks one that their action needs."""
 
 
 class NotFound(DomainError):

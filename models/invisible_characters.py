@@ -1,4 +1,4 @@
-"""Invisible characters in typed text: which are left out, and which make a letter or an emoji what it is."""
+"""Invisible characters in typed text: which are removed, and which are kept because an emoji or a letter needs them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def typed_text(text: str) -> str:
 
 
 def without_invisible(text: str) -> str:
-    """Return the text without characters that are ignored where they cannot be shown.
+    """Return the text without invisible characters, such as zero-width spaces, soft hyphens and marks of direction.
 
     Some are kept, because the text would be another one without them: joiners and variation selectors inside an emoji,
     the tags of a flag, and joiners between the letters of Persian, Hindi and other scripts, as domain names may have
@@ -51,7 +51,8 @@ def without_invisible(text: str) -> str:
 
 
 def _has_effect(text: str, place: int) -> bool:
-    """Return whether the joiner or variation selector at this place makes what is beside it another thing."""
+    """Return whether the joiner or variation selector at index `place` changes how the characters beside it are shown.
+    """
     character, after = text[place], text[place + 1 : place + 2]
     before = text[max(0, place - 4) : place].rstrip("\ufe0f" + _SKIN_TONES if character == "\u200d" else "")[-1:]
     if not before:

@@ -1,4 +1,4 @@
-"""What no name and no part of an address may contain: unprintable characters, web addresses, a spreadsheet's errors."""
+"""What no name and no part of an address may contain: unprintable characters, web addresses, error values (#N/A)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ def is_error_value(text: str) -> bool:
 
 
 class NameFault(NamedTuple):
-    """What forbids a text as a name: the code of the rule, and for `unprintable` what `unprintable` returns."""
+    """Why a text is forbidden as a name: the code of the broken rule, and the character if the code is `unprintable`.
+
+    `character` is the first that letters cannot print, with its Unicode numbers, such as 'ꙮ (U+A66E)'.
+    """
 
     code: Literal["unprintable", "error_value", "web_address"]
     character: str | None = None

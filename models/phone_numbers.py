@@ -1,4 +1,4 @@
-"""Parsing of typed phone numbers and formatting in E.164. Pure Python."""
+"""Parsing of typed phone numbers and formatting in E.164. Needs no database."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def typed_mobile_number(typed: str) -> str:
 def typed_area_code(typed: str) -> str:
     """Return a typed German area code as it is dialled: '+49 351', '0049 351' and '(0351)' are '0351'.
 
-    Return any other text as it is.
+    Return any other text unchanged.
     """
     digits = re.sub(r"[\s()/.-]", "", typed)
     code = re.sub(r"^(?:\+|00)490?", "0", digits)

@@ -1,4 +1,4 @@
-"""Names of places compared: whether the town of an address can lie in the Ortsnetz (local network) of a name."""
+"""Comparison of place names: whether the town of an address can lie in the Ortsnetz (local network) of a given name."""
 
 from __future__ import annotations
 

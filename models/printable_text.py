@@ -1,4 +1,4 @@
-"""Which text letters and offers can print, and how: plain hyphens and spaces, and no character without a typeface."""
+"""Text in printed letters and offers: which characters can be printed, and how (plain hyphens and spaces)."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ def in_print(text: str) -> str:
 
 
 def unprintable(text: str) -> str:
-    """Return the first character of the text that letters cannot print, with its numbers in Unicode.
+    """Return the first character of the text that letters cannot print, with its code points: 'ꙮ (U+A66E)'.
 
-    Empty if they can print all: if for each character, with its marks, there is a typeface that has it.
+    A character that cannot be shown is given by its code points alone. Empty if letters can print all: for each
+    character, with its marks, there is a typeface that has it.
     """
     lacks = lacking(unicodedata.normalize("NFC", text).translate(_PRINTED_AS))
     numbers = " ".join(f"U+{ord(part):04X}" for part in lacks[:3])

@@ -2,7 +2,7 @@
 
 Each table's `left_over` says from when its period counts; the job `leftovers` (`tasks.reconcile.leftovers`) deletes
 rows past their period. Logins are deleted when they expire (`models.people.logins`). Other rows, such as requests with
-their messages, are kept. Pure Python.
+their messages, are kept. Needs no database.
 """
 
 from __future__ import annotations

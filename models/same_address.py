@@ -1,4 +1,4 @@
-"""Addresses compared in any usual spelling, and whether a street has a house number. Pure Python."""
+"""Comparison of addresses in any usual spelling, and whether a street has a house number. Needs no database."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def address_key(street: str, postal_code: str, city: str) -> str:
 
 
 def has_house_number(street: str) -> bool:
-    """Return whether the street of an address has a house number, or says that there is none.
+    """Return whether the street of an address has a house number, or says in words that there is none.
 
-    A number is a house number unless a dot and a word follow: 'Straße des 17. Juni' has none. There is none in words
-    if the street ends with 'ohne Hausnummer', 'o. Nr.' or 'no house number'.
+    A number is a house number unless a dot and a word follow: 'Straße des 17. Juni' has none. The words are 'ohne
+    Hausnummer', 'o. Nr.' or 'no house number' at the end of the street.
     """
     return _HOUSE_NUMBER.search(street) is not None or _NO_HOUSE_NUMBER.search(street) is not None

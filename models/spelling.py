@@ -1,4 +1,4 @@
-"""German spellings for searching and comparing: without accents, and with umlauts spelled out. Pure Python."""
+"""German spellings for searching and comparing: without accents, and with umlauts spelled out. Needs no database."""
 
 from __future__ import annotations
 

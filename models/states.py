@@ -1,4 +1,4 @@
-"""Statuses of a request, the allowed status changes, and the other enumerations of the domain. Pure Python.
+"""Statuses of a request, the allowed status changes, and the other enumerations of the domain. Needs no database.
 
 Statuses follow TM Forum's TMF622; the reason for a status is a separate code (`Reason`).
 """

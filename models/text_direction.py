@@ -1,4 +1,4 @@
-"""Texts in any script: how they stand in a sentence without moving its other words."""
+"""Right-to-left texts in sentences: marked so that they do not change the order of the words around them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufefe\U000
 
 
 def isolated(text: str) -> str:
-    """Return the text so that it moves nothing beside it: right-to-left text is put between FSI and PDI.
+    """Return the text so that it moves nothing beside it: right-to-left text is put between the characters FSI and
+    PDI.
 
     Without them, "12345, שלום, 10179 Berlin" shows the two numbers in each other's place. Every other text is returned
     unchanged, as is one with an isolated part: it is a sentence that was put together already.
@@ -28,6 +29,6 @@ def needs_order(text: str) -> bool:
 
 
 def isolated_facts(facts: dict[str, object]) -> dict[str, object]:
-    """Return the facts of a sentence by name, those that are texts as `isolated` returns them."""
+    """Return the facts of a sentence by name, with right-to-left texts put between the characters FSI and PDI."""
     # Subclasses of str, such as Markup, are put together already.
     return {name: isolated(fact) if type(fact) is str else fact for name, fact in facts.items()}

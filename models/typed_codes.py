@@ -1,4 +1,4 @@
-"""The codes that people type: alphabet, length, and how a code is shown and read. Pure Python.
+"""The codes that people type: alphabet, length, and how a code is shown and read. Needs no database.
 
 Codes are derived in `models.vault`, from the words of `models.proofs.proofs`.
 """

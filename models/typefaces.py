@@ -88,9 +88,9 @@ def font_file(weight: int) -> Path:
 
 @cache
 def typefaces() -> tuple[Typeface, ...]:
-    """Return all typefaces, the first that has a character prints it: `FAMILY`, Noto Sans, then one for each script.
+    """Return all typefaces in the order of preference: the first that has a character prints it.
 
-    Symbols come after the scripts, then emoji, and at last Chinese, Japanese and Korean.
+    The order is `FAMILY`, Noto Sans, one for each script, symbols, emoji, and at last Chinese, Japanese and Korean.
     """
     folder = Path(str(files("manimgx_fonts")))
     found = {path.name.partition("[")[0]: path for path in folder.glob("Noto*.ttf") if "Italic" not in path.name}
@@ -154,17 +154,19 @@ def eastern_form(text: str) -> str:
 
 
 def shows_itself(character: str) -> bool:
-    """Return whether the character can be seen; not so control characters, joiners, and what stands for a lost one."""
+    """Return whether the character can be seen: no control character, no joiner, and not the sign for a lost
+    character.
+    """
     is_shaping = _SHAPING_ONLY.match(character) is not None
     return not is_shaping and character != _LOST and unicodedata.category(character) not in _NO_GLYPH
 
 
 @lru_cache(4096)
 def typeface_of(cluster: str, form: str = "sc") -> Typeface | None:
-    """Return the first typeface that has all of a character as a reader sees it; None if none has.
+    """Return the first typeface that has all parts of a character as a reader sees it; None if none has.
 
-    `form` is what `eastern_form` says of the text around it. Private use characters have none: their glyphs mean
-    something else in each typeface.
+    `form` is the form of Chinese characters in the text around it: "jp", "kr" or "sc". Private use characters have no
+    typeface: their glyphs mean something else in each one.
     """
     needed = set(_SHAPING_ONLY.sub("", cluster))
     if not needed or not all(map(shows_itself, needed)):

@@ -1,4 +1,4 @@
-"""Formats of small values: customer numbers, area codes, postal codes, number blocks, languages. Pure Python."""
+"""Formats of small values: customer numbers, area codes, postal codes, number blocks, languages. Needs no database."""
 
 from __future__ import annotations
 

@@ -44,8 +44,8 @@ class Vault:
     def fingerprints(self, use: str, content: bytes) -> list[bytes]:
         """Return digests (HMAC-SHA-256) of the content, one for each key, from which nobody can guess the content.
 
-        `use` separates purposes: each purpose gets its own keys. Store the first digest; content is the same if any of
-        its digests was stored, because the first key may have been an older one then.
+        `use` separates purposes: each purpose gets its own keys. Store the first digest; later, the content is equal
+        if any of its digests is the stored one, because the first key may have been another one then.
         """
         return [hmac.digest(_derived(use, key), content, "sha256") for key in self._ring]
 

@@ -1,7 +1,7 @@
 """The rule for addresses: street, postal code and town, and the area code, are checked together.
 
-What is impossible is refused with what would fit. What is plausible but not certain is accepted, and confirmed once by
-the carrier's staff (`models.telephony.place_answers`).
+An impossible combination is refused with an error that names what would fit. A plausible one that is not certain is
+accepted, and the carrier's staff confirm it once (`models.telephony.place_answers`).
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def ensure_house_number(street: str) -> None:
 def ensure_postal_code(session: Session, postal_code: str, city: str) -> None:
     """Raise `InvalidField` unless the postal code exists and is the town's or lies within `NEAR` (20) km of the town.
 
-    The error names postal codes and towns that would fit. A town that is not known by name, such as a village within a
-    town, can have any postal code that exists.
+    The error names postal codes of the town and, if the postal code exists, its towns; nothing if neither is known. A
+    town that is not known by name, such as a village within a town, can have any postal code that exists.
     """
     places = places_of(session)
     if not places.exists(postal_code):
@@ -71,14 +71,15 @@ def ensure_postal_code(session: Session, postal_code: str, city: str) -> None:
 
 
 def _examples(name: str, all_of_them: Sequence[str]) -> dict[str, object]:
-    """Return the first `MOST_EXAMPLES` texts under the name, and under `more_<name>` how many there are besides."""
+    """Return a dictionary: `name` maps to the first `MOST_EXAMPLES` (5) texts, `more_<name>` to the number of others.
+    """
     return {name: list(all_of_them[:MOST_EXAMPLES]), f"more_{name}": max(0, len(all_of_them) - MOST_EXAMPLES)}
 
 
 def restored_postal_code(session: Session, postal_code: str, city: str) -> str:
-    """Return a postal code with the leading zero that a spreadsheet has taken off, if the town can have that one.
+    """Return a postal code with the leading zero that a spreadsheet has removed, if the city can have the result.
 
-    '1067' of Dresden becomes '01067'. Every other text is returned as it is.
+    '1067' of Dresden becomes '01067'. Every other text is returned unchanged.
     """
     if not re.fullmatch("[1-9][0-9]{3}", postal_code):
         return postal_code

@@ -71,7 +71,7 @@ class Draft(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: the draft, ordered or not, has expired (see `kept_until`).
+        """Return an SQL condition: the draft, ordered or not, has expired.
 
         Its last change was before the day, in Germany, that lies `retention.DRAFTS` (90 days) before today.
         """
@@ -79,7 +79,7 @@ class Draft(Base):
 
     @property
     def kept_until(self) -> datetime:
-        """Return the time at which the draft expires, so that it can no longer be resumed."""
+        """Return when the draft can no longer be resumed: the end, in Berlin, of the 90th day after its last change."""
         return end_of_day(self.updated_at + retention.DRAFTS)
 
     def keep(self, typed: dict[str, Any], step: DraftStep, now: datetime) -> None:
@@ -116,7 +116,9 @@ def was_given_to(vault: Vault, id: uuid.UUID, principal: Principal) -> bool:
 
 
 def _sealed(vault: Vault, id: uuid.UUID, principal: Principal) -> list[uuid.UUID]:
-    """Return the id with its last 62 bits, random in a UUID, derived from the others and the person by each key."""
+    """Return, for each key of the vault, the id with its last 62 bits replaced by a digest of the rest and the user
+    id.
+    """
     head = id.int >> _SEAL_BITS
     digests = vault.fingerprints("draft", f"{principal.user_id} {head}".encode())
     return [uuid.UUID(int=head << _SEAL_BITS | int.from_bytes(digest) % (1 << _SEAL_BITS)) for digest in digests]

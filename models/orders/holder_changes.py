@@ -1,4 +1,4 @@
-"""Changing the contract holder of an account, with its right, its entry in the log, and the history of the numbers."""
+"""Changes of an account's contract holder: who may make them; each updates the history of the account's numbers."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from models.telephony.place_facts import places_of
 
 
 def set_holder(session: Session, person: Principal, account: Account, data: HolderData, now: datetime) -> None:
-    """Save the contract holder of an account, and record the change in its log. An equal holder changes nothing.
+    """Save the contract holder of an account, and record the change in its log and in the history of its numbers.
 
-    A person who may order for the account may enter the first holder; to change one needs the right `MANAGE_HOLDER`.
-    Raises `Forbidden` without that right, if the account is not active, or if its holder is that of its main account.
+    A holder with equal data changes nothing. A person who may order for the account may enter the first holder; to
+    change one needs the right `MANAGE_HOLDER`. Raises `Forbidden` without that right, if the account is not active, or
+    if its holder is that of its main account.
     """
     lock_active_account(session, account)
     before = session.get(ContractHolder, account.id)
@@ -40,9 +41,10 @@ def set_holder(session: Session, person: Principal, account: Account, data: Hold
 
 
 def keep_holder_of(session: Session, main_id: int, account: Account, now: datetime) -> None:
-    """Give an account that was detached from a main account the holder that its contracts had there, unless it has one.
+    """Give an account that was detached from a main account the holder that its contracts had there.
 
-    Detaching changes no contract; the account's administrators can enter another holder afterwards.
+    An account with a holder of its own keeps it. Detaching changes no contract; the account's administrators can enter
+    another holder afterwards. Also brings the history of the account's numbers up to date.
     """
     holder = session.get(ContractHolder, main_id)
     if holder is not None and session.get(ContractHolder, account.id) is None:

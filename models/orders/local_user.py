@@ -18,10 +18,11 @@ from models.requests.requests import Request
 def invite_local_user(session: Session, request: Request, now: datetime) -> bool:
     """Invite the person whom the order names as an administrator of its account, and add a timeline entry.
 
-    Return whether the person is invited. Does nothing if the order names nobody. A person who reaches the account
-    through the main account is not invited, which the timeline says. The invitation is sent in the name of the person
-    who ordered, or of an administrator of the main account if that person may not invite any more. Call once, in the
-    transaction that completes the order, with the account locked and attached.
+    Return whether the person is invited. Does nothing if the order names nobody. Nobody is invited, which the timeline
+    says, if the person reaches the account through the main account, or nobody of the main account may invite. The
+    invitation is sent in the name of the person who ordered, or of an administrator of the main account if that person
+    may not invite any more. Call once, in the transaction that completes the order, with the account locked and
+    attached.
     """
     account = request.account
     if request.local_user_name is None or request.local_user_email is None or account is None:
@@ -43,13 +44,13 @@ def invite_local_user(session: Session, request: Request, now: datetime) -> bool
 
 
 def reaches_sub_accounts(session: Session, main_id: int, email: str) -> bool:
-    """Return whether the user with this e-mail address reaches the sub-accounts of the main account by a role there."""
+    """Return whether the user with this e-mail address has a role in the main account that reaches its sub-accounts."""
     spellings = stored_spellings(email)
     return any(user.email in spellings for user, _role in _leaders_of(session, main_id))
 
 
 def _leaders_of(session: Session, main_id: int) -> list[tuple[User, Role]]:
-    """Return the users who reach the main account's sub-accounts by a role there, first created first, and the role."""
+    """Return the users whose role in the main account reaches its sub-accounts, with that role, first created first."""
     # Hundreds of orders of one transaction are for a few main accounts.
     known: dict[int, list[tuple[User, Role]]] = session.info.setdefault("leaders", {})
     if main_id not in known:

@@ -1,4 +1,4 @@
-"""Releasing numbers: returning one number block of an account to the pool. The block's contract line ends too."""
+"""Releasing numbers: an account returns one of its number blocks to the pool, and the block's contract line ends."""
 
 from __future__ import annotations
 

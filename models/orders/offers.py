@@ -15,7 +15,8 @@ OFFER_DAYS = 14
 
 
 def make_offer(draft: Draft, lines: Sequence[PriceLine], now: datetime) -> datetime:
-    """Promise these prices for `OFFER_DAYS` (14) days. Return until when: the end of a day in Berlin.
+    """Promise the prices of these products to the draft for `OFFER_DAYS` (14) days; return until when, the end of a
+    day.
 
     If an earlier offer is still valid and promises all these products, its last day stays: downloading an offer again
     does not extend it. Prices promised earlier stay promised, also for products no longer chosen. The draft must be
@@ -37,9 +38,9 @@ def promised_prices(draft: Draft, now: datetime) -> Mapping[str, PriceLine]:
 
 
 def best_price(product: Product, promised: Mapping[str, PriceLine]) -> PriceLine:
-    """Return the product with its lowest price: that of the price list, or that which an offer promised (`promised`).
+    """Return the product's prices: each the lower one of the price list and of an offer that is still valid.
 
-    The monthly and the one-off price are compared separately. `promised` maps product keys to promised prices.
+    The monthly and the one-off price are compared separately. `promised` maps product keys to the prices of the offer.
     """
     now = product.price_line
     then = promised.get(product.key, now)

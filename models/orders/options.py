@@ -1,4 +1,4 @@
-"""The details that some options need, such as the mobile number to which calls fall back."""
+"""Details that an order must give for some options, such as the mobile number to which calls fall back."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ DETAILS: Mapping[str, str] = {MOBILE_BACKUP: "mobile_number", DIRECTORY_ENTRY: "
 def ensure_details(option_keys: Collection[str], given: Mapping[str, object]) -> None:
     """Raise `InvalidField` if a chosen option lacks its details, or if details are given for an option not chosen.
 
-    `given` has a value for each field in the values of `DETAILS` (option to field), None if not given. The error's code
-    is `missing` or `without_option`.
+    `given` maps each field of `DETAILS`, such as `mobile_number`, to what was given for it; None if nothing. The
+    error's code is `missing` or `without_option`.
     """
     for option, field in DETAILS.items():
         if (given[field] is not None) == (option in option_keys):

@@ -35,7 +35,7 @@ from models.telephony.trunks import RequestUri, close_trunk
 from models.values import Locale
 
 LIST_PRICES: Mapping[str, PriceLine] = {}
-"""Prices agreed for an order, by product key, if the price list of now holds for every product."""
+"""No agreed prices: the current price list holds for every product."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,8 @@ class OrderDraft:
 
     @property
     def details(self) -> dict[str, Any]:
-        """Return the details of the options by field (see `models.orders.options`), None for those not given."""
+        """Return the options' details by field: `mobile_number`, and `directory_entry` as a dictionary; None without.
+        """
         entry = asdict(self.directory_entry) if self.directory_entry is not None else None
         return {"mobile_number": self.mobile_number, "directory_entry": entry}
 
@@ -178,9 +179,9 @@ def ensure_area_exists(session: Session, code: str) -> AreaCode:
 
 
 def restored_area_code(session: Session, code: str) -> str:
-    """Return an area code with the leading zero that a spreadsheet has taken off, if there is such an area code.
+    """Return an area code with the leading zero that a spreadsheet has removed, if there is such an area code.
 
-    '351' is '0351'. Return any other one as it is.
+    '351' becomes '0351'. Every other text is returned unchanged.
     """
     if not re.fullmatch("[1-9][0-9]{1,4}", code):
         return code
@@ -297,7 +298,7 @@ def basket_of(
 
 
 def ordered_basket(session: Session, request: Request) -> Basket:
-    """Return the products of a running order. An option that was withdrawn since the order was accepted stays in it.
+    """Return the products of a running order, also an option that was withdrawn since the order was accepted.
 
     Raises `RuleBroken` if the trunk or the number block can no longer be ordered.
     """
@@ -312,7 +313,8 @@ def ordered_basket(session: Session, request: Request) -> Basket:
 def agreed_prices(session: Session, request: Request) -> list[PriceLine]:
     """Return the products of a running order at the prices of the moment when it was ordered.
 
-    Raises `RuleBroken` if the trunk or the number block was withdrawn since.
+    An order from before prices were saved has the current ones. Raises `RuleBroken` if the trunk or the number block
+    was withdrawn since.
     """
     basket = ordered_basket(session, request)
     if request.price_lines is None:

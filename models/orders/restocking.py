@@ -45,13 +45,14 @@ class PoolLine:
 
 
 def restock(session: Session, area_code: str, first_subscriber: str, size: int, count: int, now: datetime) -> Restocked:
-    """Add `count` consecutive free blocks of `size` numbers to an area code's pool, and retry the orders held for them.
+    """Add `count` consecutive free blocks of `size` numbers to an area code's pool, and retry orders held for them.
 
     `first_subscriber` is the first block's first number without the area code. Safe to run twice: numbers that are in
-    the pool already stay unchanged. A hint to the workers follows the commit, because the new blocks have to be
-    announced to the registrar too. Raises `InvalidField` if the area code is unknown, `first_subscriber` has other
-    characters than digits or is not a multiple of `size`, the numbers are too long or outside the area code, or `size`
-    is not 1, 10 or 100.
+    the pool already stay unchanged. Held orders that another transaction has locked are left out. A hint to the
+    workers (a message that work is due) follows the commit, because the new blocks have to be announced to the
+    registrar too. Raises `InvalidField` if the area code is unknown, `first_subscriber` has other characters than
+    digits or is not a multiple of `size`, the numbers are too long or outside the area code, or `size` is not 1, 10 or
+    100.
     """
     if session.get(AreaCode, area_code) is None:
         raise InvalidField("area_code", "unknown_area_code")

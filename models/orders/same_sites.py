@@ -1,4 +1,5 @@
-"""Sub-accounts with the name and address of a location that is to be ordered, so that nobody orders it unknowingly."""
+"""Sub-accounts with the name and address of a location that is to be ordered, so that nobody orders it twice unawares.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +20,16 @@ SiteKey = tuple[str, str]
 
 
 def site_key(location: Location | Account) -> SiteKey:
-    """Return the key by which the location is compared with others: 'Brückenstraße 5' is 'Brueckenstr. 5'."""
+    """Return the location's name and address in one spelling, to compare: 'Brückenstraße 5' equals 'Brueckenstr. 5'."""
     name = " ".join(spell(location.name).split())
     return name, address_key(location.street, location.postal_code, location.city)
 
 
 def same_sites(session: Session, main: Account, postal_codes: Collection[str]) -> Mapping[SiteKey, Account]:
-    """Return the sub-accounts of `main` with one of the postal codes, by their keys, also those on order.
+    """Return the sub-accounts of `main` with one of the postal codes, also those on order, by name and address.
 
-    Of several with one key it is the one that was created first. Closed accounts and ended orders do not count.
+    Of several with one name and address it is the one that was created first. Closed accounts and ended orders do not
+    count.
     """
     ordered = sa.select(Request.account_id).where(
         Request.main_id == main.id, Request.kind == Kind.ORDER, Request.status.not_in(ENDED)

@@ -76,7 +76,10 @@ def create_token(
     now: datetime,
     valid_for: timedelta = LONGEST_LIFE,
 ) -> str:
-    """Create an API token and return its text. The text cannot be read later: only a hash of the token is stored."""
+    """Create an API token that acts for `user`, and return its text. It cannot be read later: only a hash is stored.
+
+    Valid until the end of the day after `valid_for`, at most 365 days. Is not logged, and nobody is told.
+    """
     return _create(session, account, user, name, scopes, now, valid_for)[1]
 
 
@@ -117,7 +120,7 @@ def issue_token_for_carrier(
     valid_for: timedelta,
     now: datetime,
 ) -> str:
-    """Create an API token at the console that acts for `user`, and return its text, which cannot be read later.
+    """Create an API token that acts for `user`, in the carrier's name, and return its text. It cannot be read later.
 
     The account's log names the carrier, and all of the account's administrators are told by mail.
     """
@@ -189,10 +192,10 @@ def principal_by_token(session: Session, token: str, address: str, now: datetime
 
 @cache
 def _by_hash() -> sa.Select[ApiToken, User, Account, dict[str, str]]:
-    """Return the query for the token with the hash `hash`, its person, its account and the person's roles.
+    """Return the query for the token with the hash `:hash`, its person, its account and the person's roles.
 
-    It is built once, because it runs at each call. The account is read with it because the caller needs it next, and
-    finds it in the session.
+    It is built once, because it runs at each call of the API. It reads the account because the caller needs it next,
+    and then finds it in the session.
     """
     return (
         sa.select(ApiToken, User, Account, roles_sql(User.id))

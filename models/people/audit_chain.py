@@ -59,7 +59,8 @@ class AuditSeal(Base):
 
 
 class Flaw(StrEnum):
-    """A flaw that a check of the chain can find. The values are kinds of findings, see `tasks.wording.findings`."""
+    """The kinds of flaws that a check of the audit log's seals can find; also the kinds of findings that report them.
+    """
 
     CHANGED = "audit_entry_changed"
     """The content of the entry, or its seal, is not what was sealed."""
@@ -86,7 +87,7 @@ class ChainFlaw:
 
 @dataclass(frozen=True, slots=True)
 class ChainHead:
-    """The newest seal: its position (0: there is none) and its hash."""
+    """The newest seal of the audit log's chain: its position, counted from 1 (0: there is no seal), and its hash."""
 
     position: int
     hash: bytes
@@ -97,22 +98,22 @@ class ChainHead:
 
     @classmethod
     def parse(cls, text: str) -> ChainHead:
-        """Return the head that `str` has written. Raises `ValueError` for any other text."""
+        """Parse position and hexadecimal hash, separated by a colon. Raises `ValueError` for any other text."""
         position, _, digits = text.partition(":")
         return cls(int(position), bytes.fromhex(digits))
 
 
 def chain_head(session: Session) -> ChainHead:
-    """Return the chain's head."""
+    """Return the newest seal of the audit log's chain; position 0 and a hash of zeros if there is none."""
     newest = session.scalar(sa.select(AuditSeal).order_by(AuditSeal.position.desc()).limit(1))
     return ChainHead(0, FIRST) if newest is None else ChainHead(newest.position, newest.hash)
 
 
 def seal_entries(session: Session, now: datetime, limit: int, after: int | None = None) -> list[int]:
-    """Seal up to `limit` entries that are not sealed yet, and return their ids, the smallest first.
+    """Seal up to `limit` entries of the audit log that are not sealed yet, and return their ids, the smallest first.
 
-    `now` is the same for all calls of one run, `after` the last id that the call before has returned; None for the
-    first call. Of two transactions that seal at once, one fails with `IntegrityError`.
+    `now` is the same for all calls of one run, `after` the last id that the previous call has returned; None for the
+    first call. Of two transactions that seal at the same time, one fails with `IntegrityError`.
     """
     head = chain_head(session)
     position, previous = head.position, head.hash
@@ -126,9 +127,9 @@ def seal_entries(session: Session, now: datetime, limit: int, after: int | None 
 
 
 class ChainCheck:
-    """A check of the whole chain, in pages, each of which may be read in a transaction of its own.
+    """A check of all seals of the audit log, in pages, each of which may be read in a transaction of its own.
 
-    An entry that is sealed while the check runs belongs to it or not; both are right.
+    An entry that is sealed while the check runs may be checked or not; both are right.
     """
 
     def __init__(self) -> None:
@@ -160,10 +161,11 @@ class ChainCheck:
         return flaws if rows else None
 
     def end(self, session: Session, known: Sequence[ChainHead], limit: int) -> list[ChainFlaw]:
-        """Check what is not sealed, and return up to `limit` entries that should be and are not.
+        """Check the entries without a seal, and return the flaws: entries inserted later, and heads that are lost.
 
-        `known` are heads that the chain had at an earlier time; a head of which only the position is known has an empty
-        hash. To be called after the last page.
+        `known` are heads that the chain had at an earlier time; a head of which only the position is known has an
+        empty hash. Counts up to `limit` entries that wait for a seal, and reports up to `limit` that sealing has
+        passed over. To be called after the last page.
         """
         flaws = [ChainFlaw(Flaw.SHORTENED, head.position) for head in known if not _reached(session, head)]
         newest = session.scalar(sa.select(sa.func.max(AuditSeal.entry_id))) or 0
@@ -192,7 +194,11 @@ class ChainCheck:
 
 
 class _Runs:
-    """What the earlier runs have sealed: a later run has nothing that is older, but for what was not committed yet."""
+    """The newest id and time that earlier sealing runs have sealed, to find entries that were inserted afterwards.
+
+    Runs are told apart by the time of their seals. A later run seals nothing older, except entries that were committed
+    late.
+    """
 
     def __init__(self) -> None:
         self._sealed_at: datetime | None = None
@@ -202,13 +208,13 @@ class _Runs:
         """The newest id and the newest time of all runs, the current one included."""
 
     def begin(self, sealed_at: datetime) -> None:
-        """Close the run before, if `sealed_at` is the time of another one."""
+        """Begin a run of seals with the time `sealed_at`, and close the run before; do nothing if that run goes on."""
         if sealed_at != self._sealed_at:
             self.close()
             self._sealed_at = sealed_at
 
     def close(self) -> None:
-        """End the current run."""
+        """End the current run, so that later entries are compared with it, too."""
         self._closed = self._open
 
     def add(self, id: int, at: datetime) -> None:
@@ -220,7 +226,10 @@ class _Runs:
         self._open = max(id, newest_id), max(at, newest_at)
 
     def is_late(self, id: int, at: datetime) -> bool:
-        """Return whether an entry claims to be older than the earlier runs, by its time or by its id."""
+        """Return whether an entry was inserted afterwards: its time or its id is older than what earlier runs sealed.
+
+        An hour (`TAKES`) is allowed between an entry's time and its commit.
+        """
         if self._closed is None:
             return False
         newest_id, newest_at = self._closed

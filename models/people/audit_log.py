@@ -1,8 +1,8 @@
 """The audit log: which person did what to an account, by which right and when.
 
 The log is meant for the local team, which shares its account with the main account; people of the main account see in
-it what was done through the main account. Actions of the carrier's staff on
-a request are logged at the main account that the request is for.
+it what was done through the main account. Actions of the carrier's staff on a request are logged at the main account
+that the request is for.
 
 An entry is inserted in the same transaction as the logged action. An entry holds no secret and is never changed.
 """
@@ -248,9 +248,10 @@ def visible_entries(
 def last_done(
     session: Session, account: Account, deeds: Sequence[AuditEvent], *, first_of: int
 ) -> AttributedEntry | None:
-    """Return the newest entry of one of these kinds in the account's audit log; None if there is none.
+    """Return the newest entry of one of the kinds `deeds` in the account's audit log; None if there is none.
 
-    An entry by the user with the id `first_of` goes before newer ones by others.
+    If the user with the id `first_of` has any such entry, the newest of theirs is returned, even if others have newer
+    ones.
     """
     query = (
         sa.select(AuditEntry)
@@ -268,7 +269,7 @@ def done_since(
     *,
     by: int | None = None,
 ) -> bool:
-    """Return whether the account's audit log has an entry of one of these kinds.
+    """Return whether the account's audit log has an entry of one of the kinds `deeds`.
 
     Only entries after `since` (None: of any time) by the user with the id `by` (None: by anybody) count.
     """

@@ -1,4 +1,4 @@
-"""A company that asks each of its persons for a second factor: everybody in an account and in its sub-accounts."""
+"""The demand of a company that every user of its account and of its sub-accounts has a second factor."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ GRACE = timedelta(days=14)
 
 
 def people_concerned(session: Session, account: Account) -> tuple[int, Sequence[User]]:
-    """Return how many people the account and its sub-accounts have, and those of them without a second factor, by name.
+    """Return how many users the account and its sub-accounts have, and those of them without a second factor, by name.
 
-    Everybody counts once, however many of these accounts they are in.
+    A user counts once, however many of these accounts they are in.
     """
     ids = (
         sa.select(Membership.user_id)

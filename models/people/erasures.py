@@ -1,4 +1,4 @@
-"""Which people are to be erased, or were. `models.staff.erasure` does it."""
+"""People whose personal data is to be erased, or was; `models.staff.erasure` erases it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from models.db.base import Base
 
 
 class Erasure(Base):
-    """A person who is to be erased, or was at `done_at`. Their access has ended when the row is written."""
+    """A person who is to be erased; `done_at` is when it was done, null until then.
+
+    Their access has ended when the row is written.
+    """
 
     __tablename__ = "erasures"
 
@@ -23,6 +26,6 @@ class Erasure(Base):
 
 
 def is_being_erased(session: Session, user_id: int) -> bool:
-    """Return whether the user is to be erased and still has name and address."""
+    """Return whether the user is to be erased and still has name and address, because the erasure is not done yet."""
     query = sa.select(Erasure.user_id).where(Erasure.user_id == user_id, Erasure.done_at.is_(None))
     return session.scalar(query) is not None

@@ -39,16 +39,17 @@ def find_invitation(
 
 
 def invited_user(session: Session, invitation: Invitation) -> User | None:
-    """Return the user with the invited e-mail address; None if there is none, or the user has no password yet."""
+    """Return the user with the invited e-mail address; None if there is none, or if the user has no password yet."""
     return session.scalar(sa.select(User).where(User.email == invitation.email, User.password_hash.is_not(None)))
 
 
 def accept(session: Session, invitation: Invitation, password: str | None, now: datetime) -> tuple[User, bool]:
     """Give the invited person the offered role and delete the invitation; create the person's user if there is none.
 
-    Returns the user, and whether `password` was set as the user's password: an existing password stays. Raises
-    `PasswordMissing` if the user has no password and `password` is None, and `BeingErased` if the user is to be erased:
-    the new role would be erased, too.
+    A role that the person has already changes only to administrator. Returns the user, and whether `password` was set
+    as the user's password: an existing password stays. Raises `PasswordMissing` if the user has no password and
+    `password` is None, `PasswordGuessable` if the new password is too easy to guess, and `BeingErased` if the user is
+    to be erased: the new role would be erased, too.
     """
     name_to_database(session, Named.EMAIL, invitation.email)
     # Invitations to two accounts may be accepted at the same time: the second then finds the user of the first.

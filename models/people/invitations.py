@@ -98,7 +98,8 @@ def invitations_of(session: Session, account: Account) -> Sequence[Invitation]:
 def roles_to_offer(session: Session, person: Principal, account: Account) -> list[Role]:
     """Return the roles that the person may offer in an invitation to the account; none if they may not invite.
 
-    `rights.invitable_roles` has the rule.
+    People who may invite only through the main account may not always offer the role of administrator
+    (`rights.invitable_roles`).
     """
     return invitable_roles(person, account, has_administrator=bool(administrators_of(session, account.id)))
 
@@ -151,7 +152,7 @@ def invite_by_order(
 def invite_for_carrier(
     session: Session, staff: Principal, account: Account, to: Recipient, evidence: str, now: datetime
 ) -> Invitation:
-    """Invite a person as an administrator, in the name of the carrier, because nobody at the account can.
+    """Invite a person as an administrator, in the carrier's name; for accounts with no administrator, or only one.
 
     `evidence` says what proved to the member of staff that the person may administer the account, for the log entry.
     Raises `Forbidden` if `staff` is not one of the carrier's staff, `SeveralAdministrators` if the account has more
@@ -204,7 +205,8 @@ def withdraw(session: Session, person: Principal, account: Account, invitation_i
 def handled_by(session: Session, person: Principal, account: Account, invitations: Sequence[Invitation]) -> set[int]:
     """Return the ids of those of the account's invitations that the person may send again or withdraw.
 
-    `rights.handles_invitation` has the rule for one invitation.
+    A person who may invite only through the main account may do so with invitations by an order or by people of the
+    main account, not with those of the local team or the carrier.
     """
     above = people_of_main(session, account)
     return {
@@ -235,7 +237,10 @@ def open_administrator_invitation(session: Session, account: Account, now: datet
 
 
 def void_foreign_invitations(session: Session, account: Account) -> None:
-    """Delete the invitations to a detached account that people of its former main account have sent."""
+    """Delete the invitations to a detached account that neither its own administrators nor the carrier have sent.
+
+    So nobody from the former main account can let people in.
+    """
     own = sa.select(Membership.user_id).where(
         Membership.account_id == account.id, Membership.role == Role.ADMINISTRATOR
     )
@@ -252,9 +257,10 @@ def _found(session: Session, account: Account, to: Recipient) -> Invitation | No
 
 
 def _company(person: Principal, account: Account) -> int:
-    """Return the account whose limit counts the person's invitations: the main account if they lead it.
+    """Return the id of the account whose limit counts the person's invitations: the main account if they lead it.
 
-    A local team has a count of its own, so that it cannot use up what the main account may send.
+    Otherwise it is the account itself: a local team has a count of its own, so that it cannot use up what the main
+    account may send.
     """
     leads = account.main_id is not None and person.roles.get(account.main_id) in LEADS
     return account.main_id if leads and account.main_id is not None else account.id

@@ -13,7 +13,7 @@ from models.db.base import Base
 
 
 class InvitedPerson(Base):
-    """Whom an invitation has invited, with the name and the address of its latest mail.
+    """The person whom an invitation has invited, with the name and the address of its latest mail.
 
     The row stays when the invitation is accepted, withdrawn or expired, and goes when the person is erased.
     """
@@ -33,7 +33,10 @@ class InvitedPerson(Base):
 
 
 def note_name(session: Session, invitation_id: int, account_id: int, name: str, email: str, now: datetime) -> None:
-    """Store whom the invitation has invited, or the name and the address of a renewed one."""
+    """Store name and e-mail address of the person whom an invitation invites.
+
+    A renewed invitation replaces both, and the time.
+    """
     who = {"name": name, "email": email, "invited_at": now}
     new = postgresql.insert(InvitedPerson).values(invitation_id=invitation_id, account_id=account_id, **who)
     session.execute(new.on_conflict_do_update(index_elements=[InvitedPerson.invitation_id], set_=who))

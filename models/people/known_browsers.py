@@ -1,4 +1,4 @@
-"""Known browsers: those in which a person has signed in before. Each keeps a signed text, a mark; no table has them.
+"""Known browsers: those in which a person has signed in before. Each keeps a signed text (a mark); no table has them.
 
 Wrong passwords that strangers enter elsewhere do not keep the person out of a known browser. A mark replaces no
 password. It is valid for a year and until the person's password or e-mail address changes.

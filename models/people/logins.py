@@ -54,21 +54,29 @@ class Login(Base):
 
     @classmethod
     def left_over(cls, now: datetime | sa.ColumnElement[datetime]) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: the login has expired, as it would for every person (`IDLE`, `LONGEST`)."""
+        """Return an SQL condition: the login has expired, after 30 days without use (`IDLE`) or 90 days in all
+        (`LONGEST`).
+
+        Logins of the carrier's staff expire earlier, which this condition leaves out.
+        """
         return (cls.seen_at <= now - IDLE) | (cls.created_at <= now - LONGEST)
 
     @classmethod
     def in_force(cls, now: datetime | sa.ColumnElement[datetime]) -> sa.ColumnElement[bool]:
-        """Return an SQL condition on logins joined with their users: the login has not expired."""
+        """Return an SQL condition on logins joined with their users: the login has not expired.
+
+        A login of the carrier's staff expires unused after 1 hour and at the latest after 12 hours, others after 30
+        and 90 days.
+        """
         too_long = (cls.seen_at <= now - STAFF_IDLE) | (cls.created_at <= now - STAFF_LONGEST)
         return ~cls.left_over(now) & ~(User.is_staff & too_long)
 
 
 @dataclass(frozen=True, slots=True)
 class FoundLogin:
-    """A login and its user, and what there is to know about the user's second factor.
+    """A login with its user, and whether the user has a second factor.
 
-    `required_from` is from when on the user has to have a second factor; None if the user need not.
+    `required_from` is the time from which the user has to have a second factor; None if the user need not.
     """
 
     login: Login
@@ -103,8 +111,8 @@ def begin_login(
 def find_login(session: Session, secret: str, now: datetime, *, used: bool = True) -> FoundLogin | None:
     """Return the login with this secret and its user; None if there is no such login or the login has expired.
 
-    `used`: a person asks, not a page by itself. Then the time at which the login was last seen is updated, at most
-    every 5 minutes.
+    `used`: the request comes from a person, not from a page that reloads itself. Then the time at which the login was
+    last seen is updated, at most every 5 minutes.
     """
     row = session.execute(_by_secret(), {"hash": secret_hash(secret), "now": now}).one_or_none()
     if row is None:
@@ -118,9 +126,9 @@ def find_login(session: Session, secret: str, now: datetime, *, used: bool = Tru
 
 @cache
 def _by_secret() -> sa.Select[Login, User, bool, datetime | None]:
-    """Return the query for the login with the secret whose hash is `hash`, if it is in force at `now`.
+    """Return the query for the login whose secret has the hash `hash`, if it has not expired at `now`: two parameters.
 
-    It runs at each request of a browser, and building it takes longer than running it.
+    It is built once, because it runs at each request of a browser, and building it takes longer than running it.
     """
     return (
         sa.select(Login, User, has_factor(User.id), factor_required_from(User.id))
@@ -160,8 +168,8 @@ def end_logins(session: Session, user_id: int, *, but: int | None = None) -> Non
 def set_password(session: Session, user: User, password: str, where: Where | None, now: datetime) -> None:
     """Replace the user's password and end all of the user's logins.
 
-    `where` is the browser in which the user does it: the user is told by mail. None: it is the user's first password,
-    which is not told. Raises `PasswordGuessable` if the new password is too easy to guess.
+    `where` is the browser in which the user does it: the change is logged, and the user told by mail. None for a first
+    password, which is neither. Raises `PasswordGuessable` if the new password is too easy to guess.
     """
     ensure_hard_to_guess(password, user.email, user.name)
     user.password_hash = hash_password(password)
@@ -171,9 +179,9 @@ def set_password(session: Session, user: User, password: str, where: Where | Non
 
 
 def ask_for_reset(session: Session, email: str, now: datetime) -> None:
-    """Mail a link to set a new password, at most one in each ten minutes of the clock; an unknown address gets no mail.
+    """Mail a link to set a new password, at most one in each ten minutes of the clock; unknown addresses get no mail.
 
-    After a change of the password, another one may be asked for at once. The duration does not reveal whether the
+    After a change of the password, another link may be asked for at once. The duration does not reveal whether the
     address is known: for an unknown address the statements, lock waits and disk writes are identical, and the queued
     mail is rolled back.
     """
@@ -217,17 +225,18 @@ def user_by_reset(
 def reset_password(session: Session, user: User, password: str, now: datetime, *, where: Where | None = None) -> None:
     """Set a new password for a user who has opened a mailed link, and end all of the user's logins.
 
-    Also confirms the e-mail address, since a person with the link can read mail to the address. `where` as for
-    `set_password`. Raises `PasswordGuessable` if the new password is too easy to guess.
+    Also confirms the e-mail address, since a person with the link can read mail to the address. `where` is the
+    browser: the change is logged, and the user told by mail; None for a first password, which is neither. Raises
+    `PasswordGuessable` if the new password is too easy to guess.
     """
     set_password(session, user, password, where, now)
     user.email_confirmed_at = user.email_confirmed_at or now
 
 
 def password_state(user: User) -> str:
-    """Return a digest of the user's address and password hash; it changes with each password.
+    """Return a digest of the user's address and password hash, which changes with each of them.
 
-    A link or mark derived from the digest therefore ends with the password.
+    A link or mark derived from the digest therefore ends when the password or the address changes.
     """
     return hashlib.sha256(f"{user.email}\0{user.password_hash or ''}".encode()).hexdigest()[:16]
 

@@ -123,9 +123,9 @@ def _keep_an_administrator(session: Session, membership: Membership) -> None:
 def _void_what_they_sent(session: Session, membership: Membership, *, leads: bool) -> None:
     """Delete the invitations to the account that the member has sent; unless `leads`, also those to its sub-accounts.
 
-    `leads`: the member's new role still gives the right to invite to sub-accounts. To sub-accounts, invitations stay
-    that an order has caused, or that the member could send as an administrator of the sub-account itself. Otherwise a
-    former administrator could come back by an invitation to another address of their own.
+    Otherwise a former administrator could come back by an invitation to another address of their own. `leads`: the
+    member's new role still gives the right to invite to sub-accounts. Two kinds of invitations to sub-accounts stay:
+    those that an order has caused, and those to a sub-account of which the member is an administrator.
     """
     to = [Invitation.account_id == membership.account_id]
     if not leads:

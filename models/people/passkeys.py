@@ -104,7 +104,7 @@ def ask_for_new_passkey(session: Session, vault: Vault, site: Site, user: User, 
 
 
 def ask_for_passkey(session: Session, vault: Vault, site: Site, user_id: int, now: datetime) -> Question | None:
-    """Return the question that one of the user's passkeys answers; None if the user has none."""
+    """Return the question that one of the user's passkeys has to answer; None if the user has no passkey."""
     known = _descriptors(session, user_id)
     if not known:
         return None
@@ -118,9 +118,10 @@ def ask_for_passkey(session: Session, vault: Vault, site: Site, user_id: int, no
 def add_passkey(
     session: Session, vault: Vault, site: Site, user: User, name: str, answer: Answer, where: Where, now: datetime
 ) -> bool:
-    """Add the passkey with which a device has answered `ask_for_new_passkey`. Return whether the answer is right.
+    """Add the passkey that a device has created for a question of `ask_for_new_passkey`; return whether it was added.
 
-    The user is told by mail.
+    The user is told by mail. False if the answer is wrong, the question is older than ten minutes, or the passkey is
+    known.
     """
     asked = _open(vault, user.id, answer.sealed, now)
     if asked is None:
@@ -156,10 +157,10 @@ def add_passkey(
 
 
 def prove_by_passkey(session: Session, vault: Vault, site: Site, user: User, answer: Answer, now: datetime) -> bool:
-    """Return whether one of the user's passkeys has given this answer to a question of `ask_for_passkey`.
+    """Return whether a passkey of the user has given this answer to a question of `ask_for_passkey`; record its use.
 
-    The device must have checked who holds it, and its counter of
-    signatures, if it has one, must have grown.
+    The device must have checked who holds it, and its counter of signatures, if it has one, must have grown. False
+    also for a question that is older than ten minutes, or than the last use of the passkey.
     """
     asked = _open(vault, user.id, answer.sealed, now)
     if asked is None:
@@ -189,10 +190,10 @@ def prove_by_passkey(session: Session, vault: Vault, site: Site, user: User, ans
 
 
 def _checked(check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-    """Return what `check` finds in a device's answer; None if it refuses the answer or fails on it.
+    """Return what `check` finds in a device's answer; None if it raises any error, since the answer is wrong then.
 
-    webauthn says of an answer that no device has given not only by its own errors that it is wrong: its parsers fail on
-    nesting, on types and on what is cut off. Such an answer is wrong, whatever the error.
+    For an answer that no device has made, the library webauthn raises not only its own errors: its parsers also fail
+    on deep nesting, wrong types and truncated data.
     """
     try:
         return check(*args, **kwargs)
@@ -215,7 +216,8 @@ def _seal(vault: Vault, user_id: int, challenge: bytes, now: datetime) -> str:
 
 
 def _open(vault: Vault, user_id: int, sealed: str, now: datetime) -> tuple[bytes, datetime] | None:
-    """Return the challenge that `_seal` has encrypted for this user and when; None for other texts and old ones."""
+    """Return the challenge that was encrypted for this user, and when; None if the text is another one, or is too old.
+    """
     try:
         facts = json.loads(vault.open(sealed.encode()))
     except (SecretUnreadable, ValueError):

@@ -12,7 +12,7 @@ from models.values import Locale
 
 
 class Role(StrEnum):
-    """A person's role in an account; it gives the rights that the table in this file lists."""
+    """A person's role in an account. `RIGHTS` lists what each role allows: administrator most, local member least."""
 
     ADMINISTRATOR = "administrator"
     LOCATION_MANAGER = "location_manager"
@@ -119,7 +119,9 @@ class Principal:
 def may(principal: Principal, action: Action, account: Account) -> bool:
     """Return whether the person may perform the action on the account. Every decision about a right is made here.
 
-    An API token limits its user's rights to the token's account with its sub-accounts, and to the token's scopes.
+    A person has rights by a role in the account or in its main account; the carrier's staff may do what `STAFF` lists
+    in every account. An API token limits its user's rights to the token's account with its sub-accounts, and to the
+    token's scopes, and never gives rights of staff.
     """
     if principal.token_id is not None:
         if not any(action in SCOPED[scope] for scope in principal.scopes):
@@ -160,7 +162,7 @@ def invitable_roles(principal: Principal, account: Account, *, has_administrator
 
     `has_administrator`: the account has an administrator of its own. A person who may invite only through the main
     account may offer the role of administrator only if the main account has ordered the account, or if the account has
-    no administrator: nobody takes the account of a local team over.
+    no administrator, so that nobody takes over the account of a local team.
     """
     if may(principal, Action.MANAGE_USERS, account):
         return list(Role)

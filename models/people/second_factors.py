@@ -100,7 +100,7 @@ def factor_required_from(user_id: sa.SQLColumnExpression[int]) -> sa.ColumnEleme
 def needs_more_than_password(session: Session, user_id: int, now: datetime) -> bool:
     """Return whether a password alone, or a code by mail, proves nothing for this user.
 
-    So it is if the user has a second factor, or if a company of the user asks for one and its grace has passed.
+    True if the user has a second factor, or if a company of the user asks for one and its grace has passed.
     """
     id = sa.literal(user_id, sa.BigInteger)
     demanded = sa.func.coalesce(factor_required_from(id) <= now, sa.false())
@@ -119,7 +119,10 @@ def new_app_secret() -> str:
 
 
 def seal_setup(vault: Vault, user: int, secret: str, now: datetime) -> str:
-    """Encrypt a secret that is being set up, to travel in the form until a code confirms it; see `open_setup`."""
+    """Encrypt the new secret of an authenticator app, to travel in the form until a code confirms it.
+
+    It can be decrypted for half an hour.
+    """
     facts = {"use": "new factor", "user": user, "at": now.isoformat(), "secret": secret}
     return vault.seal(json.dumps(facts)).decode()
 
@@ -136,16 +139,20 @@ def open_setup(vault: Vault, user: int, sealed: str, now: datetime) -> str | Non
 
 
 def app_address(secret: str, email: str, issuer: str) -> str:
-    """Return the address (otpauth://) that an authenticator app reads from a QR code."""
+    """Return the otpauth:// address that an authenticator app reads from a QR code.
+
+    `email` is the user's address, `issuer` the name of the portal; the app shows both.
+    """
     return pyotp.TOTP(secret).provisioning_uri(name=email, issuer_name=issuer)
 
 
 def add_app(
     session: Session, vault: Vault, user: User, name: str, secret: str, typed: str, where: Where, now: datetime
 ) -> bool:
-    """Add an authenticator app with this secret as a second factor, if `typed` is a code of it.
+    """Add an authenticator app with this secret as a second factor if `typed` is its current code; return whether it
+    is.
 
-    Returns whether it is. The user is told by mail.
+    The addition is logged, and the user told by mail.
     """
     step = _matching_step(secret, typed, now)
     if step is None:
@@ -159,7 +166,7 @@ def add_app(
 def new_app(vault: Vault, user_id: int, name: str, secret: str, counter: int, now: datetime) -> SecondFactor:
     """Return an authenticator app as a second factor of the user, to be added; its secret is encrypted for its row.
 
-    Codes up to that of the half minute `counter` are used up.
+    Codes up to the half minute with the number `counter` (since 1970) are used up; 0 if none was used.
     """
     id = uuid.uuid4()
     return SecondFactor(
@@ -175,7 +182,7 @@ def new_app(vault: Vault, user_id: int, name: str, secret: str, counter: int, no
 
 
 def find_factor(session: Session, user_id: int, id: uuid.UUID) -> SecondFactor:
-    """Return the user's second factor with this id. Raises `NotFound` if the user has none."""
+    """Return the user's second factor with this id. Raises `NotFound` if the user has no factor with this id."""
     factor = session.get(SecondFactor, id)
     if factor is None or factor.user_id != user_id:
         raise NotFound
@@ -187,7 +194,8 @@ def remove_factor(
 ) -> None:
     """Remove the user's second factor with this id; with the last one the recovery codes end, too.
 
-    Raises `NotFound` if the user has none with this id, and `FactorNeeded` if it is the last one and `is_required`.
+    The removal is logged, and the user told by mail. Locks the user's row. Raises `NotFound` if the user has no factor
+    with this id, and `FactorNeeded` if it is the last one and `is_required`.
     """
     # Of two removals at once, the second finds one factor less.
     user = session.get_one(User, user_id, with_for_update=True)
@@ -202,11 +210,11 @@ def remove_factor(
 
 
 def reset_factors(session: Session, user: User, proof: str, now: datetime, *, by_staff: int | None = None) -> int:
-    """Remove all second factors and recovery codes of a user who has lost them.
+    """Remove all second factors and recovery codes of a user who has lost them; log it and tell the user by mail.
 
     `proof` says how the carrier knows that it is the user who asks; `by_staff` is the id of the member of staff who
-    had it done, None at the console. Returns how many factors there were. Without any, nothing is recorded and nobody
-    is told.
+    asked for the reset, None at the console. Returns how many factors there were. If there were none, nothing is
+    logged and nobody is told.
     """
     factors = factors_of(session, user.id)
     session.execute(sa.delete(RecoveryCode).where(RecoveryCode.user_id == user.id))
@@ -219,8 +227,8 @@ def reset_factors(session: Session, user: User, proof: str, now: datetime, *, by
 def renew_recovery_codes(session: Session, user: User, now: datetime, where: Where | None = None) -> list[str]:
     """Replace the user's recovery codes by ten new ones and return them; they cannot be read later.
 
-    `where` is the browser in which the user asks for them, which is told by mail; None: they come with the first
-    factor, which is told already.
+    `where` is the browser in which the user asks for them: this is logged, and the user told by mail. None if they
+    come with the first factor, which is logged and told already.
     """
     session.execute(sa.delete(RecoveryCode).where(RecoveryCode.user_id == user.id))
     codes = ["".join(secrets.choice(CODE_ALPHABET) for _ in range(_RECOVERY_LENGTH)) for _ in range(RECOVERY_CODES)]
@@ -240,9 +248,9 @@ def recovery_codes_left(session: Session, user_id: int) -> int:
 
 
 def prove(session: Session, vault: Vault, user: User, typed: str, where: Where, now: datetime) -> bool:
-    """Return whether `typed` is a code of the user's authenticator app, or a recovery code, that was not used yet.
+    """Return whether `typed` is an unused code of the user's authenticator app, or an unused recovery code; use it up.
 
-    Then it is used up. The user is told by mail of the use of a recovery code.
+    The use of a recovery code is logged, and the user told by mail.
     """
     plain = plain_code(typed)
     if len(plain) == _APP_DIGITS:

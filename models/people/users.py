@@ -91,7 +91,7 @@ def _roles() -> sa.Select[int, Role]:
 
 
 def roles_sql(user_id: sa.SQLColumnExpression[int]) -> sa.ScalarSelect[dict[str, str]]:
-    """Return SQL for the roles of the user with this id as a JSON object, as `roles_of` returns them."""
+    """Return SQL for a JSON object that maps account ids to the roles of the user with this id; closed accounts not."""
     roles = sa.func.json_object_agg(Membership.account_id, Membership.role)
     return (
         sa.select(sa.func.coalesce(roles, sa.literal_column("'{}'::json"), type_=sa.JSON))
@@ -114,10 +114,11 @@ def administrators_of(session: Session, account_id: int) -> list[User]:
 
 
 def people_to_tell(session: Session, asked_by: int | None, main_id: int, account_id: int | None = None) -> list[User]:
-    """Return to whom mails go about what the user `asked_by` has asked for: to the user, while they belong to it.
+    """Return to whom mails go about what the user with the id `asked_by` has asked for.
 
-    That is, the user has a role in the main account or in the account that it is about, or is one of the carrier's
-    staff. Otherwise, and if nobody asked (None), return the main account's administrators.
+    To this user alone, if they still have a role in the main account or in the account that it is about
+    (`account_id`), or are the carrier's staff. Otherwise, and if `asked_by` is None, to all administrators of the main
+    account.
     """
     belongs = Membership.user_id == User.id, Membership.account_id.in_((main_id, account_id))
     query = sa.select(User).where(User.id == asked_by, sa.or_(User.is_staff, sa.exists().where(*belongs)))

@@ -1,4 +1,7 @@
-"""Consent requests that reach no administrator: the back office sees them, and an outsider sees no difference."""
+"""Questions for consent that reach no administrator: the back office sees them, and an outsider sees no difference.
+
+A question for consent asks the administrators of an account whether another customer may attach it.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +21,17 @@ CONSENT_MAIL = "consent_asked"
 
 
 def note_reach(consent: Consent, account: Account | None, now: datetime, *, reaches: bool) -> None:
-    """Record whether a consent request reaches an administrator of `account`, the one that is to be attached.
+    """Record whether a question for consent reaches an administrator of `account`, the account that is to be attached.
 
-    If it does not, the back office has to act from now on, unless there is no such account (None), or the account could
-    not be attached: it is closed, still on order, a main account or a sub-account.
+    If it reaches nobody, the back office has to act from now on (`unreached_since`), unless there is no such account
+    (None), or the account could not be attached: it is closed, still on order, a main account or a sub-account.
     """
     attachable = account is not None and (account.role, account.state) == (AccountRole.STANDALONE, AccountState.ACTIVE)
     consent.unreached_since = None if reaches or not attachable else consent.unreached_since or now
 
 
 def note_refused(session: Session, message: Message, now: datetime) -> None:
-    """Record that a consent request reaches nobody, if the mail servers have refused every mail that asks for consent.
+    """Record that a question for consent reaches nobody, if the mail servers have refused every mail that asks it.
 
     `message` is the refused mail, of template `CONSENT_MAIL`.
     """
@@ -51,23 +54,24 @@ def asked_addresses(session: Session, request: Request) -> set[str]:
 
 
 def end_cases(session: Session, account: Account) -> None:
-    """Take the open consent requests about the account off the back office's list, because it has acted.
+    """Take the open questions for consent about the account off the back office's list.
 
-    It has named an administrator of the account, who is now invited.
+    Called when the back office has acted: it has named an administrator of the account, who is now invited.
     """
     cases = sa.update(Consent).where(Consent.request_id.in_(sa.select(Request.id).where(*_open_questions(account))))
     session.execute(cases.values(unreached_since=None))
 
 
 def forget_ended(session: Session) -> None:
-    """Clear `unreached_since` of the consent requests whose link requests have ended: nobody has to act any more."""
+    """Clear `unreached_since` of unanswered questions for consent of ended link requests: nobody has to act any more.
+    """
     ended = sa.exists().where(Request.id == Consent.request_id, Request.status.in_(ENDED))
     unreached = Consent.unreached_since.is_not(None), Consent.decision.is_(None)
     session.execute(sa.update(Consent).where(*unreached, ended).values(unreached_since=None))
 
 
 def wake_questions(session: Session, account: Account, now: datetime) -> None:
-    """Schedule the link requests that wait for consent about the account to be worked on now.
+    """Lock the link requests that wait for consent about the account, and schedule them to be worked on now.
 
     Called when an administrator has joined the account, so that this person is asked, too.
     """

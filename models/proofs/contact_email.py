@@ -134,7 +134,7 @@ def note_refused(session: Session, message: Message, now: datetime) -> None:
 def _awaiting(session: Session, orders: Sequence[Request], *, lock: bool = True) -> list[Request]:
     """Return those of the orders whose contact was asked to confirm the e-mail address and has not answered.
 
-    `lock` locks these proofs until the transaction ends.
+    `lock` locks the orders' proofs that are not given yet until the transaction ends.
     """
     book = ProofBook(session, orders, lock=lock)
     people = sa.select(User).where(User.id.in_({order.requested_by for order in orders}))

@@ -1,4 +1,4 @@
-"""Deadlines of proofs: how long codes are valid, when people are reminded, and how many codes they have."""
+"""Deadlines of proofs: how long codes are valid, when people are reminded, and how many codes they can get."""
 
 from __future__ import annotations
 

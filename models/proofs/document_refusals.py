@@ -29,7 +29,8 @@ class Refusal:
 def refuse(session: Session, request: Request, document: AddressDocument, refusal: Refusal, now: datetime) -> None:
     """Save `refusal` in the document, add a timeline entry to the order, and queue a mail that tells the customer why.
 
-    The mail goes to the order's requester, or to the main account's administrators if nobody of the company is.
+    The mail goes to the person who placed the order or, if that person has left the company, to the administrators of
+    the main account.
     """
     document.refusal, document.refusal_note = refusal.reason, refusal.note or None
     request.note(now, "document_refused", refusal=refusal.reason, refusal_note=refusal.note)

@@ -48,10 +48,10 @@ def void_link_code(session: Session, principal: Principal, account: Account, now
 
 
 def open_link_code(session: Session, account_id: int | None, *, lock: bool = False) -> LinkCode | None:
-    """Return the account's link code that was not used, replaced or voided; None if there is none. It may have expired.
+    """Return the account's link code that was not used, replaced or voided, expired or not; None if there is none.
 
-    `lock` locks the code's row until the transaction ends. None as `account_id` finds nothing, with the same
-    statements.
+    `lock` locks the code's row until the transaction ends. With None as `account_id` the result is None, after the
+    same statements, so that the duration tells an outsider nothing.
     """
     query = sa.select(LinkCode).where(LinkCode.account_id == account_id, LinkCode.ended_at.is_(None))
     return session.scalar(query.with_for_update() if lock else query)

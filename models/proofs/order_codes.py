@@ -132,9 +132,9 @@ def _nobodys_order() -> Request:
 
 
 def _wake(session: Session, orders: sa.Select[Request], now: datetime, key: str | None = None) -> None:
-    """Schedule the next step of those of the orders that are pending, now.
+    """Lock those of the orders that are pending, and schedule their next step for now.
 
-    With `key`, an `address_key`, only of those with that connection address.
+    With `key`, an `address_key`, only the orders with that connection address.
     """
     # In the order in which the workers lock them. One that a worker is looking at is waited for: it may have read
     # the proof before it was given.

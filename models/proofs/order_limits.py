@@ -1,4 +1,4 @@
-"""The limits of a company, applied to its orders and to the letters and mails that it asks for."""
+"""The limits on what a company may ask for, applied to its orders with their letters and mails."""
 
 from __future__ import annotations
 
@@ -45,9 +45,10 @@ def place_order(
     usual: Limits,
     agreed: Mapping[str, PriceLine] = LIST_PRICES,
 ) -> Request:
-    """Place an order as `submit_order` does, if the limits of the company allow one more, and count it.
+    """Place an order for a sub-account of `main`, if the limits of the company allow one more, and count it.
 
-    `usual` are the limits of companies that have none of their own. Raises what `submit_order` raises, and
+    `usual` are the limits of companies that have none of their own, `agreed` prices by product key that hold instead
+    of the price list's. Raises what `submit_order` raises (`Forbidden`, `RuleBroken`, `InvalidField`), and
     `LimitReached` if a limit does not allow the order.
     """
     if not may(principal, Action.ORDER, main):
@@ -68,8 +69,9 @@ def take_for_orders(
 ) -> tuple[int, LimitReached | None]:
     """Count as many of the orders, from the first on, as the limits of their company allow.
 
-    The caller places these in the same transaction. Returns their number, and the limit that forbids the next one; None
-    if all are allowed. Other transactions that count for this company wait until this transaction ends.
+    The caller places these orders in the same transaction. Returns their number, and the limit that forbids the next
+    one; None if all are allowed. `usual` are the limits of companies that have none of their own. Other transactions
+    that count for this company wait until this transaction ends.
     """
     lock_limits(session, main.id)
     count, uses, reached = _fitting(session, principal, main, drafts, now, usual)
@@ -79,11 +81,11 @@ def take_for_orders(
 
 @dataclass(frozen=True, slots=True)
 class OrderDays:
-    """On which day how many of some orders can be placed, as far as the limits of their company are known now.
+    """How many of some orders can be placed on which day, as far as the limits of their company are known now.
 
-    `days` has a pair for each day (in Germany) on which there are any, the first of today: begin and number of orders.
-    `reached` is the limit that ends today's, None if it allows all. `open_at_most` is whether the orders after these
-    wait for open ones to end, on a day that nobody knows.
+    `days` has a pair for each day (in Germany) on which some can be placed, and first one for today: the day's begin
+    and the number of orders. `reached` is the limit that ends today's, None if all can be placed today.
+    `open_at_most`: the orders that no day has wait until open orders end, and nobody knows when.
     """
 
     days: Sequence[tuple[datetime, int]]
@@ -104,10 +106,10 @@ def plan_orders(
     now: datetime,
     usual: Limits,
 ) -> OrderDays:
-    """Return on which day how many of the orders, from the first on, the limits of their company allow.
+    """Return how many of the orders, from the first on, the limits of their company allow on which day.
 
     Counts nothing: it is only a look, with no guarantee for later. It assumes that no open order ends meanwhile, and
-    that nothing else is ordered.
+    that nothing else is ordered. `usual` are the limits of companies that have none of their own.
     """
     limits, used, needs = _compared(session, principal, main, _entered(drafts), now, usual)
     day, first = start_of_day(now), None
@@ -135,9 +137,10 @@ def limit_of_draft(
     now: datetime,
     usual: Limits,
 ) -> LimitReached | None:
-    """Return the limit of the company that forbids to place an order now, as far as the order is known; None if none.
+    """Return the limit of the company that forbids placing this order now, as far as the order is known; None without.
 
-    `location` and the contact's `email` are None while they are not entered. Counts nothing.
+    `location` and the contact's `email` are None while they are not entered. `usual` are the limits of companies that
+    have none of their own. Counts nothing.
     """
     limits, used, [needed] = _compared(session, principal, main, [(location, email)], now, usual)
     return _reached(limits, used, needed, now)
@@ -168,10 +171,10 @@ def _compared(
     now: datetime,
     usual: Limits,
 ) -> tuple[Limits, Counter[Limit], Iterator[list[Limit]]]:
-    """Return the limits of a company, what it has used of them today, and for each order what this order needs.
+    """Return a company's limits, what it has used of them today, and for each order the limits that it counts against.
 
-    `orders` are pairs of location and contact's e-mail address; what is None is not known yet and counts for nothing.
-    One statement.
+    `orders` are pairs of location and contact's e-mail address; None for what is not known yet, which counts for
+    nothing. Runs one statement.
     """
     keys = [address_key(place.street, place.postal_code, place.city) if place else None for place, _ in orders]
     emails = [email.lower() if email else None for _, email in orders]
@@ -238,10 +241,10 @@ def _known() -> sa.Select[*tuple[Any, ...]]:
 def _needs(
     emails: Sequence[str | None], keys: Sequence[str | None], contacts: set[str], addresses: set[str]
 ) -> Iterator[list[Limit]]:
-    """Yield for each order, given by the contact's address and the place's key, which limits it counts against.
+    """Yield for each order, given by the contact's e-mail address and the place's key, the limits it counts against.
 
-    Each of them once: a contact or address that two of the orders have in common, or that is known, counts not again.
-    What is None counts for nothing.
+    A contact or address counts only once, for the first order that has it, and not if it is among the known `contacts`
+    and `addresses`, to which it is added. None counts for nothing.
     """
     for email, key in zip(emails, keys, strict=True):
         needed = [Limit.OPEN_ORDERS, Limit.BLOCKS]

@@ -52,11 +52,12 @@ class ProofState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProofStatus:
-    """A requested proof. `until` is its deadline, None once it was proved or declined.
+    """A proof that a request has asked for, as pages and the API show it. `until` is its deadline.
 
-    `again_from` is the time from which a new code can be requested, None if none can be. `is_refused` says whether the
-    mail server has refused the mail with the current code for good. `refusal` is why a document was refused, None if it
-    was not or if the reason was not kept.
+    `until` is None once the proof was proved or declined, and for a document while the order names another reason to
+    wait. `again_from` is the time from which a new code can be requested, None if none can be. `is_refused` says
+    whether the mail server has refused the mail with the current code for good. `refusal` is why a document was
+    refused, None if it was not or if the reason was not kept.
     """
 
     kind: ProofKind
@@ -70,8 +71,8 @@ class ProofStatus:
 def proof_statuses(session: Session, requests: Sequence[Request], now: datetime) -> dict[uuid.UUID, list[ProofStatus]]:
     """Return, by request id, the statuses of the proofs that each request has asked for, to show to its people.
 
-    None are returned for a request that no worker has begun yet, nor a proof that is still open after its request has
-    stopped being pending. A fixed number of statements.
+    Left out are requests that no worker has begun yet, and open proofs of a request that is not pending any more. Runs
+    a fixed number of statements.
     """
     begun = [request for request in requests if request.status is not Status.ACKNOWLEDGED]
     orders = [request for request in begun if request.kind is Kind.ORDER]
@@ -89,9 +90,9 @@ def proof_statuses(session: Session, requests: Sequence[Request], now: datetime)
 
 @dataclass(frozen=True, slots=True)
 class OpenConsent:
-    """A link request that waits for the answer of an administrator of `account`, which `main` wants to attach.
+    """A link request of the account `main` to attach `account`, whose administrators have yet to answer.
 
-    `consent` holds the question's deadline.
+    `consent` holds the deadline of the question.
     """
 
     request: Request
@@ -101,7 +102,8 @@ class OpenConsent:
 
 
 def consents_to_answer(session: Session, principal: Principal, now: datetime) -> list[OpenConsent]:
-    """Return the open requests of others to attach an account for which this person may answer, the oldest first."""
+    """Return the open link requests that ask to attach an account for which this person may answer, the oldest first.
+    """
     own = sa.select(Account).where(Account.id.in_(principal.roles), Account.role == AccountRole.STANDALONE)
     accounts = {
         account.customer_number: account
@@ -131,7 +133,11 @@ def count_open_consents(session: Session, accounts: Collection[Account], now: da
 
 @cache
 def _count_open() -> sa.Select[int]:
-    """Return the query of `count_open_consents`, built once: it runs at each request of a browser."""
+    """Return the query that counts the link requests without an answer that want to attach the accounts `numbers`.
+
+    Built once, because it runs at each request of a browser. `numbers` (customer numbers) and `now` are its
+    parameters.
+    """
     numbers = sa.bindparam("numbers", expanding=True, type_=Request.customer_number.type)
     return _open_consents(
         sa.select(sa.func.count(Request.id)), numbers, sa.bindparam("now", type_=Consent.expires_at.type)
@@ -161,9 +167,9 @@ def _open_consents(
 
 
 def _of_orders(session: Session, orders: Sequence[Request], now: datetime) -> dict[uuid.UUID, list[ProofStatus]]:
-    """Return by order id the statuses of the orders' proofs; a fixed number of queries, without locks.
+    """Return by order id the statuses of the orders' proofs; runs a fixed number of queries, without locks.
 
-    An order has none whose account the front does not see any more, because it was detached.
+    Empty for an order whose account the front does not see any more, because it was detached.
     """
     # Held until the end, so that no order reads its account alone.
     accounts = session.scalars(sa.select(Account).where(Account.id.in_([order.account_id for order in orders]))).all()

@@ -1,7 +1,7 @@
 """The tables of proofs: ownership of an account, an e-mail address, a connection address.
 
-A proof that waits for a person is a row with the time at which it was requested and a count of the codes issued for it.
-A code is derived from words that identify the row and the count (`models.vault`), and stored nowhere.
+A proof that waits for a person is a row with the time at which it was requested and a count of the codes issued for
+it. A code is not stored: it is derived from words that identify the row and the count (`models.vault`).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class CodedProof:
     """
 
     def salted(self, *words: str) -> list[str]:
-        """Return the words with the salt, if there is one."""
+        """Return the words with the proof's salt after them, if it has one."""
         return [*words] if self.salt is None else [*words, self.salt]
 
     def ask(self, now: datetime) -> None:
@@ -91,7 +91,7 @@ class CodedProof:
         self.ask(now)
 
     def renew(self, now: datetime) -> None:
-        """Void the current code, unanswered so far, and begin anew with another one, as a new order needs the proof.
+        """Void the current code, which was not answered, and begin again with a new one: a new order needs the proof.
 
         The count of further codes that a person may request starts again, too.
         """
@@ -100,7 +100,8 @@ class CodedProof:
         self.ask(now)
 
     def is_stale(self, now: datetime) -> bool:
-        """Return whether a new order needs a new code: the current one is valid for less than seven more days."""
+        """Return whether a new order needs a new code, because the current one is valid for less than seven more days.
+        """
         return self.expires_at - now < LEAST_LEFT
 
     def start_sending(self, now: datetime) -> bool:
@@ -222,7 +223,7 @@ class LinkCode(Base):
 
 
 class EmailProof(CodedProof, Base):
-    """Proof that a contact's e-mail address reaches a person. One row for all orders of a main account with an address.
+    """Proof that a contact's e-mail address reaches a person. One row for all orders of a main account to an address.
 
     `proved_at` is None until the contact has confirmed the address. `refused_at` is when the mail server refused the
     mail with the current code for good, None if it did not; nobody can answer then.
@@ -244,9 +245,9 @@ class EmailProof(CodedProof, Base):
         self.refused_at = None
 
     def is_stale(self, now: datetime) -> bool:
-        """Return whether a new order needs a new code: the current one is valid for less than seven days.
+        """Return whether a new order needs a new code, because the current one is valid for less than seven more days.
 
-        So it does if the mail server has refused the mail with the current code: nobody can have read it.
+        Also True if the mail server has refused the mail with the current code: nobody can have read it.
         """
         return self.refused_at is not None or super().is_stale(now)
 
@@ -263,12 +264,12 @@ class EmailProof(CodedProof, Base):
 
 
 class AddressProof(CodedProof, Base):
-    """Proof that a connection address is real. One row for all orders of a main account with this address.
+    """Proof that a connection address is real: one row for all orders of a main account with this address.
 
     `address_key` is the address in a form in which different spellings agree. `code_key` is the key from which the
     current code is derived, None if it is `address_key`: a change of the form must not void a letter in the post.
-    `method`, the letter or a document, is None until the address is proved. A proved address stays proved; moving means
-    another address and another proof.
+    `method`, the letter or a document, is None until the address is proved. A proved address stays proved; moving
+    means another address and another proof.
     """
 
     __tablename__ = "address_proofs"

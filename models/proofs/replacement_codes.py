@@ -1,4 +1,4 @@
-"""New codes in the place of those that were lost on the way, by mail or by post."""
+"""New codes for proofs, requested when the mail or the letter with the code was lost."""
 
 from __future__ import annotations
 

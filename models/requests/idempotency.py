@@ -43,9 +43,9 @@ class IdempotencyKey(Base):
 
 
 def known_key(session: Session, account_id: int, user_id: int, keys: Sequence[str]) -> str:
-    """Return that of the idempotency keys which the person has used for the account, the first one if there is none.
+    """Return which of the idempotency keys the person has used for the account before; the first one if none.
 
-    For keys that contain a fingerprint, which is another one for each key of the vault.
+    `keys` are forms of one key that contain a fingerprint, by a different key of the vault in each.
     """
     used = sa.select(IdempotencyKey.key).where(
         IdempotencyKey.account_id == account_id, IdempotencyKey.user_id == user_id, IdempotencyKey.key.in_(keys)

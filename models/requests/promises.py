@@ -1,4 +1,4 @@
-"""By when the carrier promises to act on a held request. Pure Python."""
+"""The day by which the carrier promises to act on a held request. Needs no database."""
 
 from __future__ import annotations
 

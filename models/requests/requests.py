@@ -1,4 +1,7 @@
-"""Requests. A request's row says which step runs next, and when (`models.db.work_queue`)."""
+"""Requests of main accounts: orders, links and detach requests.
+
+A request's row says which step runs next, and when (`models.db.work_queue`).
+"""
 
 from __future__ import annotations
 
@@ -175,9 +178,10 @@ class Request(BulkQueueRow, Base):
             self._become(Status.IN_PROGRESS, now)
 
     def go_on(self, step: StepName, now: datetime) -> None:
-        """Set `step` as the request's next step, because the current step is finished, and reset failed attempts.
+        """Set `step` as the request's next step, because the current one is finished. The status becomes
+        `in_progress`.
 
-        The worker keeps its claim on the request.
+        Resets the count of failed attempts. The worker keeps its claim on the request.
         """
         self._proceed(now)
         self.step = step
@@ -226,7 +230,7 @@ class Request(BulkQueueRow, Base):
             self.make_due(again_at)
 
     def complete(self, now: datetime) -> None:
-        """End the request as completed."""
+        """End the request as completed, and add a timeline entry."""
         self._proceed(now)
         self._end(Status.COMPLETED, now)
         self.note(now, "completed")
@@ -240,15 +244,15 @@ class Request(BulkQueueRow, Base):
         self.note(now, "rejected", reason=reason, **facts)
 
     def fail(self, reason: Reason, now: datetime) -> None:
-        """End the request as failed for `reason`; a failed request can be retried."""
+        """End the request as failed for `reason`, and add a timeline entry; a failed request can be retried."""
         self._end(Status.FAILED, now, reason)
         self.note(now, "failed", reason=reason)
 
     def is_looked_at(self, now: datetime) -> bool:
-        """Return whether a worker is about to look, or looks now, what the pending or held request waits for.
+        """Return whether a worker looks now, or is about to look, what the pending or held request waits for.
 
-        So it is after an answer has come in, until the step has run again. A hold for a system that does not answer
-        does not count: its step is repeated all the time.
+        True after an answer has come in, until the step has run again. A hold for a system that does not answer does
+        not count: its step is repeated all the time.
         """
         if self.status not in (Status.PENDING, Status.HELD) or self.reason is Reason.GATEWAY_UNAVAILABLE:
             return False
@@ -256,7 +260,7 @@ class Request(BulkQueueRow, Base):
 
     @property
     def can_cancel(self) -> bool:
-        """Return whether the request can be cancelled: its step is `verify` or `provision`, and no worker claims it.
+        """Return whether the request can be cancelled: its step is `verify` or `provision`, and it is not claimed.
 
         Besides, it must not have ended, except as failed. An order that has not failed can no longer be cancelled once
         it has a trunk, because the registrar may know the trunk even if it did not answer.
@@ -266,7 +270,8 @@ class Request(BulkQueueRow, Base):
         return self.status is Status.FAILED or (self.status not in ENDED and self.trunk is None)
 
     def cancel(self, reason: Reason, now: datetime) -> None:
-        """End the request as cancelled for `reason`. Raises `TooLate` if `can_cancel` is false."""
+        """End the request as cancelled for `reason`; add a timeline entry. Raises `TooLate` if `can_cancel` is false.
+        """
         if not self.can_cancel:
             raise TooLate(self.status)
         self._end(Status.CANCELLED, now, reason)
@@ -380,7 +385,7 @@ def lock_claimed(session: Session, ids: Sequence[uuid.UUID], lease: uuid.UUID) -
 
 
 def lock_announcing(session: Session, messages: Sequence[int]) -> None:
-    """Lock the requests whose timelines announce queued ones of these messages, given as message ids.
+    """Lock the requests of those of these messages (ids) that are still queued and appear in a timeline once sent.
 
     Lock them before the messages and before reading the time: timeline entries of two transactions then never cross.
     """
@@ -393,9 +398,9 @@ def lock_announcing(session: Session, messages: Sequence[int]) -> None:
 def _accounts_needed(session: Session, requests: Sequence[Request]) -> dict[Request, tuple[set[int], int]]:
     """Return for each request: the ids of the accounts that it may change, and the id of its main account.
 
-    The caller locks them with one statement for the batch, in one order for every worker, before anything is written:
-    a foreign key shares the lock of its account, and two batches that both need the whole lock afterwards would
-    deadlock.
+    The caller locks them with one statement for the batch, in one order for every worker, before anything is written.
+    Otherwise two batches would deadlock: a foreign key takes a shared lock of its account, and both would need the
+    full lock afterwards.
     """
     named = [request.customer_number for request in requests if request.account_id is None]
     ids = ids_by_customer_number(session, named)

@@ -15,8 +15,8 @@ from models.db.base import Base
 class TimelineEntry(Base):
     """One event of a request: `code` names it, `facts` are its values; `tasks.wording.timeline` makes it a sentence.
 
-    Lock the request before adding an entry. The database makes an entry no earlier than the one before it: its
-    transaction may have read the time and then waited for that lock.
+    Lock the request before adding an entry. The database gives no entry an earlier time than the entry before it has,
+    since a transaction may read the time and then wait for the lock of the request.
     """
 
     __tablename__ = "timeline_entries"

@@ -1,8 +1,9 @@
 """Erasing a person who can sign in (GDPR, Art. 17): access ends at once, and a job takes name and address away.
 
 What contracts, business letters and the audit log need stays, and refers to the person by a number. The web front end,
-which may not change names or addresses, only writes down that a person is to be erased (`Erasure`); the job `erasures`
-does the rest. Entries of the audit log cannot be changed: they name the person by id, so that the name is gone with it.
+which may not change names or addresses, only records that a person is to be erased (`Erasure`); the job `erasures`
+does the rest. Entries of the audit log cannot be changed: they name the person by id, so that the name is gone with
+it.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def only_administrator_of(session: Session, user: User) -> list[Account]:
 
 
 def ask_for_erasure(session: Session, user: User, now: datetime) -> None:
-    """End the person's access everywhere, and write down that they are to be erased. Safe to run twice.
+    """End the person's access everywhere, and record that they are to be erased. Safe to run twice.
 
     A last mail tells the person. Roles, logins, password, API tokens and unsent orders of the person end now. Raises
     `LastAdministrator` if an account would be left without an administrator, and `Forbidden` for the carrier's staff,
@@ -103,18 +104,19 @@ def _lock_with_accounts(session: Session, user: User) -> Sequence[Account]:
 
 
 def open_erasures(session: Session) -> Sequence[tuple[Erasure, User]]:
-    """Lock and return what was asked for and is not done yet, each with its person. Skips rows that are locked."""
+    """Lock and return the erasures that are not done yet, each with the person to be erased. Skips locked rows."""
     query = sa.select(Erasure, User).join(User, User.id == Erasure.user_id).where(Erasure.done_at.is_(None))
     rows = session.execute(query.order_by(Erasure.user_id).with_for_update(skip_locked=True, of=Erasure))
     return [(erasure, user) for erasure, user in rows]
 
 
 def erase(session: Session, erasure: Erasure, user: User, now: datetime) -> bool:
-    """Take name and address of the person away, and return True; False if they cannot go yet.
+    """Take name and address of the person away, and return True; return False if they cannot go yet.
 
-    So it is if a mail to the person, or one to others that names them, has yet to leave, or the person has a role
-    again. Mails to the person stay only if they are business letters; those to others lose what they have said.
-    Invitations to the address from before the person asked are deleted.
+    They cannot go while a mail to the person, or one to others that names them, has yet to leave, or if the person has
+    a role again. Sent mails to the person lose recipient and content unless they are business letters; sent mails to
+    others that name the person lose their content. Invitations to the address from before the person asked are
+    deleted.
     """
     # Who accepts an invitation locks the user, too.
     session.refresh(user, with_for_update=True)
@@ -145,7 +147,7 @@ def erase(session: Session, erasure: Erasure, user: User, now: datetime) -> bool
 def _names_in_mails_of_others(user: User) -> sa.ColumnElement[bool]:
     """Return an SQL condition on mails to others that name the user and are no business letters.
 
-    A namesake's mails may be among them: what they have said is of no use any more once they have left.
+    Mails that name another person of the same name may be among them; once sent, they need their content no more.
     """
     fact = sa.func.jsonb_each_text(Message.facts).table_valued("key", "value")
     asked = sa.select(Request.id).where(Request.requested_by == user.id)

@@ -1,7 +1,7 @@
 """Removing the second factors of a person who has lost them, asked for by staff and done a day later.
 
-The person is told at once, and stops it by using a second factor or recovery code meanwhile: who has one has not lost
-it. Staff's own factors are reset at the console only (`second_factors.reset_factors`).
+The person is told at once, and stops the reset by using a second factor or recovery code meanwhile, which shows that
+it is not lost. Factors of the carrier's staff are reset at the console only (`second_factors.reset_factors`).
 """
 
 from __future__ import annotations
@@ -76,20 +76,21 @@ def ask_for_factor_reset(session: Session, staff: Principal, user: User, proof: 
 
 
 def open_resets(session: Session) -> Sequence[tuple[FactorReset, User]]:
-    """Lock the people whose reset is not done or stopped yet; return the resets, due or not, each with its person.
+    """Lock the people whose reset is neither done nor stopped; return these resets, due or not, each with its person.
 
-    A person whom another transaction has locked is left out. What deletes a reset locks its person first; an erasure
-    does, too.
+    A person whom another transaction has locked is left out. Every deletion of a reset, also an erasure, locks the
+    person first.
     """
     query = sa.select(FactorReset, User).join(User, User.id == FactorReset.user_id).order_by(FactorReset.user_id)
     return [(reset, user) for reset, user in session.execute(query.with_for_update(skip_locked=True, of=User))]
 
 
 def end_reset(session: Session, reset: FactorReset, user: User, now: datetime) -> str:
-    """Do the reset if its time has come, or end it if the user has used or changed a second factor since.
+    """Do the reset if its time has come, or delete it if it is void. Return `reset`, `stopped` or `waiting`.
 
-    It is ended, too, if the member of staff who asked for it is one no more. The user must be locked. Returns `reset`,
-    `stopped` or `waiting`. The user is signed out everywhere and told by mail when it is done.
+    It is void if the user has used or changed a second factor since it was asked for, has none left, or is staff, or
+    if the person who asked for it is staff no more. The user must be locked. When it is done, the user is signed out
+    everywhere and told by mail.
     """
     asked_by = session.get_one(User, reset.asked_by)
     is_void = user.is_staff or not asked_by.is_staff or not factors_of(session, user.id)

@@ -28,7 +28,7 @@ from models.states import Reason
 
 
 class SeenOtherwise(Exception):
-    """Raised when a request has changed since the page was made on which the person decided to act."""
+    """Raised when a request or question has changed since the page was made on which the person decided to act."""
 
 
 def retry(session: Session, staff: Principal, id: uuid.UUID, seen: int, now: datetime) -> None:

@@ -1,4 +1,7 @@
-"""The destinations that a new trunk may call, and changes to them. The account's log records each change."""
+"""The destinations that trunks may call: those of a new trunk, what an order may choose, and later changes.
+
+The account's log records each change.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ MOST_FOLLOWING = 5_000
 
 @dataclass(frozen=True, slots=True)
 class CallLimits:
-    """The destinations that a trunk may call: the keys of its countries (None: all), and `high_risk`, costly ones, too.
+    """The destinations that a trunk may call: the keys of its countries (None: all), and whether high-risk ones, too.
 
     `confirmed` is whether the person has confirmed that high-risk destinations are to be allowed.
     """
@@ -78,8 +81,8 @@ def ensure_may_choose(
 ) -> None:
     """Raise `InvalidField` if an order chooses more countries than the person may choose for the account.
 
-    A person who may order chooses among those that a new trunk calls without a choice (`limits_for`). Further ones need
-    the right `ALLOW_DESTINATIONS`, which no API token gives. The error is for `countries`, with the code
+    A person who may order chooses among the usual ones: EU, EEA and the country of the mobile fallback. Further ones
+    need the right `ALLOW_DESTINATIONS`, which no API token gives. The error is for `countries`, with the code
     `administrator_chooses` and the keys of the further ones. `countries` are keys, None for no choice; `fallback` is
     the ordered mobile fallback in E.164, None without one; `account` is the main account that orders.
     """
@@ -121,11 +124,11 @@ def change_limits(
 
 
 def follow_high_risk(session: Session, prefix: str, now: datetime, *, after: int = 0) -> int | None:
-    """Schedule trunks to be written to the registrar whose rules a high-risk prefix, added or removed, changes.
+    """Schedule an update at the registrar of the trunks whose rules change with a high-risk prefix, new or removed.
 
-    Those are the open ones that may not call high-risk destinations, and may call a country of the prefix. `prefix` is
-    in E.164 without the plus sign. Schedules at most `MOST_FOLLOWING` trunks, with ids above `after`; returns the
-    highest id, with which to go on, or None if there are no more.
+    These are the open trunks that may not call high-risk destinations, and may call a country of the prefix. `prefix`
+    is in E.164 without the plus sign. Locks and schedules at most `MOST_FOLLOWING` (5,000) trunks, with ids above
+    `after`; returns the highest id, with which to go on, or None if there are no more.
     """
     keys = [key for key, begins in PREFIXES.items() if any(_overlap(prefix, begin) for begin in begins)]
     concerned = (

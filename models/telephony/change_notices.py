@@ -16,10 +16,10 @@ from models.people.users import administrators_of
 def tell_of_change(
     session: Session, person: Principal, account: Account, action: Action, template: str, told: str, now: datetime
 ) -> None:
-    """Queue a mail about what `person` has done to the account's administrators, one to each, also to the person.
+    """Queue a mail to each of the account's administrators, also to `person`, about what `person` has changed.
 
-    The main account's administrators get it too if the person had the right to this `action` by a role there. `told` is
-    what was changed, as the mail shows it: the numbers, or the name of the trunk.
+    The main account's administrators get it too if the person had the right to this `action` by a role there. `told`
+    is what was changed, as the mail shows it: the numbers, or the name of the trunk.
     """
     readers = {found.id: found for found in administrators_of(session, account.id)}
     if (main_id := through_main(person, action, account)) is not None:

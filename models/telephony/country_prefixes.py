@@ -1,9 +1,9 @@
 """Countries and international networks, by the first digits of their numbers, and a trunk's limit to some of them.
 
-Which of them a trunk may call is decided in `allowed_destinations`.
 A key names a destination: the ISO 3166 code of a country, or the calling code of a network that is no country's, such
 as "870" for Inmarsat. Territories that share the calling code of a country count as that country, except in zone 1
-(North America and the Caribbean) and zone 7 (Russia and Kazakhstan), whose prices differ. Pure Python.
+(North America and the Caribbean) and zone 7 (Russia and Kazakhstan), whose prices differ. Needs no database:
+`allowed_destinations` decides which destinations a trunk may call.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def rules_of(countries: Collection[str] | None, blocked: Sequence[str] = ()) -> 
     """Return the rules for a trunk that may call these destinations (None: all), except numbers with a blocked prefix.
 
     `countries` are keys of `PREFIXES`; Germany is always allowed. `blocked` are prefixes in E.164 without the plus
-    sign.
+    sign. Unless nothing is limited, prefixes that hide the true destination (`HIDING`) are denied, too.
     """
     if countries is None:
         return PrefixRules(denied=tuple(sorted({*blocked, *HIDING}))) if blocked else UNLIMITED

@@ -88,7 +88,9 @@ class DirectoryEntry(Base):
 
 
 def put_entry(session: Session, account_id: int, number: int, data: DirectoryData, now: datetime) -> None:
-    """Save the directory entry of an account; replaces an earlier one, even if withdrawn. Checks no right."""
+    """Save the directory entry of an account; replace an earlier one, even if withdrawn. Checks no right, logs
+    nothing.
+    """
     new = {
         "number": number,
         "name": data.name,
@@ -114,14 +116,14 @@ def withdraw_for_block(session: Session, block: NumberBlock, now: datetime) -> N
 
 
 def entry_of(session: Session, account: Account) -> DirectoryEntry | None:
-    """Return the account's entry, also if it is withdrawn; None if it never had one."""
+    """Return the account's directory entry, also if it is withdrawn; None if the account never had one."""
     return session.get(DirectoryEntry, account.id, populate_existing=True)
 
 
 def change_entry(
     session: Session, person: Principal, account: Account, number: str, data: DirectoryData, now: datetime
 ) -> None:
-    """Save the account's directory entry for the typed `number`, one of its own, and log that.
+    """Save the account's directory entry for the typed `number`, one of its own, and record it in the account's log.
 
     A withdrawn entry is published again. Raises `Forbidden` if the account is not active or the person may not manage
     its trunks, `NotFound` if the account has not booked a directory entry (an option of the price list), and
@@ -140,7 +142,7 @@ def change_entry(
 
 
 def withdraw_entry(session: Session, person: Principal, account: Account, now: datetime) -> None:
-    """Withdraw the account's entry and log that. Safe to run twice.
+    """Withdraw the account's directory entry, and record it in the account's log. Safe to run twice.
 
     Raises `Forbidden` if the account is not active or the person may not manage its trunks, and `NotFound` if the
     account has not booked a directory entry or has none yet.

@@ -41,9 +41,10 @@ def add_forwarding(
 ) -> CallForwarding:
     """Add a call forwarding to the account, record it in the log, and schedule the registrar to be updated.
 
-    Raises `Forbidden` if the person may not forward the account's calls or the account is not active, and
-    `InvalidField` if a field of the draft breaks a rule, for example if its hours overlap those of another forwarding,
-    or if only an administrator may confirm its target.
+    The other administrators get a mail if it is enabled and leads to a high-risk destination. Raises `Forbidden` if
+    the person may not forward the account's calls or the account is not active, and `InvalidField` if a field of the
+    draft breaks a rule, for example if its hours overlap those of another forwarding, or if only an administrator may
+    confirm its target.
     """
     _begin(session, person, account)
     forwarding = CallForwarding(account_id=account.id)
@@ -59,8 +60,9 @@ def change_forwarding(
 ) -> None:
     """Change the account's forwarding `id` to the draft, record it in the log, and schedule a registrar update.
 
-    Raises `Forbidden` if the person may not forward the account's calls or the account is not active, `NotFound` if
-    the account has no forwarding with this id, and `InvalidField` if a field of the draft breaks a rule.
+    The other administrators get a mail if it is enabled and leads to a high-risk destination. Raises `Forbidden` if
+    the person may not forward the account's calls or the account is not active, `NotFound` if the account has no
+    forwarding with this id, and `InvalidField` if a field of the draft breaks a rule.
     """
     _begin(session, person, account)
     forwarding = find_forwarding(session, account, id)
@@ -85,9 +87,10 @@ def remove_forwarding(session: Session, person: Principal, account: Account, id:
 def remove_with_numbers(
     session: Session, person: Principal, account: Account, forwardings: Collection[CallForwarding], now: datetime
 ) -> None:
-    """Delete the account's forwardings for numbers that it is about to lose, and schedule the registrar to be updated.
+    """Delete the account's forwardings for numbers that it is about to lose, and record each in the account's log.
 
-    Record each in the log. The caller has locked the account and checked the right to release its numbers.
+    Schedules the registrar to be updated. The caller has locked the account and checked the right to release its
+    numbers.
     """
     for forwarding in forwardings:
         session.delete(forwarding)
@@ -122,7 +125,7 @@ def target_of(typed: str) -> str:
 
 
 def _begin(session: Session, person: Principal, account: Account) -> None:
-    """Lock the account and check the person's right, before one of its forwardings is changed.
+    """Lock the account and check the person's right, before a forwarding of the account is changed.
 
     With the lock, the second of two simultaneous changes sees the first. Raises `Forbidden` if the person may not
     forward the account's calls or the account is not active.

@@ -78,10 +78,10 @@ def ensure_confirmed(
 def tell_administrators(
     session: Session, person: Principal, account: Account, path: str, facts: dict[str, object], now: datetime
 ) -> None:
-    """Queue a mail that says that `person` has allowed a high-risk destination, to all other administrators.
+    """Queue a mail to the other administrators of the account and of its main account about what `person` has allowed.
 
-    They are those of the account and of its main account. `path` is the URL path of the page with the setting; `facts`
-    are further variables of the mail.
+    It says that `person` has allowed a high-risk destination. `path` is the URL path of the page with the setting;
+    `facts` are further variables of the mail.
     """
     others = {found.id: found for found in administrators_of(session, account.id)}
     if account.main_id is not None:

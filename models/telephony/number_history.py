@@ -130,9 +130,9 @@ def end_assignment(session: Session, block_id: int, now: datetime) -> None:
 
 
 def renew_history(session: Session, account_id: int, now: datetime) -> None:
-    """Bring the history of the account's numbers in line with its contract holder of now.
+    """Bring the history of the account's numbers in line with its present contract holder and connection address.
 
-    So are those of the accounts that were ordered for it and have its contract holder. Two statements.
+    Does so as well for the accounts that were ordered for it and have its contract holder. Runs two statements.
     """
     execute_queued(session, _BEGIN)
     for statement in _RENEWALS:
@@ -140,10 +140,10 @@ def renew_history(session: Session, account_id: int, now: datetime) -> None:
 
 
 def complete_history(session: Session, now: datetime) -> int:
-    """Bring the history in line with the blocks, names and addresses that all accounts have now.
+    """Bring the history of numbers in line with the blocks, names and addresses that all accounts have now.
 
-    Needed after changes that did not write it themselves: the import of customers, and an older program that runs
-    beside this one and knows no history. Return how many rows were ended or begun. Safe to run twice.
+    Needed after changes that did not write the history: the import of customers, and those by an older program that
+    runs beside this one and knows no history. Returns how many rows were ended or begun. Safe to run twice.
     """
     return sum(session.connection().execute(statement, {"now": now}).rowcount for statement in _COMPLETION)
 
@@ -154,7 +154,8 @@ def block_of(session: Session, number: int) -> NumberBlock | None:
 
 
 def assignments_of(session: Session, block: NumberBlock) -> Sequence[sa.Row[NumberAssignment, str]]:
-    """Return the kept rows of a block's history, the newest first, each with the account's customer number."""
+    """Return the rows of a block's history that are still kept, the newest first, with the accounts' customer numbers.
+    """
     query = (
         sa.select(NumberAssignment, Account.customer_number)
         .join(Account, Account.id == NumberAssignment.account_id)

@@ -137,8 +137,8 @@ def release_block(block: NumberBlock, now: datetime) -> None:
 def set_aside_block(block: NumberBlock, now: datetime) -> None:
     """Take a block from its account and trunk, because the registrar lists one of its numbers under another trunk.
 
-    The block is assigned to no other account; job `registrar` reports the block to staff. The block's history records
-    it. The block must be in a session.
+    The block is assigned to no other account until staff act; job `registrar` reports it to them. The block's history
+    records it, and a directory entry for one of its numbers is withdrawn. The block must be in a session.
     """
     _take_away(block, now)
     block.available_from = SET_ASIDE

@@ -48,15 +48,18 @@ def parts_of(typed: str) -> list[Part]:
 
 
 def is_everywhere(typed: str) -> bool:
-    """Return whether the typed digits may stand anywhere in a number and are at most three, so that many have them."""
+    """Return whether the typed digits may stand anywhere in a number and are three at most, so that many numbers
+    match.
+    """
     return any(not part.from_start and len(part.digits) <= 3 for part in parts_of(typed))
 
 
 def found_by(typed: str) -> sa.ColumnElement[bool]:
-    """Return an SQL condition for the number blocks with a number that contains the typed digits (see `parts_of`).
+    """Return an SQL condition for the number blocks with a number that contains the typed digits.
 
-    The digits are part of the statement's text, not parameters: the planner must see them to estimate the number of
-    hits, else it would read the whole index.
+    Digits after "+" have to be the beginning of the number; other digits may stand anywhere. The digits are part of
+    the statement's text, not parameters: the planner must see them to estimate the number of hits, else it would read
+    the whole index.
     """
     return sa.or_(*(_begins(part.digits) if part.from_start else _contains(part.digits) for part in parts_of(typed)))
 

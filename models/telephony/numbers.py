@@ -103,7 +103,7 @@ def is_own_number(session: Session, account_id: int, number: int) -> bool:
 
 
 class BlockAnnouncement(QueueRow, Base):
-    """A number block that has to be announced to the registrar as ours; deleted once it is announced.
+    """A number block that the registrar has to be told belongs to the carrier; the row is deleted once it is told.
 
     Kept in a table apart from the blocks, because taking blocks from the pool skips locked blocks.
     """

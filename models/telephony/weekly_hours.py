@@ -1,4 +1,4 @@
-"""A weekly schedule: days and times of day in Germany. Pure Python.
+"""A weekly schedule: days and times of day in Germany. Needs no database.
 
 A schedule is stored as minutes of the week, from Monday 00:00 German local time, and shown as windows. A window that
 ends no later than it begins continues on the next day: 18:00 to 08:00 is a night, 00:00 to 00:00 a whole day.

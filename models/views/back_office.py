@@ -60,7 +60,7 @@ class MatterFilter:
 class Listed:
     """A row of the back office's list: a request, and why it waits for the carrier; None if it does not wait.
 
-    `since` is the time at which the undecided document was uploaded, or since which the request's question reaches
+    `since` is when the undecided document was uploaded, or from when on the request's question for consent reaches
     nobody; without either, the request's last change.
     """
 
@@ -73,7 +73,7 @@ class Listed:
 class RequestDetails:
     """One request with its timeline, its messages, its newest uploaded document and the staff's actions on it.
 
-    `asked` are the statuses of the proofs that the request has asked for.
+    `asked` are the statuses of the proofs that the request has asked for. `document` is None without an upload.
     """
 
     request: Request
@@ -113,7 +113,7 @@ class Counts:
 def matter_of(status: Status, document: AddressDocument | None, consent: Consent | None) -> Matter | None:
     """Return why a request with this status waits for the carrier; None if it does not.
 
-    `document` is the newest document uploaded for the request, `consent` the question that it asks, each None if there
+    `document` is the newest document uploaded for the request, `consent` its question for consent, each None if there
     is none.
     """
     match status:
@@ -213,13 +213,15 @@ def request_details(session: Session, id: uuid.UUID, now: datetime) -> RequestDe
 
 
 def waiting_files(session: Session, most: int = 50) -> list[Bulk]:
-    """Return up to `most` bulks, with their main accounts, whose next rows wait for a limit; the oldest first."""
+    """Return up to `most` bulks, with their main accounts, whose next rows wait for a limit of the company; oldest
+    first.
+    """
     query = sa.select(Bulk).where(Bulk.waits_for.is_not(None)).order_by(Bulk.id).limit(most)
     return list(session.scalars(query.options(joinedload(Bulk.main))))
 
 
 def _with_matters(query: sa.Select[Any]) -> sa.Select[Any]:
-    """Join to a query for requests the undecided document and the consent request that reaches nobody, if any.
+    """Join to a query for requests the undecided document and the question for consent that reaches nobody, if any.
 
     `_MATTER` and `_SINCE` read from these columns why a request waits for the carrier, and since when.
     """
@@ -242,7 +244,10 @@ def _filters(wanted: MatterFilter) -> list[sa.ColumnElement[bool]]:
 
 
 def _found(session: Session, wanted: MatterFilter, place: _Place | None, limit: int) -> sa.SelectBase:
-    """Return a query for the ids of a page of search results. Each way to find a request is a range of an index."""
+    """Return a query for the ids of a page of search results: a subquery for each way in which a request can match.
+
+    Each subquery reads a range of one index.
+    """
     filters = _filters(wanted)
     if place is not None:
         filters.append(Request.id < place[1])

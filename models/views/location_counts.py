@@ -1,4 +1,4 @@
-"""The locations of a main account counted and summed up: by state, and in groups by state or by town."""
+"""Numbers and totals of a main account's locations: by state, and in groups by state or by town."""
 
 from __future__ import annotations
 
@@ -214,9 +214,9 @@ class TrunkAddress:
 
 
 def trunk_addresses(session: Session, main: Account, limit: int | None = None) -> list[TrunkAddress] | None:
-    """Return the active trunks of a main account and its sub-accounts.
+    """Return the active trunks of a main account and its sub-accounts; None if there are more than `limit`.
 
-    None if there are more than `limit` (None: no limit).
+    `limit` None: no limit.
     """
     columns = (SipTrunk.account_id, SipTrunk.sip_user, SipTrunk.domain)
     active = sa.select(*columns).where(SipTrunk.state == TrunkState.ACTIVE)
