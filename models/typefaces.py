@@ -154,9 +154,7 @@ def eastern_form(text: str) -> str:
 
 
 def shows_itself(character: str) -> bool:
-    """Return whether the character can be seen: no control character, no joiner, and not the sign for a lost
-    character.
-    """
+    """Return whether the character can be seen: no control character, no joiner, no sign for a lost character."""
     is_shaping = _SHAPING_ONLY.match(character) is not None
     return not is_shaping and character != _LOST and unicodedata.category(character) not in _NO_GLYPH
 

@@ -1,4 +1,4 @@
-"""The Celery tasks, one for each kind of work. A task's message is only a hint that rows of a work queue are due.
+"""The Celery tasks, one for each kind of work. A task's message (a hint) only says that rows of a work queue are due.
 
 A hint may be lost, doubled or late without harm.
 """

@@ -1,7 +1,7 @@
 """Claims on due rows: a lease that is kept alive while the work goes on, and rows that are given back afterwards.
 
-One thread of the process extends all leases in use, and gives rows back later if that first failed, because the
-database did not answer or another transaction had locked them.
+One thread of the process extends all leases in use. It also repeats giving rows back when the first try failed,
+because the database did not answer or another transaction had locked them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ _LONGEST = timedelta(minutes=10)
 
 @dataclass(slots=True, eq=False)
 class Claim:
-    """Rows of one table, by their primary keys (`ids`), that this process has claimed under one lease.
+    """Rows of one table, by their primary keys (`ids`), that this process has claimed under the lease with the id
+    `lease`.
 
     `began` is the time of the claim by `time.monotonic()`, in seconds.
     """
@@ -102,10 +103,11 @@ def claimed(
 ) -> Iterator[Claim]:
     """Claim up to `limit` due rows of a table, and keep the claim alive inside the block.
 
-    Of the rows, only those that match `which` are claimed, and at most `with_bulks` that belong to a bulk (an uploaded
-    file); see `models.db.work_queue.claim_due`. `more_due` is called after claiming a full batch, because more rows may
-    be due, for which another process is free. `system` is the external system that the work needs: while it is recorded
-    as away, no row is claimed; when its pause is over, one process at a time gets one row to try.
+    Of the rows, only those that match `which` are claimed. Rows of bulks (uploaded files) fill the places that others
+    leave free, at most `with_bulks` of them (None: `limit`); if no other row is due, `with_bulks` rows of bulks are
+    claimed, even if these are more than `limit`. `more_due` is called after claiming a full batch, because more rows
+    may be due, for which another process is free. `system` is the external system that the work needs: while it is
+    recorded as away, no row is claimed; when its pause is over, one process at a time gets one row to try.
     """
     lease, began = uuid.uuid4(), time.monotonic()
     claim_some = partial(claim_due, table=table, lease=lease, which=which)

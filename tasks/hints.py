@@ -66,7 +66,8 @@ _pause = BrokerPause()
 def sending_app(name: str, broker_url: str, *, connections: int = 1) -> Celery:
     """Return a Celery app that only sends hints, with short broker timeouts and at most `connections` connections.
 
-    For programs that run no tasks: a worker's connection needs longer timeouts.
+    For programs that run no tasks: a worker's connection needs longer timeouts. Forgets any pause after broker
+    failures.
     """
     global _pause
     app = Celery(name)

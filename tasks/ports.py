@@ -82,11 +82,11 @@ class Forwarding:
 
     @property
     def preferences(self) -> Iterator[tuple[str, str]]:
-        """Yield a preference, as a pair of name and value, for each span of the hours.
+        """Yield a preference of the registrar, as a pair of name and value, for each span of the hours.
 
         The unique name has the condition and the span's first minute, the value the target, the seconds and the end.
-        For a range of numbers the name has the id in place of the condition, and the value ends with the condition, the
-        first and the last number. A name has up to 32 characters.
+        For a range of numbers the name has the id in place of the condition, and the value ends with the condition,
+        the first and the last number. A name has up to 32 characters.
         """
         for start, end in self.hours:
             value = f"{self.target} {self.after_seconds or 0} {end}"
@@ -344,7 +344,7 @@ class LetterPrinter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The external systems that the tasks use."""
+    """The external systems that the tasks use, each behind its Protocol."""
 
     registrar: Registrar
     mailer: Mailer

@@ -15,8 +15,7 @@ OFFER_DAYS = 14
 
 
 def make_offer(draft: Draft, lines: Sequence[PriceLine], now: datetime) -> datetime:
-    """Promise the prices of these products to the draft for `OFFER_DAYS` (14) days; return until when, the end of a
-    day.
+    """Promise the prices of these products to the draft for `OFFER_DAYS` (14) days; return the end of the last day.
 
     If an earlier offer is still valid and promises all these products, its last day stays: downloading an offer again
     does not extend it. Prices promised earlier stay promised, also for products no longer chosen. The draft must be

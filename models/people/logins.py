@@ -54,8 +54,7 @@ class Login(Base):
 
     @classmethod
     def left_over(cls, now: datetime | sa.ColumnElement[datetime]) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: the login has expired, after 30 days without use (`IDLE`) or 90 days in all
-        (`LONGEST`).
+        """Return an SQL condition: the login has expired, after 30 days without use (`IDLE`) or 90 in all (`LONGEST`).
 
         Logins of the carrier's staff expire earlier, which this condition leaves out.
         """

@@ -149,8 +149,7 @@ def app_address(secret: str, email: str, issuer: str) -> str:
 def add_app(
     session: Session, vault: Vault, user: User, name: str, secret: str, typed: str, where: Where, now: datetime
 ) -> bool:
-    """Add an authenticator app with this secret as a second factor if `typed` is its current code; return whether it
-    is.
+    """Add an authenticator app with this secret as a second factor if `typed` is a code of it; return whether it is.
 
     The addition is logged, and the user told by mail.
     """

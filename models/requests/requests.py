@@ -178,8 +178,7 @@ class Request(BulkQueueRow, Base):
             self._become(Status.IN_PROGRESS, now)
 
     def go_on(self, step: StepName, now: datetime) -> None:
-        """Set `step` as the request's next step, because the current one is finished. The status becomes
-        `in_progress`.
+        """Set `step` as the next step, because the current one is finished. The status becomes `in_progress`.
 
         Resets the count of failed attempts. The worker keeps its claim on the request.
         """

@@ -88,8 +88,9 @@ class DirectoryEntry(Base):
 
 
 def put_entry(session: Session, account_id: int, number: int, data: DirectoryData, now: datetime) -> None:
-    """Save the directory entry of an account; replace an earlier one, even if withdrawn. Checks no right, logs
-    nothing.
+    """Save the directory entry of an account; replace an earlier one, even if withdrawn. Checks no right.
+
+    The account's log is left to the caller.
     """
     new = {
         "number": number,

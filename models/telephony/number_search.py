@@ -48,9 +48,7 @@ def parts_of(typed: str) -> list[Part]:
 
 
 def is_everywhere(typed: str) -> bool:
-    """Return whether the typed digits may stand anywhere in a number and are three at most, so that many numbers
-    match.
-    """
+    """Return whether the typed digits may stand anywhere in a number and are three at most: many numbers have them."""
     return any(not part.from_start and len(part.digits) <= 3 for part in parts_of(typed))
 
 

@@ -34,8 +34,8 @@ class SiteState(StrEnum):
 class Show(StrEnum):
     """The filters of the overview by an account's state; `ACTIVE` accounts have no running request.
 
-    `NEW` accounts have an order that is running, `WAITING` ones a request that waits for anybody but the carrier. An
-    account with a waiting order is both new and waiting.
+    `NEW` accounts have a running order, `WAITING` accounts a request that waits for anybody but the carrier; an
+    account with a waiting order is both. The other filters are the states of locations.
     """
 
     NEW = "new"
@@ -86,7 +86,8 @@ _OFFLINE = sa.bindparam("offline", type_=postgresql.ARRAY(sa.BigInteger))
 
 
 def values_for(main: Account, offline: Sequence[int] = ()) -> dict[str, Any]:
-    """Return the values with which a query about the locations of `main` runs, for `MAIN_ID` and `is_offline`.
+    """Return the values of the parameters `main_id` and `offline`, with which a query about the locations of `main`
+    runs.
 
     `offline` are the ids of the accounts that have a trunk without a registration. The queries themselves are built
     once and kept, because building one takes longer than running it.
@@ -135,5 +136,5 @@ def is_suspended() -> sa.ColumnElement[bool]:
 
 
 def is_offline() -> sa.ColumnElement[bool]:
-    """Return an SQL condition: the account has a trunk without a registration, as `values_for` is told."""
+    """Return an SQL condition: the account has a trunk without a registration; its id is in the parameter `offline`."""
     return Account.id == sa.any_(_OFFLINE)

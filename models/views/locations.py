@@ -129,7 +129,9 @@ def page_of(
 
 @lru_cache(_KEPT)
 def _page(wanted: LocationFilter, place: tuple[Any, ...] | None, limit: int) -> sa.Select[*tuple[Any, ...]] | None:
-    """Return the query of `page_of` from `place` on; None if the filters leave nothing over."""
+    """Return the query for a page of the list from the sort keys `place` on (None: the first page); None if nothing
+    fits.
+    """
     parts = [_from(part, wanted, place).limit(limit + 1) for part in _parts(wanted)]
     if not parts:
         return None
@@ -160,11 +162,11 @@ def _count(wanted: LocationFilter) -> sa.Select[int] | None:
 def listed_itself(
     session: Session, account: Account, own: Sequence[Request], *, offline: Sequence[int] = ()
 ) -> ListedAccount:
-    """Return the row of the account that the overview is of.
+    """Return the row of a main account itself for its own overview. Runs one statement.
 
     If the account is itself being detached from a main account, the row has that running request. `own` are the
     account's requests as `own_requests` returns them, `offline` the ids of accounts that have a trunk without a
-    registration. One statement.
+    registration.
     """
     leaving = next((found for found in own if found.kind is Kind.DETACH), None)
     resting = session.scalars(_state_of_main(), values_for(account, offline)).one()
@@ -231,7 +233,8 @@ _JUST_ORDERED = len(_URGENCY)
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One of the queries whose rows together are the list, no row in two; `key` is the sort key within an `urgency`."""
+    """One of the queries that make the list together, without common rows; `key` is the sort key within an `urgency`.
+    """
 
     query: sa.Select[Any]
     key: sa.ColumnElement[Any]

@@ -70,11 +70,12 @@ class SearchResult:
 
 
 def search(session: Session, typed: str, limit: int = 20) -> SearchResult:
-    """Find accounts, people and phone numbers of all customers, at most `limit` of each. A fixed number of statements.
+    """Find accounts, people and phone numbers of all customers, at most `limit` of each.
 
     Each word must be part of an account's customer number, name, address, contact or the contact's e-mail address or
-    phone number; or of a person's name or e-mail address. A text of digits is also searched for in phone numbers, in
-    any usual spelling. A text of less than `LEAST` (3) characters finds nothing.
+    phone number; or of a person's name or e-mail address. A text of digits is searched for in accounts and, from four
+    digits on, in phone numbers, in any usual spelling, but not in people. A text of less than `LEAST` (3) characters
+    finds nothing. Runs a fixed number of statements.
     """
     if len(typed) < LEAST:
         return SearchResult([], [], [], more=False)
@@ -131,10 +132,10 @@ def _numbers(session: Session, typed: str, limit: int) -> list[FoundNumbers]:
 
 
 def _unhindered(query: sa.Select[int]) -> sa.Select[int]:
-    """Return the query on the view `..._of_staff` of its table, which has the rows only for staff.
+    """Return the query rewritten to read its table through the view `…_of_staff`, which has rows only for staff.
 
-    Policies are examined before what they do not know to be harmless, as the search in texts and ranges: on the tables
-    themselves PostgreSQL would read every row rather than the index.
+    On the table itself PostgreSQL would read every row rather than the index: it examines the policies of row-level
+    security before conditions that it does not know to be harmless, such as the search in texts and ranges.
     """
     views = {
         mapped.__table__: sa.table(

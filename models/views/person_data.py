@@ -54,7 +54,8 @@ def person_data(session: Session, user: User) -> dict[str, Any]:
 
 
 def _queries(user: User) -> dict[str, sa.Select[Any]]:
-    """Return the queries of all parts by name. A test compares them with the tables that refer to people."""
+    """Return the queries for all parts of the person's data, by name. A test compares them with the tables of people.
+    """
     mine, email = user.id, user.email.lower()
     return {
         "roles": _of(Membership, Membership.account_id, role=Membership.role).where(Membership.user_id == mine),

@@ -102,14 +102,18 @@ def _place_batch(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> None:
 
 
 def _limit_reached(session: Session, bulk: Bulk) -> bool:
-    """Return whether the bulk has link requests and its main account has as many open consent requests as allowed."""
+    """Return whether the bulk has link requests and its main account has the most open questions for consent allowed.
+    """
     return bulk.kind is Kind.LINK and open_questions(session, bulk.main) >= MOST_OPEN_QUESTIONS
 
 
 def _place(
     session: Session, runtime: Runtime, bulk: Bulk, rows: Sequence[BulkRow], now: datetime
 ) -> LimitReached | None:
-    """Turn the rows into requests, until a limit of the company is reached; return that limit, None if none is."""
+    """Turn the rows into requests until a limit of the company is reached; return this limit, None if none is reached.
+
+    Rows that repeat an earlier row or file are only marked as repeated. Rows that are done lose their link codes.
+    """
     if not rows:
         return None
     # Two bulks of one main account may contain the same rows.
@@ -206,10 +210,11 @@ def _refuse(row: BulkRow, error: DomainError) -> None:
 
 
 def _queue_receipt(session: Session, bulk: Bulk, now: datetime) -> None:
-    """Queue the receipt of a bulk to its sender (`_senders`), unless it was queued before.
+    """Queue the receipt of a bulk to its sender, unless it was queued before.
 
-    It was if rows had to wait for room among the account's open consent requests, or for a limit of the company: the
-    receipt does not wait with them.
+    The receipt is queued before all rows are placed if rows wait for room among the account's open questions for
+    consent, or for a limit of the company. Without a role there any more, the sender is replaced by the main account's
+    administrators.
     """
     occasion = str(bulk.id)
     for to in _senders(session, bulk):
@@ -219,7 +224,9 @@ def _queue_receipt(session: Session, bulk: Bulk, now: datetime) -> None:
 
 
 def _senders(session: Session, bulk: Bulk) -> list[Recipient]:
-    """Return who gets the mails about the bulk: its sender, or the administrators once the sender has no role."""
+    """Return who gets the mails about the bulk: its sender or, if the sender has left, the main account's
+    administrators.
+    """
     people = people_to_tell(session, bulk.user_id, bulk.main_id)
     return [Recipient(person.name, person.email, person.locale) for person in people]
 

@@ -113,7 +113,7 @@ def advance(runtime: Runtime, kind: WorkKind, more_due: Callable[[], object]) ->
 
 
 def _transact(batch: Batch, items: Sequence[Item]) -> list[Item]:
-    """Run the items' steps in one transaction or, if it fails, in one for each. Return items with calls to make.
+    """Run the items' steps in one transaction or, if it fails, each in its own. Return the items with calls to make.
 
     Items that another transaction has locked are tried once more, then given back.
     """
@@ -286,7 +286,8 @@ def _log_after_commit(work: Work, request: Request, event: str, **facts: object)
 def _make_calls(batch: Batch, items: Sequence[Item]) -> list[Item]:
     """Make the items' external calls, grouped by step; if a group raises, make its calls one by one.
 
-    Return the items with their calls' errors. An item whose call raises alone is recorded and left out.
+    Return the items with their calls' errors. If a call that is made alone raises, the error is recorded in its
+    request, and the item is left out.
     """
     by_step: dict[StepName, list[Item]] = {}
     for item in items:

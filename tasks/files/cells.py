@@ -1,4 +1,4 @@
-"""The text of a cell of an uploaded table, and what makes a cell useless, whatever its column."""
+"""The text of a cell of an uploaded table, and the faults that make a cell useless in any column."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def cell_text(value: object) -> str:
 
 
 def cell_fault(text: str) -> str | None:
-    """Return the code of what makes a cell useless in any column; None if nothing does.
+    """Return the code of the fault that makes a cell useless in any column; None if it has none.
 
     `unreadable_character`: a character was lost, when the file was read or before. `error_value`: an error of the
     spreadsheet, such as #N/A. `shortened_number`: a number in the form 4.93E+11, whose last digits are lost.

@@ -25,10 +25,12 @@ _BLANK = ' ;,"' + "".join(map(chr, range(32)))
 class UnusableTable(Exception):
     """Raised when no table can be read from a file.
 
-    `code` is the reason: `empty` if there is nothing but blank rows, `no_table`, `no_columns` (`columns` are the keys
-    of the missing ones), `columns_twice`, `hidden_sheet` if only a hidden sheet has the headings, `line_too_long`,
-    `far_row` if a row far below the table has content, or `too_much` for too large a workbook. `line` is the number of
-    the line that the reason is about, counted from 1, 0 if none is; `sheet` the name of its sheet, empty if none is.
+    `code` is the reason: `empty` if there is nothing but blank rows, `no_table` if the file is neither text nor a
+    readable workbook with sheets, `no_columns` if required columns are missing (`columns` are their keys),
+    `columns_twice` if two headings name the same column, `hidden_sheet` if only a hidden sheet has the headings,
+    `line_too_long` if a line before the headings is, `far_row` if a row far below the table has content, or `too_much`
+    for too large a workbook. `line` is the number of the line that the reason is about, counted from 1, 0 if none is;
+    `sheet` the name of its sheet, empty if none is.
     """
 
     def __init__(self, code: str, columns: Sequence[str] = (), line: int = 0, sheet: str = "") -> None:

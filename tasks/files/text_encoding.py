@@ -1,8 +1,8 @@
 """Recognise the encoding of a CSV file, and mark the characters of it that cannot be trusted.
 
-UTF-8 and UTF-16 prove themselves. Of the single-byte encodings that spreadsheets write (Windows-1252, the one of MS-DOS
-and that of the old Macintosh) the one is taken in which the text looks most like German or Western European names: in
-every other one, umlauts become capital letters, symbols or quotation marks in the middle of words.
+UTF-8 and UTF-16 prove themselves. Spreadsheets write three single-byte encodings: Windows-1252, that of MS-DOS and
+that of the old Macintosh. The one is taken in which the text looks most like German or Western European names: in the
+others, umlauts become capital letters, symbols or quotation marks in the middle of words.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ class Encoding:
     doubtful: frozenset[str] = frozenset()
 
     def trusted(self, text: str) -> str:
-        """Return a text of the file with U+FFFD (`UNREADABLE`) for every character that is certainly or possibly wrong.
+        """Return a text of the file with U+FFFD (`UNREADABLE`) for every character that is, or may be, wrong.
 
-        Text that was read as Windows-1252 once and saved as UTF-8 ("BrÃ¼cke") is turned back.
+        Text that was once read as Windows-1252 and saved as UTF-8 ("BrÃ¼cke") is restored ("Brücke").
         """
         if text.isascii():
             return text

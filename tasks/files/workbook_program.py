@@ -53,8 +53,8 @@ def main() -> None:
     """Print the sheets of the workbook on standard input as JSON, after limiting this process's memory and time.
 
     The command line arguments are the maximum numbers of rows and of columns, and the index (from 0) of the only sheet
-    to print. Without an index all sheets are printed: if one sheet alone is visible, that one whole, and of all others
-    the first `FIRST_ROWS` (30) rows. Exits with status `TOO_MUCH` (3) if the memory does not suffice.
+    to print. Without an index all sheets are printed: whole if it is the only visible one, otherwise its first
+    `FIRST_ROWS` (30) rows. Exits with status `TOO_MUCH` (3) if the memory does not suffice.
     """
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))

@@ -33,14 +33,18 @@ _SYSTEM = pdfdoc.PDFDictionary(
 
 
 class EmbeddedFonts:
-    """The typefaces that one PDF embeds, each in the weights that it uses. `document` is ReportLab's `PDFDocument`."""
+    """The typefaces that one PDF embeds, each in the weights that are used. `document` is ReportLab's `PDFDocument`."""
 
     def __init__(self, document: Any) -> None:
         self._document = document
         self._fonts: dict[tuple[str, int], _Font] = {}
 
     def operators(self, run: Run, weight: int, size: float, x: float, y: float) -> str:
-        """Return the PDF operators that show the run, in the current colour, from `x` on the line `y` (in points)."""
+        """Return the PDF operators that show a run (text in one typeface) in the current colour, at `x` and `y` in
+        points.
+
+        `weight` is 400 or 600, `size` the size of the text in points.
+        """
         key = run.typeface.name, weight
         if key not in self._fonts:
             self._fonts[key] = _Font(f"N{len(self._fonts) + 1}", run.typeface, weight)
@@ -50,7 +54,7 @@ class EmbeddedFonts:
 
 
 class _Font:
-    """A typeface in one weight, with the glyphs that were shown until now."""
+    """A typeface in one weight, as one PDF embeds it, with the glyphs that were shown until now."""
 
     def __init__(self, name: str, typeface: Typeface, weight: int) -> None:
         self._name, self._typeface, self._weight = name, typeface, weight
@@ -59,9 +63,10 @@ class _Font:
         self._shown: dict[int, str] = {}
 
     def operators(self, run: Run, size: float, x: float, y: float) -> str:
-        """Return the operators that show the run.
+        """Return the PDF operators that show a run of text in this typeface, at `x` and `y` (points).
 
-        The text of a cluster is written beside it where its glyphs do not say it in the order of the text.
+        A cluster (a character as a reader sees it) whose glyphs do not give its text in the right order gets the text
+        as `ActualText`, so that it can be copied and searched.
         """
         written: list[str] = []
         line: list[str] = []
@@ -152,7 +157,8 @@ class _Font:
         document.idToObject["BasicFonts"].dict[self._name] = document.Reference(font)
 
     def _subset(self, numbers: list[int]) -> tuple[uharfbuzz.Face, Mapping[int, int]]:
-        """Return a font file with these glyphs only, in this weight, and for each number the glyph's number there."""
+        """Return a font file with only the glyphs `numbers`, in this weight, and a map from their numbers to its own.
+        """
         face = self._typeface.face(self._weight)
         wanted = uharfbuzz.SubsetInput()
         wanted.glyph_set.update(numbers)
@@ -164,7 +170,8 @@ class _Font:
         return plan.execute(), dict(plan.old_to_new_glyph_mapping)
 
     def _to_unicode(self) -> bytes:
-        """Return the map from glyphs to the text that they stand for."""
+        """Return the PDF's map from glyphs to the text that they stand for (ToUnicode CMap), by which text is copied.
+        """
         lines = [f"<{number:04x}> <{text.encode('utf-16-be').hex()}>" for number, text in sorted(self._shown.items())]
         blocks = (lines[begin : begin + 100] for begin in range(0, len(lines), 100))
         return "\n".join(

@@ -133,7 +133,7 @@ def _numbers(pdf: Sheet, order: PrintedOrder) -> None:
 def _end(pdf: Sheet, heading: str, said: str, link: str, carrier: Carrier) -> bytes:
     """Print the heading, the text `said`, the link and where the carrier's terms are; end the PDF and return it.
 
-    All of that stands on one page, so that none has the link to the terms alone.
+    All of these stand on one page, so that no page has the link to the terms alone.
     """
     terms = carrier.links.get(CarrierPage.TERMS)
     pdf.y += 5

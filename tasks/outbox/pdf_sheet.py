@@ -80,7 +80,7 @@ class Sheet:
         return float(stringWidth(text, font_name(self._weight), self._size))
 
     def _run_width(self, run: Run) -> float:
-        """Return the width of the run in points."""
+        """Return the width, in points, of a run of text in one typeface, at the size set by `ink`."""
         return run.width * self._size / 1000 if run.clusters else self._plain_width(run.text)
 
     def wrapped(self, text: str, width: float) -> list[str]:
@@ -113,7 +113,7 @@ class Sheet:
     def text(self, text: str, left: float, height: float, right: float | None = None) -> None:
         """Print one line of text, `height` millimetres high, at `y`, and leave `y` where it is.
 
-        The text begins `left` millimetres from the page's edge; with `right` it ends there, and `left` does not count.
+        The text begins `left` millimetres from the page's left edge, or, with `right`, ends that far from it.
         """
         shown = in_print(text)
         if right is not None:
@@ -273,7 +273,7 @@ class Sheet:
 
 
 def _isolated_in_each(lines: list[str]) -> list[str]:
-    """Return the lines such that what was between FSI and PDI is so in each line on which a part of it stands."""
+    """Return the lines of a wrapped text so that a part between FSI and PDI is between them on each of its lines."""
     if not any(ISOLATE in line for line in lines):
         return lines
     found, is_open = [], False

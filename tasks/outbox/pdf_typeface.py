@@ -1,4 +1,4 @@
-"""The typeface of printed PDFs, as ReportLab knows it. What it lacks is printed by `tasks/outbox/shaping.py`."""
+"""The usual typeface of printed PDFs, as ReportLab knows it. `shaping` prints characters that this typeface lacks."""
 
 from __future__ import annotations
 

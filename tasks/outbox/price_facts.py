@@ -14,9 +14,9 @@ from models.values import Locale
 
 
 def agreed_lines(session: Session, request: Request, locale: Locale) -> list[tuple[str, PriceLine]]:
-    """Return the products of an order as pairs of name, in the language, and agreed price.
+    """Return the products of an order as pairs of name, in the language `locale`, and agreed price.
 
-    Empty for orders that are older than the column of agreed prices. A product that was withdrawn since is among them.
+    A product that was withdrawn since is among them. Empty for orders from before agreed prices were saved.
     """
     products = price_list(session)
     return [

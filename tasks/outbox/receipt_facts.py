@@ -30,7 +30,7 @@ from tasks.wording.reasons import reason_text
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What is added to a message when it is sent: facts, and a function that makes its attachments.
+    """What a message gets only when it is sent: facts, and a function that makes its attachments.
 
     The function needs no database, so it can be called when the transaction is over.
     """

@@ -50,13 +50,12 @@ RECORDED_WITHIN = timedelta(milliseconds=100)
 
 
 def send_due(runtime: Runtime, channel: Channel, more_due: Callable[[], object]) -> None:
-    """Send up to a batch of the channel's messages that are due to be sent, beginning none after 2 seconds.
+    """Send up to a batch of the channel's messages that are due, beginning none after 2 seconds (`SENDING_TIME`).
 
-    That time is `SENDING_TIME`. Messages that were claimed but not begun are released for any worker, in their old
-    order, with no attempt counted. So are all of them if the database is away when the details of receipts are read;
-    that error is raised. While the channel's external system is away, no message is claimed (`tasks.outages`).
-    `more_due` is called after claiming a full batch, because more messages may be due. Safe to run twice, late or when
-    nothing is due.
+    Messages that were claimed but not begun are released for any worker, in their old order, with no attempt counted.
+    If the database is away when the details of receipts are read, all messages are released and the error is raised.
+    While the channel's external system is away, no message is claimed (`tasks.outages`). `more_due` is called after
+    claiming a full batch, because more messages may be due. Safe to run twice, late or when nothing is due.
     """
     which, system = _SENT_BY[channel], SYSTEMS[channel]
     with claimed(runtime, Message, more_due, limit=runtime.batch, which=which, system=system) as claim:
@@ -81,10 +80,11 @@ def send_due(runtime: Runtime, channel: Channel, more_due: Callable[[], object])
 
 
 def _details(runtime: Runtime, messages: Sequence[Message]) -> dict[int, Details | Exception]:
-    """Return, by message id, the `Details` of the receipts among the messages, read in one transaction.
+    """Return, by message id, the facts and attachments that the receipts among the messages get, read in one
+    transaction.
 
-    If those of one receipt cannot be read, its value is the error, which does not stop the others. Raises the error
-    only if the database is away.
+    If those of one receipt cannot be read, its value is the error, which does not stop the others. Raises only if the
+    database is away, or at the task's time limit.
     """
     receipts = [message for message in messages if message.template in RECEIPTS]
     found: dict[int, Details | Exception] = {}
@@ -136,11 +136,11 @@ def _send_some(
 
 
 def _record_safely(claim: Claim, outcomes: dict[int, GatewayError | None]) -> dict[int, GatewayError | None]:
-    """Record outcomes (errors by message id, None if sent) in one transaction or, if that fails, in one for each.
+    """Record outcomes (errors by message id, None if sent) in one transaction or, if that fails, each in its own.
 
     Return the outcomes that could not be recorded yet: a sent message must not be sent again because the database or
-    its row was unavailable for a moment. If the request is locked, no timeline entry is added; only a refusal waits for
-    the request, because somebody has to be told of it.
+    its row was unavailable for a moment. If the request is locked, no timeline entry is added; only a refusal waits
+    for the request, because somebody has to be told of it.
     """
     if not outcomes:
         return {}

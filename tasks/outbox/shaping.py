@@ -16,9 +16,10 @@ from tasks.outbox.visual_order import visual_parts
 
 @dataclass(frozen=True, slots=True)
 class Glyph:
-    """A glyph of a typeface: its number in the font, its place and its width, in thousandths of the text's size.
+    """A glyph of a typeface: its number in the font, and lengths in thousandths of the text's size.
 
-    `text` is what it stands for; empty if another glyph of its cluster stands for that, too.
+    `advance` is its width, `right` and `up` how far it is moved from its place. `text` is what it stands for; empty if
+    another glyph of its cluster stands for that, too.
     """
 
     number: int
@@ -59,9 +60,9 @@ class Run:
 
 @lru_cache(1024)
 def runs_of(line: str, weight: int) -> tuple[Run, ...]:
-    """Return the line as runs from left to right, in the weight 400 or 600.
+    """Return the line as runs (parts in one typeface) from left to right, in the weight 400 or 600.
 
-    Every character must be one that `models.typefaces.lacking` does not return; FSI and PDI order it and are left out.
+    Some typeface must have every character. FSI and PDI order the text between them and are left out.
     """
     form = eastern_form(line)
     parts = visual_parts(line) if ISOLATE in line or needs_order(line) else [(line, False)]
@@ -117,9 +118,9 @@ def _clusters(text: str, from_right: bool, typeface: Typeface, weight: int) -> t
 
 
 def _texts(text: str, glyphs: list[tuple[int, int]], font: uharfbuzz.Font) -> list[str]:
-    """Return what each glyph of a cluster with this text stands for; `glyphs` are their numbers and widths.
+    """Return the part of the cluster's text that each of its glyphs stands for; `glyphs` are their numbers and widths.
 
-    A glyph that is a character's own stands for it; the widest other one for all that is left.
+    The usual glyph of a character stands for it; the widest of the others for all characters that are left.
     """
     left, found = list(text), [""] * len(glyphs)
     for place, (number, _) in enumerate(glyphs):

@@ -1,4 +1,4 @@
-"""The order in which the parts of a line stand on paper, from left to right, where some are right-to-left text."""
+"""The order in which the parts of a line stand on paper, from left to right, if some are in right-to-left scripts."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def visual_parts(line: str) -> list[tuple[str, bool]]:
 
 
 def _ordered(text: str) -> list[tuple[int, int]]:
-    """Return place and level of each character, from left to right; odd levels are read from right to left."""
+    """Return index and embedding level of each character, from left to right; odd levels are read from right to left.
+    """
     storage = get_empty_storage()
     marked = text.translate(_AS_MARKS)
     storage["base_level"] = _base_level(marked)

@@ -1,4 +1,4 @@
-"""Job `erasures`: take name and address of people away who have asked for it, or whom staff have erased."""
+"""Job `erasures`: take away name and address of people who asked to be erased, or whom staff have erased."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from tasks.reconcile.job_run import Run
 
 
 def erase_people(run: Run) -> None:
-    """Erase each person whose access has ended for that, as soon as no mail to the person is under way.
+    """Erase each person whose access has ended for an erasure, as soon as no mail to or about the person is unsent.
 
-    A person who has got a role again stays.
-
-    Safe to run twice.
+    A person who has got a role again is not erased. Safe to run twice.
     """
     with run.transaction() as session:
         for erasure, user in open_erasures(session):

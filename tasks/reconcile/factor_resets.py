@@ -1,4 +1,4 @@
-"""Job `factor_resets`: remove the second factors of people for whom staff have asked for it a day ago."""
+"""Job `factor_resets`: remove the second factors of people who have lost them, a day after staff have asked for it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from tasks.reconcile.job_run import Run
 
 
 def reset_lost_factors(run: Run) -> None:
-    """Reset the second factors of each person whose day has passed, unless the person has used one meanwhile.
+    """Reset the second factors of each person for whom staff asked for it a day ago or earlier.
 
-    Safe to run twice.
+    A person who has used a second factor meanwhile keeps them, and the reset is deleted. Safe to run twice.
     """
     with run.transaction() as session:
         for reset, user in open_resets(session):

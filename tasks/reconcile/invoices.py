@@ -35,8 +35,8 @@ Running = dict[tuple[int, str], Request]
 def reconcile_invoices(run: Run) -> None:
     """Create link and detach requests that make the account hierarchy match the collective invoices.
 
-    Safe to run twice: no request is created if a request of its kind is running for the account, or if it would be
-    rejected.
+    A running link request that waits for consent is proved by the invoice. Safe to run twice: no request is created if
+    a request of its kind is running for the account, or if it would be rejected.
     """
     for page in (_leaving, _joining):
         after = 0
@@ -94,7 +94,8 @@ def _leaving(run: Run, after: int) -> Sequence[int]:
 def _joining(run: Run, after: int) -> Sequence[int]:
     """Create link requests for accounts on a collective invoice that are not sub-accounts of its main account.
 
-    Works on one page, of open invoice items with ids above `after`. Return the ids of the items of the page.
+    Proves running ones that wait for consent. Works on one page, of open invoice items with ids above `after`. Return
+    the ids of the items of the page.
     """
     with run.transaction() as session:
         items = _not_listed(session, after)

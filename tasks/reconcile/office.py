@@ -75,7 +75,10 @@ def _untold_bulks(session: Session) -> list[Bulk]:
 
 
 def _lines(waiting: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Return the mail's lines: how many wait for each cause, and some customer numbers. `waiting`: cause and number."""
+    """Return the mail's lines: for each cause, how many wait for it, and up to five of their customer numbers.
+
+    `waiting` are pairs of cause and customer number.
+    """
     causes: dict[str, list[str]] = {}
     for cause, number in waiting:
         causes.setdefault(cause, []).append(number)

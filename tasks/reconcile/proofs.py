@@ -1,4 +1,4 @@
-"""Job `proofs`: find requests for which a reminder or deadline of a proof was missed, and schedule their step `verify`.
+"""Job `proofs`: find requests for which a reminder or deadline of a proof was missed, and schedule step `verify`.
 
 That step then sends the reminder or rejects the request.
 """
@@ -25,8 +25,8 @@ from tasks.reconcile.request_batches import look_at_requests
 def reconcile_proofs(run: Run) -> None:
     """Schedule pending requests whose proof's reminder or deadline has passed to be worked on now; report them.
 
-    Also end expired link codes, take questions of ended requests off the back office's list, and count pending requests
-    by the party that has to act. Safe to run twice: the verify step sends no reminder twice.
+    Also end expired link codes, take questions for consent of ended requests off the back office's list, and count
+    pending requests by the party that has to act. Safe to run twice: the verify step sends no reminder twice.
     """
     with run.transaction() as session:
         expired = sa.update(LinkCode).where(LinkCode.ended_at.is_(None), LinkCode.expires_at <= run.now)
