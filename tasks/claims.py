@@ -33,10 +33,9 @@ _LONGEST = timedelta(minutes=10)
 
 @dataclass(slots=True, eq=False)
 class Claim:
-    """Rows of one table, by their primary keys (`ids`), that this process has claimed under the lease with the id
-    `lease`.
+    """Rows of one table, by their primary keys (`ids`), that this process has claimed under one lease.
 
-    `began` is the time of the claim by `time.monotonic()`, in seconds.
+    `lease` is the lease's id, `began` the time of the claim by `time.monotonic()`, in seconds.
     """
 
     runtime: Runtime

@@ -35,7 +35,10 @@ def _redis(url: str) -> str:
 
 
 def sendable(address: str) -> str:
-    """Return a setting's e-mail address in its usual spelling. Raises `ValueError` if no mail can be sent there."""
+    """Return a setting's e-mail address with the domain in lower case and in Unicode, such as info@müller.de.
+
+    Raises `ValueError` if no mail can be sent there.
+    """
     try:
         return typed_email(address)
     except BadEmail as error:
@@ -178,7 +181,7 @@ class LimitSettings(CarrierSettings):
 
 
 class SecretSettings(LimitSettings):
-    """Settings of programs that encrypt, sign or derive codes with SECRET_KEY."""
+    """The settings of programs that encrypt, sign or derive codes with SECRET_KEY."""
 
     secret_key: Annotated[SecretStr, AfterValidator(_long)]
     """The key that encrypts SIP passwords, signs sessions and derives codes; or a new key and old ones, with commas."""

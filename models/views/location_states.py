@@ -86,8 +86,7 @@ _OFFLINE = sa.bindparam("offline", type_=postgresql.ARRAY(sa.BigInteger))
 
 
 def values_for(main: Account, offline: Sequence[int] = ()) -> dict[str, Any]:
-    """Return the values of the parameters `main_id` and `offline`, with which a query about the locations of `main`
-    runs.
+    """Return the values of the parameters `main_id` and `offline` of queries about the locations of `main`.
 
     `offline` are the ids of the accounts that have a trunk without a registration. The queries themselves are built
     once and kept, because building one takes longer than running it.

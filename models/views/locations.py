@@ -129,8 +129,7 @@ def page_of(
 
 @lru_cache(_KEPT)
 def _page(wanted: LocationFilter, place: tuple[Any, ...] | None, limit: int) -> sa.Select[*tuple[Any, ...]] | None:
-    """Return the query for a page of the list from the sort keys `place` on (None: the first page); None if nothing
-    fits.
+    """Return the query for a page of the list from the sort keys `place` on (None: first page); None if nothing fits.
     """
     parts = [_from(part, wanted, place).limit(limit + 1) for part in _parts(wanted)]
     if not parts:

@@ -224,9 +224,7 @@ def _queue_receipt(session: Session, bulk: Bulk, now: datetime) -> None:
 
 
 def _senders(session: Session, bulk: Bulk) -> list[Recipient]:
-    """Return who gets the mails about the bulk: its sender or, if the sender has left, the main account's
-    administrators.
-    """
+    """Return who gets the mails about the bulk: its sender, or the main account's administrators if they have left."""
     people = people_to_tell(session, bulk.user_id, bulk.main_id)
     return [Recipient(person.name, person.email, person.locale) for person in people]
 

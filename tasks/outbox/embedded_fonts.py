@@ -40,8 +40,8 @@ class EmbeddedFonts:
         self._fonts: dict[tuple[str, int], _Font] = {}
 
     def operators(self, run: Run, weight: int, size: float, x: float, y: float) -> str:
-        """Return the PDF operators that show a run (text in one typeface) in the current colour, at `x` and `y` in
-        points.
+        """Return the PDF operators that show a run (text in one typeface) in the current colour, at `x` and `y`
+        (points).
 
         `weight` is 400 or 600, `size` the size of the text in points.
         """

@@ -80,8 +80,7 @@ def send_due(runtime: Runtime, channel: Channel, more_due: Callable[[], object])
 
 
 def _details(runtime: Runtime, messages: Sequence[Message]) -> dict[int, Details | Exception]:
-    """Return, by message id, the facts and attachments that the receipts among the messages get, read in one
-    transaction.
+    """Return, by message id, the facts and attachments of the receipts among the messages, read in one transaction.
 
     If those of one receipt cannot be read, its value is the error, which does not stop the others. Raises only if the
     database is away, or at the task's time limit.

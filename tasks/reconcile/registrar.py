@@ -248,9 +248,10 @@ def _parts(found: Subscriber) -> Iterator[str]:
 
 
 def _settle(run: Run, suspects: Collection[SipAddress]) -> None:
-    """Read the rows of these SIP addresses again on both sides; repair and report those that still differ.
+    """Read the portal's trunks and the registrar's subscribers with these SIP addresses again; repair those that
+    differ.
 
-    Both sides are the portal's trunks and the registrar's subscribers.
+    Each difference that is still there is reported as a finding.
     """
     if not suspects:
         return
@@ -278,10 +279,11 @@ _WRITTEN_AGAIN = {"missing_there", "differs_there", "doubled_there", "still_ther
 
 
 def _clear(run: Run, wrong: dict[SipAddress, Difference], ours: Collection[SipAddress]) -> set[SipAddress]:
-    """Delete rows in the registrar that belong to no trunk of the portal, and keys that keep trunks from being written.
+    """Delete rows in the registrar that belong to no trunk of the portal, and keys that keep trunks from being
+    written.
 
     `wrong` are the differences found, by SIP address, and `ours` the addresses of the portal's trunks. Returns the SIP
-    addresses of the deleted rows, also for a dry run, which deletes nothing.
+    addresses of the deleted rows and keys, also for a dry run, which deletes nothing.
     """
     cleared = {
         address

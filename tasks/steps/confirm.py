@@ -32,8 +32,8 @@ _OF_CONTACT = ("location_name", "street", "postal_code", "city", "numbers")
 def confirm(work: Work, request: Request) -> Outcome:
     """Queue the confirmation mails, one for each address, in the transaction that completes the request.
 
-    So each mail is queued exactly once. An order also invites the person whom it names to sign in at the location, and
-    its mails say so.
+    Because of that transaction each mail is queued exactly once. An order also invites the person whom it names to
+    sign in at the location, and its mails say so.
     """
     is_invited = request.kind is Kind.ORDER and invite_local_user(work.session, request, work.now)
     more: dict[str, Any] = {"invited_name": request.local_user_name} if is_invited else {}
@@ -114,8 +114,8 @@ def _both_sides(ours: list[User], template: str, theirs: list[User]) -> Iterator
 def _sides_of_detach(work: Work, request: Request) -> tuple[list[User], str, list[User]]:
     """Return the people of the main account, the name of their template, and the people of the detached account.
 
-    They are the administrators of each, and the requester, whom either side may be: the requester belongs to the main
-    account by a role that reaches its sub-accounts, else to the account by a role there, else to neither.
+    The people are the administrators of each, and the requester: on the side of the main account with a role there
+    that reaches its sub-accounts, else on the side of the account with a role there, else on neither.
     """
     ours, theirs = administrators_of(work.session, request.main_id), _owners(work, request)
     if request.requester is not None:
@@ -128,10 +128,11 @@ def _sides_of_detach(work: Work, request: Request) -> tuple[list[User], str, lis
 
 
 def _requesters(work: Work, request: Request) -> list[User]:
-    """Return the user who made the request, or the main account's administrators if nobody of the company made it.
+    """Return the user who made the request, or the main account's administrators if that user is none of the company.
 
-    So it is if a scheduled job did, or somebody who has no role in the accounts any more. Empty for a request of a
-    running bulk (uploaded file): the bulk's sender gets one mail when the bulk ends (`tasks.bulk.place`).
+    Nobody made it if a scheduled job did, and a user is none of the company without a role in the two accounts, unless
+    they are the carrier's staff. Empty for a request of a running bulk (uploaded file): the bulk's sender gets one
+    mail when the bulk ends (`tasks.bulk.place`).
     """
     if _is_in_running_bulk(work, request):
         return []

@@ -22,7 +22,8 @@ from tasks.runtime import Runtime
 class Work:
     """The context in which steps run while a transaction is open.
 
-    `pool` has number blocks for the requests of the batch, and `book` the proofs that these need.
+    `pool` has number blocks for the requests of the batch, and `book` the proofs that these requests need.
+    `committed_callbacks` are called after the commit.
     """
 
     session: Session

@@ -1,4 +1,7 @@
-"""The step `verify`: checks that a link is proved; for an order the rules and the proofs of e-mail and address."""
+"""The step `verify`: checks a request against the business rules, and waits until its proofs are given.
+
+A link needs a proof of ownership; an order needs proofs of the contact's e-mail address and of the connection address.
+"""
 
 from __future__ import annotations
 
@@ -153,8 +156,8 @@ def _end_or_renew(
     """Raise `RuleBroken` if a pending request's proof has expired; renew the proof for a request not pending yet.
 
     The proof, which other orders may share, gets a new code if it is stale or if no other order waits for it
-    (`another_waits`), and not sooner than `new_after` after its code was requested, so that nobody gets mails too
-    often.
+    (`another_waits`). It gets none sooner than `new_after` after its present code was requested, so that nobody gets
+    mails too often.
     """
     if request.status is Status.PENDING:
         if work.now >= proof.expires_at:

@@ -1,4 +1,4 @@
-"""The sentences for why a document was refused as proof of an address."""
+"""The sentences that say why a document was refused as proof of an address."""
 
 from __future__ import annotations
 

@@ -172,8 +172,9 @@ def malformed(field: str) -> str | None:
 def field_error(locale: Locale, field: str, code: str, allowed: object = None) -> str:
     """Return the sentence, in the language, for what is wrong with the field of this name and what is allowed.
 
-    `code` is the code of an `InvalidField` or of a Pydantic error; `allowed` the valid value or values, if known, or
-    several values by the names that they have in the sentence; `more_<name>` is how many a list of them leaves out.
+    `code` is the code of an `InvalidField` or of a Pydantic error. `allowed` is the valid value, or a list of them,
+    None if unknown; or a mapping of placeholders of the sentence to values, in which `more_<name>` is how many values
+    the list `<name>` leaves out.
     """
     by_field = MISSING.get(field) if code in ("missing", "string_too_short") else malformed(field)
     sentence = RULES.get(code) or by_field or _OTHERWISE.get(code) or N_("This does not have the right form.")

@@ -1,4 +1,4 @@
-"""The displayed names of statuses, steps and roles."""
+"""The displayed names of statuses, steps, roles, scopes of API tokens, the carrier's pages, and mails."""
 
 from __future__ import annotations
 
@@ -93,7 +93,9 @@ MESSAGES: Mapping[str, str] = {
 
 
 def message_text(template: str, locale: Locale) -> str:
-    """Return the displayed name of a mail or letter in the language; the template's own name if it is an older one."""
+    """Return the displayed name of a mail or letter in the language; the template's name if the template is an older
+    one.
+    """
     return translate(locale, MESSAGES[template]) if template in MESSAGES else template
 
 

@@ -78,7 +78,7 @@ class NextAction:
 def shown_status(request: Request, locale: Locale, now: datetime) -> str:
     """Return the displayed name of the request's status at the time `now`.
 
-    A pending or held request counts as in progress while a worker looks at what has come in, as in `next_actions`.
+    A pending or held request counts as in progress while a worker looks at what has come in.
     """
     return status_text(Status.IN_PROGRESS if request.is_looked_at(now) else request.status, locale)
 
@@ -113,8 +113,8 @@ def next_actions(
 ) -> list[NextAction]:
     """Return everything that has to be done next on the request, by whom and until when; empty once it has ended.
 
-    `asked` are the statuses of the request's proofs: an order that waits for two of them has two actions. Without them
-    the list has the one that the request names as its reason.
+    `asked` are the statuses of the request's proofs: an order that waits for two of them has two actions. If `asked`
+    is empty, the list has only the action for the request's own reason.
     """
     if request.status in ENDED:
         return []

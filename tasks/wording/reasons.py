@@ -1,4 +1,5 @@
-"""The sentences for why a request waits or has ended without success, each with what to do about it, if anything."""
+"""The sentences that say why a request waits or has ended without success, and what can be done about it, if anything.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names in right-to-left letters move nothing beside them, in whatever a template shows: for pages and mails."""
+"""Isolation of right-to-left text in templates of pages and mails, so that it moves nothing beside it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from models.text_direction import isolated, isolated_facts
 
 
 class Typed(str):
-    """A text that stands in a field in which people type: as it is, without characters that they did not type."""
+    """A text that a template shows in an input field unchanged, without characters that nobody has typed."""
 
 
 def isolate_names(environment: Environment, count: Callable[[int], str]) -> None:
     """Isolate right-to-left text wherever a template of the environment, or a sentence in it, shows a fact.
 
-    `count` formats the number of things that a sentence with a plural shows.
-
-    Call after the translations are installed, and before the first template is used. `| as_typed` leaves the value of
-    a field as it is; `| isolated` is for facts that a template puts together itself.
+    `count` formats the number of things that a sentence with a plural shows. Call after the translations are
+    installed, and before the first template is used. The filter `as_typed` leaves the value of a field as it is;
+    `isolated` is for facts that a template puts together itself.
     """
     environment.finalize = _shown
     environment.filters |= {"as_typed": Typed, "isolated": isolated, "counted": count}
