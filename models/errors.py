@@ -46,7 +46,7 @@ class AlreadyAttached(RuleBroken):
 
 
 class IsMainAccount(RuleBroken):
-    """Raised when a main account would become a sub-account: the hierarchy has depth 1."""
+    """Raised when a main account would become a sub-account: an account that has sub-accounts has no main account."""
 
     def __init__(self, customer_number: str) -> None:
         super().__init__(Reason.IS_MAIN_ACCOUNT, customer_number)
@@ -154,7 +154,7 @@ class PasswordGuessable(DomainError):
 class OfMainAccount(DomainError):
     """Raised when a local team would change what its main account decides.
 
-    Such as a user who also has a role in the main account, or whether everybody needs a second factor.
+    For example a user who also has a role in the main account, or whether everybody needs a second factor.
     """
 
 

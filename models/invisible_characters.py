@@ -25,8 +25,8 @@ _SPACES = re.compile("[\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u
 def typed_text(text: str) -> str:
     """Return a typed text without invisible characters, with plain spaces and composed characters (NFC).
 
-    Such characters come with copied text: zero-width and non-breaking spaces, soft hyphens, marks of direction. Those
-    that make an emoji or a letter what it is, and spaces at the ends and line breaks stay.
+    Zero-width and non-breaking spaces, soft hyphens and marks of direction come with copied text. Invisible characters
+    that an emoji or a letter needs stay, as do spaces at the ends and line breaks.
     """
     if text.isascii():
         return text

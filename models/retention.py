@@ -30,9 +30,9 @@ CALL_RECORDS = timedelta(days=7)
 
 
 def start_of_last_year(now: datetime) -> datetime:
-    """Return the moment at which last year began in Berlin: what ended before that moment is past its period.
+    """Return the moment at which last year began in Berlin; rows that ended before it may be deleted.
 
-    § 172 TKG asks for the data of a contract, and of who had a number, to be kept to the end of the calendar year after
-    the one in which the contract ended or the number was lost.
+    § 172 TKG asks for the data of a contract, and of who had a number, to be kept to the end of the calendar year
+    after the one in which the contract ended or the number was lost.
     """
     return datetime(berlin_day(now).year - 1, 1, 1, tzinfo=BERLIN)

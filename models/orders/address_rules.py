@@ -105,7 +105,7 @@ def certainty_of(session: Session, postal_code: str, city: str, area_code: str) 
     far away, else plausible.
     """
     places = places_of(session)
-    # Mostly so, and cheaper to find out than everything around.
+    # The usual case, and cheaper to check than all Ortsnetze around.
     if places.is_own(postal_code, city, area_code) and places.distance(postal_code, city) == 0:
         return Certainty.CERTAIN
     answer = answers_for(session, postal_code, city).get(area_code)
@@ -132,8 +132,8 @@ def area_codes_for(session: Session, postal_code: str, city: str, most: int = MO
 def confirm_or_ask(session: Session, postal_code: str, city: str, area_code: str, now: datetime) -> bool:
     """Return whether facts or staff say with certainty that the address lies in the Ortsnetz of the area code.
 
-    If not, the staff are asked, once for each address and area code. Raises `AreaCodeRefused`, with the area codes that
-    fit, if staff have said that the address is outside the Ortsnetz.
+    If not, the staff are asked, once for each town, postal code and area code. Raises `AreaCodeRefused`, with the area
+    codes that fit, if staff have said that the address is outside the Ortsnetz.
     """
     certainty = certainty_of(session, postal_code, city, area_code)
     if certainty is Certainty.CERTAIN:

@@ -16,7 +16,7 @@ from models.requests.requests import Request
 
 
 def invite_local_user(session: Session, request: Request, now: datetime) -> bool:
-    """Invite the person whom the order names as an administrator of its account, and add a timeline entry.
+    """Invite the person whom the order names to be an administrator of its account; add a timeline entry.
 
     Return whether the person is invited. Does nothing if the order names nobody. Nobody is invited, which the timeline
     says, if the person reaches the account through the main account, or nobody of the main account may invite. The

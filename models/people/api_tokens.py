@@ -194,7 +194,7 @@ def principal_by_token(session: Session, token: str, address: str, now: datetime
 def _by_hash() -> sa.Select[ApiToken, User, Account, dict[str, str]]:
     """Return the query for the token with the hash `:hash`, its person, its account and the person's roles.
 
-    It is built once, because it runs at each call of the API. It reads the account because the caller needs it next,
+    It is built once, because it runs at each call of the API. The account is read because the caller needs it next,
     and then finds it in the session.
     """
     return (

@@ -121,7 +121,7 @@ class AuditEntry(Base):
         sa.CheckConstraint(f"by_staff OR NOT (deed IN ({_OF_STAFF}))", name="staff_deeds"),
         sa.CheckConstraint(f"account_id IS NOT NULL OR deed IN ({quoted(*OF_LOGINS)})", name="about_an_account"),
         sa.Index("ix_audit_entries_account_id_id", "account_id", "id"),
-        # Who is told of by number is seen by those who see the entry.
+        # For row-level security: people who see an entry may see the user whom its facts name by id.
         sa.Index(
             "ix_audit_entries_told_of",
             sa.text("((facts ->> 'user_id'::text)::bigint)"),

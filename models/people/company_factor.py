@@ -40,9 +40,9 @@ def people_concerned(session: Session, account: Account) -> tuple[int, Sequence[
 def demand_factor(session: Session, person: Principal, account: Account, now: datetime) -> None:
     """Ask each person of the account and of its sub-accounts for a second factor, after a grace of 14 days.
 
-    Those who have none are told by mail, with the day. Safe to run twice: the first grace stays. Raises `Forbidden` if
-    `person` may not manage the account's users, `OfMainAccount` if the account has a main account, which decides, and
-    `FactorNeeded` if `person` has no second factor, since nobody shuts out oneself.
+    People without one are told by mail, with the last day of the grace. Safe to run twice: the first grace stays.
+    Raises `Forbidden` if `person` may not manage the account's users, `OfMainAccount` if the account has a main
+    account, which decides, and `FactorNeeded` if `person` has no second factor, so that nobody shuts themselves out.
     """
     person = lock_users(session, person, account, Action.MANAGE_USERS)
     if account.main_id is not None:

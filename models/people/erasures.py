@@ -13,7 +13,7 @@ from models.db.base import Base
 class Erasure(Base):
     """A person who is to be erased; `done_at` is when it was done, null until then.
 
-    Their access has ended when the row is written.
+    Their access has ended already when the row is written.
     """
 
     __tablename__ = "erasures"

@@ -79,6 +79,6 @@ def accept(session: Session, invitation: Invitation, password: str | None, now: 
             )
         )
     session.delete(invitation)
-    # Whom the caller signs in has the role already.
+    # The caller signs the person in, and then reads the role from the database.
     session.flush()
     return user, is_new

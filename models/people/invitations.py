@@ -117,7 +117,7 @@ def invite(
 
     A renewed invitation gets a new link, and its old link becomes invalid. Raises `Forbidden` if the inviting person
     may not offer the role (`rights.invitable_roles`), `AlreadyUser` if the invited address has a role in the account,
-    `AlreadyInvited` if the person may not handle the invitation that the address has (`handled_by`),
+    `AlreadyInvited` if the address has an unexpired invitation that the person may not replace (`handled_by`),
     `TooManyInvitations` if the account (50) or the inviting person (100) has the maximum of unexpired invitations, and
     `LimitReached` if the company has sent as many today as it may, also if they were withdrawn since; `usual` are the
     limits of companies that have none of their own. A user without the role of administrator can be invited to that

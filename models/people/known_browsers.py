@@ -26,7 +26,7 @@ NAME = "browser_"
 
 
 def new_mark(vault: Vault, user: User, now: datetime) -> tuple[str, str]:
-    """Return name and value of a new mark, the signed text that makes the browser that keeps it known to the user.
+    """Return name and value of a new mark: a signed text by which a browser that keeps it is known to the user.
 
     Call it only if the person in the browser has just proved to be the user, such as by the password.
     """
@@ -35,7 +35,7 @@ def new_mark(vault: Vault, user: User, now: datetime) -> tuple[str, str]:
 
 
 def known_browser(session: Session, vault: Vault, email: str, marks: Mapping[str, str], now: datetime) -> str | None:
-    """Return a text that identifies the browser with these marks, if the user with this e-mail address has one of them.
+    """Return a text that identifies the browser, if one of its marks is valid for the user with this e-mail address.
 
     `marks` maps the names of the browser's marks to their values. None if no valid mark is the user's, or there is no
     such user.

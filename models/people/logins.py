@@ -125,7 +125,7 @@ def find_login(session: Session, secret: str, now: datetime, *, used: bool = Tru
 
 @cache
 def _by_secret() -> sa.Select[Login, User, bool, datetime | None]:
-    """Return the query for the login whose secret has the hash `hash`, if it has not expired at `now`: two parameters.
+    """Return the query for the login whose secret has the hash `:hash`, if the login has not expired at `:now`.
 
     It is built once, because it runs at each request of a browser, and building it takes longer than running it.
     """
@@ -168,7 +168,7 @@ def set_password(session: Session, user: User, password: str, where: Where | Non
     """Replace the user's password and end all of the user's logins.
 
     `where` is the browser in which the user does it: the change is logged, and the user told by mail. None for a first
-    password, which is neither. Raises `PasswordGuessable` if the new password is too easy to guess.
+    password, which is neither logged nor told. Raises `PasswordGuessable` if the new password is too easy to guess.
     """
     ensure_hard_to_guess(password, user.email, user.name)
     user.password_hash = hash_password(password)
@@ -225,8 +225,8 @@ def reset_password(session: Session, user: User, password: str, now: datetime, *
     """Set a new password for a user who has opened a mailed link, and end all of the user's logins.
 
     Also confirms the e-mail address, since a person with the link can read mail to the address. `where` is the
-    browser: the change is logged, and the user told by mail; None for a first password, which is neither. Raises
-    `PasswordGuessable` if the new password is too easy to guess.
+    browser: the change is logged, and the user told by mail; None for a first password, which is neither logged nor
+    told. Raises `PasswordGuessable` if the new password is too easy to guess.
     """
     set_password(session, user, password, where, now)
     user.email_confirmed_at = user.email_confirmed_at or now

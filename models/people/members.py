@@ -34,14 +34,14 @@ def managed_accounts(session: Session, person: Principal) -> list[Account]:
 
 
 def change_role(session: Session, person: Principal, account: Account, user_id: int, role: Role, now: datetime) -> None:
-    """Change a user's role in the account.
+    """Change a user's role in the account, and record it in the account's log.
 
-    Unless the new role is administrator, deletes the open invitations to this account that the user has sent, and those
-    to its sub-accounts if the new role gives no right to invite there. Revokes the user's API tokens of the account if
-    the new role gives nothing that a token could do. Raises `Forbidden` if `person` may not manage the account's users,
-    `NotFound` if no user of the account has the id `user_id`, `OfMainAccount` if the user belongs to the main account
-    and `person` does not, and `LastAdministrator` if the user is the account's only administrator and `role` is another
-    role.
+    Unless the new role is administrator, deletes the open invitations to this account that the user has sent, and
+    those to its sub-accounts if the new role gives no right to invite there. Revokes the user's API tokens of the
+    account if the new role gives nothing that a token could do. Raises `Forbidden` if `person` may not manage the
+    account's users, `NotFound` if no user of the account has the id `user_id`, `OfMainAccount` if the user belongs to
+    the main account and `person` does not, and `LastAdministrator` if the user is the account's only administrator and
+    `role` is another role.
     """
     membership = _membership(session, person, account, user_id)
     if role is not Role.ADMINISTRATOR:
@@ -59,9 +59,10 @@ def change_role(session: Session, person: Principal, account: Account, user_id: 
 def remove_user(session: Session, person: Principal, account: Account, user_id: int, now: datetime) -> None:
     """Remove a user from the account; delete the invitations to it and its sub-accounts that the user has sent.
 
-    The user's API tokens of the account are revoked. Raises `Forbidden` if `person` may not manage the account's users,
-    `NotFound` if no user of the account has the id `user_id`, `OfMainAccount` if the user belongs to the main account
-    and `person` does not, and `LastAdministrator` if the user is the account's only administrator.
+    The user's API tokens of the account are revoked, and the account's log records the removal. Raises `Forbidden` if
+    `person` may not manage the account's users, `NotFound` if no user of the account has the id `user_id`,
+    `OfMainAccount` if the user belongs to the main account and `person` does not, and `LastAdministrator` if the user
+    is the account's only administrator.
     """
     membership = _membership(session, person, account, user_id)
     _keep_an_administrator(session, membership)

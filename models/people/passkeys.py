@@ -1,7 +1,7 @@
 """Passkeys (WebAuthn): second factors that a device signs with, after it has checked who holds it.
 
-A question to the device (challenge) is encrypted for its user and travels in the form. It is valid for ten minutes, and
-not after the passkey was used since, so that no answer counts twice.
+A question to the device (challenge) is encrypted for its user and travels in the form. It is valid for ten minutes,
+and only until the passkey is used, so that no answer counts twice.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ class Answer:
 
 
 def site_of(base_url: str, name: str) -> Site | None:
-    """Return the portal at this URL as devices know it; None if its host is an IP address, which no passkey is for."""
+    """Return the portal at this URL as devices know it; None if its host is an IP address: no passkey belongs to one.
+    """
     parts = urlsplit(base_url)
     host = parts.hostname or ""
     with suppress(ValueError):

@@ -191,7 +191,7 @@ def only_as_staff(principal: Principal, action: Action, account: Account) -> boo
 
 
 def only_forwards(principal: Principal) -> bool:
-    """Return whether the person is a local member, with rights only to forward and see calls, in all their accounts.
+    """Return whether the person can only forward and see calls: they are a local member in all of their accounts.
 
     False for the carrier's staff and for a person without any role.
     """

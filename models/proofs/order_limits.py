@@ -85,7 +85,7 @@ class OrderDays:
 
     `days` has a pair for each day (in Germany) on which some can be placed, and first one for today: the day's begin
     and the number of orders. `reached` is the limit that ends today's, None if all can be placed today.
-    `open_at_most`: the orders that no day has wait until open orders end, and nobody knows when.
+    `open_at_most`: the orders that are left wait until open orders end, on a day that nobody knows.
     """
 
     days: Sequence[tuple[datetime, int]]
@@ -204,10 +204,11 @@ def _reached(limits: Limits, used: Counter[Limit], needed: Sequence[Limit], now:
 
 @cache
 def _known() -> sa.Select[*tuple[Any, ...]]:
-    """Return the query for all that the limits of a company are compared with, in one row.
+    """Return the query for the facts with which the limits of a company are compared, in one row.
 
-    An address whose letter is so old that a new order may ask for another one is not among the `addresses`. The address
-    of the person who orders is among the `contacts` once it is confirmed.
+    They are its own limits, today's uses, open orders, and known contacts and addresses. An address whose letter is so
+    old that a new order may ask for another one is not among the `addresses`. The address of the person who orders is
+    among the `contacts` once it is confirmed.
     """
     main, strings = sa.bindparam("main", type_=sa.BigInteger), postgresql.ARRAY(sa.Text)
     uses = sa.func.json_object_agg(DailyUse.what, DailyUse.used)

@@ -56,9 +56,9 @@ def ownership_by(
 ) -> OwnershipProof | None:
     """Check `means`, an administrator's credentials or a link code as it was typed, for the account to link.
 
-    Returns an ownership proof whose `request_id` the caller sets, or None if the means are wrong; so are the
-    credentials of a person whose password alone is no proof (`needs_more_than_password`). An outsider learns
-    nothing: the same statements run in both cases. The right code is used up.
+    Returns an ownership proof whose `request_id` the caller sets, or None if the means are wrong, or are the
+    credentials of a person whose password alone proves nothing, as they have or need a second factor. An outsider
+    learns nothing: the same statements run in both cases. The right code is used up.
     """
     name_to_database(session, Named.CUSTOMER_NUMBER, customer_number)
     if isinstance(means, Credentials):

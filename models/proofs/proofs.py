@@ -150,7 +150,7 @@ class OwnershipProof(Base):
     proved_at: Mapped[datetime]
 
     __table_args__ = (
-        # What the billing system says is nobody's word.
+        # The billing system is no person: a proof by it names nobody.
         sa.CheckConstraint("(method = 'collective_invoice') = (proved_by IS NULL)", name="somebody_proved_it"),
     )
 
@@ -223,7 +223,7 @@ class LinkCode(Base):
 
 
 class EmailProof(CodedProof, Base):
-    """Proof that a contact's e-mail address reaches a person. One row for all orders of a main account to an address.
+    """Proof that a contact's e-mail address reaches a person; all orders of a main account with this contact share it.
 
     `proved_at` is None until the contact has confirmed the address. `refused_at` is when the mail server refused the
     mail with the current code for good, None if it did not; nobody can answer then.

@@ -45,7 +45,7 @@ class IdempotencyKey(Base):
 def known_key(session: Session, account_id: int, user_id: int, keys: Sequence[str]) -> str:
     """Return which of the idempotency keys the person has used for the account before; the first one if none.
 
-    `keys` are forms of one key that contain a fingerprint, by a different key of the vault in each.
+    `keys` are the forms of one key, which contains a fingerprint: each is made with another key of the vault.
     """
     used = sa.select(IdempotencyKey.key).where(
         IdempotencyKey.account_id == account_id, IdempotencyKey.user_id == user_id, IdempotencyKey.key.in_(keys)

@@ -248,7 +248,7 @@ class Request(BulkQueueRow, Base):
         self.note(now, "failed", reason=reason)
 
     def is_looked_at(self, now: datetime) -> bool:
-        """Return whether a worker looks now, or is about to look, what the pending or held request waits for.
+        """Return whether a worker checks, or is about to check, if the pending or held request can go on.
 
         True after an answer has come in, until the step has run again. A hold for a system that does not answer does
         not count: its step is repeated all the time.
@@ -384,7 +384,7 @@ def lock_claimed(session: Session, ids: Sequence[uuid.UUID], lease: uuid.UUID) -
 
 
 def lock_announcing(session: Session, messages: Sequence[int]) -> None:
-    """Lock the requests of those of these messages (ids) that are still queued and appear in a timeline once sent.
+    """Lock the requests whose timelines will show one of these messages (ids) once it is sent, if it is still queued.
 
     Lock them before the messages and before reading the time: timeline entries of two transactions then never cross.
     """

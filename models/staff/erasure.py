@@ -118,7 +118,7 @@ def erase(session: Session, erasure: Erasure, user: User, now: datetime) -> bool
     others that name the person lose their content. Invitations to the address from before the person asked are
     deleted.
     """
-    # Who accepts an invitation locks the user, too.
+    # Accepting an invitation locks the user, too.
     session.refresh(user, with_for_update=True)
     if roles_of(session, user.id):
         return False

@@ -14,7 +14,7 @@ from models.telephony.weekly_hours import covers, overlap
 def in_force(forwardings: Iterable[CallForwarding], trunks: Iterable[SipTrunk], at: datetime) -> list[CallForwarding]:
     """Return which of an account's forwardings apply at the moment `at`: enabled, and with that moment in their hours.
 
-    A forwarding is left out if a more exact one takes its place for each number. `trunks` are the account's trunks: if
+    A forwarding is left out if more exact ones take its place for every number. `trunks` are the account's trunks: if
     all of them are suspended, or there are none, no forwarding applies.
     """
     if all(trunk.state is TrunkState.SUSPENDED for trunk in trunks):

@@ -1,7 +1,7 @@
 """Numbers, trunks and contracts of a main account and its sub-accounts, searched and read page by page.
 
-Whether a trunk is registered is asked in the portal, of the telephone network. All lists are in the order of customer
-numbers, so that a page costs the same whatever the number of accounts.
+Whether a trunk is registered is not known here: the portal asks the telephone network. All lists are in the order of
+customer numbers, so that a page costs the same whatever the number of accounts.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ _COMPLETION = _renewal("IS NOT NULL")
 def begin_assignment(session: Session, block_id: int, account_id: int, now: datetime) -> None:
     """Record that the account gets the number block now, with its contract holder and connection address.
 
-    These are read, and the row is inserted, at the next flush or commit, with one statement for all blocks until then.
+    Both are read, and the row is inserted, at the next flush or commit, with one statement for all blocks until then.
     """
     batch_execute(session, _BEGIN, block_id=block_id, account_id=account_id, since=now)
 

@@ -88,7 +88,7 @@ class NumberPool:
                 .where(_free(area_code, size, self._now))
                 .order_by(NumberBlock.available_from, NumberBlock.id)
                 .limit(self._wanted.get(key, 1))
-                # Who only refers to a block is in nobody's way.
+                # FOR NO KEY UPDATE: a transaction that only inserts a reference to a block does not wait.
                 .with_for_update(skip_locked=True, key_share=True)
             )
             self._locked[key] = list(self._session.scalars(free))

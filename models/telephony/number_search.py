@@ -55,9 +55,9 @@ def is_everywhere(typed: str) -> bool:
 def found_by(typed: str) -> sa.ColumnElement[bool]:
     """Return an SQL condition for the number blocks with a number that contains the typed digits.
 
-    Digits after "+" have to be the beginning of the number; other digits may stand anywhere. The digits are part of
-    the statement's text, not parameters: the planner must see them to estimate the number of hits, else it would read
-    the whole index.
+    Digits after "+" have to be the beginning of the number; other digits may stand anywhere, and "030" also finds
+    numbers that begin with 4930. The digits are part of the statement's text, not parameters: the planner must see
+    them to estimate the number of hits, else it would read the whole index.
     """
     return sa.or_(*(_begins(part.digits) if part.from_start else _contains(part.digits) for part in parts_of(typed)))
 

@@ -57,16 +57,16 @@ class KnownPlace(Base):
 def place_key(city: str) -> str:
     """Return the town's name in the spelling by which towns are compared.
 
-    However 'Unterschleißheim' is typed, in capitals or with 'ss', the spelling is one.
+    'UNTERSCHLEISSHEIM' and 'Unterschleißheim' have one spelling.
     """
     return " ".join(town_words(city))
 
 
 def answers_for(session: Session, postal_code: str, city: str) -> Mapping[str, bool]:
-    """Return by area code whether the town with this postal code lies in its Ortsnetz; unanswered ones are left out.
+    """Return, by area code, whether the town with this postal code lies in the Ortsnetz of the area code.
 
-    An answer of the staff holds for the town's name as they read it; one known from the start (`load_towns`) for all
-    spellings of the name.
+    Area codes without an answer are left out. An answer of the staff holds for the town's name as they read it; one
+    known from the start (`load_towns`) for all spellings of the name.
     """
     # Hundreds of orders are about a few places: each postal code is looked up once a transaction.
     read: dict[str, list[KnownPlace]] = session.info.setdefault("known_places", {})

@@ -171,14 +171,15 @@ class Places:
         return at is not None and network is not None and _km(at, network.at) <= _STRAY
 
     def is_own(self, postal_code: str, city: str, area_code: str) -> bool:
-        """Return whether the area code's Ortsnetz has the name of the address's town, no more than 40 km away."""
+        """Return whether the area code's Ortsnetz has the name of the town and is at most 40 km from the postal code.
+        """
         at = self._points.get(postal_code)
         return at is not None and any(network.code == area_code for _far, network in self._own(at, town_words(city)))
 
     def networks_near(self, postal_code: str, city: str) -> list[NetworkNearby]:
         """Return the Ortsnetze that an address may lie in: first those with the town's name, then the others.
 
-        Both by their distance; empty if the postal code does not exist.
+        Each group is sorted by distance. Empty if the postal code does not exist.
         """
         at, words = self._points.get(postal_code), town_words(city)
         if at is None:
@@ -307,7 +308,7 @@ def places_of(session: Session) -> Places:
 
 
 def spelled_town(towns: Iterable[str], city: str) -> str:
-    """Return `city` as the first of `towns` spells it that has this name, or a name that begins with these words.
+    """Return `city` in the spelling of the first of `towns` that has this name, or whose name begins with its words.
 
     Case does not matter, and umlauts may be two letters. If no town fits, return `city` unchanged.
     """
@@ -331,7 +332,7 @@ def _first(words: Words) -> str:
 
 
 def _by_beginning(places: Mapping[str, Point]) -> Mapping[str, list[tuple[str, Point]]]:
-    """Return, by each beginning of an area code from two digits on, pairs of area code and place of its Ortsnetze."""
+    """Return a mapping of each beginning of area codes (two digits or more) to pairs of area code and place."""
     alike: dict[str, list[tuple[str, Point]]] = defaultdict(list)
     for code, point in places.items():
         for end in range(2, len(code)):

@@ -59,9 +59,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """The totals of several locations: monthly price in net euro cents, channels, phone numbers, and trunks.
+    """The totals of several locations: their number (`sites`), monthly price, channels, phone numbers, and trunks.
 
-    `urgent` counts the locations that wait for the requester, are suspended, or have a trunk without a registration.
+    `monthly_cents` is in net euro cents. `urgent` counts the locations that wait for the requester, are suspended, or
+    have a trunk without a registration.
     """
 
     sites: int = 0

@@ -1,4 +1,4 @@
-"""The lines and records of a CSV file, read as a stream: memory use depends neither on its size nor on its faults."""
+"""The lines and records of a CSV file, read as a stream: neither the file's size nor its faults cost memory."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def _single_byte_encoding(file: BinaryIO) -> Encoding:
 def _total_cost(found: Counter[bytes], encoding: str) -> int:
     """Return how implausible a file's text is in the encoding: the sum for all characters that are not ASCII.
 
-    `found` counts the pieces of the file around such bytes. 0 is a usual text.
+    `found` counts the pieces of the file that consist of a byte above 127 and its neighbours. 0 is a usual text.
     """
     total = 0
     for context, count in found.items():

@@ -40,10 +40,9 @@ class EmbeddedFonts:
         self._fonts: dict[tuple[str, int], _Font] = {}
 
     def operators(self, run: Run, weight: int, size: float, x: float, y: float) -> str:
-        """Return the PDF operators that show a run (text in one typeface) in the current colour, at `x` and `y`
-        (points).
+        """Return the PDF operators that show a run (text in one typeface) in the current colour.
 
-        `weight` is 400 or 600, `size` the size of the text in points.
+        It begins at `x` on the line `y` (points); `weight` is 400 or 600, `size` the size of the text in points.
         """
         key = run.typeface.name, weight
         if key not in self._fonts:

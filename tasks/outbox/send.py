@@ -183,10 +183,11 @@ def _send(runtime: Runtime, message: Message, details: Details | Exception) -> G
 
 
 def _record(claim: Claim, outcomes: dict[int, GatewayError | None], *, told: bool = True) -> set[int]:
-    """Record outcomes: each message's error by message id, None if it was sent. Return the ids of locked messages.
+    """Record outcomes: each message's error by message id, None if it was sent.
 
-    If the lease was lost, a sent message is recorded as sent nevertheless, and a failure still counts as an attempt.
-    `told` adds an entry to the request's timeline, if the message is one that the timeline announces.
+    Return the ids of the messages that are not recorded, because another transaction has locked them. If the lease was
+    lost, a sent message is recorded as sent nevertheless, and a failure still counts as an attempt. `told` adds an
+    entry to the request's timeline, if the message is one that the timeline announces.
     """
     runtime, lease = claim.runtime, claim.lease
     news: list[Message] = []

@@ -29,8 +29,8 @@ class PlacedOrder:
     """An order that was placed, in the words of one language.
 
     `lines` are pairs of product name and agreed price, empty for orders older than the record of agreed prices.
-    `channels` are in use of the `most_channels` of the ordered product. `details` are pairs of name and value, such as
-    contract holder and mobile fallback.
+    `channels` is the ordered number of simultaneous calls, `most_channels` the most that the product can have.
+    `details` are pairs of name and value, such as contract holder and mobile fallback.
     """
 
     locale: Locale

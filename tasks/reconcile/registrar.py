@@ -248,8 +248,7 @@ def _parts(found: Subscriber) -> Iterator[str]:
 
 
 def _settle(run: Run, suspects: Collection[SipAddress]) -> None:
-    """Read the portal's trunks and the registrar's subscribers with these SIP addresses again; repair those that
-    differ.
+    """Read the trunks and subscribers with these SIP addresses again, in portal and registrar; repair what differs.
 
     Each difference that is still there is reported as a finding.
     """
@@ -279,8 +278,7 @@ _WRITTEN_AGAIN = {"missing_there", "differs_there", "doubled_there", "still_ther
 
 
 def _clear(run: Run, wrong: dict[SipAddress, Difference], ours: Collection[SipAddress]) -> set[SipAddress]:
-    """Delete rows in the registrar that belong to no trunk of the portal, and keys that keep trunks from being
-    written.
+    """Delete rows in the registrar that belong to no trunk of the portal, and keys that block writing of trunks.
 
     `wrong` are the differences found, by SIP address, and `ours` the addresses of the portal's trunks. Returns the SIP
     addresses of the deleted rows and keys, also for a dry run, which deletes nothing.

@@ -155,7 +155,7 @@ def _record(claim: Claim, outcomes: dict[int, GatewayError | None]) -> None:
 
 
 def _lock_claimed(session: Session, ids: Sequence[int], lease: uuid.UUID) -> list[SipTrunk]:
-    """Lock and return those trunks that still have this lease and that no other transaction has locked.
+    """Lock and return those of the trunks `ids` that still have this lease and that no other transaction has locked.
 
     A trunk that was changed after it was claimed has lost its lease.
     """

@@ -128,11 +128,11 @@ def _sides_of_detach(work: Work, request: Request) -> tuple[list[User], str, lis
 
 
 def _requesters(work: Work, request: Request) -> list[User]:
-    """Return the user who made the request, or the main account's administrators if that user is none of the company.
+    """Return the user who made the request, if they belong to the company, or else the main account's administrators.
 
-    Nobody made it if a scheduled job did, and a user is none of the company without a role in the two accounts, unless
-    they are the carrier's staff. Empty for a request of a running bulk (uploaded file): the bulk's sender gets one
-    mail when the bulk ends (`tasks.bulk.place`).
+    A user belongs to it with a role in one of the request's two accounts; the carrier's staff count, too. Requests of
+    scheduled jobs have no user. Empty for a request of a running bulk (uploaded file): the bulk's sender gets one mail
+    when the bulk ends (`tasks.bulk.place`).
     """
     if _is_in_running_bulk(work, request):
         return []

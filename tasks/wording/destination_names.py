@@ -26,7 +26,7 @@ _NETWORKS: Mapping[str, str] = {
 def destination_text(number: str, locale: Locale) -> str:
     """Return the name of the country or network of a number (E.164 with the plus sign) with its first digits.
 
-    For example "Somalia (+252)". A network without a name here is called an international network.
+    For example "Somalia (+252)". A network whose name is not known is called an international network.
     """
     digits = number.removeprefix("+")
     fitting = [(prefix, key) for key, prefixes in PREFIXES.items() for prefix in prefixes if digits.startswith(prefix)]

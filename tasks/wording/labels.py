@@ -93,9 +93,7 @@ MESSAGES: Mapping[str, str] = {
 
 
 def message_text(template: str, locale: Locale) -> str:
-    """Return the displayed name of a mail or letter in the language; the template's name if the template is an older
-    one.
-    """
+    """Return the displayed name of a mail or letter in the language; the template's name if it is an older template."""
     return translate(locale, MESSAGES[template]) if template in MESSAGES else template
 
 
