@@ -51,8 +51,7 @@ def without_invisible(text: str) -> str:
 
 
 def _has_effect(text: str, place: int) -> bool:
-    """Return whether the joiner or variation selector at index `place` changes how the characters beside it are shown.
-    """
+    """Return whether the joiner or variation selector at index `place` changes how characters beside it are shown."""
     character, after = text[place], text[place + 1 : place + 2]
     before = text[max(0, place - 4) : place].rstrip("\ufe0f" + _SKIN_TONES if character == "\u200d" else "")[-1:]
     if not before:

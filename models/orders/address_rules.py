@@ -71,8 +71,7 @@ def ensure_postal_code(session: Session, postal_code: str, city: str) -> None:
 
 
 def _examples(name: str, all_of_them: Sequence[str]) -> dict[str, object]:
-    """Return a dictionary: `name` maps to the first `MOST_EXAMPLES` (5) texts, `more_<name>` to the number of others.
-    """
+    """Return a dictionary: `name` maps to the first `MOST_EXAMPLES` (5) texts, `more_<name>` to how many are left."""
     return {name: list(all_of_them[:MOST_EXAMPLES]), f"more_{name}": max(0, len(all_of_them) - MOST_EXAMPLES)}
 
 

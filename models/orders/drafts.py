@@ -116,7 +116,9 @@ def was_given_to(vault: Vault, id: uuid.UUID, principal: Principal) -> bool:
 
 
 def _sealed(vault: Vault, id: uuid.UUID, principal: Principal) -> list[uuid.UUID]:
-    """Return, for each key of the vault, the id with its last 62 bits replaced by a digest of the rest and the person.
+    """Return, for each key of the vault, the id with its last 62 bits replaced by a digest.
+
+    The digest is made with the key, of the id's other bits and the person's id.
     """
     head = id.int >> _SEAL_BITS
     digests = vault.fingerprints("draft", f"{principal.user_id} {head}".encode())

@@ -97,7 +97,9 @@ class OrderDraft:
 
     @property
     def details(self) -> dict[str, Any]:
-        """Return the options' details by field: `mobile_number`, and `directory_entry` as a dictionary; None without.
+        """Return the details of the options by field: `mobile_number` and, as a dictionary, `directory_entry`.
+
+        None stands for details that are not given.
         """
         entry = asdict(self.directory_entry) if self.directory_entry is not None else None
         return {"mobile_number": self.mobile_number, "directory_entry": entry}

@@ -1,5 +1,4 @@
-"""Sub-accounts with the name and address of a location that is to be ordered, so that nobody orders it twice unawares.
-"""
+"""Sub-accounts with the name and address of a location that is to be ordered, so that it is not ordered twice."""
 
 from __future__ import annotations
 

@@ -59,8 +59,7 @@ class AuditSeal(Base):
 
 
 class Flaw(StrEnum):
-    """The kinds of flaws that a check of the audit log's seals can find; also the kinds of findings that report them.
-    """
+    """The kinds of flaws that a check of the audit log's seals can find; also the kinds of findings about them."""
 
     CHANGED = "audit_entry_changed"
     """The content of the entry, or its seal, is not what was sealed."""

@@ -73,8 +73,7 @@ class Answer:
 
 
 def site_of(base_url: str, name: str) -> Site | None:
-    """Return the portal at this URL as devices know it; None if its host is an IP address: no passkey belongs to one.
-    """
+    """Return the portal at this URL as devices know it; None if its host is an IP address: it can have no passkey."""
     parts = urlsplit(base_url)
     host = parts.hostname or ""
     with suppress(ValueError):
@@ -217,8 +216,7 @@ def _seal(vault: Vault, user_id: int, challenge: bytes, now: datetime) -> str:
 
 
 def _open(vault: Vault, user_id: int, sealed: str, now: datetime) -> tuple[bytes, datetime] | None:
-    """Return the challenge that was encrypted for this user, and when; None if the text is another one, or is too old.
-    """
+    """Return the challenge that was encrypted for this user, and when; None if the text is another one or too old."""
     try:
         facts = json.loads(vault.open(sealed.encode()))
     except (SecretUnreadable, ValueError):

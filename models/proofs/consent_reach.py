@@ -63,8 +63,7 @@ def end_cases(session: Session, account: Account) -> None:
 
 
 def forget_ended(session: Session) -> None:
-    """Clear `unreached_since` of unanswered questions for consent of ended link requests: nobody has to act any more.
-    """
+    """Clear `unreached_since` of unanswered questions for consent of ended link requests: nobody has to act now."""
     ended = sa.exists().where(Request.id == Consent.request_id, Request.status.in_(ENDED))
     unreached = Consent.unreached_since.is_not(None), Consent.decision.is_(None)
     session.execute(sa.update(Consent).where(*unreached, ended).values(unreached_since=None))

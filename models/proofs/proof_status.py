@@ -102,8 +102,7 @@ class OpenConsent:
 
 
 def consents_to_answer(session: Session, principal: Principal, now: datetime) -> list[OpenConsent]:
-    """Return the open link requests that ask to attach an account for which this person may answer, the oldest first.
-    """
+    """Return the open link requests that ask to attach an account for which this person may answer, oldest first."""
     own = sa.select(Account).where(Account.id.in_(principal.roles), Account.role == AccountRole.STANDALONE)
     accounts = {
         account.customer_number: account

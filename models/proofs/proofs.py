@@ -100,8 +100,7 @@ class CodedProof:
         self.ask(now)
 
     def is_stale(self, now: datetime) -> bool:
-        """Return whether a new order needs a new code, because the current one is valid for less than seven more days.
-        """
+        """Return whether a new order needs a new code: the current one is valid for less than seven more days."""
         return self.expires_at - now < LEAST_LEFT
 
     def start_sending(self, now: datetime) -> bool:

@@ -269,8 +269,7 @@ class Request(BulkQueueRow, Base):
         return self.status is Status.FAILED or (self.status not in ENDED and self.trunk is None)
 
     def cancel(self, reason: Reason, now: datetime) -> None:
-        """End the request as cancelled for `reason`; add a timeline entry. Raises `TooLate` if `can_cancel` is false.
-        """
+        """End the request as cancelled for `reason`; add a timeline entry. Raises `TooLate` unless `can_cancel`."""
         if not self.can_cancel:
             raise TooLate(self.status)
         self._end(Status.CANCELLED, now, reason)

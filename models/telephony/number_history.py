@@ -154,8 +154,7 @@ def block_of(session: Session, number: int) -> NumberBlock | None:
 
 
 def assignments_of(session: Session, block: NumberBlock) -> Sequence[sa.Row[NumberAssignment, str]]:
-    """Return the rows of a block's history that are still kept, the newest first, with the accounts' customer numbers.
-    """
+    """Return the rows of a block's history that are still kept, the newest first, with the customer numbers."""
     query = (
         sa.select(NumberAssignment, Account.customer_number)
         .join(Account, Account.id == NumberAssignment.account_id)

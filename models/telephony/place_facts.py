@@ -171,8 +171,7 @@ class Places:
         return at is not None and network is not None and _km(at, network.at) <= _STRAY
 
     def is_own(self, postal_code: str, city: str, area_code: str) -> bool:
-        """Return whether the area code's Ortsnetz has the name of the town and is at most 40 km from the postal code.
-        """
+        """Return whether the area code's Ortsnetz has the name of the town and is within 40 km of the postal code."""
         at = self._points.get(postal_code)
         return at is not None and any(network.code == area_code for _far, network in self._own(at, town_words(city)))
 

@@ -43,8 +43,7 @@ class RequestUri(StrEnum):
 
 
 def usual_request_uri(block_size: int) -> RequestUri:
-    """Return what the request line of a new trunk's calls contains, by the size of its block, unless the order
-    chooses.
+    """Return what the request line of a new trunk's calls contains, by its block's size, unless the order chooses.
 
     A single number is usually a single phone, which takes only calls to the contact that it registered; a phone system
     with a block has to read the dialled number.

@@ -129,8 +129,7 @@ def page_of(
 
 @lru_cache(_KEPT)
 def _page(wanted: LocationFilter, place: tuple[Any, ...] | None, limit: int) -> sa.Select[*tuple[Any, ...]] | None:
-    """Return the query for a page of the list from the sort keys `place` on (None: first page); None if nothing fits.
-    """
+    """Return the query for a page of the list from the sort keys `place` on (None: first page); None if no hits."""
     parts = [_from(part, wanted, place).limit(limit + 1) for part in _parts(wanted)]
     if not parts:
         return None
@@ -232,8 +231,7 @@ _JUST_ORDERED = len(_URGENCY)
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One of the queries that make the list together, without common rows; `key` is the sort key within an `urgency`.
-    """
+    """One of the queries that make the list together, without common rows; `key` sorts within an `urgency`."""
 
     query: sa.Select[Any]
     key: sa.ColumnElement[Any]

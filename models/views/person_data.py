@@ -54,7 +54,9 @@ def person_data(session: Session, user: User) -> dict[str, Any]:
 
 
 def _queries(user: User) -> dict[str, sa.Select[Any]]:
-    """Return the queries for all parts of the person's data, by name. A test compares them with the tables of people.
+    """Return the queries for all parts of the person's data, by name.
+
+    A test compares them with the tables that refer to people.
     """
     mine, email = user.id, user.email.lower()
     return {

@@ -102,8 +102,7 @@ def _place_batch(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> None:
 
 
 def _limit_reached(session: Session, bulk: Bulk) -> bool:
-    """Return whether the bulk has link requests and its main account has the most open questions for consent allowed.
-    """
+    """Return whether the bulk has link requests, and its main account the most open questions for consent allowed."""
     return bulk.kind is Kind.LINK and open_questions(session, bulk.main) >= MOST_OPEN_QUESTIONS
 
 

@@ -156,8 +156,7 @@ class _Font:
         document.idToObject["BasicFonts"].dict[self._name] = document.Reference(font)
 
     def _subset(self, numbers: list[int]) -> tuple[uharfbuzz.Face, Mapping[int, int]]:
-        """Return a font file with only the glyphs `numbers`, in this weight, and a map from their numbers to its own.
-        """
+        """Return a font file with only the glyphs `numbers`, in this weight, and a map from the numbers to its own."""
         face = self._typeface.face(self._weight)
         wanted = uharfbuzz.SubsetInput()
         wanted.glyph_set.update(numbers)
@@ -169,8 +168,7 @@ class _Font:
         return plan.execute(), dict(plan.old_to_new_glyph_mapping)
 
     def _to_unicode(self) -> bytes:
-        """Return the PDF's map from glyphs to the text that they stand for (ToUnicode CMap), by which text is copied.
-        """
+        """Return the PDF's map from glyphs to the text that they stand for (ToUnicode CMap), for copying text."""
         lines = [f"<{number:04x}> <{text.encode('utf-16-be').hex()}>" for number, text in sorted(self._shown.items())]
         blocks = (lines[begin : begin + 100] for begin in range(0, len(lines), 100))
         return "\n".join(

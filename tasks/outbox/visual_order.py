@@ -52,8 +52,7 @@ def visual_parts(line: str) -> list[tuple[str, bool]]:
 
 
 def _ordered(text: str) -> list[tuple[int, int]]:
-    """Return index and embedding level of each character, from left to right; odd levels are read from right to left.
-    """
+    """Return index and embedding level of each character, from left to right; odd levels read from right to left."""
     storage = get_empty_storage()
     marked = text.translate(_AS_MARKS)
     storage["base_level"] = _base_level(marked)

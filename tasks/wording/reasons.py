@@ -1,5 +1,4 @@
-"""The sentences that say why a request waits or has ended without success, and what can be done about it, if anything.
-"""
+"""The sentences that say why a request waits or has ended without success, and what can be done about it."""
 
 from __future__ import annotations
 
