@@ -53,7 +53,7 @@ class IsMainAccount(RuleBroken):
 
 
 class AreaCodeRefused(RuleBroken):
-    """Raised when staff have said that the address of an order lies outside the Ortsnetz of its area code.
+    """Raised when staff have said that an order's address lies outside the Ortsnetz (local network) of its area code.
 
     `area_codes` are the area codes that the address fits, each as a text with the name of its Ortsnetz.
     """

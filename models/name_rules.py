@@ -40,7 +40,7 @@ def is_error_value(text: str) -> bool:
 class NameFault(NamedTuple):
     """Why a text is forbidden as a name: the code of the broken rule, and the character if the code is `unprintable`.
 
-    `character` is the first that letters cannot print, with its Unicode numbers, such as 'ꙮ (U+A66E)'.
+    `character` is the first that letters cannot print, with its Unicode numbers, such as 'ᚠ (U+16A0)'.
     """
 
     code: Literal["unprintable", "error_value", "web_address"]

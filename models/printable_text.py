@@ -33,7 +33,7 @@ def in_print(text: str) -> str:
 
 
 def unprintable(text: str) -> str:
-    """Return the first character of the text that letters cannot print, with its code points: 'ꙮ (U+A66E)'.
+    """Return the first character of the text that letters cannot print, with its code points: 'ᚠ (U+16A0)'.
 
     A character that cannot be shown is given by its code points alone. Empty if letters can print all: for each
     character, with its marks, there is a typeface that has it.

@@ -90,7 +90,10 @@ def restored_postal_code(session: Session, postal_code: str, city: str) -> str:
 
 
 def ensure_area_code(session: Session, postal_code: str, city: str, area_code: str) -> None:
-    """Raise `InvalidField`, with the area codes that fit, if the address cannot lie in the area code's Ortsnetz."""
+    """Raise `InvalidField` if the address cannot lie in the Ortsnetz (local network) of the area code.
+
+    The error names the area codes that fit.
+    """
     if certainty_of(session, postal_code, city, area_code) is Certainty.IMPOSSIBLE:
         fitting = [area_code_text(area) for area in area_codes_for(session, postal_code, city)]
         raise InvalidField("numbers.area_code", "area_code_mismatch", fitting)
@@ -115,7 +118,7 @@ def certainty_of(session: Session, postal_code: str, city: str, area_code: str) 
 
 
 def area_codes_for(session: Session, postal_code: str, city: str, most: int = MOST_EXAMPLES) -> list[AreaCode]:
-    """Return up to `most` Ortsnetze that the address may lie in: first those that are certain, then the nearest."""
+    """Return up to `most` Ortsnetze (local networks) that the address may lie in: certain ones, then the nearest."""
     near = places_of(session).networks_near(postal_code, city)
     answers = answers_for(session, postal_code, city)
     wanted = [
@@ -129,7 +132,7 @@ def area_codes_for(session: Session, postal_code: str, city: str, most: int = MO
 
 
 def confirm_or_ask(session: Session, postal_code: str, city: str, area_code: str, now: datetime) -> bool:
-    """Return whether facts or staff say with certainty that the address lies in the Ortsnetz of the area code.
+    """Return whether the address certainly lies in the Ortsnetz (local network) of the area code, by facts or staff.
 
     If not, the staff are asked, once for each town, postal code and area code. Raises `AreaCodeRefused`, with the area
     codes that fit, if staff have said that the address is outside the Ortsnetz.
@@ -144,5 +147,5 @@ def confirm_or_ask(session: Session, postal_code: str, city: str, area_code: str
 
 
 def area_code_text(area: AreaCode) -> str:
-    """Return an area code with the name of its Ortsnetz: '089 (München)'."""
+    """Return an area code with the name of its Ortsnetz (local network): '089 (München)'."""
     return f"{area.code} ({area.name})"

@@ -78,7 +78,7 @@ def create_token(
 ) -> str:
     """Create an API token that acts for `user`, and return its text. It cannot be read later: only a hash is stored.
 
-    Valid until the end of the day after `valid_for`, at most 365 days. Is not logged, and nobody is told.
+    Valid for `valid_for`, at most 365 days, to the end of the last day. Is not logged, and nobody is told.
     """
     return _create(session, account, user, name, scopes, now, valid_for)[1]
 

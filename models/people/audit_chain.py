@@ -207,7 +207,7 @@ class _Runs:
         """The newest id and the newest time of all runs, the current one included."""
 
     def begin(self, sealed_at: datetime) -> None:
-        """Begin a run of seals with the time `sealed_at`, and close the run before; do nothing if that run goes on."""
+        """Close the current run and begin one of seals with the time `sealed_at`; do nothing if that is its time."""
         if sealed_at != self._sealed_at:
             self.close()
             self._sealed_at = sealed_at

@@ -1,4 +1,4 @@
-"""People whose personal data is to be erased, or was; `models.staff.erasure` erases it."""
+"""People whose personal data is to be erased, or was erased; `models.staff.erasure` does that."""
 
 from __future__ import annotations
 

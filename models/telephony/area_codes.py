@@ -34,7 +34,7 @@ def area_names() -> dict[str, str]:
 
 
 def load_area_codes(session: Session) -> int:
-    """Insert every Ortsnetz that `area_names` returns, or update its name; return the number of all of them."""
+    """Insert every Ortsnetz (local network) that `area_names` returns, or update its name; return their number."""
     rows = [{"code": code, "name": name} for code, name in area_names().items()]
     statement = postgresql.insert(AreaCode).values(rows)
     session.execute(

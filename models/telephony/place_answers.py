@@ -22,11 +22,11 @@ from models.telephony.towns import FURTHER_TOWNS
 
 
 class KnownPlace(Base):
-    """A question and its answer: whether the town `town` with `postal_code` lies in the Ortsnetz of `area_code`.
+    """A question and its answer: whether a town with a postal code lies in an area code's Ortsnetz (local network).
 
-    `place` is the town's name in the spelling by which it is compared. `fits` is the answer, null while the question is
-    open; `decided_by` gave it at `decided_at`. An answer without `decided_by` was known from the start (`load_towns`);
-    then the question was never asked, and `asked_at` is null.
+    `town` is the town's name as staff read it, `place` in the spelling by which it is compared. `fits` is the answer,
+    null while the question is open; `decided_by` gave it at `decided_at`. An answer without `decided_by` was known
+    from the start (`load_towns`); then the question was never asked, and `asked_at` is null.
     """
 
     __tablename__ = "known_places"
@@ -63,7 +63,7 @@ def place_key(city: str) -> str:
 
 
 def answers_for(session: Session, postal_code: str, city: str) -> Mapping[str, bool]:
-    """Return, by area code, whether the town with this postal code lies in the Ortsnetz of the area code.
+    """Return, by area code, whether the town with this postal code lies in the area code's Ortsnetz (local network).
 
     Area codes without an answer are left out. An answer of the staff holds for the town's name as they read it; one
     known from the start (`load_towns`) for all spellings of the name.
@@ -83,7 +83,7 @@ def answers_for(session: Session, postal_code: str, city: str) -> Mapping[str, b
 
 
 def ask(session: Session, postal_code: str, city: str, area_code: str, now: datetime) -> None:
-    """Add the question for the staff whether the town lies in the Ortsnetz of the area code.
+    """Add the question for the staff whether the town lies in the Ortsnetz (local network) of the area code.
 
     Safe to run twice: a question that exists, open or answered, stays as it is.
     """
@@ -105,9 +105,10 @@ def question_id(session: Session, postal_code: str, city: str, area_code: str) -
 
 
 def load_towns(session: Session, now: datetime) -> None:
-    """Insert the answers known from the start: towns that share another town's Ortsnetz. Existing answers stay.
+    """Insert the answers known from the start: towns that share another town's Ortsnetz (local network).
 
-    Each town is known with every postal code of its name that lies within 60 km of the Ortsnetz.
+    Existing answers stay. Each town is known with every postal code of its name that lies within 60 km of the
+    Ortsnetz.
     """
     places = places_of(session)
     rows = [
@@ -128,7 +129,7 @@ def load_towns(session: Session, now: datetime) -> None:
 
 
 def open_questions(session: Session, most: int) -> Sequence[KnownPlace]:
-    """Return at most `most` questions without an answer, the longest open first, each with its Ortsnetz."""
+    """Return up to `most` questions without an answer, longest open first, with their Ortsnetze (local networks)."""
     found = sa.select(KnownPlace).where(KnownPlace.fits.is_(None)).order_by(KnownPlace.asked_at, KnownPlace.id)
     return session.scalars(found.options(joinedload(KnownPlace.area)).limit(most)).all()
 
@@ -136,7 +137,7 @@ def open_questions(session: Session, most: int) -> Sequence[KnownPlace]:
 def answered_questions(session: Session, most: int) -> Sequence[KnownPlace]:
     """Return at most `most` questions that staff have answered, the last answered first.
 
-    Each comes with its Ortsnetz and the member of staff.
+    Each comes with its Ortsnetz (local network) and the member of staff.
     """
     found = sa.select(KnownPlace).where(KnownPlace.decided_by.is_not(None))
     parts = (joinedload(KnownPlace.area), joinedload(KnownPlace.decider))

@@ -59,7 +59,7 @@ class Network:
     rough: bool
 
     def distance(self, point: Point) -> float | None:
-        """Return how far `point` is from the Ortsnetz, as a share of its reach; None if it is beyond the reach.
+        """Return how far `point` is from the Ortsnetz (local network), as a share of its reach; None if it is beyond.
 
         1 is added if the place of the Ortsnetz is `rough`, so that it comes after all others.
         """
@@ -67,7 +67,7 @@ class Network:
         return None if part > 1 else part + self.rough
 
     def is_of(self, words: Words) -> bool:
-        """Return whether the Ortsnetz has the name of the town with these words.
+        """Return whether the Ortsnetz (local network) has the name of the town with these words.
 
         False for an Ortsnetz named after a district of the town, such as 'Köln-Porz' for Köln.
         """
@@ -77,7 +77,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class NetworkNearby:
-    """An Ortsnetz that an address may lie in, because it is near the centre of the address's postal code.
+    """An Ortsnetz (local network) that an address may lie in, as it is near the centre of the address's postal code.
 
     `own`: it has the name of the address's town, and its own centre is at most 40 km from that of the postal code.
     """
@@ -88,7 +88,10 @@ class NetworkNearby:
 
 
 class Places:
-    """The facts about places, indexed for look-ups. `networks` are all Ortsnetze, as pairs of area code and name."""
+    """The facts about places, indexed for look-ups.
+
+    `networks` are all Ortsnetze (local networks), as pairs of area code and name.
+    """
 
     def __init__(self, networks: Iterable[tuple[str, str]]) -> None:
         self._towns: dict[str, tuple[str, ...]] = {}
@@ -166,19 +169,22 @@ class Places:
         return self._points.get(postal_code)
 
     def is_near(self, postal_code: str, area_code: str) -> bool:
-        """Return whether a postal code lies within 60 km of an Ortsnetz, even beyond the reach of the Ortsnetz."""
+        """Return whether a postal code lies within 60 km of an Ortsnetz (local network), even beyond its reach."""
         at, network = self._points.get(postal_code), self._networks.get(area_code)
         return at is not None and network is not None and _km(at, network.at) <= _STRAY
 
     def is_own(self, postal_code: str, city: str, area_code: str) -> bool:
-        """Return whether the area code's Ortsnetz has the name of the town and is within 40 km of the postal code."""
+        """Return whether the area code's Ortsnetz (local network) has the town's name and is near the postal code.
+
+        Near means 40 km at most.
+        """
         at = self._points.get(postal_code)
         return at is not None and any(network.code == area_code for _far, network in self._own(at, town_words(city)))
 
     def networks_near(self, postal_code: str, city: str) -> list[NetworkNearby]:
-        """Return the Ortsnetze that an address may lie in: first those with the town's name, then the others.
+        """Return the Ortsnetze (local networks) that an address may lie in, first those with the town's name.
 
-        Each group is sorted by distance. Empty if the postal code does not exist.
+        Both these and the others are sorted by distance. Empty if the postal code does not exist.
         """
         at, words = self._points.get(postal_code), town_words(city)
         if at is None:
@@ -199,7 +205,10 @@ class Places:
         ]
 
     def _own(self, at: Point, words: Words) -> list[tuple[float, Network]]:
-        """Return the Ortsnetze within 40 km of `at` that have the town's name (`words`), each with its kilometres."""
+        """Return the Ortsnetze (local networks) within 40 km of `at` that have the town's name (`words`).
+
+        Each comes after its distance in kilometres.
+        """
         alike = [network for network in self._networks_named.get(_first(words), ()) if network.is_of(words)]
         return [(far, network) for network in alike if (far := _km(at, network.at)) <= SAME_NAME]
 
@@ -207,7 +216,7 @@ class Places:
         return self._named.get(_first(words), ())
 
     def _located(self, networks: Iterable[tuple[str, str]]) -> list[Network]:
-        """Return each Ortsnetz, given as area code and name, with its place; one without any known place is left out.
+        """Return each Ortsnetz (local network), given as area code and name, with its place, unless no place is known.
 
         The place is that of the town of its name; if no town has it, the middle of the Ortsnetze whose area codes
         begin alike. Area codes are given by region, so neighbouring codes also tell which of several towns of one name

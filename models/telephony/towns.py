@@ -1,4 +1,4 @@
-"""Towns that share another town's Ortsnetz, or have another name than their Ortsnetz.
+"""Towns that share another town's Ortsnetz (local network), or have another name than their Ortsnetz.
 
 The phonenumbers package knows one name for an area code, but an Ortsnetz may include further towns, and merged towns
 have a name that no Ortsnetz has. Only well-known cases are listed here, as answers that are known from the start;

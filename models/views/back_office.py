@@ -213,7 +213,10 @@ def request_details(session: Session, id: uuid.UUID, now: datetime) -> RequestDe
 
 
 def waiting_files(session: Session, most: int = 50) -> list[Bulk]:
-    """Return up to `most` bulks whose next rows wait for a limit of the company, oldest first, with main accounts."""
+    """Return up to `most` bulks (uploaded files) whose next rows wait for a limit of the company, oldest first.
+
+    Each comes with its main account.
+    """
     query = sa.select(Bulk).where(Bulk.waits_for.is_not(None)).order_by(Bulk.id).limit(most)
     return list(session.scalars(query.options(joinedload(Bulk.main))))
 

@@ -50,8 +50,8 @@ _ROOM_LOOKED_FOR = timedelta(minutes=5)
 def place_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
     """Turn a batch of rows of the longest-waiting bulk into requests, or check whether all its requests have ended.
 
-    `more_due` is called if a bulk was claimed, because others may be due. Safe to run twice, late or when nothing is
-    due: a row's outcome is saved in one transaction with its request.
+    A bulk is an uploaded file. `more_due` is called if a bulk was claimed, because others may be due. Safe to run
+    twice, late or when nothing is due: a row's outcome is saved in one transaction with its request.
     """
     with claimed(runtime, Bulk, more_due, limit=1) as claim:
         for id in claim.ids:
@@ -66,8 +66,8 @@ def place_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
 def _place_batch(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> None:
     """Process the claimed bulk `id` once: place a batch of its rows, or end the bulk if its requests have ended.
 
-    To place a row is to turn it into a request. Then schedule the bulk's next processing: now if more rows can be
-    placed, otherwise later.
+    A bulk is an uploaded file; to place a row is to turn it into a request. Then schedule the bulk's next processing:
+    now if more rows can be placed, otherwise later.
     """
     now = runtime.clock()
     with runtime.database.transaction() as session:
@@ -209,7 +209,7 @@ def _refuse(row: BulkRow, error: DomainError) -> None:
 
 
 def _queue_receipt(session: Session, bulk: Bulk, now: datetime) -> None:
-    """Queue the receipt of a bulk to its sender, unless it was queued before.
+    """Queue the receipt of a bulk (uploaded file) to its sender, unless it was queued before.
 
     The receipt is queued before all rows are placed if rows wait for room among the account's open questions for
     consent, or for a limit of the company. Without a role there any more, the sender is replaced by the main account's
