@@ -140,8 +140,7 @@ def _requesters(work: Work, request: Request) -> list[User]:
 
 
 def _is_in_running_bulk(work: Work, request: Request) -> bool:
-    """Return whether the request belongs to a bulk (uploaded file) that has not ended: then it gets no mails of its
-    own.
+    """Return whether the request belongs to a bulk (uploaded file) that has not ended, and gets no mails of its own.
 
     After the bulk's end, a request that was retried gets mails of its own.
     """
