@@ -24,7 +24,7 @@ from models.states import Status
 from models.telephony.trunks import SipTrunk
 from tests.chaos.faults import FAULTS, LOCKED_ROW
 from tests.chaos.load import Load
-from tests.chaos.plant import Plant, open_plant
+from tests.chaos.plant import SECRET, Plant, open_plant
 from tests.fakes import wait_until
 from workers.gateways.registrar import plain_url
 from workers.stack.data_directory import StackDirectory
@@ -74,6 +74,7 @@ def _run(plant: Plant, names: Sequence[str], *, long: bool) -> dict[str, Any]:
     return {
         "portal": plain_url(plant.postgres.url("standorte")),
         "registrar": plain_url(plant.postgres.url("registrar")),
+        "secret_key": SECRET,
         "accepted": load.accepted,
         "cancelled": load.cancelled,
         "unanswered": load.unanswered,

@@ -3,7 +3,8 @@
 A program of its own, which shares no code with the product, only the names of its tables:
 `python -m tests.chaos.auditor RECORD.json`. It ends with 1 if anything is wrong.
 
-RECORD.json is what the run wrote down: `portal` and `registrar`, the URLs of the databases; `accepted`, the calls that
+RECORD.json is what the run wrote down: `portal` and `registrar`, the URLs of the databases; `secret_key`, the system's
+SECRET_KEY, with which it reads the SIP passwords; `accepted`, the calls that
 were answered with 202 (`id`, `kind`); `unanswered`, how many calls never got an answer, so that nobody knows whether
 they were accepted; `failed`, errors on which clients stopped; `cancelled`, the ids of requests that a client cancelled;
 `mails` that arrived (`id`, `to`, `at`); `letters` that were printed; `faults` (`name`, `began`, `ended`, `healed`:
@@ -12,6 +13,8 @@ seconds, None if never). Times are seconds since 1970.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import sys
 from collections import Counter, defaultdict
@@ -22,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from cryptography.fernet import Fernet
 from psycopg.rows import dict_row
 
 from tests.named_functions import named
@@ -52,6 +56,12 @@ class Evidence:
     def ask(self, question: str) -> Rows:
         """Return the rows of an SQL query on the portal's database."""
         return self.portal.execute(question.encode()).fetchall()
+
+    def password_digest(self, trunk: dict[str, Any]) -> str:
+        """Return the digest (HA1) that the registrar should have for a trunk, from its encrypted password."""
+        key = hashlib.sha256(f"standorte/vault/1:{self.record['secret_key']}".encode()).digest()
+        password = Fernet(base64.urlsafe_b64encode(key)).decrypt(trunk["secret"]).decode()
+        return hashlib.md5(f"{trunk['sip_user']}:{trunk['domain']}:{password}".encode()).hexdigest()
 
     def ask_registrar(self, question: str) -> Rows:
         """Return the rows of an SQL query on the registrar's database."""
@@ -142,14 +152,17 @@ def shared_numbers(evidence: Evidence) -> Iterator[str]:
 
 @_check("registrar differences")
 def differences(evidence: Evidence) -> Iterator[str]:
-    """Find what the registrar has otherwise than the portal: subscribers, numbers, channels, numbers of forwardings."""
+    """Find what the registrar has otherwise than the portal.
+
+    Compared are subscribers, passwords, suspensions, numbers, channels, and the forwardings with their targets.
+    """
     trunks = {
         row["sip_user"]: row
         for row in evidence.ask(
             """
-            SELECT t.sip_user, t.channels, t.state,
-                (SELECT count(*) FROM call_forwardings f WHERE f.account_id = t.account_id AND f.enabled)
-                    AS forwardings,
+            SELECT t.sip_user, t.domain, t.secret, t.channels, t.state,
+                coalesce((SELECT array_agg(f.target ORDER BY f.target) FROM call_forwardings f
+                    WHERE f.account_id = t.account_id AND f.enabled), '{}') AS targets,
                 coalesce((SELECT array_agg('+' || n ORDER BY n) FROM number_blocks b,
                     generate_series(b.first_number, b.first_number + b.size - 1) AS n WHERE b.trunk_id = t.id), '{}')
                     AS numbers
@@ -157,8 +170,8 @@ def differences(evidence: Evidence) -> Iterator[str]:
             """
         )
     }
-    subscribers = {row["username"] for row in evidence.ask_registrar("SELECT username FROM subscriber")}
-    for user in sorted(trunks.keys() ^ subscribers):
+    passwords = {row["username"]: row["ha1"] for row in evidence.ask_registrar("SELECT username, ha1 FROM subscriber")}
+    for user in sorted(trunks.keys() ^ passwords.keys()):
         yield f"{user} is {'missing' if user in trunks else 'unknown'} there"
     numbers: dict[str, list[str]] = defaultdict(list)
     for row in evidence.ask_registrar("SELECT username, alias_username FROM dbaliases ORDER BY alias_username"):
@@ -167,13 +180,20 @@ def differences(evidence: Evidence) -> Iterator[str]:
     for row in evidence.ask_registrar("SELECT username, attribute, value FROM usr_preferences"):
         preferences[row["username"]][row["attribute"]] = row["value"]
     for user, trunk in trunks.items():
-        if numbers[user] != trunk["numbers"]:
-            yield f"{user} has {numbers[user]} there and {trunk['numbers']} here"
-        if preferences[user].get("channels") != str(trunk["channels"]):
-            yield f"{user} has {preferences[user].get('channels')} channels there and {trunk['channels']} here"
-        forwardings = sum(name.startswith("forward.") for name in preferences[user])
-        if forwardings != trunk["forwardings"]:
-            yield f"{user} has {forwardings} forwardings there and {trunk['forwardings']} here"
+        said = preferences[user]
+        compared = {
+            "password": (passwords.get(user), evidence.password_digest(trunk)),
+            "suspended": ("suspended" in said, trunk["state"] == "suspended"),
+            "numbers": (numbers[user], trunk["numbers"]),
+            "channels": (said.get("channels"), str(trunk["channels"])),
+            "forwardings": (
+                sorted(value.split()[0] for name, value in said.items() if name.startswith("forward.")),
+                trunk["targets"],
+            ),
+        }
+        for what, (there, here) in compared.items():
+            if there != here and user in passwords:
+                yield f"{what} of {user}: {there} there and {here} here"
 
 
 @_check("mails owed and not sent, or sent and not owed")

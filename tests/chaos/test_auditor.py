@@ -35,6 +35,7 @@ def record(pipeline: Pipeline, portal_url: str, registrar_url: str) -> dict[str,
     return {
         "portal": plain_url(portal_url),
         "registrar": plain_url(registrar_url),
+        "secret_key": "a key for tests",
         "accepted": [{"id": str(id), "kind": "order"} for id in ids],
         "cancelled": [],
         "unanswered": 0,
@@ -77,6 +78,18 @@ PORTAL = {
 REGISTRAR = {
     "a trunk that is gone": ("DELETE FROM subscriber", DIFFERENT),
     "a trunk too many": ("INSERT INTO subscriber (username, domain) VALUES ('stranger', 'sip.example')", DIFFERENT),
+    "another password": ("UPDATE subscriber SET ha1 = md5('another')", DIFFERENT),
+    "a suspension that the portal does not know": (
+        "INSERT INTO usr_preferences (uuid, username, domain, attribute, value)"
+        " SELECT uuid, username, domain, 'suspended', '1' FROM usr_preferences WHERE attribute = 'channels'",
+        DIFFERENT,
+    ),
+    "a forwarding that the portal does not know": (
+        "INSERT INTO usr_preferences (uuid, username, domain, attribute, value)"
+        " SELECT uuid, username, domain, 'forward.always.0', '+4930901820 0 10080' FROM usr_preferences"
+        " WHERE attribute = 'channels'",
+        DIFFERENT,
+    ),
     "other channels": ("UPDATE usr_preferences SET value = '99' WHERE attribute = 'channels'", DIFFERENT),
     "a number twice": (
         "INSERT INTO dbaliases (alias_username, alias_domain, username, domain)"
