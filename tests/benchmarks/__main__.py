@@ -125,7 +125,9 @@ class LeftOut(Exception):
 
 
 LIMIT = 2000
-"""Milliseconds that a change may take until it counts for a phone system (issue 6)."""
+"""Milliseconds that a change may take until a phone system notices it, and an order while there is trouble elsewhere."""
+MOST_SLOWED = 1.5
+"""How many times its usual duration the median of orders or links may be while there is trouble elsewhere."""
 
 
 def dial_tone(system: System, size: Size) -> list[Figure]:
@@ -153,7 +155,7 @@ def dial_tone(system: System, size: Size) -> list[Figure]:
             (f"click to in force: {change} (median)", statistics.median(times) * 1000),
             ("… the slowest of them", max(times) * 1000),
         ):
-            against = "no more than two seconds" + (": MISSED" if taken > LIMIT else "")
+            against = "no more than two seconds" + _missed(taken > LIMIT)
             figures.append(Figure(what, "ms", taken, LIMIT, against))
     if shutil.which("sipp") is None:
         raise LeftOut("No sipp on this machine: nobody to register", figures)
@@ -199,7 +201,7 @@ def whole(system: System, size: Size) -> list[Figure]:
 def latency(system: System, size: Size) -> list[Figure]:
     """Measure one order at a time on an idle system, from accepted until its mails have left; there is no baseline."""
     found = pipeline.seconds_for_one(system, size.singles)
-    return [Figure("one order, accepted to completed (median)", "ms", statistics.median(found) * 1000)]
+    return [Figure("one order, accepted to its last mail (median)", "ms", statistics.median(found) * 1000)]
 
 
 def acceptance(system: System, size: Size) -> list[Figure]:
@@ -305,8 +307,8 @@ def number_search(system: System, size: Size) -> list[Figure]:
 def bulkhead_table(system: System, size: Size) -> list[Figure]:
     """Measure single orders and links on an idle system and during trouble elsewhere.
 
-    The median may be at most 1.5 times that of the idle system, the slowest at most two seconds; neither is enforced
-    here.
+    The median may be at most 1.5 times that of the idle system (`MOST_SLOWED`), the slowest at most two seconds; a
+    figure beyond that is marked as missed.
     """
     troubles = bulkheads.measure(system, size.bulkheads)
     idle = troubles["idle"]
@@ -314,12 +316,22 @@ def bulkhead_table(system: System, size: Size) -> list[Figure]:
     for trouble, felt in troubles.items():
         for kind, times, usual in (("order", felt.orders, idle.orders), ("link", felt.links, idle.links)):
             if times:
-                usually = statistics.median(usual) * 1000
+                usually, median, slowest = (
+                    statistics.median(usual) * 1000,
+                    statistics.median(times) * 1000,
+                    max(times) * 1000,
+                )
+                idle_text = "idle" + _missed(median > usually * MOST_SLOWED)
+                limit_text = "no more than two seconds" + _missed(slowest > LIMIT)
                 figures += [
-                    Figure(f"{kind}, {trouble} (median)", "ms", statistics.median(times) * 1000, usually, "idle"),
-                    Figure("… the slowest of them", "ms", max(times) * 1000, LIMIT, "no more than two seconds"),
+                    Figure(f"{kind}, {trouble} (median)", "ms", median, usually, idle_text),
+                    Figure("… the slowest of them", "ms", slowest, LIMIT, limit_text),
                 ]
     return figures
+
+
+def _missed(is_beyond: bool) -> str:
+    return ": MISSED" if is_beyond else ""
 
 
 PARTS: dict[str, Callable[[System, Size], list[Figure]]] = {
