@@ -19,6 +19,7 @@ from redis.retry import Retry
 from sqlalchemy.exc import SQLAlchemyError
 
 from models import migrations
+from models.db.work_queue import WorkKind
 from models.jobs import jobs
 from models.jobs.jobs import JobRun
 from models.jobs.outages import current_outages
@@ -30,6 +31,8 @@ from web.resources import Resources, resources
 health = Blueprint("health", __name__)
 
 BEAT_IS_LATE = timedelta(seconds=60)
+READY_KEY = "standorte-ready"
+"""The key that the check of the broker writes; it lapses after a minute."""
 
 
 @health.get("/healthz")
@@ -42,14 +45,15 @@ def healthz() -> Response:
 def readyz() -> Response:
     """Answer with a JSON status (ready, degraded or unready) and the checks of database, migrations, broker and beat.
 
-    Answers 503 (unready) if the database is unreachable, read-only or not migrated, else 200. Without the broker or
-    beat requests are still accepted and stored, so these failures only make the status `degraded`.
+    Answers 503 (unready) if the database is unreachable, read-only or older than this version, else 200. Without the
+    broker or beat requests are still accepted and stored, so these failures only make the status `degraded`. If a
+    proxy has forwarded the request, the answer is the status alone: the checks are for operators, not for the public.
     """
     checks = {**_database_checks(resources()), "broker": _broker_check(resources().settings.redis_url)}
     necessary = checks["database"] == "ok" and checks["migrations"] == "ok"
     degraded = any(answer != "ok" for answer in checks.values())
     status = "ready" if not degraded else "degraded" if necessary else "unready"
-    body = json.dumps({"status": status, "checks": checks}) + "\n"
+    body = json.dumps({"status": status} if was_forwarded() else {"status": status, "checks": checks}) + "\n"
     return Response(body, 200 if necessary else 503, mimetype="application/json")
 
 
@@ -59,7 +63,7 @@ def _database_checks(found: Resources) -> dict[str, str]:
             if session.scalar(sa.text("SHOW transaction_read_only")) == "on":
                 return {"database": "read-only", "migrations": "unknown", "beat": "unknown"}
             revision = migrations.current_revision(session.connection())
-            if revision != migrations.head_revision():
+            if not migrations.serves(revision):
                 return {"database": "ok", "migrations": f"at {revision}", "beat": "unknown"}
             swept = jobs.last_run(session, "sweep")
     except SQLAlchemyError as error:
@@ -74,7 +78,13 @@ def _broker_check(url: str) -> str:
     once = Retry(NoBackoff(), 0)
     client = redis.Redis.from_url(url, socket_connect_timeout=PATIENCE, socket_timeout=PATIENCE, retry=once)
     try:
-        client.ping()
+        # Written, because a full broker, and one that has become a replica, still answers a ping.
+        client.set(READY_KEY, 1, ex=60)
+        kinds = client.pipeline(transaction=False)
+        for kind in WorkKind:
+            kinds.type(kind)
+        if set(kinds.execute()) - {b"none", b"list"}:
+            return "a foreign key in a queue's place"
     except redis.RedisError as error:
         return type(error).__name__
     finally:

@@ -55,6 +55,16 @@ def head_revision() -> str:
     return head
 
 
+def serves(revision: str | None) -> bool:
+    """Return whether this version works with a schema of this revision: with its own, and with every newer one.
+
+    During an upgrade the schema is migrated first, and the old version's processes go on until they are replaced. Each
+    migration is such that the version before it can work with it. `revision` is None for a database without a schema.
+    """
+    # Revisions are numbers with leading zeros, in the order of the migrations.
+    return revision is not None and revision >= head_revision()
+
+
 def current_revision(connection: sa.Connection) -> str | None:
     """Return the schema revision of the database; None if no migration has run yet."""
     return MigrationContext.configure(connection).get_current_revision()

@@ -125,7 +125,7 @@ class LeftOut(Exception):
 
 
 LIMIT = 2000
-"""Milliseconds that a change may take until a phone system notices it, and an order while there is trouble elsewhere."""
+"""Milliseconds until a phone system has to notice a change, and for an order while there is trouble elsewhere."""
 MOST_SLOWED = 1.5
 """How many times its usual duration the median of orders or links may be while there is trouble elsewhere."""
 

@@ -39,6 +39,7 @@ def test_a_customer_gets_the_answer_though_the_broker_hangs(
         pid = client.info()["process_id"]
         assert front.post("/orders", ORDER).status_code == 202
         assert client.llen(WorkKind.VERIFY) == 1
+        assert front.client.get("/readyz").get_json()["checks"]["broker"] == "ok"
         client.delete(WorkKind.VERIFY)
     os.kill(pid, signal.SIGSTOP)
     assert front.post("/orders", ORDER).status_code == 202
@@ -62,6 +63,8 @@ def test_a_customer_gets_the_answer_though_the_broker_takes_nothing(
     assert "hint.lost" in caplog.text
     proof = {"method": "credentials", "email": "nobody@example.com", "password": "wrong"}
     assert front.post("/link-requests", {"customer_number": "9999999", "proof": proof}).status_code == 202
+    ready = front.client.get("/readyz").get_json()
+    assert (ready["status"], ready["checks"]["broker"] == "ok") == ("degraded", False)
 
 
 def test_the_pauses_grow_and_one_caller_asks_for_all() -> None:

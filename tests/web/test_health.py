@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from models.db import session as sessions
+from models.migrations import head_revision
 from models.vault import Vault
 from tasks.ports import GatewayUnavailable, Ports
 from tasks.reconcile.job_run import Run, ScheduledJob, run_job
@@ -83,6 +84,33 @@ def test_operators_see_how_it_is(front: Front) -> None:
     metrics = front.client.get("/metrics").text
     assert 'standorte_requests{status="acknowledged",step="verify"} 1.0' in metrics
     assert "standorte_oldest_due_seconds 0.0" in metrics
+
+
+def test_a_proxy_hears_only_how_it_is(front: Front) -> None:
+    answer = front.client.get("/readyz", headers={"X-Forwarded-For": "192.0.2.1"})
+    assert (answer.status_code, answer.get_json()) == (200, {"status": "degraded"})
+
+
+@pytest.fixture
+def schema(superuser: sa.Engine) -> Iterator[Callable[[str], None]]:
+    """Return a function that says the schema has another revision; it has its own again after the test."""
+
+    def say(revision: str) -> None:
+        with superuser.begin() as connection:
+            connection.execute(sa.text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
+
+    yield say
+    say(head_revision())
+
+
+def test_a_version_goes_on_with_a_newer_schema_and_not_with_an_older_one(
+    front: Front, schema: Callable[[str], None]
+) -> None:
+    schema("9999")
+    assert front.client.get("/readyz").get_json()["checks"]["migrations"] == "ok"
+    schema("0001")
+    ready = front.client.get("/readyz")
+    assert (ready.status_code, ready.get_json()["checks"]["migrations"]) == (503, "at 0001")
 
 
 def test_a_monitor_that_keeps_asking_leaves_no_lines_in_the_log(front: Front, caplog: pytest.LogCaptureFixture) -> None:
