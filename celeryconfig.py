@@ -3,8 +3,10 @@
 import os
 
 from models.db.work_queue import WorkKind
+from tasks.broker_address import BrokerAddress
 
-broker_url = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
+_broker = BrokerAddress(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")).celery_settings
+broker_url = _broker["broker_url"]
 imports = ("tasks.celery_tasks",)
 
 # Results are not used: they are in the request's row.
@@ -32,7 +34,7 @@ enable_utc = True
 
 # A broker that does not answer is noticed. What a customer waits for is set in tasks.hints, for the front alone.
 broker_connection_timeout = 1
-broker_transport_options = {
+broker_transport_options = _broker["broker_transport_options"] | {
     "socket_connect_timeout": 1,
     # A worker asks for the next hint with a BRPOP that may take a second.
     "socket_timeout": 5,

@@ -12,11 +12,14 @@ from celery import Celery, current_app
 from kombu.exceptions import OperationalError
 
 from models.db.work_queue import WorkKind
+from tasks.broker_address import BrokerAddress
 
 log = structlog.get_logger()
 
 PATIENCE = 1.0
 """How long a program that only sends hints waits for the broker, in seconds: short, because a customer waits too."""
+READY_KEY = "standorte-ready"
+"""The key that a check of the broker writes; it lapses after a minute."""
 
 
 class BrokerPause:
@@ -66,17 +69,18 @@ _pause = BrokerPause()
 def sending_app(name: str, broker_url: str, *, connections: int = 1) -> Celery:
     """Return a Celery app that only sends hints, with short broker timeouts and at most `connections` connections.
 
-    For programs that run no tasks: a worker's connection needs longer timeouts. Forgets any pause after broker
-    failures.
+    `broker_url` has one of the forms of `BrokerAddress`. For programs that run no tasks: a worker's connection needs
+    longer timeouts. Forgets any pause after broker failures.
     """
     global _pause
     app = Celery(name)
     app.config_from_object("celeryconfig")
     patience = {"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE}
+    broker = BrokerAddress(broker_url).celery_settings
     app.conf.update(
-        broker_url=broker_url,
+        broker_url=broker["broker_url"],
         broker_pool_limit=connections,
-        broker_transport_options=app.conf.broker_transport_options | patience,
+        broker_transport_options=app.conf.broker_transport_options | broker["broker_transport_options"] | patience,
     )
     _pause = BrokerPause()
     return app
@@ -116,6 +120,24 @@ def send_hints(kinds: Iterable[WorkKind]) -> None:
     """Send the workers a hint for each of these kinds of work, from a worker process. Never raises."""
     for kind in kinds:
         send_hint(kind)
+
+
+def broker_fault() -> str | None:
+    """Write to the broker, and look at the queues; return what keeps it from taking hints, None if it takes them.
+
+    A broker that is full, or has become a replica, still answers a ping. The current Celery app has to be one of
+    `sending_app`. Never raises.
+    """
+    try:
+        with current_app.connection_for_write() as connection:
+            channel: Any = connection.default_channel
+            client = channel.client
+            client.set(READY_KEY, 1, ex=60)
+            if {client.type(kind) for kind in WorkKind} - {b"none", b"list"}:
+                return "a foreign key in the place of a queue"
+    except _away() as error:
+        return type(error).__name__
+    return None
 
 
 def waiting_hints(channel: Any, kind: WorkKind) -> int:

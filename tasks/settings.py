@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.accounts.company_limits import USUAL_LIMITS, Limits
 from models.emails import BadEmail, typed_email
+from tasks.broker_address import checked_url
 
 
 class SettingsError(Exception):
@@ -25,12 +26,6 @@ def _postgres(url: str) -> str:
     if not url.startswith("postgresql+psycopg://"):
         # The message leaves out the value: it may contain a password.
         raise ValueError("must begin with postgresql+psycopg://")
-    return url
-
-
-def _redis(url: str) -> str:
-    if not url.startswith(("redis://", "rediss://")):
-        raise ValueError("must begin with redis:// or rediss://")
     return url
 
 
@@ -67,7 +62,7 @@ PUBLISHED_KEY = "for-development-only"
 """The text that every secret key published in this repository contains."""
 
 PostgresUrl = Annotated[str, AfterValidator(_postgres)]
-RedisUrl = Annotated[str, AfterValidator(_redis)]
+RedisUrl = Annotated[str, AfterValidator(checked_url)]
 _Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 _Page = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_page)]
 

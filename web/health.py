@@ -8,31 +8,25 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 import prometheus_client
-import redis
 import sqlalchemy as sa
 from flask import Blueprint, Response, abort
 from prometheus_client import CollectorRegistry, multiprocess
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from sqlalchemy.exc import SQLAlchemyError
 
 from models import migrations
-from models.db.work_queue import WorkKind
 from models.jobs import jobs
 from models.jobs.jobs import JobRun
 from models.jobs.outages import current_outages
 from models.views import queue_counts
-from tasks.hints import PATIENCE
+from tasks.hints import broker_fault
 from web.proxied_requests import was_forwarded
 from web.resources import Resources, resources
 
 health = Blueprint("health", __name__)
 
 BEAT_IS_LATE = timedelta(seconds=60)
-READY_KEY = "standorte-ready"
-"""The key that the check of the broker writes; it lapses after a minute."""
 
 
 @health.get("/healthz")
@@ -49,7 +43,7 @@ def readyz() -> Response:
     broker or beat requests are still accepted and stored, so these failures only make the status `degraded`. If a
     proxy has forwarded the request, the answer is the status alone: the checks are for operators, not for the public.
     """
-    checks = {**_database_checks(resources()), "broker": _broker_check(resources().settings.redis_url)}
+    checks = {**_database_checks(resources()), "broker": broker_fault() or "ok"}
     necessary = checks["database"] == "ok" and checks["migrations"] == "ok"
     degraded = any(answer != "ok" for answer in checks.values())
     status = "ready" if not degraded else "degraded" if necessary else "unready"
@@ -71,25 +65,6 @@ def _database_checks(found: Resources) -> dict[str, str]:
     late = swept is None or found.clock() - swept > BEAT_IS_LATE
     last = "never" if swept is None else swept.isoformat()
     return {"database": "ok", "migrations": "ok", "beat": f"last ran {last}" if late else "ok"}
-
-
-def _broker_check(url: str) -> str:
-    # Without retries: redis-py would wait for the timeout several times.
-    once = Retry(NoBackoff(), 0)
-    client = redis.Redis.from_url(url, socket_connect_timeout=PATIENCE, socket_timeout=PATIENCE, retry=once)
-    try:
-        # Written, because a full broker, and one that has become a replica, still answers a ping.
-        client.set(READY_KEY, 1, ex=60)
-        kinds = client.pipeline(transaction=False)
-        for kind in WorkKind:
-            kinds.type(kind)
-        if set(kinds.execute()) - {b"none", b"list"}:
-            return "a foreign key in a queue's place"
-    except redis.RedisError as error:
-        return type(error).__name__
-    finally:
-        client.close()
-    return "ok"
 
 
 class DatabaseCollector(Collector):

@@ -27,6 +27,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from models.emails import stored_spellings
+from tasks.broker_address import BrokerAddress
 from tasks.hints import PATIENCE
 
 log = structlog.get_logger()
@@ -57,7 +58,8 @@ class Throttle:
     def __init__(self, app: Flask, redis_url: str) -> None:
         # Without retries, and half the patience each: Flask-Limiter waits for the timeout twice before it gives up.
         options = {"socket_timeout": _TIMEOUT, "socket_connect_timeout": _TIMEOUT, "retry": Retry(NoBackoff(), 0)}
-        app.config.update(RATELIMIT_STORAGE_URI=redis_url, RATELIMIT_STORAGE_OPTIONS=options)
+        app.config.from_mapping(BrokerAddress(redis_url).limiter_settings)
+        app.config["RATELIMIT_STORAGE_OPTIONS"] |= options
         self._limiter = Limiter(
             key_func=_client,
             strategy="sliding-window-counter",

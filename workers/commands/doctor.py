@@ -7,18 +7,14 @@ from contextlib import closing
 from datetime import timedelta
 
 import psycopg
-import redis
 import sqlalchemy as sa
 import typer
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from rich.table import Table
 
 from models import migrations
 from models.accounts.contract_holders import accounts_without_holder
 from models.db.row_security import is_enforced
 from models.db.session import Database
-from models.db.work_queue import WorkKind
 from models.jobs.jobs import last_run
 from tasks.ports import GatewayError
 from workers.commands.resources import out
@@ -74,7 +70,7 @@ def doctor() -> None:
             mark, finding = "[green]ok[/]", check(settings)
         except Incomplete as lacking:
             mark, finding = "[yellow]incomplete[/]", str(lacking)
-        except (Broken, sa.exc.SQLAlchemyError, psycopg.Error, redis.RedisError, OSError) as error:
+        except (Broken, sa.exc.SQLAlchemyError, psycopg.Error, OSError) as error:
             broken = True
             mark, finding = "[red]broken[/]", _first_line(error)
         table.add_row(name, mark, finding)
@@ -136,11 +132,13 @@ def _registrar(settings: WorkerSettings) -> str:
 
 
 def _redis(settings: WorkerSettings) -> str:
-    with redis.from_url(settings.redis_url, socket_timeout=3, retry=Retry(NoBackoff(), 0)) as client:
-        # Written, because a full broker, and one that has become a replica, still answers a ping.
-        client.set("standorte-doctor", 1, ex=60)
-        waiting = client.exists(*WorkKind)
-        return f"hints wait for {waiting} of {len(WorkKind)} kinds of work"
+    # Imported here because Celery is slow to import.
+    from tasks.hints import broker_fault, sending_app
+
+    with sending_app("standorte-doctor", settings.redis_url):
+        if fault := broker_fault():
+            raise Broken(fault)
+    return "takes hints"
 
 
 def _mail_server(settings: WorkerSettings) -> str:

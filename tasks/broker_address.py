@@ -1,0 +1,74 @@
+"""Where the broker is: one Redis by its URL, or the master that Redis Sentinel names at the moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+SENTINEL = "sentinel"
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAddress:
+    """The address of the Redis that carries hints and counts wrong tries.
+
+    `url` is that of a server, `redis://…` or with TLS `rediss://…`; or it names sentinels and the master that they
+    watch: `sentinel://:password@host:26379,host:26379/name`. The password is that of servers and sentinels alike.
+    """
+
+    url: str
+
+    @property
+    def celery_settings(self) -> dict[str, Any]:
+        """Return Celery's settings for the broker: `broker_url` and the parts of `broker_transport_options`."""
+        if not self._is_watched:
+            return {"broker_url": self.url, "broker_transport_options": {}}
+        password = f":{self._parts.password}@" if self._parts.password else ""
+        urls = [f"{SENTINEL}://{password}{host}" for host in self._hosts]
+        return {
+            "broker_url": ";".join(urls),
+            "broker_transport_options": {"master_name": self._name, "sentinel_kwargs": self._for_sentinels},
+        }
+
+    @property
+    def limiter_settings(self) -> dict[str, Any]:
+        """Return Flask-Limiter's settings: `RATELIMIT_STORAGE_URI` and parts of `RATELIMIT_STORAGE_OPTIONS`."""
+        if not self._is_watched:
+            return {"RATELIMIT_STORAGE_URI": self.url, "RATELIMIT_STORAGE_OPTIONS": {}}
+        # A replica may be behind, and would count too little.
+        options = {"use_replicas": False, "sentinel_kwargs": self._for_sentinels}
+        return {"RATELIMIT_STORAGE_URI": f"redis+{self.url}", "RATELIMIT_STORAGE_OPTIONS": options}
+
+    @property
+    def _is_watched(self) -> bool:
+        return self._parts.scheme == SENTINEL
+
+    @property
+    def _parts(self) -> SplitResult:
+        return urlsplit(self.url)
+
+    @property
+    def _hosts(self) -> list[str]:
+        return [host for host in self._parts.netloc.rpartition("@")[2].split(",") if host]
+
+    @property
+    def _name(self) -> str:
+        return self._parts.path.strip("/")
+
+    @property
+    def _for_sentinels(self) -> dict[str, Any]:
+        password = {"password": unquote(self._parts.password)} if self._parts.password else {}
+        return {"socket_timeout": 1, "socket_connect_timeout": 1} | password
+
+
+def checked_url(url: str) -> str:
+    """Return the URL of a broker as it is. Raises `ValueError` if it has none of the forms of `BrokerAddress`."""
+    if url.startswith(("redis://", "rediss://")):
+        return url
+    address = BrokerAddress(url)
+    if not url.startswith(f"{SENTINEL}://"):
+        raise ValueError("must begin with redis://, rediss:// or sentinel://")
+    if not address._hosts or not address._name:
+        raise ValueError("must be sentinel://:password@host:26379,host:26379/name of the master")
+    return url

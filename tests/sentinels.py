@@ -1,0 +1,79 @@
+"""A master, a replica and a sentinel of the tests' own: what a broker with a stand-by looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+
+from tests.fakes import wait_until
+from workers.stack.ports import LOOPBACK
+from workers.stack.redis import EmbeddedRedis
+
+PASSWORD = "of-the-tests"
+NAME = "hints"
+
+
+class _Server(EmbeddedRedis):
+    """A Redis server with further lines in its configuration (`lines`); with `sentinel` it watches other servers."""
+
+    def __init__(self, directory: Path, *lines: str, sentinel: bool = False) -> None:
+        super().__init__(directory)
+        self._password = PASSWORD
+        self._lines, self._sentinel = lines, sentinel
+
+    def prepare(self) -> None:
+        super().prepare()
+        known = self._configuration.read_text().splitlines()
+        if self._sentinel:
+            known = [line for line in known if not line.startswith(("save", "appendonly"))]
+        self._configuration.write_text("\n".join([*known, *self._lines]) + "\n")
+
+    def command(self) -> list[str]:
+        return [*super().command(), *(["--sentinel"] if self._sentinel else [])]
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """The servers: `url` is what a setting says, `master` and `replica` are as they were at the beginning."""
+
+    url: str
+    master: _Server
+    replica: _Server
+    sentinel: _Server
+
+    def master_port(self) -> int:
+        """Return the port of the server that the sentinel names as the master now."""
+        with redis.Redis(port=self.sentinel.port, password=PASSWORD) as client:
+            return int(client.sentinel_get_master_addr_by_name(NAME)[1])
+
+
+@contextmanager
+def watched_redis(directory: Path) -> Iterator[Watched]:
+    """Run a master, its replica, and a sentinel that promotes the replica a second after the master has vanished."""
+    with ExitStack() as stack:
+
+        def start(server: _Server) -> _Server:
+            server.start()
+            stack.callback(server.stop)
+            return server
+
+        master = start(_Server(directory / "master", f"masterauth {PASSWORD}"))
+        replica = start(_Server(directory / "replica", f"replicaof {LOOPBACK} {master.port}", f"masterauth {PASSWORD}"))
+        sentinel = start(
+            _Server(
+                directory / "sentinel",
+                f"sentinel monitor {NAME} {LOOPBACK} {master.port} 1",
+                f"sentinel auth-pass {NAME} {PASSWORD}",
+                f"sentinel down-after-milliseconds {NAME} 1000",
+                f"sentinel failover-timeout {NAME} 5000",
+                sentinel=True,
+            )
+        )
+        with redis.Redis(port=sentinel.port, password=PASSWORD) as client:
+            wait_until(lambda: client.sentinel_slaves(NAME), what="the sentinel to know the replica")
+        url = f"sentinel://:{PASSWORD}@{LOOPBACK}:{sentinel.port}/{NAME}"
+        yield Watched(url, master, replica, sentinel)
