@@ -26,7 +26,7 @@ def typed_text(text: str) -> str:
     """Return a typed text without invisible characters, with plain spaces and composed characters (NFC).
 
     Zero-width and non-breaking spaces, soft hyphens and marks of direction come with copied text. Invisible characters
-    that an emoji or a letter needs stay, as do spaces at the ends and line breaks.
+    that an emoji or a letter needs stay, as do spaces at the ends and line breaks (CR and LF).
     """
     if text.isascii():
         return text

@@ -1,4 +1,7 @@
-"""Formats of small values: customer numbers, area codes, postal codes, number blocks, languages. Needs no database."""
+"""Small values and their formats: clock, languages, customer numbers, area and postal codes, blocks.
+
+Needs no database.
+"""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def hint(kinds: Collection[WorkKind]) -> bool:
 def send_hint(kind: WorkKind) -> bool:
     """Send the workers a hint that rows of this kind of work are due. Never raises.
 
-    Returns False if the broker is unreachable. Sends nothing if the queue of this kind already holds a hint: the worker
+    Return False if the broker is unreachable. Sends nothing if the queue of this kind already holds a hint: the worker
     that takes that hint finds every due row. So the queues stay short under load, and while no worker runs.
     """
     try:

@@ -32,7 +32,7 @@ _kept: dict[str, tuple[Any, list[_Snapshot]]] = {}
 def written_once(name: str, urls: Sequence[str], write: Callable[[], Said]) -> Said:
     """Run `write` on empty databases, or put back the rows that it wrote at the first call with this name.
 
-    Returns what `write` returned then. `write` may depend on nothing that differs between the tests of one process.
+    Return what `write` returned then. `write` may depend on nothing that differs between the tests of one process.
     """
     if name not in _kept:
         said = write()

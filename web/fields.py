@@ -50,9 +50,9 @@ def as_email(value: str) -> str:
 
 
 def _said(error: ValueError, code: str) -> ValueError:
-    """Return an error with the code `code` if people read a sentence of its own for that code; otherwise `error`.
+    """Return a `PydanticCustomError` with this code if the code has a message of its own (`RULES`); otherwise `error`.
 
-    For an error without such a code people read the sentence of its field.
+    For any other error the general message of its field is shown.
     """
     return PydanticCustomError(code, code) if code in RULES else error
 

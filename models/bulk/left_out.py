@@ -159,9 +159,10 @@ def rows_left_out(
 
 
 def orders_repeated(session: Session, rows: Collection[BulkRow]) -> Mapping[bytes, tuple[int, Bulk]]:
-    """Return, by key, line number and bulk of the placed row whose content is repeated by rows among `rows`.
+    """Find the placed rows whose orders are repeated by `rows`; return the line number and bulk of each, by key.
 
-    A row's key is a hash of its content. Rows that repeat nothing are ignored.
+    The key is the hash of an order's content. The row found was placed for the same main account, maybe by another
+    bulk. Rows that are not marked as repeated are ignored.
     """
     keys = [row.key for row in rows if row.fate is RowFate.REPEATED]
     query = (

@@ -41,12 +41,12 @@ class Named(StrEnum):
 
 
 def login_caller(secret_hash: bytes) -> str:
-    """Return the text that names to the database the caller signed in with the login whose secret has this hash."""
+    """Return the caller's name for the database: a person, by the hash of the secret of the login in use."""
     return f"login {secret_hash.hex()}"
 
 
 def token_caller(token_hash: bytes) -> str:
-    """Return the text that names to the database the caller who uses the API token with this hash."""
+    """Return the caller's name for the database: the holder of the API token with this hash."""
     return f"token {token_hash.hex()}"
 
 

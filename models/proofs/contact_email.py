@@ -47,7 +47,7 @@ def correct_contact(
     """Replace the contact's e-mail address of a pending order, and have a mail ask the new address for confirmation.
 
     Every other order of the main account that waits for an answer from the old address gets the new one too. Code and
-    link of the old mail are void for all of them. Returns the number of orders corrected. Raises `NotAwaited` if the
+    link of the old mail are void for all of them. Return the number of orders corrected. Raises `NotAwaited` if the
     order does not wait for the contact, or was corrected `MOST_CORRECTIONS` (3) times, `InvalidField` if the address
     is the old one, and `LimitReached` if the company can have no further contact asked today; `usual` are the limits
     of companies that have none of their own.

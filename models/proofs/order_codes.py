@@ -74,7 +74,7 @@ def enter_letter_code(session: Session, vault: Vault, request: Request, typed: s
 def answer_letter(session: Session, vault: Vault, customer_number: str, typed: str, now: datetime) -> Request | None:
     """Prove a connection address with the customer number and the typed code that a letter carries, without a login.
 
-    Returns the order that the letter was sent for; None if the customer number or the code is wrong, or no order waits
+    Return the order that the letter was sent for; None if the customer number or the code is wrong, or no order waits
     for that proof. An outsider learns nothing: the same statements run in every case.
     """
     name_to_database(session, Named.CUSTOMER_NUMBER, customer_number)

@@ -38,7 +38,7 @@ class Credentials:
 def prove_ownership(session: Session, vault: Vault, request: Request, means: Credentials | str, now: datetime) -> bool:
     """Prove a pending link request by `means`: an administrator's credentials, or a link code as it was typed.
 
-    Returns whether the means are right; if so, the request's next step is scheduled for now. Raises `NotAwaited` unless
+    Return whether the means are right; if so, the request's next step is scheduled for now. Raises `NotAwaited` unless
     the request is a pending link request without a proof.
     """
     _ensure_unproved(session, request)
@@ -56,7 +56,7 @@ def ownership_by(
 ) -> OwnershipProof | None:
     """Check `means`, an administrator's credentials or a link code as it was typed, for the account to link.
 
-    Returns an ownership proof whose `request_id` the caller sets, or None if the means are wrong, or are the
+    Return an ownership proof whose `request_id` the caller sets, or None if the means are wrong, or are the
     credentials of a person whose password alone proves nothing, as they have or need a second factor. An outsider
     learns nothing: the same statements run in both cases. The right code is used up.
     """
@@ -71,7 +71,7 @@ def decide(
 ) -> bool:
     """Record an administrator's answer to the question whether an account may be attached, if the code is right.
 
-    `user` is the administrator, `typed` the code from the mail, None for a signed-in person. Returns False if the code
+    `user` is the administrator, `typed` the code from the mail, None for a signed-in person. Return False if the code
     is wrong. The first answer counts; the link request's next step is scheduled for now. Raises `NotAwaited` if the
     request is not pending, is proved or answered already, or the question has expired, and `Forbidden` if the user may
     not decide for the account.

@@ -64,7 +64,7 @@ def answer_place_question(
     """Save whether the question's address lies in the Ortsnetz (`fits`), and schedule the waiting orders to go on now.
 
     An Ortsnetz is the local network of an area code. The answer holds for every later order, too. After a yes the
-    waiting orders go on; after a no they are rejected with the area codes that fit. Returns these orders. An answer
+    waiting orders go on; after a no they are rejected with the area codes that fit. Return these orders. An answer
     can be given again and replaces the one before; orders that have ended stay as they are. `seen` is the
     `answer_version` that the person saw. Raises `SeenOtherwise` if the question was answered since then, `Forbidden`
     if the person does not belong to the staff, and `NotFound` if there is no question with the id `id`.

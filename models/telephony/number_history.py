@@ -143,7 +143,7 @@ def complete_history(session: Session, now: datetime) -> int:
     """Bring the history of numbers in line with the blocks, names and addresses that all accounts have now.
 
     Needed after changes that did not write the history: the import of customers, and those by an older program that
-    runs beside this one and knows no history. Returns how many rows were ended or begun. Safe to run twice.
+    runs beside this one and knows no history. Return how many rows were ended or begun. Safe to run twice.
     """
     return sum(session.connection().execute(statement, {"now": now}).rowcount for statement in _COMPLETION)
 

@@ -218,9 +218,9 @@ class Places:
     def _located(self, networks: Iterable[tuple[str, str]]) -> list[Network]:
         """Return each Ortsnetz (local network), given as area code and name, with its place, unless no place is known.
 
-        The place is that of the town of its name; if no town has it, the middle of the Ortsnetze whose area codes
-        begin alike. Area codes are given by region, so neighbouring codes also tell which of several towns of one name
-        is meant.
+        The place is that of the town of its name that fits the Ortsnetze whose area codes begin alike; otherwise of the
+        nearest town that a word of the name names; otherwise the middle of those Ortsnetze. Area codes are assigned by
+        region, so neighbours also show which of several towns of one name is meant.
         """
         names = dict(networks)
         split = {code: town_words(name) for code, name in names.items()}

@@ -50,9 +50,10 @@ class Show(StrEnum):
 
     @property
     def states(self) -> frozenset[SiteState]:
-        """Return the states of locations that the filter shows.
+        """Return the states that a location shown by this filter can be in.
 
-        For `NEW`, which is not a matter of the state alone, those of locations with a running request.
+        For `NEW` these are all states with a running request; the caller also has to check that the request is an
+        order.
         """
         match self:
             case Show.WAITING:

@@ -193,7 +193,7 @@ def _open_work(
 def _run_request(work: Work, request: Request, item: Item, kind: WorkKind) -> Call | None:
     """Record the result of the item's call, if one was made, then run the request's steps one after the other.
 
-    Returns the next external call to make; None if the request has ended, waits, is held, or was released to the other
+    Return the next external call to make; None if the request has ended, waits, is held, or was released to the other
     kind of work.
     """
     request.begin(work.now)

@@ -17,7 +17,7 @@ from tasks.reconcile.job_run import Run
 PAGE = 500
 """The most rows of the portal, and the most suspects, that are held in memory at one time."""
 MOST_REMOVED = 1000
-"""The most deletions of one kind of row in a run. If there would be more, none is made: it is the wrong registrar."""
+"""The most deletions of one kind of row in a run. If there would be more, none is made unless staff allow removals."""
 FEW_REMOVED, SHARE_REMOVED = 20, 0.01
 """Deletions are too many as well if they are more than this number and more than this share of the rows compared."""
 
@@ -42,10 +42,10 @@ class Comparison(Generic[Key, One, Other]):
     too_many: str
 
     def compare(self, run: Run, ours: Iterator[One], theirs: Generator[Other]) -> list[Key] | None:
-        """Compare all rows of both sides, and repair the differences that need no deletion at the registrar.
+        """Compare both sides, each sorted by `key`, and repair the differences that need no deletion at the registrar.
 
-        Return the keys whose rows are to be deleted there; None, with a finding, if they are too many for a run that
-        does not allow removals. `theirs` is closed at the end.
+        Return the keys to delete there, at most `MOST_REMOVED`; None, with a finding, if there are too many to delete
+        without the staff's permission (`run.allow_removals`). Closes `theirs` at the end.
         """
         strange: list[Key] = []
         suspects: list[Key] = []

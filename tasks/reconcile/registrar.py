@@ -280,7 +280,7 @@ _WRITTEN_AGAIN = {"missing_there", "differs_there", "doubled_there", "still_ther
 def _clear(run: Run, wrong: dict[SipAddress, Difference], ours: Collection[SipAddress]) -> set[SipAddress]:
     """Delete rows in the registrar that belong to no trunk of the portal, and keys that block writing of trunks.
 
-    `wrong` are the differences found, by SIP address, and `ours` the addresses of the portal's trunks. Returns the SIP
+    `wrong` are the differences found, by SIP address, and `ours` the addresses of the portal's trunks. Return the SIP
     addresses of the deleted rows and keys, also for a dry run, which deletes nothing.
     """
     cleared = {

@@ -60,7 +60,7 @@ class RegisterTrunk:
     def begin_again(self, work: Work, request: Request, failure: GatewayError) -> bool:
         """If the registrar lists one of the trunk's numbers under another trunk, set the trunk's number blocks aside.
 
-        Returns True then: no account gets these blocks, and the step takes another one. For every other failure
+        Return True then: no account gets these blocks, and the step takes another one. For every other failure
         nothing changes, and False is returned.
         """
         if not isinstance(failure, NumberTaken):
@@ -77,7 +77,7 @@ def provision(work: Work, request: Request) -> Outcome:
     """Create the account's contract and trunk with a number block, and return the call that registers the trunk.
 
     A new trunk gets the forwarding of the ordered mobile fallback; the directory entry is saved when the call is
-    recorded. Returns a hold if the pool has no free block. Safe to run twice: rows created by an earlier run, unique by
+    recorded. Return a hold if the pool has no free block. Safe to run twice: rows created by an earlier run, unique by
     the request's id, are reused. Raises `RuleBroken` if a product can no longer be ordered.
     """
     assert request.account_id is not None
@@ -104,7 +104,7 @@ def provision(work: Work, request: Request) -> Outcome:
 def _set_up_fallback(work: Work, request: Request) -> Forwardings:
     """Forward the new account's calls to the ordered mobile number, if there is one, while no phone is registered.
 
-    From then on it is a forwarding like any other: the customer may change or remove it. Returns the forwarding as the
+    From then on it is a forwarding like any other: the customer may change or remove it. Return the forwarding as the
     registrar needs it.
     """
     mobile, account_id = (request.option_details or {}).get("mobile_number"), request.account_id

@@ -93,7 +93,7 @@ def _rate(system: System, count: int, began: float, used: float) -> Rate:
 def upload(client: httpx.Client, customer_number: str, content: bytes) -> float:
     """Upload a file of orders and press the button that orders them.
 
-    Returns the seconds from the press to the answer.
+    Return the seconds from the press to the answer.
     """
     token = front.field_of(client.get(START).text, "csrf_token")
     data = {"csrf_token": token, "kind": "order", "account": customer_number}

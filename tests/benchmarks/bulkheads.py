@@ -131,7 +131,7 @@ def _link(system: System) -> UUID:
 def _working(system: System, **environment: str) -> Iterator[System]:
     """Run beat and a worker with empty queues for the time of a `with` block.
 
-    `environment` is added to their environment variables. Yields the system once two link requests are completed and
+    `environment` is added to their environment variables. Yield the system once two link requests are completed and
     the registrar has learned all number blocks.
     """
     system.flush()

@@ -93,7 +93,7 @@ def measure(system: System, server: str, orders: int, changes: int) -> Felt:
 def _forwardings(
     one: _Customer, portal: httpx.Client, trunks: list[TrunkRecord], changes: int
 ) -> dict[str, list[float]]:
-    """Measure how long adding and removing a forwarding takes, for `changes` trunks. Returns seconds by kind of change.
+    """Measure how long adding and removing a forwarding takes, for `changes` trunks. Return seconds by kind of change.
 
     `trunks` are the caller's, the target and those that forward, in this order; the target's phone declines every call.
     """
@@ -112,7 +112,7 @@ def _forwardings(
 def _limits(one: _Customer, portal: httpx.Client, trunks: list[TrunkRecord]) -> dict[str, list[float]]:
     """Measure how long limiting the trunks' calls to Germany takes, and then to EU and EEA.
 
-    Returns seconds by kind of change. The trunks call a number abroad, of a trunk without a phone: the answer tells
+    Return seconds by kind of change. The trunks call a number abroad, of a trunk without a phone: the answer tells
     whether the call was allowed.
     """
     abroad = replace(trunks[0], key=str(uuid4()), sip_user=f"abroad{uuid4().hex[:8]}", numbers=(_ABROAD,))
@@ -169,7 +169,7 @@ class _Customer:
     def renews(self, portal: httpx.Client, trunk: TrunkRecord) -> float:
         """Renew a trunk's secret at the portal.
 
-        Returns the seconds until a phone can register with the new secret and is refused with the old one.
+        Return the seconds until a phone can register with the new secret and is refused with the old one.
         """
         number, id = self._place(trunk)
         path = f"/standortverwaltung/{number}/sip/{id}/erneuern"

@@ -59,7 +59,7 @@ def chains_per_second(system: System, processes: int, count: int) -> float:
 def _run(system: System, count: int) -> tuple[float, float]:
     """Accept `count` orders and send a hint that they are due.
 
-    Returns the seconds from the hint until all are completed, and until every mail has left.
+    Return the seconds from the hint until all are completed, and until every mail has left.
     """
     system.accept(count)
     began = swept = time.perf_counter()

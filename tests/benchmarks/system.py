@@ -179,7 +179,7 @@ class System:
 def open_servers(*, fsync: bool = True) -> Iterator[tuple[Path, EmbeddedPostgres, EmbeddedRedis]]:
     """Start PostgreSQL, with the portal's and the registrar's database, and Redis, for the time of a `with` block.
 
-    They are in a new directory, which is deleted afterwards. Yields the directory, PostgreSQL and Redis.
+    They are in a new directory, which is deleted afterwards. Yield the directory, PostgreSQL and Redis.
     """
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -50,9 +50,9 @@ _RUN_ON_NEW = f"""async ([rules, shapes]) => {{
 
 
 class _Checked:
-    """Shapes of page elements that axe-core found accessible, by digest: those of this process, and those in `file`.
+    """The shapes of page elements (tag, classes, attributes) that axe-core found accessible, kept as digests.
 
-    The file is shared by all test processes of a run; None shares nothing.
+    `file` holds those found by all test processes of a run; None: nothing is shared with other processes.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class _Checked:
         self.file: Path | None = None
 
     def new_of(self, shapes: list[str]) -> list[str]:
-        """Return the shapes that were not checked yet, by this process or by another one that shares the file."""
+        """Return those shapes that were not checked yet, by this process or by another one that shares the file."""
         new = [shape for shape in shapes if _digest(shape) not in self._known]
         if not new or self.file is None or not self.file.exists():
             return new
@@ -105,7 +105,8 @@ def axe_source() -> str:
 def assert_accessible(page: Page) -> None:
     """Fail with a list of the violations that axe-core finds on the page in its light and dark colour schemes.
 
-    A page is skipped if elements of the same shapes (tag, classes, attributes) have passed before in this run.
+    The check is skipped if all elements of the page have shapes (tag, classes, attributes) that passed before in this
+    run.
     """
     new = _checked.new_of(page.evaluate(_SHAPES))
     if not new:

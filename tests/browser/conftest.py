@@ -62,7 +62,7 @@ class Served:
 
 @dataclass
 class Portal:
-    """The running portal with a main account, a sub-account, a new order, and the manager's login.
+    """The running portal with a main account, a sub-account and a new order; `manager` is the administrator of `main`.
 
     `ordered` is the customer number of the new order, `mails` the folder that /dev/mail reads.
     """
@@ -130,7 +130,7 @@ def served(_usual: Served, database: Database, registrar_url: str, clock: FakeCl
 
 @pytest.fixture
 def pages(browser: Browser, served: Served) -> Iterator[Pages]:
-    """Provide a maker of browser contexts, as many as a test needs; closed before the test's data is removed."""
+    """Provide a factory of browser contexts, as many as a test needs; closed before the test's data is removed."""
     opened = Pages(browser)
     yield opened
     opened.close()
@@ -163,9 +163,9 @@ def visit(
     smtp_sink: MailSink,
     tmp_path: Path,
 ) -> Iterator[Visit]:
-    """Provide a location manager at the portal, in a German desktop browser or as the test is parametrized.
+    """Provide a visit by a main account's administrator, in a German desktop browser or as the test is parametrized.
 
-    Its workers, with real mails by SMTP and letters as PDF, run when the test calls them.
+    Workers, with real mails by SMTP and letters as PDF, run when the test calls them.
     """
     way: Way = getattr(request, "param", DESKTOP)
     with database.transaction() as session:

@@ -63,7 +63,7 @@ def main() -> None:
 
 @contextmanager
 def fresh_stack() -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Run an embedded stack with only the demo data. Yields its URL and the environment of its parts.
+    """Run an embedded stack with only the demo data. Yield its URL and the environment of its parts.
 
     The stack and its data are removed at the end.
     """
@@ -202,7 +202,7 @@ def calls(browser: Browser, url: str, running: Mapping[str, str], folder: Path) 
 
 
 def phone(page: Page, url: str, line: Line, site: Site) -> Phone:
-    """Register a phone system at the site's trunk, with the data that the dashboard shows."""
+    """Register a phone system, played by sipp, with the credentials that the site's dashboard shows, and return it."""
     page.goto(f"{url}/standortverwaltung/{site.customer_number}")
     page.get_by_role("link", name="SIP-Passwort anzeigen").click()
     page.get_by_label("Passwort").fill(PASSWORD)
@@ -214,7 +214,10 @@ def phone(page: Page, url: str, line: Line, site: Site) -> Phone:
 
 
 def back_office(browser: Browser, url: str, folder: Path) -> None:
-    """Upload a document as proof of an order's address, and take a picture of the back office that has to review it."""
+    """Upload a document as proof of an order's address.
+
+    Take a picture of the back office, where it waits for review.
+    """
     page = open_page(browser, url, MAXI.email)
     page.goto(url + "/standortverwaltung")
     page.locator(".card:has([data-new])").get_by_role("link", name=re.compile("fehlt|Verlauf")).first.click()
@@ -251,7 +254,7 @@ def set_up_app(page: Page, url: str) -> None:
 
 
 def open_page(browser: Browser, url: str, email: str, size: tuple[int, int] = DESKTOP) -> Page:
-    """Open a browser context in which the user with this e-mail address is signed in."""
+    """Sign in as the user with this e-mail address in a new browser context; return its page. `size` is in pixels."""
     context = browser.new_context(
         locale="de-DE", color_scheme="light", reduced_motion="reduce", viewport={"width": size[0], "height": size[1]}
     )

@@ -24,7 +24,7 @@ START = "/standortverwaltung/hinzufuegen"
 
 
 def owned(portal: Portal) -> tuple[Account, User]:
-    """Create an account of another company. Returns the account and its administrator."""
+    """Create an account of another company. Return the account and its administrator."""
     with portal.database.transaction() as session:
         owner = make_user(session)
         return make_account(session, administrator=owner), owner
@@ -39,7 +39,7 @@ def begin(page: Page, portal: Portal, number: str) -> None:
 
 
 def watch(page: Page, back: Back) -> None:
-    """Run the workers and expect the page of the link request to update itself, without a reload, to completed."""
+    """Run the workers and expect the link request's open page to show, without a reload, that the account is linked."""
     expect(page.get_by_role("heading", name="Verlauf")).to_be_visible()
     page.evaluate("window.same = true")
     back.advance()

@@ -31,7 +31,7 @@ def names(portal: Portal) -> None:
 
 
 def fonts_of(page: Page, selector: str) -> list[dict[str, Any]]:
-    """Return the fonts with which the browser has drawn the element, as Chromium's debugger describes them."""
+    """Return the fonts with which Chromium has drawn the element: dictionaries with `familyName` and `isCustomFont`."""
     session = page.context.new_cdp_session(page)
     session.send("DOM.enable")
     session.send("CSS.enable")

@@ -54,7 +54,7 @@ def page(pages: Pages, url: str, company: tuple[Account, Principal]) -> Page:
 
 @pytest.fixture
 def device(page: Page) -> tuple[CDPSession, str]:
-    """Add a simulated authenticator that confirms without a person; return the debugging session and its id there."""
+    """Add a simulated authenticator that confirms by itself; return the DevTools session and the authenticator's id."""
     session = page.context.new_cdp_session(page)
     session.send("WebAuthn.enable")
     options = {

@@ -36,7 +36,7 @@ def waiting_order(portal: Portal, clock: FakeClock) -> tuple[Back, Request]:
 def asked_owner(portal: Portal, clock: FakeClock) -> tuple[Back, User, UUID]:
     """Create a link request that waits for consent.
 
-    Return the workers, the account's administrator and the request's id.
+    Return the workers, the administrator whose consent is requested, and the request's id.
     """
     back = back_of(portal.database, clock)
     with portal.database.transaction() as session:

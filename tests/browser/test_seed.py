@@ -1,4 +1,4 @@
-"""The first way of the specification in its own words: from Mein Produkt to a new sub-account, and detaching it."""
+"""Tests in a browser of an order from Mein Produkt to the new sub-account: cancelled, lapsed, retried; detaching."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONTACT = "hanna@mustermensch.example"
 
 
 def ordered(visit: Visit, *, proved: bool = False) -> Request:
-    """Create an order of a new sub-account; `proved`: with its contact's addresses proved already."""
+    """Order a new sub-account and return the order; `proved`: e-mail and connection address are proved already."""
     with visit.database.transaction() as session:
         main = session.merge(visit.main)
         if proved:

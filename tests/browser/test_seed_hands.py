@@ -22,7 +22,7 @@ def press(visit: Visit, target: Locator, key: str = "Enter") -> None:
 
 
 def write(visit: Visit, words: str, typed: str) -> None:
-    """Move to the field with Tab and type the text into it."""
+    """Move with Tab to the field whose label is `words`, and type the text `typed` into it."""
     tab_to(visit.page, visit.field(words))
     visit.page.keyboard.type(typed)
 

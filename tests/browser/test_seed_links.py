@@ -25,9 +25,9 @@ def location_of_another(visit: Visit) -> tuple[str, Visit]:
 
 
 def choose(visit: Visit, number: str, way: str) -> None:
-    """Submit the customer number and open the page of the kind of proof that is named `way`.
+    """Submit the customer number of the account to be linked, and press the link `way`, which names a kind of proof.
 
-    Expects the page to explain what stays and what changes.
+    Expect the page to explain what stays and what changes.
     """
     visit.add_account("Bestehendes Konto hinzufügen")
     visit.sees("Bestehendes Konto hinzufügen")
@@ -39,7 +39,7 @@ def choose(visit: Visit, number: str, way: str) -> None:
 
 
 def ask_for_consent(visit: Visit, owner: Visit, number: str) -> str:
-    """Request consent to link the account, and return the mail that its administrator gets."""
+    """Request consent to link the account `number`; return the mail that its administrator (`owner`) gets."""
     choose(visit, number, "Mit Zustimmung per E-Mail")
     visit.button("Um Zustimmung bitten").click()
     visit.sees("Verlauf")

@@ -36,7 +36,7 @@ class Telephony:
     line: Line
 
     def provision(self) -> None:
-        """Run the workers' code for everything that is due, including what the registrar has to be told."""
+        """Run the workers' code for all that is due, including the writes of trunks and numbers to the registrar."""
         self.visit.workers.work()
         sync_registrar(self.visit.workers.runtime)
 

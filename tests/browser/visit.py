@@ -1,4 +1,4 @@
-"""A visit to the portal in the words of the specification or in English, on a desktop or a phone.
+"""A simulated visit to the portal in German or English, on a desktop or a phone.
 
 The workers are real: mails are sent by SMTP and letters are printed to PDF. Only the registrar is a fake.
 """
@@ -32,7 +32,7 @@ def chromium() -> str | None:
 
 @dataclass(frozen=True)
 class Way:
-    """How a visitor comes: language, screen size in pixels, and whether JavaScript is enabled (scripts)."""
+    """How a visitor comes: language, screen size in pixels, and whether JavaScript is enabled (`scripts`)."""
 
     language: Locale = "de"
     size: tuple[int, int] = (1280, 800)
@@ -88,10 +88,10 @@ class Pages:
 
 @dataclass(frozen=True)
 class Visit:
-    """A user who is signed in, or signs in, at the portal, and the workers that do what the user has ordered.
+    """A user who is signed in, or signs in, at the portal, and the workers that process what the user has ordered.
 
-    The methods take the German texts of the pages and translate them to the visit's language; `{}` in a text stands for
-    one of the `facts`.
+    The methods take the German texts of the pages and translate them to the visit's language; each `{}` in a text
+    stands for one of the `facts`, such as a customer number.
     """
 
     page: Page
@@ -108,41 +108,41 @@ class Visit:
         return self.workers.runtime.database
 
     def say(self, words: str, *facts: str) -> str:
-        """Return the text in the visit's language, with its facts."""
+        """Return the German text `words` in the visit's language, its `{}` filled with `facts`."""
         return (words if self.way.language == "de" else ENGLISH.get(words, words)).format(*facts)
 
     def link(self, words: str, *facts: str) -> Locator:
-        """Return the link with this name."""
+        """Return the link named `words`, its `{}` filled with `facts`."""
         return self.page.get_by_role("link", name=self.say(words, *facts), exact=True)
 
     def button(self, words: str, *facts: str) -> Locator:
-        """Return the button with this name."""
+        """Return the button named `words`, its `{}` filled with `facts`."""
         return self.page.get_by_role("button", name=self.say(words, *facts), exact=True)
 
     def field(self, words: str) -> Locator:
-        """Return the field with this label."""
+        """Return the field with the label `words`."""
         return self.page.get_by_label(self.say(words), exact=True)
 
     def choice(self, words: str) -> Locator:
-        """Return the link in the main part of the page that contains this text.
+        """Return the link in the main part of the page that contains the text `words`.
 
         An explanation may follow inside the link.
         """
         return self.page.get_by_role("main").get_by_role("link").filter(has_text=self.say(words))
 
     def text(self, words: str, *facts: str) -> Locator:
-        """Return the element with exactly this text."""
+        """Return the element with exactly the text `words`, its `{}` filled with `facts`."""
         return self.page.get_by_text(self.say(words, *facts), exact=True)
 
     def sees(self, words: str, *facts: str) -> None:
-        """Expect a page with this heading that is no wider than the screen."""
+        """Expect a page with the heading `words`, its `{}` filled with `facts`, and no wider than the screen."""
         expect(self.page.get_by_role("heading", name=self.say(words, *facts), exact=True)).to_be_visible()
         # Before its styles are loaded, a page has no meaningful width.
         self.page.wait_for_load_state("load")
         assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), self.page.url
 
     def waits_for(self, words: str) -> None:
-        """Expect the text to appear: with JavaScript as soon as the window gets the focus, otherwise after a reload."""
+        """Expect `words` to appear: with JavaScript as soon as the window gets the focus, otherwise after a reload."""
         if self.way.scripts:
             self.page.evaluate("dispatchEvent(new Event('focus'))")
         else:
@@ -174,12 +174,12 @@ class Visit:
         self.sees("Unternehmensstandorte")
 
     def open_menu(self, entry: str, *facts: str) -> None:
-        """Open an entry of the menu Mein Produkt."""
+        """Open the menu Mein Produkt and follow the link named `entry`, its `{}` filled with `facts`."""
         self.page.locator("summary").filter(has_text=self.say("Mein Produkt")).click()
         self.link(entry, *facts).click()
 
     def add_account(self, way: str) -> None:
-        """Sign in, press Nebenaccount hinzufügen and choose this way: a new order, or an existing account."""
+        """Sign in, press Nebenaccount hinzufügen and follow the link `way`: to a new order, or an existing account."""
         self.open_locations()
         self.link("Nebenaccount hinzufügen").click()
         self.sees("Nebenaccount hinzufügen")

@@ -1,14 +1,13 @@
-"""The auditor of a chaos run: reads what is left and says what was lost, doubled, left undone or unexplained.
+"""The auditor of a chaos run: reads what is left and reports what was lost, doubled, left undone or unexplained.
 
 A program of its own, which shares no code with the product, only the names of its tables:
 `python -m tests.chaos.auditor RECORD.json`. It ends with 1 if anything is wrong.
 
-RECORD.json is what the run wrote down: `portal` and `registrar`, the URLs of the databases; `secret_key`, with which
-it decrypts the SIP passwords; `accepted`, the calls that
-were answered with 202 (`id`, `kind`); `unanswered`, how many calls never got an answer, so that nobody knows whether
-they were accepted; `failed`, errors on which clients stopped; `cancelled`, the ids of requests that a client cancelled;
-`mails` that arrived (`id`, `to`, `at`); `letters` that were printed; `faults` (`name`, `began`, `ended`, `healed`:
-seconds, None if never). Times are seconds since 1970.
+RECORD.json is what the run recorded: `portal` and `registrar`, the URLs of the databases; `secret_key`, with which it
+decrypts the SIP passwords; `accepted`, the calls that were answered with 202 (`id`, `kind`); `unanswered`, how many
+calls never got an answer, so that nobody knows whether they were accepted; `failed`, errors on which clients stopped;
+`cancelled`, the ids of requests that a client cancelled; `mails` that arrived (`id`, `to`, `at`); `letters` that were
+printed; `faults` (`name`, `began`, `ended`, `healed`: seconds, None if never). Times are seconds since 1970.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ class Load:
     def _link(self, customer: Customer, owned: Owned) -> bool:
         """Link the account by its administrator's login, a link code or the administrator's consent, chosen by chance.
 
-        Returns whether the link request was accepted.
+        Return whether the link request was accepted.
         """
         proof = {"method": "credentials", "email": owned.email, "password": PASSWORD}
         method = random.choice(["credentials", "link_code", "consent"])
@@ -192,7 +192,10 @@ class Load:
             read.add(letter)
 
     def _upload(self) -> None:
-        """Upload a file of orders and send it, until that is answered; an equal file does not make a second bulk."""
+        """Upload a file of orders and send it, again until the server answers.
+
+        An equal file does not make a second bulk.
+        """
         customer = self.plant.customers[3]
         while not self._over.wait(PAUSE):
             with (

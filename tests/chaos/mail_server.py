@@ -15,9 +15,9 @@ from workers.stack.ports import LOOPBACK, free_port
 
 
 class MoodyMailServer:
-    """An SMTP server in this process.
+    """An SMTP server in this process, whose behaviour can be changed.
 
-    `mood` says how it behaves from now on: "slow", "hangs up after DATA" and so on.
+    `mood` is its behaviour from now on: "slow", "hangs up after DATA" and so on.
     """
 
     def __init__(self) -> None:

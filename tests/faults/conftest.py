@@ -102,8 +102,8 @@ class Plant:
     def engine_stopped_at(self, point: str) -> Iterator[None]:
         """Start an engine, a worker process without Celery, and wait until it stops dead at the point.
 
-        When the `with` block ends it is killed, and another one starts, whose clock is later than the end of its
-        leases.
+        When the `with` block ends, the engine is killed and another one starts, whose clock is past the end of the
+        leases of the killed one.
         """
         stop = Stop(point, self.directory / "reached")
         doomed = self.start_engine(stop)

@@ -39,13 +39,19 @@ module_app menu.so
 
 
 class Baresip(Softphone):
-    """One running baresip. An anonymous one does not register, and hides its number when it calls."""
+    """A running process of the softphone baresip.
+
+    If `anonymous`, it does not register, and hides its number in calls.
+    """
 
     over = "terminated (duration"
     records_after_hold = False
 
     def __init__(self, folder: Path, phone: Phone, *, tone: int, anonymous: bool = False) -> None:
-        """Start baresip with the credentials of a trunk, and wait until it is registered, unless it is anonymous."""
+        """Start baresip with the trunk's credentials and a tone of `tone` Hz.
+
+        Unless `anonymous`, wait until it registers.
+        """
         program = shutil.which("baresip")
         assert program is not None
         folder.mkdir()

@@ -89,6 +89,7 @@ def run_kamailio(
 ) -> Iterator[EmbeddedKamailio]:
     """Run Kamailio on the registrar's database for the time of a `with` block.
 
+    Emergency calls go to the UDP port `psap_port`, other calls to the telephone network to `network_port`.
     `media_relay` is the control address of rtpengine (empty: media go past Kamailio). `interconnect_tls` is the folder
     of certificates with which calls from and to the telephone network go over TLS (None: without TLS).
     """
@@ -118,20 +119,20 @@ def _need(*programs: str) -> None:
 
 
 class Softphones:
-    """Starts softphones, which are ended at the test's end."""
+    """Starts softphones, which are killed at the test's end."""
 
     def __init__(self, folder: Path, running: ExitStack) -> None:
         self._folder = folder
         self._running = running
 
     def baresip(self, phone: Phone, *, tone: int, anonymous: bool = False) -> Baresip:
-        """Start baresip for a trunk, playing a tone of this frequency (Hz)."""
+        """Start baresip for a trunk, playing a tone of `tone` Hz; `anonymous`: not registered, with a hidden number."""
         started = Baresip(self._folder / phone.user, phone, tone=tone, anonymous=anonymous)
         self._running.callback(started.end)
         return started
 
     def linphone(self, phone: Phone, *, tone: int) -> Linphone:
-        """Start Linphone for a trunk, playing a tone of this frequency (Hz)."""
+        """Start Linphone for a trunk, playing a tone of `tone` Hz."""
         started = Linphone(self._folder / phone.user, phone, tone=tone)
         self._running.callback(started.end)
         return started
@@ -164,7 +165,7 @@ def relayed(
     network_port: int,
     tmp_path: Path,
 ) -> Iterator[Line]:
-    """Yield the way for sipp to a Kamailio that leads calls' media through rtpengine."""
+    """Yield the means to run sipp against a Kamailio that sends the media of calls through rtpengine."""
     with run_kamailio(postgres, tmp_path / "sip", psap_port, network_port, media_relay=relay.control) as server:
         line = Line(tmp_path, server.port, server.domain, interconnect=server.interconnect_port)
         yield line
@@ -173,7 +174,7 @@ def relayed(
 
 @pytest.fixture
 def line(kamailio: EmbeddedKamailio, tmp_path: Path) -> Iterator[Line]:
-    """Yield the way for sipp to Kamailio; scenarios that still run are killed at the test's end."""
+    """Yield the means to run sipp against Kamailio; scenarios that still run are killed at the test's end."""
     found = Line(tmp_path, kamailio.port, DOMAIN, interconnect=kamailio.interconnect_port)
     yield found
     found.end()
@@ -246,6 +247,7 @@ class Sites:
         """Add a call forwarding to a site as the portal does, and write it to the registrar; return its id.
 
         It is for all numbers of the site, or for those from `first` to `last` (empty: for `first` alone).
+        `after_seconds` is how long a call rings before it is forwarded; None for other conditions than no answer.
         """
         with self.runtime.database.transaction() as session:
             draft = ForwardingDraft(condition, target, after_seconds, hours, first=first, last=last)

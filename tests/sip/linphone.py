@@ -49,12 +49,12 @@ _OTHER_CODECS = (("opus", 48000, 2), ("speex", 16000, 1), ("speex", 8000, 1), ("
 
 
 class Linphone(Softphone):
-    """One running linphonec."""
+    """A running process of linphonec, the softphone Linphone for the console."""
 
     over = "ended (No error)"
 
     def __init__(self, folder: Path, phone: Phone, *, tone: int) -> None:
-        """Start linphonec with the credentials of a trunk, and wait until it is registered."""
+        """Start linphonec with the trunk's credentials and a tone of `tone` Hz, and wait until it is registered."""
         program = shutil.which("linphonec")
         assert program is not None
         self._domain = phone.line.domain

@@ -110,7 +110,10 @@ _HANGING_UP = [
 
 @dataclass(frozen=True)
 class Within:
-    """A request that sipp sends within a call, to `target` by `route` (empty: the call's); expects status `gets`."""
+    """A SIP request that sipp sends within a call; `gets` is the status expected in reply (an ACK expects none).
+
+    `target` is the Request-URI, `route` the value of the Route header; empty: those of the call. `extra` follows CSeq.
+    """
 
     method: str
     target: str = ""
@@ -121,7 +124,7 @@ class Within:
 
 @dataclass
 class Phone:
-    """The phone system of a trunk, played by sipp. It registers from the port and takes calls there."""
+    """A trunk's phone system, played by sipp. It registers from `port` and takes calls there, for the `numbers`."""
 
     line: Line
     user: str
@@ -140,8 +143,7 @@ class Phone:
     ) -> Played:
         """Register from `port`; `gets` is the expected status of the attempt with credentials.
 
-        `as_user` is the SIP user to register (None: the trunk's), `contact` the Contact header, `extra` one more
-        header.
+        `as_user` is the SIP user (None: the trunk's), `contact` the value of Contact, `extra` one more header line.
         """
         steps = self._registering(gets=gets, as_user=as_user, expires=expires, contact=contact, extra=extra)
         return self.line.play(steps, name="register", port=self.port).finish()
@@ -168,18 +170,18 @@ class Phone:
         return attending
 
     def answer(self, *, contact: str = "[local_ip]:[local_port]") -> Played:
-        """Take the next call, with `contact` as the address in the Contact header."""
+        """Take the next call, with `contact` as host and port in the Contact header."""
         steps = [step.replace("phone@[local_ip]:[local_port]", f"phone@{contact}") for step in _ANSWERING]
         return _listen(self.line, steps, self.port)
 
     def answer_behind_nat(self, announced: str) -> Played:
-        """Take the next call, announce an address for media that is not the own, and echo the media that arrive."""
+        """Take the next call; announce the foreign address `announced` for media, and echo the media that arrive."""
         media = free_sip_port()
         steps = [_behind_nat(step, announced, media) for step in _ANSWERING]
         return _listen(self.line, steps, self.port, echo=media)
 
     def call_from_behind_nat(self, number: str, announced: str) -> Played:
-        """Call a number and hold; announce an address for media that is not the own, and echo the media that arrive."""
+        """Call a number and hold; announce the foreign address `announced` for media, and echo the media received."""
         media = free_sip_port()
         head = _head(self.line, number, self.user, "")
         steps = [*self._invite(head), *_after_invite(head, 2, 200, meanwhile=[_LATE, '<recv request="INFO"/>'])]
@@ -202,7 +204,7 @@ class Phone:
     def call(
         self, number: str, *, gets: int = 200, sender: str | None = None, extra: str = "", call_id: str | None = None
     ) -> Played:
-        """Call a number; if the call is answered, hang up at once. `gets` is the expected final status."""
+        """Call as `sender` (None: the trunk), with a header `extra`; expect status `gets`; once answered, hang up."""
         return self._call(number, gets, sender, extra, hold=False, call_id=call_id).finish()
 
     def hold(self, number: str) -> Played:
@@ -214,9 +216,10 @@ class Phone:
     def call_and_wait(
         self, number: str, *, contact: str, sender: str = "", extra: str = "", name: str = "phone"
     ) -> Played:
-        """Call with `contact` as the address in the Contact header, and wait until the other side hangs up.
+        """Call `number`, expect an answer, and return at once; sipp then waits until the other side hangs up.
 
-        `name` is the user in the Contact header and in the media description, `sender` in the From header.
+        `contact` is host and port in the Contact header, `name` the user there and in the SDP (o= and s=), `sender` the
+        From header's user (empty: the phone's own), `extra` a further header of the INVITE.
         """
         head = _head(self.line, number, sender or self.user, extra)
         own = f"<sip:{name}@{contact}>"
@@ -232,12 +235,12 @@ class Phone:
         return self.line.play(steps, name="wait", port=self.port)
 
     def transfer(self, number: str, target: str) -> Played:
-        """Call, ask for a transfer of the other side to the target (REFER), expect 405, and hang up."""
+        """Call, ask for a transfer of the other side to the number `target` (REFER), expect 405, and hang up."""
         ask = f"Refer-To: <sip:{target}@{self.line.domain}>"
         return self.say_within(number, [Within("REFER", extra=ask, gets=405)])
 
     def turn_to(self, number: str, target: str) -> Played:
-        """Call, send a re-INVITE to the target within the call, expect 481, and hang up."""
+        """Call, send a re-INVITE with the Request-URI `target` within the call, expect 481, and hang up."""
         return self.say_within(number, [Within("INVITE", target, gets=481)])
 
     def say_within(self, number: str, messages: Sequence[Within]) -> Played:
@@ -300,7 +303,7 @@ class Phone:
 
 
 def registering(who: str, contact: str, credentials: str, *, gets: int = 200, expires: int = 600) -> list[str]:
-    """Return the steps of a registration with its challenge; `contact` is the value of its Contact header."""
+    """Return sipp's steps to register `who` (user@domain), challenged, with header lines `credentials`, `contact`."""
     request = (
         f"REGISTER sip:{who.partition('@')[2]} SIP/2.0\nFrom: <sip:{who}>;tag=[call_number]\nTo: <sip:{who}>\n"
         f"CSeq: {{}} REGISTER\nContact: {contact}\nExpires: {expires}{{}}{_HEADERS}"
@@ -343,14 +346,14 @@ def _listen(line: Line, steps: list[str], port: int, host: str = LOOPBACK, echo:
 
 
 def call_in(line: Line, number: str, *, gets: int = 200, extra: str = "", sender: str = "+441632960961") -> Played:
-    """Call a number from the telephone network, hang up if it is answered, and expect the final status `gets`."""
+    """Call from the telephone network as `sender`, with a header `extra`; expect status `gets`; once up, hang up."""
     head = _head(line, number, sender, extra)
     steps = [_send(head.format(1, "") + _SDP), *_after_invite(head, 1, gets)]
     return line.play(steps, name="in", host=NETWORK, outside=True).finish()
 
 
 def bye_out_of_nowhere(line: Line, target: str, *, gets: int) -> Played:
-    """Send Kamailio a BYE of a call that does not exist, with the URI `target`; expect the status `gets`."""
+    """Send Kamailio a BYE of a call that does not exist, with the Request-URI `target`; expect the status `gets`."""
     request = (
         f"BYE {target} SIP/2.0\nRoute: <sip:{LOOPBACK}:{line.server};lr>\nFrom: <sip:a@test>;tag=1\n"
         f"To: <sip:b@test>;tag=2\nCSeq: 1 BYE{_HEADERS}"

@@ -87,11 +87,12 @@ class Line:
         echo: int | None = None,
         outside: bool = False,
     ) -> Played:
-        """Start a scenario for one call, from `host` and `port` (None: a free one).
+        """Start a scenario for one call, from `host` and `port` (None: a free one); return the running sipp.
 
-        It is played to Kamailio's port for phones, with `outside` to that for the telephone network, over TCP. Media
-        that arrive at the port `echo` are sent back. sipp accepts an incoming message only if the message has the
-        scenario's Call-ID (None: a new one).
+        `steps` are the scenario's XML elements, `name` is a part of its files' names. It is played to Kamailio's port
+        for phones; if `outside`, to the port for the telephone network, over TCP. Media that arrive at the port `echo`
+        are sent back. sipp accepts an incoming message only if the message has the scenario's Call-ID (None: a new
+        one).
         """
         number = next(_count)
         scenario = self.directory / f"{number}-{name}.xml"

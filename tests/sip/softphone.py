@@ -83,7 +83,10 @@ class Softphone(ABC):
         self._forgotten = len(self._heard())
 
     def heard(self) -> int:
-        """Return the frequency (Hz) of the sound from the other side since the last call of `forget`; 0 for silence."""
+        """Return the frequency (Hz) of the sound from the other side since the last `forget`.
+
+        0 for silence, or if less than half a second was recorded.
+        """
         heard = self._heard()[self._forgotten :]
         samples = array("h", heard[: len(heard) // 2 * 2])
         loud = [sample for sample in samples if abs(sample) > _QUIET]
@@ -113,9 +116,9 @@ def hear_each_other(one: Softphone, other: Softphone) -> None:
 
 
 def talk(caller: Softphone, called: Softphone, number: str) -> None:
-    """Let one softphone call the other by this number: they hear each other, also after each has held the call.
+    """Let `caller` call `called` by this number: they hear each other, also after each has held the call.
 
-    At the end the caller hangs up. A softphone that does not record after a hold is not checked then.
+    At the end the caller hangs up. A softphone whose recording stops when a call is held is not checked after that.
     """
     ended = [(phone, phone.log.count(phone.over)) for phone in (caller, called)]
     caller.dial(number)
@@ -134,7 +137,7 @@ def talk(caller: Softphone, called: Softphone, number: str) -> None:
 
 
 def _was_told(phone: Softphone, direction: str) -> bool:
-    """Return whether the phone's last INVITE was acknowledged and offered this direction of media."""
+    """Return whether the phone's last INVITE was acknowledged and offered this direction of media ("a=sendonly")."""
     told = phone.last_invite()
     return direction in told and "\nACK " in told
 

@@ -44,7 +44,7 @@ def encrypted(
     out_port: int,
     tmp_path: Path,
 ) -> Iterator[Line]:
-    """Yield the way for sipp to a Kamailio whose entrance for the telephone network takes TLS only."""
+    """Yield the means to run sipp against a Kamailio whose port for the telephone network takes TLS only."""
     with run_kamailio(postgres, tmp_path / "tls", psap_port, out_port, interconnect_tls=folder) as server:
         line = Line(tmp_path, server.port, server.domain, interconnect=server.interconnect_port)
         yield line

@@ -37,7 +37,7 @@ FREE = "+493020000199"
 
 @dataclass
 class Portal:
-    """The portal with the company's manager signed in, and its access to the telephone network's facts."""
+    """The portal with the company's manager signed in; `network` reads registrations and calls of Kamailio."""
 
     front: Front
     network: TelephoneNetwork
@@ -102,7 +102,10 @@ def hidden(number: str) -> str:
 
 
 def since(portal: Portal, phone: Phone) -> datetime:
-    """Return when the registration of the trunk's only phone system began."""
+    """Return when the registration of the trunk's only phone system began.
+
+    Expect its address and an end in 10 minutes.
+    """
     [found] = portal.line(phone).registrations
     assert found.address == f"127.0.0.1:{phone.port}"
     assert timedelta(minutes=9) < found.until - utc_now() <= timedelta(minutes=10, seconds=1)

@@ -19,7 +19,7 @@ from workers.stack.processes import wait_for
 
 
 class Inside:
-    """A server that stands for one inside the carrier's network, which notices any packet by TCP or UDP."""
+    """A stand-in for a server inside the carrier's network: it notices every TCP connection and UDP datagram."""
 
     def __init__(self) -> None:
         self.port = free_sip_port()
@@ -238,7 +238,7 @@ class Wire:
         self._socket.close()
 
     def send(self, start: str, method: str) -> None:
-        """Send a request that begins with the request line `start`; its Via header names this socket."""
+        """Send a SIP request: the request line `start`, then a Via header of this socket; `method` is in its CSeq."""
         port = self._socket.getsockname()[1]
         self.say(f"{start}\r\nVia: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bK{method}", method)
 

@@ -26,7 +26,7 @@ from workers.stack.postgres import EmbeddedPostgres
 
 @pytest.fixture
 def hasty(kamailio: EmbeddedKamailio, postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Line]:
-    """Yield the way for sipp to a second Kamailio, with short timeouts."""
+    """Yield the means to run sipp against a second Kamailio, with short timeouts."""
     server = HastyKamailio(
         tmp_path / "hasty",
         registrar_url=postgres.url("registrar", DatabaseRole.KAMAILIO),
@@ -83,7 +83,10 @@ def test_what_takes_its_time(sites: Sites, hasty: Line, registrar_url: str) -> N
 
 
 def _guess(berlin: Phone, hamburg: Phone, registrar_url: str) -> None:
-    """Send wrong secrets until Kamailio makes their IP address wait; phones that have proved their secret need not."""
+    """Assert that Kamailio refuses to check an IP address that sends too many wrong secrets, until a pause is over.
+
+    Phones there that have registered with the right secret are not refused.
+    """
     nobody = replace(hamburg, user="t000000000009")
     with (
         Wire(berlin) as known,

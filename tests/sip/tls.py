@@ -50,14 +50,14 @@ def server_context(folder: Path) -> ssl.SSLContext:
 
 
 def connect(port: int, context: ssl.SSLContext, source: str = NETWORK) -> ssl.SSLSocket:
-    """Connect over TLS from the address `source` to Kamailio's entrance for the telephone network."""
+    """Connect over TLS from the IP address `source` to Kamailio's port for calls from the telephone network."""
     plain = socket.create_connection((LOOPBACK, port), timeout=20, source_address=(source, 0))
     return context.wrap_socket(plain)
 
 
 @contextmanager
 def tunnel_in(port: int, context: ssl.SSLContext) -> Iterator[int]:
-    """Yield a TCP port; its first connection is carried over TLS to Kamailio's entrance for the telephone network."""
+    """Yield a TCP port; its first connection is carried over TLS to Kamailio's port for the telephone network."""
     with socket.create_server((LOOPBACK, 0)) as taking, ExitStack() as ends:
 
         def serve() -> None:

@@ -31,7 +31,8 @@ from tests.fakes import FakeClock, FakeMailer, FakePrinter, FakeRegistrar
 class Pipeline:
     """A main account, a runtime with fakes, and methods that submit requests and run the workers' code.
 
-    `hints` gets an entry whenever code finds that more work is due.
+    `hints` gets an entry whenever code finds that more work is due, `told` the kinds of work that transactions made
+    due.
     """
 
     runtime: Runtime
@@ -48,12 +49,12 @@ class Pipeline:
     """The kinds of work that became due, in the order of the commits."""
 
     def order(self, draft: OrderDraft, main: Account | None = None) -> UUID:
-        """Submit an order and return the request's id."""
+        """Submit an order for the account `main` (None: the pipeline's own) and return the request's id."""
         with self.runtime.database.transaction() as session:
             return submit_order(session, self.manager, main or self.main, draft, self.clock.now).id
 
     def link(self, draft: LinkDraft, manager: Principal | None = None, main: Account | None = None) -> UUID:
-        """Submit a link request and return its id."""
+        """Submit a link request as `manager` for the account `main` (None: the pipeline's own), and return its id."""
         with self.runtime.database.transaction() as session:
             vault = self.runtime.vault
             return submit_link(session, vault, manager or self.manager, main or self.main, draft, self.clock.now).id

@@ -142,7 +142,7 @@ def test_what_never_left_this_machine_ends_no_pause(pipeline: Pipeline) -> None:
 
 
 def claims(pipeline: Pipeline, system: ExternalSystem) -> int:
-    """Return how many rows a worker that needs the external system gets."""
+    """Return how many rows, at most ten, a worker claims that needs the external system."""
     with claimed(pipeline.runtime, Request, nobody, limit=10, system=system) as claim:
         return len(claim.ids)
 

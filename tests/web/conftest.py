@@ -62,7 +62,7 @@ class Front:
     token: str
 
     def post(self, path: str, body: object = None, *, key: str | None = None, **headers: str) -> TestResponse:
-        """Send a POST to the path under /api/v1, with a new idempotency key unless `key` is given."""
+        """Send a POST of the JSON `body` to a path under /api/v1, with a new idempotency key unless `key` is given."""
         head = {"Authorization": f"Bearer {self.token}", "Idempotency-Key": key or uuid4().hex, **headers}
         return self.client.post("/api/v1" + path, json=body, headers=head)
 
@@ -98,7 +98,7 @@ class Back:
         place_due(self.runtime, lambda: None)
 
     def mail_to(self, address: str) -> tuple[str, str]:
-        """Return path and code of the newest mail to this address."""
+        """Return the path of the link and the code in the newest mail to this address. Fails if either is missing."""
         text = [mail.text for mail in self.mailer.sent if mail.recipient_address == address][-1]
         return _found(rf"{BASE_URL}(/\S+)", text), _found(CODE, text)
 

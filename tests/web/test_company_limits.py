@@ -37,7 +37,7 @@ def an_order_of(number: int) -> dict[str, Any]:
 
 
 def with_limits(front: Front, front_of: FrontOf, **limits: int) -> Front:
-    """Give `front` a client of an application with these limits, and return it."""
+    """Give `front` a client of an application with these limits (settings without `limit_`), and return `front`."""
     front.client = front_of(**{f"limit_{name}": most for name, most in limits.items()})
     return front
 
@@ -211,7 +211,7 @@ def test_a_local_team_uses_up_its_own_invitations(front: Front, front_of: FrontO
 
 
 def a_question(number: int) -> dict[str, Any]:
-    """Return the body of a link request for account 76543 followed by the two digits of number, by its consent."""
+    """Return the body of a request to link the account 76543NN with its consent; NN are the two digits of `number`."""
     return {"customer_number": f"76543{number}", "proof": {"method": "consent"}}
 
 

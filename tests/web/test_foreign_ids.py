@@ -43,7 +43,10 @@ BODIES = {
 
 
 def foreign_things(front: Front, back: Back) -> dict[str, Any]:
-    """Create one of each thing for the client's main account; return their ids by the word before them in URLs."""
+    """Create one of each thing for the client's main account.
+
+    Return lists of their ids by the word before them in URLs.
+    """
     order = front.post("/orders", ORDER).get_json()["id"]
     with front.database.transaction() as session:
         asked = make_account(session, administrator=make_user(session)).customer_number
@@ -79,7 +82,7 @@ def foreign_things(front: Front, back: Back) -> dict[str, Any]:
 
 
 def kind_of(rule: Rule, name: str) -> tuple[str, str]:
-    """Return the keys of a rule's parameter: in the ids of foreign things, and in those of missing ones."""
+    """Return two keys for the parameter `name` of a URL rule: one for the foreign ids, and one for `MISSING`."""
     if name in ("customer_number", "number"):
         return "number", "number"
     before = rule.rule.split(f"{name}>")[0].rsplit("/", 2)[-2]

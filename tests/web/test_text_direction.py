@@ -70,7 +70,10 @@ def not_isolated(page: str) -> list[str]:
 
 
 def walked(portal: WholePortal) -> tuple[list[tuple[str, str]], int]:
-    """Return path and text of everything wrong on all pages, and how many pages show the name isolated."""
+    """Open all pages; return path and text of each error, and how many pages show the name isolated.
+
+    Errors are right-to-left texts outside an isolate, and field values with an isolate.
+    """
     wrong, seen = [], 0
     for visitor, path in portal.paths():
         answer = portal.visitors[visitor].get(path)

@@ -1,4 +1,4 @@
-"""Fixtures of the accessibility tests: a check that each visits the pages that it declares, and a site with numbers."""
+"""Fixtures of the accessibility tests: a check that a test visits the pages it declares, and a site with numbers."""
 
 from __future__ import annotations
 

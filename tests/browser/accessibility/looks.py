@@ -47,7 +47,7 @@ def endpoint_of(app: Flask, url: str) -> str | None:
 
 
 def look(page: Page, address: str) -> None:
-    """Open the address and check the page."""
+    """Open the address, and check the page for valid HTML, axe-core violations and horizontal scrolling."""
     answer = page.goto(address)
     assert answer is not None
     assert_valid(answer.text())
@@ -55,7 +55,7 @@ def look(page: Page, address: str) -> None:
 
 
 def look_after(page: Page, pressed: Locator) -> None:
-    """Press the button or link and check the page that is loaded by it."""
+    """Press the button or link `pressed`, and check the next page for valid HTML, axe-core violations and scrolling."""
     with page.expect_navigation() as navigation:
         pressed.click()
     assert_valid(navigation.value.text())
@@ -63,7 +63,7 @@ def look_after(page: Page, pressed: Locator) -> None:
 
 
 def look_wrong(page: Page, button: Locator | None = None) -> None:
-    """Submit the form unchanged, by `button` or the main button, and check the page, which has to show errors."""
+    """Submit the form unchanged, by `button` or the main button; check the next page, which has to show an error."""
     look_after(page, button or page.get_by_role("main").locator("form .primary, form .danger").first)
     expect(page.get_by_role("alert")).to_be_visible()
 

@@ -34,7 +34,7 @@ def refused_by(database: Database, statement: str, **values: object) -> str | No
 def ids(database: Database) -> dict[str, int]:
     """Create a main account with a sub-account, a main account without one, and two standalone accounts.
 
-    Returns the account ids by name.
+    Return their ids by name: main, sub, childless, one and two.
     """
     with database.transaction() as session:
         main, _ = make_main(session, subs=1)

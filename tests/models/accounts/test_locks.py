@@ -33,7 +33,7 @@ WAITING = sa.text(
 def company(database: Database) -> tuple[int, Callable[[], object], Callable[[], object]]:
     """Create an account with a trunk and an invitation.
 
-    Returns the account's id, a function that renews the trunk's secret, and one that accepts the invitation.
+    Return the account's id, a function that renews the trunk's secret, and one that accepts the invitation.
     """
     with database.transaction() as session:
         account, person = make_main(session)

@@ -23,7 +23,11 @@ MONTHLY = {"trunk-10": 2990, "block-10": 290, "block-1": 100}
 
 
 class Company:
-    """An account with a trunk, a contract, a block of ten numbers, a single number, and an administrator."""
+    """An account with a trunk, a contract, a block of ten numbers, a single number, and an administrator.
+
+    `person` is the administrator, `number` the customer number; `id`, `trunk`, `contract`, `ten` and `one` are row ids
+    of the account, the trunk, the contract and the two number blocks.
+    """
 
     def __init__(self, session: Session) -> None:
         account, self.person = make_main(session, name="Filiale Köln")

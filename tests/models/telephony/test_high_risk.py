@@ -78,7 +78,7 @@ def test_a_new_trunk_calls_the_eea_and_the_country_of_its_fallback() -> None:
 def people(database: Database) -> dict[str, int]:
     """Create a sub-account with a trunk and users, and users of its main account.
 
-    Returns ids by name: main, account and trunk; leader, above and manager belong to the main account, administrator,
+    Return ids by name: main, account and trunk; leader, above and manager belong to the main account, administrator,
     colleague and member to the sub-account.
     """
     with database.transaction() as session:

@@ -24,7 +24,7 @@ OFFICE = "office@carrier.example"
 
 
 def limit(pipeline: Pipeline, **limits: int) -> None:
-    """Give the workers these usual limits of a company (all others are ample), and the back office's address."""
+    """Set the usual limits of companies for the workers (all but `limits` are ample), and the back office's address."""
     pipeline.runtime = replace(pipeline.runtime, limits=replace(PLENTY, **limits), office_email=OFFICE)
 
 

@@ -40,7 +40,7 @@ def send(pipeline: Pipeline, wanted: Sequence[OrderDraft], name: str = "Filialen
 
 
 def ended(pipeline: Pipeline, completed: int, of: int) -> str:
-    """Return the subject of the mail that tells that a bulk is finished."""
+    """Return the subject of the mail about a finished bulk with `completed` of its `of` orders completed."""
     return f"Sammelbestellung für {pipeline.main.customer_number} abgeschlossen: {completed} von {of}"
 
 

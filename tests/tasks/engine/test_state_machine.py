@@ -105,7 +105,10 @@ class History(RuleBasedStateMachine):
 
     @rule(id=consumes(requests))
     def cancel(self, id: UUID) -> None:
-        """Cancel the request as its customer. One that has gone too far goes on, and the model does not change."""
+        """Cancel the request as its customer.
+
+        If it is too late for that, the request goes on, and the model does not change.
+        """
         with self.pipeline.runtime.database.transaction() as session:
             request = session.get_one(Request, id, with_for_update=True)
             try:
@@ -130,7 +133,7 @@ class History(RuleBasedStateMachine):
 
     @rule(times=st.integers(1, 3))
     def the_registrar_fails(self, times: int) -> None:
-        """Make the registrar fail for the next trunks that are written."""
+        """Make the registrar fail for the next `times` trunks that are written."""
         self.pipeline.registrar.failures += [GatewayUnavailable("down")] * times
 
     @rule(seconds=st.sampled_from([1, 5, 30, 100]))

@@ -15,7 +15,7 @@ ONLY = {"ü": "Brückenstr.", "ö": "Köln", "ä": "Bäcker", "ß": "Große Stra
 
 
 def read(content: bytes) -> str:
-    """Return the text of a file in its recognised encoding, as it would be stored from a cell."""
+    """Decode a file in its recognised encoding, with U+FFFD for each doubtful character, as text of cells is stored."""
     encoding = encoding_of(io.BytesIO(content))
     with open_text(io.BytesIO(content), encoding) as text:
         return encoding.trusted(text.read())

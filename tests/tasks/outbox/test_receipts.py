@@ -40,7 +40,7 @@ def plain(text: str) -> str:
 
 
 def receipts(pipeline: Pipeline) -> list[Mail]:
-    """Return the mails to the requester that confirm that something has arrived."""
+    """Return the mails to the requester that confirm the receipt of an order, a link request or a bulk."""
     return [mail for mail in pipeline.mailer.sent if mail.recipient_address == pipeline.manager.email
             and ("erhalten" in mail.subject or "received" in mail.subject)]  # fmt: skip
 

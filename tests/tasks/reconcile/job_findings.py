@@ -27,7 +27,7 @@ def changing(pipeline: Pipeline) -> Iterator[Session]:
 def finds(pipeline: Pipeline, job: str, *kinds: str) -> list[Finding]:
     """Run a job dry, which changes nothing, and then for real; assert that both find exactly these kinds.
 
-    Returns the findings of the real run. Each must have a text in all languages, and no e-mail address in its facts.
+    Return the findings of the real run. Each must have a text in all languages, and no e-mail address in its facts.
     """
     dry = pipeline.run(job, dry=True)
     again = pipeline.run(job, dry=True)

@@ -29,7 +29,10 @@ from tests.tasks.reconcile.job_findings import changing, finds
 
 
 def billed(pipeline: Pipeline, number: str = "SR-1", main: Account | None = None, **facts: object) -> Account:
-    """Create an account on the collective invoice with this number, paid by `main` (None: the usual main account)."""
+    """Create an account with the columns `facts` on the collective invoice `number`.
+
+    `main` (None: the usual one) pays it.
+    """
     with changing(pipeline) as session:
         payer = session.get_one(Account, (main or pipeline.main).id)
         account = make_account(session, administrator=make_user(session), **facts)

@@ -47,7 +47,7 @@ MOMENT = timedelta(seconds=1)
 
 
 def leave(pipeline: Pipeline, words: str) -> None:
-    """Create a row in each table, as people leave it who never come back; `words` tells the rows of two calls apart."""
+    """Create a row in each table, as people leave it who never come back; `words` makes two calls' rows differ."""
     manager, now = pipeline.manager, pipeline.clock.now
     with pipeline.owner.transaction() as session:
         main = session.get_one(Account, pipeline.main.id)

@@ -40,7 +40,10 @@ def ask(pipeline: Pipeline, account: Account | str) -> UUID:
 
 
 def cases(pipeline: Pipeline) -> list[UUID]:
-    """Return the ids of requests about consent that wait for the back office; list, counts and details must agree."""
+    """Return the ids of the requests about consent that wait for the back office.
+
+    Fails unless the back office's list, counts and details agree about them.
+    """
     with pipeline.runtime.database.transaction() as session:
         listed = [item.request.id for item in page_of(session, MatterFilter(matter=Matter.CONSENT)).items]
         assert matter_counts(session).matters.get(Matter.CONSENT, 0) == len(listed)
@@ -51,7 +54,7 @@ def cases(pipeline: Pipeline) -> list[UUID]:
 
 
 def alone(pipeline: Pipeline, **facts: Any) -> Account:
-    """Create an account without users."""
+    """Create an account without users, with the columns `facts`."""
     with pipeline.runtime.database.transaction() as session:
         return make_account(session, **facts)
 

@@ -14,7 +14,7 @@ SUB = Account(id=2, main_id=1, role=AccountRole.SUB, state=AccountState.ACTIVE, 
 
 
 def person(role: Role, account_id: int) -> Principal:
-    """Return somebody with this role in the account."""
+    """Return a person with this role in the account."""
     return Principal(1, "a@example.com", "A", "de", {account_id: role})
 
 

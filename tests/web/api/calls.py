@@ -45,7 +45,7 @@ def upload(front: Front, id: str, content: bytes, name: str = "Auszug.pdf", key:
 
 
 def owned(front: Front) -> tuple[Account, User]:
-    """Create an account of another company. Returns the account and its administrator."""
+    """Create an account of another company. Return the account and its administrator."""
     with front.database.transaction() as session:
         owner = make_user(session)
         return make_account(session, administrator=owner), owner

@@ -52,7 +52,10 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def take(database: Database, file: Path) -> Callable[..., tuple[Summary, list[Finding]]]:
-    """Return a function that writes lines to a file and imports it; it returns the summary and all findings."""
+    """Return a function that writes lines to a file and imports it; it returns the summary and all findings.
+
+    Its parameters are the lines and, by name, the file's `header` line and `encoding`.
+    """
 
     def take(*lines: str, header: str = HEADER, encoding: str = "utf-8") -> tuple[Summary, list[Finding]]:
         file.write_bytes("\n".join([header, *lines, ""]).encode(encoding))

@@ -84,10 +84,10 @@ class Network:
             self.clock.advance(self.runtime.retry.first * 2)
 
     def mended(self, before: Tables, *found: tuple[str, str]) -> list[Finding]:
-        """Assert that the job finds exactly `found` and restores Kamailio's tables to `before`; return the findings.
+        """Assert that the job finds exactly `found`, all repaired, and that Kamailio's tables then equal `before`.
 
         `found` are pairs of kind and subject. A dry run has the same findings and changes nothing; a further run finds
-        nothing.
+        nothing. Return the findings of the real run.
         """
         spoilt = self.everything()
         dry = self.findings(self.run(dry=True))
@@ -529,7 +529,7 @@ def test_without_the_registrar_the_run_fails_and_says_so(network: Network) -> No
 def test_twenty_thousand_subscribers_are_never_in_memory_at_once(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Read pages of at most 100 rows on both sides, and as few in each look-up, repair and list of findings."""
+    """The job reads pages of at most 100 rows on both sides, also in each look-up, repair and list of findings."""
     monkeypatch.setattr(sides, "PAGE", 100)
     with network.runtime.database.transaction() as session:
         session.execute(sa.text(MANY), {"count": 10_000, "domain": DOMAIN, "secret": VAULT.seal("geheim")})

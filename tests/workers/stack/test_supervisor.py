@@ -49,7 +49,10 @@ def python(program: str) -> list[str]:
 
 
 def watch(story: Callable[[Watched], Awaitable[None]], backoff: Backoff = QUICK) -> Watched:
-    """Run a test's coroutine with a supervisor, stop the supervisor, and return it with what it has printed."""
+    """Run `story`, a test's coroutine, with a supervisor, and stop the supervisor.
+
+    Return it with what it has printed.
+    """
     watched = Watched(backoff)
 
     async def whole() -> None:

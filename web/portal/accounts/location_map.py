@@ -39,7 +39,10 @@ _BORDER = (
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """A town on the map: the middle and the radius of its point, in units of the drawing, and its locations."""
+    """A town on the map: the centre and radius of its point, in units of the drawing.
+
+    `town` has the totals of its locations.
+    """
 
     x: float
     y: float

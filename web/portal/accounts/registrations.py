@@ -45,7 +45,7 @@ def addresses_to_ask(database: Session, account: Account, *, all_of_them: bool) 
 def ask_network(trunks: Sequence[TrunkAddress] | None) -> Registrations | None:
     """Ask the telephone network which of the trunks are registered; return None if it does not answer.
 
-    Returns None, too, without asking, if `trunks` is None or no telephone network is configured. Call outside a
+    Return None, too, without asking, if `trunks` is None or no telephone network is configured. Call outside a
     transaction.
     """
     network = resources().network

@@ -58,7 +58,7 @@ def place(id: UUID) -> Response | str | tuple[str, int]:
 
     A question that is answered already can be answered again. The POST redirects to the list of questions. A POST
     without an answer shows the form again with an error (status 422), and so does a POST to a question that was
-    answered since the person saw it (status 409). Aborts with 404 if there is no such question.
+    answered since the person saw it (status 409). Abort with 404 if there is no such question.
     """
     form = AnswerForm()
     try:

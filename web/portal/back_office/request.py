@@ -88,7 +88,7 @@ class DecisionForm(FlaskForm):  # type: ignore[misc]
 
 @office.get("/anfragen/<uuid:id>")
 def request_page(id: UUID) -> str:
-    """Show the page of a request: all its data, and the actions of staff. Aborts with 404 if no request has this id."""
+    """Show the page of a request: all its data, and the actions of staff. Abort with 404 if no request has this id."""
     details = _get_details(id)
     found = details.request
     now = resources().clock()
@@ -137,7 +137,7 @@ def request_retry(id: UUID) -> AnyResponse:
 def request_cancel(id: UUID) -> AnyResponse | str:
     """Show a page that says what cancelling the request does; on POST cancel the request and redirect to its page.
 
-    Redirects to the request's page also if the request can no longer be cancelled, or has changed since the page was
+    Redirect to the request's page also if the request can no longer be cancelled, or has changed since the page was
     shown.
     """
 
@@ -182,7 +182,7 @@ def request_document(id: UUID) -> AnyResponse | str | tuple[str, int]:
 def request_file(id: UUID) -> Response:
     """Download the latest address document that was uploaded for the request, and record who opened it.
 
-    The document is sent as an attachment in a sandbox, because it comes from outside. Aborts with 404 if there is
+    The document is sent as an attachment in a sandbox, because it comes from outside. Abort with 404 if there is
     none.
     """
     with resources().database.transaction() as session:

@@ -63,7 +63,7 @@ def only_for_staff() -> Response | None:
 def todo() -> str:
     """Show a page of the requests that wait for staff, the longest waiting first.
 
-    With a search text, the page shows all requests that match, the newest first, whether they wait or not. Aborts with
+    With a search text, the page shows all requests that match, the newest first, whether they wait or not. Abort with
     404 if the URL's page cursor (`nach`) is invalid.
     """
     wanted = MatterFilter(
@@ -176,7 +176,7 @@ def removals() -> str | Response:
     """Show the deletions at the registrar that its scheduled job held back, because the portal's data may be wrong.
 
     The page asks whether the job's next run may make them. On POST permits that, schedules the job to run now, and
-    redirects to the page of the jobs. Redirects there also if nothing waits for a decision; a run under way gets no
+    redirects to the page of the jobs. Redirect there also if nothing waits for a decision; a run under way gets no
     permission.
     """
     with resources().database.transaction() as session:
@@ -201,7 +201,7 @@ def removals() -> str | Response:
 def jobs_run(name: str) -> Response:
     """Schedule the job with this name to run now and redirect to the page of the jobs.
 
-    If a run is under way, nothing changes. Aborts with 404 if no job has this name.
+    If a run is under way, nothing changes. Abort with 404 if no job has this name.
     """
     if name not in JOBS:
         abort(404)

@@ -131,7 +131,7 @@ def resume(id: uuid.UUID) -> Response:
 def show_step(id: uuid.UUID, slug: str) -> Response | str:
     """Show the page of a step with its saved input; the first step also for a new order, which has no draft yet.
 
-    Redirects to the first incomplete or invalid step if the asked one comes after it, and to the overview if the draft
+    Redirect to the first incomplete or invalid step if the asked one comes after it, and to the overview if the draft
     was ordered.
     """
     step, now = STEPS[slug], resources().clock()
@@ -160,8 +160,8 @@ def show_step(id: uuid.UUID, slug: str) -> Response | str:
 def save_step(id: uuid.UUID, slug: str) -> Response | tuple[str, int]:
     """Save the input of a step, whether valid or not, and redirect to the step that the user chose.
 
-    If the chosen step comes after one that is incomplete or invalid, redirects to the first such step. Shows the same
-    step again, with status 422, if the user wants to go forward but it has errors. Redirects to the list of drafts if
+    If the chosen step comes after one that is incomplete or invalid, redirects to the first such step. Show the same
+    step again, with status 422, if the user wants to go forward but it has errors. Redirect to the list of drafts if
     the user continues later, and to the overview if the draft was ordered.
     """
     step = STEPS[slug]
@@ -196,7 +196,7 @@ def save_step(id: uuid.UUID, slug: str) -> Response | tuple[str, int]:
 def autosave(id: uuid.UUID, slug: str) -> Response:
     """Save the input of a step while the user types.
 
-    Returns JSON: `saved` is a text to show, `basket` the HTML of the chosen products and their prices. Aborts with 404
+    Return JSON: `saved` is a text to show, `basket` the HTML of the chosen products and their prices. Abort with 404
     for the summary, which has no input.
     """
     step = STEPS[slug]
@@ -212,7 +212,7 @@ def autosave(id: uuid.UUID, slug: str) -> Response:
 def offer(id: uuid.UUID) -> Response:
     """Download the offer as PDF, with a link that resumes the draft. Restarts the time that the draft is kept.
 
-    Redirects to the first incomplete or invalid step if there is one, and to the overview if the draft was ordered.
+    Redirect to the first incomplete or invalid step if there is one, and to the overview if the draft was ordered.
     """
     now = resources().clock()
     with resources().database.transaction() as session:
@@ -245,9 +245,9 @@ def offer(id: uuid.UUID) -> Response:
 def place(id: uuid.UUID) -> Response | tuple[str, int]:
     """Place the order of the draft and redirect to the overview. Saves the contract holder if one was entered.
 
-    Shows the summary again, with the typed contract holder, and orders nothing if that or the order is wrong (status
+    Show the summary again, with the typed contract holder, and orders nothing if that or the order is wrong (status
     422), if a limit of the company is reached (status 429), or if the order or a price has changed since the page was
-    shown (status 409). Redirects to the first incomplete or invalid step if there is one. Safe to run twice, also
+    shown (status 409). Redirect to the first incomplete or invalid step if there is one. Safe to run twice, also
     concurrently: the second call finds the request of the first.
     """
     now = resources().clock()

@@ -61,7 +61,7 @@ class VisibleAccount:
 def get_visible_account(database: Session, customer_number: str) -> VisibleAccount:
     """Return the account with this customer number, and the running requests about it that the user may see.
 
-    Aborts with 404 if there is no such account, if it is closed, or if the user may view neither the account nor its
+    Abort with 404 if there is no such account, if it is closed, or if the user may view neither the account nor its
     running order.
     """
     account = account_by_number(database, customer_number)
@@ -83,7 +83,7 @@ def get_visible_account(database: Session, customer_number: str) -> VisibleAccou
 def get_visible_trunk(customer_number: str, id: int, right: Action) -> tuple[Account, SipTrunk]:
     """Return the account with this customer number and its trunk with this id.
 
-    Aborts with 404 if the account is not visible to the user, if it has no such trunk, or if the user does not have the
+    Abort with 404 if the account is not visible to the user, if it has no such trunk, or if the user does not have the
     right `right`. A view by a user of the main account or by the carrier's staff is recorded in the audit log.
     """
     with resources().database.transaction() as database:

@@ -19,7 +19,7 @@ carrier_pages = Blueprint("carrier", __name__)
 def show(slug: str) -> str:
     """Show the carrier's page with this path, such as `impressum`: the text of its setting.
 
-    Aborts with 404 if the setting is missing or is a URL, or if there is no such page.
+    Abort with 404 if the setting is missing or is a URL, or if there is no such page.
     """
     page = CarrierPage(slug)
     text = resources().settings.carrier.texts.get(page)

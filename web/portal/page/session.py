@@ -66,7 +66,7 @@ class SignedIn:
 def load_user(secret: str) -> SignedIn | None:
     """Return the user whose login has this secret (from the session cookie), and record that the login is used.
 
-    Returns None if there is no such login, if it has ended, or if the database cannot be reached. A page that polls by
+    Return None if there is no such login, if it has ended, or if the database cannot be reached. A page that polls by
     itself does not count as use.
     """
     if g.get("database_is_away"):

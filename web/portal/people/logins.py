@@ -134,7 +134,7 @@ def own_data() -> str | Response | tuple[str, int]:
     """Show what the file with the user's own data contains; a POST with the user's password downloads the file as JSON.
 
     The parts and fields of the file are named in the page's language. A wrong password shows the page with an error,
-    with status 422.
+    with status 422; after too many, the answer is 429.
     """
     form = OwnPasswordForm()
     if not form.validate_on_submit() or not is_own_password(form.password):

@@ -8,7 +8,10 @@ from web.resources import resources
 
 
 def passkey_site() -> Site | None:
-    """Return the portal's host and name for passkeys, by BASE_URL; None if the host is an IP address."""
+    """Return the portal as passkeys know it: host and origin of BASE_URL, and the carrier's name.
+
+    None if the host is an IP address.
+    """
     settings = resources().settings
     return site_of(settings.base_url, settings.carrier.name or "Standortverwaltung")
 

@@ -169,8 +169,8 @@ def withdraw_invitation(customer_number: str, id: int) -> Response:
 def invite_again(customer_number: str, id: int) -> Response:
     """Send the invitation `id` again, with a new link, and redirect to the users of the account.
 
-    Redirects with a warning if it cannot be sent. Abort with 404 unless the user may invite to the account and may
-    handle this invitation.
+    Redirect with a warning if the invitation cannot be sent. Abort with 404 unless the user may invite to the account
+    and may handle this invitation.
     """
     with resources().database.transaction() as session:
         account, _ = _invitable(session, customer_number)

@@ -28,7 +28,7 @@ def try_code(field: Field, customer_number: str, give: Callable[[Session], bool]
     """Call `give`, which submits the code typed in `field`, and return False if it says that the code is wrong.
 
     A wrong code gets an error at the field and counts towards the limit of wrong attempts for the customer number.
-    Returns True also if no request waits for the proof any more.
+    Return True also if no request waits for the proof any more.
     """
     # Counted apart from the codes of letters, for which nobody needs the link of a mail.
     resources().throttle.begin_code_try(f"{customer_number} by mail")
@@ -42,7 +42,7 @@ def try_code(field: Field, customer_number: str, give: Callable[[Session], bool]
 def give_proof(give: Callable[[Session], bool]) -> bool:
     """Call `give`, which submits a proof, in a transaction of its own; return False if it says that the code is wrong.
 
-    Returns True also if no request waits for the proof any more: the page that is shown next says so.
+    Return True also if no request waits for the proof any more: the page that is shown next says so.
     """
     try:
         with resources().database.transaction() as session:

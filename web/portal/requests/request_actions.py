@@ -250,7 +250,7 @@ def _submit_proof(
 ) -> tuple[str | None, bool]:
     """Call `give` to submit a proof for the request `id`, and count a wrong one towards the limit of wrong attempts.
 
-    `begin` begins the attempt, with the customer number of the request's account. Returns two values: a message that
+    `begin` begins the attempt, with the customer number of the request's account. Return two values: a message that
     says why no proof can be submitted now (None if one can), and whether the proof is right.
     """
     with resources().database.transaction() as session:

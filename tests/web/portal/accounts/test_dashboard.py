@@ -37,7 +37,7 @@ OLD = "the secret of the trunk"
 
 
 def make_trunk(session: Session, account: Account, sip_user: str = "t000000000001") -> int:
-    """Create a contract and a trunk that is provisioned with the secret `OLD`. Returns the trunk's id."""
+    """Create a contract and a trunk that is provisioned with the secret `OLD`. Return the trunk's id."""
     contract = Contract(account_id=account.id, started_at=NOW)
     session.add(contract)
     session.flush()
@@ -99,7 +99,7 @@ def make_site(session: Session, main: Account, **facts: Any) -> Site:
 
 
 def give_numbers(session: Session, site: Site, first: int = 49221700340) -> int:
-    """Assign a block of ten numbers to the site's trunk. Returns the block's id."""
+    """Assign a block of ten numbers to the site's trunk. Return the block's id."""
     facts = {"area_code": "0221", "first_number": first, "size": 10, "trunk_id": site.trunk}
     block = NumberBlock(account_id=site.account.id, available_from=NOW, **facts)
     session.add(block)
@@ -128,7 +128,7 @@ def come_in(front: Front, email: str) -> str:
 
 
 def get(front: Front, path: str, status: int = 200) -> str:
-    """Return the page. Expects the status, and valid HTML if the status is 200."""
+    """Return the HTML of the page. Expect the status, and valid HTML if the status is 200."""
     answer = front.client.get(path)
     assert answer.status_code == status, (path, answer.status_code)
     if status == 200:
@@ -143,7 +143,7 @@ def enter(front: Front, path: str, password: str = PASSWORD) -> tuple[int, str]:
 
 
 def send(front: Front, path: str, page: str, password: str = PASSWORD) -> tuple[int, str]:
-    """Submit the form of the given page about a secret, and return status and page. Expects Cache-Control: no-store."""
+    """Submit the form of the given page about a secret, and return status and page. Expect Cache-Control: no-store."""
     found = re.search(r'name="issue" value="([^"]*)"', page)
     assert found is not None
     data = {"csrf_token": csrf(page), "password": password, "issue": found[1]}
@@ -153,9 +153,9 @@ def send(front: Front, path: str, page: str, password: str = PASSWORD) -> tuple[
 
 
 def deeds(front: Front) -> list[tuple[AuditEvent, int | None, int | None]]:
-    """Return the audit log, oldest entry first: deed, acting user's id (None: the carrier), and a main account's id.
+    """Return deed, user id and main account's id of each entry of the audit log, the oldest first.
 
-    The last is that of the main account if only a role there gave the user the right, otherwise None.
+    The user id is None for the carrier. The main account's id is None unless only a role there gave the user the right.
     """
     with front.database.transaction() as session:
         entries = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))

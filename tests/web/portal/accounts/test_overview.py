@@ -54,7 +54,7 @@ def listed(page: str) -> list[str]:
 
 
 def sub(session: Session, main: Account, origin: Origin = Origin.LINK, days: int = 0, **facts: Any) -> str:
-    """Create a sub-account that was attached `days` days after `NOW`; return its customer number."""
+    """Create a sub-account, attached `days` days after `NOW`, with the columns `facts`; return its customer number."""
     account = make_account(session, **facts)
     attach(session, main.id, account.id, origin, NOW + timedelta(days=days))
     session.flush()

@@ -43,7 +43,7 @@ def strip(page: str) -> list[str]:
 
 
 def totals(page: str) -> dict[str, str]:
-    """Return the sums above the list by their names."""
+    """Return the totals above the overview's list, as text by label."""
     return {
         name: html.unescape(value).replace("\xa0", " ")
         for name, value in re.findall(r"<div><dt>(.*?)</dt><dd>(.*?)</dd></div>", page)
@@ -51,7 +51,10 @@ def totals(page: str) -> dict[str, str]:
 
 
 def ordered(session: Session, front: Front, actor: Actor | None = None, **facts: Any) -> Request:
-    """Create an order, with `facts` set on its request; unless `actor` is None it waits for that person's action."""
+    """Create an order whose request waits for `actor` (None: for nobody) and has the columns `facts`.
+
+    Return the request.
+    """
     main = session.get_one(Account, front.main.id)
     request = submit_order(session, front.manager, main, an_order(), NOW)
     session.flush()

@@ -58,7 +58,10 @@ NOBODYS = UUID("01890000-0000-7000-8000-000000000000")
 
 
 class Desk:
-    """A browser of its own in which a user is signed in, or nobody."""
+    """A browser with cookies of its own, in which the user with the address `email` is signed in; None: nobody.
+
+    `arrives_at` is the path of the page that follows the sign-in.
+    """
 
     def __init__(self, client: FlaskClient, email: str | None = None) -> None:
         self.client = client
@@ -68,7 +71,7 @@ class Desk:
             self.arrives_at = self.client.get(answer.location, follow_redirects=True).request.path
 
     def page(self, path: str, status: int = 200) -> str:
-        """Return the page. Expects the status, and valid HTML if the status is 200."""
+        """Return the HTML of the page. Expect the status, and valid HTML if the status is 200."""
         answer = self.client.get(path)
         assert answer.status_code == status, (path, answer.status_code)
         if status == 200:
@@ -76,7 +79,7 @@ class Desk:
         return answer.text
 
     def press(self, path: str, shown: str, **fields: str) -> TestResponse:
-        """Submit the form of a page that was shown before (its HTML is `shown`), and return the page that follows."""
+        """Submit `fields` to `path`, with the CSRF token of the page `shown` (HTML). Return the page that follows."""
         found = re.search(r'name="seen" value="(\d+)"', shown)
         seen = {"seen": found[1]} if found is not None else {}
         data = {"csrf_token": csrf(shown), **seen, **fields}
@@ -152,7 +155,7 @@ def with_document(front: Front, back: Back) -> str:
 
 
 def of(id: UUID | str, more: str = "") -> str:
-    """Return the path of a request's page in the back office, or with `more` of one of its actions."""
+    """Return the path of a request's page in the back office; `more` is added to it, such as the path of an action."""
     return f"{OFFICE}/anfragen/{id}{more}"
 
 

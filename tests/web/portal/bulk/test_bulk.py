@@ -39,7 +39,7 @@ FALLBACK = "Mobilnummer der Notfall-Umleitung"
 
 
 def row(number: int, **changes: str) -> list[str]:
-    """Return the cells of a valid order; `changes` replace cells by their headings."""
+    """Return the cells of a valid order, for the location "Filiale NUMBER"; `changes` replace cells by heading."""
     facts = dict(
         zip(
             HEAD,
@@ -88,7 +88,7 @@ def upload(front: Front, content: bytes, *, kind: str = "order", name: str = "Fi
 
 
 def opened(front: Front, content: bytes, **more: str) -> str:
-    """Upload the file and return the path of its page."""
+    """Upload the file, with its kind and name in `more`, and return the path of its page."""
     answer = upload(front, content, **more)
     assert answer.status_code == 303, answer.text
     return answer.headers["Location"]
@@ -101,7 +101,7 @@ def post(front: Front, address: str, **data: object) -> TestResponse:
 
 
 def press(front: Front, address: str) -> TestResponse:
-    """Press the button that sends the bulk, as its page shows it."""
+    """Press the button that sends the bulk whose page is at `address`."""
     page = front.client.get(address).text
     shown = page.partition('name="shown" value="')[2].partition('"')[0]
     return post(front, address + "/senden", shown=shown)

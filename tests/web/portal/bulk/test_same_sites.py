@@ -62,7 +62,7 @@ def test_a_location_that_is_there_already_is_left_out(signed: Front, back: Back)
 
 
 def chosen(front: Front, address: str, *, without: Collection[int] = ()) -> dict[str, list[str]]:
-    """Return the form fields of the bulk's table with the rows of these lines, and no others, left out."""
+    """Return the fields of the form at `address` that leave out the rows of the lines `without`, and no others."""
     listed = re.findall(r'name="listed" value="([0-9]+)"', front.client.get(address).text)
     return {"listed": listed, "without": [str(line) for line in without]}
 

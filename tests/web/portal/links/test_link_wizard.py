@@ -33,7 +33,7 @@ def account_address_key(page: str) -> str:
 
 
 def add(front: Front, number: str, way: str, **typed: str) -> TestResponse:
-    """Submit the last page of the wizard for the account and the kind of proof `way`."""
+    """Submit the wizard's last page for the account `number` and the kind of proof `way`, with the fields `typed`."""
     path = f"{START}/{number}/{way}"
     return send(front, path, key=account_address_key(front.client.get(path).text), **typed)
 

@@ -29,7 +29,7 @@ SAID_WITH_TIME = re.compile(rf"(?:\d\. (?:{'|'.join(MONTHS)}) 2026, )\d\d:\d\d")
 
 @dataclass
 class Deadline:
-    """The texts that people read about one deadline, and a function that returns whether it still runs.
+    """The texts of pages, mails and letters about one deadline; `is_open` returns whether it has not passed yet.
 
     Each text is cut so that no other deadline is named in it.
     """

@@ -28,7 +28,7 @@ def csrf(page: str) -> str:
 def sign_in(front: Front, email: str, password: str = PASSWORD, target: str = "") -> tuple[int, str, str]:
     """Submit the sign-in form, and the code of the second factor if it is asked for.
 
-    `target` is the form's query string. Returns status, redirect target (empty: none) and page.
+    `target` is the form's query string. Return status, redirect target (empty: none) and page.
     """
     form = front.client.get("/anmelden").text
     answer = front.client.post(

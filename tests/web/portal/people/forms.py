@@ -1,4 +1,4 @@
-"""Helpers that submit forms of the pages for people, and find the links in the mails that follow."""
+"""Helpers that submit forms of the pages about people, and find the links in the mails that follow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NEW = "vier Wörter die bleiben"
 
 
 def post(client: FlaskClient, path: str, form: str | None = None, **data: str) -> TestResponse:
-    """Submit these fields to `path`, with the token of the page at `form` (None: at `path`)."""
+    """Submit these fields to `path`, with the CSRF token of the page at `form` (None: at `path`)."""
     return client.post(path, data={"csrf_token": csrf(client.get(form or path).text), **data})
 
 

@@ -52,7 +52,7 @@ def fields_of(front: Front, path: str) -> dict[str, str]:
 def end_session(front: Front, way: str = "ended elsewhere") -> None:
     """End the browser's session: by deleting its login, by deleting its cookie, or by signing out.
 
-    `way` is "ended elsewhere", "cookies gone" or any other text.
+    `way` says which, in this order: "ended elsewhere", "cookies gone" or any other text.
     """
     if way == "ended elsewhere":
         with front.database.transaction() as session:
@@ -70,7 +70,10 @@ def send(front: Front, path: str, page: str | None = None, **typed: Any) -> Test
 
 
 def sign_in_again(front: Front, asked: TestResponse, email: str | None = None, **changes: str) -> TestResponse:
-    """Submit the sign-in page with which the application answered a form; `changes` replace its fields."""
+    """Submit the sign-in page `asked`, the answer to a form, as `email` (None: the manager).
+
+    `changes` replace its fields.
+    """
     assert asked.status_code == 401 and "Sie sind nicht mehr angemeldet" in asked.text
     assert_valid(asked.text)
     action = re.search(r'<form method="post" action="(/anmelden[^"]*)"', asked.text)
@@ -80,7 +83,7 @@ def sign_in_again(front: Front, asked: TestResponse, email: str | None = None, *
 
 
 def send_again(front: Front, shown: TestResponse) -> TestResponse:
-    """Submit the page that shows what had been typed before the session ended."""
+    """Submit the page `shown`, which keeps what had been typed before the session ended."""
     assert STILL_THERE in shown.text, shown.location
     assert_valid(shown.text)
     main = shown.text[shown.text.index("<main") :]

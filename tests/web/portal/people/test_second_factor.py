@@ -46,7 +46,10 @@ def press(client: FlaskClient, path: str, page: str | None = None, **fields: str
 
 
 def set_up(client: FlaskClient, clock: FakeClock, **fields: str) -> tuple[TestResponse, str]:
-    """Set up an authenticator app with the key on the page; return the answer and the key."""
+    """Set up an authenticator app with the key on the page; `fields` replace form fields.
+
+    Return the answer and the key.
+    """
     page = client.get(SET_UP).text
     assert_valid(page)
     key = re.search(r'<p class="code" translate="no">([A-Z2-7 ]+)</p>', page)

@@ -32,7 +32,7 @@ WRONG = "AAAAA AAAAA"
 
 
 def send(front: Front, path: str, page: str = "", **fields: str) -> TestResponse:
-    """Submit these fields to `path`, with the token of the page at `page` (empty: at `path`)."""
+    """Submit these fields to `path`, with the CSRF token of the page at `page` (empty: at `path`)."""
     token = csrf(front.client.get(page or path).text)
     return front.client.post(path, data={"csrf_token": token, **fields})
 
@@ -51,7 +51,7 @@ def status(front: Front, id: str) -> str:
 
 
 def asked(front: Front, back: Back) -> tuple[str, Account, User]:
-    """Create a link request that waits for consent. Returns its id, the account and its administrator."""
+    """Create a link request that waits for consent. Return its id, the account and its administrator."""
     account, owner = owned(front)
     id = a_link(front, account.customer_number).get_json()["id"]
     back.advance()

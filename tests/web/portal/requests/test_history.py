@@ -30,7 +30,7 @@ def found(page: str) -> list[str]:
 def numbers(front: Front) -> dict[str, str]:
     """Create an order of a colleague that was cancelled, a link request and a detach request.
 
-    Returns the customer numbers of their accounts by kind: order, link, detach.
+    Return the customer numbers of their accounts by kind: order, link, detach.
     """
     with front.database.transaction() as session:
         main = session.get_one(Account, front.main.id)

@@ -34,7 +34,7 @@ def site(front: Front) -> Site:
 
 
 def send(front: Front, site: Site, fields: Mapping[str, object], page: str = "neu") -> TestResponse:
-    """Submit exactly these fields and the token to the form; expects a redirect or valid HTML."""
+    """Submit exactly these fields and the CSRF token to the form; expects a redirect or valid HTML."""
     path = f"{site.path}/rufweiterleitung/{page}"
     answer = front.client.post(path, data={"csrf_token": csrf(get(front, path)), **fields})
     if answer.status_code != 303:

@@ -32,7 +32,7 @@ TABLES = "/standortverwaltung"
 def company(front: Front) -> list[str]:
     """Create six locations of the client's main account and one of another, each with numbers, trunk and contract.
 
-    Returns their customer numbers, the stranger's last.
+    Return their customer numbers, the stranger's last.
     """
     with front.database.transaction() as session:
         mains = [session.get_one(Account, front.main.id)] * 6 + [make_main(session)[0]]
@@ -51,7 +51,7 @@ def company(front: Front) -> list[str]:
 
 
 def get(front: Front, path: str, status: int = 200) -> str:
-    """Return the page of a table. Expects the status and valid HTML."""
+    """Return the HTML of the page of a table. Expect the status and valid HTML."""
     answer = front.client.get(TABLES + path)
     assert answer.status_code == status
     assert_valid(answer.text)
