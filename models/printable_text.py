@@ -18,7 +18,7 @@ def in_print(text: str) -> str:
     """Return the text as letters and offers print it: composed characters (NFC), plain hyphens and spaces.
 
     A character that no typeface has becomes a question mark. Invisible characters are left out, but not FSI and PDI,
-    which order what is between them.
+    which set the direction of the text between them.
     """
     if text.isascii():
         return text

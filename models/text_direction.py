@@ -12,10 +12,10 @@ _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufefe\U000
 
 
 def isolated(text: str) -> str:
-    """Return the text so that it moves nothing beside it: right-to-left text is put between characters FSI and PDI.
+    """Return the text so that it does not reorder the text beside it: right-to-left text is put between FSI and PDI.
 
-    Without them, "12345, שלום, 10179 Berlin" shows the two numbers in each other's place. Every other text is returned
-    unchanged, as is one with an isolated part: it is a sentence that was put together already.
+    Without these characters, "12345, שלום, 10179 Berlin" shows the two numbers in each other's place. Every other text
+    is returned unchanged, as is one with an isolated part: it is a sentence that was put together already.
     """
     if text.isascii() or ISOLATE in text or not needs_order(text):
         return text

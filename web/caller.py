@@ -1,4 +1,4 @@
-"""The sender of the current HTTP request, as each transaction names it to the database (row-level security)."""
+"""The sender of the current HTTP request, as each transaction passes it to the database (row-level security)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from models.people.logins import secret_hash
 def current_caller() -> str:
     """Return the caller of the current HTTP request, for `models.db.caller`; reads nothing from the database.
 
-    The text names the hash of the API token in the call's header, or of the login's secret in the browser's cookie;
-    from it the database finds the person, and nobody if the hash is unknown. Without a token, a login or an HTTP
-    request, the text is `NOBODY_SIGNED_IN`.
+    The text contains the hash of the API token in the call's header, or of the login's secret in the browser's cookie.
+    By it the database finds the person, and nobody if the hash is unknown. Without a token, a login or an HTTP request,
+    the text is `NOBODY_SIGNED_IN`.
     """
     if not has_request_context():
         return NOBODY_SIGNED_IN

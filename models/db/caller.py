@@ -1,8 +1,8 @@
-"""Telling the database for whom a transaction of the front works, its caller, so that it shows the caller's rows only.
+"""Sets the caller of a transaction of the front, for whom it works, so that the database shows the caller's rows only.
 
-The caller is a person's login, an API token, or nobody. PostgreSQL's row-level security asks for it
-(`models.db.row_security`). The database forgets the caller with the end of the transaction, so a pooled connection
-keeps none.
+The caller is a person's login, an API token, or nobody. PostgreSQL's row-level security compares rows with it
+(`models.db.row_security`). The database forgets the caller at the end of the transaction, so a pooled connection keeps
+none.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SET = sa.text("SELECT set_config(:name, :value, true)")
 
 
 class Named(StrEnum):
-    """What a transaction can name to see further rows beside its caller's, as public pages need it.
+    """The kinds of values by which a transaction can see further rows beside its caller's, as public pages need it.
 
     `EMAIL`: the person with this address, and their logins. `PERSON`: the person with this id, and their logins.
     `CUSTOMER_NUMBER`: name, number, members and link code of the account. `REQUEST`: a request by id, with its two
@@ -67,11 +67,11 @@ def act_for(session: Session, caller: str) -> None:
 
 
 def name_to_database(session: Session, named: Named, *values: object) -> None:
-    """Let the transaction see, beside its caller's rows, the rows that the values name, such as a customer number.
+    """Let the transaction see, beside its caller's rows, the rows that the values identify, such as a customer number.
 
-    `named` says what the values are. Several values name several rows, such as the person with any of these spellings
-    of an address; no value names none. Values given for this `named` before are replaced. Does nothing in programs
-    other than the front, which see all rows.
+    `named` is the kind of the values. Several values identify several rows, such as the person with any of these
+    spellings of an address; no value identifies none. Earlier values of this kind are replaced. Does nothing in
+    programs other than the front, which see all rows.
     """
     if session.info.get(IS_TOLD):
         session.execute(_SET, {"name": f"standorte.{named}", "value": "\n".join(str(value) for value in values)})

@@ -142,8 +142,9 @@ def claim_job(
     """Claim the job for one run under the id `lease`, which ends at `until`; return None if it cannot be claimed.
 
     A job can be claimed if it is due, that is its scheduled time has passed or it never ran; a manual run (`by_hand`)
-    can also claim a job that is not due, unless another worker has claimed it. The permission `allow_removals` moves
-    from the job to the claim, so that it holds for this run only.
+    can also claim a job that is not due, unless another worker has claimed it. A job that another transaction has
+    locked cannot be claimed. The permission `allow_removals` moves from the job to the claim, so that it holds for this
+    run only.
     """
     _ensure(session, name, now)
     free = sa.or_(Job.due_at <= now, Job.lease.is_(None)) if by_hand else Job.due_at <= now

@@ -70,7 +70,8 @@ def submit_link(
     Means are credentials or a link code: if they are wrong, the request is created without a proof, and nothing is
     raised. `bulk_id` is the bulk (the uploaded file of requests) that the draft comes from; without one, a receipt to
     the person is queued. Via an API token, the method "administers both accounts" is replaced by consent. `usual` are
-    the limits of companies that have none of their own.
+    the limits of companies that have none of their own. Holds the lock of the company's limits until the transaction
+    ends.
 
     Raises `Forbidden` if the person may not link accounts to `main`, `RuleBroken` if `main` is closed or a sub-account,
     `InvalidField` if the customer number is that of `main`, `AlreadyRequested` if a link request between the two

@@ -135,7 +135,7 @@ def confirm_or_ask(session: Session, postal_code: str, city: str, area_code: str
     """Return whether the address certainly lies in the Ortsnetz (local network) of the area code, by facts or staff.
 
     If not, the staff are asked, once for each town, postal code and area code. Raises `AreaCodeRefused`, with the area
-    codes that fit, if staff have said that the address is outside the Ortsnetz.
+    codes that fit, if staff have answered that the address is outside the Ortsnetz.
     """
     certainty = certainty_of(session, postal_code, city, area_code)
     if certainty is Certainty.CERTAIN:

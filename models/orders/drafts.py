@@ -103,8 +103,8 @@ class Draft(Base):
 def new_draft_id(session: Session, vault: Vault, principal: Principal) -> uuid.UUID:
     """Return a new id for a draft of the person; saves nothing, as a draft is saved only when something is typed.
 
-    The id itself proves that it was given to this person (`was_given_to`): an address with a made-up id answers like
-    one with the id of another customer's draft.
+    The id itself proves that it was given to this person (`was_given_to`): a URL with an invented id gets the same
+    answer as one with the id of another customer's draft.
     """
     made: uuid.UUID = session.execute(sa.select(sa.func.uuidv7())).scalar_one()
     return _sealed(vault, made, principal)[0]

@@ -20,9 +20,9 @@ from models.telephony.place_facts import places_of
 def set_holder(session: Session, person: Principal, account: Account, data: HolderData, now: datetime) -> None:
     """Save the contract holder of an account, and record the change in its log and in the history of its numbers.
 
-    A holder with equal data changes nothing. A person who may order for the account may enter the first holder; to
-    change one needs the right `MANAGE_HOLDER`. Raises `Forbidden` without that right, if the account is not active, or
-    if its holder is that of its main account.
+    Locks the account. A holder with equal data changes nothing. The town is saved in the spelling of the directory. A
+    person who may order for the account may enter the first holder; to change one needs the right `MANAGE_HOLDER`.
+    Raises `Forbidden` without that right, if the account is not active, or if its holder is that of its main account.
     """
     lock_active_account(session, account)
     before = session.get(ContractHolder, account.id)

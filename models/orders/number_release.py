@@ -62,8 +62,9 @@ def look_at_release(session: Session, person: Principal, account: Account, block
 def release_numbers(session: Session, person: Principal, account: Account, block_id: int, now: datetime) -> None:
     """Release the account's number block `block_id`: its numbers stop ringing and are no longer billed.
 
-    The account's forwardings for ranges with numbers of the block are deleted, also those that reach beyond it. The
-    block returns to the pool after its quarantine. The administrators are told by mail.
+    Locks the account, records the release in its log, and schedules the registrar to be updated. The account's
+    forwardings for ranges with numbers of the block are deleted, also those that reach beyond it. The block returns to
+    the pool after its quarantine. The administrators are told by mail.
 
     Raises `Forbidden` if the account is not active or the person may not manage its trunks, `StillOnOrder` while an
     order for the account is running, and `NotFound` if the account has no block with this id, for example because the

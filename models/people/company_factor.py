@@ -38,11 +38,12 @@ def people_concerned(session: Session, account: Account) -> tuple[int, Sequence[
 
 
 def demand_factor(session: Session, person: Principal, account: Account, now: datetime) -> None:
-    """Ask each person of the account and of its sub-accounts for a second factor, after a grace of 14 days.
+    """Require a second factor of each person of the account and of its sub-accounts, after a grace period of 14 days.
 
-    People without one are told by mail, with the last day of the grace. Safe to run twice: the first grace stays.
-    Raises `Forbidden` if `person` may not manage the account's users, `OfMainAccount` if the account has a main
-    account, which decides, and `FactorNeeded` if `person` has no second factor, so that nobody shuts themselves out.
+    Locks the account and records the demand in its log. People without a factor are told by mail, with the last day of
+    the grace period. Safe to run twice: the first period stays. Raises `Forbidden` if `person` may not manage the
+    account's users, `OfMainAccount` if the account has a main account, which decides, and `FactorNeeded` if `person`
+    has no second factor, so that nobody shuts themselves out.
     """
     person = lock_users(session, person, account, Action.MANAGE_USERS)
     if account.main_id is not None:
@@ -57,11 +58,11 @@ def demand_factor(session: Session, person: Principal, account: Account, now: da
 
 
 def stop_demanding_factor(session: Session, person: Principal, account: Account, now: datetime) -> None:
-    """Ask the persons of the account and of its sub-accounts for no second factor any more. Safe to run twice.
+    """Require no second factor of the people of the account and of its sub-accounts any more. Safe to run twice.
 
-    A later demand has a new grace of 14 days: people were told that they need no second factor any more. Raises
-    `Forbidden` if `person` may not manage the account's users, and `FactorNeeded` if `person` has no second factor,
-    since nobody frees themselves from what is demanded of them.
+    Locks the account and records the change in its log. A later demand has a new grace period of 14 days, since people
+    may have removed their factors. Raises `Forbidden` if `person` may not manage the account's users, and
+    `FactorNeeded` if `person` has no second factor, since nobody frees themselves from what is demanded of them.
     """
     person = lock_users(session, person, account, Action.MANAGE_USERS)
     if not factors_of(session, person.user_id):
@@ -72,7 +73,7 @@ def stop_demanding_factor(session: Session, person: Principal, account: Account,
 
 
 def _tell(session: Session, account: Account, until: datetime, now: datetime) -> None:
-    """Queue a mail to everybody concerned who has no second factor yet: by when they need one."""
+    """Queue a mail to every person concerned who has no second factor yet: the last day by which they need one."""
     facts = {
         "customer_number": account.customer_number,
         "account_name": account.name,

@@ -113,15 +113,15 @@ def invite(
     now: datetime,
     usual: Limits = USUAL_LIMITS,
 ) -> Invitation:
-    """Invite a person to the account by mail, or renew the invitation that the address already has.
+    """Invite a person to the account by mail, or renew the invitation that the address already has; log it.
 
-    A renewed invitation gets a new link, and its old link becomes invalid. Raises `Forbidden` if the inviting person
-    may not offer the role (`rights.invitable_roles`), `AlreadyUser` if the invited address has a role in the account,
-    `AlreadyInvited` if the address has an unexpired invitation that the person may not replace (`handled_by`),
-    `TooManyInvitations` if the account (50) or the inviting person (100) has the maximum of unexpired invitations, and
-    `LimitReached` if the company has sent as many today as it may, also if they were withdrawn since; `usual` are the
-    limits of companies that have none of their own. A user without the role of administrator can be invited to that
-    role by a person who cannot change roles.
+    Holds the lock of the company's limits and then the account's. A renewed invitation gets a new link, and its old
+    link becomes invalid. Raises `Forbidden` if the inviting person may not offer the role (`rights.invitable_roles`),
+    `AlreadyUser` if the invited address has a role in the account, `AlreadyInvited` if the address has an unexpired
+    invitation that the person may not replace (`handled_by`), `TooManyInvitations` if the account (50) or the inviting
+    person (100) has the maximum of unexpired invitations, and `LimitReached` if the company has sent as many today as
+    it may, also if they were withdrawn since; `usual` are the limits of companies that have none of their own. A user
+    without the role of administrator can be invited to that role by a person who cannot change roles.
     """
     company = _company(person, account)
     # Before the account, as orders lock: first the company's limits.
@@ -154,9 +154,10 @@ def invite_for_carrier(
 ) -> Invitation:
     """Invite a person as an administrator, in the carrier's name; for accounts with no administrator, or only one.
 
-    `evidence` says what proved to the member of staff that the person may administer the account, for the log entry.
-    Raises `Forbidden` if `staff` is not one of the carrier's staff, `SeveralAdministrators` if the account has more
-    than one administrator, and `AlreadyUser` if the person is the administrator.
+    Locks the account and records the invitation in its log, with `evidence`: what proved to the member of staff that
+    the person may administer the account. Raises `Forbidden` if `staff` is not one of the carrier's staff,
+    `SeveralAdministrators` if the account has more than one administrator, and `AlreadyUser` if the person is the
+    administrator.
     """
     staff = lock_users(session, staff, account, Action.OPERATE)
     if len(administrators_of(session, account.id)) > 1:
@@ -187,8 +188,8 @@ def renew(
 def withdraw(session: Session, person: Principal, account: Account, invitation_id: int, now: datetime) -> None:
     """Delete an invitation to the account, so that its link becomes invalid; do nothing if there is no such invitation.
 
-    Safe to run twice. Raises `Forbidden` if the person may not invite to the account or may not handle the invitation
-    (`handled_by`).
+    Locks the account and records the withdrawal in its log. Safe to run twice. Raises `Forbidden` if the person may not
+    invite to the account or may not handle the invitation (`handled_by`).
     """
     person = lock_users(session, person, account, Action.INVITE_USERS)
     found = session.get(Invitation, invitation_id)

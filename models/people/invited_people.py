@@ -1,4 +1,4 @@
-"""Names of invited people, for the audit log: its entries, which cannot be changed, name the invitation by id."""
+"""Names of invited people, for the audit log: its entries, which cannot be changed, contain an invitation's id only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from models.db.base import Base
 class InvitedPerson(Base):
     """The person whom an invitation has invited, with the name and the address of its latest mail.
 
-    The row stays when the invitation is accepted, withdrawn or expired, and goes when the person is erased.
+    The row stays when the invitation is accepted, withdrawn or expired, and is deleted when the person is erased.
     """
 
     __tablename__ = "invited_people"

@@ -18,9 +18,10 @@ from models.states import AccountRole
 
 
 def create_link_code(session: Session, principal: Principal, account: Account, now: datetime) -> LinkCode:
-    """Create a link code, by which another customer may attach the account, and void the account's previous one.
+    """Create a link code, valid for 7 days, by which another customer may attach the account; void the previous one.
 
-    Raises `Forbidden` if the person may not prove ownership of the account, `IsMainAccount` if it is a main account.
+    Locks the account. Raises `Forbidden` if the person may not prove ownership of the account, `IsMainAccount` if it is
+    a main account.
     """
     # Two at once would both find none to replace; and what was read before may be over.
     lock_account(session, account)
@@ -35,7 +36,7 @@ def create_link_code(session: Session, principal: Principal, account: Account, n
 
 
 def void_link_code(session: Session, principal: Principal, account: Account, now: datetime) -> None:
-    """Void the account's link code, if there is one. Safe to run twice.
+    """Void the account's link code, if there is one, and lock its row. Safe to run twice.
 
     Raises `Forbidden` if the person may not prove ownership of the account.
     """

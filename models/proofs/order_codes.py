@@ -41,9 +41,9 @@ def confirm_email(session: Session, vault: Vault, request: Request, typed: str, 
 
 
 def is_email_awaited(session: Session, request: Request) -> bool:
-    """Return whether an order of the main account with the contact's e-mail address of `request` is running.
+    """Return whether `request`, or another order of its main account with the same contact's address, is running.
 
-    `request` counts, too. These orders share one mail, which asks the contact to confirm the address.
+    The address is the contact's e-mail address. These orders share one mail, which asks the contact to confirm it.
     """
     running = orders_of_contact(request).where(Request.status.not_in(ENDED))
     return session.scalar(running.limit(1)) is not None

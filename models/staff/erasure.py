@@ -1,9 +1,9 @@
-"""Erasing a person who can sign in (GDPR, Art. 17): access ends at once, and a job takes name and address away.
+"""Erasing a person who can sign in (GDPR, Art. 17): access ends at once, and a job removes name and address.
 
 What contracts, business letters and the audit log need stays, and refers to the person by a number. The web front end,
-which may not change names or addresses, only records that a person is to be erased (`Erasure`); the job `erasures`
-does the rest. Entries of the audit log cannot be changed: they name the person by id, so that the name is gone with
-it.
+which may not change names or addresses, only records that a person is to be erased (`Erasure`); the job `erasures` does
+the rest. Entries of the audit log cannot be changed: they contain the person's id only, so the name is removed with the
+user.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ ERASED_NAME = "Gelöschte Person"
 def only_administrator_of(session: Session, user: User) -> list[Account]:
     """Return the accounts, not closed, of which the user is the only administrator, sorted by their ids.
 
-    They would be left to nobody: another administrator has to be invited first, or the account closed.
+    Before the user is erased, another administrator has to be invited to each, or the account closed.
     """
     mine = sa.select(Account).join(Membership, Membership.account_id == Account.id).where(Membership.user_id == user.id)
     accounts = session.scalars(mine.where(Account.state != AccountState.CLOSED).order_by(Account.id))
@@ -57,9 +57,9 @@ def only_administrator_of(session: Session, user: User) -> list[Account]:
 def ask_for_erasure(session: Session, user: User, now: datetime) -> None:
     """End the person's access everywhere, and record that they are to be erased. Safe to run twice.
 
-    A last mail tells the person. Roles, logins, password, API tokens and unsent orders of the person end now. Raises
-    `LastAdministrator` if an account would be left without an administrator, and `Forbidden` for the carrier's staff,
-    whose access others end.
+    Locks the person's accounts, then the person. A last mail tells the person. Roles, logins, password, API tokens and
+    unsent orders of the person end now; the accounts' logs say that the person has left. Raises `LastAdministrator` if
+    an account would be left without an administrator, and `Forbidden` for the carrier's staff, whose access others end.
     """
     if user.is_staff:
         raise Forbidden
@@ -111,12 +111,12 @@ def open_erasures(session: Session) -> Sequence[tuple[Erasure, User]]:
 
 
 def erase(session: Session, erasure: Erasure, user: User, now: datetime) -> bool:
-    """Take name and address of the person away, and return True; return False if they cannot go yet.
+    """Remove the person's name and address, and return True; return False if they cannot be removed yet.
 
-    They cannot go while a mail to the person, or one to others that names them, has yet to leave, or if the person has
-    a role again. Sent mails to the person lose recipient and content unless they are business letters; sent mails to
-    others that name the person lose their content. Invitations to the address from before the person asked are
-    deleted.
+    They have to stay while a mail to the person, or one to others with the person's name, is not sent yet, or if the
+    person has a role again. Sent mails to the person lose recipient and content unless they are business letters; sent
+    mails to others with the person's name lose their content. Logins, second factors, and invitations to the address
+    from before the person asked are deleted. Locks the user's row.
     """
     # Accepting an invitation locks the user, too.
     session.refresh(user, with_for_update=True)
@@ -145,9 +145,9 @@ def erase(session: Session, erasure: Erasure, user: User, now: datetime) -> bool
 
 
 def _names_in_mails_of_others(user: User) -> sa.ColumnElement[bool]:
-    """Return an SQL condition on mails to others that name the user and are no business letters.
+    """Return an SQL condition on mails to others that contain the user's name and are no business letters.
 
-    Mails that name another person of the same name may be among them; once sent, they need their content no more.
+    Mails about another person of the same name may be among them; once sent, they need their content no more.
     """
     fact = sa.func.jsonb_each_text(Message.facts).table_valued("key", "value")
     asked = sa.select(Request.id).where(Request.requested_by == user.id)

@@ -32,7 +32,7 @@ class SeenOtherwise(Exception):
 
 
 def retry(session: Session, staff: Principal, id: uuid.UUID, seen: int, now: datetime) -> None:
-    """Try a held or failed request again, as a member of the carrier's staff.
+    """Try a held or failed request again, as a member of the carrier's staff, and record that in the audit log.
 
     `seen` is the version of the request that the person saw on the page. Raises `SeenOtherwise` if the request has
     changed since then, `IllegalTransition` if it is neither held nor failed, `NotFound` if no request has this id, and
@@ -45,7 +45,7 @@ def retry(session: Session, staff: Principal, id: uuid.UUID, seen: int, now: dat
 
 
 def cancel(session: Session, staff: Principal, id: uuid.UUID, seen: int, now: datetime) -> None:
-    """Cancel a customer's request, as a member of the carrier's staff.
+    """Cancel a customer's request, as a member of the carrier's staff, and record that in the audit log.
 
     Also closes the account that an order has reserved. `seen` is the version of the request that the person saw on the
     page. Raises `SeenOtherwise` if the request has changed since then, `TooLate` if it was completed, rejected or
@@ -67,10 +67,10 @@ def decide_on_document(
     *,
     refusal: Refusal | None,
 ) -> None:
-    """Accept or refuse the document that was uploaded as address proof.
+    """Accept or refuse the document that was uploaded as address proof, and record that in the audit log.
 
-    `refusal` says why the document is refused, and the customer reads it; None accepts the document. After a refusal
-    the order still waits, for the code that was sent by letter or for another document. `seen` is the version of the
+    `refusal` is why the document is refused, which the customer reads; None accepts the document. After a refusal the
+    order still waits, for the code that was sent by letter or for another document. `seen` is the version of the
     request that the person saw on the page, None at the console. Raises `SeenOtherwise` if the request has changed
     since then, `NotAwaited` if no document is undecided or the order does not wait for an address proof, `NotFound` if
     no request has this id, and `Forbidden` if the person does not belong to the staff.

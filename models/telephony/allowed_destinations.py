@@ -43,8 +43,8 @@ class CallLimits:
 def limits_for(fallback: str | None) -> list[str]:
     """Return the keys of the countries that a new trunk may call: those of EU and EEA.
 
-    The destination of the ordered mobile fallback, `fallback` (E.164 with the plus sign, None without one), is added if
-    it is none of these.
+    If the ordered mobile fallback, `fallback` (E.164 with the plus sign, None without one), leads to another country,
+    that country is added.
     """
     if fallback is None or rules_of(EEA).allows(fallback):
         return list(EEA)
@@ -96,12 +96,12 @@ def change_limits(
 ) -> bool:
     """Set the destinations that the account's trunk `id` may call, and schedule the registrar to be updated.
 
-    Safe to run twice: returns False if these are set already. Germany is always among the countries. The other
-    administrators get a mail if high-risk destinations are allowed that were not. Raises `Forbidden` if the account is
-    not active or the person is no administrator of it or its main account, `NotFound` if the account has no open trunk
-    with this id, and `InvalidField`: for `countries` with the code `too_many`, or `forwardings_outside` with the
-    targets of the enabled forwardings that lead to other countries; for `confirmed` with `high_risk` if high-risk
-    destinations are not confirmed.
+    Locks account and trunk, and records the change in the account's log. Safe to run twice: returns False if these are
+    set already. Germany is always among the countries. The other administrators get a mail if high-risk destinations
+    are allowed that were not. Raises `Forbidden` if the account is not active or the person is no administrator of it
+    or its main account, `NotFound` if the account has no open trunk with this id, and `InvalidField`: for `countries`
+    with the code `too_many`, or `forwardings_outside` with the targets of the enabled forwardings that lead to other
+    countries; for `confirmed` with `high_risk` if high-risk destinations are not confirmed.
     """
     lock_active_account(session, account)
     trunk = find_trunk(session, person, Action.ALLOW_DESTINATIONS, account, id, lock=True)

@@ -103,7 +103,7 @@ def is_own_number(session: Session, account_id: int, number: int) -> bool:
 
 
 class BlockAnnouncement(QueueRow, Base):
-    """A number block that the registrar has to be told belongs to the carrier; the row is deleted once it is told.
+    """The task to announce a number block to the registrar as one of the carrier's; deleted once it is announced.
 
     Kept in a table apart from the blocks, because taking blocks from the pool skips locked blocks.
     """

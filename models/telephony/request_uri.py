@@ -22,8 +22,9 @@ def change_request_uri(
 ) -> bool:
     """Set what the request line of incoming calls of the account's trunk `id` contains; schedule a registrar update.
 
-    Return False, and changes nothing, if `chosen` is set already. Raises `Forbidden` if the account is not active or
-    the person may not manage its trunks, and `NotFound` if the account has no open trunk with this id.
+    Locks account and trunk, and records the change in the account's log. Return False, and change nothing, if `chosen`
+    is set already. Raises `Forbidden` if the account is not active or the person may not manage its trunks, and
+    `NotFound` if the account has no open trunk with this id.
     """
     lock_active_account(session, account)
     trunk = find_trunk(session, person, Action.MANAGE_TRUNK, account, id, lock=True)

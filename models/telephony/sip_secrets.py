@@ -18,7 +18,7 @@ from models.vault import Vault, new_sip_secret
 
 
 class RenewedMeanwhile(Exception):
-    """Raised when a trunk's secret is to be renewed, but is not the one that the person has seen any more."""
+    """Raised when a trunk's secret is to be renewed, but has changed since the person saw it."""
 
 
 def issue_of(trunk: SipTrunk) -> str:
@@ -43,11 +43,11 @@ def renew(
 ) -> str:
     """Replace the secret of the account's trunk `id` and return the new one in clear.
 
-    `issue` is what `issue_of` returned for the secret that the person has seen: it names that secret without
-    containing it, so that a repeated call renews once. The old secret is valid until the registrar is updated. The
-    administrators are told by mail, without the secret. Raises `Forbidden` if the person may not see the account's
-    secrets, `NotFound` if the account has no open trunk with this id, and `RenewedMeanwhile` if the current secret has
-    another issue.
+    Locks account and trunk, and records the change in the account's log. `issue` is what `issue_of` returned for the
+    secret that the person has seen: it identifies that secret without containing it, so that a repeated call renews
+    once. The old secret is valid until the registrar is updated. The administrators are told by mail, without the
+    secret. Raises `Forbidden` if the person may not see the account's secrets, `NotFound` if the account has no open
+    trunk with this id, and `RenewedMeanwhile` if the current secret has another issue.
     """
     # Before the trunk, as everywhere: the entry in the log refers to the account, which may be closed at this moment.
     lock_account(session, account)

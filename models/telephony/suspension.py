@@ -36,10 +36,11 @@ def find_trunk(
 
 
 def suspend(session: Session, person: Principal, account: Account, id: int, now: datetime) -> bool:
-    """Suspend the account's trunk `id` for the customer. Safe to run twice: returns False if suspended already.
+    """Suspend the account's trunk `id` for the customer, and schedule a registrar update.
 
-    Raises `Forbidden` if the account is not active or the person may not manage its trunks, and `NotFound` if the
-    account has no open trunk with this id.
+    Locks account and trunk, and records the change in the account's log. Safe to run twice: returns False if the trunk
+    is suspended already, also by the carrier. Raises `Forbidden` if the account is not active or the person may not
+    manage its trunks, and `NotFound` if the account has no open trunk with this id.
     """
     lock_active_account(session, account)
     trunk = find_trunk(session, person, Action.MANAGE_TRUNK, account, id, lock=True)
@@ -53,9 +54,10 @@ def suspend(session: Session, person: Principal, account: Account, id: int, now:
 def resume(session: Session, person: Principal, account: Account, id: int, now: datetime) -> SipTrunk:
     """Lift the customer's suspension of the account's trunk `id`, and return the trunk. Safe to run twice.
 
-    A suspension by the carrier stays. Raises `Forbidden` if the account is not active or the person may not manage its
-    trunks, `NotFound` if the account has no open trunk with this id, and `SuspendedByCarrier` if only the carrier has
-    suspended the trunk.
+    Locks account and trunk, records the change in the account's log, and schedules a registrar update. A suspension by
+    the carrier stays. Raises `Forbidden` if the account is not active or the person may not manage its trunks,
+    `NotFound` if the account has no open trunk with this id, and `SuspendedByCarrier` if only the carrier has suspended
+    the trunk.
     """
     lock_active_account(session, account)
     trunk = find_trunk(session, person, Action.MANAGE_TRUNK, account, id, lock=True)
@@ -71,8 +73,9 @@ def resume(session: Session, person: Principal, account: Account, id: int, now: 
 def suspend_for_carrier(session: Session, sip_user: str, reason: str, now: datetime) -> bool:
     """Suspend a trunk so that only the carrier can lift the suspension. The customer reads the reason.
 
-    Safe to run twice: returns False if the carrier has suspended the trunk for this reason already. Raises `NotFound`
-    if no trunk has this SIP user, `TrunkClosed` if it is closed, and `Forbidden` if its account is not active yet.
+    Locks account and trunk, records the change in the account's log, and schedules a registrar update. Safe to run
+    twice: returns False if the carrier has suspended the trunk for this reason already. Raises `NotFound` if no trunk
+    has this SIP user, `TrunkClosed` if it is closed, and `Forbidden` if its account is not active yet.
     """
     account, trunk = _of_sip_user(session, sip_user)
     changed = trunk.suspend(SuspendedBy.CARRIER, now, reason)
@@ -85,8 +88,9 @@ def suspend_for_carrier(session: Session, sip_user: str, reason: str, now: datet
 def resume_for_carrier(session: Session, sip_user: str, now: datetime) -> tuple[SipTrunk, bool]:
     """Lift the carrier's suspension of a trunk; the customer's own stays. Return the trunk, and whether it changed.
 
-    Safe to run twice: then nothing changes. Raises `NotFound` if no trunk has this SIP user, `TrunkClosed` if it is
-    closed, and `Forbidden` if its account is not active yet.
+    Locks account and trunk, records the change in the account's log, and schedules a registrar update. Safe to run
+    twice: then nothing changes. Raises `NotFound` if no trunk has this SIP user, `TrunkClosed` if it is closed, and
+    `Forbidden` if its account is not active yet.
     """
     account, trunk = _of_sip_user(session, sip_user)
     changed = trunk.resume(SuspendedBy.CARRIER, now)

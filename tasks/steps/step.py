@@ -82,7 +82,7 @@ class Call(Protocol):
     def begin_again(self, work: Work, request: Request, failure: GatewayError) -> bool:
         """Undo what the failure shows to be wrong, and return whether the step can then run again immediately.
 
-        Return False, and changes nothing, for a failure that is retried after a pause or ends the request.
+        Return False, and change nothing, for a failure that is retried after a pause or ends the request.
         """
 
 

@@ -25,8 +25,8 @@ def completed(document: dict[str, Any]) -> dict[str, Any]:
 
     Operations that change something (POST, DELETE) get the header `Idempotency-Key`. Every operation gets, as
     `application/problem+json`, the errors that it declares itself, those of every call, 404 if its path has a
-    parameter, and 413 if it changes something. OpenAPI has no place for the methods that a path does not know, so
-    each operation of the path names their error, 405.
+    parameter, and 413 if it changes something. OpenAPI has no place for the methods that a path does not know, so each
+    operation of the path declares their error, 405.
     """
     document = deepcopy(document)
     for path, operations in document["paths"].items():

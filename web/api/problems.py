@@ -247,7 +247,7 @@ def of_domain_error(error: errors.DomainError) -> Response:
 
 
 def of_http_error(error: HTTPException) -> Response:
-    """Return the problem response for an HTTP error that Flask raises, such as 404; 405 names the methods allowed."""
+    """Return the problem response for an HTTP error that Flask raises, such as 404; 405 lists the allowed methods."""
     response = problem(_OF_FLASK.get(error.code or 500, "not_found"))
     if isinstance(error, MethodNotAllowed) and error.valid_methods is not None:
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods))

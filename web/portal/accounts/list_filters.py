@@ -57,9 +57,9 @@ def read_filters() -> LocationFilter:
 
 
 def chosen_view(sites: int) -> str:
-    """Return the view of the overview to show, cards or table, as the query parameter `ansicht` says; keep that choice.
+    """Return the view of the overview to show, cards or table: that in the query parameter `ansicht`.
 
-    Without the parameter, the choice kept in the session counts; without any choice, a user with `TABLE_FROM` (50) or
+    The parameter is kept in the session, and holds until the next one. Without any, a user with `TABLE_FROM` (50) or
     more locations (`sites`) gets the table, others the cards.
     """
     asked = request.args.get("ansicht")

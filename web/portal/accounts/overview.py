@@ -237,7 +237,8 @@ def _read(account: Account, wanted: listing.LocationFilter, after: str | None) -
 def live() -> str:
     """Return the current state of requests as HTML fragments, for the overview's script.
 
-    The query parameters `id` are the requests' ids; requests that the user may not see are left out.
+    The query parameters `id` are the requests' ids, 100 at most; further ones, and requests that the user may not see,
+    are left out.
     """
     ids = request.args.getlist("id", type=UUID)[:_MOST_ASKED]
     with resources().database.transaction() as database:

@@ -28,9 +28,9 @@ SHOWN_FOR = timedelta(days=14)
 
 @dataclass(frozen=True, slots=True)
 class StepDone:
-    """A first step of a new local team that is done: by the person who looks (`is_own`), or by somebody else.
+    """A first step of a new local team that is done: by the signed-in person (`is_own`), or by somebody else.
 
-    `name` and `at` say who did it and when; None if the audit log does not say it, as for what came with the order.
+    `name` and `at` are who did it and when; None if the audit log has no entry, as for what came with the order.
     """
 
     is_own: bool = False

@@ -51,7 +51,7 @@ def search() -> str:
 
 @office.get("/kunden/<string(length=7):customer_number>")
 def customer(customer_number: str) -> str:
-    """Show what staff may see of an account, also a closed one, and record in its audit log that they looked.
+    """Show what staff may see of an account, also a closed one, and record the view in its audit log.
 
     The query parameter `nach` is the cursor of the list of its sub-accounts. Abort with 404 if there is no such account
     or if the cursor is invalid.

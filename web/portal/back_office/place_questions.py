@@ -1,4 +1,4 @@
-"""The pages on which staff say whether an address lies in the Ortsnetz (local network) of an area code."""
+"""The pages on which staff answer whether an address lies in the Ortsnetz (local network) of an area code."""
 
 from __future__ import annotations
 

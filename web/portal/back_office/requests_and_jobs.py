@@ -175,8 +175,8 @@ def jobs() -> str:
 def removals() -> str | Response:
     """Show the deletions at the registrar that its scheduled job held back, because the portal's data may be wrong.
 
-    The page asks whether the job's next run may make them. On POST permits that, schedules the job to run now, and
-    redirects to the page of the jobs. Redirect there also if nothing waits for a decision; a run under way gets no
+    The page asks whether the job's next run may make them. On POST permit that, schedule the job to run now, and
+    redirect to the page of the jobs. Redirect there also if nothing waits for a decision; a run under way gets no
     permission.
     """
     with resources().database.transaction() as session:

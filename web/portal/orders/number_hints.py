@@ -38,15 +38,15 @@ def ngettext(one: str, many: str, number: int, **facts: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """The facts about the typed address, area code and block size, and the texts that tell them to the user.
+    """The facts about the typed address, area code and block size, and the texts that the page shows about them.
 
-    `postal_code` is empty unless the typed one has five digits. `city` is in the spelling of the directory of towns
-    if that has it with the postal code, else as typed. `towns` are the towns with that postal code. `typed` is the
-    area code as typed, `area` its Ortsnetz, None if there is none. `block_size` is 0 if blocks of the typed size do
-    not exist. `suggestions` are area codes for the address. `wrong_address` says why postal code and city cannot be
-    right, empty if they can. `certainty` is how sure it is that the address lies in the Ortsnetz of the area code,
-    None if address or area code is missing or wrong. `free` is the number of free blocks of this size in the area
-    code, at most `MOST` (1,000); None if area code or size is missing or wrong.
+    `postal_code` is empty unless the typed one has five digits. `city` is in the spelling of the directory of towns if
+    that has it with the postal code, else as typed. `towns` are the towns with that postal code. `typed` is the area
+    code as typed, `area` its Ortsnetz, None if there is none. `block_size` is 0 if blocks of the typed size do not
+    exist. `suggestions` are area codes for the address. `wrong_address` is the error text about postal code and city,
+    empty if they can be right. `certainty` is how sure it is that the address lies in the Ortsnetz of the area code,
+    None if address or area code is missing or wrong. `free` is the number of free blocks of this size in the area code,
+    at most `MOST` (1,000); None if area code or size is missing or wrong.
     """
 
     postal_code: str

@@ -210,9 +210,10 @@ def autosave(id: uuid.UUID, slug: str) -> Response:
 @orders.get("/<uuid:id>/angebot.pdf")
 @login_required
 def offer(id: uuid.UUID) -> Response:
-    """Download the offer as PDF, with a link that resumes the draft. Restarts the time that the draft is kept.
+    """Download the offer as PDF, with a link that resumes the draft; its prices hold for 14 days.
 
-    Redirect to the first incomplete or invalid step if there is one, and to the overview if the draft was ordered.
+    Restarts the time that the draft is kept. Redirect to the first incomplete or invalid step if there is one, and to
+    the overview if the draft was ordered.
     """
     now = resources().clock()
     with resources().database.transaction() as session:
@@ -245,7 +246,7 @@ def offer(id: uuid.UUID) -> Response:
 def place(id: uuid.UUID) -> Response | tuple[str, int]:
     """Place the order of the draft and redirect to the overview. Saves the contract holder if one was entered.
 
-    Show the summary again, with the typed contract holder, and orders nothing if that or the order is wrong (status
+    Show the summary again, with the typed contract holder, and order nothing if that or the order is wrong (status
     422), if a limit of the company is reached (status 429), or if the order or a price has changed since the page was
     shown (status 409). Redirect to the first incomplete or invalid step if there is one. Safe to run twice, also
     concurrently: the second call finds the request of the first.
@@ -398,7 +399,7 @@ def _never() -> Any:
 
 
 def _to_card(said: str, accepted: Request) -> Response:
-    """Redirect to the overview, at the ordered sub-account's card, with the message `said` and a link to it."""
+    """Redirect to the overview, at the ordered sub-account's card, with the message `said` and a link to its page."""
     link = url_for("locations.show", customer_number=accepted.customer_number)
     shown = Markup('<span>{}</span> <a href="{}">{}</a>').format(said, link, _("Show the new sub-account"))
     _say_once(shown)

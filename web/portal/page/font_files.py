@@ -26,7 +26,7 @@ def show(weight: str) -> Response:
 
 @typeface.get("/schrift/andere.css")
 def other_scripts() -> Response:
-    """Return the style sheet that tells browsers which font file has which characters of other scripts.
+    """Return the style sheet that lists, for each font file of other scripts, the characters that it has.
 
     A browser fetches only the files whose characters are on the page. It keeps the style sheet for a day.
     """

@@ -1,7 +1,7 @@
 """The input of a form whose session had ended, encrypted for the same person until the next sign-in.
 
-Each form names the person it was made for (`form_owner`). Nothing is stored: the encrypted input travels in the sign-in
-form. It is shown to nobody else, and sent only when the person presses a button again.
+Each form has a hidden field with the person it was made for (`form_owner`). Nothing is stored: the encrypted input
+travels in the sign-in form. It is shown to nobody else, and sent only when the person presses a button again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class KeptInput:
     """The input of a form that was not accepted, because the sender's session had ended.
 
     `path` is where the form was sent to, with its query, and `back` the page on which it was. `fields` are the names
-    and values without passwords, `had_password` tells that there was one. `files` are the names of chosen files,
+    and values without passwords, `had_password` whether there was a password. `files` are the names of chosen files,
     which are not kept.
     """
 
@@ -52,7 +52,7 @@ class KeptInput:
 
 
 def form_owner() -> str:
-    """Return the value of the hidden field by which a form names the signed-in person; empty if nobody is signed in."""
+    """Return the value of a form's hidden field that identifies the signed-in person; empty if nobody is signed in."""
     if not current_user.is_authenticated:
         return ""
     user_id = str(current_user.principal.user_id)
@@ -62,7 +62,7 @@ def form_owner() -> str:
 def owner_of_form() -> int | None:
     """Return the id of the user for whom the form of the current request was made.
 
-    None if the form names nobody, or its token for that user is wrong.
+    None if the hidden field `form_owner` is missing or empty, or its token for that user is wrong.
     """
     user_id, _, token = request.form.get("form_owner", "").partition(".")
     is_right = user_id.isascii() and user_id.isdecimal() and resources().vault.is_token(token, "form", user_id)

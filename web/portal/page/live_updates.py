@@ -24,7 +24,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class LiveParts:
-    """The parts of a page that may change while it is open. `ended` tells the browser to stop polling for changes."""
+    """The parts of a page that may change while it is open. `ended`: the browser stops polling for changes."""
 
     regions: Sequence[Region]
     ended: bool
@@ -44,7 +44,7 @@ class LiveParts:
 def render_live_parts(folder: str, names: Sequence[str], facts: Mapping[str, Any], *, ended: bool = False) -> LiveParts:
     """Render the parts of a page with the template variables `facts`.
 
-    Each name is that of a template `<name>.html` in the template folder. `ended` tells the browser to stop polling.
+    Each of `names` is a template `<name>.html` in the template folder `folder`. `ended`: the browser stops polling.
     """
     return LiveParts([_region(name, render_template(f"{folder}/{name}.html", **facts)) for name in names], ended)
 

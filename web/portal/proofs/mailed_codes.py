@@ -25,10 +25,10 @@ def issue_of(proof: CodedProof, token: str, words: Callable[[int], Sequence[str]
 
 
 def try_code(field: Field, customer_number: str, give: Callable[[Session], bool]) -> bool:
-    """Call `give`, which submits the code typed in `field`, and return False if it says that the code is wrong.
+    """Call `give`, which submits the code typed in `field` and returns whether it is right. Return False if it is not.
 
-    A wrong code gets an error at the field and counts towards the limit of wrong attempts for the customer number.
-    Return True also if no request waits for the proof any more.
+    A wrong code gets an error at the field and counts towards the limit of wrong attempts for the customer number;
+    beyond the limit, the request is answered with 429. Return True also if no request waits for the proof any more.
     """
     # Counted apart from the codes of letters, for which nobody needs the link of a mail.
     resources().throttle.begin_code_try(f"{customer_number} by mail")
@@ -40,7 +40,7 @@ def try_code(field: Field, customer_number: str, give: Callable[[Session], bool]
 
 
 def give_proof(give: Callable[[Session], bool]) -> bool:
-    """Call `give`, which submits a proof, in a transaction of its own; return False if it says that the code is wrong.
+    """Submit a proof in a transaction of its own by calling `give`; return whether it is right, as `give` returns.
 
     Return True also if no request waits for the proof any more: the page that is shown next says so.
     """

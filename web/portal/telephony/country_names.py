@@ -1,4 +1,4 @@
-"""Names of the destinations that a trunk may call, as people read and type them."""
+"""Names of the destinations that a trunk may call, as pages show them and users type them."""
 
 from __future__ import annotations
 
