@@ -1,6 +1,6 @@
 """How long rows are kept, and why: one period for each kind of row that is deleted after a time.
 
-Each table's `left_over` says from when its period counts; the job `leftovers` (`tasks.reconcile.leftovers`) deletes
+Each table's `left_over` defines from when its period counts; the job `leftovers` (`tasks.reconcile.leftovers`) deletes
 rows past their period. Logins are deleted when they expire (`models.people.logins`). Other rows, such as requests with
 their messages, are kept. Needs no database.
 """

@@ -33,7 +33,7 @@ class FakeClock:
         return self.now
 
     def advance(self, by: timedelta) -> datetime:
-        """Advance the clock and return the new time."""
+        """Advance the clock by `by` and return the new time."""
         self.now += by
         return self.now
 

@@ -15,7 +15,7 @@ from web.resources import resources
 
 
 def app_codes(now: datetime, secret: str = APP_SECRET) -> list[str]:
-    """Return the codes that are valid at this moment, the oldest first.
+    """Return the codes of the authenticator app with this secret that are valid now, the oldest first.
 
     Each works once, and none works after a newer one was used.
     """

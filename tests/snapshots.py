@@ -30,7 +30,7 @@ _kept: dict[str, tuple[Any, list[_Snapshot]]] = {}
 
 
 def written_once(name: str, urls: Sequence[str], write: Callable[[], Said]) -> Said:
-    """Run `write` on empty databases, or put back the rows that it wrote at the first call with this name.
+    """Run `write` on the empty databases at `urls`, or put back the rows that its first call with this name wrote.
 
     Return what `write` returned then. `write` may depend on nothing that differs between the tests of one process.
     """

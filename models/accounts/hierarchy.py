@@ -57,9 +57,11 @@ def promote(session: Session, main_id: int) -> Account:
 def attach(session: Session, main_id: int, account_id: int, origin: Origin, now: datetime) -> Account:
     """Attach an account to a main account as its sub-account, and return the sub-account.
 
-    A standalone account with the id `main_id` becomes a main account by this. Safe to run twice: an account already
-    attached to this main account is left unchanged. Locks the account, so that exactly one of several main accounts
-    succeeds if they attach it at the same time.
+    `origin` (order, link request or collective invoice) is stored with it. A standalone account with the id `main_id`
+    becomes a main account by this. Safe to run twice: an account already attached to this main account is left
+    unchanged. Locks the account, so that exactly one of several main accounts succeeds if they attach it at the same
+    time.
+
     Raises `AlreadyAttached` if the account has another main account, `IsMainAccount` if it is a main account itself, or
     `RuleBroken` if both ids are equal, the account is closed, or `main_id` is closed or a sub-account.
     """

@@ -236,7 +236,7 @@ def keep_file(
 ) -> Bulk:
     """Save the uploaded file as a new bulk that is not sent yet, and return the bulk.
 
-    `place` tells where in the file the table was found, None if that is not known. If the main account has a bulk with
+    `place` is where in the file the table was found, None if that is not known. If the main account has a bulk with
     one of these fingerprints already, saves nothing and returns that bulk. Raises `Forbidden` if the person may not
     create requests of this kind for the main account.
     """

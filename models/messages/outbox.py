@@ -150,14 +150,14 @@ def queue_message(
     bulk_id: uuid.UUID | None = None,
     hinted: bool = True,
 ) -> None:
-    """Queue a message to `to`; a worker sends it after the commit.
+    """Queue a message to `to`, by mail or as a letter (`channel`); a worker sends it after the commit.
 
     `request_id` is None for a message about a login, an invitation or a whole bulk file. `template` names the text and
-    `facts` are its variables; the recipient's name is added. `occasion` tells messages apart that repeat a template on
-    purpose, and `proof` holds the words from which the code and the link are derived. `announced`: the request's
+    `facts` are its variables; the recipient's name is added. `occasion` distinguishes messages that repeat a template
+    on purpose, and `proof` holds the words from which the code and the link are derived. `announced`: the request's
     timeline shows the message once it was sent. `bulk_id` is the bulk file that the request comes from; such messages
     are sent after all others. `hinted`: after the commit a Celery message tells the workers that messages are due;
-    otherwise they find this message when they are next told so, or when the sweep looks some seconds later. The row is
+    otherwise they find this message at the next such hint, or when the sweep looks some seconds later. The row is
     inserted at the session's next flush (`batch_insert`).
     """
     batch_insert(
@@ -185,7 +185,7 @@ def queue_message(
 def was_queued(session: Session, template: str, occasion: str, to: Recipient) -> bool:
     """Return whether a message with this template, occasion and recipient address was ever queued, sent or not.
 
-    Only messages that belong to no request count. `occasion` tells apart messages that repeat a template on purpose.
+    Only messages that belong to no request count. `occasion` distinguishes messages that repeat a template on purpose.
     """
     same = Message.template == template, Message.occasion == occasion, Message.recipient_address == to.address
     return session.scalar(sa.select(sa.exists().where(Message.request_id.is_(None), *same))) or False

@@ -285,7 +285,7 @@ def _send(
 ) -> Invitation:
     """Create or renew an invitation, queue its mail and record it in the account's log.
 
-    `evidence` says what proved to the carrier's staff that the person may administer the account; None unless staff
+    `evidence` is what proved to the carrier's staff that the person may administer the account; None unless staff
     invite. `by_order`: an order has named the person. `bulk_id` is the bulk (the uploaded file of orders) that the
     order comes from, None without one.
     """

@@ -216,7 +216,10 @@ def _seal(vault: Vault, user_id: int, challenge: bytes, now: datetime) -> str:
 
 
 def _open(vault: Vault, user_id: int, sealed: str, now: datetime) -> tuple[bytes, datetime] | None:
-    """Return the challenge that was encrypted for this user, and when; None if the text is another one or too old."""
+    """Return the challenge in `sealed`, which was encrypted for this user, and when.
+
+    None for another text or an old one.
+    """
     try:
         facts = json.loads(vault.open(sealed.encode()))
     except (SecretUnreadable, ValueError):

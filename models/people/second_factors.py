@@ -211,7 +211,7 @@ def remove_factor(
 def reset_factors(session: Session, user: User, proof: str, now: datetime, *, by_staff: int | None = None) -> int:
     """Remove all second factors and recovery codes of a user who has lost them; log it and tell the user by mail.
 
-    `proof` says how the carrier knows that it is the user who asks; `by_staff` is the id of the member of staff who
+    `proof` is how the carrier knows that it is the user who asks; `by_staff` is the id of the member of staff who
     asked for the reset, None at the console. Return how many factors there were. If there were none, nothing is
     logged and nobody is told.
     """

@@ -48,7 +48,7 @@ def decide_document(
 ) -> None:
     """Accept or refuse the document uploaded for an order, and schedule the order's next step for now.
 
-    `refusal` says why the document is refused, and the customer is told by mail; None accepts the document, which
+    `refusal` is why the document is refused, and the customer is told by mail; None accepts the document, which
     proves the address for all orders of the main account there. Raises `Forbidden` unless `staff` is one of the
     carrier's staff, and `NotAwaited` if the order is not pending or has no document that is still undecided.
     """

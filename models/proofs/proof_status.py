@@ -55,7 +55,7 @@ class ProofStatus:
     """A proof that a request has asked for, as pages and the API show it. `until` is its deadline.
 
     `until` is None once the proof was proved or declined, and for a document while the order names another reason to
-    wait. `again_from` is the time from which a new code can be requested, None if none can be. `is_refused` says
+    wait. `again_from` is the time from which a new code can be requested, None if none can be. `is_refused` is
     whether the mail server has refused the mail with the current code for good. `refusal` is why a document was
     refused, None if it was not or if the reason was not kept.
     """

@@ -80,7 +80,7 @@ def tell_administrators(
 ) -> None:
     """Queue a mail to the other administrators of the account and of its main account about what `person` has allowed.
 
-    It says that `person` has allowed a high-risk destination. `path` is the URL path of the page with the setting;
+    The mail says that `person` has allowed a high-risk destination. `path` is the URL path of the page with the setting;
     `facts` are further variables of the mail.
     """
     others = {found.id: found for found in administrators_of(session, account.id)}

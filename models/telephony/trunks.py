@@ -112,10 +112,10 @@ class SipTrunk(QueueRow, Base):
         self.make_due(now)
 
     def suspend(self, by: SuspendedBy, now: datetime, reason: str | None = None) -> bool:
-        """Suspend the trunk: no registration, and no calls except to 110 and 112, until it is resumed.
+        """Suspend the trunk for the party `by`: no registration, no calls except to 110 and 112, until it is resumed.
 
-        Only the carrier gives a reason, and may change the reason later. Safe to run twice: returns False if nothing
-        changed. Raises `TrunkClosed` if the trunk is permanently closed.
+        Schedules a registrar update. Only the carrier gives a reason, and may change the reason later. Safe to run
+        twice: returns False if nothing changed. Raises `TrunkClosed` if the trunk is permanently closed.
         """
         assert (reason is not None) == (by is SuspendedBy.CARRIER)
         self._ensure_open()
@@ -131,9 +131,10 @@ class SipTrunk(QueueRow, Base):
         return changed
 
     def resume(self, by: SuspendedBy, now: datetime) -> bool:
-        """Lift the suspension by this party; the trunk stays suspended if the other party has suspended it too.
+        """Lift the suspension by the party `by`; the trunk stays suspended if the other party has suspended it too.
 
-        Safe to run twice: returns False if nothing changed. Raises `TrunkClosed` if the trunk is permanently closed.
+        Schedules a registrar update. Safe to run twice: returns False if nothing changed. Raises `TrunkClosed` if the
+        trunk is permanently closed.
         """
         self._ensure_open()
         if by is SuspendedBy.CUSTOMER:

@@ -144,7 +144,10 @@ def _page(wanted: LocationFilter, place: tuple[Any, ...] | None, limit: int) -> 
 
 
 def count_of(session: Session, main: Account, wanted: LocationFilter, *, offline: Sequence[int] = ()) -> int:
-    """Return how many accounts of the overview of `main` match the filters, on all pages."""
+    """Return how many accounts of the overview of `main` match the filters, on all pages.
+
+    `offline` are the ids of the accounts that have a trunk without a registration.
+    """
     query = _count(replace(wanted, order=Order.NEWEST))
     return (session.scalar(query, values_for(main, offline)) or 0) if query is not None else 0
 

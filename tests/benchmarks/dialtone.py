@@ -137,7 +137,10 @@ class _Customer:
     @classmethod
     @contextmanager
     def of(cls, system: System, port: int, server: str) -> Iterator[_Customer]:
-        """Wait until the front accepts connections and yield the customer, whose API client is closed afterwards."""
+        """Wait until the front at `port` accepts connections, and yield the customer; close its API client at the end.
+
+        `server` is Kamailio's host:port.
+        """
         wait_until(lambda: accepts_connections(port), what="the front")
         head = {"Authorization": f"Bearer {system.customers[0].token}", "Content-Type": "application/json"}
         with httpx.Client(base_url=f"http://{LOOPBACK}:{port}", headers=head, timeout=60) as api:
@@ -279,7 +282,7 @@ class _Customer:
 
 @contextmanager
 def _declining(server: str, trunk: TrunkRecord) -> Iterator[None]:
-    """Keep a registered phone that declines every call, for the time of a `with` block."""
+    """Keep a phone registered at `server` (Kamailio's host:port) that declines all calls, during a `with` block."""
     over = threading.Event()
     with Phone(server, trunk) as phone:
         phone.ask("REGISTER", f"sip:{trunk.domain}", expires=3600)

@@ -119,8 +119,8 @@ def _copy_in(connection: psycopg.Connection, statement: str, lines: list[str]) -
 def _rows(place: int, secret: str, sealed: str) -> Iterator[Line]:
     """Yield the rows of an account with a registered trunk of one number, each with its table; `place` counts accounts.
 
-    Every second account was ordered at the portal, the others were imported. Every third forwards its calls, in two
-    ways.
+    `secret` is the trunk's SIP password, `sealed` the same encrypted. Every second account was ordered at the portal,
+    the others were imported. Every third forwards its calls, in two ways.
     """
     id, number, first = place + 1, 1_000_000 + place, _FIRST_NUMBER + place
     # All over the order of SIP users, as random ones are, and never the same twice.
@@ -151,7 +151,10 @@ def _rows(place: int, secret: str, sealed: str) -> Iterator[Line]:
 
 
 def _spoil(ours: str, theirs: str, trunks: int) -> dict[str, int]:
-    """Do ten kinds of damage, each to a few rows; return how many findings of each kind the job has to make."""
+    """Do ten kinds of damage, each to a few rows; return how many findings of each kind the job has to make.
+
+    `ours` is the URL of the portal's database, `theirs` of the registrar's, which have `trunks` trunks.
+    """
     with psycopg.connect(plain_url(ours)) as our_side, psycopg.connect(plain_url(theirs)) as their_side:
         step = trunks // (5 * OF_EACH)
         ids = [place * step + 1 for place in range(5 * OF_EACH)]

@@ -129,7 +129,10 @@ class System:
 
     @contextmanager
     def running(self, command: Sequence[str], **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Run a child process for the time of a `with` block; its log is kept until the run ends."""
+        """Run the child process `command`, with additional environment variables, for the time of a `with` block.
+
+        Its log is kept until the run ends.
+        """
         with tempfile.NamedTemporaryFile(dir=self.directory, suffix=".log", delete=False) as log:
             child = subprocess.Popen(command, env=self.environment | environment, stdout=log, stderr=log)
         try:
@@ -179,7 +182,8 @@ class System:
 def open_servers(*, fsync: bool = True) -> Iterator[tuple[Path, EmbeddedPostgres, EmbeddedRedis]]:
     """Start PostgreSQL, with the portal's and the registrar's database, and Redis, for the time of a `with` block.
 
-    They are in a new directory, which is deleted afterwards. Yield the directory, PostgreSQL and Redis.
+    They are in a new directory, which is deleted afterwards. `fsync`: PostgreSQL waits for the disk at each commit, as
+    in production. Yield the directory, PostgreSQL and Redis.
     """
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))

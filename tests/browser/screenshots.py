@@ -176,7 +176,10 @@ def other_pages(page: Page, url: str, folder: Path) -> None:
 
 
 def calls(browser: Browser, url: str, running: Mapping[str, str], folder: Path) -> None:
-    """Play calls to and from a trunk with sipp, and take a picture of the page that lists them."""
+    """Play calls to and from a trunk with sipp, and take a picture of the page that lists them.
+
+    `running` is the environment of the stack's parts.
+    """
     page = open_page(browser, url, MAXI.email)
     with tempfile.TemporaryDirectory() as scenarios:
         phones, network = (int(running[name].rpartition(":")[2]) for name in ("SIP_SERVER", "SIP_INTERCONNECT_LISTEN"))

@@ -126,7 +126,7 @@ class Plant:
         return f"http://{LOOPBACK}:{self.port}"
 
     def start(self, name: str, command: list[str], **environment: str) -> Program:
-        """Start a program, which is started again whenever it ends."""
+        """Start a program, with additional environment variables, which is started again whenever it ends."""
         program = Program(name, command, self.environment | environment, self.directory)
         self.programs[name] = program
         return program

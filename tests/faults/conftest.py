@@ -129,7 +129,10 @@ class Plant:
         self.start_worker()
 
     def start_worker(self, concurrency: int = 1, **extra: str) -> BaseProcess:
-        """Start a Celery worker with more environment variables; STOP_AT and STOP_FILE make it stop dead at a point."""
+        """Start a Celery worker with the environment variables `extra`.
+
+        STOP_AT and STOP_FILE make it stop dead at a point.
+        """
         command = programs.worker(concurrency)
         if "STOP_AT" in extra:
             command = ["tests.faults.stopping_worker" if part == "workers.process_pools" else part for part in command]

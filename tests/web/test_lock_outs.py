@@ -45,7 +45,10 @@ def log_in(client: FlaskClient, email: str, password: str = PASSWORD, peer: str 
 
 
 def guess(front: Front, email: str, tries: int, peer: str = "198.51.100.7") -> list[int]:
-    """Enter wrong passwords for one person from a stranger's IP address; return the statuses of the answers."""
+    """Enter wrong passwords `tries` times for one person from the IP address `peer`.
+
+    Return the statuses of the answers.
+    """
     stranger = browser(front)
     return [log_in(stranger, email, "wrong", peer) for _ in range(tries)]
 

@@ -40,7 +40,10 @@ class Company:
         self.ten, self.one = (self.give(session, 493050000000, 10), self.give(session, 493050000010, 1))
 
     def give(self, session: Session, first: int, size: int) -> int:
-        """Add a number block to the account and its trunk; return the block's id."""
+        """Add a number block to the account and its trunk; return the block's id.
+
+        `first` is the block's first number (E.164, as an integer), `size` how many numbers it has.
+        """
         facts = {"area_code": "030", "first_number": first, "size": size, "trunk_id": self.trunk}
         block = NumberBlock(account_id=self.id, available_from=NOW, **facts)
         session.add(block)

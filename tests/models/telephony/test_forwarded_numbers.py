@@ -122,7 +122,8 @@ def test_ranges_are_equal_apart_or_one_inside_the_other(database: Database, comp
 def write(database: Database, company: Company, *ranges: tuple[int | None, int | None], enabled: bool = True) -> None:
     """Insert forwardings when busy for these ranges of numbers directly, without the checks of the model.
 
-    The ends of a range are its first and last number; None and None: all numbers of the account.
+    The ends of a range are its first and last number; None and None: all numbers of the account. `enabled` is stored in
+    the rows.
     """
     facts = {"account_id": company.id, "condition": Condition.BUSY, "target": MOBILE, "enabled": enabled}
     with database.transaction() as session:

@@ -138,7 +138,7 @@ class History(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1, 5, 30, 100]))
     def time_passes(self, seconds: int) -> None:
-        """Advance the clock, so that retries become due and leases of dead workers end."""
+        """Advance the clock by `seconds`, so that retries become due and leases of dead workers end."""
         self.pipeline.clock.advance(timedelta(seconds=seconds))
 
     def teardown(self) -> None:

@@ -28,7 +28,7 @@ def _company(demo_data: None) -> None:
 
 
 def order(database: Database, *, area_code: str = "0251", block_size: int = 10) -> Request:
-    """Submit an order of the demo data's main account and return the request."""
+    """Submit an order of the demo data's main account for `block_size` numbers in `area_code`; return the request."""
     draft = OrderDraft(
         "trunk-2",
         2,

@@ -22,7 +22,7 @@ _GROUPED = {"ort": GroupBy.CITY, "status": GroupBy.STATE}
 def groups(by: str) -> str:
     """Show the selected account and its sub-accounts in groups by town (`ort`) or by state (`status`).
 
-    Each group leads to its locations in the overview. Abort with 404 if no account is selected, or if it is a
+    Each group links to its locations in the overview. Abort with 404 if no account is selected, or if it is a
     sub-account.
     """
     with resources().database.transaction() as database:

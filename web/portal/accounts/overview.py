@@ -50,7 +50,7 @@ class Progress:
     """The state of a request in words, as the overview's cards and rows show it.
 
     `status` is the text of the request's status, `turns` are the next actions (none once the request has ended), and
-    `who` says who has to act (None if the request waits for nobody).
+    `who` is who has to act (None if the request waits for nobody).
     """
 
     request: Request
@@ -308,7 +308,7 @@ def standing_label(item: listing.ListedAccount) -> str:
 
 
 def count_text(state: SiteState, count: int) -> str:
-    """Return how many locations are in a state, in few words: "3 wait for you"."""
+    """Return how many locations are in a state, in a few words: "3 wait for you"."""
     match state:
         case SiteState.YOURS:
             return str(ngettext("%(num)s waits for you", "%(num)s wait for you", count))

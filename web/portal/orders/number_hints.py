@@ -191,7 +191,7 @@ def hints_for(session: Session, postal_code: str, city: str, area_code: str, blo
 
 
 def wrong_address(session: Session, postal_code: str, city: str) -> str:
-    """Return the sentence that says why the postal code cannot be the city's, and what would fit.
+    """Return the error text: why the postal code cannot be the city's, and what would fit.
 
     Empty if the postal code can be the city's, or if postal code or city is missing.
     """

@@ -79,7 +79,7 @@ def list_drafts() -> str:
 def show_hints() -> Response:
     """Return JSON about the typed address, area code and block size (query parameters), for texts shown while typing.
 
-    `fits` says whether the area code can be that of the address, null if one is missing; `wrong` whether the postal
+    `fits` is whether the area code can be that of the address, null if one is missing; `wrong` whether the postal
     code cannot be the city's; `unknown_town` whether it belongs to other towns than the typed one. `free_blocks` and
     `free_numbers` count what is free of this size there (null: unknown), `towns` are those of the postal code,
     `suggestions` area codes for the address; `city_text`, `area_text` and `free_text` are shown below the fields.
@@ -160,7 +160,7 @@ def show_step(id: uuid.UUID, slug: str) -> Response | str:
 def save_step(id: uuid.UUID, slug: str) -> Response | tuple[str, int]:
     """Save the input of a step, whether valid or not, and redirect to the step that the user chose.
 
-    If the chosen step comes after one that is incomplete or invalid, redirects to the first such step. Show the same
+    If the chosen step comes after one that is incomplete or invalid, redirect to the first such step. Show the same
     step again, with status 422, if the user wants to go forward but it has errors. Redirect to the list of drafts if
     the user continues later, and to the overview if the draft was ordered.
     """

@@ -23,7 +23,7 @@ login_manager = LoginManager()
 
 
 def session_cookie(*, secure: bool) -> dict[str, object]:
-    """Return Flask's settings of the session cookie; `secure` says whether the portal is reached over https."""
+    """Return Flask's settings of the session cookie; `secure` is whether the portal is reached over https."""
     return {
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",

@@ -1,4 +1,4 @@
-"""The text that says why nobody can administer an account."""
+"""The text about why nobody can administer an account."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ STEP_TITLES: Mapping[str, LazyString] = {
 def step_title(path: str | None) -> str:
     """Return the title of the page to which this path of the portal leads, in the page's language.
 
-    Empty if the page does not ask for the second factor again, or if `path` is None or leads nowhere.
+    Empty if the page does not ask for the second factor again, or if `path` is None or no page.
     """
     adapter = current_app.create_url_adapter(request)
     if adapter is None or not path:

@@ -259,7 +259,7 @@ def invitation(id: int, token: str) -> Response | tuple[str, int]:
 
     `token` is the secret part of the link. A person without a password has to set one, is then signed in and redirected
     to the overview, or to the dashboard of a sub-account; a person with a password is redirected to the sign-in form,
-    which leads on there. A link that is wrong or no longer valid shows a page that says so, with status 404; with
+    which redirects there afterwards. A link that is wrong or no longer valid shows a page that says so, with status 404; with
     status 409 if the person's former login is being erased.
     """
     if request.method == "POST":

@@ -167,7 +167,7 @@ def _is_still_theirs(request: Request, account: Account) -> bool:
 
 
 def _account_reached(request: Request) -> Account | None:
-    """Return the account to whose dashboard the page links; None if the request leads the user to none (any more)."""
+    """Return the account to whose dashboard the page links; None if the user sees none (any more)."""
     if request.kind is Kind.DETACH or (request.kind is Kind.LINK and request.status is not Status.COMPLETED):
         return None
     account = request.account

@@ -99,7 +99,10 @@ def make_site(session: Session, main: Account, **facts: Any) -> Site:
 
 
 def give_numbers(session: Session, site: Site, first: int = 49221700340) -> int:
-    """Assign a block of ten numbers to the site's trunk. Return the block's id."""
+    """Assign a block of ten numbers, from `first` (E.164, as an integer) on, to the site's trunk.
+
+    Return the block's id.
+    """
     facts = {"area_code": "0221", "first_number": first, "size": 10, "trunk_id": site.trunk}
     block = NumberBlock(account_id=site.account.id, available_from=NOW, **facts)
     session.add(block)

@@ -44,7 +44,7 @@ def catch(
 ) -> str:
     """Write a mail to the folder as the embedded stack's mail catcher does; return the file's name.
 
-    `age` is how many seconds before a fixed time it was written.
+    `html` is the mail's HTML part (None: text only), `age` how many seconds before a fixed time it was written.
     """
     mail = EmailMessage()
     mail["From"], mail["To"], mail["Subject"] = "portal@example.com", to, subject

@@ -65,7 +65,7 @@ def browser(front: Front) -> FlaskClient:
 
 
 def enter_password(client: FlaskClient, email: str, target: str = "") -> TestResponse:
-    """Enter e-mail address and password on the sign-in page, and no code."""
+    """Enter e-mail address and password on the sign-in page with the query string `target`, and no code."""
     form = {"csrf_token": csrf(client.get("/anmelden").text), "email": email, "password": PASSWORD}
     return client.post("/anmelden" + target, data=form)
 
