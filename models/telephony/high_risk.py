@@ -80,8 +80,8 @@ def tell_administrators(
 ) -> None:
     """Queue a mail to the other administrators of the account and of its main account about what `person` has allowed.
 
-    The mail says that `person` has allowed a high-risk destination. `path` is the URL path of the page with the setting;
-    `facts` are further variables of the mail.
+    The mail says that `person` has allowed a high-risk destination. `path` is the URL path of the page with the
+    setting; `facts` are further variables of the mail.
     """
     others = {found.id: found for found in administrators_of(session, account.id)}
     if account.main_id is not None:

@@ -259,8 +259,8 @@ def invitation(id: int, token: str) -> Response | tuple[str, int]:
 
     `token` is the secret part of the link. A person without a password has to set one, is then signed in and redirected
     to the overview, or to the dashboard of a sub-account; a person with a password is redirected to the sign-in form,
-    which redirects there afterwards. A link that is wrong or no longer valid shows a page that says so, with status 404; with
-    status 409 if the person's former login is being erased.
+    and from there to the same pages. A link that is wrong or no longer valid shows a page that says so, with status
+    404; with status 409 if the person's former login is being erased.
     """
     if request.method == "POST":
         return _accept(id, token, NewPasswordForm())
