@@ -41,10 +41,10 @@ def add_forwarding(
 ) -> CallForwarding:
     """Add a call forwarding to the account, record it in the log, and schedule the registrar to be updated.
 
-    The other administrators get a mail if it is enabled and leads to a high-risk destination. Raises `Forbidden` if
-    the person may not forward the account's calls or the account is not active, and `InvalidField` if a field of the
-    draft breaks a rule, for example if its hours overlap those of another forwarding, or if only an administrator may
-    confirm its target.
+    Locks the account. The other administrators get a mail if it is enabled and leads to a high-risk destination. Raises
+    `Forbidden` if the person may not forward the account's calls or the account is not active, and `InvalidField` if a
+    field of the draft breaks a rule, for example if its hours overlap those of another forwarding, or if only an
+    administrator may confirm its target.
     """
     _begin(session, person, account)
     forwarding = CallForwarding(account_id=account.id)
@@ -60,9 +60,9 @@ def change_forwarding(
 ) -> None:
     """Change the account's forwarding `id` to the draft, record it in the log, and schedule a registrar update.
 
-    The other administrators get a mail if it is enabled and leads to a high-risk destination. Raises `Forbidden` if
-    the person may not forward the account's calls or the account is not active, `NotFound` if the account has no
-    forwarding with this id, and `InvalidField` if a field of the draft breaks a rule.
+    Locks the account. The other administrators get a mail if it is enabled and leads to a high-risk destination. Raises
+    `Forbidden` if the person may not forward the account's calls or the account is not active, `NotFound` if the
+    account has no forwarding with this id, and `InvalidField` if a field of the draft breaks a rule.
     """
     _begin(session, person, account)
     forwarding = find_forwarding(session, account, id)
@@ -75,8 +75,8 @@ def change_forwarding(
 def remove_forwarding(session: Session, person: Principal, account: Account, id: int, now: datetime) -> None:
     """Delete the account's forwarding `id`, record it in the log, and schedule the registrar to be updated.
 
-    Raises `Forbidden` if the person may not forward the account's calls or the account is not active, and `NotFound`
-    if the account has no forwarding with this id.
+    Locks the account. Raises `Forbidden` if the person may not forward the account's calls or the account is not
+    active, and `NotFound` if the account has no forwarding with this id.
     """
     _begin(session, person, account)
     forwarding = find_forwarding(session, account, id)

@@ -89,7 +89,8 @@ def make_token(customer_number: str) -> tuple[str, int]:
     """Show the form for a new API token; on a valid POST make the token and show it, once, with status 201.
 
     Show the form with an error and status 422 if the name belongs to a usable token, the account has too many, or the
-    password is wrong. Abort with 404 unless the user administers the account.
+    password is wrong; after too many wrong passwords, the answer is 429. Abort with 404 unless the user administers the
+    account.
     """
     form = TokenForm()
     with resources().database.transaction() as session:

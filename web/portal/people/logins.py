@@ -153,7 +153,8 @@ def erase() -> str | Response | tuple[str, int]:
     """Show what erasing the user's login takes away and what is kept, and why; on POST with the password erase it.
 
     The POST signs the user out and redirects to sign-in. Nothing is done, with status 409, for the only administrator
-    of an account, and for the carrier's staff; the page says what they can do. A wrong password gives status 422.
+    of an account, and for the carrier's staff; the page says what they can do. A wrong password gives status 422; after
+    too many, the answer is 429.
     """
     form = OwnPasswordForm()
     confirmed = form.validate_on_submit() and is_own_password(form.password)
@@ -206,7 +207,8 @@ def change() -> Response | tuple[str, int]:
     """Show the form for the current and a new password.
 
     On POST with the right current password set the new one, sign out all other browsers and redirect to the list of
-    browsers; otherwise show the form with its errors, with status 422.
+    browsers. Otherwise, and if the new password is too easy to guess, show the form with its errors, with status 422;
+    after too many wrong passwords, the answer is 429.
     """
     form = ChangePasswordForm()
     if form.validate_on_submit():

@@ -73,8 +73,8 @@ def ask_for_factor() -> Response | tuple[str, int] | None:
 def confirm() -> Response | str | tuple[str, int]:
     """Ask for the user's second factor; on POST with the right code redirect to the page in the query parameter `next`.
 
-    If the form carries kept input, show the page that sends that input instead. A wrong code shows the form with an
-    error, status 422.
+    Redirect there at once if the user has no factor. If the form carries kept input, show the page that sends that
+    input instead. A wrong code shows the form with an error, status 422; after too many, the answer is 429.
     """
     if not current_user.has_factor:
         return go_on()

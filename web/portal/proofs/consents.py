@@ -70,9 +70,9 @@ def answer_by_code(id: UUID, user_id: int, token: str) -> Response | tuple[str, 
     """Show the consent request of the link request `id` to the administrator `user_id` who opens the link in the mail.
 
     On POST with the right code save the answer and redirect to the same page; a wrong code shows the form with the
-    error, with status 422. An administrator who has a second factor, or has to have one by now, is redirected to the
-    page for administrators who sign in. `token` is the secret part of the link. Abort with 404 for an invalid link,
-    whatever is wrong with it.
+    error, with status 422; after too many, the answer is 429. An administrator who has a second factor, or has to have
+    one by now, is redirected to the page for administrators who sign in. `token` is the secret part of the link. Abort
+    with 404 for an invalid link, whatever is wrong with it.
     """
     form = CodedAnswerForm()
     with resources().database.transaction() as session:

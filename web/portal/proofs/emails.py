@@ -62,8 +62,8 @@ def confirm(id: UUID, token: str) -> Response | tuple[str, int]:
     """Show the order `id` and a form for the code from the mail to the order's contact.
 
     On POST with the right code confirm the contact's e-mail address and redirect to the same page; a wrong code shows
-    the form with the error, with status 422. `token` is the secret part of the mail's link. Abort with 404 for an
-    invalid link, whatever is wrong with the link.
+    the form with the error, with status 422; after too many, the answer is 429. `token` is the secret part of the
+    mail's link. Abort with 404 for an invalid link, whatever is wrong with the link.
     """
     form = CodeForm()
     seen = _get_confirmation_page(id, token)

@@ -47,7 +47,7 @@ answers = Blueprint("answers", __name__, url_prefix="/anfragen/<uuid:id>")
 def enter_letter(id: UUID) -> Response | tuple[str, int]:
     """Prove an order's connection address by the code that a letter carries, and redirect to the request's page.
 
-    A wrong code shows the page with the error, with status 422.
+    A wrong code shows the page with the error, with status 422; after too many, the answer is 429.
     """
 
     def give(session: Session, found: Request, typed: str) -> bool:
@@ -61,7 +61,8 @@ def enter_letter(id: UUID) -> Response | tuple[str, int]:
 def enter_link_code(id: UUID) -> Response | tuple[str, int]:
     """Prove a link request by a link code of the account to attach, instead of waiting for the consent by mail.
 
-    Redirect to the request's page; a wrong code shows the page with the error, with status 422.
+    Redirect to the request's page; a wrong code shows the page with the error, with status 422; after too many, the
+    answer is 429.
     """
 
     def give(session: Session, found: Request, typed: str) -> bool:
@@ -75,7 +76,8 @@ def enter_link_code(id: UUID) -> Response | tuple[str, int]:
 def enter_credentials(id: UUID) -> Response | tuple[str, int]:
     """Prove a link request by the login of an administrator of the account to attach, instead of a consent by mail.
 
-    Redirect to the request's page; a wrong login shows the page with the error, with status 422.
+    Redirect to the request's page; a wrong login shows the page with the error, with status 422; after too many, the
+    answer is 429.
     """
     form = CredentialsForm()
     if not form.validate_on_submit():
@@ -250,8 +252,8 @@ def _submit_proof(
 ) -> tuple[str | None, bool]:
     """Call `give` to submit a proof for the request `id`, and count a wrong one towards the limit of wrong attempts.
 
-    `begin` begins the attempt, with the customer number of the request's account. Return two values: a message that
-    says why no proof can be submitted now (None if one can), and whether the proof is right.
+    `begin` begins the attempt, with the customer number of the request's account. Return two values: a message about
+    why no proof can be submitted now (None if one can), and whether the proof is right.
     """
     with resources().database.transaction() as session:
         target = get_request_page(session, id).request.customer_number
