@@ -26,7 +26,7 @@ class RuleBroken(DomainError):
     """Raised when a request breaks a business rule: the pipeline ends the request as rejected, with `reason`.
 
     `customer_number` is that of the account that breaks the rule; None if the rule is not about one account. `facts`
-    are values for the sentence that tells the customer, such as what would be allowed.
+    are values for the error text that the customer reads, such as what would be allowed.
     """
 
     reason: Reason
@@ -53,9 +53,10 @@ class IsMainAccount(RuleBroken):
 
 
 class AreaCodeRefused(RuleBroken):
-    """Raised when staff have said that an order's address lies outside the Ortsnetz (local network) of its area code.
+    """Raised when staff have answered that an order's address lies outside the Ortsnetz of its area code.
 
-    `area_codes` are the area codes that the address fits, each as a text with the name of its Ortsnetz.
+    An Ortsnetz is a local network. `area_codes` are the area codes that the address fits, each as a text with the name
+    of its Ortsnetz.
     """
 
     def __init__(self, area_codes: Sequence[str]) -> None:
@@ -244,8 +245,8 @@ class TooEarly(DomainError):
 class NotAccepted(DomainError):
     """Raised when a code, a login or a link is wrong or has expired.
 
-    `field` names the input field with the wrong value, `code` the sentence that the reader sees. Both are the same for
-    every cause, so that an outsider cannot tell the causes apart.
+    `field` names the input field with the wrong value, `code` the error text that the reader sees. Both are the same
+    for every cause, so that an outsider cannot tell the causes apart.
     """
 
     def __init__(self, field: str, code: str = "not_accepted") -> None:

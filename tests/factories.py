@@ -100,7 +100,10 @@ def make_user(session: Session, *, email: str | None = None, **facts: Any) -> Us
 
 
 def make_staff(session: Session, **facts: Any) -> User:
-    """Create one of the carrier's staff, with an authenticator app, which all of them need."""
+    """Create one of the carrier's staff, with an authenticator app, which all of them need.
+
+    `facts` are user columns.
+    """
     user = make_user(session, is_staff=True, **facts)
     give_app(session, user)
     return user
@@ -147,7 +150,7 @@ def join(session: Session, user: User, account: Account, role: Role = Role.ADMIN
 def make_main(session: Session, *, subs: int = 0, **facts: Any) -> tuple[Account, Principal]:
     """Create an account with `subs` sub-accounts; return the account and its administrator.
 
-    With `subs=0` it is a standalone account, which can become a main account.
+    With `subs=0` it is a standalone account, which can become a main account. `facts` are columns of the account.
     """
     user = make_user(session)
     main = make_account(session, administrator=user, **facts)
@@ -205,7 +208,7 @@ def make_bulk(
 
 
 def sites(count: int, first: int = 1) -> list[OrderDraft]:
-    """Return `count` orders for one address, each with its own location name: 'Filiale 1', 'Filiale 2' and so on."""
+    """Return `count` orders for one address, with the location names 'Filiale 1' (from `first` on) and so on."""
     place = ORDER.location
     return [an_order(location=replace(place, name=f"Filiale {number}")) for number in range(first, first + count)]
 

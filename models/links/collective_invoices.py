@@ -92,7 +92,7 @@ def put_on_invoice(session: Session, number: str, main: Account, account: Accoun
 def take_off_invoice(session: Session, number: str, account: Account, now: datetime) -> bool:
     """Take the account off the collective invoice `number`, so that the account is billed by itself from now on.
 
-    Returns whether the account was on this invoice. Safe to run twice: a second call returns False.
+    Return whether the account was on this invoice. Safe to run twice: a second call returns False.
     """
     item = open_item(session, account.id, number)
     if item is None:

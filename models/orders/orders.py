@@ -133,7 +133,7 @@ def submit_order(
     """Save an order for a new sub-account of `main`: the request, and the account with a new customer number.
 
     `agreed` has prices, by product key, that hold instead of those of the price list. The overview of locations lists
-    the account immediately, and a receipt to the person is queued. Returns the request. Raises `Forbidden` if the
+    the account immediately, and a receipt to the person is queued. Return the request. Raises `Forbidden` if the
     person may not order for `main`, `RuleBroken` if `main` is closed or a sub-account, and `InvalidField` if products,
     options, channels, countries or address break a rule (`ensure_orderable`).
     """

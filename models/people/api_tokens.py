@@ -94,9 +94,10 @@ def issue_token(
 ) -> str:
     """Create an API token of the account that acts for `person`, and return its text, which cannot be read later.
 
-    The account's other administrators are told by mail. Raises `Forbidden` if the person may not manage the account's
-    tokens, `TokenNameTaken` if a usable token of the account has this name, and `TooManyTokens` if the account has the
-    maximum of usable tokens.
+    It has these scopes and is valid for `valid_for`, at most 365 days, to the end of the last day. Locks the account
+    and records the creation in its log. The account's other administrators are told by mail. Raises `Forbidden` if the
+    person may not manage the account's tokens, `TokenNameTaken` if a usable token of the account has this name, and
+    `TooManyTokens` if the account has the maximum of usable tokens.
     """
     person = lock_users(session, person, account, Action.MANAGE_TOKENS)
     usable = [token.name for token, _ in tokens_of(session, account) if _is_usable(token, now)]
@@ -148,7 +149,8 @@ def find_token(session: Session, account: Account, token_id: int) -> ApiToken:
 def revoke_token(session: Session, person: Principal, account: Account, token_id: int, now: datetime) -> None:
     """Revoke a token of the account, so that requests with the token are rejected. Safe to run twice.
 
-    Raises `Forbidden` if the person may not manage the account's tokens, `NotFound` if the account has no such token.
+    Locks the account and records the revocation in its log. Raises `Forbidden` if the person may not manage the
+    account's tokens, `NotFound` if the account has no such token.
     """
     person = lock_users(session, person, account, Action.MANAGE_TOKENS)
     token = find_token(session, account, token_id)

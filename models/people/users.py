@@ -53,7 +53,7 @@ class Membership(Base):
 
 
 def user_text() -> sa.ColumnElement[str]:
-    """Return SQL for the text in which the back office's search looks for words to find a person.
+    """Return SQL for the text of a person that the back office's search looks through.
 
     It joins name and e-mail address, without accents and with umlauts spelled out (`searchable_sql`).
     """

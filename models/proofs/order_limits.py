@@ -69,7 +69,7 @@ def take_for_orders(
 ) -> tuple[int, LimitReached | None]:
     """Count as many of the orders, from the first on, as the limits of their company allow.
 
-    The caller places these orders in the same transaction. Returns their number, and the limit that forbids the next
+    The caller places these orders in the same transaction. Return their number, and the limit that forbids the next
     one; None if all are allowed. `usual` are the limits of companies that have none of their own. Other transactions
     that count for this company wait until this transaction ends.
     """
@@ -108,8 +108,8 @@ def plan_orders(
 ) -> OrderDays:
     """Return how many of the orders, from the first on, the limits of their company allow on which day.
 
-    Counts nothing: it is only a look, with no guarantee for later. It assumes that no open order ends meanwhile, and
-    that nothing else is ordered. `usual` are the limits of companies that have none of their own.
+    Counts nothing, and guarantees nothing for later. It assumes that no open order ends meanwhile, and that nothing
+    else is ordered. `usual` are the limits of companies that have none of their own.
     """
     limits, used, needs = _compared(session, principal, main, _entered(drafts), now, usual)
     day, first = start_of_day(now), None

@@ -54,12 +54,12 @@ class FactorReset(Base):
 
 
 def ask_for_factor_reset(session: Session, staff: Principal, user: User, proof: str, now: datetime) -> FactorReset:
-    """Have the user's second factors and recovery codes removed in a day, and tell the user by mail at once.
+    """Schedule the removal of the user's second factors and recovery codes in a day, and tell the user by mail at once.
 
-    `proof` says how the carrier knows that it is the user who asks; it stands in the log of each of the user's
-    accounts, with the name of the member of staff. Safe to run twice: a reset that waits already stays as it is, and
-    nobody is told again. Raises `Forbidden` unless `staff` is one of the carrier's staff and the user is not, and
-    `NotFound` if the user has no second factor.
+    Using a factor before then stops it. `proof` is how the carrier knows that it is the user who asks; it stands in the
+    log of each of the user's accounts, with the name of the member of staff. Safe to run twice: a reset that waits
+    already stays as it is, and nobody is told again. Raises `Forbidden` unless a member of staff asks, without an API
+    token, for a user who is not staff, and `NotFound` if the user has no second factor.
     """
     if not staff.is_staff or staff.token_id is not None or user.is_staff:
         raise Forbidden

@@ -126,9 +126,9 @@ def change_entry(
 ) -> None:
     """Save the account's directory entry for the typed `number`, one of its own, and record it in the account's log.
 
-    A withdrawn entry is published again. Raises `Forbidden` if the account is not active or the person may not manage
-    its trunks, `NotFound` if the account has not booked a directory entry (an option of the price list), and
-    `InvalidField` if the number is not one of the account's.
+    Locks the account. A withdrawn entry is published again. Raises `Forbidden` if the account is not active or the
+    person may not manage its trunks, `NotFound` if the account has not booked a directory entry (an option of the price
+    list), and `InvalidField` if the number is not one of the account's.
     """
     _begin(session, person, account, now)
     try:
@@ -145,8 +145,8 @@ def change_entry(
 def withdraw_entry(session: Session, person: Principal, account: Account, now: datetime) -> None:
     """Withdraw the account's directory entry, and record it in the account's log. Safe to run twice.
 
-    Raises `Forbidden` if the account is not active or the person may not manage its trunks, and `NotFound` if the
-    account has not booked a directory entry or has none yet.
+    Locks the account. Raises `Forbidden` if the account is not active or the person may not manage its trunks, and
+    `NotFound` if the account has not booked a directory entry or has none yet.
     """
     _begin(session, person, account, now)
     found = entry_of(session, account)

@@ -64,7 +64,10 @@ class NumberPool:
         self._locked: dict[tuple[str, int], list[NumberBlock]] = {}
 
     def has(self, area_code: str, size: int) -> bool:
-        """Return whether a block of this area code and of `size` numbers is left to take."""
+        """Return whether a block of this area code and of `size` numbers is left to take.
+
+        The first call for an area code and size locks as many free blocks as `wanted` names for them, or one.
+        """
         return bool(self._of(area_code, size))
 
     def take(self, area_code: str, size: int, account_id: int) -> NumberBlock:

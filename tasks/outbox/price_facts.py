@@ -27,7 +27,7 @@ def agreed_lines(session: Session, request: Request, locale: Locale) -> list[tup
 def price_facts(lines: Iterable[tuple[str, PriceLine]]) -> dict[str, Any]:
     """Return the variable `prices` of a mail: each product's name with its prices, and their sums, in euro cents.
 
-    Returns an empty dict if there are no products, so that the mail says nothing about prices.
+    Return an empty dict if there are no products, so that the mail says nothing about prices.
     """
     chosen = list(lines)
     if not chosen:

@@ -117,7 +117,7 @@ def _load(port: int, path: str, headers: Headers, count: int) -> Load:
 def send(port: int, path: str, headers: Headers, count: int) -> list[float]:
     """Send `count` POST requests from `CLIENTS` clients at once. Raises if one is not accepted.
 
-    Returns the seconds that each took. `headers` is called for the headers of each request.
+    Return the seconds that each took. `headers` is called for the headers of each request.
     """
     results: SimpleQueue[list[float] | Exception] = SimpleQueue()
 

@@ -317,9 +317,9 @@ def registering(who: str, contact: str, credentials: str, *, gets: int = 200, ex
 
 
 def answer(line: Line, port: int, host: str = LOOPBACK, *, extra: str = "") -> Played:
-    """Take the next call at this port and address, without a trunk; the port is open when this returns.
+    """Take the next call at host and port, without a trunk, replying with a header `extra`.
 
-    `extra` is one more header of the replies to the call.
+    The port is open on return.
     """
     told = extra and f"\n{extra}"
     ringing, taken = "SIP/2.0 180 Ringing", "SIP/2.0 200 OK"

@@ -84,7 +84,7 @@ def upload() -> AnyResponse | tuple[str, int]:
     """Save the uploaded file with the result of checking its rows, then redirect to the file's page.
 
     A file whose content the account uploaded before is not saved; the redirect leads to the page of the first upload.
-    Shows the upload page again with an error (status 422) if no kind is chosen, if the user cannot select the chosen
+    Show the upload page again with an error (status 422) if no kind is chosen, if the user cannot select the chosen
     account, or if the file cannot be read.
     """
     kind, number = request.form.get("kind", ""), _chosen_number()

@@ -61,8 +61,8 @@ def set_up_app() -> Response | str | tuple[str, int]:
 
     After the user's first factor the recovery codes are shown, with status 201; otherwise redirect to the overview. All
     other logins of the user end, as they were made without the factor. A wrong code or password shows the form with its
-    errors, with status 422; after too many wrong passwords, the answer is 429. After half an hour the form has a new
-    secret.
+    errors, with status 422; after too many wrong passwords, the answer is 429. A form older than half an hour redirects
+    to this page with a new secret.
     """
     form = AppForm()
     secret = open_setup(resources().vault, principal().user_id, form.setup.data or "", resources().clock())

@@ -99,7 +99,7 @@ def sign_in() -> Response | str | tuple[str, int]:
     Without `next` redirect to the overview, also if the user is signed in already. A user with a second factor is asked
     for it first. If the form carries input of a form whose session had ended, show the page that sends that input
     again. A wrong address and a wrong password get the same answer (the form with an error, status 422) after the same
-    time.
+    time; after too many, the answer is 429.
     """
     if current_user.is_authenticated:
         return go_on()
@@ -129,7 +129,8 @@ def second_step() -> Response | str | tuple[str, int]:
 
     Then redirect to the page in the query parameter `next`, else to the overview; if the form carries input of a form
     whose session had ended, show the page that sends that input again. A wrong code shows the form with an error,
-    status 422. After ten minutes, or without a right password before, redirect to the sign-in form.
+    status 422; after too many, the answer is 429. After ten minutes, or without a right password before, redirect to
+    the sign-in form.
     """
     if current_user.is_authenticated:
         return go_on()
@@ -211,10 +212,10 @@ def ask_to_sign_in() -> Response | tuple[str, int]:
 def answer_stale_form(_error: CSRFError) -> Response | str | tuple[str, int]:
     """Answer a form that was refused because its CSRF token does not belong to the browser's session.
 
-    If nobody is signed in and the form names its user, shows the sign-in page, which keeps the input (status 401). If
-    the form is the signed-in user's own, or names nobody and comes from this site, offers to send its input again
-    (400). Every other form gets an error page (400). The sign-in form of a signed-in user leads on, otherwise it is
-    shown again (400); the form to sign out leads to sign-in.
+    If nobody is signed in and the form names its user, show the sign-in page, which keeps the input (status 401). If
+    the form is the signed-in user's own, or names nobody and comes from this site, offer to send its input again (400).
+    Answer every other form with an error page (400). The sign-in form of a signed-in user redirects to the next page,
+    otherwise it is shown again (400); the form to sign out redirects to sign-in.
     """
     # Loaded here, because the form is refused before the user is loaded, and templates begin no transaction.
     is_signed_in = current_user.is_authenticated
@@ -258,9 +259,9 @@ def _sign_in_page(
     """Render the sign-in page.
 
     `sealed` is the encrypted input to keep (`seal_input`), by default that in the current form; `back` is the page to
-    lead to afterwards, by default the one in the URL. `wrong` says that the login is wrong, empty if it is not.
-    `state`: `ended` if a session has ended (by default as the browser's cookie says), `no_cookie` if the browser sent
-    no cookie.
+    redirect to afterwards, by default the one in the URL. `wrong` is the error text about a wrong login, empty without
+    an error. `state`: `ended` if a session has ended (by default as the browser's cookie says), `no_cookie` if the
+    browser sent no cookie.
     """
     return render_template(
         "people/sign_in.html",
