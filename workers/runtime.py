@@ -29,7 +29,7 @@ def build_runtime(
     """Build the runtime of a worker process: database, gateways, vault and settings. Connects to nothing yet.
 
     `on_due` is called after each commit that made rows due for processing, with the kinds of work of those rows.
-    `stopping` says whether the worker was asked to stop.
+    `stopping` returns whether the worker was asked to stop.
     """
     # One connection for the work, and one to keep claims alive meanwhile.
     database = Database(

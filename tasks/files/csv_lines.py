@@ -81,7 +81,7 @@ def declared_delimiter(line: str) -> str | None:
 def likely_delimiter(line: str, is_heading: Callable[[str], bool]) -> str:
     """Return the delimiter (semicolon, comma or tab) that splits a line into the most headings.
 
-    `is_heading` says whether a text is a heading.
+    `is_heading` returns whether a text is a heading.
     """
 
     def known(delimiter: str) -> int:

@@ -109,7 +109,7 @@ class Row:
 class Table:
     """An open table whose headings have been found.
 
-    `place` tells where they stand; `rows` yields every row below them, in file order, without blank rows and repeated
+    `place` is where they stand; `rows` yields every row below them, in file order, without blank rows and repeated
     headings.
     """
 

@@ -43,7 +43,7 @@ def offer_pdf(
 ) -> bytes:
     """Return the carrier's offer for a complete order as PDF.
 
-    `number` names the offer; `link` leads back to the order and is printed. `now` is the date of the offer, and
+    `number` identifies the offer; `link`, the URL of the order, is printed. `now` is the date of the offer, and
     `until`, the end of a day, the moment until which its prices are valid.
     """
     _ = partial(translate, locale)
@@ -66,7 +66,7 @@ def summary_pdf(
 ) -> bytes:
     """Return the carrier's summary of an order that was placed at `ordered_at`, as PDF.
 
-    `customer_number` is that of the ordered account; `link` leads to the order's page and is printed.
+    `customer_number` is that of the ordered account; `link`, the URL of the order's page, is printed.
     """
     _ = partial(translate, locale)
     title = _("Order, customer number %(number)s", number=customer_number)

@@ -33,7 +33,7 @@ class Glyph:
 class Cluster:
     """Characters that are printed together, such as a letter with its marks: `text`, and `glyphs` from left to right.
 
-    `is_in_order` says whether the texts of the glyphs, read in the direction of the text, are `text`.
+    `is_in_order` is whether the texts of the glyphs, read in the direction of the text, are `text`.
     """
 
     text: str
@@ -62,7 +62,8 @@ class Run:
 def runs_of(line: str, weight: int) -> tuple[Run, ...]:
     """Return the line as runs (parts in one typeface) from left to right, in the weight 400 or 600.
 
-    Some typeface must have every character. FSI and PDI order the text between them and are left out.
+    For each character there must be a typeface that has it. FSI and PDI set the direction of the text between them and
+    are left out.
     """
     form = eastern_form(line)
     parts = visual_parts(line) if ISOLATE in line or needs_order(line) else [(line, False)]

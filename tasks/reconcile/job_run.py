@@ -37,7 +37,7 @@ MOST_RECORDED = 1000
 
 
 class WorkerStops(Exception):
-    """Raised when the worker was asked to stop, so that the run ends here and another worker begins the job anew."""
+    """Raised when the worker was asked to stop, so that the run ends here and another worker begins the job again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Isolation of right-to-left text in templates of pages and mails, so that it moves nothing beside it."""
+"""Isolation of right-to-left text in templates of pages and mails, so that it does not reorder the text beside it."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def N_(sentence: str) -> str:
 def translate(locale: Locale, sentence: str, /, **facts: object) -> str:
     """Translate an English sentence, and replace its placeholders `%(name)s` by the facts of these names.
 
-    A fact in right-to-left letters is isolated, so that it moves no other word of the sentence. Raises `KeyError` if
+    A fact in right-to-left letters is isolated, so that it does not reorder the other words. Raises `KeyError` if
     some facts are given but one that the sentence names is missing.
     """
     words = translations(locale).gettext(sentence)

@@ -317,10 +317,7 @@ def registering(who: str, contact: str, credentials: str, *, gets: int = 200, ex
 
 
 def answer(line: Line, port: int, host: str = LOOPBACK, *, extra: str = "") -> Played:
-    """Take the next call at host and port, without a trunk, replying with a header `extra`.
-
-    The port is open on return.
-    """
+    """Take the next call at `host`, without a trunk, with a header `extra` in replies; the port is open on return."""
     told = extra and f"\n{extra}"
     ringing, taken = "SIP/2.0 180 Ringing", "SIP/2.0 200 OK"
     steps = [step.replace(ringing, ringing + told).replace(taken, taken + told) for step in _ANSWERING]

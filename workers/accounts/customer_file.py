@@ -1,4 +1,4 @@
-"""Opens a file of customers, CSV or XLSX, and says what is wrong with a file from which none can be read."""
+"""Opens a file of customers, CSV or XLSX, and reports what is wrong with a file that has none."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class EmbeddedServer(ABC):
 
     @abstractmethod
     def is_ready(self) -> bool:
-        """Return whether the server answers now. Waits for an answer about a second at most."""
+        """Return whether the server answers now, within about a second."""
 
     def start(self) -> None:
         """Start the server and wait until it answers.

@@ -40,10 +40,10 @@ def _at_once() -> bool:
 class Service:
     """The description of a child process that has to run all the time.
 
-    `prepare` runs before every start; `is_ready` says whether the started child works, and is called in another thread.
-    `environment`, `user` and `directory` are those of the child; None means those of this process. After `stop_signal`
-    the child has `patience` seconds to end before it is killed; with `may_be_killed`, `Supervisor.hurry` kills it
-    earlier. `log` is the file to which the child writes what it does not print, None if there is none.
+    `prepare` runs before every start; `is_ready` returns whether the started child works, and is called in another
+    thread. `environment`, `user` and `directory` are those of the child; None means those of this process. After
+    `stop_signal` the child has `patience` seconds to end before it is killed; with `may_be_killed`, `Supervisor.hurry`
+    kills it earlier. `log` is the file to which the child writes what it does not print, None if there is none.
     """
 
     name: str
@@ -240,7 +240,7 @@ def _how_it_ended(code: int) -> str:
 class Lines:
     """A printer of the children's output on one terminal: each line with its child's name, in that child's own colour.
 
-    `names` are the names of all children, `colour` says whether names are coloured at all.
+    `names` are the names of all children, `colour` is whether names are coloured at all.
     """
 
     _COLOURS = ("36", "32", "33", "35", "34", "96", "92")
