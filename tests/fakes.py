@@ -40,7 +40,7 @@ class FakeClock:
 
 @dataclass
 class FakeRegistrar:
-    """A registrar in memory that keeps trunks by SIP user.
+    """A registrar in memory that keeps trunks by SIP user; `writes` are all records written, in order.
 
     Writing a trunk takes the next of the `failures`: a `GatewayError` is returned for the trunk, any other one is
     raised. `strangers` are subscribers that were added outside the portal, `calls` the times of the recorded calls,

@@ -1,4 +1,4 @@
-"""A master, a replica and a sentinel of the tests' own: what a broker with a stand-by looks like."""
+"""A Redis master, its replica and a sentinel for tests: a broker with a stand-by that takes over."""
 
 from __future__ import annotations
 
@@ -38,7 +38,11 @@ class _Server(EmbeddedRedis):
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """The servers: `url` is what a setting says, `master` and `replica` are as they were at the beginning."""
+    """A Redis master, its replica, and the sentinel that watches them.
+
+    `url` names the sentinel, as the setting REDIS_URL may. `master` and `replica` are the servers that had these parts
+    at the start.
+    """
 
     url: str
     master: _Server
@@ -46,7 +50,7 @@ class Watched:
     sentinel: _Server
 
     def master_port(self) -> int:
-        """Return the port of the server that the sentinel names as the master now."""
+        """Return the port of the server that is the master now, as the sentinel reports it."""
         with redis.Redis(port=self.sentinel.port, password=PASSWORD) as client:
             return int(client.sentinel_get_master_addr_by_name(NAME)[1])
 

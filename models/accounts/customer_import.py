@@ -90,7 +90,10 @@ class AccountRow:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The result of importing one row. `address_kept`: the account kept its address, though the file's differs."""
+    """The result of importing one row: `fate` is what happened to the account of its customer number.
+
+    `address_kept`: the account kept its address, though the file's differs.
+    """
 
     fate: Fate
     address_kept: bool = False

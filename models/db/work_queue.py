@@ -41,8 +41,9 @@ class QueueRow:
     """The columns of a table that is a work queue. The table must add `due_index` and `lease_ends`.
 
     `due_index` is a partial index on `due_at`, the time from which a row may be processed; `lease_ends` checks that
-    every lease, by which a worker has claimed a row, has an end. `WORK` is the kind of work that the table's rows wait
-    for; `OWNER` names the column with the customer that a row belongs to, or is None if customers do not take turns.
+    every lease, by which a worker has claimed a row, has an end. `attempts` counts the failed attempts. `WORK` is the
+    kind of work that the table's rows wait for; `OWNER` names the column with the customer that a row belongs to, or is
+    None if customers do not take turns.
     """
 
     WORK: ClassVar[WorkKind]

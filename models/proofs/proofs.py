@@ -44,9 +44,10 @@ class Decision(StrEnum):
 class CodedProof:
     """The columns of a proof by a code sent to a person. `issue` counts the codes: a new code voids the old one.
 
-    `sent_issue` is the `issue` of the code that was sent latest, `reminders` how many reminders of the current code
-    were sent, and `resent` how many further codes a person requested. Requesting a new code only increases `issue`;
-    the verify step sends the code, in an equal way and time whether there is a recipient or not.
+    `asked_at` is when the current code was requested, and `expires_at` when it expires. `sent_issue` is the `issue` of
+    the code that was sent latest, `reminders` how many reminders of the current code were sent, and `resent` how many
+    further codes a person requested. Requesting a new code only increases `issue`; the verify step sends the code, in
+    an equal way and time whether there is a recipient or not.
     """
 
     reminded_after: ClassVar[tuple[timedelta, ...]] = REMINDED_AFTER

@@ -97,7 +97,8 @@ class ForwardingDraft:
     """A call forwarding as a user typed it, not yet checked. Numbers may be in any usual spelling.
 
     It is for the numbers from `first` to `last`, for one number if `last` is empty, and for all numbers of the account
-    if `first` is None. `confirmed` is the high-risk target that the person has confirmed
+    if `first` is None. `after_seconds` is how long a call rings first, for the condition "no answer" alone. `hours` are
+    minutes of the week. `confirmed` is the high-risk target that the person has confirmed
     (`models.telephony.high_risk`), in E.164 with the plus sign.
     """
 

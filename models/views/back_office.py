@@ -47,7 +47,8 @@ class Matter(StrEnum):
 class MatterFilter:
     """The filters of the back office's list of requests; None and "" filter nothing.
 
-    `search` is a request id or a customer number. A search finds requests whether they wait for the carrier or not.
+    `search` is a request id or a customer number. `matter` is why a request waits for the carrier, `reason` the reason
+    code of its status. A search finds requests whether they wait for the carrier or not.
     """
 
     search: str = ""

@@ -67,8 +67,9 @@ class Order(StrEnum):
 class LocationFilter:
     """The filters and the sort order of the overview's list; None and "" filter nothing.
 
-    `search` is words that must each be part of the account's customer number, name, contact or address; `city` is the
-    beginning of a city's name, or the whole name if `is_whole_city`.
+    `search` is words that must each be part of the account's customer number, name, contact or address; `show` filters
+    by state, `origin` by how an account was attached. `city` is the beginning of a city's name, or the whole name if
+    `is_whole_city`.
     """
 
     search: str = ""

@@ -42,7 +42,7 @@ class HistoryFilter:
     """The filters of the history; None and "" filter nothing.
 
     `search` is words that must each be part of the customer number, of the location's name or city, or of the
-    requester's name.
+    requester's name. `progress` filters by status: not ended, completed, or ended without success.
     """
 
     search: str = ""

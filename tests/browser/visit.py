@@ -90,8 +90,9 @@ class Pages:
 class Visit:
     """A user who is signed in, or signs in, at the portal, and the workers that process what the user has ordered.
 
-    The methods take the German texts of the pages and translate them to the visit's language; each `{}` in a text
-    stands for one of the `facts`, such as a customer number.
+    `person` is the user, `way` the language and the screen. The methods take the German texts of the pages and
+    translate them to the visit's language; each `{}` in a text stands for one of the `facts`, such as a customer
+    number.
     """
 
     page: Page

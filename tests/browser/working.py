@@ -24,7 +24,10 @@ from workers.gateways.smtp import SmtpMailer
 
 @dataclass(frozen=True)
 class Workers:
-    """The workers' code, run when a test calls it, and the mails and letters that it has sent."""
+    """The workers' code, run when a test calls it, and the mails and letters that it has sent.
+
+    `post` is the SMTP server that keeps the mails, `letters` the folder of the letters' PDF files.
+    """
 
     runtime: Runtime
     registrar: FakeRegistrar

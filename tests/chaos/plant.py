@@ -97,7 +97,8 @@ class Program:
 class Plant:
     """All parts of the system in a chaos run, with the proxies between them that can cut or slow a connection.
 
-    `database` connects to the portal's database directly, past the proxies.
+    `database` connects to the portal's database directly, past the proxies. `front_port` is the port at which the front
+    listens behind its proxy; `programs` are the running programs by name.
     """
 
     directory: Path

@@ -56,7 +56,8 @@ LEASE = timedelta(minutes=10)
 class Plant:
     """The real parts of the system, with methods to start and kill worker processes and to inspect what they have done.
 
-    An engine is a process that does a worker's work without Celery's programs, which starts faster.
+    `sink` is the mail server. An engine is a process that does a worker's work without Celery's programs, which starts
+    faster.
     """
 
     KINDS = (WorkKind.VERIFY, WorkKind.PROVISION, WorkKind.MESSAGES)

@@ -1,4 +1,4 @@
-"""A broker that sentinels watch: its master is lost, and orders go on at the one that takes its place."""
+"""Tests of a broker behind Redis Sentinel: the master is lost, and work goes on at the replica that is promoted."""
 
 from __future__ import annotations
 
