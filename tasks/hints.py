@@ -123,10 +123,10 @@ def send_hints(kinds: Iterable[WorkKind]) -> None:
 
 
 def broker_fault() -> str | None:
-    """Write to the broker, and look at the queues; return what keeps it from taking hints, None if it takes them.
+    """Write a key to the broker and check the type of each queue; return what is wrong, None if the broker takes hints.
 
-    A broker that is full, or has become a replica, still answers a ping. The current Celery app has to be one of
-    `sending_app`. Never raises.
+    A broker that is full, or has become a replica, still answers a ping. The text is an error's name, or says that a
+    queue's name belongs to a foreign key. The current Celery app has to be one of `sending_app`. Never raises.
     """
     try:
         with current_app.connection_for_write() as connection:

@@ -199,7 +199,7 @@ def make_bulk(
     name: str = "Filialen.csv",
     now: datetime = NOW,
 ) -> Bulk:
-    """Save a bulk of orders as an uploaded file that was checked and has no invalid cell; it is not sent yet."""
+    """Save a bulk of the orders `drafts` as an uploaded file, checked and without invalid cells; it is not sent yet."""
     rows = [
         CheckedRow(line, {"name": draft.location.name}, None, as_facts(draft)) for line, draft in enumerate(drafts, 2)
     ]

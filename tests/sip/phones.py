@@ -303,7 +303,7 @@ class Phone:
 
 
 def registering(who: str, contact: str, credentials: str, *, gets: int = 200, expires: int = 600) -> list[str]:
-    """Return sipp's steps to register `who` (user@domain), challenged, with header lines `credentials`, `contact`."""
+    """Return sipp's steps to register `who` (user@domain): challenged, then with `credentials` (a header line)."""
     request = (
         f"REGISTER sip:{who.partition('@')[2]} SIP/2.0\nFrom: <sip:{who}>;tag=[call_number]\nTo: <sip:{who}>\n"
         f"CSeq: {{}} REGISTER\nContact: {contact}\nExpires: {expires}{{}}{_HEADERS}"
