@@ -41,8 +41,8 @@ LOOK_FOR_ANSWER = timedelta(hours=1)
 def verify(work: Work, request: Request) -> Outcome:
     """Check the request against the business rules, and ask people for the proofs that the request needs.
 
-    Return None if every rule is kept and every proof is given, and a wait while a proof is missing or the contact's
-    e-mail address has to be corrected. Return a hold if the number pool is empty, or if staff have yet to confirm that
+    Returns None if every rule is kept and every proof is given, and a wait while a proof is missing or the contact's
+    e-mail address has to be corrected. Returns a hold if the number pool is empty, or if staff have yet to confirm that
     the address lies in the area of the ordered area code. Raises `RuleBroken` if a rule is broken or the time for a
     proof is over. Safe to run twice: a proof is requested once, with reminders at their times.
     """
