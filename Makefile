@@ -68,6 +68,7 @@ tools: packages setup
 packages:
 	@.make/chromium
 	@.make/sip
+	@.make/pgbouncer
 
 setup: $(STAMP)
 	@.make/translations

@@ -13,8 +13,6 @@ import sqlalchemy as sa
 from psycopg import sql
 from sqlalchemy.orm import Session
 
-from models.db.connections import TimedConnection
-
 NOBODY_SIGNED_IN = ""
 """The caller of public pages and of endpoints for operators: no row that belongs to an account is seen."""
 IS_TOLD = "caller_is_told"
@@ -50,12 +48,12 @@ def token_caller(token_hash: bytes) -> str:
     return f"token {token_hash.hex()}"
 
 
-def begin_for(connection: TimedConnection, caller: str) -> None:
-    """Begin a transaction and tell the database that it works for `caller`, both in one round trip.
+def tell_statement(caller: str) -> sql.Composed:
+    """Return the statement that tells the database for whom its transaction works.
 
     `caller` is a text made by `login_caller` or `token_caller`, or empty for nobody.
     """
-    connection.begin(_TELL_AT_ONCE.format(caller))
+    return _TELL_AT_ONCE.format(caller)
 
 
 def act_for(session: Session, caller: str) -> None:

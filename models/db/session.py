@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
 import sqlalchemy as sa
+from psycopg import sql
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import Session, sessionmaker
 
 from models.db.batch_insert import BatchSession
-from models.db.caller import IS_TOLD, begin_for
+from models.db.caller import IS_TOLD, tell_statement
 from models.db.connections import TimedConnection
 from models.db.transient_errors import is_silent
 from models.db.work_queue import WorkKind, due_kinds
@@ -38,6 +39,12 @@ _STUCK = 2.0
 _READ_ONLY = "25006"
 """The SQLSTATE of a write on a server that is, or has become, a read-only standby."""
 
+_POOLED = {"prepare_threshold": None}
+"""For PgBouncer in transaction mode: the next transaction may run on another connection of the server.
+
+So nothing that outlives a transaction is used: no prepared statements, and no settings of the session.
+"""
+
 OnDue = Callable[[Collection[WorkKind]], object]
 """A function called after a commit that scheduled rows for processing now, with the rows' kinds of work."""
 
@@ -52,7 +59,8 @@ class Database:
     raise `TimeoutError` of SQLAlchemy once no transaction has begun for 2 seconds, or the server does not answer.
     `caller` is called when a transaction begins and returns for whom it works, which the database is told for row-level
     security (`models.db.caller`); without `caller` it is told nothing. `name` is the part of the system that connects,
-    as the server shows it.
+    as the server shows it. A `url` with `pgbouncer=true` leads to PgBouncer in transaction mode: each transaction then
+    brings its limits along, and no statement is prepared.
     """
 
     def __init__(
@@ -67,11 +75,12 @@ class Database:
         caller: Callable[[], str] | None = None,
         name: str = "standorte",
     ) -> None:
-        options = ["timezone=UTC", f"lock_timeout={lock_limit:g}s", "idle_in_transaction_session_timeout=60s"]
+        limits = {"timezone": "UTC", "lock_timeout": f"{lock_limit:g}s", "idle_in_transaction_session_timeout": "60s"}
         if statement_limit is not None:
-            options.append(f"statement_timeout={statement_limit:g}s")
+            limits["statement_timeout"] = f"{statement_limit:g}s"
+        address, is_pooled = _without_mark(url)
         self.engine = sa.create_engine(
-            url,
+            address,
             pool_size=pool_size,
             max_overflow=5,
             pool_timeout=5,
@@ -80,7 +89,7 @@ class Database:
             connect_args={
                 "connect_timeout": CONNECT_LIMIT,
                 "application_name": name,
-                "options": " ".join(f"-c {option}" for option in options),
+                **(_POOLED if is_pooled else _options(limits)),
             },
         )
         self.on_due = on_due
@@ -93,7 +102,8 @@ class Database:
         self._patience = None if statement_limit is None else statement_limit + _MARGIN
         self._anchor: tuple[datetime, float] | None = None
         """The server's time, and this machine's ticks at that moment."""
-        if caller is not None:
+        self._at_begin = [_set_local(name, value) for name, value in limits.items()] if is_pooled else []
+        if caller is not None or is_pooled:
             # Not a statement after it: told with the beginning, it costs no round trip.
             self.engine.dialect.do_begin = self._begin  # type: ignore[method-assign]
         sa.event.listen(self.engine, "do_connect", self._connect)
@@ -190,8 +200,9 @@ class Database:
 
     def _begin(self, dbapi_connection: sa.PoolProxiedConnection) -> None:
         connection = dbapi_connection.driver_connection
-        assert self._caller is not None and isinstance(connection, TimedConnection)
-        begin_for(connection, self._caller())
+        assert isinstance(connection, TimedConnection)
+        told = [tell_statement(self._caller())] if self._caller is not None else []
+        connection.begin(sql.SQL("; ").join([*self._at_begin, *told]))
 
     def _check(self, connection: Any, record: Any, _proxy: Any) -> None:
         latest = min(record.info.get("used_at", 0.0), self._anchor[1] if self._anchor else 0.0)
@@ -215,6 +226,20 @@ class Database:
         # Half of the round trip belongs to each direction; a long one says little, as after this process was stopped.
         if self._anchor is None or after - before < _ROUND_TRIP:
             self._anchor = row[0], (before + after) / 2
+
+
+def _without_mark(url: str) -> tuple[sa.URL, bool]:
+    """Return the URL without the mark `pgbouncer=true`, and whether it has that mark."""
+    address = sa.make_url(url)
+    return address.difference_update_query(["pgbouncer"]), address.query.get("pgbouncer") == "true"
+
+
+def _options(limits: Mapping[str, str]) -> dict[str, Any]:
+    return {"options": " ".join(f"-c {name}={value}" for name, value in limits.items())}
+
+
+def _set_local(name: str, value: str) -> sql.Composed:
+    return sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), value)
 
 
 def _note_use(_connection: Any, record: Any) -> None:
