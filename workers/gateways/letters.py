@@ -24,6 +24,7 @@ class LetterFolder:
     def print_letter(self, letter: Letter) -> None:
         """Write a letter as a PDF file. Safe to run twice: the file is replaced atomically.
 
+        The file is on the disk when this returns, so that a letter that counts as sent outlives a power failure.
         Raises `GatewayUnavailable` if the file cannot be written.
         """
         from tasks.outbox.letter_layout import letter_pdf  # large imports, made only when a letter is printed
@@ -32,7 +33,20 @@ class LetterFolder:
         unfinished = file.with_suffix(f".{os.getpid()}.part")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            unfinished.write_bytes(letter_pdf(letter, self._carrier))
+            with unfinished.open("wb") as content:
+                content.write(letter_pdf(letter, self._carrier))
+                content.flush()
+                os.fsync(content.fileno())
             unfinished.replace(file)
+            _sync_folder(self._folder)
         except OSError as error:
             raise GatewayUnavailable(type(error).__name__) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Write the names of the folder's files to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

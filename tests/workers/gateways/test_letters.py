@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -137,3 +138,13 @@ def test_a_folder_that_cannot_be_written_may_heal(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(GatewayUnavailable):
         LetterFolder(tmp_path / "file", "Standortverwaltung").print_letter(LETTER)
+
+
+def test_a_letter_and_its_name_are_on_the_disk_before_it_counts_as_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}"))))
+    printed(tmp_path)
+    assert [(path.suffix, path.parent) for path in synced[:1]] == [(".part", tmp_path)]
+    assert synced[1:] == [tmp_path]
