@@ -6,7 +6,7 @@ from models.db.work_queue import WorkKind
 from tasks.broker_address import BrokerAddress
 
 _broker = BrokerAddress(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")).celery_settings
-broker_url = _broker["broker_url"]
+broker_url, broker_use_ssl = _broker["broker_url"], _broker["broker_use_ssl"]
 imports = ("tasks.celery_tasks",)
 
 # Results are not used: they are in the request's row.

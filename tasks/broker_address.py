@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -21,13 +22,16 @@ class BrokerAddress:
 
     @property
     def celery_settings(self) -> dict[str, Any]:
-        """Return Celery's settings for the broker: `broker_url` and the parts of `broker_transport_options`."""
+        """Return Celery's `broker_url`, `broker_use_ssl`, and what it needs among its `broker_transport_options`."""
         if not self._is_watched:
-            return {"broker_url": self.url, "broker_transport_options": {}}
+            # Without these kombu would take any certificate.
+            verified = {"ssl_cert_reqs": ssl.CERT_REQUIRED} if self._parts.scheme == "rediss" else None
+            return {"broker_url": self.url, "broker_use_ssl": verified, "broker_transport_options": {}}
         password = f":{self._parts.password}@" if self._parts.password else ""
         urls = [f"{SENTINEL}://{password}{host}" for host in self._hosts]
         return {
             "broker_url": ";".join(urls),
+            "broker_use_ssl": None,
             "broker_transport_options": {"master_name": self._name, "sentinel_kwargs": self._for_sentinels},
         }
 

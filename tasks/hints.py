@@ -79,6 +79,7 @@ def sending_app(name: str, broker_url: str, *, connections: int = 1) -> Celery:
     broker = BrokerAddress(broker_url).celery_settings
     app.conf.update(
         broker_url=broker["broker_url"],
+        broker_use_ssl=broker["broker_use_ssl"],
         broker_pool_limit=connections,
         broker_transport_options=app.conf.broker_transport_options | broker["broker_transport_options"] | patience,
     )

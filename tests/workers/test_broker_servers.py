@@ -1,9 +1,10 @@
-"""Tests of a broker behind Redis Sentinel: the master is lost, and work goes on at the replica that is promoted."""
+"""Tests of brokers other than one plain Redis: behind Redis Sentinel, whose master is lost, and over TLS."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -19,9 +20,11 @@ from models.values import utc_now
 from models.vault import Vault
 from tasks.broker_address import BrokerAddress
 from tasks.hints import broker_fault, hint, sending_app
+from tests.certificates import self_signed
 from tests.factories import a_link, make_main
 from tests.fakes import wait_until
 from tests.sentinels import PASSWORD, Watched, watched_redis
+from tests.tls_proxy import tls_in_front_of
 from tests.workers.conftest import Children
 from web.throttle import Throttle
 from workers import programs
@@ -64,6 +67,28 @@ def test_hints_find_the_new_master_and_a_worker_goes_on_without_a_restart(
     assert [counting.get("/").status_code for _ in range(11)] == [200] * 10 + [429]
     with redis.Redis(port=watched.replica.port, password=PASSWORD) as client:
         assert client.info("replication")["role"] == "master"
+        assert client.keys("LIMITS*")
+
+
+def test_hints_and_wrong_tries_go_over_tls_to_a_server_that_is_trusted(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = self_signed(tmp_path)
+    server = urlsplit(redis_url)
+    assert server.port is not None
+    with tls_in_front_of(server.port, certificate) as port, redis.Redis.from_url(redis_url) as client:
+        client.flushdb()
+        url = server._replace(scheme="rediss", netloc=server.netloc.replace(str(server.port), str(port))).geturl()
+        with sending_app("standorte-test", url):
+            assert broker_fault() == "OperationalError"
+            assert not hint([WorkKind.VERIFY])
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        with sending_app("standorte-test", url):
+            assert broker_fault() is None
+            assert hint([WorkKind.VERIFY])
+        assert client.llen(WorkKind.VERIFY) == 1
+        counting = counts_wrong_tries(url)
+        assert [counting.get("/").status_code for _ in range(11)] == [200] * 10 + [429]
         assert client.keys("LIMITS*")
 
 
