@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import LiteralString
 
 import psycopg
+import sqlalchemy as sa
 from psycopg import sql
 
 from models.db.advisory_locks import AdvisoryLock, take_advisory_lock
@@ -32,6 +33,10 @@ _ON_TRUNK = (
 )
 # Without is_staff: the front makes nobody staff.
 _NEW_USER = "email, email_confirmed_at, name, password_hash, locale, created_at"
+# Without the hashes: who could read them could tell the database to be anybody (`models.db.caller`).
+_LOGIN = "id, user_id, user_agent, address, created_at, seen_at, factor_at"
+_USE_OF_KEY = "revoked_at, last_used_at, last_used_address"
+_TOKEN = f"id, account_id, user_id, name, scopes, created_at, expires_at, {_USE_OF_KEY}"
 _AUDIT_ENTRY = "account_id, user_id, through_id, by_staff, deed, facts, at"
 
 
@@ -63,7 +68,7 @@ PORTAL: Mapping[str, Privileges] = {
     "address_documents": Privileges(WRITE, WRITE),
     "address_proofs": Privileges(WRITE, WRITE),
     "alembic_version": Privileges(READ, READ, metrics=READ),
-    "api_tokens": Privileges(WRITE, WRITE),
+    "api_tokens": Privileges(f"SELECT ({_TOKEN}), INSERT, UPDATE ({_USE_OF_KEY})", WRITE),
     # Loaded by `standorte migrate`, as the products are.
     "area_codes": Privileges(READ, READ),
     # Without the id, which the sequence sets: nobody puts an entry between two older ones.
@@ -95,7 +100,7 @@ PORTAL: Mapping[str, Privileges] = {
     "jobs": Privileges(WRITE, WRITE, metrics=READ),
     "known_places": Privileges(WRITE, WRITE),
     "link_codes": Privileges(WRITE, WRITE),
-    "logins": Privileges(ALL, ALL),
+    "logins": Privileges(f"SELECT ({_LOGIN}), INSERT, UPDATE (seen_at, factor_at), DELETE", ALL),
     "memberships": Privileges("SELECT, INSERT, UPDATE (role), DELETE", ALL),
     "messages": Privileges(ADD, WRITE, metrics="SELECT (state)"),
     "number_assignments": Privileges(WRITE, ALL),
@@ -131,6 +136,10 @@ PORTAL_VIEWS: Mapping[str, Privileges] = {
 }
 """The privileges on each view of the portal's database."""
 
+READ_BEFORE: Mapping[str, str] = {"api_tokens": "token_hash", "logins": "secret_hash"}
+"""Columns, by table, that a front of the version before reads and today's does not. The front keeps the privilege to
+read them, if it has it, until row-level security is switched on (once more)."""
+
 REGISTRAR: Mapping[str, Privileges] = {
     # The front shows why a trunk does not ring; it never reads a secret's hash or a forwarding.
     "calls": Privileges(READ, "SELECT, UPDATE, DELETE", kamailio=ADD),
@@ -157,6 +166,11 @@ WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 
     AND pg_has_role(relowner, 'USAGE')
 GROUP BY 1
 """
+
+_MAY_READ = sa.text(
+    "SELECT bool_or(has_column_privilege(oid, CAST(:table AS text), CAST(:name AS text), 'SELECT')) FROM pg_roles"
+    " WHERE rolname = :role"
+)
 
 
 def apply_privileges(connection: psycopg.Connection, tables: Mapping[str, Privileges]) -> None:
@@ -196,13 +210,26 @@ def existing_roles(connection: psycopg.Connection) -> list[DatabaseRole]:
     return [role for role in DatabaseRole if role is not DatabaseRole.OWNER and role in names]
 
 
-def grant_privileges(database: Database) -> None:
+def grant_privileges(database: Database, *, keep: bool = True) -> None:
     """Give each existing role its privileges on the tables of the portal's database, connected as their owner.
 
-    All other privileges of these roles are taken away. Safe to run twice, and on two machines at the same time.
+    All other privileges of these roles are taken away, but with `keep`, as fronts of the version before may be running,
+    what `READ_BEFORE` names is left to the front. Safe to run twice, and on two machines at the same time.
     """
     with database.engine.begin() as connection:
         take_advisory_lock(connection, AdvisoryLock.ROLES)
         driver = connection.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)
+        kept = columns_read_before(connection) if keep else []
         apply_privileges(driver, {**PORTAL, **PORTAL_VIEWS})
+        for table in kept:
+            connection.exec_driver_sql(f"GRANT SELECT ({READ_BEFORE[table]}) ON {table} TO {DatabaseRole.FRONT}")
+
+
+def columns_read_before(connection: sa.Connection) -> list[str]:
+    """Return the tables whose column in `READ_BEFORE` the front may still read; none without its role."""
+    return [
+        table
+        for table, column in READ_BEFORE.items()
+        if connection.scalar(_MAY_READ, {"table": table, "name": column, "role": DatabaseRole.FRONT})
+    ]

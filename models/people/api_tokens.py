@@ -45,7 +45,8 @@ class ApiToken(Base):
     account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
     user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id"), index=True)
     name: Mapped[str]
-    token_hash: Mapped[bytes] = mapped_column(unique=True)
+    # Not loaded: the front may not read it, as a caller is told by it (`models.db.caller`).
+    token_hash: Mapped[bytes] = mapped_column(unique=True, deferred=True)
     scopes: Mapped[list[str]] = mapped_column(postgresql.ARRAY(sa.Text))
     created_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
@@ -204,7 +205,9 @@ def _by_hash() -> sa.Select[ApiToken, User, Account, dict[str, str]]:
         .join(User, User.id == ApiToken.user_id)
         .join(Account, Account.id == ApiToken.account_id)
         .where(
-            ApiToken.token_hash == sa.bindparam("hash", type_=ApiToken.token_hash.type), ApiToken.revoked_at.is_(None)
+            ApiToken.id
+            == sa.select(sa.func.token_of_secret(sa.bindparam("hash", type_=sa.LargeBinary))).scalar_subquery(),
+            ApiToken.revoked_at.is_(None),
         )
     )
 

@@ -45,7 +45,8 @@ class Login(Base):
 
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
     user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id"), index=True)
-    secret_hash: Mapped[bytes] = mapped_column(unique=True)
+    # Not loaded: the front may not read it, as a caller is told by it (`models.db.caller`).
+    secret_hash: Mapped[bytes] = mapped_column(unique=True, deferred=True)
     user_agent: Mapped[str]
     address: Mapped[str]
     created_at: Mapped[datetime]
@@ -133,7 +134,8 @@ def _by_secret() -> sa.Select[Login, User, bool, datetime | None]:
         sa.select(Login, User, has_factor(User.id), factor_required_from(User.id))
         .join(User, User.id == Login.user_id)
         .where(
-            Login.secret_hash == sa.bindparam("hash", type_=Login.secret_hash.type),
+            Login.id
+            == sa.select(sa.func.login_of_secret(sa.bindparam("hash", type_=sa.LargeBinary))).scalar_subquery(),
             Login.in_force(sa.bindparam("now", type_=Login.seen_at.type)),
         )
     )

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from models.accounts.accounts import Account
 from models.db.caller import NOBODY_SIGNED_IN, login_caller, token_caller
+from models.db.privileges import READ_BEFORE
 from models.db.roles import DatabaseRole
 from models.db.row_security import PORTAL, apply_row_security
 from models.db.session import Database
@@ -156,7 +157,7 @@ def seen_by(world: World, caller: str) -> dict[str, set[str]]:
     """Return the keys of all rows that the front sees for this caller without a filter, by table."""
     with world.front.engine.begin() as connection:
         connection.execute(sa.text("SELECT set_config('standorte.caller', :caller, true)"), {"caller": caller})
-        readable = "SELECT table_name FROM information_schema.table_privileges WHERE privilege_type = 'SELECT'"
+        readable = "SELECT table_name FROM information_schema.column_privileges WHERE privilege_type = 'SELECT'"
         tables = set(connection.scalars(sa.text(f"{readable} AND grantee = session_user"))) & set(metadata.tables)
         return {table: rows_of(connection, table) for table in tables}
 
@@ -207,9 +208,8 @@ def test_within_a_company_each_sees_their_own_accounts(world: World) -> None:
             connection.execute(_CALLER, {"caller": world.callers[name]})
             for table, columns in _OWNERS.items():
                 owned = " OR ".join(f"coalesce({column} = ANY (:own), false)" for column in columns)
-                query = sa.text(
-                    f"SELECT to_jsonb({table}) FROM {table} WHERE NOT ({owned}) AND {_POOL.get(table, 'true')}"
-                )
+                row = "to_jsonb(id)" if table in READ_BEFORE else f"to_jsonb({table})"
+                query = sa.text(f"SELECT {row} FROM {table} WHERE NOT ({owned}) AND {_POOL.get(table, 'true')}")
                 others = connection.scalars(query, {"own": list(accounts)}).all()
                 if table == "accounts":
                     # Name and number of the main account.
@@ -312,6 +312,40 @@ def test_what_a_location_manager_cannot_write_with_statements_of_their_own(world
                     raise
             transaction.rollback()
     assert done == []
+
+
+# Ways to the hash of the secret of a login or token that a statement without rights of its own may try.
+READINGS = (
+    "SELECT encode({hash}, 'hex') FROM {table} WHERE user_id = :user",
+    "SELECT substr(to_jsonb({table}) ->> '{hash}', 3) FROM {table} WHERE user_id = :user",
+    "UPDATE {table} SET {text} = encode({hash}, 'hex') WHERE user_id = :user RETURNING {text}",
+    "DELETE FROM {table} WHERE user_id = :user RETURNING encode({hash}, 'hex')",
+    "SELECT id FROM {table} WHERE user_id = :user AND {hash} > 'a'",
+)
+
+
+@pytest.mark.parametrize("reading", READINGS)
+def test_a_hash_that_can_be_told_cannot_be_read(world: World, front: Front, reading: str) -> None:
+    with front.database.transaction() as session:
+        staff = session.scalars(sa.select(User).where(User.is_staff).limit(1)).one()
+    tell = sa.text("SELECT tell_caller(:caller)")
+    hashes = (
+        ("login", "logins", "secret_hash", "user_agent", staff.id),
+        ("token", "api_tokens", "token_hash", "name", front.manager.user_id),
+    )
+    for kind, table, column, text, user_id in hashes:
+        with world.front.engine.connect() as connection:
+            connection.execute(tell, {"caller": world.callers["administrator"]})
+            connection.execute(sa.text("SELECT set_config('standorte.email', :email, true)"), {"email": staff.email})
+            found = []
+            try:
+                statement = sa.text(reading.format(table=table, hash=column, text=text))
+                found = list(connection.scalars(statement, {"user": user_id}))
+            except sa.exc.DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) != REFUSED:
+                    raise
+            # Told, the login's would open everything.
+            assert found == [], (kind, column)
 
 
 def test_what_was_found_of_a_caller_cannot_be_forged(world: World) -> None:

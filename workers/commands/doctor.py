@@ -13,6 +13,7 @@ from rich.table import Table
 
 from models import migrations
 from models.accounts.contract_holders import accounts_without_holder
+from models.db.privileges import columns_read_before
 from models.db.row_security import is_enforced
 from models.db.session import Database
 from models.jobs.jobs import last_run
@@ -114,7 +115,12 @@ def _roles(settings: WorkerSettings) -> str:
 
 def _row_security(settings: WorkerSettings) -> str:
     with closing(Database(settings.database_url)) as database:
-        return "on" if is_enforced(database) else "off; docs/operations.md says how it is switched on"
+        if not is_enforced(database):
+            return "off; docs/operations.md says how it is switched on"
+        with database.engine.connect() as connection:
+            if columns_read_before(connection):
+                raise Incomplete("on, but web can still read the hashes of logins: standorte migrate --row-security")
+        return "on"
 
 
 def _clock(settings: WorkerSettings) -> str:

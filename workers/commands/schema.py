@@ -28,8 +28,8 @@ def migrate(
     row_security: Annotated[
         bool | None,
         typer.Option(
-            help="Switch row-level security for the front's role on, once all fronts run with ROW_SECURITY=true, or off"
-            " again. By default as before.",
+            help="Switch row-level security for the front's role on, once all fronts run this version with"
+            " ROW_SECURITY=true, or off again. By default as before.",
             show_default=False,
         ),
     ] = None,
@@ -46,7 +46,7 @@ def migrate(
         with database.engine.connect() as connection:
             before = migrations.current_revision(connection)
         migrations.upgrade(database.engine)
-        grant_privileges(database)
+        grant_privileges(database, keep=row_security is not True)
         apply_row_security(database, on=row_security)
         with database.transaction() as session:
             load_price_list(session)

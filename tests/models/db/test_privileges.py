@@ -9,7 +9,15 @@ from contextlib import closing, contextmanager
 import psycopg
 import pytest
 
-from models.db.privileges import PORTAL, PORTAL_VIEWS, REGISTRAR, Privileges, apply_privileges, grant_privileges
+from models.db.privileges import (
+    PORTAL,
+    PORTAL_VIEWS,
+    READ_BEFORE,
+    REGISTRAR,
+    Privileges,
+    apply_privileges,
+    grant_privileges,
+)
 from models.db.roles import DatabaseRole
 from models.db.session import Database
 from models.schema import metadata
@@ -220,3 +228,23 @@ def test_two_machines_that_migrate_at_once_both_succeed(postgres: EmbeddedPostgr
 
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(grant, range(8))) == [None] * 8
+
+
+def test_fronts_of_the_version_before_read_hashes_until_row_security_is_switched_on(postgres: EmbeddedPostgres) -> None:
+    with connect(postgres, "standorte") as connection:
+        for table in READ_BEFORE:
+            connection.execute(f"GRANT ALL ON {table} TO {DatabaseRole.FRONT}".encode())
+    with closing(Database(postgres.url("standorte", DatabaseRole.OWNER))) as database:
+        for _ in range(2):
+            grant_privileges(database)
+            with connect(postgres, "standorte", DatabaseRole.FRONT) as connection:
+                connection.execute("SELECT * FROM logins, api_tokens")
+                with refused():
+                    connection.execute("UPDATE logins SET secret_hash = secret_hash")
+        grant_privileges(database, keep=False)
+        for _ in range(2):
+            with connect(postgres, "standorte", DatabaseRole.FRONT) as connection:
+                for table, column in READ_BEFORE.items():
+                    with refused():
+                        connection.execute(f"SELECT {column} FROM {table}".encode())
+            grant_privileges(database)

@@ -7,10 +7,12 @@ from contextlib import ExitStack, closing
 import pytest
 from pydantic import SecretStr
 
+from models.db.privileges import READ_BEFORE, grant_privileges
 from models.db.roles import DatabaseRole
+from models.db.row_security import apply_row_security
 from models.db.session import Database
 from tasks.settings import PUBLISHED_KEY
-from tests.factories import make_account
+from tests.factories import ROW_SECURITY, make_account
 from workers.commands.doctor import CHECKS, Incomplete
 from workers.demo.carrier import DEMO_CARRIER
 from workers.settings import WorkerSettings
@@ -87,3 +89,19 @@ def test_doctor_sees_who_is_connected_at_the_moment(database: Database, postgres
         with pytest.raises(Incomplete) as found:
             CHECKS["roles"](ours)
     assert ": kamailio as standorte (superuser), standorte front as standorte_owner (owner); see" in str(found.value)
+
+
+def test_doctor_says_when_the_front_can_still_read_hashes(database: Database, postgres: EmbeddedPostgres) -> None:
+    ours = settings(database_url=postgres.url("standorte", DatabaseRole.WORKER))
+    with closing(Database(postgres.url("standorte", DatabaseRole.OWNER))) as owner:
+        apply_row_security(owner, on=True)
+        try:
+            assert CHECKS["row security"](ours) == "on"
+            with owner.engine.begin() as connection:
+                for table, column in READ_BEFORE.items():
+                    connection.exec_driver_sql(f"GRANT SELECT ({column}) ON {table} TO {DatabaseRole.FRONT}")
+            with pytest.raises(Incomplete, match="hashes of logins"):
+                CHECKS["row security"](ours)
+        finally:
+            grant_privileges(owner, keep=False)
+            apply_row_security(owner, on=ROW_SECURITY)
