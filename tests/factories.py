@@ -44,6 +44,7 @@ from models.telephony.directory import DirectoryData
 from models.telephony.number_pool import stock_pool
 from models.telephony.place_answers import load_towns
 from models.vault import Vault
+from models.views.person_data import make_own_data
 from tests.fakes import FakeClock
 
 PASSWORD = "Brückenstraße-5"
@@ -233,6 +234,7 @@ def prepare(url: str) -> None:
         migrations.upgrade(database.engine)
         grant_privileges(database)
         apply_row_security(database, on=ROW_SECURITY)
+        make_own_data(database)
         with database.transaction() as session:
             catalogue.load_price_list(session)
             load_area_codes(session)

@@ -2,19 +2,27 @@
 
 Secrets (hashes, keys, codes) are left out, and so is what is about others: an entry of an audit log says what the
 person did to which account, without the names in its details.
+
+With row-level security the front sees only rows of the accounts that the person reaches now. It therefore asks the
+database's function `own_data`, which `standorte migrate` makes from the queries here: it acts as the owner, and answers
+for the person who is signed in only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.bulk.bulk import Bulk
+from models.db.advisory_locks import AdvisoryLock, take_advisory_lock
+from models.db.caller import IS_TOLD
+from models.db.session import Database
 from models.messages.outbox import Message
 from models.orders.drafts import Draft
 from models.people.api_tokens import ApiToken
@@ -37,28 +45,79 @@ Columns = Mapping[str, sa.ColumnElement[Any]]
 _number = Account.customer_number
 
 
+# The names stand for variables of the function.
+_MINE, _EMAIL = sa.literal_column("my_id", sa.BigInteger), sa.literal_column("my_email", sa.Text)
+_FUNCTION = """
+CREATE OR REPLACE FUNCTION own_data() RETURNS json
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $body$
+DECLARE
+    my_id bigint;
+    my_email text;
+BEGIN
+    -- Not for an API token, which reaches its account only.
+    IF current_setting('standorte.caller', true) LIKE 'login %' THEN
+        SELECT id, lower(email) INTO my_id, my_email FROM users WHERE id = caller_id();
+    END IF;
+    RETURN json_build_object({parts});
+END $body$
+"""
+
+
 def person_data(session: Session, user: User) -> dict[str, Any]:
-    """Return what is stored about the person, as a JSON object: times are ISO 8601 in UTC."""
+    """Return what is stored about the person, as a JSON object: times are ISO 8601 in UTC.
+
+    Where row-level security is told for whom the transaction works, that has to be the person.
+    """
+    parts = _parts(user.id, sa.literal(user.email.lower()))
+    if session.info.get(IS_TOLD):
+        found: Mapping[str, Any] = session.execute(sa.select(sa.func.own_data(type_=sa.JSON))).scalar_one()
+    else:
+        found = {name: session.scalar(part) for name, part in parts.items()}
     return {
         "person": {
             "id": user.id,
             "name": user.name,
             "email": user.email,
-            "email_confirmed_at": _plain(user.email_confirmed_at),
+            "email_confirmed_at": user.email_confirmed_at and user.email_confirmed_at.isoformat(),
             "language": user.locale,
             "is_staff": user.is_staff,
-            "created_at": _plain(user.created_at),
+            "created_at": user.created_at.isoformat(),
         },
-        **{name: _read(session, query) for name, query in _queries(user).items()},
+        **{name: _without_paths(found[name]) for name in parts},
     }
 
 
-def _queries(user: User) -> dict[str, sa.Select[Any]]:
-    """Return the queries for all parts of the person's data, by name.
+def make_own_data(database: Database) -> None:
+    """Make the function `own_data` from this version's queries, connected as the owner. Safe to run twice."""
+    dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+    parts = {
+        name: part.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+        for name, part in _parts(_MINE, _EMAIL).items()
+    }
+    with database.engine.begin() as connection:
+        take_advisory_lock(connection, AdvisoryLock.ROLES)
+        listed = ", ".join(f"'{name}', ({part})" for name, part in parts.items())
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        # Without SQLAlchemy, which takes a percent sign for a parameter.
+        driver.execute(_FUNCTION.format(parts=listed).encode())
+
+
+def _parts(mine: int | sa.ColumnElement[int], email: sa.ColumnElement[str]) -> dict[str, sa.Select[Any]]:
+    """Return for each part of the file the query of its rows, as one JSON array."""
+    return {
+        name: sa.select(
+            sa.func.coalesce(sa.func.json_agg(sa.func.row_to_json(sa.text("part"))), sa.text("'[]'"))
+        ).select_from(query.subquery("part"))
+        for name, query in queries(mine, email).items()
+    }
+
+
+def queries(mine: int | sa.ColumnElement[int], email: sa.ColumnElement[str]) -> dict[str, sa.Select[Any]]:
+    """Return the queries for all parts of the data by name, for the person with this id and this lower-case address.
 
     A test compares them with the tables that refer to people.
     """
-    mine, email = user.id, user.email.lower()
     return {
         "roles": _of(Membership, Membership.account_id, role=Membership.role).where(Membership.user_id == mine),
         "sign_ins": sa.select(Login.created_at, Login.seen_at, Login.address, Login.user_agent)
@@ -163,21 +222,11 @@ def _of(table: Any, account_id: sa.ColumnElement[int] | Any, **columns: Any) -> 
     return sa.select(_number, *named).select_from(table).join(Account, Account.id == account_id)
 
 
-def _read(session: Session, query: sa.Select[Any]) -> list[dict[str, Any]]:
-    return [{name: _plain(value) for name, value in row._mapping.items()} for row in session.execute(query)]
-
-
-def _plain(value: Any) -> Any:
-    """Return a value of a column as JSON has it. The path of a mail's link is left out: it can hold a secret."""
+def _without_paths(value: Any) -> Any:
+    """Return a JSON value without the paths of mails' links: they can hold a secret."""
     match value:
-        case None | bool() | int() | float():
-            return value
-        case datetime():
-            return value.isoformat()
         case Mapping():
-            return {str(key): _plain(one) for key, one in value.items() if key != "path"}
-        case str():
-            return str(value)
-        case Sequence():
-            return [_plain(one) for one in value]
-    return str(value)
+            return {key: _without_paths(one) for key, one in value.items() if key != "path"}
+        case list():
+            return [_without_paths(one) for one in value]
+    return value

@@ -15,6 +15,7 @@ from models.db.session import Database
 from models.telephony.area_codes import load_area_codes
 from models.telephony.place_answers import load_towns
 from models.vault import Vault
+from models.views.person_data import make_own_data
 from workers.commands.resources import out
 from workers.demo.seed import seed as load
 from workers.gateways.registrar import KamailioRegistrar, ensure_schema
@@ -48,6 +49,7 @@ def migrate(
         migrations.upgrade(database.engine)
         grant_privileges(database, keep=row_security is not True)
         apply_row_security(database, on=row_security)
+        make_own_data(database)
         with database.transaction() as session:
             load_price_list(session)
             load_area_codes(session)

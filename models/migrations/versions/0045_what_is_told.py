@@ -34,3 +34,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     for head in FUNCTIONS:
         op.execute(f"DROP FUNCTION IF EXISTS {head.split('(')[0]}")
+    # `standorte migrate` makes it.
+    op.execute("DROP FUNCTION IF EXISTS own_data")
