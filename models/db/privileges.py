@@ -89,7 +89,7 @@ PORTAL: Mapping[str, Privileges] = {
     "directory_entries": Privileges(WRITE, ALL),
     "email_proofs": Privileges(WRITE, WRITE),
     "erasures": Privileges(ADD, WRITE),
-    "factor_resets": Privileges(ADD, "SELECT, UPDATE, DELETE"),
+    "factor_resets": Privileges("SELECT, INSERT, DELETE", "SELECT, UPDATE, DELETE"),
     "findings": Privileges(READ, ADD),
     "high_risk_prefixes": Privileges(READ, ALL),
     "idempotency_keys": Privileges(ALL, "SELECT, UPDATE, DELETE"),

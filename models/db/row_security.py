@@ -164,7 +164,7 @@ PORTAL: Mapping[str, Rows] = {
     "directory_entries": _of_account("directory_entries"),
     "email_proofs": _of_account("email_proofs", "main_id"),
     "erasures": Rows(f"user_id = {_PEOPLE}", "false", f"user_id = {_PEOPLE}"),
-    "factor_resets": Rows(f"{STAFF} OR user_id = {_PEOPLE}", "false", f"{STAFF} AND asked_by = (SELECT caller_id())"),
+    "factor_resets": Rows(f"{STAFF} OR user_id = {_PEOPLE}", STAFF, f"{STAFF} AND asked_by = (SELECT caller_id())"),
     "findings": Rows(STAFF),
     "high_risk_prefixes": _free(_NO_CUSTOMER),
     "idempotency_keys": _of_account("idempotency_keys"),

@@ -61,6 +61,7 @@ class AuditEvent(StrEnum):
     FACTOR_ADDED = "factor_added"
     FACTOR_REMOVED = "factor_removed"
     FACTOR_RESET_ASKED = "factor_reset_asked"
+    FACTOR_RESET_WITHDRAWN = "factor_reset_withdrawn"
     FACTORS_RESET = "factors_reset"
     RECOVERY_CODES_MADE = "recovery_codes_made"
     RECOVERY_CODE_USED = "recovery_code_used"
@@ -73,6 +74,7 @@ OF_LOGINS = (
     AuditEvent.FACTOR_ADDED,
     AuditEvent.FACTOR_REMOVED,
     AuditEvent.FACTOR_RESET_ASKED,
+    AuditEvent.FACTOR_RESET_WITHDRAWN,
     AuditEvent.FACTORS_RESET,
     AuditEvent.RECOVERY_CODES_MADE,
     AuditEvent.RECOVERY_CODE_USED,

@@ -1,7 +1,8 @@
 """Removing the second factors of a person who has lost them, asked for by staff and done a day later.
 
 The person is told at once, and stops the reset by using a second factor or recovery code meanwhile, which shows that
-it is not lost. Factors of the carrier's staff are reset at the console only (`second_factors.reset_factors`).
+it is not lost. Staff can withdraw it until then. Factors of the carrier's staff are reset at the console only
+(`second_factors.reset_factors`).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _USES = (
 class FactorReset(Base):
     """A reset of a person's second factors that waits for its time; `proof` says how staff know the person.
 
-    The row is deleted when the reset is done or stopped: the audit log keeps what happened.
+    The row is deleted when the reset is done, stopped or withdrawn: the audit log keeps what happened.
     """
 
     __tablename__ = "factor_resets"
@@ -73,6 +74,22 @@ def ask_for_factor_reset(session: Session, staff: Principal, user: User, proof: 
         facts = {"proof": proof, "until": reset.due_at.isoformat()}
         note_change(session, user, AuditEvent.FACTOR_RESET_ASKED, None, now, by_staff=staff.user_id, **facts)
     return reset
+
+
+def withdraw_factor_reset(session: Session, staff: Principal, user: User, now: datetime) -> None:
+    """Withdraw the reset of the user's second factors that waits, log it, and tell the user by mail.
+
+    Any member of staff may, also another one than asked for it. Raises `Forbidden` unless `staff` is one of the
+    carrier's staff, and `NotFound` if no reset waits any more.
+    """
+    if not staff.is_staff or staff.token_id is not None:
+        raise Forbidden
+    # As the job does, which would otherwise remove the factors meanwhile.
+    session.execute(sa.select(User.id).where(User.id == user.id).with_for_update())
+    gone = sa.delete(FactorReset).where(FactorReset.user_id == user.id).returning(FactorReset.user_id)
+    if session.scalar(gone) is None:
+        raise NotFound
+    note_change(session, user, AuditEvent.FACTOR_RESET_WITHDRAWN, None, now, by_staff=staff.user_id)
 
 
 def open_resets(session: Session) -> Sequence[tuple[FactorReset, User]]:

@@ -88,7 +88,8 @@ SHOWN_AT = {
 
 ONLY_BUTTONS = {
     "answers.resend", "answers.retry", "bulks.send", "locations.resume", "logins.end", "logins.end_others",
-    "logins.remove_own_factor", "logins.erase", "office.removals", "office.request_retry", "users.company_factor",
+    "logins.remove_own_factor", "logins.erase", "office.removals", "office.request_retry", "office.withdraw_reset",
+    "users.company_factor",
 }  # fmt: skip
 """Endpoints of forms without a field to type in which this portal does not show."""
 ASKED_LATER = {"city_kept", "confirmed"}

@@ -24,6 +24,7 @@ from models.people.api_tokens import ApiToken, create_token
 from models.people.invitations import invite
 from models.people.rights import Role, Scope
 from models.people.users import Membership, User, principal_of
+from models.staff.factor_resets import FactorReset
 from models.states import AccountState, Origin
 from models.telephony.directory import put_entry
 from models.telephony.forwarding import CallForwarding, Condition
@@ -100,6 +101,7 @@ ROWS = {
     "office.administrator": "office", "office.customer": "file", "office.request_cancel": "office",
     "office.request_document": "office", "office.request_page": "office", "office.request_retry": "office",
     "office.request_file": "no one", "office.reset_factors": "file",
+    "office.withdraw_reset": "file",
     "api.detach_account": "token detaches", "api.make_link_code": "token makes codes",
     "api.show_account": "token reads", "api.show_request": "token reads",
     "api.cancel_request": "token writes", "api.retry_request": "token writes", "api.give_proof": "token writes",
@@ -213,6 +215,8 @@ class World:
         member = make_user(session)
         join(session, member, account, Role.LOCAL_MEMBER)
         create_token(session, account, administrator, "x", frozenset({Scope.READ}), NOW)
+        staff = self.people["staff"].id
+        session.add(FactorReset(user_id=member.id, asked_by=staff, proof="called back", asked_at=NOW))
         session.flush()
         place.things = {
             "number": account.customer_number, "sip": trunk, "rufnummern": block.id, "rufweiterleitung": forwarding.id,

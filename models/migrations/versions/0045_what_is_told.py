@@ -1,4 +1,4 @@
-"""Logins and API tokens are found by functions, so that the front need not read the hashes by which a caller is told."""
+"""Logins and tokens are found by functions, not by hashes that the front reads; a reset of factors is withdrawn."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ down_revision = "0044"
 branch_labels = None
 depends_on = None
 
+RULES = import_module("models.migrations.versions.0043_mails_and_resets")
 DEFINER = import_module("models.migrations.versions.0042_cheap_callers").DEFINER
 
+WITHDRAWN = "factor_reset_withdrawn"
+_after = RULES.OF_LOGINS.index(RULES.ASKED) + 1
+OF_LOGINS = (*RULES.OF_LOGINS[:_after], WITHDRAWN, *RULES.OF_LOGINS[_after:])
 FUNCTIONS = {
     # The login, or the API token (also a revoked one), whose secret has this hash; null if there is none.
     "login_of_secret(hash bytea) RETURNS bigint": """
@@ -29,10 +33,32 @@ END""",
 def upgrade() -> None:
     for head, body in FUNCTIONS.items():
         op.execute(f"CREATE OR REPLACE FUNCTION {head} {DEFINER} STABLE AS $body${body} $body$")
+    with op.get_context().autocommit_block():
+        _deeds(*OF_LOGINS)
 
 
 def downgrade() -> None:
+    op.execute(f"DELETE FROM audit_entries WHERE deed = '{WITHDRAWN}'")  # noqa: S608
+    _deeds(*RULES.OF_LOGINS)
     for head in FUNCTIONS:
         op.execute(f"DROP FUNCTION IF EXISTS {head.split('(')[0]}")
     # `standorte migrate` makes it.
     op.execute("DROP FUNCTION IF EXISTS own_data")
+
+
+def _deeds(*of_logins: str) -> None:
+    """Let audit entries name these deeds of logins, beside all others."""
+    listed = ", ".join(f"'{deed}'" for deed in (*RULES.DEEDS, *of_logins, *RULES.OF_COMPANIES))
+    alone = ", ".join(f"'{deed}'" for deed in of_logins)
+    for name, rule in (
+        ("deed", f"deed IN ({listed})"),
+        ("about_an_account", f"account_id IS NOT NULL OR deed IN ({alone})"),
+    ):
+        full = op.f(f"ck_audit_entries_{name}")
+        op.execute(
+            # The same statement puts the new one there.
+            "-- squawk-ignore ban-drop-constraint\n"
+            f"ALTER TABLE audit_entries DROP CONSTRAINT IF EXISTS {full},"
+            f" ADD CONSTRAINT {full} CHECK ({rule}) NOT VALID"
+        )
+        op.execute(f"ALTER TABLE audit_entries VALIDATE CONSTRAINT {full}")

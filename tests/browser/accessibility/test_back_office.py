@@ -56,6 +56,7 @@ def test_caught_mails(page: Page, portal: Portal) -> None:
     "office.place",
     "office.administrator",
     "office.reset_factors",
+    "office.withdraw_reset",
 )
 def test_the_back_office(page: Page, portal: Portal, clock: FakeClock) -> None:
     back, order = waiting_order(portal, clock)
@@ -124,6 +125,8 @@ def test_the_back_office(page: Page, portal: Portal, clock: FakeClock) -> None:
     look_wrong(page)
     page.get_by_label("Woher wissen Sie").fill("Zurückgerufen unter der bekannten Nummer")
     look_after(page, page.get_by_role("button", name="Zweiten Faktor in einem Tag zurücksetzen"))
+    look_after(page, page.get_by_role("link", name="Zurücksetzen zurücknehmen"))
+    look_after(page, page.get_by_role("button", name="Zurücksetzen zurücknehmen"))
 
 
 @pytest.mark.parametrize("status", [400, 403, 405, 409, 413, 429, 500, 503])

@@ -150,7 +150,11 @@ def mails(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> list[tupl
         person, where = session.get_one(User, owner.id, populate_existing=True), Where("Firefox, Linux", "192.0.2.7")
         tell_of_sign_in(session, person, where, NOW)
         for deed in OF_LOGINS:
-            of_staff = deed in (AuditEvent.FACTORS_RESET, AuditEvent.FACTOR_RESET_ASKED)
+            of_staff = deed in (
+                AuditEvent.FACTORS_RESET,
+                AuditEvent.FACTOR_RESET_ASKED,
+                AuditEvent.FACTOR_RESET_WITHDRAWN,
+            )
             at = None if of_staff else where
             note_change(session, person, deed, at, NOW, name=HOSTILE, until=NOW.isoformat())
         make_bulk(session, pipeline.manager, main, [order], name=HOSTILE).send(NOW)

@@ -59,6 +59,8 @@ def deed_text(entry: AuditEntry) -> str:
         case AuditEvent.FACTOR_RESET_ASKED:
             told = {"name": entry.about_name or "", "proof": facts["proof"]}
             return str(_("Asked for all second factors of %(name)s to be removed in a day. Proof: %(proof)s", **told))
+        case AuditEvent.FACTOR_RESET_WITHDRAWN:
+            return str(_("Withdrew the removal of all second factors of %(name)s.", name=entry.about_name or ""))
         case AuditEvent.FACTORS_RESET:
             return str(
                 _(

@@ -1,4 +1,4 @@
-"""The page on which staff schedule the removal of all second factors of a person who has lost them."""
+"""The pages on which staff schedule the removal of all second factors of a person who has lost them, or withdraw it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.db.caller import Named, name_to_database
 from models.errors import NotFound
 from models.people.second_factors import factors_of
 from models.people.users import User
-from models.staff.factor_resets import RESET_AFTER, FactorReset, ask_for_factor_reset
+from models.staff.factor_resets import RESET_AFTER, FactorReset, ask_for_factor_reset, withdraw_factor_reset
 from web.portal.back_office.requests_and_jobs import office
 from web.portal.page.locale import moment
 from web.portal.page.session import principal
@@ -76,3 +76,31 @@ def reset_factors(id: int) -> Response | tuple[str, int]:
         hours=int(RESET_AFTER.total_seconds()) // 3600,
     )
     return page, 422 if form.errors else status
+
+
+@office.route("/personen/<int:id>/zweiter-faktor/zuruecknehmen", methods=["GET", "POST"])
+def withdraw_reset(id: int) -> Response | str:
+    """Show what withdrawing the reset of the person `id` does; on POST withdraw it.
+
+    Redirect to the page of the reset afterwards, and if none waits. Abort with 404 if there is no such person, or it is
+    one of the carrier's staff.
+    """
+    form, back = FlaskForm(), redirect(url_for("office.reset_factors", id=id), 303)
+    sent = form.validate_on_submit()
+    try:
+        with resources().database.transaction() as session:
+            name_to_database(session, Named.PERSON, id)
+            user = session.get(User, id)
+            if user is None or user.is_staff:
+                abort(404)
+            waiting = session.get(FactorReset, id)
+            if sent:
+                withdraw_factor_reset(session, principal(), user, resources().clock())
+    except NotFound:
+        return back
+    if sent:
+        flash(gettext("The second factors of %(name)s stay. The person is told by e-mail.", name=user.name))
+        return back
+    if waiting is None:
+        return back
+    return render_template("back_office/factor_reset_withdrawal.html", user=user, waiting=waiting)

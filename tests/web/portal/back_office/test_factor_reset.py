@@ -88,7 +88,9 @@ def test_a_lost_factor_is_removed_a_day_later_and_the_person_is_told_at_once(
     assert_valid(waiting)
     assert told(front) == ["factor_reset_asked"]
     log = desk.client.get(customer).text
-    assert "Bo Backoffice" in log and PROOF in log
+    assert "Unser Kundenservice · Bo Backoffice" in log and PROOF in log
+    shown_to_customers = front.client.get(f"/standortverwaltung/{front.main.customer_number}/protokoll").text
+    assert PROOF in shown_to_customers and "Bo Backoffice" not in shown_to_customers
     clock.advance(DAY - timedelta(minutes=1))
     job(back)
     assert count(front, SecondFactor) == 1
@@ -142,6 +144,47 @@ def test_a_use_stops_it_also_if_what_was_used_is_gone(
     clock.advance(DAY)
     job(back)
     assert [count(front, table) > 0 for table in (SecondFactor, FactorReset)] == [True, False]
+
+
+def test_staff_withdraw_a_mistaken_reset_and_the_person_is_told(
+    front: Front, desk: Front, back: Back, clock: FakeClock
+) -> None:
+    path = page_of(front.manager.user_id)
+    withdrawal = f"{path}/zuruecknehmen"
+    assert desk.client.get(withdrawal).location == path
+    press(desk.client, path, proof=PROOF)
+    assert f'href="{withdrawal}"' in desk.client.get(path).text
+    with desk.database.transaction() as session:
+        colleague = make_staff(session, name="Coco Colleague")
+    other = replace(desk, client=desk.client.application.test_client())
+    sign_in(other, colleague.email)
+    page = other.client.get(withdrawal).text
+    assert "bleiben" in page
+    assert_valid(page)
+    assert count(front, FactorReset) == 1
+    assert press(other.client, withdrawal, page).location == path
+    assert count(front, FactorReset) == 0
+    assert press(other.client, withdrawal, page).location == path
+    assert told(front) == ["factor_reset_asked", "factor_reset_withdrawn"]
+    log = desk.client.get(f"/backoffice/kunden/{front.main.customer_number}").text
+    assert "Unser Kundenservice · Coco Colleague" in log and "doch nicht entfernen zu lassen" in log
+    clock.advance(DAY)
+    job(back)
+    assert count(front, SecondFactor) == 1
+    # It can be asked for again.
+    sign_in(other, colleague.email)
+    press(other.client, path, proof=PROOF)
+    assert count(front, FactorReset) == 1
+
+
+def test_customers_withdraw_nothing(front: Front, desk: Front) -> None:
+    path = page_of(front.manager.user_id)
+    press(desk.client, path, proof=PROOF)
+    page = desk.client.get(f"{path}/zuruecknehmen").text
+    sign_in(front, front.manager.email)
+    assert front.client.get(f"{path}/zuruecknehmen").status_code == 404
+    assert press(front.client, f"{path}/zuruecknehmen", page).status_code in (400, 404)
+    assert count(front, FactorReset) == 1
 
 
 def test_it_ends_with_the_staff_s_own_place(

@@ -36,7 +36,7 @@ NOT_ASKED = frozenset({
     "locations.suspend", "locations.resume", "locations.request_uri", "locations.directory",
     # Staff, who sign in with a factor at least every twelve hours.
     "office.jobs_run", "office.place", "office.removals", "office.request_cancel", "office.request_document",
-    "office.request_retry",
+    "office.request_retry", "office.withdraw_reset",
     # No sign-in is needed, or it is the sign-in itself.
     "consents.answer_by_code", "emails.confirm", "letters.confirm", "logins.forgotten", "logins.reset",
     "people.confirm", "people.second_step", "people.set_language", "people.sign_in", "people.sign_out",
