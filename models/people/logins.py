@@ -27,6 +27,9 @@ from models.vault import Vault
 
 RESET_VALID_FOR = timedelta(hours=1)
 _ONE_MAIL_IN = timedelta(minutes=10)
+_MAILS_AT_ONCE = 3
+_THEN_ONE_IN = timedelta(hours=3)
+_DAY = timedelta(days=1)
 IDLE, LONGEST = timedelta(days=30), timedelta(days=90)
 """A login expires after this time without a request by the browser, and at the latest this long after it began."""
 STAFF_IDLE, STAFF_LONGEST = timedelta(hours=1), timedelta(hours=12)
@@ -182,9 +185,10 @@ def set_password(session: Session, user: User, password: str, where: Where | Non
 def ask_for_reset(session: Session, email: str, now: datetime) -> None:
     """Mail a link to set a new password, at most one in each ten minutes of the clock; unknown addresses get no mail.
 
-    After a change of the password, another link may be asked for at once. The duration does not reveal whether the
-    address is known: for an unknown address the statements, lock waits and disk writes are identical, and the queued
-    mail is rolled back.
+    After three within a day it is one in three hours: ten on the first day, eight on each further one. No stranger can
+    use this up so that the person gets no link for a day. After a change of the password, another one may be asked for
+    at once. The duration does not reveal whether the address is known: for an unknown address the statements, lock
+    waits and disk writes are identical, and the queued mail is rolled back.
     """
     spellings = stored_spellings(email)
     take_advisory_lock(session, f"password {spellings[0]}")
@@ -192,8 +196,10 @@ def ask_for_reset(session: Session, email: str, now: datetime) -> None:
     user = session.scalar(sa.select(User).where(User.email.in_(spellings)))
     about = user or User(id=0, email="nobody@invalid", name="Nobody", locale="de")
     issued = int(now.timestamp())
-    occasion = f"{about.id}/{password_state(about)}/{issued // int(_ONE_MAIL_IN.total_seconds())}"
-    wanted = not _was_queued(session, occasion) and user is not None
+    period = issued // int(_ONE_MAIL_IN.total_seconds())
+    words = f"{about.id}/{password_state(about)}"
+    wanted = _may_mail(session, words, period) and user is not None
+    occasion = f"{words}/{period}"
     to = Recipient(about.name, about.email, about.locale)
     facts = {"path": f"/passwort/{about.id}/{issued}/", "email": about.email}
     with session.begin_nested() as writing:
@@ -242,11 +248,20 @@ def password_state(user: User) -> str:
     return hashlib.sha256(f"{user.email}\0{user.password_hash or ''}".encode()).hexdigest()[:16]
 
 
-def _was_queued(session: Session, occasion: str) -> bool:
-    query = sa.select(Message.id).where(
-        Message.request_id.is_(None), Message.template == "password_reset", Message.occasion == occasion
+def _may_mail(session: Session, words: str, period: int) -> bool:
+    """Return whether a link may be mailed in this period of ten minutes, by the mails of the periods of the last day.
+
+    The periods are numbered; `words` name the person and the password.
+    """
+    day = range(period - _DAY // _ONE_MAIL_IN + 1, period + 1)
+    query = sa.select(Message.occasion).where(
+        Message.request_id.is_(None),
+        Message.template == "password_reset",
+        Message.occasion.in_([f"{words}/{one}" for one in day]),
     )
-    return session.scalar(query) is not None
+    mailed = [int(occasion.rpartition("/")[2]) for occasion in session.scalars(query)]
+    pause = _ONE_MAIL_IN if len(mailed) < _MAILS_AT_ONCE else _THEN_ONE_IN
+    return all(period - one >= pause // _ONE_MAIL_IN for one in mailed)
 
 
 def _words(user: User, issued: int) -> list[str]:

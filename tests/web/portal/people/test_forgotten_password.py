@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from models.messages.outbox import Message
 from tests.factories import make_user
-from tests.web.conftest import Back, Front
+from tests.web.conftest import Back, Front, as_new
 from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import sign_in
 from tests.web.portal.people.forms import NEW, link_to, post
@@ -74,6 +74,27 @@ def test_nobody_is_flooded_with_links(front: Front, back: Back) -> None:
     assert len(back.mailer.sent) == 1
     # Requests for links by others do not stop a user from signing in.
     assert sign_in(front, front.manager.email)[0] == 302
+
+
+def test_strangers_have_few_links_mailed_on_a_day_and_never_end_them(front: Front, back: Back) -> None:
+    mailed = []
+    for turn in range(2 * 24 * 6):
+        client = front.client.application.test_client()
+        client.environ_base["REMOTE_ADDR"] = f"198.51.{turn // 250}.{turn % 250}"
+        as_new(front.client.application)
+        assert post(client, "/passwort", email=front.manager.email).location == "/passwort/unterwegs"
+        with front.database.transaction() as session:
+            mailed.append(session.scalars(sa.select(sa.func.count()).select_from(Message)).one())
+        back.clock.advance(timedelta(minutes=10))
+    days = mailed[143], mailed[-1] - mailed[143]
+    assert days == (10, 8)
+    # The person has never had to wait longer than three hours.
+    assert all(mailed[turn] > mailed[turn - 18] for turn in range(18, len(mailed)))
+    # With a new password it begins anew.
+    back.clock.advance(timedelta(hours=3))
+    path = lost(front, back)
+    assert post(front.client, path, password=NEW).location == "/anmelden"
+    assert lost(front, back) != path
 
 
 def test_an_address_is_the_same_however_it_is_typed(front: Front) -> None:
