@@ -20,7 +20,9 @@ COPY workers/sip/kamailio.cfg /etc/kamailio/kamailio.cfg
 # Debian's package creates this user.
 USER kamailio
 EXPOSE 5060/udp 5060/tcp
-ENTRYPOINT ["kamailio", "-DD", "-E", "-Y", "/tmp"]
+# Kamailio's configuration can only ask whether a variable is there: an empty one, as compose passes it on, would be TLS
+# without certificates, and Kamailio would not start.
+ENTRYPOINT ["sh", "-c", "[ -n \"$SIP_INTERCONNECT_TLS\" ] || unset SIP_INTERCONNECT_TLS; exec kamailio -DD -E -Y /tmp \"$@\"", "kamailio"]
 
 FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/standorte standorte

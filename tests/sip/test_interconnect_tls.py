@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
 import socket
 import ssl
 from collections.abc import Iterator
@@ -11,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from models.db.roles import DatabaseRole
 from models.telephony.forwarding import Condition
-from tests.sip.conftest import Sites, run_kamailio
+from tests.sip.conftest import DOMAIN, Sites, run_kamailio
 from tests.sip.phones import NETWORK, Phone, answer, call_in
 from tests.sip.sipp import Line
 from tests.sip.test_forwarding import MOBILE
@@ -21,6 +25,7 @@ from tests.sip.tls import client_context, connect, make_certificates, server_con
 from workers.stack.kamailio import EmbeddedKamailio
 from workers.stack.ports import LOOPBACK, free_sip_port
 from workers.stack.postgres import EmbeddedPostgres
+from workers.stack.unprivileged import name_for
 
 _SENDER = "<sip:+441632960961@carrier.example>"
 
@@ -121,3 +126,41 @@ def test_calls_to_the_telephone_network_go_to_its_certificate_alone(
         else:
             call_in(line, site.numbers[0], sender=_SENDER, gets=408)
             assert taking.heard("INVITE") == ""
+
+
+class ContainedKamailio(EmbeddedKamailio):
+    """A Kamailio that is started as in its container, with `SIP_INTERCONNECT_TLS` empty, as compose leaves it."""
+
+    def command(self) -> list[str]:
+        """Return the command line of the image, with our folders."""
+        [start] = re.findall(r"^ENTRYPOINT (\[.*kamailio.*)$", Path("Dockerfile").read_text(), re.M)
+        folder = str(name_for(self.user, self.directory))
+        ours = ["-m", "64", "-M", "4", "-w", folder, "-Y", folder, "-f", f"{folder}/kamailio.cfg"]
+        program, *arguments = json.loads(start)
+        return [str(shutil.which(program)), *arguments, *ours]
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment with the empty variable."""
+        return {**super().environment(), "SIP_INTERCONNECT_TLS": "", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+
+
+def test_an_empty_setting_is_none_in_the_container(
+    postgres: EmbeddedPostgres, kamailio: EmbeddedKamailio, tmp_path: Path
+) -> None:
+    server = ContainedKamailio(
+        tmp_path / "contained",
+        registrar_url=postgres.url("registrar", DatabaseRole.KAMAILIO),
+        domain=DOMAIN,
+        interconnect=NETWORK,
+        network=f"{NETWORK}:5060",
+        emergency=f"{LOOPBACK}:5112",
+        user=postgres.user,
+    )
+    server.start()
+    try:
+        entrance = (LOOPBACK, server.interconnect_port)
+        with socket.create_connection(entrance, timeout=20, source_address=(NETWORK, 0)) as line:
+            line.sendall(invite("+4930000000", server.domain, f"{NETWORK}:5060", "TCP", _SENDER))
+            assert line.recv(65536).startswith(b"SIP/2.0 ")
+    finally:
+        server.stop()
