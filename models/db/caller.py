@@ -10,7 +10,6 @@ from __future__ import annotations
 from enum import StrEnum
 
 import sqlalchemy as sa
-from psycopg import sql
 from sqlalchemy.orm import Session
 
 NOBODY_SIGNED_IN = ""
@@ -18,7 +17,6 @@ NOBODY_SIGNED_IN = ""
 IS_TOLD = "caller_is_told"
 """The key in `Session.info` of a bool: whether the database is told for whom the session's transactions work."""
 _TELL = sa.text("SELECT tell_caller(:caller)")
-_TELL_AT_ONCE = sql.SQL("SELECT tell_caller({})")
 _SET = sa.text("SELECT set_config(:name, :value, true)")
 
 
@@ -48,12 +46,13 @@ def token_caller(token_hash: bytes) -> str:
     return f"token {token_hash.hex()}"
 
 
-def tell_statement(caller: str) -> sql.Composed:
-    """Return the statement that tells the database for whom its transaction works.
+def tell_call(place: int) -> str:
+    """Return the SQL call that tells the database for whom its transaction works: the value of the parameter `$place`.
 
-    `caller` is a text made by `login_caller` or `token_caller`, or empty for nobody.
+    That is a text made by `login_caller` or `token_caller`, or empty for nobody. It is a parameter because the text of
+    a statement is seen by every session of the role, in `pg_stat_activity`.
     """
-    return _TELL_AT_ONCE.format(caller)
+    return f"tell_caller(${place})"
 
 
 def act_for(session: Session, caller: str) -> None:

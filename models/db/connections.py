@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
-from psycopg import generators, sql
+from psycopg import generators
 from psycopg.abc import PQGen
 from psycopg.pq import ExecStatus, TransactionStatus
 
@@ -53,16 +54,28 @@ class TimedConnection(psycopg.Connection[Any]):
                 self.close()
             raise
 
-    def begin(self, statement: sql.Composable) -> None:
+    def begin(self, statement: str, values: Sequence[str]) -> None:
         """Begin a transaction and run the statement in it, both in one round trip; the statement's result is dropped.
 
-        Raises `psycopg.Error` if the statement fails; then the caller has to roll the transaction back.
+        `values` are the texts for `$1` and so on in the statement. Raises `psycopg.Error` if the statement fails; then
+        the caller has to roll the transaction back.
         """
-        self.wait(self._begin(sql.SQL("BEGIN; {}").format(statement).as_bytes(self)))
+        self.wait(self._begin(statement.encode(), [value.encode() for value in values]))
 
-    def _begin(self, command: bytes) -> PQGen[None]:
-        # The simple protocol takes several statements.
-        self.pgconn.send_query(command)
-        for result in (yield from generators.execute(self.pgconn)):
-            if result.status == ExecStatus.FATAL_ERROR:
-                raise psycopg.errors.error_from_result(result)
+    def _begin(self, statement: bytes, values: Sequence[bytes]) -> PQGen[None]:
+        # In libpq's pipeline mode, because several statements can have no values otherwise.
+        connection = self.pgconn
+        connection.enter_pipeline_mode()
+        connection.send_query_params(b"BEGIN", None)
+        connection.send_query_params(statement, values)
+        connection.pipeline_sync()
+        yield from generators.send(connection)
+        failed = None
+        # One answer each, and the end of the pipeline.
+        for _ in range(3):
+            for result in (yield from generators.fetch_many(connection)):
+                if result.status == ExecStatus.FATAL_ERROR:
+                    failed = failed or result
+        connection.exit_pipeline_mode()
+        if failed is not None:
+            raise psycopg.errors.error_from_result(failed)

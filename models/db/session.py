@@ -11,12 +11,11 @@ from typing import Any
 
 import psycopg
 import sqlalchemy as sa
-from psycopg import sql
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import Session, sessionmaker
 
 from models.db.batch_insert import BatchSession
-from models.db.caller import IS_TOLD, tell_statement
+from models.db.caller import IS_TOLD, tell_call
 from models.db.connections import TimedConnection
 from models.db.transient_errors import is_silent
 from models.db.work_queue import WorkKind, due_kinds
@@ -102,7 +101,8 @@ class Database:
         self._patience = None if statement_limit is None else statement_limit + _MARGIN
         self._anchor: tuple[datetime, float] | None = None
         """The server's time, and this machine's ticks at that moment."""
-        self._at_begin = [_set_local(name, value) for name, value in limits.items()] if is_pooled else []
+        self._limits = limits if is_pooled else {}
+        """The settings that each transaction brings along."""
         if caller is not None or is_pooled:
             # Not a statement after it: told with the beginning, it costs no round trip.
             self.engine.dialect.do_begin = self._begin  # type: ignore[method-assign]
@@ -201,8 +201,12 @@ class Database:
     def _begin(self, dbapi_connection: sa.PoolProxiedConnection) -> None:
         connection = dbapi_connection.driver_connection
         assert isinstance(connection, TimedConnection)
-        told = [tell_statement(self._caller())] if self._caller is not None else []
-        connection.begin(sql.SQL("; ").join([*self._at_begin, *told]))
+        values = [part for limit in self._limits.items() for part in limit]
+        calls = [f"set_config(${place}, ${place + 1}, true)" for place in range(1, len(values), 2)]
+        if self._caller is not None:
+            values.append(self._caller())
+            calls.append(tell_call(len(values)))
+        connection.begin(f"SELECT {', '.join(calls)}", values)
 
     def _check(self, connection: Any, record: Any, _proxy: Any) -> None:
         latest = min(record.info.get("used_at", 0.0), self._anchor[1] if self._anchor else 0.0)
@@ -236,10 +240,6 @@ def _without_mark(url: str) -> tuple[sa.URL, bool]:
 
 def _options(limits: Mapping[str, str]) -> dict[str, Any]:
     return {"options": " ".join(f"-c {name}={value}" for name, value in limits.items())}
-
-
-def _set_local(name: str, value: str) -> sql.Composed:
-    return sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), value)
 
 
 def _note_use(_connection: Any, record: Any) -> None:

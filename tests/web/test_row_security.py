@@ -348,6 +348,19 @@ def test_a_hash_that_can_be_told_cannot_be_read(world: World, front: Front, read
             assert found == [], (kind, column)
 
 
+def test_other_sessions_do_not_read_what_is_told(postgres: EmbeddedPostgres, world: World) -> None:
+    # A session sees what the others of its role run, and a smuggled statement can look again and again.
+    staff, url = world.callers["staff"], postgres.url("standorte", DatabaseRole.FRONT)
+    running = sa.text("SELECT query FROM pg_stat_activity WHERE application_name = 'of staff'")
+    with (
+        closing(Database(url, caller=lambda: staff, name="of staff")) as database,
+        database.engine.begin(),
+        world.front.engine.connect() as connection,
+    ):
+        [query] = connection.scalars(running).all()
+    assert "tell_caller" in query and staff.split()[1] not in query
+
+
 def test_what_was_found_of_a_caller_cannot_be_forged(world: World) -> None:
     staff, manager = world.callers["staff"], world.callers["location manager"]
     tell = sa.text("SELECT tell_caller(:caller)")
