@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from models.db import session as sessions
+from models.db.caller import NOBODY_SIGNED_IN
 from models.db.session import Database
 from models.db.transient_errors import is_outage
 from models.db.work_queue import WorkKind, made_due
@@ -68,6 +69,27 @@ def test_a_connection_that_died_in_the_pool_is_noticed_before_it_is_used(
     assert ask(behind) == 42
     proxy.cut()
     assert ask(behind) == 42
+
+
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_a_transaction_whose_beginning_is_not_answered_leaves_its_connection(
+    behind: Database, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, is_cut: bool
+) -> None:
+    # The beginning tells the caller, and no check of the connection comes before it.
+    monkeypatch.setattr(sessions, "_IDLE", 1e9)
+    url = behind.engine.url.render_as_string(hide_password=False)
+    with closing(Database(url, statement_limit=0.5, caller=lambda: NOBODY_SIGNED_IN)) as telling:
+        assert ask(telling) == 42
+        if is_cut:
+            proxy.cut()
+        else:
+            proxy.silence()
+        with pytest.raises(sa.exc.OperationalError) as raised:
+            ask(telling)
+        assert is_outage(raised.value)
+        proxy.speak()
+        assert ask(telling) == 42
+        assert ask(telling) == 42
 
 
 def test_a_check_of_the_clock_keeps_the_prepared_statements(
