@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -72,6 +73,21 @@ class Product(Base):
     def name(self, locale: Locale) -> str:
         """Return the product's name in the given language."""
         return self.name_en if locale == "en" else self.name_de
+
+
+class ProductPrice(Base):
+    """What holds of a product from a day in Berlin on, until the next row's day: net prices, and whether it is sold."""
+
+    __tablename__ = "product_prices"
+
+    product_key: Mapped[str] = mapped_column(sa.ForeignKey("products.key"), primary_key=True)
+    valid_from: Mapped[date] = mapped_column(sa.Date, primary_key=True)
+    monthly_cents: Mapped[int]
+    one_off_cents: Mapped[int]
+    orderable: Mapped[bool]
+    set_at: Mapped[datetime]
+
+    __table_args__ = (sa.CheckConstraint("monthly_cents >= 0 AND one_off_cents >= 0", name="prices"),)
 
 
 def _product(

@@ -48,6 +48,7 @@ def person_data(session: Session, user: User) -> dict[str, Any]:
             "language": user.locale,
             "is_staff": user.is_staff,
             "created_at": _plain(user.created_at),
+            "disabled_at": _plain(user.disabled_at),
         },
         **{name: _read(session, query) for name, query in _queries(user).items()},
     }
