@@ -15,6 +15,7 @@ from urllib.parse import quote
 import httpx
 import psycopg
 import pytest
+import redis
 from typer.testing import CliRunner
 
 from models.db.roles import DatabaseRole
@@ -25,9 +26,11 @@ from workers import programs
 from workers.cli import cli
 from workers.stack.ports import accepts_connections, free_port
 from workers.stack.postgres import EmbeddedPostgres
+from workers.stack.redis import EmbeddedRedis
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "operations.md"
 PASSWORD = "vier Wörter die bleiben"
+REDIS_PASSWORD = "p@ss/w:rd % of redis"
 PROGRAMS = {"web", "worker", "beat"}
 STAFF, CUSTOMER, CONTACT = "bo@carrier.example.com", "maxi@muster.example.com", "hanna.palmer@example.com"
 ORDER = {
@@ -68,8 +71,24 @@ def url(server: EmbeddedPostgres, database: str, role: DatabaseRole) -> str:
 
 
 @pytest.fixture
+def broker(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    """Start a broker that asks for a password."""
+    found = EmbeddedRedis(tmp_path / "redis")
+    found.start()
+    with redis.from_url(found.url()) as client:
+        client.config_set("requirepass", REDIS_PASSWORD)
+    yield found
+    found.stop()
+
+
+@pytest.fixture
 def portal(
-    server: EmbeddedPostgres, children: Children, smtp_sink: MailSink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: EmbeddedPostgres,
+    broker: EmbeddedRedis,
+    children: Children,
+    smtp_sink: MailSink,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> str:
     """Set the settings of all parts, as an operator does; return the address of the portal."""
     port = free_port()
@@ -80,6 +99,8 @@ def portal(
         "REGISTRAR_URL": url(server, "registrar", DatabaseRole.WORKER),
         "OWNER_DATABASE_URL": url(server, "standorte", DatabaseRole.OWNER),
         "OWNER_REGISTRAR_URL": url(server, "registrar", DatabaseRole.OWNER),
+        "REDIS_URL": f"redis://127.0.0.1:{broker.port}/0",
+        "REDIS_PASSWORD": REDIS_PASSWORD,
         "SMTP_URL": smtp_sink.url,
         "SECRET_KEY": "for-development-only: the key of the tests",
         "BASE_URL": base,
