@@ -125,6 +125,8 @@ PORTAL_VIEWS: Mapping[str, Privileges] = {
     "opened_invitations": Privileges(READ),
     "reached_accounts": Privileges(READ),
     "reached_requests": Privileges(READ),
+    "free_numbers": Privileges(READ, READ, metrics=READ),
+    "oldest_of_work": Privileges(READ, READ, metrics=READ),
     "queue_of_messages": Privileges(READ, READ, metrics=READ),
     "queue_of_requests": Privileges(READ, READ, metrics=READ),
     "accounts_of_staff": Privileges(READ, READ),

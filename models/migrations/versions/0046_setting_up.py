@@ -25,6 +25,24 @@ OF_LOGINS = (
 OF_COMPANIES = ("factor_demanded", "factor_not_demanded")
 NEW = ("account_created", "administrator_added", "invoice_joined", "invoice_left")
 NEW_OF_LOGINS = ("login_disabled", "login_enabled")
+VIEWS = {
+    # What the metrics ask, without a word about customers: for each kind of work the earliest row that waits.
+    "oldest_of_work": """
+SELECT 'requests.verify' AS work, min(due_at) AS due_at FROM requests
+WHERE due_at IS NOT NULL AND (step = 'provision') IS FALSE
+UNION ALL SELECT 'requests.provision', min(due_at) FROM requests
+WHERE due_at IS NOT NULL AND (step = 'provision') IS TRUE
+UNION ALL SELECT 'messages.send', min(due_at) FROM messages WHERE due_at IS NOT NULL
+UNION ALL SELECT 'registrar.sync', least(
+    (SELECT min(due_at) FROM sip_trunks WHERE due_at IS NOT NULL),
+    (SELECT min(due_at) FROM block_announcements WHERE due_at IS NOT NULL)
+)
+UNION ALL SELECT 'bulk.place', min(due_at) FROM bulks WHERE due_at IS NOT NULL""",
+    # Of each pool how many blocks are free; a pool whose last block is given out is in it while blocks rest.
+    "free_numbers": """
+SELECT area_code, size, count(*) FILTER (WHERE available_from <= now()) AS free
+FROM number_blocks WHERE account_id IS NULL GROUP BY area_code, size""",
+}
 OF_NO_ACCOUNT = ("login_created", "price_set", "product_withdrawn", "numbers_stocked", "numbers_withdrawn")
 
 
@@ -45,6 +63,8 @@ def upgrade() -> None:
             sa.PrimaryKeyConstraint("product_key", "valid_from", name=op.f("pk_product_prices")),
             if_not_exists=True,
         )
+        for name, query in VIEWS.items():
+            op.execute(f"CREATE OR REPLACE VIEW {name} AS {query}")
         _check("deed", f"deed IN ({_words(*DEEDS, *OF_LOGINS, *OF_COMPANIES, *NEW_OF_LOGINS, *NEW, *OF_NO_ACCOUNT)})")
         alone = _words(*OF_LOGINS, *NEW_OF_LOGINS, *OF_NO_ACCOUNT)
         _check("about_an_account", f"account_id IS NOT NULL OR deed IN ({alone})")
@@ -54,6 +74,8 @@ def downgrade() -> None:
     op.execute(f"DELETE FROM audit_entries WHERE deed IN ({_words(*NEW, *NEW_OF_LOGINS, *OF_NO_ACCOUNT)})")  # noqa: S608
     _check("about_an_account", f"account_id IS NOT NULL OR deed IN ({_words(*OF_LOGINS)})")
     _check("deed", f"deed IN ({_words(*DEEDS, *OF_LOGINS, *OF_COMPANIES)})")
+    for name in VIEWS:
+        op.execute(f"DROP VIEW IF EXISTS {name}")
     op.drop_table("product_prices", if_exists=True)
     # Who was shut out stays so: without a password nobody signs in.
     op.execute("UPDATE users SET password_hash = NULL WHERE disabled_at IS NOT NULL")
