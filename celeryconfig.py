@@ -3,9 +3,10 @@
 import os
 
 from models.db.work_queue import WorkKind
-from tasks.broker_address import BrokerAddress
+from tasks.broker_address import BrokerAddress, with_password
 
-_broker = BrokerAddress(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")).celery_settings
+_url = with_password(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0"), os.environ.get("REDIS_PASSWORD"))
+_broker = BrokerAddress(_url).celery_settings
 broker_url, broker_use_ssl = _broker["broker_url"], _broker["broker_use_ssl"]
 imports = ("tasks.celery_tasks",)
 

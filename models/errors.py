@@ -166,6 +166,14 @@ class SeveralAdministrators(DomainError):
     """
 
 
+class HasAdministrator(DomainError):
+    """Raised when an account that has an administrator would get its first one; `email` is the present one's."""
+
+    def __init__(self, email: str) -> None:
+        super().__init__(email)
+        self.email = email
+
+
 class TooManyInvitations(DomainError):
     """Raised when the account, or the inviting person, already has `limit` open invitations, the most allowed."""
 

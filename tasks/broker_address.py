@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 SENTINEL = "sentinel"
 
@@ -64,6 +64,14 @@ class BrokerAddress:
     def _for_sentinels(self) -> dict[str, Any]:
         password = {"password": unquote(self._parts.password)} if self._parts.password else {}
         return {"socket_timeout": 1, "socket_connect_timeout": 1} | password
+
+
+def with_password(url: str, password: str | None) -> str:
+    """Return the URL of a broker with the password, of any characters, in it; a URL that has one stays as it is."""
+    scheme, mark, server = url.partition("://")
+    if not password or not mark or "@" in server:
+        return url
+    return f"{scheme}://:{quote(password, safe='')}@{server}"
 
 
 def checked_url(url: str) -> str:

@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.accounts.company_limits import USUAL_LIMITS, Limits
 from models.emails import BadEmail, typed_email
-from tasks.broker_address import checked_url
+from tasks.broker_address import checked_url, with_password
 
 
 class SettingsError(Exception):
@@ -122,6 +122,24 @@ class Settings(BaseSettings):
         """Create the directory for the counters of /metrics, if one is set."""
         if self.prometheus_multiproc_dir is not None:
             self.prometheus_multiproc_dir.mkdir(parents=True, exist_ok=True)
+
+
+class RedisSettings(Settings):
+    """The settings of programs that send or receive Celery messages."""
+
+    redis_url: RedisUrl
+    """The URL of the Redis that carries Celery's messages, with the password of `redis_password` in it."""
+    redis_password: SecretStr | None = None
+    """The password, of any characters, for a URL that has none."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _put_password_into_url(cls, values: dict[str, Any]) -> dict[str, Any]:
+        url, password = values.get("redis_url"), values.get("redis_password")
+        if not isinstance(url, str) or not password:
+            return values
+        text = password.get_secret_value() if isinstance(password, SecretStr) else str(password)
+        return {**values, "redis_url": with_password(url, text)}
 
 
 class CarrierSettings(Settings):

@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import settings
 
-from models.contracts.catalogue import PRICE_LIST, Product, load_price_list
+from models.contracts.catalogue import PRICE_LIST, Product
 from models.db.roles import PORTAL_ROLES, REGISTRAR_ROLES, DatabaseRole, create_roles
 from models.db.session import Database
 from models.schema import metadata
@@ -163,9 +163,8 @@ def changing_products(owner_database: Database) -> Iterator[None]:
     """Allow the test to change the price list; restore the price list after the test."""
     yield
     with owner_database.transaction() as session:
-        load_price_list(session)
-        withdrawn = [row["key"] for row in PRICE_LIST if not row["orderable"]]
-        session.execute(sa.update(Product).values(orderable=Product.key.not_in(withdrawn)))
+        for row in PRICE_LIST:
+            session.execute(sa.update(Product).where(Product.key == row["key"]).values(row))
 
 
 @pytest.fixture

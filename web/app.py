@@ -69,6 +69,7 @@ from web.portal.requests.request_actions import answers
 from web.portal.telephony import allowed_destinations, directory, inventory, phone_systems, request_uri, suspension
 from web.portal.telephony.forwarding import forwardings
 from web.portal.telephony.registrations_and_calls import telephone
+from web.request_metrics import count_request
 from web.resources import Resources, resources, store_resources
 from web.settings import WebSettings
 from web.telephone_network import TelephoneNetwork
@@ -263,6 +264,7 @@ def _around_every_request(app: OpenAPI) -> None:
         response.headers["Permissions-Policy"] = _NO_DEVICES
         if app.config["SESSION_COOKIE_SECURE"]:
             response.headers["Strict-Transport-Security"] = _HTTPS_ONLY
+        count_request(request.endpoint, response.status_code, perf_counter() - g.get("began", perf_counter()))
         if request.endpoint != "static":
             response.headers.setdefault("Cache-Control", "no-store")
             rule = request.url_rule.rule if request.url_rule else "-"

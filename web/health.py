@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 import prometheus_client
@@ -21,6 +21,7 @@ from models.jobs.jobs import JobRun
 from models.jobs.outages import current_outages
 from models.views import queue_counts
 from tasks.hints import broker_fault
+from tasks.reconcile import JOBS
 from web.proxied_requests import was_forwarded
 from web.resources import Resources, resources
 
@@ -76,8 +77,10 @@ class DatabaseCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics that are read from the database.
 
-        They are the numbers of requests and messages by state, the clock's offset, how long the oldest request has been
-        waiting for a worker, the length of outages of external systems, and findings and age of the jobs' last runs.
+        They are the numbers of requests and messages by state, the clock's offset, how long the oldest request and the
+        oldest row of each kind of work has been waiting for a worker, the age of the last sweep, the length of outages
+        of external systems, free number blocks, whether the broker answers, and findings and age of the jobs' last
+        runs.
         """
         now = self._found.clock()
         with self._found.database.transaction() as session:
@@ -86,6 +89,9 @@ class DatabaseCollector(Collector):
             mails = queue_counts.message_counts(session)
             runs = jobs.last_successes(session)
             away = current_outages(session)
+            waiting = queue_counts.oldest_of_work(session, now)
+            pools = queue_counts.free_numbers(session)
+            swept = jobs.last_run(session, "sweep")
         by_state = GaugeMetricFamily("standorte_requests", "Requests by status and step", labels=["status", "step"])
         for status, step, count in requests:
             by_state.add_metric([status, step], count)
@@ -104,7 +110,25 @@ class DatabaseCollector(Collector):
         for state, count in mails:
             letters.add_metric([state], count)
         yield letters
+        yield from _waiting(waiting, pools)
+        if swept is not None:
+            swept_ago = (now - swept).total_seconds()
+            yield GaugeMetricFamily("standorte_sweep_age_seconds", "Since the last sweep", value=swept_ago)
+        answers = broker_fault() is None
+        yield GaugeMetricFamily("standorte_broker_up", "Whether the broker answers", value=int(answers))
         yield from _jobs(runs, now)
+
+
+def _waiting(oldest: Iterable[tuple[str, float]], pools: Iterable[tuple[str, int, int]]) -> Iterator[Metric]:
+    """Yield the metrics of what waits for each kind of work (`oldest`), and of free number blocks (`pools`)."""
+    waits = GaugeMetricFamily("standorte_waiting_seconds", "Age of a kind of work's oldest due row", labels=["work"])
+    for work, seconds in oldest:
+        waits.add_metric([work], seconds)
+    yield waits
+    free = GaugeMetricFamily("standorte_free_blocks", "Free number blocks of a pool", labels=["area_code", "size"])
+    for area_code, size, count in pools:
+        free.add_metric([area_code, str(size)], count)
+    yield free
 
 
 def _jobs(runs: Mapping[str, JobRun], now: datetime) -> Iterator[Metric]:
@@ -119,8 +143,12 @@ def _jobs(runs: Mapping[str, JobRun], now: datetime) -> Iterator[Metric]:
         ages.add_metric([name], (now - run.ended_at).total_seconds())
         for kind, count in run.found.items():
             found.add_metric([name, kind], count)
+    intervals = GaugeMetricFamily("standorte_job_interval_seconds", "How often a job is due", labels=["job"])
+    for job in JOBS.values():
+        intervals.add_metric([job.name], job.every.total_seconds())
     yield found
     yield ages
+    yield intervals
 
 
 @health.get("/metrics")

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from tasks.settings import PostgresUrl, RedisUrl, SecretSettings, is_loopback
+from tasks.settings import PostgresUrl, RedisSettings, SecretSettings, is_loopback
 
 
-class WebSettings(SecretSettings):
+class WebSettings(RedisSettings, SecretSettings):
     """The settings of the web application, read from the environment when the object is created.
 
     Raises `SettingsError` if a setting is missing or invalid.
@@ -19,7 +19,6 @@ class WebSettings(SecretSettings):
 
     database_url: PostgresUrl
     """URL of the portal's database. FRONT_DATABASE_URL goes first, so that DATABASE_URL can be the workers'."""
-    redis_url: RedisUrl
     registrar_url: PostgresUrl | None = None
     """URL of the telephone network's database, only read. None: the portal does not show the state of trunks.
 

@@ -18,6 +18,7 @@ from workers.commands import (
     doctor,
     invoices,
     numbers,
+    prices,
     reconcile,
     requests,
     roles,
@@ -51,6 +52,7 @@ cli.add_typer(requests.app, name="requests")
 cli.add_typer(accounts.app, name="accounts")
 cli.add_typer(tokens.app, name="tokens")
 cli.add_typer(users.app, name="users")
+cli.add_typer(prices.app, name="prices")
 cli.add_typer(numbers.app, name="numbers")
 cli.add_typer(destinations.app, name="destinations")
 cli.add_typer(directory.app, name="directory")

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from sqlalchemy import make_url
 
 from models.db.roles import DatabaseRole
-from tasks.settings import PostgresUrl, RedisUrl, SecretSettings, Settings, sendable
+from tasks.settings import PostgresUrl, RedisSettings, SecretSettings, Settings, sendable
 
 PUBLISHED_PASSWORD = "standorte"  # noqa: S105
 """The password that docker-compose.yml, a public file, gave the superuser and the roles by default in the past."""
@@ -23,11 +23,8 @@ def _smtp(url: str) -> str:
     return url
 
 
-class BeatSettings(Settings):
+class BeatSettings(RedisSettings):
     """The settings of beat, which only sends Celery messages (hints that work is waiting) on a schedule."""
-
-    redis_url: RedisUrl
-    """The URL of the Redis that carries Celery's messages."""
 
 
 class WorkerSettings(BeatSettings, SecretSettings):

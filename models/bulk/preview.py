@@ -36,12 +36,12 @@ def count_rows(session: Session, bulk: Bulk) -> tuple[int, int, int]:
     return int(row[0]), int(row[1]), int(row[2])
 
 
-def outdated_rows(session: Session, bulk: Bulk) -> list[BulkRow]:
+def outdated_rows(session: Session, bulk: Bulk, now: datetime) -> list[BulkRow]:
     """Return the bulk's rows that were valid when they were checked and are not valid any more.
 
     Such a row names a product that was withdrawn later, or an option that needs details now and needed none then.
     """
-    withdrawn = [product.key for product in withdrawn_products(session)]
+    withdrawn = [product.key for product in withdrawn_products(session, now)]
     named = BulkRow.draft["option_keys"].has_any(sa.cast(withdrawn, postgresql.ARRAY(sa.Text)))
     options = BulkRow.draft["option_keys"]
     lacking = [options.has_key(option) & ~BulkRow.draft.has_key(field) for option, field in DETAILS.items()]

@@ -1,9 +1,13 @@
-"""The products that can be ordered, with monthly and one-off prices in integer euro cents, net; and the price list."""
+"""The products that can be ordered, with monthly and one-off prices in integer euro cents, net; and the price list.
+
+A product has the prices with which the program delivers it, until the carrier sets others from a day on.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -11,7 +15,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from models.calendar_days import berlin_day
 from models.db.base import Base, enumeration
+from models.errors import InvalidField, NotFound
 from models.values import Locale
 
 
@@ -42,7 +48,9 @@ class Product(Base):
 
     `channels` is the number of simultaneous calls of a trunk, `block_size` the number of phone numbers in a number
     block; null for other kinds. `position` is the product's place on the price list. Withdrawn products (`orderable` is
-    false) stay in the table for the contracts that contain them.
+    false) stay in the table for the contracts that contain them. What the table says of prices, and of whether a
+    product can be ordered, holds until the first day for which there is a `ProductPrice`; `price_list` returns products
+    with what holds on a day.
     """
 
     __tablename__ = "products"
@@ -66,12 +74,27 @@ class Product(Base):
 
     @property
     def price_line(self) -> PriceLine:
-        """Return the product's key with its current prices."""
+        """Return the product's key with its prices."""
         return PriceLine(self.key, self.monthly_cents, self.one_off_cents)
 
     def name(self, locale: Locale) -> str:
         """Return the product's name in the given language."""
         return self.name_en if locale == "en" else self.name_de
+
+
+class ProductPrice(Base):
+    """What holds of a product from a day in Berlin on, until the next row's day: net prices, and whether it is sold."""
+
+    __tablename__ = "product_prices"
+
+    product_key: Mapped[str] = mapped_column(sa.ForeignKey("products.key"), primary_key=True)
+    valid_from: Mapped[date] = mapped_column(sa.Date, primary_key=True)
+    monthly_cents: Mapped[int]
+    one_off_cents: Mapped[int]
+    orderable: Mapped[bool]
+    set_at: Mapped[datetime]
+
+    __table_args__ = (sa.CheckConstraint("monthly_cents >= 0 AND one_off_cents >= 0", name="prices"),)
 
 
 def _product(
@@ -126,37 +149,107 @@ PRICE_LIST: Sequence[dict[str, Any]] = (
 
 
 def load_price_list(session: Session) -> None:
-    """Insert or update the products of `PRICE_LIST`, the list in this file. Safe to run twice.
+    """Insert the products of `PRICE_LIST`, the list in this file, or update their names and sizes. Safe to run twice.
 
-    A product that the back office or the list has withdrawn stays withdrawn. Products not in the list are left as they
-    are.
+    The prices of a product that is there already are never changed: they are the carrier's. A product that the carrier
+    or the list has withdrawn stays withdrawn. Products not in the list are left as they are.
     """
     statement = postgresql.insert(Product).values([{**row, "position": place} for place, row in enumerate(PRICE_LIST)])
-    new: dict[str, Any] = {column.name: column for column in statement.excluded if column.name != "key"}
+    kept = {"key", "monthly_cents", "one_off_cents"}
+    new: dict[str, Any] = {column.name: column for column in statement.excluded if column.name not in kept}
     new["orderable"] = sa.and_(Product.orderable, statement.excluded.orderable)
     session.execute(statement.on_conflict_do_update(index_elements=[Product.key], set_=new))
 
 
-def price_list(session: Session) -> dict[str, Product]:
-    """Return a dict of product key to product, including withdrawn products, in price list order.
+def all_products(session: Session) -> dict[str, Product]:
+    """Return a dict of product key to product, including withdrawn products, in price list order: for names and sizes.
 
-    Reads the table once for each session and keeps the result, since the price list is short.
+    For prices, and for what can be ordered, use `price_list`. Reads the table once for each session and keeps the
+    result, since it is short.
     """
-    products: dict[str, Product] | None = session.info.get("price_list")
+    products: dict[str, Product] | None = session.info.get("all_products")
     if products is None:
         rows = session.scalars(sa.select(Product).order_by(Product.position))
-        products = session.info["price_list"] = {product.key: product for product in rows}
+        products = session.info["all_products"] = {product.key: product for product in rows}
     return products
 
 
-def withdrawn_products(session: Session) -> list[Product]:
-    """Return the products that can no longer be ordered, in price list order; contracts may still contain them."""
-    return [product for product in price_list(session).values() if not product.orderable]
+def price_list(session: Session, now: datetime) -> dict[str, Product]:
+    """Return a dict of product key to product with what holds on the day of `now`, in price list order.
+
+    Withdrawn products are among them. The products are copies that belong to no session. Reads the tables once for each
+    session and day and keeps the result, since the price list is short.
+    """
+    known: dict[date, dict[str, Product]] = session.info.setdefault("price_lists", {})
+    day = berlin_day(now)
+    if day not in known:
+        known[day] = {row.key: Product(**row._mapping) for row in session.execute(_PRICES_OF_A_DAY, {"day": day})}
+    return known[day]
 
 
-def orderable_products(session: Session) -> list[Product]:
-    """Return the products that customers can order, in price list order; withdrawn products are left out."""
-    return [product for product in price_list(session).values() if product.orderable]
+def _prices_of_a_day() -> sa.Select[Any]:
+    """Return the query for all columns of all products, with what holds on the day `day`."""
+    latest = (
+        sa.select(ProductPrice)
+        .where(ProductPrice.valid_from <= sa.bindparam("day", type_=sa.Date()))
+        .ext(postgresql.distinct_on(ProductPrice.product_key))
+        .order_by(ProductPrice.product_key, ProductPrice.valid_from.desc())
+        .subquery()
+    )
+    priced = {
+        # What this version of the program cannot deliver is not sold, whatever its price.
+        "orderable": sa.and_(Product.orderable, sa.func.coalesce(latest.c.orderable, sa.true())),
+        "monthly_cents": sa.func.coalesce(latest.c.monthly_cents, Product.monthly_cents),
+        "one_off_cents": sa.func.coalesce(latest.c.one_off_cents, Product.one_off_cents),
+    }
+    columns = [priced.get(column.name, column).label(column.name) for column in Product.__table__.columns]
+    query = sa.select(*columns).outerjoin_from(Product, latest, latest.c.product_key == Product.key)
+    return query.order_by(Product.position)
+
+
+_PRICES_OF_A_DAY = _prices_of_a_day()
+
+
+def withdrawn_products(session: Session, now: datetime) -> list[Product]:
+    """Return the products that cannot be ordered on the day of `now`, in price list order.
+
+    Contracts may still contain them.
+    """
+    return [product for product in price_list(session, now).values() if not product.orderable]
+
+
+def orderable_products(session: Session, now: datetime) -> list[Product]:
+    """Return the products that customers can order on the day of `now`, in price list order, with its prices."""
+    return [product for product in price_list(session, now).values() if product.orderable]
+
+
+def set_price(
+    session: Session, key: str, day: date, now: datetime, *, monthly_cents: int, one_off_cents: int, orderable: bool
+) -> bool:
+    """Set what holds of a product from a day on; later days that were set before keep theirs.
+
+    Orders of earlier days, contracts and offers keep their prices. Return False if exactly this was set for the day
+    already. Safe to run twice. Raises `NotFound` if there is no product with the key, and `InvalidField` if the day is
+    over: its orders have their prices.
+    """
+    if session.get(Product, key) is None:
+        raise NotFound
+    if day < berlin_day(now):
+        raise InvalidField("valid_from", "day_is_over")
+    facts = {"monthly_cents": monthly_cents, "one_off_cents": one_off_cents, "orderable": orderable}
+    new = postgresql.insert(ProductPrice).values(product_key=key, valid_from=day, set_at=now, **facts)
+    same = sa.and_(*(getattr(ProductPrice, name) == value for name, value in facts.items()))
+    changed = new.on_conflict_do_update(
+        index_elements=[ProductPrice.product_key, ProductPrice.valid_from], set_={**facts, "set_at": now}, where=~same
+    )
+    session.info.pop("price_lists", None)
+    return session.scalar(changed.returning(ProductPrice.product_key)) is not None
+
+
+def planned_prices(session: Session, now: datetime) -> Sequence[ProductPrice]:
+    """Return what is set for days after that of `now`, by product and day."""
+    later = sa.select(ProductPrice).where(ProductPrice.valid_from > berlin_day(now))
+    return session.scalars(later.order_by(ProductPrice.product_key, ProductPrice.valid_from)).all()
 
 
 def block_key(size: int) -> str:

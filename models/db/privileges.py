@@ -22,8 +22,8 @@ ADD = "SELECT, INSERT"
 WRITE = "SELECT, INSERT, UPDATE"
 ALL = "SELECT, INSERT, UPDATE, DELETE"
 _USER = "SELECT, INSERT, UPDATE (email_confirmed_at, password_hash)"
-# Who is erased loses name and address.
-_USER_OF_WORKER = "SELECT, INSERT, UPDATE (email_confirmed_at, password_hash, name, email)"
+# Who is erased loses name and address; the console shuts people out.
+_USER_OF_WORKER = "SELECT, INSERT, UPDATE (email_confirmed_at, password_hash, name, email, disabled_at)"
 # Without what a request is about and to whom it belongs: no page changes that.
 _QUEUED = "due_at, lease, attempts"
 _ON_REQUEST = f"status, step, reason, waiting_for, waiting_until, updated_at, ended_at, {_QUEUED}"
@@ -110,6 +110,8 @@ PORTAL: Mapping[str, Privileges] = {
     # A limit is raised at the carrier's console.
     "own_limits": Privileges(READ, WRITE),
     "ownership_proofs": Privileges(WRITE, WRITE),
+    # The console sets prices.
+    "product_prices": Privileges(READ, WRITE),
     "products": Privileges(READ, READ),
     # The console resets what a person has lost.
     "recovery_codes": Privileges("SELECT, INSERT, UPDATE (used_at), DELETE", "SELECT, DELETE"),
@@ -128,6 +130,8 @@ PORTAL_VIEWS: Mapping[str, Privileges] = {
     "opened_invitations": Privileges(READ),
     "reached_accounts": Privileges(READ),
     "reached_requests": Privileges(READ),
+    "free_numbers": Privileges(READ, READ, metrics=READ),
+    "oldest_of_work": Privileges(READ, READ, metrics=READ),
     "queue_of_messages": Privileges(READ, READ, metrics=READ),
     "queue_of_requests": Privileges(READ, READ, metrics=READ),
     "accounts_of_staff": Privileges(READ, READ),

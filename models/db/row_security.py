@@ -206,6 +206,7 @@ PORTAL: Mapping[str, Rows] = {
     "outages": _free(_NO_CUSTOMER),
     "own_limits": _of_account("own_limits"),
     "ownership_proofs": _of_request("ownership_proofs"),
+    "product_prices": _free(_NO_CUSTOMER),
     "products": _free(_NO_CUSTOMER),
     "recovery_codes": Rows(f"user_id = {_PEOPLE}"),
     "requests": Rows(

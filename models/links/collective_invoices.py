@@ -6,11 +6,12 @@ detached when it leaves the invoice. A scheduled job creates the link and detach
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+from sqlalchemy.orm import Mapped, Session, contains_eager, mapped_column, relationship
 
 from models.accounts.accounts import Account
 from models.db.base import Base
@@ -72,11 +73,11 @@ class OtherPayer(Exception):
     """Raised when an account is to be put on a collective invoice that another account than the given one pays."""
 
 
-def put_on_invoice(session: Session, number: str, main: Account, account: Account, now: datetime) -> None:
+def put_on_invoice(session: Session, number: str, main: Account, account: Account, now: datetime) -> bool:
     """Bill an account by the collective invoice `number`; create the invoice, paid by `main`, if there is none.
 
-    Safe to run twice. Raises `BilledElsewhere` if the account is on another collective invoice, and `OtherPayer` if the
-    invoice with this number belongs to another main account.
+    Return False if the account is on it already. Safe to run twice. Raises `BilledElsewhere` if the account is on
+    another collective invoice, and `OtherPayer` if the invoice with this number belongs to another main account.
     """
     made = postgresql.insert(CollectiveInvoice).values(number=number, main_id=main.id).on_conflict_do_nothing()
     session.execute(made)
@@ -84,9 +85,23 @@ def put_on_invoice(session: Session, number: str, main: Account, account: Accoun
     if invoice.main_id != main.id:
         raise OtherPayer(number)
     item = postgresql.insert(CollectiveInvoiceItem).values(invoice_id=invoice.id, account_id=account.id, since=now)
-    session.execute(item.on_conflict_do_nothing())
+    is_new = session.scalar(item.on_conflict_do_nothing().returning(CollectiveInvoiceItem.id)) is not None
     if open_item(session, account.id, number) is None:
         raise BilledElsewhere(account.customer_number)
+    return is_new
+
+
+def open_items(session: Session) -> Sequence[CollectiveInvoiceItem]:
+    """Return the open items of all collective invoices with their accounts, by number of invoice and account."""
+    query = (
+        sa.select(CollectiveInvoiceItem)
+        .join(CollectiveInvoiceItem.invoice)
+        .join(CollectiveInvoiceItem.account)
+        .where(CollectiveInvoiceItem.left_at.is_(None))
+        .order_by(CollectiveInvoice.number, Account.customer_number)
+    )
+    loaded = contains_eager(CollectiveInvoiceItem.invoice).joinedload(CollectiveInvoice.main)
+    return session.scalars(query.options(loaded, contains_eager(CollectiveInvoiceItem.account))).all()
 
 
 def take_off_invoice(session: Session, number: str, account: Account, now: datetime) -> bool:

@@ -31,7 +31,11 @@ def invite_local_user(session: Session, request: Request, now: datetime) -> bool
     if reaches_sub_accounts(session, request.main_id, request.local_user_email):
         request.note(now, "local_user_leads", name=request.local_user_name)
         return False
-    able = [user for user, role in leaders if role is Role.ADMINISTRATOR or user.id == request.requested_by]
+    able = [
+        user
+        for user, role in leaders
+        if (role is Role.ADMINISTRATOR or user.id == request.requested_by) and user.disabled_at is None
+    ]
     if not able:
         request.note(now, "local_user_not_invited", name=request.local_user_name)
         return False

@@ -137,19 +137,21 @@ def submit_order(
     person may not order for `main`, `RuleBroken` if `main` is closed or a sub-account, and `InvalidField` if products,
     options, channels, countries or address break a rule (`ensure_orderable`).
     """
-    ensure_orderable(session, principal, main, draft)
+    ensure_orderable(session, principal, main, draft, now)
     return submit_orders(session, principal, main, [draft], now, agreed=agreed)[0]
 
 
-def ensure_orderable(session: Session, principal: Principal, main: Account, draft: OrderDraft) -> Basket:
+def ensure_orderable(session: Session, principal: Principal, main: Account, draft: OrderDraft, now: datetime) -> Basket:
     """Check products, details of options, channels, countries, address and area code of an order; return its products.
+
+    Products and prices are those that hold on the day of `now`.
 
     Raises `InvalidField` if a product cannot be ordered, an option lacks its details, the mobile fallback is a
     high-risk destination or none that the trunk may call, there are too many countries or channels, or countries that
     the person may not choose for `main` (`ensure_may_choose`), the area code is unknown, or address and area code
     cannot be right together.
     """
-    basket = _basket(session, draft)
+    basket = _basket(session, draft, now)
     ensure_details(draft.option_keys, draft.details)
     ensure_usual_fallback(session, draft.mobile_number)
     ensure_fallback_within(draft.countries, draft.mobile_number)
@@ -239,7 +241,7 @@ def submit_orders(
                 request_uri=draft.request_uri,
                 countries=chosen_limits(draft.countries) if draft.countries is not None else None,
                 price_lines=[
-                    asdict(agreed.get(line.product_key, line)) for line in _basket(session, draft).price_lines
+                    asdict(agreed.get(line.product_key, line)) for line in _basket(session, draft, now).price_lines
                 ],
                 local_user_name=draft.local_user.name if draft.local_user is not None else None,
                 local_user_email=draft.local_user.email.lower() if draft.local_user is not None else None,
@@ -257,8 +259,8 @@ def submit_orders(
     return requests
 
 
-def _basket(session: Session, draft: OrderDraft) -> Basket:
-    return basket_of(session, draft.product_key, draft.block_size, draft.option_keys)
+def _basket(session: Session, draft: OrderDraft, now: datetime) -> Basket:
+    return basket_of(session, draft.product_key, draft.block_size, draft.option_keys, now)
 
 
 def _account(session: Session, customer_number: str, draft: OrderDraft, now: datetime) -> Account:
@@ -279,16 +281,24 @@ def _account(session: Session, customer_number: str, draft: OrderDraft, now: dat
 
 
 def basket_of(
-    session: Session, trunk_key: str, block_size: int, option_keys: Sequence[str], accepted: Collection[str] = ()
+    session: Session,
+    trunk_key: str,
+    block_size: int,
+    option_keys: Sequence[str],
+    now: datetime,
+    accepted: Collection[str] = (),
 ) -> Basket:
     """Return the trunk product, the product for a number block of `block_size` numbers, and the option products.
 
-    `accepted` are keys of products that count even if they can no longer be ordered. Raises `InvalidField` if one of
-    the products cannot be ordered or is of another kind, or if an option is named twice.
+    They have the prices that hold on the day of `now`. `accepted` are keys of products that count even if they can no
+    longer be ordered. Raises `InvalidField` if one of the products cannot be ordered or is of another kind, or if an
+    option is named twice.
     """
     keys = (trunk_key, block_key(block_size), *option_keys)
     found = {
-        product.key: product for product in price_list(session).values() if product.orderable or product.key in accepted
+        product.key: product
+        for product in price_list(session, now).values()
+        if product.orderable or product.key in accepted
     }
     _expect(found, trunk_key, ProductKind.TRUNK, "product", "unknown_product")
     _expect(found, block_key(block_size), ProductKind.NUMBER_BLOCK, "numbers.block_size", "unknown_block_size")
@@ -300,14 +310,16 @@ def basket_of(
 
 
 def ordered_basket(session: Session, request: Request) -> Basket:
-    """Return the products of a running order, also an option that was withdrawn since the order was accepted.
+    """Return the products of a running order, as they were sold on its day, also options that were withdrawn since.
 
-    Raises `RuleBroken` if the trunk or the number block can no longer be ordered.
+    Raises `RuleBroken` if the trunk or the number block cannot be delivered any more.
     """
     assert request.product_key is not None and request.block_size is not None
     options = request.option_keys or []
     try:
-        return basket_of(session, request.product_key, request.block_size, options, accepted=options)
+        return basket_of(
+            session, request.product_key, request.block_size, options, request.created_at, accepted=options
+        )
     except InvalidField as error:
         raise RuleBroken(Reason.PRODUCT_NOT_ORDERABLE) from error
 
@@ -315,8 +327,8 @@ def ordered_basket(session: Session, request: Request) -> Basket:
 def agreed_prices(session: Session, request: Request) -> list[PriceLine]:
     """Return the products of a running order at the prices of the moment when it was ordered.
 
-    An order from before prices were saved has the current ones. Raises `RuleBroken` if the trunk or the number block
-    was withdrawn since.
+    An order from before prices were saved has those of its day on the price list. Raises `RuleBroken` if the trunk or
+    the number block cannot be delivered any more.
     """
     basket = ordered_basket(session, request)
     if request.price_lines is None:

@@ -13,7 +13,7 @@ from models.errors import InvalidField
 from models.requests.requests import Request
 from models.states import Reason, Status
 from models.telephony.area_codes import AreaCode
-from models.telephony.number_pool import stock_pool
+from models.telephony.number_pool import WITHDRAWN, stock_pool
 from models.telephony.numbers import NumberBlock
 from models.values import national_to_e164
 
@@ -31,7 +31,7 @@ class Restocked:
 
 @dataclass(frozen=True, slots=True)
 class PoolLine:
-    """How many number blocks of one size an area code has: free, in quarantine, and given out, that is assigned.
+    """How many number blocks of one size an area code has: free, in quarantine, given out (assigned), and withdrawn.
 
     A quarantined block becomes free by itself.
     """
@@ -42,6 +42,7 @@ class PoolLine:
     free: int
     quarantined: int
     given_out: int
+    withdrawn: int
 
 
 def restock(session: Session, area_code: str, first_subscriber: str, size: int, count: int, now: datetime) -> Restocked:
@@ -54,15 +55,7 @@ def restock(session: Session, area_code: str, first_subscriber: str, size: int, 
     digits or is not a multiple of `size`, the numbers are too long or outside the area code, or `size` is not 1, 10 or
     100.
     """
-    if session.get(AreaCode, area_code) is None:
-        raise InvalidField("area_code", "unknown_area_code")
-    if not (first_subscriber.isascii() and first_subscriber.isdigit()):
-        raise InvalidField("first_subscriber", "not_digits")
-    first = national_to_e164(area_code) + first_subscriber
-    if len(str(int(first) + size * count - 1)) > MOST_DIGITS:
-        raise InvalidField("first_subscriber", "too_long", MOST_DIGITS)
-    if not str(int(first) + size * count - 1).startswith(national_to_e164(area_code)):
-        raise InvalidField("count", "leaves_area_code")
+    ensure_range(session, area_code, first_subscriber, size, count)
     added = stock_pool(session, area_code, first_subscriber, size, count, now)
     waiting = session.scalars(
         sa.select(Request)
@@ -80,8 +73,21 @@ def restock(session: Session, area_code: str, first_subscriber: str, size: int, 
     return Restocked(added, [request.id for request in waiting])
 
 
+def ensure_range(session: Session, area_code: str, first_subscriber: str, size: int, count: int) -> None:
+    """Raise `InvalidField` unless `count` blocks of `size` numbers from `first_subscriber` on lie in the area code."""
+    if session.get(AreaCode, area_code) is None:
+        raise InvalidField("area_code", "unknown_area_code")
+    if not (first_subscriber.isascii() and first_subscriber.isdigit()):
+        raise InvalidField("first_subscriber", "not_digits")
+    first = national_to_e164(area_code) + first_subscriber
+    if len(str(int(first) + size * count - 1)) > MOST_DIGITS:
+        raise InvalidField("first_subscriber", "too_long", MOST_DIGITS)
+    if not str(int(first) + size * count - 1).startswith(national_to_e164(area_code)):
+        raise InvalidField("count", "leaves_area_code")
+
+
 def pool_levels(session: Session, now: datetime, area_code: str | None = None) -> list[PoolLine]:
-    """Return the numbers of free, quarantined and assigned blocks, one line for each area code and block size.
+    """Return how many blocks are free, quarantined, assigned and withdrawn, a line for each area code and block size.
 
     Sorted by area code, then block size. With `area_code`, return only the lines of this area code.
     """
@@ -93,8 +99,9 @@ def pool_levels(session: Session, now: datetime, area_code: str | None = None) -
             AreaCode.name,
             NumberBlock.size,
             counted(free, NumberBlock.available_from <= now),
-            counted(free, NumberBlock.available_from > now),
+            counted(free, NumberBlock.available_from > now, NumberBlock.available_from != WITHDRAWN),
             counted(sa.not_(free)),
+            counted(free, NumberBlock.available_from == WITHDRAWN),
         )
         .join(NumberBlock, NumberBlock.area_code == AreaCode.code)
         .group_by(AreaCode.code, AreaCode.name, NumberBlock.size)

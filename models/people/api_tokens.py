@@ -170,8 +170,8 @@ def principal_by_token(session: Session, token: str, address: str, now: datetime
     """Return the person who acts with the token, without staff rights, and record the token's use.
 
     `address` is the caller's IP address; the use is recorded at most every 5 minutes. Returns None if the token is
-    unknown or revoked, or its person has no role in the token's account that gives one of the token's actions; nobody
-    has a role in a closed account. Raises `TokenExpired` if the token was good until its expiry.
+    unknown or revoked, or its person is shut out or has no role in the token's account that gives one of the token's
+    actions; nobody has a role in a closed account. Raises `TokenExpired` if the token was good until its expiry.
     """
     row = session.execute(_by_hash(), {"hash": token_hash(token)}).one_or_none()
     if row is None:
@@ -208,6 +208,7 @@ def _by_hash() -> sa.Select[ApiToken, User, Account, dict[str, str]]:
             ApiToken.id
             == sa.select(sa.func.token_of_secret(sa.bindparam("hash", type_=sa.LargeBinary))).scalar_subquery(),
             ApiToken.revoked_at.is_(None),
+            User.disabled_at.is_(None),
         )
     )
 

@@ -67,6 +67,17 @@ class AuditEvent(StrEnum):
     RECOVERY_CODE_USED = "recovery_code_used"
     FACTOR_DEMANDED = "factor_demanded"
     FACTOR_NOT_DEMANDED = "factor_not_demanded"
+    LOGIN_DISABLED = "login_disabled"
+    LOGIN_ENABLED = "login_enabled"
+    ACCOUNT_CREATED = "account_created"
+    ADMINISTRATOR_ADDED = "administrator_added"
+    INVOICE_JOINED = "invoice_joined"
+    INVOICE_LEFT = "invoice_left"
+    LOGIN_CREATED = "login_created"
+    PRICE_SET = "price_set"
+    PRODUCT_WITHDRAWN = "product_withdrawn"
+    NUMBERS_STOCKED = "numbers_stocked"
+    NUMBERS_WITHDRAWN = "numbers_withdrawn"
 
 
 OF_LOGINS = (
@@ -78,8 +89,18 @@ OF_LOGINS = (
     AuditEvent.FACTORS_RESET,
     AuditEvent.RECOVERY_CODES_MADE,
     AuditEvent.RECOVERY_CODE_USED,
+    AuditEvent.LOGIN_DISABLED,
+    AuditEvent.LOGIN_ENABLED,
 )
 """The kinds of changes of a person's login: logged in each account of the person, or in none if there is no account."""
+OF_CARRIER = (
+    AuditEvent.LOGIN_CREATED,
+    AuditEvent.PRICE_SET,
+    AuditEvent.PRODUCT_WITHDRAWN,
+    AuditEvent.NUMBERS_STOCKED,
+    AuditEvent.NUMBERS_WITHDRAWN,
+)
+"""What the carrier does at the console to what belongs to no account: its own people, prices and number pools."""
 
 
 _OF_STAFF = quoted(
@@ -97,7 +118,7 @@ class AuditEntry(Base):
     `through_id` is the main account if the person's right came only from a role there, and null if the person had a
     right of their own. `by_staff`: the right came only from being the carrier's staff; if `user_id` is null as well,
     the action was done at the console. `account_id` is null only for a change of the login of a person without an
-    account, such as one of the carrier's staff.
+    account, such as one of the carrier's staff, and for what is in `OF_CARRIER`.
     """
 
     __tablename__ = "audit_entries"
@@ -121,7 +142,9 @@ class AuditEntry(Base):
         sa.CheckConstraint("deed <> 'looked_in' OR by_staff OR through_id IS NOT NULL", name="looked_in_through"),
         sa.CheckConstraint("NOT by_staff OR through_id IS NULL", name="staff_through_nobody"),
         sa.CheckConstraint(f"by_staff OR NOT (deed IN ({_OF_STAFF}))", name="staff_deeds"),
-        sa.CheckConstraint(f"account_id IS NOT NULL OR deed IN ({quoted(*OF_LOGINS)})", name="about_an_account"),
+        sa.CheckConstraint(
+            f"account_id IS NOT NULL OR deed IN ({quoted(*OF_LOGINS, *OF_CARRIER)})", name="about_an_account"
+        ),
         sa.Index("ix_audit_entries_account_id_id", "account_id", "id"),
         # For row-level security: people who see an entry may see the user whom its facts name by id.
         sa.Index(
@@ -178,13 +201,14 @@ def record(
 
 
 def record_of_carrier(
-    session: Session, account: Account, deed: AuditEvent, now: datetime, facts: Mapping[str, Any] | None = None
+    session: Session, account: Account | None, deed: AuditEvent, now: datetime, facts: Mapping[str, Any] | None = None
 ) -> None:
     """Record in the audit log that the carrier did `deed` to the account at the console, in no person's name.
 
-    `facts` are the details for the entry's text.
+    `account` is None for what belongs to no account (`OF_CARRIER`). `facts` are the details for the entry's text.
     """
-    session.add(AuditEntry(account_id=account.id, by_staff=True, deed=deed, facts=dict(facts or {}), at=now))
+    about = account.id if account is not None else None
+    session.add(AuditEntry(account_id=about, by_staff=True, deed=deed, facts=dict(facts or {}), at=now))
 
 
 def record_look(session: Session, person: Principal, account: Account, now: datetime) -> None:

@@ -48,8 +48,8 @@ def accept(session: Session, invitation: Invitation, password: str | None, now: 
 
     A role that the person has already changes only to administrator. Returns the user, and whether `password` was set
     as the user's password: an existing password stays. Raises `PasswordMissing` if the user has no password and
-    `password` is None, `PasswordGuessable` if the new password is too easy to guess, and `BeingErased` if the user is
-    to be erased: the new role would be erased, too.
+    `password` is None, `PasswordGuessable` if the new password is too easy to guess, `NotFound` if the user is shut
+    out, and `BeingErased` if the user is to be erased: the new role would be erased, too.
     """
     name_to_database(session, Named.EMAIL, invitation.email)
     # Invitations to two accounts may be accepted at the same time: the second then finds the user of the first.
@@ -57,6 +57,8 @@ def accept(session: Session, invitation: Invitation, password: str | None, now: 
     session.execute(postgresql.insert(User).values(made).on_conflict_do_nothing(index_elements=[User.email]))
     query = sa.select(User).where(User.email == invitation.email).with_for_update()
     user = session.scalars(query.execution_options(populate_existing=True)).one()
+    if user.disabled_at is not None:
+        raise NotFound
     if is_being_erased(session, user.id):
         raise BeingErased
     is_new = user.password_hash is None

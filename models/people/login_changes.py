@@ -50,6 +50,9 @@ def note_change(
             )
         )
     told = {name: str(facts.get(name, "")) for name in ("name", "until")}
+    if deed in (AuditEvent.LOGIN_DISABLED, AuditEvent.LOGIN_ENABLED):
+        # A new password changes nothing about it.
+        told["path"] = "/anmelden"
     _tell(session, user, "login_changed", where, now, what=str(deed), **told)
 
 

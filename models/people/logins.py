@@ -26,6 +26,8 @@ from models.text_cutting import shortened
 from models.vault import Vault
 
 RESET_VALID_FOR = timedelta(hours=1)
+FIRST_VALID_FOR = timedelta(days=7)
+"""For how long a person can set the first password with the link that the carrier sent."""
 _ONE_MAIL_IN = timedelta(minutes=10)
 _MAILS_AT_ONCE = 3
 _THEN_ONE_IN = timedelta(hours=3)
@@ -66,13 +68,13 @@ class Login(Base):
 
     @classmethod
     def in_force(cls, now: datetime | sa.ColumnElement[datetime]) -> sa.ColumnElement[bool]:
-        """Return an SQL condition on logins joined with their users: the login has not expired.
+        """Return an SQL condition on logins joined with their users: not expired, and the user is not shut out.
 
         A login of the carrier's staff expires unused after 1 hour and at the latest after 12 hours, others after 30
         and 90 days.
         """
         too_long = (cls.seen_at <= now - STAFF_IDLE) | (cls.created_at <= now - STAFF_LONGEST)
-        return ~cls.left_over(now) & ~(User.is_staff & too_long)
+        return ~cls.left_over(now) & ~(User.is_staff & too_long) & User.disabled_at.is_(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def begin_login(
 
 
 def find_login(session: Session, secret: str, now: datetime, *, used: bool = True) -> FoundLogin | None:
-    """Return the login with this secret and its user; None if there is no such login or the login has expired.
+    """Return the login with this secret and its user; None if there is none, it has expired, or the user is shut out.
 
     `used`: the request comes from a person, not from a page that reloads itself. Then the time at which the login was
     last seen is updated, at most every 5 minutes.
@@ -183,12 +185,13 @@ def set_password(session: Session, user: User, password: str, where: Where | Non
 
 
 def ask_for_reset(session: Session, email: str, now: datetime) -> None:
-    """Mail a link to set a new password, at most one in each ten minutes of the clock; unknown addresses get no mail.
+    """Mail a link to set a new password, at most one in each ten minutes of the clock.
 
     After three within a day it is one in three hours: ten on the first day, eight on each further one. No stranger can
-    use this up so that the person gets no link for a day. After a change of the password, another one may be asked for
-    at once. The duration does not reveal whether the address is known: for an unknown address the statements, lock
-    waits and disk writes are identical, and the queued mail is rolled back.
+    use this up so that the person gets no link for a day. An unknown address, and one of a user who is shut out, gets
+    no mail. After a change of the password, another link may be asked for at once. The duration does not reveal whether
+    the address is known: for an unknown address the statements, lock waits and disk writes are identical, and the
+    queued mail is rolled back.
     """
     spellings = stored_spellings(email)
     take_advisory_lock(session, f"password {spellings[0]}")
@@ -198,7 +201,7 @@ def ask_for_reset(session: Session, email: str, now: datetime) -> None:
     issued = int(now.timestamp())
     period = issued // int(_ONE_MAIL_IN.total_seconds())
     words = f"{about.id}/{password_state(about)}"
-    wanted = _may_mail(session, words, period) and user is not None
+    wanted = _may_mail(session, words, period) and user is not None and user.disabled_at is None
     occasion = f"{words}/{period}"
     to = Recipient(about.name, about.email, about.locale)
     facts = {"path": f"/passwort/{about.id}/{issued}/", "email": about.email}
@@ -217,16 +220,33 @@ def user_by_reset(
 ) -> User | None:
     """Return the user of a password reset link; None if the link is wrong or no longer valid.
 
-    A link is valid for one hour and until the password changes. `user_id`, `issued` and `token` are the parts of the
-    link: the user, the Unix time in seconds at which the link was made, and the secret. `lock` locks the user's row
-    until the transaction ends.
+    A link is valid for one hour, the one to a first password (`first_password_link`) for 7 days, each until the
+    password changes or the user is shut out. `user_id`, `issued` and `token` are the parts of the link: the user, the
+    Unix time in seconds at which the link was made, and the secret. `lock` locks the user's row until the transaction
+    ends.
     """
     name_to_database(session, Named.PERSON, user_id)
     user = session.get(User, user_id, with_for_update=lock or None)
-    if user is None or not vault.is_token(token, *_words(user, issued)):
+    if user is None or user.disabled_at is not None:
         return None
-    # The token is valid, so `issued` is a number that `ask_for_reset` made, and a possible time.
-    return user if now < datetime.fromtimestamp(issued, UTC) + RESET_VALID_FOR else None
+    if vault.is_token(token, *_words(user, issued)):
+        valid_for = RESET_VALID_FOR
+    elif vault.is_token(token, *_first_words(user, issued)):
+        valid_for = FIRST_VALID_FOR
+    else:
+        return None
+    # The token is valid, so `issued` is a number that we made, and a possible time.
+    return user if now < datetime.fromtimestamp(issued, UTC) + valid_for else None
+
+
+def first_password_link(user: User, now: datetime) -> tuple[str, list[str]]:
+    """Return the link with which a user sets the first password: its path up to the token, and the token's words.
+
+    The vault derives the token from these words. The link is valid for `FIRST_VALID_FOR` (7 days), and until the user
+    has a password. `user_by_reset` finds the user of the link.
+    """
+    issued = int(now.timestamp())
+    return f"/passwort/{user.id}/{issued}/", _first_words(user, issued)
 
 
 def reset_password(session: Session, user: User, password: str, now: datetime, *, where: Where | None = None) -> None:
@@ -266,6 +286,10 @@ def _may_mail(session: Session, words: str, period: int) -> bool:
 
 def _words(user: User, issued: int) -> list[str]:
     return ["password", str(user.id), str(issued), password_state(user)]
+
+
+def _first_words(user: User, issued: int) -> list[str]:
+    return ["first password", *_words(user, issued)[1:]]
 
 
 def secret_hash(secret: str) -> bytes:

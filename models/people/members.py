@@ -17,7 +17,7 @@ from models.people.api_tokens import revoke_tokens_of_user
 from models.people.audit_log import AuditEvent, record
 from models.people.invitations import Invitation, lock_users
 from models.people.rights import LEADS, Action, Principal, Role, may, may_use_tokens
-from models.people.users import Membership, User, people_of_main, principal_of
+from models.people.users import Membership, User, administrators_of, people_of_main, principal_of
 
 
 def users_of(session: Session, account: Account) -> list[tuple[User, Role]]:
@@ -112,12 +112,8 @@ def _membership(session: Session, person: Principal, account: Account, user_id: 
 
 
 def _keep_an_administrator(session: Session, membership: Membership) -> None:
-    others = sa.select(sa.func.count()).where(
-        Membership.account_id == membership.account_id,
-        Membership.role == Role.ADMINISTRATOR,
-        Membership.user_id != membership.user_id,
-    )
-    if membership.role is Role.ADMINISTRATOR and not session.scalar(others):
+    able = {user.id for user in administrators_of(session, membership.account_id)}
+    if able == {membership.user_id}:
         raise LastAdministrator
 
 

@@ -59,8 +59,9 @@ def hash_password(password: str) -> str:
 def authenticate(session: Session, email: str, password: str) -> User | None:
     """Return the user with this e-mail address and password; None if either is wrong.
 
-    A wrong password, a user without a password and an unknown address take the same time. The stored hash is renewed if
-    it was made with other parameters, or, as in the past, of the password without its normalisation (NFKC).
+    None, too, for a user who is shut out. A wrong password, a user without a password and an unknown address take the
+    same time. The stored hash is renewed if it was made with other parameters, or, as in the past, of the password
+    without its normalisation (NFKC).
     """
     spellings = stored_spellings(email)
     name_to_database(session, Named.EMAIL, *spellings)
@@ -71,7 +72,7 @@ def authenticate(session: Session, email: str, password: str) -> User | None:
         if _fits(known or _NOBODY, spelling) and user is not None and known is not None:
             if spelling != _normal(password) or _hasher.check_needs_rehash(known):
                 user.password_hash = hash_password(password)
-            return user
+            return user if user.disabled_at is None else None
     return None
 
 

@@ -17,7 +17,10 @@ from models.values import Locale
 
 
 class User(Base):
-    """A person who can sign in. `password_hash` is null until the first password is set."""
+    """A person who can sign in. `password_hash` is null until the first password is set.
+
+    `disabled_at` is since when the carrier has shut the person out (`models.staff.access`); null if it has not.
+    """
 
     __tablename__ = "users"
 
@@ -29,6 +32,7 @@ class User(Base):
     locale: Mapped[Locale] = mapped_column(sa.Text, default="de")
     is_staff: Mapped[bool] = mapped_column(server_default=sa.false())
     created_at: Mapped[datetime]
+    disabled_at: Mapped[datetime | None]
 
     __table_args__ = (
         sa.CheckConstraint("email = lower(email)", name="email_lower"),
@@ -102,12 +106,19 @@ def roles_sql(user_id: sa.SQLColumnExpression[int]) -> sa.ScalarSelect[dict[str,
 
 
 def administrators_of(session: Session, account_id: int) -> list[User]:
-    """Return the users who are administrators of the account itself, not of its main account, first created first."""
+    """Return the users who are administrators of the account itself, not of its main account, first created first.
+
+    Who is shut out (`User.disabled_at`) does not count.
+    """
     return list(
         session.scalars(
             sa.select(User)
             .join(Membership, Membership.user_id == User.id)
-            .where(Membership.account_id == account_id, Membership.role == Role.ADMINISTRATOR)
+            .where(
+                Membership.account_id == account_id,
+                Membership.role == Role.ADMINISTRATOR,
+                User.disabled_at.is_(None),
+            )
             .order_by(User.id)
         )
     )
@@ -117,12 +128,12 @@ def people_to_tell(session: Session, asked_by: int | None, main_id: int, account
     """Return to whom mails go about what the user with the id `asked_by` has asked for.
 
     To this user alone, if they still have a role in the main account or in the account that it is about
-    (`account_id`), or are the carrier's staff. Otherwise, and if `asked_by` is None, to all administrators of the main
-    account.
+    (`account_id`), or are the carrier's staff, and are not shut out. Otherwise, and if `asked_by` is None, to all
+    administrators of the main account.
     """
     belongs = Membership.user_id == User.id, Membership.account_id.in_((main_id, account_id))
     query = sa.select(User).where(User.id == asked_by, sa.or_(User.is_staff, sa.exists().where(*belongs)))
-    person = session.scalar(query)
+    person = session.scalar(query.where(User.disabled_at.is_(None)))
     return [person] if person is not None else administrators_of(session, main_id)
 
 

@@ -106,11 +106,12 @@ def end_reset(session: Session, reset: FactorReset, user: User, now: datetime) -
     """Do the reset if its time has come, or delete it if it is void. Return `reset`, `stopped` or `waiting`.
 
     It is void if the user has used or changed a second factor since it was asked for, has none left, or is staff, or
-    if the person who asked for it is staff no more. The user must be locked. When it is done, the user is signed out
-    everywhere and told by mail.
+    if the person who asked for it is staff no more or shut out. The user must be locked. When it is done, the user is
+    signed out everywhere and told by mail.
     """
     asked_by = session.get_one(User, reset.asked_by)
-    is_void = user.is_staff or not asked_by.is_staff or not factors_of(session, user.id)
+    may_ask = asked_by.is_staff and asked_by.disabled_at is None
+    is_void = user.is_staff or not may_ask or not factors_of(session, user.id)
     if is_void or _used_since(session, user.id, reset.asked_at):
         session.delete(reset)
         return "stopped"

@@ -24,6 +24,10 @@ SET_ASIDE = datetime(9999, 1, 1, tzinfo=UTC)
 """`available_from` of a block whose numbers the registrar lists under another trunk: not assigned until staff act."""
 
 
+WITHDRAWN = datetime(9998, 1, 1, tzinfo=UTC)
+"""`available_from` of a block that the carrier has withdrawn from its pool: given to nobody, and not ours any more."""
+
+
 def _free(area_code: str, size: int, now: datetime) -> sa.ColumnElement[bool]:
     return sa.and_(
         NumberBlock.area_code == area_code,
@@ -102,14 +106,15 @@ def stock_pool(session: Session, area_code: str, first_subscriber: str, size: in
     """Add `count` consecutive free blocks of `size` numbers, and schedule their announcement to the registrar, now.
 
     `first_subscriber` is the first block's first number without the area code. Returns how many blocks were added: a
-    block whose numbers are in the table already is skipped. Raises `InvalidField` if `size` is not 1, 10 or 100, or if
-    the first number is not a multiple of `size`.
+    block whose numbers are in the table already is skipped, unless it was withdrawn (`withdraw_from_pool`). Raises
+    `InvalidField` if `size` is not 1, 10 or 100, or if the first number is not a multiple of `size`.
     """
-    if size not in BLOCK_SIZES:
-        raise InvalidField("size", "unknown_block_size", BLOCK_SIZES)
-    first = int(national_to_e164(area_code) + first_subscriber)
-    if first % size:
-        raise InvalidField("first_subscriber", "not_aligned", size)
+    first = _first_number(area_code, first_subscriber, size)
+    back = sa.update(NumberBlock).where(_among(first, size, count), NumberBlock.available_from == WITHDRAWN)
+    returned = session.scalars(back.values(available_from=now).returning(NumberBlock.id)).all()
+    if returned:
+        again = [{"block_id": id, "due_at": now} for id in returned]
+        session.execute(postgresql.insert(BlockAnnouncement).values(again).on_conflict_do_nothing())
     of_each = {
         NumberBlock.area_code: sa.literal(area_code),
         NumberBlock.size: sa.literal(size),
@@ -124,7 +129,42 @@ def stock_pool(session: Session, area_code: str, first_subscriber: str, size: in
         ["block_id", "due_at"], sa.select(added.c.id, sa.literal(now)), include_defaults=False
     )
     made_due(session, BlockAnnouncement.WORK)
-    return len(session.scalars(announcements.returning(BlockAnnouncement.block_id)).all())
+    return len(returned) + len(session.scalars(announcements.returning(BlockAnnouncement.block_id)).all())
+
+
+def withdraw_from_pool(
+    session: Session, area_code: str, first_subscriber: str, size: int, count: int
+) -> tuple[int, list[NumberBlock]]:
+    """Take `count` consecutive blocks of `size` numbers out of the pool, so that they are given to nobody any more.
+
+    `first_subscriber` is the first block's first number without the area code. Return how many blocks were taken out
+    that were in the pool before, free or in quarantine, and those that are given out, which stay with their accounts.
+    The job `registrar` then takes them out of the registrar's numbers. `stock_pool` adds them again. Safe to run twice.
+    Raises `InvalidField` as `stock_pool` does.
+    """
+    these = _among(_first_number(area_code, first_subscriber, size), size, count)
+    pooled = NumberBlock.account_id.is_(None), NumberBlock.available_from != WITHDRAWN
+    taken = sa.update(NumberBlock).where(these, *pooled).values(available_from=WITHDRAWN)
+    gone = session.scalars(taken.returning(NumberBlock.id)).all()
+    given_out = sa.select(NumberBlock).where(these, NumberBlock.account_id.is_not(None))
+    return len(gone), list(session.scalars(given_out.order_by(NumberBlock.first_number)))
+
+
+def _first_number(area_code: str, first_subscriber: str, size: int) -> int:
+    """Return the first number in E.164, as an integer. Raises `InvalidField` unless a block can begin there."""
+    if size not in BLOCK_SIZES:
+        raise InvalidField("size", "unknown_block_size", BLOCK_SIZES)
+    first = int(national_to_e164(area_code) + first_subscriber)
+    if first % size:
+        raise InvalidField("first_subscriber", "not_aligned", size)
+    return first
+
+
+def _among(first: int, size: int, count: int) -> sa.ColumnElement[bool]:
+    """Return an SQL condition: one of `count` blocks of `size` numbers that begin with the number `first`."""
+    return sa.and_(
+        NumberBlock.first_number.between(first, first + (count - 1) * size), NumberBlock.size == sa.literal(size)
+    )
 
 
 def release_block(block: NumberBlock, now: datetime) -> None:

@@ -82,6 +82,7 @@ def person_data(session: Session, user: User) -> dict[str, Any]:
             "language": user.locale,
             "is_staff": user.is_staff,
             "created_at": user.created_at.isoformat(),
+            "disabled_at": user.disabled_at and user.disabled_at.isoformat(),
         },
         **{name: _without_paths(found[name]) for name in parts},
     }

@@ -1,4 +1,4 @@
-"""Counts for the metrics: requests and messages by state, and how long the oldest due request has waited."""
+"""Counts for the metrics: requests and messages by state, how long the oldest of each work waits, free numbers."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ _REQUESTS = sa.table(
     sa.column("due_at", sa.TIMESTAMP(timezone=True)),
 )
 _MESSAGES = sa.table("queue_of_messages", sa.column("state", sa.Text))
+_OLDEST = sa.table("oldest_of_work", sa.column("work", sa.Text), sa.column("due_at", sa.TIMESTAMP(timezone=True)))
+_FREE = sa.table(
+    "free_numbers", sa.column("area_code", sa.Text), sa.column("size", sa.Integer), sa.column("free", sa.Integer)
+)
 
 
 def request_counts(session: Session) -> list[tuple[str, str, int]]:
@@ -31,6 +35,18 @@ def oldest_due(session: Session, now: datetime) -> datetime | None:
         sa.select(sa.func.min(_REQUESTS.c.due_at)).where(_REQUESTS.c.due_at <= now)
     )
     return oldest
+
+
+def oldest_of_work(session: Session, now: datetime) -> list[tuple[str, float]]:
+    """Return pairs of a kind of work and the seconds for which its oldest row waits for a worker; 0 if none waits."""
+    rows = session.execute(sa.select(_OLDEST.c.work, _OLDEST.c.due_at).order_by(_OLDEST.c.work))
+    return [(str(work), max(0.0, (now - due_at).total_seconds()) if due_at else 0.0) for work, due_at in rows]
+
+
+def free_numbers(session: Session) -> list[tuple[str, int, int]]:
+    """Return triples of area code, block size and free blocks, of each pool with blocks that are not given out."""
+    rows = session.execute(sa.select(_FREE.c.area_code, _FREE.c.size, _FREE.c.free).order_by(*_FREE.c))
+    return [(str(area_code), size, free) for area_code, size, free in rows]
 
 
 def message_counts(session: Session) -> list[tuple[str, int]]:

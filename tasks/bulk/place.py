@@ -146,7 +146,7 @@ def _place_orders(
         assert row.draft is not None
         order = as_order(row.draft)
         try:
-            ensure_orderable(session, principal, bulk.main, order)
+            ensure_orderable(session, principal, bulk.main, order, now)
         except InvalidField as error:
             _refuse(row, error)
         else:

@@ -18,7 +18,7 @@ from models.bulk.bulk import Bulk, BulkRow, RowFate
 from models.bulk.left_out import LEFT_OUT
 from models.bulk.progress import progress_of
 from models.calendar_days import end_of_day
-from models.contracts.catalogue import PriceLine, price_lines_from_json, price_list
+from models.contracts.catalogue import PriceLine, all_products, price_lines_from_json
 from models.contracts.costs import costs_of
 from models.proofs.deadlines import VALID_FOR
 from models.requests.requests import Request
@@ -106,7 +106,7 @@ _COUNTED = {"placed": RowFate.PLACED, "repeated": RowFate.REPEATED, "refused": R
 
 
 def _rows(session: Session, bulk: Bulk, locale: Locale) -> list[ReceivedRow]:
-    names = {key: product.name(locale) for key, product in price_list(session).items()}
+    names = {key: product.name(locale) for key, product in all_products(session).items()}
     query = (
         sa.select(BulkRow.draft, BulkRow.fate, Request.customer_number, Request.price_lines)
         .outerjoin(Request, Request.id == BulkRow.request_id)

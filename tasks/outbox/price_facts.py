@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from models.contracts.catalogue import PriceLine, price_lines_from_json, price_list
+from models.contracts.catalogue import PriceLine, all_products, price_lines_from_json
 from models.contracts.costs import VAT_PERCENT, Amount, costs_of
 from models.requests.requests import Request
 from models.values import Locale
@@ -18,7 +18,7 @@ def agreed_lines(session: Session, request: Request, locale: Locale) -> list[tup
 
     A product that was withdrawn since is among them. Empty for orders from before agreed prices were saved.
     """
-    products = price_list(session)
+    products = all_products(session)
     return [
         (products[key].name(locale), line) for key, line in price_lines_from_json(request.price_lines or []).items()
     ]

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import Addressee, addressee_of, holder_of
-from models.contracts.catalogue import PriceLine, price_list
+from models.contracts.catalogue import PriceLine, all_products
 from models.contracts.costs import Costs, costs_of
 from models.orders.orders import Contact, Location
 from models.requests.requests import Request
@@ -110,4 +110,4 @@ def placed_order(session: Session, request: Request, locale: Locale) -> PlacedOr
 
 def _channels_of_product(session: Session, request: Request) -> int:
     assert request.product_key is not None and request.channels is not None
-    return price_list(session)[request.product_key].channels or request.channels
+    return all_products(session)[request.product_key].channels or request.channels

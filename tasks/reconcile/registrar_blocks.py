@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from models.db.work_queue import made_due
-from models.telephony.number_pool import SET_ASIDE
+from models.telephony.number_pool import SET_ASIDE, WITHDRAWN
 from models.telephony.numbers import BlockAnnouncement, NumberBlock
 from tasks.ports import Block
 from tasks.reconcile import merge_compare
@@ -37,7 +37,10 @@ class OurBlock:
 
 
 def our_blocks(run: Run) -> Iterator[OurBlock]:
-    """Yield all of the portal's number blocks in the order of their numbers, read in pages."""
+    """Yield all of the portal's number blocks in the order of their numbers, read in pages.
+
+    Those that the carrier has withdrawn are not among them: the registrar forgets them.
+    """
     after = 0
     while True:
         # Each page's transaction renews the lease.
@@ -52,7 +55,8 @@ def our_blocks(run: Run) -> Iterator[OurBlock]:
 def _read(session: Session, which: sa.ColumnElement[bool]) -> list[OurBlock]:
     on_its_way = sa.exists().where(BlockAnnouncement.block_id == NumberBlock.id)
     columns = sa.select(NumberBlock.id, NumberBlock.first_number, NumberBlock.size, on_its_way)
-    rows = session.execute(columns.where(which).order_by(NumberBlock.first_number).limit(merge_compare.PAGE))
+    ours = which & (NumberBlock.available_from != WITHDRAWN)
+    rows = session.execute(columns.where(ours).order_by(NumberBlock.first_number).limit(merge_compare.PAGE))
     return [OurBlock(*row) for row in rows]
 
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from models.accounts.accounts import ids_by_customer_number
 from models.accounts.contract_holders import holder_of
 from models.bulk.bulk import Bulk
-from models.contracts.catalogue import price_list
+from models.contracts.catalogue import all_products
 from models.messages.outbox import Message, Recipient, queue_message
 from models.orders.address_rules import area_code_text, area_codes_for
 from models.orders.local_user import invite_local_user
@@ -249,7 +249,7 @@ def _order_facts(work: Work, request: Request, locale: Locale) -> dict[str, Any]
     account, trunk = request.account, request.trunk
     assert account is not None and trunk is not None and request.product_key is not None
     return {
-        "product_name": price_list(work.session)[request.product_key].name(locale),
+        "product_name": all_products(work.session)[request.product_key].name(locale),
         "channels": trunk.channels,
         "numbers": [block.display for block in trunk.blocks],
         "location_name": account.name,

@@ -77,6 +77,7 @@ MESSAGES: Mapping[str, str] = {
     "link_ended_owner": N_("Notice to the account that a link has come to nothing"),
     "link_receipt": N_("Receipt for a link request"),
     "login_changed": N_("Notice of a changed login"),
+    "login_created": N_("Link to set the first password"),
     "login_erased": N_("Notice of a deleted login"),
     "new_sign_in": N_("Notice of a sign-in in a new browser"),
     "numbers_released": N_("Notice of phone numbers given back"),

@@ -51,6 +51,7 @@ KEYS: Mapping[str, str] = {
     "language": N_("Language"),
     "is_staff": N_("Works for the carrier"),
     "created_at": N_("Made at"),
+    "disabled_at": N_("Shut out since"),
     "customer_number": N_("Customer number"),
     "role": N_("Role"),
     "seen_at": N_("Last seen at"),

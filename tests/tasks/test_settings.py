@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from pydantic import SecretStr
 
 from tasks.settings import PUBLISHED_KEY, CarrierPage, SecretSettings, SettingsError
@@ -122,6 +123,19 @@ def test_only_this_machine_is_served_with_a_published_key(program: Program, base
     else:
         with pytest.raises(SettingsError):
             program(secret_key=key, base_url=base_url)
+
+
+@pytest.mark.parametrize("program", [for_web, for_workers])
+def test_a_password_of_redis_may_have_any_characters(program: Program) -> None:
+    key = SecretStr(secrets.token_hex(32))
+    password = "p@ss/w:rd %#?"
+    settings: Any = program(secret_key=key, redis_url="redis://redis:6379/0", redis_password=password)
+    with redis.from_url(settings.redis_url) as client:
+        told = client.connection_pool.connection_kwargs
+    assert (told["password"], told["host"], told["port"], told["db"]) == (password, "redis", 6379, 0)
+    # What stands in the URL counts.
+    settings = program(secret_key=key, redis_url="redis://:another@redis/0", redis_password=password)
+    assert settings.redis_url == "redis://:another@redis/0"
 
 
 @pytest.mark.parametrize("program", [for_web, for_workers])

@@ -87,6 +87,17 @@ def test_no_password_and_no_key_has_a_default() -> None:
     assert SERVICES["flower"]["environment"]["FLOWER_BASIC_AUTH"].startswith("flower:${FLOWER_PASSWORD:?")
 
 
+def test_passwords_stand_in_no_url_so_that_they_may_have_any_characters() -> None:
+    urls = re.findall(r"\w+: (\S+://\S+)", TEXT)
+    assert len(urls) > 8
+    # Flower's image reads nothing else.
+    assert [url for url in urls if "PASSWORD" in url] == ["redis://:${REDIS_PASSWORD:?make"]
+    for name, service in SERVICES.items():
+        environment = service.get("environment", {})
+        if "psycopg://" in str(environment):
+            assert environment["PGPASSWORD"].startswith("${"), name
+
+
 def test_the_file_with_random_values_has_each_that_is_needed_and_keeps_what_is_there(tmp_path: Path) -> None:
     copy(ROOT / "docker-compose.yml", tmp_path)
     (tmp_path / ".env").write_text("REDIS_PASSWORD=kept\n")
@@ -142,11 +153,15 @@ def test_each_container_connects_as_its_own_role_and_only_one_knows_the_superuse
     }
     for name, service in SERVICES.items():
         environment = str(service.get("environment"))
-        assert set(re.findall(r"psycopg://(\w+):", environment)) == expected.get(name, set()), name
+        assert set(re.findall(r"psycopg://(\w+)@", environment)) == expected.get(name, set()), name
         assert ("POSTGRES_PASSWORD" in environment) == (name in ("roles", "postgres"))
     assert SERVICES["kamailio"]["environment"]["PGUSER"] == "standorte_kamailio"
     assert SERVICES["roles"]["command"] == "roles create --hand-over"
-    given = {name: value for name, value in SERVICES["roles"]["environment"].items() if name != "ADMIN_URL"}
+    given = {
+        name: value
+        for name, value in SERVICES["roles"]["environment"].items()
+        if name not in ("ADMIN_URL", "PGPASSWORD")
+    }
     assert given.keys() == {f"{role.name}_PASSWORD" for role in DatabaseRole}
 
 

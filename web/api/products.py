@@ -25,6 +25,6 @@ def list_products() -> Response:
                 "monthly_cents": product.monthly_cents,
                 "one_off_cents": product.one_off_cents,
             }
-            for product in orderable_products(session)
+            for product in orderable_products(session, resources().clock())
         ]
     return json_response({"items": items})

@@ -1,8 +1,10 @@
-"""`standorte accounts …`: import the carrier's existing customers, set a company's limits, close an account."""
+"""`standorte accounts …`: open an account, import existing customers, set a company's limits, close an account."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Self, TextIO
 
@@ -10,19 +12,26 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from sqlalchemy.orm import Session
 
 from models.accounts.company_limits import Limit, limits_of, set_own_limits, used_today
-from models.accounts.customer_import import Fate
+from models.accounts.customer_import import COLUMNS, AccountRow, Fate, account_row
+from models.accounts.new_account import open_account, same_account
 from models.bulk.bulk import waiting_bulks
+from models.calendar_days import berlin_day
 from models.db.session import Database
-from models.errors import CannotClose
+from models.errors import CannotClose, InvalidField
 from models.links.account_closing import close_account, ensure_closable
+from models.messages.outbox import Recipient
+from models.orders.address_rules import ensure_house_number, ensure_postal_code
+from models.people.audit_log import AuditEvent, record_of_carrier
 from models.states import AccountState
 from models.telephony.holdings import holdings_of
 from tasks.files import tables
 from workers.accounts.customer_file import UnusableFile, open_customers
-from workers.accounts.customer_import import AccountImport, Finding, Summary
-from workers.commands.resources import err, known_account, open_database, out, refuse
+from workers.accounts.customer_import import REASONS, AccountImport, Finding, Summary
+from workers.commands.first_access import give_access, tell
+from workers.commands.resources import err, known_account, known_locale, open_database, out, refuse
 from workers.settings import WorkerSettings
 
 SHOWN = 20
@@ -44,6 +53,84 @@ REFUSALS = {
     "has_sub_accounts": "Account {number} has sub-accounts ({facts}). They have to be detached first, in the portal.",
 }
 """Messages by the code of `CannotClose`: the obstacle to closing an account, and how to remove the obstacle."""
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Option(help="The customer, as shown in the portal.")],
+    street: Annotated[str, typer.Option(help="Of the connection address, with house number.")],
+    postal_code: Annotated[str, typer.Option(help="Five digits.")],
+    city: Annotated[str, typer.Option(help="Of the connection address.")],
+    contact_name: Annotated[str, typer.Option(help="Whom to ask about the account.")],
+    contact_email: Annotated[str, typer.Option(help="The contact's address.")],
+    holder_form: Annotated[str, typer.Option(help="The contract holder is a company, a person or other.")],
+    contact_phone: Annotated[str, typer.Option(help="As it is dialled.")] = "",
+    holder_name: Annotated[str, typer.Option(help="The legal name; --name without it.")] = "",
+    holder_register_number: Annotated[
+        str, typer.Option(help="Of a company, such as HRB 12345, Amtsgericht Bielefeld.")
+    ] = "",
+    holder_born_on: Annotated[str, typer.Option(help="Of a person, as 1980-12-31 or 31.12.1980.")] = "",
+    holder_street: Annotated[str, typer.Option(help="The legal address; the connection address without it.")] = "",
+    holder_postal_code: Annotated[str, typer.Option(help="Of the legal address.")] = "",
+    holder_city: Annotated[str, typer.Option(help="Of the legal address.")] = "",
+    admin_name: Annotated[str, typer.Option(help="The first administrator; the contact without it.")] = "",
+    admin_email: Annotated[str, typer.Option(help="The address with which the administrator signs in.")] = "",
+    customer_number: Annotated[str | None, typer.Option(help="One of your own; a new one without it.")] = None,
+    language: Annotated[str, typer.Option("--lang", help="The administrator's: de or en.")] = "de",
+    print_link: Annotated[
+        bool, typer.Option("--print-link", help="Print the link instead of mailing it, while there is no mail yet.")
+    ] = False,
+) -> None:
+    """Open an account for a new customer, with contract holder and first administrator, and print its customer number.
+
+    The administrator gets a mail with a link to set a password, valid for 7 days, and can order at once: the account
+    becomes a main account with its first sub-account. An account with the same name and address is not opened twice.
+    Many customers come from a file with `accounts import`.
+    """
+    given = {column: value for column, value in locals().items() if column in COLUMNS and value}
+    given["customer_number"] = customer_number or "1000000"
+    given.setdefault("holder_name", name)
+    locale = known_locale(language)
+    with open_database() as database, database.transaction() as session:
+        now = database.now()
+        row = _checked(session, given, berlin_day(now))
+        if (found := same_account(session, row)) is not None:
+            out.print(f"{found.customer_number} has this name and address already.", highlight=False)
+            return
+        try:
+            account = open_account(session, row, customer_number, now)
+        except InvalidField:
+            refuse(f"--customer-number: {customer_number} was given out before, and no number is given out twice.")
+        record_of_carrier(session, account, AuditEvent.ACCOUNT_CREATED, now)
+        access = give_access(session, Recipient(row.admin_name, row.admin_email, locale), account, now)
+        link = tell(session, access.user, account, now, print_link=print_link)
+        number = account.customer_number
+    out.print(f"{number} is opened, with the administrator {row.admin_email}.", highlight=False)
+    if link is not None:
+        # Printed without rich, which would wrap it.
+        typer.echo(link)
+    else:
+        out.print("A mail is on its way.", highlight=False)
+
+
+def _checked(session: Session, given: dict[str, str], today: date) -> AccountRow:
+    """Return the account as it was typed, in canonical form; end the command with a line for each mistake."""
+    found = account_row(given, today)
+    problems = list(found) if isinstance(found, list) else []
+    checks: list[tuple[str, Callable[[], None]]] = [
+        ("street", lambda: ensure_house_number(given["street"])),
+        ("postal_code", lambda: ensure_postal_code(session, given["postal_code"], given["city"])),
+    ]
+    named = {problem.field for problem in problems}
+    for column, check in checks:
+        try:
+            if not named & {column, "city"}:
+                check()
+        except InvalidField as error:
+            problems.append(InvalidField(column, error.code))
+    if isinstance(found, AccountRow) and not problems:
+        return found
+    refuse("\n".join(f"--{problem.field.replace('_', '-')} {REASONS[problem.code]}." for problem in problems))
 
 
 @app.command("import")

@@ -5,15 +5,35 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
-from models.links.collective_invoices import BilledElsewhere, OtherPayer, put_on_invoice, take_off_invoice
+from models.links.collective_invoices import (
+    BilledElsewhere,
+    OtherPayer,
+    open_items,
+    put_on_invoice,
+    take_off_invoice,
+)
+from models.people.audit_log import AuditEvent, record_of_carrier
 from models.people.users import administrators_of
-from workers.commands.resources import known_account, open_database, out, refuse
+from workers.commands.resources import known_account, open_database, out, refuse, when
 
 app = typer.Typer(no_args_is_help=True, help="Collective invoices.")
 
 NumberArgument = Annotated[str, typer.Argument(metavar="NUMBER", help="The collective invoice's number.")]
 AccountsArgument = Annotated[list[str], typer.Argument(metavar="CUSTOMER_NUMBER...")]
+
+
+@app.command("list")
+def show() -> None:
+    """List the collective invoices: who pays, and whom each bills."""
+    table = Table("invoice", "main account", "customer number", "name", "since", box=None)
+    with open_database() as database, database.transaction() as session:
+        for item in open_items(session):
+            who = (item.invoice.main.customer_number, item.account.customer_number)
+            table.add_row(escape(item.invoice.number), *who, escape(item.account.name), when(item.since, "%d.%m.%Y"))
+    out.print(table if table.row_count else "Nobody is billed together with others.")
 
 
 @app.command()
@@ -31,7 +51,10 @@ def add(
         payer = known_account(session, main)
         for customer_number in customer_numbers:
             try:
-                put_on_invoice(session, number, payer, known_account(session, customer_number), database.now())
+                account = known_account(session, customer_number)
+                if put_on_invoice(session, number, payer, account, database.now()):
+                    told = {"invoice": number}
+                    record_of_carrier(session, account, AuditEvent.INVOICE_JOINED, database.now(), told)
             except BilledElsewhere:
                 refuse(f"{customer_number} is on another collective invoice.")
             except OtherPayer:
@@ -47,7 +70,11 @@ def remove(number: NumberArgument, customer_numbers: AccountsArgument) -> None:
     """
     with open_database() as database, database.transaction() as session:
         accounts = [known_account(session, customer_number) for customer_number in customer_numbers]
-        left = sum(take_off_invoice(session, number, account, database.now()) for account in accounts)
+        left = 0
+        for account in accounts:
+            if take_off_invoice(session, number, account, database.now()):
+                left += 1
+                record_of_carrier(session, account, AuditEvent.INVOICE_LEFT, database.now(), {"invoice": number})
         alone = [account.customer_number for account in accounts if not administrators_of(session, account.id)]
     out.print(f"{left} left collective invoice {number}, {len(accounts) - left} were not on it.", highlight=False)
     for customer_number in alone:

@@ -1,4 +1,4 @@
-"""`standorte numbers …`: refill and show the pools of free numbers, and tell who had a number from when to when."""
+"""`standorte numbers …`: fill, show and empty the pools of free numbers, and tell who had a number and when."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from models.errors import InvalidField
-from models.orders.restocking import pool_levels, restock
+from models.orders.restocking import ensure_range, pool_levels, restock
+from models.people.audit_log import AuditEvent, record_of_carrier
 from models.phone_numbers import BadPhoneNumber, typed_phone_number
 from models.telephony.number_history import assignments_of, block_of
+from models.telephony.number_pool import withdraw_from_pool
 from workers.commands.resources import open_database, out, refuse, when
 
 app = typer.Typer(no_args_is_help=True, help="Number pools.")
@@ -26,27 +28,60 @@ REFUSALS = {
 }
 
 
+AreaOption = Annotated[str, typer.Option(help="With its leading 0.", metavar="030")]
+FirstOption = Annotated[str, typer.Option(help="The first number, without the area code.", metavar="23125500")]
+SizeOption = Annotated[int, typer.Option(help="Numbers in a block: 1, 10 or 100.")]
+CountOption = Annotated[int, typer.Option(help="Blocks, one after the other.", min=1, max=100_000)]
+
+
 @app.command()
-def stock(
-    area_code: Annotated[str, typer.Option(help="With its leading 0.", metavar="030")],
-    first_subscriber: Annotated[str, typer.Option(help="The first number, without the area code.", metavar="23125500")],
-    size: Annotated[int, typer.Option(help="Numbers in a block: 1, 10 or 100.")],
-    count: Annotated[int, typer.Option(help="Blocks, one after the other.", min=1, max=100_000)] = 1,
-) -> None:
+def stock(area_code: AreaOption, first_subscriber: FirstOption, size: SizeOption, count: CountOption = 1) -> None:
     """Add free number blocks to an area code's pool, and retry the orders held because the pool had none of this size.
 
-    Safe to run twice: numbers that are in the pool already are left unchanged.
+    Safe to run twice: numbers that are in the pool already are left unchanged. Withdrawn ones come back.
     """
     with open_database() as database:
         try:
             with database.transaction() as session:
                 done = restock(session, area_code, first_subscriber, size, count, database.now())
+                if done.added:
+                    told = {"numbers": _range(area_code, first_subscriber, size, count), "added": done.added}
+                    record_of_carrier(session, None, AuditEvent.NUMBERS_STOCKED, database.now(), told)
         except InvalidField as error:
             refuse(REFUSALS[error.code].format(area_code=area_code, size=size))
     blocks = "1 block" if done.added == 1 else f"{done.added} blocks"
     out.print(f"{blocks} added, {count - done.added} there already.", highlight=False)
     if done.retried:
         out.print(f"{going_on(len(done.retried))}.", highlight=False)
+
+
+@app.command()
+def withdraw(area_code: AreaOption, first_subscriber: FirstOption, size: SizeOption, count: CountOption = 1) -> None:
+    """Take number blocks out of an area code's pool, so that nobody gets them any more. Safe to run twice.
+
+    Blocks that are given out stay with their accounts, and are free again some time after they are given back. The next
+    run of the job `registrar` takes the others out of the registrar's numbers. `numbers stock` brings them back.
+    """
+    with open_database() as database:
+        try:
+            with database.transaction() as session:
+                ensure_range(session, area_code, first_subscriber, size, count)
+                gone, given_out = withdraw_from_pool(session, area_code, first_subscriber, size, count)
+                if gone:
+                    told = {"numbers": _range(area_code, first_subscriber, size, count), "withdrawn": gone}
+                    record_of_carrier(session, None, AuditEvent.NUMBERS_WITHDRAWN, database.now(), told)
+                kept = [block.display for block in given_out]
+        except InvalidField as error:
+            refuse(REFUSALS[error.code].format(area_code=area_code, size=size))
+    blocks = "1 block" if gone == 1 else f"{gone} blocks"
+    out.print(f"{blocks} withdrawn, {count - gone - len(kept)} not in the pool.", highlight=False)
+    if kept:
+        shown = "; ".join(kept[:10]) + (f"; and {len(kept) - 10} more" if len(kept) > 10 else "")
+        out.print(f"Given out, and left as they are: {shown}.", highlight=False)
+
+
+def _range(area_code: str, first_subscriber: str, size: int, count: int) -> str:
+    return f"{area_code} {first_subscriber}, {count} × {size}"
 
 
 def going_on(orders: int) -> str:
@@ -58,13 +93,13 @@ def going_on(orders: int) -> str:
 def show(
     area_code: Annotated[str | None, typer.Option(help="Only this one.", metavar="030")] = None,
 ) -> None:
-    """List the pools with their blocks: free, resting (not to be assigned again yet), and assigned to an account."""
+    """List the pools with their blocks: free, resting (not to be assigned again yet), given out, and withdrawn."""
     table = Table("area code", "Ortsnetz", box=None)
-    for heading in ("block of", "free", "resting", "given out"):
+    for heading in ("block of", "free", "resting", "given out", "withdrawn"):
         table.add_column(heading, justify="right")
     with open_database() as database, database.transaction() as session:
         for line in pool_levels(session, database.now(), area_code):
-            counts = (line.size, line.free, line.quarantined, line.given_out)
+            counts = (line.size, line.free, line.quarantined, line.given_out, line.withdrawn)
             style = "" if line.free else "yellow"
             table.add_row(line.area_code, line.area_name, *map(str, counts), style=style)
     out.print(table if table.row_count else "No numbers in stock.")

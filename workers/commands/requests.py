@@ -169,6 +169,8 @@ def _staff(session: Session, email: str) -> Principal:
     user = session.scalar(sa.select(User).where(User.email.in_(stored_spellings(email))))
     if user is None:
         refuse(f"There is no user {email}.")
+    if user.disabled_at is not None:
+        refuse(f"{email} is disabled: nothing is done in this name.")
     return principal_of(session, user)
 
 

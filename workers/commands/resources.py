@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import date, datetime, time
 from typing import NoReturn
 
 import sqlalchemy as sa
 import typer
 from rich.console import Console
+from rich.markup import escape
 from sqlalchemy.orm import Session
 
 import models.schema  # noqa: F401 - foreign keys name tables that nothing else here imports
@@ -25,10 +27,29 @@ from workers.settings import WorkerSettings
 out = Console(width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True)
 
+_GERMAN_DATE = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})", re.ASCII)
+
 
 def when(moment: datetime | None, form: str = "%d.%m.%Y %H:%M") -> str:
     """Return a moment formatted with the strftime pattern `form` in Europe/Berlin; the empty string for None."""
     return moment.astimezone(BERLIN).strftime(form) if moment is not None else ""
+
+
+def midday(day: date) -> datetime:
+    """Return a moment of the calendar day in Berlin."""
+    return datetime.combine(day, time(12), BERLIN)
+
+
+def typed_day(option: str, typed: str) -> date:
+    """Return the day of a text such as 2027-01-31 or 31.01.2027; end the command with a message for any other text.
+
+    The message names `option`.
+    """
+    german = _GERMAN_DATE.fullmatch(typed.strip())
+    try:
+        return date(int(german[3]), int(german[2]), int(german[1])) if german else date.fromisoformat(typed.strip())
+    except ValueError:
+        refuse(f"{option} is a day, such as 2027-01-31 or 31.01.2027, not {escape(typed)!r}.")
 
 
 def refuse(message: str, code: int = 1) -> NoReturn:

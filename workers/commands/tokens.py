@@ -113,4 +113,6 @@ def _user(session: Session, account: Account, email: str | None) -> User:
     membership = session.get(Membership, (user.id, account.id)) if user is not None else None
     if user is None or membership is None or not may_use_tokens(membership.role):
         refuse(f"{email} has no role in account {number} that a token could use, so it could do nothing.")
+    if user.disabled_at is not None:
+        refuse(f"{email} is disabled, so a token could do nothing.")
     return user

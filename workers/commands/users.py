@@ -1,4 +1,4 @@
-"""`standorte users …`: export what is stored about a person who can sign in, erase it, and reset second factors."""
+"""`standorte users …`: people who can sign in: first logins, shutting out, stored data, erasure, lost factors."""
 
 from __future__ import annotations
 
@@ -8,17 +8,158 @@ from typing import Annotated
 
 import sqlalchemy as sa
 import typer
+from rich.markup import escape
+from rich.table import Table
 from sqlalchemy.orm import Session
 
-from models.emails import stored_spellings
-from models.people.logins import end_logins
-from models.people.second_factors import reset_factors
-from models.people.users import User
+from models.accounts.accounts import Account
+from models.messages.outbox import Recipient
+from models.people.logins import Login, end_logins
+from models.people.rights import Role
+from models.people.second_factors import SecondFactor, reset_factors
+from models.people.users import Membership, User, administrators_of
+from models.staff.access import disable as shut_out
+from models.staff.access import enable as let_in
+from models.staff.access import user_by_email
 from models.staff.erasure import ask_for_erasure, only_administrator_of
+from models.states import AccountState
 from models.views.person_data import person_data
-from workers.commands.resources import open_database, out, refuse
+from workers.commands.first_access import give_access, tell, typed_address, typed_name
+from workers.commands.resources import known_account, known_locale, open_database, out, refuse, when
 
 app = typer.Typer(no_args_is_help=True, help="People who can sign in.")
+
+MOST_LISTED = 200
+"""How many people `users list` shows at most."""
+
+EmailArgument = Annotated[str, typer.Argument(metavar="EMAIL", help="The address with which the person signs in.")]
+
+
+@app.command()
+def create(
+    email: EmailArgument,
+    name: Annotated[str, typer.Option(help="First and last name.")],
+    staff: Annotated[bool, typer.Option("--staff", help="One of the carrier's staff, for the back office.")] = False,
+    account: Annotated[
+        str | None, typer.Option(help="The first administrator of this account.", metavar="CUSTOMER_NUMBER")
+    ] = None,
+    language: Annotated[str, typer.Option("--lang", help="de or en.")] = "de",
+    print_link: Annotated[
+        bool, typer.Option("--print-link", help="Print the link instead of mailing it, while there is no mail yet.")
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Send or print the link again to a person who has set no password yet.")
+    ] = False,
+) -> None:
+    """Create a login: of a member of the carrier's staff, or of the first administrator of an account.
+
+    The person gets a mail with a link to set a password, valid for 7 days. Staff then set up a second factor, without
+    which they reach nothing. Further people of an account are invited in the portal, by the administrator. Safe to run
+    twice.
+    """
+    if staff == (account is not None):
+        refuse("Say who it is: --staff, or --account CUSTOMER_NUMBER for the first administrator of an account.")
+    to = Recipient(typed_name("--name", name), typed_address("EMAIL", email), known_locale(language))
+    with open_database() as database, database.transaction() as session:
+        now = database.now()
+        found = known_account(session, account) if account is not None else None
+        access = give_access(session, to, found, now)
+        sends = access.is_added or again
+        link = tell(session, access.user, found, now, print_link=print_link) if sends else None
+    role = "staff" if found is None else f"administrator of {found.customer_number}"
+    if not access.is_added:
+        out.print(f"{to.address} is {role} already.", highlight=False)
+    elif access.is_new:
+        out.print(f"{to.address} is created: {role}.", highlight=False)
+    else:
+        out.print(f"{to.address}, who had a login already, is {role} now.", highlight=False)
+    if link is not None:
+        # Printed without rich, which would wrap it.
+        typer.echo(link)
+    elif sends:
+        out.print("A mail is on its way.", highlight=False)
+
+
+@app.command("list")
+def list_users(
+    staff: Annotated[bool, typer.Option("--staff", help="Only the carrier's staff.")] = False,
+    account: Annotated[str | None, typer.Option(help="Only this account's people.", metavar="CUSTOMER_NUMBER")] = None,
+    disabled: Annotated[bool, typer.Option("--disabled", help="Only who is disabled.")] = False,
+) -> None:
+    """List people who can sign in, the newest first, at most 200: with roles, last use, and since when disabled."""
+    headings = ("address", "name", "roles", "password", "second factor", "created", "last seen", "disabled")
+    table = Table(*headings, box=None)
+    roles = (
+        sa.select(
+            sa.func.string_agg(Account.customer_number + sa.literal(" ") + sa.cast(Membership.role, sa.Text), ", ")
+        )
+        .join(Membership, Membership.account_id == Account.id)
+        .where(Membership.user_id == User.id)
+        .scalar_subquery()
+    )
+    seen = sa.select(sa.func.max(Login.seen_at)).where(Login.user_id == User.id).scalar_subquery()
+    factor = sa.exists().where(SecondFactor.user_id == User.id)
+    query = sa.select(User, roles, seen, factor).order_by(User.id.desc())
+    with open_database() as database, database.transaction() as session:
+        if staff:
+            query = query.where(User.is_staff)
+        if disabled:
+            query = query.where(User.disabled_at.is_not(None))
+        if account is not None:
+            members = sa.select(Membership.user_id).where(Membership.account_id == known_account(session, account).id)
+            query = query.where(User.id.in_(members))
+        rows = session.execute(query.limit(MOST_LISTED + 1)).all()
+        for user, of, last, has in rows[:MOST_LISTED]:
+            what = "staff" if user.is_staff else of or ""
+            has_password = "set" if user.password_hash is not None else "not yet"
+            times = (when(user.created_at), when(last), when(user.disabled_at))
+            cells = (user.email, user.name, what, has_password, "yes" if has else "no", *times)
+            table.add_row(*map(escape, cells), style="dim" if user.disabled_at is not None else "")
+    out.print(table if rows else "Nobody.")
+    if len(rows) > MOST_LISTED:
+        out.print("There are more: name an account with --account.", highlight=False)
+
+
+@app.command()
+def disable(email: EmailArgument) -> None:
+    """Shut a person out at once: sign-ins, API tokens and sent invitations end, and nobody signs in as them any more.
+
+    The person is told by mail, and keeps roles, password and second factors for `users enable`. Safe to run twice.
+    """
+    with open_database() as database, database.transaction() as session:
+        user = _known(session, email)
+        is_new = shut_out(session, user, database.now())
+        alone = [number for number in _administered(session, user) if is_new]
+    out.print(f"{email} is {'disabled' if is_new else 'disabled already'}.", highlight=False, markup=False)
+    for number in alone:
+        again = f"`standorte users create EMAIL --account {number}` names another one."
+        out.print(f"Account {number} has no administrator now who can sign in. {again}", highlight=False)
+
+
+def _administered(session: Session, user: User) -> list[str]:
+    """Return the customer numbers that have no administrator who can sign in, and of which the user is one."""
+    mine = (
+        sa.select(Account)
+        .join(Membership, Membership.account_id == Account.id)
+        .where(
+            Membership.user_id == user.id,
+            Membership.role == Role.ADMINISTRATOR,
+            Account.state != AccountState.CLOSED,
+        )
+    )
+    accounts = session.scalars(mine.order_by(Account.id))
+    return [account.customer_number for account in accounts if not administrators_of(session, account.id)]
+
+
+@app.command()
+def enable(email: EmailArgument) -> None:
+    """Let a person in again who was disabled, with roles, password and second factors as they were. Safe to run twice.
+
+    The person is told by mail. API tokens and invitations do not come back.
+    """
+    with open_database() as database, database.transaction() as session:
+        is_new = let_in(session, _known(session, email), database.now())
+    out.print(f"{email} {'can sign in again' if is_new else 'is not disabled'}.", highlight=False, markup=False)
 
 
 @app.command()
@@ -38,7 +179,7 @@ def erase(
         if left:
             refuse(f"{email} is the only administrator of {', '.join(left)}: name another one first, or close these.")
         if user.is_staff:
-            refuse(f"{email} belongs to the staff; a superuser of the database ends that first.")
+            refuse(f"{email} belongs to the staff. `standorte users disable` ends their access.")
         if not yes:
             typer.confirm(f"Erase {user.name} ({user.email}) for good?", abort=True, err=True)
         with database.transaction() as session:
@@ -87,7 +228,7 @@ def reset(
 
 
 def _known(session: Session, email: str) -> User:
-    user = session.scalar(sa.select(User).where(User.email.in_(stored_spellings(email))))
+    user = user_by_email(session, email)
     if user is None:
         refuse(f"Nobody signs in as {email}.")
     return user

@@ -122,7 +122,7 @@ def trunk_records(session: Session, vault: Vault, accounts: Sequence[Account]) -
 def _trunk(
     session: Session, carrier: Carrier, site: Site, account: Account, block: NumberBlock, since: datetime
 ) -> SipTrunk:
-    basket = basket_of(session, site.product, site.block_size, ())
+    basket = basket_of(session, site.product, site.block_size, (), since)
     return SipTrunk(
         account_id=account.id,
         contract=new_contract(account.id, basket.price_lines, since),

@@ -150,6 +150,8 @@ def test_what_an_injected_statement_cannot_do(postgres: EmbeddedPostgres, role: 
         "INSERT INTO audit_seals VALUES (1, 1, now(), '')",
         "SELECT FROM audit_seals",
         "UPDATE products SET orderable = true",
+        "UPDATE product_prices SET monthly_cents = 0",
+        "UPDATE users SET disabled_at = NULL",
         "DELETE FROM accounts",
         "UPDATE contracts SET started_at = now()",
         "INSERT INTO users (email, name, locale, is_staff, created_at) VALUES ('e', 'E', 'de', true, now())",

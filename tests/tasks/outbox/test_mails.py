@@ -31,6 +31,7 @@ from models.proofs.document_review import decide_document, upload_document
 from models.proofs.ownership import decide
 from models.proofs.proofs import AddressProof, Decision, EmailProof
 from models.requests.requests import Request
+from models.staff.access import add_first_administrator, create_staff, mail_access
 from models.staff.administrators import name_administrator
 from models.staff.erasure import ask_for_erasure
 from models.states import ProofMethod, RefusalReason
@@ -49,7 +50,11 @@ TEMPLATES = sorted(
     for entry in resources.files("tasks.outbox").joinpath("templates").iterdir()
     if entry.name.endswith(".jinja")
 )
-ABOUT_LOGINS = {"password_reset", "login_changed", "login_erased", "new_sign_in"}
+ABOUT_LOGINS = {"password_reset", "login_changed", "login_created", "login_erased", "new_sign_in"}
+BY_CARRIER = {
+    AuditEvent.FACTORS_RESET, AuditEvent.FACTOR_RESET_ASKED, AuditEvent.FACTOR_RESET_WITHDRAWN,
+    AuditEvent.LOGIN_DISABLED, AuditEvent.LOGIN_ENABLED,
+}  # fmt: skip
 LEADS_NOWHERE = {"order_completed_contact"}
 """The mails to people who may have no login."""
 OF_CARRIER = {"office_digest"}
@@ -150,13 +155,13 @@ def mails(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> list[tupl
         person, where = session.get_one(User, owner.id, populate_existing=True), Where("Firefox, Linux", "192.0.2.7")
         tell_of_sign_in(session, person, where, NOW)
         for deed in OF_LOGINS:
-            of_staff = deed in (
-                AuditEvent.FACTORS_RESET,
-                AuditEvent.FACTOR_RESET_ASKED,
-                AuditEvent.FACTOR_RESET_WITHDRAWN,
-            )
-            at = None if of_staff else where
+            at = None if deed in BY_CARRIER else where
             note_change(session, person, deed, at, NOW, name=HOSTILE, until=NOW.isoformat())
+        mail_access(session, create_staff(session, Recipient(HOSTILE, "s@example.com", locale), NOW).user, None, NOW)
+        fresh = make_account(session, name=HOSTILE)
+        begun = add_first_administrator(session, fresh, Recipient(HOSTILE, "f@example.com", locale), NOW).user
+        mail_access(session, begun, fresh, NOW)
+        mail_access(session, person, answered, NOW)
         make_bulk(session, pipeline.manager, main, [order], name=HOSTILE).send(NOW)
     with pipeline.owner.transaction() as session:
         give_app(session, session.get_one(User, pipeline.manager.user_id))
@@ -261,7 +266,7 @@ def test_codes_and_links_stand_in_the_mail_and_not_in_the_database(
     with pipeline.runtime.database.transaction() as session:
         stored = str([(row.facts, row.proof) for row in session.scalars(sa.select(Message))])
     secret = [(mail, facts) for mail, facts in mails if "code" in facts]
-    coded, linked = {"email_code", "consent_asked"}, {"password_reset", "invitation"}
+    coded, linked = {"email_code", "consent_asked"}, {"password_reset", "invitation", "login_created"}
     assert {facts["template"] for _, facts in secret} == coded | linked
     for mail, facts in secret:
         assert (facts["code"] in mail.text) == (facts["template"] in coded) and facts["link"] in mail.text

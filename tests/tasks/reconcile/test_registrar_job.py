@@ -9,8 +9,10 @@ import sqlalchemy as sa
 
 from models.jobs.jobs import Outcome
 from models.states import StepName
+from models.telephony.number_pool import stock_pool, withdraw_from_pool
 from models.telephony.trunks import SipTrunk, SuspendedBy, TrunkState
 from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, Subscriber
+from tests.due_work import sync_registrar
 from tests.factories import an_order
 from tests.tasks.conftest import Pipeline
 from tests.tasks.reconcile.job_findings import MINUTE, changing, finds
@@ -162,3 +164,19 @@ def test_so_many_strangers_are_more_likely_our_mistake(pipeline: Pipeline, monke
     found = finds(pipeline, "registrar", *["unknown_there"] * 3)
     assert all(finding.repaired for finding in found)
     assert not pipeline.registrar.strangers
+
+
+def test_a_block_that_is_withdrawn_leaves_the_registrar_and_comes_back_with_the_pool(pipeline: Pipeline) -> None:
+    trunk(pipeline)
+    these = ("030", "20000010", 10, 1)
+    with changing(pipeline) as session:
+        assert withdraw_from_pool(session, *these)[0] == 1
+    [finding] = finds(pipeline, "registrar", "block_unknown_there")
+    assert (finding.subject, finding.repaired) == ("+493020000010", True)
+    assert 493020000010 not in pipeline.registrar.blocks and 493020000000 in pipeline.registrar.blocks
+    finds(pipeline, "registrar")
+    with changing(pipeline) as session:
+        assert stock_pool(session, *these, pipeline.clock()) == 1
+    sync_registrar(pipeline.runtime)
+    assert 493020000010 in pipeline.registrar.blocks
+    finds(pipeline, "registrar")

@@ -78,6 +78,30 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Requires a second factor of all persons of the company, from the end of %(day)s.", day=day))
         case AuditEvent.FACTOR_NOT_DEMANDED:
             return str(_("Does not require a second factor of the persons of the company any more."))
+        case AuditEvent.LOGIN_CREATED:
+            return str(_("Made a login for %(name)s.", name=_about(entry)))
+        case AuditEvent.LOGIN_DISABLED:
+            return str(_("Disabled the login of %(name)s.", name=_about(entry)))
+        case AuditEvent.LOGIN_ENABLED:
+            return str(_("Enabled the login of %(name)s again.", name=_about(entry)))
+        case AuditEvent.ACCOUNT_CREATED:
+            return str(_("Made the account."))
+        case AuditEvent.ADMINISTRATOR_ADDED:
+            return str(_("Made %(name)s the administrator.", name=_about(entry)))
+        case AuditEvent.INVOICE_JOINED:
+            return str(_("Put the account on collective invoice %(number)s.", number=facts["invoice"]))
+        case AuditEvent.INVOICE_LEFT:
+            return str(_("Took the account off collective invoice %(number)s.", number=facts["invoice"]))
+        case AuditEvent.PRICE_SET:
+            told = {"product": facts["product"], "day": long_date(date.fromisoformat(facts["day"]), locale())}
+            return str(_("Set the price of %(product)s from %(day)s.", **told))
+        case AuditEvent.PRODUCT_WITHDRAWN:
+            told = {"product": facts["product"], "day": long_date(date.fromisoformat(facts["day"]), locale())}
+            return str(_("Withdrew %(product)s from %(day)s.", **told))
+        case AuditEvent.NUMBERS_STOCKED:
+            return str(_("Added phone numbers to the pool: %(numbers)s.", numbers=facts["numbers"]))
+        case AuditEvent.NUMBERS_WITHDRAWN:
+            return str(_("Withdrew phone numbers from the pool: %(numbers)s.", numbers=facts["numbers"]))
         case AuditEvent.NUMBERS_RELEASED:
             if are_several(facts["numbers"]):
                 return str(_("Gave the phone numbers %(numbers)s back.", numbers=facts["numbers"]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -135,7 +136,8 @@ class Checker:
     """Checks the rows of an uploaded bulk file: turns each into an order or link request, or lists its wrong cells.
 
     `main` is the main account for which the file is, `kind` says whether its rows are orders or link requests, `locale`
-    is the language saved with an order, `vault` encrypts link codes.
+    is the language saved with an order, `vault` encrypts link codes. Products are those that are sold on the day of
+    `now`.
     """
 
     session: Session
@@ -143,6 +145,7 @@ class Checker:
     main: Account
     kind: Kind
     locale: Locale
+    now: datetime
     _offered: dict[str, Product] = field(default_factory=dict)
 
     def check(self, rows: Sequence[tuple[int, Cells]]) -> list[CheckedRow]:
@@ -152,7 +155,7 @@ class Checker:
         codes in the results are encrypted. Saves nothing.
         """
         if self.kind is Kind.ORDER:
-            self._offered = {product.key: product for product in orderable_products(self.session)}
+            self._offered = {product.key: product for product in orderable_products(self.session, self.now)}
             return [self._order(line, cells) for line, cells in rows]
         numbers = {typed_customer_number(cells["customer_number"]) or "" for _line, cells in rows}
         ours = set(

@@ -104,7 +104,7 @@ def upload() -> AnyResponse | tuple[str, int]:
         account = _account(session, number, Kind(kind))
         found = same_file(session, account, fingerprints)
         if found is None:
-            checker = Checker(session, resources().vault, account, Kind(kind), locale())
+            checker = Checker(session, resources().vault, account, Kind(kind), locale(), now)
             rows = checker.check(file.rows)
             place = asdict(file.place)
             found = keep_file(session, principal(), account, Kind(kind), name, fingerprints, rows, now, place)
@@ -209,7 +209,7 @@ def send(id: uuid.UUID) -> AnyResponse:
             found.user_id = principal().user_id
             record_left_out(session, found)
             # In this transaction the price list is read once: these are the prices that the page has shown.
-            found.send(now, [product.price_line for product in orderable_products(session)])
+            found.send(now, [product.price_line for product in orderable_products(session, now)])
             log.info("bulk.sent", bulk=str(id), kind=found.kind, rows=preview.ordered)
     return redirect(url_for("bulks.show", id=id), 303)
 

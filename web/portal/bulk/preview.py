@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from flask import (
     request,
@@ -139,7 +140,7 @@ def preview_of(session: Session, bulk: Bulk, after: int) -> Preview:
         [_shown_row(bulk.kind, row, notes.get(row.line)) for row in listed],
         [_shown_row(bulk.kind, row, notes.get(row.line)) for row in chosen],
         content_of(session, bulk),
-        _costs(session, bulk, but) if priced else None,
+        _costs(session, bulk, but, now) if priced else None,
         listed[-1].line if len(listed) == AT_ONCE else 0,
         days_of_orders(session, bulk, but, principal(), now, usual) if priced else None,
     )
@@ -156,7 +157,7 @@ def save_corrections(session: Session, bulk: Bulk) -> None:
         mended = {key: value for key, value in typed[row.line].items() if key in (row.errors or {})}
         fresh.append((row.line, decrypted_cells(resources().vault, row.cells) | mended))
     account = session.get_one(Account, bulk.main_id)
-    checker = Checker(session, resources().vault, account, bulk.kind, bulk.locale)
+    checker = Checker(session, resources().vault, account, bulk.kind, bulk.locale, resources().clock())
     mend(session, bulk, checker.check(fresh))
     save_choices(session, bulk)
 
@@ -176,10 +177,10 @@ def _shown_row(kind: Kind, row: BulkRow, note: RowNote | None) -> ShownRow:
     return ShownRow(row.line, decrypted_cells(resources().vault, row.cells), wrong, note, told)
 
 
-def _costs(session: Session, bulk: Bulk, but: Collection[int]) -> Costs:
+def _costs(session: Session, bulk: Bulk, but: Collection[int], now: datetime) -> Costs:
     monthly = one_off = 0
     for facts, count in products_in(session, bulk, but):
-        basket = basket_of(session, facts["product_key"], facts["block_size"], facts["option_keys"])
+        basket = basket_of(session, facts["product_key"], facts["block_size"], facts["option_keys"], now)
         monthly += count * sum(product.monthly_cents for product in basket.products)
         one_off += count * sum(product.one_off_cents for product in basket.products)
     return Costs(Amount(monthly), Amount(one_off))
@@ -190,9 +191,16 @@ def _recheck(session: Session, bulk: Bulk) -> None:
 
     Such a row names a product that was withdrawn since then, or an option that needs details now.
     """
-    if bulk.kind is not Kind.ORDER or not (rows := outdated_rows(session, bulk)):
+    if bulk.kind is not Kind.ORDER or not (rows := outdated_rows(session, bulk, resources().clock())):
         return
     session.refresh(bulk, with_for_update=True)
     if bulk.sent_at is None:
-        checker = Checker(session, resources().vault, session.get_one(Account, bulk.main_id), bulk.kind, bulk.locale)
+        checker = Checker(
+            session,
+            resources().vault,
+            session.get_one(Account, bulk.main_id),
+            bulk.kind,
+            bulk.locale,
+            resources().clock(),
+        )
         mend(session, bulk, checker.check([(row.line, row.cells) for row in rows]))

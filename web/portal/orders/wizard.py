@@ -203,9 +203,9 @@ def read_wizard(session: Session, id: uuid.UUID, account: Account, draft: Draft 
     `account` is the main account that orders.
     """
     data: Mapping[str, Any] = draft.data if draft is not None else {}
-    withdrawn = [product for product in withdrawn_products(session) if product.key in (data.get("options") or [])]
+    withdrawn = [product for product in withdrawn_products(session, now) if product.key in (data.get("options") or [])]
     data = without_options(data, withdrawn)
-    offered = {product.key: product for product in orderable_products(session)}
+    offered = {product.key: product for product in orderable_products(session, now)}
     postal_code, city, size = (str(data.get(name) or "") for name in ("postal_code", "city", "block_size"))
     hints = hints_for(session, postal_code, city, area_code_in(data), size, now)
     checked = {step: form_of(step, data, offered, hints) for step in FORMS}

@@ -169,7 +169,8 @@ def _half_signed_in() -> User | None:
     with resources().database.transaction() as database:
         name_to_database(database, Named.PERSON, half["user"])
         user = database.get(User, half["user"])
-    return user if user is not None and password_state(user) == half["state"] else None
+    is_same = user is not None and user.disabled_at is None and password_state(user) == half["state"]
+    return user if is_same else None
 
 
 def _factor_page(form: FactorForm, user_id: int) -> str:

@@ -1,0 +1,52 @@
+"""A new customer's account, as the carrier opens it at its console: with contract holder, before the first order."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account, IssuedCustomerNumber, issue_customer_numbers
+from models.accounts.contract_holders import put_holder
+from models.accounts.customer_import import AccountRow
+from models.errors import InvalidField
+from models.states import AccountState
+
+
+def same_account(session: Session, row: AccountRow) -> Account | None:
+    """Return the account, not closed, that has name and address of the row; None if there is none."""
+    same = (getattr(Account, name) == getattr(row, name) for name in ("name", "street", "postal_code", "city"))
+    return session.scalar(sa.select(Account).where(*same, Account.state != AccountState.CLOSED).order_by(Account.id))
+
+
+def open_account(session: Session, row: AccountRow, customer_number: str | None, now: datetime) -> Account:
+    """Open an account for a new customer, with its contract holder, and return it.
+
+    It is active, and becomes a main account with its first sub-account. Its address is taken over as the row has it: it
+    decides area code and emergency routing. `customer_number` is its number, None for a new one. The caller gives the
+    account its first administrator. Raises `InvalidField` if the customer number was given out before.
+    """
+    if customer_number is None:
+        [customer_number] = issue_customer_numbers(session)
+    else:
+        issue = postgresql.insert(IssuedCustomerNumber).values(number=customer_number).on_conflict_do_nothing()
+        if session.scalar(issue.returning(IssuedCustomerNumber.number)) is None:
+            raise InvalidField("customer_number", "number_used_up")
+    account = Account(
+        customer_number=customer_number,
+        name=row.name,
+        street=row.street,
+        postal_code=row.postal_code,
+        city=row.city,
+        contact_name=row.contact_name,
+        contact_email=row.contact_email,
+        contact_phone=row.contact_phone,
+        created_at=now,
+    )
+    session.add(account)
+    session.flush()
+    if row.holder is not None:
+        put_holder(session, account.id, row.holder, now)
+    return account

@@ -1,0 +1,148 @@
+"""Who can sign in, as the carrier decides at its console: first logins, and people who are shut out or let in again.
+
+A person gets in by a mailed link with which they set their first password. Everything is in the audit log, in no
+person's name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.accounts.locks import lock_account
+from models.emails import stored_spellings
+from models.errors import AlreadyUser, BeingErased, Forbidden, HasAdministrator, NotFound
+from models.messages.outbox import Recipient, queue_message
+from models.people.api_tokens import ApiToken
+from models.people.audit_log import AuditEvent, record_of_carrier
+from models.people.erasures import is_being_erased
+from models.people.invitations import Invitation
+from models.people.login_changes import note_change
+from models.people.logins import FIRST_VALID_FOR, end_logins, first_password_link
+from models.people.rights import Role
+from models.people.users import Membership, User, administrators_of
+from models.states import AccountState
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A person and what was done to give them access: `is_new` if the login, `is_added` if login or role is new."""
+
+    user: User
+    is_new: bool
+    is_added: bool
+
+
+def user_by_email(session: Session, email: str) -> User | None:
+    """Return the user who signs in with this address, in any of its spellings; None if nobody does."""
+    return session.scalar(sa.select(User).where(User.email.in_(stored_spellings(email))))
+
+
+def create_staff(session: Session, to: Recipient, now: datetime) -> Access:
+    """Create the login of one of the carrier's staff. Safe to run twice.
+
+    Raises `AlreadyUser` if a customer signs in with the address: staff need an address of their own; and `BeingErased`
+    if its person is to be erased.
+    """
+    access = _user(session, to, now, is_staff=True)
+    if not access.user.is_staff:
+        raise AlreadyUser
+    if access.is_new:
+        record_of_carrier(session, None, AuditEvent.LOGIN_CREATED, now, {"user_id": access.user.id})
+    return access
+
+
+def add_first_administrator(session: Session, account: Account, to: Recipient, now: datetime) -> Access:
+    """Make a person the administrator of an account that has none; create their login if there is none.
+
+    Safe to run twice: nothing changes if the person is the administrator. Raises `NotFound` unless the account is
+    active, `HasAdministrator` if another person is, `Forbidden` if the address is one of the carrier's staff, and
+    `BeingErased` if its person is to be erased.
+    """
+    lock_account(session, account)
+    if account.state is not AccountState.ACTIVE:
+        raise NotFound
+    present = administrators_of(session, account.id)
+    if present and present[0].email not in stored_spellings(to.address):
+        raise HasAdministrator(present[0].email)
+    access = _user(session, to, now, is_staff=False)
+    if access.user.is_staff:
+        raise Forbidden
+    if present:
+        return access
+    session.merge(Membership(user_id=access.user.id, account_id=account.id, role=Role.ADMINISTRATOR))
+    session.flush()
+    facts = {"user_id": access.user.id, "role": str(Role.ADMINISTRATOR)}
+    record_of_carrier(session, account, AuditEvent.ADMINISTRATOR_ADDED, now, facts)
+    return Access(access.user, access.is_new, is_added=True)
+
+
+def mail_access(session: Session, user: User, account: Account | None, now: datetime) -> None:
+    """Tell a person by mail that they can sign in: with a link to set the first password, unless they have one.
+
+    `account` is the account that they administer now, None for the carrier's staff.
+    """
+    is_first = user.password_hash is None
+    path, words = first_password_link(user, now)
+    facts = {
+        "path": path if is_first else "/anmelden",
+        "email": user.email,
+        "until": (now + FIRST_VALID_FOR).isoformat() if is_first else "",
+        "customer_number": account.customer_number if account is not None else "",
+        "account_name": account.name if account is not None else "",
+    }
+    to = Recipient(user.name, user.email, user.locale)
+    occasion = f"{user.id}/{now.isoformat()}"
+    queue_message(session, None, "login_created", to, facts, now, occasion=occasion, proof=words if is_first else None)
+
+
+def disable(session: Session, user: User, now: datetime) -> bool:
+    """Shut a person out: they cannot sign in, and get no new password. Return False if they are shut out already.
+
+    All their logins and API tokens end, and the invitations that they have sent, except those that an order has caused.
+    Roles stay, for the day when they are let in again; until then they do not count as administrator anywhere. The
+    person is told by mail.
+    """
+    session.refresh(user, with_for_update={"key_share": True})
+    if user.disabled_at is not None:
+        return False
+    user.disabled_at = now
+    session.flush()
+    end_logins(session, user.id)
+    tokens = sa.update(ApiToken).where(ApiToken.user_id == user.id, ApiToken.revoked_at.is_(None))
+    session.execute(tokens.values(revoked_at=now))
+    # Otherwise they could come back by an invitation to another address of their own.
+    session.execute(sa.delete(Invitation).where(Invitation.invited_by == user.id, ~Invitation.by_order))
+    note_change(session, user, AuditEvent.LOGIN_DISABLED, None, now)
+    return True
+
+
+def enable(session: Session, user: User, now: datetime) -> bool:
+    """Let a person in again who was shut out (`disable`), with roles, password and second factors as they were.
+
+    API tokens and invitations do not come back. Return False if the person is not shut out. The person is told by mail.
+    """
+    session.refresh(user, with_for_update={"key_share": True})
+    if user.disabled_at is None:
+        return False
+    user.disabled_at = None
+    session.flush()
+    note_change(session, user, AuditEvent.LOGIN_ENABLED, None, now)
+    return True
+
+
+def _user(session: Session, to: Recipient, now: datetime, *, is_staff: bool) -> Access:
+    """Return the person with the address, who is created if there is none. Raises `BeingErased`."""
+    found = user_by_email(session, to.address)
+    if found is None:
+        found = User(name=to.name, email=to.address, locale=to.locale, is_staff=is_staff, created_at=now)
+        session.add(found)
+        session.flush()
+        return Access(found, is_new=True, is_added=True)
+    if is_being_erased(session, found.id):
+        raise BeingErased
+    return Access(found, is_new=False, is_added=False)

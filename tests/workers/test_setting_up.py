@@ -1,0 +1,220 @@
+"""The sequence of docs/operations.md, "Setting up", from an empty PostgreSQL to the first customer's completed order.
+
+The commands are read out of the document. Passwords are asked for, nothing is done by SQL, and there is no demo data.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+import psycopg
+import pytest
+import redis
+from typer.testing import CliRunner
+
+from models.db.roles import DatabaseRole
+from tests.fakes import MailSink, wait_until
+from tests.web.conftest import CODE
+from tests.workers.conftest import Children
+from workers import programs
+from workers.cli import cli
+from workers.stack.ports import accepts_connections, free_port
+from workers.stack.postgres import EmbeddedPostgres
+from workers.stack.redis import EmbeddedRedis
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "operations.md"
+PASSWORD = "vier Wörter die bleiben"
+REDIS_PASSWORD = "p@ss/w:rd % of redis"
+PROGRAMS = {"web", "worker", "beat"}
+STAFF, CUSTOMER, CONTACT = "bo@carrier.example.com", "maxi@muster.example.com", "hanna.palmer@example.com"
+ORDER = {
+    "product": "trunk-10",
+    "channels": 4,
+    "location": {"name": "Filiale Berlin", "street": "Brückenstr. 5", "postal_code": "10179", "city": "Berlin"},
+    "contact": {"name": "Hanna Palmer", "email": CONTACT, "phone": "+4930901820"},
+    "numbers": {"area_code": "030", "block_size": 10},
+    "locale": "de",
+}
+
+
+def documented() -> list[str]:
+    """Return the command lines of the document's section in their order."""
+    section = DOCUMENT.read_text().partition("\n## Setting up\n")[2].partition("\n## ")[0]
+    return re.findall(r"^ {7}(\S.*)$", section, re.M)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    """Start an empty server on which every role but the superuser needs a password."""
+    found = EmbeddedPostgres(tmp_path / "postgres" / "data", fsync=False)
+    found.start()
+    (found.data_dir / "pg_hba.conf").write_text("local all standorte trust\nlocal all all scram-sha-256\n")
+    with psycopg.connect(found.url("postgres", driver=""), autocommit=True) as connection:
+        connection.execute("SELECT pg_reload_conf()")
+    yield found
+    found.stop()
+
+
+def password(role: DatabaseRole) -> str:
+    return f"p@ss/w:rd % of {role}"
+
+
+def url(server: EmbeddedPostgres, database: str, role: DatabaseRole) -> str:
+    """Return the URL with which a part connects, with its role's password."""
+    return server.url(database, f"{role}:{quote(password(role), safe='')}")
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    """Start a broker that asks for a password."""
+    found = EmbeddedRedis(tmp_path / "redis")
+    found.start()
+    with redis.from_url(found.url()) as client:
+        client.config_set("requirepass", REDIS_PASSWORD)
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def portal(
+    server: EmbeddedPostgres,
+    broker: EmbeddedRedis,
+    children: Children,
+    smtp_sink: MailSink,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> str:
+    """Set the settings of all parts, as an operator does; return the address of the portal."""
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    settings = {
+        "ADMIN_URL": server.url("postgres"),
+        "DATABASE_URL": url(server, "standorte", DatabaseRole.WORKER),
+        "REGISTRAR_URL": url(server, "registrar", DatabaseRole.WORKER),
+        "OWNER_DATABASE_URL": url(server, "standorte", DatabaseRole.OWNER),
+        "OWNER_REGISTRAR_URL": url(server, "registrar", DatabaseRole.OWNER),
+        "REDIS_URL": f"redis://127.0.0.1:{broker.port}/0",
+        "REDIS_PASSWORD": REDIS_PASSWORD,
+        "SMTP_URL": smtp_sink.url,
+        "SECRET_KEY": "for-development-only: the key of the tests",
+        "BASE_URL": base,
+        "PORT": str(port),
+        "WEB_PROCESSES": "1",
+        "WORKER_PROCESSES": "1",
+        "LETTERS_DIR": str(tmp_path / "letters"),
+        "STANDORTE_DIR": str(tmp_path / "standorte"),
+        **{f"{role.name}_PASSWORD": password(role) for role in DatabaseRole},
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    return base
+
+
+def standorte(line: str) -> str:
+    """Run a command as the console does, and return its output; `> FILE` at its end writes it to the file."""
+    command, _, file = line.partition(" > ")
+    said = CliRunner().invoke(cli, shlex.split(command)[1:])
+    assert said.exit_code == 0, f"{line}\n{said.output}"
+    if file:
+        Path(file.strip()).write_text(said.stdout)
+    return said.stdout
+
+
+def run(line: str, server: EmbeddedPostgres, children: Children) -> str:
+    """Run a line of the document as it stands there, each part with its own role; return the output."""
+    program, first, *_ = words = shlex.split(line)
+    if program == "psql":
+        connected = {"PGHOST": str(server.socket_dir), "PGUSER": "standorte", "PATH": "/usr/bin:/bin"}
+        command = [server._program("psql"), *words[1:]]
+        return subprocess.run(command, env=connected, check=True, capture_output=True, text=True).stdout
+    if first not in PROGRAMS:
+        return standorte(line)
+    front = {
+        "DATABASE_URL": url(server, "standorte", DatabaseRole.FRONT),
+        "REGISTRAR_URL": url(server, "registrar", DatabaseRole.FRONT),
+    }
+    children.start(programs.console(*words[1:]), **(front if first == "web" else {}))
+    return ""
+
+
+def is_well() -> bool:
+    return CliRunner().invoke(cli, ["doctor"]).exit_code == 0
+
+
+def mailed(sink: MailSink, address: str, pattern: str) -> str:
+    """Wait for a mail to the address that says something, and return what the pattern finds there."""
+
+    def found() -> list[str]:
+        bodies = [mail.get_body(("plain",)) for recipient, mail in sink.received if recipient == address]
+        said = [re.search(pattern, body.get_content()) for body in bodies if body is not None]
+        return [words[1] for words in said if words is not None]
+
+    wait_until(found, seconds=120, what=f"a mail to {address}")
+    return found()[-1]
+
+
+def post(browser: httpx.Client, path: str, **fields: str) -> httpx.Response:
+    """Send the form of a page, as a browser does, and follow where it leads."""
+    token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', browser.get(path).raise_for_status().text)
+    assert token is not None
+    return browser.post(path, data={"csrf_token": token[1], **fields}).raise_for_status()
+
+
+def sign_in(base: str, sink: MailSink, address: str) -> httpx.Client:
+    """Set the first password with the mailed link, and sign in with it."""
+    browser = httpx.Client(base_url=base, follow_redirects=True, timeout=60)
+    post(browser, mailed(sink, address, rf"{base}(/passwort/\S+)"), password=PASSWORD)
+    post(browser, "/anmelden", email=address, password=PASSWORD)
+    return browser
+
+
+def test_the_documented_sequence_leads_from_nothing_to_a_completed_order(
+    portal: str, server: EmbeddedPostgres, children: Children, smtp_sink: MailSink
+) -> None:
+    lines = documented()
+    needed = PROGRAMS | {"roles", "migrate", "prices", "numbers", "users", "accounts"}
+    assert needed <= {line.split()[1] for line in lines}
+    port = int(portal.rpartition(":")[2])
+    said = {}
+    for line in lines:
+        if line == "standorte doctor":
+            wait_until(lambda: accepts_connections(port), seconds=120, what="the front")
+            wait_until(is_well, seconds=120, what="a doctor with no complaint")
+        said[line] = run(line, server, children)
+    number = next(words.split()[0] for line, words in said.items() if "accounts create" in line)
+    assert STAFF in said["standorte users list --staff"]
+
+    staff = sign_in(portal, smtp_sink, STAFF)
+    # The back office opens with a second factor.
+    assert "zweiten Faktor" in staff.get("/backoffice").text
+    customer = sign_in(portal, smtp_sink, CUSTOMER)
+    assert number in customer.get("/standortverwaltung").raise_for_status().text
+
+    token = standorte(f"standorte tokens create --account {number} --name shop").strip()
+    api = httpx.Client(base_url=f"{portal}/api/v1", headers={"Authorization": f"Bearer {token}"}, timeout=60)
+    [trunk] = [one for one in api.get("/products").json()["items"] if one["key"] == "trunk-10"]
+    assert (trunk["monthly_cents"], trunk["one_off_cents"]) == (2490, 2900)
+    ordered = api.post("/orders", json=ORDER, headers={"Idempotency-Key": "order-1"}).raise_for_status().json()
+    request = f"/requests/{ordered['id']}"
+    code = mailed(smtp_sink, CONTACT, CODE)
+    proof = {"kind": "email_code", "code": code}
+    api.post(f"{request}/proofs", json=proof, headers={"Idempotency-Key": "proof-1"}).raise_for_status()
+    document = {"file": ("proof.pdf", b"%PDF-1.7", "application/pdf")}
+    headers = {"Idempotency-Key": "document-1"}
+    api.post(f"{request}/address-document", files=document, headers=headers).raise_for_status()
+    standorte(f"standorte requests release-address {ordered['id']} --by {STAFF}")
+    wait_until(lambda: api.get(request).json()["status"] == "completed", seconds=120, what="the end of the order")
+    listed = standorte("standorte numbers show --area-code 030").split()
+    assert listed[-5:] == ["10", "9", "0", "1", "0"]
+    page = customer.get("/standortverwaltung").raise_for_status().text
+    assert ordered["customer_number"] in page
+    mailed(smtp_sink, CUSTOMER, rf"({ordered['customer_number']})")
+    standorte(f"standorte users disable {CUSTOMER}")
+    assert "/anmelden" in str(customer.get("/standortverwaltung").url)

@@ -1,0 +1,20 @@
+"""Prometheus metrics of the front's own answers: how many of each class of status, and how long they took."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Histogram
+
+ANSWERS = Counter("standorte_http_answers", "Answers of pages and JSON API, by class of status", ["status"])
+SECONDS = Histogram(
+    "standorte_http_seconds",
+    "From the request to the answer of pages and JSON API",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+
+
+def count_request(endpoint: str | None, status: int, took: float) -> None:
+    """Count an answer with this status that took `took` seconds; files and endpoints for operators do not count."""
+    if endpoint == "static" or (endpoint or "").startswith("health."):
+        return
+    ANSWERS.labels(f"{status // 100}xx").inc()
+    SECONDS.observe(took)

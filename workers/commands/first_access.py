@@ -1,0 +1,81 @@
+"""How commands give a person the first access: checks of name and address, the mailed or printed link, the refusals."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from rich.markup import escape
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.emails import BadEmail, typed_email
+from models.errors import AlreadyUser, BeingErased, Forbidden, HasAdministrator, NotFound
+from models.messages.outbox import Recipient
+from models.name_rules import name_fault
+from models.people.logins import first_password_link
+from models.people.users import User
+from models.staff.access import Access, add_first_administrator, create_staff, mail_access
+from models.vault import Vault
+from workers.commands.resources import refuse
+from workers.settings import WorkerSettings
+
+LONGEST_NAME = 200
+
+
+def typed_address(option: str, email: str) -> str:
+    """Return a typed e-mail address in lower case; end the command with a message that names `option` if it is none."""
+    try:
+        return typed_email(email).lower()
+    except BadEmail as error:
+        umlauts = ": no umlauts before the @" if error.code == "not_ascii_before_at" else ""
+        refuse(f"{option}: {escape(email)} is no address that mail can be sent to{umlauts}.")
+
+
+def typed_name(option: str, name: str) -> str:
+    """Return a typed name of a person; end the command with a message that names `option` if it is none."""
+    text = " ".join(name.split())
+    if not 1 <= len(text) <= LONGEST_NAME or name_fault(text) is not None:
+        refuse(f"{option} is a person's name of up to {LONGEST_NAME} characters, without an address: {escape(name)!r}")
+    return text
+
+
+def give_access(session: Session, to: Recipient, account: Account | None, now: datetime) -> Access:
+    """Create a login of the carrier's staff (`account` is None), or of the account's first administrator.
+
+    Safe to run twice. Ends the command with a message if that cannot be.
+    """
+    try:
+        if account is None:
+            return create_staff(session, to, now)
+        return add_first_administrator(session, account, to, now)
+    except AlreadyUser:
+        refuse(f"{to.address} is a customer's login. Staff need an address of their own.")
+    except Forbidden:
+        refuse(f"{to.address} belongs to the staff. An administrator of an account needs another address.")
+    except BeingErased:
+        refuse(f"{to.address} is being erased. Try again in a few minutes.")
+    except HasAdministrator as error:
+        refuse(
+            f"The account has an administrator, {error.email}, who invites others in the portal. If they cannot be"
+            " reached, staff name another one in the back office."
+        )
+    except NotFound:
+        refuse("The account is not active: only an active one gets an administrator.")
+
+
+def tell(session: Session, user: User, account: Account | None, now: datetime, *, print_link: bool) -> str | None:
+    """Mail the person a link to the first password, or return it if it is to be printed (`print_link`).
+
+    `account` is the one that they administer now, None for staff. A person with a password is told without a link.
+    Ends the command with a message if the person is shut out, or there is no link to print.
+    """
+    if user.disabled_at is not None:
+        refuse(f"{user.email} is disabled. `standorte users enable {user.email}` lets the person in again.")
+    if not print_link:
+        mail_access(session, user, account, now)
+        return None
+    if user.password_hash is not None:
+        refuse(f"{user.email} has a password already: there is no link to print. Leave --print-link out.")
+    path, words = first_password_link(user, now)
+    settings = WorkerSettings()
+    return settings.base_url.rstrip("/") + path + Vault(*settings.secret_keys).token(*words)

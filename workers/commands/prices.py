@@ -1,0 +1,150 @@
+"""`standorte prices …`: the price list, new prices from a day on, and products that are sold no longer."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+from sqlalchemy.orm import Session
+
+from models.calendar_days import berlin_day
+from models.contracts.catalogue import Product, all_products, planned_prices, price_list, set_price
+from models.db.session import Database
+from models.errors import InvalidField
+from models.people.audit_log import AuditEvent, record_of_carrier
+from workers.commands.resources import midday, open_database, out, refuse, typed_day
+
+app = typer.Typer(no_args_is_help=True, help="The price list.")
+
+_AMOUNT = re.compile(r"([0-9]{1,6})(?:[.,]([0-9]{1,2}))?")
+_AMOUNT_HELP = "Net euros, such as 9.90; as before without it."
+
+KeyArgument = Annotated[str, typer.Argument(metavar="PRODUCT", help="As `prices list` shows it.")]
+DayOption = Annotated[
+    str | None, typer.Option("--from", help="The first day, as 2027-01-31 or 31.01.2027; today without it.")
+]
+
+
+@app.command("list")
+def show(
+    at: Annotated[str | None, typer.Option(help="On this day, as 2027-01-31 or 31.01.2027; today without it.")] = None,
+) -> None:
+    """List all products with their net prices, and what is set for later days."""
+    table = Table("product", "name", box=None)
+    for heading in ("monthly", "one-off", ""):
+        table.add_column(heading, justify="right")
+    planned = Table("product", "from", box=None)
+    for heading in ("monthly", "one-off", ""):
+        planned.add_column(heading, justify="right")
+    with open_database() as database, database.transaction() as session:
+        now = midday(typed_day("--at", at)) if at is not None else database.now()
+        for product in price_list(session, now).values():
+            sold = "" if product.orderable else "not sold"
+            cells = (product.key, product.name_en, _euros(product.monthly_cents), _euros(product.one_off_cents), sold)
+            table.add_row(*map(escape, cells), style="" if product.orderable else "dim")
+        for price in planned_prices(session, now):
+            sold = "" if price.orderable else "not sold"
+            amounts = (_euros(price.monthly_cents), _euros(price.one_off_cents))
+            planned.add_row(price.product_key, price.valid_from.isoformat(), *amounts, sold)
+    out.print(table)
+    if planned.row_count:
+        out.print(planned)
+
+
+@app.command("set")
+def change(
+    key: KeyArgument,
+    monthly: Annotated[str | None, typer.Option(help=_AMOUNT_HELP, metavar="EUROS")] = None,
+    one_off: Annotated[str | None, typer.Option(help=_AMOUNT_HELP, metavar="EUROS")] = None,
+    first_day: DayOption = None,
+) -> None:
+    """Set the price of a product from a day on; a withdrawn product is sold again from then.
+
+    Orders from that day on have it. Contracts, and orders and offers that were made before, keep their prices, and no
+    new version of the program changes it. Safe to run twice.
+    """
+    typed = (_cents("--monthly", monthly), _cents("--one-off", one_off))
+    with open_database() as database, database.transaction() as session:
+        day = _day(database, first_day)
+        product = _product(session, key, day)
+        monthly_cents, one_off_cents = (
+            given if given is not None else before
+            for given, before in zip(typed, (product.monthly_cents, product.one_off_cents), strict=True)
+        )
+        facts = {"monthly_cents": monthly_cents, "one_off_cents": one_off_cents}
+        is_new = _set(database, session, key, day, AuditEvent.PRICE_SET, orderable=True, **facts)
+        is_deliverable = all_products(session)[key].orderable
+        later = _later(session, key, day)
+    words = f"{_euros(monthly_cents)} a month and {_euros(one_off_cents)} once"
+    out.print(f"{key} costs {words} from {day}{'' if is_new else ', as was set already'}.", highlight=False)
+    if not is_deliverable:
+        out.print("It is not sold all the same: this version of the program does not deliver it.", highlight=False)
+    _say_later(key, later)
+
+
+@app.command()
+def withdraw(key: KeyArgument, first_day: DayOption = None) -> None:
+    """Sell a product no longer from a day on. Contracts and orders that have it keep it. Safe to run twice.
+
+    `prices set` sells it again.
+    """
+    with open_database() as database, database.transaction() as session:
+        day = _day(database, first_day)
+        product = _product(session, key, day)
+        facts = {"monthly_cents": product.monthly_cents, "one_off_cents": product.one_off_cents}
+        is_new = _set(database, session, key, day, AuditEvent.PRODUCT_WITHDRAWN, orderable=False, **facts)
+        later = _later(session, key, day)
+    out.print(f"{key} is not sold from {day}{'' if is_new else ', as was set already'}.", highlight=False)
+    _say_later(key, later)
+
+
+def _set(
+    database: Database, session: Session, key: str, day: date, deed: AuditEvent, *, orderable: bool, **cents: int
+) -> bool:
+    """Set what holds from the day on and log it; return whether it is new. Ends the command if the day is over."""
+    try:
+        is_new = set_price(session, key, day, database.now(), orderable=orderable, **cents)
+    except InvalidField:
+        refuse(f"--from: {day} is over. Its orders have their prices; the earliest day is today.")
+    if is_new:
+        record_of_carrier(session, None, deed, database.now(), {"product": key, "day": day.isoformat(), **cents})
+    return is_new
+
+
+def _later(session: Session, key: str, day: date) -> list[date]:
+    """Return the days after `day` for which something is set for the product."""
+    return [row.valid_from for row in planned_prices(session, midday(day)) if row.product_key == key]
+
+
+def _say_later(key: str, later: list[date]) -> None:
+    if later:
+        out.print(f"What was set for {key} before stays: from {', '.join(map(str, later))}.", highlight=False)
+
+
+def _day(database: Database, typed: str | None) -> date:
+    return typed_day("--from", typed) if typed is not None else berlin_day(database.now())
+
+
+def _product(session: Session, key: str, day: date) -> Product:
+    """Return the product as it is on the day; end the command with a message if there is none with this key."""
+    products = price_list(session, midday(day))
+    if key not in products:
+        refuse(f"There is no product {escape(key)}. There are: {', '.join(products)}.")
+    return products[key]
+
+
+def _cents(option: str, typed: str | None) -> int | None:
+    if typed is None:
+        return None
+    found = _AMOUNT.fullmatch(typed.strip())
+    if found is None:
+        refuse(f"{option} is an amount in euros, such as 9.90, not {escape(typed)!r}.")
+    return int(found[1]) * 100 + int((found[2] or "0").ljust(2, "0"))
+
+
+def _euros(cents: int) -> str:
+    return f"{cents // 100}.{cents % 100:02} €"
