@@ -126,9 +126,9 @@ def _sealed(vault: Vault, id: uuid.UUID, principal: Principal) -> list[uuid.UUID
 
 
 def begin_draft(session: Session, id: uuid.UUID, account: Account, principal: Principal, now: datetime) -> Draft:
-    """Return the draft with this id, locked; create it for the account if there is none.
+    """Return the draft with this id, locked; if there is none, create an empty one for the account and this person.
 
-    Raises `NotFound` if the draft has expired or the person may not order for its account.
+    Raises `NotFound` if the existing draft has expired, or if the person may not order for its account.
     """
     session.execute(
         postgresql.insert(Draft)

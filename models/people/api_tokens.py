@@ -132,7 +132,10 @@ def issue_token_for_carrier(
 
 
 def tokens_of(session: Session, account: Account) -> Sequence[tuple[ApiToken, User]]:
-    """Return all tokens of the account, each with the person it acts for: those not revoked first, the newest first."""
+    """Return all tokens of the account, each with the person it acts for.
+
+    Tokens that are not revoked come before revoked ones; among each of these two, the newest comes first.
+    """
     query = sa.select(ApiToken, User).join(User, User.id == ApiToken.user_id).where(ApiToken.account_id == account.id)
     rows = session.execute(query.order_by(ApiToken.revoked_at.is_not(None), ApiToken.id.desc()))
     return [(token, user) for token, user in rows]

@@ -75,8 +75,9 @@ def remove_user(session: Session, person: Principal, account: Account, user_id: 
 def leave(session: Session, user: User, account: Account, now: datetime) -> None:
     """Take the user's role in the account away, as the user wants; the account's log says that the user has left.
 
-    Invitations that the user has sent are deleted, and the user's API tokens of the account revoked. The caller has
-    locked the account, and made sure that it keeps an administrator if it needs one.
+    Invitations to the account and its sub-accounts that the user has sent are deleted, and the user's API tokens of
+    the account revoked. The caller has locked the account, and made sure that it keeps an administrator if it needs
+    one.
     """
     membership = session.get_one(Membership, (user.id, account.id))
     _void_what_they_sent(session, membership, leads=False)

@@ -216,9 +216,9 @@ def _seal(vault: Vault, user_id: int, challenge: bytes, now: datetime) -> str:
 
 
 def _open(vault: Vault, user_id: int, sealed: str, now: datetime) -> tuple[bytes, datetime] | None:
-    """Return the challenge in `sealed`, which was encrypted for this user, and when.
+    """Return the challenge in `sealed`, which was encrypted for this user, and the time at which it was encrypted.
 
-    None for another text or an old one.
+    None if `sealed` is no such text, was encrypted for another user, or is older than ten minutes (`QUESTION_LASTS`).
     """
     try:
         facts = json.loads(vault.open(sealed.encode()))

@@ -88,9 +88,10 @@ class DirectoryEntry(Base):
 
 
 def put_entry(session: Session, account_id: int, number: int, data: DirectoryData, now: datetime) -> None:
-    """Save the directory entry of an account; replace an earlier one, even if withdrawn. Checks no right.
+    """Save the directory entry of an account, which has at most one; replace an earlier one, even if withdrawn.
 
-    The account's log is left to the caller.
+    `number` is in E.164 without the plus sign. Checks neither rights nor whether the number is the account's, and
+    writes nothing into the account's log: both are left to the caller.
     """
     new = {
         "number": number,

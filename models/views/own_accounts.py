@@ -49,7 +49,7 @@ def _linkable(provable: Sequence[Account]) -> list[Account]:
 
 @dataclass(frozen=True, slots=True)
 class MenuFacts:
-    """Facts that decide what the menu shows to a person, besides what follows from their roles."""
+    """Facts that decide which entries the menu shows to a person; further ones follow from the person's roles alone."""
 
     sees_locations: bool
     """Whether the person has the overview of locations: not with roles in sub-accounts only."""

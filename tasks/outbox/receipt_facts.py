@@ -44,9 +44,10 @@ NOTHING = Details({})
 
 
 def read_details(session: Session, message: Message, base_url: str, carrier: Carrier) -> Details:
-    """Read the facts and attachments that a receipt gets when it is sent. `message` must be a receipt.
+    """Read the facts of a receipt that is about to be sent; return them with the function that makes its attachments.
 
-    `base_url` is the URL of the portal, with which the receipt's links begin; `carrier` is the sender of attached PDFs.
+    `message` must be a receipt (a template in `RECEIPTS`). `base_url` is the URL of the portal, with which links in
+    attached PDFs begin; `carrier` is the sender of these PDFs.
     """
     return RECEIPTS[message.template](session, message, base_url, carrier)
 

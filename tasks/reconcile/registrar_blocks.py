@@ -32,7 +32,10 @@ class OurBlock:
     on_its_way: bool
 
     def is_there(self, found: Block | None) -> bool:
-        """Return whether the registrar has this block (`found`), or the block is about to be announced to it."""
+        """Return whether the registrar has this block with the same size, or the block is about to be announced to it.
+
+        `found` is the registrar's block with the same first number, None if it has none.
+        """
         return self.on_its_way or found == Block(self.first_number, self.size)
 
 

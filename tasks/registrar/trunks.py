@@ -64,8 +64,9 @@ def record_from(
 ) -> TrunkRecord:
     """Build the registrar's record from a trunk, or from a row of its columns, which avoids loading objects.
 
-    `numbers` are the trunk's numbers in E.164 with the plus sign, `blocked` the high-risk prefixes. Raises
-    `SecretUnreadable` if the trunk's secret was encrypted with a key that is not configured.
+    `numbers` are the trunk's numbers in E.164 with the plus sign, `forwardings` the enabled ones by account id,
+    `blocked` the high-risk prefixes, which only a trunk with `high_risk` may call. Raises `SecretUnreadable` if the
+    trunk's secret was encrypted with a key that is not configured.
     """
     return TrunkRecord(
         key=provision_key(trunk.request_id, trunk.sip_user),

@@ -48,9 +48,11 @@ def confirm(work: Work, request: Request) -> Outcome:
 
 
 def queue_end_mails(work: Work, request: Request) -> None:
-    """Queue mails about a request that ended without success, to its requester.
+    """Queue mails about a request that ended without success, to its requester or the main account's administrators.
 
-    The administrators of the account get one too if one of them has given or declined consent.
+    The administrators are told if the requester has left the company, or if there is none. None of these mails for a
+    request of a running bulk (uploaded file), whose sender gets one mail at its end. The administrators of the account
+    to be attached get a mail too if one of them has given or declined consent.
     """
     for person in _requesters(work, request):
         _queue(work, request, "request_ended", _as_recipient(person))
@@ -102,8 +104,8 @@ def _recipients(work: Work, request: Request) -> Iterator[tuple[str, Recipient]]
 def _both_sides(ours: list[User], template: str, theirs: list[User]) -> Iterator[tuple[str, Recipient]]:
     """Yield pairs of template and recipient: the main account's people with `template`, then the account's people.
 
-    Those of the account get the template's variant for them, `…_owner`. The caller sends only the first mail to an
-    address that appears twice.
+    `ours` are the people of the main account, `theirs` those of the account, who get the variant `…_owner` of the
+    template. The caller sends only the first mail to an address that appears twice.
     """
     for person in ours:
         yield template, _as_recipient(person)

@@ -55,7 +55,7 @@ class Wait:
 class Hold:
     """The outcome of a step whose request is held for `reason`, because the carrier has to act.
 
-    The step is tried again after the time `again_after`, or when the back office retries the request.
+    The step is tried again when `again_after` has passed, or earlier if the back office retries the request.
     """
 
     reason: Reason

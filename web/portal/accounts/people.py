@@ -42,9 +42,9 @@ class StepDone:
 class FirstSteps:
     """The first steps of a new local team: read the SIP password, forward calls, invite colleagues.
 
-    `secret`, `forwarding` and `colleagues` are these three steps, each None while it is not done. `trunk` is the
-    account's trunk, None if it has none. `others` are the names of the account's other users and of people who are
-    invited.
+    `secret`, `forwarding` and `colleagues` say who has done these three steps and when; each is None while it is not
+    done. `trunk` is the account's trunk, None if it has none. `others` are the names of the account's other users and
+    of people who are invited.
     """
 
     trunk: SipTrunk | None
@@ -131,7 +131,10 @@ def _first_steps(
 
 
 def _done(session: Session, person: Principal, account: Account, *deeds: AuditEvent) -> StepDone | None:
-    """Return who did one of these deeds last: `person` if they ever did one, else anybody; None if nobody has."""
+    """Return who did one of `deeds` last, by the account's audit log; None if nobody has.
+
+    If `person` ever did one, it is the last time that `person` did, even if somebody else did one later.
+    """
     found = last_done(session, account, deeds, first_of=person.user_id)
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""The pages on which staff answer whether an address lies in the Ortsnetz (local network) of an area code."""
+"""The pages on which staff answer whether an address lies in the Ortsnetz (local exchange area) of an area code."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class AnswerForm(FlaskForm):  # type: ignore[misc]
 
 @office.get("/vorwahlen")
 def places() -> str:
-    """Show the open questions whether an address lies in an Ortsnetz, the longest open first, and the last 100 answers.
+    """Show the open questions whether an address lies in an Ortsnetz, the longest open first, and the last answers.
 
-    Each answer is shown with who gave it and when.
+    Up to 100 of each (`SHOWN`). An Ortsnetz is a local exchange area. Each answer is shown with who gave it and when.
     """
     with resources().database.transaction() as session:
         asked = open_questions(session, SHOWN)

@@ -232,7 +232,10 @@ def left_out(id: uuid.UUID) -> Response:
 @bulks.post("/<uuid:id>/loeschen")
 @login_required
 def delete(id: uuid.UUID) -> AnyResponse:
-    """Delete an uploaded file that was not sent, and redirect to the upload page. A sent file stays."""
+    """Delete an uploaded file that was not sent, and redirect to the upload page. A sent file stays.
+
+    Answers 404 if there is no such file, or the user may not create requests of its kind for its account.
+    """
     with resources().database.transaction() as session:
         found = own_bulk(session, id, principal(), lock=True)
         if found.sent_at is None:
@@ -246,7 +249,8 @@ def delete(id: uuid.UUID) -> AnyResponse:
 def live(id: uuid.UUID) -> AnyResponse:
     """Return the parts of the progress page that change, as HTML; 304 if the browser has their current version.
 
-    For the page's script, which polls them.
+    The page's script polls them. Answers 404 if there is no such file, or the user may not create requests of its kind
+    for its account.
     """
     with resources().database.transaction() as session:
         facts = _facts(session, own_bulk(session, id, principal()))

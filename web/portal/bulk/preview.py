@@ -162,7 +162,11 @@ def save_corrections(session: Session, bulk: Bulk) -> None:
 
 
 def save_choices(session: Session, bulk: Bulk) -> None:
-    """Save which rows the user leaves out: of those that the submitted form lists, the ticked ones and no others."""
+    """Save which rows the user leaves out.
+
+    Of the rows in the form's fields `listed`, those also in `without` (ticked) are left out and the others are not.
+    Rows that the form does not list keep their choice.
+    """
     choose_rows(session, bulk, _lines("listed"), _lines("without"))
 
 

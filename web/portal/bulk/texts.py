@@ -95,7 +95,10 @@ def row_result_text(row: BulkRow, found: Request | None, repeated: Mapping[bytes
 
 
 def note_text(note: RowNote) -> str:
-    """Return why a row of a file that is not sent yet is left out, or what is special about it if it is wanted."""
+    """Return the text of a note about a row of an uploaded file that is not sent yet: why the row will be left out.
+
+    For a row that the user wants ordered although its location exists already (`note.wanted`): what it repeats.
+    """
     said: str
     if note.chosen:
         said = _("Left out by you")

@@ -181,7 +181,7 @@ class LocationForm(StepForm):
 
     @property
     def place(self) -> str:
-        """Return the typed postal code and city in one text; `city_kept` is equal once the user insists on the city."""
+        """Return the typed postal code and city in one text, which is `city_kept` once the user insists on the city."""
         return f"{_strip(self.postal_code.data)} {_strip(self.city.data)}"
 
     @property
@@ -207,7 +207,7 @@ class LocationForm(StepForm):
             raise Wrong(field_error(locale(), "location.street", "house_number_missing"))
 
     def validate_postal_code(self, _: Field) -> None:
-        """Raise WTForms' `ValidationError` if there is no such postal code, or it belongs to another city."""
+        """Raise WTForms' `ValidationError` unless the postal code exists and is at most 20 km from a known city."""
         if self.hints is not None and self.hints.wrong_address:
             raise Wrong(self.hints.wrong_address)
 

@@ -357,9 +357,10 @@ def _wizard(session: Session, draft: Draft) -> Wizard:
 
 
 def _city_decided(go: str) -> dict[str, str] | None:
-    """Return the values of the location's form that the pressed button sets; None if it is another button.
+    """Return the form values by field name that the pressed button sets on the page of the location.
 
-    One button takes over a town that we know with the postal code, one keeps the typed town.
+    `go` is the button's value. One button replaces the typed town by a town that is known with the postal code
+    (`city`), one keeps the typed town (`city_kept`). None for every other button.
     """
     if go.startswith(TAKE_TOWN):
         return {"city": go.removeprefix(TAKE_TOWN)}

@@ -207,8 +207,8 @@ def change() -> Response | tuple[str, int]:
     """Show the form for the current and a new password.
 
     On POST with the right current password set the new one, sign out all other browsers and redirect to the list of
-    browsers. Otherwise, and if the new password is too easy to guess, show the form with its errors, with status 422;
-    after too many wrong passwords, the answer is 429.
+    browsers. If the current password is wrong, or the new one is too short or too easy to guess, show the form with
+    its errors, with status 422; after too many wrong passwords, the answer is 429.
     """
     form = ChangePasswordForm()
     if form.validate_on_submit():

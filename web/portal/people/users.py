@@ -109,9 +109,9 @@ def listed(customer_number: str) -> str:
 def ask(customer_number: str) -> Response | tuple[str, int]:
     """Show the form that invites a user; on a valid POST send the invitation and redirect to the list of users.
 
-    People of the main account, who do not see that list, are redirected to the account's dashboard. The invitation
-    gives no rights before it is accepted. Show the form with an error and status 422 if the person is a user of the
-    account or invited already, or a limit on invitations is reached. Abort with 404 unless the user may invite to it.
+    People of the main account, who do not see that list, are redirected to the account's dashboard. Show the form with
+    an error and status 422 if the person is a user of the account or was invited by others, or if a limit on
+    invitations is reached. Abort with 404 unless the user may invite to the account.
     """
     form = InviteForm()
     with resources().database.transaction() as session:

@@ -29,7 +29,7 @@ _PAGE = "/standortverwaltung/<string(length=7):customer_number>/sip/<int:id>/anr
 
 @dataclass(frozen=True, slots=True)
 class TrunkPage:
-    """The SIP trunk that the page shows, its account, and in `allowed` what the user may do in the account."""
+    """The SIP trunk that the page shows, its account, and the actions in the account that the user may perform."""
 
     account: Account
     trunk: SipTrunk

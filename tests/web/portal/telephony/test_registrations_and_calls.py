@@ -116,7 +116,7 @@ def rows(page: str) -> list[list[str]]:
 
 
 def at(moment: datetime) -> str:
-    """Return the time as the German pages show it, without the date: "09:15 Uhr"."""
+    """Return the time as German pages show it, without the date: "09:15 Uhr". `moment` must be in German time."""
     return f"{moment:%H:%M} Uhr"
 
 
