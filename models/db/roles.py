@@ -115,11 +115,11 @@ def _give(database: str) -> str:
 
 
 def creation_script(portal: str, registrar: str) -> str:
-    """Return a script for psql that creates the roles, and the databases of these names where they are missing.
+    """Return a script for psql that creates the roles, and the databases of these names if they do not exist.
 
     `portal` and `registrar` are the names of the two databases. A superuser runs it; running it twice is safe. The
     roles may connect afterwards. A database that belongs to another role keeps its owner, and nobody loses a privilege
-    there. The script has no passwords: its last lines, comments, are the psql commands that set them.
+    in it. The script has no passwords: its last lines, comments, are the psql commands that set them.
     """
     parts = ["\\set ON_ERROR_STOP on", creation_sql()]
     for database, connects in _databases(portal, registrar).items():

@@ -231,7 +231,10 @@ class _Claim:
         return others + self.oldest(which, limit - len(others))
 
     def oldest(self, which: sa.ColumnElement[bool], limit: int, but: Sequence[Any] = ()) -> list[Any]:
-        """Claim up to `limit` rows, those due for longest first, none of an owner in `but`; return their keys."""
+        """Claim up to `limit` rows that match `which`, those due for longest first; return their primary keys.
+
+        `but` are values of the table's owner column: rows of these customers are not claimed.
+        """
         query = _claim_oldest(self.table, which, bool(but))  # type: ignore[arg-type]
         values = {"now": self.now, "claim": self.lease, "until": self.until, "most": limit}
         return list(self.session.scalars(query, values | {"but": but} if but else values))

@@ -171,7 +171,8 @@ def own_draft(session: Session, id: uuid.UUID, principal: Principal, now: dateti
 def open_drafts(session: Session, account: Account, now: datetime, limit: int = 50) -> list[Draft]:
     """Return the account's drafts that can be resumed, each with the user who began it, the latest changed first.
 
-    A draft is left out if it was ordered, has expired, or has nothing typed into it.
+    Drafts that were ordered or have expired are left out. Of the `limit` latest others, those with nothing typed into
+    them are left out, too.
     """
     query = (
         sa.select(Draft)

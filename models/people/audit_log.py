@@ -250,8 +250,8 @@ def last_done(
 ) -> AttributedEntry | None:
     """Return the newest entry of one of the kinds `deeds` in the account's audit log; None if there is none.
 
-    If the user with the id `first_of` has any such entry, the newest of theirs is returned, even if others have newer
-    ones.
+    If the user with the id `first_of` has an entry of these kinds, the newest of that user is returned, even if others
+    have newer ones.
     """
     query = (
         sa.select(AuditEntry)

@@ -73,7 +73,10 @@ class Answer:
 
 
 def site_of(base_url: str, name: str) -> Site | None:
-    """Return the portal at this URL as devices know it; None if its host is an IP address: it can have no passkey."""
+    """Return the portal at the URL `base_url` as devices know it; None if its host is an IP address.
+
+    Such a portal can have no passkeys. `name` is the portal's name, which devices show.
+    """
     parts = urlsplit(base_url)
     host = parts.hostname or ""
     with suppress(ValueError):
@@ -120,8 +123,9 @@ def add_passkey(
 ) -> bool:
     """Add the passkey that a device has created for a question of `ask_for_new_passkey`; return whether it was added.
 
-    The user is told by mail. False if the answer is wrong, the question is older than ten minutes, or the passkey is
-    known.
+    `name` is what the user calls the passkey, `where` the browser in which the user adds it. If the passkey is added,
+    this is logged and the user told by mail. False if the answer is wrong, the question is older than ten minutes, or
+    the passkey is that of any user already.
     """
     asked = _open(vault, user.id, answer.sealed, now)
     if asked is None:

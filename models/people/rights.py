@@ -134,9 +134,9 @@ def may(principal: Principal, action: Action, account: Account) -> bool:
 
 
 def token_gives_rights(principal: Principal) -> bool:
-    """Return whether the person's role in the account of their API token gives an action that the token's scopes allow.
+    """Return whether the person's role in the account of their API token gives any right within the token's scopes.
 
-    False without a role there. A token for which this is False can do nothing and is refused.
+    False if the person has no role in that account. A token for which this is False can do nothing and is refused.
     """
     role = principal.roles.get(principal.token_account_id) if principal.token_account_id is not None else None
     return role is not None and any(RIGHTS[role] & SCOPED[scope] for scope in principal.scopes)

@@ -110,8 +110,9 @@ def page_of(
 ) -> Page[ListedAccount]:
     """Return a page of the sub-accounts of `main`, and of accounts about to become one, that match the filters.
 
-    `after` is the cursor of the page (None: the first), `limit` its size, `offline` the ids of the accounts that have a
-    trunk without a registration. One statement. Raises `BadCursor` if `after` is no cursor of the list in this order.
+    `wanted` are the filters and the order. `after` is the cursor of the page (None: the first), `limit` its size,
+    `offline` the ids of the accounts that have a trunk without a registration. One statement. Raises `BadCursor` if
+    `after` is no cursor of the list in this order.
     """
     place = _place(after, wanted.order) if after is not None else None
     query = _page(wanted, place, limit)
@@ -130,7 +131,11 @@ def page_of(
 
 @lru_cache(_KEPT)
 def _page(wanted: LocationFilter, place: tuple[Any, ...] | None, limit: int) -> sa.Select[*tuple[Any, ...]] | None:
-    """Return the query for a page of the list from the sort keys `place` on (None: first page); None if no hits."""
+    """Return the query for a page of the list that begins at the sort keys `place` (None: the first page).
+
+    `wanted` are the filters and the order; one row more than `limit` is read, to know whether a next page exists. None
+    if the filters exclude every row.
+    """
     parts = [_from(part, wanted, place).limit(limit + 1) for part in _parts(wanted)]
     if not parts:
         return None

@@ -114,8 +114,8 @@ def _about(request: Request) -> dict[str, Any]:
 def _asked(session: Session, request: Request, locale: Locale) -> list[dict[str, Any]]:
     """Return what a running order waits for, each with its deadline `until` as ISO text; empty if the order has ended.
 
-    `what` is `email` or `address` for a proof that is missing. If the order is held, or its contact's address refuses
-    mail, that alone is returned: `what` is `held` or `reason`, and `text` the sentence for it.
+    `what` is `email` or `address` for a proof that is not given yet. If the order is held, or its contact's address
+    refuses mail, that alone is returned: `what` is `held` or `reason`, and `text` the sentence for it.
     """
     if request.status in ENDED:
         return []

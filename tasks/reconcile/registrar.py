@@ -74,11 +74,11 @@ class Difference:
 
 
 def reconcile_registrar(run: Run) -> None:
-    """Schedule trunks and blocks that the registrar lacks or has differently to be written there now; report them.
+    """Schedule trunks and blocks that the registrar lacks or has differently to be written to it now; report them.
 
-    Rows at the registrar without a trunk or block of the portal are deleted there. Unless staff allow it, nothing is
-    deleted if these rows are too many, or if the portal once wrote one of them, so that it must have lost a trunk. Safe
-    to run twice: a trunk is always written from its row. Memory does not grow with the number of rows.
+    Rows of the registrar without a trunk or block of the portal are deleted from it. Unless staff allow it, nothing is
+    deleted if these rows are too many, or if the portal once wrote one of them, so that it must have lost a trunk.
+    Safe to run twice: a trunk is always written from its row. Memory does not grow with the number of rows.
     """
     report_set_aside(run)
     there = run.runtime.ports.subscribers

@@ -58,10 +58,10 @@ class RegisterTrunk:
         request.note(work.now, "provisioned", channels=self.trunk.channels, numbers=self.display)
 
     def begin_again(self, work: Work, request: Request, failure: GatewayError) -> bool:
-        """If the registrar lists one of the trunk's numbers under another trunk, set the trunk's number blocks aside.
+        """Set the trunk's number blocks aside if the registrar lists one of the trunk's numbers under another trunk.
 
-        Return True then: no account gets these blocks, and the step takes another one. For every other failure
-        nothing changes, and False is returned.
+        `failure` is the registrar's error. Return True in this case: no account gets these blocks, and the step takes
+        another one. For every other failure nothing changes, and False is returned.
         """
         if not isinstance(failure, NumberTaken):
             return False

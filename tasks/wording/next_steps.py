@@ -134,7 +134,10 @@ def next_actions(
 
 
 def _awaited(request: Request, asked: Sequence[ProofStatus]) -> list[tuple[Actor, Reason, datetime | None]]:
-    """Return by whom, why and until when a pending request waits: first its own reason, then its other open proofs."""
+    """Return by whom, why and until when a pending request waits: first its own reason, then its other open proofs.
+
+    `asked` are the statuses of the request's proofs. Each reason stands once. The time is None if no day is known.
+    """
     assert request.reason is not None
     awaited = [(request.waiting_for or Actor.CARRIER, request.reason, request.waiting_until)]
     open_proofs = {proof.kind: proof for proof in asked if proof.state in (ProofState.OPEN, ProofState.EXPIRED)}

@@ -308,7 +308,7 @@ def standing_label(item: listing.ListedAccount) -> str:
 
 
 def count_text(state: SiteState, count: int) -> str:
-    """Return how many locations are in a state, in a few words: "3 wait for you"."""
+    """Return how many locations (`count`) are in a state, in a few words: "3 wait for you"."""
     match state:
         case SiteState.YOURS:
             return str(ngettext("%(num)s waits for you", "%(num)s wait for you", count))

@@ -175,9 +175,9 @@ def jobs() -> str:
 def removals() -> str | Response:
     """Show the deletions at the registrar that its scheduled job held back, because the portal's data may be wrong.
 
-    The page asks whether the job's next run may make them. On POST permit that, schedule the job to run now, and
-    redirect to the page of the jobs. Redirect there also if nothing waits for a decision; a run under way gets no
-    permission.
+    The page asks whether the job's next run may make these deletions. On POST permit that, schedule the job to run
+    now, and redirect to the page of the jobs. A run that is under way does not get the permission; a message says
+    until when it runs. If no deletion waits for a decision, redirect to the page of the jobs, too.
     """
     with resources().database.transaction() as session:
         run = last_successes(session).get("registrar")

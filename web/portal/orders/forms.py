@@ -314,12 +314,12 @@ def typed_in(step: DraftStep, sent: MultiDict[str, str]) -> dict[str, Any]:
 
 
 def area_code_in(data: Mapping[str, Any]) -> str:
-    """Return the area code in the typed values, without surrounding white space; empty if there is none."""
+    """Return the area code in `data`, the typed values, without surrounding white space; empty if there is none."""
     return str(data.get("area_code") or "").strip()
 
 
 def without_options(data: Mapping[str, Any], left_out: Sequence[Product]) -> Mapping[str, Any]:
-    """Return the typed values by field name, without the options `left_out` among the chosen ones."""
+    """Return a copy of `data`, the typed values by field name, in which the options `left_out` are not chosen."""
     if not left_out:
         return data
     keys = {product.key for product in left_out}

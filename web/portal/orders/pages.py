@@ -79,10 +79,11 @@ def list_drafts() -> str:
 def show_hints() -> Response:
     """Return JSON about the typed address, area code and block size (query parameters), for texts shown while typing.
 
-    `fits` is whether the area code can be that of the address, null if one is missing; `wrong` whether the postal
-    code cannot be the city's; `unknown_town` whether it belongs to other towns than the typed one. `free_blocks` and
-    `free_numbers` count what is free of this size there (null: unknown), `towns` are those of the postal code,
-    `suggestions` area codes for the address; `city_text`, `area_text` and `free_text` are shown below the fields.
+    `fits` is whether the area code can be that of the address, null if one is missing or wrong; `wrong` whether the
+    postal code cannot be the city's; `unknown_town` whether it belongs to other towns than the typed one.
+    `free_blocks` and `free_numbers` count what is free of this block size in this area code (null: unknown), `towns`
+    are those of the postal code, `suggestions` area codes for the address; `city_text`, `area_text` and `free_text`
+    are shown below the fields.
     """
     asked = request.args
     with resources().database.transaction() as session:
@@ -116,7 +117,7 @@ def show_hints() -> Response:
 def resume(id: uuid.UUID) -> Response:
     """Redirect to the step at which the draft was left, or to an earlier one that is incomplete or invalid.
 
-    The link in the offer leads here. A draft that was ordered redirects to the overview.
+    The link in the offer has the address of this view. A draft that was ordered redirects to the overview.
     """
     with resources().database.transaction() as session:
         draft = own_draft(session, id, principal(), resources().clock())

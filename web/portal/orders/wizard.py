@@ -226,9 +226,10 @@ def read_wizard(session: Session, id: uuid.UUID, account: Account, draft: Draft 
 def _limit(
     session: Session, account: Account, data: Mapping[str, Any], checked: Mapping[DraftStep, Any], now: datetime
 ) -> LimitReached | None:
-    """Return the limit of the company that forbids the order now; None if none does, as far as the order is filled in.
+    """Return the limit of the company that forbids the order now, as far as the order is filled in; None if none does.
 
-    Location and contact count only if their steps are valid.
+    `data` are the typed values by field name, `checked` the validated form of each step. Location and contact count
+    only if their steps are valid.
     """
     place = email = None
     if not checked[DraftStep.LOCATION].errors:

@@ -236,8 +236,9 @@ def change() -> Response | tuple[str, int]:
 def forgotten() -> Response | tuple[str, int]:
     """Show the form for a forgotten password; on POST send a link by mail and redirect to a page that says so.
 
-    The answer is the same whether or not there is a user with this e-mail address. Requests are counted; after too
-    many, the request is answered with 429.
+    The answer is the same whether or not there is a user with this e-mail address. Every request with a valid address
+    is counted; after too many, the request is answered with 429. A malformed address shows the form with an error,
+    status 422.
     """
     form = ForgottenForm()
     if form.validate_on_submit():

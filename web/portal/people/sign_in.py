@@ -1,6 +1,6 @@
 """The pages for sign-in, sign-out and language. A login is a database row; deleting the row signs the browser out.
 
-A form that is sent after its session has ended leads to sign-in; after the sign-in the form's input is there again.
+If a session ends while a form is filled in, sending the form leads to sign-in, after which the input is shown again.
 """
 
 from __future__ import annotations

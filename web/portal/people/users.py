@@ -349,7 +349,7 @@ def _account(session: Session, customer_number: str) -> tuple[Account, list[Acco
 
 
 def _invitable(session: Session, customer_number: str) -> tuple[Account, list[Role]]:
-    """Return the account with this number, and the roles that the user may offer there in an invitation.
+    """Return the account with this number, and the roles that the user may offer in an invitation to it.
 
     Abort with 404 if there is no such account or the user may not invite to it.
     """

@@ -85,7 +85,8 @@ def get_request_page(session: Session, id: UUID) -> RequestPage:
 class Step:
     """A step of a request as its page shows it, with its name in the user's language.
 
-    `state` is `done`, `current`, `stopped` (the request is held or ended there) or `ahead` (not reached yet).
+    `state` is `done`, `current`, `stopped` (at this step the request is held or has ended without success) or `ahead`
+    (not reached yet).
     """
 
     name: str
