@@ -144,13 +144,12 @@ class JobClaim:
 def claim_job(
     session: Session, name: str, *, now: datetime, lease: uuid.UUID, until: datetime, by_hand: bool
 ) -> JobClaim | None:
-    """Claim the job `name` for one run under the id `lease`, which ends at `until`; return None if that is not
-    possible.
+    """Claim the job `name` for one run under the id `lease`, which ends at `until`; None if that is not possible.
 
-    A job can be claimed if it is due, that is its scheduled time has passed or it never ran; a manual run (`by_hand`)
-    can also claim a job that is not due, unless another worker has claimed it. A job that another transaction has
-    locked cannot be claimed. If staff have allowed deletions for the next run (`allow_removals`), this permission
-    moves from the job to the claim, so that it holds for this run only.
+    Return the claim. A job can be claimed if it is due, that is its scheduled time has passed or it never ran; a
+    manual run (`by_hand`) can also claim a job that is not due, unless another worker has claimed it. A job that
+    another transaction has locked cannot be claimed. If staff have allowed deletions for the next run
+    (`allow_removals`), this permission moves from the job to the claim, so that it holds for this run only.
     """
     _ensure(session, name, now)
     free = sa.or_(Job.due_at <= now, Job.lease.is_(None)) if by_hand else Job.due_at <= now

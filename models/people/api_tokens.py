@@ -163,10 +163,9 @@ def revoke_token(session: Session, person: Principal, account: Account, token_id
 
 
 def revoke_tokens_of_user(session: Session, user_id: int, account_id: int, now: datetime) -> None:
-    """Revoke all tokens of the account that act for the user, so that a later role in the account does not revive
-    them.
+    """Revoke all tokens of the account that act for the user. Safe to run twice.
 
-    Safe to run twice.
+    A later role of the user in the account does not revive them.
     """
     theirs = sa.update(ApiToken).where(ApiToken.user_id == user_id, ApiToken.account_id == account_id)
     session.execute(theirs.where(ApiToken.revoked_at.is_(None)).values(revoked_at=now))

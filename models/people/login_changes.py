@@ -54,9 +54,7 @@ def note_change(
 
 
 def tell_of_sign_in(session: Session, user: User, where: Where, now: datetime) -> None:
-    """Tell the user by mail that somebody has signed in with the user's login in the browser `where`, not known
-    before.
-    """
+    """Tell the user by mail that somebody has signed in with the user's login in an unknown browser (`where`)."""
     _tell(session, user, "new_sign_in", where, now)
 
 
