@@ -286,7 +286,10 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """One rendered mail to one person. `message_id` includes the angle brackets and is equal at every attempt."""
+    """One rendered mail to one person: its subject, its body as text and as HTML, and attached files.
+
+    `message_id` includes the angle brackets and is equal at every attempt to send the mail. `locale` is the language.
+    """
 
     message_id: str
     recipient_name: str
@@ -317,9 +320,9 @@ class Mailer(Protocol):
 class Letter:
     """One letter on paper. `key` identifies the letter at every attempt; `recipient` are the lines of the address.
 
-    `text` has paragraphs, divided by empty lines. `date` is the day of the letter in words. `code` is printed
-    large in the place of the paragraph of the text that names it, with `link`, the URL of the page for the code, as a
-    QR code beside it; None if the letter has none.
+    `text` has paragraphs, divided by empty lines. `date` is the day of the letter in words. `code` is printed large in
+    the place of the paragraph of the text that names it, with `link`, the URL of the page for the code, as a QR code
+    beside it; `code` and `link` are None in a letter without a code.
     """
 
     key: str

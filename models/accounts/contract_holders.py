@@ -175,7 +175,7 @@ def holder_of(session: Session, account: Account) -> ContractHolder | None:
 def addressee_of(session: Session, account: Account) -> Addressee:
     """Return name and address of the account's contract holder; those of the account itself if no holder was entered.
 
-    For the head of offers, receipts and letters to a main account.
+    They stand at the head of offers, receipts and letters to a main account.
     """
     found = holder_of(session, account) or account
     return Addressee(found.name, found.street, found.postal_code, found.city)

@@ -339,8 +339,8 @@ def open_rows(session: Session, bulk: Bulk, most: int) -> list[BulkRow]:
 def placed_before(session: Session, rows: Sequence[BulkRow]) -> set[bytes]:
     """Return the keys among those of `rows` for which the main account has a request, from this file or another.
 
-    A row's key is a hash of its content. Requests that were rejected or cancelled do not count: first the earlier rows
-    of such requests are given other keys, so that equal content can be requested again.
+    A row's key is a hash of its content. Requests that were rejected or cancelled do not count: before the look-up,
+    the rows of such requests get other keys, so that equal content can be requested again.
     """
     placed = (
         BulkRow.main_id.in_({row.main_id for row in rows}),

@@ -99,7 +99,10 @@ def made_due(session: Session, kind: WorkKind, at: datetime | None = None) -> No
 
 
 def due_kinds(session: Session, now: datetime) -> set[WorkKind]:
-    """Return the kinds of work for which the committed transaction made rows due by `now`; forget what it scheduled."""
+    """Return the kinds of work for which the committed transaction scheduled rows for `now` or earlier.
+
+    Clears the session's list of what its transaction scheduled.
+    """
     return {kind for kind, at in session.info.pop(_MADE_DUE, ()) if at is None or at <= now}
 
 

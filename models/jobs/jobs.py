@@ -72,7 +72,8 @@ class JobRun(Base):
     """One run of a job. `counts` has the numbers of objects checked and actions taken, by name.
 
     `found` has the number of findings by kind, including findings that were not recorded as rows; `unrepaired` is the
-    number of findings that the run could not repair. `ended_at` and `outcome` are null while it runs.
+    number of findings that the run could not repair. `ended_at` and `outcome` are null while it runs; `error` says why
+    the run failed, null unless it did. `dry_run`: the run only reported, and repaired nothing.
     """
 
     __tablename__ = "job_runs"

@@ -47,7 +47,8 @@ class Draft(Base):
     """An order that is being filled in. `data` maps the form's field names to what was typed, even if invalid.
 
     `step` is the form's step at which the draft is resumed, and `request_id` the order that the draft became, None if
-    it was not ordered yet.
+    it was not ordered yet. `offered_until` is the time until which the draft's latest offer promises prices, None
+    without one.
     """
 
     __tablename__ = "order_drafts"

@@ -23,9 +23,9 @@ GRACE = timedelta(days=14)
 
 
 def people_concerned(session: Session, account: Account) -> tuple[int, Sequence[User]]:
-    """Return how many users the account and its sub-accounts have, and those of them without a second factor, by name.
+    """Return two values: how many users the account and its sub-accounts have, and the users without a second factor.
 
-    A user counts once, however many of these accounts they are in.
+    The second are sorted by name. A user counts once, however many of these accounts they are in.
     """
     ids = (
         sa.select(Membership.user_id)

@@ -52,8 +52,9 @@ OPEN_PER_INVITER = 100
 class Invitation(Base):
     """An invitation that was not accepted yet. `issue` counts its mails; the link of a new mail voids the old link.
 
-    `by_order`: an order has named the person. Such an invitation stands for the company that ordered, so it stays when
-    the user who ordered loses their role.
+    It is valid until `expires_at`; `invited_by` is the user in whose name it was sent. `by_order`: an order has named
+    the person. Such an invitation stands for the company that ordered, so it stays when the user who ordered loses
+    their role.
     """
 
     __tablename__ = "invitations"

@@ -58,7 +58,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question to a device: `options` for the browser as JSON, and the encrypted challenge for the form."""
+    """A question to a device: `options` for the browser as JSON, and `sealed`, the encrypted challenge for the form."""
 
     options: str
     sealed: str
@@ -66,7 +66,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a browser sent back: the encrypted challenge of the question, and the device's answer as JSON."""
+    """What a browser sent back: `sealed`, the encrypted challenge of the question, and the device's answer as JSON.
+
+    The device's answer is `credential`.
+    """
 
     sealed: str
     credential: str

@@ -73,7 +73,10 @@ class SecondFactor(Base):
 
 
 class RecoveryCode(Base):
-    """A code that replaces the second factor once; only a salted hash of it is stored."""
+    """A code that replaces the second factor once; only a salted hash of it is stored.
+
+    `used_at` is null until the code is used.
+    """
 
     __tablename__ = "recovery_codes"
 

@@ -201,8 +201,9 @@ def _address(
 ) -> Iterator[ProofStatus]:
     """Yield the statuses of the proof of the connection address; nothing if the proof was not requested.
 
-    A proved address has one status. Otherwise the letter has one, and a document has another if staff have not decided
-    on it yet or have refused it.
+    A proved address has one status. If it is not proved yet, the letter has one, and `document` has another if staff
+    have not decided on it yet or have refused it; `document` is the newest one uploaded for the order, None without
+    one.
     """
     if proofs.address is None:
         return

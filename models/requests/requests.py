@@ -216,8 +216,9 @@ class Request(BulkQueueRow, Base):
     def hold(self, reason: Reason, now: datetime, again_at: datetime | None = None) -> None:
         """Hold the request for the carrier, for `reason`; the current step runs again at `again_at`.
 
-        If `again_at` is None, only a retry, for example by the back office, runs the step again. If status or reason
-        changed, a timeline entry is added, and `waiting_until` is the day by which the carrier acts.
+        If `again_at` is None, only a retry, for example by the back office, runs the step again. If the request was
+        not held for this reason before, a timeline entry is added, and `waiting_until` becomes the day by which the
+        carrier acts. Ends a worker's claim.
         """
         if (self.status, self.reason) != (Status.HELD, reason):
             self._proceed(now)

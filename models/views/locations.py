@@ -240,7 +240,10 @@ _JUST_ORDERED = len(_URGENCY)
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One of the queries that make the list together, without common rows; `key` sorts within an `urgency`."""
+    """One of the queries that make the list together; no row is in two of them.
+
+    `urgency` is the urgency of its rows (smaller ones stand first), `key` sorts rows of one urgency.
+    """
 
     query: sa.Select[Any]
     key: sa.ColumnElement[Any]

@@ -134,7 +134,10 @@ def _asked(session: Session, request: Request, locale: Locale) -> list[dict[str,
 
 
 def _deadline(request: Request, proof: CodedProof | None) -> str:
-    """Return the deadline of a proof as ISO text; of one not requested yet, the deadline it will have."""
+    """Return the deadline of a proof as ISO text.
+
+    For a proof that was not requested yet (None), or not since the order was placed, it is the one that it will have.
+    """
     until = end_of_day(request.created_at + VALID_FOR)
     if proof is not None and proof.expires_at > request.created_at:
         until = proof.expires_at

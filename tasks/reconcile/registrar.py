@@ -41,9 +41,10 @@ REFUSED_OFTEN = 3
 class Ours:
     """One of the portal's trunks, to be compared with its rows in the registrar.
 
-    `record` is what the registrar should have: None for a closed trunk, and for one whose secret cannot be decrypted
-    (`unreadable`). `on_its_way`: the trunk is scheduled to be written, so a difference is no finding. `attempts` is how
-    often writing it has failed.
+    `address` is its SIP user and domain, `customer_number` that of its account. `record` is what the registrar should
+    have: None for a closed trunk, and for one whose secret cannot be decrypted (`unreadable`). `on_its_way`: the trunk
+    is scheduled to be written, so a difference is no finding. `attempts` is how often writing it has failed since the
+    last success.
     """
 
     trunk_id: int

@@ -43,9 +43,9 @@ class RegisterTrunk:
         return ports.registrar.put_trunks([call.trunk for call in calls])
 
     def record(self, work: Work, request: Request, *, done: bool) -> None:
-        """If the trunk was written (`done`), activate the account and add a timeline entry; otherwise do nothing.
+        """Activate the account, save the directory entry that was ordered, if any, and add a timeline entry.
 
-        If a directory entry was ordered, it is saved, too.
+        Do nothing if the trunk was not written (`done` is False).
         """
         if not done:
             return

@@ -22,8 +22,9 @@ from tasks.runtime import Runtime
 class Work:
     """The context in which steps run while a transaction is open.
 
-    `pool` has number blocks for the requests of the batch, and `book` the proofs that these requests need.
-    `committed_callbacks` are called after the commit.
+    `session` is that of the transaction, `now` one time for all its rows, `runtime` the worker's resources. `pool` has
+    number blocks for the requests of the batch, and `book` the proofs that these requests need. `committed_callbacks`
+    are called after the commit.
     """
 
     session: Session

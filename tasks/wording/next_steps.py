@@ -63,10 +63,10 @@ _LOOKED_AT_EXPECTED = N_("That usually takes seconds. Then it says here whether 
 
 @dataclass(frozen=True, slots=True)
 class NextAction:
-    """The next action on a request: who has to act, a sentence on `what` to do, and its deadline `until`, if any.
+    """The next action on a request: who has to act, a sentence on `what` to do, and its deadline.
 
-    `by_several`: not only the actor can do it, but everybody who may act on the request, as with a proof of the
-    address.
+    The deadline `until` is None if there is none. `by_several`: everybody who may act on the request can do it, not
+    only `actor`, as with a proof of the address.
     """
 
     actor: Actor

@@ -72,9 +72,9 @@ class Progress:
 
 
 def progress(found: Request | None, asked: Mapping[UUID, Sequence[ProofStatus]]) -> Progress | None:
-    """Return the state of the request in words, in the user's language; None if `found` is None.
+    """Return the state of the request `found` in words, in the user's language; None if `found` is None.
 
-    `asked` has the statuses of the proofs by request id, as `proofs_of` returns them.
+    `asked` has the statuses of proofs by request id; a request that is not in it has no open proofs to show.
     """
     if found is None:
         return None

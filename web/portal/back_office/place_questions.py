@@ -85,7 +85,7 @@ def place(id: UUID) -> Response | str | tuple[str, int]:
 def _answered_meanwhile(id: UUID, form: AnswerForm) -> tuple[str, int]:
     """Show the form again (status 409) with the answer that somebody else has given since the person opened it.
 
-    What the person had chosen stays chosen.
+    `id` is the question's. What the person had chosen in `form` stays chosen, and can be sent again.
     """
     with resources().database.transaction() as session:
         question = find_question(session, principal(), id)

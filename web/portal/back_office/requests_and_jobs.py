@@ -48,9 +48,10 @@ FINDINGS = 50
 
 @office.before_request
 def only_for_staff() -> Response | None:
-    """Abort with 404 unless the signed-in user is a member of the carrier's staff.
+    """Abort with 404 unless the signed-in user is a member of the carrier's staff; return None if it is.
 
-    A browser whose login has ended is sent to sign in again: logins of staff are short.
+    A browser whose login has ended is redirected to sign-in, because logins of staff are short. Runs before each view
+    of the back office.
     """
     if not current_user.is_authenticated and "_user_id" in cookie:
         return cast(Response, login_manager.unauthorized())

@@ -163,7 +163,10 @@ def remove_own_factor(id: UUID) -> Response | tuple[str, int]:
 @logins.post("/anmeldung/wiederherstellung")
 @login_required
 def renew_codes() -> str | tuple[str, int]:
-    """Replace the user's recovery codes and show the new ones, once, with status 201. 404 without a second factor."""
+    """Replace the user's recovery codes and show the new ones, once, with status 201. The user is told by mail.
+
+    404 if the user has no second factor.
+    """
     if not current_user.has_factor:
         abort(404)
     with resources().database.transaction() as session:
@@ -173,9 +176,10 @@ def renew_codes() -> str | tuple[str, int]:
 
 
 def _add(name: str, add: Callable[[Session, User], bool]) -> Response | tuple[str, int] | None:
-    """Add a second factor of this name by calling `add`, and return the page that follows; None if `add` returns False.
+    """Add a second factor called `name` by calling `add`, and return the page that follows.
 
-    All other logins of the user end. With the first factor, new recovery codes are made and shown.
+    None if `add` returns False. The user's row is locked. All other logins of the user end, and the current one counts
+    as proved by a second factor. With the first factor, new recovery codes are made and shown.
     """
     with resources().database.transaction() as session:
         # Of two first factors at once, one comes with the recovery codes.
