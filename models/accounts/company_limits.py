@@ -104,7 +104,7 @@ class DailyUse(Base):
 
 
 def limits_of(session: Session, account_id: int, usual: Limits) -> Limits:
-    """Return the limits of the company with this account: its own, and the usual ones where it has none."""
+    """Return the limits of the company with this account: each its own one, or if it has none, that in `usual`."""
     return with_own(session.get(OwnLimits, account_id), usual)
 
 

@@ -261,7 +261,7 @@ def _drop_read_only(context: sa.engine.ExceptionContext) -> None:
 
 
 def _forget_values(context: sa.engine.ExceptionContext) -> None:
-    """Replace a database error's message by its class, SQLSTATE and constraint name.
+    """Replace the message of the database error in `context` by its class, SQLSTATE and constraint name.
 
     Errors are logged, and PostgreSQL's messages repeat values such as names and addresses.
     """

@@ -225,9 +225,10 @@ class _Runs:
         self._open = max(id, newest_id), max(at, newest_at)
 
     def is_late(self, id: int, at: datetime) -> bool:
-        """Return whether the entry was inserted afterwards: its time or its id is older than what earlier runs sealed.
+        """Return whether the entry was inserted after newer ones were sealed: its time or its id is older than theirs.
 
-        `id` and `at` are those of the entry. An hour (`TAKES`) is allowed between an entry's time and its commit.
+        `id` and `at` are those of the entry; newer ones are those that earlier runs sealed. An hour (`TAKES`) is
+        allowed between an entry's time and its commit.
         """
         if self._closed is None:
             return False

@@ -69,10 +69,10 @@ class ProofStatus:
 
 
 def proof_statuses(session: Session, requests: Sequence[Request], now: datetime) -> dict[uuid.UUID, list[ProofStatus]]:
-    """Return, by request id, the statuses of the proofs that each request has asked for, to show to its people.
+    """Return, by request id, the statuses of the proofs that each request has asked for, as its requester sees them.
 
-    Left out are requests that no worker has begun yet, and open proofs of a request that is not pending any more. Runs
-    a fixed number of statements.
+    Left out are requests that no worker has begun yet, and open proofs of a request that is not pending. Runs a fixed
+    number of statements.
     """
     begun = [request for request in requests if request.status is not Status.ACKNOWLEDGED]
     orders = [request for request in begun if request.kind is Kind.ORDER]

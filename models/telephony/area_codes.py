@@ -1,4 +1,4 @@
-"""Ortsnetze: the German area codes, with the name of the town that each belongs to."""
+"""Ortsnetze (local exchange areas): the German area codes, each with the name of the town that it belongs to."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class AreaCode(Base):
 
 
 def area_names() -> dict[str, str]:
-    """Return the name of every Ortsnetz (German area code) that the phonenumbers package knows, by its area code."""
+    """Return the name of every Ortsnetz (local exchange area) that the phonenumbers package knows, by area code."""
     from phonenumbers.geodata import GEOCODE_DATA  # large: only where it is needed
 
     names = {

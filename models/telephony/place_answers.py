@@ -97,7 +97,7 @@ def ask(session: Session, postal_code: str, city: str, area_code: str, now: date
 def question_id(session: Session, postal_code: str, city: str, area_code: str) -> uuid.UUID | None:
     """Return the id of the question whether the town lies in the area code's Ortsnetz; None if there is no such row.
 
-    The row may be open, answered by staff, or known from the start.
+    An Ortsnetz is a local exchange area. The row may be open, answered by staff, or known from the start.
     """
     return session.scalar(
         sa.select(KnownPlace.id).where(

@@ -248,9 +248,10 @@ class Places:
         return located
 
     def _nearest_alike(self, words: Words, middle: Point) -> Point | None:
-        """Return the place nearest to `middle`, at most 90 km away, that one of the words names; None without one.
+        """Return the place that one of the words names and that is nearest to `middle`; None if none is within 90 km.
 
-        For an Ortsnetz whose whole name no town has: 'Burg auf Fehmarn' is where Fehmarn is.
+        Longer words are tried first. For an Ortsnetz (local exchange area) whose whole name no town has: 'Burg auf
+        Fehmarn' is where Fehmarn is.
         """
         for word in sorted(words, key=len, reverse=True):
             at = _nearest(self._points_named((word,)), middle)
@@ -353,7 +354,7 @@ def _by_beginning(places: Mapping[str, Point]) -> Mapping[str, list[tuple[str, P
 def _middle_of_neighbours(code: str, alike: Mapping[str, Sequence[tuple[str, Point]]]) -> Point | None:
     """Return the middle of a few Ortsnetze whose area codes share the longest beginning with `code`; None without any.
 
-    `alike` has, by beginning, pairs of area code and place.
+    An Ortsnetz is a local exchange area. `alike` has, by beginning, pairs of area code and place.
     """
     points: list[Point] = []
     for end in range(len(code) - 1, 1, -1):

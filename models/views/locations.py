@@ -171,9 +171,9 @@ def listed_itself(
 ) -> ListedAccount:
     """Return the row of a main account itself for its own overview. Runs one statement.
 
-    If the account is itself being detached from a main account, the row has that running request. `own` are the
-    account's requests as `own_requests` returns them, `offline` the ids of accounts that have a trunk without a
-    registration.
+    If the account is itself being detached from a main account, the row has that running request, which is looked for
+    in `own`: the account's running requests that the list of its sub-accounts does not show. `offline` are the ids of
+    accounts that have a trunk without a registration.
     """
     leaving = next((found for found in own if found.kind is Kind.DETACH), None)
     resting = session.scalars(_state_of_main(), values_for(account, offline)).one()

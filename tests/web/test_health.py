@@ -1,4 +1,4 @@
-"""Tests of the endpoints for operators: health checks, metrics, and their words about scheduled jobs."""
+"""Tests of the endpoints for operators: health checks and metrics, and what both say about scheduled jobs."""
 
 from __future__ import annotations
 

@@ -97,7 +97,10 @@ class History(RuleBasedStateMachine):
 
     @rule(target=requests, who=st.integers(0, 1))
     def link(self, who: int) -> UUID:
-        """Link an account with its administrator's login, as customer `who`; the model expects it to be completed."""
+        """Request a link as customer number `who`, with the login of the account's administrator.
+
+        The model expects the request to be completed. Return its id.
+        """
         with self.pipeline.runtime.database.transaction() as session:
             owner = make_user(session)
             account = make_account(session, administrator=owner)

@@ -28,7 +28,10 @@ SHOWN = 100
 
 
 class AnswerForm(FlaskForm):  # type: ignore[misc]
-    """The form in which staff answer whether an address lies in an Ortsnetz. Nothing is preselected."""
+    """The form in which staff answer whether an address lies in an Ortsnetz (local exchange area).
+
+    Nothing is preselected.
+    """
 
     answer = RadioField(
         lazy_gettext("Does the address lie in this Ortsnetz?"),
@@ -56,9 +59,10 @@ def places() -> str:
 def place(id: UUID) -> Response | str | tuple[str, int]:
     """Show the form to answer the question `id` whether an address lies in an Ortsnetz; on POST save the answer.
 
-    A question that is answered already can be answered again. The POST redirects to the list of questions. A POST
-    without an answer shows the form again with an error (status 422), and so does a POST to a question that was
-    answered since the person saw it (status 409). Abort with 404 if there is no such question.
+    An Ortsnetz is a local exchange area. A question that is answered already can be answered again. The POST redirects
+    to the list of questions. A POST without an answer shows the form again with an error (status 422), and so does a
+    POST to a question that was answered since the person saw it (status 409). Abort with 404 if there is no such
+    question.
     """
     form = AnswerForm()
     try:

@@ -161,9 +161,9 @@ def show_step(id: uuid.UUID, slug: str) -> Response | str:
 def save_step(id: uuid.UUID, slug: str) -> Response | tuple[str, int]:
     """Save the input of a step, whether valid or not, and redirect to the step that the user chose.
 
-    If the chosen step comes after one that is incomplete or invalid, redirect to the first such step. Show the same
-    step again, with status 422, if the user wants to go forward but it has errors. Redirect to the list of drafts if
-    the user continues later, and to the overview if the draft was ordered.
+    If the chosen step comes after one that is incomplete or invalid, redirect to the first such step. If the user
+    wants to go forward and the saved step has errors, show it again, with status 422. Redirect to the list of drafts
+    if the user continues later, and to the overview if the draft was ordered.
     """
     step = STEPS[slug]
     go = request.form.get("go", "next")
@@ -195,10 +195,10 @@ def save_step(id: uuid.UUID, slug: str) -> Response | tuple[str, int]:
 @orders.post(_STEP + "/merken")
 @login_required
 def autosave(id: uuid.UUID, slug: str) -> Response:
-    """Save the input of a step while the user types.
+    """Save the input of a step while the user types. An ordered draft is not changed.
 
-    Return JSON: `saved` is a text to show, `basket` the HTML of the chosen products and their prices. Abort with 404
-    for the summary, which has no input.
+    `slug` is the step's name in the URL. Return JSON: `saved` is a text to show, `basket` the HTML of the chosen
+    products and their prices. Abort with 404 for the summary, which has no input.
     """
     step = STEPS[slug]
     if step is DraftStep.SUMMARY:
@@ -213,8 +213,9 @@ def autosave(id: uuid.UUID, slug: str) -> Response:
 def offer(id: uuid.UUID) -> Response:
     """Download the offer as PDF, with a link that resumes the draft; its prices hold for 14 days.
 
-    Restarts the time that the draft is kept. Redirect to the first incomplete or invalid step if there is one, and to
-    the overview if the draft was ordered.
+    Restarts the time for which the draft is kept. An offer that is still valid and names all chosen products keeps its
+    last day. Redirect to the first incomplete or invalid step if there is one, and to the overview if the draft was
+    ordered.
     """
     now = resources().clock()
     with resources().database.transaction() as session:

@@ -197,9 +197,10 @@ def invite_again(customer_number: str, id: int) -> Response:
 def edit(customer_number: str, user_id: int) -> Response | tuple[str, int]:
     """Show the form for the role of the user `user_id` in the account; on POST change the role and redirect.
 
-    The redirect leads to the list of users, or to the overview for the user's own role. Show the form with an error and
-    status 422 if the account would have no administrator. Redirect with a message if the user belongs to the main
-    account. Abort with 404 unless the signed-in user administers the account and `user_id` is one of its users.
+    The redirect leads to the list of users, or to the overview after a change of the signed-in user's own role. If the
+    account would have no administrator, show the form with an error and status 422. If the user belongs to the main
+    account and the signed-in user does not, redirect with a message. Abort with 404 unless the signed-in user
+    administers the account and `user_id` is one of its users.
     """
     account, user, role = _member(customer_number, user_id)
     form = RoleForm(role=role)

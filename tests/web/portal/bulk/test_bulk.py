@@ -58,7 +58,7 @@ def as_csv(rows: Sequence[Sequence[str]], *, delimiter: str = ";", encoding: str
 
 
 def broken(part: str, content: bytes | None) -> bytes:
-    """Return a workbook with one order whose ZIP part of this name is replaced by the content; None: is missing."""
+    """Return a workbook with one order whose ZIP part of this name has the content `content` (None: is left out)."""
     return with_parts(as_xlsx([HEAD, row(1)]), {part: content})
 
 
@@ -113,7 +113,7 @@ def orders(front: Front) -> int:
 
 
 def work(front: Front, back: Back) -> None:
-    """Run the workers four times, five seconds apart: as often as the tests' bulks need."""
+    """Run the workers four times, five seconds apart: often enough for the bulks of the tests to end."""
     for _ in range(4):
         back.advance()
         back.clock.advance(timedelta(seconds=5))
