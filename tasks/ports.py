@@ -84,9 +84,10 @@ class Forwarding:
     def preferences(self) -> Iterator[tuple[str, str]]:
         """Yield a preference of the registrar, as a pair of name and value, for each span of the hours.
 
-        The unique name has the condition and the span's first minute, the value the target, the seconds and the end.
-        For a range of numbers the name has the id in place of the condition, and the value ends with the condition,
-        the first and the last number. A name has up to 32 characters.
+        For all numbers of the account, the name has the condition and the span's first minute, the value the target,
+        the seconds and the span's end. For a range of numbers, the name has the forwarding's id in place of the
+        condition, and the value ends with the condition, the first and the last number. Names are unique and have up
+        to 32 characters.
         """
         for start, end in self.hours:
             value = f"{self.target} {self.after_seconds or 0} {end}"

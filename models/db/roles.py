@@ -134,11 +134,12 @@ def creation_script(portal: str, registrar: str) -> str:
 
 
 def hand_over_script(portal: str, registrar: str) -> str:
-    """Return a script for psql that gives the databases, with all tables, to the owner and lets only the roles connect.
+    """Return a script for psql that gives the databases, with all tables, to the owner and lets nobody else connect.
 
-    `portal` and `registrar` are the names of the two databases. A superuser runs it after the script that creates roles
-    and databases; running it twice is safe. Each table is given in a transaction of its own that waits three seconds
-    for its lock and is tried again later, so that running parts of the system are held up for seconds at most.
+    The roles of the system's parts, which have to exist, can still connect. `portal` and `registrar` are the names of
+    the two databases. A superuser runs the script after the one that creates roles and databases; running it twice is
+    safe. Each table is given in a transaction of its own that waits three seconds for its lock and is tried again
+    later, so that running parts of the system are held up for seconds at most.
     """
     parts = []
     rest = "SELECT statement FROM left_to_do \\gexec"

@@ -229,7 +229,7 @@ class Database:
 
 
 def _without_mark(url: str) -> tuple[sa.URL, bool]:
-    """Return the URL without the mark `pgbouncer=true`, and whether it has that mark."""
+    """Return the URL without the parameter `pgbouncer=true`, and whether it had this parameter."""
     address = sa.make_url(url)
     return address.difference_update_query(["pgbouncer"]), address.query.get("pgbouncer") == "true"
 

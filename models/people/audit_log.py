@@ -159,8 +159,8 @@ def record(
 ) -> None:
     """Record in the audit log that the person did `deed` to the account, an action that needs the right `right`.
 
-    `facts` are the details for the entry's text. Also records whether the right came from the main account or only
-    from being staff.
+    `facts` are the details for the entry's text, by name. The entry also says by which main account the person had the
+    right, if only by a role in that one, and whether the person had it only as one of the carrier's staff.
     """
     session.add(
         AuditEntry(

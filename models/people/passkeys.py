@@ -66,9 +66,9 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a browser sent back: `sealed`, the encrypted challenge of the question, and the device's answer as JSON.
+    """What a browser sent back: the encrypted challenge of the question, `sealed`, and what the device answered.
 
-    The device's answer is `credential`.
+    The device's answer is `credential`, as JSON.
     """
 
     sealed: str

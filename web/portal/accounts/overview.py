@@ -269,7 +269,7 @@ def add() -> str:
 
 
 def may_add(account: Account) -> bool:
-    """Return whether the account can have sub-accounts and the user may order or link some for it."""
+    """Return whether the account can have sub-accounts, and the user may order or link sub-accounts for it."""
     return may_be_main(account) and any(may(principal(), action, account) for action in (Action.ORDER, Action.LINK))
 
 

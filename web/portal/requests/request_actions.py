@@ -257,8 +257,9 @@ def _submit_proof(
 ) -> tuple[str | None, bool]:
     """Call `give` to submit a proof for the request `id`, and count a wrong one towards the limit of wrong attempts.
 
-    `begin` begins the attempt, with the customer number of the request's account. Return two values: a message about
-    why no proof can be submitted now (None if one can), and whether the proof is right.
+    `begin` begins the attempt, with the customer number of the request's account; it ends the HTTP request with 429
+    beyond the limit. Return two values: a message about why no proof can be submitted now (None if one can), and
+    whether the proof is right.
     """
     with resources().database.transaction() as session:
         target = get_request_page(session, id).request.customer_number
