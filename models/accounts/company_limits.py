@@ -134,7 +134,7 @@ def lock_limits(session: Session, account_id: int) -> None:
 
 
 def used_today(session: Session, account_id: int, now: datetime) -> dict[Limit, int]:
-    """Return by limit how much the company has asked for today (in Germany); limits without any use are missing."""
+    """Return by limit how much the company has asked for today (in Germany); a limit without any use has no entry."""
     today = sa.select(DailyUse.what, DailyUse.used).where(
         DailyUse.account_id == account_id, DailyUse.day == berlin_day(now)
     )

@@ -22,10 +22,10 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 class WorkKind(StrEnum):
     """The kinds of background work. Each has a Celery task and a queue of its name, and processes of its own.
 
-    `VERIFY` is a request's steps verify, attach, detach and confirm, which need only the portal's database. `PROVISION`
-    (the step of that name), `MESSAGES` (mails and letters) and `REGISTRAR` (trunks and numbers to write there) wait for
-    an external system. `BULKS` turns rows of uploaded files into requests, `JOBS` are the scheduled jobs, and `SWEEP`
-    looks for rows that are due.
+    `VERIFY` is a request's steps verify, attach, detach and confirm, which need only the portal's database.
+    `PROVISION` (the step of that name), `MESSAGES` (mails and letters) and `REGISTRAR` (changed trunks and new number
+    blocks, which are written to the registrar) wait for an external system. `BULKS` turns rows of uploaded files into
+    requests, `JOBS` are the scheduled jobs, and `SWEEP` looks for rows that are due.
     """
 
     VERIFY = "requests.verify"

@@ -37,11 +37,11 @@ def change_role(session: Session, person: Principal, account: Account, user_id: 
     """Change a user's role in the account, and record it in the account's log.
 
     Unless the new role is administrator, deletes the open invitations to this account that the user has sent, and
-    those to its sub-accounts if the new role gives no right to invite there. Revokes the user's API tokens of the
-    account if the new role gives nothing that a token could do. Raises `Forbidden` if `person` may not manage the
-    account's users, `NotFound` if no user of the account has the id `user_id`, `OfMainAccount` if the user belongs to
-    the main account and `person` does not, and `LastAdministrator` if the user is the account's only administrator and
-    `role` is another role.
+    those to its sub-accounts if the new role gives no right to invite to sub-accounts. Revokes the user's API tokens
+    of the account if the new role gives nothing that a token could do. Raises `Forbidden` if `person` may not manage
+    the account's users, `NotFound` if no user of the account has the id `user_id`, `OfMainAccount` if the user belongs
+    to the main account and `person` does not, and `LastAdministrator` if the user is the account's only administrator
+    and `role` is another role.
     """
     membership = _membership(session, person, account, user_id)
     if role is not Role.ADMINISTRATOR:

@@ -148,9 +148,10 @@ def may_use_tokens(role: Role) -> bool:
 
 
 def through_main(principal: Principal, action: Action, account: Account) -> int | None:
-    """Return the id of the main account if only the person's role there allows the action on its sub-account.
+    """Return the id of the main account if only the person's role in the main account allows the action on `account`.
 
-    Return None if the person has the right by a role in the account itself, or if the main account does not give it.
+    None if the person has the right by a role in the account itself, or if a role in the main account does not give
+    it.
     """
     if _by_own_role(principal, action, account) or not _by_main_account(principal, action, account):
         return None

@@ -68,7 +68,8 @@ def _takes_away(ours: OurBlock | None, found: Block | None) -> bool | None:
 def _settle(run: Run, suspects: Sequence[int]) -> None:
     """Read the blocks with these first numbers again, in the portal and the registrar; repair those that still differ.
 
-    A block that the registrar lacks is scheduled to be announced, now; one that is not the portal's is deleted there.
+    A block that the registrar lacks is scheduled to be announced, now; one that is not the portal's is deleted from
+    the registrar. Each difference is reported as a finding.
     """
     if not suspects:
         return

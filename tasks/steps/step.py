@@ -43,7 +43,7 @@ class Work:
 class Wait:
     """The outcome of a step whose request waits, for `reason`, for `actor` to act until the deadline `until`.
 
-    The step runs again when that person acts, or at `again_at`.
+    The step runs again as soon as that person has acted, or at `again_at` if nobody has.
     """
 
     actor: Actor

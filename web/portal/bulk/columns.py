@@ -370,7 +370,7 @@ _PATHS = {column.key: column.path for columns in COLUMNS.values() for column in 
 
 
 def cell_error_text(column: str, error: Sequence[Any]) -> str:
-    """Return a sentence in the page's language about the error in a cell, and what would be valid there.
+    """Return a sentence in the page's language about the error in a cell, and what would be valid in its column.
 
     `column` is the column's key; `error` is `[code, allowed]`: the broken rule, and the valid values or None.
     """

@@ -79,8 +79,9 @@ def _of_somebody_else(label: object, path: str, rule: TypeAdapter[str]) -> Strin
 class StepForm(Form):  # type: ignore[misc]
     """The form of one step of an order.
 
-    `offered` has the products that can be ordered, by key; `area` is the Ortsnetz with the typed area code, None if
-    there is none. `hints` is what is known about address and area code; None while only the typed values are read.
+    `offered` has the products that can be ordered, by key; `area` is the Ortsnetz (local exchange area) with the typed
+    area code, None without one. `hints` are facts about address and area code; None while only the typed values are
+    read.
     """
 
     offered: Mapping[str, Product] = {}
