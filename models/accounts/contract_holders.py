@@ -52,7 +52,7 @@ class LegalForm(StrEnum):
 class HolderData:
     """A contract holder that was typed and checked: legal name, legal form and address.
 
-    Only a company has a register number, only a person a date of birth (`born_on`); else they are None.
+    Only a company has a register number, and only a person a date of birth (`born_on`); None for other legal forms.
     """
 
     name: str
@@ -67,7 +67,8 @@ class HolderData:
 class ContractHolder(Base):
     """The contract holder of an account, last changed at `changed_at`.
 
-    Only a registered company has a `register_number`, only a natural person a date of birth (`born_on`); else null.
+    Only a registered company has a `register_number`, and only a natural person a date of birth (`born_on`); null for
+    other legal forms.
     """
 
     __tablename__ = "contract_holders"

@@ -125,9 +125,9 @@ def _keep_an_administrator(session: Session, membership: Membership) -> None:
 def _void_what_they_sent(session: Session, membership: Membership, *, leads: bool) -> None:
     """Delete the invitations to the account that the member has sent; unless `leads`, also those to its sub-accounts.
 
-    Otherwise a former administrator could come back by an invitation to another address of their own. `leads`: the
-    member's new role still gives the right to invite to sub-accounts. Two kinds of invitations to sub-accounts stay:
-    those that an order has caused, and those to a sub-account of which the member is an administrator.
+    So a former administrator cannot come back by an invitation to another address of their own. `leads`: the member's
+    new role still gives the right to invite to sub-accounts. Two kinds of invitations to sub-accounts stay: those that
+    an order has caused, and those to a sub-account of which the member is an administrator.
     """
     to = [Invitation.account_id == membership.account_id]
     if not leads:

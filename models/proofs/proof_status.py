@@ -168,7 +168,7 @@ def _open_consents(
 def _of_orders(session: Session, orders: Sequence[Request], now: datetime) -> dict[uuid.UUID, list[ProofStatus]]:
     """Return by order id the statuses of the orders' proofs; runs a fixed number of queries, without locks.
 
-    Empty for an order whose account the front does not see any more, because it was detached.
+    Empty for an order whose account was detached, so that the front's caller may not see it now.
     """
     # Held until the end, so that no order reads its account alone.
     accounts = session.scalars(sa.select(Account).where(Account.id.in_([order.account_id for order in orders]))).all()

@@ -162,8 +162,8 @@ def withdraw_entry(session: Session, person: Principal, account: Account, now: d
 def entries_since(session: Session, since: datetime | None) -> Sequence[sa.Row[DirectoryEntry, Account]]:
     """Return directory entries with their accounts, in the order of their numbers.
 
-    `since` None: all that are not withdrawn, of active accounts. Otherwise those that were made, changed or withdrawn
-    from that time on; an entry that is not withdrawn counts only if its account is active.
+    `since` None: all that are not withdrawn, of active accounts. With a time: those that were made, changed or
+    withdrawn from that time on; of these, an entry that is not withdrawn counts only if its account is active.
     """
     query = sa.select(DirectoryEntry, Account).join(Account, Account.id == DirectoryEntry.account_id)
     if since is None:

@@ -296,8 +296,8 @@ def state_label(account: Account) -> str:
 def standing_label(item: listing.ListedAccount) -> str:
     """Return the words for the state of a location without a running request.
 
-    They say that the location has a suspended trunk, or a trunk at which no phone system is registered; otherwise the
-    state of its account: ordered, active or closed.
+    They say that the location has a suspended trunk, or a trunk at which no phone system is registered; of a location
+    with neither, the state of its account: ordered, active or closed.
     """
     match item.state:
         case SiteState.SUSPENDED:

@@ -24,9 +24,9 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class LiveParts:
-    """The parts of a page that may change while it is open (`regions`). `ended`: nothing changes any more.
+    """The parts of a page that may change while it is open (`regions`).
 
-    Then the browser stops polling.
+    `ended`: nothing can change from now on, so that the browser stops polling.
     """
 
     regions: Sequence[Region]

@@ -160,9 +160,9 @@ def upload(id: UUID) -> Response | tuple[str, int]:
 def correct_contact_address(id: UUID) -> Response | tuple[str, int]:
     """Correct the e-mail address of an order's contact; a mail then asks the contact at the new address to confirm it.
 
-    Redirect to the request's page. If no answer of the contact is awaited any more, the address was corrected three
-    times already or a limit is reached, nothing changes and the page says so. An address that is malformed or the old
-    one shows the page with the error, with status 422.
+    Redirect to the request's page. If the order does not wait for the contact, the address was corrected three times
+    before, or a limit of the company is reached, nothing changes and the page says so. An address that is malformed or
+    the old one shows the page with the error, with status 422.
     """
     form = ContactAddressForm()
     if not form.validate_on_submit():
