@@ -1,4 +1,7 @@
-"""Calendar days in Berlin: on which day a moment lies, and when a deadline that is given as a day ends. No database."""
+"""Calendar days in Berlin: on which day a moment lies, and when a deadline that is given as a day ends.
+
+Needs no database.
+"""
 
 from __future__ import annotations
 

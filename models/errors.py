@@ -55,8 +55,8 @@ class IsMainAccount(RuleBroken):
 class AreaCodeRefused(RuleBroken):
     """Raised when staff have answered that an order's address lies outside the Ortsnetz of its area code.
 
-    An Ortsnetz is a local network. `area_codes` are the area codes that the address fits, each as a text with the name
-    of its Ortsnetz.
+    An Ortsnetz is a local exchange area. `area_codes` are the area codes that the address fits, each as a text with
+    the name of its Ortsnetz.
     """
 
     def __init__(self, area_codes: Sequence[str]) -> None:

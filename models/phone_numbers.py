@@ -156,7 +156,7 @@ def _can_be_area_code(text: str) -> bool:
 
 
 def _after_area_code(number: PhoneNumber) -> str:
-    """Return the digits that are dialled within the Ortsnetz (local network), without the area code.
+    """Return the digits that are dialled within the Ortsnetz (local exchange area), without the area code.
 
     For a number without an area code, such as a mobile number, that is the whole national number.
     """

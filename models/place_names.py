@@ -1,4 +1,4 @@
-"""Comparison of place names: whether the town of an address can lie in the Ortsnetz (local network) of a given name."""
+"""Comparison of place names: can the town of an address lie in the Ortsnetz (local exchange area) of a given name?"""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _CARRY_NO_PLACE = {"am", "an", "der", "im", "in", "bei"}
 
 
 def same_place(city: str, area_name: str) -> bool:
-    """Return whether the city of an address can lie in the local network (Ortsnetz) called `area_name`.
+    """Return whether the city of an address can lie in the local exchange area (Ortsnetz) called `area_name`.
 
     True if the words of one name are the leading words of the other: 'Frankfurt' is in 'Frankfurt am Main',
-    'Bielefeld-Senne' in 'Bielefeld'. Usual spellings agree: 'Muenchen', 'Freiburg i. Br.', 'Halle (Saale)'.
-    False if either name is empty.
+    'Bielefeld-Senne' in 'Bielefeld'. Usual spellings agree: 'Muenchen', 'Freiburg i. Br.', 'Halle (Saale)'. False if
+    either name is empty.
     """
     return same_place_words(place_words(city), place_words(area_name))
 

@@ -75,7 +75,11 @@ def with_password(url: str, password: str | None) -> str:
 
 
 def checked_url(url: str) -> str:
-    """Return the URL of a broker as it is. Raises `ValueError` if it has none of the forms of `BrokerAddress`."""
+    """Return the URL of a broker as it is. Raises `ValueError` if it cannot be one.
+
+    It begins with `redis://` or `rediss://`; or with `sentinel://`, and then names the hosts of sentinels and a
+    master.
+    """
     if url.startswith(("redis://", "rediss://")):
         return url
     address = BrokerAddress(url)

@@ -63,7 +63,10 @@ class Claim:
         self.owed.update(ids)
 
     def extend(self) -> None:
-        """Extend the lease by its full length from now. Raises a database error if the database does not answer."""
+        """Extend the lease by its full length from now, unless no row is claimed under it any longer.
+
+        Raises a database error if the database does not answer.
+        """
         length, began = self.runtime.lease, time.monotonic()
         with self.runtime.database.transaction() as session:
             kept = keep_claim(session, self.table, self.ids, self.lease, self.runtime.clock() + length)

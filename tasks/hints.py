@@ -69,8 +69,8 @@ _pause = BrokerPause()
 def sending_app(name: str, broker_url: str, *, connections: int = 1) -> Celery:
     """Return a Celery app that only sends hints, with short broker timeouts and at most `connections` connections.
 
-    `broker_url` has one of the forms of `BrokerAddress`. For programs that run no tasks: a worker's connection needs
-    longer timeouts. Forgets any pause after broker failures.
+    `name` is the app's name, and `broker_url` the broker's URL, as in the setting. For programs that run no tasks: a
+    worker's connection needs longer timeouts. Ends a pause that an earlier failure of the broker has begun.
     """
     global _pause
     app = Celery(name)
@@ -124,10 +124,11 @@ def send_hints(kinds: Iterable[WorkKind]) -> None:
 
 
 def broker_fault() -> str | None:
-    """Write a key to the broker and check the type of each queue; return what is wrong, None if the broker takes hints.
+    """Write a key to the broker and check the type of each queue; return what is wrong, None if nothing is.
 
-    A broker that is full, or has become a replica, still answers a ping. The text is an error's name, or says that a
-    queue's name belongs to a foreign key. The current Celery app has to be one of `sending_app`. Never raises.
+    A broker that is full, or has become a replica, still answers a ping. The text is an error's name, or says that
+    under the name of a queue the broker has a key that is no list. The current Celery app has to be one of
+    `sending_app`. Never raises.
     """
     try:
         with current_app.connection_for_write() as connection:

@@ -84,9 +84,10 @@ class Forwarding:
     def preferences(self) -> Iterator[tuple[str, str]]:
         """Yield a preference of the registrar, as a pair of name and value, for each span of the hours.
 
-        The unique name has the condition and the span's first minute, the value the target, the seconds and the end.
-        For a range of numbers the name has the id in place of the condition, and the value ends with the condition,
-        the first and the last number. A name has up to 32 characters.
+        For all numbers of the account, the name has the condition and the span's first minute, the value the target,
+        the seconds and the span's end. For a range of numbers, the name has the forwarding's id in place of the
+        condition, and the value ends with the condition, the first and the last number. Names are unique and have up
+        to 32 characters.
         """
         for start, end in self.hours:
             value = f"{self.target} {self.after_seconds or 0} {end}"
@@ -286,7 +287,10 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """One rendered mail to one person. `message_id` includes the angle brackets and is equal at every attempt."""
+    """One rendered mail to one person: its subject, its body as text and as HTML, and attached files.
+
+    `message_id` includes the angle brackets and is equal at every attempt to send the mail. `locale` is the language.
+    """
 
     message_id: str
     recipient_name: str
@@ -317,9 +321,9 @@ class Mailer(Protocol):
 class Letter:
     """One letter on paper. `key` identifies the letter at every attempt; `recipient` are the lines of the address.
 
-    `text` has paragraphs, divided by empty lines. `date` is the day of the letter in words. `code` is printed
-    large in the place of the paragraph of the text that names it, with `link`, the URL of the page for the code, as a
-    QR code beside it; None if the letter has none.
+    `text` has paragraphs, divided by empty lines. `date` is the day of the letter in words. `code` is printed large in
+    the place of the paragraph of the text that names it, with `link`, the URL of the page for the code, as a QR code
+    beside it; `code` and `link` are None in a letter without a code.
     """
 
     key: str

@@ -19,12 +19,13 @@ from tasks.settings import Carrier
 class Runtime:
     """The resources of a worker process, built once by `workers`.
 
-    `sip_domain` is the domain of new trunks, `base_url` the beginning of links in mails, and `mail_domain` the domain
-    of Message-IDs. `lease` is how long a claim on due rows lasts: longer than the slowest calls of a batch, yet short
-    enough to wait out when a worker dies. `batch` is how many due rows are claimed together. Mails name `carrier`.
-    `limits` are those of companies that have none of their own. The back office is told at `office_email` of requests
-    that it has to look at; None: it only has its list. `stopping` returns whether this worker was asked to stop, so
-    that a long job ends at its next transaction.
+    `ports` are the external systems, `retry` says when failed work is tried again. `sip_domain` is the domain of new
+    trunks, `base_url` the beginning of links in mails, and `mail_domain` the domain of Message-IDs. `lease` is how
+    long a claim on due rows lasts: longer than the slowest calls of a batch, yet short enough to wait out when a
+    worker dies. `batch` is how many due rows are claimed together. Mails name `carrier`. `limits` are those of
+    companies that have none of their own. The back office is told at `office_email` of requests that it has to look
+    at; None: it only has its list. `stopping` returns whether this worker was asked to stop, so that a long job ends
+    at its next transaction.
     """
 
     database: Database

@@ -32,7 +32,7 @@ def _postgres(url: str) -> str:
 def sendable(address: str) -> str:
     """Return a setting's e-mail address with the domain in lower case and in Unicode, such as info@müller.de.
 
-    Raises `ValueError` if no mail can be sent there.
+    Raises `ValueError` if the portal can send no mail to the address.
     """
     try:
         return typed_email(address)

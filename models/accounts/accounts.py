@@ -46,10 +46,10 @@ class IssuedCustomerNumber(Base):
 class Account(Base):
     """A customer's account: one customer number with its contracts, at one connection address.
 
-    If `role` is "sub", `main_id` is the id of the main account, and `origin` and `attached_at` say by what (order, link
-    request or collective invoice) and when the account was attached; else all three are null. `main_role` is always
-    'main', for the foreign key that `main_id` is part of. `factor_required_from`: from then on each person of the
-    account and of its sub-accounts needs a second factor; null if nobody does.
+    If `role` is "sub", `main_id` is the id of the main account, and `origin` and `attached_at` say by what (order,
+    link request or collective invoice) and when the account was attached; for other roles these three are null.
+    `main_role` is always 'main', for the foreign key that `main_id` is part of. `factor_required_from`: from then on
+    each person of the account and of its sub-accounts needs a second factor; null if nobody does.
     """
 
     __tablename__ = "accounts"

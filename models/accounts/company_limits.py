@@ -104,7 +104,7 @@ class DailyUse(Base):
 
 
 def limits_of(session: Session, account_id: int, usual: Limits) -> Limits:
-    """Return the limits of the company with this account: its own, and the usual ones where it has none."""
+    """Return the limits of the company with this account: each its own one, or if it has none, that in `usual`."""
     return with_own(session.get(OwnLimits, account_id), usual)
 
 
@@ -134,7 +134,7 @@ def lock_limits(session: Session, account_id: int) -> None:
 
 
 def used_today(session: Session, account_id: int, now: datetime) -> dict[Limit, int]:
-    """Return by limit how much the company has asked for today (in Germany); limits without any use are missing."""
+    """Return by limit how much the company has asked for today (in Germany); a limit without any use has no entry."""
     today = sa.select(DailyUse.what, DailyUse.used).where(
         DailyUse.account_id == account_id, DailyUse.day == berlin_day(now)
     )

@@ -52,7 +52,7 @@ class LegalForm(StrEnum):
 class HolderData:
     """A contract holder that was typed and checked: legal name, legal form and address.
 
-    Only a company has a register number, only a person a date of birth (`born_on`); else they are None.
+    Only a company has a register number, and only a person a date of birth (`born_on`); None for other legal forms.
     """
 
     name: str
@@ -67,7 +67,8 @@ class HolderData:
 class ContractHolder(Base):
     """The contract holder of an account, last changed at `changed_at`.
 
-    Only a registered company has a `register_number`, only a natural person a date of birth (`born_on`); else null.
+    Only a registered company has a `register_number`, and only a natural person a date of birth (`born_on`); null for
+    other legal forms.
     """
 
     __tablename__ = "contract_holders"
@@ -175,7 +176,7 @@ def holder_of(session: Session, account: Account) -> ContractHolder | None:
 def addressee_of(session: Session, account: Account) -> Addressee:
     """Return name and address of the account's contract holder; those of the account itself if no holder was entered.
 
-    For the head of offers, receipts and letters to a main account.
+    They stand at the head of offers, receipts and letters to a main account.
     """
     found = holder_of(session, account) or account
     return Addressee(found.name, found.street, found.postal_code, found.city)

@@ -54,9 +54,8 @@ def lock_free_accounts(session: Session, ids: Collection[int], referred_to: Coll
 def lock_account(session: Session, account: Account) -> None:
     """Lock one account until the transaction ends and reload it, so that changes to it run one after the other.
 
-    Transactions that only refer to the account by a foreign key are not blocked (FOR NO KEY UPDATE).
-
-    Raises `NotFound` if the front does not see the account any more, because it was detached meanwhile.
+    Transactions that only refer to the account by a foreign key are not blocked (FOR NO KEY UPDATE). Raises `NotFound`
+    if the account was detached meanwhile, so that the front's caller may not see it now.
     """
     query = sa.select(Account).where(Account.id == account.id).with_for_update(key_share=True)
     if session.scalar(query.execution_options(populate_existing=True)) is None:
@@ -66,7 +65,8 @@ def lock_account(session: Session, account: Account) -> None:
 def lock_active_account(session: Session, account: Account) -> None:
     """Lock and reload an account for a change that needs an active account.
 
-    Raises `Forbidden` if it is not active, and `NotFound` if the front does not see it any more.
+    Raises `Forbidden` if the account is not active, and `NotFound` if it was detached meanwhile, so that the front's
+    caller may not see it now.
     """
     lock_account(session, account)
     if account.state is not AccountState.ACTIVE:

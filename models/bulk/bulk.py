@@ -133,7 +133,7 @@ class Bulk(QueueRow, Base):
             self.make_due(now)
 
     def wait_for(self, limit: Limit, again_at: datetime) -> None:
-        """Record that the next rows wait for a limit of the company, and schedule them to be tried again."""
+        """Record that the next rows wait for `limit`, a limit of the company; schedule the next try for `again_at`."""
         self.waits_for = limit
         self.make_due(again_at)
 
@@ -339,8 +339,8 @@ def open_rows(session: Session, bulk: Bulk, most: int) -> list[BulkRow]:
 def placed_before(session: Session, rows: Sequence[BulkRow]) -> set[bytes]:
     """Return the keys among those of `rows` for which the main account has a request, from this file or another.
 
-    A row's key is a hash of its content. Requests that were rejected or cancelled do not count: first the earlier rows
-    of such requests are given other keys, so that equal content can be requested again.
+    A row's key is a hash of its content. Requests that were rejected or cancelled do not count: before the look-up,
+    the rows of such requests get other keys, so that equal content can be requested again.
     """
     placed = (
         BulkRow.main_id.in_({row.main_id for row in rows}),
@@ -374,7 +374,7 @@ def as_order(draft: Mapping[str, Any]) -> OrderDraft:
 def as_facts(order: OrderDraft) -> dict[str, Any]:
     """Return the order draft as a JSON object, to be saved with its row; without optional fields that are not given.
 
-    So the row counts as the same order as a row that was saved before these fields existed.
+    Leaving them out keeps the row's key, a hash of the order, equal to that of rows saved before these fields existed.
     """
     optional = {*order.details, "local_user", "request_uri", "countries"}
     return {name: value for name, value in asdict(order).items() if value is not None or name not in optional}

@@ -1,4 +1,7 @@
-"""Rows of a bulk that are left out of it: by a person, or because their location exists and would be there twice."""
+"""Rows of a bulk that are left out of it: by a person, or because their location exists already.
+
+A location exists if a sub-account or an earlier row of the bulk has the row's name and address.
+"""
 
 from __future__ import annotations
 
@@ -100,8 +103,9 @@ def lines_not_ordered(notes: Mapping[int, RowNote]) -> set[int]:
 def choose_rows(session: Session, bulk: Bulk, listed: Collection[int], left_out: Collection[int]) -> None:
     """Save which of the rows with the line numbers `listed` a person leaves out: those in `left_out`, not the others.
 
-    `left_out` may name further lines. A row whose location would be there twice is left out anyway; if it is listed and
-    not in `left_out`, the person wants it to be ordered. The bulk must be locked and not sent.
+    `left_out` may name further lines. A row is left out anyway if a sub-account or an earlier row has its name and
+    address: if it is listed and not in `left_out`, the person wants it to be ordered all the same. A row that repeats
+    an earlier row or file cannot be chosen and stays as it is. The bulk must be locked and not sent.
     """
     assert bulk.sent_at is None
     notes = notes_of(session, bulk)
@@ -121,8 +125,8 @@ def choose_rows(session: Session, bulk: Bulk, listed: Collection[int], left_out:
 def record_left_out(session: Session, bulk: Bulk) -> None:
     """Mark the rows that are left out of a bulk as refused, each with its reason; runs just before the bulk is sent.
 
-    Link codes in these rows are deleted. Rows that repeat an earlier row or an earlier file are not marked here: the
-    worker recognises them when it places the bulk.
+    Link codes in these rows are deleted. Rows that repeat an earlier row or an earlier file are not marked by this
+    function: the worker recognises them when it turns the rows into requests.
     """
     notes = {line: note for line, note in notes_of(session, bulk).items() if note.can_be_chosen and not note.is_ordered}
     rows = sa.select(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.line.in_(list(notes)))
@@ -144,9 +148,9 @@ def rows_left_out(
 ) -> list[BulkRow]:
     """Return up to `most` rows that are not ordered, in the order of the file, beginning after the line `after`.
 
-    Before the bulk is sent these are the rows that a person left out, that repeat another row, or whose location would
-    be there twice; with `wrong` only those that a person left out. After it was sent these are the rows that were
-    refused or repeat an order.
+    Before the bulk is sent these are the rows that a person left out, that repeat another row, or whose name and
+    address a sub-account or an earlier row has; with `wrong` (the bulk has errors) only those that a person left out.
+    After it was sent these are the rows that were refused or repeat an order, whatever `wrong` is.
     """
     query = sa.select(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.line > after)
     if bulk.sent_at is not None:

@@ -76,7 +76,7 @@ def runs(
 
 
 def has_product(session: Session, account_id: int, product_key: str, now: datetime) -> bool:
-    """Return whether a contract of the account that runs at `now` has the product."""
+    """Return whether the account has the product at `now`: neither its contract nor the contract's line has ended."""
     item = (
         sa.select(ContractItem.contract_id)
         .join(Contract, Contract.id == ContractItem.contract_id)

@@ -41,8 +41,8 @@ def batch_insert(session: Session, table: type[Base], hinted: bool = True, /, **
     """Queue a row, given as column values, for insertion at the next flush or at the commit.
 
     All rows of a table that are queued for one flush must name the same columns. `hinted`: if the table is a work
-    queue, a Celery message tells the workers after the commit that rows are due; otherwise they find the row at the
-    next such message, or the sweep finds it some seconds later.
+    queue, a Celery message tells the workers after the commit that rows are due; if it is False, they find the row at
+    the next such message, or when the sweep looks some seconds later.
     """
     if hinted and issubclass(table, QueueRow):
         made_due(session, table.WORK)

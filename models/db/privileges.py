@@ -1,6 +1,7 @@
-"""The privileges of each database role on each table and view; they are stated only here.
+"""The privileges of each database role on each table and view; they are stated only in this module.
 
-`standorte migrate` grants them. A table that is missing here can be used by its owner only, and a test fails.
+`standorte migrate` grants them. A table that this module does not list can be used by its owner only, and a test
+fails.
 """
 
 from __future__ import annotations

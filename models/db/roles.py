@@ -115,11 +115,11 @@ def _give(database: str) -> str:
 
 
 def creation_script(portal: str, registrar: str) -> str:
-    """Return a script for psql that creates the roles, and the databases of these names where they are missing.
+    """Return a script for psql that creates the roles, and the databases of these names if they do not exist.
 
     `portal` and `registrar` are the names of the two databases. A superuser runs it; running it twice is safe. The
     roles may connect afterwards. A database that belongs to another role keeps its owner, and nobody loses a privilege
-    there. The script has no passwords: its last lines, comments, are the psql commands that set them.
+    in it. The script has no passwords: its last lines, comments, are the psql commands that set them.
     """
     parts = ["\\set ON_ERROR_STOP on", creation_sql()]
     for database, connects in _databases(portal, registrar).items():
@@ -134,11 +134,12 @@ def creation_script(portal: str, registrar: str) -> str:
 
 
 def hand_over_script(portal: str, registrar: str) -> str:
-    """Return a script for psql that gives the databases, with all tables, to the owner and lets only the roles connect.
+    """Return a script for psql that gives the databases, with all tables, to the owner and lets nobody else connect.
 
-    `portal` and `registrar` are the names of the two databases. A superuser runs it after the script that creates roles
-    and databases; running it twice is safe. Each table is given in a transaction of its own that waits three seconds
-    for its lock and is tried again later, so that running parts of the system are held up for seconds at most.
+    The roles of the system's parts, which have to exist, can still connect. `portal` and `registrar` are the names of
+    the two databases. A superuser runs the script after the one that creates roles and databases; running it twice is
+    safe. Each table is given in a transaction of its own that waits three seconds for its lock and is tried again
+    later, so that running parts of the system are held up for seconds at most.
     """
     parts = []
     rest = "SELECT statement FROM left_to_do \\gexec"

@@ -96,7 +96,7 @@ def _of_account(table: str, column: str = "account_id", *also: str) -> Rows:
 def _of_request(table: str, column: str = "request_id", *also: str) -> Rows:
     """Return the conditions for a table whose rows belong to requests: the caller reaches the request, or is staff.
 
-    `column` has the request's id; `also` are further SQL conditions, of which one is enough as well.
+    `column` has the request's id. `also` are further SQL conditions; a row that fulfils one of them is reached, too.
     """
     return Rows(" OR ".join((STAFF, f"reaches_request({table}.{column})", *also)))
 

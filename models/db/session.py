@@ -233,7 +233,7 @@ class Database:
 
 
 def _without_mark(url: str) -> tuple[sa.URL, bool]:
-    """Return the URL without the mark `pgbouncer=true`, and whether it has that mark."""
+    """Return the URL without the parameter `pgbouncer=true`, and whether it had this parameter."""
     address = sa.make_url(url)
     return address.difference_update_query(["pgbouncer"]), address.query.get("pgbouncer") == "true"
 
@@ -261,7 +261,7 @@ def _drop_read_only(context: sa.engine.ExceptionContext) -> None:
 
 
 def _forget_values(context: sa.engine.ExceptionContext) -> None:
-    """Replace a database error's message by its class, SQLSTATE and constraint name.
+    """Replace the message of the database error in `context` by its class, SQLSTATE and constraint name.
 
     Errors are logged, and PostgreSQL's messages repeat values such as names and addresses.
     """

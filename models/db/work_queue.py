@@ -22,10 +22,10 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 class WorkKind(StrEnum):
     """The kinds of background work. Each has a Celery task and a queue of its name, and processes of its own.
 
-    `VERIFY` is a request's steps verify, attach, detach and confirm, which need only the portal's database. `PROVISION`
-    (the step of that name), `MESSAGES` (mails and letters) and `REGISTRAR` (trunks and numbers to write there) wait for
-    an external system. `BULKS` turns rows of uploaded files into requests, `JOBS` are the scheduled jobs, and `SWEEP`
-    looks for rows that are due.
+    `VERIFY` is a request's steps verify, attach, detach and confirm, which need only the portal's database.
+    `PROVISION` (the step of that name), `MESSAGES` (mails and letters) and `REGISTRAR` (changed trunks and new number
+    blocks, which are written to the registrar) wait for an external system. `BULKS` turns rows of uploaded files into
+    requests, `JOBS` are the scheduled jobs, and `SWEEP` looks for rows that are due.
     """
 
     VERIFY = "requests.verify"
@@ -99,7 +99,10 @@ def made_due(session: Session, kind: WorkKind, at: datetime | None = None) -> No
 
 
 def due_kinds(session: Session, now: datetime) -> set[WorkKind]:
-    """Return the kinds of work for which the committed transaction made rows due by `now`; forget what it scheduled."""
+    """Return the kinds of work for which the committed transaction scheduled rows for `now` or earlier.
+
+    Clears the session's list of what its transaction scheduled.
+    """
     return {kind for kind, at in session.info.pop(_MADE_DUE, ()) if at is None or at <= now}
 
 
@@ -231,7 +234,10 @@ class _Claim:
         return others + self.oldest(which, limit - len(others))
 
     def oldest(self, which: sa.ColumnElement[bool], limit: int, but: Sequence[Any] = ()) -> list[Any]:
-        """Claim up to `limit` rows, those due for longest first, none of an owner in `but`; return their keys."""
+        """Claim up to `limit` rows that match `which`, those due for longest first; return their primary keys.
+
+        `but` are values of the table's owner column: rows of these customers are not claimed.
+        """
         query = _claim_oldest(self.table, which, bool(but))  # type: ignore[arg-type]
         values = {"now": self.now, "claim": self.lease, "until": self.until, "most": limit}
         return list(self.session.scalars(query, values | {"but": but} if but else values))

@@ -72,7 +72,8 @@ class JobRun(Base):
     """One run of a job. `counts` has the numbers of objects checked and actions taken, by name.
 
     `found` has the number of findings by kind, including findings that were not recorded as rows; `unrepaired` is the
-    number of findings that the run could not repair. `ended_at` and `outcome` are null while it runs.
+    number of findings that the run could not repair. `ended_at` and `outcome` are null while it runs; `error` says why
+    the run failed, null unless it did. `dry_run`: the run only reported, and repaired nothing.
     """
 
     __tablename__ = "job_runs"
@@ -103,7 +104,12 @@ class JobRun(Base):
         error: str | None,
         now: datetime,
     ) -> None:
-        """Record the end and the results of the run; `error` describes why the run failed, None otherwise."""
+        """Record the end and the results of the run.
+
+        `counts` are the numbers of objects checked and actions taken, by name; `found` is the number of findings by
+        kind, and `unrepaired` the number of those that the run could not repair. `error` describes why the run failed,
+        None if it did not.
+        """
         self.ended_at, self.outcome, self.error = now, outcome, error
         self.counts, self.found, self.unrepaired = dict(counts), dict(found), unrepaired
 
@@ -139,12 +145,12 @@ class JobClaim:
 def claim_job(
     session: Session, name: str, *, now: datetime, lease: uuid.UUID, until: datetime, by_hand: bool
 ) -> JobClaim | None:
-    """Claim the job for one run under the id `lease`, which ends at `until`; return None if it cannot be claimed.
+    """Claim the job `name` for one run under the id `lease`, which ends at `until`; None if that is not possible.
 
-    A job can be claimed if it is due, that is its scheduled time has passed or it never ran; a manual run (`by_hand`)
-    can also claim a job that is not due, unless another worker has claimed it. A job that another transaction has
-    locked cannot be claimed. The permission `allow_removals` moves from the job to the claim, so that it holds for this
-    run only.
+    Return the claim. A job can be claimed if it is due, that is its scheduled time has passed or it never ran; a
+    manual run (`by_hand`) can also claim a job that is not due, unless another worker has claimed it. A job that
+    another transaction has locked cannot be claimed. If staff have allowed deletions for the next run
+    (`allow_removals`), this permission moves from the job to the claim, so that it holds for this run only.
     """
     _ensure(session, name, now)
     free = sa.or_(Job.due_at <= now, Job.lease.is_(None)) if by_hand else Job.due_at <= now
@@ -206,7 +212,7 @@ def forget_runs(session: Session, name: str, now: datetime) -> None:
 
 
 def jobs_by_name(session: Session) -> dict[str, Job]:
-    """Return the jobs by name; a job that was never claimed and never scheduled to run is missing."""
+    """Return the jobs by name; a job that was never claimed and never scheduled to run has no entry."""
     return {job.name: job for job in session.scalars(sa.select(Job))}
 
 

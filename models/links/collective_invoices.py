@@ -151,7 +151,11 @@ def prove_by_invoice(session: Session, request: Request, item: CollectiveInvoice
 
 
 def request_leaving(session: Session, main: Account, account: Account, now: datetime) -> Request:
-    """Create and return the request that detaches `account` from `main`, whose invoices bill it no longer."""
+    """Create and return the detach request for an account that no collective invoice of its main account bills now.
+
+    `main` is the main account. Call it only after the account was taken off the invoice: this function changes no
+    invoice. The request has no requester, and its timeline says that the account has left the invoice.
+    """
     request = _write(session, Kind.DETACH, main, account, now, None)
     request.note(now, "invoice_left", customer_number=request.customer_number)
     return request

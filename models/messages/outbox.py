@@ -154,11 +154,13 @@ def queue_message(
 
     `request_id` is None for a message about a login, an invitation or a whole bulk file. `template` names the text and
     `facts` are its variables; the recipient's name is added. `occasion` distinguishes messages that repeat a template
-    on purpose, and `proof` holds the words from which the code and the link are derived. `announced`: the request's
-    timeline shows the message once it was sent. `bulk_id` is the bulk file that the request comes from; such messages
-    are sent after all others. `hinted`: after the commit a Celery message tells the workers that messages are due;
-    otherwise they find this message at the next such hint, or when the sweep looks some seconds later. The row is
-    inserted at the session's next flush (`batch_insert`).
+    on purpose, such as a reminder: request, template, occasion and address must be unique together, or the flush
+    raises `IntegrityError`. `proof` are the words that identify a proof and its current code, from which the message's
+    code and link are derived; None for a message without them. `announced`: the request's timeline shows the message
+    once it was sent. `bulk_id` is the bulk file that the request comes from; such messages are sent after all others.
+    `hinted`: after the commit a Celery message tells the workers that messages are due; if it is False, they find this
+    message at the next such hint, or when the sweep looks some seconds later. The row is inserted at the session's
+    next flush or at the commit.
     """
     batch_insert(
         session,

@@ -25,9 +25,9 @@ MOST_EXAMPLES = 5
 
 
 class Certainty(StrEnum):
-    """How certain it is that an address exists and lies in an Ortsnetz (local network).
+    """How certain it is that an address exists and lies in an Ortsnetz (local exchange area).
 
-    `certain` needs no question, `plausible` is asked of staff, and `impossible` is refused.
+    `certain` needs no question, `plausible` is for the carrier's staff to confirm, and `impossible` is refused.
     """
 
     CERTAIN = "certain"
@@ -90,7 +90,7 @@ def restored_postal_code(session: Session, postal_code: str, city: str) -> str:
 
 
 def ensure_area_code(session: Session, postal_code: str, city: str, area_code: str) -> None:
-    """Raise `InvalidField` if the address cannot lie in the Ortsnetz (local network) of the area code.
+    """Raise `InvalidField` if the address cannot lie in the Ortsnetz (local exchange area) of the area code.
 
     The error names the area codes that fit.
     """
@@ -100,11 +100,11 @@ def ensure_area_code(session: Session, postal_code: str, city: str, area_code: s
 
 
 def certainty_of(session: Session, postal_code: str, city: str, area_code: str) -> Certainty:
-    """Return how certain it is that the address exists and lies in the Ortsnetz (local network) of the area code.
+    """Return how certain it is that the address exists and lies in the Ortsnetz of the area code.
 
-    Certain by facts if the postal code is the town's and the Ortsnetz has the town's name. Otherwise the staff's
-    answer, if there is one, makes it certain or impossible. Without an answer it is impossible if the Ortsnetz is too
-    far away, else plausible.
+    An Ortsnetz is a local exchange area. Certain by facts if the postal code is the town's and the Ortsnetz has the
+    town's name. Without these facts, the staff's answer, if there is one, makes it certain or impossible. Without an
+    answer it is impossible if the Ortsnetz is too far away, else plausible.
     """
     places = places_of(session)
     # The usual case, and cheaper to check than all Ortsnetze around.
@@ -118,7 +118,10 @@ def certainty_of(session: Session, postal_code: str, city: str, area_code: str) 
 
 
 def area_codes_for(session: Session, postal_code: str, city: str, most: int = MOST_EXAMPLES) -> list[AreaCode]:
-    """Return up to `most` Ortsnetze (local networks) that the address may lie in: certain ones, then the nearest."""
+    """Return up to `most` Ortsnetze that the address may lie in: the certain ones first, then the nearest.
+
+    An Ortsnetz is a local exchange area.
+    """
     near = places_of(session).networks_near(postal_code, city)
     answers = answers_for(session, postal_code, city)
     wanted = [
@@ -132,10 +135,11 @@ def area_codes_for(session: Session, postal_code: str, city: str, most: int = MO
 
 
 def confirm_or_ask(session: Session, postal_code: str, city: str, area_code: str, now: datetime) -> bool:
-    """Return whether the address certainly lies in the Ortsnetz (local network) of the area code, by facts or staff.
+    """Return whether the address certainly lies in the Ortsnetz (local exchange area) of the area code.
 
-    If not, the staff are asked, once for each town, postal code and area code. Raises `AreaCodeRefused`, with the area
-    codes that fit, if staff have answered that the address is outside the Ortsnetz.
+    It does by the facts about places, or because staff have said so. In any other case the staff are asked, once for
+    each town, postal code and area code, and the result is False. Raises `AreaCodeRefused`, with the area codes that
+    fit, if staff have answered that the address is outside the Ortsnetz.
     """
     certainty = certainty_of(session, postal_code, city, area_code)
     if certainty is Certainty.CERTAIN:
@@ -147,5 +151,5 @@ def confirm_or_ask(session: Session, postal_code: str, city: str, area_code: str
 
 
 def area_code_text(area: AreaCode) -> str:
-    """Return an area code with the name of its Ortsnetz (local network): '089 (München)'."""
+    """Return an area code with the name of its Ortsnetz (local exchange area): '089 (München)'."""
     return f"{area.code} ({area.name})"

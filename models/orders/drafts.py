@@ -47,7 +47,8 @@ class Draft(Base):
     """An order that is being filled in. `data` maps the form's field names to what was typed, even if invalid.
 
     `step` is the form's step at which the draft is resumed, and `request_id` the order that the draft became, None if
-    it was not ordered yet.
+    it was not ordered yet. `offered_until` is the time until which the draft's latest offer promises prices, None
+    without one.
     """
 
     __tablename__ = "order_drafts"
@@ -126,9 +127,9 @@ def _sealed(vault: Vault, id: uuid.UUID, principal: Principal) -> list[uuid.UUID
 
 
 def begin_draft(session: Session, id: uuid.UUID, account: Account, principal: Principal, now: datetime) -> Draft:
-    """Return the draft with this id, locked; create it for the account if there is none.
+    """Return the draft with this id, locked; if there is none, create an empty one for the account and this person.
 
-    Raises `NotFound` if the draft has expired or the person may not order for its account.
+    Raises `NotFound` if the existing draft has expired, or if the person may not order for its account.
     """
     session.execute(
         postgresql.insert(Draft)
@@ -171,7 +172,8 @@ def own_draft(session: Session, id: uuid.UUID, principal: Principal, now: dateti
 def open_drafts(session: Session, account: Account, now: datetime, limit: int = 50) -> list[Draft]:
     """Return the account's drafts that can be resumed, each with the user who began it, the latest changed first.
 
-    A draft is left out if it was ordered, has expired, or has nothing typed into it.
+    Drafts that were ordered or have expired are left out. Of the `limit` latest others, those with nothing typed into
+    them are left out, too.
     """
     query = (
         sa.select(Draft)

@@ -41,10 +41,11 @@ def set_holder(session: Session, person: Principal, account: Account, data: Hold
 
 
 def keep_holder_of(session: Session, main_id: int, account: Account, now: datetime) -> None:
-    """Give an account that was detached from a main account the holder that its contracts had there.
+    """Give an account that was detached from a main account a copy of the main account's contract holder as its own.
 
-    An account with a holder of its own keeps it. Detaching changes no contract; the account's administrators can enter
-    another holder afterwards. Also brings the history of the account's numbers up to date.
+    So its contracts keep their holder. An account with a holder of its own keeps it; without a holder of the main
+    account (`main_id`) none is saved. The account's administrators can enter another one afterwards. Also brings the
+    history of the account's numbers up to date.
     """
     holder = session.get(ContractHolder, main_id)
     if holder is not None and session.get(ContractHolder, account.id) is None:

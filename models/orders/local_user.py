@@ -20,9 +20,9 @@ def invite_local_user(session: Session, request: Request, now: datetime) -> bool
 
     Return whether the person is invited. Does nothing if the order names nobody. Nobody is invited, with another
     timeline entry, if the person reaches the account through the main account, or nobody of the main account may
-    invite. The invitation is sent in the name of the person who ordered, or of the administrator of the main account
-    who was created first if that person may not invite any more. Call once, in the transaction that completes the
-    order, with the account locked and attached.
+    invite. The invitation is sent in the name of the person who ordered or, if that person's role does not allow it
+    now, of the administrator of the main account who was created first. Call once, in the transaction that completes
+    the order, with the account locked and attached.
     """
     account = request.account
     if request.local_user_name is None or request.local_user_email is None or account is None:

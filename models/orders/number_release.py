@@ -28,10 +28,10 @@ from models.telephony.trunks import SipTrunk, TrunkState
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """The consequences of releasing `block`: contract line `item` ends; `is_last` if the account has no other block.
+    """The consequences of releasing the number block `block`.
 
-    `item` is None if no contract line is for this block alone. `forwardings` are the account's forwardings for ranges
-    with numbers of the block, which are deleted.
+    `item` is the contract line that ends, None if no line is for this block alone. `is_last`: the account has no other
+    block. `forwardings` are the account's forwardings for ranges with numbers of the block, which are deleted.
     """
 
     block: NumberBlock

@@ -14,8 +14,8 @@ DETAILS: Mapping[str, str] = {MOBILE_BACKUP: "mobile_number", DIRECTORY_ENTRY: "
 def ensure_details(option_keys: Collection[str], given: Mapping[str, object]) -> None:
     """Raise `InvalidField` if a chosen option lacks its details, or if details are given for an option not chosen.
 
-    `given` maps each field of `DETAILS`, such as `mobile_number`, to what was given for it; None if nothing. The
-    error's code is `missing` or `without_option`.
+    `given` must have each field that holds details of an option (`mobile_number` and `directory_entry`), with None if
+    nothing was given for it. The error is for this field; its code is `missing` or `without_option`.
     """
     for option, field in DETAILS.items():
         if (given[field] is not None) == (option in option_keys):

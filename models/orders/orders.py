@@ -171,7 +171,7 @@ def ensure_channels(trunk: Product, channels: int) -> None:
 
 
 def ensure_area_exists(session: Session, code: str) -> AreaCode:
-    """Return the Ortsnetz (local network) with this German area code. Raises `InvalidField` if there is none."""
+    """Return the Ortsnetz (local exchange area) with this German area code. Raises `InvalidField` if there is none."""
     # Hundreds of orders name a few: each is looked up once a transaction.
     known: dict[str, AreaCode | None] = session.info.setdefault("area_codes", {})
     if code not in known:

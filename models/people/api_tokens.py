@@ -133,7 +133,10 @@ def issue_token_for_carrier(
 
 
 def tokens_of(session: Session, account: Account) -> Sequence[tuple[ApiToken, User]]:
-    """Return all tokens of the account, each with the person it acts for: those not revoked first, the newest first."""
+    """Return all tokens of the account, each with the person it acts for.
+
+    Tokens that are not revoked come before revoked ones; among each of these two, the newest comes first.
+    """
     query = sa.select(ApiToken, User).join(User, User.id == ApiToken.user_id).where(ApiToken.account_id == account.id)
     rows = session.execute(query.order_by(ApiToken.revoked_at.is_not(None), ApiToken.id.desc()))
     return [(token, user) for token, user in rows]
@@ -161,7 +164,10 @@ def revoke_token(session: Session, person: Principal, account: Account, token_id
 
 
 def revoke_tokens_of_user(session: Session, user_id: int, account_id: int, now: datetime) -> None:
-    """Revoke all tokens of the account that act for the user, so that a later role there does not revive them."""
+    """Revoke all tokens of the account that act for the user. Safe to run twice.
+
+    A later role of the user in the account does not revive them.
+    """
     theirs = sa.update(ApiToken).where(ApiToken.user_id == user_id, ApiToken.account_id == account_id)
     session.execute(theirs.where(ApiToken.revoked_at.is_(None)).values(revoked_at=now))
 

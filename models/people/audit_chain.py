@@ -217,7 +217,7 @@ class _Runs:
         self._closed = self._open
 
     def add(self, id: int, at: datetime) -> None:
-        """Add an entry to the current run."""
+        """Add an entry to the current run, by its id and its time; a time after that of the seals counts as theirs."""
         if self._sealed_at is not None:
             # An entry from the future would make all that follow look late.
             at = min(at, self._sealed_at)
@@ -225,9 +225,10 @@ class _Runs:
         self._open = max(id, newest_id), max(at, newest_at)
 
     def is_late(self, id: int, at: datetime) -> bool:
-        """Return whether an entry was inserted afterwards: its time or its id is older than what earlier runs sealed.
+        """Return whether the entry was inserted after newer ones were sealed: its time or its id is older than theirs.
 
-        An hour (`TAKES`) is allowed between an entry's time and its commit.
+        `id` and `at` are those of the entry; newer ones are those that earlier runs sealed. An hour (`TAKES`) is
+        allowed between an entry's time and its commit.
         """
         if self._closed is None:
             return False

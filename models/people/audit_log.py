@@ -184,8 +184,8 @@ def record(
 ) -> None:
     """Record in the audit log that the person did `deed` to the account, an action that needs the right `right`.
 
-    `facts` are the details for the entry's text. Also records whether the right came from the main account or only
-    from being staff.
+    `facts` are the details for the entry's text, by name. The entry also says by which main account the person had the
+    right, if only by a role in that one, and whether the person had it only as one of the carrier's staff.
     """
     session.add(
         AuditEntry(
@@ -276,8 +276,8 @@ def last_done(
 ) -> AttributedEntry | None:
     """Return the newest entry of one of the kinds `deeds` in the account's audit log; None if there is none.
 
-    If the user with the id `first_of` has any such entry, the newest of theirs is returned, even if others have newer
-    ones.
+    If the user with the id `first_of` has an entry of these kinds, the newest of that user is returned, even if others
+    have newer ones.
     """
     query = (
         sa.select(AuditEntry)

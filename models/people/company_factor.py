@@ -23,9 +23,9 @@ GRACE = timedelta(days=14)
 
 
 def people_concerned(session: Session, account: Account) -> tuple[int, Sequence[User]]:
-    """Return how many users the account and its sub-accounts have, and those of them without a second factor, by name.
+    """Return two values: how many users the account and its sub-accounts have, and the users without a second factor.
 
-    A user counts once, however many of these accounts they are in.
+    The second are sorted by name. A user counts once, however many of these accounts they are in.
     """
     ids = (
         sa.select(Membership.user_id)
@@ -73,7 +73,10 @@ def stop_demanding_factor(session: Session, person: Principal, account: Account,
 
 
 def _tell(session: Session, account: Account, until: datetime, now: datetime) -> None:
-    """Queue a mail to every person concerned who has no second factor yet: the last day by which they need one."""
+    """Queue a mail to every user of the account and its sub-accounts who has no second factor yet.
+
+    The mail names the last day by which they need one, the day of `until`.
+    """
     facts = {
         "customer_number": account.customer_number,
         "account_name": account.name,

@@ -13,7 +13,7 @@ from models.db.base import Base
 class Erasure(Base):
     """A person who is to be erased; `done_at` is when it was done, null until then.
 
-    Their access has ended already when the row is written.
+    The row is written in the transaction that ends the person's access.
     """
 
     __tablename__ = "erasures"

@@ -52,8 +52,9 @@ OPEN_PER_INVITER = 100
 class Invitation(Base):
     """An invitation that was not accepted yet. `issue` counts its mails; the link of a new mail voids the old link.
 
-    `by_order`: an order has named the person. Such an invitation stands for the company that ordered, so it stays when
-    the user who ordered loses their role.
+    It is valid until `expires_at`; `invited_by` is the user in whose name it was sent. `by_order`: an order has named
+    the person. Such an invitation stands for the company that ordered, so it stays when the user who ordered loses
+    their role.
     """
 
     __tablename__ = "invitations"
@@ -98,8 +99,8 @@ def invitations_of(session: Session, account: Account) -> Sequence[Invitation]:
 def roles_to_offer(session: Session, person: Principal, account: Account) -> list[Role]:
     """Return the roles that the person may offer in an invitation to the account; none if they may not invite.
 
-    People who may invite only through the main account may not always offer the role of administrator
-    (`rights.invitable_roles`).
+    A person who may invite only through the main account may offer the role of administrator only if the main account
+    has ordered the account, or if the account has no administrator.
     """
     return invitable_roles(person, account, has_administrator=bool(administrators_of(session, account.id)))
 
@@ -116,12 +117,14 @@ def invite(
     """Invite a person to the account by mail, or renew the invitation that the address already has; log it.
 
     Holds the lock of the company's limits and then the account's. A renewed invitation gets a new link, and its old
-    link becomes invalid. Raises `Forbidden` if the inviting person may not offer the role (`rights.invitable_roles`),
-    `AlreadyUser` if the invited address has a role in the account, `AlreadyInvited` if the address has an unexpired
-    invitation that the person may not replace (`handled_by`), `TooManyInvitations` if the account (50) or the inviting
+    link becomes invalid. `usual` are the limits of companies that have none of their own. A user without the role of
+    administrator can be invited to that role by a person who cannot change roles.
+
+    Raises `Forbidden` if the inviting person may not offer the role, `AlreadyUser` if the invited address has a role
+    in the account, `AlreadyInvited` if the address has an unexpired invitation of the local team or the carrier and
+    the person may invite only through the main account, `TooManyInvitations` if the account (50) or the inviting
     person (100) has the maximum of unexpired invitations, and `LimitReached` if the company has sent as many today as
-    it may, also if they were withdrawn since; `usual` are the limits of companies that have none of their own. A user
-    without the role of administrator can be invited to that role by a person who cannot change roles.
+    it may, also if they were withdrawn since.
     """
     company = _company(person, account)
     # Before the account, as orders lock: first the company's limits.
@@ -176,8 +179,10 @@ def renew(
 ) -> Invitation:
     """Send an invitation to the account again, with a new link; its old link becomes invalid.
 
-    Raises `NotFound` if the account has no such invitation or the person may not handle it (`handled_by`), otherwise
-    the errors of `invite`.
+    Counts as a new invitation for the limits; `usual` are those of companies that have none of their own. Raises
+    `NotFound` if the account has no such invitation, or if it is of the local team or the carrier and the person may
+    invite only through the main account. Raises `Forbidden`, `AlreadyUser`, `TooManyInvitations` or `LimitReached` if
+    the person could not be invited anew.
     """
     found = session.get(Invitation, invitation_id)
     if found is None or found.account_id != account.id or not handled_by(session, person, account, [found]):
@@ -186,10 +191,11 @@ def renew(
 
 
 def withdraw(session: Session, person: Principal, account: Account, invitation_id: int, now: datetime) -> None:
-    """Delete an invitation to the account, so that its link becomes invalid; do nothing if there is no such invitation.
+    """Delete an invitation to the account, so that its link becomes invalid; do nothing if there is none.
 
-    Locks the account and records the withdrawal in its log. Safe to run twice. Raises `Forbidden` if the person may not
-    invite to the account or may not handle the invitation (`handled_by`).
+    Locks the account and records the withdrawal in its log. Safe to run twice. Raises `Forbidden` if the person may
+    not invite to the account, or may do so only through the main account and the local team or the carrier has sent
+    it.
     """
     person = lock_users(session, person, account, Action.INVITE_USERS)
     found = session.get(Invitation, invitation_id)
@@ -258,10 +264,10 @@ def _found(session: Session, account: Account, to: Recipient) -> Invitation | No
 
 
 def _company(person: Principal, account: Account) -> int:
-    """Return the id of the account whose limit counts the person's invitations: the main account if they lead it.
+    """Return the id of the account whose daily limit the person's invitations to `account` count against.
 
-    Otherwise it is the account itself: a local team has a count of its own, so that it cannot use up what the main
-    account may send.
+    It is the main account if the person has a role there that reaches its sub-accounts, and `account` itself for
+    everybody else: a local team has a count of its own, so that it cannot use up what the main account may send.
     """
     leads = account.main_id is not None and person.roles.get(account.main_id) in LEADS
     return account.main_id if leads and account.main_id is not None else account.id

@@ -33,9 +33,9 @@ def note_change(
 ) -> None:
     """Record a change of the user's login in the log of each of the user's accounts, and tell the user by mail.
 
-    A user without an account gets one entry that belongs to no account. `where` is the browser in which the user did
-    it; None: the carrier did it, as the member of staff with the id `by_staff`, or at the console. `facts` are the
-    details for the texts of entry and mail.
+    `deed` is what was changed. A user without an account gets one entry that belongs to no account. `where` is the
+    browser in which the user did it; None: the carrier did it, as the member of staff with the id `by_staff`, or at
+    the console. `facts` are the details for the texts of entry and mail.
     """
     accounts: list[int | None] = [*sorted(roles_of(session, user.id))]
     for account_id in accounts or [None]:
@@ -57,7 +57,7 @@ def note_change(
 
 
 def tell_of_sign_in(session: Session, user: User, where: Where, now: datetime) -> None:
-    """Tell the user by mail that somebody has signed in with the user's login in a browser that was not known."""
+    """Tell the user by mail that somebody has signed in with the user's login in an unknown browser (`where`)."""
     _tell(session, user, "new_sign_in", where, now)
 
 

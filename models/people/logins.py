@@ -43,7 +43,7 @@ _LONGEST_AGENT = 300
 class Login(Base):
     """A browser in which a person is signed in. The browser keeps the secret; the table keeps only a hash of it.
 
-    `factor_at` is when the person has last proved a second factor there; null if never.
+    `factor_at` is when the person has last proved a second factor in this login; null if never.
     """
 
     __tablename__ = "logins"

@@ -37,11 +37,11 @@ def change_role(session: Session, person: Principal, account: Account, user_id: 
     """Change a user's role in the account, and record it in the account's log.
 
     Unless the new role is administrator, deletes the open invitations to this account that the user has sent, and
-    those to its sub-accounts if the new role gives no right to invite there. Revokes the user's API tokens of the
-    account if the new role gives nothing that a token could do. Raises `Forbidden` if `person` may not manage the
-    account's users, `NotFound` if no user of the account has the id `user_id`, `OfMainAccount` if the user belongs to
-    the main account and `person` does not, and `LastAdministrator` if the user is the account's only administrator and
-    `role` is another role.
+    those to its sub-accounts if the new role gives no right to invite to sub-accounts. Revokes the user's API tokens
+    of the account if the new role gives nothing that a token could do. Raises `Forbidden` if `person` may not manage
+    the account's users, `NotFound` if no user of the account has the id `user_id`, `OfMainAccount` if the user belongs
+    to the main account and `person` does not, and `LastAdministrator` if the user is the account's only administrator
+    and `role` is another role.
     """
     membership = _membership(session, person, account, user_id)
     if role is not Role.ADMINISTRATOR:
@@ -75,8 +75,9 @@ def remove_user(session: Session, person: Principal, account: Account, user_id: 
 def leave(session: Session, user: User, account: Account, now: datetime) -> None:
     """Take the user's role in the account away, as the user wants; the account's log says that the user has left.
 
-    Invitations that the user has sent are deleted, and the user's API tokens of the account revoked. The caller has
-    locked the account, and made sure that it keeps an administrator if it needs one.
+    Invitations to the account and its sub-accounts that the user has sent are deleted, and the user's API tokens of
+    the account revoked. The caller has locked the account, and made sure that it keeps an administrator if it needs
+    one.
     """
     membership = session.get_one(Membership, (user.id, account.id))
     _void_what_they_sent(session, membership, leads=False)
@@ -120,9 +121,9 @@ def _keep_an_administrator(session: Session, membership: Membership) -> None:
 def _void_what_they_sent(session: Session, membership: Membership, *, leads: bool) -> None:
     """Delete the invitations to the account that the member has sent; unless `leads`, also those to its sub-accounts.
 
-    Otherwise a former administrator could come back by an invitation to another address of their own. `leads`: the
-    member's new role still gives the right to invite to sub-accounts. Two kinds of invitations to sub-accounts stay:
-    those that an order has caused, and those to a sub-account of which the member is an administrator.
+    So a former administrator cannot come back by an invitation to another address of their own. `leads`: the member's
+    new role still gives the right to invite to sub-accounts. Two kinds of invitations to sub-accounts stay: those that
+    an order has caused, and those to a sub-account of which the member is an administrator.
     """
     to = [Invitation.account_id == membership.account_id]
     if not leads:

@@ -58,7 +58,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question to a device: `options` for the browser as JSON, and the encrypted challenge for the form."""
+    """A question to a device: `options` for the browser as JSON, and `sealed`, the encrypted challenge for the form."""
 
     options: str
     sealed: str
@@ -66,14 +66,20 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a browser sent back: the encrypted challenge of the question, and the device's answer as JSON."""
+    """What a browser sent back: the encrypted challenge of the question, `sealed`, and what the device answered.
+
+    The device's answer is `credential`, as JSON.
+    """
 
     sealed: str
     credential: str
 
 
 def site_of(base_url: str, name: str) -> Site | None:
-    """Return the portal at this URL as devices know it; None if its host is an IP address: it can have no passkey."""
+    """Return the portal at the URL `base_url` as devices know it; None if its host is an IP address.
+
+    Such a portal can have no passkeys. `name` is the portal's name, which devices show.
+    """
     parts = urlsplit(base_url)
     host = parts.hostname or ""
     with suppress(ValueError):
@@ -120,8 +126,9 @@ def add_passkey(
 ) -> bool:
     """Add the passkey that a device has created for a question of `ask_for_new_passkey`; return whether it was added.
 
-    The user is told by mail. False if the answer is wrong, the question is older than ten minutes, or the passkey is
-    known.
+    `name` is what the user calls the passkey, `where` the browser in which the user adds it. If the passkey is added,
+    this is logged and the user told by mail. False if the answer is wrong, the question is older than ten minutes, or
+    the passkey is that of any user already.
     """
     asked = _open(vault, user.id, answer.sealed, now)
     if asked is None:
@@ -216,9 +223,9 @@ def _seal(vault: Vault, user_id: int, challenge: bytes, now: datetime) -> str:
 
 
 def _open(vault: Vault, user_id: int, sealed: str, now: datetime) -> tuple[bytes, datetime] | None:
-    """Return the challenge in `sealed`, which was encrypted for this user, and when.
+    """Return the challenge in `sealed`, which was encrypted for this user, and the time at which it was encrypted.
 
-    None for another text or an old one.
+    None if `sealed` is no such text, was encrypted for another user, or is older than ten minutes (`QUESTION_LASTS`).
     """
     try:
         facts = json.loads(vault.open(sealed.encode()))

@@ -134,9 +134,9 @@ def may(principal: Principal, action: Action, account: Account) -> bool:
 
 
 def token_gives_rights(principal: Principal) -> bool:
-    """Return whether the person's role in the account of their API token gives an action that the token's scopes allow.
+    """Return whether the person's role in the account of their API token gives any right within the token's scopes.
 
-    False without a role there. A token for which this is False can do nothing and is refused.
+    False if the person has no role in that account. A token for which this is False can do nothing and is refused.
     """
     role = principal.roles.get(principal.token_account_id) if principal.token_account_id is not None else None
     return role is not None and any(RIGHTS[role] & SCOPED[scope] for scope in principal.scopes)
@@ -148,9 +148,10 @@ def may_use_tokens(role: Role) -> bool:
 
 
 def through_main(principal: Principal, action: Action, account: Account) -> int | None:
-    """Return the id of the main account if only the person's role there allows the action on its sub-account.
+    """Return the id of the main account if only the person's role in the main account allows the action on `account`.
 
-    Return None if the person has the right by a role in the account itself, or if the main account does not give it.
+    None if the person has the right by a role in the account itself, or if a role in the main account does not give
+    it.
     """
     if _by_own_role(principal, action, account) or not _by_main_account(principal, action, account):
         return None

@@ -73,7 +73,10 @@ class SecondFactor(Base):
 
 
 class RecoveryCode(Base):
-    """A code that replaces the second factor once; only a salted hash of it is stored."""
+    """A code that replaces the second factor once; only a salted hash of it is stored.
+
+    `used_at` is null until the code is used.
+    """
 
     __tablename__ = "recovery_codes"
 
@@ -151,7 +154,8 @@ def add_app(
 ) -> bool:
     """Add an authenticator app with this secret as a second factor if `typed` is a code of it; return whether it is.
 
-    The addition is logged, and the user told by mail.
+    `name` is what the user calls the app, `where` the browser in which the user adds it. If the app is added, this is
+    logged and the user told by mail.
     """
     step = _matching_step(secret, typed, now)
     if step is None:
@@ -165,7 +169,8 @@ def add_app(
 def new_app(vault: Vault, user_id: int, name: str, secret: str, counter: int, now: datetime) -> SecondFactor:
     """Return an authenticator app as a second factor of the user, to be added; its secret is encrypted for its row.
 
-    Codes up to the half minute with the number `counter` (since 1970) are used up; 0 if none was used.
+    `name` is what the user calls the app. Codes up to the half minute with the number `counter` (since 1970) are used
+    up; 0 if none was used.
     """
     id = uuid.uuid4()
     return SecondFactor(
@@ -193,8 +198,9 @@ def remove_factor(
 ) -> None:
     """Remove the user's second factor with this id; with the last one the recovery codes end, too.
 
-    The removal is logged, and the user told by mail. Locks the user's row. Raises `NotFound` if the user has no factor
-    with this id, and `FactorNeeded` if it is the last one and `is_required`.
+    The removal is logged with the browser `where` in which the user does it, and the user told by mail. Locks the
+    user's row. `is_required`: the user must have a second factor. Raises `NotFound` if the user has no factor with
+    this id, and `FactorNeeded` if it is the last one and `is_required`.
     """
     # Of two removals at once, the second finds one factor less.
     user = session.get_one(User, user_id, with_for_update=True)
@@ -249,7 +255,8 @@ def recovery_codes_left(session: Session, user_id: int) -> int:
 def prove(session: Session, vault: Vault, user: User, typed: str, where: Where, now: datetime) -> bool:
     """Return whether `typed` is an unused code of the user's authenticator app, or an unused recovery code; use it up.
 
-    The use of a recovery code is logged, and the user told by mail.
+    The use of a recovery code is logged with the browser `where` in which it was typed, and the user told by mail. The
+    use of an app's code is not.
     """
     plain = plain_code(typed)
     if len(plain) == _APP_DIGITS:

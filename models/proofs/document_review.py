@@ -22,7 +22,8 @@ def upload_document(
 ) -> AddressDocument:
     """Save an uploaded document that is to prove the order's connection address, for the back office to decide on.
 
-    The document replaces an earlier one that is not decided yet; the order's next step is scheduled for now. Raises
+    `name` is the file's name, `media_type` its type, such as `application/pdf`. The document replaces an earlier one
+    that is not decided yet; a timeline entry is added, and the order's next step scheduled for now. Raises
     `NotAwaited` unless `request` is a pending order whose address proof was requested and is not given yet.
     """
     book = ProofBook(session, [request])
@@ -48,9 +49,9 @@ def decide_document(
 ) -> None:
     """Accept or refuse the document uploaded for an order, and schedule the order's next step for now.
 
-    `refusal` is why the document is refused, and the customer is told by mail; None accepts the document, which
-    proves the address for all orders of the main account there. Raises `Forbidden` unless `staff` is one of the
-    carrier's staff, and `NotAwaited` if the order is not pending or has no document that is still undecided.
+    `refusal` is why the document is refused, and the customer is told by mail; None accepts the document, which proves
+    the connection address for all orders of the main account at this address. Raises `Forbidden` unless `staff` is one
+    of the carrier's staff, and `NotAwaited` if the order is not pending or has no document that is still undecided.
     """
     if not staff.is_staff:
         raise Forbidden

@@ -16,8 +16,9 @@ from models.states import RefusalReason
 class AddressDocument(Base):
     """An uploaded document that is to prove an address (commercial register extract, business registration).
 
-    `released` is the back office's decision whether the document is accepted; None until it decides. `refusal` is why
-    it was refused (None in rows older than this column), `refusal_note` what staff added for the customer.
+    `released` is the back office's decision: whether the document is accepted; None until the back office decides.
+    `refusal` is why the document was refused, None unless it was and in rows older than this column. `refusal_note` is
+    what staff added for the customer.
     """
 
     __tablename__ = "address_documents"

@@ -24,9 +24,9 @@ from models.vault import Vault
 def confirm_email(session: Session, vault: Vault, request: Request, typed: str, now: datetime) -> bool:
     """Confirm the e-mail address of the order's contact by the typed code from the mail; return whether it is right.
 
-    Safe to run twice: the code stays right. One mail serves all orders of the main account with this contact, and
-    their next steps are scheduled for now. Raises `NotAwaited` if `request` is no order, if no proof of the address was
-    requested, or if the address is not confirmed and no order waits for it any more.
+    Safe to run twice: the code stays right. One mail serves all orders of the main account with this contact; those
+    that are pending are locked, and their next steps scheduled for now. Raises `NotAwaited` if `request` is no order,
+    if no proof of the address was requested, or if the address is not confirmed and none of these orders is pending.
     """
     if request.kind is not Kind.ORDER:
         raise NotAwaited
@@ -53,8 +53,9 @@ def enter_letter_code(session: Session, vault: Vault, request: Request, typed: s
     """Prove the order's connection address by the typed code from the letter; return whether it is right.
 
     Safe to run twice: the code stays right. One letter serves all orders of the main account with this address, and
-    their next steps are scheduled for now. Raises `NotAwaited` if `request` is no order, if no proof of the address was
-    requested, or if the address is not proved and no order waits for it any more.
+    their next steps are scheduled for now. Raises `NotAwaited` if `request` is no order, if no proof of the address
+    was requested, or if the address is not proved and none of these orders is pending. Locks the pending orders of the
+    main account with this postal code.
     """
     if request.kind is not Kind.ORDER:
         raise NotAwaited

@@ -206,9 +206,9 @@ def _reached(limits: Limits, used: Counter[Limit], needed: Sequence[Limit], now:
 def _known() -> sa.Select[*tuple[Any, ...]]:
     """Return the query for the facts with which the limits of a company are compared, in one row.
 
-    They are its own limits, today's uses, open orders, and known contacts and addresses. An address whose letter is so
-    old that a new order may ask for another one is not among the `addresses`. The address of the person who orders is
-    among the `contacts` once it is confirmed.
+    They are the company's own limits, today's uses, its open orders, and the contacts and addresses that it has used
+    before. An address whose letter is so old that a new order may ask for another one is not among the `addresses`.
+    The address of the person who orders is among the `contacts` once it is confirmed.
     """
     main, strings = sa.bindparam("main", type_=sa.BigInteger), postgresql.ARRAY(sa.Text)
     uses = sa.func.json_object_agg(DailyUse.what, DailyUse.used)

@@ -69,10 +69,10 @@ class ProofStatus:
 
 
 def proof_statuses(session: Session, requests: Sequence[Request], now: datetime) -> dict[uuid.UUID, list[ProofStatus]]:
-    """Return, by request id, the statuses of the proofs that each request has asked for, to show to its people.
+    """Return, by request id, the statuses of the proofs that each request has asked for, as its requester sees them.
 
-    Left out are requests that no worker has begun yet, and open proofs of a request that is not pending any more. Runs
-    a fixed number of statements.
+    Left out are requests that no worker has begun yet, and open proofs of a request that is not pending. Runs a fixed
+    number of statements.
     """
     begun = [request for request in requests if request.status is not Status.ACKNOWLEDGED]
     orders = [request for request in begun if request.kind is Kind.ORDER]
@@ -168,7 +168,7 @@ def _open_consents(
 def _of_orders(session: Session, orders: Sequence[Request], now: datetime) -> dict[uuid.UUID, list[ProofStatus]]:
     """Return by order id the statuses of the orders' proofs; runs a fixed number of queries, without locks.
 
-    Empty for an order whose account the front does not see any more, because it was detached.
+    Empty for an order whose account was detached, so that the front's caller may not see it now.
     """
     # Held until the end, so that no order reads its account alone.
     accounts = session.scalars(sa.select(Account).where(Account.id.in_([order.account_id for order in orders]))).all()
@@ -201,8 +201,9 @@ def _address(
 ) -> Iterator[ProofStatus]:
     """Yield the statuses of the proof of the connection address; nothing if the proof was not requested.
 
-    A proved address has one status. Otherwise the letter has one, and a document has another if staff have not decided
-    on it yet or have refused it.
+    A proved address has one status. If it is not proved yet, the letter has one, and `document` has another if staff
+    have not decided on it yet or have refused it; `document` is the newest one uploaded for the order, None without
+    one.
     """
     if proofs.address is None:
         return

@@ -126,10 +126,11 @@ class CodedProof:
         return self.asked_at + self.new_after if self.resent + 1 < MOST_ISSUES else None
 
     def try_code(self, vault: Vault, typed: str, about: Sequence[str], now: datetime) -> bool:
-        """Return whether the typed text is the proof's current code, and the code has not expired.
+        """Return whether the typed text is the proof's current code, and this code was sent and has not expired.
 
-        `about` are the words that the code is derived from. Until a code was sent there is no right one: the proof has
-        no salt yet, so that the vault's key alone would give the code.
+        Case, spaces and dashes do not matter. `about` is what the method `words` of this proof returns. Changes
+        nothing: the caller limits the number of tries. Before the first code is sent no text is right: the proof has
+        no salt yet, so that anybody with the vault's key could compute the code.
         """
         right = self.sent_issue > 0 and vault.is_code(typed, *about)
         return right and now < self.expires_at
@@ -187,7 +188,8 @@ class Consent(CodedProof, Base):
     def words(self, user_id: int, issue: int | None = None) -> list[str]:
         """Return the words that the code and link sent to this administrator (`user_id`) are derived from.
 
-        `issue` is the count of the code, None for the current code; an older one recognises an older link.
+        `issue` is the count of the code, None for the current one. With the count of an older code these are the words
+        of an older mail, so that its link can be recognised.
         """
         return self.salted("consent", str(self.request_id), str(user_id), str(issue or self.issue))
 
@@ -258,7 +260,8 @@ class EmailProof(CodedProof, Base):
     def words(self, issue: int | None = None) -> list[str]:
         """Return the words from which the vault derives the code and the link of the mail to the contact.
 
-        `issue` is the count of the code, None for the current code; an older one recognises an older link.
+        `issue` is the count of the code, None for the current one. With the count of an older code these are the words
+        of an older mail, so that its link can be recognised.
         """
         return self.salted("email", str(self.main_id), self.address, str(issue or self.issue))
 

@@ -19,10 +19,10 @@ from models.states import Kind, Status
 def ask_again(session: Session, request: Request, what: str, now: datetime, usual: Limits) -> None:
     """Void a proof's code and request a new one, by mail (`what` is `email` or `consent`) or by post (`letter`).
 
-    The request's next step, which sends the code, is scheduled for now. Raises `TooEarly` if the current code was
+    The request's next step, which sends the code, is scheduled for now. A letter counts for the company's daily limit;
+    `usual` are the limits of companies that have none of their own. Raises `TooEarly` if the current code was
     requested too recently, `NotAwaited` if the request is not pending, does not wait for this proof, or has had the
-    most codes allowed, and `LimitReached` if the company can have no further letter today; `usual` are the limits of
-    companies that have none of their own.
+    most codes allowed (5), and `LimitReached` if the company can have no further letter today.
     """
     proof = _asked(session, request, what)
     if proof is None or request.status is not Status.PENDING:

@@ -57,7 +57,10 @@ def order_proofs(book: ProofBook, order: Request, requester: User | None) -> Ord
 
 
 def opened_proofs(book: ProofBook, order: Request, requester: User | None, now: datetime) -> OrderProofs:
-    """Create the proofs that the order needs and that were not requested yet; return all proofs of the order."""
+    """Create the proofs that the order needs and that were not requested yet; return all proofs of the order.
+
+    `requester` is the user who placed the order, None if unknown. Sends no mail and no letter.
+    """
     found = order_proofs(book, order, requester)
     if found.needs_email and found.email is None:
         book.open_email(order, now)

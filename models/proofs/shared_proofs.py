@@ -23,7 +23,10 @@ def orders_of_contact(order: Request) -> sa.Select[Request]:
 
 
 def orders_with_contact(main_id: int, address: str) -> sa.Select[Request]:
-    """Return a query for all orders of a main account whose contact has this e-mail address, joined with accounts."""
+    """Return a query for all orders of a main account whose contact has this e-mail address.
+
+    Each order is joined with its account.
+    """
     return _orders(main_id).where(Account.contact_email == address)
 
 

@@ -19,8 +19,8 @@ from models.errors import IdempotencyConflict
 class IdempotencyKey(Base):
     """An idempotency key, unique for an account and the person who sent the key, with the answer to the first call.
 
-    `fingerprint` is a digest of the first call's body, `request_id` the request that the call created, and `answer` the
-    status, location and body of the response: None until the first call has ended.
+    `fingerprint` is a digest of the first call's body, `request_id` the request that the call created, None if it
+    created none, and `answer` the status, location and body of the response, None until the first call has ended.
     """
 
     __tablename__ = "idempotency_keys"

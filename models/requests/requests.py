@@ -201,7 +201,8 @@ class Request(BulkQueueRow, Base):
     def wait_for(self, actor: Actor, reason: Reason, until: datetime, now: datetime, again_at: datetime) -> None:
         """Set the request pending: it waits for `actor` to act until the deadline `until`, for `reason`.
 
-        The current step is scheduled to run again at `again_at`. A timeline entry is added if actor or reason changed.
+        The current step is scheduled to run again at `again_at`, and a worker's claim ends. A timeline entry is added
+        only if actor or reason is another one than before.
         """
         if (self.waiting_for, self.reason) != (actor, reason):
             if self.status in (Status.PENDING, Status.HELD):
@@ -215,8 +216,9 @@ class Request(BulkQueueRow, Base):
     def hold(self, reason: Reason, now: datetime, again_at: datetime | None = None) -> None:
         """Hold the request for the carrier, for `reason`; the current step runs again at `again_at`.
 
-        If `again_at` is None, only a retry, for example by the back office, runs the step again. If status or reason
-        changed, a timeline entry is added, and `waiting_until` is the day by which the carrier acts.
+        If `again_at` is None, only a retry, for example by the back office, runs the step again. If the request was
+        not held for this reason before, a timeline entry is added, and `waiting_until` becomes the day by which the
+        carrier acts. Ends a worker's claim.
         """
         if (self.status, self.reason) != (Status.HELD, reason):
             self._proceed(now)
@@ -281,9 +283,10 @@ class Request(BulkQueueRow, Base):
         return self.status in (Status.HELD, Status.FAILED)
 
     def retry(self, now: datetime) -> None:
-        """Schedule the current step to run again, now, for the back office or the requester.
+        """Schedule the current step of a held or failed request to run again now, as staff or the requester want.
 
-        Resets the failed attempts. Raises `IllegalTransition` unless the request is held or failed.
+        The status becomes `in_progress`, the count of failed attempts 0, and a timeline entry is added. Raises
+        `IllegalTransition` unless the request is held or failed.
         """
         if not self.can_retry:
             raise IllegalTransition(self.status, Status.IN_PROGRESS)

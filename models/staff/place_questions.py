@@ -1,4 +1,4 @@
-"""Answers of the carrier's staff whether an address lies in the Ortsnetz (local network) of an area code."""
+"""Answers of the carrier's staff whether an address lies in the Ortsnetz (local exchange area) of an area code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from models.telephony.place_facts import places_of
 
 @dataclass(frozen=True, slots=True)
 class PlaceQuestion:
-    """The question whether an address lies in an Ortsnetz (local network), with the facts that staff need to answer.
+    """The question whether an address lies in an Ortsnetz (local exchange area), with facts that help to answer it.
 
     `place` has town, postal code and area code, `towns` are all towns with the postal code, `near` the Ortsnetze that
     the address may lie in, and `orders` the running orders that wait for the answer.
@@ -63,8 +63,8 @@ def answer_place_question(
 ) -> list[Request]:
     """Save whether the question's address lies in the Ortsnetz (`fits`), and schedule the waiting orders to go on now.
 
-    An Ortsnetz is the local network of an area code. The answer holds for every later order, too. After a yes the
-    waiting orders go on; after a no they are rejected with the area codes that fit. Return these orders. An answer
+    An Ortsnetz is the local exchange area of an area code. The answer holds for every later order, too. After a yes
+    the waiting orders go on; after a no they are rejected with the area codes that fit. Return these orders. An answer
     can be given again and replaces the one before; orders that have ended stay as they are. `seen` is the
     `answer_version` that the person saw. Raises `SeenOtherwise` if the question was answered since then, `Forbidden`
     if the person does not belong to the staff, and `NotFound` if there is no question with the id `id`.

@@ -1,4 +1,4 @@
-"""Ortsnetze: the German area codes, with the name of the town that each belongs to."""
+"""Ortsnetze (local exchange areas): the German area codes, each with the name of the town that it belongs to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models.telephony.towns import NO_AREA_CODES
 
 
 class AreaCode(Base):
-    """An Ortsnetz (German local network): `code` is its area code with the leading zero, `name` the town's name."""
+    """An Ortsnetz (local exchange area): `code` is its area code with the leading zero, `name` the town's name."""
 
     __tablename__ = "area_codes"
 
@@ -22,7 +22,7 @@ class AreaCode(Base):
 
 
 def area_names() -> dict[str, str]:
-    """Return the name of every Ortsnetz (German area code) that the phonenumbers package knows, by its area code."""
+    """Return the name of every Ortsnetz (local exchange area) that the phonenumbers package knows, by area code."""
     from phonenumbers.geodata import GEOCODE_DATA  # large: only where it is needed
 
     names = {
@@ -34,7 +34,10 @@ def area_names() -> dict[str, str]:
 
 
 def load_area_codes(session: Session) -> int:
-    """Insert every Ortsnetz (local network) that `area_names` returns, or update its name; return their number."""
+    """Insert every Ortsnetz (local exchange area) that `area_names` returns, or update its name.
+
+    Return how many Ortsnetze there are.
+    """
     rows = [{"code": code, "name": name} for code, name in area_names().items()]
     statement = postgresql.insert(AreaCode).values(rows)
     session.execute(

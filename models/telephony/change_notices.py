@@ -18,8 +18,9 @@ def tell_of_change(
 ) -> None:
     """Queue a mail to each of the account's administrators, also to `person`, about what `person` has changed.
 
-    The main account's administrators get it too if the person had the right to this `action` by a role there. `told`
-    is what was changed, as the mail shows it: the numbers, or the name of the trunk.
+    The main account's administrators get it too if `person` had the right `action` only by a role in the main account.
+    `template` is that of the mail; `told` is what was changed, as the mail shows it: the numbers, or the name of the
+    trunk.
     """
     readers = {found.id: found for found in administrators_of(session, account.id)}
     if (main_id := through_main(person, action, account)) is not None:

@@ -56,8 +56,8 @@ _ELSEWHERE: Mapping[str, tuple[str, ...]] = {
 class PrefixRules:
     """Which numbers may be called: of all prefixes that a number begins with, the longest decides.
 
-    A number that begins with none of them may be called if `allowed` is empty. Prefixes are in E.164 without the plus
-    sign; none is in both tuples.
+    A number is allowed if this one is in `allowed`, and not if it is in `denied`. A number that begins with none of
+    them is allowed if `allowed` is empty. Prefixes are in E.164 without the plus sign; none is in both tuples.
     """
 
     allowed: tuple[str, ...] = ()
@@ -78,7 +78,8 @@ def rules_of(countries: Collection[str] | None, blocked: Sequence[str] = ()) -> 
     """Return the rules for a trunk that may call these destinations (None: all), except numbers with a blocked prefix.
 
     `countries` are keys of `PREFIXES`; Germany is always allowed. `blocked` are prefixes in E.164 without the plus
-    sign. Unless nothing is limited, prefixes that hide the true destination (`HIDING`) are denied, too.
+    sign. With any limit, prefixes that hide the true destination (`HIDING`) are denied, too; a trunk without a limit
+    may call them.
     """
     if countries is None:
         return PrefixRules(denied=tuple(sorted({*blocked, *HIDING}))) if blocked else UNLIMITED

@@ -88,9 +88,10 @@ class DirectoryEntry(Base):
 
 
 def put_entry(session: Session, account_id: int, number: int, data: DirectoryData, now: datetime) -> None:
-    """Save the directory entry of an account; replace an earlier one, even if withdrawn. Checks no right.
+    """Save the directory entry of an account, which has at most one; replace an earlier one, even if withdrawn.
 
-    The account's log is left to the caller.
+    `number` is in E.164 without the plus sign. Checks neither rights nor whether the number is the account's, and
+    writes nothing into the account's log: both are left to the caller.
     """
     new = {
         "number": number,
@@ -161,8 +162,8 @@ def withdraw_entry(session: Session, person: Principal, account: Account, now: d
 def entries_since(session: Session, since: datetime | None) -> Sequence[sa.Row[DirectoryEntry, Account]]:
     """Return directory entries with their accounts, in the order of their numbers.
 
-    `since` None: all that are not withdrawn, of active accounts. Otherwise those that were made, changed or withdrawn
-    from that time on; an entry that is not withdrawn counts only if its account is active.
+    `since` None: all that are not withdrawn, of active accounts. With a time: those that were made, changed or
+    withdrawn from that time on; of these, an entry that is not withdrawn counts only if its account is active.
     """
     query = sa.select(DirectoryEntry, Account).join(Account, Account.id == DirectoryEntry.account_id)
     if since is None:

@@ -88,10 +88,11 @@ _END = sa.text("""
 
 
 def _renewal(of: str) -> tuple[sa.TextClause, sa.TextClause]:
-    """Return two SQL statements: one ends outdated open assignments, the other inserts missing ones.
+    """Return two SQL statements that bring the history of numbers in line with the present owners of the blocks.
 
-    `of` is the SQL comparison that limits both to some accounts: it is put behind the name of a column with account
-    ids.
+    The first ends open assignments with another account, holder or address than now, the second inserts one for each
+    block that an account has without an open assignment. `of` is the SQL comparison that limits both to some accounts:
+    it is put behind the name of a column with account ids.
     """
     known, true = (", ".join(f"{table}.{name}" for name in ("account_id", *_COLUMNS)) for table in ("known", "owners"))
     end = f"""

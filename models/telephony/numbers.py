@@ -22,10 +22,10 @@ BLOCK_SIZES = (1, 10, 100)
 
 
 class NumberBlock(Base):
-    """A number block: 1, 10 or 100 (`size`) consecutive numbers of one Ortsnetz (German area code).
+    """A number block: 1, 10 or 100 (`size`) consecutive numbers of one Ortsnetz (local exchange area, `area_code`).
 
-    `first_number` is the block's lowest number in E.164, without the plus sign. A block without an account is free from
-    `available_from` on. A block is never deleted and never changes its numbers.
+    `first_number` is the block's lowest number in E.164, without the plus sign. A block without an account is free
+    from `available_from` on. A block is never deleted and never changes its numbers.
     """
 
     __tablename__ = "number_blocks"
@@ -103,9 +103,10 @@ def is_own_number(session: Session, account_id: int, number: int) -> bool:
 
 
 class BlockAnnouncement(QueueRow, Base):
-    """The task to announce a number block to the registrar as one of the carrier's; deleted once it is announced.
+    """The task to tell the registrar that a number block is one of the carrier's; deleted once that is done.
 
-    Kept in a table apart from the blocks, because taking blocks from the pool skips locked blocks.
+    Kept in a table apart from the blocks: a worker that tells the registrar does not lock the block, as taking blocks
+    from the pool skips locked ones.
     """
 
     __tablename__ = "block_announcements"

@@ -1,4 +1,4 @@
-"""Answers of the carrier's staff: whether an address lies in an Ortsnetz (local network), where facts do not say so.
+"""Answers of the carrier's staff: whether an address lies in an Ortsnetz (local exchange area), if facts do not tell.
 
 An answer holds for every later order with the same postal code, town and area code, until staff give another one.
 """
@@ -22,11 +22,12 @@ from models.telephony.towns import FURTHER_TOWNS
 
 
 class KnownPlace(Base):
-    """A question and its answer: whether a town with a postal code lies in an area code's Ortsnetz (local network).
+    """A question and its answer: whether a town with a postal code lies in the Ortsnetz of an area code.
 
-    `town` is the town's name as staff read it, `place` in the spelling by which it is compared. `fits` is the answer,
-    null while the question is open; `decided_by` gave it at `decided_at`. An answer without `decided_by` was known
-    from the start (`load_towns`); then the question was never asked, and `asked_at` is null.
+    An Ortsnetz is a local exchange area. `town` is the town's name as staff read it, `place` in the spelling by which
+    it is compared. `fits` is the answer, null while the question is open; `decided_by` is the user who gave it, at
+    `decided_at`. An answer without `decided_by` was known from the start (`load_towns`); then the question was never
+    asked, and `asked_at` is null.
     """
 
     __tablename__ = "known_places"
@@ -63,10 +64,10 @@ def place_key(city: str) -> str:
 
 
 def answers_for(session: Session, postal_code: str, city: str) -> Mapping[str, bool]:
-    """Return, by area code, whether the town with this postal code lies in the area code's Ortsnetz (local network).
+    """Return, by area code, whether the town with this postal code lies in the area code's Ortsnetz.
 
-    Area codes without an answer are left out. An answer of the staff holds for the town's name as they read it; one
-    known from the start (`load_towns`) for all spellings of the name.
+    An Ortsnetz is a local exchange area. Area codes without an answer are left out. An answer of the staff holds for
+    the town's name as they read it; one known from the start (`load_towns`) for all spellings of the name.
     """
     # Hundreds of orders are about a few places: each postal code is looked up once a transaction.
     read: dict[str, list[KnownPlace]] = session.info.setdefault("known_places", {})
@@ -83,7 +84,7 @@ def answers_for(session: Session, postal_code: str, city: str) -> Mapping[str, b
 
 
 def ask(session: Session, postal_code: str, city: str, area_code: str, now: datetime) -> None:
-    """Add the question for the staff whether the town lies in the Ortsnetz (local network) of the area code.
+    """Add the question for the staff whether the town lies in the Ortsnetz (local exchange area) of the area code.
 
     Safe to run twice: a question that exists, open or answered, stays as it is.
     """
@@ -96,7 +97,7 @@ def ask(session: Session, postal_code: str, city: str, area_code: str, now: date
 def question_id(session: Session, postal_code: str, city: str, area_code: str) -> uuid.UUID | None:
     """Return the id of the question whether the town lies in the area code's Ortsnetz; None if there is no such row.
 
-    The row may be open, answered by staff, or known from the start.
+    An Ortsnetz is a local exchange area. The row may be open, answered by staff, or known from the start.
     """
     return session.scalar(
         sa.select(KnownPlace.id).where(
@@ -108,7 +109,7 @@ def question_id(session: Session, postal_code: str, city: str, area_code: str) -
 
 
 def load_towns(session: Session, now: datetime) -> None:
-    """Insert the answers known from the start: towns that share another town's Ortsnetz (local network).
+    """Insert the answers known from the start: towns that share another town's Ortsnetz (local exchange area).
 
     Existing answers stay. Each town is known with every postal code of its name that lies within 60 km of the
     Ortsnetz.
@@ -132,7 +133,10 @@ def load_towns(session: Session, now: datetime) -> None:
 
 
 def open_questions(session: Session, most: int) -> Sequence[KnownPlace]:
-    """Return up to `most` questions without an answer, longest open first, with their Ortsnetze (local networks)."""
+    """Return up to `most` questions without an answer, those open for longest first, each with its Ortsnetz.
+
+    An Ortsnetz is a local exchange area.
+    """
     found = sa.select(KnownPlace).where(KnownPlace.fits.is_(None)).order_by(KnownPlace.asked_at, KnownPlace.id)
     return session.scalars(found.options(joinedload(KnownPlace.area)).limit(most)).all()
 
@@ -140,7 +144,7 @@ def open_questions(session: Session, most: int) -> Sequence[KnownPlace]:
 def answered_questions(session: Session, most: int) -> Sequence[KnownPlace]:
     """Return at most `most` questions that staff have answered, the last answered first.
 
-    Each comes with its Ortsnetz (local network) and the member of staff.
+    Each comes with its Ortsnetz (local exchange area) and the member of staff.
     """
     found = sa.select(KnownPlace).where(KnownPlace.decided_by.is_not(None))
     parts = (joinedload(KnownPlace.area), joinedload(KnownPlace.decider))

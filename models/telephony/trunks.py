@@ -114,8 +114,9 @@ class SipTrunk(QueueRow, Base):
     def suspend(self, by: SuspendedBy, now: datetime, reason: str | None = None) -> bool:
         """Suspend the trunk for the party `by`: no registration, no calls except to 110 and 112, until it is resumed.
 
-        Schedules a registrar update. Only the carrier gives a reason, and may change the reason later. Safe to run
-        twice: returns False if nothing changed. Raises `TrunkClosed` if the trunk is permanently closed.
+        The carrier must give a `reason`, and may change it later; the customer gives none (None). Safe to run twice:
+        returns False if nothing changed. A change schedules a registrar update. Raises `TrunkClosed` if the trunk is
+        permanently closed.
         """
         assert (reason is not None) == (by is SuspendedBy.CARRIER)
         self._ensure_open()
@@ -133,8 +134,8 @@ class SipTrunk(QueueRow, Base):
     def resume(self, by: SuspendedBy, now: datetime) -> bool:
         """Lift the suspension by the party `by`; the trunk stays suspended if the other party has suspended it too.
 
-        Schedules a registrar update. Safe to run twice: returns False if nothing changed. Raises `TrunkClosed` if the
-        trunk is permanently closed.
+        Safe to run twice: returns False if nothing changed. A change schedules a registrar update. Raises
+        `TrunkClosed` if the trunk is permanently closed.
         """
         self._ensure_open()
         if by is SuspendedBy.CUSTOMER:

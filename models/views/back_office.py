@@ -248,7 +248,8 @@ def _filters(wanted: MatterFilter) -> list[sa.ColumnElement[bool]]:
 def _found(session: Session, wanted: MatterFilter, place: _Place | None, limit: int) -> sa.SelectBase:
     """Return a query for the ids of a page of search results: a subquery for each way in which a request can match.
 
-    Each subquery reads a range of one index.
+    `wanted` has the search text and the filters. The page begins after the request named by `place` (None: first page)
+    and has `limit` ids at most in each subquery. Each subquery reads a range of one index.
     """
     filters = _filters(wanted)
     if place is not None:

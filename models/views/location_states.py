@@ -105,7 +105,10 @@ def resting_state() -> sa.ColumnElement[str]:
 
 
 def running() -> sa.Subquery:
-    """Return a subquery with one row for each account that a running request of `MAIN_ID` is about: its newest one."""
+    """Return a subquery with one row for each account that a running request of the main account `MAIN_ID` is about.
+
+    The row is that of the account's newest such request.
+    """
     # An account can have two at a time: its order is being confirmed while it is already taken out again.
     columns = (
         Request.id,
@@ -136,5 +139,8 @@ def is_suspended() -> sa.ColumnElement[bool]:
 
 
 def is_offline() -> sa.ColumnElement[bool]:
-    """Return an SQL condition: the account has a trunk without a registration; its id is in the parameter `offline`."""
+    """Return an SQL condition: the account has a trunk without a registration.
+
+    That is: the account's id is among those in the query's parameter `offline`.
+    """
     return Account.id == sa.any_(_OFFLINE)

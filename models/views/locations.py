@@ -110,8 +110,9 @@ def page_of(
 ) -> Page[ListedAccount]:
     """Return a page of the sub-accounts of `main`, and of accounts about to become one, that match the filters.
 
-    `after` is the cursor of the page (None: the first), `limit` its size, `offline` the ids of the accounts that have a
-    trunk without a registration. One statement. Raises `BadCursor` if `after` is no cursor of the list in this order.
+    `wanted` are the filters and the order. `after` is the cursor of the page (None: the first), `limit` its size,
+    `offline` the ids of the accounts that have a trunk without a registration. One statement. Raises `BadCursor` if
+    `after` is no cursor of the list in this order.
     """
     place = _place(after, wanted.order) if after is not None else None
     query = _page(wanted, place, limit)
@@ -130,7 +131,11 @@ def page_of(
 
 @lru_cache(_KEPT)
 def _page(wanted: LocationFilter, place: tuple[Any, ...] | None, limit: int) -> sa.Select[*tuple[Any, ...]] | None:
-    """Return the query for a page of the list from the sort keys `place` on (None: first page); None if no hits."""
+    """Return the query for a page of the list that begins at the sort keys `place` (None: the first page).
+
+    `wanted` are the filters and the order; one row more than `limit` is read, to know whether a next page exists. None
+    if the filters exclude every row.
+    """
     parts = [_from(part, wanted, place).limit(limit + 1) for part in _parts(wanted)]
     if not parts:
         return None
@@ -166,9 +171,9 @@ def listed_itself(
 ) -> ListedAccount:
     """Return the row of a main account itself for its own overview. Runs one statement.
 
-    If the account is itself being detached from a main account, the row has that running request. `own` are the
-    account's requests as `own_requests` returns them, `offline` the ids of accounts that have a trunk without a
-    registration.
+    If the account is itself being detached from a main account, the row has that running request, which is looked for
+    in `own`: the account's running requests that the list of its sub-accounts does not show. `offline` are the ids of
+    accounts that have a trunk without a registration.
     """
     leaving = next((found for found in own if found.kind is Kind.DETACH), None)
     resting = session.scalars(_state_of_main(), values_for(account, offline)).one()
@@ -235,7 +240,10 @@ _JUST_ORDERED = len(_URGENCY)
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One of the queries that make the list together, without common rows; `key` sorts within an `urgency`."""
+    """One of the queries that make the list together; no row is in two of them.
+
+    `urgency` is the urgency of its rows (smaller ones stand first), `key` sorts rows of one urgency.
+    """
 
     query: sa.Select[Any]
     key: sa.ColumnElement[Any]

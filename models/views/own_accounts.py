@@ -49,7 +49,7 @@ def _linkable(provable: Sequence[Account]) -> list[Account]:
 
 @dataclass(frozen=True, slots=True)
 class MenuFacts:
-    """Facts that decide what the menu shows to a person, besides what follows from their roles."""
+    """Facts that decide which entries the menu shows to a person; further ones follow from the person's roles alone."""
 
     sees_locations: bool
     """Whether the person has the overview of locations: not with roles in sub-accounts only."""
@@ -72,7 +72,7 @@ def person_with_menu(session: Session, user: User, now: datetime) -> tuple[Princ
 
 @cache
 def _own() -> sa.Select[Account, Role]:
-    """Return the query for the accounts of the user `user_id` and the user's roles there, built once."""
+    """Return the query for the accounts in which the user `user_id` has a role, each with this role, built once."""
     return (
         sa.select(Account, Membership.role)
         .join(Membership, Membership.account_id == Account.id)

@@ -59,7 +59,7 @@ class HistoryFilter:
 class PastRequest:
     """A row of the history: a request, its requester (None: the carrier's scheduled job) and its location.
 
-    `location` is None if the main account does not know the account yet, or if the account belongs to it no longer.
+    `location` is None if the main account does not know the account yet, or if the account has left the main account.
     """
 
     request: Request

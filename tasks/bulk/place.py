@@ -64,10 +64,12 @@ def place_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
 
 
 def _place_batch(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> None:
-    """Process the claimed bulk `id` once: place a batch of its rows, or end the bulk if its requests have ended.
+    """Process the claimed bulk `id` once: turn a batch of rows into requests, or end it if its requests have ended.
 
-    A bulk is an uploaded file; to place a row is to turn it into a request. Then schedule the bulk's next processing:
-    now if more rows can be placed, otherwise later.
+    A bulk is an uploaded file. A batch is one row after a failed try, and `CHUNK` rows at most. Unless the bulk ends,
+    its next processing is scheduled: for now after a batch, for later if a limit of the company is reached or only the
+    requests have yet to end. Queues the sender's receipt at the first limit or once no row is left, and a mail at the
+    end. Does nothing if the claim `lease` no longer holds the bulk.
     """
     now = runtime.clock()
     with runtime.database.transaction() as session:
@@ -102,7 +104,10 @@ def _place_batch(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> None:
 
 
 def _limit_reached(session: Session, bulk: Bulk) -> bool:
-    """Return whether the bulk has link requests, and its main account the most open questions for consent allowed."""
+    """Return whether a bulk of link requests has to wait, because its main account asks too many for consent already.
+
+    `MOST_OPEN_QUESTIONS` questions for consent may be open. False for a bulk of orders.
+    """
     return bulk.kind is Kind.LINK and open_questions(session, bulk.main) >= MOST_OPEN_QUESTIONS
 
 
@@ -212,8 +217,8 @@ def _queue_receipt(session: Session, bulk: Bulk, now: datetime) -> None:
     """Queue the receipt of a bulk (uploaded file) to its sender, unless it was queued before.
 
     The receipt is queued before all rows are placed if rows wait for room among the account's open questions for
-    consent, or for a limit of the company. Without a role there any more, the sender is replaced by the main account's
-    administrators.
+    consent, or for a limit of the company. A sender who has lost the role in the main account gets none: its
+    administrators do.
     """
     occasion = str(bulk.id)
     for to in _senders(session, bulk):
@@ -223,7 +228,10 @@ def _queue_receipt(session: Session, bulk: Bulk, now: datetime) -> None:
 
 
 def _senders(session: Session, bulk: Bulk) -> list[Recipient]:
-    """Return who gets the mails about the bulk: its sender, or the main account's administrators if they have left."""
+    """Return who gets the mails about the bulk: its sender, or the main account's administrators.
+
+    The administrators get them if the sender has no role in the main account any more.
+    """
     people = people_to_tell(session, bulk.user_id, bulk.main_id)
     return [Recipient(person.name, person.email, person.locale) for person in people]
 
@@ -256,7 +264,8 @@ def _lock_claimed(session: Session, id: uuid.UUID, lease: uuid.UUID) -> Bulk | N
 def _record_error(claim: Claim, id: uuid.UUID, error: Exception) -> None:
     """Record that placing rows of the claimed bulk `id` failed with `error`, and schedule the next try after a pause.
 
-    The next try takes one row alone. If that fails too, and not because the database was away, the row is refused.
+    The next try takes one row alone. If a try of one row fails, and not because the database was away, that row is
+    refused with the reason `internal_error`, and its link code is deleted. Does nothing if the claim was lost.
     """
     heals = is_outage(error)
     log.log(30 if heals else 40, "bulk.broke", bulk=str(id), error=repr(error), exc_info=None if heals else error)

@@ -53,10 +53,10 @@ class Headings:
     required: Sequence[str]
 
     def keys(self, values: Sequence[Any]) -> list[str | None]:
-        """Return the key of the column that each cell of a row names, in their order; None for a cell that names none.
+        """Return for each cell of a row the key of the column that it names as a heading; None if it names none.
 
-        A cell that is no text, such as a number of a workbook, is converted by `cell_text`. A key comes twice if two
-        cells name its column.
+        `values` are the cells, in order. One that is no text, such as a number of a workbook, is converted by
+        `cell_text`. A key comes twice if two cells name its column.
         """
         return [self.key_of(cell_text(value)) for value in values]
 

@@ -95,10 +95,11 @@ def _read(content: bytes, most_rows: int, most_columns: int, only: int | None) -
 def _rows(
     sheet: CalamineSheet, most_rows: int, most_columns: int
 ) -> tuple[list[tuple[int, list[Any]]], list[int], int]:
-    """Return the rows that are not blank with their line numbers (from 1), and the line numbers of the hidden ones.
+    """Return the rows that are not blank, with line numbers from 1; the lines of hidden ones; and a far line.
 
-    The last value is the line below `LAST_LINE` (50,000) with content, or 0. The value of cells that are merged
-    downwards stands in each of their rows.
+    There are at most `most_rows` rows. The far line is the first one below `LAST_LINE` (50,000) with content, at which
+    reading ends; 0 if none was reached. Columns after `most_columns` are cut off. The value of cells that are merged
+    downwards stands in each of their rows. Ends the program with status `TOO_MUCH` if the text is too long.
     """
     rows: list[tuple[int, list[Any]]] = []
     hidden: list[int] = []

@@ -60,7 +60,11 @@ class ReceivedRow:
 
 
 def bulk_facts(session: Session, bulk_id: uuid.UUID, locale: Locale) -> tuple[dict[str, Any], list[ReceivedRow]]:
-    """Return the facts of the receipt's mail for the bulk with this id, and all rows of the file for its table."""
+    """Return the facts of the receipt's mail for the bulk with this id, and all rows of the file for its table.
+
+    The mail lists the first `LISTED` rows and says how many more there are. Raises `NoResultFound` of SQLAlchemy if
+    there is no such bulk.
+    """
     bulk = session.scalars(sa.select(Bulk).where(Bulk.id == bulk_id).options(joinedload(Bulk.main))).one()
     rows = _rows(session, bulk, locale)
     assert bulk.sent_at is not None
@@ -86,7 +90,10 @@ def bulk_facts(session: Session, bulk_id: uuid.UUID, locale: Locale) -> tuple[di
 
 
 def bulk_table(kind: Kind, rows: Sequence[ReceivedRow], locale: Locale) -> list[Attachment]:
-    """Return the table of a bulk's rows as an attached XLSX file, so that Excel keeps the zeros of postal codes."""
+    """Return the table of a bulk's rows as an attached XLSX file, so that Excel keeps the zeros of postal codes.
+
+    `kind` says whether the bulk has orders or link requests, which have different columns.
+    """
     from tasks.files import spreadsheets  # a large import, made only for this receipt
 
     _ = partial(translate, locale)
@@ -95,7 +102,10 @@ def bulk_table(kind: Kind, rows: Sequence[ReceivedRow], locale: Locale) -> list[
 
 
 def _waits(bulk: Bulk, locale: Locale) -> str:
-    """Return for which limit of the company the next rows wait, and when there is room again; empty if for none."""
+    """Return for which limit of the company the bulk's next rows wait, and when there is room again, as sentences.
+
+    Empty if they wait for no limit.
+    """
     if bulk.waits_for is None:
         return ""
     until = bulk.due_at if bulk.waits_for is not Limit.OPEN_ORDERS else None
@@ -125,7 +135,10 @@ def _rows(session: Session, bulk: Bulk, locale: Locale) -> list[ReceivedRow]:
 
 
 def _listed(kind: Kind, row: ReceivedRow, locale: Locale) -> str:
-    """Return the line about a row of the file in the mail's list: its location or customer number, and its result."""
+    """Return the line about a row of the file in the mail's list: its location or customer number, and its result.
+
+    `kind` says whether the file has orders or link requests. For a placed order the products stand in the line, too.
+    """
     fate = translate(locale, FATES[row.fate])
     if kind is Kind.LINK:
         return f"{row.customer_number}: {fate}"

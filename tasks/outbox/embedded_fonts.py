@@ -196,7 +196,10 @@ def _named(font: bytes, places: Mapping[int, int]) -> bytes:
 
 
 def _moved(left: float) -> str:
-    """Return the part of a text operator that moves to the left, by thousandths of the text's size."""
+    """Return the part of a PDF text operator that moves the following text to the left; "" for no move.
+
+    `left` is the distance in thousandths of the text's size.
+    """
     return f"{left:.1f}" if abs(left) >= 0.05 else ""
 
 

@@ -23,7 +23,7 @@ class PrintedOrder:
     """An order as an offer or a summary prints it.
 
     `main_number` is the customer number of the main account that orders, `addressee` its name and address in lines.
-    `lines` are pairs of product name and price, `town` is the name of the area code's Ortsnetz (local network).
+    `lines` are pairs of product name and price, `town` is the name of the area code's Ortsnetz (local exchange area).
     `details` are further pairs of name and value, such as contract holder and mobile fallback.
     """
 

@@ -198,7 +198,10 @@ class Sheet:
         self._line(left, top, right, top)
 
     def box(self, left: float, top: float, width: float, height: float, colour: Colour, radius: float = 0) -> None:
-        """Draw a rectangle filled with a colour; `radius` (millimetres, 0 for none) rounds its corners."""
+        """Draw a rectangle filled with a colour; `radius` (millimetres, 0 for none) rounds its corners.
+
+        `left` and `top` are its distances, in millimetres, from the page's left and top edges.
+        """
         self._canvas.setFillColorRGB(*_shares(colour))
         place = (left * mm, _up(top + height), width * mm, height * mm)
         if radius:

@@ -44,9 +44,10 @@ NOTHING = Details({})
 
 
 def read_details(session: Session, message: Message, base_url: str, carrier: Carrier) -> Details:
-    """Read the facts and attachments that a receipt gets when it is sent. `message` must be a receipt.
+    """Read the facts of a receipt that is about to be sent; return them with the function that makes its attachments.
 
-    `base_url` is the URL of the portal, with which the receipt's links begin; `carrier` is the sender of attached PDFs.
+    `message` must be a receipt (a template in `RECEIPTS`). `base_url` is the URL of the portal, with which links in
+    attached PDFs begin; `carrier` is the sender of these PDFs.
     """
     return RECEIPTS[message.template](session, message, base_url, carrier)
 
@@ -113,8 +114,8 @@ def _about(request: Request) -> dict[str, Any]:
 def _asked(session: Session, request: Request, locale: Locale) -> list[dict[str, Any]]:
     """Return what a running order waits for, each with its deadline `until` as ISO text; empty if the order has ended.
 
-    `what` is `email` or `address` for a proof that is missing. If the order is held, or its contact's address refuses
-    mail, that alone is returned: `what` is `held` or `reason`, and `text` the sentence for it.
+    `what` is `email` or `address` for a proof that is not given yet. If the order is held, or its contact's address
+    refuses mail, that alone is returned: `what` is `held` or `reason`, and `text` the sentence for it.
     """
     if request.status in ENDED:
         return []
@@ -133,7 +134,10 @@ def _asked(session: Session, request: Request, locale: Locale) -> list[dict[str,
 
 
 def _deadline(request: Request, proof: CodedProof | None) -> str:
-    """Return the deadline of a proof as ISO text; of one not requested yet, the deadline it will have."""
+    """Return the deadline of a proof as ISO text.
+
+    For a proof that was not requested yet (None), or not since the order was placed, it is the one that it will have.
+    """
     until = end_of_day(request.created_at + VALID_FOR)
     if proof is not None and proof.expires_at > request.created_at:
         until = proof.expires_at

@@ -82,8 +82,8 @@ def send_due(runtime: Runtime, channel: Channel, more_due: Callable[[], object])
 def _details(runtime: Runtime, messages: Sequence[Message]) -> dict[int, Details | Exception]:
     """Return, by message id, the facts and attachments of the receipts among the messages, read in one transaction.
 
-    If those of one receipt cannot be read, its value is the error, which does not stop the others. Raises only if the
-    database is away, or at the task's time limit.
+    For a receipt whose facts cannot be read, the value is the error; the other receipts are read all the same. Raises
+    only if the database is away, or at the task's time limit.
     """
     receipts = [message for message in messages if message.template in RECEIPTS]
     found: dict[int, Details | Exception] = {}
@@ -183,11 +183,13 @@ def _send(runtime: Runtime, message: Message, details: Details | Exception) -> G
 
 
 def _record(claim: Claim, outcomes: dict[int, GatewayError | None], *, told: bool = True) -> set[int]:
-    """Record outcomes: each message's error by message id, None if it was sent.
+    """Record the outcomes of sending: each message's error by message id, None if it was sent.
 
-    Return the ids of the messages that are not recorded, because another transaction has locked them. If the lease was
-    lost, a sent message is recorded as sent nevertheless, and a failure still counts as an attempt. `told` adds an
-    entry to the request's timeline, if the message is one that the timeline announces.
+    A refusal ends the message; if it asks for a proof or for consent, the request learns that it reaches nobody. Every
+    other error schedules a further attempt. If the lease was lost, a sent message is recorded as sent nevertheless,
+    and a failure still counts as an attempt. `told` adds an entry to the request's timeline, if the message is one
+    that the timeline announces. Return the ids of the messages that are not recorded, because another transaction has
+    locked them.
     """
     runtime, lease = claim.runtime, claim.lease
     news: list[Message] = []

@@ -42,7 +42,10 @@ class WorkerStops(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ScheduledJob:
-    """A scheduled job: its name, its function, and how long after the start of a successful run the next one begins."""
+    """A scheduled job: its name, its function `work`, and `every`, the time from the start of a run to the next one.
+
+    That time counts from a successful run; after a failed one the job runs again earlier.
+    """
 
     name: str
     every: timedelta

@@ -54,7 +54,8 @@ TABLES: tuple[Table, ...] = (
 def clear_leftovers(run: Run) -> None:
     """Delete rows past their retention time, of `TABLES` and of call records, and complete the history of numbers.
 
-    Count the deleted rows by table, and as `history` the rows that the history lacked. Safe to run twice.
+    The run counts the deleted rows by table, and as `history` the rows of the history that had to be ended or begun.
+    Safe to run twice.
     """
     for table in TABLES:
         after: tuple[Any, ...] | None = None

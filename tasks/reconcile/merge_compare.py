@@ -44,8 +44,9 @@ class Comparison(Generic[Key, One, Other]):
     def compare(self, run: Run, ours: Iterator[One], theirs: Generator[Other]) -> list[Key] | None:
         """Compare both sides, each sorted by `key`, and repair the differences that need no deletion at the registrar.
 
-        Return the keys to delete there, at most `MOST_REMOVED`; None, with a finding, if there are too many to delete
-        without the staff's permission (`run.allow_removals`). Closes `theirs` at the end.
+        `ours` yields the portal's rows, `theirs` the registrar's; `theirs` is closed at the end. Return the keys whose
+        rows are to be deleted from the registrar, at most `MOST_REMOVED`; None, with a finding, if there are too many
+        to delete without the staff's permission (`run.allow_removals`).
         """
         strange: list[Key] = []
         suspects: list[Key] = []
@@ -80,9 +81,9 @@ class Comparison(Generic[Key, One, Other]):
 def side_by_side(
     ours: Iterator[One], theirs: Iterator[Other], key: Callable[[One | Other], Key]
 ) -> Iterator[tuple[Key, One | None, Other | None]]:
-    """Merge two streams of rows sorted by `key`: yield each key once, with the row of each side or None if it has none.
+    """Merge two streams of rows sorted by `key`: yield each key once, with the row of each side (None: it has none).
 
-    Each stream is read at most one row ahead.
+    `ours` are the portal's rows, `theirs` the registrar's. Each stream is read at most one row ahead.
     """
     one, other = next(ours, None), next(theirs, None)
     while one is not None or other is not None:

@@ -34,8 +34,9 @@ log = structlog.get_logger()
 def tell_office(run: Run) -> None:
     """Queue one mail to the back office about the requests and files that wait for it and were not reported before.
 
-    A request is reported once for each reason that it is held for. Without an address of the back office nothing is
-    queued, and the requests are reported as soon as there is one. Safe to run twice.
+    A request is reported once for each reason that it is held for, a file once. Without an address of the back office
+    nothing is queued and a warning is logged; they are reported by the first run that has an address. Safe to run
+    twice.
     """
     to = run.runtime.office_email
     with run.transaction() as session:

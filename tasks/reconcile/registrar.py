@@ -41,9 +41,10 @@ REFUSED_OFTEN = 3
 class Ours:
     """One of the portal's trunks, to be compared with its rows in the registrar.
 
-    `record` is what the registrar should have: None for a closed trunk, and for one whose secret cannot be decrypted
-    (`unreadable`). `on_its_way`: the trunk is scheduled to be written, so a difference is no finding. `attempts` is how
-    often writing it has failed.
+    `address` is its SIP user and domain, `customer_number` that of its account. `record` is what the registrar should
+    have: None for a closed trunk, and for one whose secret cannot be decrypted (`unreadable`). `on_its_way`: the trunk
+    is scheduled to be written, so a difference is no finding. `attempts` is how often writing it has failed since the
+    last success.
     """
 
     trunk_id: int
@@ -74,11 +75,11 @@ class Difference:
 
 
 def reconcile_registrar(run: Run) -> None:
-    """Schedule trunks and blocks that the registrar lacks or has differently to be written there now; report them.
+    """Schedule trunks and blocks that the registrar lacks or has differently to be written to it now; report them.
 
-    Rows at the registrar without a trunk or block of the portal are deleted there. Unless staff allow it, nothing is
-    deleted if these rows are too many, or if the portal once wrote one of them, so that it must have lost a trunk. Safe
-    to run twice: a trunk is always written from its row. Memory does not grow with the number of rows.
+    Rows of the registrar without a trunk or block of the portal are deleted from it. Unless staff allow it, nothing is
+    deleted if these rows are too many, or if the portal once wrote one of them, so that it must have lost a trunk.
+    Safe to run twice: a trunk is always written from its row. Memory does not grow with the number of rows.
     """
     report_set_aside(run)
     there = run.runtime.ports.subscribers

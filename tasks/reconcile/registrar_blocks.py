@@ -32,7 +32,10 @@ class OurBlock:
     on_its_way: bool
 
     def is_there(self, found: Block | None) -> bool:
-        """Return whether the registrar has this block (`found`), or the block is about to be announced to it."""
+        """Return whether the registrar has this block with the same size, or the block is about to be announced to it.
+
+        `found` is the registrar's block with the same first number, None if it has none.
+        """
         return self.on_its_way or found == Block(self.first_number, self.size)
 
 
@@ -69,7 +72,8 @@ def _takes_away(ours: OurBlock | None, found: Block | None) -> bool | None:
 def _settle(run: Run, suspects: Sequence[int]) -> None:
     """Read the blocks with these first numbers again, in the portal and the registrar; repair those that still differ.
 
-    A block that the registrar lacks is scheduled to be announced, now; one that is not the portal's is deleted there.
+    A block that the registrar lacks is scheduled to be announced, now; one that is not the portal's is deleted from
+    the registrar. Each difference is reported as a finding.
     """
     if not suspects:
         return

@@ -50,8 +50,8 @@ def remind_of_tokens(run: Run) -> None:
 def _expiring(session: Session, run: Run) -> list[tuple[ApiToken, Account, User]]:
     """Return the tokens of which people are to be reminded, each with its account and the person it acts for.
 
-    Tokens that can do nothing any more are left out: revoked ones, and those whose account is closed or whose person
-    has no role there.
+    Tokens that can do nothing are left out: revoked ones, and those whose account is closed or whose person has no
+    role in the account.
     """
     member = sa.exists().where(Membership.user_id == User.id, Membership.account_id == Account.id)
     query = (

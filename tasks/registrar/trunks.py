@@ -1,4 +1,4 @@
-"""Write changed trunks to the registrar. A new trunk is written by the step `provision`, every later change from here.
+"""Write changed trunks to the registrar. The step `provision` writes a new trunk, this module every later change.
 
 The table of trunks is a work queue (`models.db.work_queue`): code that changes a trunk schedules it to be written.
 """
@@ -64,8 +64,9 @@ def record_from(
 ) -> TrunkRecord:
     """Build the registrar's record from a trunk, or from a row of its columns, which avoids loading objects.
 
-    `numbers` are the trunk's numbers in E.164 with the plus sign, `blocked` the high-risk prefixes. Raises
-    `SecretUnreadable` if the trunk's secret was encrypted with a key that is not configured.
+    `numbers` are the trunk's numbers in E.164 with the plus sign, `forwardings` the enabled ones by account id,
+    `blocked` the high-risk prefixes, which only a trunk with `high_risk` may call. Raises `SecretUnreadable` if the
+    trunk's secret was encrypted with a key that is not configured.
     """
     return TrunkRecord(
         key=provision_key(trunk.request_id, trunk.sip_user),
@@ -83,7 +84,7 @@ def record_from(
 
 
 def write_due_trunks(runtime: Runtime, more_due: Callable[[], object]) -> None:
-    """Write a batch of changed trunks, which are due to be written, to the registrar; delete closed trunks' rows there.
+    """Write a batch of changed trunks to the registrar, of those due to be written; delete its rows of closed trunks.
 
     A trunk that fails is retried with exponential backoff, even if the registrar refuses it: its number may still be
     assigned to a trunk that is about to release the number. `more_due` is called after claiming a full batch, because

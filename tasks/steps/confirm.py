@@ -33,7 +33,7 @@ def confirm(work: Work, request: Request) -> Outcome:
     """Queue the confirmation mails, one for each address, in the transaction that completes the request.
 
     Because of that transaction each mail is queued exactly once. An order also invites the person whom it names to
-    sign in at the location, and its mails say so.
+    sign in at the location, and its mails say so. Returns None: the step is done.
     """
     is_invited = request.kind is Kind.ORDER and invite_local_user(work.session, request, work.now)
     more: dict[str, Any] = {"invited_name": request.local_user_name} if is_invited else {}
@@ -48,9 +48,11 @@ def confirm(work: Work, request: Request) -> Outcome:
 
 
 def queue_end_mails(work: Work, request: Request) -> None:
-    """Queue mails about a request that ended without success, to its requester.
+    """Queue mails about a request that ended without success, to its requester or the main account's administrators.
 
-    The administrators of the account get one too if one of them has given or declined consent.
+    The administrators are told if the requester has left the company, or if there is none. None of these mails for a
+    request of a running bulk (uploaded file), whose sender gets one mail at its end. The administrators of the account
+    to be attached get a mail too if one of them has given or declined consent.
     """
     for person in _requesters(work, request):
         _queue(work, request, "request_ended", _as_recipient(person))
@@ -102,8 +104,8 @@ def _recipients(work: Work, request: Request) -> Iterator[tuple[str, Recipient]]
 def _both_sides(ours: list[User], template: str, theirs: list[User]) -> Iterator[tuple[str, Recipient]]:
     """Yield pairs of template and recipient: the main account's people with `template`, then the account's people.
 
-    Those of the account get the template's variant for them, `…_owner`. The caller sends only the first mail to an
-    address that appears twice.
+    `ours` are the people of the main account, `theirs` those of the account, who get the variant `…_owner` of the
+    template. The caller sends only the first mail to an address that appears twice.
     """
     for person in ours:
         yield template, _as_recipient(person)
@@ -114,8 +116,9 @@ def _both_sides(ours: list[User], template: str, theirs: list[User]) -> Iterator
 def _sides_of_detach(work: Work, request: Request) -> tuple[list[User], str, list[User]]:
     """Return the people of the main account, the name of their template, and the people of the detached account.
 
-    The people are the administrators of each, and the requester: on the side of the main account with a role there
-    that reaches its sub-accounts, else on the side of the account with a role there, else on neither.
+    The people are the administrators of each account, and the requester. A requester with a role in the main account
+    that reaches its sub-accounts is among the main account's people; one with a role in the detached account alone is
+    among that account's people; any other is on neither side.
     """
     ours, theirs = administrators_of(work.session, request.main_id), _owners(work, request)
     if request.requester is not None:
@@ -193,9 +196,10 @@ def _queue(
 
 
 def _which_end(work: Work, request: Request, template: str, to: Recipient) -> str:
-    """Return the mail's `occasion`: how often this mail was queued before about the request, "" for the first time.
+    """Return the `occasion` of a mail to `to`, by which the outbox tells it from earlier mails with this template.
 
-    So a request that ends again after a retry gets another mail, which is no duplicate.
+    It is how often this mail was queued before about the request, "" for the first time. So a request that ends again
+    after a retry gets another mail, which is no duplicate.
     """
     told = sa.select(sa.func.count()).where(
         Message.request_id == request.id, Message.template == template, Message.recipient_address == to.address

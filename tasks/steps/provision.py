@@ -43,9 +43,9 @@ class RegisterTrunk:
         return ports.registrar.put_trunks([call.trunk for call in calls])
 
     def record(self, work: Work, request: Request, *, done: bool) -> None:
-        """If the trunk was written (`done`), activate the account and add a timeline entry; otherwise do nothing.
+        """Activate the account, save the directory entry that was ordered, if any, and add a timeline entry.
 
-        If a directory entry was ordered, it is saved, too.
+        Do nothing if the trunk was not written (`done` is False).
         """
         if not done:
             return
@@ -58,10 +58,10 @@ class RegisterTrunk:
         request.note(work.now, "provisioned", channels=self.trunk.channels, numbers=self.display)
 
     def begin_again(self, work: Work, request: Request, failure: GatewayError) -> bool:
-        """If the registrar lists one of the trunk's numbers under another trunk, set the trunk's number blocks aside.
+        """Set the trunk's number blocks aside if the registrar lists one of the trunk's numbers under another trunk.
 
-        Return True then: no account gets these blocks, and the step takes another one. For every other failure
-        nothing changes, and False is returned.
+        `failure` is the registrar's error. Return True in this case: no account gets these blocks, and the step takes
+        another one. For every other failure nothing changes, and False is returned.
         """
         if not isinstance(failure, NumberTaken):
             return False

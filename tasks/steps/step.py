@@ -22,8 +22,9 @@ from tasks.runtime import Runtime
 class Work:
     """The context in which steps run while a transaction is open.
 
-    `pool` has number blocks for the requests of the batch, and `book` the proofs that these requests need.
-    `committed_callbacks` are called after the commit.
+    `session` is that of the transaction, `now` one time for all its rows, `runtime` the worker's resources. `pool` has
+    number blocks for the requests of the batch, and `book` the proofs that these requests need. `committed_callbacks`
+    are called after the commit.
     """
 
     session: Session
@@ -42,7 +43,7 @@ class Work:
 class Wait:
     """The outcome of a step whose request waits, for `reason`, for `actor` to act until the deadline `until`.
 
-    The step runs again when that person acts, or at `again_at`.
+    The step runs again as soon as that person has acted, or at `again_at` if nobody has.
     """
 
     actor: Actor
@@ -55,7 +56,7 @@ class Wait:
 class Hold:
     """The outcome of a step whose request is held for `reason`, because the carrier has to act.
 
-    The step is tried again after the time `again_after`, or when the back office retries the request.
+    The step is tried again when `again_after` has passed, or earlier if the back office retries the request.
     """
 
     reason: Reason

@@ -63,10 +63,10 @@ _LOOKED_AT_EXPECTED = N_("That usually takes seconds. Then it says here whether 
 
 @dataclass(frozen=True, slots=True)
 class NextAction:
-    """The next action on a request: who has to act, a sentence on `what` to do, and its deadline `until`, if any.
+    """The next action on a request: who has to act, a sentence on `what` to do, and its deadline.
 
-    `by_several`: not only the actor can do it, but everybody who may act on the request, as with a proof of the
-    address.
+    The deadline `until` is None if there is none. `by_several`: everybody who may act on the request can do it, not
+    only `actor`, as with a proof of the address.
     """
 
     actor: Actor
@@ -134,7 +134,10 @@ def next_actions(
 
 
 def _awaited(request: Request, asked: Sequence[ProofStatus]) -> list[tuple[Actor, Reason, datetime | None]]:
-    """Return by whom, why and until when a pending request waits: first its own reason, then its other open proofs."""
+    """Return by whom, why and until when a pending request waits: first its own reason, then its other open proofs.
+
+    `asked` are the statuses of the request's proofs. Each reason stands once. The time is None if no day is known.
+    """
     assert request.reason is not None
     awaited = [(request.waiting_for or Actor.CARRIER, request.reason, request.waiting_until)]
     open_proofs = {proof.kind: proof for proof in asked if proof.state in (ProofState.OPEN, ProofState.EXPIRED)}

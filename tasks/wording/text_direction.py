@@ -12,7 +12,11 @@ from models.text_direction import isolated, isolated_facts
 
 
 class Typed(str):
-    """A text that a template shows in an input field unchanged, without characters that nobody has typed."""
+    """A text for an input field, which a template shows as it is.
+
+    Other right-to-left text is put between the invisible characters FSI and PDI. An input field would send these back
+    as if they had been typed.
+    """
 
 
 def isolate_names(environment: Environment, count: Callable[[int], str]) -> None:

@@ -199,7 +199,10 @@ def whole(system: System, size: Size) -> list[Figure]:
 
 
 def latency(system: System, size: Size) -> list[Figure]:
-    """Measure one order at a time on an idle system, from accepted until its mails have left; there is no baseline."""
+    """Measure the median time of one order on an idle system, from accepted to its last mail, in milliseconds.
+
+    Return this one figure. It is compared with no baseline.
+    """
     found = pipeline.seconds_for_one(system, size.singles)
     return [Figure("one order, accepted to its last mail (median)", "ms", statistics.median(found) * 1000)]
 

@@ -286,7 +286,10 @@ def audit(record: dict[str, Any]) -> dict[str, list[str]]:
 
 
 def report(record: dict[str, Any], found: dict[str, list[str]]) -> str:
-    """Return the result of an audit as text: accepted requests, faults with their times to heal, and the findings."""
+    """Return the result of an audit as text: accepted requests, mails, faults with times to heal, and findings.
+
+    Of each check's findings all are counted, and the first ten are listed.
+    """
     kinds = Counter(call["kind"] for call in record["accepted"])
     lines = [f"accepted: {len(record['accepted'])} ({', '.join(f'{n} {kind}' for kind, n in sorted(kinds.items()))})"]
     copies = len(record["mails"]) - len({(mail["id"], mail["to"]) for mail in record["mails"]})

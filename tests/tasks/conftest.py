@@ -31,8 +31,8 @@ from tests.fakes import FakeClock, FakeMailer, FakePrinter, FakeRegistrar
 class Pipeline:
     """A main account, a runtime with fakes, and methods that submit requests and run the workers' code.
 
-    `hints` gets an entry whenever code finds that more work is due, `told` the kinds of work that transactions made
-    due.
+    `hints` gets an entry whenever the workers' code finds that further rows are due, `told` the kinds of work for
+    which a transaction made rows due.
     """
 
     runtime: Runtime

@@ -106,9 +106,9 @@ def test_while_a_system_is_away_nobody_claims_for_it(pipeline: Pipeline) -> None
 
 
 def answered(pipeline: Pipeline, system: ExternalSystem, answers: list[GatewayError | None], before: int = -1) -> None:
-    """Record the answers of a worker that knew of `before` failures when it began; -1: of all there are now.
+    """Record the answers of a worker that knew of `before` failures of the system when it began.
 
-    An answer is the error, or None for success.
+    -1 stands for all failures until now. Each of `answers` is the error of a call, or None for success.
     """
     if before < 0:
         before = failures(pipeline, system)
@@ -170,7 +170,10 @@ def test_a_database_that_restarts_costs_no_lease(pipeline: Pipeline) -> None:
 
 
 def die_with(pipeline: Pipeline, times: int) -> None:
-    """Let workers claim what is due and die with it, `times` times; the clock moves to the end of each lease."""
+    """Claim due requests and let them go without a result, as a worker that dies; do so `times` times.
+
+    The clock moves to the end of each lease.
+    """
     for _ in range(times):
         with claimed(pipeline.runtime, Request, nobody, limit=10):
             pass

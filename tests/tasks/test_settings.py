@@ -26,14 +26,14 @@ Program = Callable[..., SecretSettings]
 
 
 def for_web(**settings: Any) -> SecretSettings:
-    """Return the front's settings: usual ones with these changes."""
+    """Return the front's settings: usual ones, of which those in `settings` are replaced."""
     database = "postgresql+psycopg://127.0.0.1/standorte"
     usual = {"database_url": database, "redis_url": "redis://127.0.0.1", "trusted_proxies": 1}
     return WebSettings(**{**usual, **settings})
 
 
 def for_workers(**settings: Any) -> SecretSettings:
-    """Return a worker's settings: usual ones with these changes."""
+    """Return a worker's settings: usual ones, of which those in `settings` are replaced."""
     database = "postgresql+psycopg://127.0.0.1/standorte"
     return WorkerSettings(
         **{

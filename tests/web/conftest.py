@@ -75,7 +75,7 @@ class Front:
         return self.client.delete("/api/v1" + path, headers={"Authorization": f"Bearer {self.token}"})
 
     def token_with(self, *scopes: Scope) -> str:
-        """Create an API token of the manager with these scopes."""
+        """Create an API token of the manager for the main account, with these scopes, and return its text."""
         with self.database.transaction() as session:
             account = session.get_one(Account, self.main.id)
             user = session.get_one(User, self.manager.user_id)
@@ -212,7 +212,7 @@ def front(usual_app: Flask, database: Database, clock: FakeClock) -> Iterator[Fr
 
 @contextmanager
 def templates_leave_alone(app: Flask) -> Iterator[None]:
-    """Fail if a transaction is open, or begins, while a template is rendered."""
+    """Fail if a transaction is open, or begins, while a template is rendered in the `with` block."""
     with app.app_context():
         engine = resources().database.engine
     here = threading.local()

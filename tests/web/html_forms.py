@@ -13,8 +13,9 @@ _TEXT_TYPES = {"text", "search", "email", "tel", "url", "number", "password", "t
 class HtmlForm:
     """A form of the page with the path `page`: where and how it is sent, and its fields.
 
-    `values` are the pairs of name and value that a browser sends if nothing is changed. `texts` are the names of the
-    fields in which people type, `files` of those for files, `others` of all other fields with a name.
+    It is sent to `action` with the HTTP method `method`. `values` are the pairs of name and value that a browser sends
+    if nothing is changed. `texts` are the names of the fields in which people type, `files` of those for files,
+    `others` of all other fields with a name.
     """
 
     page: str

@@ -1,4 +1,7 @@
-"""A company's limits hold for requests without a fault, too, by API, portal and file, and the answer names them."""
+"""A company's limits refuse even faultless orders, links and invitations, by API, portal and file.
+
+The answer names the limit.
+"""
 
 from __future__ import annotations
 

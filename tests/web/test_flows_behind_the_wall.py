@@ -1,4 +1,7 @@
-"""With row-level security, flows work that need rows before a person has a right to them, or after it has ended."""
+"""With row-level security, flows still work that need a row before a person has a right to it.
+
+So do those that need a row after the right has ended.
+"""
 
 from __future__ import annotations
 

@@ -43,9 +43,9 @@ BODIES = {
 
 
 def foreign_things(front: Front, back: Back) -> dict[str, Any]:
-    """Create one of each thing for the client's main account.
+    """Create one of each thing for the client's main account; another customer will ask for these things in the test.
 
-    Return lists of their ids by the word before them in URLs.
+    Return lists of their ids, by the word that stands before the id in URLs: `drafts`, `sip`, `number` and so on.
     """
     order = front.post("/orders", ORDER).get_json()["id"]
     with front.database.transaction() as session:
@@ -82,7 +82,10 @@ def foreign_things(front: Front, back: Back) -> dict[str, Any]:
 
 
 def kind_of(rule: Rule, name: str) -> tuple[str, str]:
-    """Return two keys for the parameter `name` of a URL rule: one for the foreign ids, and one for `MISSING`."""
+    """Return two keys for the parameter `name` of a URL rule.
+
+    The first is the key of its ids in what `foreign_things` returns, the second that of an unknown id in `MISSING`.
+    """
     if name in ("customer_number", "number"):
         return "number", "number"
     before = rule.rule.split(f"{name}>")[0].rsplit("/", 2)[-2]
@@ -98,9 +101,11 @@ def kind_of(rule: Rule, name: str) -> tuple[str, str]:
 
 
 def fillings(rule: Rule, foreign: dict[str, Any], own_number: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Return pairs of values for the rule's parameters: one with things of another customer, one with missing ones.
+    """Return pairs of values for a URL's parameters: ids of another customer's things, and ids that nothing has.
 
-    `own_number` is the visitor's own customer number, below which foreign things are asked for, too.
+    `foreign` has lists of the ids of the other customer's things, by the word that stands before the id in URLs. If
+    the URL has a customer number and further parameters, there are also pairs with the visitor's own number
+    (`own_number`), in which only the other parameters are foreign or unknown.
     """
     fixed = {name: CHOICES[name] for name in rule.arguments if name in CHOICES}
     slugs = ("produkt", "kontakt", "zusammenfassung") if "slug" in rule.arguments else ()
@@ -117,7 +122,10 @@ def fillings(rule: Rule, foreign: dict[str, Any], own_number: str) -> list[tuple
 
 
 def plain(answer: TestResponse, values: dict[str, Any]) -> tuple[int, str, str]:
-    """Return status, location and body, without the ids in the URL and the tokens of forms."""
+    """Return status, location and body of the answer, without form tokens and with "ID" in place of the URL's ids.
+
+    `values` are the ids by the name of the URL's parameter. So the answers for two different ids can be compared.
+    """
     body = re.sub(r'(name="csrf_token"[^>]*value=")[^"]+', r"\1", answer.text)
     location = answer.headers.get("Location") or ""
     for name, value in values.items():
@@ -157,7 +165,10 @@ def test_foreign_and_missing_things_answer_alike(front: Front, back: Back) -> No
 
 
 def ask(front: Front, method: str, rule: Rule, values: dict[str, Any], form: dict[str, str]) -> TestResponse:
-    """Send the visitor's request to the rule's URL with these values; `form` is sent by a POST to the portal."""
+    """Send the visitor's request to the URL of `rule` with these values of its parameters, and return the answer.
+
+    A call of the API has the visitor's token; a POST to the portal sends the fields `form`.
+    """
     as_new(front.client.application)
     with front.client.application.test_request_context():
         path = front.client.application.url_map.bind("localhost").build(rule.endpoint, values, method=method)

@@ -1,4 +1,4 @@
-"""Tests of the endpoints for operators: health checks, metrics, and their words about scheduled jobs."""
+"""Tests of the endpoints for operators: health checks and metrics, and what both say about scheduled jobs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Start = Callable[[Callable[[Run], None]], None]
 
 @pytest.fixture
 def start(front: Front, clock: FakeClock) -> Start:
-    """Return a function that runs any given function as the work of the scheduled job `registrar`."""
+    """Return a function that runs the function given to it as one run of the scheduled job `registrar`."""
     registrar = FakeRegistrar()
     ports = Ports(registrar, FakeMailer(), FakePrinter(), registrar, registrar)
     runtime = Runtime(front.database, ports, Vault("a key"), clock, "sip.example", "http://portal.example", "example")
@@ -93,7 +93,7 @@ def test_a_proxy_hears_only_how_it_is(front: Front) -> None:
 
 @pytest.fixture
 def schema(superuser: sa.Engine) -> Iterator[Callable[[str], None]]:
-    """Return a function that says the schema has another revision; it has its own again after the test."""
+    """Provide a function that makes the database's schema say that it has this revision; restore it after the test."""
 
     def say(revision: str) -> None:
         with superuser.begin() as connection:
@@ -123,7 +123,7 @@ def test_a_monitor_that_keeps_asking_leaves_no_lines_in_the_log(front: Front, ca
 
 @pytest.fixture
 def _standby(front: Front) -> Iterator[None]:
-    """Make the database refuse every write, as a server does that has become a standby, until the test ends."""
+    """Make the database refuse every write inside the `with` block, as a server does that has become a standby."""
 
     def allow(writes: str) -> None:
         with front.database.engine.connect() as connection:

@@ -37,7 +37,10 @@ def enter(client: FlaskClient, path: str, peer: str = "127.0.0.1", **fields: str
 
 
 def log_in(client: FlaskClient, email: str, password: str = PASSWORD, peer: str = "127.0.0.1") -> int:
-    """Sign in from the IP address `peer`, and out again; return the status: 302 if the password is right."""
+    """Sign in from the IP address `peer` and, if that succeeds, out again; return the status of the sign-in.
+
+    It is 302 if the password is right.
+    """
     status = enter(client, "/anmelden", peer, email=email, password=password)
     if status == 302:
         client.post("/abmelden", data={"csrf_token": csrf(client.get("/standortverwaltung").text)})

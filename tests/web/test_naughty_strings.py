@@ -114,7 +114,10 @@ def portal(front: Front, back: Back) -> WholePortal:
 
 
 def found_forms(portal: WholePortal) -> dict[tuple[str, tuple[str, ...]], tuple[str, HtmlForm]]:
-    """Return visitor and form by the endpoint that the form is sent to and the names of its text fields."""
+    """Return the first visitor and form found on the pages for each endpoint and set of text fields.
+
+    The keys are pairs of the endpoint that the form is sent to and the sorted names of its text fields.
+    """
     found: dict[tuple[str, tuple[str, ...]], tuple[str, HtmlForm]] = {}
     for visitor, path in portal.paths():
         answer = portal.visitors[visitor].get(path)
@@ -192,7 +195,10 @@ class Trial:
         form.values += chosen.items()
 
     def of(self, name: str, text: str) -> str:
-        """Send the form with the text in this field; return what is wrong with the answer, empty if nothing is."""
+        """Send the form with the text in the field `name`; return what is wrong with the answer, empty if nothing is.
+
+        If something is wrong, try once more on the rows as they were before the first string.
+        """
         for _ in range(2):
             answer = self._send(name, text)
             fault = self._fault(answer, name, text)

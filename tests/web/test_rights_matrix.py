@@ -130,7 +130,10 @@ UPLOADS = {"answers.upload", "api.upload_address_document"}
 
 @dataclass
 class Place:
-    """An account and the ids of one of each thing that belongs to it, by the word before the id in URLs."""
+    """An account and the ids of one of each thing that belongs to it.
+
+    `things` has them by the word that stands before the id in URLs, such as `sip`.
+    """
 
     account: Account
     things: dict[str, Any]
@@ -139,7 +142,8 @@ class Place:
 class World:
     """Accounts in all roles and states (places), people in all relations to them, and their means of access.
 
-    `clients` are browsers in which the people are signed in, `tokens` API tokens, `forms` CSRF tokens, each by name.
+    `places` and `people` are by name. By the person's name, `clients` are browsers in which the person is signed in,
+    `tokens` API tokens and `forms` CSRF tokens; "nobody" has a browser without a sign-in.
     """
 
     def __init__(self, front: Front) -> None:
@@ -233,7 +237,7 @@ class World:
 
 
 def cells(world: World, rule: Rule) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the name of each place that has what the rule's URL names, with the values of the URL's parameters."""
+    """Yield each place that has all things that the rule's URL names: its name, and values for the URL's parameters."""
     for name in PLACES:
         things = world.places[name].things
         values = {}
@@ -257,8 +261,9 @@ class Visit:
         self.count = 0
 
     def enters(self, who: str, rule: Rule, method: str, values: dict[str, Any]) -> bool:
-        """Return whether `who` gets in at the rule's URL: no 401, 403 or 404, and no redirect to sign-in.
+        """Return whether the person `who` gets in at the URL of `rule`.
 
+        Getting in means: no 401, 403 or 404, and no redirect to sign-in. `values` are those of the URL's parameters.
         Rows that the request has changed are restored.
         """
         self.count += 1

@@ -64,16 +64,18 @@ INSERT INTO audit_seals SELECT max(id), max(id), now(), sha256('') FROM audit_en
 
 
 def fill(connection: sa.Connection, main: int) -> None:
-    """Add rows in the name of the account `main` to the tables that pages leave empty."""
+    """Add rows that belong to the account `main` to the tables that stay empty when only pages are used."""
     for statement in _FILL.split(";"):
         connection.execute(sa.text(statement), {"main": main} if ":main" in statement else {})
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Two companies: `foreign` has the keys of the first one's rows, by table; `callers` are people of the second.
+    """Two companies: a visitor of the second one must not see rows of the first one.
 
-    `main` and `sub` are ids of the second company's accounts, `other_main` is the first company's main account.
+    `foreign` has the primary keys of the first company's rows, by table; `callers` has, by name, people of the second
+    as the database knows them. `main` and `sub` are ids of the second company's accounts, `other_main` is the id of
+    the first company's main account.
     """
 
     foreign: Mapping[str, set[str]]

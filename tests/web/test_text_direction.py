@@ -70,9 +70,9 @@ def not_isolated(page: str) -> list[str]:
 
 
 def walked(portal: WholePortal) -> tuple[list[tuple[str, str]], int]:
-    """Open all pages; return path and text of each error, and how many pages show the name isolated.
+    """Open all pages; return path and text of each error, and the number of pages that show the name isolated.
 
-    Errors are right-to-left texts outside an isolate, and field values with an isolate.
+    Errors are right-to-left texts that are not between FSI and PDI, and field values that have these characters.
     """
     wrong, seen = [], 0
     for visitor, path in portal.paths():

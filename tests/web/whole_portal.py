@@ -56,7 +56,8 @@ _UPLOAD = "/standortverwaltung/sammelauftrag"
 class WholePortal:
     """A portal with one of each thing that pages show, and a browser of each kind of visitor.
 
-    `things` has the things' ids by the word before them in URLs, `mailed` the paths of the links in mails and letters.
+    `things` has the things' ids by the word that stands before the id in URLs, `visitors` the browsers by the
+    visitor's name, `mailed` the paths of the links in mails and letters.
     """
 
     front: Front

@@ -21,7 +21,10 @@ from workers.stack.ports import LOOPBACK
 
 
 class Catcher:
-    """An aiosmtpd handler that stores every mail in `directory`, as one file per recipient, written atomically."""
+    """An aiosmtpd handler that stores mails in `directory`, one file for each mail and recipient, written atomically.
+
+    A mail that comes again (with the same Message-ID and recipient) replaces the earlier file.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

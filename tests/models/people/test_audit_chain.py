@@ -67,7 +67,7 @@ def seal(database: Database, at: datetime = NOW) -> ChainHead:
 
 
 def flaws(database: Database, *known: ChainHead) -> list[ChainFlaw]:
-    """Check the chain of seals in pages of two; return what is wrong. `known` are heads that were noted earlier."""
+    """Check the chain of seals in pages of two; return the flaws. `known` are heads that the chain had earlier."""
     check, found = ChainCheck(), []
     with database.transaction() as session:
         while (page := check.next_page(session, 2)) is not None:

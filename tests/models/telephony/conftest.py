@@ -63,7 +63,7 @@ def company(database: Database) -> Company:
 
 
 def state(database: Database, company: Company) -> tuple[TrunkState, bool]:
-    """Return the trunk's state and whether the trunk is due to be sent to the registrar; then mark it as sent."""
+    """Return the trunk's state, and whether the trunk was due to be sent to the registrar; mark it as sent."""
     with database.transaction() as session:
         trunk = session.get_one(SipTrunk, company.trunk)
         is_due = trunk.due_at is not None

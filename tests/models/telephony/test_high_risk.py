@@ -1,4 +1,4 @@
-"""High-risk destinations: who may forward calls there, who is told, and the rules of a trunk's limit."""
+"""High-risk destinations: who may forward calls to them, who is told, and the rules of a trunk's limit."""
 
 from __future__ import annotations
 
@@ -78,8 +78,9 @@ def test_a_new_trunk_calls_the_eea_and_the_country_of_its_fallback() -> None:
 def people(database: Database) -> dict[str, int]:
     """Create a sub-account with a trunk and users, and users of its main account.
 
-    Return ids by name: main, account and trunk; leader, above and manager belong to the main account, administrator,
-    colleague and member to the sub-account.
+    Return ids by name. `main` and `account` are the two accounts, `trunk` is the trunk. `leader` and `above` are
+    administrators of the main account, `manager` is its location manager; `administrator` and `colleague` are
+    administrators of the sub-account, `member` is its local member.
     """
     with database.transaction() as session:
         main, leader = make_main(session)

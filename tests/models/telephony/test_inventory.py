@@ -57,7 +57,8 @@ def stocked(database: Database) -> Iterator[Session]:
 def by_hand(digits: str, plain: str) -> set[int]:
     """Return the first number of each block in `BLOCKS` with a number that fits the digits, looking at every number.
 
-    `plain` is the text as typed; its prefix decides which spellings of a number are compared.
+    `plain` is the text as typed, `digits` its digits. Digits after a "+" must be the beginning of the number in E.164;
+    any others may also stand within the number.
     """
     found = set()
     for _, first, size in BLOCKS:

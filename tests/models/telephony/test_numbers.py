@@ -1,4 +1,4 @@
-"""Tests of number pools: no number is assigned twice, too early or outside its local network (Ortsnetz).
+"""Tests of number pools: no number is assigned twice, too early or outside its local exchange area (Ortsnetz).
 
 Concurrent transactions do not wait for each other.
 """

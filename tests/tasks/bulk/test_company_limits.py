@@ -24,7 +24,10 @@ OFFICE = "office@carrier.example"
 
 
 def limit(pipeline: Pipeline, **limits: int) -> None:
-    """Set the usual limits of companies for the workers (all but `limits` are ample), and the back office's address."""
+    """Set the usual limits of companies for the workers, and the address at which the back office gets mails.
+
+    Limits that `limits` does not name are so high that no test reaches them.
+    """
     pipeline.runtime = replace(pipeline.runtime, limits=replace(PLENTY, **limits), office_email=OFFICE)
 
 
@@ -33,7 +36,7 @@ def placed(pipeline: Pipeline, found: Bulk) -> int:
 
 
 def told(pipeline: Pipeline) -> list[str]:
-    """Send what is due, and return the texts of the mails to the back office."""
+    """Send one batch of due mails, and return the texts of all mails to the back office so far."""
     pipeline.send()
     return [mail.text for mail in pipeline.mailer.sent if mail.recipient_address == OFFICE]
 

@@ -40,7 +40,10 @@ def send(pipeline: Pipeline, wanted: Sequence[OrderDraft], name: str = "Filialen
 
 
 def ended(pipeline: Pipeline, completed: int, of: int) -> str:
-    """Return the subject of the mail about a finished bulk with `completed` of its `of` orders completed."""
+    """Return the subject that the mail about an ended bulk must have.
+
+    It says that `completed` of the bulk's `of` orders were completed.
+    """
     return f"Sammelbestellung für {pipeline.main.customer_number} abgeschlossen: {completed} von {of}"
 
 
@@ -60,7 +63,7 @@ def statuses(pipeline: Pipeline, id: UUID) -> dict[Status, int]:
 
 
 def run_to_the_end(pipeline: Pipeline, id: UUID) -> int:
-    """Run the workers every two seconds until the bulk is finished; return how many times that took."""
+    """Run the workers every two seconds until the bulk has ended; return how many times they ran. Fails after 100."""
     hints = 0
     while bulk(pipeline, id).ended_at is None:
         pipeline.advance()

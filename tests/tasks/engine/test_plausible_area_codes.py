@@ -31,7 +31,10 @@ def dachau() -> OrderDraft:
 
 
 def answer(pipeline: Pipeline, *, fits: bool) -> int:
-    """Answer the only open question as a member of staff; return how many orders were held for it."""
+    """Answer the only open question as a member of staff: `fits` is whether the address lies in the Ortsnetz.
+
+    An Ortsnetz is a local exchange area. Return how many orders waited for the answer.
+    """
     with pipeline.runtime.database.transaction() as session:
         staff = principal_of(session, make_user(session, is_staff=True))
         [question] = open_questions(session, 10)
@@ -40,7 +43,7 @@ def answer(pipeline: Pipeline, *, fits: bool) -> int:
 
 
 def prove(pipeline: Pipeline, id: UUID) -> None:
-    """Prove all connection addresses and make the order due now."""
+    """Record all requested connection addresses as proved, and make the order `id` due now."""
     with pipeline.runtime.database.transaction() as session:
         session.execute(sa.update(AddressProof).values(proved_at=pipeline.clock.now, method="letter"))
         session.get_one(Request, id).make_due(pipeline.clock.now)

@@ -42,7 +42,10 @@ class Death(BaseException):
 
 
 class Mortal:
-    """A database whose user dies before or after the commit of its n-th transaction."""
+    """A database whose user dies at the commit of the transaction with the number `commits`.
+
+    `before`: the user dies before the commit takes effect, and not after it.
+    """
 
     def __init__(self, database: Database, commits: int, *, before: bool) -> None:
         self._database = database
@@ -54,7 +57,7 @@ class Mortal:
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """Open a transaction as the real database does; the n-th raises `Death` before or after its commit."""
+        """Open a transaction as the real database does; raise `Death` before or after the commit that is fatal."""
         self._left -= 1
         with self._database.transaction() as session:
             yield session
@@ -86,7 +89,7 @@ class History(RuleBasedStateMachine):
 
     @rule(target=requests, who=st.integers(0, 1))
     def order(self, who: int) -> UUID:
-        """Order as customer `who`; the model expects the order to be completed."""
+        """Order as customer number `who`; the model expects the order to be completed. Return its id."""
         self.pipeline.manager = self.customers[who][1]
         id = self.pipeline.order(an_order(), self.customers[who][0])
         self.expected[id] = Status.COMPLETED
@@ -94,7 +97,10 @@ class History(RuleBasedStateMachine):
 
     @rule(target=requests, who=st.integers(0, 1))
     def link(self, who: int) -> UUID:
-        """Link an account with its administrator's login, as customer `who`; the model expects it to be completed."""
+        """Request a link as customer number `who`, with the login of the account's administrator.
+
+        The model expects the request to be completed. Return its id.
+        """
         with self.pipeline.runtime.database.transaction() as session:
             owner = make_user(session)
             account = make_account(session, administrator=owner)
@@ -119,12 +125,15 @@ class History(RuleBasedStateMachine):
 
     @rule(work=works)
     def a_worker_works(self, work: Any) -> None:
-        """Do one batch of one kind of work."""
+        """Do one batch of the kind of work `work`, a function that takes the runtime."""
         work(self.pipeline.runtime)
 
     @rule(work=works, commits=st.integers(1, 6), before=st.booleans())
     def a_worker_dies(self, work: Any, commits: int, before: bool) -> None:
-        """Do one kind of work and die before or after the n-th commit (`commits`); with fewer commits, finish."""
+        """Do one batch of the kind of work `work`, and die at the commit with the number `commits`.
+
+        `before`: die before this commit takes effect, not after it. A batch with fewer commits is finished.
+        """
         mortal = cast(Database, Mortal(self.pipeline.runtime.database, commits, before=before))
         try:
             work(replace(self.pipeline.runtime, database=mortal))
@@ -142,7 +151,7 @@ class History(RuleBasedStateMachine):
         self.pipeline.clock.advance(timedelta(seconds=seconds))
 
     def teardown(self) -> None:
-        """Let everything work again for long enough, then check that the rows are as the model expects."""
+        """Let the registrar work again and run the workers until nothing is due; compare the rows with the model."""
         self.pipeline.registrar.failures.clear()
         for _ in range(LONG_ENOUGH):
             self.pipeline.clock.advance(timedelta(minutes=2))

@@ -50,7 +50,7 @@ def pdf_text(content: bytes) -> str:
 
 
 def in_english(pipeline: Pipeline, superuser: sa.Engine) -> None:
-    """Make English the requester's language, also for mails that are queued from now on."""
+    """Make English the language of the requester and of all other users, for mails that are queued from now on."""
     pipeline.manager = replace(pipeline.manager, locale="en")
     # No part of the system changes a person's language.
     with superuser.begin() as connection:

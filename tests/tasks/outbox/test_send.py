@@ -30,7 +30,10 @@ ONE_MAIL = timedelta(seconds=4)
 
 @dataclass
 class SlowMailer(FakeMailer):
-    """A mail server that takes each mail and answers `ONE_MAIL` later. After each mail, `beside` is called."""
+    """A mail server that takes each mail, and then moves `clock` on by `ONE_MAIL`, the time until it answers.
+
+    After each mail it calls `beside`, if that is set: what happens beside the sending.
+    """
 
     clock: FakeClock | None = None
     beside: Callable[[], object] | None = None

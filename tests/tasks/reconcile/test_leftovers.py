@@ -47,7 +47,10 @@ MOMENT = timedelta(seconds=1)
 
 
 def leave(pipeline: Pipeline, words: str) -> None:
-    """Create a row in each table, as people leave it who never come back; `words` makes two calls' rows differ."""
+    """Create a row in each table whose rows the job deletes, as people leave it who never come back.
+
+    `words` is a text in these rows, which makes the rows of two calls differ.
+    """
     manager, now = pipeline.manager, pipeline.clock.now
     with pipeline.owner.transaction() as session:
         main = session.get_one(Account, pipeline.main.id)

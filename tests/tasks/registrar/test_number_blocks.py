@@ -21,7 +21,10 @@ from tests.tasks.conftest import Pipeline
 
 @pytest.fixture
 def stocked(pipeline: Pipeline) -> dict[int, Block]:
-    """Add number blocks of all sizes to the pool; return all blocks by first number, none of them announced so far."""
+    """Add number blocks of 100 and of 1 to the pool of area code 030, none of them announced yet.
+
+    Return all blocks in the database by first number.
+    """
     with pipeline.runtime.database.transaction() as session:
         for first, size in (("30000000", 100), ("40000000", 1)):
             stock_pool(session, "030", first, size, 3, pipeline.clock.now)

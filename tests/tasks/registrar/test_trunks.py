@@ -22,7 +22,10 @@ from tests.web.portal.accounts.test_dashboard import OLD, make_trunk
 
 @dataclass
 class SlowRegistrar(FakeRegistrar):
-    """A registrar that calls all functions of `meanwhile`, the last one first, before its next write takes effect."""
+    """A registrar that lets something else happen while it writes: it first calls the functions in `meanwhile`.
+
+    It calls the last one first, each once.
+    """
 
     meanwhile: list[Callable[[], None]] = field(default_factory=list)
 

@@ -27,7 +27,10 @@ RIGHT = "nele.neu@example.com"
 
 
 def correct(pipeline: Pipeline, id: UUID, address: str = RIGHT, usual: Limits = PLENTY) -> int:
-    """Correct the contact's e-mail address; return how many orders got the new one. `usual` are a company's limits."""
+    """Correct the contact's e-mail address of the order `id` to `address`; return how many orders got the new one.
+
+    `usual` are the limits of companies that have none of their own.
+    """
     with pipeline.runtime.database.transaction() as session:
         return correct_contact(
             session, pipeline.manager, session.get_one(Request, id), address, pipeline.clock.now, usual

@@ -26,7 +26,10 @@ KINDS = {ProofKind.EMAIL: "email", ProofKind.LETTER: "address"}
 
 
 def draft_awaits(pipeline: Pipeline, draft: OrderDraft) -> set[str]:
-    """Return the proofs that the summary of an order says will be asked for: "email", "address" or both."""
+    """Return the proofs that would be asked for if the order `draft` was placed: "email", "address" or both.
+
+    The summary of an order shows these.
+    """
     with pipeline.runtime.database.transaction() as session:
         requester = session.get_one(User, pipeline.manager.user_id)
         proofs = draft_proofs(session, pipeline.main.id, draft, requester)
@@ -54,7 +57,10 @@ def new_code_awaits(pipeline: Pipeline, id: UUID) -> set[str]:
 
 
 def overdue(pipeline: Pipeline, id: UUID) -> set[str]:
-    """Return the proofs whose missed deadline the scheduled job `proofs` reports once it has passed."""
+    """Return the proofs whose deadline the scheduled job `proofs` reports as missed, after the deadline has passed.
+
+    Moves the clock 15 days on, and makes the request due only later than that.
+    """
     with pipeline.runtime.database.transaction() as session:
         session.get_one(Request, id).make_due(pipeline.clock.now + 60 * DAY)
     pipeline.clock.advance(15 * DAY)
@@ -63,7 +69,7 @@ def overdue(pipeline: Pipeline, id: UUID) -> set[str]:
 
 
 def give(pipeline: Pipeline, id: UUID, *given: str) -> None:
-    """Record the proofs named in `given` ("email", "address") as given."""
+    """Record the proofs of the order `id` that `given` names ("email", "address") as given now."""
     with pipeline.runtime.database.transaction() as session:
         order = session.get_one(Request, id)
         assert order.account is not None

@@ -33,7 +33,10 @@ CHECKS = {
 
 @pytest.fixture
 def url(front: Front) -> Iterator[str]:
-    """Serve the application with every idempotency key made unique: schemathesis sends few, each with many bodies."""
+    """Serve the application, and yield its URL; every idempotency key of a call is made unique on the way.
+
+    Otherwise schemathesis would send one key with many bodies.
+    """
     app, calls = front.client.application, count()
 
     def with_new_keys(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

@@ -59,8 +59,8 @@ def read_filters() -> LocationFilter:
 def chosen_view(sites: int) -> str:
     """Return the view of the overview to show, cards or table: that in the query parameter `ansicht`.
 
-    The parameter is kept in the session, and holds until the next one. Without any, a user with `TABLE_FROM` (50) or
-    more locations (`sites`) gets the table, others the cards.
+    A valid one is kept in the session, for URLs without the parameter. A user who has chosen none gets the table with
+    `TABLE_FROM` (50) or more locations (`sites`), the cards with less.
     """
     asked = request.args.get("ansicht")
     if asked in (CARDS, TABLE):

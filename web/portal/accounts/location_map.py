@@ -39,9 +39,9 @@ _BORDER = (
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """A town on the map: the centre and radius of its point, in units of the drawing.
+    """A town on the map: its point has the centre `x`, `y` and the radius `radius`, in units of the drawing.
 
-    `town` has the totals of its locations.
+    `town` has the name of the town and the totals of its locations.
     """
 
     x: float

@@ -72,9 +72,9 @@ class Progress:
 
 
 def progress(found: Request | None, asked: Mapping[UUID, Sequence[ProofStatus]]) -> Progress | None:
-    """Return the state of the request in words, in the user's language; None if `found` is None.
+    """Return the state of the request `found` in words, in the user's language; None if `found` is None.
 
-    `asked` has the statuses of the proofs by request id, as `proofs_of` returns them.
+    `asked` has the statuses of proofs by request id; a request that is not in it has no open proofs to show.
     """
     if found is None:
         return None
@@ -269,7 +269,7 @@ def add() -> str:
 
 
 def may_add(account: Account) -> bool:
-    """Return whether the account can have sub-accounts and the user may order or link some for it."""
+    """Return whether the account can have sub-accounts, and the user may order or link sub-accounts for it."""
     return may_be_main(account) and any(may(principal(), action, account) for action in (Action.ORDER, Action.LINK))
 
 
@@ -296,8 +296,8 @@ def state_label(account: Account) -> str:
 def standing_label(item: listing.ListedAccount) -> str:
     """Return the words for the state of a location without a running request.
 
-    They say that the location has a suspended trunk, or a trunk at which no phone system is registered; otherwise the
-    state of its account: ordered, active or closed.
+    They say that the location has a suspended trunk, or a trunk at which no phone system is registered; of a location
+    with neither, the state of its account: ordered, active or closed.
     """
     match item.state:
         case SiteState.SUSPENDED:
@@ -308,7 +308,7 @@ def standing_label(item: listing.ListedAccount) -> str:
 
 
 def count_text(state: SiteState, count: int) -> str:
-    """Return how many locations are in a state, in a few words: "3 wait for you"."""
+    """Return how many locations (`count`) are in a state, in a few words: "3 wait for you"."""
     match state:
         case SiteState.YOURS:
             return str(ngettext("%(num)s waits for you", "%(num)s wait for you", count))

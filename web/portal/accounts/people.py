@@ -30,7 +30,8 @@ SHOWN_FOR = timedelta(days=14)
 class StepDone:
     """A first step of a new local team that is done: by the signed-in person (`is_own`), or by somebody else.
 
-    `name` and `at` are who did it and when; None if the audit log has no entry, as for what came with the order.
+    `name` and `at` are who did it and when. Both are None if the audit log has no entry about it, as for a forwarding
+    that came with the order, and for colleagues whom somebody else has invited.
     """
 
     is_own: bool = False
@@ -42,9 +43,9 @@ class StepDone:
 class FirstSteps:
     """The first steps of a new local team: read the SIP password, forward calls, invite colleagues.
 
-    `secret`, `forwarding` and `colleagues` are these three steps, each None while it is not done. `trunk` is the
-    account's trunk, None if it has none. `others` are the names of the account's other users and of people who are
-    invited.
+    `secret`, `forwarding` and `colleagues` say who has done these three steps and when, as far as that is shown; each
+    is None while it is not done. `trunk` is the account's trunk, None if it has none. `others` are the names of the
+    account's other users and of people who are invited.
     """
 
     trunk: SipTrunk | None
@@ -131,7 +132,10 @@ def _first_steps(
 
 
 def _done(session: Session, person: Principal, account: Account, *deeds: AuditEvent) -> StepDone | None:
-    """Return who did one of these deeds last: `person` if they ever did one, else anybody; None if nobody has."""
+    """Return who did one of `deeds` last, by the account's audit log; None if nobody has.
+
+    If `person` ever did one, it is the last time that `person` did, even if somebody else did one later.
+    """
     found = last_done(session, account, deeds, first_of=person.user_id)
     if found is None:
         return None

@@ -34,8 +34,8 @@ class Registrations:
 def addresses_to_ask(database: Session, account: Account, *, all_of_them: bool) -> list[TrunkAddress] | None:
     """Return the active trunks of a main account and its sub-accounts, to ask the telephone network about them.
 
-    Return None if it is not to be asked: if no telephone network is configured, if the user may not see calls, or,
-    unless `all_of_them`, if there are more than `MOST_TRUNKS` (2,000) active trunks.
+    None if the network is not to be asked: if none is configured, if the user may not see calls, or, unless
+    `all_of_them`, if there are more than `MOST_TRUNKS` (2,000) active trunks.
     """
     if resources().network is None or not may(principal(), Action.SEE_CALLS, account):
         return None

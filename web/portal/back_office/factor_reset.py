@@ -37,9 +37,9 @@ def reset_factors(id: int) -> Response | tuple[str, int]:
     """Show what a reset of the second factors of the person `id` does; on a valid POST schedule it for a day later.
 
     The POST redirects to the page, which then says when the factors are removed; an invalid POST shows the form with
-    its errors (status 422), and a POST for a person who has no second factor any more the page without the form
-    (status 409). Abort with 404 if there is no such person, or it is one of the carrier's staff, whose factors are
-    reset at the console.
+    its errors (status 422). If the person has removed the last factor meanwhile, a POST shows the page without the
+    form (status 409). Abort with 404 if there is no such person, or it is one of the carrier's staff, whose factors
+    are reset at the console.
     """
     form, now, status = FactorResetForm(), resources().clock(), 200
     if form.validate_on_submit():

@@ -1,4 +1,4 @@
-"""The pages on which staff answer whether an address lies in the Ortsnetz (local network) of an area code."""
+"""The pages on which staff answer whether an address lies in the Ortsnetz (local exchange area) of an area code."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ SHOWN = 100
 
 
 class AnswerForm(FlaskForm):  # type: ignore[misc]
-    """The form in which staff answer whether an address lies in an Ortsnetz. Nothing is preselected."""
+    """The form in which staff answer whether an address lies in an Ortsnetz (local exchange area).
+
+    Nothing is preselected.
+    """
 
     answer = RadioField(
         lazy_gettext("Does the address lie in this Ortsnetz?"),
@@ -42,9 +45,9 @@ class AnswerForm(FlaskForm):  # type: ignore[misc]
 
 @office.get("/vorwahlen")
 def places() -> str:
-    """Show the open questions whether an address lies in an Ortsnetz, the longest open first, and the last 100 answers.
+    """Show the open questions whether an address lies in an Ortsnetz, the longest open first, and the last answers.
 
-    Each answer is shown with who gave it and when.
+    Up to 100 of each (`SHOWN`). An Ortsnetz is a local exchange area. Each answer is shown with who gave it and when.
     """
     with resources().database.transaction() as session:
         asked = open_questions(session, SHOWN)
@@ -56,9 +59,10 @@ def places() -> str:
 def place(id: UUID) -> Response | str | tuple[str, int]:
     """Show the form to answer the question `id` whether an address lies in an Ortsnetz; on POST save the answer.
 
-    A question that is answered already can be answered again. The POST redirects to the list of questions. A POST
-    without an answer shows the form again with an error (status 422), and so does a POST to a question that was
-    answered since the person saw it (status 409). Abort with 404 if there is no such question.
+    An Ortsnetz is a local exchange area. A question that is answered already can be answered again. The POST redirects
+    to the list of questions. A POST without an answer shows the form again with an error (status 422), and so does a
+    POST to a question that was answered since the person saw it (status 409). Abort with 404 if there is no such
+    question.
     """
     form = AnswerForm()
     try:
@@ -85,7 +89,7 @@ def place(id: UUID) -> Response | str | tuple[str, int]:
 def _answered_meanwhile(id: UUID, form: AnswerForm) -> tuple[str, int]:
     """Show the form again (status 409) with the answer that somebody else has given since the person opened it.
 
-    What the person had chosen stays chosen.
+    `id` is the question's. What the person had chosen in `form` stays chosen, and can be sent again.
     """
     with resources().database.transaction() as session:
         question = find_question(session, principal(), id)

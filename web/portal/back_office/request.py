@@ -137,8 +137,8 @@ def request_retry(id: UUID) -> AnyResponse:
 def request_cancel(id: UUID) -> AnyResponse | str:
     """Show a page that says what cancelling the request does; on POST cancel the request and redirect to its page.
 
-    Redirect to the request's page also if the request can no longer be cancelled, or has changed since the page was
-    shown.
+    If the request cannot be cancelled, a GET redirects to its page, too. A POST does nothing then, or if the request
+    has changed since the page was shown, and a message says why. Abort with 404 if no request has this id.
     """
 
     def cancel(session: Session, seen: int) -> None:

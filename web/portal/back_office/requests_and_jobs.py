@@ -48,9 +48,10 @@ FINDINGS = 50
 
 @office.before_request
 def only_for_staff() -> Response | None:
-    """Abort with 404 unless the signed-in user is a member of the carrier's staff.
+    """Abort with 404 unless the signed-in user is a member of the carrier's staff; return None if it is.
 
-    A browser whose login has ended is sent to sign in again: logins of staff are short.
+    A browser whose login has ended is redirected to sign-in, because logins of staff are short. Runs before each view
+    of the back office.
     """
     if not current_user.is_authenticated and "_user_id" in cookie:
         return cast(Response, login_manager.unauthorized())
@@ -175,9 +176,9 @@ def jobs() -> str:
 def removals() -> str | Response:
     """Show the deletions at the registrar that its scheduled job held back, because the portal's data may be wrong.
 
-    The page asks whether the job's next run may make them. On POST permit that, schedule the job to run now, and
-    redirect to the page of the jobs. Redirect there also if nothing waits for a decision; a run under way gets no
-    permission.
+    The page asks whether the job's next run may make these deletions. On POST permit that, schedule the job to run
+    now, and redirect to the page of the jobs. A run that is under way does not get the permission; a message says
+    until when it runs. If no deletion waits for a decision, redirect to the page of the jobs, too.
     """
     with resources().database.transaction() as session:
         run = last_successes(session).get("registrar")

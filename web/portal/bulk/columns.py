@@ -299,9 +299,9 @@ def _directory_entry(cells: Cells) -> dict[str, Any] | None:
 
 
 def _check_details(body: Mapping[str, Any], errors: Errors) -> None:
-    """Add an error for the first option without its details (such as a mobile number), or details without an option.
+    """Add an error for the first option that lacks its details (such as a mobile number) or whose details stand alone.
 
-    Cells that have an error already keep it.
+    In the second case the cell of the options gets the error, too. Cells that have an error already keep it.
     """
     try:
         ensure_details(body["options"], {field: body[field] for field in DETAILS.values()})
@@ -373,7 +373,7 @@ _PATHS = {column.key: column.path for columns in COLUMNS.values() for column in 
 
 
 def cell_error_text(column: str, error: Sequence[Any]) -> str:
-    """Return a sentence in the page's language about the error in a cell, and what would be valid there.
+    """Return a sentence in the page's language about the error in a cell, and what would be valid in its column.
 
     `column` is the column's key; `error` is `[code, allowed]`: the broken rule, and the valid values or None.
     """

@@ -141,7 +141,7 @@ def show(id: uuid.UUID) -> str:
     """Show the page of an uploaded file.
 
     Before the file is sent, the page shows its errors and what it would order; afterwards, how far its requests are.
-
+    Before that, rows that have become invalid since they were checked are checked again, and the result is saved.
     Answers 404 if there is no such file, or the user may not create requests of its kind for its account.
     """
     with resources().database.transaction() as session:
@@ -168,7 +168,8 @@ def show(id: uuid.UUID) -> str:
 def save(id: uuid.UUID) -> AnyResponse:
     """Save the corrected cells of a file, valid or not, check their rows again, and redirect to the file's page.
 
-    Also saves which rows the user leaves out. A file that was sent already is not changed.
+    Also saves which rows the user leaves out. A file that was sent already is not changed. Answers 404 if there is no
+    such file, or the user may not create requests of its kind for its account.
     """
     with resources().database.transaction() as session:
         found = own_bulk(session, id, principal(), lock=True)
@@ -188,8 +189,9 @@ def send(id: uuid.UUID) -> AnyResponse:
     """Schedule the rows of the file to be turned into requests now, and redirect to the file's page.
 
     First saves which rows the user leaves out. Nothing is sent if a cell is wrong, if no row is left to send, or if
-    the rows, the prices or the rows left out have changed since the page was shown. Safe to run twice: the second
-    call changes nothing.
+    the rows, the prices or the rows left out have changed since the page was shown. The prices of the page are those
+    of the orders. Safe to run twice: the second call changes nothing. Answers 404 if there is no such file, or the
+    user may not create requests of its kind for its account.
     """
     now = resources().clock()
     with resources().database.transaction() as session:
@@ -232,7 +234,10 @@ def left_out(id: uuid.UUID) -> Response:
 @bulks.post("/<uuid:id>/loeschen")
 @login_required
 def delete(id: uuid.UUID) -> AnyResponse:
-    """Delete an uploaded file that was not sent, and redirect to the upload page. A sent file stays."""
+    """Delete an uploaded file that was not sent, and redirect to the upload page. A sent file stays.
+
+    Answers 404 if there is no such file, or the user may not create requests of its kind for its account.
+    """
     with resources().database.transaction() as session:
         found = own_bulk(session, id, principal(), lock=True)
         if found.sent_at is None:
@@ -246,7 +251,8 @@ def delete(id: uuid.UUID) -> AnyResponse:
 def live(id: uuid.UUID) -> AnyResponse:
     """Return the parts of the progress page that change, as HTML; 304 if the browser has their current version.
 
-    For the page's script, which polls them.
+    The page's script polls them. Answers 404 if there is no such file, or the user may not create requests of its kind
+    for its account.
     """
     with resources().database.transaction() as session:
         facts = _facts(session, own_bulk(session, id, principal()))

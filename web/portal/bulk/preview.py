@@ -50,13 +50,14 @@ class ShownRow:
 class Preview:
     """An uploaded file whose rows are not sent as requests yet, as its preview page shows it.
 
-    `account` is the main account for which the file is. `rows`, `wrong_rows` and `wrong_cells` are numbers over the
-    whole file; rows that a person has left out count among `rows` only. `notes` are the notes about rows, by line
-    number. `shown` are the rows of this page: only rows with errors if the file has any. `chosen` are the rows that a
-    person has left out, read only while other rows are wrong. `content` is a digest of the drafts of all rows and of
-    what a person chose for them. `costs` is the price of all rows to be sent, None for link requests and while rows
-    are wrong. `after` is the line number after which the next page begins, 0 on the last page. `days` says how many
-    orders the limits of the company allow on which day; None for link requests and while rows are wrong.
+    `account` is the main account for which the file is, `columns` are those of the table. `rows`, `wrong_rows` and
+    `wrong_cells` are numbers over the whole file; rows that a person has left out count among `rows` only. `notes` are
+    the notes about rows, by line number: why a row is left out. `shown` are the rows of this page: only rows with
+    errors if the file has any. `chosen` are the rows that a person has left out, read only while other rows are wrong.
+    `content` is a digest of the drafts of all rows and of what a person chose for them. `costs` is the price of all
+    rows to be sent, None for link requests and while rows are wrong. `after` is the line number after which the next
+    page begins, 0 on the last page. `days` says how many orders the limits of the company allow on which day; None for
+    link requests and while rows are wrong.
     """
 
     bulk: Bulk
@@ -163,7 +164,11 @@ def save_corrections(session: Session, bulk: Bulk) -> None:
 
 
 def save_choices(session: Session, bulk: Bulk) -> None:
-    """Save which rows the user leaves out: of those that the submitted form lists, the ticked ones and no others."""
+    """Save which rows the user leaves out.
+
+    Of the rows in the form's fields `listed`, those also in `without` (ticked) are left out and the others are not.
+    Rows that the form does not list keep their choice.
+    """
     choose_rows(session, bulk, _lines("listed"), _lines("without"))
 
 

@@ -72,8 +72,8 @@ def unusable_text(error: UnusableTable, kind: Kind) -> str:
 def row_result_text(row: BulkRow, found: Request | None, repeated: Mapping[bytes, tuple[int, Bulk]] = NONE) -> str:
     """Return what became of a row of a sent file: why it was not ordered, or the status of its request `found`.
 
-    `found` is None if the row was refused or repeats an earlier row. `repeated` maps the keys of repeating rows to
-    the line number and the bulk of the earlier row.
+    `found` is None if the row was refused or repeats an earlier row. `repeated` says which one: it maps the key of a
+    repeating row (a hash of its content) to the line number and the bulk of the earlier row.
     """
     said: str
     if row.fate is RowFate.REFUSED:
@@ -95,7 +95,10 @@ def row_result_text(row: BulkRow, found: Request | None, repeated: Mapping[bytes
 
 
 def note_text(note: RowNote) -> str:
-    """Return why a row of a file that is not sent yet is left out, or what is special about it if it is wanted."""
+    """Return the text of a note about a row of an uploaded file that is not sent yet: why the row will be left out.
+
+    For a row that the user wants ordered although its location exists already (`note.wanted`): what it repeats.
+    """
     said: str
     if note.chosen:
         said = _("Left out by you")

@@ -79,8 +79,9 @@ def _of_somebody_else(label: object, path: str, rule: TypeAdapter[str]) -> Strin
 class StepForm(Form):  # type: ignore[misc]
     """The form of one step of an order.
 
-    `offered` has the products that can be ordered, by key; `area` is the Ortsnetz with the typed area code, None if
-    there is none. `hints` is what is known about address and area code; None while only the typed values are read.
+    `offered` has the products that can be ordered, by key; `area` is the Ortsnetz (local exchange area) with the typed
+    area code, None without one. `hints` are facts about address and area code; None while only the typed values are
+    read.
     """
 
     offered: Mapping[str, Product] = {}
@@ -181,7 +182,7 @@ class LocationForm(StepForm):
 
     @property
     def place(self) -> str:
-        """Return the typed postal code and city in one text; `city_kept` is equal once the user insists on the city."""
+        """Return the typed postal code and city in one text, which is `city_kept` once the user insists on the city."""
         return f"{_strip(self.postal_code.data)} {_strip(self.city.data)}"
 
     @property
@@ -207,7 +208,7 @@ class LocationForm(StepForm):
             raise Wrong(field_error(locale(), "location.street", "house_number_missing"))
 
     def validate_postal_code(self, _: Field) -> None:
-        """Raise WTForms' `ValidationError` if there is no such postal code, or it belongs to another city."""
+        """Raise WTForms' `ValidationError` unless the postal code exists and is at most 20 km from a known city."""
         if self.hints is not None and self.hints.wrong_address:
             raise Wrong(self.hints.wrong_address)
 
@@ -314,12 +315,12 @@ def typed_in(step: DraftStep, sent: MultiDict[str, str]) -> dict[str, Any]:
 
 
 def area_code_in(data: Mapping[str, Any]) -> str:
-    """Return the area code in the typed values, without surrounding white space; empty if there is none."""
+    """Return the area code in `data`, the typed values, without surrounding white space; empty if there is none."""
     return str(data.get("area_code") or "").strip()
 
 
 def without_options(data: Mapping[str, Any], left_out: Sequence[Product]) -> Mapping[str, Any]:
-    """Return the typed values by field name, without the options `left_out` among the chosen ones."""
+    """Return a copy of `data`, the typed values by field name, in which the options `left_out` are not chosen."""
     if not left_out:
         return data
     keys = {product.key for product in left_out}

@@ -42,11 +42,11 @@ class Hints:
 
     `postal_code` is empty unless the typed one has five digits. `city` is in the spelling of the directory of towns if
     that has it with the postal code, else as typed. `towns` are the towns with that postal code. `typed` is the area
-    code as typed, `area` its Ortsnetz, None if there is none. `block_size` is 0 if blocks of the typed size do not
-    exist. `suggestions` are area codes for the address. `wrong_address` is the error text about postal code and city,
-    empty if they can be right. `certainty` is how sure it is that the address lies in the Ortsnetz of the area code,
-    None if address or area code is missing or wrong. `free` is the number of free blocks of this size in the area code,
-    at most `MOST` (1,000); None if area code or size is missing or wrong.
+    code as typed, `area` its Ortsnetz (local exchange area), None if there is none. `block_size` is 0 if blocks of the
+    typed size do not exist. `suggestions` are area codes for the address. `wrong_address` is the error text about
+    postal code and city, empty if they can be right. `certainty` is how sure it is that the address lies in the
+    Ortsnetz of the area code, None if address or area code is missing or wrong. `free` is the number of free blocks of
+    this size in the area code, at most `MOST` (1,000); None if area code or size is missing or wrong.
     """
 
     postal_code: str
@@ -62,7 +62,10 @@ class Hints:
 
     @property
     def mismatch(self) -> bool:
-        """Return whether the address cannot lie in the Ortsnetz of the area code."""
+        """Return whether the address cannot lie in the Ortsnetz (local exchange area) of the area code.
+
+        False as well if address or area code is missing or wrong.
+        """
         return self.certainty is Certainty.IMPOSSIBLE
 
     @property

@@ -79,10 +79,11 @@ def list_drafts() -> str:
 def show_hints() -> Response:
     """Return JSON about the typed address, area code and block size (query parameters), for texts shown while typing.
 
-    `fits` is whether the area code can be that of the address, null if one is missing; `wrong` whether the postal
-    code cannot be the city's; `unknown_town` whether it belongs to other towns than the typed one. `free_blocks` and
-    `free_numbers` count what is free of this size there (null: unknown), `towns` are those of the postal code,
-    `suggestions` area codes for the address; `city_text`, `area_text` and `free_text` are shown below the fields.
+    `fits` is whether the area code can be that of the address, null if one is missing or wrong; `wrong` whether the
+    postal code cannot be the city's; `unknown_town` whether it belongs to other towns than the typed one.
+    `free_blocks` and `free_numbers` count what is free of this block size in this area code (null: unknown), `towns`
+    are those of the postal code, `suggestions` area codes for the address; `city_text`, `area_text` and `free_text`
+    are shown below the fields.
     """
     asked = request.args
     with resources().database.transaction() as session:
@@ -116,7 +117,7 @@ def show_hints() -> Response:
 def resume(id: uuid.UUID) -> Response:
     """Redirect to the step at which the draft was left, or to an earlier one that is incomplete or invalid.
 
-    The link in the offer leads here. A draft that was ordered redirects to the overview.
+    The link in the offer has the address of this view. A draft that was ordered redirects to the overview.
     """
     with resources().database.transaction() as session:
         draft = own_draft(session, id, principal(), resources().clock())
@@ -160,9 +161,9 @@ def show_step(id: uuid.UUID, slug: str) -> Response | str:
 def save_step(id: uuid.UUID, slug: str) -> Response | tuple[str, int]:
     """Save the input of a step, whether valid or not, and redirect to the step that the user chose.
 
-    If the chosen step comes after one that is incomplete or invalid, redirect to the first such step. Show the same
-    step again, with status 422, if the user wants to go forward but it has errors. Redirect to the list of drafts if
-    the user continues later, and to the overview if the draft was ordered.
+    If the chosen step comes after one that is incomplete or invalid, redirect to the first such step. If the user
+    wants to go forward and the saved step has errors, show it again, with status 422. Redirect to the list of drafts
+    if the user continues later, and to the overview if the draft was ordered.
     """
     step = STEPS[slug]
     go = request.form.get("go", "next")
@@ -194,10 +195,10 @@ def save_step(id: uuid.UUID, slug: str) -> Response | tuple[str, int]:
 @orders.post(_STEP + "/merken")
 @login_required
 def autosave(id: uuid.UUID, slug: str) -> Response:
-    """Save the input of a step while the user types.
+    """Save the input of a step while the user types. An ordered draft is not changed.
 
-    Return JSON: `saved` is a text to show, `basket` the HTML of the chosen products and their prices. Abort with 404
-    for the summary, which has no input.
+    `slug` is the step's name in the URL. Return JSON: `saved` is a text to show, `basket` the HTML of the chosen
+    products and their prices. Abort with 404 for the summary, which has no input.
     """
     step = STEPS[slug]
     if step is DraftStep.SUMMARY:
@@ -212,8 +213,9 @@ def autosave(id: uuid.UUID, slug: str) -> Response:
 def offer(id: uuid.UUID) -> Response:
     """Download the offer as PDF, with a link that resumes the draft; its prices hold for 14 days.
 
-    Restarts the time that the draft is kept. Redirect to the first incomplete or invalid step if there is one, and to
-    the overview if the draft was ordered.
+    Restarts the time for which the draft is kept. An offer that is still valid and names all chosen products keeps its
+    last day. Redirect to the first incomplete or invalid step if there is one, and to the overview if the draft was
+    ordered.
     """
     now = resources().clock()
     with resources().database.transaction() as session:
@@ -357,9 +359,10 @@ def _wizard(session: Session, draft: Draft) -> Wizard:
 
 
 def _city_decided(go: str) -> dict[str, str] | None:
-    """Return the values of the location's form that the pressed button sets; None if it is another button.
+    """Return the form values by field name that the pressed button sets on the page of the location.
 
-    One button takes over a town that we know with the postal code, one keeps the typed town.
+    `go` is the button's value. One button replaces the typed town by a town that is known with the postal code
+    (`city`), one keeps the typed town (`city_kept`). None for every other button.
     """
     if go.startswith(TAKE_TOWN):
         return {"city": go.removeprefix(TAKE_TOWN)}

@@ -64,9 +64,9 @@ def summary_facts(session: Session, wizard: Wizard, holder_form: HolderFields | 
 def refusal_of(session: Session, wizard: Wizard, typed: HolderFields) -> int:
     """Return the HTTP status with which the summary is shown again; 0 if the order can be placed as it was shown.
 
-    409 if the order or a price has changed since the page was shown; 422 if the typed contract holder is wrong, or if
-    a sub-account has this name and address already and the user has not ticked that it is ordered again. If nothing
-    else is wrong, the typed contract holder is saved.
+    409, with a message, if the order or a price has changed since the page was shown. 422 if a sub-account has this
+    name and address already and the user has not ticked that it is ordered again, or if the typed contract holder is
+    wrong. With 0, a contract holder that was typed is saved, unless the account's is known already.
     """
     if request.form.get("shown") != wizard.fingerprint:
         flash(_("The order or a price has changed since this page was shown. Please check it once more."), "warning")

@@ -70,11 +70,11 @@ class Stage:
 class Wizard:
     """The data that every page of an order needs.
 
-    `id` is that of the draft, `data` the typed values by field name, `offered` the products that can be ordered by
-    key, `area` the Ortsnetz with the typed area code (None if there is none), `checked` the validated form of each
-    step, `hints` what is known about the typed address and area code, `kept_until` the time at which the draft
-    expires (None if there is no draft yet), `offered_until` the time until which an offer promises prices (None
-    without an offer).
+    `id` is that of the draft, `account` the main account that orders, `data` the typed values by field name, `offered`
+    the products that can be ordered by key, `area` the Ortsnetz (local exchange area) with the typed area code (None
+    if there is none), `checked` the validated form of each step, `hints` what is known about the typed address and
+    area code, `kept_until` the time at which the draft expires (None if there is no draft yet), `offered_until` the
+    time until which an offer promises prices (None without an offer).
     """
 
     id: uuid.UUID
@@ -226,9 +226,10 @@ def read_wizard(session: Session, id: uuid.UUID, account: Account, draft: Draft 
 def _limit(
     session: Session, account: Account, data: Mapping[str, Any], checked: Mapping[DraftStep, Any], now: datetime
 ) -> LimitReached | None:
-    """Return the limit of the company that forbids the order now; None if none does, as far as the order is filled in.
+    """Return the limit of the company that forbids the order now, as far as the order is filled in; None if none does.
 
-    Location and contact count only if their steps are valid.
+    `data` are the typed values by field name, `checked` the validated form of each step. Location and contact count
+    only if their steps are valid.
     """
     place = email = None
     if not checked[DraftStep.LOCATION].errors:

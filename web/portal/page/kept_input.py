@@ -127,7 +127,7 @@ def open_input(sealed: str) -> tuple[KeptInput, int] | None:
 def local_page(target: str | None) -> str | None:
     """Return `target` if it is the path of a page of the portal, with or without a query; None for anything else.
 
-    A browser can be led there by a redirect: there is a page, it answers to GET, and it is not on another site.
+    So a redirect to it is safe: it leads to a page that answers to GET, and to no other site.
     """
     if not target or not _PATH.fullmatch(target) or target.startswith(("/api/", "/static/")):
         return None

@@ -31,8 +31,8 @@ def remember_browser(user: User) -> None:
 def this_browser(email: str) -> str | None:
     """Return a text that identifies the browser of the current request, if it is known to the user with this address.
 
-    None if the user has not signed in there before, or if the cookie is not valid any more. Call it outside a
-    transaction.
+    It is known for a year after a sign-in, and until the user's password or address changes. None for every other
+    browser, and if there is no such user. Call it outside a transaction.
     """
     # Without the prefix also those that were kept before there was one: they are signed all the same.
     cookies = {name.removeprefix(_THIS_HOST_ONLY): value for name, value in request.cookies.items()}

@@ -24,7 +24,10 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class LiveParts:
-    """The parts of a page that may change while it is open. `ended`: the browser stops polling for changes."""
+    """The parts of a page that may change while it is open (`regions`).
+
+    `ended`: nothing can change from now on, so that the browser stops polling.
+    """
 
     regions: Sequence[Region]
     ended: bool

@@ -25,8 +25,9 @@ MOST_NAMED = 100
 def company_factor(customer_number: str) -> Response | tuple[str, int]:
     """Show whether the company requires a second factor of its people; on POST require it or stop, and redirect.
 
-    The form field `demand` is "no" to stop. The redirect leads to the list of users. Status 409 if the user has no
-    second factor. 404 unless the user administers the account, and for a sub-account, whose main account decides.
+    With "no" in the form field `demand` the company stops requiring one. The redirect leads to the list of users. A
+    POST of a user without a second factor changes nothing and shows the page with status 409. 404 unless the user
+    administers the account, and for a sub-account, whose main account decides.
     """
     form, refused = FlaskForm(), False
     with resources().database.transaction() as session:

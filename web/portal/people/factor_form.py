@@ -36,10 +36,11 @@ class FactorForm(FlaskForm):  # type: ignore[misc]
 
 
 def proved(form: FactorForm, user: User, then: Callable[[Session, User], T]) -> T | None:
-    """Return what `then` returns if the form proves the user's second factor; else None, with an error on the form.
+    """Return what `then` returns if the form proves the user's second factor; None if it does not.
 
-    `then` is called in the transaction in which the code is used up. None, without an error, if no form was sent. Wrong
-    attempts are counted; after too many, the request is answered with 429.
+    `then` is called in the transaction in which the code is used up. A missing or wrong code gives an error on the
+    form; a wrong one is counted, and after too many the request is answered with 429. If no form was sent, there is no
+    error.
     """
     if not form.validate_on_submit():
         return None

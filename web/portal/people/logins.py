@@ -207,8 +207,8 @@ def change() -> Response | tuple[str, int]:
     """Show the form for the current and a new password.
 
     On POST with the right current password set the new one, sign out all other browsers and redirect to the list of
-    browsers. Otherwise, and if the new password is too easy to guess, show the form with its errors, with status 422;
-    after too many wrong passwords, the answer is 429.
+    browsers. If the current password is wrong, or the new one is too short or too easy to guess, show the form with
+    its errors, with status 422; after too many wrong passwords, the answer is 429.
     """
     form = ChangePasswordForm()
     if form.validate_on_submit():
@@ -236,8 +236,9 @@ def change() -> Response | tuple[str, int]:
 def forgotten() -> Response | tuple[str, int]:
     """Show the form for a forgotten password; on POST send a link by mail and redirect to a page that says so.
 
-    The answer is the same whether or not there is a user with this e-mail address. Requests are counted; after too
-    many, the request is answered with 429.
+    The answer is the same whether or not there is a user with this e-mail address. Every request with a valid address
+    is counted; after too many, the request is answered with 429. A malformed address shows the form with an error,
+    status 422.
     """
     form = ForgottenForm()
     if form.validate_on_submit():

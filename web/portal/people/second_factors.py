@@ -59,10 +59,10 @@ class AppForm(FlaskForm):  # type: ignore[misc]
 def set_up_app() -> Response | str | tuple[str, int]:
     """Show a new secret for an authenticator app; on POST with the app's first code and the own password add the app.
 
-    After the user's first factor the recovery codes are shown, with status 201; otherwise redirect to the overview. All
-    other logins of the user end, as they were made without the factor. A wrong code or password shows the form with its
-    errors, with status 422; after too many wrong passwords, the answer is 429. A form older than half an hour redirects
-    to this page with a new secret.
+    If it is the user's first factor, the recovery codes are shown, with status 201; after a further factor redirect to
+    the overview. All other logins of the user end, as they were made without the factor. A wrong code or password
+    shows the form with its errors, with status 422; after too many wrong passwords, the answer is 429. A form older
+    than half an hour redirects to this page with a new secret.
     """
     form = AppForm()
     secret = open_setup(resources().vault, principal().user_id, form.setup.data or "", resources().clock())
@@ -110,9 +110,10 @@ class PasskeyForm(FlaskForm):  # type: ignore[misc]
 def set_up_passkey() -> Response | tuple[str, int]:
     """Show the form for a new passkey; on POST with the device's answer and the own password add the passkey.
 
-    After the user's first factor the recovery codes are shown, with status 201; otherwise redirect to the overview. All
-    other logins of the user end. A wrong answer or password shows the form with its errors, with status 422; after too
-    many wrong passwords, the answer is 429. 404 if the portal's address is no host name, which passkeys need.
+    If it is the user's first factor, the recovery codes are shown, with status 201; after a further factor redirect to
+    the overview. All other logins of the user end. A wrong answer or password shows the form with its errors, with
+    status 422; after too many wrong passwords, the answer is 429. 404 if the portal's address is no host name, which
+    passkeys need.
     """
     site, form = passkey_site(), PasskeyForm()
     if site is None:
@@ -163,7 +164,10 @@ def remove_own_factor(id: UUID) -> Response | tuple[str, int]:
 @logins.post("/anmeldung/wiederherstellung")
 @login_required
 def renew_codes() -> str | tuple[str, int]:
-    """Replace the user's recovery codes and show the new ones, once, with status 201. 404 without a second factor."""
+    """Replace the user's recovery codes and show the new ones, once, with status 201. The user is told by mail.
+
+    404 if the user has no second factor.
+    """
     if not current_user.has_factor:
         abort(404)
     with resources().database.transaction() as session:
@@ -173,9 +177,10 @@ def renew_codes() -> str | tuple[str, int]:
 
 
 def _add(name: str, add: Callable[[Session, User], bool]) -> Response | tuple[str, int] | None:
-    """Add a second factor of this name by calling `add`, and return the page that follows; None if `add` returns False.
+    """Add a second factor called `name` by calling `add`, and return the page that follows.
 
-    All other logins of the user end. With the first factor, new recovery codes are made and shown.
+    None if `add` returns False. The user's row is locked. All other logins of the user end, and the current one counts
+    as proved by a second factor. With the first factor, new recovery codes are made and shown.
     """
     with resources().database.transaction() as session:
         # Of two first factors at once, one comes with the recovery codes.

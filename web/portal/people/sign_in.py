@@ -1,6 +1,6 @@
 """The pages for sign-in, sign-out and language. A login is a database row; deleting the row signs the browser out.
 
-A form that is sent after its session has ended leads to sign-in; after the sign-in the form's input is there again.
+If a session ends while a form is filled in, sending the form leads to sign-in, after which the input is shown again.
 """
 
 from __future__ import annotations
@@ -214,9 +214,9 @@ def answer_stale_form(_error: CSRFError) -> Response | str | tuple[str, int]:
     """Answer a form that was refused because its CSRF token does not belong to the browser's session.
 
     If nobody is signed in and the form names its user, show the sign-in page, which keeps the input (status 401). If
-    the form is the signed-in user's own, or names nobody and comes from this site, offer to send its input again (400).
-    Answer every other form with an error page (400). The sign-in form of a signed-in user redirects to the next page,
-    otherwise it is shown again (400); the form to sign out redirects to sign-in.
+    the form is the signed-in user's own, or names nobody and comes from this site, offer to send its input again
+    (400). Answer every other form with an error page (400), except two: the sign-in form redirects a signed-in user to
+    the next page and is shown again to anybody else (400); the form to sign out redirects to sign-in.
     """
     # Loaded here, because the form is refused before the user is loaded, and templates begin no transaction.
     is_signed_in = current_user.is_authenticated

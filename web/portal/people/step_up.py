@@ -71,10 +71,11 @@ def ask_for_factor() -> Response | tuple[str, int] | None:
 @people.route("/anmeldung/bestaetigen", methods=["GET", "POST"])
 @login_required
 def confirm() -> Response | str | tuple[str, int]:
-    """Ask for the user's second factor; on POST with the right code redirect to the page in the query parameter `next`.
+    """Ask for the user's second factor; on POST with the right code redirect to the page in the parameter `next`.
 
-    Redirect there at once if the user has no factor. If the form carries kept input, show the page that sends that
-    input instead. A wrong code shows the form with an error, status 422; after too many, the answer is 429.
+    `next` is a query parameter. A user without a factor is redirected to that page at once. If the form carries kept
+    input, the page that sends that input is shown in place of the redirect. A wrong code shows the form with an error,
+    status 422; after too many, the answer is 429.
     """
     if not current_user.has_factor:
         return go_on()

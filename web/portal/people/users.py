@@ -109,9 +109,9 @@ def listed(customer_number: str) -> str:
 def ask(customer_number: str) -> Response | tuple[str, int]:
     """Show the form that invites a user; on a valid POST send the invitation and redirect to the list of users.
 
-    People of the main account, who do not see that list, are redirected to the account's dashboard. The invitation
-    gives no rights before it is accepted. Show the form with an error and status 422 if the person is a user of the
-    account or invited already, or a limit on invitations is reached. Abort with 404 unless the user may invite to it.
+    People of the main account, who do not see that list, are redirected to the account's dashboard. Show the form with
+    an error and status 422 if the person is a user of the account or was invited by others, or if a limit on
+    invitations is reached. Abort with 404 unless the user may invite to the account.
     """
     form = InviteForm()
     with resources().database.transaction() as session:
@@ -197,9 +197,10 @@ def invite_again(customer_number: str, id: int) -> Response:
 def edit(customer_number: str, user_id: int) -> Response | tuple[str, int]:
     """Show the form for the role of the user `user_id` in the account; on POST change the role and redirect.
 
-    The redirect leads to the list of users, or to the overview for the user's own role. Show the form with an error and
-    status 422 if the account would have no administrator. Redirect with a message if the user belongs to the main
-    account. Abort with 404 unless the signed-in user administers the account and `user_id` is one of its users.
+    The redirect leads to the list of users, or to the overview after a change of the signed-in user's own role. If the
+    account would have no administrator, show the form with an error and status 422. If the user belongs to the main
+    account and the signed-in user does not, redirect with a message. Abort with 404 unless the signed-in user
+    administers the account and `user_id` is one of its users.
     """
     account, user, role = _member(customer_number, user_id)
     form = RoleForm(role=role)
@@ -349,7 +350,7 @@ def _account(session: Session, customer_number: str) -> tuple[Account, list[Acco
 
 
 def _invitable(session: Session, customer_number: str) -> tuple[Account, list[Role]]:
-    """Return the account with this number, and the roles that the user may offer there in an invitation.
+    """Return the account with this number, and the roles that the user may offer in an invitation to it.
 
     Abort with 404 if there is no such account or the user may not invite to it.
     """

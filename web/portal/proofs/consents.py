@@ -35,8 +35,8 @@ consents = Blueprint("consents", __name__)
 class State(StrEnum):
     """The state of a consent request: the question to an administrator whether their account may be attached.
 
-    `REPLACED`: the link is from an older mail. `CANCELLED`: the link request was cancelled. `SETTLED`: no answer is
-    needed any more, as there is another proof or the link request has moved on.
+    `REPLACED`: the link is from an older mail. `CANCELLED`: the link request was cancelled. `SETTLED`: an answer would
+    change nothing, because there is another proof or the link request has moved on.
     """
 
     OPEN = "open"

@@ -29,8 +29,8 @@ emails = Blueprint("emails", __name__)
 class State(StrEnum):
     """The state of the confirmation of a contact's e-mail address.
 
-    `REPLACED`: the link is from an older mail. `CANCELLED`: the order was cancelled. `ENDED`: the order does not wait
-    for the confirmation any more, for another reason.
+    `REPLACED`: the link is from an older mail. `CANCELLED`: the order was cancelled. `EXPIRED`: the code was not
+    entered in time. `ENDED`: the order has ended for another reason, so that no confirmation is needed.
     """
 
     OPEN = "open"

@@ -18,10 +18,10 @@ letters = Blueprint("letters", __name__)
 def confirm() -> str | tuple[str, int]:
     """Show the form for the customer number and the code that a letter carries.
 
-    The letter's QR code leads here with the customer number in the query parameter `kundennummer`. On POST with the
-    right code confirm the connection address and show a page that says so; otherwise show the form with an error, with
-    status 422. The error is the same whether the customer number, the order or the code is wrong; after too many
-    attempts, the answer is 429.
+    The letter's QR code leads to this page with the customer number in the query parameter `kundennummer`. On POST
+    with the right code confirm the connection address and show a page that says so; with a wrong one, or with an
+    incomplete form, show the form with an error, with status 422. The error is the same whether the customer number,
+    the order or the code is wrong; after too many attempts, the answer is 429.
     """
     form = LetterForm(data={"customer_number": request.args.get("kundennummer", "")})
     if not form.validate_on_submit():

@@ -66,7 +66,7 @@ def create(customer_number: str) -> str | Response:
 @link_codes.post("/verknuepfungscode/<customer_number>/ungueltig")
 @login_required
 def void(customer_number: str) -> Response:
-    """Void the open link code of the account and redirect to the overview of link codes.
+    """Void the account's link code, if there is an open one, and redirect to the overview of link codes.
 
     Abort with 404 if the user may not prove the ownership of the account, or the account is neither a main account nor
     one that can be attached.

@@ -28,7 +28,8 @@ def try_code(field: Field, customer_number: str, give: Callable[[Session], bool]
     """Call `give`, which submits the code typed in `field` and returns whether it is right. Return False if it is not.
 
     A wrong code gets an error at the field and counts towards the limit of wrong attempts for the customer number;
-    beyond the limit, the request is answered with 429. Return True also if no request waits for the proof any more.
+    beyond the limit, the request is answered with 429. Return True also if `give` raises `NotAwaited`, as no request
+    waits for the proof: the page that is shown next says so.
     """
     # Counted apart from the codes of letters, for which nobody needs the link of a mail.
     resources().throttle.begin_code_try(f"{customer_number} by mail")
@@ -42,7 +43,8 @@ def try_code(field: Field, customer_number: str, give: Callable[[Session], bool]
 def give_proof(give: Callable[[Session], bool]) -> bool:
     """Submit a proof in a transaction of its own by calling `give`; return whether it is right, as `give` returns.
 
-    Return True also if no request waits for the proof any more: the page that is shown next says so.
+    Return True also if `give` raises `NotAwaited`, as no request waits for the proof: the page that is shown next says
+    so.
     """
     try:
         with resources().database.transaction() as session:

@@ -116,9 +116,9 @@ def live(id: UUID) -> Response:
 @answers.get("/bestellung.pdf")
 @login_required
 def order_file(id: UUID) -> Response:
-    """Download the order as PDF: what was ordered, at which prices.
+    """Download the order `id` as PDF: what was ordered, at which prices.
 
-    Abort with 404 unless the request is an order, and the user may see the request and still its account.
+    Abort with 404 unless the request is an order, and the user may see both the request and, now, the ordered account.
     """
     with resources().database.transaction() as session:
         order = get_request_page(session, id).order
@@ -160,9 +160,9 @@ def upload(id: UUID) -> Response | tuple[str, int]:
 def correct_contact_address(id: UUID) -> Response | tuple[str, int]:
     """Correct the e-mail address of an order's contact; a mail then asks the contact at the new address to confirm it.
 
-    Redirect to the request's page. If no answer of the contact is awaited any more, the address was corrected three
-    times already or a limit is reached, nothing changes and the page says so. An address that is malformed or the old
-    one shows the page with the error, with status 422.
+    Redirect to the request's page. If the order does not wait for the contact, the address was corrected three times
+    before, or a limit of the company is reached, nothing changes and the page says so. An address that is malformed or
+    the old one shows the page with the error, with status 422.
     """
     form = ContactAddressForm()
     if not form.validate_on_submit():
@@ -191,10 +191,11 @@ def correct_contact_address(id: UUID) -> Response | tuple[str, int]:
 @answers.post("/erneut-senden")
 @login_required
 def resend(id: UUID) -> Response:
-    """Void the code of a mail or letter and have a new one sent; for a consent, new mails ask the administrators again.
+    """Void the code of a mail or letter and have a new one sent; for a consent, ask the administrators by mail again.
 
     The form field `what` is the kind of proof: `email`, `letter` or `consent`; abort with 404 for another value.
-    Redirect to the request's page, with a message if nothing could be sent again.
+    Redirect to the page of the request `id`. If a new code is not allowed or not needed now, nothing changes and a
+    message says why.
     """
 
     what = request.form.get("what")
@@ -210,9 +211,10 @@ def resend(id: UUID) -> Response:
 @answers.route("/stornieren", methods=["GET", "POST"])
 @login_required
 def cancel(id: UUID) -> Response | str:
-    """Show what cancelling the request does; on POST cancel the request and redirect to its page.
+    """Show what cancelling the request `id` does; on POST cancel the request and redirect to its page.
 
-    A GET also redirects to the request's page if the user may not cancel it or it can no longer be cancelled.
+    A request that can no longer be cancelled is left as it is: a GET redirects to its page, a POST too, with a message
+    that says why. Abort with 404 on POST unless the user may change the request.
     """
     if request.method == "POST":
         return _change(
@@ -228,7 +230,10 @@ def cancel(id: UUID) -> Response | str:
 @answers.post("/wiederholen")
 @login_required
 def retry(id: UUID) -> Response:
-    """Schedule the current step of a held or failed request to run again, now, and redirect to the request's page."""
+    """Schedule the current step of a held or failed request to run again, now, and redirect to the request's page.
+
+    If the request has another status, nothing changes and a message says why.
+    """
     return _change(id, lambda session, found: found.retry(resources().clock()))
 
 
@@ -252,8 +257,9 @@ def _submit_proof(
 ) -> tuple[str | None, bool]:
     """Call `give` to submit a proof for the request `id`, and count a wrong one towards the limit of wrong attempts.
 
-    `begin` begins the attempt, with the customer number of the request's account. Return two values: a message about
-    why no proof can be submitted now (None if one can), and whether the proof is right.
+    `begin` begins the attempt, with the customer number of the request's account; it ends the HTTP request with 429
+    beyond the limit. Return two values: a message about why no proof can be submitted now (None if one can), and
+    whether the proof is right.
     """
     with resources().database.transaction() as session:
         target = get_request_page(session, id).request.customer_number
@@ -271,12 +277,16 @@ def _submit_proof(
 
 
 def _change(id: UUID, change: Callable[[Session, Request], None], done: str | None = None) -> Response:
-    """Change the request with `change` and redirect to its page with the message `done`, or why the change failed."""
+    """Change the request with `change` and redirect to its page with the message `done` (None: no message).
+
+    If the change is not possible, the message says why. Locks the request. Abort with 404 unless the user may change
+    it.
+    """
     return _redirect_to_request(id, done, _try_change(id, change, lock=True))
 
 
 def _try_change(id: UUID, change: Callable[[Session, Request], None], *, lock: bool) -> str | None:
-    """Change the request with `change` and return None, or return a message that says why that is not possible.
+    """Change the request `id` with `change` and return None, or return a message that says why that is not possible.
 
     `lock` locks the request's row first. Abort with 404 unless the user may change the request.
     """

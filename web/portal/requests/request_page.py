@@ -85,7 +85,8 @@ def get_request_page(session: Session, id: UUID) -> RequestPage:
 class Step:
     """A step of a request as its page shows it, with its name in the user's language.
 
-    `state` is `done`, `current`, `stopped` (the request is held or ended there) or `ahead` (not reached yet).
+    `state` is `done`, `current`, `stopped` (at this step the request is held or has ended without success) or `ahead`
+    (not reached yet).
     """
 
     name: str
@@ -157,17 +158,22 @@ def _contact_form(page: RequestPage) -> ContactAddressForm:
 
 
 def _is_still_theirs(request: Request, account: Account) -> bool:
-    """Return whether the account of the request is still to be shown to the user on the request's page.
+    """Return whether the user may see the account of the request on the request's page.
 
-    Always true for an order that is not completed: its account has no main account yet. Otherwise true if the user may
-    view the account; not, for example, after it was detached from the user's main account.
+    Always true for an order that is not completed: its account has no main account yet. For every other request it is
+    true if the user may view the account, which they may not, for example, after it was detached from their main
+    account.
     """
     is_ordered = request.kind is Kind.ORDER and request.status is not Status.COMPLETED
     return is_ordered or may(principal(), Action.VIEW, account)
 
 
 def _account_reached(request: Request) -> Account | None:
-    """Return the account to whose dashboard the page links; None if the user sees none (any more)."""
+    """Return the account to whose dashboard the page links; None if it links to none.
+
+    It links to none for a detach request, a link request that is not completed, a closed account, and an account that
+    the user may not view.
+    """
     if request.kind is Kind.DETACH or (request.kind is Kind.LINK and request.status is not Status.COMPLETED):
         return None
     account = request.account

@@ -187,9 +187,9 @@ def _asked_numbers() -> dict[str, object]:
 
 
 def _save(database: Session, account_id: int, id: int | None, draft: ForwardingDraft) -> list[str]:
-    """Save the forwarding, as a new one if `id` is None, and return sentences about what it changes in others.
+    """Save the forwarding as number `id` (None: as a new one), and return sentences about what it changes for others.
 
-    There is a sentence for each other forwarding that it takes numbers out of, or that takes numbers out of it.
+    There is a sentence for each other forwarding of the account that loses numbers to it, or that it loses numbers to.
     """
     account, now = database.get_one(Account, account_id), resources().clock()
     if id is None:

@@ -40,7 +40,7 @@ def numbers_text(numbers: Numbers) -> str:
 def forwarding_text(found: CallForwarding) -> str:
     """Describe a forwarding in one line: "030 123451: Always → 0171 1234567 · All week".
 
-    The numbers in front are left out if it forwards the calls of all numbers.
+    The part up to the colon, for which numbers it is, is left out if the forwarding is for all numbers of the account.
     """
     condition = condition_text(found.condition, found.after_seconds)
     numbers = f"{numbers_text(found.numbers)}: " if found.numbers else ""

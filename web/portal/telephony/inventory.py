@@ -88,8 +88,9 @@ def _trunk_state(trunk: SipTrunk, registered: Registered) -> str:
 def _registered(kind: str, account: Account, page: Page[Any]) -> Registered:
     """Return the SIP addresses of the page's trunks that have a registration; None if that is not known.
 
-    It is not known for a table other than the trunks', without a telephone network or the right to see calls, and if
-    the network does not answer. Asks the network once, so call outside a transaction.
+    `kind` is the table that the page shows: only for that of trunks the network is asked, once, so call outside a
+    transaction. Nothing is known without a telephone network or the right to see calls, and if the network does not
+    answer.
     """
     network = resources().network
     if kind != "trunks" or network is None or not may(principal(), Action.SEE_CALLS, account):

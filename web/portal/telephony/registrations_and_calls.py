@@ -29,7 +29,7 @@ _PAGE = "/standortverwaltung/<string(length=7):customer_number>/sip/<int:id>/anr
 
 @dataclass(frozen=True, slots=True)
 class TrunkPage:
-    """The SIP trunk that the page shows, its account, and in `allowed` what the user may do in the account."""
+    """The SIP trunk that the page shows, its account, and the actions in the account that the user may perform."""
 
     account: Account
     trunk: SipTrunk
@@ -73,7 +73,7 @@ def lines_of(trunks: Sequence[SipTrunk]) -> Mapping[int, Line] | None:
 
 
 def _get_trunk_page(customer_number: str, id: int) -> TrunkPage:
-    """Return the trunk `id` with its account, and what the user may do there.
+    """Return the trunk `id` with its account, and the actions that the user may perform in the account.
 
     Abort with 404 if no telephone network is configured, if there is no such trunk or its account is closed, or if the
     user may not see its calls. A view by a user of the main account or by the carrier's staff is recorded in the

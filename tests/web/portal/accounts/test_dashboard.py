@@ -158,7 +158,8 @@ def send(front: Front, path: str, page: str, password: str = PASSWORD) -> tuple[
 def deeds(front: Front) -> list[tuple[AuditEvent, int | None, int | None]]:
     """Return deed, user id and main account's id of each entry of the audit log, the oldest first.
 
-    The user id is None for the carrier. The main account's id is None unless only a role there gave the user the right.
+    The user id is None for the carrier. The main account's id is None unless the user had the right to the deed only
+    by a role in the main account.
     """
     with front.database.transaction() as session:
         entries = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))

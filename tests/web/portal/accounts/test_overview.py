@@ -63,7 +63,7 @@ def sub(session: Session, main: Account, origin: Origin = Origin.LINK, days: int
 
 @contextmanager
 def counted(front: Front) -> Iterator[list[str]]:
-    """Record the SQL statements that run inside the `with` block."""
+    """Record the SQL statements that run inside the `with` block, in the list that it yields."""
     statements: list[str] = []
 
     def note(_c: object, _u: object, statement: str, *_: object) -> None:

@@ -73,9 +73,10 @@ def ordered(session: Session, front: Front, actor: Actor | None = None, **facts:
 
 @dataclass
 class Sites:
-    """Customer numbers of locations, each in the state that the field is named for.
+    """Customer numbers of locations, each in the state that its field is named for.
 
-    Orders wait for their requester (yours), contact (confirmation) or the carrier, or are fresh; calm needs nothing.
+    `yours`, `confirmation` and `carrier` have orders that wait for the requester, the contact or the carrier; `fresh`
+    has an order that waits for nobody, `suspended` a suspended trunk, and `calm` needs nothing.
     """
 
     fresh: str

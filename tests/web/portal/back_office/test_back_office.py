@@ -79,7 +79,10 @@ class Desk:
         return answer.text
 
     def press(self, path: str, shown: str, **fields: str) -> TestResponse:
-        """Submit `fields` to `path`, with the CSRF token of the page `shown` (HTML). Return the page that follows."""
+        """Submit `fields` to `path` from the page `shown` (HTML), and return the page that follows.
+
+        The CSRF token and the version of the request that the page showed (`seen`) are sent as that page has them.
+        """
         found = re.search(r'name="seen" value="(\d+)"', shown)
         seen = {"seen": found[1]} if found is not None else {}
         data = {"csrf_token": csrf(shown), **seen, **fields}
@@ -99,7 +102,7 @@ SitDown = Callable[[str | None], Desk]
 
 
 def staff(front: Front, name: str) -> User:
-    """Create a member of staff."""
+    """Create a member of the carrier's staff with this name, and return the user."""
     with front.database.transaction() as session:
         return make_staff(session, name=name)
 
@@ -122,7 +125,7 @@ def colleague(front: Front, sit_down: SitDown) -> Desk:
 
 
 def ordered(front: Front, change: Callable[[Request], None] | None = None) -> UUID:
-    """Create an order, let `change` change the request if given, and return its id."""
+    """Create an order, call `change` with its request (None: leave it as it is), and return the order's id."""
     with front.database.transaction() as session:
         order = submit_order(session, front.manager, session.get_one(Account, front.main.id), an_order(), NOW)
         session.flush()

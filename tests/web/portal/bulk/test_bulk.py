@@ -58,7 +58,7 @@ def as_csv(rows: Sequence[Sequence[str]], *, delimiter: str = ";", encoding: str
 
 
 def broken(part: str, content: bytes | None) -> bytes:
-    """Return a workbook with one order whose ZIP part of this name is replaced by the content; None: is missing."""
+    """Return a workbook with one order whose ZIP part of this name has the content `content` (None: is left out)."""
     return with_parts(as_xlsx([HEAD, row(1)]), {part: content})
 
 
@@ -88,7 +88,7 @@ def upload(front: Front, content: bytes, *, kind: str = "order", name: str = "Fi
 
 
 def opened(front: Front, content: bytes, **more: str) -> str:
-    """Upload the file, with its kind and name in `more`, and return the path of its page."""
+    """Upload the file, with its `kind` and `name` in `more`, and return the path of its page. Fails on a refusal."""
     answer = upload(front, content, **more)
     assert answer.status_code == 303, answer.text
     return answer.headers["Location"]
@@ -101,7 +101,7 @@ def post(front: Front, address: str, **data: object) -> TestResponse:
 
 
 def press(front: Front, address: str) -> TestResponse:
-    """Press the button that sends the bulk whose page is at `address`."""
+    """Press the button that sends the bulk whose page is at `address`, as that page is now; return the answer."""
     page = front.client.get(address).text
     shown = page.partition('name="shown" value="')[2].partition('"')[0]
     return post(front, address + "/senden", shown=shown)
@@ -113,7 +113,7 @@ def orders(front: Front) -> int:
 
 
 def work(front: Front, back: Back) -> None:
-    """Run the workers four times, five seconds apart: as often as the tests' bulks need."""
+    """Run the workers four times, five seconds apart: often enough for the bulks of the tests to end."""
     for _ in range(4):
         back.advance()
         back.clock.advance(timedelta(seconds=5))
@@ -121,7 +121,7 @@ def work(front: Front, back: Back) -> None:
 
 @pytest.fixture
 def signed(front: Front) -> Front:
-    """Sign the manager in; the proofs that the example order needs are given."""
+    """Sign the manager in, and record the proofs that the example order needs; return the client."""
     with front.database.transaction() as session:
         prove_contact(session, front.main)
     sign_in(front, front.manager.email)

@@ -62,7 +62,10 @@ def test_a_location_that_is_there_already_is_left_out(signed: Front, back: Back)
 
 
 def chosen(front: Front, address: str, *, without: Collection[int] = ()) -> dict[str, list[str]]:
-    """Return the fields of the form at `address` that leave out the rows of the lines `without`, and no others."""
+    """Return the form fields by which the user leaves out exactly the rows of the lines `without`.
+
+    The form is that on the page of the file at `address`: its `listed` are all rows that it shows.
+    """
     listed = re.findall(r'name="listed" value="([0-9]+)"', front.client.get(address).text)
     return {"listed": listed, "without": [str(line) for line in without]}
 

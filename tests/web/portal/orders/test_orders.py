@@ -69,13 +69,19 @@ def fresh(front: Front) -> str:
 
 
 def fill(front: Front, draft: str, slug: str, **changes: Any) -> TestResponse:
-    """Submit the order's step of this slug with its usual values and these changes."""
+    """Submit the step `slug` of the order with its usual values and `changes` of them; return the answer.
+
+    `draft` is the path of the order's draft.
+    """
     page = front.client.get(f"{draft}/{slug}").text
     return front.client.post(f"{draft}/{slug}", data={"csrf_token": csrf(page), **STEPS[slug], **changes})
 
 
 def fill_all(front: Front, draft: str, *slugs: str) -> str:
-    """Submit these steps, or all steps, and return the HTML of the summary."""
+    """Submit the steps `slugs` (none: all steps) with their usual values, and return the HTML of the summary.
+
+    `draft` is the path of the order's draft. Fails unless each step is accepted.
+    """
     for slug in slugs or STEPS:
         answer = fill(front, draft, slug)
         assert answer.status_code == 303, answer.text
@@ -83,7 +89,10 @@ def fill_all(front: Front, draft: str, *slugs: str) -> str:
 
 
 def order(client: FlaskClient, draft: str, summary: str, **ticked: str) -> TestResponse:
-    """Press the button that orders on this summary, with these boxes ticked."""
+    """Press the button that places the order on its summary, with the boxes `ticked`; return the answer.
+
+    `draft` is the path of the order's draft, `summary` the HTML of its summary.
+    """
     shown = re.search(r'name="shown" value="(\w+)"', summary)
     assert shown is not None, summary
     return client.post(f"{draft}/bestellen", data={"csrf_token": csrf(summary), "shown": shown[1], **ticked})

@@ -47,7 +47,10 @@ def days_in(text: str) -> set[date]:
 
 
 def near(text: str, words: str) -> str:
-    """Return these words of a page or mail and the thirty characters after them, without tags."""
+    """Return `words` as they stand in the text of a page or mail, with the thirty characters after them, without tags.
+
+    Raises `ValueError` if the text does not contain them.
+    """
     text = " ".join(re.sub(r"<[^>]*>", " ", text).split())
     place = text.index(words)
     return text[place : place + len(words) + 30]
@@ -66,7 +69,7 @@ def proof(front: Front, id: str, kind: str) -> str:
 
 
 def runs(front: Front, back: Back, id: str) -> bool:
-    """Run the workers, and return whether the request is still pending."""
+    """Run the workers once, and return whether the request is pending afterwards."""
     back.advance()
     return bool(front.get(f"/requests/{id}").get_json()["status"] == "pending")
 

@@ -65,14 +65,14 @@ def end_session(front: Front, way: str = "ended elsewhere") -> None:
 
 
 def send(front: Front, path: str, page: str | None = None, **typed: Any) -> TestResponse:
-    """Send these fields as a browser does, from a form of the page `page` (None: at `path`)."""
+    """Send the fields `typed` to `path`, as a browser does from a form on the page `page` (None: on that at `path`)."""
     return front.client.post(path, data=typed, headers={"Referer": f"http://localhost{page or path}", **HERE})
 
 
 def sign_in_again(front: Front, asked: TestResponse, email: str | None = None, **changes: str) -> TestResponse:
-    """Submit the sign-in page `asked`, the answer to a form, as `email` (None: the manager).
+    """Fill in the sign-in page that was the answer `asked` to a form, as `email` (None: the manager); submit it.
 
-    `changes` replace its fields.
+    `changes` replace fields of that page. Fails unless `asked` is this page. Return the answer.
     """
     assert asked.status_code == 401 and "Sie sind nicht mehr angemeldet" in asked.text
     assert_valid(asked.text)
@@ -83,7 +83,10 @@ def sign_in_again(front: Front, asked: TestResponse, email: str | None = None, *
 
 
 def send_again(front: Front, shown: TestResponse) -> TestResponse:
-    """Submit the page `shown`, which keeps what had been typed before the session ended."""
+    """Press the button of the page `shown`, which sends what had been typed before the session ended.
+
+    Fails unless `shown` is this page. Return the answer.
+    """
     assert STILL_THERE in shown.text, shown.location
     assert_valid(shown.text)
     main = shown.text[shown.text.index("<main") :]

@@ -17,7 +17,7 @@ from tests.web.portal.people.test_own_logins import statements
 
 
 def lost(front: Front, back: Back) -> str:
-    """Request a new password for the manager, and return the path of the link in the mail."""
+    """Ask for a link to reset the manager's password, and return the path of the link in the mail."""
     assert post(front.client, "/passwort", email=front.manager.email.upper()).location == "/passwort/unterwegs"
     return link_to(back, front.manager.email)
 

@@ -59,7 +59,7 @@ def file(front: Front, site: Site) -> Form:
 
 
 def happened(front: Front) -> list[object]:
-    """Return the rows' values that the forms would change, to compare them before and after."""
+    """Return what the forms of this module would change in the database, to compare it before and after."""
     with front.database.transaction() as session:
         return [
             session.scalars(sa.select(CallForwarding.target).order_by(CallForwarding.id)).all(),

@@ -54,7 +54,7 @@ def no_login_is_kept(front: Front) -> Iterator[None]:
 
 
 def who(client: FlaskClient) -> str | None:
-    """Return the secret of the login in the browser's cookie; None if nobody is signed in."""
+    """Return the secret of the login that the browser's session cookie has; None if nobody is signed in."""
     with client.session_transaction() as cookie:
         return cookie.get("_user_id")
 

@@ -35,7 +35,7 @@ HALF_MINUTE = timedelta(seconds=30)
 
 
 def press(client: FlaskClient, path: str, page: str | None = None, **fields: str) -> TestResponse:
-    """Submit a form to this path with its hidden fields and these fields.
+    """Submit a form to this path with its hidden fields and `fields`; return the answer.
 
     `page` is the HTML that has the form (None: the page at the path).
     """
@@ -46,9 +46,9 @@ def press(client: FlaskClient, path: str, page: str | None = None, **fields: str
 
 
 def set_up(client: FlaskClient, clock: FakeClock, **fields: str) -> tuple[TestResponse, str]:
-    """Set up an authenticator app with the key on the page; `fields` replace form fields.
+    """Set up an authenticator app with the key on the page and its code at the clock's time.
 
-    Return the answer and the key.
+    `fields` replace fields of the form. Return the answer and the key.
     """
     page = client.get(SET_UP).text
     assert_valid(page)

@@ -15,7 +15,10 @@ RIGHT = "hanna@example.com"
 
 
 def bounced(front: Front, back: Back) -> str:
-    """Create an order whose mail to the contact was refused for good, sign in as its manager, and return its path."""
+    """Create an order whose mail to the contact was refused for good, and sign in as the manager who placed it.
+
+    Return the path of the order's page.
+    """
     back.mailer.failures[CONTACT] = [GatewayRefused("550")]
     id = an_order(front, back)
     back.advance()

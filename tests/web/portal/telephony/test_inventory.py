@@ -30,9 +30,9 @@ TABLES = "/standortverwaltung"
 
 @pytest.fixture
 def company(front: Front) -> list[str]:
-    """Create six locations of the client's main account and one of another, each with numbers, trunk and contract.
+    """Create six sub-accounts of the client's main account, and one of a stranger's main account.
 
-    Return their customer numbers, the stranger's last.
+    Each has 100 numbers, a trunk and a contract. Return the customer numbers, that of the stranger's sub-account last.
     """
     with front.database.transaction() as session:
         mains = [session.get_one(Account, front.main.id)] * 6 + [make_main(session)[0]]

@@ -58,7 +58,7 @@ class Network:
         return datetime.fromisoformat(str(row[0])).astimezone(BERLIN)
 
     def refuse(self, reason: str = "wrong_secret", tries: int = 3) -> None:
-        """Add `tries` refused logins of the trunk, for this reason."""
+        """Add a row that says that the trunk's login was refused `tries` times in a row, for this reason."""
         at = datetime(2026, 3, 2, 8, 15, tzinfo=UTC)
         self.connection.execute(
             "INSERT INTO refusals VALUES (%s, 'sip.example', %s, '198.51.100.9', %s, %s, %s)",
@@ -116,7 +116,7 @@ def rows(page: str) -> list[list[str]]:
 
 
 def at(moment: datetime) -> str:
-    """Return the time as the German pages show it, without the date: "09:15 Uhr"."""
+    """Return the time as German pages show it, without the date: "09:15 Uhr". `moment` must be in German time."""
     return f"{moment:%H:%M} Uhr"
 
 

@@ -47,13 +47,16 @@ def block(front: Front, site: Site) -> int:
 
 
 def press(front: Front, path: str, page: str | None = None, **fields: str) -> TestResponse:
-    """Submit the form at this path; `page` is its HTML, which may be older (None: fetched now)."""
+    """Submit the form at this path with the fields `fields`; return the answer.
+
+    `page` is the HTML of the form, which may be older than the rows are now (None: it is fetched now).
+    """
     data = {"csrf_token": csrf(page or get(front, path)), **fields}
     return front.client.post(path, data=data)
 
 
 def said(front: Front, answer: TestResponse, site: Site) -> str:
-    """Expect that the answer redirects to the dashboard, and return the dashboard's HTML."""
+    """Expect that the answer redirects to the dashboard of the site's account, and return the dashboard's HTML."""
     assert (answer.status_code, answer.location) == (303, site.path)
     return get(front, site.path)
 
@@ -157,7 +160,7 @@ def test_each_side_lifts_its_own(front: Front, site: Site) -> None:
 
 
 def readers(front: Front, template: str) -> set[str]:
-    """Return the addresses to which mails of this template were queued."""
+    """Return the addresses to which mails with this template were queued, sent or not."""
     with front.database.transaction() as session:
         return set(session.scalars(sa.select(Message.recipient_address).where(Message.template == template)))
 
