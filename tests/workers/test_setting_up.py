@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -167,12 +168,13 @@ def post(browser: httpx.Client, path: str, **fields: str) -> httpx.Response:
     return browser.post(path, data={"csrf_token": token[1], **fields}).raise_for_status()
 
 
-def sign_in(base: str, sink: MailSink, address: str) -> httpx.Client:
-    """Set the first password with the mailed link, and sign in with it."""
-    browser = httpx.Client(base_url=base, follow_redirects=True, timeout=60)
-    post(browser, mailed(sink, address, rf"{base}(/passwort/\S+)"), password=PASSWORD)
-    post(browser, "/anmelden", email=address, password=PASSWORD)
-    return browser
+@contextmanager
+def signed_in(base: str, sink: MailSink, address: str) -> Iterator[httpx.Client]:
+    """Set the first password with the mailed link, and sign in with it; the browser is closed afterwards."""
+    with httpx.Client(base_url=base, follow_redirects=True, timeout=60) as browser:
+        post(browser, mailed(sink, address, rf"{base}(/passwort/\S+)"), password=PASSWORD)
+        post(browser, "/anmelden", email=address, password=PASSWORD)
+        yield browser
 
 
 def test_the_documented_sequence_leads_from_nothing_to_a_completed_order(
@@ -191,30 +193,34 @@ def test_the_documented_sequence_leads_from_nothing_to_a_completed_order(
     number = next(words.split()[0] for line, words in said.items() if "accounts create" in line)
     assert STAFF in said["standorte users list --staff"]
 
-    staff = sign_in(portal, smtp_sink, STAFF)
-    # The back office opens with a second factor.
-    assert "zweiten Faktor" in staff.get("/backoffice").text
-    customer = sign_in(portal, smtp_sink, CUSTOMER)
-    assert number in customer.get("/standortverwaltung").raise_for_status().text
-
-    token = standorte(f"standorte tokens create --account {number} --name shop").strip()
-    api = httpx.Client(base_url=f"{portal}/api/v1", headers={"Authorization": f"Bearer {token}"}, timeout=60)
-    [trunk] = [one for one in api.get("/products").json()["items"] if one["key"] == "trunk-10"]
-    assert (trunk["monthly_cents"], trunk["one_off_cents"]) == (2490, 2900)
-    ordered = api.post("/orders", json=ORDER, headers={"Idempotency-Key": "order-1"}).raise_for_status().json()
-    request = f"/requests/{ordered['id']}"
-    code = mailed(smtp_sink, CONTACT, CODE)
-    proof = {"kind": "email_code", "code": code}
-    api.post(f"{request}/proofs", json=proof, headers={"Idempotency-Key": "proof-1"}).raise_for_status()
-    document = {"file": ("proof.pdf", b"%PDF-1.7", "application/pdf")}
-    headers = {"Idempotency-Key": "document-1"}
-    api.post(f"{request}/address-document", files=document, headers=headers).raise_for_status()
-    standorte(f"standorte requests release-address {ordered['id']} --by {STAFF}")
-    wait_until(lambda: api.get(request).json()["status"] == "completed", seconds=120, what="the end of the order")
+    with signed_in(portal, smtp_sink, STAFF) as staff:
+        # The back office opens with a second factor.
+        assert "zweiten Faktor" in staff.get("/backoffice").text
+    with signed_in(portal, smtp_sink, CUSTOMER) as customer:
+        assert number in customer.get("/standortverwaltung").raise_for_status().text
+        ordered = order_and_prove(portal, number, smtp_sink)
+        assert ordered in customer.get("/standortverwaltung").raise_for_status().text
+        mailed(smtp_sink, CUSTOMER, rf"({ordered})")
+        standorte(f"standorte users disable {CUSTOMER}")
+        assert "/anmelden" in str(customer.get("/standortverwaltung").url)
     listed = standorte("standorte numbers show --area-code 030").split()
     assert listed[-5:] == ["10", "9", "0", "1", "0"]
-    page = customer.get("/standortverwaltung").raise_for_status().text
-    assert ordered["customer_number"] in page
-    mailed(smtp_sink, CUSTOMER, rf"({ordered['customer_number']})")
-    standorte(f"standorte users disable {CUSTOMER}")
-    assert "/anmelden" in str(customer.get("/standortverwaltung").url)
+
+
+def order_and_prove(portal: str, number: str, smtp_sink: MailSink) -> str:
+    """Order a location for the account by the JSON API, give its proofs, and wait for its end; return its number."""
+    token = standorte(f"standorte tokens create --account {number} --name shop").strip()
+    with httpx.Client(base_url=f"{portal}/api/v1", headers={"Authorization": f"Bearer {token}"}, timeout=60) as api:
+        [trunk] = [one for one in api.get("/products").json()["items"] if one["key"] == "trunk-10"]
+        assert (trunk["monthly_cents"], trunk["one_off_cents"]) == (2490, 2900)
+        ordered = api.post("/orders", json=ORDER, headers={"Idempotency-Key": "order-1"}).raise_for_status().json()
+        request = f"/requests/{ordered['id']}"
+        code = mailed(smtp_sink, CONTACT, CODE)
+        proof = {"kind": "email_code", "code": code}
+        api.post(f"{request}/proofs", json=proof, headers={"Idempotency-Key": "proof-1"}).raise_for_status()
+        document = {"file": ("proof.pdf", b"%PDF-1.7", "application/pdf")}
+        headers = {"Idempotency-Key": "document-1"}
+        api.post(f"{request}/address-document", files=document, headers=headers).raise_for_status()
+        standorte(f"standorte requests release-address {ordered['id']} --by {STAFF}")
+        wait_until(lambda: api.get(request).json()["status"] == "completed", seconds=120, what="the end of the order")
+        return str(ordered["customer_number"])
