@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from math import cos, floor, hypot, radians
 from statistics import median
+from threading import Lock
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -298,6 +299,7 @@ def _read_points(towns: Mapping[str, Sequence[str]]) -> dict[str, Point]:
 
 
 _known: list[Places] = []
+_reading = Lock()
 
 
 def places_of(session: Session) -> Places:
@@ -305,14 +307,16 @@ def places_of(session: Session) -> Places:
 
     A process that forks others calls this before, so that they share the facts.
     """
-    if not _known:
-        networks = session.execute(sa.select(AreaCode.code, AreaCode.name)).all()
-        places = Places((code, name) for code, name in networks)
-        if not networks:
-            # A database that is not filled yet.
-            return places
-        _known.append(places)
-    return _known[0]
+    # Threads that each read them would take seconds together.
+    with _reading:
+        if not _known:
+            networks = session.execute(sa.select(AreaCode.code, AreaCode.name)).all()
+            places = Places((code, name) for code, name in networks)
+            if not networks:
+                # A database that is not filled yet.
+                return places
+            _known.append(places)
+        return _known[0]
 
 
 def spelled_town(towns: Iterable[str], city: str) -> str:
