@@ -14,13 +14,16 @@ from psycopg import pq
 
 from models.db.session import Database
 
+PREPARED = 8
+"""Runs after which psycopg has prepared a statement on its connection, so that it takes one round trip."""
+
 
 @dataclass(slots=True)
 class Traffic:
     """The round trips to PostgreSQL and the transactions of a block; zero until the block has ended.
 
     A round trip ends with the server's `ReadyForQuery`, so BEGIN and COMMIT count unless they travel with a statement.
-    A statement that psycopg prepares takes one more, once for each connection.
+    Preparing a statement takes one more, once for each connection (`PREPARED`).
     """
 
     round_trips: int = 0

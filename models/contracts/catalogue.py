@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache, lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -137,16 +140,39 @@ def load_price_list(session: Session) -> None:
     session.execute(statement.on_conflict_do_update(index_elements=[Product.key], set_=new))
 
 
-def price_list(session: Session) -> dict[str, Product]:
+def price_list(session: Session) -> Mapping[str, Product]:
     """Return a dict of product key to product, including withdrawn products, in price list order.
 
     Reads the table once for each session and keeps the result, since the price list is short.
     """
-    products: dict[str, Product] | None = session.info.get("price_list")
-    if products is None:
-        rows = session.scalars(sa.select(Product).order_by(Product.position))
-        products = session.info["price_list"] = {product.key: product for product in rows}
+    if "price_list" not in session.info:
+        keep_price_list(session, session.scalars(_price_list()).one())
+    products: Mapping[str, Product] = session.info["price_list"]
     return products
+
+
+def keep_price_list(session: Session, saved: str | None) -> None:
+    """Let `price_list` return the products that a query of the session's transaction has read by `price_list_sql`."""
+    session.info["price_list"] = _products(saved or "[]")
+
+
+def price_list_sql() -> sa.ScalarSelect[str]:
+    """Return a scalar subquery for the price list as JSON text, so that another query can read it along."""
+    rows = sa.func.json_agg(postgresql.aggregate_order_by(sa.literal_column("products"), Product.position))
+    return sa.select(sa.cast(rows, sa.Text)).select_from(Product).scalar_subquery()
+
+
+@cache
+def _price_list() -> sa.Select[str]:
+    return sa.select(price_list_sql())
+
+
+# By its whole text, so that a process never works with an old price list.
+@lru_cache(4)
+def _products(saved: str) -> Mapping[str, Product]:
+    names = Product.__mapper__.columns.keys()
+    rows = ({name: row[name] for name in names} | {"kind": ProductKind(row["kind"])} for row in json.loads(saved))
+    return MappingProxyType({row["key"]: Product(**row) for row in rows})
 
 
 def withdrawn_products(session: Session) -> list[Product]:

@@ -16,12 +16,9 @@ from uuid import uuid4
 from tests.benchmarks import front
 from tests.benchmarks.front import Load
 from tests.benchmarks.system import System
-from tests.round_trips import Traffic, traffic
+from tests.round_trips import PREPARED, Traffic, traffic
 from web.app import create_app
 from web.resources import resources
-
-_WARM = 20
-"""Orders before the one that is counted: psycopg prepares a statement when it runs for the sixth time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +45,7 @@ def _median(loads: Sequence[Load]) -> Load:
 
 def _counted(system: System) -> Traffic:
     command = [sys.executable, "-m", __name__, system.customers[0].token]
-    done = subprocess.run(command, env=system.environment, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, env=system.environment, capture_output=True, text=True, check=True)
     return Traffic(**json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -64,7 +61,7 @@ def _count(token: str) -> Traffic:
         answer = client.post("/api/v1/orders", data=front.BODY, headers=head | {"Idempotency-Key": uuid4().hex})
         assert answer.status_code == 202, answer.text
 
-    for _ in range(_WARM):
+    for _ in range(PREPARED):
         order()
     with traffic(database) as found:
         order()
