@@ -121,25 +121,6 @@ class Basket:
         return [product.price_line for product in self.products]
 
 
-def submit_order(
-    session: Session,
-    principal: Principal,
-    main: Account,
-    draft: OrderDraft,
-    now: datetime,
-    agreed: Mapping[str, PriceLine] = LIST_PRICES,
-) -> Request:
-    """Save an order for a new sub-account of `main`: the request, and the account with a new customer number.
-
-    `agreed` has prices, by product key, that hold instead of those of the price list. The overview of locations lists
-    the account immediately, and a receipt to the person is queued. Return the request. Raises `Forbidden` if the
-    person may not order for `main`, `RuleBroken` if `main` is closed or a sub-account, and `InvalidField` if products,
-    options, channels, countries or address break a rule (`ensure_orderable`).
-    """
-    ensure_orderable(session, principal, main, draft)
-    return submit_orders(session, principal, main, [draft], now, agreed=agreed)[0]
-
-
 def ensure_orderable(session: Session, principal: Principal, main: Account, draft: OrderDraft) -> Basket:
     """Check products, details of options, channels, countries, address and area code of an order; return its products.
 
