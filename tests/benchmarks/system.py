@@ -226,7 +226,7 @@ def open_system() -> Iterator[System]:
 
 def customers_of(database: Database, first: str = "20000000") -> list[Customer]:
     """Make customers who can order, and a stock of free number blocks in 030 from the number `first` on."""
-    with database.transaction() as session:
+    with database.transaction(statement_limit=600) as session:
         stock_pool(session, "030", first, 10, _BLOCKS, utc_now())
         found = []
         for _ in range(MAIN_ACCOUNTS):
