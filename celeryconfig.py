@@ -40,6 +40,8 @@ broker_transport_options = _broker["broker_transport_options"] | {
     # A worker asks for the next hint with a BRPOP that may take a second.
     "socket_timeout": 5,
     "retry_on_timeout": False,
+    # One list for each queue instead of one for each of four priorities, which nothing here has.
+    "priority_steps": [0],
     # One more try at once when sending; kombu's default would wait two seconds in between.
     "max_retries": 1,
     "interval_start": 0,

@@ -112,7 +112,7 @@ class OrderBody(Body):
     )
 
     def as_draft(self, locale: Locale) -> OrderDraft:
-        """Return the order as a draft for `submit_order`. `locale` is used if the body names no language."""
+        """Return the order as a draft for `place_order`. `locale` is used if the body names no language."""
         return OrderDraft(
             product_key=self.product,
             channels=self.channels,

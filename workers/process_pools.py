@@ -16,18 +16,16 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import psutil
 import structlog
 from celery import signals
 from prometheus_client import CollectorRegistry, multiprocess, start_http_server
-from sqlalchemy.exc import SQLAlchemyError
 
-from models.db.session import Database
 from models.db.work_queue import WorkKind
-from models.telephony.place_facts import places_of
+from models.telephony.place_facts import read_places_once
 from models.typefaces import WEIGHTS
 from tasks.logs import configure_logging
 from tasks.outbox.pdf_typeface import font_name
@@ -54,8 +52,6 @@ NICE = {WorkKind.MESSAGES: 5, WorkKind.BULKS: 10, WorkKind.JOBS: 10}
 Mails get a third of what orders get, so that an order does not wait for the receipts of others; work in masses gets
 what no other kind wants.
 """
-_READ_LIMIT = 5.0
-"""Seconds that reading the facts about places may take before the workers start without them."""
 _PAUSE = 1.0
 """Seconds before a Celery worker that ended is started again."""
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -185,7 +181,8 @@ def _load_once(settings: WorkerSettings) -> None:
         importlib.import_module(module)
     for weight in WEIGHTS:
         font_name(weight)
-    _read_places(settings)
+    if error := read_places_once(settings.database_url):
+        log.warning("places.not_read", error=repr(error))
     for module in ("kombu.transport.redis", "tasks.outbox.order_pdf"):
         importlib.import_module(module)
     app.loader.init_worker()
@@ -193,16 +190,6 @@ def _load_once(settings: WorkerSettings) -> None:
     # The collector would touch, and so copy, all that is shared.
     gc.collect()
     gc.freeze()
-
-
-def _read_places(settings: WorkerSettings) -> None:
-    """Read the facts about places before the fork; if the database does not answer, each process reads them later."""
-    with closing(Database(settings.database_url, pool_size=1, statement_limit=_READ_LIMIT)) as database:
-        try:
-            with database.transaction() as session:
-                places_of(session)
-        except SQLAlchemyError as error:
-            log.warning("places.not_read", error=repr(error))
 
 
 def main() -> None:

@@ -13,12 +13,12 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.calendar_days import BERLIN, berlin_day
 from models.db.advisory_locks import take_advisory_lock
 from models.db.base import Base, enumeration
+from models.db.batch_insert import batch_insert
 from models.errors import LimitReached
 
 
@@ -92,6 +92,7 @@ class DailyUse(Base):
     what: Mapped[Limit] = mapped_column(enumeration(Limit, "what"), primary_key=True)
     used: Mapped[int]
 
+    ON_CONFLICT = "(account_id, day, what) DO UPDATE SET used = daily_uses.used + excluded.used"
     __table_args__ = (
         sa.CheckConstraint("used > 0", name="used_above_zero"),
         sa.Index("ix_daily_uses_day", "day"),
@@ -130,7 +131,12 @@ def lock_limits(session: Session, account_id: int) -> None:
     So two transactions at the same time cannot both take the last of what a limit allows. It is an advisory lock; no
     row is locked. `account_id` is the account for which is counted, mostly the company's main account.
     """
-    take_advisory_lock(session, f"limits {account_id}")
+    take_advisory_lock(session, limits_lock(account_id))
+
+
+def limits_lock(account_id: int) -> str:
+    """Return the name of the advisory lock that `lock_limits` takes."""
+    return f"limits {account_id}"
 
 
 def used_today(session: Session, account_id: int, now: datetime) -> dict[Limit, int]:
@@ -142,21 +148,13 @@ def used_today(session: Session, account_id: int, now: datetime) -> dict[Limit, 
 
 
 def add_uses(session: Session, account_id: int, uses: Mapping[Limit, int], now: datetime) -> None:
-    """Add `uses`, numbers by limit, to what is counted for the company today (in Germany).
+    """Count further uses of the company for today, with the next flush.
 
-    Compares nothing with the limits: the caller has done so, and holds the company's lock (`lock_limits`).
+    The caller has called `lock_limits`, and compared with the limits; it flushes before it compares again.
     """
-    rows = [
-        {"account_id": account_id, "day": berlin_day(now), "what": what, "used": count}
-        for what, count in uses.items()
-        if count
-    ]
-    if rows:
-        insert = postgresql.insert(DailyUse).values(rows)
-        added = {"used": DailyUse.used + insert.excluded.used}
-        session.execute(
-            insert.on_conflict_do_update(index_elements=[DailyUse.account_id, DailyUse.day, DailyUse.what], set_=added)
-        )
+    for what, count in uses.items():
+        if count:
+            batch_insert(session, DailyUse, account_id=account_id, day=berlin_day(now), what=what, used=count)
 
 
 def take_one(session: Session, account_id: int, limit: Limit, now: datetime, usual: Limits) -> None:
@@ -170,6 +168,7 @@ def take_one(session: Session, account_id: int, limit: Limit, now: datetime, usu
     if used_today(session, account_id, now).get(limit, 0) >= allowed:
         raise LimitReached(limit, allowed, next_day(now))
     add_uses(session, account_id, {limit: 1}, now)
+    session.flush()
 
 
 def next_day(now: datetime) -> datetime:

@@ -5,10 +5,13 @@ A product has the prices with which the program delivers it, until the carrier s
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from functools import cache, lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -161,6 +164,10 @@ def load_price_list(session: Session) -> None:
     session.execute(statement.on_conflict_do_update(index_elements=[Product.key], set_=new))
 
 
+_PRICE_LISTS = "price_lists"
+"""The key in `Session.info` of the price lists that the session has read, by day."""
+
+
 def all_products(session: Session) -> dict[str, Product]:
     """Return a dict of product key to product, including withdrawn products, in price list order: for names and sizes.
 
@@ -174,17 +181,45 @@ def all_products(session: Session) -> dict[str, Product]:
     return products
 
 
-def price_list(session: Session, now: datetime) -> dict[str, Product]:
+def price_list(session: Session, now: datetime) -> Mapping[str, Product]:
     """Return a dict of product key to product with what holds on the day of `now`, in price list order.
 
     Withdrawn products are among them. The products are copies that belong to no session. Reads the tables once for each
     session and day and keeps the result, since the price list is short.
     """
-    known: dict[date, dict[str, Product]] = session.info.setdefault("price_lists", {})
     day = berlin_day(now)
-    if day not in known:
-        known[day] = {row.key: Product(**row._mapping) for row in session.execute(_PRICES_OF_A_DAY, {"day": day})}
-    return known[day]
+    if day not in session.info.get(_PRICE_LISTS, {}):
+        keep_price_list(session, day, session.scalars(_price_list(), {"day": day}).one())
+    products: Mapping[str, Product] = session.info[_PRICE_LISTS][day]
+    return products
+
+
+def keep_price_list(session: Session, day: date, saved: str | None) -> None:
+    """Let `price_list` return, for a day in Berlin, what a query of the session has read by `price_list_sql`."""
+    session.info.setdefault(_PRICE_LISTS, {})[day] = _products(saved or "[]")
+
+
+def price_list_sql() -> sa.ScalarSelect[str]:
+    """Return a scalar subquery for the price list of the day `day` as JSON text, so that another query reads it along.
+
+    `day` is a parameter (a date) that the other query then has, too.
+    """
+    priced = _prices_of_a_day().subquery("priced")
+    rows = sa.func.json_agg(postgresql.aggregate_order_by(sa.literal_column("priced"), priced.c.position))
+    return sa.select(sa.cast(rows, sa.Text)).select_from(priced).scalar_subquery()
+
+
+@cache
+def _price_list() -> sa.Select[str]:
+    return sa.select(price_list_sql())
+
+
+# By its whole text, so that a process never works with an old price list.
+@lru_cache(4)
+def _products(saved: str) -> Mapping[str, Product]:
+    names = Product.__mapper__.columns.keys()
+    rows = ({name: row[name] for name in names} | {"kind": ProductKind(row["kind"])} for row in json.loads(saved))
+    return MappingProxyType({row["key"]: Product(**row) for row in rows})
 
 
 def _prices_of_a_day() -> sa.Select[Any]:
@@ -205,9 +240,6 @@ def _prices_of_a_day() -> sa.Select[Any]:
     columns = [priced.get(column.name, column).label(column.name) for column in Product.__table__.columns]
     query = sa.select(*columns).outerjoin_from(Product, latest, latest.c.product_key == Product.key)
     return query.order_by(Product.position)
-
-
-_PRICES_OF_A_DAY = _prices_of_a_day()
 
 
 def withdrawn_products(session: Session, now: datetime) -> list[Product]:
@@ -242,7 +274,7 @@ def set_price(
     changed = new.on_conflict_do_update(
         index_elements=[ProductPrice.product_key, ProductPrice.valid_from], set_={**facts, "set_at": now}, where=~same
     )
-    session.info.pop("price_lists", None)
+    session.info.pop(_PRICE_LISTS, None)
     return session.scalar(changed.returning(ProductPrice.product_key)) is not None
 
 

@@ -8,6 +8,7 @@ from enum import IntEnum, unique
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+_HELD = "held_advisory_locks"
 _ASK_AGAIN = 0.5
 """Seconds between two tries to hold a lock."""
 
@@ -29,8 +30,23 @@ def take_advisory_lock(on: Session | sa.Connection, lock: AdvisoryLock | str) ->
     `lock` is a fixed lock, or a text that names the subject to lock, such as `bulk 17`; two texts share a lock only if
     their 64-bit hashes agree.
     """
+    if isinstance(on, Session) and lock in on.info.get(_HELD, ()):
+        return
     key = sa.func.hashtextextended(lock, 0) if isinstance(lock, str) else int(lock)
     on.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+
+
+def advisory_lock_sql(lock: sa.BindParameter[str]) -> sa.ColumnElement[None]:
+    """Return SQL that takes the lock named by a text as `take_advisory_lock` does, as part of another statement."""
+    return sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(lock, 0))
+
+
+def note_advisory_lock(session: Session, lock: str) -> None:
+    """Note that the session's transaction holds the lock, by `advisory_lock_sql`: it is not taken again.
+
+    Not for a lock that was taken after a savepoint.
+    """
+    session.info.setdefault(_HELD, set()).add(lock)
 
 
 def hold_advisory_lock(on: sa.Connection, lock: AdvisoryLock) -> None:

@@ -33,6 +33,8 @@ class Base(DeclarativeBase):
         dict[str, Any]: postgresql.JSONB,
         list[str]: postgresql.ARRAY(sa.Text),
     }
+    ON_CONFLICT: ClassVar[str] = ""
+    """SQL for what `models.db.batch_insert` does instead of inserting a row whose key is there; "": it is an error."""
 
 
 def enumeration(values: type[StrEnum], name: str) -> sa.Enum:

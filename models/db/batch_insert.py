@@ -1,21 +1,24 @@
 """Batched inserts for rows that do not change again in their transaction, such as timeline entries.
 
 All queued rows are inserted with one statement at the next flush. A batch of requests writes hundreds of such rows,
-and one statement is much cheaper than one ORM object for each row. Other statements can be queued, too, to be executed
-at the flush once for many rows.
+and one statement is much cheaper than one ORM object for each row. New objects can be inserted with them (`batch_add`).
+Statements of other modules can wait for the flush likewise, to be executed once for many rows.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.orm import Session, SessionTransaction, make_transient_to_detached
+from sqlalchemy.orm.attributes import set_committed_value
 
 from models.db.base import Base
+from models.db.caller import IS_TOLD
 from models.db.work_queue import QueueRow, forget_due, made_due
 
 _ROWS = "rows_for_later"
@@ -31,10 +34,9 @@ class BatchSession(Session):
         for statement in list(self.info.get(_STATEMENTS, ())):
             execute_queued(self, statement)
         waiting: dict[type[Base], list[dict[str, Any]]] = self.info.pop(_ROWS, {})
-        if not waiting:
-            return
-        values = {f"rows_{place}": json.dumps(rows, default=str) for place, rows in enumerate(waiting.values())}
-        self.execute(_insert(tuple((table, tuple(rows[0])) for table, rows in waiting.items())), values)
+        for tables in _together(list(waiting), told=self.info.get(IS_TOLD, False)):
+            values = {f"rows_{place}": json.dumps(waiting[table], default=str) for place, table in enumerate(tables)}
+            self.execute(_insert(tuple((table, tuple(waiting[table][0])) for table in tables)), values)
 
 
 def batch_insert(session: Session, table: type[Base], hinted: bool = True, /, **values: Any) -> None:
@@ -47,6 +49,28 @@ def batch_insert(session: Session, table: type[Base], hinted: bool = True, /, **
     if hinted and issubclass(table, QueueRow):
         made_due(session, table.WORK)
     session.info.setdefault(_ROWS, {}).setdefault(table, []).append(values)
+
+
+def batch_add(session: Session, row: Base) -> None:
+    """Queue a new object, with its primary key, for insertion as `batch_insert` does.
+
+    The object belongs to the session from now on, as if it had been read from the database. Nothing may refer to its
+    row before the next flush, except other queued rows.
+    """
+    given = sa.inspect(row).dict
+    values = {name: usual if given.get(name) is None else given[name] for name, usual in _columns(type(row))}
+    for name in values.keys() - given.keys():
+        # Otherwise it would be read when it is asked for.
+        set_committed_value(row, name, values[name])
+    batch_insert(session, type(row), **values)
+    make_transient_to_detached(row)
+    session.add(row)
+
+
+def queued_rows(session: Session, table: type[Base]) -> Sequence[Mapping[str, Any]]:
+    """Return the rows of the table that wait for the next flush, as column values."""
+    rows: list[dict[str, Any]] = session.info.get(_ROWS, {}).get(table, [])
+    return rows
 
 
 def batch_execute(session: Session, statement: sa.TextClause, /, **values: Any) -> None:
@@ -89,6 +113,33 @@ def _forget(session: BatchSession, previous: SessionTransaction) -> None:
 
 
 @cache
+def _columns(table: type[Base]) -> Sequence[tuple[str, Any]]:
+    """Return the columns that are written to the table, each with its default: None, or a value for every row."""
+    columns = table.metadata.tables[table.__tablename__].columns
+    return [
+        (column.name, column.default.arg if isinstance(column.default, sa.ColumnDefault) else None)
+        for column in columns
+        if column.computed is None
+    ]
+
+
+def _together(tables: Sequence[type[Base]], *, told: bool) -> Iterator[tuple[type[Base], ...]]:
+    """Yield the tables whose rows one statement can insert: all of them, unless row-level security is `told` a caller.
+
+    Then a policy may look at the row that another one refers to, and sees no rows of its own statement.
+    """
+    group: list[type[Base]] = []
+    for table in tables:
+        keys = table.metadata.tables[table.__tablename__].foreign_keys
+        if told and any(key.column.table.name == other.__tablename__ for key in keys for other in group):
+            yield tuple(group)
+            group = []
+        group.append(table)
+    if group:
+        yield tuple(group)
+
+
+@cache
 def _insert(tables: tuple[tuple[type[Base], tuple[str, ...]], ...]) -> sa.TextClause:
     """Return the statement that inserts the rows of all tables, each given with the names of its columns.
 
@@ -103,7 +154,9 @@ def _into(table: type[Base], names: tuple[str, ...], rows: str) -> str:
     columns, dialect = table.metadata.tables[table.__tablename__].columns, postgresql.dialect()  # type: ignore[no-untyped-call]
     typed = ", ".join(f"{name} {columns[name].type.compile(dialect)}" for name in names)
     listed = ", ".join(names)
+    given = " OVERRIDING SYSTEM VALUE" if any(columns[name].identity is not None for name in names) else ""
+    conflict = f" ON CONFLICT {table.ON_CONFLICT}" if table.ON_CONFLICT else ""
     return (
-        f"INSERT INTO {table.__tablename__} ({listed})"  # noqa: S608 - names of our own columns
-        f" SELECT {listed} FROM json_to_recordset(CAST(:{rows} AS json)) AS incoming ({typed})"
+        f"INSERT INTO {table.__tablename__} ({listed}){given}"  # noqa: S608 - names of our own columns
+        f" SELECT {listed} FROM json_to_recordset(CAST(:{rows} AS json)) AS incoming ({typed}){conflict}"
     )

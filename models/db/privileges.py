@@ -158,10 +158,12 @@ REGISTRAR: Mapping[str, Privileges] = {
 }
 """The privileges on each table of the registrar's database."""
 
-# Identity columns need no privilege on their sequence; Kamailio's tables have the older kind.
+# Identity columns need no privilege on their sequence, unless the id is known before the row is written, as that of an
+# ordered account is (`models.orders.reserved_ids`). Kamailio's tables have the older kind.
 _SEQUENCES = """
 SELECT split_part(pg_get_serial_sequence(quote_ident(table_name), column_name), '.', 2) FROM information_schema.columns
-WHERE table_schema = 'public' AND table_name = %s AND column_default LIKE 'nextval(%%'
+WHERE table_schema = 'public' AND table_name = %s
+    AND (column_default LIKE 'nextval(%%' OR (is_identity = 'YES' AND table_name = 'accounts'))
 """
 
 # Not all in the schema: what an extension or a foreign table brings along belongs to a superuser.

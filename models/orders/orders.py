@@ -12,19 +12,18 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from models.accounts.accounts import (
-    Account,
-    issue_customer_numbers,
-)
+from models.accounts.accounts import Account
 from models.accounts.hierarchy import ensure_may_be_main
 from models.contracts.catalogue import PriceLine, Product, ProductKind, block_key, price_list
+from models.db.batch_insert import batch_insert
 from models.errors import Forbidden, InvalidField, RuleBroken
 from models.orders.address_rules import ensure_address, ensure_area_code
 from models.orders.options import ensure_details
+from models.orders.reserved_ids import ReservedIds, reserve_ids
 from models.people.rights import Action, Principal, may
 from models.requests.receipts import queue_receipt
-from models.requests.requests import Request, create_requests
-from models.states import AccountState, Kind, Reason
+from models.requests.requests import Request, queue_request
+from models.states import AccountRole, AccountState, Kind, Reason
 from models.telephony.allowed_destinations import chosen_limits, ensure_fallback_within, ensure_may_choose
 from models.telephony.area_codes import AreaCode
 from models.telephony.directory import DirectoryData
@@ -122,25 +121,6 @@ class Basket:
         return [product.price_line for product in self.products]
 
 
-def submit_order(
-    session: Session,
-    principal: Principal,
-    main: Account,
-    draft: OrderDraft,
-    now: datetime,
-    agreed: Mapping[str, PriceLine] = LIST_PRICES,
-) -> Request:
-    """Save an order for a new sub-account of `main`: the request, and the account with a new customer number.
-
-    `agreed` has prices, by product key, that hold instead of those of the price list. The overview of locations lists
-    the account immediately, and a receipt to the person is queued. Return the request. Raises `Forbidden` if the
-    person may not order for `main`, `RuleBroken` if `main` is closed or a sub-account, and `InvalidField` if products,
-    options, channels, countries or address break a rule (`ensure_orderable`).
-    """
-    ensure_orderable(session, principal, main, draft, now)
-    return submit_orders(session, principal, main, [draft], now, agreed=agreed)[0]
-
-
 def ensure_orderable(session: Session, principal: Principal, main: Account, draft: OrderDraft, now: datetime) -> Basket:
     """Check products, details of options, channels, countries, address and area code of an order; return its products.
 
@@ -182,6 +162,12 @@ def ensure_area_exists(session: Session, code: str) -> AreaCode:
     return area
 
 
+def keep_area(session: Session, code: str, name: str | None) -> None:
+    """Let `ensure_area_exists` know the name of an area code that the transaction has read; None if there is none."""
+    area = AreaCode(code=code, name=name) if name is not None else None
+    session.info.setdefault("area_codes", {})[code] = area
+
+
 def restored_area_code(session: Session, code: str) -> str:
     """Return an area code with the leading zero that a spreadsheet has removed, if there is such an area code.
 
@@ -205,68 +191,86 @@ def submit_orders(
     *,
     agreed: Mapping[str, PriceLine] = LIST_PRICES,
 ) -> Sequence[Request]:
-    """Save several orders that `ensure_orderable` has accepted, with one statement for each table.
+    """Save several orders that `ensure_orderable` has accepted, with one statement for all tables.
 
     Each order gets a request and a new account. Returns the requests in the order of `drafts`. `bulk_id` is the bulk
     (the uploaded file of orders) that they come from; `agreed` has prices, by product key, that hold instead of those
     of the price list. Each order that comes from no bulk queues a receipt to the person. Raises `Forbidden` if the
     person may not order for `main`, and `RuleBroken` if `main` is closed or a sub-account.
     """
-    if not may(principal, Action.ORDER, main):
-        raise Forbidden
-    ensure_may_be_main(main)
-    accounts = [
-        _account(session, number, draft, now)
-        for number, draft in zip(issue_customer_numbers(session, len(drafts)), drafts, strict=True)
+    _ensure_may_order(principal, main)
+    ids = reserve_ids(session, len(drafts))
+    requests = [
+        queue_order(session, principal, main, draft, now, reserved, bulk_id, agreed)
+        for draft, reserved in zip(drafts, ids, strict=True)
     ]
-    session.add_all(accounts)
-    session.flush()
-    requests = create_requests(
-        session,
-        [
-            Request(
-                kind=Kind.ORDER,
-                main_id=main.id,
-                account_id=account.id,
-                customer_number=account.customer_number,
-                requested_by=principal.user_id,
-                token_id=principal.token_id,
-                locale=draft.locale,
-                product_key=draft.product_key,
-                channels=draft.channels,
-                area_code=draft.area_code,
-                block_size=draft.block_size,
-                option_keys=list(draft.option_keys),
-                option_details={field: found for field, found in draft.details.items() if found is not None} or None,
-                request_uri=draft.request_uri,
-                countries=chosen_limits(draft.countries) if draft.countries is not None else None,
-                price_lines=[
-                    asdict(agreed.get(line.product_key, line)) for line in _basket(session, draft, now).price_lines
-                ],
-                local_user_name=draft.local_user.name if draft.local_user is not None else None,
-                local_user_email=draft.local_user.email.lower() if draft.local_user is not None else None,
-                bulk_id=bulk_id,
-            )
-            for account, draft in zip(accounts, drafts, strict=True)
-        ],
-        now,
-    )
-    for request in requests:
-        request.note(now, "order_received", customer_number=request.customer_number)
-        if bulk_id is None:
-            queue_receipt(session, request, principal, "order_receipt", now)
     session.flush()
     return requests
+
+
+def queue_order(
+    session: Session,
+    principal: Principal,
+    main: Account,
+    draft: OrderDraft,
+    now: datetime,
+    ids: ReservedIds,
+    bulk_id: uuid.UUID | None = None,
+    agreed: Mapping[str, PriceLine] = LIST_PRICES,
+) -> Request:
+    """Save one order as `submit_orders` does, but with ids reserved before, and at the next flush.
+
+    Until then nothing in the session may refer to its rows, except rows that are queued, too.
+    """
+    _ensure_may_order(principal, main)
+    _queue_account(session, ids, draft, now)
+    request = Request(
+        id=ids.request_id,
+        kind=Kind.ORDER,
+        main_id=main.id,
+        account_id=ids.account_id,
+        customer_number=ids.customer_number,
+        requested_by=principal.user_id,
+        token_id=principal.token_id,
+        locale=draft.locale,
+        product_key=draft.product_key,
+        channels=draft.channels,
+        area_code=draft.area_code,
+        block_size=draft.block_size,
+        option_keys=list(draft.option_keys),
+        option_details={field: found for field, found in draft.details.items() if found is not None} or None,
+        request_uri=draft.request_uri,
+        countries=chosen_limits(draft.countries) if draft.countries is not None else None,
+        price_lines=[asdict(agreed.get(line.product_key, line)) for line in _basket(session, draft, now).price_lines],
+        local_user_name=draft.local_user.name if draft.local_user is not None else None,
+        local_user_email=draft.local_user.email.lower() if draft.local_user is not None else None,
+        bulk_id=bulk_id,
+    )
+    queue_request(session, request, now)
+    request.note(now, "order_received", customer_number=request.customer_number)
+    if bulk_id is None:
+        queue_receipt(session, request, principal, "order_receipt", now)
+    return request
 
 
 def _basket(session: Session, draft: OrderDraft, now: datetime) -> Basket:
     return basket_of(session, draft.product_key, draft.block_size, draft.option_keys, now)
 
 
-def _account(session: Session, customer_number: str, draft: OrderDraft, now: datetime) -> Account:
+def _ensure_may_order(principal: Principal, main: Account) -> None:
+    if not may(principal, Action.ORDER, main):
+        raise Forbidden
+    ensure_may_be_main(main)
+
+
+def _queue_account(session: Session, ids: ReservedIds, draft: OrderDraft, now: datetime) -> None:
     place = draft.location
-    return Account(
-        customer_number=customer_number,
+    batch_insert(
+        session,
+        Account,
+        id=ids.account_id,
+        customer_number=ids.customer_number,
+        role=AccountRole.STANDALONE,
         state=AccountState.ORDERED,
         name=place.name,
         street=place.street,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -21,7 +22,7 @@ from models.messages.outbox import Recipient, queue_message
 from models.people.audit_log import AuditEvent, record, record_of_carrier
 from models.people.invitations import lock_users
 from models.people.rights import Action, Principal, Role, Scope, token_gives_rights
-from models.people.users import User, acting, administrators_of, roles_sql
+from models.people.users import User, administrators_of, roles_sql
 
 TOKEN_PREFIX = "sv_"  # noqa: S105 - a prefix by which leaked tokens can be found, no secret
 LONGEST_LIFE = timedelta(days=365)
@@ -172,42 +173,57 @@ def revoke_tokens_of_user(session: Session, user_id: int, account_id: int, now: 
     session.execute(theirs.where(ApiToken.revoked_at.is_(None)).values(revoked_at=now))
 
 
-def principal_by_token(session: Session, token: str, address: str, now: datetime) -> Principal | None:
-    """Return the person who acts with the token, without staff rights, and record the token's use.
+@dataclass(frozen=True, slots=True)
+class TokenUse:
+    """A call with an API token: the person who acts with it, without staff rights, and the token's account.
 
-    `address` is the caller's IP address; the use is recorded at most every 5 minutes. Returns None if the token is
-    unknown or revoked, or its person is shut out or has no role in the token's account that gives one of the token's
-    actions; nobody has a role in a closed account. Raises `TokenExpired` if the token was good until its expiry.
+    `is_noted`: this use was recorded in the open transaction, because the last one recorded is 5 minutes old.
+    """
+
+    person: Principal
+    account: Account
+    is_noted: bool
+
+
+def use_token(session: Session, token: str, address: str, now: datetime) -> TokenUse | None:
+    """Return who acts with the token, and record the token's use, at most every 5 minutes.
+
+    `address` is the caller's IP address. Returns None if the token is unknown or revoked, or its person is shut out or
+    has no role in the token's account that gives one of the token's actions; nobody has a role in a closed account.
+    Raises `TokenExpired` if the token was good until its expiry.
     """
     row = session.execute(_by_hash(), {"hash": token_hash(token)}).one_or_none()
     if row is None:
         return None
-    api_token, user, _, roles = row
-    person = replace(
-        acting(user, {int(account_id): Role(role) for account_id, role in roles.items()}),
+    person = Principal(
+        user_id=row.user_id,
+        email=row.email,
+        name=row.name,
+        locale=row.locale,
+        roles={int(account_id): Role(role) for account_id, role in row.roles.items()},
         # A token never acts for the back office.
         is_staff=False,
-        token_id=api_token.id,
-        token_account_id=api_token.account_id,
-        scopes=frozenset(Scope(scope) for scope in api_token.scopes),
+        token_id=row.token_id,
+        token_account_id=row.Account.id,
+        scopes=frozenset(Scope(scope) for scope in row.scopes),
     )
     if not token_gives_rights(person):
         return None
-    if api_token.expires_at is not None and api_token.has_expired(now):
-        raise TokenExpired(api_token.expires_at)
-    _note_use(session, api_token, address, now)
-    return person
+    if row.expires_at is not None and now >= row.expires_at:
+        raise TokenExpired(row.expires_at)
+    return TokenUse(person, row.Account, _note_use(session, row.token_id, row.last_used_at, address, now))
 
 
 @cache
-def _by_hash() -> sa.Select[ApiToken, User, Account, dict[str, str]]:
-    """Return the query for the token with the hash `:hash`, its person, its account and the person's roles.
+def _by_hash() -> sa.Select[*tuple[Any, ...]]:
+    """Return the query for the token with the hash `hash`, its person, its account and the person's roles.
 
-    It is built once, because it runs at each call of the API. The account is read because the caller needs it next,
-    and then finds it in the session.
+    It is built once, because it runs at each call; and only what is needed is read of token and person.
     """
+    token = ApiToken.id.label("token_id"), ApiToken.scopes, ApiToken.expires_at, ApiToken.last_used_at
+    person = User.id.label("user_id"), User.email, User.name, User.locale, roles_sql(User.id).label("roles")
     return (
-        sa.select(ApiToken, User, Account, roles_sql(User.id))
+        sa.select(*token, *person, Account)
         .join(User, User.id == ApiToken.user_id)
         .join(Account, Account.id == ApiToken.account_id)
         .where(
@@ -270,14 +286,16 @@ def _tell_administrators(
             queue_message(session, None, "api_token_created", to, facts, now, occasion=str(token.id))
 
 
-def _note_use(session: Session, token: ApiToken, address: str, now: datetime) -> None:
+def _note_use(session: Session, token_id: int, last: datetime | None, address: str, now: datetime) -> bool:
+    """Record the token's use, and return True; return False if the `last` one is less than 5 minutes old."""
     before = now - _USE_NOTED_EVERY
-    if token.last_used_at is not None and token.last_used_at > before:
-        return
+    if last is not None and last > before:
+        return False
     # Of many calls at one time, one writes: the others wait for its commit and find the time changed.
     stale = sa.or_(ApiToken.last_used_at.is_(None), ApiToken.last_used_at <= before)
-    use = sa.update(ApiToken).where(ApiToken.id == token.id, stale).values(last_used_at=now, last_used_address=address)
+    use = sa.update(ApiToken).where(ApiToken.id == token_id, stale).values(last_used_at=now, last_used_address=address)
     session.execute(use.execution_options(synchronize_session=False))
+    return True
 
 
 def token_hash(token: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -22,18 +22,19 @@ from models.accounts.company_limits import (
     add_uses,
     lock_limits,
     next_day,
-    with_own,
 )
 from models.calendar_days import berlin_day, start_of_day
-from models.contracts.catalogue import PriceLine
+from models.contracts.catalogue import PriceLine, keep_price_list, price_list_sql
 from models.errors import Forbidden, LimitReached
-from models.orders.orders import LIST_PRICES, Location, OrderDraft, submit_order
+from models.orders.orders import LIST_PRICES, Location, OrderDraft, ensure_orderable, keep_area, queue_order
+from models.orders.reserved_ids import ReservedIds, proposals, reserve_ids, reserved_rows
 from models.people.rights import Action, Principal, may
 from models.people.users import User
 from models.proofs.proofs import AddressProof, EmailProof
 from models.requests.requests import Request
 from models.same_address import address_key
 from models.states import ENDED, Kind
+from models.telephony.area_codes import AreaCode
 
 
 def place_order(
@@ -47,16 +48,21 @@ def place_order(
 ) -> Request:
     """Place an order for a sub-account of `main`, if the limits of the company allow one more, and count it.
 
-    `usual` are the limits of companies that have none of their own, `agreed` prices by product key that hold instead
-    of the price list's. Raises what `submit_order` raises (`Forbidden`, `RuleBroken`, `InvalidField`), and
-    `LimitReached` if a limit does not allow the order.
+    Everything is written at the next flush (`queue_order`). `usual` are the limits of companies that have none of their
+    own, `agreed` prices by product key that hold instead of the price list's. Raises what `ensure_orderable` and
+    `queue_order` raise, and `LimitReached` if a limit does not allow the order.
     """
     if not may(principal, Action.ORDER, main):
         raise Forbidden
-    _, reached = take_for_orders(session, principal, main, [draft], now, usual)
+    lock_limits(session, main.id)
+    known, [needed] = _compared(session, principal, main, _entered([draft]), now, usual, area_code=draft.area_code)
+    reached = _reached(known.limits, known.used, needed, now)
     if reached is not None:
         raise reached
-    return submit_order(session, principal, main, draft, now, agreed)
+    ensure_orderable(session, principal, main, draft, now)
+    add_uses(session, main.id, _daily(Counter(needed)), now)
+    [ids] = known.ids or reserve_ids(session, 1)
+    return queue_order(session, principal, main, draft, now, ids, agreed=agreed)
 
 
 def take_for_orders(
@@ -75,8 +81,12 @@ def take_for_orders(
     """
     lock_limits(session, main.id)
     count, uses, reached = _fitting(session, principal, main, drafts, now, usual)
-    add_uses(session, main.id, {what: times for what, times in uses.items() if what is not Limit.OPEN_ORDERS}, now)
+    add_uses(session, main.id, _daily(uses), now)
     return count, reached
+
+
+def _daily(uses: Mapping[Limit, int]) -> dict[Limit, int]:
+    return {what: times for what, times in uses.items() if what is not Limit.OPEN_ORDERS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +121,8 @@ def plan_orders(
     Counts nothing, and guarantees nothing for later. It assumes that no open order ends meanwhile, and that nothing
     else is ordered. `usual` are the limits of companies that have none of their own.
     """
-    limits, used, needs = _compared(session, principal, main, _entered(drafts), now, usual)
+    known, needs = _compared(session, principal, main, _entered(drafts), now, usual)
+    limits, used = known.limits, known.used
     day, first = start_of_day(now), None
     counts: Counter[datetime] = Counter({day: 0})
     for needed in needs:
@@ -142,17 +153,17 @@ def limit_of_draft(
     `location` and the contact's `email` are None while they are not entered. `usual` are the limits of companies that
     have none of their own. Counts nothing.
     """
-    limits, used, [needed] = _compared(session, principal, main, [(location, email)], now, usual)
-    return _reached(limits, used, needed, now)
+    known, [needed] = _compared(session, principal, main, [(location, email)], now, usual)
+    return _reached(known.limits, known.used, needed, now)
 
 
 def _fitting(
     session: Session, principal: Principal, main: Account, drafts: Sequence[OrderDraft], now: datetime, usual: Limits
 ) -> tuple[int, Counter[Limit], LimitReached | None]:
-    limits, used, needs = _compared(session, principal, main, _entered(drafts), now, usual)
+    known, needs = _compared(session, principal, main, _entered(drafts), now, usual)
     fresh: Counter[Limit] = Counter()
     for count, needed in enumerate(needs):
-        reached = _reached(limits, used + fresh, needed, now)
+        reached = _reached(known.limits, known.used + fresh, needed, now)
         if reached is not None:
             return count, fresh, reached
         fresh.update(needed)
@@ -163,6 +174,15 @@ def _entered(drafts: Sequence[OrderDraft]) -> list[tuple[Location | None, str | 
     return [(draft.location, draft.contact.email) for draft in drafts]
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The limits of a company, what it has used of them today, and the ids of an order if they were reserved."""
+
+    limits: Limits
+    used: Counter[Limit]
+    ids: Sequence[ReservedIds]
+
+
 def _compared(
     session: Session,
     principal: Principal,
@@ -170,28 +190,37 @@ def _compared(
     orders: Sequence[tuple[Location | None, str | None]],
     now: datetime,
     usual: Limits,
-) -> tuple[Limits, Counter[Limit], Iterator[list[Limit]]]:
-    """Return a company's limits, what it has used of them today, and for each order the limits that it counts against.
+    area_code: str | None = None,
+) -> tuple[_Known, Iterator[list[Limit]]]:
+    """Return what is known of a company's limits, and for each order the limits that it counts against.
 
     `orders` are pairs of location and contact's e-mail address; None for what is not known yet, which counts for
-    nothing. Runs one statement.
+    nothing. Runs one statement. With an `area_code` there is one order, to be placed now: its ids are reserved, and
+    what `ensure_orderable` looks up is read along.
     """
     keys = [address_key(place.street, place.postal_code, place.city) if place else None for place, _ in orders]
     emails = [email.lower() if email else None for _, email in orders]
-    known = session.execute(
-        _known(),
-        {
-            "main": main.id,
-            "person": principal.user_id,
-            "today": berlin_day(now),
-            "emails": emails,
-            "keys": keys,
-            "asked_before": now - AddressProof.new_after,
-        },
-    ).one()
-    limits = with_own(known.OwnLimits, usual)
+    values = {
+        "main": main.id,
+        "person": principal.user_id,
+        "today": berlin_day(now),
+        "emails": emails,
+        "keys": keys,
+        "asked_before": now - AddressProof.new_after,
+    }
+    ids: Sequence[ReservedIds] = ()
+    if area_code is None:
+        known = session.execute(_known(), values).one()
+    else:
+        values |= proposals(1) | {"area_code": area_code, "day": berlin_day(now)}
+        known = session.execute(_known_and_reserved(), values).one()
+        keep_price_list(session, berlin_day(now), known.price_list)
+        keep_area(session, area_code, known.area_name)
+        if known.request_id is not None:
+            ids = [ReservedIds(known.request_id, known.account_id, known.customer_number)]
+    own = {limit: given for limit in Limit if (given := getattr(known, f"own_{limit}")) is not None}
     used = Counter({Limit(what): count for what, count in known.used.items()} | {Limit.OPEN_ORDERS: known.open_orders})
-    return limits, used, _needs(emails, keys, set(known.contacts), set(known.addresses))
+    return _Known(replace(usual, **own), used, ids), _needs(emails, keys, set(known.contacts), set(known.addresses))
 
 
 def _reached(limits: Limits, used: Counter[Limit], needed: Sequence[Limit], now: datetime) -> LimitReached | None:
@@ -231,12 +260,27 @@ def _known() -> sa.Select[*tuple[Any, ...]]:
     )
     company = sa.select(main.label("id")).subquery()
     return sa.select(
-        OwnLimits,
+        *(getattr(OwnLimits, limit).label(f"own_{limit}") for limit in Limit),
         used.scalar_subquery().label("used"),
         open_orders.scalar_subquery().label("open_orders"),
         sa.func.array(of_email.union_all(confirmed).scalar_subquery(), type_=strings).label("contacts"),
         sa.func.array(of_address.scalar_subquery(), type_=strings).label("addresses"),
     ).select_from(company.outerjoin(OwnLimits, OwnLimits.account_id == company.c.id))
+
+
+@cache
+def _known_and_reserved() -> sa.Select[*tuple[Any, ...]]:
+    """Return the query `_known` with the ids of one order (`reserved_rows`), the price list and the area code's name.
+
+    The ids are null if all the proposed customer numbers were issued before.
+    """
+    reserved = reserved_rows().subquery()
+    area = sa.select(AreaCode.name).where(AreaCode.code == sa.bindparam("area_code", type_=sa.Text))
+    return (
+        _known()
+        .add_columns(reserved, price_list_sql().label("price_list"), area.scalar_subquery().label("area_name"))
+        .join(reserved, sa.true(), isouter=True)
+    )
 
 
 def _needs(

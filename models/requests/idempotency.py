@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,7 +13,9 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models import retention
+from models.db.advisory_locks import advisory_lock_sql, note_advisory_lock
 from models.db.base import Base
+from models.db.batch_insert import batch_insert
 from models.errors import IdempotencyConflict
 
 
@@ -34,12 +37,30 @@ class IdempotencyKey(Base):
     answer: Mapped[dict[str, Any] | None] = mapped_column(postgresql.JSON(none_as_null=True))
     created_at: Mapped[datetime]
 
+    ON_CONFLICT = "(account_id, user_id, key) DO UPDATE SET request_id = excluded.request_id, answer = excluded.answer"
     __table_args__ = (sa.CheckConstraint("length(key) BETWEEN 1 AND 255", name="key_length"),)
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
         """Return an SQL condition: the key is older than `retention.IDEMPOTENCY_KEYS` (30 days) and can be deleted."""
         return cls.created_at <= now - retention.IDEMPOTENCY_KEYS
+
+    def save_answer(self, session: Session, answer: dict[str, Any], request_id: uuid.UUID | None) -> None:
+        """Save the answer to the first call, and the request that it has created or changed, at the next flush.
+
+        It is written with the rows that are queued then (`batch_insert`), so that it may refer to one of them.
+        """
+        batch_insert(
+            session,
+            IdempotencyKey,
+            account_id=self.account_id,
+            user_id=self.user_id,
+            key=self.key,
+            fingerprint=f"\\x{self.fingerprint.hex()}",
+            request_id=request_id,
+            answer=answer,
+            created_at=self.created_at,
+        )
 
 
 def known_key(session: Session, account_id: int, user_id: int, keys: Sequence[str]) -> str:
@@ -54,21 +75,55 @@ def known_key(session: Session, account_id: int, user_id: int, keys: Sequence[st
 
 
 def reserve_key(
-    session: Session, account_id: int, user_id: int, key: str, fingerprints: Sequence[bytes], now: datetime
+    session: Session,
+    account_id: int,
+    user_id: int,
+    key: str,
+    fingerprints: Sequence[bytes],
+    now: datetime,
+    lock: str | None = None,
 ) -> IdempotencyKey:
     """Return the row of the idempotency key `key`, locked: a new one without an answer, or one with the first answer.
 
     `fingerprints` are digests of the call's body by each key of the vault; the first is stored. A second call with the
-    same key waits until the first call's transaction has ended. Raises `IdempotencyConflict` if the key was first sent
+    same key waits until the first call's transaction has ended. `lock` names an advisory lock that is taken after that,
+    in the same round trip (`take_advisory_lock`); None for none. Raises `IdempotencyConflict` if the key was first sent
     with another body.
     """
-    new = postgresql.insert(IdempotencyKey).values(
-        account_id=account_id, user_id=user_id, key=key, fingerprint=fingerprints[0], created_at=now
-    )
-    # Changes nothing, but locks the row that is there, and in one statement: between two it might be forgotten.
-    locked = new.on_conflict_do_update(index_elements=["account_id", "user_id", "key"], set_={"key": new.excluded.key})
-    query = locked.returning(IdempotencyKey).execution_options(populate_existing=True)
-    row = session.scalars(query).one()
+    values = {"account": account_id, "person": user_id, "name": key, "print": fingerprints[0], "now": now}
+    if lock is None:
+        row: IdempotencyKey = session.scalars(_reserve(), values).one()
+    else:
+        row = session.scalars(_reserve_and_lock(), values | {"lock": lock}).one()
+        note_advisory_lock(session, lock)
     if row.fingerprint not in fingerprints:
         raise IdempotencyConflict
     return row
+
+
+@cache
+def _reserve() -> Any:
+    return _reserving()
+
+
+@cache
+def _reserve_and_lock() -> Any:
+    # PostgreSQL comes to what is returned when it has locked the key's row.
+    return _reserving(advisory_lock_sql(sa.bindparam("lock", type_=sa.Text)))
+
+
+def _reserving(*more: sa.ColumnElement[Any]) -> Any:
+    """Return the statement of `reserve_key`, which evaluates `more` at last."""
+    table = IdempotencyKey.__table__
+    assert isinstance(table, sa.Table)
+    new = postgresql.insert(table).values(
+        account_id=sa.bindparam("account"),
+        user_id=sa.bindparam("person"),
+        key=sa.bindparam("name"),
+        fingerprint=sa.bindparam("print"),
+        created_at=sa.bindparam("now"),
+    )
+    # Changes nothing, but locks the row that is there, and in one statement: between two it might be forgotten.
+    locked = new.on_conflict_do_update(index_elements=["account_id", "user_id", "key"], set_={"key": new.excluded.key})
+    rows = sa.select(IdempotencyKey).from_statement(locked.returning(*table.columns, *more))
+    return rows.execution_options(populate_existing=True)

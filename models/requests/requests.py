@@ -18,7 +18,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, object_session, relat
 from models.accounts.accounts import Account, ids_by_customer_number
 from models.accounts.locks import lock_free_accounts
 from models.db.base import Base, enumeration, quoted
-from models.db.batch_insert import batch_insert
+from models.db.batch_insert import batch_add, batch_insert
 from models.db.work_queue import BulkQueueRow, WorkKind, alone_index, due_index, lease_ends
 from models.errors import IllegalTransition, TooLate
 from models.messages.outbox import Message, MessageState
@@ -320,23 +320,21 @@ def create_request(session: Session, request: Request, now: datetime) -> Request
 
     The caller adds the first timeline entry.
     """
-    return create_requests(session, [request], now)[0]
-
-
-def create_requests(session: Session, requests: Sequence[Request], now: datetime) -> Sequence[Request]:
-    """Save new requests, with their ids and times, and schedule their first steps to run now. Return the requests.
-
-    One statement for each table. The caller adds the first timeline entries.
-    """
-    # Known beforehand, so that nothing has to be read back row by row.
-    ids = session.scalars(sa.select(sa.func.uuidv7()).select_from(sa.func.generate_series(1, len(requests))))
-    for id, request in zip(ids, requests, strict=True):
-        request.id = id
-        request.created_at = request.updated_at = now
-        request.make_due(now)
-    session.add_all(requests)
+    request.created_at = request.updated_at = now
+    request.make_due(now)
+    session.add(request)
     session.flush()
-    return requests
+    return request
+
+
+def queue_request(session: Session, request: Request, now: datetime) -> None:
+    """Save a new request, which has its id, at the next flush (`batch_add`), and schedule its first step to run now.
+
+    The caller adds the first timeline entry.
+    """
+    request.created_at = request.updated_at = now
+    request.make_due(now)
+    batch_add(session, request)
 
 
 def concerns(session: Session, principal: Principal, request: Request) -> bool:

@@ -10,14 +10,18 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.resources import files
 from math import cos, floor, hypot, radians
 from statistics import median
+from threading import Lock
 
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from models.db.session import Database
 from models.place_names import place_words, same_place_words
 from models.spelling import fold, spell
 from models.telephony.area_codes import AreaCode
@@ -300,7 +304,9 @@ def _read_points(towns: Mapping[str, Sequence[str]]) -> dict[str, Point]:
     return points
 
 
+_READ_LIMIT = 5.0
 _known: list[Places] = []
+_reading = Lock()
 
 
 def places_of(session: Session) -> Places:
@@ -308,14 +314,30 @@ def places_of(session: Session) -> Places:
 
     A process that forks others calls this before, so that they share the facts.
     """
-    if not _known:
-        networks = session.execute(sa.select(AreaCode.code, AreaCode.name)).all()
-        places = Places((code, name) for code, name in networks)
-        if not networks:
-            # A database that is not filled yet.
-            return places
-        _known.append(places)
-    return _known[0]
+    # Threads that each read them would take seconds together.
+    with _reading:
+        if not _known:
+            networks = session.execute(sa.select(AreaCode.code, AreaCode.name)).all()
+            places = Places((code, name) for code, name in networks)
+            if not networks:
+                # A database that is not filled yet.
+                return places
+            _known.append(places)
+        return _known[0]
+
+
+def read_places_once(database_url: str) -> SQLAlchemyError | None:
+    """Read the facts before a program forks; return the error if the database does not answer in a few seconds.
+
+    Then each process reads them later, when it first needs them. The connection is closed again.
+    """
+    with closing(Database(database_url, pool_size=1, statement_limit=_READ_LIMIT)) as database:
+        try:
+            with database.transaction() as session:
+                places_of(session)
+        except SQLAlchemyError as error:
+            return error
+    return None
 
 
 def spelled_town(towns: Iterable[str], city: str) -> str:

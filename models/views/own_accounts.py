@@ -103,8 +103,3 @@ def forwardable_accounts(session: Session, principal: Principal) -> list[Account
     query = sa.select(Account).where(Account.id.in_(principal.roles), Account.state == AccountState.ACTIVE)
     accounts = session.scalars(query.order_by(Account.id))
     return [account for account in accounts if may(principal, Action.FORWARD_CALLS, account)]
-
-
-def token_account(session: Session, principal: Principal) -> Account | None:
-    """Return the account that the person's API token belongs to; None if the person does not use a token."""
-    return session.get(Account, principal.token_account_id) if principal.token_account_id else None

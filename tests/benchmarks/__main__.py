@@ -19,11 +19,11 @@ from rich.table import Table
 
 from models.db.roles import DatabaseRole
 from tests.benchmarks import (
+    accepting,
     broker,
     bulk,
     bulkheads,
     dialtone,
-    front,
     overview,
     pipeline,
     reconciliation,
@@ -209,12 +209,15 @@ def latency(system: System, size: Size) -> list[Figure]:
 
 def acceptance(system: System, size: Size) -> list[Figure]:
     """Measure the orders that the front accepts over HTTP, against a Flask endpoint that inserts one row."""
-    bare, ours = front.minimal(system, size.posts), front.ours(system, size.posts)
-    against = "Flask endpoint that inserts one row"
+    found = accepting.measure(system, size.posts, size.rounds)
+    ours, bare, against = found.ours, found.bare, "Flask endpoint that inserts one row"
     return [
         Figure("orders accepted over HTTP", "1/s", ours.per_second, bare.per_second, against),
         Figure("… p50", "ms", ours.p50, bare.p50, against),
         Figure("… p99", "ms", ours.p99, bare.p99, against),
+        Figure("… processor time an order, all servers", "ms", ours.cpu, bare.cpu, against),
+        Figure("… round trips to PostgreSQL an order", "", found.traffic.round_trips, 3, "BEGIN, INSERT, COMMIT"),
+        Figure("… transactions an order", "", found.traffic.transactions, 1, "likewise"),
     ]
 
 
@@ -343,7 +346,7 @@ PARTS: dict[str, Callable[[System, Size], list[Figure]]] = {
     "dialtone": dial_tone,
     "throughput": throughput,
     "whole-way": whole,
-    "front": acceptance,
+    "accepting": acceptance,
     "broker": broken_broker,
     "bulk": bulks,
     "memory": memory,

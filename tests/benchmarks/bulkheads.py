@@ -18,7 +18,6 @@ from models.db.session import Database
 from models.db.work_queue import WorkKind
 from models.links.links import submit_link
 from models.messages.outbox import Recipient, queue_message
-from models.orders.orders import submit_order
 from models.requests.requests import Request
 from models.states import Status, StepName
 from models.telephony.numbers import BlockAnnouncement
@@ -27,7 +26,7 @@ from models.vault import Vault
 from tasks.hints import hint
 from tests.benchmarks import reconciliation
 from tests.benchmarks.system import System, customers_of, vacuum
-from tests.factories import a_link, an_order, make_account, make_bulk, make_user, prepare
+from tests.factories import a_link, an_order, make_account, make_bulk, make_user, prepare, submit_order
 from tests.fakes import wait_until
 from tests.named_functions import named
 from tests.proxy import Proxy, proxy_to

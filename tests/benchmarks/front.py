@@ -50,13 +50,15 @@ class Load:
     """Milliseconds."""
     p99: float
     """Milliseconds."""
+    cpu: float
+    """Milliseconds of the front, PostgreSQL and all other servers together, a request."""
 
 
 def ours(system: System, count: int) -> Load:
     """Start a front and measure `count` POST requests to /api/v1/orders, each with an idempotency key of its own."""
     port = free_port()
     with system.running(programs.web(LOOPBACK, port)):
-        return _load(port, "/api/v1/orders", _headers(system), count)
+        return _load(system, port, "/api/v1/orders", _headers(system), count)
 
 
 def send_orders(system: System, port: int, count: int) -> None:
@@ -101,17 +103,17 @@ def minimal(system: System, count: int) -> Load:
     port = free_port()
     command = [*programs.web(LOOPBACK, port)[:-1], "tests.benchmarks.baselines:create_app()"]
     with system.running(command):
-        return _load(port, "/rows", lambda: {"Content-Type": "application/json"}, count)
+        return _load(system, port, "/rows", lambda: {"Content-Type": "application/json"}, count)
 
 
-def _load(port: int, path: str, headers: Headers, count: int) -> Load:
+def _load(system: System, port: int, path: str, headers: Headers, count: int) -> Load:
     wait_until(lambda: accepts_connections(port), what="the front")
     send(port, path, headers, count // 10)  # warm
-    began = time.perf_counter()
+    began, used = time.perf_counter(), system.cpu_seconds()
     took = sorted(send(port, path, headers, count))
-    seconds = time.perf_counter() - began
+    seconds, cpu = time.perf_counter() - began, system.cpu_seconds() - used
     cuts = statistics.quantiles(took, n=100)
-    return Load(count / seconds, cuts[49] * 1000, cuts[98] * 1000)
+    return Load(count / seconds, cuts[49] * 1000, cuts[98] * 1000, cpu / count * 1000)
 
 
 def send(port: int, path: str, headers: Headers, count: int) -> list[float]:

@@ -22,7 +22,6 @@ from models.accounts.accounts import Account
 from models.db.roles import PORTAL_ROLES, REGISTRAR_ROLES, DatabaseRole, create_roles
 from models.db.session import Database
 from models.messages.outbox import Message
-from models.orders.orders import submit_order
 from models.people.api_tokens import create_token
 from models.people.rights import Principal, Scope
 from models.people.users import User as Person
@@ -30,7 +29,7 @@ from models.requests.requests import Request
 from models.states import Status
 from models.telephony.number_pool import stock_pool
 from models.values import utc_now
-from tests.factories import UNLIMITED, an_order, make_main, prepare, prove_contact
+from tests.factories import UNLIMITED, an_order, make_main, prepare, prove_contact, submit_order
 from tests.fakes import wait_until
 from workers import programs
 from workers.gateways.registrar import ensure_schema, plain_url
@@ -227,7 +226,7 @@ def open_system() -> Iterator[System]:
 
 def customers_of(database: Database, first: str = "20000000") -> list[Customer]:
     """Make customers who can order, and a stock of free number blocks in 030 from the number `first` on."""
-    with database.transaction() as session:
+    with database.transaction(statement_limit=600) as session:
         stock_pool(session, "030", first, 10, _BLOCKS, utc_now())
         found = []
         for _ in range(MAIN_ACCOUNTS):

@@ -18,12 +18,11 @@ from werkzeug.serving import make_server
 from models.accounts.accounts import Account
 from models.db.roles import DatabaseRole
 from models.db.session import Database
-from models.orders.orders import submit_order
 from models.people.rights import Principal
 from tests.browser.axe import share_checks
 from tests.browser.visit import DESKTOP, Pages, Visit, Way, chromium
 from tests.browser.working import working
-from tests.factories import an_order, fill_pool, make_account, make_main, make_user
+from tests.factories import an_order, fill_pool, make_account, make_main, make_user, submit_order
 from tests.fakes import FakeClock, MailSink, wait_until
 from tests.sip.conftest import kamailio as kamailio
 from tests.sip.conftest import network_port as network_port

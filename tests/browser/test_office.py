@@ -8,10 +8,10 @@ import pytest
 from playwright.sync_api import expect
 
 from models.db.session import Database
-from models.orders.orders import Contact, submit_order
+from models.orders.orders import Contact
 from models.people.users import principal_of
 from tests.browser.visit import ONCE_EACH, Visit
-from tests.factories import NOW, an_order, make_staff
+from tests.factories import NOW, an_order, make_staff, submit_order
 
 EXTRACT = b"%PDF-1.7 an extract from the commercial register"
 

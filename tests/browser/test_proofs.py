@@ -8,13 +8,12 @@ from uuid import UUID
 from playwright.sync_api import Page, expect
 
 from models.links.links import submit_link
-from models.orders.orders import submit_order
 from models.people.users import User
 from models.requests.requests import Request
 from models.states import ProofMethod
 from tests.browser.conftest import Portal
 from tests.browser.test_portal import assert_no_sideways_scrolling, sign_in, tab_to
-from tests.factories import NOW, PASSWORD, a_link, an_order, make_account, make_user
+from tests.factories import NOW, PASSWORD, a_link, an_order, make_account, make_user, submit_order
 from tests.fakes import FakeClock
 from tests.web.conftest import Back, back_of
 

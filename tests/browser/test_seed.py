@@ -9,7 +9,6 @@ from playwright.sync_api import Locator, expect
 
 from models.accounts.hierarchy import attach
 from models.calendar_days import end_of_day
-from models.orders.orders import submit_order
 from models.people.users import principal_of
 from models.proofs.deadlines import VALID_FOR
 from models.requests.requests import Request
@@ -18,7 +17,7 @@ from tasks.ports import GatewayRefused
 from tests.browser.test_portal import SEED
 from tests.browser.visit import EVERYWHERE, ONCE_EACH, Visit, Way
 from tests.browser.working import code_in, link_in
-from tests.factories import NOW, ORDER, make_account, make_user, prove_contact
+from tests.factories import NOW, ORDER, make_account, make_user, prove_contact, submit_order
 
 CONTACT = "hanna@mustermensch.example"
 

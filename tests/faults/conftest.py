@@ -27,7 +27,7 @@ from models.db.session import Database
 from models.db.work_queue import WorkKind
 from models.links.links import LinkDraft, submit_link
 from models.messages.outbox import Message, MessageState
-from models.orders.orders import OrderDraft, submit_order
+from models.orders.orders import OrderDraft
 from models.people.api_tokens import create_token
 from models.people.rights import Principal, Scope
 from models.people.users import User
@@ -38,7 +38,7 @@ from models.telephony.trunks import SipTrunk
 from models.values import utc_now
 from models.vault import Vault
 from tests import forked_programs
-from tests.factories import UNLIMITED, an_order, fill_pool, make_main, prove_contact
+from tests.factories import UNLIMITED, an_order, fill_pool, make_main, prove_contact, submit_order
 from tests.fakes import MailSink, wait_until
 from tests.faults import engine
 from tests.faults.stopping import Stop

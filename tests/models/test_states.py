@@ -11,11 +11,10 @@ import sqlalchemy as sa
 
 from models.db.session import Database
 from models.errors import IllegalTransition, TooLate
-from models.orders.orders import submit_order
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
 from models.states import ENDED, TRANSITIONS, Actor, Reason, Status, StepName
-from tests.factories import NOW, an_order, make_main
+from tests.factories import NOW, an_order, make_main, submit_order
 from tests.models.accounts.test_hierarchy import refused_by
 
 Verb = Callable[[Request], None]

@@ -17,7 +17,6 @@ from models.accounts.accounts import Account
 from models.db.roles import DatabaseRole
 from models.db.session import Database
 from models.jobs.findings import Finding, findings_of
-from models.orders.orders import submit_order
 from models.people.rights import Principal
 from models.requests.requests import Request
 from models.states import Status
@@ -31,7 +30,7 @@ from tasks.reconcile.job_run import run_job
 from tasks.registrar.trunks import record_of
 from tasks.runtime import Runtime
 from tests.due_work import advance_requests, sync_registrar
-from tests.factories import an_order, fill_pool, make_main, prove_contact
+from tests.factories import an_order, fill_pool, make_main, prove_contact, submit_order
 from tests.fakes import FakeClock
 from tests.sip.baresip import Baresip
 from tests.sip.linphone import Linphone

@@ -13,7 +13,7 @@ from models.db.work_queue import WorkKind
 from models.jobs.findings import Finding, findings_of
 from models.jobs.jobs import JobRun
 from models.links.links import LinkDraft, submit_link
-from models.orders.orders import OrderDraft, submit_order
+from models.orders.orders import OrderDraft
 from models.people.rights import Principal
 from models.requests.requests import Request
 from models.vault import Vault
@@ -23,7 +23,7 @@ from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import run_job
 from tasks.runtime import Runtime
 from tests.due_work import process_due, send_messages
-from tests.factories import PLENTY, fill_pool, make_main, prove_contact
+from tests.factories import PLENTY, fill_pool, make_main, prove_contact, submit_order
 from tests.fakes import FakeClock, FakeMailer, FakePrinter, FakeRegistrar
 
 

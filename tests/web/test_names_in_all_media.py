@@ -18,7 +18,6 @@ from pypdf import PdfReader
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import attach
-from models.orders.orders import submit_order
 from models.people.users import User
 from models.states import Origin
 from models.text_direction import END_ISOLATE, ISOLATE, isolated
@@ -26,7 +25,7 @@ from tasks.outbox.letter_layout import letter_pdf
 from tasks.ports import Letter, Mail, NotSent
 from tasks.settings import Carrier
 from tests.due_work import sync_registrar
-from tests.factories import NOW, an_order, fill_pool, make_account, prove_contact
+from tests.factories import NOW, an_order, fill_pool, make_account, prove_contact, submit_order
 from tests.fakes import FakeRegistrar
 from tests.naughty_strings import NAUGHTY
 from tests.printed_text import printed_lines

@@ -19,7 +19,6 @@ from models.accounts.hierarchy import attach, detach
 from models.contracts.contracts import Contract, ContractItem
 from models.messages.outbox import Recipient
 from models.orders.drafts import DraftStep, begin_draft, new_draft_id
-from models.orders.orders import submit_order
 from models.people.api_tokens import ApiToken, create_token
 from models.people.invitations import invite
 from models.people.rights import Role, Scope
@@ -29,7 +28,19 @@ from models.states import AccountState, Origin
 from models.telephony.directory import put_entry
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.numbers import NumberBlock
-from tests.factories import ENTRY, NOW, VAULT, an_order, fill_pool, join, make_account, make_bulk, make_staff, make_user
+from tests.factories import (
+    ENTRY,
+    NOW,
+    VAULT,
+    an_order,
+    fill_pool,
+    join,
+    make_account,
+    make_bulk,
+    make_staff,
+    make_user,
+    submit_order,
+)
 from tests.kept_rows import KeptRows, kept_rows
 from tests.web.api.calls import PDF
 from tests.web.conftest import Front, FrontOf, as_new

@@ -19,7 +19,6 @@ from models.accounts.accounts import Account
 from models.contracts.contracts import Contract, ContractItem
 from models.messages.outbox import Recipient
 from models.orders.drafts import DraftStep, begin_draft, new_draft_id
-from models.orders.orders import submit_order
 from models.people.api_tokens import ApiToken
 from models.people.invitations import invite
 from models.people.logins import Login
@@ -29,7 +28,7 @@ from models.people.users import User
 from models.states import Reason
 from models.telephony.directory import DirectoryData, put_entry
 from models.telephony.place_answers import ask, question_id
-from tests.factories import NOW, PASSWORD, VAULT, an_order, give_app, make_account, make_staff, make_user
+from tests.factories import NOW, PASSWORD, VAULT, an_order, give_app, make_account, make_staff, make_user, submit_order
 from tests.second_factor import enter_code
 from tests.web.api.calls import PDF, a_link, new_link_code, upload
 from tests.web.conftest import ORDER, Back, Front

@@ -20,11 +20,10 @@ from models.db.caller import login_caller
 from models.db.roles import DatabaseRole
 from models.db.session import Database
 from models.db.work_queue import WorkKind
-from models.orders.orders import submit_order
 from models.requests.requests import Request
 from models.states import Status
 from models.values import utc_now
-from tests.factories import an_order, fill_pool, make_main, prove_contact
+from tests.factories import an_order, fill_pool, make_main, prove_contact, submit_order
 from tests.fakes import wait_until
 from tests.workers.conftest import Children
 from workers import programs

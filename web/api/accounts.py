@@ -12,9 +12,9 @@ from models.views.locations import LocationFilter, Order, page_of
 from web.api import schemas
 from web.api.access import caller, viewable_token_account
 from web.api.blueprint import api, json_response
+from web.api.call_transaction import call_transaction
 from web.api.paging import known_cursor
 from web.api.response_bodies import account_body
-from web.resources import resources
 
 # A customer number never changes, so paging neither skips nor repeats an account.
 _BY_NUMBER = LocationFilter(order=Order.NUMBER)
@@ -23,7 +23,7 @@ _BY_NUMBER = LocationFilter(order=Order.NUMBER)
 @api.get("/accounts", responses={200: schemas.AccountPage})
 def list_accounts(query: schemas.PageQuery) -> Response:
     """List the account of the API token first, then its sub-accounts, including those that are still on order."""
-    with resources().database.transaction() as session:
+    with call_transaction() as session:
         account = viewable_token_account(session)
         with known_cursor():
             page = page_of(session, account, _BY_NUMBER, after=query.cursor, limit=query.limit)
@@ -40,7 +40,7 @@ def show_account(path: schemas.AccountPath) -> Response:
     An account that is still on order is shown, too. Answers 404 if the caller may not view the account, and 403 if the
     token may not read.
     """
-    with resources().database.transaction() as session:
+    with call_transaction() as session:
         main, account = viewable_token_account(session), account_by_number(session, path.customer_number)
         running = request_lists.running_request(session, main, account) if account is not None else None
         if account is None or not may(caller(), Action.VIEW, main if running is not None else account):

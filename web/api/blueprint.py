@@ -8,8 +8,8 @@ import structlog
 from flask import Response, g, request
 from flask_openapi3 import APIBlueprint
 
-from models.people.api_tokens import principal_by_token
-from models.views import own_accounts
+from models.people.api_tokens import use_token
+from web.api.call_transaction import abandon_call_transaction, begin_call_transaction, end_call_transaction
 from web.api.problems import problem
 from web.caller import bearer_token
 from web.resources import resources
@@ -18,23 +18,34 @@ from web.text_input import TooDeep, check_json_text, is_storable_text
 api = APIBlueprint("api", __name__, url_prefix="/api/v1", abp_security=[{"bearer": []}])
 
 
+_WAITING = frozenset({"api.give_proof", "api.create_link_request", "api.upload_address_document"})
+"""The endpoints that wait for something else than the database before they act: for Redis, or for a caller's file."""
+
+
 @api.before_request
 def check_call() -> Response | None:
     """Authenticate the caller, then check the idempotency key, the content type and the form of the JSON body.
 
     Return a problem response (400, 401 or 415) for the first check that fails, None if none fails. Raises
     `TokenExpired` (401) for a token whose time is over, and `InvalidField` (422) for text that PostgreSQL cannot store.
-    Sets `g.principal`, the caller, and `g.account`, the account of the API token.
+    Sets `g.principal`, the caller, and `g.account`, the account of the API token. The transaction in which these are
+    read goes on in the endpoint's first `call_transaction`.
     """
     token = bearer_token()
-    with resources().database.transaction() as session:
-        address, now = request.remote_addr or "", resources().clock()
-        principal = principal_by_token(session, token, address, now) if token is not None else None
-        account = own_accounts.token_account(session, principal) if principal else None
-    if principal is None or account is None:
+    if token is None:
         return problem("unauthorized")
-    g.principal, g.account = principal, account
-    structlog.contextvars.bind_contextvars(user=principal.user_id, token=principal.token_id)
+    if request.endpoint not in _WAITING:
+        # Before the transaction begins, which a slow caller would keep open.
+        request.get_data()
+    with begin_call_transaction() as session:
+        used = use_token(session, token, request.remote_addr or "", resources().clock())
+    if used is None:
+        return problem("unauthorized")
+    g.principal, g.account = used.person, used.account
+    if used.is_noted or request.endpoint in _WAITING:
+        # So that the use is recorded also of a call that is refused.
+        end_call_transaction()
+    structlog.contextvars.bind_contextvars(user=used.person.user_id, token=used.person.token_id)
     key = request.headers.get("Idempotency-Key", "" if request.method == "POST" else None)
     if key is not None and not (1 <= len(key) <= 255 and is_storable_text(key)):
         return problem("idempotency_key_missing")
@@ -47,6 +58,12 @@ def check_call() -> Response | None:
             return problem("not_json_type")
         return _check_json_body()
     return None
+
+
+@api.teardown_request
+def end_call(_: BaseException | None) -> None:
+    """End the transaction of a call that was answered before its endpoint began."""
+    abandon_call_transaction()
 
 
 def _check_json_body() -> Response | None:

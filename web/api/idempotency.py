@@ -26,8 +26,9 @@ class IdempotentCall:
     the commit it calls `log_acceptance` and returns `response()`.
     """
 
-    def __init__(self, row: IdempotencyKey) -> None:
-        self._row = row
+    def __init__(self, session: Session, row: IdempotencyKey) -> None:
+        self._session, self._row = session, row
+        self._answer = row.answer
         self._due_request: str | None = None
         self.is_new = row.answer is None
         """Whether the key has no saved answer yet, so that the endpoint has to act."""
@@ -46,14 +47,14 @@ class IdempotentCall:
         `about` is the request that the call created or changed, None without one; `location` is the value of the
         Location header, None for no such header.
         """
-        self._row.answer = {"status": status, "location": location, "body": body}
+        self._answer = {"status": status, "location": location, "body": body}
+        self._row.save_answer(self._session, self._answer, about.id if about is not None else None)
         if about is not None:
-            self._row.request_id = about.id
             self._due_request = str(about.id) if about.due_at is not None else None
 
-    def release_key(self, session: Session) -> None:
+    def release_key(self) -> None:
         """Delete the reserved key, so that it can be used again even if the open transaction is committed."""
-        session.delete(self._row)
+        self._session.delete(self._row)
 
     def log_acceptance(self) -> None:
         """Log that the call left a request for the workers to process; call it after the commit.
@@ -77,20 +78,20 @@ class IdempotentCall:
         return response
 
     def _saved(self) -> dict[str, Any]:
-        assert self._row.answer is not None
-        return self._row.answer
+        assert self._answer is not None
+        return self._answer
 
 
-def begin_call(session: Session, content: bytes = b"") -> IdempotentCall:
-    """Reserve the `Idempotency-Key` of the current call; a concurrent call with this key waits for the commit.
+def begin_call(session: Session, content: bytes = b"", *, lock: str | None = None) -> IdempotentCall:
+    """Reserve the `Idempotency-Key` of the current call; a concurrent call with the same key waits for the commit.
 
-    `content` is the part of the body that is not JSON, such as an uploaded file. Raises `IdempotencyConflict` if the
-    caller sent the key before with another method, path or body. A rollback releases the key. A call without a key
-    gets a random one, so that the call repeats no other.
+    `content` is the part of the body that is no JSON, such as an uploaded file. Raises `IdempotencyConflict` if the
+    caller sent the key before with another method, path or body. A rollback releases the key. A call without a key gets
+    a random one, so that the call repeats no other. `lock` is an advisory lock that the call needs next.
     """
     key = request.headers.get("Idempotency-Key") or str(uuid.uuid4())
-    row = reserve_key(session, detached_token_account().id, caller().user_id, key, _fingerprints(content), now())
-    return IdempotentCall(row)
+    row = reserve_key(session, detached_token_account().id, caller().user_id, key, _fingerprints(content), now(), lock)
+    return IdempotentCall(session, row)
 
 
 def _fingerprints(content: bytes) -> list[bytes]:

@@ -18,6 +18,7 @@ from models.typed_codes import display_code
 from web.api import schemas
 from web.api.access import caller, get_visible_account, now, token_account
 from web.api.blueprint import api
+from web.api.call_transaction import call_transaction
 from web.api.idempotency import begin_call
 from web.api.response_bodies import request_body, request_url
 from web.request_bodies import CredentialsProof, LinkBody, LinkCodeProof, LinkProof
@@ -47,7 +48,7 @@ def create_link_request(body: LinkBody) -> Response:
             resources().throttle.begin_password_try(email)
         case str():
             resources().throttle.begin_code_try(draft.customer_number, caller().user_id)
-    with resources().database.transaction() as session:
+    with call_transaction() as session:
         call = begin_call(session)
         if call.is_new:
             link = submit_link(
@@ -76,7 +77,7 @@ def detach_account(path: schemas.AccountPath) -> Response:
     Once detached, the account is not visible to the main account any more, so only a repeated call with the same
     `Idempotency-Key` still gets the answer of the first call.
     """
-    with resources().database.transaction() as session:
+    with call_transaction() as session:
         call = begin_call(session)
         if call.is_new:
             account = get_visible_account(session, path.customer_number, Action.DETACH)
@@ -99,7 +100,7 @@ def make_link_code(path: schemas.AccountPath) -> Response:
     The code is valid for 7 days and can be used once. Answers 403 if the caller may not prove ownership of the account,
     409 if the account is a main account itself.
     """
-    with resources().database.transaction() as session:
+    with call_transaction() as session:
         call = begin_call(session)
         if call.is_new:
             account = get_visible_account(session, path.customer_number, Action.PROVE_OWNERSHIP)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from flask import Response
 
+from models.accounts.company_limits import limits_lock
 from models.proofs.order_limits import place_order
 from web.api import schemas
 from web.api.access import caller, now, token_account
 from web.api.blueprint import api
+from web.api.call_transaction import call_transaction
 from web.api.idempotency import begin_call
-from web.api.response_bodies import request_body, request_url
+from web.api.response_bodies import new_request_body, request_url
 from web.request_bodies import OrderBody
 from web.resources import resources
 
@@ -27,11 +29,11 @@ def create_order(body: OrderBody) -> Response:
     number, `free_at` and `Retry-After` say when there is room again, if that is known.
     """
     draft = body.as_draft(caller().locale)
-    with resources().database.transaction() as session:
-        call = begin_call(session)
+    with call_transaction() as session:
+        main, usual = token_account(session), resources().settings.limits
+        call = begin_call(session, lock=limits_lock(main.id))
         if call.is_new:
-            main, usual = token_account(session), resources().settings.limits
             order = place_order(session, caller(), main, draft, now(), usual)
-            call.save_answer(202, request_body(session, order), about=order, location=request_url(order))
+            call.save_answer(202, new_request_body(session, order), about=order, location=request_url(order))
     call.log_acceptance()
     return call.response()

@@ -7,6 +7,7 @@ from flask import Response
 from models.contracts.catalogue import orderable_products
 from web.api import schemas
 from web.api.blueprint import api, json_response
+from web.api.call_transaction import call_transaction
 from web.api.problems import language
 from web.resources import resources
 
@@ -14,7 +15,7 @@ from web.resources import resources
 @api.get("/products", responses={200: schemas.ProductList})
 def list_products() -> Response:
     """List the products that can be ordered, with their prices."""
-    with resources().database.transaction() as session:
+    with call_transaction() as session:
         items = [
             {
                 "key": product.key,

@@ -15,6 +15,7 @@ from models.requests.requests import Request
 from web.api import schemas
 from web.api.access import caller, get_changeable_request, get_visible_request, now
 from web.api.blueprint import api
+from web.api.call_transaction import call_transaction
 from web.api.idempotency import begin_call
 from web.api.response_bodies import request_body
 from web.resources import resources
@@ -34,14 +35,14 @@ def give_proof(path: schemas.RequestPath, body: schemas.ProofBody) -> Response:
     request does not wait for this proof; 429 after too many wrong proofs.
     """
     proof = body.root
-    with resources().database.transaction() as session:
+    with call_transaction() as session:
         customer_number = get_visible_request(session, path.id).customer_number
     if isinstance(proof, schemas.Credentials):
         resources().throttle.begin_password_try(proof.email)
     else:
         resources().throttle.begin_code_try(customer_number, caller().user_id)
     accepted = True
-    with resources().database.transaction() as session:
+    with call_transaction() as session:
         call = begin_call(session)
         if call.is_new:
             target = get_changeable_request(session, path.id)
@@ -51,7 +52,7 @@ def give_proof(path: schemas.RequestPath, body: schemas.ProofBody) -> Response:
                 call.save_answer(200, request_body(session, target), about=target)
             else:
                 resources().throttle.count_wrong_try()
-                call.release_key(session)
+                call.release_key()
     if not accepted:
         raise NotAccepted("password" if isinstance(proof, schemas.Credentials) else "code")
     call.log_acceptance()
@@ -68,7 +69,7 @@ def resend(path: schemas.RequestPath, body: schemas.ResendBody) -> Response:
     Answers 429 with `Retry-After` if the previous mail or letter was sent too recently, or if the company has sent as
     many letters today as it may; 409 if the request does not wait for that proof or all five codes were sent.
     """
-    with resources().database.transaction() as session:
+    with call_transaction() as session:
         call = begin_call(session)
         if call.is_new:
             target = get_changeable_request(session, path.id, lock=True)
@@ -91,7 +92,7 @@ def correct_contact_address(path: schemas.RequestPath, body: schemas.ContactAddr
     already; 422 if the address is malformed or the old one; 429 if the company can have no further contact asked
     today.
     """
-    with resources().database.transaction() as session:
+    with call_transaction() as session:
         call = begin_call(session)
         if call.is_new:
             # All orders with this contact are locked together, in one order.
@@ -120,7 +121,7 @@ def upload_address_document(path: schemas.RequestPath, form: schemas.DocumentFor
     for a file of another type or size.
     """
     upload = read_document(form.file, "file")
-    with resources().database.transaction() as session:
+    with call_transaction() as session:
         call = begin_call(session, upload.content)
         if call.is_new:
             target = get_changeable_request(session, path.id, lock=True)

@@ -13,10 +13,10 @@ from models.views import request_lists
 from web.api import schemas
 from web.api.access import get_changeable_request, get_visible_request, now, viewable_token_account
 from web.api.blueprint import api, json_response
+from web.api.call_transaction import call_transaction
 from web.api.idempotency import begin_call
 from web.api.paging import known_cursor
 from web.api.response_bodies import request_bodies, request_body
-from web.resources import resources
 
 
 @api.get("/requests", responses={200: schemas.RequestPage})
@@ -27,7 +27,7 @@ def list_requests(query: schemas.RequestQuery) -> Response:
     if query.cursor:
         with known_cursor():
             [before] = read_cursor(query.cursor, UUID)
-    with resources().database.transaction() as session:
+    with call_transaction() as session:
         account = viewable_token_account(session)
         requests = request_lists.requests_of(session, account, before=before, limit=query.limit + 1, statuses=statuses)
         page = requests[: query.limit]
@@ -39,7 +39,7 @@ def list_requests(query: schemas.RequestQuery) -> Response:
 @api.get("/requests/<id>", responses={200: schemas.RequestBody, 404: schemas.Problem})
 def show_request(path: schemas.RequestPath) -> Response:
     """Show one request with its proofs, what happens next, and its timeline."""
-    with resources().database.transaction() as session:
+    with call_transaction() as session:
         return json_response(request_body(session, get_visible_request(session, path.id)))
 
 
@@ -53,7 +53,7 @@ def cancel_request(path: schemas.RequestPath) -> Response:
     Answers 409 if the request has ended (unless it has failed), its provisioning or the attaching or detaching has
     begun, or a worker is processing it.
     """
-    with resources().database.transaction() as session:
+    with call_transaction() as session:
         call = begin_call(session)
         if call.is_new:
             target = get_changeable_request(session, path.id, lock=True)
@@ -70,7 +70,7 @@ def cancel_request(path: schemas.RequestPath) -> Response:
 )
 def retry_request(path: schemas.RequestPath) -> Response:
     """Retry the current step of a request that is held or has failed. Answers 409 if the request has another status."""
-    with resources().database.transaction() as session:
+    with call_transaction() as session:
         call = begin_call(session)
         if call.is_new:
             target = get_changeable_request(session, path.id, lock=True)

@@ -9,6 +9,7 @@ from flask import request
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
+from models.db.batch_insert import queued_rows
 from models.proofs.proof_status import ProofStatus, proof_statuses
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
@@ -23,6 +24,12 @@ def request_body(session: Session, of: Request) -> dict[str, Any]:
     """Return the JSON body of one request, with the state of its proofs and its timeline."""
     [body] = request_bodies(session, [of])
     return body
+
+
+def new_request_body(session: Session, of: Request) -> dict[str, Any]:
+    """Return the JSON body of a request that is saved at the next flush, from what is queued: nothing is read."""
+    rows = queued_rows(session, TimelineEntry)
+    return _as_body(of, [TimelineEntry(**row) for row in rows if row["request_id"] == of.id], [])
 
 
 def request_bodies(session: Session, requests: Sequence[Request]) -> list[dict[str, Any]]:

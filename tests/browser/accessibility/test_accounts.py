@@ -12,7 +12,6 @@ from models.accounts.hierarchy import attach, detach
 from models.contracts.contracts import ContractItem
 from models.links.account_closing import close_account
 from models.messages.outbox import Recipient
-from models.orders.orders import submit_order
 from models.people.invitations import invite
 from models.people.rights import Role
 from models.people.users import User
@@ -35,7 +34,7 @@ from tests.browser.accessibility.looks import (
 )
 from tests.browser.conftest import Portal
 from tests.browser.test_portal import sign_in
-from tests.factories import NOW, PASSWORD, an_order, join, make_account, make_user
+from tests.factories import NOW, PASSWORD, an_order, join, make_account, make_user, submit_order
 from tests.web.conftest import SECRET
 from tests.web.portal.accounts.test_dashboard import Site
 

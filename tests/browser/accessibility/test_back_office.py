@@ -12,7 +12,6 @@ from playwright.sync_api import Page, Route
 
 from models.jobs.findings import Finding
 from models.jobs.jobs import Outcome, ask_for_run, begin_run
-from models.orders.orders import submit_order
 from models.people.users import User
 from models.proofs.document_review import upload_document
 from models.requests.requests import Request
@@ -24,7 +23,7 @@ from tests.browser.accessibility.looks import look, look_after, look_as_it_is, l
 from tests.browser.accessibility.test_orders_and_requests import becomes
 from tests.browser.conftest import Portal
 from tests.browser.test_proofs import waiting_order
-from tests.factories import NOW, an_order, give_app, make_staff
+from tests.factories import NOW, an_order, give_app, make_staff, submit_order
 from tests.fakes import FakeClock
 
 

@@ -10,7 +10,6 @@ from playwright.sync_api import Page, expect
 
 from models.accounts.hierarchy import attach
 from models.links.links import submit_detach, submit_link
-from models.orders.orders import submit_order
 from models.people.users import User
 from models.requests.requests import Request
 from models.states import Actor, Kind, Origin, Reason, Status
@@ -21,7 +20,7 @@ from tests.browser.conftest import Portal
 from tests.browser.test_orders import fill_location
 from tests.browser.test_portal import sign_in
 from tests.browser.test_proofs import CONTACT, asked_owner, waiting_order
-from tests.factories import NOW, a_link, an_order, make_account
+from tests.factories import NOW, a_link, an_order, make_account, submit_order
 from tests.fakes import FakeClock
 from tests.web.conftest import SECRET, back_of
 from tests.web.portal.bulk.test_bulk import HEAD, as_csv, row

@@ -14,7 +14,7 @@ from models.db.session import Database
 from models.errors import Forbidden, NotFound, TokenNameTaken, TooManyTokens
 from models.messages.outbox import Message
 from models.people import api_tokens
-from models.people.api_tokens import ApiToken, issue_token, principal_by_token, revoke_token, tokens_of
+from models.people.api_tokens import ApiToken, issue_token, revoke_token, tokens_of, use_token
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Role, Scope
 from models.people.users import principal_of
@@ -32,9 +32,9 @@ def test_the_other_administrators_are_told_and_the_log_names_the_maker(database:
         join(session, manager, account, Role.LOCATION_MANAGER)
         text = issue_token(session, maker, account, "ERP", [Scope.READ], MONTH, NOW)
     with database.transaction() as session:
-        person = principal_by_token(session, text, "192.0.2.1", NOW)
-        assert person is not None
-        assert (person.user_id, person.scopes) == (maker.user_id, frozenset({Scope.READ}))
+        use = use_token(session, text, "192.0.2.1", NOW)
+        assert use is not None and use.account.id == account.id
+        assert (use.person.user_id, use.person.scopes) == (maker.user_id, frozenset({Scope.READ}))
         [mail] = session.scalars(sa.select(Message))
         assert (mail.template, mail.recipient_address) == ("api_token_created", other.email)
         assert text not in str(mail.facts)
@@ -50,7 +50,7 @@ def test_a_token_is_revoked_once_and_logged_once(database: Database) -> None:
         for _ in range(2):
             revoke_token(session, maker, account, token.id, NOW)
     with database.transaction() as session:
-        assert principal_by_token(session, text, "192.0.2.1", NOW) is None
+        assert use_token(session, text, "192.0.2.1", NOW) is None
         deeds = session.scalars(sa.select(AuditEntry.deed).order_by(AuditEntry.id)).all()
         assert deeds == [AuditEvent.TOKEN_CREATED, AuditEvent.TOKEN_REVOKED]
 

@@ -7,9 +7,8 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from models.db.session import Database
-from models.orders.orders import submit_order
 from models.requests.timeline import TimelineEntry
-from tests.factories import NOW, an_order, make_main
+from tests.factories import NOW, an_order, make_main, submit_order
 
 
 def test_an_entry_whose_time_was_read_before_it_waited_is_as_late_as_the_one_before(database: Database) -> None:

@@ -17,7 +17,6 @@ from models.links.account_closing import close_account
 from models.links.collective_invoices import put_on_invoice
 from models.links.links import submit_link
 from models.messages.outbox import Recipient
-from models.orders.orders import submit_order
 from models.people.api_tokens import ApiToken, create_token
 from models.people.audit_log import AuditEvent
 from models.people.invitations import invite
@@ -30,7 +29,7 @@ from models.telephony.holdings import holdings_of
 from models.telephony.number_pool import QUARANTINE
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import TrunkState
-from tests.factories import NOW, VAULT, a_link, an_order, make_account, make_bulk, make_main, sites
+from tests.factories import NOW, VAULT, a_link, an_order, make_account, make_bulk, make_main, sites, submit_order
 from tests.fakes import wait_until
 from tests.models.telephony.conftest import LATER, Company, deeds, state
 

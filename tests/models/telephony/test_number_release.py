@@ -9,14 +9,13 @@ from models.contracts.contracts import ContractItem
 from models.db.session import Database
 from models.errors import NotFound, StillOnOrder
 from models.orders.number_release import look_at_release, release_numbers
-from models.orders.orders import submit_order
 from models.people.audit_log import AuditEvent
 from models.telephony.holdings import holdings_of
 from models.telephony.inventory import contracts_of
 from models.telephony.number_pool import QUARANTINE, pool_has
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import TrunkState
-from tests.factories import NOW, an_order, make_main
+from tests.factories import NOW, an_order, make_main, submit_order
 from tests.models.telephony.conftest import LATER, Company, deeds, state
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from math import hypot
+from threading import Barrier
 
 import pytest
 
 from models.db.session import Database
+from models.telephony import place_facts
 from models.telephony.place_facts import places_of
 
 MIDDLES = {
@@ -47,3 +50,20 @@ def test_a_code_that_does_not_exist_is_nowhere(database: Database) -> None:
 def test_a_town_is_spelled_as_in_the_directory(database: Database, postal_code: str, typed: str, expected: str) -> None:
     with database.transaction() as session:
         assert places_of(session).spelled(postal_code, typed) == expected
+
+
+def test_threads_that_need_the_facts_at_once_read_them_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known: list[place_facts.Places] = []
+    monkeypatch.setattr(place_facts, "_known", known)
+    together = Barrier(3)
+
+    def read(_: int) -> None:
+        with database.transaction() as session:
+            together.wait(30)
+            places_of(session)
+
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(read, range(3)))
+    assert len(known) == 1

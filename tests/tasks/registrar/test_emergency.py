@@ -12,11 +12,10 @@ from models.accounts.accounts import Account
 from models.db.session import Database
 from models.errors import InvalidField
 from models.orders.address_rules import area_codes_for
-from models.orders.orders import submit_order
 from models.people.rights import Principal
 from models.telephony.trunks import SipTrunk
 from tasks.registrar.trunks import record_of
-from tests.factories import NOW, VAULT, an_order, make_main
+from tests.factories import NOW, VAULT, an_order, make_main, submit_order
 
 TABLE = Path(__file__).with_name("emergency.csv")
 """Addresses, each with the postal code that its emergency calls carry, or a dash if it cannot be ordered."""

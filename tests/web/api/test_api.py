@@ -8,11 +8,10 @@ import sqlalchemy as sa
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import attach
 from models.links.links import submit_detach
-from models.orders.orders import submit_order
 from models.people.rights import Scope
 from models.requests.requests import Request
 from models.states import AccountState, Origin, Reason, StepName
-from tests.factories import NOW, an_order, join, make_main, make_user
+from tests.factories import NOW, an_order, join, make_main, make_user, submit_order
 from tests.web.conftest import ORDER, Front
 
 

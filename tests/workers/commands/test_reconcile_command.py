@@ -15,7 +15,6 @@ from models.accounts.accounts import Account, account_by_number
 from models.db.session import Database
 from models.jobs.jobs import Job, JobRun, claim_job
 from models.links.collective_invoices import CollectiveInvoiceItem
-from models.orders.orders import submit_order
 from models.people.users import Membership, administrators_of, principal_of
 from models.proofs.document_review import upload_document
 from models.proofs.documents import AddressDocument
@@ -30,7 +29,7 @@ from models.vault import Vault
 from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import LEASE
 from tests.due_work import advance_requests
-from tests.factories import an_order
+from tests.factories import an_order, submit_order
 from tests.snapshots import written_once
 from workers.cli import cli
 from workers.demo.seed import seed

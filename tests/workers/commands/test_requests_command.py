@@ -11,12 +11,13 @@ from typer.testing import CliRunner, Result
 
 from models.accounts.accounts import account_by_number
 from models.db.session import Database
-from models.orders.orders import Contact, Location, OrderDraft, submit_order
+from models.orders.orders import Contact, Location, OrderDraft
 from models.people.users import administrators_of, principal_of
 from models.requests.requests import Request
 from models.states import AccountState, Actor, Reason, Status
 from models.telephony.numbers import NumberBlock
 from models.values import utc_now
+from tests.factories import submit_order
 from workers.commands import numbers, requests
 
 pytestmark = pytest.mark.usefixtures("database_settings")

@@ -12,7 +12,7 @@ from models.accounts.accounts import Account, account_by_number
 from models.calendar_days import BERLIN, end_of_day
 from models.db.session import Database
 from models.messages.outbox import Message
-from models.people.api_tokens import ApiToken, principal_by_token
+from models.people.api_tokens import ApiToken, use_token
 from models.people.audit_log import AuditEntry
 from models.people.rights import Action, Scope, may
 from models.states import AccountState
@@ -42,9 +42,10 @@ def test_the_token_is_printed_alone_and_works(database: Database) -> None:
     token = printed.strip()
     assert printed == f"{token}\n"
     with database.transaction() as session:
-        principal = principal_by_token(session, token, "192.0.2.1", database.now())
+        use = use_token(session, token, "192.0.2.1", database.now())
         main = account_by_number(session, "1111111")
-        assert principal is not None
+        assert use is not None
+        principal = use.person
         assert main is not None
         assert principal.email == "maxi.mustermensch@example.com"
         assert principal.scopes == frozenset(Scope)
@@ -55,9 +56,9 @@ def test_a_token_can_act_for_somebody_else_and_be_for_reading_only(database: Dat
     token = create("--user", "Sam.Standort@example.com", "--scope", "read").strip()
 
     with database.transaction() as session:
-        principal = principal_by_token(session, token, "192.0.2.1", database.now())
-    assert principal is not None
-    assert (principal.email, principal.scopes) == ("sam.standort@example.com", frozenset({Scope.READ}))
+        use = use_token(session, token, "192.0.2.1", database.now())
+    assert use is not None
+    assert (use.person.email, use.person.scopes) == ("sam.standort@example.com", frozenset({Scope.READ}))
 
 
 def test_a_token_is_valid_for_as_many_days_as_asked_for_and_for_a_year_at_most(database: Database) -> None:
@@ -119,7 +120,7 @@ def test_a_revoked_token_is_listed_and_useless(database: Database) -> None:
     assert run("revoke", str(token_id)).exit_code == 0
 
     with database.transaction() as session:
-        assert principal_by_token(session, token, "192.0.2.1", database.now()) is None
+        assert use_token(session, token, "192.0.2.1", database.now()) is None
     listed = run("list", "--account", "1111111").stdout
     assert "ERP" in listed
     assert token not in listed

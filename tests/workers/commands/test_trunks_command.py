@@ -10,13 +10,12 @@ from models.accounts.accounts import Account
 from models.accounts.hierarchy import attach
 from models.db.session import Database
 from models.links.collective_invoices import put_on_invoice
-from models.orders.orders import submit_order
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.states import AccountState, Origin
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk, SuspendedBy, TrunkState
 from models.values import utc_now
-from tests.factories import NOW, an_order, make_account, make_bulk, make_main, sites
+from tests.factories import NOW, an_order, make_account, make_bulk, make_main, sites, submit_order
 from tests.web.portal.accounts.test_dashboard import make_trunk
 from workers.cli import cli
 

@@ -22,7 +22,6 @@ from typer.testing import CliRunner, Result
 from models.db.roles import DatabaseRole
 from models.db.session import Database
 from models.messages.outbox import Channel, Message
-from models.orders.orders import submit_order
 from models.people.api_tokens import ApiToken
 from models.requests.requests import Request
 from models.states import Status
@@ -31,7 +30,7 @@ from models.vault import Vault
 from tasks.ports import GatewayRefused, Mail, Ports
 from tasks.runtime import Runtime
 from tests.due_work import advance_requests, send_messages
-from tests.factories import an_order, make_main
+from tests.factories import an_order, make_main, submit_order
 from tests.fakes import FakeRegistrar
 from web.app import create_app
 from workers.commands import demo, resources

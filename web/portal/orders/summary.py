@@ -87,7 +87,9 @@ def submit(session: Session, draft: Draft, wizard: Wizard) -> Request:
     draft.touch(now)
     shown = {product.key: line for product, line in wizard.priced}
     usual = resources().settings.limits
-    return place_order(session, principal(), draft.account, wizard.order(locale()), now, usual, shown)
+    order = place_order(session, principal(), draft.account, wizard.order(locale()), now, usual, shown)
+    session.flush()
+    return order
 
 
 def _enter_holder(session: Session, account: Account, form: HolderFields) -> bool:

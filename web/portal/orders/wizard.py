@@ -159,7 +159,7 @@ class Wizard:
         return hashlib.sha256(whole.encode()).hexdigest()[:32]
 
     def order(self, locale: Locale) -> OrderDraft:
-        """Return the order in the form that `submit_order` takes. Call only if all steps are complete and valid.
+        """Return the order in the form that `place_order` takes. Call only if all steps are complete and valid.
 
         `locale` is the language saved with the order.
         """

@@ -17,7 +17,6 @@ from models.accounts.hierarchy import (
     detach,
 )
 from models.contracts.contracts import Contract, ContractItem
-from models.orders.orders import submit_order
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Role
 from models.people.users import User
@@ -27,7 +26,7 @@ from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk
 from models.vault import Vault
 from tasks.registrar.trunks import write_due_trunks
-from tests.factories import NOW, PASSWORD, an_order, fill_pool, join, make_account, make_user
+from tests.factories import NOW, PASSWORD, an_order, fill_pool, join, make_account, make_user, submit_order
 from tests.fakes import FakeRegistrar
 from tests.web.conftest import SECRET, Back, Front
 from tests.web.html import assert_valid

@@ -18,14 +18,14 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import attach
 from models.links.links import submit_detach, submit_link
-from models.orders.orders import Location, submit_order
+from models.orders.orders import Location
 from models.people.rights import Role
 from models.people.users import User
 from models.requests.requests import Request
 from models.states import Actor, Kind, Origin, Reason, Status
 from models.telephony.numbers import NumberBlock
 from models.vault import Vault
-from tests.factories import NOW, a_link, an_order, join, make_account, make_main, make_user
+from tests.factories import NOW, a_link, an_order, join, make_account, make_main, make_user, submit_order
 from tests.web.conftest import ORDER, SECRET, Back, Front
 from tests.web.portal.links.test_link_wizard import add
 from tests.web.portal.orders.test_orders import fill_all, order

@@ -17,13 +17,12 @@ from models.accounts.accounts import Account
 from models.contracts.contracts import ContractItem
 from models.links.links import submit_detach, submit_link
 from models.orders.drafts import DraftStep, begin_draft, new_draft_id
-from models.orders.orders import submit_order
 from models.requests.requests import Request
 from models.states import Actor, Kind, Origin, Reason
 from models.telephony.suspension import suspend_for_carrier
 from models.telephony.trunks import SipTrunk, TrunkState
 from models.vault import Vault
-from tests.factories import NOW, VAULT, a_link, an_order, make_account, make_bulk
+from tests.factories import NOW, VAULT, a_link, an_order, make_account, make_bulk, submit_order
 from tests.fakes import FakeClock
 from tests.web.conftest import SECRET, Front, FrontOf
 from tests.web.html import assert_valid

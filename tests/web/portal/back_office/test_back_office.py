@@ -22,7 +22,6 @@ from models.db.work_queue import WorkKind
 from models.errors import Forbidden, NotFound
 from models.jobs.jobs import Job, claim_job
 from models.links.links import submit_link
-from models.orders.orders import submit_order
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Principal, Role
 from models.people.users import User, principal_of
@@ -39,7 +38,18 @@ from models.views.back_office import Matter
 from tasks.ports import GatewayRefused, Subscriber
 from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import LEASE, run_job
-from tests.factories import NOW, PASSWORD, a_link, an_order, join, make_main, make_staff, make_user, prove_contact
+from tests.factories import (
+    NOW,
+    PASSWORD,
+    a_link,
+    an_order,
+    join,
+    make_main,
+    make_staff,
+    make_user,
+    prove_contact,
+    submit_order,
+)
 from tests.fakes import FakeRegistrar, wait_until
 from tests.second_factor import enter_code
 from tests.web.api.calls import CONTACT, PDF, upload

@@ -10,10 +10,9 @@ import sqlalchemy as sa
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import detach
 from models.links.account_closing import close_account
-from models.orders.orders import submit_order
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.users import User
-from tests.factories import NOW, an_order, join, make_account, make_staff, make_user
+from tests.factories import NOW, an_order, join, make_account, make_staff, make_user, submit_order
 from tests.web.conftest import Front
 from tests.web.portal.accounts.test_dashboard import Site, give_numbers, make_site
 from tests.web.portal.accounts.test_overview import sub

@@ -12,13 +12,12 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.errors import Forbidden, NotFound
-from models.orders.orders import submit_order
 from models.people.rights import Principal
 from models.requests.requests import Request
 from models.staff.place_questions import answer_place_question, find_question
 from models.states import Reason, Status
 from models.telephony.place_answers import ask, question_id
-from tests.factories import NOW, an_order
+from tests.factories import NOW, an_order, submit_order
 from tests.web.conftest import Front
 from tests.web.html import assert_valid
 from tests.web.portal.back_office.test_back_office import NOBODYS, PLACES, Desk, of, staff

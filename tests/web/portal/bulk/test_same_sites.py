@@ -8,8 +8,8 @@ import re
 from collections.abc import Collection
 
 from models.accounts.accounts import Account
-from models.orders.orders import Location, submit_order
-from tests.factories import NOW, an_order, make_account
+from models.orders.orders import Location
+from tests.factories import NOW, an_order, make_account, submit_order
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.bulk.test_bulk import HEAD, as_csv, opened, orders, post, press, row, work

@@ -25,7 +25,6 @@ from models.contracts.costs import Amount
 from models.db.session import Database
 from models.errors import InvalidField
 from models.orders.drafts import Draft, new_draft_id, was_given_to
-from models.orders.orders import submit_order
 from models.people.rights import Role
 from models.people.users import User, principal_of
 from models.requests.requests import Request
@@ -42,6 +41,7 @@ from tests.factories import (
     make_main,
     make_user,
     prove_contact,
+    submit_order,
 )
 from tests.fakes import FakeClock
 from tests.web.conftest import SECRET, Front

@@ -6,9 +6,8 @@ import pytest
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import attach
-from models.orders.orders import submit_order
 from models.states import AccountState, Origin
-from tests.factories import NOW, an_order, make_account
+from tests.factories import NOW, an_order, make_account, submit_order
 from tests.web.conftest import Front
 from tests.web.html import assert_valid
 from tests.web.portal.orders.test_orders import begin, fill_all, fresh, order, requests_in

@@ -9,11 +9,10 @@ import pytest
 from pydantic import SecretStr
 
 from models.accounts.accounts import Account
-from models.orders.orders import submit_order
 from models.people.rights import Role
 from models.people.users import User
 from tasks.settings import SettingsError
-from tests.factories import NOW, PASSWORD, an_order, join, make_account, make_main, make_user
+from tests.factories import NOW, PASSWORD, an_order, join, make_account, make_main, make_user, submit_order
 from tests.second_factor import enter_code
 from tests.web.conftest import ORDER, SECRET, Front, FrontOf
 

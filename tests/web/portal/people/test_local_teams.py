@@ -13,7 +13,7 @@ from models.accounts.hierarchy import attach
 from models.errors import Forbidden, RuleBroken
 from models.links.links import submit_detach
 from models.messages.outbox import Recipient
-from models.orders.orders import LocalUser, submit_order
+from models.orders.orders import LocalUser
 from models.people import invitations
 from models.people.audit_log import AuditEntry, AuditEvent, record
 from models.people.invitations import Invitation
@@ -23,7 +23,7 @@ from models.requests.requests import Request
 from models.states import Origin, Reason, Status
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.holdings import trunks_of
-from tests.factories import NOW, PASSWORD, an_order, join, make_account, make_user
+from tests.factories import NOW, PASSWORD, an_order, join, make_account, make_user, submit_order
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.test_dashboard import Site, come_in, get, make_site, make_trunk

@@ -15,7 +15,7 @@ from models.db.roles import DatabaseRole
 from models.db.session import Database
 from models.messages.outbox import Recipient, queue_message
 from models.orders.drafts import Draft
-from models.orders.orders import LocalUser, submit_order
+from models.orders.orders import LocalUser
 from models.people.api_tokens import create_token, token_hash
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.invitations import Invitation
@@ -27,7 +27,7 @@ from models.proofs.proofs import AddressProof, EmailProof, LinkCode
 from models.requests.requests import Request
 from models.views.person_data import person_data
 from tasks.wording.person_data import worded
-from tests.factories import NOW, an_order, fill_pool, make_main, make_user
+from tests.factories import NOW, an_order, fill_pool, make_main, make_user, submit_order
 from tests.web.conftest import Front, FrontOf
 from tests.web.portal.page.test_portal import sign_in
 from tests.web.portal.people.test_own_data import download

@@ -10,11 +10,10 @@ import pytest
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import attach, detach
 from models.links.links import submit_detach, submit_link
-from models.orders.orders import submit_order
 from models.people.users import User, principal_of
 from models.states import Origin, Reason
 from models.vault import Vault
-from tests.factories import NOW, a_link, an_order, join, make_account, make_user
+from tests.factories import NOW, a_link, an_order, join, make_account, make_user, submit_order
 from tests.web.conftest import SECRET, Front
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.test_overview import get, signed_in

@@ -13,13 +13,12 @@ from models.accounts.hierarchy import detach
 from models.contracts.contracts import ContractItem
 from models.links.account_closing import close_account
 from models.messages.outbox import Message
-from models.orders.orders import submit_order
 from models.people.audit_log import AuditEvent
 from models.people.rights import Role
 from models.telephony.suspension import resume_for_carrier, suspend_for_carrier
 from models.telephony.trunks import SipTrunk, TrunkState
 from tasks.registrar.trunks import write_due_trunks
-from tests.factories import NOW, an_order, join, make_user
+from tests.factories import NOW, an_order, join, make_user, submit_order
 from tests.fakes import FakeRegistrar
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid

@@ -1,0 +1,65 @@
+"""The ids and customer numbers of orders, known beforehand, so that one statement writes all their rows."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import IssuedCustomerNumber
+from models.values import random_customer_number
+
+_SPARE = 3
+"""Customer numbers that are proposed beside those that are needed, as some have been issued before."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReservedIds:
+    """The id of a new request, and the id and customer number of the account that it orders."""
+
+    request_id: uuid.UUID
+    account_id: int
+    customer_number: str
+
+
+def reserve_ids(session: Session, count: int) -> list[ReservedIds]:
+    """Issue ids and new customer numbers for so many orders, with one statement unless most numbers are taken."""
+    reserved: list[ReservedIds] = []
+    while len(reserved) < count:
+        rows = session.execute(_reserved_rows(), proposals(count - len(reserved)))
+        reserved.extend(ReservedIds(row.request_id, row.account_id, row.customer_number) for row in rows)
+    return reserved
+
+
+def proposals(count: int) -> dict[str, Any]:
+    """Return the parameters for a statement with `reserved_rows` that issues so many customer numbers."""
+    return {"proposed": list({random_customer_number() for _ in range(count + _SPARE)}), "needed": count}
+
+
+@cache
+def _reserved_rows() -> sa.Select[uuid.UUID, int, str]:
+    return reserved_rows()
+
+
+def reserved_rows() -> sa.Select[uuid.UUID, int, str]:
+    """Return a query that issues customer numbers: a row with request id, account id and number for each of them.
+
+    Its parameters are `proposals`. It may return fewer rows than needed: a number that was issued before is left out.
+    """
+    number = IssuedCustomerNumber.number
+    proposed = sa.func.unnest(sa.bindparam("proposed", type_=postgresql.ARRAY(sa.Text))).column_valued("proposed")
+    unused = sa.select(proposed).where(~sa.exists().where(number == proposed))
+    issue = postgresql.insert(IssuedCustomerNumber).from_select(
+        ["number"], unused.limit(sa.bindparam("needed", type_=sa.Integer))
+    )
+    issued = issue.on_conflict_do_nothing().returning(number).cte("issued")
+    return sa.select(
+        sa.func.uuidv7(type_=sa.Uuid).label("request_id"),
+        sa.func.nextval(sa.text("'accounts_id_seq'"), type_=sa.BigInteger).label("account_id"),
+        issued.c.number.label("customer_number"),
+    )

@@ -1,0 +1,72 @@
+"""What an order over the API takes to be accepted, against a bare endpoint that inserts one row, in turns.
+
+`python -m tests.benchmarks.accepting TOKEN` prints the `Traffic` of one order, counted in the front's own code.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from uuid import uuid4
+
+from tests.benchmarks import front
+from tests.benchmarks.front import Load
+from tests.benchmarks.system import System
+from tests.round_trips import PREPARED, Traffic, traffic
+from web.app import create_app
+from web.resources import resources
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The medians of all rounds, and what one order says to PostgreSQL."""
+
+    ours: Load
+    bare: Load
+    traffic: Traffic
+
+
+def measure(system: System, count: int, rounds: int) -> Result:
+    """Measure both in turns, so many requests in each round."""
+    ours, bare = [], []
+    for _ in range(rounds):
+        bare.append(front.minimal(system, count))
+        ours.append(front.ours(system, count))
+    return Result(_median(ours), _median(bare), _counted(system))
+
+
+def _median(loads: Sequence[Load]) -> Load:
+    return Load(*(statistics.median(getattr(load, field.name) for load in loads) for field in fields(Load)))
+
+
+def _counted(system: System) -> Traffic:
+    command = [sys.executable, "-m", __name__, system.customers[0].token]
+    done = subprocess.run(command, env=system.environment, capture_output=True, text=True, check=True)
+    return Traffic(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def _count(token: str) -> Traffic:
+    """Return what an order says to PostgreSQL, in a process that has accepted others before."""
+    app = create_app()
+    with app.app_context():
+        database = resources().database
+    client = app.test_client()
+
+    def order() -> None:
+        head = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        answer = client.post("/api/v1/orders", data=front.BODY, headers=head | {"Idempotency-Key": uuid4().hex})
+        assert answer.status_code == 202, answer.text
+
+    for _ in range(PREPARED):
+        order()
+    with traffic(database) as found:
+        order()
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(_count(sys.argv[1]))))

@@ -1,0 +1,56 @@
+"""How often a program talks to PostgreSQL, as libpq's own trace of the protocol says."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from psycopg import pq
+
+from models.db.session import Database
+
+PREPARED = 8
+"""Runs after which psycopg has prepared a statement on its connection, so that it takes one round trip."""
+
+
+@dataclass(slots=True)
+class Traffic:
+    """The round trips to PostgreSQL and the transactions of a block; zero until the block has ended.
+
+    A round trip ends with the server's `ReadyForQuery`, so BEGIN and COMMIT count unless they travel with a statement.
+    Preparing a statement takes one more, once for each connection (`PREPARED`).
+    """
+
+    round_trips: int = 0
+    transactions: int = 0
+
+
+@contextmanager
+def traffic(database: Database) -> Iterator[Traffic]:
+    """Count what the database's connections send inside the block; none of them may be in use when it begins."""
+    found = Traffic()
+    with tempfile.TemporaryFile("w+") as file:
+
+        def begin(connection: Any, *_: object) -> None:
+            connection.pgconn.trace(file.fileno())
+            connection.pgconn.set_trace_flags(pq.Trace.SUPPRESS_TIMESTAMPS)
+
+        def end(connection: Any, *_: object) -> None:
+            if connection is not None:
+                connection.pgconn.untrace()
+
+        sa.event.listen(database.engine, "checkout", begin, insert=True)
+        sa.event.listen(database.engine, "checkin", end)
+        try:
+            yield found
+        finally:
+            sa.event.remove(database.engine, "checkout", begin)
+            sa.event.remove(database.engine, "checkin", end)
+            file.seek(0)
+            states = re.findall(r"^B\t\d+\tReadyForQuery\t (\w)", file.read(), re.MULTILINE)
+            found.round_trips, found.transactions = len(states), states.count("I")

@@ -1,0 +1,55 @@
+"""The transaction of an API call: it begins with the question who calls, and goes on in the endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+from flask import g
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from web.resources import resources
+
+
+@contextmanager
+def begin_call_transaction() -> Iterator[Session]:
+    """Begin the transaction of the current call; after the block it stays open, for `call_transaction` to go on with.
+
+    Rolled back if the block raises an exception.
+    """
+    with ExitStack() as opened:
+        session = opened.enter_context(resources().database.transaction())
+        yield session
+        g.call_transaction = session, opened.pop_all()
+
+
+def end_call_transaction() -> None:
+    """Commit what `begin_call_transaction` has left open."""
+    _, opened = g.pop("call_transaction")
+    opened.close()
+
+
+def abandon_call_transaction() -> None:
+    """Roll back what `begin_call_transaction` has left open, if no `call_transaction` has gone on with it."""
+    session, opened = g.pop("call_transaction", (None, None))
+    # A lost connection changes nothing any more: the call was answered.
+    with suppress(DBAPIError):
+        if session is not None:
+            session.rollback()
+            opened.close()
+
+
+@contextmanager
+def call_transaction() -> Iterator[Session]:
+    """Open a session as `Database.transaction` does: the first time in the transaction that found the caller.
+
+    So a call that waits for nothing but the database is one transaction. It is another one if that has ended.
+    """
+    session, opened = g.pop("call_transaction", (None, None))
+    if session is None:
+        with resources().database.transaction() as session:
+            yield session
+    else:
+        with opened:
+            yield session
