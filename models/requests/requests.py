@@ -1,4 +1,4 @@
-"""Requests of main accounts: orders, links and detach requests.
+"""Requests of accounts: orders, links, detach requests and changes of contracts.
 
 A request's row says which step runs next, and when (`models.db.work_queue`).
 """

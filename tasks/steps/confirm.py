@@ -16,8 +16,8 @@ from models.contracts.catalogue import all_products
 from models.messages.outbox import Message, Recipient, queue_message
 from models.orders.address_rules import area_code_text, area_codes_for
 from models.orders.local_user import invite_local_user
-from models.people.rights import LEADS
-from models.people.users import User, administrators_of, people_to_tell, roles_of
+from models.people.rights import LEADS, Action, may
+from models.people.users import User, administrators_of, people_to_tell, principal_of, roles_of
 from models.proofs.proofs import Consent, Decision
 from models.requests.requests import Request
 from models.states import Kind, Reason
@@ -102,8 +102,11 @@ def _recipients(work: Work, request: Request) -> Iterator[tuple[str, Recipient]]
         case Kind.DETACH:
             yield from _both_sides(*_sides_of_detach(work, request))
         case Kind.CHANGE:
+            assert request.account is not None
             for person in [*_requesters(work, request), *_owners(work, request)]:
-                yield "change_completed", _as_recipient(person)
+                # Its prices are nobody's business who has lost sight of the account since.
+                if may(principal_of(work.session, person), Action.VIEW, request.account):
+                    yield "change_completed", _as_recipient(person)
 
 
 def _both_sides(ours: list[User], template: str, theirs: list[User]) -> Iterator[tuple[str, Recipient]]:

@@ -16,7 +16,7 @@ class UnexpectedAnswer(Exception):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """An order, link or detach request as the API returns it; `timeline` has one sentence for each event so far."""
+    """A request of any kind as the API returns it; `timeline` has one sentence for each event so far."""
 
     id: str
     status: str

@@ -11,16 +11,18 @@ import pytest
 import sqlalchemy as sa
 
 from models.accounts.accounts import Account
+from models.accounts.hierarchy import detach
 from models.calendar_days import berlin_day, first_moment
 from models.changes.changes import ChangeDraft, planned_changes, submit_change
 from models.contracts.contracts import Contract, ContractItem, runs
 from models.errors import InvalidField
 from models.orders.orders import cancel_and_release
 from models.people.rights import Principal
-from models.requests.requests import Request
+from models.people.users import User, principal_of
+from models.requests.requests import Request, concerns, may_change
 from models.states import Reason, Status
 from models.telephony.trunks import SipTrunk, close_trunk
-from tests.factories import an_order, make_main
+from tests.factories import an_order, join, make_main, make_user
 from tests.tasks.conftest import Pipeline
 from tests.web.portal.accounts.test_dashboard import make_trunk
 
@@ -215,6 +217,27 @@ def test_a_trunk_that_was_closed_before_its_day_ends_the_change_with_a_mail(pipe
     request = pipeline.request(id)
     assert (request.status, request.reason) == (Status.REJECTED, Reason.TRUNK_CLOSED)
     assert "SIP-Trunk wurde vorher geschlossen" in pipeline.mailer.sent[-1].text
+
+
+def test_a_change_goes_on_when_the_account_is_detached_and_the_former_main_account_is_not_told_its_prices(
+    pipeline: Pipeline, trunk_id: int
+) -> None:
+    day = in_days(pipeline, 20)
+    id = ask(pipeline, trunk_id, "trunk-50", day)
+    with pipeline.runtime.database.transaction() as session:
+        owner = make_user(session)
+        account = session.get_one(Account, session.get_one(SipTrunk, trunk_id).account_id)
+        join(session, owner, account)
+        detach(session, pipeline.main.id, account.id)
+    go_to(pipeline, first_moment(day))
+    assert pipeline.request(id).status is Status.COMPLETED
+    assert channels_of(pipeline, trunk_id) == 50
+    told = [mail.recipient_address for mail in pipeline.mailer.but_receipts if "geändert" in mail.subject]
+    assert told == [owner.email]
+    with pipeline.runtime.database.transaction() as session:
+        request, person = session.get_one(Request, id), principal_of(session, session.get_one(User, owner.id))
+        assert concerns(session, person, request) and may_change(session, person, request)
+        assert not may_change(session, pipeline.manager, request)
 
 
 def test_histories_of_changes_leave_on_every_day_what_a_simple_model_says(pipeline: Pipeline) -> None:
