@@ -170,6 +170,23 @@ def test_after_weeks_without_workers_changes_are_made_in_the_order_of_their_days
     ]
 
 
+def test_a_change_waits_for_the_one_before_it_that_is_held(pipeline: Pipeline, trunk_id: int) -> None:
+    first, second = (in_days(pipeline, days) for days in (10, 20))
+    held, waiting = ask(pipeline, trunk_id, "trunk-50", first), ask(pipeline, trunk_id, "trunk-2", second)
+    with pipeline.runtime.database.transaction() as session:
+        session.get_one(Request, held).hold(Reason.INTERNAL_ERROR, pipeline.clock.now)
+    go_to(pipeline, first_moment(second))
+    assert channels_of(pipeline, trunk_id) == 4
+    assert pipeline.request(waiting).due_at is not None
+    with pipeline.runtime.database.transaction() as session:
+        session.get_one(Request, held).retry(pipeline.clock.now)
+    for _ in range(2):
+        go_to(pipeline, pipeline.clock.now + timedelta(seconds=3))
+    assert {pipeline.request(id).status for id in (held, waiting)} == {Status.COMPLETED}
+    assert channels_of(pipeline, trunk_id) == 2
+    assert tariffs_at(pipeline, trunk_id, first_moment(first)) == [("trunk-50", 9990)]
+
+
 @pytest.mark.parametrize(
     ("asked", "field", "code"),
     [
