@@ -25,7 +25,12 @@ def end_of_day(at: datetime) -> datetime:
 
 def start_of_day(at: datetime) -> datetime:
     """Return the start of the day in Berlin on which `at` lies, in UTC."""
-    return datetime.combine(berlin_day(at), time(), BERLIN).astimezone(UTC)
+    return first_moment(berlin_day(at))
+
+
+def first_moment(day: date) -> datetime:
+    """Return the moment at which the day begins in Berlin, in UTC."""
+    return datetime.combine(day, time(), BERLIN).astimezone(UTC)
 
 
 def last_day(end: datetime) -> date:

@@ -223,7 +223,10 @@ class InvalidField(DomainError):
 
 
 class AlreadyRequested(DomainError):
-    """Raised when a link or detach request is repeated while the first one, with the id `request_id`, is running."""
+    """Raised when a request is repeated while the first one, with the id `request_id`, is running.
+
+    It is a link or detach request, or a change of a contract that takes effect at once.
+    """
 
     def __init__(self, request_id: str) -> None:
         super().__init__(request_id)

@@ -9,11 +9,16 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """The kind of a request: a new order, attaching an existing account (link), or detaching a sub-account."""
+    """The kind of a request.
+
+    A new order, attaching an existing account (link), detaching a sub-account, or changing tariff and channels of a SIP
+    trunk, now or from a day on.
+    """
 
     ORDER = "order"
     LINK = "link"
     DETACH = "detach"
+    CHANGE = "change"
 
 
 class Status(StrEnum):
@@ -40,6 +45,7 @@ class StepName(StrEnum):
     PROVISION = "provision"
     ATTACH = "attach"
     DETACH = "detach"
+    CHANGE = "change"
     CONFIRM = "confirm"
 
 
@@ -72,6 +78,7 @@ class Reason(StrEnum):
     PROOF_EXPIRED = "proof_expired"
     NO_ADMINISTRATOR = "no_administrator"
     INVITATION_OPEN = "invitation_open"
+    TRUNK_CLOSED = "trunk_closed"
 
 
 class Actor(StrEnum):
@@ -164,6 +171,7 @@ ROUTES: dict[Kind, tuple[StepName, ...]] = {
     Kind.ORDER: (StepName.VERIFY, StepName.PROVISION, StepName.ATTACH, StepName.CONFIRM),
     Kind.LINK: (StepName.VERIFY, StepName.ATTACH, StepName.CONFIRM),
     Kind.DETACH: (StepName.VERIFY, StepName.DETACH, StepName.CONFIRM),
+    Kind.CHANGE: (StepName.VERIFY, StepName.CHANGE, StepName.CONFIRM),
 }
 
 

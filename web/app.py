@@ -44,6 +44,7 @@ from web.portal.back_office import place_questions as back_office_place_question
 from web.portal.back_office import request as back_office_request
 from web.portal.back_office.requests_and_jobs import office
 from web.portal.bulk.pages import bulks
+from web.portal.changes import pages as changes
 from web.portal.links import detach
 from web.portal.links.wizard import links
 from web.portal.messages.dev_mail import dev_mail
@@ -52,7 +53,7 @@ from web.portal.page.blueprints import locations, portal
 from web.portal.page.carrier import carrier_pages
 from web.portal.page.font_files import typeface
 from web.portal.page.kept_input import form_owner
-from web.portal.page.locale import clock_time, counted, day, last_day, locale, moment, phone
+from web.portal.page.locale import calendar_day, clock_time, counted, day, last_day, locale, moment, phone
 from web.portal.page.money import euros
 from web.portal.page.session import choose_language, login_manager, session_cookie
 from web.portal.page.text_direction import IsolatingTranslations
@@ -95,6 +96,7 @@ _PAGES = (
     step_up,
     contract_holder,
     detach,
+    changes,
     suspension,
     directory,
     phone_systems,
@@ -184,6 +186,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
     app.jinja_env.globals.update(carrier=settings.carrier, carrier_page_text=carrier_page_text, form_owner=form_owner)
     app.jinja_env.filters["moment"] = moment
     app.jinja_env.filters["day"] = day
+    app.jinja_env.filters["calendar_day"] = calendar_day
     app.jinja_env.filters["clock_time"] = clock_time
     app.jinja_env.filters["last_day"] = last_day
     app.jinja_env.filters["phone"] = phone

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
@@ -125,6 +127,17 @@ def whole_number(value: object) -> object:
 
 
 CustomerNumber = Annotated[str, StringConstraints(pattern=f"^{CUSTOMER_NUMBER.pattern}$"), Field(examples=["1234567"])]
+
+
+def _calendar_day(value: object) -> object:
+    """Return the day that an ISO text names. Raises `ValueError` for any other value."""
+    if not (isinstance(value, str) and re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", value)):
+        raise ValueError("no day")
+    return date.fromisoformat(value)
+
+
+CalendarDay = Annotated[date, BeforeValidator(_calendar_day), Field(examples=["2027-01-31"])]
+"""A day, as YYYY-MM-DD."""
 
 
 Language = Literal["de", "en"]

@@ -1,4 +1,4 @@
-"""The bodies of orders and link requests, used by the API and by the files of bulk orders."""
+"""The bodies of orders, link requests and changes, used by the API and by the files of bulk orders."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
+from models.changes.changes import ChangeDraft
 from models.orders.orders import Contact, LocalUser, Location, OrderDraft
 from models.telephony.country_prefixes import MOST_COUNTRIES
 from models.telephony.directory import directory_data
@@ -15,6 +16,7 @@ from models.values import Locale
 from web.fields import (
     AreaCodeText,
     Body,
+    CalendarDay,
     Code,
     CustomerNumber,
     Destination,
@@ -128,6 +130,34 @@ class OrderBody(Body):
             request_uri=RequestUri(self.request_uri) if self.request_uri is not None else None,
             countries=tuple(self.countries) if self.countries is not None else None,
         )
+
+
+_A_CHANGE: JsonDict = {
+    "customer_number": "1234567",
+    "product": "trunk-50",
+    "channels": 30,
+    "effective_on": "2027-01-01",
+}
+
+
+class ChangeBody(Body):
+    """A change of a SIP trunk's contract: `product` is the key of its tariff, `channels` the number of its channels.
+
+    `sip_user` names the trunk, and may be left out if the account has only one. `effective_on` is the day, in Berlin,
+    with whose start the change takes effect; without it, at once.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"example": _A_CHANGE})
+
+    customer_number: CustomerNumber
+    product: Annotated[str, StringConstraints(max_length=60)] = Field(examples=["trunk-50"])
+    channels: Annotated[int, Field(ge=1, le=1000, strict=True)]
+    effective_on: CalendarDay | None = None
+    sip_user: Annotated[str, StringConstraints(pattern="^[A-Za-z0-9._-]{1,60}$")] | None = None
+
+    def as_draft(self, locale: Locale) -> ChangeDraft:
+        """Return the change as a draft for `submit_change`; `locale` is the language of its mails."""
+        return ChangeDraft(self.product, self.channels, self.effective_on, locale)
 
 
 class AdministersBoth(Body):

@@ -40,18 +40,31 @@ class Contract(Base):
 class ContractItem(Base):
     """One product of a contract, with the agreed prices in net euro cents; later price list changes do not apply.
 
-    `ended_at` is set if the product was returned before the contract ended.
+    `started_at` is set if the product came to the contract later, by a change, and `ended_at` if it left it before the
+    contract ended. A product that comes again has another line with the next `occurrence`, 1 for the first: the lines
+    of a contract together say what ran on any day.
     """
 
     __tablename__ = "contract_items"
 
     contract_id: Mapped[int] = mapped_column(sa.ForeignKey("contracts.id"), primary_key=True)
     product_key: Mapped[str] = mapped_column(sa.ForeignKey("products.key"), primary_key=True)
+    occurrence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, default=1, server_default="1")
     monthly_cents: Mapped[int]
     one_off_cents: Mapped[int]
+    started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
 
-    __table_args__ = (sa.CheckConstraint("monthly_cents >= 0 AND one_off_cents >= 0", name="prices"),)
+    __table_args__ = (
+        sa.CheckConstraint("monthly_cents >= 0 AND one_off_cents >= 0", name="prices"),
+        sa.CheckConstraint("ended_at >= started_at", name="ends_after_start"),
+        sa.CheckConstraint("occurrence > 0", name="occurrence"),
+    )
+
+    @property
+    def price_line(self) -> PriceLine:
+        """Return the product with its agreed price."""
+        return PriceLine(self.product_key, self.monthly_cents, self.one_off_cents)
 
 
 def new_contract(
@@ -70,9 +83,13 @@ def runs(
 ) -> sa.ColumnElement[bool]:
     """Return an SQL condition: the row of `what`, contracts or contract items, has not ended at the time `now`.
 
-    For an item it looks only at the item's own end, not at that of its contract.
+    An item has also to have begun. For an item the condition looks only at the item's own times, not at those of its
+    contract.
     """
-    return sa.or_(what.ended_at.is_(None), what.ended_at > now)
+    not_ended = sa.or_(what.ended_at.is_(None), what.ended_at > now)
+    if what is Contract:
+        return not_ended
+    return sa.and_(not_ended, sa.or_(ContractItem.started_at.is_(None), ContractItem.started_at <= now))
 
 
 def has_product(session: Session, account_id: int, product_key: str, now: datetime) -> bool:

@@ -26,6 +26,7 @@ class Action(StrEnum):
     ORDER = "order"
     LINK = "link"
     DETACH = "detach"
+    CHANGE_CONTRACT = "change_contract"
     FORWARD_CALLS = "forward_calls"
     SEE_CALLS = "see_calls"
     SEE_SECRET = "see_secret"  # noqa: S105 - the name of a right
@@ -41,7 +42,10 @@ class Action(StrEnum):
 
 
 class Scope(StrEnum):
-    """The scopes of an API token: `read` allows viewing, `write` ordering, linking, detaching and proving ownership."""
+    """The scopes of an API token.
+
+    `read` allows viewing; `write` ordering, linking, detaching, changing contracts and proving ownership.
+    """
 
     READ = "read"
     WRITE = "write"
@@ -55,6 +59,7 @@ RIGHTS: Mapping[Role, frozenset[Action]] = {
             Action.ORDER,
             Action.LINK,
             Action.DETACH,
+            Action.CHANGE_CONTRACT,
             Action.FORWARD_CALLS,
             Action.SEE_CALLS,
             Action.SEE_SECRET,
@@ -84,6 +89,14 @@ THROUGH_MAIN_ADMINISTRATOR: frozenset[Action] = frozenset({Action.ALLOW_DESTINAT
 """The actions that only administrators of a main account may perform on its sub-accounts."""
 
 
+THROUGH_MAIN_NOT_LINKED: frozenset[Action] = frozenset({Action.CHANGE_CONTRACT})
+"""The actions of administrators and location managers of a main account on sub-accounts that no link has attached.
+
+The main account has ordered these, or pays for them by its collective invoice. The company of a linked account has
+agreed to what a link gives, and pays for its contracts itself.
+"""
+
+
 LEADS: frozenset[Role] = frozenset({Role.ADMINISTRATOR, Role.LOCATION_MANAGER})
 """The roles in a main account that reach its sub-accounts."""
 
@@ -93,7 +106,7 @@ STAFF: frozenset[Action] = frozenset({Action.VIEW, Action.SEE_CALLS, Action.OPER
 
 SCOPED: Mapping[Scope, frozenset[Action]] = {
     Scope.READ: frozenset({Action.VIEW}),
-    Scope.WRITE: frozenset({Action.ORDER, Action.LINK, Action.DETACH, Action.PROVE_OWNERSHIP}),
+    Scope.WRITE: frozenset({Action.ORDER, Action.LINK, Action.DETACH, Action.CHANGE_CONTRACT, Action.PROVE_OWNERSHIP}),
 }
 
 
@@ -212,4 +225,6 @@ def _by_main_account(principal: Principal, action: Action, account: Account) -> 
     role = principal.roles.get(account.main_id)
     if action in THROUGH_MAIN_ADMINISTRATOR:
         return role is Role.ADMINISTRATOR
+    if action in THROUGH_MAIN_NOT_LINKED:
+        return account.origin is not Origin.LINK and role in LEADS
     return action in THROUGH_MAIN and role in LEADS

@@ -1,4 +1,4 @@
-"""Requests of main accounts: orders, links and detach requests.
+"""Requests of accounts: orders, links, detach requests and changes of contracts.
 
 A request's row says which step runs next, and when (`models.db.work_queue`).
 """
@@ -6,29 +6,26 @@ A request's row says which step runs next, and when (`models.db.work_queue`).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import Mapped, Session, mapped_column, object_session, relationship, selectinload
+from sqlalchemy.orm import Mapped, Session, mapped_column, object_session, relationship
 
-from models.accounts.accounts import Account, ids_by_customer_number
-from models.accounts.locks import lock_free_accounts
+from models.accounts.accounts import Account
+from models.calendar_days import first_moment
 from models.db.base import Base, enumeration, quoted
 from models.db.batch_insert import batch_add, batch_insert
 from models.db.work_queue import BulkQueueRow, WorkKind, alone_index, due_index, lease_ends
 from models.errors import IllegalTransition, TooLate
-from models.messages.outbox import Message, MessageState
 from models.people.rights import Action, Principal, may
 from models.people.users import User
 from models.requests.promises import promised_until
 from models.requests.timeline import TimelineEntry
 from models.states import (
     ENDED,
-    AccountRole,
     Actor,
     Kind,
     ProofMethod,
@@ -46,10 +43,11 @@ _PROVISION = f"step = {quoted(StepName.PROVISION)}"
 
 
 class Request(BulkQueueRow, Base):
-    """A request by a main account: to order a new sub-account, to link an existing account, or to detach a sub-account.
+    """A request by a main account: to order a sub-account, link or detach an account, or change what an account has.
 
-    `main` is that main account and `account` the account ordered, linked or detached, None until a link was proved.
-    Change the status by the methods only; they keep the status, its reason, the times and the timeline consistent.
+    `main` is that main account and `account` the account ordered, linked, detached or changed, None until a link was
+    proved. A change of an account without a main account has the account itself as `main`. Change the status by the
+    methods only; they keep the status, its reason, the times and the timeline consistent.
     """
 
     __tablename__ = "requests"
@@ -81,7 +79,22 @@ class Request(BulkQueueRow, Base):
     countries: Mapped[list[str] | None] = mapped_column(postgresql.ARRAY(sa.Text))
     """The destinations that an ordered trunk may call (`SipTrunk.countries`); None if the order does not choose."""
     price_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB)
-    """The products of an order at the prices agreed, as `PriceLine`; None in rows older than this column."""
+    """The products of an order at the prices agreed, as `PriceLine`; None in rows older than this column.
+
+    For a change the products of the contract afterwards, with the one-off prices that are due for the change.
+    """
+
+    changed_trunk_id: Mapped[int | None] = mapped_column(
+        # The trunks name their orders: of two tables that name each other, one is made before its reference.
+        sa.ForeignKey("sip_trunks.id", use_alter=True)
+    )
+    """The trunk that a change is about; None for other kinds."""
+    effective_on: Mapped[date | None]
+    """The day in Berlin with whose start a change takes effect; None if it does at once."""
+    replaced_channels: Mapped[int | None]
+    """The channels before a change, as known when it was asked for."""
+    replaced_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB(none_as_null=True))
+    """The products of the contract before a change, as known when it was asked for; without one-off prices."""
 
     local_user_name: Mapped[str | None]
     """The person who is invited to an ordered account when it is active; None if the order names nobody."""
@@ -101,7 +114,7 @@ class Request(BulkQueueRow, Base):
     main: Mapped[Account] = relationship(foreign_keys=[main_id], lazy="raise_on_sql")
     account: Mapped[Account | None] = relationship(foreign_keys=[account_id])
     requester: Mapped[User | None] = relationship(lazy="raise_on_sql")
-    trunk: Mapped[SipTrunk | None] = relationship()
+    trunk: Mapped[SipTrunk | None] = relationship(foreign_keys=[SipTrunk.request_id])
     area: Mapped[AreaCode | None] = relationship(lazy="raise_on_sql")
 
     __table_args__ = (
@@ -112,6 +125,16 @@ class Request(BulkQueueRow, Base):
             name="order_is_whole",
         ),
         sa.CheckConstraint("kind = 'link' OR account_id IS NOT NULL", name="account_known"),
+        sa.CheckConstraint(
+            "(kind = 'change') = (changed_trunk_id IS NOT NULL AND replaced_channels IS NOT NULL"
+            " AND replaced_lines IS NOT NULL)",
+            name="change_is_whole",
+        ),
+        sa.CheckConstraint(
+            "kind <> 'change' OR (product_key IS NOT NULL AND channels IS NOT NULL AND price_lines IS NOT NULL)",
+            name="change_says_what",
+        ),
+        sa.CheckConstraint("effective_on IS NULL OR kind = 'change'", name="only_changes_have_a_day"),
         sa.CheckConstraint("(local_user_name IS NULL) = (local_user_email IS NULL)", name="local_user_is_whole"),
         sa.CheckConstraint("local_user_email = lower(local_user_email)", name="local_user_email_lower"),
         sa.CheckConstraint("(status = 'pending') = (waiting_for IS NOT NULL)", name="pending_waits"),
@@ -146,6 +169,14 @@ class Request(BulkQueueRow, Base):
             unique=True,
             postgresql_where=sa.text(f"kind IN ('link', 'detach') AND status NOT IN ({_ENDED})"),
         ),
+        sa.Index(
+            "uq_requests_changes",
+            "changed_trunk_id",
+            "effective_on",
+            unique=True,
+            postgresql_nulls_not_distinct=True,
+            postgresql_where=sa.text(f"kind = 'change' AND status NOT IN ({_ENDED})"),
+        ),
     )
 
     @property
@@ -172,6 +203,16 @@ class Request(BulkQueueRow, Base):
         assert session is not None and self.id is not None
         batch_insert(session, TimelineEntry, request_id=self.id, at=now, code=code, facts=facts)
 
+    @property
+    def effective_at(self) -> datetime:
+        """Return the moment from which a change counts: the start of its day in Berlin, or when it was asked for."""
+        return first_moment(self.effective_on) if self.effective_on is not None else self.created_at
+
+    def is_scheduled(self, now: datetime) -> bool:
+        """Return whether the request is a change that waits for its day."""
+        waits = self.effective_on is not None and self.status in (Status.ACKNOWLEDGED, Status.IN_PROGRESS)
+        return waits and now < self.effective_at
+
     def begin(self, now: datetime) -> None:
         """Set the request to `in_progress`, because a worker begins with it; do nothing unless it is `acknowledged`."""
         if self.status is Status.ACKNOWLEDGED:
@@ -186,6 +227,13 @@ class Request(BulkQueueRow, Base):
         self.step = step
         self.attempts = 0
         self.updated_at = now
+
+    def postpone(self, at: datetime) -> None:
+        """Schedule the current step to run again at the time `at`, because its time has not come yet.
+
+        The status stays, and no attempt is counted.
+        """
+        self.make_due(at)
 
     def try_again(self, at: datetime, now: datetime) -> None:
         """Schedule the current step to run again at the time `at`, after an outside system did not answer.
@@ -318,10 +366,10 @@ class Request(BulkQueueRow, Base):
 def create_request(session: Session, request: Request, now: datetime) -> Request:
     """Save a new request, with its id and times, and schedule its first step to run now. Return the request.
 
-    The caller adds the first timeline entry.
+    A change with a day is scheduled for that day. The caller adds the first timeline entry.
     """
     request.created_at = request.updated_at = now
-    request.make_due(now)
+    request.make_due(max(now, request.effective_at))
     session.add(request)
     session.flush()
     return request
@@ -338,8 +386,12 @@ def queue_request(session: Session, request: Request, now: datetime) -> None:
 
 
 def concerns(session: Session, principal: Principal, request: Request) -> bool:
-    """Return whether the person may see the request: they may view its main account, or the account to be detached."""
-    sides = [request.main_id, request.account_id] if request.kind is Kind.DETACH else [request.main_id]
+    """Return whether the person may see the request.
+
+    They may view its main account or, of a detach request or a change, the account that it is about.
+    """
+    of_both = request.kind in (Kind.DETACH, Kind.CHANGE)
+    sides = [request.main_id, request.account_id] if of_both else [request.main_id]
     return any(may(principal, Action.VIEW, session.get_one(Account, id)) for id in sides if id is not None)
 
 
@@ -347,7 +399,7 @@ def may_change(session: Session, principal: Principal, request: Request) -> bool
     """Return whether the person may give the request's proofs, cancel it and retry it.
 
     An order or a link needs the right to order or link for the main account; a detach request needs the right to detach
-    the sub-account.
+    the sub-account, and a change that to change the account's contracts.
     """
     match request.kind:
         case Kind.ORDER:
@@ -357,55 +409,6 @@ def may_change(session: Session, principal: Principal, request: Request) -> bool
         case Kind.DETACH:
             assert request.account_id is not None
             return may(principal, Action.DETACH, session.get_one(Account, request.account_id))
-
-
-# What the steps read, in one statement each for the whole batch.
-_WHOLE = (
-    selectinload(Request.main),
-    selectinload(Request.account),
-    selectinload(Request.requester),
-    selectinload(Request.area),
-    selectinload(Request.trunk).selectinload(SipTrunk.blocks),
-)
-
-
-def lock_claimed(session: Session, ids: Sequence[uuid.UUID], lease: uuid.UUID) -> list[Request]:
-    """Lock the requests with these ids that are still claimed under `lease`, and their accounts; return the requests.
-
-    Never waits for a lock: a request is left out if another transaction has locked it or one of its accounts, so that
-    one locked row delays only its own request.
-    """
-    ours = sa.select(Request).where(Request.id.in_(ids), Request.lease == lease)
-    locked = session.scalars(ours.order_by(Request.id).with_for_update(skip_locked=True).options(*_WHOLE)).all()
-    needed = _accounts_needed(session, locked)
-    changing = {id for changed, _ in needed.values() for id in changed}
-    free = lock_free_accounts(session, changing, [request.main_id for request in locked])
-    return [request for request in locked if free.issuperset({*needed[request][0], needed[request][1]})]
-
-
-def lock_announcing(session: Session, messages: Sequence[int]) -> None:
-    """Lock the requests whose timelines will show one of these messages (ids) once it is sent, if it is still queued.
-
-    Lock them before the messages and before reading the time: timeline entries of two transactions then never cross.
-    """
-    announced = sa.select(Message.request_id).where(Message.id.in_(messages), Message.announced)
-    announced = announced.where(Message.state == MessageState.QUEUED)
-    query = sa.select(Request.id).where(Request.id.in_(announced)).order_by(Request.id)
-    session.execute(query.with_for_update(key_share=True))
-
-
-def _accounts_needed(session: Session, requests: Sequence[Request]) -> dict[Request, tuple[set[int], int]]:
-    """Return for each request: the ids of the accounts that it may change, and the id of its main account.
-
-    The caller locks them with one statement for the batch, in one order for every worker, before anything is written.
-    Otherwise two batches would deadlock: a foreign key takes a shared lock of its account, and both would need the
-    full lock afterwards.
-    """
-    named = [request.customer_number for request in requests if request.account_id is None]
-    ids = ids_by_customer_number(session, named)
-    needed = {}
-    for request in requests:
-        known = request.account_id if request.account_id is not None else ids.get(request.customer_number)
-        becoming_main = {request.main_id} if request.main.role is AccountRole.STANDALONE else set()
-        needed[request] = (becoming_main | ({known} if known is not None else set()), request.main_id)
-    return needed
+        case Kind.CHANGE:
+            assert request.account_id is not None
+            return may(principal, Action.CHANGE_CONTRACT, session.get_one(Account, request.account_id))

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql
 
 from models.accounts.accounts import Account
 from models.requests.requests import Request
-from models.states import ENDED, Actor
+from models.states import ENDED, Actor, Kind
 from models.telephony.trunks import SipTrunk, TrunkState
 
 
@@ -65,7 +65,9 @@ class Show(StrEnum):
         return frozenset({SiteState(self.value)})
 
 
-RUNS = Request.status.not_in(ENDED)
+# A location whose contract is about to change is in service meanwhile.
+RUNS = sa.and_(Request.status.not_in(ENDED), Request.kind != Kind.CHANGE)
+"""SQL: the request is running, and its location waits for it; a change of a contract does not count."""
 WAITS = {
     Actor.REQUESTER: SiteState.YOURS,
     Actor.CONTACT: SiteState.CONFIRMATION,

@@ -16,6 +16,7 @@ from models.db.word_search import matching
 from models.people.users import User
 from models.requests.requests import Request
 from models.states import ENDED, AccountState, Kind, Status
+from models.views.request_lists import listed_of
 
 
 class Progress(StrEnum):
@@ -82,7 +83,7 @@ def history_of(
         sa.select(Request, Account)
         .outerjoin(Account, sa.and_(Account.id == Request.account_id, _is_known(main)))
         .outerjoin(User, User.id == Request.requested_by)
-        .where(Request.main_id == main.id, *_filters(wanted))
+        .where(listed_of(main), *_filters(wanted))
         .order_by(Request.id.desc())
         .limit(limit)
         .options(joinedload(Request.requester))

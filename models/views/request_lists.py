@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, joinedload
 from models.accounts.accounts import Account
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
-from models.states import ENDED, Status
+from models.states import ENDED, AccountRole, Kind, Status
 
 
 def running_request(session: Session, main: Account, account: Account) -> Request | None:
@@ -23,6 +23,18 @@ def running_request(session: Session, main: Account, account: Account) -> Reques
         .order_by(Request.id.desc())
         .limit(1)
     )
+
+
+def listed_of(account: Account) -> sa.ColumnElement[bool]:
+    """Return an SQL condition: the request is in the account's lists.
+
+    Those that the account has made as a main account; for a sub-account also the changes of its own contracts, which
+    belong to its main account.
+    """
+    own = Request.main_id == account.id
+    if account.role is not AccountRole.SUB:
+        return own
+    return sa.or_(own, sa.and_(Request.account_id == account.id, Request.kind == Kind.CHANGE))
 
 
 def requests_of(
@@ -37,7 +49,7 @@ def requests_of(
 
     With `before`, a request id, return only older requests; with `statuses`, only requests with one of them.
     """
-    query = sa.select(Request).where(Request.main_id == main.id).order_by(Request.id.desc()).limit(limit)
+    query = sa.select(Request).where(listed_of(main)).order_by(Request.id.desc()).limit(limit)
     if before is not None:
         query = query.where(Request.id < before)
     if statuses:

@@ -31,7 +31,8 @@ from models.errors import RuleBroken
 from models.jobs.outages import ExternalSystem
 from models.orders.orders import blocks_wanted, discard_ordered_account
 from models.proofs.proof_book import ProofBook
-from models.requests.requests import Request, lock_claimed
+from models.requests.batch_locks import lock_claimed
+from models.requests.requests import Request
 from models.states import ENDED, Reason, Status, StepName, step_after
 from models.telephony.number_pool import NumberPool
 from tasks import metrics
@@ -40,10 +41,11 @@ from tasks.outages import note_answers
 from tasks.ports import GatewayError, GatewayRefused, NumberTaken
 from tasks.runtime import Runtime
 from tasks.steps.attach import attach
+from tasks.steps.change import change
 from tasks.steps.confirm import confirm, queue_end_mails, queue_held_mails
 from tasks.steps.detach import detach
 from tasks.steps.provision import provision
-from tasks.steps.step import Call, Hold, Step, Wait, Work
+from tasks.steps.step import Call, Hold, Postpone, Step, Wait, Work
 from tasks.steps.verify import verify
 
 log = structlog.get_logger()
@@ -53,6 +55,7 @@ STEPS: Mapping[StepName, Step] = {
     StepName.PROVISION: provision,
     StepName.ATTACH: attach,
     StepName.DETACH: detach,
+    StepName.CHANGE: change,
     StepName.CONFIRM: confirm,
 }
 
@@ -219,12 +222,15 @@ def _run_request(work: Work, request: Request, item: Item, kind: WorkKind) -> Ca
     return None
 
 
-def _apply_outcome(work: Work, request: Request, outcome: Call | Wait | Hold) -> Call | None:
+def _apply_outcome(work: Work, request: Request, outcome: Call | Wait | Hold | Postpone) -> Call | None:
     match outcome:
         case Wait(actor, reason, until, again_at):
             request.wait_for(actor, reason, until, work.now, again_at)
         case Hold(reason, again_after):
             _hold(work, request, reason, work.now + again_after)
+        case Postpone(again_at):
+            request.postpone(again_at)
+            return None
         case call:
             return call
     _log_after_commit(work, request, f"request.{request.status}", reason=request.reason)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
 from models.calendar_days import end_of_day
+from models.changes.changes import agreed_quote
 from models.messages.outbox import Message
 from models.proofs.deadlines import VALID_FOR
 from models.proofs.proof_book import ProofBook
@@ -22,6 +23,7 @@ from models.states import ENDED, ProofMethod, Reason, Status
 from models.values import Locale
 from tasks.outbox.bulk_receipt_facts import bulk_facts, bulk_table
 from tasks.outbox.price_facts import price_facts
+from tasks.outbox.what_changes import changed_terms
 from tasks.outbox.what_was_ordered import placed_order
 from tasks.ports import Attachment
 from tasks.settings import Carrier
@@ -82,6 +84,12 @@ def _link(session: Session, message: Message, *_: object) -> Details:
     return Details(facts)
 
 
+def _change(session: Session, message: Message, *_: object) -> Details:
+    request = _request(session, message)
+    terms = changed_terms(session, agreed_quote(request), message.locale)
+    return Details({**_about(request), **terms.facts()})
+
+
 def _bulk(session: Session, message: Message, *_: object) -> Details:
     facts, rows = bulk_facts(session, uuid.UUID(message.facts["bulk_id"]), message.locale)
     return Details(facts, partial(bulk_table, facts["kind"], rows, message.locale))
@@ -91,6 +99,7 @@ RECEIPTS: Mapping[str, Callable[[Session, Message, str, Carrier], Details]] = {
     "order_receipt": _order,
     "link_receipt": _link,
     "bulk_receipt": _bulk,
+    "change_receipt": _change,
 }
 """By template, the function that reads the details of the messages that say more than their rows do."""
 

@@ -21,7 +21,7 @@ from models.db.transient_errors import is_locked, is_outage
 from models.jobs.outages import ExternalSystem
 from models.messages.outbox import Channel, Message, MessageState, queued_ids, still_claimed, still_queued
 from models.proofs import consent_reach, contact_email
-from models.requests.requests import lock_announcing
+from models.requests.batch_locks import lock_announcing
 from models.requests.timeline import TimelineEntry
 from tasks.claims import Claim, claimed
 from tasks.metrics import MAILS

@@ -11,17 +11,19 @@ import sqlalchemy as sa
 from models.accounts.accounts import ids_by_customer_number
 from models.accounts.contract_holders import holder_of
 from models.bulk.bulk import Bulk
+from models.changes.changes import agreed_quote
 from models.contracts.catalogue import all_products
 from models.messages.outbox import Message, Recipient, queue_message
 from models.orders.address_rules import area_code_text, area_codes_for
 from models.orders.local_user import invite_local_user
-from models.people.rights import LEADS
-from models.people.users import User, administrators_of, people_to_tell, roles_of
+from models.people.rights import LEADS, Action, may
+from models.people.users import User, administrators_of, people_to_tell, principal_of, roles_of
 from models.proofs.proofs import Consent, Decision
 from models.requests.requests import Request
 from models.states import Kind, Reason
 from models.values import Locale
 from tasks.outbox.price_facts import agreed_lines, price_facts
+from tasks.outbox.what_changes import changed_terms
 from tasks.steps.step import Outcome, Work
 from tasks.wording.reasons import reason_text
 
@@ -99,6 +101,12 @@ def _recipients(work: Work, request: Request) -> Iterator[tuple[str, Recipient]]
             yield from _both_sides(_requesters(work, request), "link_completed", _owners(work, request))
         case Kind.DETACH:
             yield from _both_sides(*_sides_of_detach(work, request))
+        case Kind.CHANGE:
+            assert request.account is not None
+            for person in [*_requesters(work, request), *_owners(work, request)]:
+                # Its prices are nobody's business who has lost sight of the account since.
+                if may(principal_of(work.session, person), Action.VIEW, request.account):
+                    yield "change_completed", _as_recipient(person)
 
 
 def _both_sides(ours: list[User], template: str, theirs: list[User]) -> Iterator[tuple[str, Recipient]]:
@@ -232,6 +240,8 @@ def _facts(work: Work, request: Request, template: str, to: Recipient) -> dict[s
         if template == "order_completed_contact":
             ordered = {name: fact for name, fact in ordered.items() if name in _OF_CONTACT}
         return facts | ordered
+    if request.kind is Kind.CHANGE:
+        facts |= changed_terms(work.session, agreed_quote(request), to.locale).facts()
     account = request.account
     if request.kind is Kind.DETACH and account is not None and (holder := holder_of(work.session, account)) is not None:
         facts["holder_name"] = holder.name

@@ -63,6 +63,13 @@ class Hold:
     again_after: timedelta
 
 
+@dataclass(frozen=True, slots=True)
+class Postpone:
+    """The outcome of a step whose time has not come: it runs again at `again_at`, and nobody has to act until then."""
+
+    again_at: datetime
+
+
 NO_NUMBERS = Hold(Reason.NO_NUMBERS_AVAILABLE, timedelta(minutes=15))
 """The outcome of a step if the pool has no free block of the ordered area code and size."""
 
@@ -87,8 +94,8 @@ class Call(Protocol):
         """
 
 
-Outcome = Call | Wait | Hold | None
-"""The result of a step: an external call to make, a wait or a hold; None if the step is done and the next can run."""
+Outcome = Call | Wait | Hold | Postpone | None
+"""The result of a step: an external call to make, a wait, a hold or a later time; None if the step is done."""
 
 Step = Callable[[Work, Request], Outcome]
 """A step: a function that is called in a transaction with the request locked.

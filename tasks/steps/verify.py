@@ -1,6 +1,7 @@
 """The step `verify`: checks a request against the business rules, and waits until its proofs are given.
 
 A link needs a proof of ownership; an order needs proofs of the contact's e-mail address and of the connection address.
+A change of a contract waits here for its day.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import promote
 from models.calendar_days import end_of_day
+from models.changes.changes import earlier_change, ensure_changeable
 from models.errors import RuleBroken
 from models.links.links import find_proof
 from models.orders.address_rules import confirm_or_ask
@@ -31,9 +33,11 @@ from models.proofs.shared_proofs import another_has_address, another_has_contact
 from models.requests.requests import Request
 from models.states import Actor, Kind, Origin, ProofMethod, Reason, Status
 from tasks.steps.proof_mails import ask_for_address, ask_for_consent, ask_for_email, ask_newcomers
-from tasks.steps.step import NO_NUMBERS, Hold, Outcome, Wait, Work
+from tasks.steps.step import NO_NUMBERS, Hold, Outcome, Postpone, Wait, Work
 
 TIME_TO_REVIEW = timedelta(days=3)
+LOOK_FOR_EARLIER = timedelta(seconds=2)
+"""The time after which a change looks again whether the one before it, of the same trunk, is done."""
 LOOK_FOR_ANSWER = timedelta(hours=1)
 """The time after which an order that waits for the staff's answer looks for it; usually the answer wakes the order."""
 
@@ -43,8 +47,9 @@ def verify(work: Work, request: Request) -> Outcome:
 
     Returns None if every rule is kept and every proof is given, and a wait while a proof is missing or the contact's
     e-mail address has to be corrected. Returns a hold if the number pool is empty, or if staff have yet to confirm that
-    the address lies in the area of the ordered area code. Raises `RuleBroken` if a rule is broken or the time for a
-    proof is over. Safe to run twice: a proof is requested once, with reminders at their times.
+    the address lies in the area of the ordered area code. A change is postponed until its day. Raises `RuleBroken` if a
+    rule is broken or the time for a proof is over. Safe to run twice: a proof is requested once, with reminders at
+    their times.
     """
     match request.kind:
         case Kind.ORDER:
@@ -53,6 +58,8 @@ def verify(work: Work, request: Request) -> Outcome:
             return _verify_link(work, request)
         case Kind.DETACH:
             return _verify_detach(work, request)
+        case Kind.CHANGE:
+            return _verify_change(work, request)
 
 
 def _verify_order(work: Work, request: Request) -> Outcome:
@@ -147,6 +154,16 @@ def _verify_detach(work: Work, request: Request) -> Outcome:
     if account.origin is Origin.COLLECTIVE_INVOICE and request.requested_by is not None:
         raise RuleBroken(Reason.BILLED_TOGETHER)
     ensure_administered(work.session, account, work.now)
+    return None
+
+
+def _verify_change(work: Work, request: Request) -> Outcome:
+    ensure_changeable(work.session, request)
+    if work.now < request.effective_at:
+        return Postpone(request.effective_at)
+    # After days without workers, several are due at once.
+    if earlier_change(work.session, request) is not None:
+        return Postpone(work.now + LOOK_FOR_EARLIER)
     return None
 
 

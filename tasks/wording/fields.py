@@ -7,8 +7,10 @@ The API, the portal's forms and bulks (uploaded files) use these sentences. Fiel
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 
 from models.values import Locale
+from tasks.wording.formats import long_date
 from tasks.wording.translate import N_, translate
 
 # By the code of a rule. `allowed`: what would be right.
@@ -79,6 +81,13 @@ RULES: Mapping[str, str] = {
         "fraud with calls. Enter another one, or leave the fallback out; once the order is completed, an administrator "
         "can set up a call forwarding to this number on the dashboard."
     ),
+    "day_passed": N_("This day is over. Choose today or a later day, or none for at once."),
+    "day_too_far": N_("Changes can be asked for up to %(allowed)s."),
+    "after_planned": N_(
+        "A change is planned for %(allowed)s already. Take that one back first, or choose a later day."
+    ),
+    "too_many_changes": N_("%(allowed)s changes wait for their days already. Take one of them back first."),
+    "nothing_changes": N_("So it is already. Choose another product or another number of channels."),
     "cursor": N_("We did not give out this cursor."),
 }
 
@@ -144,6 +153,8 @@ MALFORMED: Mapping[str, str] = {
     "proof.code": N_("A link code has ten characters."),
     "method": N_("Possible are administers_both, credentials, link_code and consent."),
     "locale": N_("Possible are de and en."),
+    "effective_on": N_("This is no day. An example: 2027-01-31"),
+    "sip_user": N_("This is no SIP user name."),
     "request_uri": N_("Possible are “contact” (as the phone has registered) and “number” (by the dialled number)."),
     "countries": N_("Enter one to 60 keys of countries or networks, such as DE, AT or 870."),
     "kind": N_("Possible are email_code, letter_code, credentials and link_code."),
@@ -185,6 +196,8 @@ def field_error(locale: Locale, field: str, code: str, allowed: object = None) -
 
 
 def _shown(locale: Locale, allowed: object, more: int = 0) -> object:
+    if isinstance(allowed, date):
+        return long_date(allowed, locale)
     if not isinstance(allowed, tuple | list):
         return allowed
     listed = ", ".join(map(str, allowed))

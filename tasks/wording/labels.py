@@ -27,6 +27,7 @@ STEPS: Mapping[StepName, str] = {
     StepName.PROVISION: N_("Set up"),
     StepName.ATTACH: N_("Attach"),
     StepName.DETACH: N_("Detach"),
+    StepName.CHANGE: N_("Change"),
     StepName.CONFIRM: N_("Confirm"),
 }
 
@@ -38,7 +39,7 @@ ROLES: Mapping[Role, str] = {
 
 SCOPES: Mapping[Scope, str] = {
     Scope.READ: N_("read"),
-    Scope.WRITE: N_("order, link and detach"),
+    Scope.WRITE: N_("order, change, link and detach"),
 }
 
 CARRIER_PAGES: Mapping[CarrierPage, str] = {
@@ -63,6 +64,8 @@ MESSAGES: Mapping[str, str] = {
     "api_token_expires": N_("Reminder that an API token expires"),
     "bulk_ended": N_("End of a file's requests"),
     "bulk_receipt": N_("Receipt for a file"),
+    "change_completed": N_("Confirmation of a change"),
+    "change_receipt": N_("Receipt of a change"),
     "consent_asked": N_("Question for consent to a link"),
     "contact_refused": N_("Notice that the contact's address refuses mail"),
     "detach_completed": N_("Notice of the detachment to the main account"),

@@ -30,6 +30,7 @@ GIVEN: Mapping[Action, str] = {
 KEPT: Mapping[Action, str] = {
     Action.MANAGE_USERS: N_("change the roles of its users or remove them"),
     Action.MANAGE_HOLDER: N_("change its contract holder"),
+    Action.CHANGE_CONTRACT: N_("change its contracts"),
     Action.ORDER: N_("order locations in its name"),
     Action.LINK: N_("link other accounts to it"),
     Action.PROVE_OWNERSHIP: N_("create its link codes, or consent for it"),

@@ -11,6 +11,7 @@ from models.proofs.proof_status import ProofKind, ProofState, ProofStatus
 from models.requests.requests import Request
 from models.states import ENDED, Actor, Kind, Reason, Status, StepName
 from models.values import Locale
+from tasks.wording.formats import long_date
 from tasks.wording.labels import status_text
 from tasks.wording.reasons import reason_text
 from tasks.wording.translate import N_, translate
@@ -26,6 +27,7 @@ _EXPECTED: Mapping[tuple[Kind, StepName], str] = {
         "We are checking the proof. That usually takes seconds; then the account is attached to your main account."
     ),
     (Kind.DETACH, StepName.VERIFY): N_("We are detaching the account. That usually takes seconds."),
+    (Kind.CHANGE, StepName.VERIFY): N_("We are changing the contract. That usually takes seconds."),
 }
 _EXPECTED_SOON = N_("It is almost done. Then we confirm it by e-mail to all concerned.")
 _EXPECTED_OF_PEOPLE: Mapping[Reason, str] = {
@@ -54,7 +56,15 @@ _CARRIER_WORKS: Mapping[Kind, str] = {
     Kind.ORDER: N_("We are setting up the new account."),
     Kind.LINK: N_("We are checking and linking the account."),
     Kind.DETACH: N_("We are detaching the account."),
+    Kind.CHANGE: N_("We are changing the contract."),
 }
+
+_SCHEDULED = N_("Planned")
+_SCHEDULED_WORKS = N_("We change the contract at the beginning of %(day)s.")
+_SCHEDULED_EXPECTED = N_(
+    "You need not do anything. Until then the change can be taken back. When it is done, we confirm it by e-mail to "
+    "all concerned."
+)
 
 
 _LOOKED_AT = N_("We are checking what has come in.")
@@ -78,8 +88,11 @@ class NextAction:
 def shown_status(request: Request, locale: Locale, now: datetime) -> str:
     """Return the displayed name of the request's status at the time `now`.
 
-    A pending or held request counts as in progress while a worker looks at what has come in.
+    A pending or held request counts as in progress while a worker looks at what has come in; a change that waits for
+    its day is called planned.
     """
+    if request.is_scheduled(now):
+        return translate(locale, _SCHEDULED)
     return status_text(Status.IN_PROGRESS if request.is_looked_at(now) else request.status, locale)
 
 
@@ -93,6 +106,8 @@ def expectation(request: Request, locale: Locale, now: datetime, asked: Sequence
         return translate(locale, _LOOKED_AT_EXPECTED)
     if request.status in ENDED:
         return None
+    if request.is_scheduled(now):
+        return translate(locale, _SCHEDULED_EXPECTED)
     if request.status is Status.HELD:
         return translate(locale, _EXPECTED_WHILE_HELD)
     if request.status is Status.PENDING:
@@ -130,6 +145,10 @@ def next_actions(
         # A day that has passed is none: then it is today's work.
         until = max(request.waiting_until, end_of_day(now)) if request.waiting_until is not None else None
         return [NextAction(Actor.CARRIER, reason_text(request.reason, locale), until)]
+    if request.is_scheduled(now):
+        assert request.effective_on is not None
+        day = long_date(request.effective_on, locale)
+        return [NextAction(Actor.CARRIER, translate(locale, _SCHEDULED_WORKS, day=day), None)]
     return [NextAction(Actor.CARRIER, translate(locale, _CARRIER_WORKS[request.kind]), None)]
 
 

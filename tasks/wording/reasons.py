@@ -50,6 +50,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.IS_SUB_ACCOUNT: N_("Your account has become a sub-account. Only a main account can have sub-accounts."),
     Reason.SAME_ACCOUNT: N_("An account cannot be attached to itself."),
     Reason.ACCOUNT_CLOSED: N_("The account is closed."),
+    Reason.TRUNK_CLOSED: N_("The SIP trunk was closed before; its contract has ended."),
     Reason.AREA_CODE_MISMATCH: N_(
         "The connection address lies outside the Ortsnetz of the area code. Please order again with an area code that "
         "fits the address."

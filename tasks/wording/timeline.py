@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from models.requests.timeline import TimelineEntry
 from models.states import Reason, RefusalReason
 from models.values import Locale
 from tasks.wording.document_refusals import refusal_text
-from tasks.wording.formats import are_several
+from tasks.wording.formats import are_several, long_date
 from tasks.wording.reasons import reason_text
 from tasks.wording.translate import N_, translate
 
@@ -66,6 +67,14 @@ TIMELINE: Mapping[str, str] = {
         "Account %(customer_number)s no longer belongs to main account %(main_customer_number)s. It keeps its logins, "
         "numbers, contract and address."
     ),
+    "change_received": N_(
+        "We have received the change of SIP trunk %(sip_user)s: %(channels)s channels instead of %(before)s."
+    ),
+    "change_scheduled": N_(
+        "We have received the change of SIP trunk %(sip_user)s: from %(day_text)s %(channels)s channels instead of "
+        "%(before)s. Until then you can take it back."
+    ),
+    "changed": N_("The contract is changed: %(channels)s channels instead of %(before)s."),
     "confirmed": N_("The confirmation to %(name)s has been sent by e-mail."),
     "mail_refused": N_("An e-mail to %(name)s could not be delivered: the mail server refused the address."),
     "completed": N_("Completed."),
@@ -84,6 +93,8 @@ def sentence(entry: TimelineEntry, locale: Locale) -> str:
     facts: dict[str, Any] = dict(entry.facts)
     if "reason" in facts:
         facts["reason_text"] = reason_text(Reason(facts["reason"]), locale, facts.get("area_codes", ()))
+    if "day" in facts:
+        facts["day_text"] = long_date(date.fromisoformat(facts["day"]), locale)
     code = entry.code
     # Entries older than the reasons have none.
     if "refusal" in facts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -15,6 +16,9 @@ import sqlalchemy as sa
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import attach
+from models.calendar_days import berlin_day, first_moment
+from models.changes.changes import ChangeDraft, submit_change
+from models.contracts.contracts import ContractItem
 from models.links.links import submit_detach, submit_link
 from models.messages.outbox import Message
 from models.orders.orders import Contact, Location
@@ -23,6 +27,7 @@ from models.proofs.ownership import decide
 from models.proofs.proofs import Decision
 from models.requests.requests import Request
 from models.states import Origin, ProofMethod, Reason, Status
+from models.telephony.trunks import SipTrunk
 from models.values import utc_now
 from models.vault import Vault
 from tests.factories import a_link, an_order, make_account, make_main, make_user
@@ -104,6 +109,37 @@ def test_a_worker_killed_while_it_links_is_replaced(plant: Plant, point: str) ->
         sent = session.scalars(sa.select(Message.template).where(Message.request_id == id)).all()
     assert sorted(sent) == ["consent_asked", "link_completed", "link_completed_owner", "link_receipt"]
     assert len({mail["Message-ID"] for _, mail in plant.sink.received}) == 4
+
+
+@pytest.mark.parametrize("point", [f"{step}.{when}" for step in ("verify", "change") for when in ("before", "after")])
+def test_a_worker_killed_while_it_changes_a_contract_is_replaced(plant: Plant, point: str) -> None:
+    """On its day the change is made once: one new line in the contract, one record at the registrar, one mail."""
+    ids = plant.order(1)
+    helper = plant.start_engine()
+    plant.wait_for_completion(ids)
+    plant.kill_engine(helper)
+    with plant.database.transaction() as session:
+        trunk = session.scalars(sa.select(SipTrunk)).one()
+        account, day = session.get_one(Account, trunk.account_id), berlin_day(utc_now()) + timedelta(days=1)
+        draft = ChangeDraft("trunk-50", 30, day, "de")
+        id = submit_change(session, plant.manager, account, trunk.id, draft, utc_now()).id
+    plant.ahead += timedelta(days=2)
+    _kill_at(plant, point)
+    plant.wait_for_completion([id])
+    with plant.database.transaction() as session:
+        lines = sa.select(ContractItem.product_key, ContractItem.started_at, ContractItem.ended_at)
+        tariffs = session.execute(lines.where(ContractItem.product_key.like("trunk-%"))).all()
+        sent = session.scalars(sa.select(Message.template).where(Message.request_id == id)).all()
+    at = first_moment(day)
+    assert sorted(map(tuple, tariffs)) == [("trunk-10", None, at), ("trunk-50", at, None)]
+    assert sorted(sent) == ["change_completed", "change_receipt"]
+
+    def channels() -> list[tuple[str]]:
+        with psycopg.connect(plain_url(plant.registrar_url)) as connection:
+            asked = "SELECT value FROM usr_preferences WHERE attribute = 'channels'"
+            return connection.execute(asked).fetchall()
+
+    wait_until(lambda: channels() == [("30",)], what="the registrar to know the channels")
 
 
 def _kill_at(plant: Plant, point: str) -> None:

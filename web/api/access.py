@@ -46,7 +46,8 @@ def get_visible_request(session: Session, id: str, *, lock: bool = False) -> Req
     """Return the request with this id; `lock` locks its row.
 
     Raises `NotFound` if there is no such request, or the caller may view neither its main account nor, for a detach
-    request, the account to detach; `Forbidden` if the caller may not view the account of the API token.
+    request or a change, the account that it is about; `Forbidden` if the caller may not view the account of the API
+    token.
     """
     viewable_token_account(session)
     found = session.get(Request, parse_uuid(id, NotFound()), with_for_update=lock or None)

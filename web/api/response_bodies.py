@@ -9,10 +9,13 @@ from flask import request
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
+from models.changes.changes import Terms, agreed_quote
+from models.contracts.catalogue import ProductKind, all_products
 from models.db.batch_insert import queued_rows
 from models.proofs.proof_status import ProofStatus, proof_statuses
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
+from models.states import Kind
 from models.views import request_lists
 from tasks.wording.next_steps import next_action
 from tasks.wording.timeline import sentence
@@ -27,16 +30,17 @@ def request_body(session: Session, of: Request) -> dict[str, Any]:
 
 
 def new_request_body(session: Session, of: Request) -> dict[str, Any]:
-    """Return the JSON body of a request that is saved at the next flush, from what is queued: nothing is read."""
+    """Return the JSON body of an order that is saved at the next flush, from what is queued: nothing is read."""
     rows = queued_rows(session, TimelineEntry)
-    return _as_body(of, [TimelineEntry(**row) for row in rows if row["request_id"] == of.id], [])
+    return _as_body(of, [TimelineEntry(**row) for row in rows if row["request_id"] == of.id], [], None)
 
 
 def request_bodies(session: Session, requests: Sequence[Request]) -> list[dict[str, Any]]:
     """Return the JSON bodies of the requests, in the order of `requests`, with a fixed number of SQL statements."""
     timelines = request_lists.timelines(session, [of.id for of in requests])
     proofs = proof_statuses(session, requests, resources().clock())
-    return [_as_body(of, timelines[of.id], proofs[of.id]) for of in requests]
+    changes = [_change_body(session, of) if of.kind is Kind.CHANGE else None for of in requests]
+    return [_as_body(of, timelines[of.id], proofs[of.id], change) for of, change in zip(requests, changes, strict=True)]
 
 
 def request_url(of: Request) -> str:
@@ -44,7 +48,29 @@ def request_url(of: Request) -> str:
     return f"/api/v1/requests/{of.id}"
 
 
-def _as_body(of: Request, timeline: list[TimelineEntry], proofs: list[ProofStatus]) -> dict[str, Any]:
+def _change_body(session: Session, of: Request) -> dict[str, Any]:
+    quote = agreed_quote(of)
+    return {
+        "effective_on": quote.effective_on and quote.effective_on.isoformat(),
+        "before": _terms_body(session, quote.before),
+        "after": _terms_body(session, quote.after),
+    }
+
+
+def _terms_body(session: Session, terms: Terms) -> dict[str, Any]:
+    products, costs = all_products(session), terms.costs
+    tariffs = [line.product_key for line in terms.lines if products[line.product_key].kind is ProductKind.TRUNK]
+    return {
+        "product": tariffs[0] if tariffs else None,
+        "channels": terms.channels,
+        "monthly_cents": costs.monthly.net,
+        "one_off_cents": costs.one_off.net,
+    }
+
+
+def _as_body(
+    of: Request, timeline: list[TimelineEntry], proofs: list[ProofStatus], change: dict[str, Any] | None
+) -> dict[str, Any]:
     locale = language() if request.headers.get("Accept-Language") else of.locale
     upcoming = next_action(of, locale, resources().clock())
     return {
@@ -64,6 +90,7 @@ def _as_body(of: Request, timeline: list[TimelineEntry], proofs: list[ProofStatu
             {"kind": proof.kind, "state": proof.state, "until": proof.until and proof.until.isoformat()}
             for proof in proofs
         ],
+        "change": change,
         "timeline": [
             {"at": entry.at.isoformat(), "code": entry.code, "text": sentence(entry, locale)} for entry in timeline
         ],

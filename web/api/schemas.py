@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 from flask_openapi3 import FileStorage
@@ -107,12 +107,33 @@ class TimelineBody(BaseModel):
     text: str
 
 
+class TermsBody(BaseModel):
+    """What a contract has: the key of its tariff (null without one), the channels of its trunk, and its prices.
+
+    `monthly_cents` is the monthly sum of all its products, `one_off_cents` what is due once for the change; both in
+    euro cents, without VAT.
+    """
+
+    product: str | None
+    channels: int
+    monthly_cents: int
+    one_off_cents: int
+
+
+class ChangeTermsBody(BaseModel):
+    """What a change replaces and brings; `effective_on` is its day, null if it takes effect at once."""
+
+    effective_on: date | None
+    before: TermsBody
+    after: TermsBody
+
+
 class RequestBody(BaseModel):
-    """An order, link or detach request, with its status, the next action, its proofs and its timeline.
+    """An order, link or detach request or a change, with its status, the next action, its proofs and its timeline.
 
     `step` is the current or last step of the request, `reason` a code that says why it is pending, held or ended
-    without success (else null), `customer_number` the account that it orders, attaches or detaches. `next` is null
-    once the request has ended.
+    without success (else null), `customer_number` the account that it orders, attaches, detaches or changes. `next` is
+    null once the request has ended. `change` has the terms of a change; it is null for other kinds.
     """
 
     id: str
@@ -123,6 +144,7 @@ class RequestBody(BaseModel):
     customer_number: str
     next: NextBody | None
     proofs: list[ProofStateBody]
+    change: ChangeTermsBody | None
     timeline: list[TimelineBody]
     created_at: datetime
     ended_at: datetime | None

@@ -1,4 +1,4 @@
-"""`standorte demo`: submit orders, links and a detach over HTTP to the running stack, and show their progress."""
+"""`standorte demo`: submit requests of each kind over HTTP to the running stack, and show their progress."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_cyan", "bright_
 def demo(
     patience: Annotated[float, typer.Option(help="Seconds that a request may take to come to its end.", min=1)] = 60.0,
 ) -> None:
-    """Submit orders, links and a detach over HTTP to the running stack, and show their timelines as they grow.
+    """Submit requests of each kind over HTTP to the running stack, and show their timelines as they grow.
 
     The users who have to act in between are played too: on the portal's pages, with the links and codes from their
     mails and letters. Ends with 0 if every request ends as expected and every user got exactly the expected mails,

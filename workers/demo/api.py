@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import httpx
 
-Path = Literal["orders", "link-requests"]
+Path = Literal["orders", "link-requests", "changes"]
 
 
 class UnexpectedAnswer(Exception):
@@ -16,7 +16,7 @@ class UnexpectedAnswer(Exception):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """An order, link or detach request as the API returns it; `timeline` has one sentence for each event so far."""
+    """A request of any kind as the API returns it; `timeline` has one sentence for each event so far."""
 
     id: str
     status: str
@@ -41,7 +41,7 @@ class PortalApi:
         )
 
     def submit(self, path: Path, body: dict[str, Any], key: str) -> View:
-        """Submit an order or a link request, `body` as JSON, under the idempotency key `key`, and return the request.
+        """Submit an order, a link request or a change, `body` as JSON, under the key `key`, and return the request.
 
         Safe to repeat: the same key creates only one request. Raises `UnexpectedAnswer` if the portal refuses it.
         """

@@ -1,4 +1,4 @@
-"""The scenes of the demo: orders, link requests and a detach request, each with its expected end.
+"""The scenes of the demo: orders, link requests, a detach request and a change, each with its expected end.
 
 Everything that a run uses up (numbers, accounts to link, addresses to prove) is created anew for every run, so that the
 demo can be repeated on the same data.
@@ -45,7 +45,7 @@ NO_NUMBERS = Stand(Status.HELD, Reason.NO_NUMBERS_AVAILABLE)
 
 Submit = Callable[[PortalApi, str], View]
 """A function that submits a request under an idempotency key and returns the API's view of the request."""
-FRESH = ("administers_both", "credentials", "link_code", "consent", "declined", "expired", "attached")
+FRESH = ("administers_both", "credentials", "link_code", "consent", "declined", "expired", "attached", "changed")
 """Names of the accounts created for each run, by what happens to the account in the run."""
 
 
@@ -80,6 +80,8 @@ def set_stage(session: Session, carrier: Carrier) -> Stage:
     fresh = {becomes: _open(session, carrier, becomes) for becomes in FRESH}
     give_role(session, maxi, fresh["administers_both"], Role.ADMINISTRATOR)
     attach(session, main.id, fresh["attached"].id, Origin.LINK, carrier.now)
+    # A link does not reach contracts.
+    attach(session, main.id, fresh["changed"].id, Origin.ORDER, carrier.now)
     first = empty(session, carrier.now)
     performance = random_customer_number()
     return Stage(
@@ -101,8 +103,9 @@ def clear_stage(session: Session, now: datetime) -> None:
 
 
 def scenes(stage: Stage, people: People) -> list[Scene]:
-    """Return all scenes of one run: orders, links and a detach, none of them submitted yet."""
-    return [*_orders(stage, people), *_links(stage, people), *_refused_links(stage), _detach(stage)]
+    """Return all scenes of one run: orders, links, a detach and a change, none of them submitted yet."""
+    rest = (_detach(stage), _change(stage))
+    return [*_orders(stage, people), *_links(stage, people), *_refused_links(stage), *rest]
 
 
 def _orders(stage: Stage, people: People) -> Iterator[Scene]:
@@ -224,6 +227,17 @@ def _detach(stage: Stage) -> Scene:
         return api.detach(stage.fresh["attached"].customer_number)
 
     return Scene("Detach", detach, COMPLETED, mails={MAXI.email: 1, NIKO.email: 1})
+
+
+def _change(stage: Stage) -> Scene:
+    body = {"customer_number": stage.fresh["changed"].customer_number, "product": "trunk-50", "channels": 30}
+    return Scene(
+        "Change to 30 channels",
+        lambda api, key: api.submit("changes", body, key),
+        COMPLETED,
+        twice=True,
+        mails={MAXI.email: 2, NIKO.email: 1},
+    )
 
 
 def _order(street: str, pool: Pool, block_size: int, contact: Person = MAXI) -> Submit:

@@ -55,6 +55,25 @@ def test_suspending_a_trunk_and_giving_numbers_back(page: Page, portal: Portal, 
     look(page, portal.url + site.path + "/protokoll")
 
 
+@shows("locations.change_contract", "locations.show", "portal.show_request")
+def test_changing_a_contract(page: Page, portal: Portal, site: Site) -> None:
+    with portal.database.transaction() as session:
+        contract = session.get_one(SipTrunk, site.trunk).contract_id
+        session.add(ContractItem(contract_id=contract, product_key="trunk-10", monthly_cents=2990, one_off_cents=0))
+    sign_in_as(page, portal, site.administrator)
+    change = f"{portal.url}{site.path}/sip/{site.trunk}/vertrag"
+    for day in ("2026-04-01", "2026-05-01"):
+        look(page, change)
+        page.get_by_label("SIP-Trunk mit 50 Kanälen").check()
+        page.get_by_label("Gleichzeitige Gespräche").fill("51")
+        look_wrong(page)
+        page.get_by_label("Gleichzeitige Gespräche").fill("50" if "04" in day else "20")
+        page.get_by_label("Ab welchem Tag").fill(day)
+        look_after(page, page.get_by_role("button", name="Preise anzeigen"))
+        look_after(page, page.get_by_role("button", name="Zahlungspflichtig ändern"))
+    look(page, portal.url + site.path)
+
+
 @shows("telephone.show", "locations.show")
 def test_a_trunks_registration_and_calls(page: Page, portal: Portal, site: Site, registrar_url: str) -> None:
     with psycopg.connect(plain_url(registrar_url), autocommit=True) as connection:

@@ -79,6 +79,21 @@ SELECT id, key, 1, 1, now(), now(), 0, 0, 0
 FROM accounts, unnest(ARRAY['ammarkt1210115berlin', 'ammarkt1210115koeln', 'brueckenstr510115berlin']) AS key
 WHERE role = 'main';
 """
+A_CHANGE = """
+INSERT INTO products VALUES ('trunk-2', 'trunk', 'T', 'T', 2, NULL, 1, 1, true, 1);
+INSERT INTO contracts (account_id, started_at) SELECT id, now() FROM accounts;
+INSERT INTO contract_items (contract_id, product_key, monthly_cents, one_off_cents) SELECT id, 'trunk-2', 1, 1
+FROM contracts;
+INSERT INTO sip_trunks (account_id, contract_id, sip_user, domain, secret, channels, state, created_at, attempts)
+SELECT account_id, id, 't1', 'sip.example', '', 2, 'active', now(), 0 FROM contracts;
+INSERT INTO requests (kind, status, step, main_id, account_id, customer_number, locale, product_key, channels,
+    price_lines, changed_trunk_id, replaced_channels, replaced_lines, created_at, updated_at, attempts, due_at)
+SELECT 'change', 'acknowledged', 'verify', account_id, account_id, '4000001', 'de', 'trunk-2', 2, '[]', id, 1, '[]',
+    now(), now(), 0, now() FROM sip_trunks;
+INSERT INTO timeline_entries (request_id, at, code, facts) SELECT id, now(), 'change_received', '{}' FROM requests;
+INSERT INTO contract_items (contract_id, product_key, occurrence, monthly_cents, one_off_cents, started_at)
+SELECT id, 'trunk-2', 2, 7, 0, now() FROM contracts;
+"""
 WRONG = {
     "UPDATE accounts SET contact_email = 'Kim@example.com'": "contact_email_lower",
     "UPDATE messages SET locale = 'fr'": "locale",
@@ -189,6 +204,31 @@ def test_codes_that_are_open_last_to_the_end_of_the_day_that_was_said(empty: sa.
     with empty.connect() as connection:
         ends = connection.scalars(sa.text("SELECT expires_at AT TIME ZONE 'Europe/Berlin' FROM email_proofs")).all()
     assert {f"{end:%Y-%m-%d %H:%M}" for end in ends} == {"2099-07-17 00:00"} and len(ends) == len(said)
+
+
+def test_the_way_down_takes_changes_of_contracts_along_and_keeps_the_newest_line(empty: sa.Engine) -> None:
+    migrations.upgrade(empty)
+    with empty.begin() as connection:
+        connection.execute(sa.text(AN_ACCOUNT))
+        connection.execute(sa.text(A_CHANGE))
+    for change, rule in (
+        ("requests SET replaced_lines = NULL", "change_is_whole"),
+        ("requests SET price_lines = NULL", "change_says_what"),
+        ("requests SET kind = 'detach', changed_trunk_id = NULL, effective_on = now()", "only_changes_have_a_day"),
+        ("contract_items SET started_at = now(), ended_at = now() - interval '1 s'", "ends_after_start"),
+    ):
+        with empty.begin() as connection, pytest.raises(sa.exc.IntegrityError, match=rule):
+            connection.execute(sa.text(f"UPDATE {change}"))
+    columns = (
+        "kind, status, step, main_id, account_id, customer_number, locale, product_key, channels, price_lines,"
+        " changed_trunk_id, replaced_channels, replaced_lines, created_at, updated_at, attempts, due_at"
+    )
+    with empty.begin() as connection, pytest.raises(sa.exc.IntegrityError, match="uq_requests_changes"):
+        connection.execute(sa.text(f"INSERT INTO requests ({columns}) SELECT {columns} FROM requests"))
+    migrations.downgrade(empty, "0044")
+    assert _rows(empty, "SELECT count(*) FROM requests") == [(0,)]
+    assert _rows(empty, "SELECT monthly_cents FROM contract_items") == [(7,)]
+    migrations.upgrade(empty)
 
 
 def test_a_released_schema_gets_the_column_that_came_later(empty: sa.Engine) -> None:

@@ -27,10 +27,10 @@ ACCOUNTS = {
 ADMINISTRATOR, MANAGER, MEMBER = Role.ADMINISTRATOR, Role.LOCATION_MANAGER, Role.LOCAL_MEMBER
 EVERYTHING = (
     "view order link detach forward_calls see_calls see_secret manage_trunk see_log invite_users manage_users"
-    " manage_tokens manage_holder prove_ownership allow_destinations"
+    " manage_tokens manage_holder prove_ownership allow_destinations change_contract"
 )
-LOCATIONS = "view order link detach forward_calls see_calls see_secret manage_trunk see_log"
-REACHED = "view detach forward_calls see_calls see_secret manage_trunk invite_users"
+LOCATIONS = "view order link detach change_contract forward_calls see_calls see_secret manage_trunk see_log"
+REACHED = "view detach change_contract forward_calls see_calls see_secret manage_trunk invite_users"
 LED = f"{REACHED} allow_destinations"
 BOTH = frozenset({Scope.READ, Scope.WRITE})
 
@@ -80,6 +80,14 @@ def test_a_local_role_and_one_in_the_main_account_add_up() -> None:
     assert allowed(both, "sub") == set(REACHED.split())
 
 
+@pytest.mark.parametrize("role", [ADMINISTRATOR, MANAGER])
+def test_a_link_does_not_reach_the_contracts(role: Role) -> None:
+    for origin in Origin:
+        account = Account(id=SUB, main_id=MAIN, origin=origin)
+        assert may(person(roles={MAIN: role}), Action.CHANGE_CONTRACT, account) == (origin is not Origin.LINK)
+        assert may(person(roles={SUB: role}), Action.CHANGE_CONTRACT, account)
+
+
 def test_a_detached_account_is_out_of_reach() -> None:
     manager = person(roles={MAIN: MANAGER})
     account = Account(id=SUB, main_id=MAIN)
@@ -106,12 +114,12 @@ def test_staff_who_are_customers_too_keep_their_own_rights() -> None:
         ({Scope.READ}, "sub", "view"),
         ({Scope.READ}, "foreign", ""),
         ({Scope.READ}, "foreign sub", ""),
-        ({Scope.WRITE}, "main", "order link detach prove_ownership"),
-        ({Scope.WRITE}, "sub", "detach"),
+        ({Scope.WRITE}, "main", "order link detach change_contract prove_ownership"),
+        ({Scope.WRITE}, "sub", "detach change_contract"),
         ({Scope.WRITE}, "foreign", ""),
         ({Scope.WRITE}, "foreign sub", ""),
-        (BOTH, "main", "view order link detach prove_ownership"),
-        (BOTH, "sub", "view detach"),
+        (BOTH, "main", "view order link detach change_contract prove_ownership"),
+        (BOTH, "sub", "view detach change_contract"),
         (frozenset(), "main", ""),
     ],
 )
@@ -125,7 +133,8 @@ def test_a_token_gives_nothing_that_its_person_does_not_have() -> None:
     token = person(token_id=1, token_account_id=MAIN, scopes=BOTH)
     assert allowed(token, "main") == allowed(token, "sub") == set()
     assert allowed(replace(token, roles={MAIN: MEMBER}), "main") == set()
-    assert allowed(replace(token, roles={MAIN: MANAGER}), "main") == {"view", "order", "link", "detach"}
+    allowed_there = {"view", "order", "link", "detach", "change_contract"}
+    assert allowed(replace(token, roles={MAIN: MANAGER}), "main") == allowed_there
     assert allowed(replace(token, is_staff=True), "main") == set()
 
 

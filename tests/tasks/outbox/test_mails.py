@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import put_holder
+from models.changes.changes import ChangeDraft, submit_change
 from models.links.links import submit_detach
 from models.messages.outbox import Message, Recipient
 from models.orders.orders import Contact, Location
@@ -37,6 +38,7 @@ from models.staff.erasure import ask_for_erasure
 from models.states import ProofMethod, RefusalReason
 from models.telephony.change_notices import tell_of_change
 from models.telephony.high_risk import tell_administrators
+from models.telephony.trunks import SipTrunk
 from models.values import LOCALES, Locale
 from tasks.outbox.receipt_facts import RECEIPTS, read_details
 from tasks.outbox.render import all_facts, render
@@ -167,6 +169,11 @@ def mails(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> list[tupl
         give_app(session, session.get_one(User, pipeline.manager.user_id))
         demand_factor(session, pipeline.manager, session.get_one(Account, main.id), NOW)
         ask_for_erasure(session, make_user(session, name=HOSTILE, locale=locale), NOW)
+    with pipeline.runtime.database.transaction() as session:
+        trunk = session.scalars(sa.select(SipTrunk)).first()
+        assert trunk is not None
+        change = ChangeDraft("trunk-50", 30, None, locale)
+        submit_change(session, pipeline.manager, session.get_one(Account, trunk.account_id), trunk.id, change, NOW)
     # The bulk's row becomes an order, that comes to its end, and the mail about it leaves.
     for _ in range(4):
         pipeline.advance()
@@ -229,7 +236,9 @@ def test_the_mails_of_a_link_say_what_it_gives(mails: list[tuple[Mail, dict[str,
 
 
 def test_a_completion_mail_leads_to_the_account_itself(mails: list[tuple[Mail, dict[str, Any]]]) -> None:
-    account = {"order_completed", "link_completed", "link_completed_owner", "detach_completed_owner"}
+    account = {
+        "order_completed", "link_completed", "link_completed_owner", "detach_completed_owner", "change_completed",
+    }  # fmt: skip
     for _, facts in (known for known in mails if known[1]["template"].endswith(("completed", "completed_owner"))):
         own = facts["link"].endswith(f"/standortverwaltung/{facts['customer_number']}")
         assert own == (facts["template"] in account), facts["template"]

@@ -76,7 +76,7 @@ def test_the_source_was_read() -> None:
 @pytest.mark.parametrize("note", NOTES, ids=lambda note: f"{note.code}-{note.place}")
 def test_what_is_written_into_a_timeline_has_words_and_the_facts_they_need(note: Note) -> None:
     for locale in LOCALES:
-        given = note.facts | {f"{name}_text" for name in ("reason", "refusal") if name in note.facts}
+        given = note.facts | {f"{name}_text" for name in ("reason", "refusal", "day") if name in note.facts}
         assert placeholders(translate(locale, TIMELINE[note.code])) <= given
 
 

@@ -43,6 +43,15 @@ BODIES: dict[str, list[Any]] = {
             {"method": "credentials", "email": "kim@example.com", "password": "x"},
         )
     ],
+    "/api/v1/changes": [
+        {
+            "customer_number": "9999998",
+            "product": "trunk-50",
+            "channels": 50,
+            "effective_on": "2026-04-01",
+            "sip_user": "t1",
+        }
+    ],
     "/api/v1/requests/{id}/proofs": [
         {"kind": "letter_code", "code": "AAAAA AAAAA"},
         {"kind": "credentials", "email": "kim@example.com", "password": "x"},

@@ -117,6 +117,15 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Removed a call forwarding: %(forwarding)s.", forwarding=_forwarding(facts)))
         case AuditEvent.DETACH_ASKED:
             return str(_("Asked to detach the account from main account %(number)s.", number=facts["main"]))
+        case AuditEvent.CHANGE_ASKED:
+            told = {"user": facts["sip_user"], "channels": facts["channels"], "before": facts["before"]}
+            if "day" in facts:
+                told["day"] = long_date(date.fromisoformat(facts["day"]), locale())
+                said = _(
+                    "Asked to change SIP trunk %(user)s from %(day)s: %(channels)s channels, before %(before)s.", **told
+                )
+                return str(said)
+            return str(_("Asked to change SIP trunk %(user)s: %(channels)s channels, before %(before)s.", **told))
         case AuditEvent.HOLDER_CHANGED if facts["before"] is None:
             return str(_("Entered the contract holder: %(name)s.", name=facts["name"]))
         case AuditEvent.HOLDER_CHANGED:

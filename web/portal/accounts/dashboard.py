@@ -11,9 +11,11 @@ from wtforms import HiddenField
 
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import has_own_holder, holder_of
+from models.changes.changes import agreed_quote
 from models.people.audit_log import record_look, sees_log, visible_entries
 from models.people.rights import Action, may
 from models.proofs.link_codes import open_link_code
+from models.states import Kind
 from models.telephony import forwarding, forwarding_precedence
 from models.telephony.directory import entry_of
 from models.telephony.high_risk import high_risk_of
@@ -23,6 +25,7 @@ from models.telephony.trunks import SipTrunk
 from models.vault import SecretUnreadable
 from models.views import locations as listing
 from models.views.own_accounts import linkable_accounts
+from tasks.outbox.what_changes import changed_terms
 from tasks.wording.formats import number_text
 from web.portal.accounts.audit_log_text import deed_text
 from web.portal.accounts.overview import kind_label, origin_label, poll_interval, progress, proofs_of, state_label
@@ -78,6 +81,11 @@ def show(customer_number: str) -> str:
         leads = visible.main is None and listing.count_of(database, account, listing.LocationFilter()) > 0
         entry = entry_of(database, account)
         asked = proofs_of(database, visible.running)
+        planned = [
+            (found, changed_terms(database, agreed_quote(found), locale()))
+            for found in visible.running
+            if found.kind is Kind.CHANGE
+        ]
         own_holder = has_own_holder(account)
         holder = holder_of(database, account if own_holder else visible.main or account)
     sees_calls = may(person, Action.SEE_CALLS, account) and resources().network is not None
@@ -94,6 +102,7 @@ def show(customer_number: str) -> str:
         sees_log=sees_log(person, account),
         holder=holder,
         entry=entry,
+        planned=sorted(planned, key=lambda one: one[0].effective_at),
         publication_names=PUBLICATION_NAMES,
         own_holder=own_holder,
         sees_calls=sees_calls,

@@ -17,6 +17,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import may_be_main
+from models.changes.changes import agreed_quote, planned_of
 from models.db.paging import BadCursor, Page
 from models.orders.drafts import open_drafts
 from models.people.rights import Action, may
@@ -27,6 +28,7 @@ from models.views import locations as listing
 from models.views import own_accounts
 from models.views.location_counts import Counts, GroupBy, Sums, counts_of, groups_of, total
 from models.views.location_states import Show, SiteState, state_of
+from tasks.outbox.what_changes import ChangedTerms, changed_terms
 from tasks.wording.next_steps import NextAction, next_actions, shown_status
 from web.portal.accounts.list_filters import ORDERS, ORIGINS, SHOWN, chosen_view, list_url, read_filters
 from web.portal.accounts.registrations import Registrations, addresses_to_ask, ask_network, offline_accounts
@@ -99,10 +101,11 @@ def poll_interval(requests: list[Request]) -> int:
     """Return the milliseconds between two polls of the requests' state by the page's script.
 
     `SOON` (3 seconds) if the carrier works on one of the requests, `LATER` (15 seconds) if all running ones wait for a
-    person, `NEVER` (0: no polls) if all have ended.
+    person, `NEVER` (0: no polls) if all have ended or wait for their day.
     """
-    states = {found.status for found in requests} - ENDED
-    if states - {Status.PENDING} or any(found.is_looked_at(resources().clock()) for found in requests):
+    now = resources().clock()
+    states = {found.status for found in requests if not found.is_scheduled(now)} - ENDED
+    if states - {Status.PENDING} or any(found.is_looked_at(now) for found in requests):
         return SOON
     return LATER if states else NEVER
 
@@ -172,7 +175,8 @@ class Glance:
     filters. `links` are running link requests without an account yet that match the filter by state, `cities` the
     towns to filter by, `drafts` the number of open order drafts. `known` has the registrations at the telephone
     network: None if it is not asked, or does not answer (`is_network_away`). `sums` has the totals of all locations;
-    None if there are more than 1,000. `asked` has the statuses of the proofs by request id, for `progress`.
+    None if there are more than 1,000. `asked` has the statuses of the proofs by request id, for `progress`, and
+    `planned` the changes of contracts, with their terms, that wait for their days, by account id.
     """
 
     main: listing.ListedAccount
@@ -186,6 +190,7 @@ class Glance:
     is_network_away: bool
     sums: Sums | None
     asked: Mapping[UUID, Sequence[ProofStatus]]
+    planned: Mapping[int, Sequence[tuple[Request, ChangedTerms]]]
 
     @property
     def running(self) -> list[Request]:
@@ -215,6 +220,7 @@ def _read(account: Account, wanted: listing.LocationFilter, after: str | None) -
         has_few = counts.sites <= SUMMED_UP_TO
         main = listing.listed_itself(database, account, own, offline=offline)
         shown = [item.request for item in (main, *page.items) if item.request is not None]
+        planned = planned_of(database, [item.account.id for item in (main, *page.items)])
         return Glance(
             main=main,
             page=page,
@@ -229,6 +235,10 @@ def _read(account: Account, wanted: listing.LocationFilter, after: str | None) -
             is_network_away=trunks is not None and known is None,
             sums=total(groups_of(database, account, GroupBy.STATE, now, offline=offline)) if has_few else None,
             asked=proofs_of(database, [*shown, *links]),
+            planned={
+                id: [(found, changed_terms(database, agreed_quote(found), locale())) for found in changes]
+                for id, changes in planned.items()
+            },
         )
 
 

@@ -30,6 +30,7 @@ KINDS = {
     Kind.ORDER: lazy_gettext("Order"),
     Kind.LINK: lazy_gettext("Link request"),
     Kind.DETACH: lazy_gettext("Detachment"),
+    Kind.CHANGE: lazy_gettext("Contract change"),
 }
 ACTORS = {
     Actor.CARRIER: lazy_gettext("We"),

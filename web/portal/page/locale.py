@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from flask_babel import get_locale
 
 from models.values import Locale, as_locale
-from tasks.wording.formats import count_text, day_text, last_day_text, moment_text, number_text, time_text
+from tasks.wording.formats import count_text, day_text, last_day_text, long_date, moment_text, number_text, time_text
 
 
 def locale() -> Locale:
@@ -33,6 +33,11 @@ def clock_time(at: datetime) -> str:
 def day(at: datetime) -> str:
     """Format the day (German time zone) in the page's language."""
     return day_text(at, locale())
+
+
+def calendar_day(date: date) -> str:
+    """Format a date in the page's language: '16. März 2026', in English '16 March 2026'."""
+    return long_date(date, locale())
 
 
 def last_day(end: datetime) -> str:

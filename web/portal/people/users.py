@@ -49,7 +49,9 @@ users = Blueprint("users", __name__)
 ROLE_NAMES = {role: LazyString(lambda role: role_text(role, locale()), role) for role in Role}
 ROLE_MEANINGS = {
     Role.ADMINISTRATOR: lazy_gettext("May do everything, also invite users."),
-    Role.LOCATION_MANAGER: lazy_gettext("Orders, links and detaches locations, and sees all their dashboards."),
+    Role.LOCATION_MANAGER: lazy_gettext(
+        "Orders, changes, links and detaches locations, and sees all their dashboards."
+    ),
     Role.LOCAL_MEMBER: lazy_gettext("Minds call forwarding at the location."),
 }
 

@@ -1,4 +1,4 @@
-"""The history of all requests of a main account (orders, link and detach requests), and the page of one request."""
+"""The history of a main account's requests (orders, links, detachments, changes), and the page of one request."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ _KINDS = {
     Kind.ORDER: lazy_gettext("Order"),
     Kind.LINK: lazy_gettext("Link request"),
     Kind.DETACH: lazy_gettext("Detachment"),
+    Kind.CHANGE: lazy_gettext("Contract change"),
 }
 
 

@@ -11,6 +11,7 @@ from flask import abort, render_template
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
+from models.changes.changes import agreed_quote
 from models.people.rights import Action, may
 from models.proofs.contact_email import corrections_left
 from models.proofs.proof_status import ProofKind, ProofState, ProofStatus, proof_statuses
@@ -20,6 +21,7 @@ from models.states import ENDED, ROUTES, AccountState, Kind, Status
 from models.telephony.holdings import blocks_of
 from models.telephony.numbers import NumberBlock
 from models.views import request_lists
+from tasks.outbox.what_changes import ChangedTerms, changed_terms
 from tasks.outbox.what_was_ordered import PlacedOrder, placed_order
 from tasks.wording.document_refusals import refusal_text
 from tasks.wording.labels import step_text
@@ -38,17 +40,18 @@ class RequestPage:
     """A request with the data that its page shows to the user.
 
     `main` is the main account of the request. `account` is the ordered account, `order` what was ordered, `numbers` the
-    account's number blocks: None or empty for link and detach requests, and the last two also for an account that the
-    user may not see any more. `reached` is the account to whose dashboard the page links, None if there is none.
-    `asked` are the statuses of the proofs that the request has asked for. `may_act`: the user may give proofs, cancel
-    and retry. `may_cancel`: the user may cancel the request now. `corrections` is how often the user may still correct
-    the contact's e-mail address.
+    account's number blocks: None or empty for other requests, and the last two also for an account that the user may
+    not see any more; likewise `change`, what a change replaces and brings. `reached` is the account to whose dashboard
+    the page links, None if there is none. `asked` are the statuses of the proofs that the request has asked for.
+    `may_act`: the user may give proofs, cancel and retry. `may_cancel`: the user may cancel the request now.
+    `corrections` is how often the user may still correct the contact's e-mail address.
     """
 
     request: Request
     main: Account
     account: Account | None
     order: PlacedOrder | None
+    change: ChangedTerms | None
     numbers: Sequence[NumberBlock]
     reached: Account | None
     timeline: Sequence[TimelineEntry]
@@ -71,6 +74,7 @@ def get_request_page(session: Session, id: UUID) -> RequestPage:
         session.get_one(Account, found.main_id),
         ordered,
         placed_order(session, found, locale()) if is_told else None,
+        _change(session, found),
         blocks_of(session, ordered) if ordered is not None and is_told else (),
         _account_reached(found),
         request_lists.timelines(session, [found.id])[found.id],
@@ -79,6 +83,12 @@ def get_request_page(session: Session, id: UUID) -> RequestPage:
         acts and found.can_cancel,
         corrections_left(session, found) if acts else 0,
     )
+
+
+def _change(session: Session, request: Request) -> ChangedTerms | None:
+    if request.kind is not Kind.CHANGE or request.account is None or not _is_still_theirs(request, request.account):
+        return None
+    return changed_terms(session, agreed_quote(request), locale())
 
 
 @dataclass(frozen=True, slots=True)

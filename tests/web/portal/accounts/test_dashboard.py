@@ -83,13 +83,13 @@ class Site:
         return f"{self.path}/sip/{self.trunk}/erneuern"
 
 
-def make_site(session: Session, main: Account, **facts: Any) -> Site:
+def make_site(session: Session, main: Account, origin: Origin = Origin.LINK, **facts: Any) -> Site:
     """Create a sub-account of `main` with trunk, users and a forwarding when busy; `facts` are account columns."""
     account = make_account(session, **{"name": "Filiale Köln", **facts})
     administrator, member = make_user(session, name="Lore Lokal"), make_user(session, name="Mia Mitglied")
     join(session, administrator, account)
     join(session, member, account, Role.LOCAL_MEMBER)
-    attach(session, main.id, account.id, Origin.LINK, NOW)
+    attach(session, main.id, account.id, origin, NOW)
     forwarding = CallForwarding(account_id=account.id, condition=Condition.BUSY, target="+491711234567")
     session.add(forwarding)
     trunk = make_trunk(session, account)

@@ -12,6 +12,7 @@ from models.accounts.hierarchy import detach
 from models.links.account_closing import close_account
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.users import User
+from models.states import Origin
 from tests.factories import NOW, an_order, join, make_account, make_staff, make_user, submit_order
 from tests.web.conftest import Front
 from tests.web.portal.accounts.test_dashboard import Site, give_numbers, make_site
@@ -35,7 +36,7 @@ def site(front: Front) -> Site:
             "contact_email": "hanna.palmer@example.de",
             "contact_phone": "+4930901820",
         }
-        site = make_site(session, main, **facts, **contact)
+        site = make_site(session, main, Origin.LINK, **facts, **contact)
         give_numbers(session, site)
         join(session, make_user(session, name="Änne Ölig", email="oelig@example.org"), site.account)
         make_account(session, name="Ganz woanders")

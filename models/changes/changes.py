@@ -1,0 +1,308 @@
+"""Changes of a SIP trunk's tariff and channels, at once or from a day on: what is asked for, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import date, datetime, timedelta
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.accounts.locks import lock_active_account
+from models.calendar_days import berlin_day
+from models.contracts.catalogue import PriceLine, Product, ProductKind, all_products, price_list
+from models.contracts.contracts import Contract, ContractItem, runs
+from models.contracts.costs import Costs, costs_of
+from models.errors import AlreadyRequested, Forbidden, InvalidField, NotFound, RuleBroken
+from models.orders.orders import ensure_channels
+from models.people.audit_log import AuditEvent, record
+from models.people.rights import Action, Principal, may
+from models.requests.receipts import queue_receipt
+from models.requests.requests import Request, create_request
+from models.states import ENDED, AccountState, Kind, Reason
+from models.telephony.holdings import trunks_of
+from models.telephony.suspension import find_trunk
+from models.telephony.trunks import SipTrunk, TrunkState
+from models.values import Locale
+
+LONGEST_AHEAD = timedelta(days=366)
+"""How long before its day a change can be asked for."""
+MOST_PLANNED = 12
+"""The most changes of a trunk that can wait for their days."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeDraft:
+    """A change of a trunk as it was typed: the tariff, a product of the price list, and the number of channels.
+
+    `effective_on` is the day in Berlin with whose start it takes effect; None, or today, for at once.
+    """
+
+    product_key: str
+    channels: int
+    effective_on: date | None
+    locale: Locale
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a contract has at a time: the trunk's channels, and all products at their agreed prices."""
+
+    channels: int
+    lines: tuple[PriceLine, ...]
+
+    @property
+    def costs(self) -> Costs:
+        """Return the monthly sum of all products, and the sum of the one-off prices that are due now."""
+        return costs_of(self.lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a change replaces and what it brings; `effective_on` is its day, None if it takes effect at once."""
+
+    before: Terms
+    after: Terms
+    effective_on: date | None
+
+
+def submit_change(
+    session: Session, principal: Principal, account: Account, trunk_id: int, draft: ChangeDraft, now: datetime
+) -> Request:
+    """Save the request to change the account's trunk `trunk_id`, record it in the log, and queue a receipt.
+
+    The prices of the day of the request are agreed. Raises what `quote_change` raises, and `AlreadyRequested` while a
+    change of the trunk that takes effect at once is running.
+    """
+    lock_active_account(session, account)
+    quote = quote_change(session, principal, account, trunk_id, draft, now)
+    trunk = session.get_one(SipTrunk, trunk_id)
+    request = create_request(
+        session,
+        Request(
+            kind=Kind.CHANGE,
+            main_id=account.main_id if account.main_id is not None else account.id,
+            account_id=account.id,
+            customer_number=account.customer_number,
+            requested_by=principal.user_id,
+            token_id=principal.token_id,
+            locale=draft.locale,
+            product_key=draft.product_key,
+            channels=draft.channels,
+            price_lines=[asdict(line) for line in quote.after.lines],
+            changed_trunk_id=trunk_id,
+            effective_on=quote.effective_on,
+            replaced_channels=quote.before.channels,
+            replaced_lines=[asdict(line) for line in quote.before.lines],
+        ),
+        now,
+    )
+    user, channels, before = trunk.sip_user, draft.channels, quote.before.channels
+    facts: dict[str, Any] = {"sip_user": user, "channels": channels, "before": before}
+    if quote.effective_on is None:
+        request.note(now, "change_received", sip_user=user, channels=channels, before=before)
+    else:
+        facts["day"] = day = quote.effective_on.isoformat()
+        request.note(now, "change_scheduled", sip_user=user, channels=channels, before=before, day=day)
+    record(session, principal, account, AuditEvent.CHANGE_ASKED, Action.CHANGE_CONTRACT, now, facts)
+    queue_receipt(session, request, principal, "change_receipt", now)
+    session.flush()
+    return request
+
+
+def quote_change(
+    session: Session, principal: Principal, account: Account, trunk_id: int, draft: ChangeDraft, now: datetime
+) -> Quote:
+    """Return what the change of the account's trunk `trunk_id` would replace and bring, without saving it.
+
+    Changes that wait for an earlier day count as done. Raises `Forbidden` if the account is not active or the person
+    may not change its contracts, `NotFound` if it has no open trunk with this id, `AlreadyRequested` while a change
+    that takes effect at once is running, and `InvalidField` if the product cannot be ordered, the channels are out of
+    its range, nothing would change, the day is over or too far away, or not after the last day that is planned.
+    """
+    if account.state is not AccountState.ACTIVE:
+        raise Forbidden
+    trunk = find_trunk(session, principal, Action.CHANGE_CONTRACT, account, trunk_id)
+    today = berlin_day(now)
+    day = draft.effective_on if draft.effective_on != today else None
+    if day is not None and day < today:
+        raise InvalidField("effective_on", "day_passed")
+    if day is not None and day > today + LONGEST_AHEAD:
+        raise InvalidField("effective_on", "day_too_far", today + LONGEST_AHEAD)
+    planned = planned_changes(session, trunk_id)
+    for other in planned:
+        if other.effective_on is None:
+            raise AlreadyRequested(str(other.id))
+        if day is None or day <= other.effective_on:
+            raise InvalidField("effective_on", "after_planned", other.effective_on)
+    if len(planned) >= MOST_PLANNED:
+        raise InvalidField("effective_on", "too_many_changes", MOST_PLANNED)
+    before = terms_after(planned[-1]) if planned else current_terms(session, trunk, now)
+    product = _product(session, draft.product_key, before, now)
+    ensure_channels(product, draft.channels)
+    after = Terms(draft.channels, _lines_with(session, before, product))
+    if (after.channels, after.lines) == (before.channels, before.lines):
+        raise InvalidField("channels", "nothing_changes")
+    return Quote(before, after, day)
+
+
+def trunk_to_change(session: Session, principal: Principal, account: Account, sip_user: str | None) -> SipTrunk:
+    """Return the account's open trunk with this SIP user, or its only one if `sip_user` is None.
+
+    Raises `Forbidden` if the person may not change the account's contracts, `NotFound` if there is no such trunk, and
+    `InvalidField` if the account has several trunks and none is named.
+    """
+    if not may(principal, Action.CHANGE_CONTRACT, account):
+        raise Forbidden
+    trunks = [trunk for trunk in trunks_of(session, account) if sip_user in (None, trunk.sip_user)]
+    if len(trunks) > 1:
+        raise InvalidField("sip_user", "not_offered", tuple(trunk.sip_user for trunk in trunks))
+    if not trunks:
+        raise NotFound
+    return trunks[0]
+
+
+def planned_changes(session: Session, trunk_id: int) -> Sequence[Request]:
+    """Return the running changes of a trunk in the order in which they take effect."""
+    query = sa.select(Request).where(
+        Request.changed_trunk_id == trunk_id, Request.kind == Kind.CHANGE, Request.status.not_in(ENDED)
+    )
+    return session.scalars(query.order_by(Request.effective_on.nulls_first())).all()
+
+
+def planned_of(session: Session, account_ids: Collection[int]) -> dict[int, list[Request]]:
+    """Return by account id the changes that wait for their day, in the order of their days; others have no entry."""
+    found: dict[int, list[Request]] = {}
+    for change in session.scalars(_planned(), {"account_ids": list(account_ids)}):
+        assert change.account_id is not None
+        found.setdefault(change.account_id, []).append(change)
+    return found
+
+
+@cache
+def _planned() -> sa.Select[Request]:
+    """Return the query of `planned_of`: built once, because it runs at each view of the overview."""
+    ids = sa.bindparam("account_ids", type_=postgresql.ARRAY(sa.BigInteger))
+    query = sa.select(Request).where(
+        Request.account_id == sa.any_(ids),
+        Request.kind == Kind.CHANGE,
+        Request.effective_on.is_not(None),
+        Request.status.not_in(ENDED),
+    )
+    return query.order_by(Request.effective_on, Request.id)
+
+
+def current_terms(session: Session, trunk: SipTrunk, now: datetime) -> Terms:
+    """Return the trunk's channels and the products of its contract at `now`, without their one-off prices."""
+    items = session.scalars(
+        sa.select(ContractItem)
+        .join(Contract, Contract.id == ContractItem.contract_id)
+        .where(ContractItem.contract_id == trunk.contract_id, runs(Contract, now), runs(ContractItem, now))
+        .order_by(ContractItem.product_key)
+    )
+    return Terms(trunk.channels, tuple(_paid(item.price_line) for item in items))
+
+
+def terms_after(change: Request) -> Terms:
+    """Return what the contract has once the change has been made, without one-off prices."""
+    assert change.channels is not None
+    return Terms(change.channels, tuple(_paid(PriceLine(**line)) for line in change.price_lines or ()))
+
+
+def agreed_quote(change: Request) -> Quote:
+    """Return what a change replaces and brings, as it was agreed when it was asked for."""
+    assert change.channels is not None and change.replaced_channels is not None
+    before, after = (
+        tuple(PriceLine(**line) for line in lines or ()) for lines in (change.replaced_lines, change.price_lines)
+    )
+    return Quote(Terms(change.replaced_channels, before), Terms(change.channels, after), change.effective_on)
+
+
+def earlier_change(session: Session, change: Request) -> Request | None:
+    """Return the first running change of the same trunk that takes effect before this one; None if there is none."""
+    assert change.changed_trunk_id is not None
+    first = planned_changes(session, change.changed_trunk_id)[0]
+    return first if first.effective_at < change.effective_at else None
+
+
+def ensure_changeable(session: Session, change: Request) -> SipTrunk:
+    """Return the trunk that the change is about, locked. Raises `RuleBroken` if account or trunk is closed."""
+    assert change.account_id is not None and change.changed_trunk_id is not None
+    if session.get_one(Account, change.account_id).state is not AccountState.ACTIVE:
+        raise RuleBroken(Reason.ACCOUNT_CLOSED)
+    trunk = session.get_one(SipTrunk, change.changed_trunk_id, with_for_update=True)
+    if trunk.state is TrunkState.CLOSED:
+        raise RuleBroken(Reason.TRUNK_CLOSED)
+    return trunk
+
+
+def make_change(session: Session, change: Request, now: datetime) -> None:
+    """Give the trunk its channels and the contract its new line, from the change's moment, and tell the registrar.
+
+    The old line ends at the moment at which the new one begins, however late this is called. What the change has
+    replaced is written down again, as another change may have been taken back since. Safe to run twice. Raises
+    `RuleBroken` if account or trunk is closed.
+    """
+    trunk = ensure_changeable(session, change)
+    terms = current_terms(session, trunk, now)
+    assert change.channels is not None and change.product_key is not None
+    change.replaced_channels, change.replaced_lines = terms.channels, [asdict(line) for line in terms.lines]
+    if trunk.channels != change.channels:
+        trunk.channels = change.channels
+        trunk.changed(now)
+    keys = [line.product_key for line in terms.lines]
+    if change.product_key in keys:
+        return
+    at = change.effective_at if change.effective_on is not None else now
+    trunk_keys = [product.key for product in all_products(session).values() if product.kind is ProductKind.TRUNK]
+    lines = sa.select(ContractItem).where(ContractItem.contract_id == trunk.contract_id).with_for_update()
+    items = session.scalars(lines).all()
+    for item in items:
+        if item.product_key in trunk_keys and item.ended_at is None:
+            item.ended_at = max(at, item.started_at or at)
+    agreed = next(line for line in agreed_quote(change).after.lines if line.product_key == change.product_key)
+    session.add(
+        ContractItem(
+            contract_id=trunk.contract_id,
+            occurrence=1 + sum(item.product_key == change.product_key for item in items),
+            started_at=at,
+            **asdict(agreed),
+        )
+    )
+    session.flush()
+
+
+def _product(session: Session, key: str, before: Terms, now: datetime) -> Product:
+    """Return the tariff with this key, if it can be ordered or is the present one."""
+    found = price_list(session, now).get(key)
+    is_present = key in [line.product_key for line in before.lines]
+    if found is None or found.kind is not ProductKind.TRUNK or not (found.orderable or is_present):
+        raise InvalidField("product", "unknown_product")
+    return found
+
+
+def _lines_with(session: Session, before: Terms, product: Product) -> tuple[PriceLine, ...]:
+    """Return the lines with the tariff in the place of the present one; one that stays keeps its agreed price.
+
+    The one-off price of a tariff is due if it has more channels than the one before.
+    """
+    if product.key in [line.product_key for line in before.lines]:
+        return before.lines
+    products = all_products(session)
+    replaced = [products[line.product_key] for line in before.lines]
+    most = max((old.channels or 0 for old in replaced if old.kind is ProductKind.TRUNK), default=0)
+    line = product.price_line
+    if most >= (product.channels or 0):
+        line = _paid(line)
+    others = [line for line in before.lines if products[line.product_key].kind is not ProductKind.TRUNK]
+    return (line, *others)
+
+
+def _paid(line: PriceLine) -> PriceLine:
+    """Return the line without its one-off price, which was paid before."""
+    return replace(line, one_off_cents=0)

@@ -1,0 +1,71 @@
+"""A change of a contract in words and prices, before and after: for its pages and its mails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from models.calendar_days import first_moment
+from models.changes.changes import Quote, Terms
+from models.contracts.catalogue import ProductKind, all_products
+from models.contracts.costs import Costs
+from models.values import Locale
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedTerms:
+    """A change in the words of one language.
+
+    `tariff` is the name of the tariff afterwards, `tariff_before` that of the one before, None without one or if it
+    stays. `others` are the names of the products that stay. The sums are of all products of the contract.
+    """
+
+    effective_on: date | None
+    tariff: str
+    tariff_before: str | None
+    channels: int
+    channels_before: int
+    others: Sequence[str]
+    before: Costs
+    after: Costs
+
+    def facts(self) -> dict[str, Any]:
+        """Return the change as facts of a mail: names, and net and gross sums in euro cents."""
+        return {
+            "effective_at": first_moment(self.effective_on).isoformat() if self.effective_on is not None else None,
+            "tariff": self.tariff,
+            "tariff_before": self.tariff_before,
+            "channels": self.channels,
+            "channels_before": self.channels_before,
+            "monthly": {"net": self.after.monthly.net, "gross": self.after.monthly.gross},
+            "monthly_before": {"net": self.before.monthly.net, "gross": self.before.monthly.gross},
+            "one_off": {"net": self.after.one_off.net, "gross": self.after.one_off.gross},
+        }
+
+
+def changed_terms(session: Session, quote: Quote, locale: Locale) -> ChangedTerms:
+    """Put the change into the words of the language."""
+    tariff, others = _names(session, quote.after, locale)
+    before, _ = _names(session, quote.before, locale)
+    return ChangedTerms(
+        quote.effective_on,
+        tariff or "",
+        before if before != tariff else None,
+        quote.after.channels,
+        quote.before.channels,
+        others,
+        quote.before.costs,
+        quote.after.costs,
+    )
+
+
+def _names(session: Session, terms: Terms, locale: Locale) -> tuple[str | None, list[str]]:
+    """Return the name of the tariff, None without one, and the names of the other products."""
+    products = [all_products(session)[line.product_key] for line in terms.lines]
+    tariffs = [product.name(locale) for product in products if product.kind is ProductKind.TRUNK]
+    others = [product.name(locale) for product in products if product.kind is not ProductKind.TRUNK]
+    return tariffs[0] if tariffs else None, others

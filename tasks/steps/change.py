@@ -1,0 +1,18 @@
+"""The step `change`: give a trunk its new channels, and its contract the new line."""
+
+from __future__ import annotations
+
+from models.changes.changes import make_change
+from models.requests.requests import Request
+from tasks.steps.step import Outcome, Work
+
+
+def change(work: Work, request: Request) -> Outcome:
+    """Make the change from its moment on, and make the trunk due to be written to the registrar.
+
+    Returns None: the step is done. Raises `RuleBroken`, which rejects the request, if the account or the trunk was
+    closed. Safe to run twice: a trunk that has its channels and a contract that has its line stay as they are.
+    """
+    make_change(work.session, request, work.now)
+    request.note(work.now, "changed", channels=request.channels, before=request.replaced_channels)
+    return None

@@ -1,0 +1,189 @@
+"""The page that changes a contract: form, prices before and after, and what is seen until the day and afterwards."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from html import unescape
+
+import pytest
+import sqlalchemy as sa
+from werkzeug.test import TestResponse
+
+from models.accounts.accounts import Account
+from models.calendar_days import berlin_day
+from models.contracts.catalogue import Product
+from models.contracts.contracts import ContractItem
+from models.people.audit_log import AuditEvent
+from models.requests.requests import Request
+from models.states import Origin, Status
+from models.telephony.trunks import SipTrunk
+from tests.factories import NOW
+from tests.web.conftest import Back, Front
+from tests.web.html import assert_valid
+from tests.web.portal.accounts.test_dashboard import Site, come_in, deeds, get, make_site
+from tests.web.portal.telephony.test_suspension import press
+
+DAY = berlin_day(NOW) + timedelta(days=30)
+
+
+@pytest.fixture
+def site(front: Front) -> Site:
+    """Create a site of the front's main account, with a trunk of the tariff for ten channels."""
+    with front.database.transaction() as session:
+        site = make_site(session, session.get_one(Account, front.main.id), Origin.ORDER)
+        contract = session.get_one(SipTrunk, site.trunk).contract_id
+        for key, cents in (("trunk-10", 2990), ("block-10", 290)):
+            facts = {"product_key": key, "monthly_cents": cents, "one_off_cents": 0}
+            session.add(ContractItem(contract_id=contract, **facts))
+    return site
+
+
+def path_of(site: Site) -> str:
+    """Return the path of the page that changes the site's trunk."""
+    return f"{site.path}/sip/{site.trunk}/vertrag"
+
+
+def plain(page: str) -> str:
+    """Return the page's text without tags, isolating characters and line breaks."""
+    text = re.sub("[\u2066-\u2069]", "", unescape(re.sub("<[^>]*>", " ", page))).replace("\xa0", " ")
+    return " ".join(text.split())
+
+
+def hidden(page: str) -> dict[str, str]:
+    """Return the hidden fields of the page that shows the prices, without the token."""
+    fields = dict(re.findall('<input type="hidden" name="([a-z_]+)" value="([^"]*)">', page))
+    return {name: fields[name] for name in ("product", "channels", "effective_on", "agreed")}
+
+
+def send(front: Front, site: Site, **typed: str) -> TestResponse:
+    """Fill in the form, look at the prices, and send it."""
+    shown = press(front, path_of(site), **typed)
+    assert shown.status_code == 200
+    assert_valid(shown.text)
+    return press(front, path_of(site), shown.text, **hidden(shown.text))
+
+
+@pytest.mark.parametrize("who", ["manager", "administrator"])
+def test_a_change_on_a_day_is_asked_for_seen_and_taken_back(front: Front, site: Site, back: Back, who: str) -> None:
+    come_in(front, front.manager.email if who == "manager" else site.administrator.email)
+    assert f'href="{path_of(site)}"' in get(front, site.path)
+    page = get(front, path_of(site))
+    assert 'value="trunk-10" checked' in page and 'value="4"' in page
+    typed = {"product": "trunk-50", "channels": "30", "effective_on": DAY.isoformat()}
+    shown = press(front, path_of(site), page, **typed)
+    assert shown.status_code == 200
+    assert_valid(shown.text)
+    text = plain(shown.text)
+    assert "Zu Beginn des 1. April 2026" in text
+    assert "Monatlich, netto 32,80 € 102,80 €" in text and "Einmalig, netto – 99,00 €" in text
+    assert "Zahlungspflichtig ändern" in text and "Rufnummernblock mit 10 Nummern" in text
+    sent = press(front, path_of(site), shown.text, **hidden(shown.text))
+    assert sent.status_code == 303 and "/anfragen/" in sent.location
+    seen = plain(get(front, sent.location))
+    assert "Vorgemerkt" in seen and "Wir ändern den Vertrag zu Beginn des 1. April 2026." in seen
+    assert "ab 1. April 2026 30 Kanäle statt 4" in seen and "102,80 €" in seen
+    planned = "Ab 1. April 2026: 30 Kanäle, monatlich 102,80 € netto"
+    assert planned in plain(get(front, site.path)) and planned in plain(get(front, path_of(site)))
+    assert AuditEvent.CHANGE_ASKED in [deed[0] for deed in deeds(front)]
+    if who == "administrator":
+        log = plain(get(front, site.path + "/protokoll"))
+        assert "ab 1. April 2026 beauftragt: 30 Kanäle, bisher 4" in log
+    assert "Vertragsänderung" in plain(get(front, "/anfragen"))
+    back.advance()
+    receipt = back.mailer.sent[-1]
+    assert "1. April 2026" in receipt.text and "102,80" in receipt.text
+    # The location is in service meanwhile.
+    if who == "manager":
+        for view in ("karten", "tabelle"):
+            overview = plain(get(front, f"/standortverwaltung?ansicht={view}"))
+            assert "Aktiv " + planned in overview
+    cancel = press(front, sent.location + "/stornieren")
+    assert cancel.status_code in (302, 303)
+    back.clock.now += timedelta(days=31)
+    back.advance()
+    with front.database.transaction() as session:
+        assert session.scalars(sa.select(Request.status)).one() is Status.CANCELLED
+        assert session.get_one(SipTrunk, site.trunk).channels == 4
+
+
+def test_a_change_at_once_is_done_and_said(front: Front, site: Site, back: Back) -> None:
+    come_in(front, front.manager.email)
+    sent = send(front, site, product="trunk-2", channels="2", effective_on="")
+    back.advance()
+    seen = plain(get(front, sent.location))
+    assert "Abgeschlossen" in seen and "Der Vertrag ist geändert: 2 Kanäle statt 4." in seen
+    assert "Monatlich, netto 32,80 € 12,80 €" in seen
+    assert "2 Kanäle" in plain(get(front, site.path))
+
+
+def test_fewer_channels_are_named_before(front: Front, site: Site) -> None:
+    come_in(front, front.manager.email)
+    shown = press(front, path_of(site), product="trunk-2", channels="2", effective_on="")
+    assert "Es werden weniger Kanäle als bisher." in plain(shown.text)
+    more = press(front, path_of(site), product="trunk-50", channels="50", effective_on="")
+    assert "Es werden weniger Kanäle als bisher." not in plain(more.text)
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ({"product": ""}, "Wählen Sie ein Produkt."),
+        ({"product": "block-10"}, "Wählen Sie ein Produkt."),
+        ({"channels": "viele"}, "Das muss eine ganze Zahl sein."),
+        ({"channels": "51"}, "Mit diesem Produkt sind 1 bis 50 gleichzeitige Gespräche möglich."),
+        ({"effective_on": "31.2.2026"}, "Das ist kein Tag."),
+        ({"effective_on": "1.3.2026"}, "Dieser Tag ist vorbei."),
+        ({"effective_on": "2028-01-01"}, "Änderungen können bis zum 3. März 2027 beauftragt werden."),
+        ({"product": "trunk-10", "channels": "4"}, "So ist es schon."),
+    ],
+)
+def test_a_mistake_is_said_at_its_field(front: Front, site: Site, typed: dict[str, str], said: str) -> None:
+    come_in(front, front.manager.email)
+    fields = {"product": "trunk-50", "channels": "50", "effective_on": "", **typed}
+    wrong = press(front, path_of(site), **fields)
+    assert wrong.status_code == 422
+    assert said in plain(wrong.text)
+    assert_valid(wrong.text)
+
+
+def test_prices_that_changed_since_they_were_shown_are_shown_again(
+    front: Front, site: Site, superuser: sa.Engine
+) -> None:
+    come_in(front, front.manager.email)
+    shown = press(front, path_of(site), product="trunk-50", channels="50", effective_on="")
+    with superuser.begin() as connection:
+        connection.execute(sa.update(Product).where(Product.key == "trunk-50").values(monthly_cents=10990))
+    again = press(front, path_of(site), shown.text, **hidden(shown.text))
+    assert again.status_code == 200
+    assert "Die Preise haben sich inzwischen geändert." in plain(again.text) and "112,80 €" in plain(again.text)
+    assert press(front, path_of(site), again.text, **hidden(again.text)).status_code == 303
+    with superuser.begin() as connection:
+        connection.execute(sa.update(Product).where(Product.key == "trunk-50").values(monthly_cents=9990))
+
+
+def test_a_change_that_another_was_faster_with_is_refused_by_name(front: Front, site: Site) -> None:
+    come_in(front, front.manager.email)
+    fields = {"product": "trunk-50", "channels": "50", "effective_on": DAY.strftime("%d.%m.%Y")}
+    shown = press(front, path_of(site), **fields)
+    assert press(front, path_of(site), shown.text, **hidden(shown.text)).status_code == 303
+    second = press(front, path_of(site), shown.text, **hidden(shown.text))
+    assert second.status_code == 422
+    assert "Für den 1. April 2026 ist schon eine Änderung vorgemerkt." in plain(second.text)
+
+
+def test_the_pages_speak_english(front: Front, site: Site) -> None:
+    come_in(front, front.manager.email)
+    with front.client.session_transaction() as session:
+        session["language"] = "en"
+    shown = press(front, path_of(site), product="trunk-50", channels="30", effective_on=DAY.isoformat())
+    text = plain(shown.text)
+    assert "At the beginning of 1 April 2026" in text and "Change with obligation to pay" in text
+    sent = press(front, path_of(site), shown.text, **hidden(shown.text))
+    assert "From 1 April 2026: 30 channels, €102.80 monthly net" in plain(get(front, site.path))
+    assert "We change the contract at the beginning of 1 April 2026." in plain(get(front, sent.location))
+
+
+def test_who_only_forwards_calls_changes_nothing(front: Front, site: Site) -> None:
+    come_in(front, site.member.email)
+    assert front.client.get(path_of(site)).status_code == 404

@@ -1,0 +1,40 @@
+"""The API endpoint for changes of contracts."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from models.accounts.locks import lock_active_account
+from models.changes.changes import submit_change, trunk_to_change
+from models.people.rights import Action
+from web.api import schemas
+from web.api.access import caller, get_visible_account, now
+from web.api.blueprint import api
+from web.api.idempotency import begin_call
+from web.api.response_bodies import request_body, request_url
+from web.request_bodies import ChangeBody
+from web.resources import resources
+
+
+@api.post(
+    "/changes",
+    responses={202: schemas.RequestBody, 404: schemas.Problem, 409: schemas.Problem},
+)
+def create_change(body: ChangeBody) -> Response:
+    """Change tariff and channels of a SIP trunk of the token's account or one of its sub-accounts.
+
+    Without `effective_on` the change takes effect at once, otherwise at the beginning of that day in Berlin; until then
+    `POST /requests/{id}/cancel` takes it back. Changes of one trunk are asked for in the order of their days. The
+    answer's `change` has the terms before and after. Answers 404 if the account or the trunk is not visible, and 409
+    while a change of the trunk that takes effect at once is running.
+    """
+    with resources().database.transaction() as session:
+        call = begin_call(session)
+        if call.is_new:
+            account = get_visible_account(session, body.customer_number, Action.CHANGE_CONTRACT)
+            lock_active_account(session, account)
+            trunk = trunk_to_change(session, caller(), account, body.sip_user)
+            change = submit_change(session, caller(), account, trunk.id, body.as_draft(caller().locale), now())
+            call.save_answer(202, request_body(session, change), about=change, location=request_url(change))
+    call.log_acceptance()
+    return call.response()

@@ -1,0 +1,196 @@
+"""The page that changes the contract of a SIP trunk: tariff and channels, at once or from a day on."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from flask import abort, flash, redirect, render_template, request, url_for
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext
+from flask_login import login_required
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+from wtforms import Form, HiddenField, RadioField, StringField
+
+from models.accounts.accounts import Account
+from models.calendar_days import berlin_day
+from models.changes.changes import (
+    LONGEST_AHEAD,
+    ChangeDraft,
+    Quote,
+    agreed_quote,
+    current_terms,
+    planned_changes,
+    quote_change,
+    submit_change,
+)
+from models.contracts.catalogue import ProductKind, price_list
+from models.errors import AlreadyRequested, InvalidField
+from models.people.rights import Action, through_main
+from models.requests.requests import Request
+from models.states import AccountState
+from models.telephony.trunks import SipTrunk
+from tasks.outbox.what_changes import ChangedTerms, changed_terms
+from tasks.wording.fields import field_error
+from web.portal.page.account_access import get_visible_trunk
+from web.portal.page.blueprints import locations
+from web.portal.page.form_errors import add_error
+from web.portal.page.locale import locale
+from web.portal.page.money import euros
+from web.portal.page.session import principal
+from web.resources import resources
+
+_ISO = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_GERMAN = re.compile("([0-9]{1,2})[.]([0-9]{1,2})[.]([0-9]{4})")
+
+
+def _strip(value: str | None) -> str | None:
+    return value.strip() if value is not None else None
+
+
+class ChangeForm(Form):  # type: ignore[misc]
+    """The form of a change. `agreed` has the prices that were shown before it is sent for good; empty until then."""
+
+    product = RadioField(lazy_gettext("Tariff"), choices=[], validate_choice=False)
+    channels = StringField(lazy_gettext("Simultaneous calls"), filters=[_strip])
+    effective_on = StringField(lazy_gettext("From which day"), filters=[_strip])
+    agreed = HiddenField()
+
+    def draft(self) -> ChangeDraft:
+        """Return the change as typed. Raises `InvalidField` if number or day have not the right form."""
+        channels = self.channels.data or ""
+        if not (channels.isascii() and channels.isdecimal() and len(channels) <= 9):
+            raise InvalidField("channels", "int_type")
+        return ChangeDraft(self.product.data or "", int(channels), _day(self.effective_on.data or ""), locale())
+
+
+@dataclass(frozen=True, slots=True)
+class _Sheet:
+    """What the page shows beside the form: the planned changes, and the quote of the typed change, if it is possible.
+
+    `changed` is that quote in words; both are None if the typed change is not possible.
+    """
+
+    planned: list[tuple[Request, ChangedTerms]]
+    quote: Quote | None
+    changed: ChangedTerms | None
+
+
+@locations.route("/<string(length=7):customer_number>/sip/<int:id>/vertrag", methods=["GET", "POST"])
+@login_required
+def change_contract(customer_number: str, id: int) -> Response | str | tuple[str, int]:
+    """Show the form that changes tariff and channels of the SIP trunk `id`, with what it has and what is planned.
+
+    A valid POST shows what would change, with the prices before and after; sent again with these prices, it asks for
+    the change and redirects to the request's page. An invalid one shows the form with its errors, with status 422.
+    Abort with 404 unless the account is active and the user may change its contracts.
+    """
+    account, trunk = get_visible_trunk(customer_number, id, Action.CHANGE_CONTRACT)
+    if account.state is not AccountState.ACTIVE:
+        abort(404)
+    form = ChangeForm(request.form if request.method == "POST" else None)
+    with resources().database.transaction() as database:
+        account, trunk = database.get_one(Account, account.id), database.get_one(SipTrunk, trunk.id)
+        _offer(database, form, trunk)
+        sheet = _sheet(database, form, account, trunk)
+    if sheet.quote is None or sheet.changed is None:
+        return _render("form", account, trunk, form, sheet), 422 if form.errors else 200
+    shown = _prices(sheet.quote)
+    if form.agreed.data != shown:
+        # Shown first; and again if the price list has changed since.
+        is_new = bool(form.agreed.data)
+        form.agreed.data = shown
+        return _render("confirm", account, trunk, form, sheet, price_changed=is_new)
+    try:
+        with resources().database.transaction() as database:
+            own, now = database.get_one(Account, account.id), resources().clock()
+            asked = submit_change(database, principal(), own, id, form.draft(), now)
+    except (AlreadyRequested, InvalidField):
+        # Somebody else was faster: the form says it.
+        with resources().database.transaction() as database:
+            sheet = _sheet(database, form, database.get_one(Account, account.id), trunk)
+        return _render("form", account, trunk, form, sheet), 422
+    flash(_("We have received the change."))
+    return redirect(url_for("portal.show_request", id=asked.id), 303)
+
+
+def _offer(database: Session, form: ChangeForm, trunk: SipTrunk) -> None:
+    """Fill the choices of the form: the tariffs that can be ordered and the present one; without input, what it is."""
+    now = resources().clock()
+    present = {line.product_key for line in current_terms(database, trunk, now).lines}
+    tariffs = [one for one in price_list(database, now).values() if one.kind is ProductKind.TRUNK]
+    offered = [one for one in tariffs if one.orderable or one.key in present]
+    form.product.choices = [
+        (
+            one.key,
+            _(
+                "%(name)s, %(monthly)s monthly net",
+                name=one.name(locale()),
+                monthly=euros(one.monthly_cents),
+            ),
+        )
+        for one in offered
+    ]
+    if request.method != "POST":
+        form.product.data = next((one.key for one in offered if one.key in present), None)
+        form.channels.data = str(trunk.channels)
+
+
+def _sheet(database: Session, form: ChangeForm, account: Account, trunk: SipTrunk) -> _Sheet:
+    """Read what is planned, and quote the typed change; a mistake becomes an error of its field."""
+    planned = [
+        (found, changed_terms(database, agreed_quote(found), locale())) for found in planned_changes(database, trunk.id)
+    ]
+    if request.method != "POST":
+        return _Sheet(planned, None, None)
+    try:
+        quote = quote_change(database, principal(), account, trunk.id, form.draft(), resources().clock())
+    except InvalidField as error:
+        field = form[error.field]
+        # Only the API names products by what is typed.
+        code = "missing" if error.field == "product" else error.code
+        add_error(field, field_error(locale(), error.field, code, error.allowed))
+    except AlreadyRequested:
+        add_error(form.product, _("The contract is being changed at this moment. Try again in a minute."))
+    else:
+        return _Sheet(planned, quote, changed_terms(database, quote, locale()))
+    return _Sheet(planned, None, None)
+
+
+def _day(typed: str) -> date | None:
+    """Return the typed day, as browsers send it or as Germans write it; None if nothing is typed."""
+    if not typed:
+        return None
+    try:
+        if german := _GERMAN.fullmatch(typed):
+            day, month, year = map(int, german.groups())
+            return date(year, month, day)
+        if _ISO.fullmatch(typed):
+            return date.fromisoformat(typed)
+    except ValueError:
+        pass
+    raise InvalidField("effective_on", "malformed")
+
+
+def _prices(quote: Quote) -> str:
+    before, after = quote.before.costs, quote.after.costs
+    return f"{before.monthly.net}-{after.monthly.net}-{after.one_off.net}"
+
+
+def _render(
+    page: str, account: Account, trunk: SipTrunk, form: ChangeForm, sheet: _Sheet, *, price_changed: bool = False
+) -> str:
+    today = berlin_day(resources().clock())
+    return render_template(
+        f"changes/{page}.html",
+        account=account,
+        trunk=trunk,
+        form=form,
+        sheet=sheet,
+        price_changed=price_changed,
+        first_day=today + timedelta(days=1),
+        last_day_possible=today + LONGEST_AHEAD,
+        is_foreign=through_main(principal(), Action.CHANGE_CONTRACT, account) is not None,
+    )
