@@ -75,4 +75,3 @@ def _opens(vault: Vault, secret: bytes) -> bool:
     except SecretUnreadable:
         return False
     return True
-

@@ -24,7 +24,12 @@ def start(name: str, url: str, *arguments: str | Path) -> subprocess.Popen[str]:
     facts = conninfo_to_dict(plain_url(url))
     # A command line can be read by everybody on the machine.
     password = {"PGPASSWORD": str(facts.pop("password"))} if "password" in facts else {}
-    command = [_program(name), "--dbname", make_conninfo(**{name: str(fact) for name, fact in facts.items()}), *map(str, arguments)]
+    command = [
+        _program(name),
+        "--dbname",
+        make_conninfo(**{name: str(fact) for name, fact in facts.items()}),
+        *map(str, arguments),
+    ]
     return subprocess.Popen(command, env=os.environ | password, stderr=subprocess.PIPE, text=True)
 
 

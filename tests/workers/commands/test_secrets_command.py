@@ -1,4 +1,4 @@
-"""`standorte secrets reseal`: after a change of SECRET_KEY all that is stored encrypted is encrypted with the new key."""
+"""`standorte secrets reseal`: after a change of SECRET_KEY what is stored is encrypted with the new key."""
 
 from __future__ import annotations
 

@@ -221,7 +221,9 @@ def _asked(name: str, until: datetime | None, *, paused: bool) -> Response:
         return redirect(url_for("office.jobs"), 303)
     log.info("job.asked", job=name, by=principal().user_id)
     if paused:
-        flash(_("It is paused since a backup was restored, and runs when somebody of operations resumes it."), "warning")
+        flash(
+            _("It is paused since a backup was restored, and runs when somebody of operations resumes it."), "warning"
+        )
         return redirect(url_for("office.jobs"), 303)
     if hint([WorkKind.JOBS]):
         flash(_("A worker begins with it now. Load the page again to see what it has found."))
