@@ -12,8 +12,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("jobs", sa.Column("paused", sa.Boolean(), server_default=sa.false(), nullable=False))
+    op.add_column(
+        "jobs", sa.Column("paused", sa.Boolean(), server_default=sa.false(), nullable=False), if_not_exists=True
+    )
 
 
 def downgrade() -> None:
-    op.drop_column("jobs", "paused")
+    op.drop_column("jobs", "paused", if_exists=True)
