@@ -26,7 +26,8 @@ class Vault:
     """A key ring: the first key encrypts secrets and derives codes and tokens, any key decrypts and checks them."""
 
     def __init__(self, *keys: str) -> None:
-        self._fernet = MultiFernet([Fernet(base64.urlsafe_b64encode(_derived("vault", key))) for key in keys])
+        ring = [Fernet(base64.urlsafe_b64encode(_derived("vault", key))) for key in keys]
+        self._first, self._fernet = ring[0], MultiFernet(ring)
         self._ring = keys
         self._keys = [_derived("codes", key) for key in keys]
 
@@ -40,6 +41,17 @@ class Vault:
             return self._fernet.decrypt(sealed).decode()
         except InvalidToken as error:
             raise SecretUnreadable from error
+
+    def reseal(self, sealed: bytes) -> bytes | None:
+        """Encrypt with the first key what another key has sealed; return None if the first key has sealed it.
+
+        Raises `SecretUnreadable` if no key of the ring fits.
+        """
+        try:
+            self._first.decrypt(sealed)
+        except InvalidToken:
+            return self.seal(self.open(sealed))
+        return None
 
     def fingerprints(self, use: str, content: bytes) -> list[bytes]:
         """Return digests (HMAC-SHA-256) of the content, one for each key, from which nobody can guess the content.

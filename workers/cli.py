@@ -12,6 +12,7 @@ from tasks.settings import SettingsError
 from workers.commands import (
     accounts,
     audit,
+    backup,
     demo,
     destinations,
     directory,
@@ -23,6 +24,7 @@ from workers.commands import (
     requests,
     roles,
     schema,
+    secrets,
     serve,
     tokens,
     trunks,
@@ -48,6 +50,8 @@ cli.command()(schema.seed)
 cli.command()(demo.demo)
 cli.command()(doctor.doctor)
 cli.command()(reconcile.reconcile)
+cli.command()(backup.backup)
+cli.command()(backup.restore)
 cli.add_typer(requests.app, name="requests")
 cli.add_typer(accounts.app, name="accounts")
 cli.add_typer(tokens.app, name="tokens")
@@ -60,6 +64,7 @@ cli.add_typer(invoices.app, name="invoices")
 cli.add_typer(trunks.app, name="trunks")
 cli.add_typer(audit.app, name="audit")
 cli.add_typer(roles.app, name="roles")
+cli.add_typer(secrets.app, name="secrets")
 
 
 @cli.callback()

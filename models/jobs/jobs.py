@@ -52,7 +52,8 @@ class Job(QueueRow, Base):
     """A scheduled job. `due_at` is the time of its next run, `attempts` counts the failed runs since the last success.
 
     `allow_removals`: a member of staff has read the findings and lets the next run delete entries of the registrar that
-    the portal does not know, even where runs delete none because the portal itself seems to have lost data.
+    the portal does not know, even where runs delete none because the portal itself seems to have lost data. `paused`:
+    since a backup was restored the job runs by hand only, until an operator has looked and resumes it.
     """
 
     __tablename__ = "jobs"
@@ -60,6 +61,7 @@ class Job(QueueRow, Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     allow_removals: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
+    paused: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
 
     __table_args__ = (
         sa.CheckConstraint("due_at IS NOT NULL", name="never_ends"),
@@ -147,13 +149,13 @@ def claim_job(
 ) -> JobClaim | None:
     """Claim the job `name` for one run under the id `lease`, which ends at `until`; None if that is not possible.
 
-    Return the claim. A job can be claimed if it is due, that is its scheduled time has passed or it never ran; a
-    manual run (`by_hand`) can also claim a job that is not due, unless another worker has claimed it. A job that
-    another transaction has locked cannot be claimed. If staff have allowed deletions for the next run
+    Return the claim. A job can be claimed if it is due, that is its scheduled time has passed or it never ran, and not
+    paused; a manual run (`by_hand`) can also claim one that is not due or paused, unless another worker has claimed it.
+    A job that another transaction has locked cannot be claimed. If staff have allowed deletions for the next run
     (`allow_removals`), this permission moves from the job to the claim, so that it holds for this run only.
     """
     _ensure(session, name, now)
-    free = sa.or_(Job.due_at <= now, Job.lease.is_(None)) if by_hand else Job.due_at <= now
+    free = sa.or_(Job.due_at <= now, Job.lease.is_(None)) if by_hand else sa.and_(Job.due_at <= now, ~Job.paused)
     job = session.scalar(sa.select(Job).where(Job.name == name, free).with_for_update(skip_locked=True))
     if job is None:
         return None
@@ -178,6 +180,23 @@ def ask_for_run(session: Session, name: str, now: datetime, *, allow_removals: b
     if job.due_at > now:
         job.make_due(now)
     return None
+
+
+def pause_job(session: Session, name: str, now: datetime) -> None:
+    """Let the job run by hand only, until `resume_job`. Safe to run twice."""
+    _ensure(session, name, now)
+    session.get_one(Job, name, with_for_update=True).paused = True
+
+
+def resume_job(session: Session, name: str, now: datetime) -> None:
+    """Let a paused job run on its schedule again, as soon as it is due. Safe to run twice."""
+    _ensure(session, name, now)
+    session.get_one(Job, name, with_for_update=True).paused = False
+
+
+def is_paused(session: Session, name: str) -> bool:
+    """Return whether the job runs by hand only, because a backup was restored and nobody has resumed it yet."""
+    return session.scalar(sa.select(Job.paused).where(Job.name == name)) or False
 
 
 def _ensure(session: Session, name: str, now: datetime) -> None:

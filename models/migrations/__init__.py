@@ -65,6 +65,11 @@ def serves(revision: str | None) -> bool:
     return revision is not None and revision >= head_revision()
 
 
+def is_known(revision: str) -> bool:
+    """Return whether the schema revision is one of this version's migrations, so that it can be upgraded from there."""
+    return revision in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
 def current_revision(connection: sa.Connection) -> str | None:
     """Return the schema revision of the database; None if no migration has run yet."""
     return MigrationContext.configure(connection).get_current_revision()

@@ -26,7 +26,7 @@ from tests.workers.conftest import Children
 from workers import programs
 from workers.cli import cli
 from workers.stack.ports import accepts_connections, free_port
-from workers.stack.postgres import EmbeddedPostgres
+from workers.stack.postgres import EmbeddedPostgres, program
 from workers.stack.redis import EmbeddedRedis
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -130,10 +130,10 @@ def standorte(line: str) -> str:
 
 def run(line: str, server: EmbeddedPostgres, children: Children) -> str:
     """Run a line of the document as it stands there, each part with its own role; return the output."""
-    program, first, *_ = words = shlex.split(line)
-    if program == "psql":
+    name, first, *_ = words = shlex.split(line)
+    if name == "psql":
         connected = {"PGHOST": str(server.socket_dir), "PGUSER": "standorte", "PATH": "/usr/bin:/bin"}
-        command = [server._program("psql"), *words[1:]]
+        command = [program("psql"), *words[1:]]
         return subprocess.run(command, env=connected, check=True, capture_output=True, text=True).stdout
     if first not in PROGRAMS:
         return standorte(line)

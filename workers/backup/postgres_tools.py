@@ -1,0 +1,50 @@
+"""Runs PostgreSQL's own programs `pg_dump` and `pg_restore` on a database that is given by its URL."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from workers.backup.errors import BackupError
+from workers.gateways.registrar import plain_url
+from workers.stack.errors import NotInstalled
+from workers.stack.postgres import program
+
+
+def start(name: str, url: str, *arguments: str | Path) -> subprocess.Popen[str]:
+    """Start the program `pg_dump` or `pg_restore` on the database at `url`; `end` waits for it.
+
+    The programs of the wheel with the embedded PostgreSQL are used where it is installed, otherwise those in PATH.
+    Raises `BackupError` if there is none.
+    """
+    facts = conninfo_to_dict(plain_url(url))
+    # A command line can be read by everybody on the machine.
+    password = {"PGPASSWORD": str(facts.pop("password"))} if "password" in facts else {}
+    command = [
+        _program(name),
+        "--dbname",
+        make_conninfo(**{name: str(fact) for name, fact in facts.items()}),
+        *map(str, arguments),
+    ]
+    return subprocess.Popen(command, env=os.environ | password, stderr=subprocess.PIPE, text=True)
+
+
+def end(running: subprocess.Popen[str]) -> None:
+    """Wait for a program of `start`. Raises `BackupError` with what it has said if it failed."""
+    _, said = running.communicate()
+    if running.returncode != 0:
+        raise BackupError(f"{Path(str(running.args[0])).name} failed: {said.strip()}")  # type: ignore[index]
+
+
+def _program(name: str) -> str:
+    try:
+        return program(name)
+    except NotInstalled:
+        found = shutil.which(name)
+    if found is None:
+        raise BackupError(f"{name} is not installed: it comes with PostgreSQL's client, version 18 or newer.")
+    return found

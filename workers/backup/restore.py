@@ -1,0 +1,65 @@
+"""Restores a backup into empty databases."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import psycopg
+
+from models import migrations
+from models.vault import Vault
+from workers.backup import postgres_tools
+from workers.backup.contents import LETTERS, PORTAL, REGISTRAR, Contents, key_digests, read_contents
+from workers.backup.errors import BackupError
+from workers.gateways.registrar import plain_url
+
+
+def restore_backup(folder: Path, portal: str, registrar: str, letters: Path, vault: Vault) -> Contents:
+    """Restore a backup of `take_backup` into two empty databases, and its letters; return its list of contents.
+
+    `portal` and `registrar` are the owner's URLs. Each database is restored whole or not at all. Letters that are
+    there already stay. Raises `BackupError`, before anything is written, if the backup is damaged, was made by a newer
+    version or with another SECRET_KEY, or if a database is not empty.
+    """
+    contents = read_contents(folder)
+    if contents.key not in key_digests(vault):
+        raise BackupError(
+            "The backup was made with another SECRET_KEY: SIP passwords and second factors in it could not be read."
+            " Set that key, or put it behind the new one, separated by a comma."
+        )
+    if not migrations.is_known(contents.revision):
+        raise BackupError(f"The backup has the schema {contents.revision} of a newer version: install that version.")
+    for url in (portal, registrar):
+        _ensure_empty(url)
+    # The portal's last: a database that holds tables is not restored into, so that a failure in between can be repeated
+    # after the registrar's was emptied, and nobody takes orders without it.
+    for url, name in ((registrar, REGISTRAR), (portal, PORTAL)):
+        options = ("--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges")
+        postgres_tools.end(postgres_tools.start("pg_restore", url, *options, folder / name))
+    _unpack(folder / LETTERS, letters)
+    return contents
+
+
+def _ensure_empty(url: str) -> None:
+    try:
+        with psycopg.connect(plain_url(url), connect_timeout=10) as connection:
+            found = connection.execute(
+                "SELECT current_database(), (SELECT count(*) FROM pg_tables WHERE schemaname = 'public')"
+            ).fetchone()
+    except psycopg.Error as error:
+        raise BackupError(f"A database does not answer: {str(error).splitlines()[0]}") from error
+    assert found is not None
+    if found[1]:
+        raise BackupError(
+            f"The database {found[0]} is not empty: it has {found[1]} tables. A backup is restored into empty databases"
+            " only; `standorte roles sql` creates them."
+        )
+
+
+def _unpack(tar: Path, letters: Path) -> None:
+    letters.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(tar) as files:
+        for file in files:
+            if not (letters / file.name).exists():
+                files.extract(file, letters, filter="data")

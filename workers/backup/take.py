@@ -1,0 +1,78 @@
+"""Takes a backup: both databases and the letters that lie for the print shop, as a folder of files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import psycopg
+
+from models.vault import Vault
+from workers.backup import postgres_tools
+from workers.backup.contents import LETTERS, PORTAL, REGISTRAR, write_contents
+from workers.backup.errors import BackupError
+from workers.gateways.registrar import plain_url
+
+
+def take_backup(into: Path, portal: str, registrar: str, letters: Path, vault: Vault) -> Path:
+    """Write a backup to a new folder in `into`, named by its time in UTC, and return that folder.
+
+    `portal` and `registrar` are the databases' URLs, `letters` the folder of the letters. Nothing is locked: both
+    databases are read as they were at one moment each, the registrar's first, so that it has no trunk that is newer
+    than the portal's data. Raises `BackupError` if a database does not answer or the disk is full; then the folder is
+    left out.
+    """
+    with ExitStack() as stack:
+        there = stack.enter_context(_snapshot(registrar))
+        here = stack.enter_context(_snapshot(portal))
+        taken_at, revision = _facts(here[0])
+        folder = into / taken_at.strftime("%Y-%m-%dT%H%M%SZ")
+        unfinished = folder.with_suffix(".unfinished")
+        try:
+            # For the operator alone: the databases hold everything about customers.
+            unfinished.mkdir(mode=0o700, parents=True)
+            dumps = [
+                postgres_tools.start(
+                    "pg_dump", url, "--format=custom", "--snapshot", snapshot, "--file", unfinished / name
+                )
+                for url, (_, snapshot), name in ((registrar, there, REGISTRAR), (portal, here, PORTAL))
+            ]
+            for dump in dumps:
+                postgres_tools.end(dump)
+            with tarfile.open(unfinished / LETTERS, "w") as tar:
+                for letter in sorted(letters.glob("*.pdf")):
+                    tar.add(letter, letter.name)
+            write_contents(unfinished, taken_at, revision, vault)
+            os.sync()
+            unfinished.rename(folder)
+        except OSError as error:
+            raise BackupError(f"{folder} cannot be written: {error.strerror}") from error
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return folder
+
+
+@contextmanager
+def _snapshot(url: str) -> Iterator[tuple[psycopg.Connection, str]]:
+    """Hold a database as it is now, and yield the connection and the snapshot's name for pg_dump."""
+    try:
+        with psycopg.connect(plain_url(url), connect_timeout=10) as connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
+            found = connection.execute("SELECT pg_export_snapshot()").fetchone()
+            assert found is not None
+            yield connection, found[0]
+    except psycopg.Error as error:
+        raise BackupError(f"A database does not answer: {str(error).splitlines()[0]}") from error
+
+
+def _facts(connection: psycopg.Connection) -> tuple[datetime, str]:
+    found = connection.execute("SELECT now() AT TIME ZONE 'UTC', version_num FROM alembic_version").fetchone()
+    if found is None:
+        raise BackupError("The portal's database has no schema yet: `standorte migrate` makes it.")
+    return found

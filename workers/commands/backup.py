@@ -1,0 +1,57 @@
+"""`standorte backup` and `standorte restore`: both databases and the letters as files, and back."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from models.db.session import Database
+from models.jobs.jobs import pause_job
+from models.vault import Vault
+from workers.backup.errors import BackupError
+from workers.backup.restore import restore_backup
+from workers.backup.take import take_backup
+from workers.commands.resources import out, refuse, when
+from workers.commands.schema import migrate
+from workers.settings import WorkerSettings
+
+
+def backup(
+    into: Annotated[Path, typer.Argument(help="The folder that gets a new folder, named by the time, with the files.")],
+) -> None:
+    """Write a backup of both databases, each as it is at one moment, and of the letters; nobody has to stop for it.
+
+    SECRET_KEY is not part of it: keep it elsewhere. Connects as the owner's role.
+    """
+    settings = WorkerSettings()
+    try:
+        folder = take_backup(into, *_urls(settings), settings.letters_dir, Vault(*settings.secret_keys))
+    except BackupError as error:
+        refuse(str(error))
+    out.print(str(folder), highlight=False, soft_wrap=True)
+
+
+def restore(folder: Annotated[Path, typer.Argument(help="What `standorte backup` has printed.")]) -> None:
+    """Restore a backup into two empty databases, and migrate them to this version's schema.
+
+    The job `registrar` waits until `standorte reconcile registrar --resume`. Connects as the owner's role.
+    """
+    settings = WorkerSettings()
+    portal, registrar = _urls(settings)
+    try:
+        contents = restore_backup(folder, portal, registrar, settings.letters_dir, Vault(*settings.secret_keys))
+    except BackupError as error:
+        refuse(str(error))
+    migrate(registrar=True, row_security=None)
+    with closing(Database(portal)) as database, database.transaction() as session:
+        pause_job(session, "registrar", database.now())
+    out.print(f"restored, as of {when(contents.taken_at)}", highlight=False)
+    out.print("Now look: `standorte reconcile registrar --dry-run`. Then: `standorte reconcile registrar --resume`.")
+
+
+def _urls(settings: WorkerSettings) -> tuple[str, str]:
+    portal, registrar = settings.owner_database_url, settings.owner_registrar_url
+    return portal or settings.database_url, registrar or settings.registrar_url

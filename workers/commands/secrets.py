@@ -1,0 +1,49 @@
+"""`standorte secrets`: what is stored encrypted, after a change of SECRET_KEY."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import closing
+from typing import Any
+
+import typer
+
+from models.db.session import Database
+from models.vault import Vault
+from models.views.sealed_secrets import SEALED, Sealed, reseal_page
+from workers.commands.resources import out, refuse
+from workers.settings import WorkerSettings
+
+app = typer.Typer(no_args_is_help=True, help="Secrets that are stored encrypted.")
+
+
+@app.callback()
+def secrets() -> None:
+    """Encrypt stored secrets anew after a change of SECRET_KEY."""
+
+
+@app.command("reseal")
+def reseal() -> None:
+    """Encrypt all SIP passwords and second factors with the first key of SECRET_KEY. Safe to run twice, and at work.
+
+    Connects as the owner's role. Ends with 1 if there are secrets that none of the keys opens.
+    """
+    settings = WorkerSettings()
+    vault = Vault(*settings.secret_keys)
+    with closing(Database(settings.owner_database_url or settings.database_url)) as database:
+        found = {sealed.name: _reseal(database, vault, sealed) for sealed in SEALED}
+    for name, counts in found.items():
+        out.print(f"{name}: {counts['resealed']} encrypted anew, {counts['unreadable']} unreadable", highlight=False)
+    if any(counts["unreadable"] for counts in found.values()):
+        refuse("None of the keys opens them: was a key removed from SECRET_KEY too early?")
+
+
+def _reseal(database: Database, vault: Vault, sealed: Sealed) -> Counter[str]:
+    found: Counter[str] = Counter()
+    after: Any = None
+    while True:
+        with database.transaction() as session:
+            after, counts = reseal_page(session, vault, sealed, after)
+        found += counts
+        if after is None:
+            return found
