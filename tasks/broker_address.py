@@ -41,8 +41,10 @@ class BrokerAddress:
         if not self._is_watched:
             return {"RATELIMIT_STORAGE_URI": self.url, "RATELIMIT_STORAGE_OPTIONS": {}}
         # A replica may be behind, and would count too little.
-        options = {"use_replicas": False, "sentinel_kwargs": self._for_sentinels}
-        return {"RATELIMIT_STORAGE_URI": f"redis+{self.url}", "RATELIMIT_STORAGE_OPTIONS": options}
+        options = {"use_replicas": False, "sentinel_kwargs": self._for_sentinels, **self._password}
+        # Without the password: the library would not decode it.
+        uri = f"redis+{SENTINEL}://{','.join(self._hosts)}/{self._name}"
+        return {"RATELIMIT_STORAGE_URI": uri, "RATELIMIT_STORAGE_OPTIONS": options}
 
     @property
     def _is_watched(self) -> bool:
@@ -61,9 +63,12 @@ class BrokerAddress:
         return self._parts.path.strip("/")
 
     @property
+    def _password(self) -> dict[str, str]:
+        return {"password": unquote(self._parts.password)} if self._parts.password else {}
+
+    @property
     def _for_sentinels(self) -> dict[str, Any]:
-        password = {"password": unquote(self._parts.password)} if self._parts.password else {}
-        return {"socket_timeout": 1, "socket_connect_timeout": 1} | password
+        return {"socket_timeout": 1, "socket_connect_timeout": 1, **self._password}
 
 
 def with_password(url: str, password: str | None) -> str:

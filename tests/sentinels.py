@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import redis
 
@@ -13,7 +14,7 @@ from tests.fakes import wait_until
 from workers.stack.ports import LOOPBACK
 from workers.stack.redis import EmbeddedRedis
 
-PASSWORD = "of-the-tests"
+PASSWORD = "of/the@tests"
 NAME = "hints"
 
 
@@ -79,5 +80,5 @@ def watched_redis(directory: Path) -> Iterator[Watched]:
         )
         with redis.Redis(port=sentinel.port, password=PASSWORD) as client:
             wait_until(lambda: client.sentinel_slaves(NAME), what="the sentinel to know the replica")
-        url = f"sentinel://:{PASSWORD}@{LOOPBACK}:{sentinel.port}/{NAME}"
+        url = f"sentinel://:{quote(PASSWORD, safe='')}@{LOOPBACK}:{sentinel.port}/{NAME}"
         yield Watched(url, master, replica, sentinel)

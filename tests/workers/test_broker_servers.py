@@ -114,7 +114,7 @@ def counts_wrong_tries(url: str) -> FlaskClient:
         (
             "sentinel://:p%2Fq@a:1,b:2/m",
             "sentinel://:p%2Fq@a:1;sentinel://:p%2Fq@b:2",
-            "redis+sentinel://:p%2Fq@a:1,b:2/m",
+            "redis+sentinel://a:1,b:2/m",
         ),
     ],
 )

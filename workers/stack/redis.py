@@ -12,6 +12,7 @@ import secrets
 import shutil
 import signal
 from pathlib import Path
+from urllib.parse import quote
 
 import redis
 from redis.backoff import NoBackoff
@@ -40,7 +41,7 @@ class EmbeddedRedis(EmbeddedServer):
 
     def url(self, database: int = 0) -> str:
         """Return the URL of a database (0 to 15) for redis-py and Celery, with the password."""
-        return f"redis://:{self._password}@{LOOPBACK}:{self.port}/{database}"
+        return f"redis://:{quote(self._password, safe='')}@{LOOPBACK}:{self.port}/{database}"
 
     def command(self) -> list[str]:
         """Return the command line that runs the server in the foreground.
