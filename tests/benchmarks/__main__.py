@@ -52,7 +52,7 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """The portal's value divided by the baseline; None if there is no baseline or it is zero."""
+        """Return the portal's value divided by the baseline; None if there is no baseline or it is zero."""
         return self.ours / self.baseline if self.baseline else None
 
 

@@ -62,7 +62,7 @@ def test_a_celery_worker_killed_inside_a_step_is_replaced(plant: Plant, point: s
     "point", [f"{step}.{when}" for step in ("verify", "receipt", "mail", "letter") for when in ("before", "after")]
 )
 def test_a_worker_killed_while_it_asks_for_proofs_is_replaced(plant: Plant, point: str) -> None:
-    """One receipt, one mail with a code and one letter are sent, and with the codes the order is completed."""
+    """Expect one receipt, one mail with a code and one letter; with the codes the order is completed."""
     contact = Contact("Nele Neu", "nele@example.com", None)
     place = Location("Filiale Mitte", "Torstr. 1", "10119", "Berlin")
     [id] = plant.order(1, an_order(contact=contact, location=place))
@@ -85,7 +85,7 @@ def test_a_worker_killed_while_it_asks_for_proofs_is_replaced(plant: Plant, poin
     "point", ["verify.before", "verify.after", "attach.before", "attach.after", "receipt.after", "mail.after"]
 )
 def test_a_worker_killed_while_it_links_is_replaced(plant: Plant, point: str) -> None:
-    """One receipt is sent, the owner is asked once, the account attached once, and both sides are told once."""
+    """Expect one receipt, one question to the owner, one attachment, and one mail to each side."""
     with plant.database.transaction() as session:
         owner = make_user(session)
         account = make_account(session, administrator=owner)
@@ -113,7 +113,7 @@ def test_a_worker_killed_while_it_links_is_replaced(plant: Plant, point: str) ->
 
 @pytest.mark.parametrize("point", [f"{step}.{when}" for step in ("verify", "change") for when in ("before", "after")])
 def test_a_worker_killed_while_it_changes_a_contract_is_replaced(plant: Plant, point: str) -> None:
-    """On its day the change is made once: one new line in the contract, one record at the registrar, one mail."""
+    """Expect one change on its day: one new line in the contract, one record at the registrar, one mail."""
     ids = plant.order(1)
     helper = plant.start_engine()
     plant.wait_for_completion(ids)

@@ -56,7 +56,7 @@ SPELLINGS = {
 
 @pytest.mark.parametrize("number", SPELLINGS)
 def test_an_emergency_call_goes_where_the_address_says_whatever_else(sites: Sites, psap_port: int, number: str) -> None:
-    """The call succeeds with the only channel in use, with the trunk suspended, and with a foreign number in From."""
+    """Call with the only channel in use, with the trunk suspended, and with a foreign number in From: all succeed."""
     berlin, hamburg = sites.order(channels=1), sites.order()
     for phone in (berlin, hamburg):
         phone.register()

@@ -99,7 +99,7 @@ def test_when_nobody_answers(sites: Sites, berlin: Phone, hamburg: Phone) -> Non
 
 
 def test_a_contact_that_is_gone_does_not_hide_what_the_other_says(sites: Sites, berlin: Phone, hamburg: Phone) -> None:
-    """A trunk has two registered contacts, and nothing listens at one of them: the reply of the other decides."""
+    """Register two contacts of a trunk, with nothing listening at one of them: the reply of the other decides."""
     replace(berlin, port=free_sip_port()).register()
     berlin.refuse("486 Busy Here")
     call_in(sites.line, berlin.numbers[0], gets=486)

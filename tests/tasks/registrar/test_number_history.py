@@ -57,7 +57,7 @@ def test_a_block_that_the_registrar_gave_to_somebody_else_is_ended_and_the_next_
 
 
 def test_a_row_is_kept_to_the_end_of_the_next_year_in_berlin(pipeline: Pipeline) -> None:
-    """A block that was released in the last minute of 2026 in Berlin is forgotten when 2027 has ended there."""
+    """Release a block in the last minute of 2026 in Berlin: it is forgotten when 2027 has ended there."""
     with pipeline.runtime.database.transaction() as session:
         account = make_account(session)
         pool = NumberPool(session, NOW, {("030", 10): 2})

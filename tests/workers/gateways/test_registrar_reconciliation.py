@@ -529,7 +529,7 @@ def test_without_the_registrar_the_run_fails_and_says_so(network: Network) -> No
 def test_twenty_thousand_subscribers_are_never_in_memory_at_once(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The job reads pages of at most 100 rows on both sides, also in each look-up, repair and list of findings."""
+    """Expect pages of at most 100 rows on both sides, also in each look-up, repair and list of findings."""
     monkeypatch.setattr(sides, "PAGE", 100)
     with network.runtime.database.transaction() as session:
         session.execute(sa.text(MANY), {"count": 10_000, "domain": DOMAIN, "secret": VAULT.seal("geheim")})

@@ -338,7 +338,7 @@ def test_no_form_that_needs_a_login_leads_to_405(front: Front) -> None:
 
 
 def test_no_form_keeps_a_password() -> None:
-    """All password fields of the portal's forms are on the list of fields that are not kept."""
+    """Find all password fields of the portal's forms: they are on the list of fields that are not kept."""
     portal = Path(__file__).parents[4] / "web" / "portal"
     made = r"^    (\w+) = (?:PasswordField|new_password_field)\("
     found = {name for file in portal.rglob("*.py") for name in re.findall(made, file.read_text(), flags=re.M)}

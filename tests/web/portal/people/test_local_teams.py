@@ -276,7 +276,7 @@ def test_an_account_of_nobody_is_not_detached_by_the_api(front: Front, alone: Ac
 
 
 def test_a_request_that_would_leave_an_account_to_nobody_is_rejected(front: Front, alone: Account, back: Back) -> None:
-    """The worker rejects a detach request, too, if the account has lost its last administrator meanwhile."""
+    """Let the account lose its last administrator meanwhile: the worker rejects the detach request, too."""
     with front.database.transaction() as session:
         account = session.get_one(Account, alone.id)
         with pytest.raises(RuleBroken):

@@ -98,7 +98,7 @@ def test_wrong_numbers_are_named_at_their_field(front: Front, site: Site, fields
 
 
 def test_what_a_browser_leaves_out_is_no_error(front: Front, site: Site) -> None:
-    """Without any of the fields, or all of them, the answer is the page with errors, or the forwarding is saved."""
+    """Leave out each of the fields, or all: the answer is the page with errors, or the forwarding is saved."""
     full = {**FORM, **SOME, "last": "", "after_seconds": "30", "condition": "no_answer", "when": "some"}
     full |= {"windows-0-days": ["0"], "windows-0-start": "08:00", "windows-0-end": "10:00"}
     asked = {
