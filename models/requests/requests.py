@@ -20,7 +20,6 @@ from models.db.base import Base, enumeration, quoted
 from models.db.batch_insert import batch_add, batch_insert
 from models.db.work_queue import BulkQueueRow, WorkKind, alone_index, due_index, lease_ends
 from models.errors import IllegalTransition, TooLate
-from models.people.rights import Action, Principal, may
 from models.people.users import User
 from models.requests.promises import promised_until
 from models.requests.timeline import TimelineEntry
@@ -383,32 +382,3 @@ def queue_request(session: Session, request: Request, now: datetime) -> None:
     request.created_at = request.updated_at = now
     request.make_due(now)
     batch_add(session, request)
-
-
-def concerns(session: Session, principal: Principal, request: Request) -> bool:
-    """Return whether the person may see the request.
-
-    They may view its main account or, of a detach request or a change, the account that it is about.
-    """
-    of_both = request.kind in (Kind.DETACH, Kind.CHANGE)
-    sides = [request.main_id, request.account_id] if of_both else [request.main_id]
-    return any(may(principal, Action.VIEW, session.get_one(Account, id)) for id in sides if id is not None)
-
-
-def may_change(session: Session, principal: Principal, request: Request) -> bool:
-    """Return whether the person may give the request's proofs, cancel it and retry it.
-
-    An order or a link needs the right to order or link for the main account; a detach request needs the right to detach
-    the sub-account, and a change that to change the account's contracts.
-    """
-    match request.kind:
-        case Kind.ORDER:
-            return may(principal, Action.ORDER, session.get_one(Account, request.main_id))
-        case Kind.LINK:
-            return may(principal, Action.LINK, session.get_one(Account, request.main_id))
-        case Kind.DETACH:
-            assert request.account_id is not None
-            return may(principal, Action.DETACH, session.get_one(Account, request.account_id))
-        case Kind.CHANGE:
-            assert request.account_id is not None
-            return may(principal, Action.CHANGE_CONTRACT, session.get_one(Account, request.account_id))

@@ -22,7 +22,8 @@ from models.accounts.accounts import Account
 from models.db.paging import Page, read_cursor, write_cursor
 from models.db.word_search import matching, plain_sql, spelled_sql
 from models.people.rights import Principal
-from models.requests.requests import Request, concerns
+from models.requests.request_rights import concerns
+from models.requests.requests import Request
 from models.spelling import fold, spell
 from models.states import ENDED, Actor, Kind, Origin, Status
 from models.views.location_states import (

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account, account_by_number
 from models.errors import Forbidden, NotFound
 from models.people.rights import Action, Principal, may
-from models.requests.requests import Request, concerns, may_change
+from models.requests.request_rights import concerns, may_change
+from models.requests.requests import Request
 from web.resources import resources
 
 

@@ -12,7 +12,8 @@ from models.accounts.hierarchy import attach
 from models.db.session import Database
 from models.people import passwords
 from models.people.rights import Action, Principal, Role, Scope, may
-from models.requests.requests import Request, concerns, may_change
+from models.requests.request_rights import concerns, may_change
+from models.requests.requests import Request
 from models.states import Kind, Origin
 from tests.factories import NOW, make_account, make_main
 

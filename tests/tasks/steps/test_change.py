@@ -19,7 +19,8 @@ from models.errors import InvalidField
 from models.orders.orders import cancel_and_release
 from models.people.rights import Principal
 from models.people.users import User, principal_of
-from models.requests.requests import Request, concerns, may_change
+from models.requests.request_rights import concerns, may_change
+from models.requests.requests import Request
 from models.states import Reason, Status
 from models.telephony.trunks import SipTrunk, close_trunk
 from tests.factories import an_order, join, make_main, make_user

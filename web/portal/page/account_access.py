@@ -11,7 +11,8 @@ from models.accounts.accounts import Account, account_by_number
 from models.errors import DomainError
 from models.people.audit_log import record_look
 from models.people.rights import Action, may, through_main
-from models.requests.requests import Request, concerns
+from models.requests.request_rights import concerns
+from models.requests.requests import Request
 from models.states import AccountState, Kind, Origin
 from models.telephony.suspension import find_trunk
 from models.telephony.trunks import SipTrunk

@@ -24,7 +24,8 @@ from models.proofs.order_codes import enter_letter_code
 from models.proofs.ownership import Credentials, prove_ownership
 from models.proofs.proof_status import ProofKind
 from models.proofs.replacement_codes import ask_again
-from models.requests.requests import Request, may_change
+from models.requests.request_rights import may_change
+from models.requests.requests import Request
 from models.states import Reason
 from tasks.wording.company_limits import limit_text
 from tasks.wording.fields import field_error

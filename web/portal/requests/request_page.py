@@ -15,7 +15,8 @@ from models.changes.changes import agreed_quote
 from models.people.rights import Action, may
 from models.proofs.contact_email import corrections_left
 from models.proofs.proof_status import ProofKind, ProofState, ProofStatus, proof_statuses
-from models.requests.requests import Request, concerns, may_change
+from models.requests.request_rights import concerns, may_change
+from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
 from models.states import ENDED, ROUTES, AccountState, Kind, Status
 from models.telephony.holdings import blocks_of
