@@ -225,7 +225,7 @@ def test_the_way_down_takes_changes_of_contracts_along_and_keeps_the_newest_line
     )
     with empty.begin() as connection, pytest.raises(sa.exc.IntegrityError, match="uq_requests_changes"):
         connection.execute(sa.text(f"INSERT INTO requests ({columns}) SELECT {columns} FROM requests"))
-    migrations.downgrade(empty, "0044")
+    migrations.downgrade(empty, "0046")
     assert _rows(empty, "SELECT count(*) FROM requests") == [(0,)]
     assert _rows(empty, "SELECT monthly_cents FROM contract_items") == [(7,)]
     migrations.upgrade(empty)
