@@ -14,7 +14,7 @@ from models.people import (
     api_tokens,
     audit_chain,
     audit_log,
-    erasures,
+    erasure_requests,
     invitations,
     invited_people,
     logins,
@@ -39,6 +39,6 @@ MODULES = (
     accounts, users, api_tokens, catalogue, contracts, area_codes, trunks, numbers, requests, proofs, documents, outbox,
     collective_invoices, idempotency, jobs, findings, outages, drafts, logins, invitations, bulk, audit_log,
     audit_chain, forwarding, number_history, contract_holders, directory, place_answers, high_risk, company_limits,
-    erasures, second_factors, factor_resets, invited_people,
+    erasure_requests, second_factors, factor_resets, invited_people,
 )  # fmt: skip
 metadata = Base.metadata

@@ -27,8 +27,8 @@ from tasks.engine.advance import advance
 from tasks.hints import send_hint
 from tasks.metrics import SWEPT
 from tasks.outbox.send import send_due
-from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import run_job
+from tasks.reconcile.schedule import JOBS
 from tasks.registrar.number_blocks import announce_due_blocks
 from tasks.registrar.trunks import write_due_trunks
 from tasks.runtime import Runtime

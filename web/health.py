@@ -21,7 +21,7 @@ from models.jobs.jobs import JobRun
 from models.jobs.outages import current_outages
 from models.views import queue_counts
 from tasks.hints import broker_fault
-from tasks.reconcile import JOBS
+from tasks.reconcile.schedule import JOBS
 from web.proxied_requests import was_forwarded
 from web.resources import Resources, resources
 

@@ -18,7 +18,7 @@ from models.bulk.left_out import IS_LEFT_OUT
 from models.contracts.catalogue import withdrawn_products
 from models.orders.options import DETAILS
 from models.people.rights import Principal
-from models.proofs.order_limits import OrderDays, plan_orders
+from models.proofs.order_placement import OrderDays, plan_orders
 
 
 def count_rows(session: Session, bulk: Bulk) -> tuple[int, int, int]:

@@ -17,7 +17,7 @@ from models.accounts.hierarchy import ensure_may_be_main
 from models.contracts.catalogue import PriceLine, Product, ProductKind, block_key, price_list
 from models.db.batch_insert import batch_insert
 from models.errors import Forbidden, InvalidField, RuleBroken
-from models.orders.address_rules import ensure_address, ensure_area_code
+from models.orders.area_code_of_address import ensure_address, ensure_area_code
 from models.orders.options import ensure_details
 from models.orders.reserved_ids import ReservedIds, reserve_ids
 from models.people.rights import Action, Principal, may

@@ -12,7 +12,7 @@ from models.accounts.accounts import Account
 from models.db.caller import Named, name_to_database
 from models.errors import BeingErased, NotFound, PasswordMissing
 from models.people.audit_log import AuditEntry, AuditEvent
-from models.people.erasures import is_being_erased
+from models.people.erasure_requests import is_being_erased
 from models.people.invitations import Invitation
 from models.people.logins import reset_password
 from models.people.rights import Role

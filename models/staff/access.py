@@ -19,7 +19,7 @@ from models.errors import AlreadyUser, BeingErased, Forbidden, HasAdministrator,
 from models.messages.outbox import Recipient, queue_message
 from models.people.api_tokens import ApiToken
 from models.people.audit_log import AuditEvent, record_of_carrier
-from models.people.erasures import is_being_erased
+from models.people.erasure_requests import is_being_erased
 from models.people.invitations import Invitation
 from models.people.login_changes import note_change
 from models.people.logins import FIRST_VALID_FOR, end_logins, first_password_link

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, contains_eager, joinedload
 
 from models.accounts.accounts import Account
 from models.errors import Forbidden, NotFound
-from models.orders.address_rules import area_codes_for
+from models.orders.area_code_of_address import area_codes_for
 from models.people.rights import Principal
 from models.requests.requests import Request
 from models.staff.request_actions import SeenOtherwise

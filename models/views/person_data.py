@@ -27,7 +27,7 @@ from models.messages.outbox import Message
 from models.orders.drafts import Draft
 from models.people.api_tokens import ApiToken
 from models.people.audit_log import AuditEntry
-from models.people.erasures import Erasure
+from models.people.erasure_requests import Erasure
 from models.people.invitations import Invitation
 from models.people.invited_people import InvitedPerson
 from models.people.logins import Login

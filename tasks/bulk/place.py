@@ -32,7 +32,7 @@ from models.messages.outbox import Recipient, queue_message, was_queued
 from models.orders.orders import ensure_orderable, submit_orders
 from models.people.rights import Principal
 from models.people.users import people_to_tell, principal_of
-from models.proofs.order_limits import take_for_orders
+from models.proofs.order_placement import take_for_orders
 from models.proofs.proofs import OwnershipProof
 from models.states import Kind, ProofMethod, Status
 from tasks.claims import Claim, claimed

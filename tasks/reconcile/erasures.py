@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.staff.erasure import erase, open_erasures
+from models.staff.erasing_people import erase, open_erasures
 from tasks.reconcile.job_run import Run
 
 

@@ -14,7 +14,7 @@ from models.bulk.bulk import Bulk
 from models.changes.changes import agreed_quote
 from models.contracts.catalogue import all_products
 from models.messages.outbox import Message, Recipient, queue_message
-from models.orders.address_rules import area_code_text, area_codes_for
+from models.orders.area_code_of_address import area_code_text, area_codes_for
 from models.orders.local_user import invite_local_user
 from models.people.rights import LEADS, Action, may
 from models.people.users import User, administrators_of, people_to_tell, principal_of, roles_of

@@ -18,7 +18,7 @@ from models.calendar_days import end_of_day
 from models.changes.changes import earlier_change, ensure_changeable
 from models.errors import RuleBroken
 from models.links.links import find_proof
-from models.orders.address_rules import confirm_or_ask
+from models.orders.area_code_of_address import confirm_or_ask
 from models.orders.orders import ordered_basket
 from models.people.invitations import ensure_administered
 from models.proofs.proofs import (

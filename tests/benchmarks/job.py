@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import run_job
+from tasks.reconcile.schedule import JOBS
 from workers.runtime import build_runtime, close_runtime
 from workers.settings import WorkerSettings
 

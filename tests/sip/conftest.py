@@ -25,8 +25,8 @@ from models.telephony.forwarding_changes import add_forwarding, remove_forwardin
 from models.telephony.trunks import SipTrunk
 from models.telephony.weekly_hours import ALL_WEEK, Hours
 from tasks.ports import Ports
-from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import run_job
+from tasks.reconcile.schedule import JOBS
 from tasks.registrar.trunks import record_of
 from tasks.runtime import Runtime
 from tests.due_work import advance_requests, sync_registrar

@@ -19,8 +19,8 @@ from models.requests.requests import Request
 from models.vault import Vault
 from models.views.request_lists import timelines
 from tasks.ports import Ports
-from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import run_job
+from tasks.reconcile.schedule import JOBS
 from tasks.runtime import Runtime
 from tests.due_work import process_due, send_messages
 from tests.factories import PLENTY, fill_pool, make_main, prove_contact, submit_order

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response
 
 from models.accounts.company_limits import limits_lock
-from models.proofs.order_limits import place_order
+from models.proofs.order_placement import place_order
 from web.api import schemas
 from web.api.access import caller, now, token_account
 from web.api.blueprint import api

@@ -12,7 +12,7 @@ from models.accounts.customer_import import REFUSED, AccountRow, Fate, Taken, ac
 from models.calendar_days import berlin_day
 from models.db.session import Database
 from models.errors import InvalidField
-from models.orders.address_rules import ensure_house_number, ensure_postal_code, restored_postal_code
+from models.orders.area_code_of_address import ensure_house_number, ensure_postal_code, restored_postal_code
 from models.values import Clock
 from tasks.files.cells import cell_fault
 from tasks.files.tables import Row, Table

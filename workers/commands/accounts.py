@@ -23,7 +23,7 @@ from models.db.session import Database
 from models.errors import CannotClose, InvalidField
 from models.links.account_closing import close_account, ensure_closable
 from models.messages.outbox import Recipient
-from models.orders.address_rules import ensure_house_number, ensure_postal_code
+from models.orders.area_code_of_address import ensure_house_number, ensure_postal_code
 from models.people.audit_log import AuditEvent, record_of_carrier
 from models.states import AccountState
 from models.telephony.holdings import holdings_of

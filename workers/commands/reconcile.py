@@ -14,8 +14,8 @@ from rich.text import Text
 from models.jobs.findings import Finding, findings_of
 from models.jobs.jobs import JobRun, Outcome, is_paused, jobs_by_name, latest_runs, resume_job
 from models.values import Locale
-from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import run_job
+from tasks.reconcile.schedule import JOBS
 from tasks.runtime import Runtime
 from tasks.wording.findings import finding_text
 from workers.commands.resources import err, hint_workers, known_locale, open_database, out, refuse, when

@@ -21,7 +21,7 @@ from models.people.users import Membership, User, administrators_of
 from models.staff.access import disable as shut_out
 from models.staff.access import enable as let_in
 from models.staff.access import user_by_email
-from models.staff.erasure import ask_for_erasure, only_administrator_of
+from models.staff.erasing_people import ask_for_erasure, only_administrator_of
 from models.states import AccountState
 from models.views.person_data import person_data
 from workers.commands.first_access import give_access, tell, typed_address, typed_name

@@ -8,7 +8,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from models.orders.address_rules import Certainty, certainty_of
+from models.orders.area_code_of_address import Certainty, certainty_of
 from models.orders.restocking import Restocked, restock
 from models.telephony.area_codes import AreaCode
 from models.telephony.number_pool import pool_has, stock_pool

@@ -17,8 +17,8 @@ from models.proofs.document_review import upload_document
 from models.requests.requests import Request
 from models.states import Status
 from models.telephony.place_answers import ask
-from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import run_job
+from tasks.reconcile.schedule import JOBS
 from tests.browser.accessibility.looks import look, look_after, look_as_it_is, look_wrong, shows, sign_in_as
 from tests.browser.accessibility.test_orders_and_requests import becomes
 from tests.browser.conftest import Portal

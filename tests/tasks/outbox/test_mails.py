@@ -34,7 +34,7 @@ from models.proofs.proofs import AddressProof, Decision, EmailProof
 from models.requests.requests import Request
 from models.staff.access import add_first_administrator, create_staff, mail_access
 from models.staff.administrators import name_administrator
-from models.staff.erasure import ask_for_erasure
+from models.staff.erasing_people import ask_for_erasure
 from models.states import ProofMethod, RefusalReason
 from models.telephony.change_notices import tell_of_change
 from models.telephony.high_risk import tell_administrators

@@ -20,9 +20,9 @@ from models.jobs.findings import Finding
 from models.jobs.jobs import Job, JobHeartbeat, JobRun, Outcome, ask_for_run, last_run, last_successes, latest_runs
 from tasks import celery_tasks
 from tasks.ports import GatewayUnavailable
-from tasks.reconcile import JOBS
 from tasks.reconcile import job_run as jobs
 from tasks.reconcile.job_run import LEASE, Run, ScheduledJob, run_job
+from tasks.reconcile.schedule import JOBS
 from tests.fakes import wait_until
 from tests.tasks.conftest import Pipeline
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.db.session import Database
 from models.errors import InvalidField
-from models.orders.address_rules import area_codes_for
+from models.orders.area_code_of_address import area_codes_for
 from models.people.rights import Principal
 from models.telephony.trunks import SipTrunk
 from tasks.registrar.trunks import record_of

@@ -26,8 +26,8 @@ from models.telephony.numbers import BlockAnnouncement, NumberBlock
 from models.telephony.trunks import SipTrunk
 from models.values import utc_now
 from models.vault import Vault
-from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import LEASE
+from tasks.reconcile.schedule import JOBS
 from tests.due_work import advance_requests
 from tests.factories import an_order, submit_order
 from tests.snapshots import written_once

@@ -17,7 +17,7 @@ from models.people.logins import Login, begin_login, user_by_reset
 from models.people.rights import Role
 from models.people.second_factors import RecoveryCode, SecondFactor, renew_recovery_codes
 from models.people.users import User
-from models.staff.erasure import ERASED_NAME, erase, open_erasures
+from models.staff.erasing_people import ERASED_NAME, erase, open_erasures
 from models.values import utc_now
 from models.vault import Vault
 from tests.factories import give_app, join, make_account, make_main, make_user

@@ -22,9 +22,10 @@ from models.telephony.numbers import BlockAnnouncement, NumberBlock
 from models.telephony.trunks import SipTrunk, SuspendedBy, TrunkState
 from models.vault import Vault
 from tasks.ports import Ports, Subscriber
-from tasks.reconcile import JOBS, registrar
 from tasks.reconcile import merge_compare as sides
+from tasks.reconcile import registrar
 from tasks.reconcile.job_run import run_job
+from tasks.reconcile.schedule import JOBS
 from tasks.runtime import Runtime
 from tasks.wording.findings import finding_text
 from tests.due_work import sync_registrar

@@ -27,8 +27,8 @@ from models.states import Kind, Reason
 from models.text_cutting import shortened
 from models.views.back_office import Matter, MatterFilter, matter_counts, page_of, waiting_files
 from tasks.hints import hint
-from tasks.reconcile import JOBS
 from tasks.reconcile.registrar import LOOK_FIRST
+from tasks.reconcile.schedule import JOBS
 from tasks.wording.company_limits import WAITS
 from tasks.wording.findings import finding_text
 from tasks.wording.translate import translate

@@ -46,10 +46,11 @@ from tasks.files import spreadsheets
 from tasks.files.tables import UnusableTable
 from tasks.wording.company_limits import limit_text
 from tasks.wording.labels import status_text
-from web.portal.bulk.columns import COLUMNS, Checker
+from web.portal.bulk.columns import COLUMNS
 from web.portal.bulk.files import LARGEST, read_file
 from web.portal.bulk.left_out import left_out_table
 from web.portal.bulk.preview import preview_of, save_choices, save_corrections
+from web.portal.bulk.row_checks import Checker
 from web.portal.bulk.texts import note_text, row_result_text, unusable_text
 from web.portal.page.live_updates import LiveParts, render_live_parts
 from web.portal.page.locale import locale, moment

@@ -10,7 +10,13 @@ import flask_babel
 from sqlalchemy.orm import Session
 
 from models.errors import InvalidField
-from models.orders.address_rules import Certainty, area_code_text, area_codes_for, certainty_of, ensure_postal_code
+from models.orders.area_code_of_address import (
+    Certainty,
+    area_code_text,
+    area_codes_for,
+    certainty_of,
+    ensure_postal_code,
+)
 from models.phone_numbers import typed_area_code
 from models.place_names import same_place
 from models.telephony.area_codes import AreaCode

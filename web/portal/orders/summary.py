@@ -19,7 +19,7 @@ from models.orders.local_user import reaches_sub_accounts
 from models.orders.same_sites import same_site
 from models.people.rights import Action, may
 from models.people.users import User
-from models.proofs.order_limits import place_order
+from models.proofs.order_placement import place_order
 from models.proofs.required_proofs import draft_proofs
 from models.requests.requests import Request
 from web.portal.orders.wizard import SLUGS, Wizard

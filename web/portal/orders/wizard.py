@@ -21,7 +21,7 @@ from models.errors import LimitReached
 from models.orders.drafts import Draft, DraftStep
 from models.orders.offers import best_price, promised_prices
 from models.orders.orders import Location, OrderDraft
-from models.proofs.order_limits import limit_of_draft
+from models.proofs.order_placement import limit_of_draft
 from models.telephony.area_codes import AreaCode
 from models.telephony.high_risk import is_high_risk
 from models.telephony.place_facts import spelled_town

@@ -33,7 +33,7 @@ from models.people.passwords import (
 )
 from models.people.second_factors import factors_of, recovery_codes_left
 from models.people.users import User
-from models.staff.erasure import ask_for_erasure, only_administrator_of
+from models.staff.erasing_people import ask_for_erasure, only_administrator_of
 from models.views.person_data import person_data
 from tasks.wording.person_data import worded
 from web.portal.page.form_errors import add_error

@@ -36,8 +36,8 @@ from models.telephony.trunks import SipTrunk, TrunkState
 from models.vault import Vault
 from models.views.back_office import Matter
 from tasks.ports import GatewayRefused, Subscriber
-from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import LEASE, run_job
+from tasks.reconcile.schedule import JOBS
 from tests.factories import (
     NOW,
     PASSWORD,

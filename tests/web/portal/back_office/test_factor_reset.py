@@ -19,8 +19,8 @@ from models.people.logins import Login
 from models.people.second_factors import PROOF_LASTS, SecondFactor, prove, remove_factor, renew_recovery_codes
 from models.people.users import User
 from models.staff.factor_resets import FactorReset
-from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import run_job
+from tasks.reconcile.schedule import JOBS
 from tests.factories import VAULT, give_app, join, make_staff, make_user
 from tests.fakes import FakeClock
 from tests.second_factor import enter_code

@@ -18,7 +18,7 @@ from models.db.session import Database
 from models.errors import BeingErased
 from models.messages.outbox import Message, Recipient
 from models.orders.drafts import Draft
-from models.people.erasures import Erasure
+from models.people.erasure_requests import Erasure
 from models.people.invitation_acceptance import accept
 from models.people.invitations import Invitation, invite
 from models.people.members import change_role
@@ -26,10 +26,10 @@ from models.people.rights import Role
 from models.people.second_factors import SecondFactor, reset_factors
 from models.people.users import Membership, User, principal_of, roles_of
 from models.requests.requests import Request
-from models.staff.erasure import BUSINESS_LETTERS, ask_for_erasure
+from models.staff.erasing_people import BUSINESS_LETTERS, ask_for_erasure
 from models.states import AccountState, Status
-from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import run_job
+from tasks.reconcile.schedule import JOBS
 from tests.factories import NOW, PASSWORD, give_app, join, make_account, make_staff, make_user
 from tests.fakes import FakeClock
 from tests.web.api.calls import token_of

@@ -20,7 +20,7 @@ from models.accounts.locks import lock_account
 from models.errors import Forbidden, LastAdministrator
 from models.messages.outbox import Message, MessageState, Recipient, queue_message
 from models.orders.drafts import Draft
-from models.people.erasures import Erasure
+from models.people.erasure_requests import Erasure
 from models.people.invitations import Invitation
 from models.people.invited_people import InvitedPerson
 from models.people.logins import Login, end_logins

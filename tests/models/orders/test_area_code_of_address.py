@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from models.db.session import Database
 from models.errors import InvalidField
-from models.orders.address_rules import area_codes_for, certainty_of, ensure_postal_code
+from models.orders.area_code_of_address import area_codes_for, certainty_of, ensure_postal_code
 
 TABLE = Path(__file__).with_name("addresses.csv")
 """Towns with postal codes and area codes: right, neighbouring, wrong and ambiguous ones, from public knowledge."""

@@ -1,4 +1,4 @@
-"""People whose personal data is to be erased, or was erased; `models.staff.erasure` does that."""
+"""People whose personal data is to be erased, or was erased; `models.staff.erasing_people` does that."""
 
 from __future__ import annotations
 

@@ -1,0 +1,290 @@
+"""The checks of a row of a bulk file, by the rules of a single order or link request.
+
+Its form is checked by the API's schemas, the rest by the models.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import ValidationError
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.bulk.bulk import CheckedRow, as_facts
+from models.contracts.catalogue import Product, ProductKind, orderable_products
+from models.emails import name_and_email
+from models.errors import InvalidField
+from models.orders.area_code_of_address import (
+    ensure_area_code,
+    ensure_house_number,
+    ensure_postal_code,
+    restored_postal_code,
+)
+from models.orders.options import DETAILS, ensure_details
+from models.orders.orders import ensure_area_exists, ensure_channels, restored_area_code
+from models.states import AccountState, Kind
+from models.telephony.high_risk import ensure_usual_fallback
+from models.values import Locale, typed_customer_number
+from models.vault import Vault
+from tasks.files.cells import cell_fault
+from tasks.wording.fields import RULES
+from web.portal.bulk.columns import COLUMNS, Cells
+from web.request_bodies import LinkBody, LocalUserBody, OrderBody
+
+Errors = dict[str, list[Any]]
+
+_CONTACT = frozenset({"contact", "ansprechperson", "kontakt"})
+"""The words in the column for the user at the location that mean the contact, in lower case."""
+
+
+@dataclass
+class Checker:
+    """Checks the rows of an uploaded bulk file: turns each into an order or link request, or lists its wrong cells.
+
+    `main` is the main account for which the file is, `kind` says whether its rows are orders or link requests, `locale`
+    is the language saved with an order, `vault` encrypts link codes. Products are those that are sold on the day of
+    `now`.
+    """
+
+    session: Session
+    vault: Vault
+    main: Account
+    kind: Kind
+    locale: Locale
+    now: datetime
+    _offered: dict[str, Product] = field(default_factory=dict)
+
+    def check(self, rows: Sequence[tuple[int, Cells]]) -> list[CheckedRow]:
+        """Return a result for each of the rows, given as line number and cells by column key.
+
+        A result has either all errors found in the row, by column key, or the draft of the request to create. Link
+        codes in the results are encrypted. Saves nothing.
+        """
+        if self.kind is Kind.ORDER:
+            self._offered = {product.key: product for product in orderable_products(self.session, self.now)}
+            return [self._order(line, cells) for line, cells in rows]
+        numbers = {typed_customer_number(cells["customer_number"]) or "" for _line, cells in rows}
+        ours = set(
+            self.session.scalars(
+                sa.select(Account.customer_number).where(
+                    Account.main_id == self.main.id,
+                    Account.customer_number.in_(numbers),
+                    Account.state != AccountState.CLOSED,
+                )
+            )
+        )
+        seen: set[str] = set()
+        return [self._link(line, cells, ours, seen) for line, cells in rows]
+
+    def _order(self, line: int, cells: Cells) -> CheckedRow:
+        cells = {
+            **cells,
+            "postal_code": restored_postal_code(self.session, cells["postal_code"], cells["city"]),
+            "area_code": restored_area_code(self.session, cells["area_code"]),
+        }
+        errors = _faults(cells)
+        trunk = self._find_product(cells["product"], ProductKind.TRUNK, "product", errors)
+        options = [
+            found.key
+            for name in re.split(r"[,;|]", cells["options"])
+            if name.strip() and (found := self._find_product(name, ProductKind.OPTION, "options", errors)) is not None
+        ]
+        channels = cells["channels"] or (str(trunk.channels) if trunk is not None else "1")
+        body = {
+            "product": trunk.key if trunk is not None else "",
+            "channels": _number(channels),
+            "location": {name: cells[name] for name in ("name", "street", "postal_code", "city")},
+            "contact": {"name": cells["contact_name"], "email": cells["email"], "phone": cells["phone"] or None},
+            "numbers": {
+                "area_code": cells["area_code"],
+                "block_size": _number(cells["block_size"]),
+            },
+            "options": list(dict.fromkeys(options)),
+            "mobile_number": cells.get("mobile_number") or None,
+            "directory_entry": _directory_entry(cells),
+            "local_user": _local_user(cells, errors),
+            "request_uri": _request_uri(cells),
+        }
+        checked = _validate(OrderBody, body, cells, self.kind, errors)
+        self._rules(cells, trunk, channels, errors)
+        if "options" not in errors:
+            _check_details(body, errors)
+        if checked is not None and "mobile_number" not in errors:
+            _refuse(errors, "mobile_number", ensure_usual_fallback, self.session, checked.mobile_number)
+        if errors or checked is None:
+            return CheckedRow(line, cells, errors, None)
+        return CheckedRow(line, cells, None, as_facts(checked.as_draft(self.locale)))
+
+    def _rules(self, cells: Cells, trunk: Product | None, channels: str, errors: Errors) -> None:
+        if trunk is not None and "channels" not in errors:
+            _refuse(errors, "channels", ensure_channels, trunk, int(channels))
+        if "area_code" not in errors:
+            _refuse(errors, "area_code", ensure_area_exists, self.session, cells["area_code"])
+        if "street" not in errors:
+            _refuse(errors, "street", ensure_house_number, cells["street"])
+        if {"postal_code", "city"}.isdisjoint(errors):
+            self._place(cells, errors)
+
+    def _place(self, cells: Cells, errors: Errors) -> None:
+        """Check postal code, city and area code together; add an error to each cell that does not fit the others.
+
+        The error of one cell names values that would be right; the errors of the other cells only point to that cell.
+        """
+        place = cells["postal_code"], cells["city"]
+        _refuse(errors, "postal_code", ensure_postal_code, self.session, *place)
+        if "postal_code" not in errors and "area_code" not in errors:
+            _refuse(errors, "area_code", ensure_area_code, self.session, *place, cells["area_code"])
+            if "area_code" in errors:
+                errors["postal_code"] = errors["city"] = ["not_with_area_code", None]
+        elif "postal_code" in errors:
+            errors["city"] = ["not_with_postal_code", None]
+
+    def _find_product(self, name: str, kind: ProductKind, column: str, errors: Errors) -> Product | None:
+        wanted = name.strip().casefold()
+        offered = [product for product in self._offered.values() if product.kind is kind]
+        for product in offered:
+            if wanted in (product.key.casefold(), product.name_de.casefold(), product.name_en.casefold()):
+                return product
+        wrong = ["not_offered" if wanted else "missing", [product.key for product in offered]]
+        errors.setdefault(column, wrong)
+        return None
+
+    def _link(self, line: int, cells: Cells, ours: set[str], seen: set[str]) -> CheckedRow:
+        errors = _faults(cells)
+        number, code = typed_customer_number(cells["customer_number"]) or cells["customer_number"], cells["code"]
+        proof = {"method": "link_code", "code": code} if code else {"method": "consent"}
+        _validate(LinkBody, {"customer_number": number, "proof": proof}, cells, self.kind, errors)
+        if "customer_number" not in errors:
+            if number == self.main.customer_number:
+                errors["customer_number"] = ["own_account", None]
+            elif number in ours:
+                errors["customer_number"] = ["already_ours", None]
+            elif number in seen:
+                errors["customer_number"] = ["twice", None]
+            seen.add(number)
+        # A link code is a secret, so it is stored encrypted.
+        sealed = {**cells, "code": self.vault.seal(code).hex() if code else ""}
+        draft = {"customer_number": number, "code": sealed["code"]}
+        return CheckedRow(line, sealed, errors or None, None if errors else draft)
+
+
+def _refuse(errors: Errors, column: str, rule: Callable[..., object], *typed: Any) -> None:
+    """Call `rule` with the typed values; if it raises `InvalidField`, add this error to `errors` for the column."""
+    try:
+        rule(*typed)
+    except InvalidField as error:
+        errors[column] = [error.code, error.allowed]
+
+
+_OF_DETAIL: Mapping[str, Sequence[str]] = {
+    "mobile_number": ("mobile_number",),
+    "directory_entry": ("directory_name", "directory_address", "directory_in"),
+}
+"""The columns with the details of an option, by the field of the order that has these details."""
+
+_YES_NO = {"ja": True, "yes": True, "nein": False, "no": False}
+_PUBLICATIONS = {
+    "gedruckt": "print", "print": "print", "online": "online", "auskunft": "enquiries", "enquiries": "enquiries",
+}  # fmt: skip
+
+
+def _directory_entry(cells: Cells) -> dict[str, Any] | None:
+    """Return the row's directory entry in the form of the API's body; None if all its cells are empty.
+
+    Words that the columns do not know stay as they are, so that the API's schema refuses them.
+    """
+    name, address, places = (cells.get(column, "") for column in _OF_DETAIL["directory_entry"])
+    if not (name or address or places):
+        return None
+    typed = [place.strip() for place in re.split(r"[,;|]", places) if place.strip()]
+    return {
+        "name": name,
+        "show_address": _YES_NO.get(address.casefold(), address),
+        "published_in": [_PUBLICATIONS.get(place.casefold(), place) for place in dict.fromkeys(typed)],
+    }
+
+
+def _check_details(body: Mapping[str, Any], errors: Errors) -> None:
+    """Add an error for the first option that lacks its details (such as a mobile number) or whose details stand alone.
+
+    In the second case the cell of the options gets the error, too. Cells that have an error already keep it.
+    """
+    try:
+        ensure_details(body["options"], {field: body[field] for field in DETAILS.values()})
+    except InvalidField as error:
+        for column in _OF_DETAIL[error.field]:
+            errors.setdefault(column, [error.code, error.allowed])
+        if error.code == "without_option":
+            # Both cells are marked, because either may be wrong.
+            errors.setdefault("options", [error.code, error.allowed])
+
+
+def _local_user(cells: Cells, errors: Errors) -> dict[str, str] | None:
+    """Return the person who shall sign in at the location, as in the API's body; None if the cell is empty or wrong.
+
+    The cell has a name and an e-mail address, or says that the contact shall sign in. A wrong cell is added to
+    `errors`.
+    """
+    # Files that were uploaded before this column existed have no such cell.
+    cell = cells.get("local_user", "").strip()
+    if not cell:
+        return None
+    is_contact = cell.casefold() in _CONTACT
+    name, email = (cells["contact_name"], cells["email"]) if is_contact else name_and_email(cell)
+    try:
+        return LocalUserBody(name=name, email=email).model_dump()
+    except ValidationError as error:
+        # What is wrong with the contact is said of the contact's cells.
+        if not is_contact:
+            found = error.errors()[0]
+            code = found["type"] if found["type"] in RULES else "malformed"
+            errors.setdefault("local_user", [code, found.get("ctx", {}).get("allowed")])
+        return None
+
+
+def _faults(cells: Cells) -> Errors:
+    return {column: [fault, None] for column, cell in cells.items() if (fault := cell_fault(cell)) is not None}
+
+
+_REQUEST_URIS = {
+    "kontakt": "contact", "contact": "contact", "anmeldung": "contact", "registration": "contact",
+    "rufnummer": "number", "nummer": "number", "number": "number",
+}  # fmt: skip
+
+
+def _request_uri(cells: Cells) -> str | None:
+    """Return the row's choice for the request line of calls as in the API's body; None for an empty cell.
+
+    An unknown word stays as it is, so that the API's schema refuses it.
+    """
+    cell = cells.get("request_uri", "").strip()
+    return _REQUEST_URIS.get(cell.casefold(), cell) or None
+
+
+def _number(cell: str) -> int | str:
+    """Return the cell as an int if it has at most 6 digits and nothing else.
+
+    Any other text is returned unchanged, so that the API's schema refuses it.
+    """
+    return int(cell) if cell.isdecimal() and len(cell) < 7 else cell
+
+
+def _validate(form: type[Any], body: Mapping[str, Any], cells: Cells, kind: Kind, errors: Errors) -> Any:
+    """Return the body validated by the API's schema `form`; None if invalid, with the wrong cells added to `errors`."""
+    try:
+        return form.model_validate(body)
+    except ValidationError as error:
+        columns = {column.path: column for column in COLUMNS[kind]}
+        for part in error.errors(include_input=False, include_url=False):
+            path = ".".join(str(step) for step in part["loc"] if isinstance(step, str) and step != "link_code")
+            column = columns[path]
+            missing = not cells[column.key] and not column.optional
+            allowed = part.get("ctx", {}).get("allowed")
+            errors.setdefault(column.key, ["missing", None] if missing else [part["type"], allowed])
+        return None
