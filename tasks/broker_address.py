@@ -22,7 +22,11 @@ class BrokerAddress:
 
     @property
     def celery_settings(self) -> dict[str, Any]:
-        """Return Celery's `broker_url`, `broker_use_ssl`, and what it needs among its `broker_transport_options`."""
+        """Return Celery's settings `broker_url`, `broker_use_ssl` and `broker_transport_options` for this address.
+
+        The transport options have only what Sentinel needs, and are empty for a single Redis: merge them with the
+        others.
+        """
         if not self._is_watched:
             # Without these kombu would take any certificate.
             verified = {"ssl_cert_reqs": ssl.CERT_REQUIRED} if self._parts.scheme == "rediss" else None

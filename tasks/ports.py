@@ -84,10 +84,10 @@ class Forwarding:
     def preferences(self) -> Iterator[tuple[str, str]]:
         """Yield a preference of the registrar, as a pair of name and value, for each span of the hours.
 
-        For all numbers of the account, the name has the condition and the span's first minute, the value the target,
-        the seconds and the span's end. For a range of numbers, the name has the forwarding's id in place of the
-        condition, and the value ends with the condition, the first and the last number. Names are unique and have up
-        to 32 characters.
+        For all numbers of the account the name is `forward.CONDITION.START` and the value `TARGET SECONDS END`; for a
+        range of numbers `forward.ID.START` and `TARGET SECONDS END CONDITION FIRST LAST`. START and END are minutes of
+        the week, SECONDS is `after_seconds` (0 for None), ID the forwarding's. Names are unique and have up to 32
+        characters.
         """
         for start, end in self.hours:
             value = f"{self.target} {self.after_seconds or 0} {end}"

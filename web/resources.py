@@ -39,7 +39,7 @@ def store_resources(app: object, resources: Resources) -> None:
 
 
 def resources() -> Resources:
-    """Return the resources of the application that handles the current request."""
+    """Return settings, database, vault, clock and throttle of the application that handles the current request."""
     found = current_app.extensions[_KEY]
     assert isinstance(found, Resources)
     return found

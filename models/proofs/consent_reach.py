@@ -46,7 +46,7 @@ def note_refused(session: Session, message: Message, now: datetime) -> None:
 
 
 def asked_addresses(session: Session, request: Request) -> set[str]:
-    """Return the e-mail addresses to which a link request's question for consent was queued or sent."""
+    """Return the e-mail addresses to which a link request's question for consent was ever queued, even if refused."""
     query = sa.select(Message.recipient_address).where(
         Message.request_id == request.id, Message.template == CONSENT_MAIL
     )

@@ -52,9 +52,11 @@ class Encoding:
     doubtful: frozenset[str] = frozenset()
 
     def trusted(self, text: str) -> str:
-        """Return a text of the file with U+FFFD (`UNREADABLE`) for every character that is, or may be, wrong.
+        """Return a text of the file with U+FFFD (`UNREADABLE`) for every character that cannot be relied on.
 
-        Text that was once read as Windows-1252 and saved as UTF-8 ("BrÃ¼cke") is restored ("Brücke").
+        That is a byte invalid in the encoding and, in a single-byte encoding, a character that is doubtful or
+        implausible beside its neighbours. In UTF-8 and UTF-16, text that was once read as Windows-1252 and saved as
+        UTF-8 ("BrÃ¼cke") is restored ("Brücke").
         """
         if text.isascii():
             return text

@@ -145,7 +145,8 @@ def _asked(session: Session, request: Request, locale: Locale) -> list[dict[str,
 def _deadline(request: Request, proof: CodedProof | None) -> str:
     """Return the deadline of a proof as ISO text.
 
-    For a proof that was not requested yet (None), or not since the order was placed, it is the one that it will have.
+    If the proof was not requested yet (None), or its deadline had passed before the order was placed, so that it has to
+    be requested again, it is the end of the day `VALID_FOR` (14 days) after the order.
     """
     until = end_of_day(request.created_at + VALID_FOR)
     if proof is not None and proof.expires_at > request.created_at:

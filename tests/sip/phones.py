@@ -216,10 +216,11 @@ class Phone:
     def call_and_wait(
         self, number: str, *, contact: str, sender: str = "", extra: str = "", name: str = "phone"
     ) -> Played:
-        """Call `number`, expect an answer, and return at once; sipp then waits until the other side hangs up.
+        """Start a call to `number` and return at once; sipp expects an answer and lets the other side hang up.
 
-        `contact` is host and port in the Contact header, `name` the user there and in the SDP (o= and s=), `sender` the
-        From header's user (empty: the phone's own), `extra` a further header of the INVITE.
+        `finish` of the result waits for that and asserts it. `contact` is host and port in the Contact header, `name`
+        the user there and in the SDP (o= and s=), `sender` the user or URI in the From header, also with a name before
+        it (empty: the phone's own user), `extra` a further header of the INVITE.
         """
         head = _head(self.line, number, sender or self.user, extra)
         own = f"<sip:{name}@{contact}>"

@@ -46,9 +46,9 @@ def viewable_token_account(session: Session) -> Account:
 def get_visible_request(session: Session, id: str, *, lock: bool = False) -> Request:
     """Return the request with this id; `lock` locks its row.
 
-    Raises `NotFound` if there is no such request, or the caller may view neither its main account nor, for a detach
-    request or a change, the account that it is about; `Forbidden` if the caller may not view the account of the API
-    token.
+    Raises `NotFound` if `id` is no UUID, if there is no such request, or if the caller may view neither its main
+    account nor, for a detach request or a change, the account that it is about; `Forbidden` if the caller has no right
+    to view the account that the API token is for.
     """
     viewable_token_account(session)
     found = session.get(Request, parse_uuid(id, NotFound()), with_for_update=lock or None)
@@ -58,10 +58,10 @@ def get_visible_request(session: Session, id: str, *, lock: bool = False) -> Req
 
 
 def get_changeable_request(session: Session, id: str, *, lock: bool = False) -> Request:
-    """Return the request with this id, for a change by the caller; `lock` locks its row.
+    """Return the request with this id, which the caller may change; `lock` locks its row.
 
-    Raises `NotFound` if there is no such request or the caller may not see it, `Forbidden` if the caller may not change
-    it or may not view the account of the API token.
+    Raises `NotFound` if `id` is no UUID, or there is no such request, or the caller may not see it; `Forbidden` if the
+    caller may see but not change it, or has no right to view the account that the API token is for.
     """
     found = get_visible_request(session, id, lock=lock)
     if not may_change(session, caller(), found):

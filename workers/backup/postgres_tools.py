@@ -34,7 +34,7 @@ def start(name: str, url: str, *arguments: str | Path) -> subprocess.Popen[str]:
 
 
 def end(running: subprocess.Popen[str]) -> None:
-    """Wait for a program of `start`. Raises `BackupError` with what it has said if it failed."""
+    """Wait until a program that `start` has started ends. Raises `BackupError`, with its error output, if it failed."""
     _, said = running.communicate()
     if running.returncode != 0:
         raise BackupError(f"{Path(str(running.args[0])).name} failed: {said.strip()}")  # type: ignore[index]

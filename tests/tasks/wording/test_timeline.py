@@ -1,4 +1,7 @@
-"""No timeline shows a code: everything that the source can write into one has German and English words."""
+"""Tests that a timeline shows sentences, never the codes of its entries.
+
+Each entry that the source code can write has German and English words, and the facts that they need.
+"""
 
 from __future__ import annotations
 

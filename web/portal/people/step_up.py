@@ -1,6 +1,8 @@
 """The check that asks for the second factor: once in each login, and again before actions that are hard to undo.
 
-`ASKED_AGAIN` is the list of pages that ask again. Users without a second factor, who need none, are never asked.
+`ASKED_AGAIN` has the endpoints that ask again, unless the factor was proved in the last ten minutes. Who has no second
+factor is never asked for it; but once the company, or for staff the carrier, requires one, most pages lead to its
+set-up instead.
 """
 
 from __future__ import annotations
