@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from models.states import Reason, Status
@@ -243,6 +243,17 @@ class TooLate(DomainError):
     def __init__(self, status: Status) -> None:
         super().__init__(status)
         self.status = status
+
+
+class LaterChangePlanned(TooLate):
+    """Raised when a planned change of a contract cannot be cancelled, because a later one was agreed on top of it.
+
+    `day` is the last day for which a change of the same trunk is planned.
+    """
+
+    def __init__(self, status: Status, day: date) -> None:
+        super().__init__(status)
+        self.day = day
 
 
 class TooEarly(DomainError):

@@ -8,6 +8,8 @@ from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 SENTINEL = "sentinel"
+_PORT = 26379
+"""The port of a sentinel whose address has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,8 @@ class BrokerAddress:
 
     @property
     def _hosts(self) -> list[str]:
-        return [host for host in self._parts.netloc.rpartition("@")[2].split(",") if host]
+        found = (host for host in self._parts.netloc.rpartition("@")[2].split(",") if host)
+        return [host if ":" in host else f"{host}:{_PORT}" for host in found]
 
     @property
     def _name(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
@@ -20,21 +21,28 @@ def tls_in_front_of(port: int, certificate: Path) -> Iterator[int]:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    loop = asyncio.new_event_loop()
+    listening: Future[tuple[int, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def take(client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         server, to_server = await asyncio.open_connection(LOOPBACK, port)
         await asyncio.gather(_pass_on(client, to_server), _pass_on(server, to_client))
 
-    listening = loop.run_until_complete(asyncio.start_server(take, LOOPBACK, 0, ssl=context))
-    thread = Thread(target=loop.run_forever, daemon=True)
+    async def serve() -> None:
+        server = await asyncio.start_server(take, LOOPBACK, 0, ssl=context)
+        ends = asyncio.Event()
+        listening.set_result((server.sockets[0].getsockname()[1], asyncio.get_running_loop(), ends))
+        await ends.wait()
+        server.close()
+
+    # A loop of its own in a thread of its own: the thread of a test may have a loop that runs.
+    thread = Thread(target=asyncio.run, args=(serve(),), daemon=True)
     thread.start()
+    own_port, loop, ends = listening.result(10)
     try:
-        yield listening.sockets[0].getsockname()[1]
+        yield own_port
     finally:
-        loop.call_soon_threadsafe(_end, loop, listening)
+        loop.call_soon_threadsafe(ends.set)
         thread.join(10)
-        loop.close()
 
 
 async def _pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
@@ -46,16 +54,3 @@ async def _pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -
         pass
     finally:
         target.close()
-
-
-def _end(loop: asyncio.AbstractEventLoop, listening: asyncio.Server) -> None:
-    listening.close()
-    under_way = asyncio.all_tasks(loop)
-    for task in under_way:
-        task.cancel()
-
-    async def ended() -> None:
-        await asyncio.gather(*under_way, return_exceptions=True)
-        loop.stop()
-
-    loop.create_task(ended())

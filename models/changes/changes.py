@@ -244,14 +244,18 @@ def ensure_changeable(session: Session, change: Request) -> SipTrunk:
 def make_change(session: Session, change: Request, now: datetime) -> None:
     """Give the trunk its channels and the contract its new line, from the change's moment, and tell the registrar.
 
-    The old line ends at the moment at which the new one begins, however late this is called. What the change has
-    replaced is written down again, as another change may have been taken back since. Safe to run twice. Raises
+    The old line ends at the moment at which the new one begins, however late this is called. What the change replaces
+    and what stays beside it is written down again, as other lines may have ended since. Safe to run twice. Raises
     `RuleBroken` if account or trunk is closed.
     """
     trunk = ensure_changeable(session, change)
     terms = current_terms(session, trunk, now)
     assert change.channels is not None and change.product_key is not None
+    products = all_products(session)
+    agreed = next(line for line in agreed_quote(change).after.lines if line.product_key == change.product_key)
+    others = [line for line in terms.lines if products[line.product_key].kind is not ProductKind.TRUNK]
     change.replaced_channels, change.replaced_lines = terms.channels, [asdict(line) for line in terms.lines]
+    change.price_lines = [asdict(line) for line in (agreed, *others)]
     if trunk.channels != change.channels:
         trunk.channels = change.channels
         trunk.changed(now)
@@ -259,13 +263,12 @@ def make_change(session: Session, change: Request, now: datetime) -> None:
     if change.product_key in keys:
         return
     at = change.effective_at if change.effective_on is not None else now
-    trunk_keys = [product.key for product in all_products(session).values() if product.kind is ProductKind.TRUNK]
+    trunk_keys = [product.key for product in products.values() if product.kind is ProductKind.TRUNK]
     lines = sa.select(ContractItem).where(ContractItem.contract_id == trunk.contract_id).with_for_update()
     items = session.scalars(lines).all()
     for item in items:
         if item.product_key in trunk_keys and item.ended_at is None:
             item.ended_at = max(at, item.started_at or at)
-    agreed = next(line for line in agreed_quote(change).after.lines if line.product_key == change.product_key)
     session.add(
         ContractItem(
             contract_id=trunk.contract_id,

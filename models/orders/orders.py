@@ -21,6 +21,7 @@ from models.orders.area_code_of_address import ensure_address, ensure_area_code
 from models.orders.options import ensure_details
 from models.orders.reserved_ids import ReservedIds, reserve_ids
 from models.people.rights import Action, Principal, may
+from models.requests.later_changes import ensure_no_later_change
 from models.requests.receipts import queue_receipt
 from models.requests.requests import Request, queue_request
 from models.states import AccountRole, AccountState, Kind, Reason
@@ -372,8 +373,10 @@ def cancel_and_release(request: Request, reason: Reason, now: datetime) -> None:
     """Cancel a request for `reason`, and close the account that an order has reserved.
 
     Raises `TooLate` if the request has ended (except as failed), a worker has claimed it, or its provisioning (for a
-    link or detach request: the change of the account) has begun.
+    link or detach request: the change of the account) has begun; `LaterChangePlanned` for a change of a contract on
+    top of which a later one was agreed.
     """
+    ensure_no_later_change(request)
     request.cancel(reason, now)
     discard_ordered_account(request, now)
 

@@ -111,6 +111,7 @@ def counts_wrong_tries(url: str) -> FlaskClient:
     [
         ("rediss://:p@host:6380/1", "rediss://:p@host:6380/1", "rediss://:p@host:6380/1"),
         ("sentinel://a:1,b:2/m", "sentinel://a:1;sentinel://b:2", "redis+sentinel://a:1,b:2/m"),
+        ("sentinel://a/m", "sentinel://a:26379", "redis+sentinel://a:26379/m"),
         (
             "sentinel://:p%2Fq@a:1,b:2/m",
             "sentinel://:p%2Fq@a:1;sentinel://:p%2Fq@b:2",

@@ -36,8 +36,10 @@ def abandon_call_transaction() -> None:
     # A lost connection changes nothing any more: the call was answered.
     with suppress(DBAPIError):
         if session is not None:
-            session.rollback()
-            opened.close()
+            try:
+                session.rollback()
+            finally:
+                opened.close()
 
 
 @contextmanager

@@ -10,10 +10,10 @@ from models.people.rights import Action
 from web.api import schemas
 from web.api.access import caller, get_visible_account, now
 from web.api.blueprint import api
+from web.api.call_transaction import call_transaction
 from web.api.idempotency import begin_call
 from web.api.response_bodies import request_body, request_url
 from web.request_bodies import ChangeBody
-from web.resources import resources
 
 
 @api.post(
@@ -28,7 +28,7 @@ def create_change(body: ChangeBody) -> Response:
     answer's `change` has the terms before and after. Answers 404 if the account or the trunk is not visible, and 409
     while a change of the trunk that takes effect at once is running.
     """
-    with resources().database.transaction() as session:
+    with call_transaction() as session:
         call = begin_call(session)
         if call.is_new:
             account = get_visible_account(session, body.customer_number, Action.CHANGE_CONTRACT)

@@ -18,7 +18,7 @@ from models.states import ProofMethod, Reason
 from models.values import Locale, as_locale
 from tasks.wording.company_limits import limit_text
 from tasks.wording.fields import field_error
-from tasks.wording.formats import moment_text
+from tasks.wording.formats import long_date, moment_text
 from tasks.wording.labels import status_text
 from tasks.wording.reasons import reason_text
 from tasks.wording.translate import N_, translate
@@ -81,6 +81,11 @@ PROBLEMS: Mapping[str, tuple[int, str, str]] = {
         N_("A request for this account is running: %(request)s"),
     ),
     "rule_broken": (409, N_("Not possible"), "%(reason)s"),
+    "later_change_planned": (
+        409,
+        N_("Not possible"),
+        N_("A later change, for %(day)s, was agreed on top of this one. Take that one back first."),
+    ),
     "too_late": (
         409,
         N_("Too late"),
@@ -238,6 +243,8 @@ def of_domain_error(error: errors.DomainError) -> Response:
             return problem("already_requested", request=f"/api/v1/requests/{request_id}")
         case errors.RuleBroken(reason=Reason() as reason):
             return problem("rule_broken", reason=reason_text(reason, language()))
+        case errors.LaterChangePlanned(day=day):
+            return problem("later_change_planned", day=long_date(day, language()))
         case errors.TooLate(status=status) | errors.IllegalTransition(now=status):
             return problem("too_late", status=status_text(status, language()))
         case errors.IdempotencyConflict():

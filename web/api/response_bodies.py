@@ -12,6 +12,7 @@ from models.accounts.accounts import Account
 from models.changes.changes import Terms, agreed_quote
 from models.contracts.catalogue import ProductKind, all_products
 from models.db.batch_insert import queued_rows
+from models.people.rights import Action, may
 from models.proofs.proof_status import ProofStatus, proof_statuses
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
@@ -19,6 +20,7 @@ from models.states import Kind
 from models.views import request_lists
 from tasks.wording.next_steps import next_action
 from tasks.wording.timeline import sentence
+from web.api.access import caller
 from web.api.problems import language
 from web.resources import resources
 
@@ -39,7 +41,7 @@ def request_bodies(session: Session, requests: Sequence[Request]) -> list[dict[s
     """Return the JSON bodies of the requests, in the order of `requests`, with a fixed number of SQL statements."""
     timelines = request_lists.timelines(session, [of.id for of in requests])
     proofs = proof_statuses(session, requests, resources().clock())
-    changes = [_change_body(session, of) if of.kind is Kind.CHANGE else None for of in requests]
+    changes = [_change_body(session, of) for of in requests]
     return [_as_body(of, timelines[of.id], proofs[of.id], change) for of, change in zip(requests, changes, strict=True)]
 
 
@@ -48,7 +50,10 @@ def request_url(of: Request) -> str:
     return f"/api/v1/requests/{of.id}"
 
 
-def _change_body(session: Session, of: Request) -> dict[str, Any]:
+def _change_body(session: Session, of: Request) -> dict[str, Any] | None:
+    # A former main account sees that there is a change, and not the terms of a contract that it may not see.
+    if of.kind is not Kind.CHANGE or of.account is None or not may(caller(), Action.VIEW, of.account):
+        return None
     quote = agreed_quote(of)
     return {
         "effective_on": quote.effective_on and quote.effective_on.isoformat(),

@@ -25,8 +25,8 @@ def restore_backup(folder: Path, portal: str, registrar: str, letters: Path, vau
     contents = read_contents(folder)
     if contents.key not in key_digests(vault):
         raise BackupError(
-            "The backup was made with another SECRET_KEY: SIP passwords and second factors in it could not be read."
-            " Set that key, or put it behind the new one, separated by a comma."
+            "The backup was made with another key: SIP passwords and second factors in it could not be read."
+            " Set SECRET_KEY to that one, or put it behind the new one, separated by a comma."
         )
     if not migrations.is_known(contents.revision):
         raise BackupError(f"The backup has the schema {contents.revision} of a newer version: install that version.")
@@ -61,5 +61,7 @@ def _unpack(tar: Path, letters: Path) -> None:
     letters.mkdir(parents=True, exist_ok=True)
     with tarfile.open(tar) as files:
         for file in files:
-            if not (letters / file.name).exists():
-                files.extract(file, letters, filter="data")
+            # Only the name: a path in the archive leads nowhere else.
+            letter, content = letters / Path(file.name).name, files.extractfile(file)
+            if content is not None and not letter.exists():
+                letter.write_bytes(content.read())

@@ -6,7 +6,7 @@ import os
 import shutil
 import tarfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -42,11 +42,17 @@ def take_backup(into: Path, portal: str, registrar: str, letters: Path, vault: V
                 )
                 for url, (_, snapshot), name in ((registrar, there, REGISTRAR), (portal, here, PORTAL))
             ]
-            for dump in dumps:
-                postgres_tools.end(dump)
+            try:
+                for dump in dumps:
+                    postgres_tools.end(dump)
+            finally:
+                for dump in dumps:
+                    dump.kill()
             with tarfile.open(unfinished / LETTERS, "w") as tar:
                 for letter in sorted(letters.glob("*.pdf")):
-                    tar.add(letter, letter.name)
+                    # The print shop may fetch it at this moment.
+                    with suppress(FileNotFoundError):
+                        tar.add(letter, letter.name)
             write_contents(unfinished, taken_at, revision, vault)
             os.sync()
             unfinished.rename(folder)
@@ -61,14 +67,20 @@ def take_backup(into: Path, portal: str, registrar: str, letters: Path, vault: V
 def _snapshot(url: str) -> Iterator[tuple[psycopg.Connection, str]]:
     """Hold a database as it is now, and yield the connection and the snapshot's name for pg_dump."""
     try:
-        with psycopg.connect(plain_url(url), connect_timeout=10) as connection:
-            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-            connection.read_only = True
-            found = connection.execute("SELECT pg_export_snapshot()").fetchone()
-            assert found is not None
-            yield connection, found[0]
+        connection = psycopg.connect(plain_url(url), connect_timeout=10)
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        # It waits for the whole dump.
+        connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        found = connection.execute("SELECT pg_export_snapshot()").fetchone()
+        assert found is not None
     except psycopg.Error as error:
         raise BackupError(f"A database does not answer: {str(error).splitlines()[0]}") from error
+    try:
+        yield connection, found[0]
+    finally:
+        # Not committed: a connection that was lost meanwhile has served its purpose.
+        connection.close()
 
 
 def _facts(connection: psycopg.Connection) -> tuple[datetime, str]:

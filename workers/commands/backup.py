@@ -14,7 +14,7 @@ from models.vault import Vault
 from workers.backup.errors import BackupError
 from workers.backup.restore import restore_backup
 from workers.backup.take import take_backup
-from workers.commands.resources import out, refuse, when
+from workers.commands.resources import err, out, owner_urls, refuse, when
 from workers.commands.schema import migrate
 from workers.settings import WorkerSettings
 
@@ -28,7 +28,7 @@ def backup(
     """
     settings = WorkerSettings()
     try:
-        folder = take_backup(into, *_urls(settings), settings.letters_dir, Vault(*settings.secret_keys))
+        folder = take_backup(into, *owner_urls(settings), settings.letters_dir, Vault(*settings.secret_keys))
     except BackupError as error:
         refuse(str(error))
     out.print(str(folder), highlight=False, soft_wrap=True)
@@ -40,18 +40,20 @@ def restore(folder: Annotated[Path, typer.Argument(help="What `standorte backup`
     The job `registrar` waits until `standorte reconcile registrar --resume`. Connects as the owner's role.
     """
     settings = WorkerSettings()
-    portal, registrar = _urls(settings)
+    portal, registrar = owner_urls(settings)
     try:
         contents = restore_backup(folder, portal, registrar, settings.letters_dir, Vault(*settings.secret_keys))
     except BackupError as error:
         refuse(str(error))
-    migrate(registrar=True, row_security=None)
+    try:
+        migrate(registrar=True, row_security=None)
+    except BaseException:
+        err.print(
+            "The data is restored, the schema is not migrated. Before any worker starts: `standorte migrate"
+            " --registrar`, then UPDATE jobs SET paused = true WHERE name = 'registrar'."
+        )
+        raise
     with closing(Database(portal)) as database, database.transaction() as session:
         pause_job(session, "registrar", database.now())
     out.print(f"restored, as of {when(contents.taken_at)}", highlight=False)
     out.print("Now look: `standorte reconcile registrar --dry-run`. Then: `standorte reconcile registrar --resume`.")
-
-
-def _urls(settings: WorkerSettings) -> tuple[str, str]:
-    portal, registrar = settings.owner_database_url, settings.owner_registrar_url
-    return portal or settings.database_url, registrar or settings.registrar_url

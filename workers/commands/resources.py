@@ -58,6 +58,20 @@ def refuse(message: str, code: int = 1) -> NoReturn:
     raise typer.Exit(code)
 
 
+def owner_urls(settings: WorkerSettings) -> tuple[str, str]:
+    """Return the URLs of the portal's and the registrar's database with the owner's role, else with the workers'.
+
+    Ends the command with a message if one leads to PgBouncer, which keeps no locks and snapshots of a session.
+    """
+    urls = (
+        settings.owner_database_url or settings.database_url,
+        settings.owner_registrar_url or settings.registrar_url,
+    )
+    if any("pgbouncer" in sa.make_url(url).query for url in urls):
+        refuse("Set OWNER_DATABASE_URL and OWNER_REGISTRAR_URL to PostgreSQL itself: this does not work by PgBouncer.")
+    return urls
+
+
 @contextmanager
 def open_database() -> Iterator[Database]:
     """Open the portal's database for the length of the block, and close the database afterwards.

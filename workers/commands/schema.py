@@ -16,7 +16,7 @@ from models.telephony.area_codes import load_area_codes
 from models.telephony.place_answers import load_towns
 from models.vault import Vault
 from models.views.person_data import make_own_data
-from workers.commands.resources import out
+from workers.commands.resources import out, owner_urls
 from workers.demo.seed import seed as load
 from workers.gateways.registrar import KamailioRegistrar, ensure_schema
 from workers.settings import WorkerSettings
@@ -40,10 +40,10 @@ def migrate(
     Also gives each role of `standorte roles` its privileges on the tables, and with --registrar creates Kamailio's
     tables. Connects as the owner's role.
     """
-    settings = WorkerSettings()
+    portal, calls = owner_urls(WorkerSettings())
     if registrar:
-        ensure_schema(settings.owner_registrar_url or settings.registrar_url)
-    with closing(Database(settings.owner_database_url or settings.database_url, statement_limit=None)) as database:
+        ensure_schema(calls)
+    with closing(Database(portal, statement_limit=None)) as database:
         with database.engine.connect() as connection:
             before = migrations.current_revision(connection)
         migrations.upgrade(database.engine)

@@ -11,7 +11,7 @@ import typer
 from models.db.session import Database
 from models.vault import Vault
 from models.views.sealed_secrets import SEALED, Sealed, reseal_page
-from workers.commands.resources import out, refuse
+from workers.commands.resources import out, owner_urls, refuse
 from workers.settings import WorkerSettings
 
 app = typer.Typer(no_args_is_help=True, help="Secrets that are stored encrypted.")
@@ -30,7 +30,7 @@ def reseal() -> None:
     """
     settings = WorkerSettings()
     vault = Vault(*settings.secret_keys)
-    with closing(Database(settings.owner_database_url or settings.database_url)) as database:
+    with closing(Database(owner_urls(settings)[0])) as database:
         found = {sealed.name: _reseal(database, vault, sealed) for sealed in SEALED}
     for name, counts in found.items():
         out.print(f"{name}: {counts['resealed']} encrypted anew, {counts['unreadable']} unreadable", highlight=False)

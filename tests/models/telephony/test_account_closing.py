@@ -125,7 +125,7 @@ def test_a_request_about_an_account_that_is_closed_meanwhile_is_rejected(databas
             submit_order(session, company.person, company.account(session), an_order(), NOW)
 
     def waits() -> bool:
-        locked = "wait_event_type = 'Lock' AND query LIKE 'INSERT INTO requests%'"
+        locked = "wait_event_type = 'Lock' AND query LIKE '%INSERT INTO requests%'"
         with database.transaction() as session:
             return bool(session.scalar(sa.text(f"SELECT count(*) FROM pg_stat_activity WHERE {locked}")))
 

@@ -15,7 +15,7 @@ from models.accounts.hierarchy import detach
 from models.calendar_days import berlin_day, first_moment
 from models.changes.changes import ChangeDraft, planned_changes, submit_change
 from models.contracts.contracts import Contract, ContractItem, runs
-from models.errors import InvalidField
+from models.errors import InvalidField, LaterChangePlanned
 from models.orders.orders import cancel_and_release
 from models.people.rights import Principal
 from models.people.users import User, principal_of
@@ -141,6 +141,33 @@ def test_a_change_is_taken_back_until_its_day(pipeline: Pipeline, trunk_id: int)
     go_to(pipeline, first_moment(day) + timedelta(days=1))
     assert pipeline.request(id).status is Status.CANCELLED
     assert tariffs_at(pipeline, trunk_id, pipeline.clock.now) == [("trunk-10", 2990)]
+
+
+def test_a_change_on_top_of_which_another_was_agreed_is_taken_back_after_that_one(
+    pipeline: Pipeline, trunk_id: int
+) -> None:
+    first, second = in_days(pipeline, 10), in_days(pipeline, 20)
+    earlier, later = (
+        ask(pipeline, trunk_id, "trunk-50", first),
+        ask(pipeline, trunk_id, "trunk-50", second, channels=49),
+    )
+    with pipeline.runtime.database.transaction() as session:
+        with pytest.raises(LaterChangePlanned) as refused:
+            cancel_and_release(session.get_one(Request, earlier), Reason.CANCELLED_BY_REQUESTER, pipeline.clock.now)
+        assert refused.value.day == second
+        for id in (later, earlier):
+            cancel_and_release(session.get_one(Request, id), Reason.CANCELLED_BY_REQUESTER, pipeline.clock.now)
+            session.flush()
+
+
+def test_what_ended_before_the_day_is_in_no_sum_of_the_change(pipeline: Pipeline, trunk_id: int) -> None:
+    day = in_days(pipeline, 10)
+    ask(pipeline, trunk_id, "trunk-50", day)
+    with pipeline.runtime.database.transaction() as session:
+        block = session.scalars(sa.select(ContractItem).where(ContractItem.product_key.like("block%"))).one()
+        block.ended_at = pipeline.clock.now
+    go_to(pipeline, first_moment(day))
+    assert "99,90" in pipeline.mailer.sent[-1].text
 
 
 def test_after_weeks_without_workers_changes_are_made_in_the_order_of_their_days(

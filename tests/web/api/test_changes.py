@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from threading import Semaphore
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from models.accounts.accounts import Account
+from models.accounts.hierarchy import detach
 from models.calendar_days import berlin_day
 from models.contracts.contracts import ContractItem
 from models.people.rights import Scope
 from models.requests.requests import Request
 from models.states import Origin
 from models.telephony.trunks import SipTrunk
-from tests.factories import NOW, make_account, make_user
+from tests.factories import NOW, join, make_account, make_user
 from tests.web.api.calls import token_of
 from tests.web.conftest import Back, Front
 from tests.web.portal.accounts.test_dashboard import Site, make_site, make_trunk
+from web.resources import resources
 
 DAY = (berlin_day(NOW) + timedelta(days=30)).isoformat()
 
@@ -141,3 +144,25 @@ def test_only_those_change_who_may(front: Front, site: Site) -> None:
     assert front.get(f"/requests/{answer.get_json()['id']}").status_code == 404
     front.token = manager
     assert front.post(f"/requests/{answer.get_json()['id']}/cancel").status_code == 200
+
+
+def test_a_former_main_account_sees_no_terms_and_the_account_keeps_its_change(front: Front, site: Site) -> None:
+    id = front.post("/changes", a_change(site, effective_on=DAY)).get_json()["id"]
+    with front.database.transaction() as session:
+        owner = make_user(session)
+        join(session, owner, session.get_one(Account, site.account.id))
+        detach(session, front.main.id, site.account.id)
+    assert front.get(f"/requests/{id}").get_json()["change"] is None
+    front.token = token_of(front, site.account, owner)
+    [listed] = front.get("/requests").get_json()["items"]
+    assert (listed["id"], listed["change"]["after"]["channels"]) == (id, 50)
+
+
+def test_a_change_is_one_transaction_with_the_question_who_calls(
+    front: Front, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with front.client.application.app_context():
+        database = resources().database
+    # One turn: a call that needs two at once waits for itself.
+    monkeypatch.setattr(database, "_turns", Semaphore(1))
+    assert front.post("/changes", a_change(site, effective_on=DAY)).status_code == 202

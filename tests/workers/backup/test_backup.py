@@ -24,6 +24,7 @@ from workers.gateways.registrar import KamailioRegistrar, ensure_schema
 from workers.stack.postgres import EmbeddedPostgres
 
 KEY = "the key of these tests has 32 characters or more"
+OTHER_KEY = "another key that also has 32 characters or more"
 TAKEN = ("taken_portal", "taken_registrar")
 BACK = ("back_portal", "back_registrar")
 
@@ -144,9 +145,9 @@ def test_a_backup_of_another_key_or_a_newer_version_or_with_damage_is_refused(
 ) -> None:
     folder = taken(tmp_path)
     connect(server, BACK, monkeypatch)
-    monkeypatch.setenv("SECRET_KEY", "another key that also has 32 characters or more")
-    assert "made with another SECRET_KEY" in run("restore", folder).output
-    monkeypatch.setenv("SECRET_KEY", f"another key that also has 32 characters or more,{KEY}")
+    monkeypatch.setenv("SECRET_KEY", OTHER_KEY)
+    assert "made with another key" in run("restore", folder).output
+    monkeypatch.setenv("SECRET_KEY", f"{OTHER_KEY},{KEY}")
     contents = folder / "contents.json"
     whole = contents.read_text()
     contents.write_text(whole.replace(migrations.head_revision(), "9999"))
@@ -164,3 +165,11 @@ def test_a_backup_that_cannot_be_written_leaves_no_folder(tmp_path: Path, monkey
     said = run("backup", tmp_path / "kept")
     assert said.exit_code == 1 and "does not answer" in said.output
     assert not (tmp_path / "kept").exists()
+
+
+def test_what_needs_a_session_refuses_pgbouncer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OWNER_DATABASE_URL", "postgresql+psycopg://owner@127.0.0.1:6432/portal?pgbouncer=true")
+    for command in (["backup", tmp_path], ["restore", tmp_path], ["migrate"], ["secrets", "reseal"]):
+        said = run(*command)
+        assert said.exit_code == 1
+        assert "does not work by PgBouncer" in said.output

@@ -15,7 +15,7 @@ from wtforms import RadioField, SelectField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import DataRequired, Length, ValidationError
 
-from models.errors import IllegalTransition, NotAwaited, TooLate
+from models.errors import IllegalTransition, LaterChangePlanned, NotAwaited, TooLate
 from models.people.audit_log import AuditEvent
 from models.proofs.document_refusals import MOST_NOTE, Refusal
 from models.staff import request_actions
@@ -23,6 +23,7 @@ from models.states import ENDED, Reason, RefusalReason, Status
 from models.telephony.place_answers import question_id
 from models.views.back_office import Matter, RequestDetails, request_details
 from tasks.wording.document_refusals import refusal_text
+from tasks.wording.formats import long_date
 from tasks.wording.labels import message_text, step_text
 from tasks.wording.next_steps import next_actions, shown_status
 from tasks.wording.reasons import reason_text
@@ -225,6 +226,9 @@ def _run_action(id: UUID, verb: Callable[[Session, int], None], done: str) -> An
     try:
         with resources().database.transaction() as session:
             verb(session, seen)
+    except LaterChangePlanned as error:
+        flash(_("A later change, for %(day)s, was agreed on top of this one. Take that one back first.",
+                day=long_date(error.day, locale())), "warning")  # fmt: skip
     except TooLate:
         flash(_("The request has gone too far to be cancelled, or is being worked on at this moment."), "warning")
     except (request_actions.SeenOtherwise, IllegalTransition, NotAwaited):

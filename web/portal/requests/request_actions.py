@@ -16,7 +16,15 @@ from sqlalchemy.orm import Session
 from werkzeug.datastructures import FileStorage
 from werkzeug.wrappers import Response
 
-from models.errors import IllegalTransition, InvalidField, LimitReached, NotAwaited, TooEarly, TooLate
+from models.errors import (
+    IllegalTransition,
+    InvalidField,
+    LaterChangePlanned,
+    LimitReached,
+    NotAwaited,
+    TooEarly,
+    TooLate,
+)
 from models.orders.orders import cancel_and_release
 from models.proofs.contact_email import correct_contact
 from models.proofs.document_review import upload_document
@@ -29,6 +37,7 @@ from models.requests.requests import Request
 from models.states import Reason
 from tasks.wording.company_limits import limit_text
 from tasks.wording.fields import field_error
+from tasks.wording.formats import long_date
 from web.portal.page.form_errors import add_error
 from web.portal.page.known_browsers import this_browser
 from web.portal.page.locale import locale, moment
@@ -304,6 +313,9 @@ def _try_change(id: UUID, change: Callable[[Session, Request], None], *, lock: b
         refusal = limit_text(error, locale())
     except NotAwaited:
         refusal = _("The request does not wait for that any more.")
+    except LaterChangePlanned as error:
+        refusal = _("A later change, for %(day)s, was agreed on top of this one. Take that one back first.",
+                    day=long_date(error.day, locale()))  # fmt: skip
     except TooLate:
         refusal = _("The request has gone too far to be cancelled, or is being worked on at this moment.")
     except IllegalTransition:
