@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import ensure_may_be_main
-from models.contracts.catalogue import PriceLine, Product, ProductKind, block_key, price_list
+from models.contracts.catalogue import PriceLine, Product, ProductKind, all_products, block_key, price_list
 from models.db.batch_insert import batch_insert
 from models.errors import Forbidden, InvalidField, RuleBroken
 from models.orders.area_code_of_address import ensure_address, ensure_area_code
@@ -122,17 +122,25 @@ class Basket:
         return [product.price_line for product in self.products]
 
 
-def ensure_orderable(session: Session, principal: Principal, main: Account, draft: OrderDraft, now: datetime) -> Basket:
+def ensure_orderable(
+    session: Session,
+    principal: Principal,
+    main: Account,
+    draft: OrderDraft,
+    now: datetime,
+    agreed: Mapping[str, PriceLine] = LIST_PRICES,
+) -> Basket:
     """Check products, details of options, channels, countries, address and area code of an order; return its products.
 
-    Products and prices are those that hold on the day of `now`.
+    Products and prices are those that hold on the day of `now`. Products with an agreed price, by product key in
+    `agreed`, can be ordered also if they were withdrawn since.
 
     Raises `InvalidField` if a product cannot be ordered, an option lacks its details, the mobile fallback is a
     high-risk destination or none that the trunk may call, there are too many countries or channels, or countries that
     the person may not choose for `main` (`ensure_may_choose`), the area code is unknown, or address and area code
     cannot be right together.
     """
-    basket = _basket(session, draft, now)
+    basket = _basket(session, draft, now, agreed)
     ensure_details(draft.option_keys, draft.details)
     ensure_usual_fallback(session, draft.mobile_number)
     ensure_fallback_within(draft.countries, draft.mobile_number)
@@ -196,8 +204,9 @@ def submit_orders(
 
     Each order gets a request and a new account. Returns the requests in the order of `drafts`. `bulk_id` is the bulk
     (the uploaded file of orders) that they come from; `agreed` has prices, by product key, that hold instead of those
-    of the price list. Each order that comes from no bulk queues a receipt to the person. Raises `Forbidden` if the
-    person may not order for `main`, and `RuleBroken` if `main` is closed or a sub-account.
+    of the price list, also for products withdrawn since. Each order that comes from no bulk queues a receipt to the
+    person. Raises `Forbidden` if the person may not order for `main`, and `RuleBroken` if `main` is closed or a
+    sub-account.
     """
     _ensure_may_order(principal, main)
     ids = reserve_ids(session, len(drafts))
@@ -224,6 +233,7 @@ def queue_order(
     Until then nothing in the session may refer to its rows, except rows that are queued, too.
     """
     _ensure_may_order(principal, main)
+    basket = _basket(session, draft, now, agreed)
     _queue_account(session, ids, draft, now)
     request = Request(
         id=ids.request_id,
@@ -242,7 +252,7 @@ def queue_order(
         option_details={field: found for field, found in draft.details.items() if found is not None} or None,
         request_uri=draft.request_uri,
         countries=chosen_limits(draft.countries) if draft.countries is not None else None,
-        price_lines=[asdict(agreed.get(line.product_key, line)) for line in _basket(session, draft, now).price_lines],
+        price_lines=[asdict(agreed.get(line.product_key, line)) for line in basket.price_lines],
         local_user_name=draft.local_user.name if draft.local_user is not None else None,
         local_user_email=draft.local_user.email.lower() if draft.local_user is not None else None,
         bulk_id=bulk_id,
@@ -254,8 +264,16 @@ def queue_order(
     return request
 
 
-def _basket(session: Session, draft: OrderDraft, now: datetime) -> Basket:
-    return basket_of(session, draft.product_key, draft.block_size, draft.option_keys, now)
+def _basket(session: Session, draft: OrderDraft, now: datetime, agreed: Mapping[str, PriceLine]) -> Basket:
+    accepted = _still_delivered(session, agreed, now)
+    return basket_of(session, draft.product_key, draft.block_size, draft.option_keys, now, accepted)
+
+
+def _still_delivered(session: Session, keys: Iterable[str], now: datetime) -> set[str]:
+    """Return which of the products the carrier has withdrawn by the day of `now`, but the program can deliver."""
+    listed = price_list(session, now)
+    withdrawn = {key for key in keys if key in listed and not listed[key].orderable}
+    return {key for key in withdrawn if all_products(session)[key].orderable}
 
 
 def _ensure_may_order(principal: Principal, main: Account) -> None:
@@ -315,16 +333,15 @@ def basket_of(
 
 
 def ordered_basket(session: Session, request: Request) -> Basket:
-    """Return the products of a running order, as they were sold on its day, also options that were withdrawn since.
+    """Return the products of a running order, as they were sold on its day, also those that were withdrawn since.
 
-    Raises `RuleBroken` if the trunk or the number block cannot be delivered any more.
+    Raises `RuleBroken` if the program cannot deliver the trunk or the number block any more (`Product.orderable`).
     """
     assert request.product_key is not None and request.block_size is not None
-    options = request.option_keys or []
+    options, since = request.option_keys or [], request.created_at
+    accepted = {*options, *_still_delivered(session, (request.product_key, block_key(request.block_size)), since)}
     try:
-        return basket_of(
-            session, request.product_key, request.block_size, options, request.created_at, accepted=options
-        )
+        return basket_of(session, request.product_key, request.block_size, options, since, accepted)
     except InvalidField as error:
         raise RuleBroken(Reason.PRODUCT_NOT_ORDERABLE) from error
 

@@ -65,7 +65,12 @@ def user_text() -> sa.ColumnElement[str]:
 
 
 def principal_of(session: Session, user: User) -> Principal:
-    """Return the user as an acting person, with all roles read from the database now."""
+    """Return the user as an acting person, with all roles read from the database now.
+
+    Who is shut out (`User.disabled_at`) has no roles, and is not the carrier's staff.
+    """
+    if user.disabled_at is not None:
+        return Principal(user_id=user.id, email=user.email, name=user.name, locale=user.locale, roles={})
     return acting(user, roles_of(session, user.id))
 
 

@@ -30,7 +30,7 @@ from models.links.links import (
 )
 from models.messages.outbox import Recipient, queue_message, was_queued
 from models.orders.orders import ensure_orderable, submit_orders
-from models.people.rights import Principal
+from models.people.rights import Action, Principal, may
 from models.people.users import people_to_tell, principal_of
 from models.proofs.order_placement import take_for_orders
 from models.proofs.proofs import OwnershipProof
@@ -146,12 +146,18 @@ def _place(
 def _place_orders(
     session: Session, runtime: Runtime, bulk: Bulk, rows: Sequence[BulkRow], principal: Principal, now: datetime
 ) -> LimitReached | None:
+    if not may(principal, Action.ORDER, bulk.main):
+        # Before the limits: their room is for those who may order.
+        for row in rows:
+            _refuse(row, Forbidden())
+        return None
+    prices = bulk.agreed_prices
     orderable = []
     for row in rows:
         assert row.draft is not None
         order = as_order(row.draft)
         try:
-            ensure_orderable(session, principal, bulk.main, order, now)
+            ensure_orderable(session, principal, bulk.main, order, now, prices)
         except InvalidField as error:
             _refuse(row, error)
         else:
@@ -160,9 +166,8 @@ def _place_orders(
     count, reached = take_for_orders(session, principal, bulk.main, orders, now, runtime.limits)
     orderable, orders = orderable[:count], orders[:count]
     try:
-        prices = bulk.agreed_prices
         requests = submit_orders(session, principal, bulk.main, orders, now, bulk.id, agreed=prices) if orders else []
-    except (Forbidden, RuleBroken) as error:
+    except RuleBroken as error:
         for row, _ in orderable:
             _refuse(row, error)
         return None

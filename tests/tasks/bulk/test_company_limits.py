@@ -11,12 +11,15 @@ import sqlalchemy as sa
 from models.accounts.accounts import Account
 from models.accounts.company_limits import DailyUse, Limit, Limits, set_own_limits
 from models.bulk.bulk import Bulk, RowFate, waiting_bulks
+from models.calendar_days import berlin_day
+from models.contracts.catalogue import orderable_products, set_price
 from models.orders.orders import cancel_and_release
-from models.people.users import principal_of
+from models.people.users import User, principal_of
 from models.proofs.link_codes import create_link_code
 from models.requests.requests import Request
+from models.staff.access import disable
 from models.states import Reason, Status
-from tests.factories import NOW, PLENTY, an_order, make_account, make_user, sites
+from tests.factories import NOW, PLENTY, an_order, make_account, make_bulk, make_user, sites
 from tests.tasks.bulk.test_place import bulk, rows, send, send_links, stock
 from tests.tasks.conftest import Pipeline
 
@@ -39,6 +42,45 @@ def told(pipeline: Pipeline) -> list[str]:
     """Send one batch of due mails, and return the texts of all mails to the back office so far."""
     pipeline.send()
     return [mail.text for mail in pipeline.mailer.sent if mail.recipient_address == OFFICE]
+
+
+def test_rows_that_wait_are_ordered_at_the_agreed_price_although_their_product_was_withdrawn(
+    pipeline: Pipeline,
+) -> None:
+    stock(pipeline, 10)
+    limit(pipeline, blocks=2)
+    now = pipeline.clock.now
+    with pipeline.runtime.database.transaction() as session:
+        found = make_bulk(session, pipeline.manager, pipeline.main, sites(3))
+        found.send(now, [product.price_line for product in orderable_products(session, now)])
+        tomorrow = berlin_day(now) + timedelta(days=1)
+        for key in ("trunk-10", "block-10"):
+            set_price(session, key, tomorrow, now, monthly_cents=1, one_off_cents=1, orderable=False)
+    for expected in (2, 3):
+        pipeline.advance()
+        pipeline.advance()
+        assert placed(pipeline, found) == expected
+        pipeline.clock.advance(timedelta(days=1))
+    with pipeline.runtime.database.transaction() as session:
+        requests = session.scalars(sa.select(Request)).all()
+        assert {request.status for request in requests} == {Status.COMPLETED}
+        paid = [line["monthly_cents"] for request in requests for line in request.price_lines or []]
+    assert paid == [2990, 290] * 3
+
+
+def test_who_is_shut_out_orders_nothing_more_by_a_sent_file(pipeline: Pipeline) -> None:
+    stock(pipeline, 10)
+    limit(pipeline, blocks=2)
+    id = send(pipeline, sites(7))
+    for _ in range(2):
+        pipeline.advance()
+    with pipeline.runtime.database.transaction() as session:
+        disable(session, session.get_one(User, pipeline.manager.user_id), pipeline.clock.now)
+    pipeline.clock.advance(timedelta(days=1))
+    pipeline.advance()
+    # All at once: what is refused takes nothing from the company's limits.
+    assert [row.refusal for row in rows(pipeline, id)] == [None] * 2 + ["forbidden"] * 5
+    assert placed(pipeline, bulk(pipeline, id)) == 2
 
 
 @pytest.mark.parametrize("what", [Limit.BLOCKS, Limit.LETTERS, Limit.CONTACTS])

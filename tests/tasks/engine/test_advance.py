@@ -9,12 +9,14 @@ import pytest
 import sqlalchemy as sa
 
 from models.accounts.accounts import Account
-from models.contracts.catalogue import Product
+from models.calendar_days import berlin_day
+from models.contracts.catalogue import Product, set_price
 from models.contracts.contracts import ContractItem
 from models.errors import TooLate
 from models.orders.orders import cancel_and_release
-from models.people.users import principal_of
+from models.people.users import User, principal_of
 from models.requests.requests import Request
+from models.staff.access import disable
 from models.states import AccountRole, AccountState, Origin, Reason, Status
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import RequestUri, SipTrunk
@@ -93,6 +95,28 @@ def test_an_option_that_is_withdrawn_after_the_order_stays_in_it(pipeline: Pipel
         assert "mobile-backup" in session.scalars(sa.select(ContractItem.product_key)).all()
 
 
+@pytest.mark.parametrize("key", ["trunk-10", "block-10"])
+def test_what_the_carrier_withdraws_on_the_day_of_the_order_stays_in_it(pipeline: Pipeline, key: str) -> None:
+    id = pipeline.order(an_order())
+    now = pipeline.clock.now
+    with pipeline.runtime.database.transaction() as session:
+        set_price(session, key, berlin_day(now), now, monthly_cents=1, one_off_cents=1, orderable=False)
+    pipeline.advance()
+    assert pipeline.request(id).status is Status.COMPLETED
+    with pipeline.runtime.database.transaction() as session:
+        items = {item.product_key: item.monthly_cents for item in session.scalars(sa.select(ContractItem))}
+    assert items == {"trunk-10": 2990, "block-10": 290}
+
+
+@pytest.mark.usefixtures("changing_products")
+def test_a_trunk_that_the_program_cannot_deliver_any_more_ends_its_order(pipeline: Pipeline) -> None:
+    id = pipeline.order(an_order())
+    with pipeline.owner.transaction() as session:
+        session.execute(sa.update(Product).where(Product.key == "trunk-10").values(orderable=False))
+    pipeline.advance()
+    assert pipeline.request(id).reason is Reason.PRODUCT_NOT_ORDERABLE
+
+
 def test_a_hint_that_comes_again_changes_nothing(pipeline: Pipeline) -> None:
     ids = [pipeline.order(an_order()) for _ in range(3)]
     for _ in range(3):
@@ -132,6 +156,21 @@ def test_link_by_somebody_who_administers_both(pipeline: Pipeline) -> None:
     assert set(mails) == {manager.email, "owner@example.com"}
     assert mails["owner@example.com"].locale == "en"
     assert manager.name in mails["owner@example.com"].text
+
+
+def test_who_is_shut_out_links_nothing_although_they_administer_both(pipeline: Pipeline) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        user = make_user(session)
+        main = make_account(session, administrator=user)
+        account = make_account(session, administrator=user)
+        manager = principal_of(session, user)
+    id = pipeline.link(a_link(account), manager, main)
+    with pipeline.runtime.database.transaction() as session:
+        disable(session, session.get_one(User, user.id), pipeline.clock.now)
+    pipeline.advance()
+    assert pipeline.request(id).status is not Status.COMPLETED
+    with pipeline.runtime.database.transaction() as session:
+        assert session.get_one(Account, account.id).main_id is None
 
 
 def test_link_by_credentials_of_an_administrator(pipeline: Pipeline) -> None:
