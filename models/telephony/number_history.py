@@ -130,6 +130,12 @@ def end_assignment(session: Session, block_id: int, now: datetime) -> None:
     session.execute(_END, {"block_id": block_id, "now": now})
 
 
+def last_end(block_id: sa.SQLColumnExpression[int]) -> sa.ScalarSelect[datetime | None]:
+    """Return SQL for when an account last lost the block with this id; null if none did, as far as is kept."""
+    ends = sa.select(sa.func.max(NumberAssignment.until)).where(NumberAssignment.block_id == block_id)
+    return ends.scalar_subquery()
+
+
 def renew_history(session: Session, account_id: int, now: datetime) -> None:
     """Bring the history of the account's numbers in line with its present contract holder and connection address.
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, object_session
 from models.db.work_queue import made_due
 from models.errors import InvalidField, NoNumbersAvailable
 from models.telephony.directory import withdraw_for_block
-from models.telephony.number_history import begin_assignment, end_assignment
+from models.telephony.number_history import begin_assignment, end_assignment, last_end
 from models.telephony.numbers import BLOCK_SIZES, BlockAnnouncement, NumberBlock
 from models.values import national_to_e164
 
@@ -106,12 +106,15 @@ def stock_pool(session: Session, area_code: str, first_subscriber: str, size: in
     """Add `count` consecutive free blocks of `size` numbers, and schedule their announcement to the registrar, now.
 
     `first_subscriber` is the first block's first number without the area code. Returns how many blocks were added: a
-    block whose numbers are in the table already is skipped, unless it was withdrawn (`withdraw_from_pool`). Raises
+    block whose numbers are in the table already is skipped, unless it was withdrawn (`withdraw_from_pool`). A withdrawn
+    block that an account has lost less than `QUARANTINE` (90 days) ago rests until that time is over. Raises
     `InvalidField` if `size` is not 1, 10 or 100, or if the first number is not a multiple of `size`.
     """
     first = _first_number(area_code, first_subscriber, size)
     back = sa.update(NumberBlock).where(_among(first, size, count), NumberBlock.available_from == WITHDRAWN)
-    returned = session.scalars(back.values(available_from=now).returning(NumberBlock.id)).all()
+    # GREATEST passes over the null of a block without history.
+    rested = sa.func.greatest(sa.literal(now), last_end(NumberBlock.id) + QUARANTINE)
+    returned = session.scalars(back.values(available_from=rested).returning(NumberBlock.id)).all()
     if returned:
         again = [{"block_id": id, "due_at": now} for id in returned]
         session.execute(postgresql.insert(BlockAnnouncement).values(again).on_conflict_do_nothing())
@@ -139,11 +142,12 @@ def withdraw_from_pool(
 
     `first_subscriber` is the first block's first number without the area code. Return how many blocks were taken out
     that were in the pool before, free or in quarantine, and those that are given out, which stay with their accounts.
+    Blocks that are set aside (`set_aside_block`) stay so, as staff have yet to act on them.
     The job `registrar` then takes them out of the registrar's numbers. `stock_pool` adds them again. Safe to run twice.
     Raises `InvalidField` as `stock_pool` does.
     """
     these = _among(_first_number(area_code, first_subscriber, size), size, count)
-    pooled = NumberBlock.account_id.is_(None), NumberBlock.available_from != WITHDRAWN
+    pooled = NumberBlock.account_id.is_(None), NumberBlock.available_from.not_in((WITHDRAWN, SET_ASIDE))
     taken = sa.update(NumberBlock).where(these, *pooled).values(available_from=WITHDRAWN)
     gone = session.scalars(taken.returning(NumberBlock.id)).all()
     given_out = sa.select(NumberBlock).where(these, NumberBlock.account_id.is_not(None))

@@ -38,7 +38,8 @@ CountOption = Annotated[int, typer.Option(help="Blocks, one after the other.", m
 def stock(area_code: AreaOption, first_subscriber: FirstOption, size: SizeOption, count: CountOption = 1) -> None:
     """Add free number blocks to an area code's pool, and retry the orders held because the pool had none of this size.
 
-    Safe to run twice: numbers that are in the pool already are left unchanged. Withdrawn ones come back.
+    Safe to run twice: numbers that are in the pool already are left unchanged. Withdrawn ones come back; those
+    that an account had in the last 90 days rest first.
     """
     with open_database() as database:
         try:
@@ -61,6 +62,7 @@ def withdraw(area_code: AreaOption, first_subscriber: FirstOption, size: SizeOpt
 
     Blocks that are given out stay with their accounts, and are free again some time after they are given back. The next
     run of the job `registrar` takes the others out of the registrar's numbers. `numbers stock` brings them back.
+    Blocks that the job `registrar` reports as set aside stay so.
     """
     with open_database() as database:
         try:

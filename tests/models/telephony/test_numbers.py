@@ -18,9 +18,12 @@ from models.orders.restocking import PoolLine, pool_levels
 from models.telephony.area_codes import AreaCode, load_area_codes
 from models.telephony.number_pool import (
     QUARANTINE,
+    SET_ASIDE,
     NumberPool,
     release_block,
+    set_aside_block,
     stock_pool,
+    withdraw_from_pool,
 )
 from models.telephony.numbers import NumberBlock
 from tests.factories import NOW, fill_pool, make_account
@@ -102,6 +105,31 @@ def test_a_released_block_rests_before_somebody_else_gets_it(database: Database,
             PoolLine("030", "Berlin", 10, free=1, quarantined=0, given_out=0, withdrawn=0)
         ]
         assert NumberPool(session, over, {}).take("030", 10, account_id).id == block.id
+
+
+def test_a_block_that_is_withdrawn_and_comes_back_has_its_whole_rest(database: Database, account_id: int) -> None:
+    these = ("030", "20000000", 10, 3)
+    with database.transaction() as session:
+        fill_pool(session, count=3)
+        taken = pool(session, wanted=2)
+        resting, aside = (taken.take("030", 10, account_id) for _ in range(2))
+        release_block(resting, NOW)
+        set_aside_block(aside, NOW)
+    back = NOW + timedelta(days=1)
+    with database.transaction() as session:
+        assert withdraw_from_pool(session, *these) == (2, [])
+        assert stock_pool(session, *these, back) == 2
+    with database.transaction() as session:
+        blocks = session.scalars(sa.select(NumberBlock).order_by(NumberBlock.first_number)).all()
+        assert [block.available_from for block in blocks] == [NOW + QUARANTINE, SET_ASIDE, back]
+    # One whose rest is over is free at once.
+    over = NOW + QUARANTINE + timedelta(days=1)
+    with database.transaction() as session:
+        withdraw_from_pool(session, *these)
+        stock_pool(session, *these, over)
+        assert pool_levels(session, over) == [
+            PoolLine("030", "Berlin", 10, free=2, quarantined=1, given_out=0, withdrawn=0)
+        ]
 
 
 def test_who_has_rested_longest_is_given_out_first(database: Database, account_id: int) -> None:
