@@ -17,7 +17,7 @@ from models.messages.outbox import Message, Recipient, queue_message
 from models.orders.area_code_of_address import area_code_text, area_codes_for
 from models.orders.local_user import invite_local_user
 from models.people.rights import LEADS, Action, may
-from models.people.users import User, administrators_of, people_to_tell, principal_of, roles_of
+from models.people.users import User, administrators_of, people_to_tell, principal_of
 from models.proofs.proofs import Consent, Decision
 from models.requests.requests import Request
 from models.states import Kind, Reason
@@ -126,11 +126,11 @@ def _sides_of_detach(work: Work, request: Request) -> tuple[list[User], str, lis
 
     The people are the administrators of each account, and the requester. A requester with a role in the main account
     that reaches its sub-accounts is among the main account's people; one with a role in the detached account alone is
-    among that account's people; any other is on neither side.
+    among that account's people; any other, and one who is shut out, is on neither side.
     """
     ours, theirs = administrators_of(work.session, request.main_id), _owners(work, request)
     if request.requester is not None:
-        roles = roles_of(work.session, request.requester.id)
+        roles = principal_of(work.session, request.requester).roles
         if roles.get(request.main_id) in LEADS:
             ours.insert(0, request.requester)
         elif request.account_id in roles:

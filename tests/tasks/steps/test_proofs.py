@@ -26,6 +26,7 @@ from models.proofs.ownership import Credentials, decide, prove_ownership
 from models.proofs.proofs import AddressProof, Decision, EmailProof, LinkCode
 from models.proofs.replacement_codes import ask_again
 from models.requests.requests import Request
+from models.staff.access import disable
 from models.states import (
     AccountRole,
     AccountState,
@@ -508,6 +509,25 @@ def test_whichever_side_asks_for_a_detach_each_side_reads_what_is_true_for_it(
             told = sorted((template, to) for template, to in session.execute(query) if "completed" in template)
         expected = [("detach_completed", to) for to in ours] + [("detach_completed_owner", to) for to in theirs]
         assert told == sorted(expected)
+
+
+@pytest.mark.parametrize("of_main", [True, False])
+def test_who_is_shut_out_gets_no_mail_about_the_detachment_that_they_asked_for(
+    pipeline: Pipeline, owned: tuple[Account, User, User], of_main: bool
+) -> None:
+    account, one, two = owned
+    pipeline.link(a_link(account, email=one.email))
+    pipeline.advance()
+    with pipeline.runtime.database.transaction() as session:
+        asking = session.get_one(User, pipeline.manager.user_id if of_main else one.id)
+        attached = session.get_one(Account, account.id)
+        id = submit_detach(session, principal_of(session, asking), attached, "de", pipeline.clock.now).id
+        disable(session, asking, pipeline.clock.now)
+    pipeline.advance()
+    with pipeline.runtime.database.transaction() as session:
+        told = set(session.scalars(sa.select(Message.recipient_address).where(Message.request_id == id)))
+    assert pipeline.request(id).status is Status.COMPLETED
+    assert told == ({one.email, two.email} if of_main else {pipeline.manager.email, two.email})
 
 
 def test_a_mail_server_that_is_away_holds_up_the_mails_and_nothing_else(pipeline: Pipeline) -> None:
