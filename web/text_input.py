@@ -104,8 +104,8 @@ def check_json_text(body: object) -> None:
 def is_storable_text(text: str) -> bool:
     """Return whether PostgreSQL and spreadsheets can store the text.
 
-    They cannot store control characters, except tabs and line breaks, nor surrogates and code points without a
-    character.
+    It must not contain control characters below U+0020, except tabs and line breaks, nor surrogates, nor the
+    noncharacters U+FDD0 to U+FDEF, U+FFFE and U+FFFF. Characters newer than this Python's Unicode tables are allowed.
     """
     return _NOT_STORABLE.search(text) is None
 

@@ -124,9 +124,11 @@ def _columns(table: type[Base]) -> Sequence[tuple[str, Any]]:
 
 
 def _together(tables: Sequence[type[Base]], *, told: bool) -> Iterator[tuple[type[Base], ...]]:
-    """Yield the tables whose rows one statement can insert: all of them, unless row-level security is `told` a caller.
+    """Yield groups of tables, in the given order; the rows of a group can be inserted with one statement.
 
-    Then a policy may look at the row that another one refers to, and sees no rows of its own statement.
+    That is one group, unless `told`: the database knows for whom the session works (`IS_TOLD`), so row-level security
+    applies. Then a table that refers to one of its group begins a new group: a policy may have to read the row referred
+    to, and a statement does not see the rows that it inserts itself.
     """
     group: list[type[Base]] = []
     for table in tables:

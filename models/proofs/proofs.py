@@ -220,7 +220,7 @@ class LinkCode(Base):
         return ["link", str(self.id)]
 
     def is_good(self, now: datetime) -> bool:
-        """Return whether the code can still be used: it has neither ended nor expired."""
+        """Return whether the code can still be used: it was not used, replaced or voided, and has not expired."""
         return self.ended_at is None and now < self.expires_at
 
 

@@ -66,8 +66,10 @@ def place_key(city: str) -> str:
 def answers_for(session: Session, postal_code: str, city: str) -> Mapping[str, bool]:
     """Return, by area code, whether the town with this postal code lies in the area code's Ortsnetz.
 
-    An Ortsnetz is a local exchange area. Area codes without an answer are left out. An answer of the staff holds for
-    the town's name as they read it; one known from the start (`load_towns`) for all spellings of the name.
+    An Ortsnetz is a local exchange area. Area codes without an answer, or whose question is still open, are left out.
+    An answer of the staff holds only for the name they were asked about, whatever its case, umlauts or title
+    (`place_key`). One known from the start (`load_towns`) also holds for shorter, longer and abbreviated names of the
+    place (`same_place_words`); an answer for exactly this name goes before it.
     """
     # Hundreds of orders are about a few places: each postal code is looked up once a transaction.
     read: dict[str, list[KnownPlace]] = session.info.setdefault("known_places", {})

@@ -51,8 +51,8 @@ class Network:
     """An Ortsnetz (local exchange area) with its place and reach.
 
     `code` is its area code, `name` its name and `words` the words of the name that identify a place. An address may
-    lie in it up to `reach` kilometres from `at` (latitude and longitude). `rough`: the place is only guessed from
-    neighbouring Ortsnetze.
+    lie in it up to `reach` kilometres from `at` (latitude and longitude), and 30 more if `rough`: the place is only
+    guessed from neighbouring Ortsnetze.
     """
 
     code: str
@@ -63,10 +63,10 @@ class Network:
     rough: bool
 
     def distance(self, point: Point) -> float | None:
-        """Return how far `point` is from the Ortsnetz, as a share of its reach; None if `point` is beyond the reach.
+        """Return how far `point` is from the middle of the Ortsnetz, as a share of how far an address may be: 0 to 1.
 
-        An Ortsnetz is a local exchange area. 1 is added if the place of the Ortsnetz is `rough`, so that it comes
-        after all others.
+        An Ortsnetz is a local exchange area. An address may be `reach` kilometres away, or 30 more if the place is
+        `rough`; None if it is farther. A rough Ortsnetz gets 1 more (1 to 2), so that sorting puts it after all others.
         """
         part = _km(self.at, point) / (self.reach + _ROUGHLY if self.rough else self.reach)
         return None if part > 1 else part + self.rough

@@ -208,7 +208,7 @@ class Phone:
         return self._call(number, gets, sender, extra, hold=False, call_id=call_id).finish()
 
     def hold(self, number: str) -> Played:
-        """Call a number and stay in the call; return when the call is up."""
+        """Call a number and stay in the call; return once it is answered. `hang_up` of the result ends the call."""
         held = self._call(number, 200, None, "", hold=True)
         assert wait_for(held.is_up, patience=PATIENCE), held.messages
         return held
