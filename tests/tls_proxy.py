@@ -23,8 +23,11 @@ def tls_in_front_of(port: int, certificate: Path) -> Iterator[int]:
     context.load_cert_chain(certificate)
     listening: Future[tuple[int, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
+    opened = set[asyncio.StreamWriter]()
+
     async def take(client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         server, to_server = await asyncio.open_connection(LOOPBACK, port)
+        opened.update((to_client, to_server))
         await asyncio.gather(_pass_on(client, to_server), _pass_on(server, to_client))
 
     async def serve() -> None:
@@ -33,6 +36,10 @@ def tls_in_front_of(port: int, certificate: Path) -> Iterator[int]:
         listening.set_result((server.sockets[0].getsockname()[1], asyncio.get_running_loop(), ends))
         await ends.wait()
         server.close()
+        for writer in opened:
+            writer.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*others, *(writer.wait_closed() for writer in opened), return_exceptions=True)
 
     # A loop of its own in a thread of its own: the thread of a test may have a loop that runs.
     thread = Thread(target=asyncio.run, args=(serve(),), daemon=True)
