@@ -106,7 +106,7 @@ def test_a_contact_does_not_say_where_its_registration_came_from(
 
 
 def test_a_registration_over_tcp_is_called_on_its_connection(sites: Sites, berlin: Phone, inside: Inside) -> None:
-    """Two phones with a TCP connection each, and one over UDP, ring on one call, and one of them takes it."""
+    """Register two phones over TCP and one over UDP: all ring on one call, and one of them takes it."""
     call_id = "over-tcp@test"
     others = [replace(berlin, port=free_sip_port()) for _ in range(2)]
     ringing = [berlin.ring(), others[0].attend(call_id, takes=False)]

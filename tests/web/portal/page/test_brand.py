@@ -56,7 +56,7 @@ def test_all_have_one_typeface() -> None:
 
 
 def test_every_page_has_the_frame_of_the_portal() -> None:
-    """Only the base template is a whole document; every other one extends it or is a part of a page."""
+    """Find that only the base template is a whole document; every other one extends it or is a part of a page."""
     documents = [path.name for path in PAGES.rglob("*.html") if "<html" in path.read_text()]
     assert documents == ["base.html"]
     programs = "".join(file.read_text() for file in (ROOT / "web").rglob("*.py"))
