@@ -17,9 +17,10 @@ test:
 # Where Python may not write bytecode, each of the hundred programs that the tests start compiles ours anew.
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3
 
+# make bench ONLY="bulkheads throughput" measures these parts alone; SHORT=1 little of everything.
 bench: setup
 	@.make/sip
-	@$(BIN)/python -m tests.benchmarks
+	@$(BIN)/python -m tests.benchmarks $(if $(SHORT),--short) $(foreach part,$(ONLY),--only $(part))
 
 # Two minutes of load while the parts are killed, cut and filled, then the auditor's report; LONG=1 takes an hour.
 chaos: setup

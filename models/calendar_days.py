@@ -5,11 +5,30 @@ Needs no database.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 BERLIN = ZoneInfo("Europe/Berlin")
 """The time zone in which the portal's calendar days begin and end."""
+_GERMAN = re.compile(r"(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})", re.ASCII)
+_ISO = re.compile(r"(\d{4})-(\d{2})-(\d{2})", re.ASCII)
+
+
+def read_day(typed: str) -> date | None:
+    """Return the day of a text such as 31.01.2027, 31. 1. 2027 or 2027-01-31; None if it is no such day.
+
+    Spaces around it are ignored.
+    """
+    text = typed.strip()
+    try:
+        if german := _GERMAN.fullmatch(text):
+            return date(int(german[3]), int(german[2]), int(german[1]))
+        if iso := _ISO.fullmatch(text):
+            return date(int(iso[1]), int(iso[2]), int(iso[3]))
+    except ValueError:
+        pass
+    return None
 
 
 def berlin_day(at: datetime) -> date:

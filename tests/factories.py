@@ -245,6 +245,6 @@ def prepare(url: str) -> None:
 
 
 def submit_order(session: Session, principal: Principal, main: Account, draft: OrderDraft, now: datetime) -> Request:
-    """Save an order as `place_order` does, but without limits. Raises what `ensure_orderable` raises."""
+    """Check and save an order, without the limits of the company. Raises `InvalidField` if a field breaks a rule."""
     ensure_orderable(session, principal, main, draft, now)
     return submit_orders(session, principal, main, [draft], now)[0]

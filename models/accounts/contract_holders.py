@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.accounts.accounts import Account
+from models.calendar_days import read_day
 from models.contracts.contracts import Contract
 from models.db.base import Base, enumeration
 from models.errors import InvalidField
@@ -37,7 +38,6 @@ OWNED = "(SELECT id FROM accounts WHERE id = :account_id OR (main_id = :account_
 """SQL for the ids of the accounts under one contract holder: `:account_id`, and sub-accounts ordered for it."""
 
 _POSTAL_CODE = re.compile(r"[A-Z0-9][A-Z0-9 -]{2,11}")
-_GERMAN_DATE = re.compile(r"(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})", re.ASCII)
 
 
 class LegalForm(StrEnum):
@@ -138,7 +138,7 @@ def check_holder(values: Mapping[str, str], today: date) -> HolderData | list[In
         problems.append(InvalidField("form", "unknown_form", tuple(LegalForm)))
     if "postal_code" not in wrong and not _POSTAL_CODE.fullmatch(clean["postal_code"].upper()):
         problems.append(InvalidField("postal_code", "not_a_postal_code"))
-    born_on = _date(clean["born_on"]) if "born_on" in needed and "born_on" not in wrong else None
+    born_on = read_day(clean["born_on"]) if "born_on" in needed and "born_on" not in wrong else None
     if "born_on" in needed - wrong and (born_on is None or not date(1900, 1, 1) <= born_on <= today):
         problems.append(InvalidField("born_on", "not_a_birth_date"))
     if problems:
@@ -198,11 +198,3 @@ def accounts_without_holder(session: Session) -> int:
         sa.not_(sa.exists().where(ContractHolder.account_id == Account.id)),
     )
     return session.scalar(lacking) or 0
-
-
-def _date(text: str) -> date | None:
-    german = _GERMAN_DATE.fullmatch(text)
-    try:
-        return date(int(german[3]), int(german[2]), int(german[1])) if german else date.fromisoformat(text)
-    except ValueError:
-        return None

@@ -76,8 +76,10 @@ def submit_change(
 ) -> Request:
     """Save the request to change the account's trunk `trunk_id`, record it in the log, and queue a receipt.
 
-    The prices of the day of the request are agreed. Raises what `quote_change` raises, and `AlreadyRequested` while a
-    change of the trunk that takes effect at once is running.
+    The prices of the day of the request are agreed. Raises `Forbidden` if the account is not active or the person may
+    not change its contracts, `NotFound` if it has no open trunk with this id, `AlreadyRequested` while a change of the
+    trunk that takes effect at once is running, and `InvalidField` if product, channels or day are not possible, or
+    nothing would change.
     """
     lock_active_account(session, account)
     quote = quote_change(session, principal, account, trunk_id, draft, now)

@@ -52,9 +52,9 @@ def batch_insert(session: Session, table: type[Base], hinted: bool = True, /, **
 
 
 def batch_add(session: Session, row: Base) -> None:
-    """Queue a new object, with its primary key, for insertion as `batch_insert` does.
+    """Queue a new object, with its primary key, for insertion at the next flush or at the commit.
 
-    The object belongs to the session from now on, as if it had been read from the database. Nothing may refer to its
+    Workers are told after the commit if its table is a work queue. The object belongs to the session from now on, as if it had been read from the database. Nothing may refer to its
     row before the next flush, except other queued rows.
     """
     given = sa.inspect(row).dict

@@ -228,9 +228,11 @@ def queue_order(
     bulk_id: uuid.UUID | None = None,
     agreed: Mapping[str, PriceLine] = LIST_PRICES,
 ) -> Request:
-    """Save one order as `submit_orders` does, but with ids reserved before, and at the next flush.
+    """Queue an order whose ids were reserved before: its account, request and receipt are written at the next flush.
 
-    Until then nothing in the session may refer to its rows, except rows that are queued, too.
+    Until then nothing in the session may refer to its rows, except rows that are queued, too. Of the rules of an order
+    only the right to order for `main` and the products are checked here. Raises `Forbidden` without that right,
+    `RuleBroken` if `main` cannot have sub-accounts, and `InvalidField` if a product cannot be ordered.
     """
     _ensure_may_order(principal, main)
     basket = _basket(session, draft, now, agreed)

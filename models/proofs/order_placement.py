@@ -49,8 +49,9 @@ def place_order(
     """Place an order for a sub-account of `main`, if the limits of the company allow one more, and count it.
 
     Everything is written at the next flush (`queue_order`). `usual` are the limits of companies that have none of their
-    own, `agreed` prices by product key that hold instead of the price list's. Raises what `ensure_orderable` and
-    `queue_order` raise, and `LimitReached` if a limit does not allow the order.
+    own, `agreed` prices by product key that hold instead of the price list's. Raises `Forbidden`
+    if the person may not order for `main`, `RuleBroken` if `main` cannot have sub-accounts, `InvalidField` if
+    a field of the order breaks a rule, and `LimitReached` if a limit does not allow the order.
     """
     if not may(principal, Action.ORDER, main):
         raise Forbidden

@@ -35,6 +35,8 @@ A_MINUTE = 60.0
 """Seconds that a row is locked in a long run."""
 MANY = 10_000
 """Requests of a long run: all faults happen again and again until so many were accepted."""
+CLIENTS, OWNED = 12, 5_000
+"""Clients of the API, and accounts that they can link, in a long run."""
 GIVES_UP = 120.0
 """Seconds after a fault in which an order has to go through for the run to go on."""
 
@@ -58,7 +60,7 @@ def main() -> None:
 
 def _run(plant: Plant, names: Sequence[str], *, long: bool) -> dict[str, Any]:
     plant.start_all()
-    load = Load(plant)
+    load = Load(plant, clients=CLIENTS, owned=OWNED) if long else Load(plant)
     load.start()
     suffered = [_suffer(plant, load, name, LONG if long else SHORT) for name in names]
     while long and len(load.accepted) < MANY:

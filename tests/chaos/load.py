@@ -57,11 +57,14 @@ class Owned:
 class Load:
     """All clients of a chaos run, and what they record.
 
-    `accepted` has the calls that were answered with 202 (id, kind), `cancelled` ids of requests, `unanswered` the
+    `clients` is how many call the API beside the ones with a part of their own, `owned` how many accounts there are to
+    link. `accepted` has the calls that were answered with 202 (id, kind), `cancelled` ids of requests, `unanswered` the
     number of calls without an answer, `failed` the errors on which clients stopped.
     """
 
     plant: Plant
+    clients: int = CLIENTS
+    owned: int = 400
     accepted: list[dict[str, str]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     unanswered: int = 0
@@ -73,13 +76,13 @@ class Load:
     _owned: list[Owned] = field(default_factory=list)
 
     def start(self) -> None:
-        """Make 400 accounts that can be linked, and start the clients, each in a thread."""
+        """Make the accounts that can be linked, and start the clients, each in a thread."""
         with self.plant.database.transaction() as session:
-            for _ in range(400):
+            for _ in range(self.owned):
                 owner: User = make_user(session)
                 account: Account = make_account(session, administrator=owner)
                 self._owned.append(Owned(account.customer_number, owner.email))
-        for number in range(CLIENTS):
+        for number in range(self.clients):
             customer = self.plant.customers[number % len(self.plant.customers)]
             self._begin(partial(self._client, customer))
         self._begin(self._portal)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from sqlalchemy.orm import Session
 
 import models.schema  # noqa: F401 - foreign keys name tables that nothing else here imports
 from models.accounts.accounts import Account, account_by_number
-from models.calendar_days import BERLIN
+from models.calendar_days import BERLIN, read_day
 from models.db.session import Database
 from models.db.work_queue import WorkKind
 from models.values import Locale
@@ -26,8 +25,6 @@ from workers.settings import WorkerSettings
 # In a pipe or file there is no terminal width: 200 columns let a table be as wide as needed.
 out = Console(width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True)
-
-_GERMAN_DATE = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})", re.ASCII)
 
 
 def when(moment: datetime | None, form: str = "%d.%m.%Y %H:%M") -> str:
@@ -45,11 +42,10 @@ def typed_day(option: str, typed: str) -> date:
 
     The message names `option`.
     """
-    german = _GERMAN_DATE.fullmatch(typed.strip())
-    try:
-        return date(int(german[3]), int(german[2]), int(german[1])) if german else date.fromisoformat(typed.strip())
-    except ValueError:
+    day = read_day(typed)
+    if day is None:
         refuse(f"{option} is a day, such as 2027-01-31 or 31.01.2027, not {escape(typed)!r}.")
+    return day
 
 
 def refuse(message: str, code: int = 1) -> NoReturn:

@@ -56,7 +56,7 @@ ENGLISH_INSTEAD = {
 
 LOOSE_DATES = re.compile(r"strftime\(|\| ?datetimeformat|\| ?dateformat|flask_babel import [^\n]*format_date")
 """Ways to write a date of one's own."""
-MACHINES = {"web/portal/page/spreadsheets.py", "web/portal/page/holder_form.py"}
+MACHINES = {"web/portal/page/holder_form.py"}
 """Files that write dates for programs, or as people type them into a field."""
 
 

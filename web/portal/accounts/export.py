@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from flask import Response, abort, send_file, stream_with_context
+from flask import Response, abort
 from flask_babel import gettext as _
 from flask_login import login_required
 
@@ -19,6 +19,7 @@ from web.portal.accounts.list_filters import read_filters
 from web.portal.accounts.overview import kind_label, origin_label, standing_label
 from web.portal.accounts.registrations import addresses_to_ask, ask_network, offline_accounts
 from web.portal.page.blueprints import locations
+from web.portal.page.downloads import table_file
 from web.portal.page.locale import locale
 from web.portal.page.selected_account import selected_account
 from web.resources import resources
@@ -42,14 +43,8 @@ def export(form: str) -> Response:
     with resources().database.transaction() as database:
         own = listing.own_requests(database, account)
         itself = listing.listed_itself(database, account, own, offline=offline)
-    name = f"standorte-{account.customer_number}-{berlin_day(resources().clock())}.{form}"
-    rows = _rows(itself, wanted, kind_label(account, leads=leads), offline)
-    if form == "csv":
-        head = {"Content-Disposition": f'attachment; filename="{name}"'}
-        return Response(stream_with_context(spreadsheets.csv_of(rows)), mimetype="text/csv", headers=head)
-    return send_file(
-        spreadsheets.xlsx_of(rows, _("Locations")), mimetype=spreadsheets.XLSX, as_attachment=True, download_name=name
-    )
+    name = f"standorte-{account.customer_number}-{berlin_day(resources().clock())}"
+    return table_file(_rows(itself, wanted, kind_label(account, leads=leads), offline), form, name, _("Locations"))
 
 
 def _rows(

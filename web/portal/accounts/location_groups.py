@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from flask import abort, render_template
 from flask_login import login_required
 
@@ -9,12 +11,26 @@ from models.states import AccountRole
 from models.views.location_counts import MOST_GROUPS, Group, GroupBy, groups_of, total
 from models.views.location_states import SiteState
 from web.portal.accounts.list_filters import SHOWN
-from web.portal.accounts.registrations import addresses_to_ask, ask_network, offline_accounts
+from web.portal.accounts.registrations import Registrations, addresses_to_ask, ask_network, offline_accounts
 from web.portal.page.blueprints import locations
 from web.portal.page.selected_account import selected_account
 from web.resources import resources
 
 _GROUPED = {"ort": GroupBy.CITY, "status": GroupBy.STATE}
+
+
+@dataclass(frozen=True, slots=True)
+class GroupedLocations:
+    """The locations of the selected account in groups, with what the telephone network said about their trunks.
+
+    `konto` is the customer number for links, None if the user has only one account. `known` are the registrations by
+    trunk's address, None if nothing was asked or there was no answer; `is_network_away` says that there was none.
+    """
+
+    konto: str | None
+    groups: list[Group]
+    known: Registrations | None
+    is_network_away: bool
 
 
 @locations.get("/gruppen/<any(ort, status):by>")
@@ -25,6 +41,25 @@ def groups(by: str) -> str:
     Each group links to its locations in the overview. Abort with 404 if no account is selected, or if it is a
     sub-account.
     """
+    found = read_groups(_GROUPED[by])
+    return render_template(
+        "accounts/groups.html",
+        by=by,
+        konto=found.konto,
+        groups=_by_urgency(found.groups) if by == "status" else found.groups,
+        whole=total(found.groups),
+        most=MOST_GROUPS,
+        known=found.known,
+        is_network_away=found.is_network_away,
+        shows=SHOWN,
+    )
+
+
+def read_groups(by: GroupBy) -> GroupedLocations:
+    """Return the groups of the selected account and its sub-accounts, and ask the telephone network before.
+
+    Abort with 404 if no account is selected, or if it is a sub-account.
+    """
     with resources().database.transaction() as database:
         seen = selected_account(database)
         if seen.account is None or seen.account.role is AccountRole.SUB:
@@ -33,18 +68,8 @@ def groups(by: str) -> str:
     known = ask_network(trunks)
     offline = offline_accounts(known)
     with resources().database.transaction() as database:
-        found = groups_of(database, seen.account, _GROUPED[by], resources().clock(), offline=offline)
-    return render_template(
-        "accounts/groups.html",
-        by=by,
-        konto=seen.konto,
-        groups=_by_urgency(found) if by == "status" else found,
-        whole=total(found),
-        most=MOST_GROUPS,
-        known=known,
-        is_network_away=trunks is not None and known is None,
-        shows=SHOWN,
-    )
+        groups = groups_of(database, seen.account, by, resources().clock(), offline=offline)
+    return GroupedLocations(seen.konto, groups, known, trunks is not None and known is None)
 
 
 def _by_urgency(groups: list[Group]) -> list[Group]:

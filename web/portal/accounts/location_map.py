@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import cos, radians, sqrt
 
-from flask import abort, render_template
+from flask import render_template
 from flask_login import login_required
 
-from models.states import AccountRole
 from models.telephony.place_facts import Places, places_of
-from models.views.location_counts import MOST_GROUPS, Group, GroupBy, groups_of
-from web.portal.accounts.registrations import addresses_to_ask, ask_network, offline_accounts
+from models.views.location_counts import MOST_GROUPS, Group, GroupBy
+from web.portal.accounts.location_groups import read_groups
 from web.portal.page.blueprints import locations
-from web.portal.page.selected_account import selected_account
 from web.resources import resources
 
 WIDTH, HEIGHT = 600, 800
@@ -57,25 +55,18 @@ def show_map() -> str:
 
     Abort with 404 if no account is selected, or if it is a sub-account.
     """
+    found = read_groups(GroupBy.CITY)
     with resources().database.transaction() as database:
-        seen = selected_account(database)
-        if seen.account is None or seen.account.role is AccountRole.SUB:
-            abort(404)
-        trunks = addresses_to_ask(database, seen.account, all_of_them=True)
-    known = ask_network(trunks)
-    offline = offline_accounts(known)
-    with resources().database.transaction() as database:
-        towns = groups_of(database, seen.account, GroupBy.CITY, resources().clock(), offline=offline)
         places = places_of(database)
-    dots = _dots(towns, places)
+    dots = _dots(found.groups, places)
     return render_template(
         "accounts/map.html",
-        konto=seen.konto,
-        towns=towns,
+        konto=found.konto,
+        towns=found.groups,
         dots=dots,
-        unplaced=len(towns) - len(dots),
+        unplaced=len(found.groups) - len(dots),
         most=MOST_GROUPS,
-        is_network_away=trunks is not None and known is None,
+        is_network_away=found.is_network_away,
         border=" ".join(
             f"{x:.0f},{y:.0f}" for x, y in (_place(latitude, longitude) for longitude, latitude in _BORDER)
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import abort, flash, redirect, render_template, url_for
 from flask_babel import gettext, lazy_gettext
 from flask_wtf import FlaskForm
+from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 from wtforms import TextAreaField
 from wtforms.validators import DataRequired, Length
@@ -45,10 +46,7 @@ def reset_factors(id: int) -> Response | tuple[str, int]:
     if form.validate_on_submit():
         try:
             with resources().database.transaction() as session:
-                name_to_database(session, Named.PERSON, id)
-                user = session.get(User, id)
-                if user is None or user.is_staff:
-                    abort(404)
+                user = _customer(session, id)
                 reset = ask_for_factor_reset(session, principal(), user, form.proof.data.strip(), now)
         except NotFound:
             status = 409
@@ -62,10 +60,7 @@ def reset_factors(id: int) -> Response | tuple[str, int]:
             )
             return redirect(url_for("office.reset_factors", id=id), 303)
     with resources().database.transaction() as session:
-        name_to_database(session, Named.PERSON, id)
-        user = session.get(User, id)
-        if user is None or user.is_staff:
-            abort(404)
+        user = _customer(session, id)
         factors, waiting = factors_of(session, id), session.get(FactorReset, id)
     page = render_template(
         "back_office/factor_reset.html",
@@ -89,10 +84,7 @@ def withdraw_reset(id: int) -> Response | str:
     sent = form.validate_on_submit()
     try:
         with resources().database.transaction() as session:
-            name_to_database(session, Named.PERSON, id)
-            user = session.get(User, id)
-            if user is None or user.is_staff:
-                abort(404)
+            user = _customer(session, id)
             waiting = session.get(FactorReset, id)
             if sent:
                 withdraw_factor_reset(session, principal(), user, resources().clock())
@@ -104,3 +96,12 @@ def withdraw_reset(id: int) -> Response | str:
     if waiting is None:
         return back
     return render_template("back_office/factor_reset_withdrawal.html", user=user, waiting=waiting)
+
+
+def _customer(session: Session, id: int) -> User:
+    """Return the person `id`; abort with 404 if there is none, or it is one of the carrier's staff."""
+    name_to_database(session, Named.PERSON, id)
+    user = session.get(User, id)
+    if user is None or user.is_staff:
+        abort(404)
+    return user

@@ -31,6 +31,7 @@ from tasks.wording.timeline import sentence
 from web.portal.accounts.audit_log_text import deed_text
 from web.portal.back_office import wording
 from web.portal.back_office.requests_and_jobs import office
+from web.portal.page.downloads import attachment
 from web.portal.page.locale import locale, moment
 from web.portal.page.session import principal
 from web.resources import resources
@@ -198,7 +199,7 @@ def request_file(id: UUID) -> Response:
         content,
         mimetype=kind,
         headers={
-            "Content-Disposition": f'attachment; filename="{name}"',
+            **attachment(name),
             "Content-Security-Policy": "sandbox; default-src 'none'; frame-ancestors 'none'",
         },
     )

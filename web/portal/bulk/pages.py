@@ -52,6 +52,7 @@ from web.portal.bulk.left_out import left_out_table
 from web.portal.bulk.preview import preview_of, save_choices, save_corrections
 from web.portal.bulk.row_checks import Checker
 from web.portal.bulk.texts import note_text, row_result_text, unusable_text
+from web.portal.page.downloads import table_file
 from web.portal.page.live_updates import LiveParts, render_live_parts
 from web.portal.page.locale import locale, moment
 from web.portal.page.selected_account import selected_account
@@ -127,13 +128,7 @@ def template(kind: str, form: str) -> Response:
         [column.title(locale()) for column in columns],
         [column.example for column in columns],
     ]
-    name = f"{_('Template')}-{_kind_word(Kind(kind))}.{form}"
-    if form == "csv":
-        content, media_type = b"".join(spreadsheets.csv_of(rows)), "text/csv"
-    else:
-        with spreadsheets.xlsx_of(rows, _("Template")) as file:
-            content, media_type = file.read(), spreadsheets.XLSX
-    return Response(content, mimetype=media_type, headers={"Content-Disposition": f'attachment; filename="{name}"'})
+    return table_file(rows, form, f"{_('Template')}-{_kind_word(Kind(kind))}", _("Template"))
 
 
 @bulks.get("/<uuid:id>")
@@ -227,9 +222,8 @@ def left_out(id: uuid.UUID) -> Response:
     with resources().database.transaction() as session:
         found = own_bulk(session, id, principal())
         rows = left_out_table(session, found)
-    name = _("Left-out-%(day)s.csv", day=f"{found.created_at:%Y-%m-%d}")
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(b"".join(spreadsheets.csv_of(rows)), mimetype="text/csv", headers=headers)
+    name = _("Left-out-%(day)s", day=f"{found.created_at:%Y-%m-%d}")
+    return table_file(rows, "csv", name, name)
 
 
 @bulks.post("/<uuid:id>/loeschen")

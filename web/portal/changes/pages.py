@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -15,7 +14,7 @@ from werkzeug.wrappers import Response
 from wtforms import Form, HiddenField, RadioField, StringField
 
 from models.accounts.accounts import Account
-from models.calendar_days import berlin_day
+from models.calendar_days import berlin_day, read_day
 from models.changes.changes import (
     LONGEST_AHEAD,
     ChangeDraft,
@@ -41,9 +40,6 @@ from web.portal.page.locale import locale
 from web.portal.page.money import euros
 from web.portal.page.session import principal
 from web.resources import resources
-
-_ISO = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_GERMAN = re.compile("([0-9]{1,2})[.]([0-9]{1,2})[.]([0-9]{4})")
 
 
 def _strip(value: str | None) -> str | None:
@@ -163,15 +159,10 @@ def _day(typed: str) -> date | None:
     """Return the typed day, as browsers send it or as Germans write it; None if nothing is typed."""
     if not typed:
         return None
-    try:
-        if german := _GERMAN.fullmatch(typed):
-            day, month, year = map(int, german.groups())
-            return date(year, month, day)
-        if _ISO.fullmatch(typed):
-            return date.fromisoformat(typed)
-    except ValueError:
-        pass
-    raise InvalidField("effective_on", "malformed")
+    day = read_day(typed)
+    if day is None:
+        raise InvalidField("effective_on", "malformed")
+    return day
 
 
 def _prices(quote: Quote) -> str:

@@ -38,6 +38,7 @@ from web.portal.orders.forms import LocationForm, typed_in
 from web.portal.orders.number_hints import hints_for
 from web.portal.orders.summary import refusal_of, submit, summary_facts
 from web.portal.orders.wizard import ORDER, SLUGS, STEPS, Wizard, read_wizard
+from web.portal.page.downloads import attachment
 from web.portal.page.holder_form import HolderFields
 from web.portal.page.locale import locale
 from web.portal.page.selected_account import selected_account
@@ -236,11 +237,7 @@ def offer(id: uuid.UUID) -> Response:
 
     content = offer_pdf(printed, number, link, now, until, locale(), carrier)
     name = _("Offer-%(end)s.pdf", end=str(id)[-6:])
-    return Response(
-        content,
-        mimetype="application/pdf",
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
-    )
+    return Response(content, mimetype="application/pdf", headers=attachment(name))
 
 
 @orders.post("/<uuid:id>/bestellen")

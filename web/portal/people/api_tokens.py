@@ -39,7 +39,7 @@ class TokenForm(FlaskForm):  # type: ignore[misc]
         lazy_gettext("Name of the token"),
         validators=[
             DataRequired(lazy_gettext("Enter a name by which you will know the token again.")),
-            Length(max=LONGEST_NAME, message=lazy_gettext("A name has at most 100 characters.")),
+            Length(max=LONGEST_NAME, message=lazy_gettext("A name has at most %(max)d characters.")),
             # It stands in a mail to other people.
             refuse_unsuitable_name,
         ],

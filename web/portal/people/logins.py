@@ -36,6 +36,7 @@ from models.people.users import User
 from models.staff.erasing_people import ask_for_erasure, only_administrator_of
 from models.views.person_data import person_data
 from tasks.wording.person_data import worded
+from web.portal.page.downloads import attachment
 from web.portal.page.form_errors import add_error
 from web.portal.page.known_browsers import remember_browser, this_browser
 from web.portal.page.locale import locale
@@ -141,10 +142,8 @@ def own_data() -> str | Response | tuple[str, int]:
         return render_template("people/logins/own_data.html", form=form), 422 if form.errors else 200
     with resources().database.transaction() as session:
         data = worded(person_data(session, session.get_one(User, principal().user_id)), locale())
-    answer = Response(json.dumps(data, ensure_ascii=False, indent=2), mimetype="application/json")
-    name = gettext("my-data")
-    answer.headers["Content-Disposition"] = f'attachment; filename="{name}.json"'
-    return answer
+    content = json.dumps(data, ensure_ascii=False, indent=2)
+    return Response(content, mimetype="application/json", headers=attachment(f"{gettext('my-data')}.json"))
 
 
 @logins.route("/anmeldung/loeschen", methods=["GET", "POST"])

@@ -38,6 +38,7 @@ from models.states import Reason
 from tasks.wording.company_limits import limit_text
 from tasks.wording.fields import field_error
 from tasks.wording.formats import long_date
+from web.portal.page.downloads import attachment
 from web.portal.page.form_errors import add_error
 from web.portal.page.known_browsers import this_browser
 from web.portal.page.locale import locale, moment
@@ -136,11 +137,7 @@ def order_file(id: UUID) -> Response:
         abort(404)
     settings = resources().settings
     file = order.pdf(settings.base_url.rstrip("/") + url_for("portal.show_request", id=id), settings.carrier)
-    return Response(
-        file.content,
-        mimetype=file.media_type,
-        headers={"Content-Disposition": f'attachment; filename="{file.name}"'},
-    )
+    return Response(file.content, mimetype=file.media_type, headers=attachment(file.name))
 
 
 @answers.post("/dokument")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Response, abort, render_template, request, send_file, stream_with_context, url_for
+from flask import Response, abort, render_template, request, url_for
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 from flask_login import login_required
@@ -23,6 +23,7 @@ from tasks.files import spreadsheets
 from tasks.files.spreadsheets import EXPORT_PAGE
 from tasks.ports import SipAddress
 from web.portal.page.blueprints import locations
+from web.portal.page.downloads import table_file
 from web.portal.page.locale import locale
 from web.portal.page.money import euros
 from web.portal.page.selected_account import selected_account
@@ -176,13 +177,8 @@ def table_export(kind: str, form: str) -> Response:
     Abort with 404 if no account is selected.
     """
     account, _konto = _looked_at()
-    name = f"{kind}-{account.customer_number}-{berlin_day(resources().clock())}.{form}"
-    rows = _rows(kind, account, _search())
-    if form == "csv":
-        head = {"Content-Disposition": f'attachment; filename="{name}"'}
-        return Response(stream_with_context(spreadsheets.csv_of(rows)), mimetype="text/csv", headers=head)
-    file = spreadsheets.xlsx_of(rows, str(TABLES[kind].title))
-    return send_file(file, mimetype=spreadsheets.XLSX, as_attachment=True, download_name=name)
+    name = f"{kind}-{account.customer_number}-{berlin_day(resources().clock())}"
+    return table_file(_rows(kind, account, _search()), form, name, str(TABLES[kind].title))
 
 
 def _looked_at() -> tuple[Account, str | None]:
