@@ -1,0 +1,27 @@
+"""Answers that a browser saves as a file instead of showing them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from flask import Response, send_file, stream_with_context
+
+from tasks.files import spreadsheets
+
+
+def attachment(name: str) -> dict[str, str]:
+    """Return the HTTP header for an answer that is saved as a file; `name` is a file name without quotation marks."""
+    return {"Content-Disposition": f'attachment; filename="{name}"'}
+
+
+def table_file(rows: Iterable[list[spreadsheets.Cell]], form: str, name: str, title: str) -> Response:
+    """Return a download of a table, as CSV or Excel file.
+
+    `rows` begin with the headings and may be read while the answer is being sent; `form` is "csv" or "xlsx"; `name` is
+    the file's name without its extension, `title` that of the sheet in the Excel file.
+    """
+    if form == "csv":
+        content = stream_with_context(spreadsheets.csv_of(rows))
+        return Response(content, mimetype="text/csv", headers=attachment(f"{name}.csv"))
+    file = spreadsheets.xlsx_of(rows, title)
+    return send_file(file, mimetype=spreadsheets.XLSX, as_attachment=True, download_name=f"{name}.xlsx")
