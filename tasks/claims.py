@@ -29,6 +29,8 @@ LOCKED_AGAIN = timedelta(seconds=1)
 """How long after it is given back a row is due again: the time for another transaction to end its locks."""
 _LONGEST = timedelta(minutes=10)
 """The longest time for which a lease is extended: work that takes longer hangs, and other workers take over."""
+DEADLY_EVERY = 30.0
+"""Seconds after which a process claims a row whose workers died repeatedly first, however many other rows are due."""
 
 
 @dataclass(slots=True, eq=False)
@@ -119,7 +121,10 @@ def claimed(
         tried: datetime | None = None
         outage = session.get(Outage, system) if system is not None else None
         if outage is None:
-            ids = claim_some(session, now=now, until=until, limit=limit, with_bulks=with_bulks)
+            deadly_first = _is_turn_of_deadly(table)
+            ids = claim_some(
+                session, now=now, until=until, limit=limit, with_bulks=with_bulks, deadly_first=deadly_first
+            )
         elif outage.try_again_at > now or not lock_outage(session, outage):
             ids = []
         elif ids := claim_some(session, now=now, until=until, limit=1, with_bulks=1):
@@ -137,6 +142,18 @@ def claimed(
     if system is not None and tried is not None:
         with runtime.database.transaction() as session:
             end_try(session, system, tried, runtime.clock())
+
+
+_deadly_at: dict[type[QueueRow], float] = {}
+"""When this process last claimed rows that may be deadly first, by table and `time.monotonic()`."""
+
+
+def _is_turn_of_deadly(table: type[QueueRow]) -> bool:
+    now = time.monotonic()
+    if now < _deadly_at.setdefault(table, now) + DEADLY_EVERY:
+        return False
+    _deadly_at[table] = now
+    return True
 
 
 def _safe_until(began: float, lease: timedelta) -> float:

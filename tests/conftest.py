@@ -23,6 +23,7 @@ from models.schema import metadata
 from tasks.logs import configure_logging
 from tests.factories import prepare
 from tests.fakes import FakeClock, MailSink
+from tests.lock_order import check_lock_order
 from workers.gateways.registrar import ensure_schema
 from workers.stack.postgres import EmbeddedPostgres
 from workers.stack.redis import EmbeddedRedis
@@ -54,6 +55,8 @@ def pytest_collection_finish() -> None:
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
 
+
+check_lock_order()
 
 # How long a case takes depends on what else the machine does.
 settings.register_profile("untimed", deadline=None)

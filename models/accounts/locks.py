@@ -1,9 +1,14 @@
 """Locks on accounts, and the order in which rows are locked, so that two transactions never wait for each other.
 
-First comes the advisory lock on a company's limits (`models.accounts.company_limits.lock_limits`), then accounts, then
-a person. An account is locked before what belongs to it: trunks, number blocks, invitations, link codes. A request is
-locked before its proofs. Several rows of a table are locked in the order of their ids. The workers lock the requests of
-a batch, and then the requests' accounts, without waiting: they leave out rows that another transaction has locked.
+Accounts come first, then a person. An account is locked before what belongs to it: trunks, number blocks, invitations,
+link codes. A request that is locked alone is locked before its proofs; one that is created locks its account before it
+exists. Several rows of a table are locked in the order of their ids, which every test checks (`tests/lock_order.py`).
+The workers lock the requests of a batch, and then the requests' accounts, without waiting: they leave out rows that
+another transaction has locked.
+
+The advisory lock on a company's limits (`models.accounts.company_limits.lock_limits`) is taken before the accounts
+where something is ordered, and after a request and its proof where a further code or mail is asked for. Who holds it
+waits for neither requests nor proofs, so that both can be.
 """
 
 from __future__ import annotations

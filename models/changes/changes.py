@@ -266,8 +266,8 @@ def make_change(session: Session, change: Request, now: datetime) -> None:
         return
     at = change.effective_at if change.effective_on is not None else now
     trunk_keys = [product.key for product in products.values() if product.kind is ProductKind.TRUNK]
-    lines = sa.select(ContractItem).where(ContractItem.contract_id == trunk.contract_id).with_for_update()
-    items = session.scalars(lines).all()
+    lines = sa.select(ContractItem).where(ContractItem.contract_id == trunk.contract_id)
+    items = session.scalars(lines.order_by(ContractItem.product_key, ContractItem.occurrence).with_for_update()).all()
     for item in items:
         if item.product_key in trunk_keys and item.ended_at is None:
             item.ended_at = max(at, item.started_at or at)

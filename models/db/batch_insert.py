@@ -54,8 +54,8 @@ def batch_insert(session: Session, table: type[Base], hinted: bool = True, /, **
 def batch_add(session: Session, row: Base) -> None:
     """Queue a new object, with its primary key, for insertion at the next flush or at the commit.
 
-    Workers are told after the commit if its table is a work queue. The object belongs to the session from now on, as if it had been read from the database. Nothing may refer to its
-    row before the next flush, except other queued rows.
+    Workers are told after the commit if its table is a work queue. The object belongs to the session from now on, as
+    if it had been read from the database. Nothing may refer to its row before the next flush, except other queued rows.
     """
     given = sa.inspect(row).dict
     values = {name: usual if given.get(name) is None else given[name] for name, usual in _columns(type(row))}

@@ -156,14 +156,15 @@ def claim_due(
     limit: int,
     which: sa.ColumnElement[bool] | None = None,
     with_bulks: int | None = None,
+    deadly_first: bool = False,
 ) -> list[Any]:
     """Claim up to `limit` due rows of a table (of those that match `which`), and return their primary keys.
 
     A row is due when its `due_at` has passed; a claim reserves the row for one worker. Rows that have been due for
     longest come first. `lease` is written to the rows and names this claim; `until` is the claim's end, before which no
     other worker can claim the rows. Skips rows that another transaction has locked, and never claims rows that are not
-    due, so that extra calls are safe. A row whose workers died repeatedly is claimed alone, when no other row is due,
-    so that the row can stop no other row.
+    due, so that extra calls are safe. A row whose workers died repeatedly is claimed alone, so that the row can stop no
+    other row: when no other row is due, or first of all if `deadly_first`.
 
     Customers take turns: if the table has an `OWNER` column and one customer's rows would fill more than an eighth of a
     full batch, up to half of the batch goes to other customers' rows, even if those became due later.
@@ -174,6 +175,8 @@ def claim_due(
     """
     claim = _Claim(session, table, now, lease, until)
     rows = _rows(table, which)  # type: ignore[arg-type]
+    if deadly_first:
+        return claim.oldest(rows.deadly, 1) or _claim_some(claim, rows, limit, with_bulks)
     return _claim_some(claim, rows, limit, with_bulks) or claim.oldest(rows.deadly, 1)
 
 

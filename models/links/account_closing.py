@@ -66,7 +66,8 @@ def close_account(session: Session, account: Account, now: datetime) -> bool:
     trunks = sa.select(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED)
     for trunk in session.scalars(trunks.order_by(SipTrunk.id).with_for_update()):
         close_trunk(trunk, now)
-    for block in session.scalars(sa.select(NumberBlock).where(NumberBlock.account_id == account.id).with_for_update()):
+    blocks = sa.select(NumberBlock).where(NumberBlock.account_id == account.id)
+    for block in session.scalars(blocks.order_by(NumberBlock.id).with_for_update()):
         release_block(block, now)
     for contract in session.scalars(sa.select(Contract).where(Contract.account_id == account.id)):
         contract.end(now)

@@ -78,7 +78,8 @@ def wake_questions(session: Session, account: Account, now: datetime) -> None:
 
     Called when an administrator has joined the account, so that this person is asked, too.
     """
-    for request in session.scalars(sa.select(Request).where(*_open_questions(account)).with_for_update()):
+    waiting = sa.select(Request).where(*_open_questions(account))
+    for request in session.scalars(waiting.order_by(Request.id).with_for_update()):
         request.make_due(now)
 
 

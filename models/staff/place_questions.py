@@ -70,7 +70,7 @@ def answer_place_question(
     if the person does not belong to the staff, and `NotFound` if there is no question with the id `id`.
     """
     place = _place_for_staff(session, staff, id)
-    waiting = _waiting(session, place, sa.select(Request).with_for_update(of=Request))
+    waiting = _waiting(session, place, sa.select(Request).order_by(Request.id).with_for_update(of=Request))
     # Locked after the orders, as workers lock them.
     decided_at = sa.select(KnownPlace.decided_at).where(KnownPlace.id == id).with_for_update()
     if _version(session.scalars(decided_at).one()) != seen:

@@ -173,7 +173,8 @@ def close_trunk(trunk: SipTrunk, now: datetime) -> None:
     assert session is not None
     trunk.state = TrunkState.CLOSED
     trunk.changed(now)
-    for block in session.scalars(sa.select(NumberBlock).where(NumberBlock.trunk_id == trunk.id).with_for_update()):
+    blocks = sa.select(NumberBlock).where(NumberBlock.trunk_id == trunk.id)
+    for block in session.scalars(blocks.order_by(NumberBlock.id).with_for_update()):
         release_block(block, now)
     session.get_one(Contract, trunk.contract_id).end(now)
 

@@ -269,7 +269,9 @@ def _settle(run: Run, suspects: Collection[SipAddress]) -> None:
     again = {address for address, one in wrong.items() if one.kind in _WRITTEN_AGAIN} | (cleared & ours.keys())
     with run.transaction() as session:
         ids = [ours[address].trunk_id for address in again]
-        for trunk in session.scalars(sa.select(SipTrunk).where(SipTrunk.id.in_(ids)).with_for_update()):
+        for trunk in session.scalars(
+            sa.select(SipTrunk).where(SipTrunk.id.in_(ids)).order_by(SipTrunk.id).with_for_update()
+        ):
             trunk.make_due(run.now)
         for address, difference in wrong.items():
             _find(run, ours.get(address), address, difference, repaired=address in again | cleared)

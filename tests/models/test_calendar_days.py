@@ -1,12 +1,12 @@
-"""Tests of deadlines that are shown as a day: they end with that day in Berlin."""
+"""Tests of calendar days: how they are typed, and when deadlines that are shown as a day end in Berlin."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 
-from models.calendar_days import end_of_day
+from models.calendar_days import end_of_day, read_day
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,22 @@ from models.calendar_days import end_of_day
 def test_a_deadline_said_as_a_day_ends_with_that_day_in_berlin(moment: str, end: str) -> None:
     at = datetime.fromisoformat(moment).replace(tzinfo=UTC)
     assert end_of_day(at) == datetime.fromisoformat(end).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("typed", "day"),
+    [
+        ("31.1.2027", date(2027, 1, 31)),
+        ("31. 01. 2027", date(2027, 1, 31)),
+        (" 2027-01-31 ", date(2027, 1, 31)),
+        ("20270131", None),
+        ("2027-W04-7", None),
+        ("31.1.27", None),
+        ("30.2.2027", None),
+        ("٣١.١.٢٠٢٧", None),
+        ("morgen", None),
+        ("", None),
+    ],
+)
+def test_a_day_is_read_as_germans_or_browsers_write_it(typed: str, day: date | None) -> None:
+    assert read_day(typed) == day

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
+import pytest
 import sqlalchemy as sa
 
 from models.jobs.outages import LONGEST, ONE_TRY, SHORTEST, ExternalSystem, Outage
@@ -190,6 +191,21 @@ def test_a_row_whose_workers_died_again_and_again_takes_no_other_row_with_it(pip
         with claimed(pipeline.runtime, Request, nobody, limit=10) as claim:
             [alone] = claim.ids
             deadly.remove(alone)
+
+
+def test_a_row_whose_workers_died_has_its_turn_however_many_others_are_due(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deadly = pipeline.order(an_order())
+    die_with(pipeline, 3)
+    others = {pipeline.order(an_order()) for _ in range(4)}
+    with claimed(pipeline.runtime, Request, nobody, limit=2) as claim:
+        assert set(claim.ids) < others
+    monkeypatch.setattr("tasks.claims.DEADLY_EVERY", 0)
+    with claimed(pipeline.runtime, Request, nobody, limit=2) as claim:
+        assert claim.ids == [deadly]
+    with claimed(pipeline.runtime, Request, nobody, limit=2) as claim:
+        assert set(claim.ids) < others
 
 
 def test_a_full_claim_says_so_and_no_other(pipeline: Pipeline) -> None:

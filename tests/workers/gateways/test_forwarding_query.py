@@ -9,6 +9,7 @@ from random import Random
 import psycopg
 import pytest
 
+from models.calendar_days import BERLIN
 from models.telephony.forwarded_numbers import Numbers
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.forwarding_precedence import applying
@@ -37,6 +38,10 @@ def query() -> str:
     for variable, parameter in {"$avp(called)": USER, "$def(SIP_DOMAIN)": "sip.example"}.items():
         text = text.replace(variable, parameter)
     return text.replace("'$avp(number)'", "%s").replace("now() AT", "%s::timestamptz AT")
+
+
+def test_the_time_of_day_is_that_of_the_portal() -> None:
+    assert f"AT TIME ZONE '{BERLIN.key}'" in query()
 
 
 @pytest.mark.parametrize("seed", range(40))

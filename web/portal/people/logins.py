@@ -143,7 +143,7 @@ def own_data() -> str | Response | tuple[str, int]:
     with resources().database.transaction() as session:
         data = worded(person_data(session, session.get_one(User, principal().user_id)), locale())
     content = json.dumps(data, ensure_ascii=False, indent=2)
-    return Response(content, mimetype="application/json", headers=attachment(f"{gettext('my-data')}.json"))
+    return Response(content, mimetype="application/json", headers=attachment(gettext("my-data") + ".json"))
 
 
 @logins.route("/anmeldung/loeschen", methods=["GET", "POST"])

@@ -131,7 +131,8 @@ def signed(front: Front) -> Front:
 @pytest.mark.parametrize("form", ["csv", "xlsx"])
 @pytest.mark.parametrize("kind", ["order", "link"])
 def test_the_template_can_be_filled_in_and_uploaded(signed: Front, kind: str, form: str) -> None:
-    content = signed.client.get(f"{START}/vorlage-{kind}.{form}").data
+    with signed.client.get(f"{START}/vorlage-{kind}.{form}") as answer:
+        content = answer.data
     page = signed.client.get(opened(signed, content, kind=kind, name=f"Vorlage.{form}"))
     assert "1 Zeile, und jedes Feld stimmt." in page.text
     assert_valid(page.text)
@@ -616,7 +617,8 @@ def test_english_and_no_kind(signed: Front) -> None:
     signed.client.post("/sprache/en", data={"csrf_token": csrf(page)})
     answer = signed.client.post(START, data={"csrf_token": csrf(page)}, content_type="multipart/form-data")
     assert answer.status_code == 422 and "Choose what the file is for." in answer.text
-    head = read_xlsx(signed.client.get(f"{START}/vorlage-order.xlsx").data)[0]
+    with signed.client.get(f"{START}/vorlage-order.xlsx") as file:
+        head = read_xlsx(file.data)[0]
     assert head[:3] == ["Location name", "Street and house number", "Postal code"]
 
 
