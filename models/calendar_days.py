@@ -1,4 +1,4 @@
-"""Calendar days in Berlin: on which day a moment lies, and when a deadline that is given as a day ends.
+"""Calendar days and months in Berlin: on which day a moment lies, and when a deadline that is given as a day ends.
 
 Needs no database.
 """
@@ -6,6 +6,8 @@ Needs no database.
 from __future__ import annotations
 
 import re
+from calendar import monthrange
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -13,6 +15,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 """The time zone in which the portal's calendar days begin and end."""
 _GERMAN = re.compile(r"(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})", re.ASCII)
 _ISO = re.compile(r"(\d{4})-(\d{2})-(\d{2})", re.ASCII)
+_MONTH = re.compile("(20[0-9]{2})-(0[1-9]|1[0-2])")
 
 
 def read_day(typed: str) -> date | None:
@@ -58,3 +61,48 @@ def last_day(end: datetime) -> date:
     If `end` is a midnight in Berlin, this is the day before, otherwise the day in which `end` lies.
     """
     return berlin_day(end - timedelta(microseconds=1))
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Month:
+    """A month of the calendar, `number` 1 to 12; written as '2026-11'."""
+
+    year: int
+    number: int
+
+    def __str__(self) -> str:
+        """Return the month as '2026-11'."""
+        return f"{self.year:04}-{self.number:02}"
+
+    @classmethod
+    def of(cls, day: date) -> Month:
+        """Return the month in which the day lies."""
+        return cls(day.year, day.month)
+
+    @classmethod
+    def read(cls, text: str) -> Month:
+        """Return the month that a text such as '2026-11' names. Raises `ValueError` if it is none of this century."""
+        found = _MONTH.fullmatch(text)
+        if found is None:
+            raise ValueError(text)
+        return cls(int(found[1]), int(found[2]))
+
+    @property
+    def days(self) -> int:
+        """Return how many days the month has."""
+        return monthrange(self.year, self.number)[1]
+
+    @property
+    def first(self) -> date:
+        """Return the first day of the month."""
+        return date(self.year, self.number, 1)
+
+    @property
+    def after(self) -> date:
+        """Return the first day of the next month."""
+        return self.later(1).first
+
+    def later(self, months: int) -> Month:
+        """Return the month so many months later; earlier if `months` is negative."""
+        year, place = divmod(self.year * 12 + self.number - 1 + months, 12)
+        return Month(year, place + 1)

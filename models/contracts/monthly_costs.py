@@ -1,0 +1,114 @@
+"""What the lines of contracts cost in a month, by the day, in integer euro cents, net. Needs no database.
+
+A day counts for a line that runs at the day's end: the day on which a line begins counts, the day on which it ends does
+not. So of lines that replace each other, however often on one day, exactly one counts.
+
+Each day of a month has a price in whole cents, and all of them together are the monthly price: see `share`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from models.calendar_days import Month
+from models.contracts.catalogue import PriceLine
+
+
+@dataclass(frozen=True, slots=True)
+class RunningLine:
+    """A line of a contract and when it runs: from the day `began` until the day `ended`, which does not count.
+
+    Days in Berlin. `ended` is None while no end is known.
+    """
+
+    contract_id: int
+    price: PriceLine
+    began: date
+    ended: date | None
+
+    def is_open(self, day: date) -> bool:
+        """Return whether the line has no end, or one after the day."""
+        return self.ended is None or self.ended > day
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a line costs in a month.
+
+    `days` are the days of the month that count, as numbers from 1; an empty range if none does. `monthly_cents` is
+    the share of the monthly price for these days, `one_off_cents` the one-off price if the line began in the month,
+    otherwise 0; both in net euro cents.
+    """
+
+    line: RunningLine
+    month: Month
+    days: range
+    monthly_cents: int
+    one_off_cents: int
+
+    @property
+    def net(self) -> int:
+        """Return the share of the monthly price and the one-off price together."""
+        return self.monthly_cents + self.one_off_cents
+
+    @property
+    def first(self) -> date:
+        """Return the first day that counts. Raises `IndexError` if none does."""
+        return self.month.first + timedelta(days=self.days[0] - 1)
+
+    @property
+    def last(self) -> date:
+        """Return the last day that counts. Raises `IndexError` if none does."""
+        return self.month.first + timedelta(days=self.days[-1] - 1)
+
+    @property
+    def is_whole(self) -> bool:
+        """Return whether every day of the month counts."""
+        return len(self.days) == self.month.days
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class LineChange:
+    """The beginning (`begins`) or the end of a line in a month, at `day` in Berlin."""
+
+    day: date
+    begins: bool
+    product_key: str
+
+
+def charge_of(line: RunningLine, month: Month) -> Charge:
+    """Return what the line costs in the month; a line that does not run in it costs nothing."""
+    days = range(
+        (max(line.began, month.first) - month.first).days + 1,
+        (min(line.ended or month.after, month.after) - month.first).days + 1,
+    )
+    begins = month.first <= line.began < month.after
+    return Charge(
+        line, month, days, share(line.price.monthly_cents, month, days), line.price.one_off_cents if begins else 0
+    )
+
+
+def share(monthly_cents: int, month: Month, days: range) -> int:
+    """Return the part of a monthly price for successive days of the month, numbered from 1, in whole cents.
+
+    The rounding is cumulative: what has been reached at the end of a day is rounded to the cent, halves up, and a day
+    costs the difference to the day before. So shares of days that follow each other add up to the share of all of them
+    and those of a whole month to its price, and no share is a cent or more away from the exact one.
+    """
+    if not days:
+        return 0
+    return _reached(monthly_cents, month, days[-1]) - _reached(monthly_cents, month, days[0] - 1)
+
+
+def _reached(monthly_cents: int, month: Month, day: int) -> int:
+    return (2 * monthly_cents * day + month.days) // (2 * month.days)
+
+
+def changes_in(lines: Iterable[RunningLine], month: Month) -> list[LineChange]:
+    """Return which lines begin and end in the month, by day; on one day ends stand before beginnings."""
+    lines = tuple(lines)
+    begun = [LineChange(line.began, True, line.price.product_key) for line in lines]
+    ended = [LineChange(line.ended, False, line.price.product_key) for line in lines if line.ended is not None]
+    return sorted(change for change in (*begun, *ended) if month.first <= change.day < month.after)

@@ -1,0 +1,182 @@
+"""What a main account and its sub-accounts cost in a month: page by page, in all, and one account alone.
+
+The people who see an account's contract see its costs. Of a linked account only the months since it was linked are
+shown: its company has not agreed to more. Each statement reads the lines of many accounts.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.calendar_days import BERLIN, Month, first_moment
+from models.changes.planned_lines import PlannedTariff, planned_tariffs, tariff_keys, with_planned
+from models.contracts.catalogue import PriceLine, ProductKind, all_products
+from models.contracts.contracts import Contract, ContractItem
+from models.contracts.costs import Amount
+from models.contracts.monthly_costs import Charge, LineChange, RunningLine, changes_in, charge_of
+from models.db.paging import BadCursor, Page, read_cursor, write_cursor
+from models.db.word_search import matching
+from models.states import Origin
+from models.values import CUSTOMER_NUMBER
+
+
+@dataclass(frozen=True, slots=True)
+class AccountCosts:
+    """What an account costs in a month: `charges` are the lines that run or begin in it, tariffs first, by their days.
+
+    `changes` are the lines that begin or end in the month, also those that end with its first day.
+    """
+
+    account: Account
+    charges: Sequence[Charge]
+    changes: Sequence[LineChange]
+
+    @property
+    def net(self) -> int:
+        """Return the sum of all charges in net euro cents."""
+        return sum(charge.net for charge in self.charges)
+
+
+def costs_page(
+    session: Session, main: Account, month: Month, search: str = "", *, after: str | None = None, limit: int = 50
+) -> Page[AccountCosts]:
+    """Return a page of the accounts with a contract in the month, `main` and its sub-accounts, by customer number.
+
+    Each word of `search` must be part of the account's customer number, name, street or city. `after` is the cursor of
+    the page (None: the first), `limit` its size. Four statements at most. Raises `BadCursor` if `after` is no cursor of
+    this list.
+    """
+    query = sa.select(Account).where(_seen(main, month, search), _has_contract(month))
+    if after is not None:
+        [number] = read_cursor(after, str)
+        if not CUSTOMER_NUMBER.fullmatch(number):
+            raise BadCursor(after)
+        query = query.where(Account.customer_number > number)
+    accounts = session.scalars(query.order_by(Account.customer_number).limit(limit + 1)).all()
+    page = accounts[:limit]
+    following = write_cursor(page[-1].customer_number) if len(accounts) > limit else None
+    return Page(_costs(session, page, month), following)
+
+
+def costs_of_account(session: Session, account: Account, month: Month) -> AccountCosts:
+    """Return what one account costs in the month, also before it was linked. Three statements at most."""
+    return _costs(session, [account], month)[0]
+
+
+def total_costs(session: Session, main: Account, month: Month, search: str = "") -> Amount:
+    """Return what all pages of `costs_page` add up to. Four statements at most, whatever the number of accounts.
+
+    Lines that cost the same on the same days are counted by the database and charged once.
+    """
+    seen = _seen(main, month, search)
+    planned = planned_tariffs(session, seen, month.after)
+    changing = Contract.id == sa.any_(_ids(sorted({coming.contract_id for coming in planned})))
+    alike = _lines(month).where(seen, ~changing).subquery().c
+    columns = (
+        alike.monthly_cents,
+        alike.one_off_cents,
+        sa.func.greatest(alike.began, month.first - timedelta(days=1)).label("began"),
+        sa.func.least(alike.ended, month.after).label("ended"),
+    )
+    net = 0
+    for row in session.execute(sa.select(*columns, sa.func.count().label("times")).group_by(*columns)):
+        line = RunningLine(0, PriceLine("", row.monthly_cents, row.one_off_cents), row.began, row.ended)
+        net += row.times * charge_of(line, month).net
+    if planned:
+        lines = [_line(row) for row in session.execute(_lines(month).where(changing))]
+        net += sum(charge_of(line, month).net for line in with_planned(lines, planned, tariff_keys(session)))
+    return Amount(net)
+
+
+def _seen(main: Account, month: Month, search: str) -> sa.ColumnElement[bool]:
+    """Return an SQL condition on `Account`: its costs in the month belong to the list of `main`, and match `search`."""
+    since = sa.or_(Account.origin != Origin.LINK, Account.attached_at < first_moment(month.after))
+    of_main = sa.or_(Account.id == main.id, sa.and_(Account.main_id == main.id, since))
+    columns = (Account.customer_number, Account.name, Account.street, Account.city)
+    return sa.and_(of_main, *matching(search.split(), *columns))
+
+
+def _has_contract(month: Month) -> sa.ColumnElement[bool]:
+    running = _overlaps(month, Contract.started_at, Contract.ended_at)
+    return sa.exists().where(Contract.account_id == Account.id, running)
+
+
+def _overlaps(month: Month, began: Any, ended: Any) -> sa.ColumnElement[bool]:
+    # What ends with the first moment of the month is a change of the month.
+    is_over = ended < first_moment(month.first)
+    return sa.and_(began < first_moment(month.after), sa.or_(ended.is_(None), ~is_over))
+
+
+_BEGAN = sa.func.coalesce(ContractItem.started_at, Contract.started_at)
+# The earlier one: `least` passes over null.
+_ENDED = sa.func.least(ContractItem.ended_at, Contract.ended_at)
+
+
+def _lines(month: Month) -> sa.Select[*tuple[Any, ...]]:
+    """Return the query for the lines of contracts in the month, with the days in Berlin on which they begin and end."""
+    return (
+        sa.select(
+            Contract.account_id,
+            ContractItem.contract_id,
+            ContractItem.product_key,
+            ContractItem.monthly_cents,
+            ContractItem.one_off_cents,
+            _day(_BEGAN).label("began"),
+            _day(_ENDED).label("ended"),
+        )
+        .join(ContractItem, ContractItem.contract_id == Contract.id)
+        .join(Account, Account.id == Contract.account_id)
+        .where(_overlaps(month, _BEGAN, _ENDED))
+    )
+
+
+def _day(at: Any) -> sa.ColumnElement[Any]:
+    return sa.cast(sa.func.timezone(BERLIN.key, at), sa.Date)
+
+
+def _ids(ids: Sequence[int]) -> sa.ColumnElement[Any]:
+    return sa.literal(ids, postgresql.ARRAY(sa.BigInteger))
+
+
+def _line(row: sa.Row[Any]) -> RunningLine:
+    price = PriceLine(row.product_key, row.monthly_cents, row.one_off_cents)
+    return RunningLine(row.contract_id, price, row.began, row.ended)
+
+
+def _costs(session: Session, accounts: Sequence[Account], month: Month) -> list[AccountCosts]:
+    if not accounts:
+        return []
+    listed = Account.id == sa.any_(_ids([account.id for account in accounts]))
+    lines: dict[int, list[RunningLine]] = defaultdict(list)
+    for row in session.execute(_lines(month).where(listed)):
+        lines[row.account_id].append(_line(row))
+    planned: dict[int, list[PlannedTariff]] = defaultdict(list)
+    for coming in planned_tariffs(session, listed, month.after):
+        planned[coming.account_id].append(coming)
+    tariffs = tariff_keys(session)
+    places = {
+        key: (list(ProductKind).index(product.kind), place)
+        for place, (key, product) in enumerate(all_products(session).items())
+    }
+    found = []
+    for account in accounts:
+        own = with_planned(lines[account.id], planned[account.id], tariffs)
+        own.sort(key=lambda line: _place(line, places[line.price.product_key]))
+        charges = [charge for line in own if (charge := charge_of(line, month)).days or charge.one_off_cents]
+        found.append(AccountCosts(account, charges, changes_in(own, month)))
+    return found
+
+
+def _place(line: RunningLine, listed: tuple[int, int]) -> tuple[int, int, date, int]:
+    """Return the sort key of a line; `listed` are the places of its product's kind and of its product."""
+    kind, product = listed
+    return line.contract_id, kind, line.began, product
