@@ -36,7 +36,7 @@ from web.api.endpoints import api
 from web.api.schemas import Problem
 from web.caller import current_caller
 from web.health import health
-from web.portal.accounts import contract_holder, dashboard, export, location_groups, location_map, overview
+from web.portal.accounts import contract_holder, costs, dashboard, export, location_groups, location_map, overview
 from web.portal.back_office import administrators as back_office_administrators
 from web.portal.back_office import customers as back_office_customers
 from web.portal.back_office import factor_reset as back_office_factor_reset
@@ -89,6 +89,7 @@ _PAGES = (
     export,
     location_groups,
     location_map,
+    costs,
     dashboard,
     api_tokens,
     second_factors,

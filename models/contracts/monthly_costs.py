@@ -69,7 +69,7 @@ class Charge:
         return len(self.days) == self.month.days
 
 
-@dataclass(frozen=True, order=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class LineChange:
     """The beginning (`begins`) or the end of a line in a month, at `day` in Berlin."""
 
@@ -107,8 +107,9 @@ def _reached(monthly_cents: int, month: Month, day: int) -> int:
 
 
 def changes_in(lines: Iterable[RunningLine], month: Month) -> list[LineChange]:
-    """Return which lines begin and end in the month, by day; on one day ends stand before beginnings."""
+    """Return which lines begin and end in the month, by day; on one day ends first, otherwise as the lines come."""
     lines = tuple(lines)
     begun = [LineChange(line.began, True, line.price.product_key) for line in lines]
     ended = [LineChange(line.ended, False, line.price.product_key) for line in lines if line.ended is not None]
-    return sorted(change for change in (*begun, *ended) if month.first <= change.day < month.after)
+    found = [change for change in (*begun, *ended) if month.first <= change.day < month.after]
+    return sorted(found, key=lambda change: (change.day, change.begins))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,7 +17,8 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.calendar_days import BERLIN, Month, first_moment
+from models.calendar_days import BERLIN, Month, berlin_day, first_moment
+from models.changes.changes import LONGEST_AHEAD
 from models.changes.planned_lines import PlannedTariff, planned_tariffs, tariff_keys, with_planned
 from models.contracts.catalogue import PriceLine, ProductKind, all_products
 from models.contracts.contracts import Contract, ContractItem
@@ -25,15 +26,41 @@ from models.contracts.costs import Amount
 from models.contracts.monthly_costs import Charge, LineChange, RunningLine, changes_in, charge_of
 from models.db.paging import BadCursor, Page, read_cursor, write_cursor
 from models.db.word_search import matching
+from models.errors import InvalidField
 from models.states import Origin
 from models.values import CUSTOMER_NUMBER
+
+EARLIEST = Month(2000, 1)
+"""The first month whose costs can be asked for."""
+
+
+def latest_month(now: datetime) -> Month:
+    """Return the last month whose costs can be asked for at `now`: the last for which a change can be planned."""
+    return Month.of(berlin_day(now) + LONGEST_AHEAD)
+
+
+def month_asked_for(text: str | None, now: datetime) -> Month:
+    """Return the month that a text such as '2026-11' names; the month of `now` if it is None.
+
+    Raises `InvalidField` if the text names no month, or one after `latest_month`.
+    """
+    if text is None:
+        return Month.of(berlin_day(now))
+    try:
+        month = Month.read(text)
+    except ValueError:
+        month = None
+    latest = latest_month(now)
+    if month is None or month > latest:
+        raise InvalidField("month", "unknown_month", str(latest))
+    return month
 
 
 @dataclass(frozen=True, slots=True)
 class AccountCosts:
-    """What an account costs in a month: `charges` are the lines that run or begin in it, tariffs first, by their days.
+    """What an account costs in a month: `charges` has its lines, tariffs first, by their days.
 
-    `changes` are the lines that begin or end in the month, also those that end with its first day.
+    Among them are lines that only begin or end in the month, without a day that counts. `changes` says which do.
     """
 
     account: Account
@@ -171,7 +198,7 @@ def _costs(session: Session, accounts: Sequence[Account], month: Month) -> list[
     for account in accounts:
         own = with_planned(lines[account.id], planned[account.id], tariffs)
         own.sort(key=lambda line: _place(line, places[line.price.product_key]))
-        charges = [charge for line in own if (charge := charge_of(line, month)).days or charge.one_off_cents]
+        charges = [charge for line in own if (charge := charge_of(line, month)).days or changes_in([line], month)]
         found.append(AccountCosts(account, charges, changes_in(own, month)))
     return found
 

@@ -14,8 +14,8 @@ from typing import IO
 from xlsxwriter import Workbook
 
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-Cell = str | date | Decimal
-"""A cell: text, a day, or an amount in euros."""
+Cell = str | date | Decimal | int
+"""A cell: text, a day, an amount in euros, or a whole number."""
 EXPORT_PAGE = 1000
 
 _ROWS = 500
@@ -29,8 +29,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 def csv_of(rows: Iterable[list[Cell]]) -> Iterator[bytes]:
     """Yield the rows as CSV in pieces of 500 rows, in the format of German Excel.
 
-    The text is UTF-8 with byte order mark, cells are separated by semicolons, dates written as 31.12.2026 and amounts
-    as 29,90. A cell that Excel would read as a formula gets an apostrophe in front.
+    The text is UTF-8 with byte order mark, cells are separated by semicolons, dates written as 31.12.2026, amounts as
+    29,90 and whole numbers as 30. A cell that Excel would read as a formula gets an apostrophe in front.
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, delimiter=";")
@@ -62,6 +62,8 @@ def xlsx_of(rows: Iterable[list[Cell]], title: str) -> IO[bytes]:
                         sheet.write_string(line, column, _CONTROL.sub("", cell))
                     elif isinstance(cell, Decimal):
                         sheet.write_number(line, column, cell, euros)
+                    elif isinstance(cell, int):
+                        sheet.write_number(line, column, cell)
                     else:
                         sheet.write_datetime(line, column, cell, day)
     except BaseException:
@@ -88,4 +90,6 @@ def _escape_formula(cell: Cell) -> str:
         return f"{cell:.2f}".replace(".", ",")
     if isinstance(cell, date):
         return f"{cell:%d.%m.%Y}"
+    if isinstance(cell, int):
+        return str(cell)
     return "'" + cell if _FORMULA.match(cell) else cell

@@ -88,6 +88,7 @@ RULES: Mapping[str, str] = {
     ),
     "too_many_changes": N_("%(allowed)s changes wait for their days already. Take one of them back first."),
     "nothing_changes": N_("So it is already. Choose another product or another number of channels."),
+    "unknown_month": N_("Costs can be asked for up to the month %(allowed)s."),
     "cursor": N_("We did not give out this cursor."),
 }
 
@@ -154,6 +155,7 @@ MALFORMED: Mapping[str, str] = {
     "method": N_("Possible are administers_both, credentials, link_code and consent."),
     "locale": N_("Possible are de and en."),
     "effective_on": N_("This is no day. An example: 2027-01-31"),
+    "month": N_("This is no month. An example: 2026-11"),
     "sip_user": N_("This is no SIP user name."),
     "request_uri": N_("Possible are “contact” (as the phone has registered) and “number” (by the dialled number)."),
     "countries": N_("Enter one to 60 keys of countries or networks, such as DE, AT or 870."),

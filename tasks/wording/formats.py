@@ -11,7 +11,7 @@ import phonenumbers
 from babel.dates import format_date, format_datetime
 from babel.numbers import format_currency, format_decimal
 
-from models.calendar_days import BERLIN, berlin_day, last_day
+from models.calendar_days import BERLIN, Month, berlin_day, last_day
 from models.values import Locale
 
 _REGIONS: Mapping[Locale, str] = {"de": "de_DE", "en": "en_GB"}
@@ -33,6 +33,11 @@ def count_text(count: int, locale: Locale) -> str:
 def long_date(day: date, locale: Locale) -> str:
     """Format a day with the month's name in the language: '16. März 2026', in English '16 March 2026'."""
     return format_date(day, "long", locale=_REGIONS[locale])
+
+
+def month_text(month: Month, locale: Locale) -> str:
+    """Format a month with its name in the language: 'März 2026', in English 'March 2026'."""
+    return format_date(month.first, "LLLL y", locale=_REGIONS[locale])
 
 
 def day_text(at: datetime, locale: Locale) -> str:

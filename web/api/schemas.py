@@ -189,6 +189,66 @@ class AccountPage(BaseModel):
     next_cursor: str | None
 
 
+class CostLineBody(BaseModel):
+    """A line of a contract in a month, in euro cents, without VAT.
+
+    `product` is the product's key, `monthly_cents` its agreed price for a whole month, `share_cents` its part for the
+    days from `first_day` to `last_day` in Berlin, of which there are `days`; both null if no day counts. A day counts
+    for what runs at its end. `one_off_cents` is due in the month in which the line begins, 0 in others.
+    """
+
+    product: str
+    first_day: date | None
+    last_day: date | None
+    days: int
+    monthly_cents: int
+    share_cents: int
+    one_off_cents: int
+
+
+class CostChangeBody(BaseModel):
+    """The beginning or the end of a contract's line: `day` is the first day on which it runs, or no longer runs.
+
+    `planned` is whether that day is still to come.
+    """
+
+    day: date
+    product: str
+    change: Literal["begins", "ends"]
+    planned: bool
+
+
+class CostsBody(BaseModel):
+    """What an account costs in a month: `net_cents` is the sum of the shares and one-off prices of its lines."""
+
+    customer_number: str
+    name: str
+    city: str
+    net_cents: int
+    lines: list[CostLineBody]
+    changes: list[CostChangeBody]
+
+
+class AmountBody(BaseModel):
+    """A sum in euro cents without VAT, the VAT on the sum, and both together."""
+
+    net_cents: int
+    vat_cents: int
+    gross_cents: int
+
+
+class CostsPage(BaseModel):
+    """A page of what accounts cost in the month; `total` is the sum of all accounts, on all pages.
+
+    `next_cursor` is the `cursor` of the next page, null on the last page.
+    """
+
+    month: str
+    total: AmountBody
+    items: list[CostsBody]
+    next_cursor: str | None
+
+
 class ProductBody(BaseModel):
     """An entry of the price list; prices in euro cents, without VAT.
 
@@ -276,3 +336,12 @@ class PageQuery(BaseModel):
 
     cursor: str | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
+class CostsQuery(PageQuery):
+    """The query for the costs of a month, such as 2026-11 (null: the present one), and the page.
+
+    A month is possible up to the last for which changes can be planned, about a year ahead.
+    """
+
+    month: Annotated[str, Field(pattern="^20[0-9]{2}-(0[1-9]|1[0-2])$", examples=["2026-11"])] | None = None

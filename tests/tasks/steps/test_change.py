@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import detach
-from models.calendar_days import berlin_day, first_moment
+from models.calendar_days import Month, berlin_day, first_moment
 from models.changes.changes import ChangeDraft, planned_changes, submit_change
 from models.contracts.contracts import Contract, ContractItem, runs
 from models.errors import InvalidField, LaterChangePlanned
@@ -23,7 +23,8 @@ from models.requests.request_rights import concerns, may_change
 from models.requests.requests import Request
 from models.states import Reason, Status
 from models.telephony.trunks import SipTrunk, close_trunk
-from tests.factories import an_order, join, make_main, make_user
+from models.views.account_costs import costs_of_account
+from tests.factories import NOW, an_order, join, make_main, make_user
 from tests.tasks.conftest import Pipeline
 from tests.web.portal.accounts.test_dashboard import make_trunk
 
@@ -329,3 +330,37 @@ def test_histories_of_changes_leave_on_every_day_what_a_simple_model_says(pipeli
 def _model(wanted: dict[date, str], day: date) -> str:
     """Return the tariff on the day: that of the last change until then, or the first one."""
     return next((wanted[one] for one in sorted(wanted, reverse=True) if one <= day), "trunk-2")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_month_costs_what_was_shown_before_its_changes_were_made(
+    pipeline: Pipeline, trunk_id: int, seed: int
+) -> None:
+    dice = random.Random(seed)
+    months = [Month.of(berlin_day(pipeline.clock.now)).later(place) for place in range(4)]
+    days = sorted(dice.sample(range(1, 90), 4))
+    present = "trunk-10"
+    for days_ahead in days:
+        present = dice.choice([key for key in CHANNELS if key != present])
+        ask(pipeline, trunk_id, present, in_days(pipeline, days_ahead))
+    shown = costs_of_months(pipeline, trunk_id, months)
+    # Workers that were away for weeks change nothing of it.
+    for days_ahead in (days[1], days[3] + 5):
+        pipeline.clock.now = first_moment(berlin_day(NOW) + timedelta(days=days_ahead))
+        for _ in range(5):
+            go_to(pipeline, pipeline.clock.now + timedelta(seconds=3))
+        assert costs_of_months(pipeline, trunk_id, months) == shown
+    assert len(shown[1]) > 1 and channels_of(pipeline, trunk_id) == CHANNELS[present]
+
+
+def costs_of_months(pipeline: Pipeline, trunk_id: int, months: list[Month]) -> list[list[tuple[str, range, int]]]:
+    """Return for each month the lines of the trunk's account: product, days that count, and net cents."""
+    with pipeline.runtime.database.transaction() as session:
+        account = session.get_one(Account, session.get_one(SipTrunk, trunk_id).account_id)
+        return [
+            [
+                (charge.line.price.product_key, charge.days, charge.net)
+                for charge in costs_of_account(session, account, month).charges
+            ]
+            for month in months
+        ]

@@ -11,9 +11,10 @@ from wtforms import HiddenField
 
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import has_own_holder, holder_of
+from models.calendar_days import Month, berlin_day
 from models.changes.changes import agreed_quote
 from models.people.audit_log import record_look, sees_log, visible_entries
-from models.people.rights import Action, may
+from models.people.rights import Action, may, only_as_staff
 from models.proofs.link_codes import open_link_code
 from models.states import Kind
 from models.telephony import forwarding, forwarding_precedence
@@ -24,9 +25,10 @@ from models.telephony.sip_secrets import RenewedMeanwhile, issue_of, renew, reve
 from models.telephony.trunks import SipTrunk
 from models.vault import SecretUnreadable
 from models.views import locations as listing
+from models.views.account_costs import costs_of_account
 from models.views.own_accounts import linkable_accounts
 from tasks.outbox.what_changes import changed_terms
-from tasks.wording.formats import number_text
+from tasks.wording.formats import month_text, number_text
 from web.portal.accounts.audit_log_text import deed_text
 from web.portal.accounts.overview import kind_label, origin_label, poll_interval, progress, proofs_of, state_label
 from web.portal.accounts.people import people_of
@@ -86,6 +88,8 @@ def show(customer_number: str) -> str:
             for found in visible.running
             if found.kind is Kind.CHANGE
         ]
+        month = Month.of(berlin_day(now))
+        costs = costs_of_account(database, account, month)
         own_holder = has_own_holder(account)
         holder = holder_of(database, account if own_holder else visible.main or account)
     sees_calls = may(person, Action.SEE_CALLS, account) and resources().network is not None
@@ -103,6 +107,10 @@ def show(customer_number: str) -> str:
         holder=holder,
         entry=entry,
         planned=sorted(planned, key=lambda one: one[0].effective_at),
+        costs=costs,
+        month=month,
+        month_name=month_text(month, locale()),
+        lists_costs=not only_as_staff(person, Action.VIEW, account),
         publication_names=PUBLICATION_NAMES,
         own_holder=own_holder,
         sees_calls=sees_calls,
