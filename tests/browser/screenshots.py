@@ -161,11 +161,13 @@ def request_page(page: Page, url: str, folder: Path) -> None:
 
 
 def other_pages(page: Page, url: str, folder: Path) -> None:
-    """Take pictures of a sub-account's dashboard, the table of numbers, and a bulk file with invalid cells."""
+    """Take pictures of a sub-account's dashboard, of the numbers and costs, and of a bulk file with invalid cells."""
     page.goto(f"{url}/standortverwaltung/{HAMBURG.customer_number}")
     keep(page, folder / "dashboard.png")
     page.goto(url + "/standortverwaltung/rufnummern")
     keep(page, folder / "numbers.png")
+    page.goto(url + "/standortverwaltung/kosten")
+    keep(page, folder / "costs.png")
     page.goto(url + "/standortverwaltung/sammelauftrag")
     page.get_by_label("Datei (CSV oder XLSX)").set_input_files(
         {"name": "Filialen.csv", "mimeType": "text/csv", "buffer": _FILE.encode()}

@@ -124,7 +124,7 @@ POSTED = {"answers.cancel": "operate"}
 
 ELSEWHERE = {"consents", "emails", "logins", "users.invitation", "office.place", "office.jobs_run", "people", "static",
              "carrier", "typeface", "bulks.template", "locations.export", "locations.groups", "locations.table",
-             "locations.table_export"}  # fmt: skip
+             "locations.costs_export", "locations.table_export"}  # fmt: skip
 """Endpoints with parameters that name nothing of a customer, or a secret that is right at the same time."""
 
 CODE = "AAAAA AAAAA"

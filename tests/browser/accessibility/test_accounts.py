@@ -64,6 +64,18 @@ def test_the_overview(page: Page, portal: Portal) -> None:
         look(page, portal.url + path)
 
 
+@shows("locations.costs")
+def test_the_costs_of_a_month(page: Page, portal: Portal, site: Site) -> None:
+    with portal.database.transaction() as session:
+        trunk = session.get_one(SipTrunk, site.trunk)
+        for key, ended in (("trunk-10", None), ("block-100", NOW + timedelta(days=9))):
+            prices = {"monthly_cents": 2990, "one_off_cents": 9900, "ended_at": ended}
+            session.add(ContractItem(contract_id=trunk.contract_id, product_key=key, **prices))
+    sign_in(page, portal)
+    for query in ("?monat=2026-03", "?monat=2026-05", "?monat=2026-01", "?suche=nichts"):
+        look(page, f"{portal.url}{OVERVIEW}/kosten{query}")
+
+
 @shows("locations.show", "locations.detach")
 def test_the_page_of_an_account_and_detaching_it(page: Page, portal: Portal) -> None:
     sign_in(page, portal)

@@ -99,7 +99,7 @@ def test_of_tariffs_that_replace_each_other_each_day_has_one(
         assert sum(charge.net for charge in charges) == sum(
             share(monthly, month, range(day, day + 1)) for day, monthly in running.items()
         )
-        exact = sum(Fraction(monthly, month.days) for monthly in running.values())
+        exact = Fraction(sum(running.values()), month.days)
         assert abs(sum(charge.net for charge in charges) - exact) <= len([one for one in charges if one.days])
 
 

@@ -84,7 +84,9 @@ def test_pages_add_up_to_the_total_of_each(front: Front, site: Site) -> None:
             contract = session.get_one(SipTrunk, make_trunk(session, account, f"t9{place:011}")).contract_id
             item = {"product_key": "trunk-2", "monthly_cents": 991, "one_off_cents": 0}
             session.add(ContractItem(contract_id=contract, **item))
-    cursor, items, totals = "", [], []
+    items: list[Any] = []
+    totals: list[int] = []
+    cursor: str | None = ""
     while cursor is not None:
         body = front.get(f"/costs?month=2026-03&limit=2{cursor and '&cursor=' + cursor}").get_json()
         items += body["items"]

@@ -162,14 +162,12 @@ def _rows(account: Account, month: Month, search: str, names: Mapping[str, str])
         if after is None:
             break
     total = Amount(net)
-    yield from (
-        [str(what), *[""] * 9, _euros(cents), ""]
-        for what, cents in (
-            (_("Together, net"), total.net),
-            (_("plus %(percent)s %% VAT", percent=VAT_PERCENT), total.vat),
-            (_("Gross"), total.gross),
-        )
-    )
+    for what, cents in (
+        (_("Together, net"), total.net),
+        (_("plus %(percent)s %% VAT", percent=VAT_PERCENT), total.vat),
+        (_("Gross"), total.gross),
+    ):
+        yield [what, *[""] * 9, _euros(cents), ""]
 
 
 def _row(item: AccountCosts, charge: Charge, names: Mapping[str, str]) -> list[spreadsheets.Cell]:
