@@ -30,6 +30,7 @@ def count_text(count: int, locale: Locale) -> str:
     return format_decimal(count, locale=_REGIONS[locale])
 
 
+@lru_cache(maxsize=1000)  # the same days again and again, in lists and files
 def long_date(day: date, locale: Locale) -> str:
     """Format a day with the month's name in the language: '16. März 2026', in English '16 March 2026'."""
     return format_date(day, "long", locale=_REGIONS[locale])
