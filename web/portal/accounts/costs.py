@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 
-from flask import Response, abort, render_template, request, send_file, stream_with_context, url_for
+from flask import Response, abort, render_template, request, url_for
 from flask_babel import gettext as _
 from flask_login import login_required
 
@@ -30,6 +30,7 @@ from tasks.files import spreadsheets
 from tasks.files.spreadsheets import EXPORT_PAGE
 from tasks.wording.formats import month_text
 from web.portal.page.blueprints import locations
+from web.portal.page.downloads import table_file
 from web.portal.page.locale import calendar_day, locale
 from web.portal.page.selected_account import selected_account
 from web.portal.telephony.inventory import TABLES
@@ -100,13 +101,8 @@ def costs_export(form: str) -> Response:
         names = {key: product.name(locale()) for key, product in all_products(database).items()}
     if account is None:
         abort(404)
-    name = f"kosten-{account.customer_number}-{month}.{form}"
-    rows = _rows(account, month, _search(), names)
-    if form == "csv":
-        head = {"Content-Disposition": f'attachment; filename="{name}"'}
-        return Response(stream_with_context(spreadsheets.csv_of(rows)), mimetype="text/csv", headers=head)
-    file = spreadsheets.xlsx_of(rows, _("Costs"))
-    return send_file(file, mimetype=spreadsheets.XLSX, as_attachment=True, download_name=name)
+    name = f"kosten-{account.customer_number}-{month}"
+    return table_file(_rows(account, month, _search(), names), form, name, _("Costs"))
 
 
 def change_text(change: LineChange) -> str:
