@@ -432,7 +432,7 @@ def test_a_server_that_is_only_read_finds_the_caller_too(world: World) -> None:
 
 
 def test_a_page_that_forgets_its_filter_shows_nothing_foreign(front: Front, front_of: FrontOf, world: World) -> None:
-    app = front_of(row_security=True).application
+    app = front_of().application
 
     def forgetful() -> list[int]:
         with app.app_context(), resources().database.transaction() as session:
