@@ -29,6 +29,7 @@ from tests.benchmarks import (
     reconciliation,
     registrations,
     search,
+    second_wall,
     sweep,
     whole_way,
 )
@@ -340,6 +341,15 @@ def _missed(is_beyond: bool) -> str:
     return ": MISSED" if is_beyond else ""
 
 
+def second_walls(system: System, size: Size) -> list[Figure]:
+    """Measure what row-level security adds to an order over the API and to a page, in processor time."""
+    against = "the same without row-level security"
+    return [
+        Figure(f"{what} behind the second wall, processor time", "ms", cost.walled, cost.bare, against)
+        for what, cost in second_wall.measure(system, size.posts // 50).items()
+    ]
+
+
 PARTS: dict[str, Callable[[System, Size], list[Figure]]] = {
     "latency": latency,
     "bulkheads": bulkhead_table,
@@ -353,6 +363,7 @@ PARTS: dict[str, Callable[[System, Size], list[Figure]]] = {
     "registrar": registrar,
     "sweep": due,
     "overview": locations,
+    "second-wall": second_walls,
     # Last: its numbers are many, and stay.
     "search": number_search,
 }

@@ -139,10 +139,10 @@ def world(front: Front, back: Back, postgres: EmbeddedPostgres, superuser: sa.En
 
 
 @contextmanager
-def enforced(postgres: EmbeddedPostgres) -> Iterator[None]:
-    """Switch row-level security on for the time of the `with` block."""
+def enforced(postgres: EmbeddedPostgres, *, on: bool = True) -> Iterator[None]:
+    """Switch row-level security on, or with `on=False` off, for the time of the `with` block."""
     with closing(Database(postgres.url("standorte", DatabaseRole.OWNER))) as owner:
-        assert apply_row_security(owner, on=True)
+        assert apply_row_security(owner, on=on) is on
         try:
             yield
         finally:
