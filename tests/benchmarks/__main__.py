@@ -29,7 +29,6 @@ from tests.benchmarks import (
     reconciliation,
     registrations,
     search,
-    second_wall,
     sweep,
     whole_way,
 )
@@ -341,15 +340,6 @@ def _missed(is_beyond: bool) -> str:
     return ": MISSED" if is_beyond else ""
 
 
-def second_walls(system: System, size: Size) -> list[Figure]:
-    """Measure what row-level security adds to an order over the API and to a page, in processor time."""
-    against = "the same without row-level security"
-    return [
-        Figure(f"{what} behind the second wall, processor time", "ms", cost.walled, cost.bare, against)
-        for what, cost in second_wall.measure(system, size.posts // 50).items()
-    ]
-
-
 PARTS: dict[str, Callable[[System, Size], list[Figure]]] = {
     "latency": latency,
     "bulkheads": bulkhead_table,
@@ -363,7 +353,6 @@ PARTS: dict[str, Callable[[System, Size], list[Figure]]] = {
     "registrar": registrar,
     "sweep": due,
     "overview": locations,
-    "second-wall": second_walls,
     # Last: its numbers are many, and stay.
     "search": number_search,
 }

@@ -24,7 +24,7 @@ from web.settings import WebSettings
 from workers.gateways.registrar import plain_url
 
 FEW, MANY = 10, 10_000
-FILL = """
+_SUBS = """
 WITH issued AS (
     INSERT INTO customer_numbers (number)
     SELECT (%(first)s + n)::text FROM generate_series(1, %(count)s) AS n
@@ -64,7 +64,7 @@ def measure(system: System, rounds: int) -> Served:
         with app.app_context():
             database = resources().database
         with closing(database):
-            few, many = (signed_in(app, _customer(url, database, subs)) for subs in (FEW, MANY))
+            few, many = (_signed_in(app, _customer(url, database, subs)) for subs in (FEW, MANY))
             vacuum(url)
             times = [(_seconds(few), _seconds(many)) for _ in range(rounds + 5)][5:]
         system.flush()
@@ -78,12 +78,11 @@ def _customer(url: str, database: Database, subs: int) -> Principal:
         main, manager = make_main(session, subs=1)
     first = 2_000_000 if subs == FEW else 3_000_000
     with psycopg.connect(plain_url(url)) as connection:
-        connection.execute(FILL, {"first": first, "count": subs - 1, "main": main.id})
+        connection.execute(_SUBS, {"first": first, "count": subs - 1, "main": main.id})
     return manager
 
 
-def signed_in(app: Flask, person: Principal) -> FlaskClient:
-    """Return a client of the application with which the person has signed in."""
+def _signed_in(app: Flask, person: Principal) -> FlaskClient:
     client = app.test_client()
     token = re.search('name="csrf_token" value="([^"]+)"', client.get("/anmelden").text)
     assert token is not None

@@ -21,6 +21,7 @@ from models.proofs.proofs import LinkCode
 from models.staff.access import add_first_administrator, create_staff, disable, enable, mail_access
 from tests.factories import NOW, PASSWORD, give_app, join, make_account, make_user
 from tests.second_factor import app_codes
+from tests.web.api.calls import a_link
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import csrf, sign_in
@@ -176,8 +177,7 @@ def test_the_mailed_question_and_the_link_code_of_who_was_shut_out_stay_void(fro
         account = make_account(session, administrator=owner)
         code = create_link_code(session, principal_of(session, owner), account, back.clock()).id
         id, email, number = owner.id, owner.email, account.customer_number
-    asked = front.post("/links", {"customer_number": number, "proof": {"method": "consent"}})
-    assert asked.status_code == 202
+    assert a_link(front, number).status_code == 202
     back.advance()
     path, _ = back.mail_to(email)
     stranger = front.client.application.test_client()
