@@ -106,7 +106,7 @@ def change_contract(customer_number: str, id: int) -> Response | str | tuple[str
     if sheet.quote is None or sheet.changed is None:
         return _render("form", account, trunk, form, sheet), 422 if form.errors else 200
     form.agreed.data = sheet.quote.prices
-    return _render("confirm", account, trunk, form, sheet, price_changed=bool(shown))
+    return _render("confirm", account, trunk, form, sheet, price_changed=shown not in ("", None, sheet.quote.prices))
 
 
 def _offer(database: Session, form: ChangeForm, trunk: SipTrunk) -> None:
