@@ -125,6 +125,10 @@ class TooManyTokens(DomainError):
         self.limit = limit
 
 
+class PricesChanged(DomainError):
+    """Raised when prices are to be agreed that are not those that the person was shown."""
+
+
 class AlreadyUser(DomainError):
     """Raised when a person who already has a role in the account is invited to the account."""
 

@@ -172,7 +172,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
         # One thread is left for what needs no database, such as /healthz, while the database does not answer.
         # Of three threads or fewer all are needed for pages.
         at_once=settings.web_threads - 1 if settings.web_threads > 3 else None,
-        caller=current_caller if settings.row_security else None,
+        caller=current_caller,
     )
     clock = clock or database.now
     vault, throttle = Vault(*settings.secret_keys), Throttle(app, settings.redis_url)

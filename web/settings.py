@@ -34,9 +34,6 @@ class WebSettings(RedisSettings, SecretSettings):
 
     Must be given with an https:// `base_url`, because the application does not terminate HTTPS itself.
     """
-    row_security: bool = False
-    """Tell the database for whom each transaction works. Needed before row-level security is switched on, as a front
-    that does not tell sees nothing then; costs processor time also while it is off."""
     dev_mail_dir: Path | None = None
     """The folder in which the mail catcher of the embedded stack stores mails, shown at /dev/mail. Never set it
     where real mails are sent: the page shows every code."""

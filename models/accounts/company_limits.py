@@ -117,12 +117,17 @@ def with_own(own: OwnLimits | None, usual: Limits) -> Limits:
     return replace(usual, **{name: value for name, value in given.items() if value is not None})
 
 
-def set_own_limits(session: Session, account_id: int, given: Mapping[Limit, int | None]) -> None:
-    """Give the company limits of its own: a limit not in `given` stays as it is, None brings back the usual limit."""
+def set_own_limits(session: Session, account_id: int, given: Mapping[Limit, int | None]) -> dict[Limit, int | None]:
+    """Give the company limits of its own: a limit not in `given` stays as it is, None brings back the usual limit.
+
+    Return those of `given` that are new.
+    """
     own = session.get(OwnLimits, account_id) or OwnLimits(account_id=account_id)
-    for limit, value in given.items():
+    changed = {limit: value for limit, value in given.items() if getattr(own, limit) != value}
+    for limit, value in changed.items():
         setattr(own, limit, value)
     session.add(own)
+    return changed
 
 
 def lock_limits(session: Session, account_id: int) -> None:

@@ -18,7 +18,7 @@ from models.calendar_days import berlin_day
 from models.contracts.catalogue import PriceLine, Product, ProductKind, all_products, price_list
 from models.contracts.contracts import Contract, ContractItem, runs
 from models.contracts.costs import Costs, costs_of
-from models.errors import AlreadyRequested, Forbidden, InvalidField, NotFound, RuleBroken
+from models.errors import AlreadyRequested, Forbidden, InvalidField, NotFound, PricesChanged, RuleBroken
 from models.orders.orders import ensure_channels
 from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal, may
@@ -70,19 +70,35 @@ class Quote:
     after: Terms
     effective_on: date | None
 
+    @property
+    def prices(self) -> str:
+        """Return the sums before and after as one text, by which it is seen whether a person was shown others."""
+        before, after = self.before.costs, self.after.costs
+        return f"{before.monthly.net}-{after.monthly.net}-{after.one_off.net}"
+
 
 def submit_change(
-    session: Session, principal: Principal, account: Account, trunk_id: int, draft: ChangeDraft, now: datetime
+    session: Session,
+    principal: Principal,
+    account: Account,
+    trunk_id: int,
+    draft: ChangeDraft,
+    now: datetime,
+    *,
+    shown: str | None = None,
 ) -> Request:
     """Save the request to change the account's trunk `trunk_id`, record it in the log, and queue a receipt.
 
-    The prices of the day of the request are agreed. Raises `Forbidden` if the account is not active or the person may
-    not change its contracts, `NotFound` if it has no open trunk with this id, `AlreadyRequested` while a change of the
-    trunk that takes effect at once is running, and `InvalidField` if product, channels or day are not possible, or
-    nothing would change.
+    The prices of the day of the request are agreed. `shown` are the `Quote.prices` that the person was shown; None if
+    there was no page to show them. Raises `PricesChanged` if these differ from what would be agreed, `Forbidden` if the
+    account is not active or the person may not change its contracts, `NotFound` if it has no open trunk with this id,
+    `AlreadyRequested` while a change of the trunk that takes effect at once is running, and `InvalidField` if product,
+    channels or day are not possible, or nothing would change.
     """
     lock_active_account(session, account)
     quote = quote_change(session, principal, account, trunk_id, draft, now)
+    if shown is not None and shown != quote.prices:
+        raise PricesChanged
     trunk = session.get_one(SipTrunk, trunk_id)
     request = create_request(
         session,

@@ -8,7 +8,7 @@ Statements of other modules can wait for the flush likewise, to be executed once
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -18,7 +18,6 @@ from sqlalchemy.orm import Session, SessionTransaction, make_transient_to_detach
 from sqlalchemy.orm.attributes import set_committed_value
 
 from models.db.base import Base
-from models.db.caller import IS_TOLD
 from models.db.work_queue import QueueRow, forget_due, made_due
 
 _ROWS = "rows_for_later"
@@ -34,9 +33,9 @@ class BatchSession(Session):
         for statement in list(self.info.get(_STATEMENTS, ())):
             execute_queued(self, statement)
         waiting: dict[type[Base], list[dict[str, Any]]] = self.info.pop(_ROWS, {})
-        for tables in _together(list(waiting), told=self.info.get(IS_TOLD, False)):
-            values = {f"rows_{place}": json.dumps(waiting[table], default=str) for place, table in enumerate(tables)}
-            self.execute(_insert(tuple((table, tuple(waiting[table][0])) for table in tables)), values)
+        if waiting:
+            values = {f"rows_{place}": json.dumps(rows, default=str) for place, rows in enumerate(waiting.values())}
+            self.execute(_insert(tuple((table, tuple(rows[0])) for table, rows in waiting.items())), values)
 
 
 def batch_insert(session: Session, table: type[Base], hinted: bool = True, /, **values: Any) -> None:
@@ -121,24 +120,6 @@ def _columns(table: type[Base]) -> Sequence[tuple[str, Any]]:
         for column in columns
         if column.computed is None
     ]
-
-
-def _together(tables: Sequence[type[Base]], *, told: bool) -> Iterator[tuple[type[Base], ...]]:
-    """Yield groups of tables, in the given order; the rows of a group can be inserted with one statement.
-
-    That is one group, unless `told`: the database knows for whom the session works (`IS_TOLD`), so row-level security
-    applies. Then a table that refers to one of its group begins a new group: a policy may have to read the row referred
-    to, and a statement does not see the rows that it inserts itself.
-    """
-    group: list[type[Base]] = []
-    for table in tables:
-        keys = table.metadata.tables[table.__tablename__].foreign_keys
-        if told and any(key.column.table.name == other.__tablename__ for key in keys for other in group):
-            yield tuple(group)
-            group = []
-        group.append(table)
-    if group:
-        yield tuple(group)
 
 
 @cache

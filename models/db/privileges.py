@@ -24,7 +24,7 @@ WRITE = "SELECT, INSERT, UPDATE"
 ALL = "SELECT, INSERT, UPDATE, DELETE"
 _USER = "SELECT, INSERT, UPDATE (email_confirmed_at, password_hash)"
 # Who is erased loses name and address; the console shuts people out.
-_USER_OF_WORKER = "SELECT, INSERT, UPDATE (email_confirmed_at, password_hash, name, email, disabled_at)"
+_USER_OF_WORKER = "SELECT, INSERT, UPDATE (email_confirmed_at, password_hash, name, email, disabled_at, links_void_at)"
 # Without what a request is about and to whom it belongs: no page changes that.
 _QUEUED = "due_at, lease, attempts"
 _ON_REQUEST = f"status, step, reason, waiting_for, waiting_until, updated_at, ended_at, {_QUEUED}"

@@ -221,7 +221,11 @@ PORTAL: Mapping[str, Rows] = {
         why="a public page names the person by address or by the link's number, and asks whether there is a factor",
     ),
     "sip_trunks": _of_account("sip_trunks"),
-    "timeline_entries": _of_request("timeline_entries"),
+    "timeline_entries": Rows(
+        _of_request("timeline_entries").see,
+        add="is_request_new(request_id) OR " + _of_request("timeline_entries").see,
+        why="a request is inserted by the same statement as its first line, which does not see the request yet",
+    ),
     "users": Rows(
         f"id = (SELECT caller_id()) OR id = {_PEOPLE} OR email = {_named('email')} OR {STAFF} OR knows_user(id)",
         f"id = {_PEOPLE}",

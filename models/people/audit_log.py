@@ -79,6 +79,9 @@ class AuditEvent(StrEnum):
     PRODUCT_WITHDRAWN = "product_withdrawn"
     NUMBERS_STOCKED = "numbers_stocked"
     NUMBERS_WITHDRAWN = "numbers_withdrawn"
+    LIMIT_CHANGED = "limit_changed"
+    HIGH_RISK_ADDED = "high_risk_added"
+    HIGH_RISK_REMOVED = "high_risk_removed"
 
 
 OF_LOGINS = (
@@ -100,8 +103,10 @@ OF_CARRIER = (
     AuditEvent.PRODUCT_WITHDRAWN,
     AuditEvent.NUMBERS_STOCKED,
     AuditEvent.NUMBERS_WITHDRAWN,
+    AuditEvent.HIGH_RISK_ADDED,
+    AuditEvent.HIGH_RISK_REMOVED,
 )
-"""What the carrier does at the console to what belongs to no account: its own people, prices and number pools."""
+"""What the carrier does at the console to what belongs to no account: people, prices, number pools, destinations."""
 
 
 _OF_STAFF = quoted(

@@ -261,11 +261,13 @@ def reset_password(session: Session, user: User, password: str, now: datetime, *
 
 
 def password_state(user: User) -> str:
-    """Return a digest of the user's address and password hash, which changes with each of them.
+    """Return a digest of the user's address and password hash, which changes with each of them, and if shut out.
 
-    A link or mark derived from the digest therefore ends when the password or the address changes.
+    A link or mark derived from the digest therefore ends when the password or the address changes or the user is shut
+    out, and stays ended when the user is let in again.
     """
-    return hashlib.sha256(f"{user.email}\0{user.password_hash or ''}".encode()).hexdigest()[:16]
+    void = "" if user.links_void_at is None else f"\0{user.links_void_at.timestamp()}"
+    return hashlib.sha256(f"{user.email}\0{user.password_hash or ''}{void}".encode()).hexdigest()[:16]
 
 
 def _may_mail(session: Session, words: str, period: int) -> bool:

@@ -20,6 +20,7 @@ class User(Base):
     """A person who can sign in. `password_hash` is null until the first password is set.
 
     `disabled_at` is since when the carrier has shut the person out (`models.staff.access`); null if it has not.
+    `links_void_at` is when it last did so, also after they were let in again: links mailed to them before are void.
     """
 
     __tablename__ = "users"
@@ -33,6 +34,7 @@ class User(Base):
     is_staff: Mapped[bool] = mapped_column(server_default=sa.false())
     created_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
+    links_void_at: Mapped[datetime | None]
 
     __table_args__ = (
         sa.CheckConstraint("email = lower(email)", name="email_lower"),

@@ -83,7 +83,7 @@ def decide(
     account = account_by_number(session, request.customer_number)
     if account is None or not may(principal_of(session, user), Action.PROVE_OWNERSHIP, account):
         raise Forbidden
-    if typed is not None and not consent.try_code(vault, typed, consent.words(user.id), now):
+    if typed is not None and not consent.try_code(vault, typed, consent.words(user), now):
         return False
     consent.decision, consent.decided_by, consent.decided_at = decision, user.id, now
     if decision is Decision.ACCEPTED:

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.calendar_days import end_of_day
 from models.db.base import Base, enumeration
 from models.errors import NotAwaited, TooEarly
+from models.people.users import User
 from models.proofs.deadlines import (
     LEAST_LEFT,
     MOST_ISSUES,
@@ -185,13 +186,15 @@ class Consent(CodedProof, Base):
         ),
     )
 
-    def words(self, user_id: int, issue: int | None = None) -> list[str]:
-        """Return the words that the code and link sent to this administrator (`user_id`) are derived from.
+    def words(self, person: User, issue: int | None = None) -> list[str]:
+        """Return the words that the code and link sent to this administrator are derived from.
 
-        `issue` is the count of the code, None for the current one. With the count of an older code these are the words
-        of an older mail, so that its link can be recognised.
+        They change when the person is shut out, which so voids what was mailed before. `issue` is the count of the
+        code, None for the current one. With the count of an older code these are the words of an older mail, so that
+        its link can be recognised.
         """
-        return self.salted("consent", str(self.request_id), str(user_id), str(issue or self.issue))
+        void = () if person.links_void_at is None else (str(person.links_void_at.timestamp()),)
+        return self.salted("consent", str(self.request_id), str(person.id), str(issue or self.issue), *void)
 
 
 class LinkCode(Base):

@@ -25,6 +25,7 @@ from models.people.login_changes import note_change
 from models.people.logins import FIRST_VALID_FOR, end_logins, first_password_link
 from models.people.rights import Role
 from models.people.users import Membership, User, administrators_of
+from models.proofs.proofs import LinkCode
 from models.states import AccountState
 
 
@@ -104,19 +105,23 @@ def disable(session: Session, user: User, now: datetime) -> bool:
     """Shut a person out: they cannot sign in, and get no new password. Return False if they are shut out already.
 
     All their logins and API tokens end, and the invitations that they have sent, except those that an order has caused.
-    Roles stay, for the day when they are let in again; until then they do not count as administrator anywhere. The
-    person is told by mail.
+    The links and codes that were mailed to them are void for good, invitations included, and so are the link codes that
+    they have made. Roles stay, for the day when they are let in again; until then they do not count as administrator
+    anywhere. The person is told by mail.
     """
     session.refresh(user, with_for_update={"key_share": True})
     if user.disabled_at is not None:
         return False
-    user.disabled_at = now
+    user.disabled_at = user.links_void_at = now
     session.flush()
     end_logins(session, user.id)
     tokens = sa.update(ApiToken).where(ApiToken.user_id == user.id, ApiToken.revoked_at.is_(None))
     session.execute(tokens.values(revoked_at=now))
     # Otherwise they could come back by an invitation to another address of their own.
-    session.execute(sa.delete(Invitation).where(Invitation.invited_by == user.id, ~Invitation.by_order))
+    sent = sa.and_(Invitation.invited_by == user.id, ~Invitation.by_order)
+    session.execute(sa.delete(Invitation).where(sent | Invitation.email.in_(stored_spellings(user.email))))
+    codes = sa.update(LinkCode).where(LinkCode.created_by == user.id, LinkCode.ended_at.is_(None))
+    session.execute(codes.values(ended_at=now))
     note_change(session, user, AuditEvent.LOGIN_DISABLED, None, now)
     return True
 
@@ -124,7 +129,8 @@ def disable(session: Session, user: User, now: datetime) -> bool:
 def enable(session: Session, user: User, now: datetime) -> bool:
     """Let a person in again who was shut out (`disable`), with roles, password and second factors as they were.
 
-    API tokens and invitations do not come back. Return False if the person is not shut out. The person is told by mail.
+    API tokens, invitations, link codes and mailed links do not come back. Return False if the person is not shut out.
+    The person is told by mail.
     """
     session.refresh(user, with_for_update={"key_share": True})
     if user.disabled_at is None:

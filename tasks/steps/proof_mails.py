@@ -114,7 +114,7 @@ def _ask(work: Work, request: Request, consent: Consent, account: Account | None
             },
             work.now,
             occasion=_occasion(consent),
-            proof=consent.words(person.id),
+            proof=consent.words(person),
             bulk_id=request.bulk_id,
         )
 

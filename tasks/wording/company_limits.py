@@ -29,6 +29,16 @@ WAITS: Mapping[Limit, str] = {
 }
 """What the back office reads of a company whose orders wait for a limit."""
 
+NAMES: Mapping[Limit, str] = {
+    Limit.OPEN_ORDERS: N_("open orders at a time"),
+    Limit.BLOCKS: N_("number blocks a day"),
+    Limit.LETTERS: N_("letters with codes a day"),
+    Limit.CONTACTS: N_("new contacts a day"),
+    Limit.INVITATIONS: N_("invitations a day"),
+    Limit.CONSENTS: N_("questions for consent a day"),
+}
+"""What is limited, as it follows a number."""
+
 _AGAIN_AT = N_("There is room again from %(free_at)s.")
 _AGAIN_AFTER_ENDS = N_("There is room again as soon as one of them has ended.")
 _WAY_OUT = N_("If you need more, our customer service can raise the limit.")

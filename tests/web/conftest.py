@@ -33,7 +33,7 @@ from tasks.hints import sending_app
 from tasks.ports import Ports
 from tasks.runtime import Runtime
 from tests.due_work import advance_requests, send_messages
-from tests.factories import NOW, PLENTY, ROW_SECURITY, fill_pool, make_main
+from tests.factories import NOW, PLENTY, fill_pool, make_main
 from tests.factories import SECRET as SECRET
 from tests.fakes import FakeClock, FakeMailer, FakePrinter, FakeRegistrar
 from web.app import create_app
@@ -153,7 +153,6 @@ def running(postgres: Any, clock: FakeClock, **settings: Any) -> Iterator[Flask]
         "database_url": postgres.url("standorte", DatabaseRole.FRONT),
         "redis_url": NO_REDIS,
         "secret_key": SecretStr(SECRET),
-        "row_security": ROW_SECURITY,
         # Passkeys need a host name.
         "base_url": "http://localhost:8000",
     }

@@ -42,7 +42,7 @@ FLOWS: dict[str, Flow] = {
 def walled(front: Front, front_of: FrontOf, postgres: EmbeddedPostgres) -> Iterator[Front]:
     """Switch row-level security on and provide a client of an application that uses it."""
     with enforced(postgres):
-        front.client = front_of(row_security=True)
+        front.client = front_of()
         yield front
 
 

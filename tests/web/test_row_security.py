@@ -139,10 +139,10 @@ def world(front: Front, back: Back, postgres: EmbeddedPostgres, superuser: sa.En
 
 
 @contextmanager
-def enforced(postgres: EmbeddedPostgres) -> Iterator[None]:
-    """Switch row-level security on for the time of the `with` block."""
+def enforced(postgres: EmbeddedPostgres, *, on: bool = True) -> Iterator[None]:
+    """Switch row-level security on, or with `on=False` off, for the time of the `with` block."""
     with closing(Database(postgres.url("standorte", DatabaseRole.OWNER))) as owner:
-        assert apply_row_security(owner, on=True)
+        assert apply_row_security(owner, on=on) is on
         try:
             yield
         finally:
@@ -432,7 +432,7 @@ def test_a_server_that_is_only_read_finds_the_caller_too(world: World) -> None:
 
 
 def test_a_page_that_forgets_its_filter_shows_nothing_foreign(front: Front, front_of: FrontOf, world: World) -> None:
-    app = front_of(row_security=True).application
+    app = front_of().application
 
     def forgetful() -> list[int]:
         with app.app_context(), resources().database.transaction() as session:

@@ -192,7 +192,9 @@ def limits(
             # Orders are its main account's.
             refuse(f"Account {customer_number} is a sub-account. A company's limits are those of its main account.")
         if given:
-            set_own_limits(session, account.id, given)
+            for limit, value in set_own_limits(session, account.id, given).items():
+                facts = {"limit": str(limit), "allowed": value}
+                record_of_carrier(session, account, AuditEvent.LIMIT_CHANGED, database.now(), facts)
             session.flush()
             for bulk in waiting_bulks(session, account.id):
                 bulk.make_due(database.now())

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 from rich.table import Table
+from sqlalchemy.orm import Session
 
 from models.db.session import Database
+from models.people.audit_log import AuditEvent, record_of_carrier
 from models.telephony.allowed_destinations import follow_high_risk
 from models.telephony.high_risk import HighRiskPrefix
 from workers.commands.resources import open_database, out, refuse
@@ -35,7 +37,10 @@ def add(prefix: Prefix, reason: Annotated[str, typer.Option(help="Why; for the c
     digits = _digits(prefix)
     with open_database() as database:
         with database.transaction() as session:
-            session.merge(HighRiskPrefix(prefix=digits, reason=reason))
+            found = session.get(HighRiskPrefix, digits)
+            if found is None or found.reason != reason:
+                session.merge(HighRiskPrefix(prefix=digits, reason=reason))
+                _record(session, AuditEvent.HIGH_RISK_ADDED, digits, reason, database)
         _follow(database, digits)
 
 
@@ -48,6 +53,7 @@ def remove(prefix: Prefix) -> None:
             found = session.get(HighRiskPrefix, digits)
             if found is not None:
                 session.delete(found)
+                _record(session, AuditEvent.HIGH_RISK_REMOVED, digits, found.reason, database)
         _follow(database, digits)
 
 
@@ -58,6 +64,10 @@ def _digits(typed: str) -> str:
     if "49".startswith(digits):
         refuse("Germany as a whole cannot be high-risk.")
     return digits
+
+
+def _record(session: Session, deed: AuditEvent, digits: str, reason: str, database: Database) -> None:
+    record_of_carrier(session, None, deed, database.now(), {"prefix": f"+{digits}", "reason": reason})
 
 
 def _follow(database: Database, digits: str) -> None:

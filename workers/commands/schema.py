@@ -29,8 +29,8 @@ def migrate(
     row_security: Annotated[
         bool | None,
         typer.Option(
-            help="Switch row-level security for the front's role on, once all fronts run this version with"
-            " ROW_SECURITY=true, or off again. By default as before.",
+            help="Switch row-level security for the front's role on, once all fronts run this version, or off again. By"
+            " default on in an empty database, and otherwise as before.",
             show_default=False,
         ),
     ] = None,
@@ -46,9 +46,11 @@ def migrate(
     with closing(Database(portal, statement_limit=None)) as database:
         with database.engine.connect() as connection:
             before = migrations.current_revision(connection)
+        if before is None and row_security is None:
+            row_security = True
         migrations.upgrade(database.engine)
         grant_privileges(database, keep=row_security is not True)
-        apply_row_security(database, on=row_security)
+        is_on = apply_row_security(database, on=row_security)
         make_own_data(database)
         with database.transaction() as session:
             load_price_list(session)
@@ -56,6 +58,8 @@ def migrate(
             load_towns(session, database.now())
     after = migrations.head_revision()
     out.print(f"at {after}" if before == after else f"from {before or 'empty'} to {after}", highlight=False)
+    if not is_on and row_security is None:
+        out.print("row-level security is off: once every web has this version, standorte migrate --row-security")
 
 
 def seed() -> None:

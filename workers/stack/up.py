@@ -177,7 +177,7 @@ class Stack:
         databases = {DATABASE: PORTAL_ROLES, REGISTRAR: REGISTRAR_ROLES}
         await asyncio.to_thread(create_roles, self._postgres.url("postgres", driver=""), databases)
         await asyncio.gather(start(self._redis_service()), start(self._mail_service(environment)))
-        await self._supervisor.run("migrate", programs.console("migrate", "--registrar"), as_owner)
+        await self._supervisor.run("migrate", programs.console("migrate", "--registrar", "--row-security"), as_owner)
         await self._start_kamailio()
         # Kamailio's ports are known only now.
         environment |= self._sip_settings()

@@ -14,7 +14,7 @@ from models.people.rights import Role
 from models.people.users import Membership
 from models.requests.requests import Request
 from models.telephony.country_prefixes import MOST_COUNTRIES, PREFIXES
-from tests.factories import MOBILE, ROW_SECURITY
+from tests.factories import MOBILE
 from tests.round_trips import PREPARED, traffic
 from tests.web.conftest import ORDER, Front
 from web.resources import resources
@@ -66,9 +66,8 @@ def test_an_order_is_one_transaction_of_a_few_round_trips(front: Front) -> None:
     with traffic(database) as found:
         assert front.post("/orders", ORDER).status_code == 202
     assert found.transactions == 1
-    # BEGIN, who calls, the key, what is known of the company, all rows, COMMIT. With row-level security two more: a
-    # policy may look at the row that another one refers to.
-    assert found.round_trips <= (8 if ROW_SECURITY else 6)
+    # BEGIN, who calls, the key, what is known of the company, all rows, COMMIT.
+    assert found.round_trips <= 6
 
 
 def test_an_order_may_name_who_signs_in(front: Front) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import sqlalchemy as sa
 from typer.testing import CliRunner, Result
 
 from models.db.session import Database
+from models.people.audit_log import AuditEntry
 from models.telephony.high_risk import is_high_risk
 from models.telephony.trunks import SipTrunk
 from tests.factories import make_main
@@ -40,6 +42,12 @@ def test_the_list_is_shown_and_changed(database: Database) -> None:
     assert "within seconds" in run("remove", "+67").stdout
     with database.transaction() as session:
         assert not is_high_risk(session, "+6744441234")
+        told = session.execute(sa.select(AuditEntry.deed, AuditEntry.facts).order_by(AuditEntry.id)).all()
+        pacific = {"prefix": "+67", "reason": "Pacific"}
+        assert told[1:] == [("high_risk_added", pacific), ("high_risk_removed", pacific)]
+    assert run("remove", "+67").exit_code == 0
+    with database.transaction() as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(AuditEntry)) == len(told)
     for wrong in ("Somalia", "4", "+49"):
         assert run("add", wrong, "--reason", "x").exit_code != 0
 

@@ -12,6 +12,7 @@ from models.accounts.accounts import Account
 from models.accounts.company_limits import Limit
 from models.bulk.bulk import Bulk
 from models.db.session import Database
+from models.people.audit_log import AuditEntry
 from models.values import utc_now
 from tests.factories import make_bulk, make_main, sites
 from workers.cli import cli
@@ -36,6 +37,11 @@ def test_a_raised_limit_is_shown_and_lets_files_go_on(database: Database) -> Non
         found = session.get_one(Bulk, id)
         assert found.due_at is not None and found.due_at <= utc_now()
     assert "letters: 50, 0 today" in run(number, "--letters", "usual").stdout
+    assert run(number, "--letters", "usual").exit_code == 0
+    with database.transaction() as session:
+        entries = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id)).all()
+        assert [(one.deed, one.account_id, one.user_id) for one in entries] == [("limit_changed", main.id, None)] * 2
+        assert [one.facts["allowed"] for one in entries] == [1000, None]
 
 
 def test_a_sub_account_has_no_limits_of_its_own(database: Database) -> None:

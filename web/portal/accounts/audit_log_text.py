@@ -7,11 +7,14 @@ from typing import Any
 
 from flask_babel import gettext as _
 
+from models.accounts.company_limits import Limit
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Role
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.trunks import RequestUri
+from tasks.wording.company_limits import NAMES as LIMIT_NAMES
 from tasks.wording.formats import are_several, long_date, number_text
+from tasks.wording.translate import translate
 from web.portal.page.locale import locale
 from web.portal.people.users import ROLE_NAMES
 from web.portal.telephony.country_names import limit_text
@@ -102,6 +105,15 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Added phone numbers to the pool: %(numbers)s.", numbers=facts["numbers"]))
         case AuditEvent.NUMBERS_WITHDRAWN:
             return str(_("Withdrew phone numbers from the pool: %(numbers)s.", numbers=facts["numbers"]))
+        case AuditEvent.LIMIT_CHANGED:
+            what = translate(locale(), LIMIT_NAMES[Limit(facts["limit"])])
+            if facts["allowed"] is None:
+                return str(_("Brought back the usual limit of the company: %(what)s.", what=what))
+            return str(_("Gave the company a limit of its own: %(allowed)s %(what)s.", **facts, what=what))
+        case AuditEvent.HIGH_RISK_ADDED:
+            return str(_("Made destinations high-risk: %(prefix)s. Reason: %(reason)s", **facts))
+        case AuditEvent.HIGH_RISK_REMOVED:
+            return str(_("Made destinations usual ones again: %(prefix)s.", prefix=facts["prefix"]))
         case AuditEvent.NUMBERS_RELEASED:
             if are_several(facts["numbers"]):
                 return str(_("Gave the phone numbers %(numbers)s back.", numbers=facts["numbers"]))

@@ -26,7 +26,7 @@ from models.changes.changes import (
     submit_change,
 )
 from models.contracts.catalogue import ProductKind, price_list
-from models.errors import AlreadyRequested, InvalidField
+from models.errors import AlreadyRequested, InvalidField, PricesChanged
 from models.people.rights import Action, through_main
 from models.requests.requests import Request
 from models.states import AccountState
@@ -87,29 +87,26 @@ def change_contract(customer_number: str, id: int) -> Response | str | tuple[str
     if account.state is not AccountState.ACTIVE:
         abort(404)
     form = ChangeForm(request.form if request.method == "POST" else None)
+    # Shown first; and again if the prices are others by now.
+    if shown := form.agreed.data:
+        try:
+            with resources().database.transaction() as database:
+                own, now = database.get_one(Account, account.id), resources().clock()
+                asked = submit_change(database, principal(), own, id, form.draft(), now, shown=shown)
+        except (AlreadyRequested, InvalidField, PricesChanged):
+            # Somebody else was faster, or the prices have changed: the page below says it.
+            asked = None
+        if asked is not None:
+            flash(_("We have received the change."))
+            return redirect(url_for("portal.show_request", id=asked.id), 303)
     with resources().database.transaction() as database:
         account, trunk = database.get_one(Account, account.id), database.get_one(SipTrunk, trunk.id)
         _offer(database, form, trunk)
         sheet = _sheet(database, form, account, trunk)
     if sheet.quote is None or sheet.changed is None:
         return _render("form", account, trunk, form, sheet), 422 if form.errors else 200
-    shown = _prices(sheet.quote)
-    if form.agreed.data != shown:
-        # Shown first; and again if the price list has changed since.
-        is_new = bool(form.agreed.data)
-        form.agreed.data = shown
-        return _render("confirm", account, trunk, form, sheet, price_changed=is_new)
-    try:
-        with resources().database.transaction() as database:
-            own, now = database.get_one(Account, account.id), resources().clock()
-            asked = submit_change(database, principal(), own, id, form.draft(), now)
-    except (AlreadyRequested, InvalidField):
-        # Somebody else was faster: the form says it.
-        with resources().database.transaction() as database:
-            sheet = _sheet(database, form, database.get_one(Account, account.id), trunk)
-        return _render("form", account, trunk, form, sheet), 422
-    flash(_("We have received the change."))
-    return redirect(url_for("portal.show_request", id=asked.id), 303)
+    form.agreed.data = sheet.quote.prices
+    return _render("confirm", account, trunk, form, sheet, price_changed=shown not in ("", None, sheet.quote.prices))
 
 
 def _offer(database: Session, form: ChangeForm, trunk: SipTrunk) -> None:
@@ -163,11 +160,6 @@ def _day(typed: str) -> date | None:
     if day is None:
         raise InvalidField("effective_on", "malformed")
     return day
-
-
-def _prices(quote: Quote) -> str:
-    before, after = quote.before.costs, quote.after.costs
-    return f"{before.monthly.net}-{after.monthly.net}-{after.one_off.net}"
 
 
 def _render(

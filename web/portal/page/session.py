@@ -95,8 +95,7 @@ def create_login(database: Session, user: User, *, factor_at: datetime | None = 
     """
     agent, now = request.user_agent.string, resources().clock()
     login, secret = begin_login(database, user, agent, request.remote_addr or "", now, factor_at=factor_at)
-    if resources().settings.row_security:
-        act_for(database, login_caller(secret_hash(secret)))
+    act_for(database, login_caller(secret_hash(secret)))
     remember_browser(user)
     log.info("login.began", user=user.id, login=login.id)
     found = find_login(database, secret, now)

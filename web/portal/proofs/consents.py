@@ -120,8 +120,11 @@ def _get_consent_page(session: Session, id: UUID, user_id: int, token: str | Non
     account = account_by_number(session, link.customer_number) if link is not None else None
     if link is None or consent is None or account is None:
         abort(404)
-    issue = consent.issue if token is None else issue_of(consent, token, partial(consent.words, user_id))
-    if issue is None or user_id not in {person.id for person in administrators_of(session, account.id)}:
+    person = next((one for one in administrators_of(session, account.id) if one.id == user_id), None)
+    if person is None:
+        abort(404)
+    issue = consent.issue if token is None else issue_of(consent, token, partial(consent.words, person))
+    if issue is None:
         abort(404)
     state = _state(session, link, consent)
     if token is not None and state is State.OPEN:

@@ -23,6 +23,7 @@ from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.test_dashboard import Site, come_in, deeds, get, make_site
 from tests.web.portal.telephony.test_suspension import press
+from web.resources import resources
 
 DAY = berlin_day(NOW) + timedelta(days=30)
 
@@ -162,6 +163,35 @@ def test_prices_that_changed_since_they_were_shown_are_shown_again(
     assert press(front, path_of(site), again.text, **hidden(again.text)).status_code == 303
     with superuser.begin() as connection:
         connection.execute(sa.update(Product).where(Product.key == "trunk-50").values(monthly_cents=9990))
+
+
+def test_prices_that_change_while_they_are_agreed_are_shown_again(
+    front: Front, site: Site, superuser: sa.Engine
+) -> None:
+    come_in(front, front.manager.email)
+    shown = press(front, path_of(site), product="trunk-50", channels="50", effective_on="")
+    with front.client.application.app_context():
+        engine = resources().database.engine
+
+    def set_price(cents: int) -> None:
+        with superuser.begin() as connection:
+            connection.execute(sa.update(Product).where(Product.key == "trunk-50").values(monthly_cents=cents))
+
+    def before(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        # What is agreed is read after the account is locked.
+        if "FROM accounts" in statement and "FOR NO KEY UPDATE" in statement:
+            set_price(10990)
+
+    sa.event.listen(engine, "before_cursor_execute", before)
+    try:
+        again = press(front, path_of(site), shown.text, **hidden(shown.text))
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", before)
+        set_price(9990)
+    assert again.status_code == 200
+    assert "Die Preise haben sich inzwischen geändert." in plain(again.text) and "112,80 €" in plain(again.text)
+    with front.database.transaction() as session:
+        assert session.scalar(sa.select(sa.func.count()).where(Request.kind == "change")) == 0
 
 
 def test_a_change_that_another_was_faster_with_is_refused_by_name(front: Front, site: Site) -> None:

@@ -15,10 +15,13 @@ from models.people.audit_log import AuditEntry
 from models.people.invitations import Invitation
 from models.people.logins import begin_login
 from models.people.rights import Role
-from models.people.users import User, administrators_of
+from models.people.users import User, administrators_of, principal_of
+from models.proofs.link_codes import create_link_code
+from models.proofs.proofs import LinkCode
 from models.staff.access import add_first_administrator, create_staff, disable, enable, mail_access
 from tests.factories import NOW, PASSWORD, give_app, join, make_account, make_user
 from tests.second_factor import app_codes
+from tests.web.api.calls import a_link
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import csrf, sign_in
@@ -30,6 +33,11 @@ def shut_out(back: Back, user_id: int) -> None:
     with back.runtime.database.transaction() as session:
         assert disable(session, session.get_one(User, user_id), back.clock())
         assert not disable(session, session.get_one(User, user_id), back.clock())
+
+
+def let_in_again(back: Back, user_id: int) -> None:
+    with back.runtime.database.transaction() as session:
+        assert enable(session, session.get_one(User, user_id), back.clock())
 
 
 @pytest.mark.parametrize("is_staff", [True, False])
@@ -103,6 +111,10 @@ def test_who_is_shut_out_is_nowhere_in_and_has_no_way_back(front: Front, back: B
         assert session.scalars(sa.select(Invitation)).all() == []
         assert enable(session, session.get_one(User, person.user_id), back.clock())
         assert not enable(session, session.get_one(User, person.user_id), back.clock())
+    # A link from before stays void, and a new one is good.
+    assert stranger.get(reset).status_code == 404
+    assert post(stranger, "/passwort", email=person.email).status_code == 303
+    assert stranger.get(link_to(back, person.email)).status_code == 200
     assert sign_in(front, person.email)[0] == 302
     page = front.client.get(f"/benutzer/{front.main.customer_number}").text
     assert person.email in page
@@ -150,7 +162,31 @@ def test_an_invitation_does_not_let_in_who_is_shut_out(front: Front, back: Back)
     path = link_to(back, email)
     shut_out(back, id)
     stranger = front.client.application.test_client()
-    assert stranger.post(path, data={"csrf_token": csrf(stranger.get(path).text)}).status_code == 404
+    assert stranger.get(path).status_code == 404
+    invite(front, email, Role.ADMINISTRATOR)
+    later = link_to(back, email)
+    assert stranger.post(later, data={"csrf_token": csrf(stranger.get(later).text)}).status_code == 404
+    let_in_again(back, id)
+    assert stranger.get(path).status_code == 404
+    assert stranger.get(later).status_code == 200
+
+
+def test_the_mailed_question_and_the_link_code_of_who_was_shut_out_stay_void(front: Front, back: Back) -> None:
+    with back.runtime.database.transaction() as session:
+        owner = make_user(session)
+        account = make_account(session, administrator=owner)
+        code = create_link_code(session, principal_of(session, owner), account, back.clock()).id
+        id, email, number = owner.id, owner.email, account.customer_number
+    assert a_link(front, number).status_code == 202
+    back.advance()
+    path, _ = back.mail_to(email)
+    stranger = front.client.application.test_client()
+    assert stranger.get(path).status_code == 200
+    shut_out(back, id)
+    let_in_again(back, id)
+    assert stranger.get(path).status_code == 404
+    with back.runtime.database.transaction() as session:
+        assert session.get_one(LinkCode, code).ended_at is not None
 
 
 def test_an_account_keeps_an_administrator_who_can_sign_in(front: Front, back: Back) -> None:

@@ -80,7 +80,7 @@ def test_the_file_is_complete_behind_the_wall_too(
         person = session.get_one(User, front.manager.user_id)
         name_in_other_companies(session, person)
     with enforced(postgres):
-        front.client = front_of(row_security=True)
+        front.client = front_of()
         sign_in(front, person.email)
         shown = json.loads(download(front).text)
         with owner_database.transaction() as session:
