@@ -74,6 +74,9 @@ def console() -> None:
     The settings come from the environment. Without DATABASE_URL the commands use the stack that runs in this directory.
     """
     load_running_stack()
+    # A name server that is silent holds each connection that begins with a name, beyond the connection's own limit: by
+    # default ten seconds for each name server. The resolver reads this when it is first used.
+    os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:2")
 
 
 def main() -> None:

@@ -18,6 +18,11 @@ TCP_LIMITS = {
     "keepalives_count": 3,
 }
 """libpq's parameters by which a vanished host is noticed within about ten seconds."""
+CONNECT_LIMIT = 5
+"""Seconds that connecting may take, at each address of the server."""
+IDLE_LIMIT = 10.0
+"""Seconds after which the server ends a transaction that asks nothing, as one of a program that was stopped: its locks
+hold up all others."""
 
 
 class TimedConnection(psycopg.Connection[Any]):
@@ -31,12 +36,29 @@ class TimedConnection(psycopg.Connection[Any]):
     """Seconds to wait for one answer; None sets no limit."""
 
     @classmethod
-    def within(cls, patience: float | None, url: str = "", **parameters: Any) -> TimedConnection:
+    def within(
+        cls,
+        patience: float | None,
+        url: str = "",
+        *,
+        connect_timeout: int | None = None,
+        idle_limit: float | None = None,
+        options: str = "",
+        **parameters: Any,
+    ) -> TimedConnection:
         """Connect as psycopg does, and limit each answer to `patience` seconds (None: no limit).
 
-        `url` and `parameters` are those of `psycopg.connect`; TCP limits are added (`TCP_LIMITS`), by which a vanished
-        host is noticed within about ten seconds.
+        `url` and `parameters` are those of `psycopg.connect`, as are `connect_timeout` (None: `CONNECT_LIMIT`) and
+        `options`. TCP limits are added (`TCP_LIMITS`), by which a vanished host is noticed within about ten seconds,
+        and the server ends a transaction that asks nothing for `idle_limit` seconds (None: `IDLE_LIMIT`).
         """
+        idle = f"-c idle_in_transaction_session_timeout={IDLE_LIMIT if idle_limit is None else idle_limit:g}s"
+        parameters["connect_timeout"] = CONNECT_LIMIT if connect_timeout is None else connect_timeout
+        return cls.opened(patience, url, options=f"{idle} {options}", **parameters)
+
+    @classmethod
+    def opened(cls, patience: float | None, url: str = "", **parameters: Any) -> TimedConnection:
+        """Connect as `within`, without limits of the server's: for a caller that sets all of them itself."""
         connection = cls.connect(url, **(TCP_LIMITS | parameters))
         connection.patience = patience
         return connection

@@ -13,6 +13,7 @@ import psycopg
 from psycopg import sql
 
 from models.db.advisory_locks import AdvisoryLock
+from models.db.connections import TimedConnection
 
 
 class TablesInUse(Exception):
@@ -76,6 +77,7 @@ SELECT statement FROM statements ORDER BY step, statement
 """
 # A statement that waits for a table makes all later ones wait behind it.
 _PATIENCE = "SET lock_timeout = '3s'"
+_TURN = "SET lock_timeout = '60s'"
 _TRIES = 10
 _PAUSE = 1.0
 """Seconds between two tries to lock tables, in which other transactions that waited for them get their turn."""
@@ -174,15 +176,15 @@ def create_roles(
     existing databases to the roles that may connect. `pause` is the time in seconds between two tries for tables that
     are in use.
 
-    Raises `TablesInUse` if tables stayed in use: all other tables of that database are given to the owner then.
+    Raises `TablesInUse` if tables stayed in use: all other tables of that database are given to the owner then; and if
+    another program was creating the roles for a minute. Raises `psycopg.OperationalError` if the server is silent.
     """
-    with psycopg.connect(url, autocommit=True) as connection:
+    with _connected(url) as connection:
         _take_turns(connection)
         connection.execute(creation_sql().encode())
     for name, connects in databases.items():
-        with psycopg.connect(url, dbname=name, autocommit=True) as connection:
+        with _connected(url, name) as connection:
             _take_turns(connection)
-            connection.execute(_PATIENCE)
             connection.execute(_in(_CONNECT, name, connects).encode())
             if hand_over:
                 connection.execute(_give(name).encode())
@@ -191,9 +193,23 @@ def create_roles(
                 _give_tables(connection, _OWNERSHIP.format(owner=DatabaseRole.OWNER), pause)
 
 
+def _connected(url: str, database: str | None = None) -> TimedConnection:
+    """Connect to the URL's database, or to that of this name on the same server."""
+    limits = "-c statement_timeout=70s"
+    return TimedConnection.within(75, url, autocommit=True, options=limits, dbname=database)
+
+
 def _take_turns(connection: psycopg.Connection) -> None:
-    """Wait until no other connection creates the roles, and make others wait until this connection is closed."""
-    connection.execute("SELECT pg_advisory_lock(%s)", (int(AdvisoryLock.ROLES),))
+    """Wait until no other connection creates the roles, and make others wait until this connection is closed.
+
+    Later statements wait for a lock as long as `_PATIENCE` says. Raises `TablesInUse` after a minute.
+    """
+    connection.execute(_TURN)
+    try:
+        connection.execute("SELECT pg_advisory_lock(%s)", (int(AdvisoryLock.ROLES),))
+    except psycopg.errors.LockNotAvailable as error:
+        raise TablesInUse("another program is creating the roles; run it again when that has ended") from error
+    connection.execute(_PATIENCE)
 
 
 def _run_each(connection: psycopg.Connection, query: str) -> list[str]:
@@ -219,7 +235,7 @@ def _give_tables(connection: psycopg.Connection, query: str, pause: float) -> No
 
 def set_password(url: str, role: DatabaseRole, password: str) -> None:
     """Set a role's password; the server gets only the password's hash. `url` is a superuser's, in the form of libpq."""
-    with psycopg.connect(url) as connection:
+    with _connected(url) as connection:
         hashed = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
         statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
         connection.execute(statement.format(sql.Identifier(role), sql.Literal(hashed.decode())))

@@ -16,15 +16,13 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from models.db.batch_insert import BatchSession
 from models.db.caller import IS_TOLD, tell_call
-from models.db.connections import TimedConnection
+from models.db.connections import CONNECT_LIMIT, TimedConnection
 from models.db.transient_errors import is_silent
 from models.db.work_queue import WorkKind, due_kinds
 from models.values import utc_now
 
 STATEMENT_LIMIT = 30.0
 """Seconds that one statement may take, unless its transaction sets another limit, as jobs over whole tables do."""
-CONNECT_LIMIT = 5
-"""Seconds that connecting may take, at each address of the server."""
 _CHECK_LIMIT = 3.0
 """Seconds that the check of a pooled connection may take."""
 _MARGIN = 3.0
@@ -193,7 +191,7 @@ class Database:
             connection.patience = self._patience
 
     def _connect(self, _dialect: Any, record: Any, _arguments: Any, parameters: dict[str, Any]) -> psycopg.Connection:
-        connection = TimedConnection.within(self._patience, **parameters)
+        connection = TimedConnection.opened(self._patience, **parameters)
         self._set_clock(connection)
         record.info["used_at"] = _ticks()
         return connection

@@ -85,8 +85,9 @@ def run_kamailio(
     *,
     media_relay: str = "",
     interconnect_tls: Path | None = None,
+    registrar_url: str | None = None,
 ) -> Iterator[EmbeddedKamailio]:
-    """Run Kamailio on the registrar's database for the time of a `with` block.
+    """Run Kamailio on the registrar's database, at `registrar_url` or on its socket, for the time of a `with` block.
 
     Emergency calls go to the UDP port `psap_port`, other calls to the telephone network to `network_port`.
     `media_relay` is the control address of rtpengine (empty: media go past Kamailio). `interconnect_tls` is the folder
@@ -94,7 +95,7 @@ def run_kamailio(
     """
     server = EmbeddedKamailio(
         folder,
-        registrar_url=postgres.url("registrar", DatabaseRole.KAMAILIO),
+        registrar_url=registrar_url or postgres.url("registrar", DatabaseRole.KAMAILIO),
         domain=DOMAIN,
         interconnect=f"{NETWORK}, 127.0.0.3/32",
         network=f"{NETWORK}:{network_port}" + (";transport=tls" if interconnect_tls else ""),

@@ -59,6 +59,10 @@ class Wire:
                 found.append(reply)
         return [reply for reply in found if sequence in reply]
 
+    def send(self, message: str) -> None:
+        """Send a message and wait for nothing."""
+        self._socket.send(message.encode())
+
     def receive(self) -> str:
         """Wait for the next message from Kamailio and return it."""
         return self._socket.recv(65535).decode()

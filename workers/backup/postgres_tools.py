@@ -9,10 +9,16 @@ from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from models.db.connections import CONNECT_LIMIT, TCP_LIMITS
 from workers.backup.errors import BackupError
 from workers.gateways.registrar import plain_url
 from workers.stack.errors import NotInstalled
 from workers.stack.postgres import program
+
+LIMITS = {"connect_timeout": CONNECT_LIMIT, **TCP_LIMITS}
+"""libpq's parameters with which the programs connect."""
+_LONGEST = 6 * 3600.0
+"""Seconds after which a program is taken to hang."""
 
 
 def start(name: str, url: str, *arguments: str | Path) -> subprocess.Popen[str]:
@@ -21,7 +27,7 @@ def start(name: str, url: str, *arguments: str | Path) -> subprocess.Popen[str]:
     The programs of the wheel with the embedded PostgreSQL are used where it is installed, otherwise those in PATH.
     Raises `BackupError` if there is none.
     """
-    facts = conninfo_to_dict(plain_url(url))
+    facts = LIMITS | conninfo_to_dict(plain_url(url))
     # A command line can be read by everybody on the machine.
     password = {"PGPASSWORD": str(facts.pop("password"))} if "password" in facts else {}
     command = [
@@ -34,10 +40,22 @@ def start(name: str, url: str, *arguments: str | Path) -> subprocess.Popen[str]:
 
 
 def end(running: subprocess.Popen[str]) -> None:
-    """Wait until a program that `start` has started ends. Raises `BackupError`, with its error output, if it failed."""
-    _, said = running.communicate()
+    """Wait until a program that `start` has started ends. Raises `BackupError`, with its error output, if it failed.
+
+    Also if it has not ended after six hours, as when its server has become silent: then it is killed.
+    """
+    try:
+        _, said = running.communicate(timeout=_LONGEST)
+    except subprocess.TimeoutExpired:
+        running.kill()
+        running.communicate()
+        raise BackupError(f"{_named(running)} has not ended after {_LONGEST:g} seconds, and was killed.") from None
     if running.returncode != 0:
-        raise BackupError(f"{Path(str(running.args[0])).name} failed: {said.strip()}")  # type: ignore[index]
+        raise BackupError(f"{_named(running)} failed: {said.strip()}")
+
+
+def _named(running: subprocess.Popen[str]) -> str:
+    return Path(str(running.args[0])).name  # type: ignore[index]
 
 
 def _program(name: str) -> str:

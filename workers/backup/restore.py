@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 
 from models import migrations
+from models.db.connections import TimedConnection
 from models.vault import Vault
 from workers.backup import postgres_tools
 from workers.backup.contents import LETTERS, PORTAL, REGISTRAR, Contents, key_digests, read_contents
@@ -43,7 +44,7 @@ def restore_backup(folder: Path, portal: str, registrar: str, letters: Path, vau
 
 def _ensure_empty(url: str) -> None:
     try:
-        with psycopg.connect(plain_url(url), connect_timeout=10) as connection:
+        with TimedConnection.within(30, plain_url(url), options="-c statement_timeout=20s") as connection:
             found = connection.execute(
                 "SELECT current_database(), (SELECT count(*) FROM pg_tables WHERE schemaname = 'public')"
             ).fetchone()

@@ -12,11 +12,17 @@ from pathlib import Path
 
 import psycopg
 
+from models.db.connections import TimedConnection
 from models.vault import Vault
 from workers.backup import postgres_tools
 from workers.backup.contents import LETTERS, PORTAL, REGISTRAR, write_contents
 from workers.backup.errors import BackupError
 from workers.gateways.registrar import plain_url
+
+# Behind a table that is locked for longer, customers' requests wait too: the backup gives up.
+_DUMP = ("--format=custom", "--lock-wait-timeout=10s")
+# The transaction is idle for as long as the dump takes, so only by these the server notices that our host has vanished.
+_OPTIONS = "-c statement_timeout=20s -c tcp_keepalives_idle=60 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=6"
 
 
 def take_backup(into: Path, portal: str, registrar: str, letters: Path, vault: Vault) -> Path:
@@ -37,9 +43,7 @@ def take_backup(into: Path, portal: str, registrar: str, letters: Path, vault: V
             # For the operator alone: the databases hold everything about customers.
             unfinished.mkdir(mode=0o700, parents=True)
             dumps = [
-                postgres_tools.start(
-                    "pg_dump", url, "--format=custom", "--snapshot", snapshot, "--file", unfinished / name
-                )
+                postgres_tools.start("pg_dump", url, *_DUMP, "--snapshot", snapshot, "--file", unfinished / name)
                 for url, (_, snapshot), name in ((registrar, there, REGISTRAR), (portal, here, PORTAL))
             ]
             try:
@@ -67,7 +71,7 @@ def take_backup(into: Path, portal: str, registrar: str, letters: Path, vault: V
 def _snapshot(url: str) -> Iterator[tuple[psycopg.Connection, str]]:
     """Hold a database as it is now, and yield the connection and the snapshot's name for pg_dump."""
     try:
-        connection = psycopg.connect(plain_url(url), connect_timeout=10)
+        connection = TimedConnection.within(30, plain_url(url), options=_OPTIONS)
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.read_only = True
         # It waits for the whole dump.

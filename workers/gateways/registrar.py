@@ -28,6 +28,10 @@ _PATIENCE = 7.0
 # Every statement looks up keys; a plan made while the tables were empty would keep scanning them.
 _OPTIONS = "-c statement_timeout=5s -c lock_timeout=3s -c enable_seqscan=off"
 
+# The limit of all statements of the schema together is far longer than that of each: it is for a server that is silent.
+_FOR_SCHEMA = 900.0
+_SCHEMA_OPTIONS = "-c statement_timeout=300s -c lock_timeout=60s"
+
 # Kamailio's tables have no unique constraint on aliases and preferences, so a lock serialises two writers of one trunk.
 _TAKE_TURNS = "SELECT pg_advisory_xact_lock(hashtextextended(%(user)s || '@' || %(domain)s, 0))"
 _PUT = """
@@ -112,11 +116,15 @@ def ensure_schema(url: str) -> None:
     """Create Kamailio's tables and the portal's additional ones where missing, and upgrade older versions of them.
 
     Also gives each role its privileges on the tables. `url` is the URL of the registrar's database as its owner. Safe
-    to run twice, and by two processes in parallel.
+    to run twice, and by two processes in parallel: one waits up to a minute for the other. Raises
+    `psycopg.OperationalError`, and changes nothing, if that takes longer, if a table is in use for 4 seconds, or if the
+    database does not answer.
     """
     schema = resources.files(__package__).joinpath("registrar_schema.sql").read_text("utf-8")
-    with psycopg.connect(plain_url(url)) as connection:
+    with TimedConnection.within(_FOR_SCHEMA, plain_url(url), options=_SCHEMA_OPTIONS) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (int(AdvisoryLock.REGISTRAR_SCHEMA),))
+        # Behind a statement that waits for a table all of Kamailio's wait.
+        connection.execute("SET LOCAL lock_timeout = '4s'")
         # Suppress NOTICEs that a table exists.
         connection.execute("SET LOCAL client_min_messages = warning")
         connection.execute(schema.encode())
@@ -147,7 +155,9 @@ class KamailioRegistrar:
             self.close()
             if len(records) == 1:
                 return [GatewayError(type(error).__name__)]
-        except (psycopg.OperationalError, psycopg.InterfaceError, errors.QueryCanceled) as error:
+        except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError) as error:
+            # An internal error: the server has become read-only, or has ended a transaction that was idle for too long
+            # because this process was stopped.
             self.close()
             return [GatewayUnavailable(type(error).__name__)] * len(records)
         except psycopg.Error as error:
@@ -211,8 +221,9 @@ class KamailioRegistrar:
 
     def _connected(self) -> psycopg.Connection:
         if self._connection is None or self._connection.closed:
-            limits = {"connect_timeout": 3, "options": _OPTIONS}
-            self._connection = TimedConnection.within(_PATIENCE, self._url, autocommit=True, **limits)
+            self._connection = TimedConnection.within(
+                _PATIENCE, self._url, connect_timeout=3, options=_OPTIONS, autocommit=True
+            )
         return self._connection
 
 

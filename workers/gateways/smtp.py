@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 import smtplib
+import socket
 import ssl
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from email.errors import HeaderParseError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import EmailPolicy
 from email.utils import format_datetime, parseaddr
+from threading import Timer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -25,6 +29,8 @@ CONVERSATION = timedelta(seconds=30)
 # Seconds without an answer. After the content a server may look for viruses first: who does not wait for its answer
 # sends the mail again, and it arrives twice.
 _TIMEOUT, _AFTER_DATA = 10.0, 25.0
+# Seconds in all: for a sign of life, and for taking leave.
+_PING, _QUIT = 10.0, 5.0
 _OK, _FORWARDED, _CLOSED, _TOO_LARGE = 250, 251, 421, 552
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Characters that are harmless in a mail, but that Python's email library treats as line breaks.
@@ -58,6 +64,21 @@ _TEXT = _Policy(linesep="\r\n", max_line_length=76)
 _ON_THE_WIRE = _TEXT.clone(max_line_length=998)
 
 
+class _Client(smtplib.SMTP):
+    """An SMTP client whose connection `opens(host, port)`, with TLS from its beginning if `tls` is not None."""
+
+    def __init__(
+        self, host: str, port: int, opens: Callable[[str, int], socket.socket], tls: ssl.SSLContext | None
+    ) -> None:
+        self._opens = opens
+        self._tls = tls
+        super().__init__(host, port)
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        opened = self._opens(host, port)
+        return opened if self._tls is None else self._tls.wrap_socket(opened, server_hostname=host)
+
+
 class SmtpMailer:
     """A client of one mail server.
 
@@ -72,7 +93,10 @@ class SmtpMailer:
         self._reply_to = _mailbox("", reply_to) if reply_to is not None else None
         self._sender = _mailbox(*parseaddr(sender))
         self._smtp: smtplib.SMTP | None = None
+        self._line: socket.socket | None = None
+        """A second handle of the connection, by which it is ended whatever it is doing, also within TLS."""
         self._ends = 0.0
+        """The tick at which the conversation ends."""
 
     @property
     def server(self) -> str:
@@ -88,10 +112,10 @@ class SmtpMailer:
         """
         message = build_message(mail, self._sender, self._reply_to)
         recipient, content = parseaddr(message["To"])[1], message.as_bytes(policy=_ON_THE_WIRE)
-        self._ends = time.monotonic() + CONVERSATION.total_seconds()
         try:
-            self._name_sender(len(content))
-            self._hand_over(recipient, content)
+            with self._within(CONVERSATION.total_seconds()):
+                self._name_sender(len(content))
+                self._hand_over(recipient, content)
         except (OSError, ValueError, smtplib.SMTPException) as error:
             self._drop()
             raise GatewayUnavailable(type(error).__name__) from error
@@ -100,9 +124,10 @@ class SmtpMailer:
             raise
 
     def ping(self) -> None:
-        """Raise `GatewayUnavailable` unless the mail server accepts the login and answers a NOOP with 250."""
+        """Raise `GatewayUnavailable` unless the mail server, within 10 seconds, accepts the login and a NOOP."""
         try:
-            code, _ = self._connected().noop()
+            with self._within(_PING):
+                code, _ = self._connected().noop()
             if code != _OK:
                 raise GatewayUnavailable(str(code))
         except (OSError, smtplib.SMTPException) as error:
@@ -110,13 +135,34 @@ class SmtpMailer:
             raise GatewayUnavailable(type(error).__name__) from error
 
     def close(self) -> None:
-        """Close the connection to the server; the next mail connects again."""
-        smtp, self._smtp = self._smtp, None
-        if smtp is not None:
-            try:
-                smtp.quit()
-            except (OSError, smtplib.SMTPException):
-                smtp.close()
+        """Close the connection to the server, in 5 seconds at most; the next mail connects again."""
+        if self._smtp is not None:
+            with suppress(OSError, smtplib.SMTPException), self._within(_QUIT):
+                self._smtp.quit()
+        self._drop()
+
+    @contextmanager
+    def _within(self, seconds: float) -> Iterator[None]:
+        """Run the block, and end the connection after so many seconds, whatever it is doing.
+
+        A socket's own timeout counts anew from each byte: a server that sends an answer byte by byte would hold this
+        process for hours.
+        """
+        self._ends = time.monotonic() + seconds
+        end = Timer(seconds, self._hang_up)
+        end.daemon = True
+        end.start()
+        try:
+            yield
+        finally:
+            end.cancel()
+
+    def _hang_up(self) -> None:
+        line = self._line
+        if line is not None:
+            # Who waits on the connection is told that it has ended.
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
 
     def _name_sender(self, size: int) -> None:
         """Begin a mail of `size` bytes with MAIL FROM, on a new connection if the server has closed the open one.
@@ -166,18 +212,26 @@ class SmtpMailer:
 
         Raises `TimeoutError` if nothing is left of the 30 seconds, `SMTPServerDisconnected` if there is no connection.
         """
+        left = self._left(seconds)
+        if self._smtp is None or self._smtp.sock is None:
+            raise smtplib.SMTPServerDisconnected
+        self._smtp.sock.settimeout(left)
+
+    def _left(self, seconds: float) -> float:
+        """Return `seconds`, or how many are left of the conversation if less. Raises `TimeoutError` if none are."""
         left = self._ends - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        if self._smtp is None or self._smtp.sock is None:
-            raise smtplib.SMTPServerDisconnected
-        self._smtp.sock.settimeout(min(seconds, left))
+        return min(seconds, left)
 
     def _drop(self) -> None:
         """Close the connection without sending QUIT to the server, which may not answer."""
         smtp, self._smtp = self._smtp, None
+        line, self._line = self._line, None
         if smtp is not None:
             smtp.close()
+        if line is not None:
+            line.close()
 
     def _connected(self) -> smtplib.SMTP:
         if self._smtp is None:
@@ -193,15 +247,31 @@ class SmtpMailer:
     def _connect(self) -> None:
         scheme, host = self._url.scheme, self._url.hostname or _LOCAL
         port = self._url.port or _PORTS[scheme]
-        if scheme == "smtps":
-            self._smtp = smtplib.SMTP_SSL(host, port, timeout=_TIMEOUT, context=ssl.create_default_context())
-        else:
-            self._smtp = smtplib.SMTP(host, port, timeout=_TIMEOUT)
+        tls = ssl.create_default_context() if scheme == "smtps" else None
+        self._smtp = _Client(host, port, self._open, tls)
         if scheme == "smtp+starttls":
             self._smtp.starttls(context=ssl.create_default_context())
         if self._url.username:
             self._smtp.login(unquote(self._url.username), unquote(self._url.password or ""))
         self._smtp.ehlo_or_helo_if_needed()
+
+    def _open(self, host: str, port: int) -> socket.socket:
+        """Connect to the first address of the host that answers. Raises `OSError` if none does."""
+        failure: OSError | None = None
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            opened = socket.socket(family, kind, protocol)
+            try:
+                opened.settimeout(self._left(_TIMEOUT))
+                opened.connect(address)
+                # Before the time is looked at, which may be over at this moment.
+                self._line = opened.dup()
+                opened.settimeout(self._left(_TIMEOUT))
+            except OSError as error:
+                opened.close()
+                failure = error
+            else:
+                return opened
+        raise failure or OSError("no address")
 
 
 def build_message(mail: Mail, sender: Address, reply_to: Address | None = None) -> EmailMessage:

@@ -64,7 +64,7 @@ class KamailioSubscribers:
         fetched in pages of the size given to the constructor. Raises `GatewayUnavailable` if the database does not
         answer or reports an error.
         """
-        with unavailable(), TimedConnection.within(245, self._url, connect_timeout=3, options=_FOR_ALL) as connection:
+        with unavailable(), self._at_length() as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
             yield from _grouped([self._stream(connection, rows + _ORDERED) for rows in _ROWS])
@@ -104,7 +104,7 @@ class KamailioSubscribers:
         Rows are fetched in pages of the size given to the constructor. Raises `GatewayUnavailable` if the database does
         not answer or reports an error.
         """
-        with unavailable(), TimedConnection.within(245, self._url, connect_timeout=3, options=_FOR_ALL) as connection:
+        with unavailable(), self._at_length() as connection:
             for row in self._stream(connection, _BLOCKS):
                 yield Block(*row)
 
@@ -132,6 +132,10 @@ class KamailioSubscribers:
             cursor.execute(query)
             while rows := cursor.fetchmany(self._page):
                 yield from rows
+
+    def _at_length(self) -> TimedConnection:
+        # Idle while the reader works on a page. The transaction only reads, so it holds up nobody.
+        return TimedConnection.within(245, self._url, connect_timeout=3, idle_limit=240, options=_FOR_ALL)
 
     @contextmanager
     def _briefly(self) -> Iterator[psycopg.Connection]:

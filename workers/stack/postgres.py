@@ -17,9 +17,9 @@ import tempfile
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-import psycopg
 from psycopg import sql
 
+from models.db.connections import TimedConnection
 from workers.stack.embedded import EmbeddedServer
 from workers.stack.errors import DidNotStart, OtherPostgresVersion, StackError
 from workers.stack.processes import identify, through_launcher
@@ -137,7 +137,7 @@ class EmbeddedPostgres(EmbeddedServer):
 
     def create_database(self, name: str, *, template: str | None = None) -> None:
         """Create a database, empty or as a copy of the database `template`, unless `name` exists. Safe to run twice."""
-        with psycopg.connect(self.url("postgres", driver=""), autocommit=True) as connection:
+        with self._connected() as connection:
             if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
                 return
             statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
@@ -147,8 +147,11 @@ class EmbeddedPostgres(EmbeddedServer):
 
     def drop_database(self, name: str) -> None:
         """Drop a database if it exists, and disconnect its clients. Safe to run twice."""
-        with psycopg.connect(self.url("postgres", driver=""), autocommit=True) as connection:
+        with self._connected() as connection:
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def _connected(self) -> TimedConnection:
+        return TimedConnection.within(120, self.url("postgres", driver=""), autocommit=True)
 
     def _initialise(self) -> None:
         # Created in a directory beside the final one, so that an interrupted attempt is never taken for data.

@@ -17,6 +17,7 @@ from models.db.session import Database
 from models.db.transient_errors import is_outage
 from models.db.work_queue import WorkKind, made_due
 from models.values import utc_now
+from tests.fakes import wait_until
 from tests.proxy import LOOPBACK, Proxy, proxy_to
 from workers.stack.postgres import EmbeddedPostgres
 
@@ -207,6 +208,19 @@ def test_a_server_that_has_become_read_only_is_an_outage_and_its_connections_are
     assert is_outage(raised.value)
     with database.transaction() as session:
         assert session.scalar(pid) != first
+
+
+def test_a_transaction_in_which_this_process_was_stopped_is_an_outage(database: Database) -> None:
+    alive = sa.text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid")
+    with database.transaction() as session:
+        pid = session.scalar(sa.text("SELECT pg_backend_pid()"))
+        session.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = '1ms'"))
+        with database.transaction() as other:
+            wait_until(lambda: other.scalar(alive, {"pid": pid}) == 0, what="the end of the connection")
+        with pytest.raises(sa.exc.DBAPIError) as raised:
+            session.execute(sa.text("SELECT 1"))
+        session.rollback()
+    assert is_outage(raised.value)
 
 
 def test_workers_are_told_what_became_due_and_only_after_the_commit(postgres: EmbeddedPostgres) -> None:

@@ -281,6 +281,17 @@ def test_a_lost_connection_is_made_again(registrar: KamailioRegistrar, kamailio:
     registrar.ping()
 
 
+def test_a_server_that_has_become_read_only_refuses_no_trunk(
+    registrar: KamailioRegistrar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.gateways.registrar._OPTIONS", "-c default_transaction_read_only=on")
+    for records in ([TRUNK], [TRUNK, OTHER]):
+        assert [type(answer) for answer in registrar.put_trunks(records)] == [GatewayUnavailable] * len(records)
+    registrar.close()
+    monkeypatch.undo()
+    assert registrar.put_trunks([TRUNK]) == [None]
+
+
 def test_a_row_that_somebody_holds_takes_no_other_down(
     registrar: KamailioRegistrar, kamailio: Kamailio, registrar_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
