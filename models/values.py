@@ -20,8 +20,8 @@ POSTAL_CODE = re.compile(r"[0-9]{5}")
 
 
 def utc_now() -> datetime:
-    """Return the current UTC time: the real `Clock`, for passing to code that takes a `Clock` parameter."""
-    return datetime.now(UTC)
+    """Return this machine's current time in UTC, which may be wrong: programs take the database's, `Database.now`."""
+    return datetime.now(UTC)  # noqa: TID251 - the one place
 
 
 def as_locale(language: str | None) -> Locale:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -37,7 +37,8 @@ DEADLY_EVERY = 30.0
 class Claim:
     """Rows of one table, by their primary keys (`ids`), that this process has claimed under one lease.
 
-    `lease` is the lease's id, `began` the time of the claim by `time.monotonic()`, in seconds.
+    `lease` is the id of the lease, `began` the time of the claim by `time.monotonic()`, in seconds, `length` how long
+    the lease lasts unless it is extended.
     """
 
     runtime: Runtime
@@ -45,12 +46,18 @@ class Claim:
     ids: list[Any]
     lease: uuid.UUID
     began: float
-    failures: int
+    length: timedelta
+    longest: timedelta = _LONGEST
+    """How long the lease is extended, counted from the claim."""
+    failures: int = 0
     """How often in a row the external system that the work needs had failed when the rows were claimed."""
-    safe_until: float
+    safe_until: float = field(init=False)
     """The moment, by `time.monotonic()` and before the lease ends, after which no new piece of work may begin."""
     owed: set[Any] = field(default_factory=set)
     """Ids of rows that must be given back, because no result was recorded for them."""
+
+    def __post_init__(self) -> None:
+        self._lasts_from(self.began)
 
     @property
     def is_safe(self) -> bool:
@@ -69,11 +76,11 @@ class Claim:
 
         Raises a database error if the database does not answer.
         """
-        length, began = self.runtime.lease, time.monotonic()
+        began = time.monotonic()
         with self.runtime.database.transaction() as session:
-            kept = keep_claim(session, self.table, self.ids, self.lease, self.runtime.clock() + length)
+            kept = keep_claim(session, self.table, self.ids, self.lease, self.runtime.clock() + self.length)
         if kept:
-            self.safe_until = _safe_until(began, length)
+            self._lasts_from(began)
 
     def end(self) -> bool:
         """Give back the rows marked by `give_back`. Return whether none is left to give back.
@@ -81,7 +88,7 @@ class Claim:
         Rows are left if the database fails or another transaction has locked them. Once the lease must have ended,
         returns True without giving back, because any worker may claim the rows.
         """
-        if not self.owed or time.monotonic() > self.began + (_LONGEST + self.runtime.lease).total_seconds():
+        if not self.owed or time.monotonic() > self.began + (self.longest + self.length).total_seconds():
             return True
         try:
             with self.runtime.database.transaction() as session:
@@ -92,6 +99,10 @@ class Claim:
             return False
         self.owed = set(left)
         return not left
+
+    def _lasts_from(self, began: float) -> None:
+        # A third of the lease is left for the piece of work that begins last, and for recording it.
+        self.safe_until = began + self.length.total_seconds() * 2 / 3
 
 
 @contextmanager
@@ -133,11 +144,11 @@ def claimed(
     if len(ids) >= limit:
         more_due()
     failures = 0 if outage is None else outage.failures
-    claim = Claim(runtime, table, ids, lease, began, failures, _safe_until(began, runtime.lease))
+    claim = Claim(runtime, table, ids, lease, began, runtime.lease, failures=failures)
     if not ids:
         yield claim
         return
-    with _keeper.keeping(claim):
+    with kept_alive(claim):
         yield claim
     if system is not None and tried is not None:
         with runtime.database.transaction() as session:
@@ -156,9 +167,12 @@ def _is_turn_of_deadly(table: type[QueueRow]) -> bool:
     return True
 
 
-def _safe_until(began: float, lease: timedelta) -> float:
-    # A third of the lease is left for the piece of work that begins last, and for recording it.
-    return began + lease.total_seconds() * 2 / 3
+def kept_alive(claim: Claim) -> AbstractContextManager[None]:
+    """Return a context manager that keeps the claim alive inside its block, and gives back what is owed afterwards.
+
+    The lease is extended by a thread of this process, up to `claim.longest`.
+    """
+    return _keeper.keeping(claim)
 
 
 class _Keeper:
@@ -190,14 +204,14 @@ class _Keeper:
     def _run(self) -> None:
         while True:
             with self._changed:
-                lengths = [claim.runtime.lease.total_seconds() for claim in self._kept]
+                lengths = [claim.length.total_seconds() for claim in self._kept]
                 self._changed.wait(min([1.0, *(length / 6 for length in lengths)]))
                 kept, owing = list(self._kept), list(self._owing)
             now = time.monotonic()
             for claim in kept:
-                length = claim.runtime.lease.total_seconds()
+                length = claim.length.total_seconds()
                 # When a third of the lease is over, so that the next try still comes in time.
-                if now > claim.safe_until - length / 3 and now < claim.began + _LONGEST.total_seconds():
+                if now > claim.safe_until - length / 3 and now < claim.began + claim.longest.total_seconds():
                     self._extend(claim)
             for claim in owing:
                 if claim.end():

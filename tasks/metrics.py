@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from prometheus_client import Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+
+from models.db.session import Database
 
 STEP_SECONDS = Histogram(
     "standorte_step_seconds",
@@ -16,3 +19,12 @@ MAILS = Counter(
     "standorte_mails", "Mails and letters that left, were refused, or will be tried again", ["template", "outcome"]
 )
 SWEPT = Counter("standorte_swept", "Requests, trunks and messages that a sweep found due and not claimed by any worker")
+
+
+def clock_offset(database: Database) -> GaugeMetricFamily:
+    """Return the metric of how far this machine's clock is off the database server's, in seconds; positive: it is slow.
+
+    Connects if the server's time was never read. Raises `SQLAlchemyError` if the server does not answer then.
+    """
+    what = "The database's clock minus this machine's"
+    return GaugeMetricFamily("standorte_clock_offset_seconds", what, value=database.clock_offset)

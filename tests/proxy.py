@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from select import select
@@ -15,7 +16,7 @@ class Proxy:
     """Forwards connections to a server on this machine; its methods silence or cut them."""
 
     def __init__(self, server: int | str) -> None:
-        self._server = server
+        self._servers = deque([server])
         self._silent = Event()
         self._loses_answers = Event()
         self._ended = Event()
@@ -39,6 +40,16 @@ class Proxy:
         self._loses_answers.set()
         yield
         self._loses_answers.clear()
+
+    @contextmanager
+    def taking_turns_with(self, server: int | str) -> Iterator[None]:
+        """During the `with` block, lead every other new connection to another server. Connections stay where they are.
+
+        When the block ends, those to the other server have to be ended by that server.
+        """
+        self._servers.append(server)
+        yield
+        self._servers.remove(server)
 
     def cut(self) -> None:
         """End all connections."""
@@ -66,10 +77,12 @@ class Proxy:
             Thread(target=self._pass_on, args=pair, daemon=True).start()
 
     def _connect(self) -> socket.socket:
-        if isinstance(self._server, int):
-            return socket.create_connection((LOOPBACK, self._server))
+        address = self._servers[0]
+        self._servers.rotate()
+        if isinstance(address, int):
+            return socket.create_connection((LOOPBACK, address))
         server = socket.socket(socket.AF_UNIX)
-        server.connect(self._server)
+        server.connect(address)
         return server
 
     def _pass_on(self, client: socket.socket, server: socket.socket) -> None:

@@ -55,7 +55,7 @@ from web.portal.page.font_files import typeface
 from web.portal.page.kept_input import form_owner
 from web.portal.page.locale import calendar_day, clock_time, counted, day, last_day, locale, moment, phone
 from web.portal.page.money import euros
-from web.portal.page.session import choose_language, login_manager, session_cookie
+from web.portal.page.session import AgelessSessions, choose_language, login_manager, session_cookie
 from web.portal.page.text_direction import IsolatingTranslations
 from web.portal.people import api_tokens, company_factor, second_factors, step_up
 from web.portal.people.logins import logins
@@ -143,6 +143,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
     )
     app.request_class = TypedRequest
     app.json = UniqueKeys(app)
+    app.session_interface = AgelessSessions()
     app.add_url_rule("/api/v1/openapi.json", "openapi", lambda: completed(app.api_doc))
     app.config.update(
         SECRET_KEY=settings.secret_keys[0],
@@ -152,6 +153,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
         BABEL_DEFAULT_LOCALE="de",
         BABEL_DEFAULT_TIMEZONE=BERLIN.key,
         BABEL_TRANSLATION_DIRECTORIES=CATALOGUES,
+        # Not a matter of taste: a token's age would be measured with the host's clock, as that of a session.
         WTF_CSRF_TIME_LIMIT=None,
     )
     if settings.trusted_proxies:

@@ -21,6 +21,7 @@ from models.jobs.jobs import JobRun
 from models.jobs.outages import current_outages
 from models.views import queue_counts
 from tasks.hints import broker_fault
+from tasks.metrics import clock_offset
 from tasks.reconcile.schedule import JOBS
 from web.proxied_requests import was_forwarded
 from web.resources import Resources, resources
@@ -96,10 +97,7 @@ class DatabaseCollector(Collector):
         for status, step, count in requests:
             by_state.add_metric([status, step], count)
         yield by_state
-        ahead = self._found.database.clock_offset
-        yield GaugeMetricFamily(
-            "standorte_clock_offset_seconds", "The database's clock minus this machine's", value=ahead
-        )
+        yield clock_offset(self._found.database)
         age = (now - oldest).total_seconds() if oldest else 0
         yield GaugeMetricFamily("standorte_oldest_due_seconds", "Age of the oldest due request", value=age)
         outages = GaugeMetricFamily("standorte_outage_seconds", "Since a system does not answer", labels=["system"])

@@ -16,18 +16,24 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from threading import Lock
 from types import FrameType
 
 import psutil
 import structlog
 from celery import signals
 from prometheus_client import CollectorRegistry, multiprocess, start_http_server
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+from sqlalchemy.exc import SQLAlchemyError
 
+from models.db.session import Database
 from models.db.work_queue import WorkKind
 from models.telephony.place_facts import read_places_once
 from models.typefaces import WEIGHTS
 from tasks.logs import configure_logging
+from tasks.metrics import clock_offset
 from tasks.outbox.pdf_typeface import font_name
 from workers.app import app
 from workers.settings import WorkerSettings
@@ -57,6 +63,27 @@ _PAUSE = 1.0
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
+class HostClock(Collector):
+    """A Prometheus collector that compares the host's clock with the database's at each scrape.
+
+    Each scrape has a connection of its own, and holds `forks` meanwhile: hold it to fork, so that no other process has
+    a part in the connection.
+    """
+
+    def __init__(self, database_url: str, forks: Lock) -> None:
+        self._url = database_url
+        self._forks = forks
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield how far the host's clock is off; nothing if the database does not answer within seconds."""
+        with self._forks, closing(Database(self._url, pool_size=1, name="standorte worker")) as database:
+            try:
+                found = clock_offset(database)
+            except SQLAlchemyError:
+                return
+        yield found
+
+
 class Pools:
     """The Celery workers that this process forks, one for each kind of work in `kinds`.
 
@@ -70,13 +97,14 @@ class Pools:
         self._stopping = False
         self._seconds = 0
         self._sockets: list[int] = []
+        self._forks = Lock()
 
     def run(self, settings: WorkerSettings) -> None:
         """Start the Celery workers, restart those that end, and return when all have ended after a stop signal.
 
         Processes that have not ended `stop_seconds` (a setting) after the signal are killed: other workers take over
         their rows when the claims on them end. If the settings have a `metrics_port`, serve the counters of all worker
-        processes there.
+        processes there, and how far the host's clock is off.
         """
         for number in _STOPS:
             # One that is ignored, as by nohup, stays so.
@@ -89,6 +117,7 @@ class Pools:
         if settings.metrics_port is not None:
             registry = CollectorRegistry()
             multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+            registry.register(HostClock(settings.database_url, self._forks))
             # The thread that shows the counters takes no signals: they are for the main thread alone.
             with _stops_wait():
                 server = start_http_server(settings.metrics_port, settings.metrics_host, registry)[0]
@@ -107,7 +136,7 @@ class Pools:
     def _start(self, kind: WorkKind) -> None:
         parent = os.getpid()
         # No request to stop between the fork and the moment from which it reaches the new process.
-        with _stops_wait():
+        with self._forks, _stops_wait():
             if self._stopping:
                 return
             pid = os.fork()

@@ -39,7 +39,7 @@ def build_runtime(
         database=database,
         ports=Ports(
             registrar=KamailioRegistrar(settings.registrar_url),
-            mailer=SmtpMailer(settings.smtp_url, settings.mail_from, settings.carrier_email),
+            mailer=SmtpMailer(settings.smtp_url, settings.mail_from, settings.carrier_email, database.now),
             letters=LetterFolder(settings.letters_dir, parseaddr(settings.mail_from)[0], settings.carrier),
             subscribers=KamailioSubscribers(settings.registrar_url),
             calls=KamailioCallRecords(settings.registrar_url),

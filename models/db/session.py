@@ -19,7 +19,7 @@ from models.db.caller import IS_TOLD, tell_call
 from models.db.connections import CONNECT_LIMIT, TimedConnection
 from models.db.transient_errors import is_silent
 from models.db.work_queue import WorkKind, due_kinds
-from models.values import utc_now
+from models.values import utc_now  # noqa: TID251 - to say how far this machine's clock is off
 
 STATEMENT_LIMIT = 30.0
 """Seconds that one statement may take, unless its transaction sets another limit, as jobs over whole tables do."""

@@ -1,12 +1,14 @@
 """Run a scheduled job: claim its row, work in small transactions, record the outcome.
 
 Two runs of one job never work in parallel: every transaction of a run first locks the job's row and checks the lease.
-If a worker dies, another run starts when the lease has ended; what the dead run committed stays. A worker that is asked
-to stop ends its run before the next transaction, and gives the job back at once.
+The lease is kept alive while the run lasts, also between its transactions, where it reads the registrar for minutes. If
+a worker dies, another run starts when the lease has ended; what the dead run committed stays. A worker that is asked to
+stop ends its run before the next transaction, and gives the job back at once.
 """
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,16 +24,19 @@ from sqlalchemy.orm import Session
 
 from models.db.transient_errors import is_outage
 from models.jobs.findings import Finding
-from models.jobs.jobs import JobRun, LeaseLost, Outcome, begin_run, claim_job, forget_runs, keep_job
+from models.jobs.jobs import Job, JobRun, LeaseLost, Outcome, begin_run, claim_job, forget_runs, keep_job
+from tasks.claims import Claim, kept_alive
 from tasks.ports import GatewayError
 from tasks.runtime import Runtime
 
 log = structlog.get_logger()
 
 LEASE = timedelta(minutes=5)
-"""The lease of a run, renewed by each transaction: longer than the slowest single statement of any job."""
+"""The lease of a run: how long after its worker's death another run can begin."""
+LONGEST = timedelta(hours=1)
+"""How long the lease of a run is kept alive: as long as Celery lets the task of the jobs go on."""
 STATEMENT_LIMIT = 240.0
-"""Seconds for one statement of a job, which may read or delete in masses: shorter than the lease."""
+"""Seconds for one statement of a job, which may read or delete in masses."""
 MOST_RECORDED = 1000
 """The most findings of one kind that a run records in detail; all are counted and repaired."""
 
@@ -89,7 +94,8 @@ class Run:
             raise WorkerStops(self.job.name)
         self._fresh.clear()
         with self.runtime.database.transaction(statement_limit=STATEMENT_LIMIT) as session:
-            keep_job(session, self.job.name, lease=self.lease, until=self.now + LEASE)
+            began = self.now
+            job = keep_job(session, self.job.name, lease=self.lease, until=began + LEASE)
             if self.dry:
                 with session.begin_nested() as undone:
                     yield session
@@ -97,6 +103,9 @@ class Run:
             else:
                 yield session
             session.add_all(self._to_record())
+            if self.now - began > LEASE / 3:
+                # While the job's row is locked here, nothing else can keep the lease alive.
+                job.due_at = self.now + LEASE
         self.found.update(finding.kind for finding in self._fresh)
         self.unrepaired += sum(not finding.repaired for finding in self._fresh)
         self._fresh.clear()
@@ -130,15 +139,16 @@ def run_job(
     if the difference looks like a mistake of the portal. A dry run changes neither data nor schedule. An error of the
     job is kept in the run's record and not raised, and the job runs again earlier than by its schedule.
     """
-    lease, now = uuid.uuid4(), runtime.clock()
+    lease, now, ticks = uuid.uuid4(), runtime.clock(), time.monotonic()
     with runtime.database.transaction() as session:
-        claim = claim_job(session, job.name, now=now, lease=lease, until=now + LEASE, by_hand=by_hand)
-        if claim is None:
+        claimed = claim_job(session, job.name, now=now, lease=lease, until=now + LEASE, by_hand=by_hand)
+        if claimed is None:
             return None
         id = begin_run(session, job.name, now, dry=dry).id
-        run = Run(runtime, job, lease, id, dry=dry, allow_removals=allow_removals or claim.allow_removals)
-    error = _work(run)
-    return _end(run, error, began=now, was_due=claim.was_due)
+        run = Run(runtime, job, lease, id, dry=dry, allow_removals=allow_removals or claimed.allow_removals)
+    with kept_alive(Claim(runtime, Job, [job.name], lease, ticks, LEASE, LONGEST)):
+        error = _work(run)
+    return _end(run, error, began=now, was_due=claimed.was_due)
 
 
 def _work(run: Run) -> Exception | None:

@@ -80,7 +80,7 @@ def _run(plant: Plant, names: Sequence[str], *, long: bool) -> dict[str, Any]:
         "accepted": load.accepted,
         "cancelled": load.cancelled,
         "unanswered": load.unanswered,
-        "failed": load.failed,
+        "failed": [*load.failed, *plant.unexpected],
         "mails": plant.mail.taken,
         "letters": [letter.name for letter in (plant.directory / "letters").glob("*.pdf")],
         "faults": suffered,

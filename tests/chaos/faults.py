@@ -13,7 +13,8 @@ import redis
 import sqlalchemy as sa
 
 from models.accounts.accounts import Account
-from tests.chaos.plant import Plant, skewed_worker
+from tests.chaos.plant import Plant
+from tests.chaos.second_host import second_host
 from tests.named_functions import named
 from workers import programs
 
@@ -208,14 +209,16 @@ def hang_up(plant: Plant, seconds: float) -> None:
     _mood(plant, "hangs up after DATA", seconds)
 
 
-@_fault("clock: of a second worker, two minutes ahead")
+@_fault("clock: of a second host, two minutes ahead")
 def clock_ahead(plant: Plant, seconds: float) -> None:
-    _beside(plant, 120, seconds)
+    with second_host(plant, 120):
+        time.sleep(seconds)
 
 
-@_fault("clock: of a second worker, two minutes behind")
+@_fault("clock: of a second host, two minutes behind")
 def clock_behind(plant: Plant, seconds: float) -> None:
-    _beside(plant, -120, seconds)
+    with second_host(plant, -120):
+        time.sleep(seconds)
 
 
 def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:
@@ -243,10 +246,3 @@ def _mood(plant: Plant, mood: str, seconds: float) -> None:
     plant.mail.mood = mood
     time.sleep(seconds)
     plant.mail.mood = "well"
-
-
-def _beside(plant: Plant, off: float, seconds: float) -> None:
-    command, environment = skewed_worker(off)
-    worker = plant.start("skewed worker", command, **environment)
-    time.sleep(seconds + 3)
-    worker.end()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -115,6 +114,8 @@ class Plant:
     customers: list[Customer]
     front_port: int
     programs: dict[str, Program] = field(default_factory=dict)
+    unexpected: list[str] = field(default_factory=list)
+    """What was wrong while a fault lasted, as sentences."""
 
     @property
     def port(self) -> int:
@@ -195,9 +196,3 @@ def open_plant() -> Iterator[Plant]:
         )
         stack.callback(plant.end_all)
         yield plant
-
-
-def skewed_worker(seconds: float) -> tuple[list[str], dict[str, str]]:
-    """Return the command and the additional environment of a worker whose clock is `seconds` fast."""
-    command = [sys.executable, "-m", "tests.chaos.skewed_worker", "--concurrency", "1"]
-    return command, {"CLOCK_OFF": str(seconds)}

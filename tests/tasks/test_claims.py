@@ -113,7 +113,7 @@ def answered(pipeline: Pipeline, system: ExternalSystem, answers: list[GatewayEr
     """
     if before < 0:
         before = failures(pipeline, system)
-    note_answers(Claim(pipeline.runtime, Request, [], uuid4(), 0.0, before, 0.0), system, answers)
+    note_answers(Claim(pipeline.runtime, Request, [], uuid4(), 0.0, timedelta(0), failures=before), system, answers)
 
 
 def failures(pipeline: Pipeline, system: ExternalSystem) -> int:

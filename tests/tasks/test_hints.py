@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import redis
+import time_machine
 from celery import Celery
 
 from models.db.work_queue import WorkKind
@@ -39,9 +42,13 @@ def test_a_message_that_waits_stops_none_of_another_kind(redis_url: str) -> None
     assert waiting(redis_url) == dict.fromkeys((WorkKind.JOBS, WorkKind.SWEEP, WorkKind.MESSAGES, WorkKind.VERIFY), 1)
 
 
+def scheduler_of(app: Celery, directory: Path) -> HintScheduler:
+    """Return beat's scheduler, whose schedule file is in the directory."""
+    return HintScheduler(app=app, schedule_filename=str(directory / "schedule"))
+
+
 def test_no_queue_grows_while_no_worker_runs(app: Celery, redis_url: str, tmp_path: Path) -> None:
-    scheduler = HintScheduler(app=app, schedule_filename=str(tmp_path / "schedule"))
-    try:
+    with closing(scheduler_of(app, tmp_path)) as scheduler:
         for _ in range(3):
             for entry in scheduler.schedule.values():
                 if entry.task in set(WorkKind):
@@ -53,8 +60,6 @@ def test_no_queue_grows_while_no_worker_runs(app: Celery, redis_url: str, tmp_pa
             if entry.task in set(WorkKind):
                 scheduler.apply_entry(entry)
         assert waiting(redis_url) == {WorkKind.SWEEP: 1, WorkKind.JOBS: 1}
-    finally:
-        scheduler.close()
 
 
 def test_workers_read_json_and_nothing_else(app: Celery) -> None:
@@ -64,3 +69,20 @@ def test_workers_read_json_and_nothing_else(app: Celery) -> None:
     with redis.Redis.from_url(app.conf.broker_url) as client:
         [message] = client.lrange(WorkKind.SWEEP, 0, -1)
     assert json.loads(message)["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("off", [timedelta(minutes=-2), timedelta(minutes=2)])
+def test_beat_asks_every_two_seconds_whatever_is_done_to_the_clock(app: Celery, off: timedelta, tmp_path: Path) -> None:
+    with time_machine.travel(off), closing(scheduler_of(app, tmp_path)) as scheduler:
+        assert 0 < scheduler.tick() <= 2
+        # As when the clock is set right.
+        with time_machine.travel(-off):
+            assert 0 < scheduler.tick() <= 2
+
+
+@pytest.mark.parametrize("off", [timedelta(minutes=-2), timedelta(minutes=2)])
+def test_beat_asks_soon_whatever_clock_the_last_one_had(app: Celery, off: timedelta, tmp_path: Path) -> None:
+    with time_machine.travel(off), closing(scheduler_of(app, tmp_path)) as scheduler:
+        scheduler.tick()
+    with closing(scheduler_of(app, tmp_path)) as scheduler:
+        assert scheduler.tick() <= 2

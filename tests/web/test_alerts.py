@@ -69,6 +69,12 @@ def test_a_rule_asks_for_figures_that_are_shown_with_labels_that_they_have(quiet
             assert all(label in its for its, _ in shown.get(name, [])), (name, label)
 
 
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))
+def test_what_a_summary_names_is_a_label_that_the_rule_keeps(rule: dict[str, Any]) -> None:
+    kept = {label for labels in re.findall(r"by \(([^)]*)\)", rule["expr"]) for label in labels.split(", ")}
+    assert set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"])) <= kept
+
+
 def value(front: Front, name: str, **labels: str) -> float:
     """Return the greatest value of the figure with these labels; 0 if there is none."""
     fitting = [number for its, number in figures(front).get(name, []) if labels.items() <= its.items()]

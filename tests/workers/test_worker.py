@@ -19,10 +19,12 @@ from models.db.work_queue import WorkKind
 from models.jobs.jobs import Job, JobRun, Outcome, last_run
 from models.links.links import submit_link
 from models.requests.requests import Request
+from models.requests.timeline import TimelineEntry
 from models.states import Status
 from models.values import utc_now
 from models.vault import Vault
 from tasks.settings import SettingsError
+from tests.chaos.skewed_program import skewed
 from tests.factories import a_link, make_main
 from tests.fakes import wait_until
 from tests.workers.conftest import Children
@@ -75,6 +77,34 @@ def test_a_worker_shows_what_it_counted_on_a_port_of_its_own(
     with Celery(broker=redis_url, set_as_current=False) as sender:
         sender.send_task(WorkKind.VERIFY, queue=WorkKind.VERIFY)
     wait_until(lambda: 'standorte_requests_ended_total{kind="link",status="rejected"} 1.0' in shown(), what="the count")
+
+
+@pytest.mark.parametrize("off", [-120, 120])
+def test_a_worker_whose_clock_is_wrong_works_as_any_other_and_shows_how_far_it_is_off(
+    children: Children, database: Database, redis_url: str, tmp_path: Path, off: int
+) -> None:
+    port = free_port()
+    with database.transaction() as session:
+        main, manager = make_main(session)
+        link = submit_link(session, Vault("a key"), manager, main, a_link("1000001"), database.now())
+    children.start(
+        skewed(programs.worker(1), off), METRICS_PORT=str(port), PROMETHEUS_MULTIPROC_DIR=str(tmp_path / "counters")
+    )
+    wait_until(lambda: accepts_connections(port), what="the port")
+    shown = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=20).raise_for_status().text
+    [figure] = [line for line in shown.splitlines() if line.startswith("standorte_clock_offset_seconds")]
+    assert float(figure.split()[1]) == pytest.approx(-off, abs=5)
+    with Celery(broker=redis_url, set_as_current=False) as sender:
+        sender.send_task(WorkKind.VERIFY, queue=WorkKind.VERIFY)
+
+    def entries() -> list[tuple[str, float]]:
+        with database.transaction() as session:
+            told = sa.select(TimelineEntry.code, TimelineEntry.at).where(TimelineEntry.request_id == link.id)
+            now = database.now()
+            return [(code, (now - at).total_seconds()) for code, at in session.execute(told.order_by(TimelineEntry.id))]
+
+    wait_until(lambda: len(entries()) > 1, what="the end of the request")
+    assert all(0 <= age < 60 for _, age in entries())
 
 
 def test_a_port_for_counters_that_nobody_keeps_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

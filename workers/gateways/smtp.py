@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from models.emails import sendable_address
-from models.values import utc_now
+from models.values import Clock, utc_now  # noqa: TID251 - for callers who send nothing
 from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, Mail, NotSent, RecipientUnavailable
 
 CONVERSATION = timedelta(seconds=30)
@@ -83,13 +83,14 @@ class SmtpMailer:
     """A client of one mail server.
 
     `url` is smtp://host:port, smtps://user:password@host:465 or smtp+starttls://user:password@host:587;
-    `sender` is the From header and `reply_to` the address in Reply-To, None for no such header. Connects for the first
-    mail, and again after the server has closed the connection.
+    `sender` is the From header and `reply_to` the address in Reply-To, None for no such header. `clock` has the time of
+    the Date header. Connects for the first mail, and again after the server has closed the connection.
     The server's certificate is verified; the environment variable SSL_CERT_FILE can name an additional certificate.
     """
 
-    def __init__(self, url: str, sender: str, reply_to: str | None = None) -> None:
+    def __init__(self, url: str, sender: str, reply_to: str | None = None, clock: Clock = utc_now) -> None:
         self._url = urlsplit(url)
+        self._clock = clock
         self._reply_to = _mailbox("", reply_to) if reply_to is not None else None
         self._sender = _mailbox(*parseaddr(sender))
         self._smtp: smtplib.SMTP | None = None
@@ -110,7 +111,7 @@ class SmtpMailer:
         is impossible; `RecipientUnavailable` if the server answers 4xx (except 421) to recipient or content;
         `GatewayUnavailable` if the server does not answer, closes the connection or refuses the sender.
         """
-        message = build_message(mail, self._sender, self._reply_to)
+        message = build_message(mail, self._sender, self._reply_to, self._clock)
         recipient, content = parseaddr(message["To"])[1], message.as_bytes(policy=_ON_THE_WIRE)
         try:
             with self._within(CONVERSATION.total_seconds()):
@@ -274,11 +275,11 @@ class SmtpMailer:
         raise failure or OSError("no address")
 
 
-def build_message(mail: Mail, sender: Address, reply_to: Address | None = None) -> EmailMessage:
+def build_message(mail: Mail, sender: Address, reply_to: Address | None = None, clock: Clock = utc_now) -> EmailMessage:
     """Return the mail as a MIME message with text and HTML as alternatives, followed by its attachments.
 
-    `sender` goes into the From header and `reply_to`, if given, into Reply-To. Raises `NotSent` if the recipient's
-    address or name, or the subject, is not allowed in a header.
+    `sender` goes into the From header, `reply_to`, if given, into Reply-To, and the time of `clock` into Date. Raises
+    `NotSent` if the recipient's address or name, or the subject, is not allowed in a header.
     """
     message = EmailMessage(policy=_TEXT)
     try:
@@ -292,7 +293,7 @@ def build_message(mail: Mail, sender: Address, reply_to: Address | None = None) 
     message["From"] = str(sender)
     if reply_to is not None:
         message["Reply-To"] = str(reply_to)
-    message["Date"] = format_datetime(utc_now())
+    message["Date"] = format_datetime(clock())
     message["Message-ID"] = mail.message_id
     message["Auto-Submitted"] = "auto-generated"
     # The same for Exchange and Outlook, which otherwise answer with out-of-office mails.

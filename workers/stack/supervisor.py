@@ -165,7 +165,8 @@ class Supervisor:
         """Start a child's process, wait until it ends, and return how it ended, in words."""
         service = child.service
         process, lines = await self._spawn(service.command, service.environment, service)
-        child.identity = identify(process.pid) or Identity(process.pid, time.time())
+        # As the kernel says when the processes of this machine began.
+        child.identity = identify(process.pid) or Identity(process.pid, time.time())  # noqa: TID251
         self._remember_all()
         reading = asyncio.create_task(self._pass_on(service.name, lines))
         code = await process.wait()

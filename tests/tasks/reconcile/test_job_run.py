@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from threading import Event
 from typing import Any
 
@@ -18,6 +18,7 @@ from models import retention
 from models.db.work_queue import WorkKind
 from models.jobs.findings import Finding
 from models.jobs.jobs import Job, JobHeartbeat, JobRun, Outcome, ask_for_run, last_run, last_successes, latest_runs
+from models.values import utc_now
 from tasks import celery_tasks
 from tasks.ports import GatewayUnavailable
 from tasks.reconcile import job_run as jobs
@@ -172,6 +173,39 @@ def test_every_transaction_makes_the_lease_last(pipeline: Pipeline) -> None:
                 assert start(pipeline, nothing) is None
 
     assert start(pipeline, long) is not None
+    assert [run.outcome for run in runs(pipeline)] == [Outcome.DONE]
+
+
+def test_the_lease_lasts_also_while_a_run_does_something_else_than_transactions(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = replace(pipeline.runtime, clock=utc_now)
+    monkeypatch.setattr(jobs, "LEASE", timedelta(seconds=3))
+
+    def end() -> datetime:
+        due_at = row(pipeline).due_at
+        assert due_at is not None
+        return due_at
+
+    def reads(run: Run) -> None:
+        first = end()
+        wait_until(lambda: end() > first, what="a longer lease")
+
+    done = run_job(runtime, job(reads))
+    assert done is not None and done.error is None
+    assert (done.outcome, row(pipeline).lease) == (Outcome.DONE, None)
+
+
+def test_a_transaction_that_outlasts_the_lease_leaves_the_job_claimed(pipeline: Pipeline) -> None:
+    others = []
+
+    def reads_long(run: Run) -> None:
+        with run.transaction():
+            pipeline.clock.advance(LEASE * 2)
+        others.append(start(pipeline, nothing))
+
+    assert start(pipeline, reads_long) is not None
+    assert others == [None]
     assert [run.outcome for run in runs(pipeline)] == [Outcome.DONE]
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 import structlog
-from flask import g, request, session
+from flask import Flask, Request, g, request, session
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask_login import LoginManager, current_user, login_user, logout_user
+from itsdangerous import BadSignature
 from sqlalchemy.orm import Session
 
 from models.db.caller import act_for, login_caller
@@ -31,6 +33,24 @@ def session_cookie(*, secure: bool) -> dict[str, object]:
         # Browsers take a cookie of this name only over https and from this host, not from another one of its domain.
         "SESSION_COOKIE_NAME": "__Host-session" if secure else "session",
     }
+
+
+class AgelessSessions(SecureCookieSessionInterface):
+    """Flask's sessions in signed cookies, of which only the signature is checked and not its age.
+
+    The age is measured with the clock of the host that reads the cookie: a cookie that another host, or the same one
+    before its clock was set back, has signed a second later would be no session. How long somebody stays signed in is
+    said by the row of the login.
+    """
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession:
+        """Return the session in the cookie of the request; an empty one if there is none, or its signature is wrong."""
+        signing = self.get_signing_serializer(app)
+        assert signing is not None
+        try:
+            return self.session_class(signing.loads(request.cookies.get(self.get_cookie_name(app), "")))
+        except BadSignature:
+            return self.session_class()
 
 
 class SignedIn:

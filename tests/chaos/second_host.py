@@ -1,0 +1,67 @@
+"""A second host of the plant, whose clock is wrong: a front, a worker and a beat of its own.
+
+It changes nothing: half of the clients' connections go to its front, its worker takes part in all work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import httpx
+
+from models.people.rights import Principal
+from tests.benchmarks.front import signed_in
+from tests.chaos.plant import Plant
+from tests.chaos.skewed_program import skewed
+from tests.fakes import wait_until
+from workers import programs
+from workers.stack.ports import LOOPBACK, accepts_connections, free_port
+
+_OFFSET = "standorte_clock_offset_seconds"
+_SIGNED_IN = "/standortverwaltung"
+"""A page that leads who is not signed in to the page of that."""
+
+
+@contextmanager
+def second_host(plant: Plant, off: float) -> Iterator[None]:
+    """Run a second host, whose clock is `off` seconds fast, during the `with` block.
+
+    What is wrong with it is added to `plant.unexpected`: a clock that is not off after all, or not shown to be off by
+    front and worker, and people who are signed in at one of the two fronts only.
+    """
+    front, worker = free_port(), free_port()
+    counters = plant.directory / "second-counters"
+    counters.mkdir(exist_ok=True)
+    shown = {"METRICS_PORT": str(worker), "PROMETHEUS_MULTIPROC_DIR": str(counters)}
+    with ExitStack() as stack:
+        for name, command, settings in (
+            ("second front", programs.web(LOOPBACK, front, processes=1, threads=4), {}),
+            ("second worker", programs.worker(1), shown),
+            ("second beat", programs.beat(plant.directory / "second-schedule"), {}),
+        ):
+            stack.callback(plant.start(name, skewed(command, off), **settings).end)
+        for port, name in ((front, "the second front"), (worker, "the second worker")):
+            wait_until(lambda port=port: accepts_connections(port), seconds=60, what=name)  # type: ignore[misc]
+        with plant.to_front.taking_turns_with(front):
+            plant.unexpected += _wrong_clocks({"front": front, "worker": worker}, off)
+            manager = plant.customers[0].manager
+            plant.unexpected += _sign_outs(manager, front, plant.front_port)
+            plant.unexpected += _sign_outs(manager, plant.front_port, front)
+            yield
+
+
+def _wrong_clocks(ports: dict[str, int], off: float) -> Iterator[str]:
+    for name, port in ports.items():
+        text = httpx.get(f"http://{LOOPBACK}:{port}/metrics", timeout=20).text
+        shown = [float(line.split()[1]) for line in text.splitlines() if line.startswith(_OFFSET)]
+        if len(shown) != 1 or abs(shown[0] + off) > 5:
+            yield f"the clock of the second {name} is {off:+.0f} s off, and it shows {shown}"
+
+
+def _sign_outs(person: Principal, here: int, there: int) -> Iterator[str]:
+    with signed_in(here, person) as browser:
+        for port in (here, there, here):
+            answer = browser.get(f"http://{LOOPBACK}:{port}{_SIGNED_IN}")
+            if answer.url.path != _SIGNED_IN or answer.status_code != 200:
+                yield f"signed in at one front, and at another not: {answer.status_code} {answer.url.path}"
