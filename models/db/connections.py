@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 from psycopg import generators
 from psycopg.abc import PQGen
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import ExecStatus, TransactionStatus
 
 TCP_LIMITS = {
@@ -18,6 +19,12 @@ TCP_LIMITS = {
     "keepalives_count": 3,
 }
 """libpq's parameters by which a vanished host is noticed within about ten seconds."""
+_FOR_SERVER = (
+    " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c tcp_user_timeout=10000"
+)
+"""The same for the server: otherwise it keeps the locks of a client that has vanished for up to a minute."""
+_LATEST: dict[tuple[str, str], tuple[str, str]] = {}
+"""The host and port to which this process connected last, for each list of hosts and ports."""
 
 
 class TimedConnection(psycopg.Connection[Any]):
@@ -35,9 +42,15 @@ class TimedConnection(psycopg.Connection[Any]):
         """Connect as psycopg does, and limit each answer to `patience` seconds (None: no limit).
 
         `url` and `parameters` are those of `psycopg.connect`; TCP limits are added (`TCP_LIMITS`), by which a vanished
-        host is noticed within about ten seconds.
+        host is noticed within about ten seconds, and likewise the server notices that this host has vanished, if
+        `parameters` have `options`. Of several hosts, the one that this process last connected to is tried first.
         """
-        connection = cls.connect(url, **(TCP_LIMITS | parameters))
+        if "options" in parameters:
+            parameters["options"] += _FOR_SERVER
+        named = conninfo_to_dict(url) | parameters
+        listed = str(named.get("host") or ""), str(named.get("port") or "")
+        connection = cls.connect(url, **(TCP_LIMITS | parameters | _latest_first(*listed)))
+        _LATEST[listed] = connection.info.host, str(connection.info.port)
         connection.patience = patience
         return connection
 
@@ -79,3 +92,16 @@ class TimedConnection(psycopg.Connection[Any]):
         connection.exit_pipeline_mode()
         if failed is not None:
             raise psycopg.errors.error_from_result(failed)
+
+
+def _latest_first(hosts: str, ports: str) -> dict[str, str]:
+    """Return `host` and `port` of a list of hosts, with the one in front to which this process connected last.
+
+    Otherwise each new connection would wait for a first host that is away. Empty if there is nothing to change.
+    """
+    pairs = list(zip(hosts.split(","), ports.split(","), strict=False))
+    latest = _LATEST.get((hosts, ports))
+    if latest not in pairs or len(pairs) != hosts.count(",") + 1:
+        return {}
+    pairs.sort(key=lambda pair: pair != latest)
+    return {"host": ",".join(host for host, _ in pairs), "port": ",".join(port for _, port in pairs)}
