@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
 SENTINEL = "sentinel"
 TCP_LIMITS = {
     getattr(socket, option): value
@@ -92,7 +89,7 @@ class BrokerAddress:
     @property
     def _for_sentinels(self) -> dict[str, Any]:
         # Without retries: the library would try a sentinel whose host is away for 15 seconds, and then the next one.
-        once = {"socket_timeout": 1, "socket_connect_timeout": 1, "retry": Retry(NoBackoff(), 0)}
+        once = {"socket_timeout": 1, "socket_connect_timeout": 1, "retry": None}
         return once | self._password
 
 
