@@ -140,11 +140,11 @@ class Plant:
         )
         return None if ended is None else float(ended)
 
-    def is_idle(self) -> bool:
-        """Return whether no row waits to be processed."""
+    def waiting(self) -> int:
+        """Return how many rows wait to be processed."""
         tables = ("requests", "messages", "sip_trunks", "bulks")
-        due = " OR ".join(f"EXISTS (SELECT FROM {table} WHERE due_at IS NOT NULL)" for table in tables)
-        return self.databases.master.ask(f"SELECT {due}", "standorte") == "False"
+        due = " + ".join(f"(SELECT count(*) FROM {table} WHERE due_at IS NOT NULL)" for table in tables)
+        return int(self.databases.master.ask(f"SELECT {due}", "standorte") or 0)
 
     def end_all(self) -> None:
         """End every program; the servers go on."""
