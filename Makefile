@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: run test bench chaos screenshots lock audit images compose-env check fmt clean setup tools packages
+.PHONY: run test bench chaos hosts screenshots lock audit images compose-env check fmt clean setup tools packages
 
 run: setup
 	@$(BIN)/standorte up
@@ -25,6 +25,12 @@ bench: setup
 # Two minutes of load while the parts are killed, cut and filled, then the auditor's report; LONG=1 takes an hour.
 chaos: setup
 	@$(BIN)/python -m tests.chaos $(if $(LONG),--long)
+
+# The system on ten hosts, each a network namespace, of which one after the other is cut off; LONG=1 each host in each
+# way. Needs root; where it cannot run, it says so and ends with 77.
+hosts: setup
+	@.make/haproxy
+	@$(BIN)/python -m tests.hosts $(if $(LONG),--long) $(if $(RATE),--rate $(RATE))
 
 # Make the pictures in docs/screenshots, from a separate stack with the demo data.
 screenshots: setup

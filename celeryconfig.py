@@ -3,7 +3,7 @@
 import os
 
 from models.db.work_queue import WorkKind
-from tasks.broker_address import BrokerAddress, with_password
+from tasks.broker_address import TCP_LIMITS, BrokerAddress, with_password
 
 _url = with_password(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0"), os.environ.get("REDIS_PASSWORD"))
 _broker = BrokerAddress(_url).celery_settings
@@ -39,6 +39,13 @@ broker_transport_options = _broker["broker_transport_options"] | {
     "socket_connect_timeout": 1,
     # A worker asks for the next hint with a BRPOP that may take a second.
     "socket_timeout": 5,
+    # Nobody reads with that limit while a worker waits for its next hint: without these a worker would not miss a
+    # broker whose host has vanished, nor ask a sentinel for another one.
+    "socket_keepalive": True,
+    "socket_keepalive_options": TCP_LIMITS,
+    # A hint is not kept in Redis until it is acknowledged, as the sweep replaces a lost one. And where Redis takes no
+    # acknowledgement, as while its host is away, Celery counts the hint for good: the worker never takes another one.
+    "ack_emulation": False,
     "retry_on_timeout": False,
     # One list for each queue instead of one for each of four priorities, which nothing here has.
     "priority_steps": [0],

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, SecretStr, StringConstraints, Valida
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.accounts.company_limits import USUAL_LIMITS, Limits
+from models.db.several_hosts import in_one_form
 from models.emails import BadEmail, typed_email
 from tasks.broker_address import checked_url, with_password
 
@@ -26,7 +27,7 @@ def _postgres(url: str) -> str:
     if not url.startswith("postgresql+psycopg://"):
         # The message leaves out the value: it may contain a password.
         raise ValueError("must begin with postgresql+psycopg://")
-    return url
+    return in_one_form(url)
 
 
 def sendable(address: str) -> str:

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def self_signed(folder: Path) -> Path:
-    """Write a self-signed certificate for 127.0.0.1 and its key into one file in the folder, and return the file.
+def self_signed(folder: Path, address: str = "127.0.0.1") -> Path:
+    """Write a self-signed certificate for an IP address and its key into one file in the folder, and return the file.
 
     Only who has the file as an authority, as by SSL_CERT_FILE, trusts it.
     """
@@ -24,7 +24,7 @@ def self_signed(folder: Path) -> Path:
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

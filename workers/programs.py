@@ -33,7 +33,8 @@ def worker(concurrency: int, kinds: Sequence[WorkKind] = ()) -> list[str]:
 def beat(schedule: Path) -> list[str]:
     """Return the command line of Celery's beat, which regularly tells the workers to look for due work and jobs.
 
-    Run only one beat for the whole system. In the file `schedule` it saves when each of its messages was last sent.
+    One beat is enough for the whole system; a second one, on another host, does no harm, because no hint is added
+    while one of its kind waits. In the file `schedule` it saves when each of its messages was last sent.
     """
     celery = [sys.executable, "-m", "celery", "--quiet", "--app", "workers.app:app"]
     return [*celery, "beat", "--schedule", str(schedule), "--pidfile", "", "--loglevel", "INFO"]

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 from psycopg import generators
 from psycopg.abc import PQGen
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import ExecStatus, TransactionStatus
 
 TCP_LIMITS = {
@@ -23,6 +24,12 @@ CONNECT_LIMIT = 5
 IDLE_LIMIT = 10.0
 """Seconds after which the server ends a transaction that asks nothing, as one of a program that was stopped: its locks
 hold up all others."""
+_FOR_SERVER = (
+    " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c tcp_user_timeout=10000"
+)
+"""The same for the server: otherwise it keeps the locks of a client that has vanished for up to a minute."""
+_LATEST: dict[tuple[str, str], tuple[str, str]] = {}
+"""The host and port to which this process connected last, for each list of hosts and ports."""
 
 
 class TimedConnection(psycopg.Connection[Any]):
@@ -58,8 +65,17 @@ class TimedConnection(psycopg.Connection[Any]):
 
     @classmethod
     def opened(cls, patience: float | None, url: str = "", **parameters: Any) -> TimedConnection:
-        """Connect as `within`, without limits of the server's: for a caller that sets all of them itself."""
-        connection = cls.connect(url, **(TCP_LIMITS | parameters))
+        """Connect within TCP limits, without the server's limits on time: for a caller that sets these itself.
+
+        `patience` limits each answer, in seconds (None: no limit). If `parameters` have `options`, the server notices,
+        too, that this host has vanished. Of several hosts, the one that this process last connected to is tried first.
+        """
+        if "options" in parameters:
+            parameters["options"] += _FOR_SERVER
+        named = conninfo_to_dict(url) | parameters
+        listed = str(named.get("host") or ""), str(named.get("port") or "")
+        connection = cls.connect(url, **(TCP_LIMITS | parameters | _latest_first(*listed)))
+        _LATEST[listed] = connection.info.host, str(connection.info.port)
         connection.patience = patience
         return connection
 
@@ -101,3 +117,16 @@ class TimedConnection(psycopg.Connection[Any]):
         connection.exit_pipeline_mode()
         if failed is not None:
             raise psycopg.errors.error_from_result(failed)
+
+
+def _latest_first(hosts: str, ports: str) -> dict[str, str]:
+    """Return `host` and `port` of a list of hosts, with the one in front to which this process connected last.
+
+    Otherwise each new connection would wait for a first host that is away. Empty if there is nothing to change.
+    """
+    pairs = list(zip(hosts.split(","), ports.split(","), strict=False))
+    latest = _LATEST.get((hosts, ports))
+    if latest not in pairs or len(pairs) != hosts.count(",") + 1:
+        return {}
+    pairs.sort(key=lambda pair: pair != latest)
+    return {"host": ",".join(host for host, _ in pairs), "port": ",".join(port for _, port in pairs)}

@@ -17,15 +17,16 @@ from workers.stack.ports import LOOPBACK, free_port
 class MoodyMailServer:
     """An SMTP server in this process, whose behaviour can be changed.
 
-    `mood` is its behaviour from now on: "slow", "hangs up after DATA" and so on.
+    `mood` is its behaviour from now on: "slow", "hangs up after DATA" and so on. It listens at the address `host`;
+    without `port` at a free port.
     """
 
-    def __init__(self) -> None:
-        self.port = free_port()
+    def __init__(self, host: str = LOOPBACK, port: int | None = None) -> None:
+        self.port = free_port() if port is None else port
         self.mood = "well"
         self._lock = Lock()
         self._taken: list[dict[str, Any]] = []
-        self._controller = Controller(self, hostname=LOOPBACK, port=self.port)
+        self._controller = Controller(self, hostname=host, port=self.port)
         self._controller.start()
 
     @property

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import redis
+from celery import Celery
 from flask import Flask
 from flask.testing import FlaskClient
+from kombu import Queue
 
 from models.db.session import Database
 from models.db.work_queue import WorkKind
@@ -18,7 +22,7 @@ from models.requests.requests import Request
 from models.states import Status
 from models.values import utc_now
 from models.vault import Vault
-from tasks.broker_address import BrokerAddress
+from tasks.broker_address import TCP_LIMITS, BrokerAddress
 from tasks.hints import broker_fault, hint, sending_app
 from tests.certificates import self_signed
 from tests.factories import a_link, make_main
@@ -28,6 +32,7 @@ from tests.tls_proxy import tls_in_front_of
 from tests.workers.conftest import Children
 from web.throttle import Throttle
 from workers import programs
+from workers.stack.ports import LOOPBACK
 
 pytestmark = pytest.mark.usefixtures("database_settings")
 
@@ -104,6 +109,58 @@ def counts_wrong_tries(url: str) -> FlaskClient:
         return ""
 
     return app.test_client()
+
+
+def test_a_worker_that_waits_for_a_hint_notices_that_the_brokers_host_has_vanished(watched: Watched) -> None:
+    master = watched.master.url()
+    for url in (watched.url, master):
+        with Celery("standorte-test", config_source="celeryconfig", set_as_current=False) as worker:
+            settings = BrokerAddress(url).celery_settings
+            options = worker.conf.broker_transport_options | settings["broker_transport_options"]
+            worker.conf.update(broker_url=settings["broker_url"], broker_transport_options=options)
+            with worker.connection_for_read() as connection:
+                channel: Any = connection.default_channel
+                client = channel.client
+                waiting = client.connection_pool.get_connection()
+                limits = {option: waiting._sock.getsockopt(socket.IPPROTO_TCP, option) for option in TCP_LIMITS}
+                assert waiting._sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+                assert limits == TCP_LIMITS
+                client.connection_pool.release(waiting)
+
+
+def test_a_hint_is_acknowledged_without_a_broker(watched: Watched) -> None:
+    # An acknowledgement that failed would keep the worker from taking another hint, for good.
+    with Celery("standorte-test", config_source="celeryconfig", set_as_current=False) as worker:
+        worker.conf.update(broker_url=watched.master.url())
+        worker.send_task(WorkKind.SWEEP)
+        with worker.connection_for_read() as connection:
+            channel: Any = connection.default_channel
+            channel.basic_qos(0, 1, False)
+            with connection.Consumer(Queue(WorkKind.SWEEP), on_message=lambda _: None) as consumer:
+                taken: list[Any] = []
+                consumer.on_message = taken.append
+                connection.drain_events(timeout=10)
+                [hint_message] = taken
+                assert not channel.qos.can_consume()
+                watched.master.stop()
+                hint_message.ack()
+                assert channel.qos.can_consume()
+
+
+def test_a_sentinel_that_says_nothing_is_asked_once(watched: Watched) -> None:
+    # With the library's own repetitions it would hold a customer, and /readyz, for a quarter of a minute each time.
+    with socket.create_server((LOOPBACK, 0)) as silent:
+        port = silent.getsockname()[1]
+        url = watched.url.replace("@", f"@{LOOPBACK}:{port},")
+        with sending_app("standorte-test", url):
+            assert broker_fault() is None
+        assert counts_wrong_tries(url).get("/").status_code == 200
+        silent.settimeout(0)
+        asked = [silent.accept()[0] for _ in range(2)]
+        with pytest.raises(BlockingIOError):
+            silent.accept()
+        for connection in asked:
+            connection.close()
 
 
 @pytest.mark.parametrize(

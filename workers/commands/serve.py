@@ -60,7 +60,7 @@ def beat(
         Path | None, typer.Option(help="The file for its last runs; in .standorte/ without it.")
     ] = None,
 ) -> None:
-    """Run Celery's beat, which regularly tells the workers to look for due work; run only one for the whole system."""
+    """Run Celery's beat, which regularly tells the workers to look for due work; on one host or two."""
     from workers.settings import BeatSettings
 
     if schedule is None:

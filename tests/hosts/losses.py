@@ -1,0 +1,143 @@
+"""How each kind of host is lost: what its operator or a watching program does meanwhile, and when it is back."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+
+from models.accounts.accounts import Account
+from models.db.session import Database
+from models.db.several_hosts import in_one_form
+from tests.fakes import wait_until
+from tests.hosts.network import Cut
+from tests.hosts.plant import Plant
+
+NOTICED = 4.0
+"""Seconds after which the operator, or a program such as Patroni, acts for a database that is gone."""
+WAITS = 60.0
+"""Seconds to wait at most for sentinels to act, and for a host to be back."""
+
+
+@dataclass
+class Loss:
+    """The loss of the host `host`, and how it comes back. Subclasses say what is done for it."""
+
+    host: str
+    what: str
+    """What the host does in the system."""
+
+    def prepare(self, plant: Plant) -> None:
+        """Do what belongs to the picture before the host is cut off."""
+
+    def act(self, plant: Plant) -> str:
+        """Do what has to be done while the host is away. Return what was done, for the table."""
+        return ""
+
+    def prepare_return(self, plant: Plant) -> None:
+        """Do what has to be done before the host is connected again."""
+
+    def complete_return(self, plant: Plant) -> None:
+        """Do what has to be done after the host was connected again."""
+
+    def is_back(self, plant: Plant) -> bool:
+        """Return whether the host takes part again."""
+        raise NotImplementedError
+
+
+class FrontLoss(Loss):
+    """The loss of one of the fronts: the balancer leaves it and takes it back by itself."""
+
+    def complete_return(self, plant: Plant) -> None:
+        plant.balancer.forget()
+
+    def is_back(self, plant: Plant) -> bool:
+        return plant.balancer.serves(self.host, plant.hosts[self.host].address)
+
+
+@dataclass
+class WorkerLoss(Loss):
+    """The loss of a host with a worker and a beat: the other one goes on with what was in hand.
+
+    It is lost in the midst of a transaction, which has locked a customer's account.
+    """
+
+    _written: int = field(default=0, init=False)
+    _open: ExitStack = field(default_factory=ExitStack, init=False)
+
+    def prepare(self, plant: Plant) -> None:
+        with plant.hosts[self.host].inside():
+            database = self._open.enter_context(closing(Database(in_one_form(plant.environment["DATABASE_URL"]))))
+            connection = database.engine.connect()
+            self._open.callback(connection.invalidate)
+            locking = sa.select(Account.id).where(Account.id == plant.customers[0].main.id).with_for_update()
+            connection.execute(locking)
+
+    def complete_return(self, plant: Plant) -> None:
+        self._open.close()
+        self._written = plant.program(f"{self.host} worker").log.stat().st_size
+
+    def is_back(self, plant: Plant) -> bool:
+        with plant.program(f"{self.host} worker").log.open("rb") as log:
+            log.seek(self._written)
+            return b'"step.done"' in log.read()
+
+
+class BrokerLoss(Loss):
+    """The loss of one of the two Redis servers: if it is the master, the sentinels promote the other one."""
+
+    def act(self, plant: Plant) -> str:
+        lost = plant.hosts[self.host]
+        witness = plant.hosts["balancer"]
+        if plant.broker.master(witness).host is not lost:
+            return ""
+        began = time.monotonic()
+        wait_until(lambda: plant.broker.master(witness).host is not lost, seconds=WAITS, what="the sentinels")
+        return f"promoted by sentinels after {time.monotonic() - began:.0f} s"
+
+    def is_back(self, plant: Plant) -> bool:
+        return plant.broker.is_whole()
+
+
+class DatabaseLoss(Loss):
+    """The loss of one of the two PostgreSQL servers: the other one goes on, as the master and alone."""
+
+    def act(self, plant: Plant) -> str:
+        time.sleep(NOTICED)
+        if plant.databases.master.host is plant.hosts[self.host]:
+            plant.databases.promote()
+            return f"standby promoted after {NOTICED:.0f} s"
+        plant.databases.go_on_alone()
+        return f"released from it after {NOTICED:.0f} s"
+
+    def prepare_return(self, plant: Plant) -> None:
+        # A server that comes back as a second master would take orders that the other one knows nothing of.
+        plant.databases.standby.stop()
+
+    def complete_return(self, plant: Plant) -> None:
+        plant.databases.connect()
+
+    def is_back(self, plant: Plant) -> bool:
+        return True
+
+
+SHORT = [
+    FrontLoss("front1", "one of two fronts"),
+    WorkerLoss("worker1", "one of two workers and beats"),
+    BrokerLoss("broker1", "the broker's master"),
+    DatabaseLoss("database1", "the databases' master"),
+]
+"""The losses of a short run, in their order."""
+LONG = [
+    *SHORT,
+    FrontLoss("front2", "the other front"),
+    WorkerLoss("worker2", "the other worker and beat"),
+    BrokerLoss("broker1", "the broker's replica, once master"),
+    BrokerLoss("broker2", "the broker's new master"),
+    DatabaseLoss("database1", "the standby, once master"),
+    DatabaseLoss("database2", "the databases' new master"),
+]
+"""The losses of a long run, in their order; each comes once by each `Cut`."""
+CUTS = tuple(Cut)

@@ -1,0 +1,187 @@
+"""Hosts on one machine: network namespaces on one switch, whose links can be cut in two ways.
+
+The switch is in a namespace of its own, so that nothing of it is in the machine's own network, and the addresses are
+those of documents (192.0.2.0/24). Needs root on Linux, `ip` and `iptables`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from enum import StrEnum
+from pathlib import Path
+
+from workers.stack.processes import through_launcher
+from workers.stack.unprivileged import SystemUser
+
+SUBNET = "192.0.2.0/24"
+_NEW_NETWORK = 0x40000000
+"""CLONE_NEWNET."""
+_NAMESPACES = Path("/run/netns")
+
+
+class NotPossible(Exception):
+    """Raised where hosts cannot be made; the message says what is missing."""
+
+
+class Cut(StrEnum):
+    """How a host loses its network; the value stands in the table."""
+
+    SILENT = "packets vanish"
+    """The others still find the host, as behind a router, and get no answer."""
+    UNPLUGGED = "cable pulled"
+    """The others no longer find the host, and are told so by their own kernel after seconds."""
+
+
+class Host:
+    """A host of a `Network`: a network namespace with one address, and a host name of its own for its programs."""
+
+    def __init__(self, name: str, address: str, namespace: str, switch: str) -> None:
+        self.name, self.address = name, address
+        self._namespace, self._switch = namespace, switch
+        self._is_silent = False
+
+    def start(
+        self,
+        command: Sequence[str],
+        *,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        user: SystemUser | None = None,
+        directory: Path | None = None,
+        **launcher: int,
+    ) -> subprocess.Popen[bytes]:
+        """Start a program on the host, in a session of its own, as `user` (None: root); it ends with this process.
+
+        `launcher` are further arguments of `through_launcher`. The output is appended to the file `log`.
+        """
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                [*self._prefix, *through_launcher(_found(command), user=user, **launcher)],  # type: ignore[arg-type]
+                env=env,
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Let the sockets that this thread opens in the block be the host's."""
+        with Path("/proc/thread-self/ns/net").open() as before, (_NAMESPACES / self._namespace).open() as here:
+            _enter(here.fileno())
+            try:
+                yield
+            finally:
+                _enter(before.fileno())
+
+    def cut(self, how: Cut) -> None:
+        """Take the host's network away: packets in both directions are lost, and no connection is told."""
+        if how is Cut.SILENT:
+            self._is_silent = True
+            self._filter("-I")
+        else:
+            _run("ip", "-n", self._switch, "link", "set", "dev", self.name, "down")
+
+    def reconnect(self) -> None:
+        """Give the host its network back. Safe to run twice."""
+        if self._is_silent:
+            self._filter("-D")
+            self._is_silent = False
+        _run("ip", "-n", self._switch, "link", "set", "dev", self.name, "up")
+
+    def _filter(self, verb: str) -> None:
+        for chain, way in (("INPUT", "-i"), ("OUTPUT", "-o")):
+            inside = ("ip", "netns", "exec", self._namespace)
+            _run(*inside, "iptables", "-w", verb, chain, "!", way, "lo", "-j", "DROP")
+
+    @property
+    def _prefix(self) -> list[str]:
+        named = ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', self.name]
+        return ["ip", "netns", "exec", self._namespace, *named]
+
+
+class Network:
+    """A switch, and the hosts that are connected to it."""
+
+    def __init__(self) -> None:
+        self._prefix = f"standorte-{os.getpid()}"
+        self._switch = self._namespace("switch")
+        self._all = [self._switch]
+        self._set_up(self._switch, "link", "add", "name", "switch", "type", "bridge")
+        self._set_up(self._switch, "link", "set", "switch", "up")
+
+    def host(self, name: str, address: str) -> Host:
+        """Connect a new host. `name` has at most 15 characters, `address` is in `SUBNET`."""
+        namespace = self._namespace(name)
+        self._all.append(namespace)
+        self._set_up(
+            self._switch, "link", "add", "name", name, "type", "veth", "peer", "name", "eth0", "netns", namespace
+        )
+        self._set_up(self._switch, "link", "set", "dev", name, "master", "switch", "up")
+        self._set_up(namespace, "address", "add", f"{address}/24", "dev", "eth0")
+        for link in ("lo", "eth0"):
+            self._set_up(namespace, "link", "set", link, "up")
+        return Host(name, address, namespace, self._switch)
+
+    def close(self) -> None:
+        """Remove the switch and all hosts. Their programs have to have ended."""
+        for namespace in reversed(self._all):
+            with suppress(NotPossible):
+                _run("ip", "netns", "delete", namespace)
+
+    def _namespace(self, name: str) -> str:
+        namespace = f"{self._prefix}-{name}"
+        _run("ip", "netns", "add", namespace)
+        return namespace
+
+    def _set_up(self, namespace: str, *arguments: str) -> None:
+        _run("ip", "-n", namespace, *arguments)
+
+
+@contextmanager
+def open_network() -> Iterator[Network]:
+    """Make a switch for the time of the block. Raises `NotPossible` if this machine does not allow it."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        raise NotPossible("network namespaces need root on Linux")
+    for program in ("ip", "iptables", "unshare", "hostname"):
+        if shutil.which(program) is None:
+            raise NotPossible(f"there is no {program} on PATH (Debian: apt-get install iproute2 iptables util-linux)")
+    network = Network()
+    try:
+        _try_out(network)
+        yield network
+    finally:
+        network.close()
+
+
+def _try_out(network: Network) -> None:
+    """Raise `NotPossible` unless a host of the network can be cut off: a container may lack the right."""
+    host = network.host("first", "192.0.2.254")
+    host.cut(Cut.SILENT)
+    host.reconnect()
+
+
+def _enter(descriptor: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).setns(descriptor, _NEW_NETWORK) != 0:
+        raise NotPossible(f"setns: {os.strerror(ctypes.get_errno())}")
+
+
+def _found(command: Sequence[str]) -> list[str]:
+    """Return the command with its program's path, which the launcher does not look for."""
+    return [
+        shutil.which(command[0], path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin") or command[0],
+        *command[1:],
+    ]
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise NotPossible(f"{' '.join(command)}: {done.stderr.strip()}")

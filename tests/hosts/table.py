@@ -1,0 +1,113 @@
+"""The table of a run: for each loss, what customers felt, and what of it is too much."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from tests.hosts.network import Cut
+from tests.hosts.record import Record, Try
+
+LONGEST = 30.0
+"""Seconds after a cut, or after the return of a host, in which customers may get a 5xx."""
+_HEADS = (
+    "host",
+    "what it does",
+    "how it was cut, and what was done",
+    "orders",
+    "s with 5xx",
+    "last 5xx",
+    "s unanswered",
+    "longest gap",
+    "healed",
+    "back",
+)
+_FOOT = """
+orders: accepted from the cut to the next one. s with 5xx, s unanswered: seconds in which a call ended so. last 5xx:
+after the cut, or after the return. longest gap: without an accepted order. healed: from the cut until no call failed
+and a new order was completed, the host still away. back: from the return until the host took part again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A loss that has happened, until the next one begins. Times are seconds since 1970, others seconds."""
+
+    host: str
+    what: str
+    how: Cut
+    done: str
+    began: float
+    returned: float
+    ended: float
+    healed: float | None
+    """From the cut until orders went through again; None: never."""
+    back: float | None
+    """From the return until the host took part again; None: never."""
+    calm: float | None
+    """From the return until orders went through without a failed call; None: never."""
+
+    def line(self) -> str:
+        """Return a line that says how it went, printed while the run goes on."""
+        times = f"healed {_seconds(self.healed)}, back {_seconds(self.back)}, calm {_seconds(self.calm)}"
+        return f"{self.host} ({self.what}): {self._doings}; {times}"
+
+    def as_fault(self) -> dict[str, Any]:
+        """Return the loss as the auditor reads it."""
+        return {"name": f"{self.host}: {self.how}", "began": self.began, "ended": self.returned, "healed": self.calm}
+
+    def row(self, record: Record) -> list[str]:
+        """Return the loss's row of the table."""
+        tries = self._tries(record)
+        accepted = sorted(one.ended for one in record.accepted if self.began <= one.ended < self.ended)
+        gap = max(later - earlier for earlier, later in pairwise([self.began, *accepted, self.ended]))
+        return [
+            self.host,
+            self.what,
+            self._doings,
+            str(len(accepted)),
+            str(_seconds_of([one for one in tries if one.is_server_error])),
+            _seconds(self.last_error(record)),
+            str(_seconds_of([one for one in tries if one.status is None])),
+            _seconds(gap),
+            _seconds(self.healed),
+            _seconds(self.back),
+        ]
+
+    def last_error(self, record: Record) -> float:
+        """Return after how many seconds a customer got the last 5xx, counted from the cut and from the return."""
+        ends = [one.ended for one in self._tries(record) if one.is_server_error]
+        return max((end - (self.began if end < self.returned else self.returned) for end in ends), default=0.0)
+
+    def wrong(self, record: Record) -> list[str]:
+        """Return what is too much, as sentences."""
+        missed = {"did not heal": self.healed, "did not come back": self.back, "went on with errors": self.calm}
+        found = [f"{self.host}: {what}" for what, seconds in missed.items() if seconds is None]
+        if (last := self.last_error(record)) > LONGEST:
+            found.append(f"{self.host}: a 5xx after {last:.1f} s")
+        return found
+
+    @property
+    def _doings(self) -> str:
+        return f"{self.how}; {self.done}" if self.done else str(self.how)
+
+    def _tries(self, record: Record) -> list[Try]:
+        return [one for one in record.tries if self.began <= one.ended < self.ended]
+
+
+def table(spans: Sequence[Span], record: Record) -> str:
+    """Return the table as text."""
+    rows = [list(_HEADS), *(span.row(record) for span in spans)]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(_HEADS))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([*lines, _FOOT])
+
+
+def _seconds_of(tries: Sequence[Try]) -> int:
+    """Return in how many seconds of the clock a call of these ended."""
+    return len({int(one.ended) for one in tries})
+
+
+def _seconds(value: float | None) -> str:
+    return "never" if value is None else f"{value:.1f} s"
