@@ -13,9 +13,9 @@ from models.states import Kind
 def concerns(session: Session, principal: Principal, request: Request) -> bool:
     """Return whether the person may see the request.
 
-    They may view its main account or, of a detach request or a change, the account that it is about.
+    They may view its main account or, of a detach request, a change or a cancellation, the account that it is about.
     """
-    of_both = request.kind in (Kind.DETACH, Kind.CHANGE)
+    of_both = request.kind in (Kind.DETACH, Kind.CHANGE, Kind.CANCEL)
     sides = [request.main_id, request.account_id] if of_both else [request.main_id]
     return any(may(principal, Action.VIEW, session.get_one(Account, id)) for id in sides if id is not None)
 
@@ -24,7 +24,7 @@ def may_change(session: Session, principal: Principal, request: Request) -> bool
     """Return whether the person may give the request's proofs, cancel it and retry it.
 
     An order or a link needs the right to order or link for the main account; a detach request needs the right to detach
-    the sub-account, and a change that to change the account's contracts.
+    the sub-account, and a change or a cancellation that to change the account's contracts.
     """
     match request.kind:
         case Kind.ORDER:
@@ -34,6 +34,6 @@ def may_change(session: Session, principal: Principal, request: Request) -> bool
         case Kind.DETACH:
             assert request.account_id is not None
             return may(principal, Action.DETACH, session.get_one(Account, request.account_id))
-        case Kind.CHANGE:
+        case Kind.CHANGE | Kind.CANCEL:
             assert request.account_id is not None
             return may(principal, Action.CHANGE_CONTRACT, session.get_one(Account, request.account_id))

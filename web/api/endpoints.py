@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from web.api import accounts, changes, links, orders, products, proofs, requests
+from web.api import accounts, cancellations, changes, links, orders, products, proofs, requests
 from web.api.blueprint import api
 
-__all__ = ["accounts", "api", "changes", "links", "orders", "products", "proofs", "requests"]
+__all__ = ["accounts", "api", "cancellations", "changes", "links", "orders", "products", "proofs", "requests"]
