@@ -201,11 +201,22 @@ class AccountPage(BaseModel):
     next_cursor: str | None
 
 
+class ContractTermsBody(BaseModel):
+    """How long a contract binds, in months: its first term (0: none), its notice period, and its extension after it.
+
+    An extension of 0 is one for an indefinite time. After the first term a contract can be cancelled at any time.
+    """
+
+    term_months: int
+    notice_months: int
+    renewal_months: int
+
+
 class ProductBody(BaseModel):
     """An entry of the price list; prices in euro cents, without VAT.
 
-    `channels` is the most simultaneous calls of a trunk, `block_size` how many numbers a block has; null for other
-    kinds.
+    `channels` is the most simultaneous calls of a trunk, `terms` how long its contract binds, `block_size` how many
+    numbers a block has; null for other kinds.
     """
 
     key: str
@@ -215,6 +226,7 @@ class ProductBody(BaseModel):
     block_size: int | None
     monthly_cents: int
     one_off_cents: int
+    terms: ContractTermsBody | None
 
 
 class ProductList(BaseModel):

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import holder_of
+from models.contracts.catalogue import ProductKind
 from models.orders.drafts import (
     Draft,
     DraftStep,
@@ -22,6 +23,7 @@ from models.people.users import User
 from models.proofs.order_placement import place_order
 from models.proofs.required_proofs import draft_proofs
 from models.requests.requests import Request
+from tasks.wording.contract_terms import terms_text
 from web.portal.orders.wizard import SLUGS, Wizard
 from web.portal.page.directory_form import PUBLICATION_NAMES
 from web.portal.page.holder_form import HolderFields
@@ -52,6 +54,7 @@ def summary_facts(session: Session, wizard: Wizard, holder_form: HolderFields | 
         "twin_unconfirmed": twin is not None
         and request.form.get("shown") == wizard.fingerprint
         and not _is_confirmed(twin),
+        "terms": [terms_text(one.terms, locale()) for one in wizard.products if one.kind is ProductKind.TRUNK],
         "holder": holder_of(session, wizard.account),
         "holder_form": holder_form or HolderFields(),
         "may_change_holder": may(principal(), Action.MANAGE_HOLDER, wizard.account),

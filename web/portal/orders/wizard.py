@@ -153,9 +153,9 @@ class Wizard:
 
     @property
     def fingerprint(self) -> str:
-        """Return a hash of the order and its prices; it changes if any of them changes."""
-        prices = [astuple(line) for _product, line in self.priced]
-        whole = json.dumps([dict(self.data), prices], sort_keys=True)
+        """Return a hash of the order, its prices and the contract's terms; it changes if any of them changes."""
+        agreed = [(*astuple(line), *astuple(product.terms)) for product, line in self.priced]
+        whole = json.dumps([dict(self.data), agreed], sort_keys=True)
         return hashlib.sha256(whole.encode()).hexdigest()[:32]
 
     def order(self, locale: Locale) -> OrderDraft:
