@@ -178,6 +178,7 @@ def mails(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> list[tupl
         submit_change(session, pipeline.manager, account, trunk.id, change, NOW)
         cancellation = submit_cancellation(session, pipeline.manager, account, None, locale, NOW)
         cancel_and_release(cancellation, Reason.CANCELLED_BY_REQUESTER, NOW)
+        session.flush()
         submit_cancellation(session, pipeline.manager, account, None, locale, NOW)
     # The bulk's row becomes an order, that comes to its end, and the mail about it leaves.
     for _ in range(4):

@@ -22,9 +22,12 @@ from models.contracts.terms import ContractTerms, months_later
 from models.errors import AlreadyRequested, CannotClose, Forbidden, InvalidField
 from models.links.collective_invoices import CollectiveInvoiceItem, put_on_invoice
 from models.links.links import submit_detach, submit_link
+from models.messages.outbox import Recipient
 from models.orders.orders import cancel_and_release
+from models.people.api_tokens import ApiToken, create_token
 from models.people.audit_log import AuditEntry
-from models.people.rights import Principal, Role
+from models.people.invitations import Invitation, invite
+from models.people.rights import Principal, Role, Scope
 from models.people.users import User, principal_of
 from models.requests.request_rights import concerns, may_change
 from models.requests.requests import Request
@@ -86,6 +89,10 @@ def test_nothing_ends_before_the_day_and_everything_with_it(pipeline: Pipeline, 
     with pipeline.runtime.database.transaction() as session:
         account = account_of(session, site)
         put_holder(session, pipeline.main.id, HOLDER, pipeline.clock.now)
+        user = session.get_one(User, pipeline.manager.user_id)
+        create_token(session, account, user, "ERP", frozenset(Scope), pipeline.clock.now)
+        guest = Recipient("Ida", "ida@example.com", "de")
+        invite(session, pipeline.manager, account, guest, Role.LOCATION_MANAGER, pipeline.clock.now)
         session.add(CallForwarding(account_id=account.id, condition=Condition.BUSY, target="+4930901820"))
     id = ask(pipeline, site)
     request = pipeline.request(id)
@@ -106,7 +113,9 @@ def test_nothing_ends_before_the_day_and_everything_with_it(pipeline: Pipeline, 
         assert session.scalars(sa.select(Contract.ended_at)).all() == [ends]
         [block] = session.scalars(sa.select(NumberBlock).where(NumberBlock.available_from > ends))
         assert (block.account_id, block.trunk_id, block.available_from) == (None, None, ends + QUARANTINE)
-        assert session.scalars(sa.select(CallForwarding)).all() == []
+        for table in (CallForwarding, Invitation):
+            assert session.scalars(sa.select(table.id)).all() == []
+        assert session.scalars(sa.select(ApiToken.revoked_at)).all() == [ends]
         closed = session.scalars(sa.select(AuditEntry).where(AuditEntry.deed == "account_closed")).one()
         assert (closed.account_id, closed.facts) == (account.id, {"ended_at": ends.isoformat()})
         # The law wants to know for longer in whose name the numbers were.

@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import holder_of
-from models.contracts.catalogue import ProductKind
 from models.orders.drafts import (
     Draft,
     DraftStep,
@@ -54,7 +53,7 @@ def summary_facts(session: Session, wizard: Wizard, holder_form: HolderFields | 
         "twin_unconfirmed": twin is not None
         and request.form.get("shown") == wizard.fingerprint
         and not _is_confirmed(twin),
-        "terms": [terms_text(one.terms, locale()) for one in wizard.products if one.kind is ProductKind.TRUNK],
+        "terms": terms_text(wizard.terms, locale()),
         "holder": holder_of(session, wizard.account),
         "holder_form": holder_form or HolderFields(),
         "may_change_holder": may(principal(), Action.MANAGE_HOLDER, wizard.account),

@@ -479,6 +479,7 @@ def test_the_offer_says_everything_and_leads_back(front: Front) -> None:
         "Notfall-Umleitung auf Mobilfunk", "37,70 €", "44,86 €", "46,29 €", "Gültig bis", "16. März 2026",
         "Preise netto in Euro, gültig bis 16. März 2026; der Umsatzsteuersatz beträgt heute 19 %.", "Filiale Berlin",
         "Brückenstr. 5", "10179 Berlin", "Łukasz Żółć-Ștefan", "hanna.palmer@example.com", "Noch ist nichts bestellt.",
+        "Vertragslaufzeit: Keine Mindestlaufzeit.",
         "Vertragsinhaber: Noch nicht eingetragen.", "Notfall-Umleitung auf Mobilfunk: 01512 3456789",
         "Anmeldung für den Standort: Łukasz Żółć-Ștefan, hanna.palmer@example.com",
     ):  # fmt: skip
