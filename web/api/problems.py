@@ -87,7 +87,7 @@ PROBLEMS: Mapping[str, tuple[int, str, str]] = {
         N_("Not possible"),
         N_("A later change, for %(day)s, was agreed on top of this one. Take that one back first."),
     ),
-    "cannot_close": (409, N_("Not possible"), "%(obstacle)s"),
+    "cannot_close": (409, N_("Not possible"), "%(reason)s"),
     "too_late": (
         409,
         N_("Too late"),
@@ -246,7 +246,7 @@ def of_domain_error(error: errors.DomainError) -> Response:
         case errors.RuleBroken(reason=Reason() as reason):
             return problem("rule_broken", reason=reason_text(reason, language()))
         case errors.CannotClose():
-            return problem("cannot_close", obstacle=obstacle_text(error, language()))
+            return problem("cannot_close", reason=obstacle_text(error, language()))
         case errors.LaterChangePlanned(day=day):
             return problem("later_change_planned", day=long_date(day, language()))
         case errors.TooLate(status=status) | errors.IllegalTransition(now=status):
