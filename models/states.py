@@ -11,14 +11,15 @@ from enum import StrEnum
 class Kind(StrEnum):
     """The kind of a request.
 
-    A new order, attaching an existing account (link), detaching a sub-account, or changing tariff and channels of a SIP
-    trunk, now or from a day on.
+    A new order, attaching an existing account (link), detaching a sub-account, changing tariff and channels of a SIP
+    trunk, now or from a day on, or cancelling an account with its contracts, with the end of a day.
     """
 
     ORDER = "order"
     LINK = "link"
     DETACH = "detach"
     CHANGE = "change"
+    CANCEL = "cancel"
 
 
 class Status(StrEnum):
@@ -46,6 +47,7 @@ class StepName(StrEnum):
     ATTACH = "attach"
     DETACH = "detach"
     CHANGE = "change"
+    CANCEL = "cancel"
     CONFIRM = "confirm"
 
 
@@ -79,6 +81,7 @@ class Reason(StrEnum):
     NO_ADMINISTRATOR = "no_administrator"
     INVITATION_OPEN = "invitation_open"
     TRUNK_CLOSED = "trunk_closed"
+    ACCOUNT_IN_USE = "account_in_use"
 
 
 class Actor(StrEnum):
@@ -172,6 +175,7 @@ ROUTES: dict[Kind, tuple[StepName, ...]] = {
     Kind.LINK: (StepName.VERIFY, StepName.ATTACH, StepName.CONFIRM),
     Kind.DETACH: (StepName.VERIFY, StepName.DETACH, StepName.CONFIRM),
     Kind.CHANGE: (StepName.VERIFY, StepName.CHANGE, StepName.CONFIRM),
+    Kind.CANCEL: (StepName.VERIFY, StepName.CANCEL, StepName.CONFIRM),
 }
 
 

@@ -44,6 +44,7 @@ from web.portal.back_office import place_questions as back_office_place_question
 from web.portal.back_office import request as back_office_request
 from web.portal.back_office.requests_and_jobs import office
 from web.portal.bulk.pages import bulks
+from web.portal.changes import cancellation
 from web.portal.changes import pages as changes
 from web.portal.links import detach
 from web.portal.links.wizard import links
@@ -97,6 +98,7 @@ _PAGES = (
     step_up,
     contract_holder,
     detach,
+    cancellation,
     changes,
     suspension,
     directory,

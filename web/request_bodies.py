@@ -1,4 +1,4 @@
-"""The bodies of orders, link requests and changes, used by the API and by the files of bulk orders."""
+"""The bodies of orders, link requests, changes and cancellations, used by the API and by the files of bulk orders."""
 
 from __future__ import annotations
 
@@ -158,6 +158,18 @@ class ChangeBody(Body):
     def as_draft(self, locale: Locale) -> ChangeDraft:
         """Return the change as a draft for `submit_change`; `locale` is the language of its mails."""
         return ChangeDraft(self.product, self.channels, self.effective_on, locale)
+
+
+class CancellationBody(Body):
+    """A cancellation of an account with all its contracts: `last_day` is their last day in Berlin.
+
+    Without it they end as early as they can.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"example": {"customer_number": "1234567", "last_day": "2027-01-31"}})
+
+    customer_number: CustomerNumber
+    last_day: CalendarDay | None = None
 
 
 class AdministersBoth(Body):

@@ -22,6 +22,7 @@ from models.errors import AlreadyRequested, Forbidden, InvalidField, NotFound, P
 from models.orders.orders import ensure_channels
 from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal, may
+from models.requests.later_changes import first_day_without, last_day_of, running_cancellation
 from models.requests.receipts import queue_receipt
 from models.requests.requests import Request, create_request
 from models.states import ENDED, AccountState, Kind, Reason
@@ -141,7 +142,8 @@ def quote_change(
     Changes that wait for an earlier day count as done. Raises `Forbidden` if the account is not active or the person
     may not change its contracts, `NotFound` if it has no open trunk with this id, `AlreadyRequested` while a change
     that takes effect at once is running, and `InvalidField` if the product cannot be ordered, the channels are out of
-    its range, nothing would change, the day is over or too far away, or not after the last day that is planned.
+    its range, nothing would change, the day is over or too far away, not after the last day that is planned, or after
+    the end of a cancelled contract.
     """
     if account.state is not AccountState.ACTIVE:
         raise Forbidden
@@ -152,6 +154,9 @@ def quote_change(
         raise InvalidField("effective_on", "day_passed")
     if day is not None and day > today + LONGEST_AHEAD:
         raise InvalidField("effective_on", "day_too_far", today + LONGEST_AHEAD)
+    ending = running_cancellation(session, account.id)
+    if ending is not None and (day or today) >= first_day_without(ending):
+        raise InvalidField("effective_on", "contract_ends", last_day_of(ending))
     planned = planned_changes(session, trunk_id)
     for other in planned:
         if other.effective_on is None:
@@ -194,7 +199,10 @@ def planned_changes(session: Session, trunk_id: int) -> Sequence[Request]:
 
 
 def planned_of(session: Session, account_ids: Collection[int]) -> dict[int, list[Request]]:
-    """Return by account id the changes that wait for their day, in the order of their days; others have no entry."""
+    """Return by account id the changes and cancellations that wait for their day, in the order of their days.
+
+    Accounts without any have no entry.
+    """
     found: dict[int, list[Request]] = {}
     for change in session.scalars(_planned(), {"account_ids": list(account_ids)}):
         assert change.account_id is not None
@@ -208,7 +216,7 @@ def _planned() -> sa.Select[Request]:
     ids = sa.bindparam("account_ids", type_=postgresql.ARRAY(sa.BigInteger))
     query = sa.select(Request).where(
         Request.account_id == sa.any_(ids),
-        Request.kind == Kind.CHANGE,
+        Request.kind.in_((Kind.CHANGE, Kind.CANCEL)),
         Request.effective_on.is_not(None),
         Request.status.not_in(ENDED),
     )
@@ -223,13 +231,13 @@ def current_terms(session: Session, trunk: SipTrunk, now: datetime) -> Terms:
         .where(ContractItem.contract_id == trunk.contract_id, runs(Contract, now), runs(ContractItem, now))
         .order_by(ContractItem.product_key)
     )
-    return Terms(trunk.channels, tuple(_paid(item.price_line) for item in items))
+    return Terms(trunk.channels, tuple(paid_line(item.price_line) for item in items))
 
 
 def terms_after(change: Request) -> Terms:
     """Return what the contract has once the change has been made, without one-off prices."""
     assert change.channels is not None
-    return Terms(change.channels, tuple(_paid(PriceLine(**line)) for line in change.price_lines or ()))
+    return Terms(change.channels, tuple(paid_line(PriceLine(**line)) for line in change.price_lines or ()))
 
 
 def agreed_quote(change: Request) -> Quote:
@@ -319,11 +327,11 @@ def _lines_with(session: Session, before: Terms, product: Product) -> tuple[Pric
     most = max((old.channels or 0 for old in replaced if old.kind is ProductKind.TRUNK), default=0)
     line = product.price_line
     if most >= (product.channels or 0):
-        line = _paid(line)
+        line = paid_line(line)
     others = [line for line in before.lines if products[line.product_key].kind is not ProductKind.TRUNK]
     return (line, *others)
 
 
-def _paid(line: PriceLine) -> PriceLine:
+def paid_line(line: PriceLine) -> PriceLine:
     """Return the line without its one-off price, which was paid before."""
     return replace(line, one_off_cents=0)

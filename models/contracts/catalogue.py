@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
 from enum import StrEnum
 from functools import cache, lru_cache
@@ -19,6 +19,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.calendar_days import berlin_day
+from models.contracts.terms import LONGEST_NOTICE, LONGEST_TERM, OPEN_TERMS, ContractTerms
 from models.db.base import Base, enumeration
 from models.errors import InvalidField, NotFound
 from models.values import Locale
@@ -41,19 +42,42 @@ class PriceLine:
     one_off_cents: int
 
 
+def term_checks() -> tuple[sa.CheckConstraint, ...]:
+    """Build the constraints of a table that has the columns `term_months`, `notice_months` and `renewal_months`."""
+    return (
+        sa.CheckConstraint(f"term_months BETWEEN 0 AND {LONGEST_TERM}", name="term_months"),
+        sa.CheckConstraint(f"notice_months BETWEEN 0 AND {LONGEST_NOTICE}", name="notice_months"),
+        sa.CheckConstraint(f"renewal_months BETWEEN 0 AND {LONGEST_TERM}", name="renewal_months"),
+    )
+
+
+class HasTerms:
+    """The three columns of a table whose rows say how long a contract binds, as in `ContractTerms`."""
+
+    term_months: Mapped[int] = mapped_column(default=0, server_default="0")
+    notice_months: Mapped[int] = mapped_column(default=1, server_default="1")
+    renewal_months: Mapped[int] = mapped_column(default=0, server_default="0")
+
+    @property
+    def terms(self) -> ContractTerms:
+        """Return how long a contract of the row binds."""
+        return ContractTerms(self.term_months, self.notice_months, self.renewal_months)
+
+
 def price_lines_from_json(saved: Iterable[Mapping[str, Any]]) -> dict[str, PriceLine]:
     """Return a dict of product key to price line, from price lines that were saved as JSON objects."""
     return {line["product_key"]: PriceLine(**line) for line in saved}
 
 
-class Product(Base):
+class Product(HasTerms, Base):
     """A product on the price list, with net prices in euro cents.
 
     `channels` is the number of simultaneous calls of a trunk, `block_size` the number of phone numbers in a number
     block; null for other kinds. `position` is the product's place on the price list. Withdrawn products (`orderable` is
-    false) stay in the table for the contracts that contain them. What the table says of prices, and of whether a
-    product can be ordered, holds until the first day for which there is a `ProductPrice`; `price_list` returns products
-    with what holds on a day.
+    false) stay in the table for the contracts that contain them. A contract is agreed to the terms of its trunk
+    (`terms`); those of other kinds mean nothing. What the table says of prices and terms, and of whether a product can
+    be ordered, holds until the first day for which there is a `ProductPrice`; `price_list` returns products with what
+    holds on a day.
     """
 
     __tablename__ = "products"
@@ -73,6 +97,7 @@ class Product(Base):
         sa.CheckConstraint("(kind = 'trunk') = (channels IS NOT NULL)", name="trunk_has_channels"),
         sa.CheckConstraint("(kind = 'number_block') = (block_size IS NOT NULL)", name="block_has_size"),
         sa.CheckConstraint("monthly_cents >= 0 AND one_off_cents >= 0", name="prices"),
+        *term_checks(),
     )
 
     @property
@@ -85,8 +110,11 @@ class Product(Base):
         return self.name_en if locale == "en" else self.name_de
 
 
-class ProductPrice(Base):
-    """What holds of a product from a day in Berlin on, until the next row's day: net prices, and whether it is sold."""
+class ProductPrice(HasTerms, Base):
+    """What holds of a product from a day in Berlin on, until the next row's day.
+
+    Net prices, the terms of contracts, and whether it is sold.
+    """
 
     __tablename__ = "product_prices"
 
@@ -97,7 +125,10 @@ class ProductPrice(Base):
     orderable: Mapped[bool]
     set_at: Mapped[datetime]
 
-    __table_args__ = (sa.CheckConstraint("monthly_cents >= 0 AND one_off_cents >= 0", name="prices"),)
+    __table_args__ = (
+        sa.CheckConstraint("monthly_cents >= 0 AND one_off_cents >= 0", name="prices"),
+        *term_checks(),
+    )
 
 
 def _product(
@@ -164,6 +195,8 @@ def load_price_list(session: Session) -> None:
     session.execute(statement.on_conflict_do_update(index_elements=[Product.key], set_=new))
 
 
+_TERMS = tuple(field.name for field in fields(ContractTerms))
+"""The names of the columns that say how long a contract binds."""
 _PRICE_LISTS = "price_lists"
 """The key in `Session.info` of the price lists that the session has read, by day."""
 
@@ -231,7 +264,9 @@ def _prices_of_a_day() -> sa.Select[Any]:
         .order_by(ProductPrice.product_key, ProductPrice.valid_from.desc())
         .subquery()
     )
+    terms = {name: sa.func.coalesce(latest.c[name], getattr(Product, name)) for name in _TERMS}
     priced = {
+        **terms,
         # What this version of the program cannot deliver is not sold, whatever its price.
         "orderable": sa.and_(Product.orderable, sa.func.coalesce(latest.c.orderable, sa.true())),
         "monthly_cents": sa.func.coalesce(latest.c.monthly_cents, Product.monthly_cents),
@@ -256,19 +291,28 @@ def orderable_products(session: Session, now: datetime) -> list[Product]:
 
 
 def set_price(
-    session: Session, key: str, day: date, now: datetime, *, monthly_cents: int, one_off_cents: int, orderable: bool
+    session: Session,
+    key: str,
+    day: date,
+    now: datetime,
+    *,
+    monthly_cents: int,
+    one_off_cents: int,
+    orderable: bool,
+    terms: ContractTerms = OPEN_TERMS,
 ) -> bool:
     """Set what holds of a product from a day on; later days that were set before keep theirs.
 
-    Orders of earlier days, contracts and offers keep their prices. Return False if exactly this was set for the day
-    already. Safe to run twice. Raises `NotFound` if there is no product with the key, and `InvalidField` if the day is
-    over: its orders have their prices.
+    Orders of earlier days and contracts keep their prices and terms, offers their prices. Return False if exactly this
+    was set for the day already. Safe to run twice. Raises `NotFound` if there is no product with the key, and
+    `InvalidField` if the day is over: its orders have their prices.
     """
     if session.get(Product, key) is None:
         raise NotFound
     if day < berlin_day(now):
         raise InvalidField("valid_from", "day_is_over")
-    facts = {"monthly_cents": monthly_cents, "one_off_cents": one_off_cents, "orderable": orderable}
+    cents = {"monthly_cents": monthly_cents, "one_off_cents": one_off_cents}
+    facts = {**cents, **asdict(terms), "orderable": orderable}
     new = postgresql.insert(ProductPrice).values(product_key=key, valid_from=day, set_at=now, **facts)
     same = sa.and_(*(getattr(ProductPrice, name) == value for name, value in facts.items()))
     changed = new.on_conflict_do_update(

@@ -5,18 +5,21 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
-from models.contracts.catalogue import PriceLine
+from models.calendar_days import berlin_day
+from models.contracts.catalogue import HasTerms, PriceLine, term_checks
+from models.contracts.terms import OPEN_TERMS, ContractTerms, earliest_end
 from models.db.base import Base
 
 
-class Contract(Base):
-    """One contract of an account; `ended_at` is null while it runs.
+class Contract(HasTerms, Base):
+    """One contract of an account, with the terms to which it was agreed; `ended_at` is null while it runs.
 
+    Later terms of the price list do not apply, and a change of its products leaves them as they are.
     `request_id` is the id of the order that it comes from, or null. It is unique: no order creates two contracts.
     """
 
@@ -30,7 +33,11 @@ class Contract(Base):
 
     items: Mapped[list[ContractItem]] = relationship(lazy="raise_on_sql", order_by="ContractItem.product_key")
 
-    __table_args__ = (sa.CheckConstraint("ended_at > started_at", name="ends_after_start"),)
+    __table_args__ = (sa.CheckConstraint("ended_at > started_at", name="ends_after_start"), *term_checks())
+
+    def earliest_end(self, noticed_on: date) -> date:
+        """Return the earliest last day of the contract in Berlin, if the notice arrives on the day `noticed_on`."""
+        return earliest_end(berlin_day(self.started_at), self.terms, noticed_on)
 
     def end(self, now: datetime) -> None:
         """End the contract, and with it all billing. Safe to run twice: the first end time is kept."""
@@ -68,14 +75,19 @@ class ContractItem(Base):
 
 
 def new_contract(
-    account_id: int, lines: Iterable[PriceLine], started_at: datetime, request_id: uuid.UUID | None = None
+    account_id: int,
+    lines: Iterable[PriceLine],
+    started_at: datetime,
+    request_id: uuid.UUID | None = None,
+    terms: ContractTerms = OPEN_TERMS,
 ) -> Contract:
     """Build a contract for the products at their agreed prices; the caller adds the contract to a session.
 
     `request_id` is the order that the contract comes from; None if there is no order.
     """
     items = [ContractItem(**asdict(line)) for line in lines]
-    return Contract(account_id=account_id, request_id=request_id, started_at=started_at, items=items)
+    facts = {"account_id": account_id, "request_id": request_id, "started_at": started_at, **asdict(terms)}
+    return Contract(**facts, items=items)
 
 
 def runs(

@@ -217,7 +217,7 @@ PORTAL: Mapping[str, Rows] = {
         f"main_id = {_OWN} OR {STAFF} OR knows_request(kind, main_id, account_id, customer_number)"
         f" OR (kind = 'order' AND customer_number = {_named('customer_number')})",
         add=f"main_id = {_OWN} OR reaches_account(main_id)"
-        " OR (kind IN ('detach', 'change') AND leaves_main(account_id, main_id))",
+        " OR (kind IN ('detach', 'change', 'cancel') AND leaves_main(account_id, main_id))",
         why="also those that would attach an own account; and, for the code of a letter, that of the number typed",
     ),
     "second_factors": Rows(

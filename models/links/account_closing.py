@@ -1,23 +1,28 @@
-"""Permanent closing of a standalone account by the carrier, when no request is running for the account."""
+"""Permanent closing of an account: by the carrier, or on the day with which its contracts end by a cancellation."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
+from models.accounts.hierarchy import detach
 from models.accounts.locks import lock_accounts
 from models.bulk.bulk import Bulk
 from models.contracts.contracts import Contract
 from models.errors import CannotClose
 from models.links.collective_invoices import CollectiveInvoice, CollectiveInvoiceItem
+from models.orders.holder_changes import keep_holder_of
 from models.people.api_tokens import ApiToken
 from models.people.audit_log import AuditEvent, record_of_carrier
 from models.people.invitations import Invitation
 from models.requests.requests import Request
-from models.states import ENDED, AccountState, Kind
+from models.states import ENDED, AccountState, Kind, Origin
 from models.telephony.forwarding import CallForwarding
 from models.telephony.number_pool import release_block
 from models.telephony.numbers import NumberBlock
@@ -38,16 +43,33 @@ def ensure_closable(session: Session, account: Account) -> None:
     running = _running(session, account)
     if running:
         raise CannotClose("request_runs", *running)
-    if session.scalar(sa.select(Bulk.id).where(Bulk.main_id == account.id, Bulk.due_at.is_not(None)).limit(1)):
-        raise CannotClose("bulk_runs")
-    invoices = _invoices(session, account)
+    _ensure_no_bulk_runs(session, account)
+    invoices = _invoices(
+        session, sa.or_(CollectiveInvoiceItem.account_id == account.id, CollectiveInvoice.main_id == account.id)
+    )
     if invoices:
         raise CannotClose("billed_together", *invoices)
     if account.main_id is not None:
         raise CannotClose("is_sub_account", session.get_one(Account, account.main_id).customer_number)
-    subs = session.scalar(sa.select(sa.func.count()).where(Account.main_id == account.id))
-    if subs:
-        raise CannotClose("has_sub_accounts", str(subs))
+    _ensure_no_sub_accounts(session, account)
+
+
+def ensure_leads_nobody(session: Session, account: Account) -> None:
+    """Raise `CannotClose` while the account acts as a main account, which it cannot do once it is closed.
+
+    The error's code is the first of these that applies, its facts are in brackets: `has_sub_accounts` (their number),
+    `request_runs` (the ids of its running orders and link requests), `bulk_runs` (no facts), `billed_together` (the
+    numbers of the collective invoices that it pays for others).
+    """
+    _ensure_no_sub_accounts(session, account)
+    asked = Request.main_id == account.id, Request.kind.in_((Kind.ORDER, Kind.LINK)), Request.status.not_in(ENDED)
+    running = session.scalars(sa.select(Request.id).where(*asked).order_by(Request.id)).all()
+    if running:
+        raise CannotClose("request_runs", *map(str, running))
+    _ensure_no_bulk_runs(session, account)
+    invoices = _invoices(session, CollectiveInvoice.main_id == account.id)
+    if invoices:
+        raise CannotClose("billed_together", *invoices)
 
 
 def close_account(session: Session, account: Account, now: datetime) -> bool:
@@ -63,6 +85,38 @@ def close_account(session: Session, account: Account, now: datetime) -> bool:
     if account.state is AccountState.CLOSED:
         return False
     ensure_closable(session, account)
+    _close(session, account, now)
+    return True
+
+
+def close_cancelled(session: Session, account: Account, ended_at: datetime, now: datetime) -> bool:
+    """Close an account whose contracts end at the moment `ended_at` by a cancellation, as `close_account` does.
+
+    However late this is called, its contracts end at that moment; trunks and numbers, which were in service meanwhile,
+    end at `now`. A sub-account is detached before, and an account that is billed by a collective invoice leaves it.
+    Safe to run twice: returns False if the account is closed already. Raises `CannotClose` while it acts as a main
+    account (`ensure_leads_nobody`). Running requests about the account are rejected when they come to it.
+    """
+    lock_accounts(session, [account.id])
+    if account.state is AccountState.CLOSED:
+        return False
+    ensure_leads_nobody(session, account)
+    if account.main_id is not None:
+        main_id, was_ordered = account.main_id, account.origin is Origin.ORDER
+        detach(session, main_id, account.id)
+        if was_ordered:
+            keep_holder_of(session, main_id, account, now)
+    billed = CollectiveInvoiceItem.account_id == account.id, CollectiveInvoiceItem.left_at.is_(None)
+    for item in session.scalars(sa.select(CollectiveInvoiceItem).where(*billed)):
+        item.left_at = max(now, item.since)
+    for contract in session.scalars(sa.select(Contract).where(Contract.account_id == account.id)):
+        contract.end(ended_at)
+    _close(session, account, now, {"ended_at": ended_at.isoformat()})
+    return True
+
+
+def _close(session: Session, account: Account, now: datetime, facts: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Close trunks, numbers, contracts and tokens of a locked account, and log that with these facts."""
     trunks = sa.select(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED)
     for trunk in session.scalars(trunks.order_by(SipTrunk.id).with_for_update()):
         close_trunk(trunk, now)
@@ -76,8 +130,18 @@ def close_account(session: Session, account: Account, now: datetime) -> bool:
     for table in (CallForwarding, Invitation):
         session.execute(sa.delete(table).where(table.account_id == account.id))
     account.close()
-    record_of_carrier(session, account, AuditEvent.ACCOUNT_CLOSED, now)
-    return True
+    record_of_carrier(session, account, AuditEvent.ACCOUNT_CLOSED, now, facts)
+
+
+def _ensure_no_bulk_runs(session: Session, account: Account) -> None:
+    if session.scalar(sa.select(Bulk.id).where(Bulk.main_id == account.id, Bulk.due_at.is_not(None)).limit(1)):
+        raise CannotClose("bulk_runs")
+
+
+def _ensure_no_sub_accounts(session: Session, account: Account) -> None:
+    subs = session.scalar(sa.select(sa.func.count()).where(Account.main_id == account.id))
+    if subs:
+        raise CannotClose("has_sub_accounts", str(subs))
 
 
 def _running(session: Session, account: Account) -> list[str]:
@@ -91,15 +155,12 @@ def _running(session: Session, account: Account) -> list[str]:
     return [str(id) for id in session.scalars(query)]
 
 
-def _invoices(session: Session, account: Account) -> list[str]:
-    """Return the numbers of the collective invoices that bill the account, or that the account pays for others."""
+def _invoices(session: Session, which: sa.ColumnElement[bool]) -> list[str]:
+    """Return the numbers of the collective invoices with an open item that fulfils the SQL condition `which`."""
     query = (
         sa.select(CollectiveInvoice.number)
         .join(CollectiveInvoiceItem, CollectiveInvoiceItem.invoice_id == CollectiveInvoice.id)
-        .where(
-            CollectiveInvoiceItem.left_at.is_(None),
-            sa.or_(CollectiveInvoiceItem.account_id == account.id, CollectiveInvoice.main_id == account.id),
-        )
+        .where(CollectiveInvoiceItem.left_at.is_(None), which)
         .distinct()
     )
     return list(session.scalars(query.order_by(CollectiveInvoice.number)))

@@ -10,17 +10,19 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, object_session
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import ensure_may_be_main
 from models.contracts.catalogue import PriceLine, Product, ProductKind, all_products, block_key, price_list
+from models.contracts.terms import OPEN_TERMS, ContractTerms
 from models.db.batch_insert import batch_insert
 from models.errors import Forbidden, InvalidField, RuleBroken
 from models.orders.area_code_of_address import ensure_address, ensure_area_code
 from models.orders.options import ensure_details
 from models.orders.reserved_ids import ReservedIds, reserve_ids
 from models.people.rights import Action, Principal, may
+from models.requests.cancellation_mails import tell_of_cancellation
 from models.requests.later_changes import ensure_no_later_change
 from models.requests.receipts import queue_receipt
 from models.requests.requests import Request, queue_request
@@ -255,6 +257,7 @@ def queue_order(
         request_uri=draft.request_uri,
         countries=chosen_limits(draft.countries) if draft.countries is not None else None,
         price_lines=[asdict(agreed.get(line.product_key, line)) for line in basket.price_lines],
+        contract_terms=asdict(basket.trunk.terms),
         local_user_name=draft.local_user.name if draft.local_user is not None else None,
         local_user_email=draft.local_user.email.lower() if draft.local_user is not None else None,
         bulk_id=bulk_id,
@@ -360,6 +363,11 @@ def agreed_prices(session: Session, request: Request) -> list[PriceLine]:
     return [PriceLine(**line) for line in request.price_lines]
 
 
+def agreed_terms(request: Request) -> ContractTerms:
+    """Return how long the contract of an order binds, by the price list of the moment when it was ordered."""
+    return ContractTerms(**request.contract_terms) if request.contract_terms is not None else OPEN_TERMS
+
+
 def blocks_wanted(requests: Iterable[Request], redrawing: Collection[uuid.UUID] = ()) -> Counter[tuple[str, int]]:
     """Return how many number blocks the requests still need, by (area code, block size).
 
@@ -391,6 +399,8 @@ def discard_ordered_account(request: Request, now: datetime) -> None:
 def cancel_and_release(request: Request, reason: Reason, now: datetime) -> None:
     """Cancel a request for `reason`, and close the account that an order has reserved.
 
+    If a cancellation of contracts is taken back by this, the people concerned are told by mail.
+
     Raises `TooLate` if the request has ended (except as failed), a worker has claimed it, or its provisioning (for a
     link or detach request: the change of the account) has begun; `LaterChangePlanned` for a change of a contract on
     top of which a later one was agreed.
@@ -398,6 +408,9 @@ def cancel_and_release(request: Request, reason: Reason, now: datetime) -> None:
     ensure_no_later_change(request)
     request.cancel(reason, now)
     discard_ordered_account(request, now)
+    session = object_session(request)
+    if request.kind is Kind.CANCEL and session is not None:
+        tell_of_cancellation(session, request, "cancellation_taken_back", now)
 
 
 def _expect(found: dict[str, Product], key: str, kind: ProductKind, field: str, code: str) -> None:

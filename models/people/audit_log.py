@@ -41,6 +41,7 @@ class AuditEvent(StrEnum):
     FORWARDING_REMOVED = "forwarding_removed"
     DETACH_ASKED = "detach_asked"
     CHANGE_ASKED = "change_asked"
+    CANCELLATION_ASKED = "cancellation_asked"
     HOLDER_CHANGED = "holder_changed"
     DIRECTORY_CHANGED = "directory_changed"
     DIRECTORY_WITHDRAWN = "directory_withdrawn"

@@ -1,9 +1,11 @@
-"""The order of a trunk's planned changes: each is agreed on top of those before it, prices included."""
+"""The order of what is planned for a contract: each change on top of those before it, and nothing after its end."""
 
 from __future__ import annotations
 
+from datetime import date, timedelta
+
 import sqlalchemy as sa
-from sqlalchemy.orm import object_session
+from sqlalchemy.orm import Session, object_session
 
 from models.errors import LaterChangePlanned
 from models.requests.requests import Request
@@ -27,3 +29,23 @@ def ensure_no_later_change(request: Request) -> None:
     day = session.scalar(later)
     if day is not None:
         raise LaterChangePlanned(request.status, day)
+
+
+def running_cancellation(session: Session, account_id: int) -> Request | None:
+    """Return the running request that cancels the account, which has one at most; None if there is none."""
+    return session.scalar(
+        sa.select(Request).where(
+            Request.account_id == account_id, Request.kind == Kind.CANCEL, Request.status.not_in(ENDED)
+        )
+    )
+
+
+def first_day_without(cancellation: Request) -> date:
+    """Return the first day in Berlin on which the cancelled account has no contract."""
+    assert cancellation.effective_on is not None
+    return cancellation.effective_on
+
+
+def last_day_of(cancellation: Request) -> date:
+    """Return the last day, in Berlin, of the contracts that a cancellation ends."""
+    return first_day_without(cancellation) - timedelta(days=1)

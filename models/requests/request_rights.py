@@ -13,27 +13,31 @@ from models.states import Kind
 def concerns(session: Session, principal: Principal, request: Request) -> bool:
     """Return whether the person may see the request.
 
-    They may view its main account or, of a detach request or a change, the account that it is about.
+    They may view its main account or, of a detach request, a change or a cancellation, the account that it is about.
     """
-    of_both = request.kind in (Kind.DETACH, Kind.CHANGE)
+    of_both = request.kind in (Kind.DETACH, Kind.CHANGE, Kind.CANCEL)
     sides = [request.main_id, request.account_id] if of_both else [request.main_id]
-    return any(may(principal, Action.VIEW, session.get_one(Account, id)) for id in sides if id is not None)
+    return any(_may(session, principal, Action.VIEW, id) for id in sides)
 
 
 def may_change(session: Session, principal: Principal, request: Request) -> bool:
     """Return whether the person may give the request's proofs, cancel it and retry it.
 
     An order or a link needs the right to order or link for the main account; a detach request needs the right to detach
-    the sub-account, and a change that to change the account's contracts.
+    the sub-account, and a change or a cancellation that to change the account's contracts.
     """
     match request.kind:
         case Kind.ORDER:
-            return may(principal, Action.ORDER, session.get_one(Account, request.main_id))
+            return _may(session, principal, Action.ORDER, request.main_id)
         case Kind.LINK:
-            return may(principal, Action.LINK, session.get_one(Account, request.main_id))
+            return _may(session, principal, Action.LINK, request.main_id)
         case Kind.DETACH:
-            assert request.account_id is not None
-            return may(principal, Action.DETACH, session.get_one(Account, request.account_id))
-        case Kind.CHANGE:
-            assert request.account_id is not None
-            return may(principal, Action.CHANGE_CONTRACT, session.get_one(Account, request.account_id))
+            return _may(session, principal, Action.DETACH, request.account_id)
+        case Kind.CHANGE | Kind.CANCEL:
+            return _may(session, principal, Action.CHANGE_CONTRACT, request.account_id)
+
+
+def _may(session: Session, principal: Principal, action: Action, account_id: int | None) -> bool:
+    # An account that has left its main account is hidden from the front, when row-level security is on.
+    account = session.get(Account, account_id) if account_id is not None else None
+    return account is not None and may(principal, action, account)

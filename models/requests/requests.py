@@ -1,4 +1,4 @@
-"""Requests of accounts: orders, links, detach requests and changes of contracts.
+"""Requests of accounts: orders, links, detach requests, changes of contracts and cancellations.
 
 A request's row says which step runs next, and when (`models.db.work_queue`).
 """
@@ -42,10 +42,10 @@ _PROVISION = f"step = {quoted(StepName.PROVISION)}"
 
 
 class Request(BulkQueueRow, Base):
-    """A request by a main account: to order a sub-account, link or detach an account, or change what an account has.
+    """A request by a main account: to order a sub-account, link or detach an account, or change or cancel what it has.
 
-    `main` is that main account and `account` the account ordered, linked, detached or changed, None until a link was
-    proved. A change of an account without a main account has the account itself as `main`. Change the status by the
+    `main` is that main account and `account` the account ordered, linked, detached, changed or cancelled, None until a
+    link was proved. If it has no main account, a change or cancellation has itself as `main`. Change the status by the
     methods only; they keep the status, its reason, the times and the timeline consistent.
     """
 
@@ -83,17 +83,23 @@ class Request(BulkQueueRow, Base):
     For a change the products of the contract afterwards, with the one-off prices that are due for the change.
     """
 
+    contract_terms: Mapped[dict[str, Any] | None] = mapped_column(postgresql.JSONB(none_as_null=True))
+    """The terms of an ordered contract, as `ContractTerms`; None for other kinds, and in rows older than this."""
+
     changed_trunk_id: Mapped[int | None] = mapped_column(
         # The trunks name their orders: of two tables that name each other, one is made before its reference.
         sa.ForeignKey("sip_trunks.id", use_alter=True)
     )
     """The trunk that a change is about; None for other kinds."""
     effective_on: Mapped[date | None]
-    """The day in Berlin with whose start a change takes effect; None if it does at once."""
+    """The day in Berlin with whose start a change takes effect, None if it does at once.
+
+    Of a cancellation the first day without a contract, which ends with the day before.
+    """
     replaced_channels: Mapped[int | None]
     """The channels before a change, as known when it was asked for."""
     replaced_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB(none_as_null=True))
-    """The products of the contract before a change, as known when it was asked for; without one-off prices."""
+    """The products before a change, or that a cancellation ends, as known when it was asked for; no one-off prices."""
 
     local_user_name: Mapped[str | None]
     """The person who is invited to an ordered account when it is active; None if the order names nobody."""
@@ -133,7 +139,11 @@ class Request(BulkQueueRow, Base):
             "kind <> 'change' OR (product_key IS NOT NULL AND channels IS NOT NULL AND price_lines IS NOT NULL)",
             name="change_says_what",
         ),
-        sa.CheckConstraint("effective_on IS NULL OR kind = 'change'", name="only_changes_have_a_day"),
+        sa.CheckConstraint("effective_on IS NULL OR kind IN ('change', 'cancel')", name="only_changes_have_a_day"),
+        sa.CheckConstraint(
+            "kind <> 'cancel' OR (effective_on IS NOT NULL AND replaced_lines IS NOT NULL)",
+            name="cancellation_is_whole",
+        ),
         sa.CheckConstraint("(local_user_name IS NULL) = (local_user_email IS NULL)", name="local_user_is_whole"),
         sa.CheckConstraint("local_user_email = lower(local_user_email)", name="local_user_email_lower"),
         sa.CheckConstraint("(status = 'pending') = (waiting_for IS NOT NULL)", name="pending_waits"),
@@ -176,6 +186,12 @@ class Request(BulkQueueRow, Base):
             postgresql_nulls_not_distinct=True,
             postgresql_where=sa.text(f"kind = 'change' AND status NOT IN ({_ENDED})"),
         ),
+        sa.Index(
+            "uq_requests_cancellations",
+            "account_id",
+            unique=True,
+            postgresql_where=sa.text(f"kind = 'cancel' AND status NOT IN ({_ENDED})"),
+        ),
     )
 
     @property
@@ -204,11 +220,11 @@ class Request(BulkQueueRow, Base):
 
     @property
     def effective_at(self) -> datetime:
-        """Return the moment from which a change counts: the start of its day in Berlin, or when it was asked for."""
+        """Return the moment from which a request counts: the start of its day in Berlin, or when it was asked for."""
         return first_moment(self.effective_on) if self.effective_on is not None else self.created_at
 
     def is_scheduled(self, now: datetime) -> bool:
-        """Return whether the request is a change that waits for its day."""
+        """Return whether the request is a change or cancellation that waits for its day."""
         waits = self.effective_on is not None and self.status in (Status.ACKNOWLEDGED, Status.IN_PROGRESS)
         return waits and now < self.effective_at
 
@@ -365,7 +381,7 @@ class Request(BulkQueueRow, Base):
 def create_request(session: Session, request: Request, now: datetime) -> Request:
     """Save a new request, with its id and times, and schedule its first step to run now. Return the request.
 
-    A change with a day is scheduled for that day. The caller adds the first timeline entry.
+    A request with a day is scheduled for that day. The caller adds the first timeline entry.
     """
     request.created_at = request.updated_at = now
     request.make_due(max(now, request.effective_at))

@@ -35,6 +35,7 @@ from models.states import AccountState
 BUSINESS_LETTERS = (
     "order_receipt", "bulk_receipt", "link_receipt", "order_completed", "order_completed_contact", "bulk_ended",
     "change_receipt", "change_completed",
+    "cancellation_receipt", "cancellation_taken_back", "cancellation_completed",
     "link_completed", "link_completed_owner", "link_ended_owner", "detach_completed", "detach_completed_owner",
     "request_ended", "request_held", "address_letter", "document_refused", "high_risk_allowed", "numbers_released",
 )  # fmt: skip

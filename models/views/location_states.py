@@ -65,9 +65,9 @@ class Show(StrEnum):
         return frozenset({SiteState(self.value)})
 
 
-# A location whose contract is about to change is in service meanwhile.
-RUNS = sa.and_(Request.status.not_in(ENDED), Request.kind != Kind.CHANGE)
-"""SQL: the request is running, and its location waits for it; a change of a contract does not count."""
+# A location whose contract is about to change or to end is in service meanwhile.
+RUNS = sa.and_(Request.status.not_in(ENDED), Request.kind.not_in((Kind.CHANGE, Kind.CANCEL)))
+"""SQL: the request is running, and its location waits for it; changes and cancellations of contracts do not count."""
 WAITS = {
     Actor.REQUESTER: SiteState.YOURS,
     Actor.CONTACT: SiteState.CONFIRMATION,

@@ -41,6 +41,7 @@ from tasks.outages import note_answers
 from tasks.ports import GatewayError, GatewayRefused, NumberTaken
 from tasks.runtime import Runtime
 from tasks.steps.attach import attach
+from tasks.steps.cancel import cancel
 from tasks.steps.change import change
 from tasks.steps.confirm import confirm, queue_end_mails, queue_held_mails
 from tasks.steps.detach import detach
@@ -56,6 +57,7 @@ STEPS: Mapping[StepName, Step] = {
     StepName.ATTACH: attach,
     StepName.DETACH: detach,
     StepName.CHANGE: change,
+    StepName.CANCEL: cancel,
     StepName.CONFIRM: confirm,
 }
 

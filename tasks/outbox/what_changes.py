@@ -1,4 +1,4 @@
-"""A change of a contract in words and prices, before and after: for its pages and its mails."""
+"""A change or the end of a contract in words and prices, before and after: for its pages and its mails."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from models.calendar_days import first_moment
-from models.changes.changes import Quote, Terms
-from models.contracts.catalogue import ProductKind, all_products
-from models.contracts.costs import Costs
+from models.changes.changes import Quote, Terms, agreed_quote
+from models.contracts.catalogue import PriceLine, ProductKind, all_products
+from models.contracts.costs import Costs, costs_of
+from models.requests.requests import Request
+from models.states import Kind
 from models.values import Locale
 
 
@@ -61,6 +63,26 @@ def changed_terms(session: Session, quote: Quote, locale: Locale) -> ChangedTerm
         quote.before.costs,
         quote.after.costs,
     )
+
+
+def planned_terms(session: Session, found: Request, locale: Locale) -> ChangedTerms | None:
+    """Return what a planned change brings, in the words of the language; None for a cancellation."""
+    return changed_terms(session, agreed_quote(found), locale) if found.kind is Kind.CHANGE else None
+
+
+@dataclass(frozen=True, slots=True)
+class EndedTerms:
+    """What a cancellation ends, in the words of one language: the names of the products, and their sums until then."""
+
+    last_day: date
+    products: Sequence[str]
+    before: Costs
+
+
+def ended_terms(session: Session, lines: Sequence[PriceLine], last_day: date, locale: Locale) -> EndedTerms:
+    """Put what a cancellation ends into the words of the language; `last_day` is the contracts' last day."""
+    products = all_products(session)
+    return EndedTerms(last_day, [products[line.product_key].name(locale) for line in lines], costs_of(lines))
 
 
 def _names(session: Session, terms: Terms, locale: Locale) -> tuple[str | None, list[str]]:

@@ -12,7 +12,7 @@ from models.accounts.accounts import Account
 from models.accounts.contract_holders import Addressee, addressee_of, holder_of
 from models.contracts.catalogue import PriceLine, all_products
 from models.contracts.costs import Costs, costs_of
-from models.orders.orders import Contact, Location
+from models.orders.orders import Contact, Location, agreed_terms
 from models.requests.requests import Request
 from models.telephony.area_codes import AreaCode
 from models.telephony.directory import directory_data
@@ -82,6 +82,7 @@ def placed_order(session: Session, request: Request, locale: Locale) -> PlacedOr
     invited = (request.local_user_name, request.local_user_email)
     details = order_details(
         locale,
+        terms=agreed_terms(request),
         holder=holder_of(session, main),
         mobile_number=options.get("mobile_number"),
         entry=directory_data(options.get("directory_entry")),

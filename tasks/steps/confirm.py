@@ -107,6 +107,9 @@ def _recipients(work: Work, request: Request) -> Iterator[tuple[str, Recipient]]
                 # Its prices are nobody's business who has lost sight of the account since.
                 if may(principal_of(work.session, person), Action.VIEW, request.account):
                     yield "change_completed", _as_recipient(person)
+        case Kind.CANCEL:
+            # They were told before the account left its main account (`models.changes.cancellations.end_account`).
+            return
 
 
 def _both_sides(ours: list[User], template: str, theirs: list[User]) -> Iterator[tuple[str, Recipient]]:

@@ -10,7 +10,7 @@ import structlog
 from models.contracts.catalogue import MOBILE_BACKUP, PriceLine
 from models.contracts.contracts import new_contract
 from models.errors import NoNumbersAvailable
-from models.orders.orders import agreed_prices
+from models.orders.orders import agreed_prices, agreed_terms
 from models.requests.requests import Request
 from models.telephony.allowed_destinations import limits_for
 from models.telephony.directory import directory_data, put_entry
@@ -121,7 +121,7 @@ def _new_trunk(work: Work, request: Request, lines: Sequence[PriceLine]) -> SipT
         account=request.account,
         # Set by the relationship at the flush only, and needed for the registrar's record before.
         account_id=request.account.id,
-        contract=new_contract(request.account.id, lines, work.now, request.id),
+        contract=new_contract(request.account.id, lines, work.now, request.id, agreed_terms(request)),
         request_id=request.id,
         sip_user=new_sip_user(),
         domain=work.runtime.sip_domain,

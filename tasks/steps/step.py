@@ -73,6 +73,9 @@ class Postpone:
 NO_NUMBERS = Hold(Reason.NO_NUMBERS_AVAILABLE, timedelta(minutes=15))
 """The outcome of a step if the pool has no free block of the ordered area code and size."""
 
+IN_USE = Hold(Reason.ACCOUNT_IN_USE, timedelta(minutes=15))
+"""The outcome of a step that would close an account which acts as a main account: others belong to it, or will."""
+
 
 class Call(Protocol):
     """A call to an external system that a step asks for: made with no transaction open, recorded in the next one."""

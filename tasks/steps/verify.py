@@ -1,7 +1,7 @@
 """The step `verify`: checks a request against the business rules, and waits until its proofs are given.
 
 A link needs a proof of ownership; an order needs proofs of the contact's e-mail address and of the connection address.
-A change of a contract waits here for its day.
+A change of a contract and a cancellation wait here for their day.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import promote
 from models.calendar_days import end_of_day
+from models.changes.cancellations import change_before, ensure_can_end
 from models.changes.changes import earlier_change, ensure_changeable
-from models.errors import RuleBroken
+from models.errors import CannotClose, RuleBroken
 from models.links.links import find_proof
 from models.orders.area_code_of_address import confirm_or_ask
 from models.orders.orders import ordered_basket
@@ -33,7 +34,7 @@ from models.proofs.shared_proofs import another_has_address, another_has_contact
 from models.requests.requests import Request
 from models.states import Actor, Kind, Origin, ProofMethod, Reason, Status
 from tasks.steps.proof_mails import ask_for_address, ask_for_consent, ask_for_email, ask_newcomers
-from tasks.steps.step import NO_NUMBERS, Hold, Outcome, Postpone, Wait, Work
+from tasks.steps.step import IN_USE, NO_NUMBERS, Hold, Outcome, Postpone, Wait, Work
 
 TIME_TO_REVIEW = timedelta(days=3)
 LOOK_FOR_EARLIER = timedelta(seconds=2)
@@ -46,10 +47,10 @@ def verify(work: Work, request: Request) -> Outcome:
     """Check the request against the business rules, and ask people for the proofs that the request needs.
 
     Returns None if every rule is kept and every proof is given, and a wait while a proof is missing or the contact's
-    e-mail address has to be corrected. Returns a hold if the number pool is empty, or if staff have yet to confirm that
-    the address lies in the area of the ordered area code. A change is postponed until its day. Raises `RuleBroken` if a
-    rule is broken or the time for a proof is over. Safe to run twice: a proof is requested once, with reminders at
-    their times.
+    e-mail address has to be corrected. Returns a hold if the number pool is empty, if staff have yet to confirm that
+    the address lies in the area of the ordered area code, or if an account to be closed acts as a main account. Changes
+    and cancellations are postponed until their days. Raises `RuleBroken` if a rule is broken or the time for a proof is
+    over. Safe to run twice: a proof is requested once, with reminders at their times.
     """
     match request.kind:
         case Kind.ORDER:
@@ -60,6 +61,8 @@ def verify(work: Work, request: Request) -> Outcome:
             return _verify_detach(work, request)
         case Kind.CHANGE:
             return _verify_change(work, request)
+        case Kind.CANCEL:
+            return _verify_cancellation(work, request)
 
 
 def _verify_order(work: Work, request: Request) -> Outcome:
@@ -164,6 +167,19 @@ def _verify_change(work: Work, request: Request) -> Outcome:
     # After days without workers, several are due at once.
     if earlier_change(work.session, request) is not None:
         return Postpone(work.now + LOOK_FOR_EARLIER)
+    return None
+
+
+def _verify_cancellation(work: Work, request: Request) -> Outcome:
+    if work.now < request.effective_at:
+        return Postpone(request.effective_at)
+    # After days without workers, changes from before the end are due at once, too.
+    if change_before(work.session, request) is not None:
+        return Postpone(work.now + LOOK_FOR_EARLIER)
+    try:
+        ensure_can_end(work.session, request)
+    except CannotClose:
+        return IN_USE
     return None
 
 

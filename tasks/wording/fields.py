@@ -86,6 +86,15 @@ RULES: Mapping[str, str] = {
     "after_planned": N_(
         "A change is planned for %(allowed)s already. Take that one back first, or choose a later day."
     ),
+    "contract_ends": N_(
+        "The contract is cancelled and ends with the end of %(allowed)s. Choose an earlier day, or take the "
+        "cancellation back first."
+    ),
+    "before_earliest_end": N_("The contract can end with the end of %(allowed)s at the earliest."),
+    "end_too_far": N_("The contract can be cancelled up to the end of %(allowed)s."),
+    "change_planned": N_(
+        "A change of the contract is planned for %(allowed)s. Take it back first, or choose this day or a later one."
+    ),
     "too_many_changes": N_("%(allowed)s changes wait for their days already. Take one of them back first."),
     "nothing_changes": N_("So it is already. Choose another product or another number of channels."),
     "unknown_month": N_("Costs can be asked for up to the month %(allowed)s."),
@@ -156,6 +165,7 @@ MALFORMED: Mapping[str, str] = {
     "locale": N_("Possible are de and en."),
     "effective_on": N_("This is no day. An example: 2027-01-31"),
     "month": N_("This is no month. An example: 2026-11"),
+    "last_day": N_("This is no day. An example: 2027-01-31"),
     "sip_user": N_("This is no SIP user name."),
     "request_uri": N_("Possible are “contact” (as the phone has registered) and “number” (by the dialled number)."),
     "countries": N_("Enter one to 60 keys of countries or networks, such as DE, AT or 870."),

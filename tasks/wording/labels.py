@@ -28,6 +28,7 @@ STEPS: Mapping[StepName, str] = {
     StepName.ATTACH: N_("Attach"),
     StepName.DETACH: N_("Detach"),
     StepName.CHANGE: N_("Change"),
+    StepName.CANCEL: N_("End"),
     StepName.CONFIRM: N_("Confirm"),
 }
 
@@ -39,7 +40,7 @@ ROLES: Mapping[Role, str] = {
 
 SCOPES: Mapping[Scope, str] = {
     Scope.READ: N_("read"),
-    Scope.WRITE: N_("order, change, link and detach"),
+    Scope.WRITE: N_("order, change, cancel, link and detach"),
 }
 
 CARRIER_PAGES: Mapping[CarrierPage, str] = {
@@ -64,6 +65,9 @@ MESSAGES: Mapping[str, str] = {
     "api_token_expires": N_("Reminder that an API token expires"),
     "bulk_ended": N_("End of a file's requests"),
     "bulk_receipt": N_("Receipt for a file"),
+    "cancellation_completed": N_("Notice that contracts have ended by a cancellation"),
+    "cancellation_receipt": N_("Confirmation of a cancellation of contracts"),
+    "cancellation_taken_back": N_("Notice that a cancellation of contracts was taken back"),
     "change_completed": N_("Confirmation of a change"),
     "change_receipt": N_("Receipt of a change"),
     "consent_asked": N_("Question for consent to a link"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from models.calendar_days import end_of_day
 from models.proofs.proof_status import ProofKind, ProofState, ProofStatus
@@ -28,6 +28,7 @@ _EXPECTED: Mapping[tuple[Kind, StepName], str] = {
     ),
     (Kind.DETACH, StepName.VERIFY): N_("We are detaching the account. That usually takes seconds."),
     (Kind.CHANGE, StepName.VERIFY): N_("We are changing the contract. That usually takes seconds."),
+    (Kind.CANCEL, StepName.VERIFY): N_("We are closing the account. That usually takes seconds."),
 }
 _EXPECTED_SOON = N_("It is almost done. Then we confirm it by e-mail to all concerned.")
 _EXPECTED_OF_PEOPLE: Mapping[Reason, str] = {
@@ -57,14 +58,24 @@ _CARRIER_WORKS: Mapping[Kind, str] = {
     Kind.LINK: N_("We are checking and linking the account."),
     Kind.DETACH: N_("We are detaching the account."),
     Kind.CHANGE: N_("We are changing the contract."),
+    Kind.CANCEL: N_("We are closing the account."),
 }
 
-_SCHEDULED = N_("Planned")
-_SCHEDULED_WORKS = N_("We change the contract at the beginning of %(day)s.")
-_SCHEDULED_EXPECTED = N_(
-    "You need not do anything. Until then the change can be taken back. When it is done, we confirm it by e-mail to "
-    "all concerned."
-)
+_SCHEDULED: Mapping[Kind, str] = {Kind.CHANGE: N_("Planned"), Kind.CANCEL: N_("Contract cancelled")}
+_SCHEDULED_WORKS: Mapping[Kind, str] = {
+    Kind.CHANGE: N_("We change the contract at the beginning of %(day)s."),
+    Kind.CANCEL: N_("The contracts end with the end of %(last_day)s; then we close the account."),
+}
+_SCHEDULED_EXPECTED: Mapping[Kind, str] = {
+    Kind.CHANGE: N_(
+        "You need not do anything. Until then the change can be taken back. When it is done, we confirm it by e-mail "
+        "to all concerned."
+    ),
+    Kind.CANCEL: N_(
+        "You need not do anything. Until then everything goes on as before, and the cancellation can be taken back. "
+        "When the account is closed, we confirm it by e-mail to all concerned."
+    ),
+}
 
 
 _LOOKED_AT = N_("We are checking what has come in.")
@@ -89,10 +100,10 @@ def shown_status(request: Request, locale: Locale, now: datetime) -> str:
     """Return the displayed name of the request's status at the time `now`.
 
     A pending or held request counts as in progress while a worker looks at what has come in; a change that waits for
-    its day is called planned.
+    its day is called planned, and a cancellation by its name.
     """
     if request.is_scheduled(now):
-        return translate(locale, _SCHEDULED)
+        return translate(locale, _SCHEDULED[request.kind])
     return status_text(Status.IN_PROGRESS if request.is_looked_at(now) else request.status, locale)
 
 
@@ -107,7 +118,7 @@ def expectation(request: Request, locale: Locale, now: datetime, asked: Sequence
     if request.status in ENDED:
         return None
     if request.is_scheduled(now):
-        return translate(locale, _SCHEDULED_EXPECTED)
+        return translate(locale, _SCHEDULED_EXPECTED[request.kind])
     if request.status is Status.HELD:
         return translate(locale, _EXPECTED_WHILE_HELD)
     if request.status is Status.PENDING:
@@ -147,8 +158,9 @@ def next_actions(
         return [NextAction(Actor.CARRIER, reason_text(request.reason, locale), until)]
     if request.is_scheduled(now):
         assert request.effective_on is not None
-        day = long_date(request.effective_on, locale)
-        return [NextAction(Actor.CARRIER, translate(locale, _SCHEDULED_WORKS, day=day), None)]
+        days = {"day": request.effective_on, "last_day": request.effective_on - timedelta(days=1)}
+        facts = {name: long_date(day, locale) for name, day in days.items()}
+        return [NextAction(Actor.CARRIER, translate(locale, _SCHEDULED_WORKS[request.kind], **facts), None)]
     return [NextAction(Actor.CARRIER, translate(locale, _CARRIER_WORKS[request.kind]), None)]
 
 

@@ -10,9 +10,11 @@ from datetime import datetime
 from functools import partial
 
 from models.accounts.contract_holders import ContractHolder
+from models.contracts.terms import ContractTerms
 from models.telephony.directory import DirectoryData, Publication
 from models.telephony.trunks import RequestUri
 from models.values import Locale
+from tasks.wording.contract_terms import terms_text
 from tasks.wording.destination_names import destination_names
 from tasks.wording.formats import day_text, number_text
 from tasks.wording.labels import PUBLICATIONS
@@ -22,6 +24,7 @@ from tasks.wording.translate import translate
 def order_details(
     locale: Locale,
     *,
+    terms: ContractTerms,
     holder: ContractHolder | None,
     mobile_number: str | None,
     entry: DirectoryData | None,
@@ -30,7 +33,7 @@ def order_details(
     countries: Collection[str] | None = None,
     ordered_at: datetime | None = None,
 ) -> list[tuple[str, str]]:
-    """Return the contract holder, the details of the options and the invited person, as pairs of name and value.
+    """Return terms and holder of the contract, the options' details and the invited person, as pairs of name and value.
 
     `holder` is None if no contract holder was entered, `mobile_number` (E.164) and `entry` None without these options.
     `local_user` are name and e-mail address of the person who is to sign in at the location, None if the order names
@@ -44,7 +47,7 @@ def order_details(
         shown = _(
             "%(holder)s (entered on %(day)s, after this order)", holder=shown, day=day_text(holder.changed_at, locale)
         )
-    details = [(_("Contract holder"), shown)]
+    details = [(_("Contract terms"), terms_text(terms, locale)), (_("Contract holder"), shown)]
     if mobile_number is not None:
         details.append((_("Mobile fallback"), number_text(mobile_number)))
     if entry is not None:

@@ -51,6 +51,11 @@ REASONS: Mapping[Reason, str] = {
     Reason.SAME_ACCOUNT: N_("An account cannot be attached to itself."),
     Reason.ACCOUNT_CLOSED: N_("The account is closed."),
     Reason.TRUNK_CLOSED: N_("The SIP trunk was closed before; its contract has ended."),
+    Reason.ACCOUNT_IN_USE: N_(
+        "The account cannot be closed as long as it is a main account: it has sub-accounts or running orders, or pays "
+        "a collective invoice for others. Detach or cancel the sub-accounts, and wait for running orders or cancel "
+        "them."
+    ),
     Reason.AREA_CODE_MISMATCH: N_(
         "The connection address lies outside the Ortsnetz of the area code. Please order again with an area code that "
         "fits the address."

@@ -75,6 +75,14 @@ TIMELINE: Mapping[str, str] = {
         "%(before)s. Until then you can take it back."
     ),
     "changed": N_("The contract is changed: %(channels)s channels instead of %(before)s."),
+    "cancellation_received": N_(
+        "We have received the cancellation of customer number %(customer_number)s: its contracts end with the end of "
+        "%(day_text)s. Until then it can be taken back."
+    ),
+    "contract_ended": N_(
+        "The contracts of customer number %(customer_number)s have ended, its SIP trunks and phone numbers are "
+        "switched off, and the account is closed."
+    ),
     "confirmed": N_("The confirmation to %(name)s has been sent by e-mail."),
     "mail_refused": N_("An e-mail to %(name)s could not be delivered: the mail server refused the address."),
     "completed": N_("Completed."),

@@ -116,6 +116,13 @@ def install(stop: Stop) -> None:
         letters=_StoppingPrinter(runtime.ports, stop),
     )
     context.set_runtime(replace(runtime, ports=ports))
-    database_only = (StepName.VERIFY, StepName.ATTACH, StepName.DETACH, StepName.CHANGE, StepName.CONFIRM)
+    database_only = (
+        StepName.VERIFY,
+        StepName.ATTACH,
+        StepName.DETACH,
+        StepName.CHANGE,
+        StepName.CANCEL,
+        StepName.CONFIRM,
+    )
     wrapped = {name: _stopping(stop, name, pipeline.STEPS[name]) for name in database_only}
     pipeline.STEPS = {**pipeline.STEPS, **wrapped}

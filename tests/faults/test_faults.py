@@ -17,8 +17,9 @@ import sqlalchemy as sa
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import attach
 from models.calendar_days import berlin_day, first_moment
+from models.changes.cancellations import submit_cancellation
 from models.changes.changes import ChangeDraft, submit_change
-from models.contracts.contracts import ContractItem
+from models.contracts.contracts import Contract, ContractItem
 from models.links.links import submit_detach, submit_link
 from models.messages.outbox import Message
 from models.orders.orders import Contact, Location
@@ -26,7 +27,8 @@ from models.proofs.order_codes import confirm_email, enter_letter_code
 from models.proofs.ownership import decide
 from models.proofs.proofs import Decision
 from models.requests.requests import Request
-from models.states import Origin, ProofMethod, Reason, Status
+from models.states import AccountState, Origin, ProofMethod, Reason, Status
+from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk
 from models.values import utc_now
 from models.vault import Vault
@@ -140,6 +142,35 @@ def test_a_worker_killed_while_it_changes_a_contract_is_replaced(plant: Plant, p
             return connection.execute(asked).fetchall()
 
     wait_until(lambda: channels() == [("30",)], what="the registrar to know the channels")
+
+
+@pytest.mark.parametrize("point", [f"{step}.{when}" for step in ("verify", "cancel") for when in ("before", "after")])
+def test_a_worker_killed_while_it_closes_a_cancelled_account_is_replaced(plant: Plant, point: str) -> None:
+    """Expect one end on its day: the contract at the agreed moment, no record at the registrar, one mail."""
+    ids = plant.order(1)
+    helper = plant.start_engine()
+    plant.wait_for_completion(ids)
+    plant.kill_engine(helper)
+    with plant.database.transaction() as session:
+        trunk = session.scalars(sa.select(SipTrunk)).one()
+        account = session.get_one(Account, trunk.account_id)
+        request = submit_cancellation(session, plant.manager, account, None, "de", utc_now())
+        id, ends = request.id, request.effective_at
+    plant.ahead += timedelta(days=40)
+    _kill_at(plant, point)
+    plant.wait_for_completion([id])
+    with plant.database.transaction() as session:
+        assert session.get_one(Account, account.id).state is AccountState.CLOSED
+        assert session.scalars(sa.select(Contract.ended_at)).all() == [ends]
+        assert session.scalars(sa.select(NumberBlock.id).where(NumberBlock.account_id.is_not(None))).all() == []
+        sent = session.scalars(sa.select(Message.template).where(Message.request_id == id)).all()
+    assert sorted(sent) == ["cancellation_completed", "cancellation_receipt"]
+
+    def registered() -> list[tuple[str]]:
+        with psycopg.connect(plain_url(plant.registrar_url)) as connection:
+            return connection.execute("SELECT username FROM subscriber").fetchall()
+
+    wait_until(lambda: registered() == [], what="the registrar to forget the trunk")
 
 
 def _kill_at(plant: Plant, point: str) -> None:

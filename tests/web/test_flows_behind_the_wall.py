@@ -12,8 +12,10 @@ import pytest
 from models.db.session import Database
 from tests.fakes import FakeClock
 from tests.web.conftest import Back, Front, FrontOf
+from tests.web.portal.changes import test_cancellation_pages, test_change_pages
 from tests.web.portal.people import test_company_factor, test_erasure, test_invitations
 from tests.web.portal.proofs import test_proof_pages
+from tests.web.portal.requests import test_left_accounts
 from tests.web.test_row_security import enforced
 from workers.stack.postgres import EmbeddedPostgres
 
@@ -34,6 +36,14 @@ FLOWS: dict[str, Flow] = {
     ),
     "a factor demanded, consent": lambda front, back, _, clock: (
         test_company_factor.test_after_the_grace_the_mailed_link_alone_consents_for_nobody(front, back, clock, "other")
+    ),
+    "cancelled": lambda front, back, *_: (
+        test_cancellation_pages.test_with_its_day_the_account_is_gone_and_the_history_says_why(
+            front, test_change_pages.make_ordered_site(front), back
+        )
+    ),
+    "detached": lambda front, back, *_: (
+        test_left_accounts.test_a_detachment_is_shown_to_its_main_account_when_it_is_done(front, back)
     ),
 }
 

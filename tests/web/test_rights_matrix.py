@@ -104,6 +104,7 @@ ROWS = {
     "forwardings.remove": "forward", "telephone.live": "calls", "telephone.show": "calls",
     "link_codes.create": "alone", "link_codes.void": "alone", "locations.contract_holder": "alone",
     "links.choose": "link", "links.send": "link", "locations.detach": "leave",
+    "locations.cancel_contracts": "operate",
     "locations.change_contract": "operate", "locations.destinations": "abroad", "locations.directory": "operate",
     "locations.withdraw_from_directory": "operate", "locations.log": "operate", "locations.release": "operate",
     "locations.renew_secret": "operate", "locations.request_uri": "operate", "locations.resume": "operate",

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from web.api import accounts, changes, costs, links, orders, products, proofs, requests
+from web.api import accounts, cancellations, changes, costs, links, orders, products, proofs, requests
 from web.api.blueprint import api
 
-__all__ = ["accounts", "api", "changes", "costs", "links", "orders", "products", "proofs", "requests"]
+__all__ = [
+    "accounts",
+    "api",
+    "cancellations",
+    "changes",
+    "costs",
+    "links",
+    "orders",
+    "products",
+    "proofs",
+    "requests",
+]

@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from models import errors
 from models.states import ProofMethod, Reason
 from models.values import Locale, as_locale
+from tasks.wording.closing_obstacles import obstacle_text
 from tasks.wording.company_limits import limit_text
 from tasks.wording.fields import field_error
 from tasks.wording.formats import long_date, moment_text
@@ -86,6 +87,7 @@ PROBLEMS: Mapping[str, tuple[int, str, str]] = {
         N_("Not possible"),
         N_("A later change, for %(day)s, was agreed on top of this one. Take that one back first."),
     ),
+    "cannot_close": (409, N_("Not possible"), "%(reason)s"),
     "too_late": (
         409,
         N_("Too late"),
@@ -243,6 +245,8 @@ def of_domain_error(error: errors.DomainError) -> Response:
             return problem("already_requested", request=f"/api/v1/requests/{request_id}")
         case errors.RuleBroken(reason=Reason() as reason):
             return problem("rule_broken", reason=reason_text(reason, language()))
+        case errors.CannotClose():
+            return problem("cannot_close", reason=obstacle_text(error, language()))
         case errors.LaterChangePlanned(day=day):
             return problem("later_change_planned", day=long_date(day, language()))
         case errors.TooLate(status=status) | errors.IllegalTransition(now=status):

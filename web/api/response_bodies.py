@@ -9,11 +9,14 @@ from flask import request
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
+from models.changes.cancellations import agreed_cancellation
 from models.changes.changes import Terms, agreed_quote
 from models.contracts.catalogue import ProductKind, all_products
+from models.contracts.costs import costs_of
 from models.db.batch_insert import queued_rows
 from models.people.rights import Action, may
 from models.proofs.proof_status import ProofStatus, proof_statuses
+from models.requests.later_changes import last_day_of
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
 from models.states import Kind
@@ -41,13 +44,19 @@ def request_bodies(session: Session, requests: Sequence[Request]) -> list[dict[s
     """Return the JSON bodies of the requests, in the order of `requests`, with a fixed number of SQL statements."""
     timelines = request_lists.timelines(session, [of.id for of in requests])
     proofs = proof_statuses(session, requests, resources().clock())
-    changes = [_change_body(session, of) for of in requests]
-    return [_as_body(of, timelines[of.id], proofs[of.id], change) for of, change in zip(requests, changes, strict=True)]
+    return [_as_body(of, timelines[of.id], proofs[of.id], _change_body(session, of)) for of in requests]
 
 
 def request_url(of: Request) -> str:
     """Return the URL path, without the host, at which the API shows the request."""
     return f"/api/v1/requests/{of.id}"
+
+
+def _cancellation_body(of: Request) -> dict[str, Any] | None:
+    if of.kind is not Kind.CANCEL:
+        return None
+    monthly = costs_of(agreed_cancellation(of)).monthly.net
+    return {"last_day": last_day_of(of).isoformat(), "monthly_cents": monthly}
 
 
 def _change_body(session: Session, of: Request) -> dict[str, Any] | None:
@@ -96,6 +105,7 @@ def _as_body(
             for proof in proofs
         ],
         "change": change,
+        "cancellation": _cancellation_body(of),
         "timeline": [
             {"at": entry.at.isoformat(), "code": entry.code, "text": sentence(entry, locale)} for entry in timeline
         ],

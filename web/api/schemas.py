@@ -128,12 +128,23 @@ class ChangeTermsBody(BaseModel):
     after: TermsBody
 
 
+class CancellationTermsBody(BaseModel):
+    """What a cancellation ends: `last_day` is the last day of the contracts in Berlin.
+
+    `monthly_cents` is the monthly sum of their products, in euro cents, without VAT.
+    """
+
+    last_day: date
+    monthly_cents: int
+
+
 class RequestBody(BaseModel):
-    """An order, link or detach request or a change, with its status, the next action, its proofs and its timeline.
+    """An order, link or detach request, a change or a cancellation, with its status, next action, proofs and timeline.
 
     `step` is the current or last step of the request, `reason` a code that says why it is pending, held or ended
-    without success (else null), `customer_number` the account that it orders, attaches, detaches or changes. `next` is
-    null once the request has ended. `change` has the terms of a change; it is null for other kinds.
+    without success (else null), `customer_number` the account that it orders, attaches, detaches, changes or cancels.
+    `next` is null once the request has ended. `change` has the terms of a change, `cancellation` those of a
+    cancellation; they are null for other kinds.
     """
 
     id: str
@@ -145,6 +156,7 @@ class RequestBody(BaseModel):
     next: NextBody | None
     proofs: list[ProofStateBody]
     change: ChangeTermsBody | None
+    cancellation: CancellationTermsBody | None
     timeline: list[TimelineBody]
     created_at: datetime
     ended_at: datetime | None
@@ -249,11 +261,22 @@ class CostsPage(BaseModel):
     next_cursor: str | None
 
 
+class ContractTermsBody(BaseModel):
+    """How long a contract binds, in months: its first term (0: none), its notice period, and its extension after it.
+
+    An extension of 0 is one for an indefinite time. After the first term a contract can be cancelled at any time.
+    """
+
+    term_months: int
+    notice_months: int
+    renewal_months: int
+
+
 class ProductBody(BaseModel):
     """An entry of the price list; prices in euro cents, without VAT.
 
-    `channels` is the most simultaneous calls of a trunk, `block_size` how many numbers a block has; null for other
-    kinds.
+    `channels` is the most simultaneous calls of a trunk, `terms` how long its contract binds, `block_size` how many
+    numbers a block has; null for other kinds.
     """
 
     key: str
@@ -263,6 +286,7 @@ class ProductBody(BaseModel):
     block_size: int | None
     monthly_cents: int
     one_off_cents: int
+    terms: ContractTermsBody | None
 
 
 class ProductList(BaseModel):

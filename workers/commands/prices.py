@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict, replace
 from datetime import date
 from typing import Annotated
 
@@ -12,7 +13,16 @@ from rich.table import Table
 from sqlalchemy.orm import Session
 
 from models.calendar_days import berlin_day
-from models.contracts.catalogue import Product, all_products, planned_prices, price_list, set_price
+from models.contracts.catalogue import (
+    HasTerms,
+    Product,
+    ProductKind,
+    all_products,
+    planned_prices,
+    price_list,
+    set_price,
+)
+from models.contracts.terms import LONGEST_NOTICE, LONGEST_TERM, ContractTerms
 from models.db.session import Database
 from models.errors import InvalidField
 from models.people.audit_log import AuditEvent, record_of_carrier
@@ -24,32 +34,44 @@ _AMOUNT = re.compile(r"([0-9]{1,6})(?:[.,]([0-9]{1,2}))?")
 _AMOUNT_HELP = "Net euros, such as 9.90; as before without it."
 
 KeyArgument = Annotated[str, typer.Argument(metavar="PRODUCT", help="As `prices list` shows it.")]
+_MONTHS_HELP = "Months, of the contracts of a trunk; as before without it."
+TermOption = Annotated[int | None, typer.Option(help=f"First term. {_MONTHS_HELP}", min=0, max=LONGEST_TERM)]
+NoticeOption = Annotated[int | None, typer.Option(help=f"Notice period. {_MONTHS_HELP}", min=0, max=LONGEST_NOTICE)]
+RenewalOption = Annotated[
+    int | None,
+    typer.Option(help=f"Extension after the first term, 0: indefinite. {_MONTHS_HELP}", min=0, max=LONGEST_TERM),
+]
 DayOption = Annotated[
     str | None, typer.Option("--from", help="The first day, as 2027-01-31 or 31.01.2027; today without it.")
 ]
+
+
+_HEADINGS = ("monthly", "one-off", "term", "notice", "renewal", "")
 
 
 @app.command("list")
 def show(
     at: Annotated[str | None, typer.Option(help="On this day, as 2027-01-31 or 31.01.2027; today without it.")] = None,
 ) -> None:
-    """List all products with their net prices, and what is set for later days."""
+    """List all products with net prices and, of trunks, contract terms in months; and what is set for later days."""
     table = Table("product", "name", box=None)
-    for heading in ("monthly", "one-off", ""):
+    for heading in _HEADINGS:
         table.add_column(heading, justify="right")
     planned = Table("product", "from", box=None)
-    for heading in ("monthly", "one-off", ""):
+    for heading in _HEADINGS:
         planned.add_column(heading, justify="right")
     with open_database() as database, database.transaction() as session:
         now = midday(typed_day("--at", at)) if at is not None else database.now()
         for product in price_list(session, now).values():
             sold = "" if product.orderable else "not sold"
-            cells = (product.key, product.name_en, _euros(product.monthly_cents), _euros(product.one_off_cents), sold)
+            amounts = (_euros(product.monthly_cents), _euros(product.one_off_cents))
+            cells = (product.key, product.name_en, *amounts, *_months(product, product.kind), sold)
             table.add_row(*map(escape, cells), style="" if product.orderable else "dim")
         for price in planned_prices(session, now):
             sold = "" if price.orderable else "not sold"
             amounts = (_euros(price.monthly_cents), _euros(price.one_off_cents))
-            planned.add_row(price.product_key, price.valid_from.isoformat(), *amounts, sold)
+            months = _months(price, all_products(session)[price.product_key].kind)
+            planned.add_row(price.product_key, price.valid_from.isoformat(), *amounts, *months, sold)
     out.print(table)
     if planned.row_count:
         out.print(planned)
@@ -60,12 +82,15 @@ def change(
     key: KeyArgument,
     monthly: Annotated[str | None, typer.Option(help=_AMOUNT_HELP, metavar="EUROS")] = None,
     one_off: Annotated[str | None, typer.Option(help=_AMOUNT_HELP, metavar="EUROS")] = None,
+    term: TermOption = None,
+    notice: NoticeOption = None,
+    renewal: RenewalOption = None,
     first_day: DayOption = None,
 ) -> None:
-    """Set the price of a product from a day on; a withdrawn product is sold again from then.
+    """Set price and contract terms of a product from a day on; a withdrawn product is sold again from then.
 
-    Orders from that day on have it. Contracts, and orders and offers that were made before, keep their prices, and no
-    new version of the program changes it. Safe to run twice.
+    Orders from that day on have them. Contracts, and orders that were made before, keep their prices and terms, offers
+    their prices, and no new version of the program changes it. Safe to run twice.
     """
     typed = (_cents("--monthly", monthly), _cents("--one-off", one_off))
     with open_database() as database, database.transaction() as session:
@@ -76,11 +101,14 @@ def change(
             for given, before in zip(typed, (product.monthly_cents, product.one_off_cents), strict=True)
         )
         facts = {"monthly_cents": monthly_cents, "one_off_cents": one_off_cents}
-        is_new = _set(database, session, key, day, AuditEvent.PRICE_SET, orderable=True, **facts)
+        terms = _terms(product, term, notice, renewal)
+        is_new = _set(database, session, key, day, AuditEvent.PRICE_SET, terms, orderable=True, **facts)
         is_deliverable = all_products(session)[key].orderable
         later = _later(session, key, day)
     words = f"{_euros(monthly_cents)} a month and {_euros(one_off_cents)} once"
     out.print(f"{key} costs {words} from {day}{'' if is_new else ', as was set already'}.", highlight=False)
+    if product.kind is ProductKind.TRUNK:
+        out.print(f"Its contracts have {_terms_in_words(terms)}.", highlight=False)
     if not is_deliverable:
         out.print("It is not sold all the same: this version of the program does not deliver it.", highlight=False)
     _say_later(key, later)
@@ -96,23 +124,56 @@ def withdraw(key: KeyArgument, first_day: DayOption = None) -> None:
         day = _day(database, first_day)
         product = _product(session, key, day)
         facts = {"monthly_cents": product.monthly_cents, "one_off_cents": product.one_off_cents}
-        is_new = _set(database, session, key, day, AuditEvent.PRODUCT_WITHDRAWN, orderable=False, **facts)
+        deed = AuditEvent.PRODUCT_WITHDRAWN
+        is_new = _set(database, session, key, day, deed, product.terms, orderable=False, **facts)
         later = _later(session, key, day)
     out.print(f"{key} is not sold from {day}{'' if is_new else ', as was set already'}.", highlight=False)
     _say_later(key, later)
 
 
 def _set(
-    database: Database, session: Session, key: str, day: date, deed: AuditEvent, *, orderable: bool, **cents: int
+    database: Database,
+    session: Session,
+    key: str,
+    day: date,
+    deed: AuditEvent,
+    terms: ContractTerms,
+    *,
+    orderable: bool,
+    **cents: int,
 ) -> bool:
     """Set what holds from the day on and log it; return whether it is new. Ends the command if the day is over."""
     try:
-        is_new = set_price(session, key, day, database.now(), orderable=orderable, **cents)
+        is_new = set_price(session, key, day, database.now(), orderable=orderable, terms=terms, **cents)
     except InvalidField:
         refuse(f"--from: {day} is over. Its orders have their prices; the earliest day is today.")
     if is_new:
-        record_of_carrier(session, None, deed, database.now(), {"product": key, "day": day.isoformat(), **cents})
+        facts = {"product": key, "day": day.isoformat(), **cents}
+        if all_products(session)[key].kind is ProductKind.TRUNK:
+            facts |= asdict(terms)
+        record_of_carrier(session, None, deed, database.now(), facts)
     return is_new
+
+
+def _terms(product: Product, term: int | None, notice: int | None, renewal: int | None) -> ContractTerms:
+    """Return the product's terms with those that were typed; end the command if it is no trunk and some were typed."""
+    typed = {"term_months": term, "notice_months": notice, "renewal_months": renewal}
+    given = {name: months for name, months in typed.items() if months is not None}
+    if given and product.kind is not ProductKind.TRUNK:
+        refuse(f"{escape(product.key)} is no trunk: a contract has the terms of its trunk, so set them there.")
+    return replace(product.terms, **given)
+
+
+def _terms_in_words(terms: ContractTerms) -> str:
+    first = f"a first term of {terms.term_months} months" if terms.term_months else "no first term"
+    after = f"an extension by {terms.renewal_months} months" if terms.renewal_months else "no fixed extension"
+    return f"{first}, a notice period of {terms.notice_months} month(s) and {after}"
+
+
+def _months(row: HasTerms, kind: ProductKind) -> tuple[str, str, str]:
+    if kind is not ProductKind.TRUNK:
+        return ("", "", "")
+    return (str(row.term_months), str(row.notice_months), str(row.renewal_months))
 
 
 def _later(session: Session, key: str, day: date) -> list[date]:

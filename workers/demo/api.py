@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import httpx
 
-Path = Literal["orders", "link-requests", "changes"]
+Path = Literal["orders", "link-requests", "changes", "cancellations"]
 
 
 class UnexpectedAnswer(Exception):
@@ -41,7 +41,7 @@ class PortalApi:
         )
 
     def submit(self, path: Path, body: dict[str, Any], key: str) -> View:
-        """Submit an order, a link request or a change, `body` as JSON, under the key `key`, and return the request.
+        """Submit a request of the kind that `path` names, `body` as JSON, under the key `key`, and return the request.
 
         Safe to repeat: the same key creates only one request. Raises `UnexpectedAnswer` if the portal refuses it.
         """

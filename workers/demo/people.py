@@ -12,6 +12,7 @@ import httpx
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from models.calendar_days import berlin_day
 from models.db.session import Database
 from models.people.users import User, principal_of
 from models.proofs.proofs import Consent
@@ -109,6 +110,14 @@ class People:
         """Cancel the request as the requester."""
         self.api.cancel(view.id)
         return "cancelled through the API, as the requester"
+
+    def let_day_come(self, view: View) -> str:
+        """Pretend that the day is here for which a change or cancellation was asked: set the request to today."""
+        with self.database.transaction() as session:
+            request, now = _locked(session, view), self.database.now()
+            request.effective_on = berlin_day(now)
+            request.make_due(now)
+        return "as if its day had come"
 
     def let_time_pass(self, days: int, view: View) -> str:
         """Pretend that nobody has answered a link request's question for consent for `days` days.

@@ -1,6 +1,6 @@
 """Plays scenes against the running stack: submits all of them, follows each to its end, acts where a person has to.
 
-A scene is one request to the portal (an order, a link or a detach) with the acts of the people in it.
+A scene is one request to the portal (an order or a link, for example) with the acts of the people in it.
 """
 
 from __future__ import annotations

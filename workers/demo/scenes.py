@@ -1,4 +1,4 @@
-"""The scenes of the demo: orders, link requests, a detach request and a change, each with its expected end.
+"""The scenes of the demo: orders, link requests, a detach request, a change and cancellations, each with its end.
 
 Everything that a run uses up (numbers, accounts to link, addresses to prove) is created anew for every run, so that the
 demo can be repeated on the same data.
@@ -45,7 +45,10 @@ NO_NUMBERS = Stand(Status.HELD, Reason.NO_NUMBERS_AVAILABLE)
 
 Submit = Callable[[PortalApi, str], View]
 """A function that submits a request under an idempotency key and returns the API's view of the request."""
-FRESH = ("administers_both", "credentials", "link_code", "consent", "declined", "expired", "attached", "changed")
+FRESH = (
+    "administers_both", "credentials", "link_code", "consent", "declined", "expired", "attached", "changed", "kept",
+    "cancelled",
+)  # fmt: skip
 """Names of the accounts created for each run, by what happens to the account in the run."""
 
 
@@ -81,7 +84,8 @@ def set_stage(session: Session, carrier: Carrier) -> Stage:
     give_role(session, maxi, fresh["administers_both"], Role.ADMINISTRATOR)
     attach(session, main.id, fresh["attached"].id, Origin.LINK, carrier.now)
     # A link does not reach contracts.
-    attach(session, main.id, fresh["changed"].id, Origin.ORDER, carrier.now)
+    for becomes in ("changed", "kept", "cancelled"):
+        attach(session, main.id, fresh[becomes].id, Origin.ORDER, carrier.now)
     first = empty(session, carrier.now)
     performance = random_customer_number()
     return Stage(
@@ -103,8 +107,8 @@ def clear_stage(session: Session, now: datetime) -> None:
 
 
 def scenes(stage: Stage, people: People) -> list[Scene]:
-    """Return all scenes of one run: orders, links, a detach and a change, none of them submitted yet."""
-    rest = (_detach(stage), _change(stage))
+    """Return all scenes of one run, each with one request that is not submitted yet."""
+    rest = (_detach(stage), _change(stage), *_cancellations(stage, people))
     return [*_orders(stage, people), *_links(stage, people), *_refused_links(stage), *rest]
 
 
@@ -237,6 +241,29 @@ def _change(stage: Stage) -> Scene:
         COMPLETED,
         twice=True,
         mails={MAXI.email: 2, NIKO.email: 1},
+    )
+
+
+def _cancellations(stage: Stage, people: People) -> Iterator[Scene]:
+    def cancellation(becomes: str) -> Submit:
+        body = {"customer_number": stage.fresh[becomes].customer_number}
+        return lambda api, key: api.submit("cancellations", body, key)
+
+    to_both, waits = {MAXI.email: 2, NIKO.email: 2}, Stand(Status.ACKNOWLEDGED)
+    yield Scene(
+        "Cancellation that is taken back",
+        cancellation("kept"),
+        Stand(Status.CANCELLED, Reason.CANCELLED_BY_REQUESTER),
+        [(waits, people.cancel)],
+        mails=to_both,
+    )
+    yield Scene(
+        "Cancellation whose day comes",
+        cancellation("cancelled"),
+        COMPLETED,
+        [(waits, people.let_day_come)],
+        twice=True,
+        mails=to_both,
     )
 
 

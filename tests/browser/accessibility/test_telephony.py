@@ -11,6 +11,8 @@ from models.accounts.accounts import Account
 from models.contracts.contracts import ContractItem
 from models.people.rights import Role
 from models.people.users import User
+from models.requests.requests import Request
+from models.states import Kind
 from models.telephony.numbers import NumberBlock
 from models.telephony.suspension import suspend_for_carrier
 from models.telephony.trunks import SipTrunk
@@ -72,6 +74,25 @@ def test_changing_a_contract(page: Page, portal: Portal, site: Site) -> None:
         look_after(page, page.get_by_role("button", name="Preise anzeigen"))
         look_after(page, page.get_by_role("button", name="Zahlungspflichtig ändern"))
     look(page, portal.url + site.path)
+
+
+@shows("locations.cancel_contracts", "locations.show", "portal.show_request", "answers.cancel")
+def test_cancelling_an_account(page: Page, portal: Portal, site: Site) -> None:
+    with portal.database.transaction() as session:
+        contract = session.get_one(SipTrunk, site.trunk).contract_id
+        session.add(ContractItem(contract_id=contract, product_key="trunk-10", monthly_cents=2990, one_off_cents=0))
+    sign_in_as(page, portal, site.administrator)
+    cancellation = f"{portal.url}{site.path}/kuendigung"
+    look(page, cancellation)
+    page.get_by_label("Letzter Tag der Verträge").fill("2026-03-03")
+    look_wrong(page)
+    page.get_by_label("Letzter Tag der Verträge").fill("2026-05-31")
+    page.get_by_label("Ja, diese Kundennummer").check()
+    look_after(page, page.get_by_role("button", name="Verträge kündigen"))
+    look(page, portal.url + site.path)
+    with portal.database.transaction() as session:
+        asked = session.scalars(sa.select(Request.id).where(Request.kind == Kind.CANCEL)).one()
+    look(page, f"{portal.url}/anfragen/{asked}/stornieren")
 
 
 @shows("telephone.show", "locations.show")

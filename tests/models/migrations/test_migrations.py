@@ -94,6 +94,15 @@ INSERT INTO timeline_entries (request_id, at, code, facts) SELECT id, now(), 'ch
 INSERT INTO contract_items (contract_id, product_key, occurrence, monthly_cents, one_off_cents, started_at)
 SELECT id, 'trunk-2', 2, 7, 0, now() FROM contracts;
 """
+A_CANCELLATION = """
+INSERT INTO contracts (account_id, started_at) SELECT id, now() FROM accounts;
+INSERT INTO requests (kind, status, step, main_id, account_id, customer_number, locale, price_lines, effective_on,
+    replaced_lines, created_at, updated_at, attempts, due_at)
+SELECT 'cancel', 'acknowledged', 'verify', id, id, customer_number, 'de', '[]', now(), '[]', now(), now(), 0, now()
+FROM accounts;
+INSERT INTO timeline_entries (request_id, at, code, facts) SELECT id, now(), 'cancellation_received', '{}'
+FROM requests;
+"""
 WRONG = {
     "UPDATE accounts SET contact_email = 'Kim@example.com'": "contact_email_lower",
     "UPDATE messages SET locale = 'fr'": "locale",
@@ -228,6 +237,27 @@ def test_the_way_down_takes_changes_of_contracts_along_and_keeps_the_newest_line
     migrations.downgrade(empty, "0046")
     assert _rows(empty, "SELECT count(*) FROM requests") == [(0,)]
     assert _rows(empty, "SELECT monthly_cents FROM contract_items") == [(7,)]
+    migrations.upgrade(empty)
+
+
+def test_the_way_down_takes_cancellations_along(empty: sa.Engine) -> None:
+    migrations.upgrade(empty)
+    with empty.begin() as connection:
+        connection.execute(sa.text(AN_ACCOUNT))
+        connection.execute(sa.text(A_CANCELLATION))
+    for change, rule in (
+        ("requests SET effective_on = NULL", "cancellation_is_whole"),
+        ("requests SET replaced_lines = NULL", "cancellation_is_whole"),
+        ("contracts SET term_months = 25", "term_months"),
+        ("contracts SET notice_months = 2", "notice_months"),
+    ):
+        with empty.begin() as connection, pytest.raises(sa.exc.IntegrityError, match=rule):
+            connection.execute(sa.text(f"UPDATE {change}"))
+    with empty.begin() as connection, pytest.raises(sa.exc.IntegrityError, match="uq_requests_cancellations"):
+        connection.execute(sa.text(A_CANCELLATION))
+    assert _rows(empty, "SELECT term_months, notice_months, renewal_months FROM contracts") == [(0, 1, 0)]
+    migrations.downgrade(empty, "0048")
+    assert _rows(empty, "SELECT count(*) FROM requests") == [(0,)]
     migrations.upgrade(empty)
 
 

@@ -15,10 +15,11 @@ import sqlalchemy as sa
 
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import put_holder
+from models.changes.cancellations import submit_cancellation
 from models.changes.changes import ChangeDraft, submit_change
 from models.links.links import submit_detach
 from models.messages.outbox import Message, Recipient
-from models.orders.orders import Contact, Location
+from models.orders.orders import Contact, Location, cancel_and_release
 from models.people.api_tokens import issue_token
 from models.people.audit_log import OF_LOGINS, AuditEvent
 from models.people.company_factor import demand_factor
@@ -35,7 +36,7 @@ from models.requests.requests import Request
 from models.staff.access import add_first_administrator, create_staff, mail_access
 from models.staff.administrators import name_administrator
 from models.staff.erasing_people import ask_for_erasure
-from models.states import ProofMethod, RefusalReason
+from models.states import ProofMethod, Reason, RefusalReason
 from models.telephony.change_notices import tell_of_change
 from models.telephony.high_risk import tell_administrators
 from models.telephony.trunks import SipTrunk
@@ -173,14 +174,20 @@ def mails(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> list[tupl
         trunk = session.scalars(sa.select(SipTrunk)).first()
         assert trunk is not None
         change = ChangeDraft("trunk-50", 30, None, locale)
-        submit_change(session, pipeline.manager, session.get_one(Account, trunk.account_id), trunk.id, change, NOW)
+        account = session.get_one(Account, trunk.account_id)
+        submit_change(session, pipeline.manager, account, trunk.id, change, NOW)
+        cancellation = submit_cancellation(session, pipeline.manager, account, None, locale, NOW)
+        cancel_and_release(cancellation, Reason.CANCELLED_BY_REQUESTER, NOW)
+        session.flush()
+        submit_cancellation(session, pipeline.manager, account, None, locale, NOW)
     # The bulk's row becomes an order, that comes to its end, and the mail about it leaves.
     for _ in range(4):
         pipeline.advance()
         pipeline.clock.advance(timedelta(seconds=2))
     pipeline.clock.advance(timedelta(days=20))
     pipeline.run("tokens")
-    pipeline.send()
+    pipeline.clock.advance(timedelta(days=20))
+    pipeline.advance()
     runtime = pipeline.runtime
     with runtime.database.transaction() as session:
         told = {message.message_id(runtime.mail_domain): message for message in session.scalars(sa.select(Message))}

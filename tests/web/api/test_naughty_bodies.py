@@ -52,6 +52,7 @@ BODIES: dict[str, list[Any]] = {
             "sip_user": "t1",
         }
     ],
+    "/api/v1/cancellations": [{"customer_number": "9999998", "last_day": "2026-04-01"}],
     "/api/v1/requests/{id}/proofs": [
         {"kind": "letter_code", "code": "AAAAA AAAAA"},
         {"kind": "credentials", "email": "kim@example.com", "password": "x"},

@@ -224,7 +224,10 @@ def test_an_option_is_ordered_with_its_details(
 
 
 def test_what_cannot_be_ordered_is_not_on_the_price_list(front: Front) -> None:
-    assert "fax2mail" not in [product["key"] for product in front.get("/products").get_json()["items"]]
+    listed = {product["key"]: product for product in front.get("/products").get_json()["items"]}
+    assert "fax2mail" not in listed
+    assert listed["trunk-10"]["terms"] == {"term_months": 0, "notice_months": 1, "renewal_months": 0}
+    assert listed["block-10"]["terms"] is None
 
 
 PRINTED = {"name": "Muster Berlin", "show_address": True, "published_in": ["online", "print"]}

@@ -10,11 +10,13 @@ from typer.testing import CliRunner, Result
 
 from models.calendar_days import berlin_day
 from models.contracts.catalogue import ProductPrice, price_list
+from models.contracts.terms import ContractTerms
 from models.db.roles import DatabaseRole
 from models.db.session import Database
 from models.people.audit_log import AuditEntry
 from models.values import utc_now
 from workers.cli import cli
+from workers.commands.resources import midday
 from workers.stack.postgres import EmbeddedPostgres
 
 pytestmark = pytest.mark.usefixtures("database_settings")
@@ -41,6 +43,7 @@ def test_a_price_is_set_from_a_day_on_and_no_migration_changes_it(
         assert (entry.deed, entry.account_id, entry.user_id) == ("price_set", None, None)
         assert entry.facts == {
             "product": "trunk-10", "day": today.isoformat(), "monthly_cents": 2450, "one_off_cents": 2900,
+            "term_months": 0, "notice_months": 1, "renewal_months": 0,
         }  # fmt: skip
     assert "24.50 €" in prices("list").stdout
 
@@ -64,6 +67,21 @@ def test_a_product_is_withdrawn_and_sold_again(database: Database) -> None:
     assert "does not deliver it" in prices("set", "fax2mail", "--monthly", "1").stdout
 
 
+def test_contract_terms_are_set_from_a_day_on_and_the_next_price_keeps_them(database: Database) -> None:
+    day = berlin_day(utc_now()) + timedelta(days=30)
+    said = prices("set", "trunk-10", "--term", "24", "--renewal", "12", "--from", day.isoformat())
+    assert said.exit_code == 0, said.output
+    assert "a first term of 24 months, a notice period of 1 month(s) and an extension by 12 months" in said.stdout
+    prices("set", "trunk-10", "--monthly", "1", "--from", (day + timedelta(days=1)).isoformat())
+    with database.transaction() as session:
+        for at, terms in (
+            (utc_now(), ContractTerms()),
+            (midday(day), ContractTerms(24, 1, 12)),
+            (midday(day + timedelta(days=1)), ContractTerms(24, 1, 12)),
+        ):
+            assert price_list(session, at)["trunk-10"].terms == terms
+
+
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
@@ -73,6 +91,9 @@ def test_a_product_is_withdrawn_and_sold_again(database: Database) -> None:
         (["set", "trunk-10", "--monthly", "1", "--from", "tomorrow"], "--from is a day"),
         (["set", "trunk-10", "--monthly", "1", "--from", "2020-01-01"], "--from: 2020-01-01 is over"),
         (["withdraw", "trunk-10", "--from", "32.01.2027"], "--from is a day"),
+        (["set", "trunk-10", "--term", "25"], "less than or equal to 24"),
+        (["set", "trunk-10", "--notice", "2"], "less than or equal to 1"),
+        (["set", "block-10", "--term", "12"], "block-10 is no trunk"),
         (["withdraw", "nothing"], "There is no product nothing"),
         (["list", "--at", "1"], "--at is a day"),
     ],

@@ -119,6 +119,8 @@ def deed_text(entry: AuditEntry) -> str:
                 return str(_("Gave the phone numbers %(numbers)s back.", numbers=facts["numbers"]))
             return str(_("Gave the phone number %(numbers)s back.", numbers=facts["numbers"]))
         case AuditEvent.ACCOUNT_CLOSED:
+            if "ended_at" in facts:
+                return str(_("Closed the account, whose contracts had ended by a cancellation."))
             return str(_("Closed the account."))
         case AuditEvent.FORWARDING_ADDED:
             return str(_("Set up a call forwarding: %(forwarding)s.", forwarding=_forwarding(facts)))
@@ -138,6 +140,9 @@ def deed_text(entry: AuditEntry) -> str:
                 )
                 return str(said)
             return str(_("Asked to change SIP trunk %(user)s: %(channels)s channels, before %(before)s.", **told))
+        case AuditEvent.CANCELLATION_ASKED:
+            day = long_date(date.fromisoformat(facts["day"]), locale())
+            return str(_("Cancelled customer number and contracts to the end of %(day)s.", day=day))
         case AuditEvent.HOLDER_CHANGED if facts["before"] is None:
             return str(_("Entered the contract holder: %(name)s.", name=facts["name"]))
         case AuditEvent.HOLDER_CHANGED:

@@ -12,7 +12,7 @@ from wtforms import HiddenField
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import has_own_holder, holder_of
 from models.calendar_days import Month, berlin_day
-from models.changes.changes import agreed_quote
+from models.changes.cancellations import running_contracts
 from models.people.audit_log import record_look, sees_log, visible_entries
 from models.people.rights import Action, may, only_as_staff
 from models.proofs.link_codes import open_link_code
@@ -27,7 +27,8 @@ from models.vault import SecretUnreadable
 from models.views import locations as listing
 from models.views.account_costs import costs_of_account
 from models.views.own_accounts import linkable_accounts
-from tasks.outbox.what_changes import changed_terms
+from tasks.outbox.what_changes import planned_terms
+from tasks.wording.contract_terms import terms_text
 from tasks.wording.formats import month_text, number_text
 from web.portal.accounts.audit_log_text import deed_text
 from web.portal.accounts.overview import kind_label, origin_label, poll_interval, progress, proofs_of, state_label
@@ -84,12 +85,14 @@ def show(customer_number: str) -> str:
         entry = entry_of(database, account)
         asked = proofs_of(database, visible.running)
         planned = [
-            (found, changed_terms(database, agreed_quote(found), locale()))
+            (found, planned_terms(database, found, locale()))
             for found in visible.running
-            if found.kind is Kind.CHANGE
+            if found.kind in (Kind.CHANGE, Kind.CANCEL)
         ]
         month = Month.of(berlin_day(now))
         costs = costs_of_account(database, account, month)
+        contracts = running_contracts(database, account, now)
+        terms = dict.fromkeys(terms_text(one.terms, locale(), berlin_day(one.started_at)) for one in contracts)
         own_holder = has_own_holder(account)
         holder = holder_of(database, account if own_holder else visible.main or account)
     sees_calls = may(person, Action.SEE_CALLS, account) and resources().network is not None
@@ -106,6 +109,9 @@ def show(customer_number: str) -> str:
         sees_log=sees_log(person, account),
         holder=holder,
         entry=entry,
+        terms=list(terms),
+        earliest_end=max((one.earliest_end(berlin_day(now)) for one in contracts), default=None),
+        is_cancelled=any(found.kind is Kind.CANCEL for found in visible.running),
         planned=sorted(planned, key=lambda one: one[0].effective_at),
         costs=costs,
         month=month,

@@ -17,7 +17,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import may_be_main
-from models.changes.changes import agreed_quote, planned_of
+from models.changes.changes import planned_of
 from models.db.paging import BadCursor, Page
 from models.orders.drafts import open_drafts
 from models.people.rights import Action, may
@@ -28,7 +28,7 @@ from models.views import locations as listing
 from models.views import own_accounts
 from models.views.location_counts import Counts, GroupBy, Sums, counts_of, groups_of, total
 from models.views.location_states import Show, SiteState, state_of
-from tasks.outbox.what_changes import ChangedTerms, changed_terms
+from tasks.outbox.what_changes import ChangedTerms, planned_terms
 from tasks.wording.next_steps import NextAction, next_actions, shown_status
 from web.portal.accounts.list_filters import ORDERS, ORIGINS, SHOWN, chosen_view, list_url, read_filters
 from web.portal.accounts.registrations import Registrations, addresses_to_ask, ask_network, offline_accounts
@@ -190,7 +190,7 @@ class Glance:
     is_network_away: bool
     sums: Sums | None
     asked: Mapping[UUID, Sequence[ProofStatus]]
-    planned: Mapping[int, Sequence[tuple[Request, ChangedTerms]]]
+    planned: Mapping[int, Sequence[tuple[Request, ChangedTerms | None]]]
 
     @property
     def running(self) -> list[Request]:
@@ -236,7 +236,7 @@ def _read(account: Account, wanted: listing.LocationFilter, after: str | None) -
             sums=total(groups_of(database, account, GroupBy.STATE, now, offline=offline)) if has_few else None,
             asked=proofs_of(database, [*shown, *links]),
             planned={
-                id: [(found, changed_terms(database, agreed_quote(found), locale())) for found in changes]
+                id: [(found, planned_terms(database, found, locale())) for found in changes]
                 for id, changes in planned.items()
             },
         )

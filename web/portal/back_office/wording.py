@@ -31,6 +31,7 @@ KINDS = {
     Kind.LINK: lazy_gettext("Link request"),
     Kind.DETACH: lazy_gettext("Detachment"),
     Kind.CHANGE: lazy_gettext("Contract change"),
+    Kind.CANCEL: lazy_gettext("Cancellation of contracts"),
 }
 ACTORS = {
     Actor.CARRIER: lazy_gettext("We"),

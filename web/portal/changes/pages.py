@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 
 from flask import abort, flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response
 from wtforms import Form, HiddenField, RadioField, StringField
 
 from models.accounts.accounts import Account
-from models.calendar_days import berlin_day, read_day
+from models.calendar_days import berlin_day
 from models.changes.changes import (
     LONGEST_AHEAD,
     ChangeDraft,
@@ -33,6 +33,7 @@ from models.states import AccountState
 from models.telephony.trunks import SipTrunk
 from tasks.outbox.what_changes import ChangedTerms, changed_terms
 from tasks.wording.fields import field_error
+from web.portal.changes.typed_days import typed_day
 from web.portal.page.account_access import get_visible_trunk
 from web.portal.page.blueprints import locations
 from web.portal.page.form_errors import add_error
@@ -59,7 +60,9 @@ class ChangeForm(Form):  # type: ignore[misc]
         channels = self.channels.data or ""
         if not (channels.isascii() and channels.isdecimal() and len(channels) <= 9):
             raise InvalidField("channels", "int_type")
-        return ChangeDraft(self.product.data or "", int(channels), _day(self.effective_on.data or ""), locale())
+        return ChangeDraft(
+            self.product.data or "", int(channels), typed_day("effective_on", self.effective_on.data or ""), locale()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,16 +153,6 @@ def _sheet(database: Session, form: ChangeForm, account: Account, trunk: SipTrun
     else:
         return _Sheet(planned, quote, changed_terms(database, quote, locale()))
     return _Sheet(planned, None, None)
-
-
-def _day(typed: str) -> date | None:
-    """Return the typed day, as browsers send it or as Germans write it; None if nothing is typed."""
-    if not typed:
-        return None
-    day = read_day(typed)
-    if day is None:
-        raise InvalidField("effective_on", "malformed")
-    return day
 
 
 def _render(

@@ -22,6 +22,7 @@ from models.people.users import User
 from models.proofs.order_placement import place_order
 from models.proofs.required_proofs import draft_proofs
 from models.requests.requests import Request
+from tasks.wording.contract_terms import terms_text
 from web.portal.orders.wizard import SLUGS, Wizard
 from web.portal.page.directory_form import PUBLICATION_NAMES
 from web.portal.page.holder_form import HolderFields
@@ -52,6 +53,7 @@ def summary_facts(session: Session, wizard: Wizard, holder_form: HolderFields | 
         "twin_unconfirmed": twin is not None
         and request.form.get("shown") == wizard.fingerprint
         and not _is_confirmed(twin),
+        "terms": terms_text(wizard.terms, locale()),
         "holder": holder_of(session, wizard.account),
         "holder_form": holder_form or HolderFields(),
         "may_change_holder": may(principal(), Action.MANAGE_HOLDER, wizard.account),

@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import Addressee, ContractHolder
-from models.contracts.catalogue import PriceLine, Product, orderable_products, withdrawn_products
+from models.contracts.catalogue import PriceLine, Product, ProductKind, orderable_products, withdrawn_products
 from models.contracts.costs import Costs, costs_of
+from models.contracts.terms import OPEN_TERMS, ContractTerms
 from models.errors import LimitReached
 from models.orders.drafts import Draft, DraftStep
 from models.orders.offers import best_price, promised_prices
@@ -142,6 +143,11 @@ class Wizard:
         return best_price(product, self.promised)
 
     @property
+    def terms(self) -> ContractTerms:
+        """Return how long the contract binds, by the chosen trunk; the terms of none before one is chosen."""
+        return next((one.terms for one in self.products if one.kind is ProductKind.TRUNK), OPEN_TERMS)
+
+    @property
     def limit_told(self) -> str | None:
         """Return the sentences about the limit that forbids placing the order now; None if no limit does."""
         return limit_text(self.limit, locale()) if self.limit is not None else None
@@ -153,9 +159,9 @@ class Wizard:
 
     @property
     def fingerprint(self) -> str:
-        """Return a hash of the order and its prices; it changes if any of them changes."""
-        prices = [astuple(line) for _product, line in self.priced]
-        whole = json.dumps([dict(self.data), prices], sort_keys=True)
+        """Return a hash of the order, its prices and the contract's terms; it changes if any of them changes."""
+        agreed = [(*astuple(line), *astuple(product.terms)) for product, line in self.priced]
+        whole = json.dumps([dict(self.data), agreed], sort_keys=True)
         return hashlib.sha256(whole.encode()).hexdigest()[:32]
 
     def order(self, locale: Locale) -> OrderDraft:
@@ -188,6 +194,7 @@ class Wizard:
             town=self.area.name if self.area is not None else "",
             details=order_details(
                 locale,
+                terms=self.terms,
                 holder=holder,
                 mobile_number=order.mobile_number,
                 entry=order.directory_entry,

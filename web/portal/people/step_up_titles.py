@@ -23,6 +23,7 @@ STEP_TITLES: Mapping[str, LazyString] = {
     "consents.answer": lazy_gettext("Answer to the question for consent"),
     "locations.detach": lazy_gettext("Detach the account"),
     "locations.release": lazy_gettext("Give phone numbers back"),
+    "locations.cancel_contracts": lazy_gettext("Cancel the contracts"),
     "locations.contract_holder": lazy_gettext("Contract holder"),
     "links.send": lazy_gettext("Add an existing account"),
     "answers.enter_link_code": lazy_gettext("Prove the request by a link code"),

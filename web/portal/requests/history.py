@@ -1,4 +1,4 @@
-"""The history of a main account's requests (orders, links, detachments, changes), and the page of one request."""
+"""The history of a main account's requests of every kind, and the page of one request."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ _KINDS = {
     Kind.LINK: lazy_gettext("Link request"),
     Kind.DETACH: lazy_gettext("Detachment"),
     Kind.CHANGE: lazy_gettext("Contract change"),
+    Kind.CANCEL: lazy_gettext("Cancellation of contracts"),
 }
 
 

@@ -11,10 +11,12 @@ from flask import abort, render_template
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
+from models.changes.cancellations import agreed_cancellation
 from models.changes.changes import agreed_quote
 from models.people.rights import Action, may
 from models.proofs.contact_email import corrections_left
 from models.proofs.proof_status import ProofKind, ProofState, ProofStatus, proof_statuses
+from models.requests.later_changes import last_day_of
 from models.requests.request_rights import concerns, may_change
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
@@ -22,7 +24,7 @@ from models.states import ENDED, ROUTES, AccountState, Kind, Status
 from models.telephony.holdings import blocks_of
 from models.telephony.numbers import NumberBlock
 from models.views import request_lists
-from tasks.outbox.what_changes import ChangedTerms, changed_terms
+from tasks.outbox.what_changes import ChangedTerms, EndedTerms, changed_terms, ended_terms
 from tasks.outbox.what_was_ordered import PlacedOrder, placed_order
 from tasks.wording.document_refusals import refusal_text
 from tasks.wording.labels import step_text
@@ -42,8 +44,9 @@ class RequestPage:
 
     `main` is the main account of the request. `account` is the ordered account, `order` what was ordered, `numbers` the
     account's number blocks: None or empty for other requests, and the last two also for an account that the user may
-    not see any more; likewise `change`, what a change replaces and brings. `reached` is the account to whose dashboard
-    the page links, None if there is none. `asked` are the statuses of the proofs that the request has asked for.
+    not see any more; likewise `change`, what a change replaces and brings; `ends` is what a cancellation ends.
+    `reached` is the account to whose dashboard the page links, None if there is none. `asked` are the statuses of the
+    proofs that the request has asked for.
     `may_act`: the user may give proofs, cancel and retry. `may_cancel`: the user may cancel the request now.
     `corrections` is how often the user may still correct the contact's e-mail address.
     """
@@ -53,6 +56,7 @@ class RequestPage:
     account: Account | None
     order: PlacedOrder | None
     change: ChangedTerms | None
+    ends: EndedTerms | None
     numbers: Sequence[NumberBlock]
     reached: Account | None
     timeline: Sequence[TimelineEntry]
@@ -76,6 +80,7 @@ def get_request_page(session: Session, id: UUID) -> RequestPage:
         ordered,
         placed_order(session, found, locale()) if is_told else None,
         _change(session, found),
+        _ends(session, found),
         blocks_of(session, ordered) if ordered is not None and is_told else (),
         _account_reached(found),
         request_lists.timelines(session, [found.id])[found.id],
@@ -90,6 +95,12 @@ def _change(session: Session, request: Request) -> ChangedTerms | None:
     if request.kind is not Kind.CHANGE or request.account is None or not _is_still_theirs(request, request.account):
         return None
     return changed_terms(session, agreed_quote(request), locale())
+
+
+def _ends(session: Session, request: Request) -> EndedTerms | None:
+    if request.kind is not Kind.CANCEL:
+        return None
+    return ended_terms(session, agreed_cancellation(request), last_day_of(request), locale())
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,11 @@ DAY = berlin_day(NOW) + timedelta(days=30)
 
 @pytest.fixture
 def site(front: Front) -> Site:
+    """Provide a site of the front's main account, with a trunk of the tariff for ten channels."""
+    return make_ordered_site(front)
+
+
+def make_ordered_site(front: Front) -> Site:
     """Create a site of the front's main account, with a trunk of the tariff for ten channels."""
     with front.database.transaction() as session:
         site = make_site(session, session.get_one(Account, front.main.id), Origin.ORDER)

@@ -19,9 +19,10 @@ from models import retention
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import ContractHolder
 from models.accounts.hierarchy import attach
-from models.calendar_days import end_of_day
-from models.contracts.catalogue import Product
+from models.calendar_days import berlin_day, end_of_day
+from models.contracts.catalogue import Product, set_price
 from models.contracts.costs import Amount
+from models.contracts.terms import ContractTerms
 from models.db.session import Database
 from models.errors import InvalidField
 from models.orders.drafts import Draft, new_draft_id, was_given_to
@@ -221,6 +222,22 @@ def test_each_step_is_judged_and_nothing_typed_is_lost(
     assert again.headers["Location"] == f"{draft}/{slug}?pruefen=1"
     assert complaint in front.client.get(again.headers["Location"]).text
     assert requests_in(front.database) == []
+
+
+@pytest.mark.usefixtures("changing_products")
+def test_the_terms_of_the_contract_are_shown_and_an_order_has_those_that_were_shown(front: Front) -> None:
+    draft = begin(front)
+    summary = fill_all(front, draft)
+    assert "Keine Mindestlaufzeit. Der Vertrag kann mit einer Frist von einem Monat gekündigt werden." in summary
+    with front.database.transaction() as session:
+        facts = {"monthly_cents": 2990, "one_off_cents": 2900}
+        set_price(session, "trunk-10", berlin_day(NOW), NOW, **facts, orderable=True, terms=ContractTerms(24, 1, 12))
+    refused = order(front.client, draft, summary)
+    assert refused.status_code == 409 and requests_in(front.database) == []
+    assert "Mindestlaufzeit in Monaten: 24." in refused.text
+    assert order(front.client, draft, refused.text).status_code == 303
+    [placed] = requests_in(front.database)
+    assert placed.contract_terms == {"term_months": 24, "notice_months": 1, "renewal_months": 12}
 
 
 ANNA = {"local_user": "somebody_else", "local_user_name": "Anna Filiale", "local_user_email": "Anna@filiale.example"}
@@ -462,6 +479,7 @@ def test_the_offer_says_everything_and_leads_back(front: Front) -> None:
         "Notfall-Umleitung auf Mobilfunk", "37,70 €", "44,86 €", "46,29 €", "Gültig bis", "16. März 2026",
         "Preise netto in Euro, gültig bis 16. März 2026; der Umsatzsteuersatz beträgt heute 19 %.", "Filiale Berlin",
         "Brückenstr. 5", "10179 Berlin", "Łukasz Żółć-Ștefan", "hanna.palmer@example.com", "Noch ist nichts bestellt.",
+        "Vertragslaufzeit: Keine Mindestlaufzeit.",
         "Vertragsinhaber: Noch nicht eingetragen.", "Notfall-Umleitung auf Mobilfunk: 01512 3456789",
         "Anmeldung für den Standort: Łukasz Żółć-Ștefan, hanna.palmer@example.com",
     ):  # fmt: skip

@@ -16,7 +16,7 @@ DECIDES = frozenset({
     "submit_link", "prove_ownership", "add_forwarding", "change_forwarding", "change_limits", "set_holder", "send",
     "remove_factor", "demand_factor", "ask_for_factor_reset", "person_data", "ask_for_erasure",
     "stop_demanding_factor",
-    "renew_recovery_codes",
+    "renew_recovery_codes", "submit_cancellation",
 })  # fmt: skip
 """The functions of `models` that do what the second factor is asked for again."""
 ASKED_BY_OTHER_MEANS = {"consents.answer_by_code"}

@@ -1,0 +1,190 @@
+"""Cancelling an account with its contracts, with the end of a day; until then it can be taken back.
+
+The request waits for the start of the first day without a contract; then the account is closed. Until then nothing
+changes, and changes of the contract that come before that day go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.accounts.locks import lock_active_account
+from models.calendar_days import berlin_day
+from models.changes.changes import LONGEST_AHEAD, paid_line
+from models.contracts.catalogue import PriceLine
+from models.contracts.contracts import Contract, ContractItem, runs
+from models.contracts.costs import Costs, costs_of
+from models.errors import AlreadyRequested, Forbidden, InvalidField, RuleBroken
+from models.links.account_closing import close_cancelled, ensure_leads_nobody
+from models.people.audit_log import AuditEvent, record
+from models.people.rights import Action, Principal, may
+from models.requests.cancellation_mails import tell_of_cancellation
+from models.requests.later_changes import running_cancellation
+from models.requests.requests import Request, create_request
+from models.states import ENDED, AccountState, Kind, Reason, Status
+from models.values import Locale
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """What a cancellation ends, and when: `lines` are all products of the contracts, at their agreed prices.
+
+    `last_day` is the contracts' last day in Berlin, `earliest` the earliest that is possible, `latest` the latest that
+    can be asked for.
+    """
+
+    earliest: date
+    latest: date
+    last_day: date
+    lines: tuple[PriceLine, ...]
+
+    @property
+    def costs(self) -> Costs:
+        """Return the monthly sum of what ends."""
+        return costs_of(self.lines)
+
+
+def submit_cancellation(
+    session: Session, principal: Principal, account: Account, last_day: date | None, locale: Locale, now: datetime
+) -> Request:
+    """Save the request to cancel the account and its contracts with the end of `last_day`, and queue its receipts.
+
+    Without a day they end as early as they can. The administrators of the account and of its main account are told,
+    and the account's log records it. Raises what `quote_cancellation` raises.
+    """
+    lock_active_account(session, account)
+    quote = quote_cancellation(session, principal, account, last_day, now)
+    request = create_request(
+        session,
+        Request(
+            kind=Kind.CANCEL,
+            main_id=account.main_id if account.main_id is not None else account.id,
+            account_id=account.id,
+            customer_number=account.customer_number,
+            requested_by=principal.user_id,
+            token_id=principal.token_id,
+            locale=locale,
+            price_lines=[],
+            effective_on=quote.last_day + timedelta(days=1),
+            replaced_lines=[asdict(line) for line in quote.lines],
+        ),
+        now,
+    )
+    day = quote.last_day.isoformat()
+    request.note(now, "cancellation_received", customer_number=account.customer_number, day=day)
+    record(session, principal, account, AuditEvent.CANCELLATION_ASKED, Action.CHANGE_CONTRACT, now, {"day": day})
+    tell_of_cancellation(session, request, "cancellation_receipt", now)
+    session.flush()
+    return request
+
+
+def quote_cancellation(
+    session: Session, principal: Principal, account: Account, last_day: date | None, now: datetime
+) -> Cancellation:
+    """Return what a cancellation with the end of `last_day`, or as early as possible, would end, without saving it.
+
+    Raises `Forbidden` if the account is not active or the person may not change its contracts, `AlreadyRequested` if it
+    is cancelled already, `CannotClose` while it acts as a main account, and `InvalidField` if the day is before the
+    earliest end, more than `LONGEST_AHEAD` (366 days) after it, or before the day of a planned change.
+    """
+    if account.state is not AccountState.ACTIVE or not may(principal, Action.CHANGE_CONTRACT, account):
+        raise Forbidden
+    running = running_cancellation(session, account.id)
+    if running is not None:
+        raise AlreadyRequested(str(running.id))
+    ensure_leads_nobody(session, account)
+    earliest = earliest_end_of(session, account, now)
+    latest = earliest + LONGEST_AHEAD
+    chosen = last_day if last_day is not None else earliest
+    if chosen < earliest:
+        raise InvalidField("last_day", "before_earliest_end", earliest)
+    if chosen > latest:
+        raise InvalidField("last_day", "end_too_far", latest)
+    planned = _last_planned(session, account)
+    if planned is not None and planned > chosen:
+        raise InvalidField("last_day", "change_planned", planned)
+    return Cancellation(earliest, latest, chosen, _lines(session, account, now))
+
+
+def earliest_end_of(session: Session, account: Account, now: datetime) -> date:
+    """Return the earliest last day of all running contracts of the account if they are cancelled at `now`.
+
+    It is today for an account without a contract.
+    """
+    today = berlin_day(now)
+    return max((contract.earliest_end(today) for contract in running_contracts(session, account, now)), default=today)
+
+
+def running_contracts(session: Session, account: Account, now: datetime) -> Sequence[Contract]:
+    """Return the account's contracts that have not ended at `now`, the oldest first."""
+    contracts = sa.select(Contract).where(Contract.account_id == account.id, runs(Contract, now))
+    return session.scalars(contracts.order_by(Contract.started_at, Contract.id)).all()
+
+
+def agreed_cancellation(cancellation: Request) -> tuple[PriceLine, ...]:
+    """Return the products that a cancellation ends, as they were when it was asked for."""
+    return tuple(PriceLine(**line) for line in cancellation.replaced_lines or ())
+
+
+def change_before(session: Session, cancellation: Request) -> Request | None:
+    """Return a change of the account that takes effect before its contracts end, and is yet to be made; else None.
+
+    A change that is held is left out: it would delay the end, and is rejected when it goes on.
+    """
+    assert cancellation.account_id is not None
+    waits = Request.status.not_in((*ENDED, Status.HELD)), Request.kind == Kind.CHANGE
+    query = sa.select(Request).where(Request.account_id == cancellation.account_id, *waits)
+    changes = session.scalars(query.order_by(Request.effective_on.nulls_first()))
+    return next((change for change in changes if change.effective_at < cancellation.effective_at), None)
+
+
+def ensure_can_end(session: Session, cancellation: Request) -> Account:
+    """Return the account of a cancellation.
+
+    Raises `RuleBroken` if it was closed before, and `CannotClose` while it acts as a main account.
+    """
+    assert cancellation.account_id is not None
+    account = session.get_one(Account, cancellation.account_id)
+    if account.state is AccountState.CLOSED:
+        raise RuleBroken(Reason.ACCOUNT_CLOSED)
+    ensure_leads_nobody(session, account)
+    return account
+
+
+def end_account(session: Session, cancellation: Request, now: datetime) -> None:
+    """Close the account, end its contracts at the moment that was agreed, and tell its people.
+
+    The contracts end at that moment however late this is called. Safe to run twice: nothing is done to a closed
+    account. Raises `CannotClose` while the account acts as a main account.
+    """
+    assert cancellation.account_id is not None
+    account = session.get_one(Account, cancellation.account_id)
+    if account.state is not AccountState.CLOSED:
+        # First: the main account's people lose sight of it.
+        tell_of_cancellation(session, cancellation, "cancellation_completed", now)
+        close_cancelled(session, account, cancellation.effective_at, now)
+
+
+def _last_planned(session: Session, account: Account) -> date | None:
+    """Return the day of the last planned change of the account's contracts; None if none has a day."""
+    planned = sa.select(sa.func.max(Request.effective_on)).where(
+        Request.account_id == account.id, Request.kind == Kind.CHANGE, Request.status.not_in(ENDED)
+    )
+    return session.scalar(planned)
+
+
+def _lines(session: Session, account: Account, now: datetime) -> tuple[PriceLine, ...]:
+    """Return all running products of the account's running contracts, without their one-off prices."""
+    items = session.scalars(
+        sa.select(ContractItem)
+        .join(Contract, Contract.id == ContractItem.contract_id)
+        .where(Contract.account_id == account.id, runs(Contract, now), runs(ContractItem, now))
+        .order_by(Contract.id, ContractItem.product_key)
+    )
+    return tuple(paid_line(item.price_line) for item in items)

@@ -1,0 +1,63 @@
+"""How long a contract binds, and the rule for the earliest day with which it can end. Needs no database."""
+
+from __future__ import annotations
+
+import calendar
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+LONGEST_TERM = 24
+"""The longest first term of a contract in months (§ 56 (1) TKG)."""
+LONGEST_NOTICE = 1
+"""The longest notice period in months (§ 56 (3) TKG, § 309 no. 9 c BGB)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContractTerms:
+    """The terms to which a contract was agreed, in months; without any other agreement it can end at a month's notice.
+
+    `term_months` is the first term, 0 without one. `notice_months` is the notice period. `renewal_months` is by how
+    much the contract is extended after its first term unless it is cancelled, 0 for an indefinite time: it can be
+    cancelled at any time then, whatever the extension.
+    """
+
+    term_months: int = 0
+    notice_months: int = 1
+    renewal_months: int = 0
+
+
+OPEN_TERMS = ContractTerms()
+"""The terms of a contract for which nothing else was agreed: no first term, a month's notice."""
+
+
+def earliest_end(started_on: date, terms: ContractTerms, noticed_on: date) -> date:
+    """Return the earliest last day of a contract that began on `started_on`, if the notice arrives on `noticed_on`.
+
+    All are days in Berlin. The contract ends with the last day of its first term if the notice period fits in before
+    that; later it ends at any time, one notice period after the notice (§ 56 (3) TKG: after a tacit extension a
+    contract can be terminated at any time with at most one month's notice). A first term of months begins with the
+    contract's first day and ends with the day before the day of the same number (§§ 187 (2), 188 (2) BGB). The day of
+    the notice does not count, and the notice period ends with the day of the same number (§§ 187 (1), 188 (2) BGB). If
+    the last month has no such day, both end with that month (§ 188 (3) BGB). Sundays and holidays do not count
+    differently: § 193 BGB does not hold for notice periods.
+    """
+    by_notice = months_later(noticed_on, terms.notice_months)
+    first_term = end_of_term(started_on, terms)
+    return by_notice if first_term is None else max(first_term, by_notice)
+
+
+def end_of_term(started_on: date, terms: ContractTerms) -> date | None:
+    """Return the last day of the first term of a contract that began on `started_on`; None if it has no first term."""
+    if terms.term_months == 0:
+        return None
+    if started_on.day == 1:
+        return months_later(started_on, terms.term_months) - timedelta(days=1)
+    # Not a day before the same day of the last month, which is another one if that month is too short.
+    return months_later(started_on - timedelta(days=1), terms.term_months)
+
+
+def months_later(day: date, months: int) -> date:
+    """Return the day of the same number so many months later; the month's last day if it has no such day."""
+    years, month = divmod(day.month - 1 + months, 12)
+    year = day.year + years
+    return date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))

@@ -1,0 +1,38 @@
+"""Who is told of a cancellation: when it is asked for, taken back, and when it has ended the account."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.messages.outbox import Recipient, queue_message
+from models.people.users import User, administrators_of, people_to_tell
+from models.requests.requests import Request
+
+
+def tell_of_cancellation(session: Session, request: Request, template: str, now: datetime) -> None:
+    """Queue the mail `template` about a cancellation, with the day of its notice and the contracts' last day.
+
+    It goes to the person who has asked, if they still belong to the company, and to each administrator of the account
+    and of the main account that the account has now. Call it before the account is detached and closed.
+    """
+    assert request.account_id is not None
+    account = session.get_one(Account, request.account_id)
+    main_id = account.main_id if account.main_id is not None else account.id
+    told = people_to_tell(session, request.requested_by, main_id, request.account_id)
+    told += [*administrators_of(session, main_id), *administrators_of(session, account.id)]
+    requester = session.get(User, request.requested_by) if request.requested_by is not None else None
+    facts: dict[str, Any] = {
+        # Nobody sees the request of a closed account that had no main account.
+        "path": "/standortverwaltung" if template == "cancellation_completed" else f"/anfragen/{request.id}",
+        "customer_number": request.customer_number,
+        "account_name": account.name,
+        "requester_name": requester.name if requester is not None else "",
+        "noticed_at": request.created_at.isoformat(),
+        "ends_at": request.effective_at.isoformat(),
+    }
+    for person in {person.email: person for person in told}.values():
+        queue_message(session, request.id, template, Recipient(person.name, person.email, person.locale), facts, now)

@@ -1,0 +1,22 @@
+"""The step `cancel`: close the account and end its contracts, from the moment that was agreed."""
+
+from __future__ import annotations
+
+from models.changes.cancellations import end_account
+from models.errors import CannotClose
+from models.requests.requests import Request
+from tasks.steps.step import IN_USE, Outcome, Work
+
+
+def cancel(work: Work, request: Request) -> Outcome:
+    """Close the account: its trunks, which become due to be written to the registrar, numbers, contracts and rights.
+
+    Queues the mails about it, and returns None: the step is done. Returns a hold while the account acts as a main
+    account. Safe to run twice: a closed account stays as it is.
+    """
+    try:
+        end_account(work.session, request, work.now)
+    except CannotClose:
+        return IN_USE
+    request.note(work.now, "contract_ended", customer_number=request.customer_number)
+    return None

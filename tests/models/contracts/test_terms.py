@@ -1,0 +1,117 @@
+"""The earliest end of a contract: a table of month ends and leap years, and what holds for every day."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.calendar_days import berlin_day, first_moment
+from models.contracts.contracts import Contract
+from models.contracts.terms import LONGEST_TERM, ContractTerms, earliest_end, end_of_term, months_later
+
+YEAR, TWO_YEARS, NO_TERM = ContractTerms(12), ContractTerms(24, 1, 12), ContractTerms()
+
+days = st.dates(date(2020, 1, 1), date(2060, 12, 31))
+terms = st.builds(ContractTerms, st.integers(0, LONGEST_TERM), st.integers(0, 1), st.integers(0, LONGEST_TERM))
+
+
+def day(text: str) -> date:
+    """Return the day that is written as 2027-01-31."""
+    return date.fromisoformat(text)
+
+
+@pytest.mark.parametrize(
+    ("started", "agreed", "noticed", "last"),
+    [
+        # The first term ends with the day before the one of the same number.
+        ("2026-01-15", YEAR, "2026-03-01", "2027-01-14"),
+        ("2026-01-01", YEAR, "2026-03-01", "2026-12-31"),
+        ("2026-03-01", YEAR, "2026-03-01", "2027-02-28"),
+        ("2027-03-01", YEAR, "2027-03-01", "2028-02-29"),
+        ("2026-01-31", ContractTerms(1), "2026-01-10", "2026-02-28"),
+        ("2024-01-31", ContractTerms(1), "2024-01-10", "2024-02-29"),
+        ("2026-03-31", ContractTerms(1), "2026-03-10", "2026-04-30"),
+        ("2026-08-30", ContractTerms(6), "2026-09-01", "2027-02-28"),
+        ("2024-02-29", YEAR, "2024-03-01", "2025-02-28"),
+        ("2024-02-29", ContractTerms(24), "2024-03-01", "2026-02-28"),
+        ("2026-12-31", TWO_YEARS, "2027-01-01", "2028-12-30"),
+        # The last day on which the notice still reaches the end of the first term, and the day after it.
+        ("2026-01-15", YEAR, "2026-12-14", "2027-01-14"),
+        ("2026-01-15", YEAR, "2026-12-15", "2027-01-15"),
+        ("2026-03-01", YEAR, "2027-01-28", "2027-02-28"),
+        ("2026-03-01", YEAR, "2027-01-31", "2027-02-28"),
+        ("2026-03-01", YEAR, "2027-02-01", "2027-03-01"),
+        # After the first term, and without one, one month after the notice, whatever the extension.
+        ("2020-05-01", TWO_YEARS, "2026-11-30", "2026-12-30"),
+        ("2026-01-01", NO_TERM, "2026-01-31", "2026-02-28"),
+        ("2026-01-01", NO_TERM, "2028-01-31", "2028-02-29"),
+        ("2026-01-01", NO_TERM, "2026-03-31", "2026-04-30"),
+        ("2026-01-01", NO_TERM, "2026-02-28", "2026-03-28"),
+        ("2026-01-01", NO_TERM, "2026-12-31", "2027-01-31"),
+        # Without a notice period with the day of the notice.
+        ("2026-01-01", ContractTerms(0, 0), "2026-05-07", "2026-05-07"),
+    ],
+)
+def test_the_earliest_end(started: str, agreed: ContractTerms, noticed: str, last: str) -> None:
+    assert earliest_end(day(started), agreed, day(noticed)) == day(last)
+
+
+@given(days, terms, st.integers(0, 2000))
+def test_no_contract_binds_longer_than_its_first_term_and_a_month_after_the_notice(
+    started: date, agreed: ContractTerms, after: int
+) -> None:
+    noticed = started + timedelta(days=after)
+    last = earliest_end(started, agreed, noticed)
+    first_term = end_of_term(started, agreed)
+    assert last >= noticed
+    assert last in (first_term, months_later(noticed, agreed.notice_months))
+    if first_term is None or first_term < noticed:
+        assert last - noticed <= timedelta(days=31)
+    if first_term is not None:
+        assert started <= first_term <= last
+        # It is two calendar years at most.
+        assert first_term < date(started.year + 2, started.month, min(started.day, 28)) + timedelta(days=4)
+
+
+@given(days, terms, st.integers(0, 2000))
+def test_who_gives_notice_a_day_later_never_gets_out_earlier(started: date, agreed: ContractTerms, after: int) -> None:
+    noticed = started + timedelta(days=after)
+    assert earliest_end(started, agreed, noticed) <= earliest_end(started, agreed, noticed + timedelta(days=1))
+
+
+@given(days, st.integers(1, LONGEST_TERM))
+def test_two_terms_in_a_row_leave_no_day_between_them(started: date, months: int) -> None:
+    """A term that begins on the first of a month is whole months: the next begins on the first again."""
+    first = started.replace(day=1)
+    ends = end_of_term(first, ContractTerms(months))
+    assert ends is not None
+    assert ends + timedelta(days=1) == months_later(first, months)
+
+
+@pytest.mark.parametrize(
+    ("started_at", "last"),
+    [
+        # Just before and after midnight in Berlin, in winter and in summer time, and at both changes of the clock.
+        (datetime(2026, 1, 14, 22, 59, tzinfo=UTC), "2027-01-13"),
+        (datetime(2026, 1, 14, 23, 0, tzinfo=UTC), "2027-01-14"),
+        (datetime(2026, 7, 14, 21, 59, tzinfo=UTC), "2027-07-13"),
+        (datetime(2026, 7, 14, 22, 0, tzinfo=UTC), "2027-07-14"),
+        (datetime(2026, 3, 28, 23, 0, tzinfo=UTC), "2027-03-28"),
+        (datetime(2026, 3, 29, 22, 0, tzinfo=UTC), "2027-03-29"),
+        (datetime(2026, 10, 24, 22, 0, tzinfo=UTC), "2027-10-24"),
+        (datetime(2026, 10, 25, 23, 0, tzinfo=UTC), "2027-10-25"),
+    ],
+)
+def test_a_contract_begins_on_its_day_in_berlin(started_at: datetime, last: str) -> None:
+    contract = Contract(account_id=1, started_at=started_at, term_months=12, notice_months=1, renewal_months=0)
+    assert contract.earliest_end(berlin_day(started_at)) == day(last)
+
+
+@given(days)
+def test_a_contract_ends_at_the_start_of_a_day_in_berlin_whatever_the_clock_does(last: date) -> None:
+    ends = first_moment(last + timedelta(days=1))
+    assert berlin_day(ends) == last + timedelta(days=1)
+    assert berlin_day(ends - timedelta(microseconds=1)) == last

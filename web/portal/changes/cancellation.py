@@ -1,0 +1,139 @@
+"""The page that cancels an account with all its contracts, with the end of a day."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flask import abort, flash, redirect, render_template, request, url_for
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext
+from flask_login import login_required
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+from wtforms import BooleanField, Form, StringField
+
+from models.accounts.accounts import Account
+from models.calendar_days import berlin_day
+from models.changes.cancellations import Cancellation, quote_cancellation, running_contracts, submit_cancellation
+from models.errors import AlreadyRequested, CannotClose, InvalidField
+from models.people.audit_log import record_look
+from models.people.rights import Action, may, through_main
+from models.states import AccountState
+from models.telephony.forwarding import forwardings_of
+from models.telephony.holdings import Holdings, holdings_of
+from models.telephony.number_pool import QUARANTINE
+from tasks.outbox.what_changes import EndedTerms, ended_terms
+from tasks.wording.closing_obstacles import obstacle_text
+from tasks.wording.contract_terms import terms_text
+from tasks.wording.fields import field_error
+from web.portal.changes.typed_days import typed_day
+from web.portal.page.account_access import get_visible_account
+from web.portal.page.blueprints import locations
+from web.portal.page.form_errors import add_error
+from web.portal.page.locale import locale, phone
+from web.portal.page.session import principal
+from web.resources import resources
+
+
+def _strip(value: str | None) -> str | None:
+    return value.strip() if value is not None else None
+
+
+class CancellationForm(Form):  # type: ignore[misc]
+    """The form of a cancellation: the last day of the contracts, and a checkbox that confirms it."""
+
+    last_day = StringField(lazy_gettext("Last day of the contracts"), filters=[_strip])
+    meant = BooleanField(lazy_gettext("Yes, cancel this customer number with all its contracts."))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sheet:
+    """What the page shows beside the form: the earliest possible cancellation, the contracts' terms, and what ends.
+
+    `targets` are the numbers to which calls are forwarded.
+    """
+
+    quote: Cancellation
+    terms: Sequence[str]
+    ends: EndedTerms
+    holdings: Holdings
+    targets: Sequence[str]
+
+
+@locations.route("/<string(length=7):customer_number>/kuendigung", methods=["GET", "POST"])
+@login_required
+def cancel_contracts(customer_number: str) -> Response | str | tuple[str, int]:
+    """Show when the account can end and what ends with it, with a form that cancels it with all its contracts.
+
+    A valid POST with the box ticked asks for that and redirects to the request's page, an invalid one shows the form
+    with its errors, with status 422. An account that is cancelled already leads to that request. While it acts as a
+    main account, the page says what to do first, with status 409 on POST. Abort with 404 unless the account is active
+    and the user may change its contracts.
+    """
+    form = CancellationForm(request.form if request.method == "POST" else None)
+    with resources().database.transaction() as database:
+        account = get_visible_account(database, customer_number).account
+        if account.state is not AccountState.ACTIVE or not may(principal(), Action.CHANGE_CONTRACT, account):
+            abort(404)
+        record_look(database, principal(), account, resources().clock())
+    try:
+        with resources().database.transaction() as database:
+            sheet = _sheet(database, database.get_one(Account, account.id))
+        if request.method != "POST":
+            form.last_day.data = sheet.quote.earliest.isoformat()
+            return _render("form", account, form=form, sheet=sheet)
+        return _submit(account, form, sheet)
+    except AlreadyRequested as error:
+        flash(_("The account is cancelled already."), "warning")
+        return redirect(url_for("portal.show_request", id=error.request_id), 303)
+    except CannotClose as error:
+        page = _render("not_possible", account, why=obstacle_text(error, locale()))
+        return page, 409 if request.method == "POST" else 200
+
+
+def _submit(account: Account, form: CancellationForm, sheet: _Sheet) -> Response | tuple[str, int]:
+    """Ask for the cancellation that was typed, or show the form with its errors."""
+    try:
+        last_day = typed_day("last_day", form.last_day.data or "")
+        if last_day is None:
+            raise InvalidField("last_day", "malformed")
+        with resources().database.transaction() as database:
+            own, now = database.get_one(Account, account.id), resources().clock()
+            quote_cancellation(database, principal(), own, last_day, now)
+            if form.meant.data:
+                asked = submit_cancellation(database, principal(), own, last_day, locale(), now)
+    except InvalidField as error:
+        add_error(form.last_day, field_error(locale(), error.field, error.code, error.allowed))
+    if not form.meant.data:
+        add_error(form.meant, _("Tick the box if you want to cancel."))
+    if form.errors:
+        return _render("form", account, form=form, sheet=sheet), 422
+    flash(_("We have received the cancellation, and confirm it by e-mail."))
+    return redirect(url_for("portal.show_request", id=asked.id), 303)
+
+
+def _sheet(database: Session, account: Account) -> _Sheet:
+    """Read what ends with the account, and when it can end."""
+    now = resources().clock()
+    quote = quote_cancellation(database, principal(), account, None, now)
+    contracts = running_contracts(database, account, now)
+    said = [terms_text(one.terms, locale(), berlin_day(one.started_at)) for one in contracts]
+    targets = dict.fromkeys(phone(one.target) for one in forwardings_of(database, account))
+    return _Sheet(
+        quote,
+        list(dict.fromkeys(said)),
+        ended_terms(database, quote.lines, quote.last_day, locale()),
+        holdings_of(database, account, now),
+        list(targets),
+    )
+
+
+def _render(page: str, account: Account, **facts: object) -> str:
+    return render_template(
+        f"changes/cancellation_{page}.html",
+        account=account,
+        days=QUARANTINE.days,
+        is_foreign=through_main(principal(), Action.CHANGE_CONTRACT, account) is not None,
+        **facts,
+    )
