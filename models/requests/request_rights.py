@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.people.rights import Action, Principal, may
+from models.people.rights import LEADS, Action, Principal, may
 from models.requests.requests import Request
 from models.states import Kind
 
@@ -23,8 +23,9 @@ def concerns(session: Session, principal: Principal, request: Request) -> bool:
 def may_change(session: Session, principal: Principal, request: Request) -> bool:
     """Return whether the person may give the request's proofs, cancel it and retry it.
 
-    An order or a link needs the right to order or link for the main account; a detach request needs the right to detach
-    the sub-account, and a change that to change the account's contracts.
+    An order or a link needs the right to order or link for the main account, and a change that to change the account's
+    contracts. A detach request needs the right to detach the sub-account, and a role on the side that has asked for it:
+    the other side can neither keep the account nor let it go by changing that request.
     """
     match request.kind:
         case Kind.ORDER:
@@ -33,7 +34,17 @@ def may_change(session: Session, principal: Principal, request: Request) -> bool
             return may(principal, Action.LINK, session.get_one(Account, request.main_id))
         case Kind.DETACH:
             assert request.account_id is not None
-            return may(principal, Action.DETACH, session.get_one(Account, request.account_id))
+            side = request.account_id if request.by_sub_account else request.main_id
+            account = session.get_one(Account, request.account_id)
+            return may(principal, Action.DETACH, account) and acts_for(principal, side)
         case Kind.CHANGE:
             assert request.account_id is not None
             return may(principal, Action.CHANGE_CONTRACT, session.get_one(Account, request.account_id))
+
+
+def acts_for(principal: Principal, account_id: int) -> bool:
+    """Return whether the person acts for the account: by a role there that orders, links and detaches.
+
+    A person with an API token acts for the token's account only.
+    """
+    return principal.token_account_id in (None, account_id) and principal.roles.get(account_id) in LEADS

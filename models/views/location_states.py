@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql
 
 from models.accounts.accounts import Account
 from models.requests.requests import Request
-from models.states import ENDED, Actor, Kind
+from models.states import ENDED, Actor, Kind, Status
 from models.telephony.trunks import SipTrunk, TrunkState
 
 
@@ -65,9 +65,15 @@ class Show(StrEnum):
         return frozenset({SiteState(self.value)})
 
 
-# A location whose contract is about to change is in service meanwhile.
-RUNS = sa.and_(Request.status.not_in(ENDED), Request.kind != Kind.CHANGE)
-"""SQL: the request is running, and its location waits for it; a change of a contract does not count."""
+# A location whose contract is about to change, or that is detached on a later day, is in service meanwhile.
+_WAITS_FOR_DAY = sa.and_(
+    Request.effective_on.is_not(None), Request.status.in_((Status.ACKNOWLEDGED, Status.IN_PROGRESS))
+)
+RUNS = sa.and_(Request.status.not_in(ENDED), Request.kind != Kind.CHANGE, ~_WAITS_FOR_DAY)
+"""SQL: the request is running, and its location waits for it.
+
+Neither a change of a contract counts nor a detachment that is planned for a day.
+"""
 WAITS = {
     Actor.REQUESTER: SiteState.YOURS,
     Actor.CONTACT: SiteState.CONFIRMATION,

@@ -28,13 +28,13 @@ def running_request(session: Session, main: Account, account: Account) -> Reques
 def listed_of(account: Account) -> sa.ColumnElement[bool]:
     """Return an SQL condition: the request is in the account's lists.
 
-    Those that the account has made as a main account, and the changes of its own contracts, which belong to the main
-    account that it has, or had when they were asked for.
+    Those that the account has made as a main account, and the changes of its own contracts and its own detachments,
+    which belong to the main account that it has, or had when they were asked for.
     """
     own = Request.main_id == account.id
     if account.role is AccountRole.MAIN:
         return own
-    return sa.or_(own, sa.and_(Request.account_id == account.id, Request.kind == Kind.CHANGE))
+    return sa.or_(own, sa.and_(Request.account_id == account.id, Request.kind.in_((Kind.CHANGE, Kind.DETACH))))
 
 
 def requests_of(

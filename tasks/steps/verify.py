@@ -1,7 +1,7 @@
 """The step `verify`: checks a request against the business rules, and waits until its proofs are given.
 
 A link needs a proof of ownership; an order needs proofs of the contact's e-mail address and of the connection address.
-A change of a contract waits here for its day.
+A detachment or a change of a contract waits here for its day.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def verify(work: Work, request: Request) -> Outcome:
 
     Returns None if every rule is kept and every proof is given, and a wait while a proof is missing or the contact's
     e-mail address has to be corrected. Returns a hold if the number pool is empty, or if staff have yet to confirm that
-    the address lies in the area of the ordered area code. A change is postponed until its day. Raises `RuleBroken` if a
-    rule is broken or the time for a proof is over. Safe to run twice: a proof is requested once, with reminders at
-    their times.
+    the address lies in the area of the ordered area code. A request with a day is postponed until then. Raises
+    `RuleBroken` if a rule is broken or the time for a proof is over. Safe to run twice: a proof is requested once, with
+    reminders at their times.
     """
     match request.kind:
         case Kind.ORDER:
@@ -153,18 +153,25 @@ def _verify_detach(work: Work, request: Request) -> Outcome:
         raise RuleBroken(Reason.NOT_ATTACHED)
     if account.origin is Origin.COLLECTIVE_INVOICE and request.requested_by is not None:
         raise RuleBroken(Reason.BILLED_TOGETHER)
+    if (early := _too_early(work, request)) is not None:
+        return early
     ensure_administered(work.session, account, work.now)
     return None
 
 
 def _verify_change(work: Work, request: Request) -> Outcome:
     ensure_changeable(work.session, request)
-    if work.now < request.effective_at:
-        return Postpone(request.effective_at)
+    if (early := _too_early(work, request)) is not None:
+        return early
     # After days without workers, several are due at once.
     if earlier_change(work.session, request) is not None:
         return Postpone(work.now + LOOK_FOR_EARLIER)
     return None
+
+
+def _too_early(work: Work, request: Request) -> Postpone | None:
+    """Return until when the request waits for its day; None if the day has come, or it counts at once."""
+    return Postpone(request.effective_at) if work.now < request.effective_at else None
 
 
 def _end_or_renew(

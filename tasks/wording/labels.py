@@ -70,6 +70,8 @@ MESSAGES: Mapping[str, str] = {
     "contact_refused": N_("Notice that the contact's address refuses mail"),
     "detach_completed": N_("Notice of the detachment to the main account"),
     "detach_completed_owner": N_("Notice of the detachment to the account"),
+    "detach_planned": N_("Notice of a detachment planned for a day"),
+    "detach_taken_back": N_("Notice that a planned detachment is taken back"),
     "document_refused": N_("Notice that a document was refused"),
     "email_code": N_("Code for the contact's e-mail address"),
     "factor_demanded": N_("Notice that a company requires a second factor"),

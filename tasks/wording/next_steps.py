@@ -60,11 +60,20 @@ _CARRIER_WORKS: Mapping[Kind, str] = {
 }
 
 _SCHEDULED = N_("Planned")
-_SCHEDULED_WORKS = N_("We change the contract at the beginning of %(day)s.")
-_SCHEDULED_EXPECTED = N_(
-    "You need not do anything. Until then the change can be taken back. When it is done, we confirm it by e-mail to "
-    "all concerned."
-)
+_SCHEDULED_WORKS: Mapping[Kind, str] = {
+    Kind.DETACH: N_("The account is detached from the main account at the beginning of %(day)s."),
+    Kind.CHANGE: N_("We change the contract at the beginning of %(day)s."),
+}
+_SCHEDULED_EXPECTED: Mapping[Kind, str] = {
+    Kind.DETACH: N_(
+        "You need not do anything. Until then the side that has asked for it can take it back or choose another day; "
+        "the other side can choose an earlier one. When it is done, we confirm it by e-mail to all concerned."
+    ),
+    Kind.CHANGE: N_(
+        "You need not do anything. Until then the change can be taken back. When it is done, we confirm it by e-mail "
+        "to all concerned."
+    ),
+}
 
 
 _LOOKED_AT = N_("We are checking what has come in.")
@@ -88,7 +97,7 @@ class NextAction:
 def shown_status(request: Request, locale: Locale, now: datetime) -> str:
     """Return the displayed name of the request's status at the time `now`.
 
-    A pending or held request counts as in progress while a worker looks at what has come in; a change that waits for
+    A pending or held request counts as in progress while a worker looks at what has come in; one that waits for
     its day is called planned.
     """
     if request.is_scheduled(now):
@@ -107,7 +116,7 @@ def expectation(request: Request, locale: Locale, now: datetime, asked: Sequence
     if request.status in ENDED:
         return None
     if request.is_scheduled(now):
-        return translate(locale, _SCHEDULED_EXPECTED)
+        return translate(locale, _SCHEDULED_EXPECTED[request.kind])
     if request.status is Status.HELD:
         return translate(locale, _EXPECTED_WHILE_HELD)
     if request.status is Status.PENDING:
@@ -148,7 +157,7 @@ def next_actions(
     if request.is_scheduled(now):
         assert request.effective_on is not None
         day = long_date(request.effective_on, locale)
-        return [NextAction(Actor.CARRIER, translate(locale, _SCHEDULED_WORKS, day=day), None)]
+        return [NextAction(Actor.CARRIER, translate(locale, _SCHEDULED_WORKS[request.kind], day=day), None)]
     return [NextAction(Actor.CARRIER, translate(locale, _CARRIER_WORKS[request.kind]), None)]
 
 

@@ -6,12 +6,13 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 
 import httpx
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from models.calendar_days import berlin_day
 from models.db.session import Database
 from models.people.users import User, principal_of
 from models.proofs.proofs import Consent
@@ -109,6 +110,19 @@ class People:
         """Cancel the request as the requester."""
         self.api.cancel(view.id)
         return "cancelled through the API, as the requester"
+
+    def tomorrow(self) -> date:
+        """Return tomorrow's date in Berlin."""
+        return berlin_day(self.database.now()) + timedelta(days=1)
+
+    def let_day_come(self, view: View) -> str:
+        """Pretend that the day from which the request counts has come: it is today, and the request is due now."""
+        now = self.database.now()
+        with self.database.transaction() as session:
+            request = _locked(session, view)
+            request.effective_on = berlin_day(now)
+            request.make_due(now)
+        return "its day comes"
 
     def let_time_pass(self, days: int, view: View) -> str:
         """Pretend that nobody has answered a link request's question for consent for `days` days.

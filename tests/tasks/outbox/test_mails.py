@@ -15,10 +15,11 @@ import sqlalchemy as sa
 
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import put_holder
+from models.calendar_days import berlin_day
 from models.changes.changes import ChangeDraft, submit_change
 from models.links.links import submit_detach
 from models.messages.outbox import Message, Recipient
-from models.orders.orders import Contact, Location
+from models.orders.orders import Contact, Location, cancel_and_release
 from models.people.api_tokens import issue_token
 from models.people.audit_log import OF_LOGINS, AuditEvent
 from models.people.company_factor import demand_factor
@@ -35,7 +36,7 @@ from models.requests.requests import Request
 from models.staff.access import add_first_administrator, create_staff, mail_access
 from models.staff.administrators import name_administrator
 from models.staff.erasing_people import ask_for_erasure
-from models.states import ProofMethod, RefusalReason
+from models.states import ProofMethod, Reason, RefusalReason
 from models.telephony.change_notices import tell_of_change
 from models.telephony.high_risk import tell_administrators
 from models.telephony.trunks import SipTrunk
@@ -139,6 +140,9 @@ def mails(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> list[tupl
         request = session.get_one(Request, question)
         decide(session, pipeline.runtime.vault, request, owner, Decision.DECLINED, None, NOW)
         account = session.get_one(Account, linked.id)
+        planned = submit_detach(session, pipeline.manager, account, locale, NOW, berlin_day(NOW) + timedelta(days=1))
+        cancel_and_release(planned, Reason.CANCELLED_BY_REQUESTER, NOW)
+        session.flush()
         submit_detach(session, pipeline.manager, account, locale, NOW)
         administrator = principal_of(session, session.get_one(User, owner.id, populate_existing=True))
         invite(session, administrator, account, Recipient(HOSTILE, "new@example.com", locale), Role.LOCAL_MEMBER, NOW)

@@ -17,11 +17,12 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import may_be_main
-from models.changes.changes import agreed_quote, planned_of
+from models.changes.changes import agreed_quote
 from models.db.paging import BadCursor, Page
 from models.orders.drafts import open_drafts
 from models.people.rights import Action, may
 from models.proofs.proof_status import ProofStatus, proof_statuses
+from models.requests.effective_days import planned_of
 from models.requests.requests import Request
 from models.states import ENDED, AccountRole, AccountState, Actor, Kind, Origin, Status
 from models.views import locations as listing
@@ -176,7 +177,7 @@ class Glance:
     towns to filter by, `drafts` the number of open order drafts. `known` has the registrations at the telephone
     network: None if it is not asked, or does not answer (`is_network_away`). `sums` has the totals of all locations;
     None if there are more than 1,000. `asked` has the statuses of the proofs by request id, for `progress`, and
-    `planned` the changes of contracts, with their terms, that wait for their days, by account id.
+    `planned` what waits for its day, by account id: changes of contracts with their terms, and detachments.
     """
 
     main: listing.ListedAccount
@@ -190,7 +191,7 @@ class Glance:
     is_network_away: bool
     sums: Sums | None
     asked: Mapping[UUID, Sequence[ProofStatus]]
-    planned: Mapping[int, Sequence[tuple[Request, ChangedTerms]]]
+    planned: Mapping[int, Sequence[tuple[Request, ChangedTerms | None]]]
 
     @property
     def running(self) -> list[Request]:
@@ -235,11 +236,15 @@ def _read(account: Account, wanted: listing.LocationFilter, after: str | None) -
             is_network_away=trunks is not None and known is None,
             sums=total(groups_of(database, account, GroupBy.STATE, now, offline=offline)) if has_few else None,
             asked=proofs_of(database, [*shown, *links]),
-            planned={
-                id: [(found, changed_terms(database, agreed_quote(found), locale())) for found in changes]
-                for id, changes in planned.items()
-            },
+            planned={id: [(found, _terms(database, found)) for found in waiting] for id, waiting in planned.items()},
         )
+
+
+def _terms(database: Session, planned: Request) -> ChangedTerms | None:
+    """Return the terms of a planned change of a contract; None for a planned detachment."""
+    if planned.kind is not Kind.CHANGE:
+        return None
+    return changed_terms(database, agreed_quote(planned), locale())
 
 
 @locations.get("/stand")

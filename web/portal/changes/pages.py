@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 
 from flask import abort, flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
@@ -14,9 +14,8 @@ from werkzeug.wrappers import Response
 from wtforms import Form, HiddenField, RadioField, StringField
 
 from models.accounts.accounts import Account
-from models.calendar_days import berlin_day, read_day
+from models.calendar_days import berlin_day
 from models.changes.changes import (
-    LONGEST_AHEAD,
     ChangeDraft,
     Quote,
     agreed_quote,
@@ -28,6 +27,7 @@ from models.changes.changes import (
 from models.contracts.catalogue import ProductKind, price_list
 from models.errors import AlreadyRequested, InvalidField
 from models.people.rights import Action, through_main
+from models.requests.effective_days import LONGEST_AHEAD
 from models.requests.requests import Request
 from models.states import AccountState
 from models.telephony.trunks import SipTrunk
@@ -39,19 +39,16 @@ from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
 from web.portal.page.money import euros
 from web.portal.page.session import principal
+from web.portal.page.typed_fields import strip, typed_day
 from web.resources import resources
-
-
-def _strip(value: str | None) -> str | None:
-    return value.strip() if value is not None else None
 
 
 class ChangeForm(Form):  # type: ignore[misc]
     """The form of a change. `agreed` has the prices that were shown before it is sent for good; empty until then."""
 
     product = RadioField(lazy_gettext("Tariff"), choices=[], validate_choice=False)
-    channels = StringField(lazy_gettext("Simultaneous calls"), filters=[_strip])
-    effective_on = StringField(lazy_gettext("From which day"), filters=[_strip])
+    channels = StringField(lazy_gettext("Simultaneous calls"), filters=[strip])
+    effective_on = StringField(lazy_gettext("From which day"), filters=[strip])
     agreed = HiddenField()
 
     def draft(self) -> ChangeDraft:
@@ -59,7 +56,7 @@ class ChangeForm(Form):  # type: ignore[misc]
         channels = self.channels.data or ""
         if not (channels.isascii() and channels.isdecimal() and len(channels) <= 9):
             raise InvalidField("channels", "int_type")
-        return ChangeDraft(self.product.data or "", int(channels), _day(self.effective_on.data or ""), locale())
+        return ChangeDraft(self.product.data or "", int(channels), typed_day(self.effective_on.data), locale())
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,16 +150,6 @@ def _sheet(database: Session, form: ChangeForm, account: Account, trunk: SipTrun
     else:
         return _Sheet(planned, quote, changed_terms(database, quote, locale()))
     return _Sheet(planned, None, None)
-
-
-def _day(typed: str) -> date | None:
-    """Return the typed day, as browsers send it or as Germans write it; None if nothing is typed."""
-    if not typed:
-        return None
-    day = read_day(typed)
-    if day is None:
-        raise InvalidField("effective_on", "malformed")
-    return day
 
 
 def _prices(quote: Quote) -> str:
