@@ -23,6 +23,7 @@ from models.accounts.hierarchy import ensure_may_be_main
 from models.accounts.locks import lock_account
 from models.db.advisory_locks import take_advisory_lock
 from models.errors import AlreadyRequested, Forbidden, InvalidField, RuleBroken, TooEarly
+from models.links.collective_invoices import is_billed_together
 from models.links.planned_detach import ensure_no_change_is_lost, give_way, running_detach
 from models.people.audit_log import AuditEvent, record
 from models.people.invitations import ensure_administered
@@ -36,7 +37,7 @@ from models.requests.plan_notices import tell_of_plan
 from models.requests.receipts import queue_receipt
 from models.requests.request_rights import acts_for
 from models.requests.requests import Request, create_request
-from models.states import ENDED, Kind, Origin, ProofMethod, Reason
+from models.states import ENDED, Kind, ProofMethod, Reason
 from models.values import Locale
 from models.vault import Vault
 
@@ -218,7 +219,7 @@ def submit_detach(
         raise Forbidden
     if account.main_id is None:
         raise RuleBroken(Reason.NOT_ATTACHED, account.customer_number)
-    if account.origin is Origin.COLLECTIVE_INVOICE:
+    if is_billed_together(session, account):
         raise RuleBroken(Reason.BILLED_TOGETHER, account.customer_number)
     main = session.get_one(Account, account.main_id)
     day = day_to_wait_for(effective_on, now)

@@ -17,6 +17,7 @@ from models.accounts.hierarchy import promote
 from models.calendar_days import end_of_day
 from models.changes.changes import earlier_change, ensure_changeable
 from models.errors import RuleBroken
+from models.links.collective_invoices import is_billed_together
 from models.links.links import find_proof
 from models.orders.area_code_of_address import confirm_or_ask
 from models.orders.orders import ordered_basket
@@ -31,7 +32,7 @@ from models.proofs.proofs import (
 from models.proofs.required_proofs import opened_proofs
 from models.proofs.shared_proofs import another_has_address, another_has_contact
 from models.requests.requests import Request
-from models.states import Actor, Kind, Origin, ProofMethod, Reason, Status
+from models.states import Actor, Kind, ProofMethod, Reason, Status
 from tasks.steps.proof_mails import ask_for_address, ask_for_consent, ask_for_email, ask_newcomers
 from tasks.steps.step import NO_NUMBERS, Hold, Outcome, Postpone, Wait, Work
 
@@ -151,7 +152,7 @@ def _verify_detach(work: Work, request: Request) -> Outcome:
     assert account is not None
     if account.main_id != request.main_id:
         raise RuleBroken(Reason.NOT_ATTACHED)
-    if account.origin is Origin.COLLECTIVE_INVOICE and request.requested_by is not None:
+    if is_billed_together(work.session, account) and request.requested_by is not None:
         raise RuleBroken(Reason.BILLED_TOGETHER)
     if (early := _too_early(work, request)) is not None:
         return early

@@ -12,6 +12,7 @@ from wtforms import HiddenField
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import has_own_holder, holder_of
 from models.changes.changes import agreed_quote
+from models.links.invoice_membership import billing_view
 from models.people.audit_log import record_look, sees_log, visible_entries
 from models.people.rights import Action, may
 from models.proofs.link_codes import open_link_code
@@ -86,6 +87,7 @@ def show(customer_number: str) -> str:
             for found in visible.running
             if found.kind is Kind.CHANGE
         ]
+        billing = billing_view(database, person, account, now)
         own_holder = has_own_holder(account)
         holder = holder_of(database, account if own_holder else visible.main or account)
     sees_calls = may(person, Action.SEE_CALLS, account) and resources().network is not None
@@ -103,6 +105,7 @@ def show(customer_number: str) -> str:
         holder=holder,
         entry=entry,
         planned=sorted(planned, key=lambda one: one[0].effective_at),
+        billing=billing,
         publication_names=PUBLICATION_NAMES,
         own_holder=own_holder,
         sees_calls=sees_calls,

@@ -19,6 +19,7 @@ from models.accounts.accounts import Account
 from models.accounts.hierarchy import may_be_main
 from models.changes.changes import agreed_quote
 from models.db.paging import BadCursor, Page
+from models.links.collective_invoices import billed_together
 from models.orders.drafts import open_drafts
 from models.people.rights import Action, may
 from models.proofs.proof_status import ProofStatus, proof_statuses
@@ -177,7 +178,8 @@ class Glance:
     towns to filter by, `drafts` the number of open order drafts. `known` has the registrations at the telephone
     network: None if it is not asked, or does not answer (`is_network_away`). `sums` has the totals of all locations;
     None if there are more than 1,000. `asked` has the statuses of the proofs by request id, for `progress`, and
-    `planned` what waits for its day, by account id: changes of contracts with their terms, and detachments.
+    `planned` what waits for its day, by account id: changes of contracts with their terms, and detachments. `billed`
+    are the ids of the accounts that are on the main account's collective invoice.
     """
 
     main: listing.ListedAccount
@@ -192,6 +194,7 @@ class Glance:
     sums: Sums | None
     asked: Mapping[UUID, Sequence[ProofStatus]]
     planned: Mapping[int, Sequence[tuple[Request, ChangedTerms | None]]]
+    billed: frozenset[int]
 
     @property
     def running(self) -> list[Request]:
@@ -221,7 +224,8 @@ def _read(account: Account, wanted: listing.LocationFilter, after: str | None) -
         has_few = counts.sites <= SUMMED_UP_TO
         main = listing.listed_itself(database, account, own, offline=offline)
         shown = [item.request for item in (main, *page.items) if item.request is not None]
-        planned = planned_of(database, [item.account.id for item in (main, *page.items)])
+        listed = [item.account.id for item in (main, *page.items)]
+        planned = planned_of(database, listed)
         return Glance(
             main=main,
             page=page,
@@ -237,6 +241,7 @@ def _read(account: Account, wanted: listing.LocationFilter, after: str | None) -
             sums=total(groups_of(database, account, GroupBy.STATE, now, offline=offline)) if has_few else None,
             asked=proofs_of(database, [*shown, *links]),
             planned={id: [(found, _terms(database, found)) for found in waiting] for id, waiting in planned.items()},
+            billed=billed_together(database, listed),
         )
 
 

@@ -1,4 +1,4 @@
-"""Let a detach request wait for a day (requests.effective_on), and say which side has asked for it (by_sub_account)."""
+"""Let a detach request wait for a day (effective_on), and say which side asks; offers to join a collective invoice."""
 
 from __future__ import annotations
 
@@ -26,9 +26,35 @@ def upgrade() -> None:
             if_not_exists=True,
         )
         _replace(BEFORE, AFTER)
+        op.add_column(
+            "collective_invoice_items",
+            sa.Column("stays_linked", sa.Boolean(), server_default=sa.false(), nullable=False),
+            if_not_exists=True,
+        )
+        op.create_table(
+            "invoice_offers",
+            sa.Column("account_id", sa.BigInteger(), nullable=False),
+            sa.Column("main_id", sa.BigInteger(), nullable=False),
+            sa.Column("offered_at", sa.TIMESTAMP(timezone=True), nullable=False),
+            sa.Column("expires_at", sa.TIMESTAMP(timezone=True), nullable=False),
+            sa.CheckConstraint("account_id <> main_id", name=op.f("ck_invoice_offers_two_accounts")),
+            sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_invoice_offers_account_id")),
+            sa.ForeignKeyConstraint(["main_id"], ["accounts.id"], name=op.f("fk_invoice_offers_main_id")),
+            sa.PrimaryKeyConstraint("account_id", name=op.f("pk_invoice_offers")),
+            if_not_exists=True,
+        )
+        op.create_index(
+            op.f("ix_invoice_offers_main_id"),
+            "invoice_offers",
+            ["main_id"],
+            postgresql_concurrently=True,
+            if_not_exists=True,
+        )
 
 
 def downgrade() -> None:
+    op.drop_table("invoice_offers", if_exists=True)
+    op.drop_column("collective_invoice_items", "stays_linked", if_exists=True)
     # The version before would detach at once: what waits for its day is cancelled.
     op.execute(
         "UPDATE requests SET status = 'cancelled', reason = 'cancelled_by_back_office', ended_at = now(),"
