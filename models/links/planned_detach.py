@@ -34,24 +34,24 @@ def running_detach(session: Session, account: Account, *, lock: bool = False) ->
 
 
 def ensure_no_change_is_lost(session: Session, account: Account, day: date | None, now: datetime) -> None:
-    """Raise `InvalidField` if a change of the account's contract is planned by people who would lose the account.
+    """Raise `InvalidField` if something is planned for the account's contract by people who would lose the account.
 
-    That is one that takes effect on the day of the detachment (None: today) or later, and was asked for by a person
-    without a role of their own in the account that changes contracts. The error has the last day of such changes.
+    That is a request that takes effect on the day of the detachment (None: today) or later, and was asked for by a
+    person without a role of their own in the account that changes contracts. The error has the last day of these.
     """
     keeps = sa.select(Membership.user_id).where(
         Membership.account_id == account.id, Membership.role.in_(LEADS), Membership.user_id == Request.requested_by
     )
     lost = sa.select(sa.func.max(Request.effective_on)).where(
         Request.account_id == account.id,
-        Request.kind == Kind.CHANGE,
+        Request.kind != Kind.DETACH,
         Request.status.not_in(ENDED),
         Request.effective_on >= (day or berlin_day(now)),
         ~keeps.exists(),
     )
     last = session.scalar(lost)
     if last is not None:
-        raise InvalidField("effective_on", "change_planned", last)
+        raise InvalidField("effective_on", "change_is_lost", last)
 
 
 def give_way(session: Session, principal: Principal, planned: Request, day: date | None, now: datetime) -> None:

@@ -93,7 +93,7 @@ RULES: Mapping[str, str] = {
     "detach_planned": N_(
         "The other side has planned the detachment for %(allowed)s. You can choose an earlier day, or none for at once."
     ),
-    "change_planned": N_(
+    "change_is_lost": N_(
         "A change of the contract is planned for %(allowed)s, and who has asked for it would no longer see the account "
         "then. Take the change back first, or choose a later day."
     ),

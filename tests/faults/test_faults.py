@@ -275,7 +275,7 @@ def test_a_worker_killed_while_it_detaches_is_replaced(plant: Plant, point: str,
     plant.wait_for_completion(ids)
     with plant.database.transaction() as session:
         assert session.get_one(Account, account.id).main_id is None
-    subjects = [mail.subject for mail in plant.sink.received]
+    subjects = [str(mail["Subject"]) for _, mail in plant.sink.received]
     assert sum("eigenständig" in subject for subject in subjects) == 2
     assert len(subjects) == (4 if on_a_day else 2)
 

@@ -244,7 +244,7 @@ def test_the_way_down_detaches_nothing_before_its_day(empty: sa.Engine) -> None:
         connection.execute(sa.text(AN_ACCOUNT))
         connection.execute(sa.text(DETACHMENTS))
     with empty.begin() as connection, pytest.raises(sa.exc.IntegrityError, match="sub_account_detaches"):
-        connection.execute(sa.text("UPDATE requests SET kind = 'order'"))
+        connection.execute(sa.text("UPDATE requests SET kind = 'link', asked_proof = 'consent', effective_on = NULL"))
     migrations.downgrade(empty, "0048")
     told = _rows(empty, "SELECT status, due_at, effective_on FROM requests ORDER BY status")
     assert told == [("cancelled", None, None), ("completed", None, None)]

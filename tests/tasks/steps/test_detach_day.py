@@ -276,7 +276,7 @@ def test_a_change_that_its_people_would_lose_is_named_before_the_account_goes(pi
     id = change(pipeline, led, day, pipeline.manager)
     for person in (pipeline.manager, led.local):
         for earlier in (None, day - timedelta(days=1), day):
-            assert refused(ask, pipeline, led, earlier, person) == ("change_planned", day)
+            assert refused(ask, pipeline, led, earlier, person) == ("change_is_lost", day)
     planned = ask(pipeline, led, day + timedelta(days=1))
     take_back(pipeline, planned)
     take_back(pipeline, id)
