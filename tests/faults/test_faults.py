@@ -265,6 +265,7 @@ def test_a_worker_killed_while_it_detaches_is_replaced(plant: Plant, point: str,
     with plant.database.transaction() as session:
         account = make_account(session, administrator=make_user(session))
         attach(session, plant.main.id, account.id, Origin.LINK, utc_now())
+        session.flush()
         day = berlin_day(utc_now())
         asked = submit_detach(session, plant.manager, account, "de", utc_now(), day + timedelta(days=on_a_day))
         ids = [asked.id]
