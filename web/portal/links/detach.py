@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 from flask import abort, flash, redirect, render_template, url_for
 from flask_babel import gettext as _
@@ -69,13 +69,18 @@ def detach(customer_number: str) -> Response | str | tuple[str, int]:
         return _ask(visible, holder, form, 409 if form.is_submitted() else 200, refusal)
     if not form.validate_on_submit():
         return _ask(visible, holder, form, 422 if form.is_submitted() else 200)
+    day: date | None = None
+    try:
+        day = typed_day(form.effective_on.data)
+    except InvalidField as error:
+        add_error(form.effective_on, field_error(locale(), error.field, error.code, error.allowed))
     if typed_customer_number(form.customer_number.data or "") != customer_number:
         add_error(
             form.customer_number, _("Type %(number)s: the customer number of this account.", number=customer_number)
         )
+    if form.errors:
         return _ask(visible, holder, form, 422)
     try:
-        day = typed_day(form.effective_on.data)
         with resources().database.transaction() as database:
             account = database.get_one(Account, visible.account.id)
             asked = submit_detach(database, principal(), account, locale(), resources().clock(), day)
