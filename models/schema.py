@@ -7,7 +7,7 @@ from models.bulk import bulk
 from models.contracts import catalogue, contracts
 from models.db.base import Base
 from models.jobs import findings, jobs, outages
-from models.links import collective_invoices
+from models.links import collective_invoices, invoice_membership
 from models.messages import outbox
 from models.orders import drafts
 from models.people import (
@@ -37,8 +37,8 @@ from models.telephony import (
 
 MODULES = (
     accounts, users, api_tokens, catalogue, contracts, area_codes, trunks, numbers, requests, proofs, documents, outbox,
-    collective_invoices, idempotency, jobs, findings, outages, drafts, logins, invitations, bulk, audit_log,
-    audit_chain, forwarding, number_history, contract_holders, directory, place_answers, high_risk, company_limits,
-    erasure_requests, second_factors, factor_resets, invited_people,
+    collective_invoices, invoice_membership, idempotency, jobs, findings, outages, drafts, logins, invitations, bulk,
+    audit_log, audit_chain, forwarding, number_history, contract_holders, directory, place_answers, high_risk,
+    company_limits, erasure_requests, second_factors, factor_resets, invited_people,
 )  # fmt: skip
 metadata = Base.metadata

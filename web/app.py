@@ -46,7 +46,7 @@ from web.portal.back_office.requests_and_jobs import office
 from web.portal.bulk.pages import bulks
 from web.portal.changes import cancellation
 from web.portal.changes import pages as changes
-from web.portal.links import detach
+from web.portal.links import collective_invoice, detach
 from web.portal.links.wizard import links
 from web.portal.messages.dev_mail import dev_mail
 from web.portal.orders.pages import orders
@@ -99,6 +99,7 @@ _PAGES = (
     contract_holder,
     detach,
     cancellation,
+    collective_invoice,
     changes,
     suspension,
     directory,

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.accounts.locks import lock_active_account
 from models.calendar_days import berlin_day
-from models.changes.changes import LONGEST_AHEAD, paid_line
+from models.changes.changes import ensure_not_detached_before, paid_line
 from models.contracts.catalogue import PriceLine
 from models.contracts.contracts import Contract, ContractItem, runs
 from models.contracts.costs import Costs, costs_of
@@ -25,6 +25,7 @@ from models.links.account_closing import close_cancelled, ensure_leads_nobody
 from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal, may
 from models.requests.cancellation_mails import tell_of_cancellation
+from models.requests.effective_days import LONGEST_AHEAD
 from models.requests.later_changes import running_cancellation
 from models.requests.requests import Request, create_request
 from models.states import ENDED, AccountState, Kind, Reason, Status
@@ -91,7 +92,8 @@ def quote_cancellation(
 
     Raises `Forbidden` if the account is not active or the person may not change its contracts, `AlreadyRequested` if it
     is cancelled already, `CannotClose` while it acts as a main account, and `InvalidField` if the day is before the
-    earliest end, more than `LONGEST_AHEAD` (366 days) after it, or before the day of a planned change.
+    earliest end, more than `LONGEST_AHEAD` (366 days) after it, or before the day of a planned change, or if the
+    account is to be detached by then, and the person reaches it only through its main account.
     """
     if account.state is not AccountState.ACTIVE or not may(principal, Action.CHANGE_CONTRACT, account):
         raise Forbidden
@@ -109,6 +111,7 @@ def quote_cancellation(
     planned = _last_planned(session, account)
     if planned is not None and planned > chosen:
         raise InvalidField("last_day", "change_planned", planned)
+    ensure_not_detached_before(session, principal, account, "last_day", chosen + timedelta(days=1), now)
     return Cancellation(earliest, latest, chosen, _lines(session, account, now))
 
 

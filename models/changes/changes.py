@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import date, datetime, timedelta
-from functools import cache
+from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
@@ -19,10 +17,12 @@ from models.contracts.catalogue import PriceLine, Product, ProductKind, all_prod
 from models.contracts.contracts import Contract, ContractItem, runs
 from models.contracts.costs import Costs, costs_of
 from models.errors import AlreadyRequested, Forbidden, InvalidField, NotFound, PricesChanged, RuleBroken
+from models.links.planned_detach import running_detach
 from models.orders.orders import ensure_channels
 from models.people.audit_log import AuditEvent, record
-from models.people.rights import Action, Principal, may
-from models.requests.later_changes import first_day_without, last_day_of, running_cancellation
+from models.people.rights import Action, Principal, may, through_main
+from models.requests.effective_days import day_to_wait_for
+from models.requests.later_changes import ensure_before_end
 from models.requests.receipts import queue_receipt
 from models.requests.requests import Request, create_request
 from models.states import ENDED, AccountState, Kind, Reason
@@ -31,8 +31,6 @@ from models.telephony.suspension import find_trunk
 from models.telephony.trunks import SipTrunk, TrunkState
 from models.values import Locale
 
-LONGEST_AHEAD = timedelta(days=366)
-"""How long before its day a change can be asked for."""
 MOST_PLANNED = 12
 """The most changes of a trunk that can wait for their days."""
 
@@ -143,20 +141,16 @@ def quote_change(
     may not change its contracts, `NotFound` if it has no open trunk with this id, `AlreadyRequested` while a change
     that takes effect at once is running, and `InvalidField` if the product cannot be ordered, the channels are out of
     its range, nothing would change, the day is over or too far away, not after the last day that is planned, or after
-    the end of a cancelled contract.
+    the end of a cancelled contract; or if the account is to be detached by that day, and the person reaches it only
+    through its main account.
     """
     if account.state is not AccountState.ACTIVE:
         raise Forbidden
     trunk = find_trunk(session, principal, Action.CHANGE_CONTRACT, account, trunk_id)
-    today = berlin_day(now)
-    day = draft.effective_on if draft.effective_on != today else None
-    if day is not None and day < today:
-        raise InvalidField("effective_on", "day_passed")
-    if day is not None and day > today + LONGEST_AHEAD:
-        raise InvalidField("effective_on", "day_too_far", today + LONGEST_AHEAD)
-    ending = running_cancellation(session, account.id)
-    if ending is not None and (day or today) >= first_day_without(ending):
-        raise InvalidField("effective_on", "contract_ends", last_day_of(ending))
+    day = day_to_wait_for(draft.effective_on, now)
+    ensure_before_end(session, account.id, day or berlin_day(now))
+    if day is not None:
+        ensure_not_detached_before(session, principal, account, "effective_on", day, now)
     planned = planned_changes(session, trunk_id)
     for other in planned:
         if other.effective_on is None:
@@ -196,31 +190,6 @@ def planned_changes(session: Session, trunk_id: int) -> Sequence[Request]:
         Request.changed_trunk_id == trunk_id, Request.kind == Kind.CHANGE, Request.status.not_in(ENDED)
     )
     return session.scalars(query.order_by(Request.effective_on.nulls_first())).all()
-
-
-def planned_of(session: Session, account_ids: Collection[int]) -> dict[int, list[Request]]:
-    """Return by account id the changes and cancellations that wait for their day, in the order of their days.
-
-    Accounts without any have no entry.
-    """
-    found: dict[int, list[Request]] = {}
-    for change in session.scalars(_planned(), {"account_ids": list(account_ids)}):
-        assert change.account_id is not None
-        found.setdefault(change.account_id, []).append(change)
-    return found
-
-
-@cache
-def _planned() -> sa.Select[Request]:
-    """Return the query of `planned_of`: built once, because it runs at each view of the overview."""
-    ids = sa.bindparam("account_ids", type_=postgresql.ARRAY(sa.BigInteger))
-    query = sa.select(Request).where(
-        Request.account_id == sa.any_(ids),
-        Request.kind.in_((Kind.CHANGE, Kind.CANCEL)),
-        Request.effective_on.is_not(None),
-        Request.status.not_in(ENDED),
-    )
-    return query.order_by(Request.effective_on, Request.id)
 
 
 def current_terms(session: Session, trunk: SipTrunk, now: datetime) -> Terms:
@@ -304,6 +273,20 @@ def make_change(session: Session, change: Request, now: datetime) -> None:
         )
     )
     session.flush()
+
+
+def ensure_not_detached_before(
+    session: Session, principal: Principal, account: Account, field: str, day: date, now: datetime
+) -> None:
+    """Raise `InvalidField` if the person reaches the account by its main account alone, which it leaves by that day.
+
+    `field` is the one in which the day was chosen.
+    """
+    if through_main(principal, Action.CHANGE_CONTRACT, account) is None:
+        return
+    detach = running_detach(session, account)
+    if detach is not None and (leaves_on := detach.effective_on or berlin_day(now)) <= day:
+        raise InvalidField(field, "detached_before", leaves_on)
 
 
 def _product(session: Session, key: str, before: Terms, now: datetime) -> Product:

@@ -147,9 +147,17 @@ PORTAL: Mapping[str, Rows] = {
     "bulks": _of_account("bulks", "main_id"),
     "call_forwardings": _of_account("call_forwardings"),
     "collective_invoice_items": Rows(
-        f"{_reached('collective_invoice_items.account_id')} OR reaches_invoice(invoice_id)"
+        f"{_reached('collective_invoice_items.account_id')} OR reaches_invoice(invoice_id)",
+        _reached("collective_invoice_items.account_id"),
+        f"{_reached('collective_invoice_items.account_id')} AND EXISTS (SELECT FROM collective_invoices AS one"
+        " JOIN accounts AS own ON own.main_id = one.main_id"
+        " WHERE one.id = collective_invoice_items.invoice_id AND own.id = collective_invoice_items.account_id)",
+        why="a sub-account joins an invoice of its main account, and no account of others joins one",
     ),
-    "collective_invoices": _of_account("collective_invoices", "main_id"),
+    "collective_invoices": Rows(
+        f"{_reached('collective_invoices.main_id')} OR main_id = {_MAINS}",
+        why="also those of the main account above, of which an own account accepts the offer",
+    ),
     "consents": _of_request("consents"),
     "contract_holders": Rows(
         f"{_reached('contract_holders.account_id')} OR account_id = {_ORDERERS}",
@@ -177,6 +185,7 @@ PORTAL: Mapping[str, Rows] = {
         _reached("invitations.account_id"),
         why="a person's own ones everywhere are counted against their limit",
     ),
+    "invoice_offers": _of_account("invoice_offers"),
     "invited_people": Rows(f"{STAFF} OR {_reached('invited_people.account_id')}"),
     "job_heartbeats": _free(_NO_CUSTOMER),
     "job_runs": _free("counts only; the findings are another table"),

@@ -1,13 +1,15 @@
 """Collective invoices: several customer numbers billed on one invoice, which a main account pays.
 
 An account on an invoice becomes a sub-account of the account that pays it (`Origin.COLLECTIVE_INVOICE`), and is
-detached when it leaves the invoice. A scheduled job creates the link and detach requests for this.
+detached when it leaves the invoice, unless it was linked otherwise or is to stay. A scheduled job creates the link and
+detach requests for this. Sub-accounts join and leave by `models.links.invoice_membership`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from functools import cache
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -49,6 +51,8 @@ class CollectiveInvoiceItem(Base):
     account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
     since: Mapped[datetime]
     left_at: Mapped[datetime | None]
+    stays_linked: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
+    """Whether the account stays a sub-account after it has left, also if the invoice has attached it."""
 
     invoice: Mapped[CollectiveInvoice] = relationship(lazy="raise_on_sql")
     account: Mapped[Account] = relationship(lazy="raise_on_sql")
@@ -126,6 +130,40 @@ def open_item(session: Session, account_id: int, number: str) -> CollectiveInvoi
             CollectiveInvoiceItem.left_at.is_(None),
             CollectiveInvoice.number == number,
         )
+    )
+
+
+def own_item(session: Session, account: Account, *, lock: bool = False) -> CollectiveInvoiceItem | None:
+    """Return the account's open item, on any collective invoice; None if it is billed by itself. `lock` locks it."""
+    query = sa.select(CollectiveInvoiceItem).where(
+        CollectiveInvoiceItem.account_id == account.id, CollectiveInvoiceItem.left_at.is_(None)
+    )
+    return session.scalar(query.with_for_update() if lock else query)
+
+
+def is_billed_together(session: Session, account: Account) -> bool:
+    """Return whether a collective invoice of its main account bills the account, so that it cannot be detached."""
+    return account.id in billed_together(session, [account.id])
+
+
+def billed_together(session: Session, account_ids: Collection[int]) -> frozenset[int]:
+    """Return the ids of those of the accounts that are billed by a collective invoice of their main account."""
+    return frozenset(session.scalars(_billed(), {"account_ids": list(account_ids)}))
+
+
+@cache
+def _billed() -> sa.Select[int]:
+    """Return the query of `billed_together`: built once, because it runs at each view of the overview."""
+    ids = sa.bindparam("account_ids", type_=postgresql.ARRAY(sa.BigInteger))
+    return sa.select(Account.id).where(Account.id == sa.any_(ids), billed_by_main())
+
+
+def billed_by_main() -> sa.ColumnElement[bool]:
+    """Return an SQL condition on `Account`: a collective invoice of its main account bills it."""
+    return (
+        sa.exists()
+        .where(CollectiveInvoiceItem.account_id == Account.id, CollectiveInvoiceItem.left_at.is_(None))
+        .where(CollectiveInvoice.id == CollectiveInvoiceItem.invoice_id, CollectiveInvoice.main_id == Account.main_id)
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -20,8 +20,12 @@ from models.accounts.accounts import (
 )
 from models.accounts.company_limits import USUAL_LIMITS, Limit, Limits, lock_limits, take_one
 from models.accounts.hierarchy import ensure_may_be_main
+from models.accounts.locks import lock_account
+from models.calendar_days import berlin_day
 from models.db.advisory_locks import take_advisory_lock
 from models.errors import AlreadyRequested, Forbidden, InvalidField, RuleBroken, TooEarly
+from models.links.collective_invoices import is_billed_together
+from models.links.planned_detach import ensure_no_change_is_lost, give_way, running_detach
 from models.people.audit_log import AuditEvent, record
 from models.people.invitations import ensure_administered
 from models.people.rights import Action, Principal, may
@@ -29,9 +33,13 @@ from models.people.users import User, principal_of
 from models.proofs.deadlines import MOST_ISSUES
 from models.proofs.ownership import Credentials, ownership_by
 from models.proofs.proofs import OwnershipProof
+from models.requests.effective_days import day_to_wait_for
+from models.requests.later_changes import ensure_before_end
+from models.requests.plan_notices import tell_of_plan
 from models.requests.receipts import queue_receipt
+from models.requests.request_rights import acts_for
 from models.requests.requests import Request, create_request
-from models.states import ENDED, Kind, Origin, ProofMethod, Reason
+from models.states import ENDED, Kind, ProofMethod, Reason
 from models.values import Locale
 from models.vault import Vault
 
@@ -188,22 +196,40 @@ def find_proof(session: Session, request: Request, now: datetime) -> OwnershipPr
     return proof
 
 
-def submit_detach(session: Session, principal: Principal, account: Account, locale: Locale, now: datetime) -> Request:
-    """Create and return the request to detach a sub-account from its main account; record it in the account's log.
+def submit_detach(
+    session: Session,
+    principal: Principal,
+    account: Account,
+    locale: Locale,
+    now: datetime,
+    effective_on: date | None = None,
+) -> Request:
+    """Save and return the request to detach a sub-account from its main account; record it in the account's log.
 
-    Raises `Forbidden` if the person may not detach the account, `RuleBroken` if it is not a sub-account, is on a
-    collective invoice of its main account or has no administrator of its own, and `AlreadyRequested` if a request to
-    detach it is running.
+    `effective_on` is the day in Berlin with whose start the account is detached; None, or today, for at once. A
+    detachment that is planned for another day is cancelled and gives way to this one. Both sides are told by mail of a
+    planned day. Locks the account.
+
+    Raises `Forbidden` if the person may not detach the account, `NotFound` if it was detached meanwhile, `RuleBroken`
+    if it is not a sub-account, is on a collective invoice of its main account or has no administrator of its own, and
+    `AlreadyRequested` if a request to detach it is running, for that same day or at once. Raises `InvalidField` if the
+    day is over, too far away, or later than the other side has planned, or if a change of a contract is planned that
+    people have asked for who would lose the account before, or if its contracts are cancelled and end before that day.
     """
+    lock_account(session, account)
     if not may(principal, Action.DETACH, account):
         raise Forbidden
     if account.main_id is None:
         raise RuleBroken(Reason.NOT_ATTACHED, account.customer_number)
-    if account.origin is Origin.COLLECTIVE_INVOICE:
+    if is_billed_together(session, account):
         raise RuleBroken(Reason.BILLED_TOGETHER, account.customer_number)
     main = session.get_one(Account, account.main_id)
-    ensure_not_running(session, Kind.DETACH, main, account.customer_number)
+    day = day_to_wait_for(effective_on, now)
+    if (planned := running_detach(session, account, lock=True)) is not None:
+        give_way(session, principal, planned, day, now)
     ensure_administered(session, account, now)
+    ensure_before_end(session, account.id, day or berlin_day(now))
+    ensure_no_change_is_lost(session, account, day, now)
     request = create_request(
         session,
         Request(
@@ -213,12 +239,19 @@ def submit_detach(session: Session, principal: Principal, account: Account, loca
             customer_number=account.customer_number,
             requested_by=principal.user_id,
             token_id=principal.token_id,
+            by_sub_account=not acts_for(principal, main.id),
+            effective_on=day,
             locale=locale,
         ),
         now,
     )
-    request.note(now, "detach_received", customer_number=account.customer_number)
-    record(session, principal, account, AuditEvent.DETACH_ASKED, Action.DETACH, now, {"main": main.customer_number})
+    if day is None:
+        request.note(now, "detach_received", customer_number=account.customer_number)
+    else:
+        request.note(now, "detach_scheduled", customer_number=account.customer_number, day=day.isoformat())
+        tell_of_plan(session, request, "detach_planned", now, principal)
+    facts = {"main": main.customer_number} | ({"day": day.isoformat()} if day is not None else {})
+    record(session, principal, account, AuditEvent.DETACH_ASKED, Action.DETACH, now, facts)
     session.flush()
     return request
 

@@ -24,6 +24,7 @@ from models.orders.reserved_ids import ReservedIds, reserve_ids
 from models.people.rights import Action, Principal, may
 from models.requests.cancellation_mails import tell_of_cancellation
 from models.requests.later_changes import ensure_no_later_change
+from models.requests.plan_notices import tell_of_withdrawal
 from models.requests.receipts import queue_receipt
 from models.requests.requests import Request, queue_request
 from models.states import AccountRole, AccountState, Kind, Reason
@@ -403,10 +404,13 @@ def cancel_and_release(request: Request, reason: Reason, now: datetime) -> None:
 
     Raises `TooLate` if the request has ended (except as failed), a worker has claimed it, or its provisioning (for a
     link or detach request: the change of the account) has begun; `LaterChangePlanned` for a change of a contract on
-    top of which a later one was agreed.
+    top of which a later one was agreed. Queues the mails about a planned detachment that is taken back.
     """
     ensure_no_later_change(request)
+    was_planned = request.is_scheduled(now)
     request.cancel(reason, now)
+    if was_planned:
+        tell_of_withdrawal(request, now)
     discard_ordered_account(request, now)
     session = object_session(request)
     if request.kind is Kind.CANCEL and session is not None:

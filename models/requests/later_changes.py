@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, object_session
 
-from models.errors import LaterChangePlanned
+from models.errors import InvalidField, LaterChangePlanned
 from models.requests.requests import Request
 from models.states import ENDED, Kind
 
@@ -49,3 +49,10 @@ def first_day_without(cancellation: Request) -> date:
 def last_day_of(cancellation: Request) -> date:
     """Return the last day, in Berlin, of the contracts that a cancellation ends."""
     return first_day_without(cancellation) - timedelta(days=1)
+
+
+def ensure_before_end(session: Session, account_id: int, day: date) -> None:
+    """Raise `InvalidField` for `effective_on` if the account is cancelled and has no contract on that day in Berlin."""
+    ending = running_cancellation(session, account_id)
+    if ending is not None and day >= first_day_without(ending):
+        raise InvalidField("effective_on", "contract_ends", last_day_of(ending))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.people.rights import Action, Principal, may
+from models.people.rights import LEADS, Action, Principal, may
 from models.requests.requests import Request
 from models.states import Kind
 
@@ -23,8 +23,9 @@ def concerns(session: Session, principal: Principal, request: Request) -> bool:
 def may_change(session: Session, principal: Principal, request: Request) -> bool:
     """Return whether the person may give the request's proofs, cancel it and retry it.
 
-    An order or a link needs the right to order or link for the main account; a detach request needs the right to detach
-    the sub-account, and a change or a cancellation that to change the account's contracts.
+    An order or a link needs the right to order or link for the main account, and a change or a cancellation that to
+    change the account's contracts. A detach request needs the right to detach the sub-account, and a role on the side
+    that has asked for it: the other side can neither keep the account nor let it go by changing that request.
     """
     match request.kind:
         case Kind.ORDER:
@@ -32,9 +33,22 @@ def may_change(session: Session, principal: Principal, request: Request) -> bool
         case Kind.LINK:
             return _may(session, principal, Action.LINK, request.main_id)
         case Kind.DETACH:
-            return _may(session, principal, Action.DETACH, request.account_id)
+            side = request.account_id if request.by_sub_account else request.main_id
+            return (
+                side is not None
+                and acts_for(principal, side)
+                and _may(session, principal, Action.DETACH, request.account_id)
+            )
         case Kind.CHANGE | Kind.CANCEL:
             return _may(session, principal, Action.CHANGE_CONTRACT, request.account_id)
+
+
+def acts_for(principal: Principal, account_id: int) -> bool:
+    """Return whether the person acts for the account: by a role there that orders, links and detaches.
+
+    A person with an API token acts for the token's account only.
+    """
+    return principal.token_account_id in (None, account_id) and principal.roles.get(account_id) in LEADS
 
 
 def _may(session: Session, principal: Principal, action: Action, account_id: int | None) -> bool:

@@ -92,10 +92,12 @@ class Request(BulkQueueRow, Base):
     )
     """The trunk that a change is about; None for other kinds."""
     effective_on: Mapped[date | None]
-    """The day in Berlin with whose start a change takes effect, None if it does at once.
+    """The day in Berlin with whose start a change or a detachment takes effect; None if it does at once.
 
     Of a cancellation the first day without a contract, which ends with the day before.
     """
+    by_sub_account: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
+    """Whether people of the sub-account have asked for its detachment, and not people of its main account."""
     replaced_channels: Mapped[int | None]
     """The channels before a change, as known when it was asked for."""
     replaced_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB(none_as_null=True))
@@ -139,11 +141,12 @@ class Request(BulkQueueRow, Base):
             "kind <> 'change' OR (product_key IS NOT NULL AND channels IS NOT NULL AND price_lines IS NOT NULL)",
             name="change_says_what",
         ),
-        sa.CheckConstraint("effective_on IS NULL OR kind IN ('change', 'cancel')", name="only_changes_have_a_day"),
+        sa.CheckConstraint("effective_on IS NULL OR kind NOT IN ('order', 'link')", name="kinds_with_a_day"),
         sa.CheckConstraint(
             "kind <> 'cancel' OR (effective_on IS NOT NULL AND replaced_lines IS NOT NULL)",
             name="cancellation_is_whole",
         ),
+        sa.CheckConstraint("NOT by_sub_account OR kind = 'detach'", name="sub_account_detaches"),
         sa.CheckConstraint("(local_user_name IS NULL) = (local_user_email IS NULL)", name="local_user_is_whole"),
         sa.CheckConstraint("local_user_email = lower(local_user_email)", name="local_user_email_lower"),
         sa.CheckConstraint("(status = 'pending') = (waiting_for IS NOT NULL)", name="pending_waits"),
@@ -220,11 +223,11 @@ class Request(BulkQueueRow, Base):
 
     @property
     def effective_at(self) -> datetime:
-        """Return the moment from which a request counts: the start of its day in Berlin, or when it was asked for."""
+        """Return the moment from which the request counts: the start of its day in Berlin, or when it was made."""
         return first_moment(self.effective_on) if self.effective_on is not None else self.created_at
 
     def is_scheduled(self, now: datetime) -> bool:
-        """Return whether the request is a change or cancellation that waits for its day."""
+        """Return whether the request waits for the day from which it counts."""
         waits = self.effective_on is not None and self.status in (Status.ACKNOWLEDGED, Status.IN_PROGRESS)
         return waits and now < self.effective_at
 

@@ -37,6 +37,7 @@ BUSINESS_LETTERS = (
     "change_receipt", "change_completed",
     "cancellation_receipt", "cancellation_taken_back", "cancellation_completed",
     "link_completed", "link_completed_owner", "link_ended_owner", "detach_completed", "detach_completed_owner",
+    "detach_planned", "detach_taken_back", "invoice_declined", "invoice_joined", "invoice_left", "invoice_offered",
     "request_ended", "request_held", "address_letter", "document_refused", "high_risk_allowed", "numbers_released",
 )  # fmt: skip
 """The mails that are kept as they were sent, for six years (§ 257 HGB): they confirm, refuse or end what was agreed."""

@@ -18,7 +18,6 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.calendar_days import BERLIN, Month, berlin_day, first_moment
-from models.changes.changes import LONGEST_AHEAD
 from models.changes.planned_lines import PlannedTariff, planned_tariffs, tariff_keys, with_planned
 from models.contracts.catalogue import PriceLine, ProductKind, all_products
 from models.contracts.contracts import Contract, ContractItem
@@ -27,6 +26,7 @@ from models.contracts.monthly_costs import Charge, LineChange, RunningLine, chan
 from models.db.paging import BadCursor, Page, read_cursor, write_cursor
 from models.db.word_search import matching
 from models.errors import InvalidField
+from models.requests.effective_days import LONGEST_AHEAD
 from models.states import Origin
 from models.values import CUSTOMER_NUMBER
 

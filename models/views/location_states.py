@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql
 
 from models.accounts.accounts import Account
 from models.requests.requests import Request
-from models.states import ENDED, Actor, Kind
+from models.states import ENDED, Actor, Kind, Status
 from models.telephony.trunks import SipTrunk, TrunkState
 
 
@@ -65,9 +65,15 @@ class Show(StrEnum):
         return frozenset({SiteState(self.value)})
 
 
-# A location whose contract is about to change or to end is in service meanwhile.
-RUNS = sa.and_(Request.status.not_in(ENDED), Request.kind.not_in((Kind.CHANGE, Kind.CANCEL)))
-"""SQL: the request is running, and its location waits for it; changes and cancellations of contracts do not count."""
+# A location whose contract is about to change or to end, or that is detached on a later day, is in service meanwhile.
+_WAITS_FOR_DAY = sa.and_(
+    Request.effective_on.is_not(None), Request.status.in_((Status.ACKNOWLEDGED, Status.IN_PROGRESS))
+)
+RUNS = sa.and_(Request.status.not_in(ENDED), Request.kind.not_in((Kind.CHANGE, Kind.CANCEL)), ~_WAITS_FOR_DAY)
+"""SQL: the request is running, and its location waits for it.
+
+Changes and cancellations of contracts do not count, nor does a detachment that is planned for a day.
+"""
 WAITS = {
     Actor.REQUESTER: SiteState.YOURS,
     Actor.CONTACT: SiteState.CONFIRMATION,

@@ -28,13 +28,14 @@ def running_request(session: Session, main: Account, account: Account) -> Reques
 def listed_of(account: Account) -> sa.ColumnElement[bool]:
     """Return an SQL condition: the request is in the account's lists.
 
-    Those that the account has made as a main account, and the changes and cancellations of its own contracts, which
-    belong to the main account that it has, or had when they were asked for.
+    Those that the account has made as a main account, and the changes and cancellations of its own contracts and its
+    own detachments, which belong to the main account that it has, or had when they were asked for.
     """
     own = Request.main_id == account.id
     if account.role is AccountRole.MAIN:
         return own
-    return sa.or_(own, sa.and_(Request.account_id == account.id, Request.kind.in_((Kind.CHANGE, Kind.CANCEL))))
+    about_itself = Request.kind.in_((Kind.CHANGE, Kind.CANCEL, Kind.DETACH))
+    return sa.or_(own, sa.and_(Request.account_id == account.id, about_itself))
 
 
 def requests_of(

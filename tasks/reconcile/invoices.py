@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Sequence
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session, aliased, contains_eager
 
 from models.accounts.accounts import Account
@@ -13,10 +14,12 @@ from models.accounts.hierarchy import (
     ensure_may_be_main,
     ensure_may_be_sub,
 )
+from models.accounts.locks import lock_accounts
 from models.errors import RuleBroken
 from models.links.collective_invoices import (
     CollectiveInvoice,
     CollectiveInvoiceItem,
+    billed_by_main,
     prove_by_invoice,
     request_leaving,
     request_listing,
@@ -47,30 +50,29 @@ def reconcile_invoices(run: Run) -> None:
 def _leaving(run: Run, after: int) -> Sequence[int]:
     """Create detach requests for sub-accounts that an invoice attached and no invoice of their main account bills now.
 
-    An account that nobody can sign in to stays a sub-account, and is reported, until it has an administrator. Works on
-    one page, of accounts with ids above `after`. Return the ids of the accounts of the page.
+    An account that is to stay linked becomes one that a link has attached. One that nobody can sign in to stays a
+    sub-account, and is reported, until it has an administrator. Works on one page, of accounts with ids above `after`.
+    Return the ids of the accounts of the page.
     """
     main = aliased(Account)
-    billed = (
-        sa.select(CollectiveInvoiceItem.id)
-        .join(CollectiveInvoiceItem.invoice)
-        .where(
-            CollectiveInvoiceItem.account_id == Account.id,
-            CollectiveInvoiceItem.left_at.is_(None),
-            CollectiveInvoice.main_id == Account.main_id,
-        )
-    )
     with run.transaction() as session:
         rows = session.execute(
             sa.select(Account, main)
             .join(main, main.id == Account.main_id)
-            .where(Account.id > after, Account.origin == Origin.COLLECTIVE_INVOICE, ~billed.exists())
+            .where(Account.id > after, Account.origin == Origin.COLLECTIVE_INVOICE, ~billed_by_main())
             .order_by(Account.id)
             .limit(PAGE)
         ).all()
         running = _running(session, Kind.DETACH, [account.customer_number for account, _ in rows])
+        staying = _staying(session, [account.id for account, _ in rows])
         for account, payer in rows:
             run.counts["looked_at"] += 1
+            if account.id in staying:
+                run.counts["stay_linked"] += 1
+                lock_accounts(session, [account.id])
+                if account.main_id == payer.id:
+                    account.origin = Origin.LINK
+                continue
             if (payer.id, account.customer_number) in running:
                 run.counts["on_their_way"] += 1
                 continue
@@ -89,6 +91,19 @@ def _leaving(run: Run, after: int) -> Sequence[int]:
                 request=str(request.id),
             )
         return [account.id for account, _ in rows]
+
+
+def _staying(session: Session, account_ids: Sequence[int]) -> frozenset[int]:
+    """Return the ids of those of the accounts that stay linked after they have left their main account's invoice."""
+    last = (
+        sa.select(CollectiveInvoiceItem.account_id, CollectiveInvoiceItem.stays_linked)
+        .ext(postgresql.distinct_on(CollectiveInvoiceItem.account_id))
+        .join(CollectiveInvoiceItem.invoice)
+        .join(CollectiveInvoiceItem.account)
+        .where(CollectiveInvoiceItem.account_id.in_(account_ids), CollectiveInvoice.main_id == Account.main_id)
+        .order_by(CollectiveInvoiceItem.account_id, CollectiveInvoiceItem.left_at.desc())
+    )
+    return frozenset(id for id, stays in session.execute(last) if stays)
 
 
 def _joining(run: Run, after: int) -> Sequence[int]:

@@ -13,6 +13,7 @@ from models import retention
 from models.accounts.company_limits import DailyUse
 from models.accounts.contract_holders import ContractHolder
 from models.bulk.bulk import Bulk
+from models.links.invoice_membership import InvoiceOffer
 from models.orders.drafts import Draft
 from models.people.invitations import Invitation
 from models.people.invited_people import InvitedPerson
@@ -34,6 +35,7 @@ Table = (
     | type[IdempotencyKey]
     | type[Invitation]
     | type[InvitedPerson]
+    | type[InvoiceOffer]
     | type[Login]
     | type[NumberAssignment]
 )
@@ -46,6 +48,7 @@ TABLES: tuple[Table, ...] = (
     IdempotencyKey,
     Invitation,
     InvitedPerson,
+    InvoiceOffer,
     Login,
     NumberAssignment,
 )

@@ -1,7 +1,7 @@
 """The step `verify`: checks a request against the business rules, and waits until its proofs are given.
 
 A link needs a proof of ownership; an order needs proofs of the contact's e-mail address and of the connection address.
-A change of a contract and a cancellation wait here for their day.
+A detachment, a change of a contract and a cancellation wait here for their day.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from models.calendar_days import end_of_day
 from models.changes.cancellations import change_before, ensure_can_end
 from models.changes.changes import earlier_change, ensure_changeable
 from models.errors import CannotClose, RuleBroken
+from models.links.collective_invoices import is_billed_together
 from models.links.links import find_proof
 from models.orders.area_code_of_address import confirm_or_ask
 from models.orders.orders import ordered_basket
@@ -32,7 +33,7 @@ from models.proofs.proofs import (
 from models.proofs.required_proofs import opened_proofs
 from models.proofs.shared_proofs import another_has_address, another_has_contact
 from models.requests.requests import Request
-from models.states import Actor, Kind, Origin, ProofMethod, Reason, Status
+from models.states import Actor, Kind, ProofMethod, Reason, Status
 from tasks.steps.proof_mails import ask_for_address, ask_for_consent, ask_for_email, ask_newcomers
 from tasks.steps.step import IN_USE, NO_NUMBERS, Hold, Outcome, Postpone, Wait, Work
 
@@ -48,8 +49,8 @@ def verify(work: Work, request: Request) -> Outcome:
 
     Returns None if every rule is kept and every proof is given, and a wait while a proof is missing or the contact's
     e-mail address has to be corrected. Returns a hold if the number pool is empty, if staff have yet to confirm that
-    the address lies in the area of the ordered area code, or if an account to be closed acts as a main account. Changes
-    and cancellations are postponed until their days. Raises `RuleBroken` if a rule is broken or the time for a proof is
+    the address lies in the area of the ordered area code, or if an account to be closed acts as a main account. A
+    request with a day is postponed until then. Raises `RuleBroken` if a rule is broken or the time for a proof is
     over. Safe to run twice: a proof is requested once, with reminders at their times.
     """
     match request.kind:
@@ -154,16 +155,18 @@ def _verify_detach(work: Work, request: Request) -> Outcome:
     assert account is not None
     if account.main_id != request.main_id:
         raise RuleBroken(Reason.NOT_ATTACHED)
-    if account.origin is Origin.COLLECTIVE_INVOICE and request.requested_by is not None:
+    if is_billed_together(work.session, account) and request.requested_by is not None:
         raise RuleBroken(Reason.BILLED_TOGETHER)
+    if (early := _too_early(work, request)) is not None:
+        return early
     ensure_administered(work.session, account, work.now)
     return None
 
 
 def _verify_change(work: Work, request: Request) -> Outcome:
     ensure_changeable(work.session, request)
-    if work.now < request.effective_at:
-        return Postpone(request.effective_at)
+    if (early := _too_early(work, request)) is not None:
+        return early
     # After days without workers, several are due at once.
     if earlier_change(work.session, request) is not None:
         return Postpone(work.now + LOOK_FOR_EARLIER)
@@ -171,8 +174,8 @@ def _verify_change(work: Work, request: Request) -> Outcome:
 
 
 def _verify_cancellation(work: Work, request: Request) -> Outcome:
-    if work.now < request.effective_at:
-        return Postpone(request.effective_at)
+    if (early := _too_early(work, request)) is not None:
+        return early
     # After days without workers, changes from before the end are due at once, too.
     if change_before(work.session, request) is not None:
         return Postpone(work.now + LOOK_FOR_EARLIER)
@@ -181,6 +184,11 @@ def _verify_cancellation(work: Work, request: Request) -> Outcome:
     except CannotClose:
         return IN_USE
     return None
+
+
+def _too_early(work: Work, request: Request) -> Postpone | None:
+    """Return until when the request waits for its day; None if the day has come, or it counts at once."""
+    return Postpone(request.effective_at) if work.now < request.effective_at else None
 
 
 def _end_or_renew(

@@ -82,7 +82,7 @@ RULES: Mapping[str, str] = {
         "can set up a call forwarding to this number on the dashboard."
     ),
     "day_passed": N_("This day is over. Choose today or a later day, or none for at once."),
-    "day_too_far": N_("Changes can be asked for up to %(allowed)s."),
+    "day_too_far": N_("This can be asked for up to %(allowed)s."),
     "after_planned": N_(
         "A change is planned for %(allowed)s already. Take that one back first, or choose a later day."
     ),
@@ -95,9 +95,21 @@ RULES: Mapping[str, str] = {
     "change_planned": N_(
         "A change of the contract is planned for %(allowed)s. Take it back first, or choose this day or a later one."
     ),
+    "unknown_month": N_("Costs can be asked for up to the month %(allowed)s."),
+    "detached_before": N_(
+        "The account leaves the main account on %(allowed)s. Choose an earlier day; for a later one the account's own "
+        "administrators ask."
+    ),
+    "detach_planned": N_(
+        "The other side has planned the detachment for %(allowed)s. You can choose an earlier day, or none for at once."
+    ),
+    "change_is_lost": N_(
+        "A change of the contract is planned for %(allowed)s, and who has asked for it would no longer see the account "
+        "then. Take the change back first, or choose a later day."
+    ),
     "too_many_changes": N_("%(allowed)s changes wait for their days already. Take one of them back first."),
     "nothing_changes": N_("So it is already. Choose another product or another number of channels."),
-    "unknown_month": N_("Costs can be asked for up to the month %(allowed)s."),
+    "no_body": N_("This call has no body. A day stands in the address: ?effective_on=2027-01-31"),
     "cursor": N_("We did not give out this cursor."),
 }
 

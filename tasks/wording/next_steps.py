@@ -61,12 +61,21 @@ _CARRIER_WORKS: Mapping[Kind, str] = {
     Kind.CANCEL: N_("We are closing the account."),
 }
 
-_SCHEDULED: Mapping[Kind, str] = {Kind.CHANGE: N_("Planned"), Kind.CANCEL: N_("Contract cancelled")}
+_SCHEDULED: Mapping[Kind, str] = {
+    Kind.DETACH: N_("Planned"),
+    Kind.CHANGE: N_("Planned"),
+    Kind.CANCEL: N_("Contract cancelled"),
+}
 _SCHEDULED_WORKS: Mapping[Kind, str] = {
+    Kind.DETACH: N_("The account is detached from the main account at the beginning of %(day)s."),
     Kind.CHANGE: N_("We change the contract at the beginning of %(day)s."),
     Kind.CANCEL: N_("The contracts end with the end of %(last_day)s; then we close the account."),
 }
 _SCHEDULED_EXPECTED: Mapping[Kind, str] = {
+    Kind.DETACH: N_(
+        "You need not do anything. Until then the side that has asked for it can take it back or choose another day; "
+        "the other side can choose an earlier one. When it is done, we confirm it by e-mail to all concerned."
+    ),
     Kind.CHANGE: N_(
         "You need not do anything. Until then the change can be taken back. When it is done, we confirm it by e-mail "
         "to all concerned."

@@ -63,6 +63,12 @@ TIMELINE: Mapping[str, str] = {
     ),
     "attached": N_("Account %(customer_number)s is now a sub-account of your main account %(main_customer_number)s."),
     "detach_received": N_("We have received the request to detach account %(customer_number)s from the main account."),
+    "detach_scheduled": N_(
+        "We have received the request to detach account %(customer_number)s from the main account: at the beginning of "
+        "%(day_text)s. Until then it can be taken back."
+    ),
+    "detach_moved": N_("The detachment was asked for anew, for another day: %(day_text)s."),
+    "detach_brought_forward": N_("The detachment was asked for anew: at once."),
     "detached": N_(
         "Account %(customer_number)s no longer belongs to main account %(main_customer_number)s. It keeps its logins, "
         "numbers, contract and address."

@@ -288,17 +288,28 @@ def test_a_registrar_that_has_written_and_does_not_answer_is_asked_again(plant: 
     plant.assert_everything_once(ids)
 
 
-@pytest.mark.parametrize("point", ["detach.before", "detach.after"])
-def test_a_worker_killed_while_it_detaches_is_replaced(plant: Plant, point: str) -> None:
+@pytest.mark.parametrize(
+    ("point", "on_a_day"),
+    [("detach.before", False), ("detach.after", False), ("verify.after", True), ("detach.after", True)],
+)
+def test_a_worker_killed_while_it_detaches_is_replaced(plant: Plant, point: str, on_a_day: bool) -> None:
     with plant.database.transaction() as session:
         account = make_account(session, administrator=make_user(session))
         attach(session, plant.main.id, account.id, Origin.LINK, utc_now())
-        ids = [submit_detach(session, plant.manager, account, "de", utc_now()).id]
+        session.flush()
+        day = berlin_day(utc_now())
+        asked = submit_detach(session, plant.manager, account, "de", utc_now(), day + timedelta(days=on_a_day))
+        ids = [asked.id]
+        # The day that was planned has come.
+        asked.effective_on = day if on_a_day else None
+        asked.make_due(utc_now())
     _kill_at(plant, point)
     plant.wait_for_completion(ids)
     with plant.database.transaction() as session:
         assert session.get_one(Account, account.id).main_id is None
-    assert len(plant.sink.received) == 2
+    subjects = [str(mail["Subject"]) for _, mail in plant.sink.received]
+    assert sum("eigenständig" in subject for subject in subjects) == 2
+    assert len(subjects) == (4 if on_a_day else 2)
 
 
 def test_of_many_main_accounts_that_ask_at_once_exactly_one_gets_the_account(plant: Plant) -> None:

@@ -79,6 +79,7 @@ REACH = {
     "people":     ("MA",         "PA",        "SA",              "DA",     "",     "FA"),
     "alone":      ("MA",         "PA",        "",                "DA",     "",     "FA"),
     "leave":      ("",           "",          "MA ML SA SL",     "",       "",     ""),
+    "pay":        ("",           "",          "MA ML",           "",       "",     ""),
     "link":       ("MA ML PA DA FA",) * 6,
     "office":     ("ST",         "ST",        "ST",              "ST",     "",     "ST"),
     "file":       ("ST",         "ST",        "ST",              "ST",     "ST",   "ST"),
@@ -105,6 +106,7 @@ ROWS = {
     "link_codes.create": "alone", "link_codes.void": "alone", "locations.contract_holder": "alone",
     "links.choose": "link", "links.send": "link", "locations.detach": "leave",
     "locations.cancel_contracts": "operate",
+    "locations.collective_invoice": "pay",
     "locations.change_contract": "operate", "locations.destinations": "abroad", "locations.directory": "operate",
     "locations.withdraw_from_directory": "operate", "locations.log": "operate", "locations.release": "operate",
     "locations.renew_secret": "operate", "locations.request_uri": "operate", "locations.resume": "operate",
@@ -136,6 +138,7 @@ TYPED = {
     "answers.correct_contact_address": {"email": "kim@example.com"}, "answers.enter_letter": {"code": CODE},
     "answers.enter_link_code": {"code": CODE}, "answers.resend": {"what": "email"},
     "answers.enter_credentials": {"email": "kim@example.com", "password": "wrong"},
+    "locations.collective_invoice": {"what": "offer"},
     "api.give_proof": {"kind": "link_code", "code": CODE}, "api.resend": {"what": "email"},
     "api.correct_contact_address": {"email": "kim@example.com"},
 }  # fmt: skip

@@ -86,8 +86,8 @@ def begin_call(session: Session, content: bytes = b"", *, lock: str | None = Non
     """Reserve the `Idempotency-Key` of the current call; a concurrent call with the same key waits for the commit.
 
     `content` is the part of the body that is no JSON, such as an uploaded file. Raises `IdempotencyConflict` if the
-    caller sent the key before with another method, path or body. A rollback releases the key. A call without a key gets
-    a random one, so that the call repeats no other. `lock` is an advisory lock that the call needs next.
+    caller sent the key before with another method, address or body. A rollback releases the key. A call without a key
+    gets a random one, so that the call repeats no other. `lock` is an advisory lock that the call needs next.
     """
     key = request.headers.get("Idempotency-Key") or str(uuid.uuid4())
     row = reserve_key(session, detached_token_account().id, caller().user_id, key, _fingerprints(content), now(), lock)
@@ -97,5 +97,7 @@ def begin_call(session: Session, content: bytes = b"", *, lock: str | None = Non
 def _fingerprints(content: bytes) -> list[bytes]:
     # Keyed: a body may hold a password, which nobody shall be able to guess from the database.
     canonical = json.dumps(request.get_json(silent=True), sort_keys=True, separators=(",", ":"))
-    text = f"{request.method} {request.path}\n{canonical}"
+    query = request.query_string.decode("latin-1")
+    address = f"{request.path}?{query}" if query else request.path
+    text = f"{request.method} {address}\n{canonical}"
     return resources().vault.fingerprints("call", text.encode() + content)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import uuid
 
-from flask import Response
+from flask import Response, request
 
-from models.errors import AlreadyRequested
+from models.errors import AlreadyRequested, InvalidField
 from models.links.links import LinkDraft, submit_detach, submit_link
 from models.people.rights import Action
 from models.proofs.link_codes import create_link_code
@@ -71,18 +71,25 @@ def create_link_request(body: LinkBody) -> Response:
     "/accounts/<customer_number>/link",
     responses={202: schemas.RequestBody, 404: schemas.Problem, 409: schemas.Problem},
 )
-def detach_account(path: schemas.AccountPath) -> Response:
-    """Request to detach a sub-account from its main account. A repeated call returns the running detach request.
+def detach_account(path: schemas.AccountPath, query: schemas.DetachQuery) -> Response:
+    """Request to detach a sub-account from its main account, at once or with the start of the day `effective_on`.
+
+    A repeated call returns the running detach request. One for another day makes a new request, to which the planned
+    one gives way; the other side's can only give way to an earlier day. Until its day `POST /requests/{id}/cancel`
+    takes the detachment back, for the side that has asked for it.
 
     Once detached, the account is not visible to the main account any more, so only a repeated call with the same
     `Idempotency-Key` still gets the answer of the first call.
     """
+    if request.get_json(silent=True):
+        # A day in a body that nobody reads would detach at once.
+        raise InvalidField("", "no_body")
     with call_transaction() as session:
         call = begin_call(session)
         if call.is_new:
             account = get_visible_account(session, path.customer_number, Action.DETACH)
             try:
-                detach = submit_detach(session, caller(), account, caller().locale, now())
+                detach = submit_detach(session, caller(), account, caller().locale, now(), query.effective_on)
             except AlreadyRequested as running:
                 detach = session.get_one(Request, uuid.UUID(running.request_id))
             call.save_answer(202, request_body(session, detach), about=detach, location=request_url(detach))

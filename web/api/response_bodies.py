@@ -104,6 +104,7 @@ def _as_body(
             {"kind": proof.kind, "state": proof.state, "until": proof.until and proof.until.isoformat()}
             for proof in proofs
         ],
+        "effective_on": of.effective_on and of.effective_on.isoformat(),
         "change": change,
         "cancellation": _cancellation_body(of),
         "timeline": [

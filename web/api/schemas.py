@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from models.accounts.company_limits import Limit
-from web.fields import Body, Code, Email, EmailAddress, Password
+from web.fields import Body, CalendarDay, Code, Email, EmailAddress, Password
 
 
 class EmailCode(Body):
@@ -143,7 +143,8 @@ class RequestBody(BaseModel):
 
     `step` is the current or last step of the request, `reason` a code that says why it is pending, held or ended
     without success (else null), `customer_number` the account that it orders, attaches, detaches, changes or cancels.
-    `next` is null once the request has ended. `change` has the terms of a change, `cancellation` those of a
+    `next` is null once the request has ended. `effective_on` is the day in Berlin with whose start a change or a
+    detachment takes effect; null if it does at once. `change` has the terms of a change, `cancellation` those of a
     cancellation; they are null for other kinds.
     """
 
@@ -155,6 +156,7 @@ class RequestBody(BaseModel):
     customer_number: str
     next: NextBody | None
     proofs: list[ProofStateBody]
+    effective_on: date | None
     change: ChangeTermsBody | None
     cancellation: CancellationTermsBody | None
     timeline: list[TimelineBody]
@@ -333,6 +335,14 @@ class AccountPath(BaseModel):
     """The customer number of an account in the URL."""
 
     customer_number: str
+
+
+class DetachQuery(BaseModel):
+    """The query of a detachment: `effective_on` is the day, in Berlin, with whose start it counts (null: at once)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    effective_on: CalendarDay | None = None
 
 
 class RequestQuery(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Literal
 
 import httpx
@@ -68,12 +69,14 @@ class PortalApi:
         path = f"requests/{id}/address-document"
         return self._view("POST", path, 200, files={"file": (name, content)}, headers=headers)
 
-    def detach(self, customer_number: str) -> View:
+    def detach(self, customer_number: str, day: date | None = None) -> View:
         """Submit a request to detach a sub-account from its main account, and return the request.
 
+        `day` is the day with whose start it counts, None for at once.
         Raises `UnexpectedAnswer` if the portal does not accept it.
         """
-        return self._view("DELETE", f"accounts/{customer_number}/link", 202)
+        query = {"effective_on": day.isoformat()} if day is not None else {}
+        return self._view("DELETE", f"accounts/{customer_number}/link", 202, params=query)
 
     def close(self) -> None:
         """Close the client's connections."""

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 
 import httpx
 import sqlalchemy as sa
@@ -110,6 +110,10 @@ class People:
         """Cancel the request as the requester."""
         self.api.cancel(view.id)
         return "cancelled through the API, as the requester"
+
+    def tomorrow(self) -> date:
+        """Return tomorrow's date in Berlin."""
+        return berlin_day(self.database.now()) + timedelta(days=1)
 
     def let_day_come(self, view: View) -> str:
         """Pretend that the day is here for which a change or cancellation was asked: set the request to today."""

@@ -1,4 +1,4 @@
-"""The scenes of the demo: orders, link requests, a detach request, a change and cancellations, each with its end.
+"""The scenes of the demo: orders, links, detach requests, a change and cancellations, each with its expected end.
 
 Everything that a run uses up (numbers, accounts to link, addresses to prove) is created anew for every run, so that the
 demo can be repeated on the same data.
@@ -41,13 +41,14 @@ EMAIL = Stand(Status.PENDING, Reason.EMAIL_NOT_CONFIRMED)
 ADDRESS = Stand(Status.PENDING, Reason.ADDRESS_NOT_PROVED)
 REVIEW = Stand(Status.PENDING, Reason.DOCUMENT_IN_REVIEW)
 CONSENT = Stand(Status.PENDING, Reason.CONSENT_AWAITED)
+WAITS_FOR_DAY = Stand(Status.ACKNOWLEDGED)
 NO_NUMBERS = Stand(Status.HELD, Reason.NO_NUMBERS_AVAILABLE)
 
 Submit = Callable[[PortalApi, str], View]
 """A function that submits a request under an idempotency key and returns the API's view of the request."""
 FRESH = (
-    "administers_both", "credentials", "link_code", "consent", "declined", "expired", "attached", "changed", "kept",
-    "cancelled",
+    "administers_both", "credentials", "link_code", "consent", "declined", "expired", "attached", "planned", "changed",
+    "kept", "cancelled",
 )  # fmt: skip
 """Names of the accounts created for each run, by what happens to the account in the run."""
 
@@ -82,7 +83,8 @@ def set_stage(session: Session, carrier: Carrier) -> Stage:
         raise CannotPlay("There is no demo data; `standorte up` loads it.")
     fresh = {becomes: _open(session, carrier, becomes) for becomes in FRESH}
     give_role(session, maxi, fresh["administers_both"], Role.ADMINISTRATOR)
-    attach(session, main.id, fresh["attached"].id, Origin.LINK, carrier.now)
+    for becomes in ("attached", "planned"):
+        attach(session, main.id, fresh[becomes].id, Origin.LINK, carrier.now)
     # A link does not reach contracts.
     for becomes in ("changed", "kept", "cancelled"):
         attach(session, main.id, fresh[becomes].id, Origin.ORDER, carrier.now)
@@ -108,7 +110,7 @@ def clear_stage(session: Session, now: datetime) -> None:
 
 def scenes(stage: Stage, people: People) -> list[Scene]:
     """Return all scenes of one run, each with one request that is not submitted yet."""
-    rest = (_detach(stage), _change(stage), *_cancellations(stage, people))
+    rest = (_detach(stage), _detach_tomorrow(stage, people), _change(stage), *_cancellations(stage, people))
     return [*_orders(stage, people), *_links(stage, people), *_refused_links(stage), *rest]
 
 
@@ -231,6 +233,20 @@ def _detach(stage: Stage) -> Scene:
         return api.detach(stage.fresh["attached"].customer_number)
 
     return Scene("Detach", detach, COMPLETED, mails={MAXI.email: 1, NIKO.email: 1})
+
+
+def _detach_tomorrow(stage: Stage, people: People) -> Scene:
+    def detach(api: PortalApi, key: str) -> View:
+        del key
+        return api.detach(stage.fresh["planned"].customer_number, people.tomorrow())
+
+    return Scene(
+        "Detach tomorrow",
+        detach,
+        COMPLETED,
+        [(WAITS_FOR_DAY, people.let_day_come)],
+        mails={MAXI.email: 2, NIKO.email: 2},
+    )
 
 
 def _change(stage: Stage) -> Scene:

@@ -11,6 +11,7 @@ from models.accounts.accounts import Account
 from models.accounts.hierarchy import attach, detach
 from models.contracts.contracts import ContractItem
 from models.links.account_closing import close_account
+from models.links.collective_invoices import put_on_invoice, take_off_invoice
 from models.messages.outbox import Recipient
 from models.people.invitations import invite
 from models.people.rights import Role
@@ -76,7 +77,7 @@ def test_the_costs_of_a_month(page: Page, portal: Portal, site: Site) -> None:
         look(page, f"{portal.url}{OVERVIEW}/kosten{query}")
 
 
-@shows("locations.show", "locations.detach")
+@shows("locations.show", "locations.detach", "locations.collective_invoice")
 def test_the_page_of_an_account_and_detaching_it(page: Page, portal: Portal) -> None:
     sign_in(page, portal)
     look(page, f"{portal.url}{OVERVIEW}/{portal.main.customer_number}")
@@ -94,6 +95,14 @@ def test_the_page_of_an_account_and_detaching_it(page: Page, portal: Portal) -> 
         invite(session, portal.manager, joining, to, Role.ADMINISTRATOR, NOW)
         join(session, make_user(session), joining)
     look(page, f"{portal.url}{OVERVIEW}/{number}")
+    invoice = f"{portal.url}{OVERVIEW}/{number}/sammelrechnung"
+    look(page, invoice)
+    with portal.database.transaction() as session:
+        main, billed = (session.get_one(Account, id) for id in (portal.main.id, account.id))
+        put_on_invoice(session, "SR-1", main, billed, NOW)
+    look(page, invoice)
+    with portal.database.transaction() as session:
+        take_off_invoice(session, "SR-1", session.get_one(Account, account.id), NOW)
     look(page, f"{portal.url}{OVERVIEW}/{number}/loesen")
     look_wrong(page)
     page.get_by_label("Kundennummer").fill(number)

@@ -58,6 +58,13 @@ INSERT INTO accounts
     (customer_number, role, state, name, street, postal_code, city, contact_name, contact_email, created_at)
 VALUES ('4000001', 'standalone', 'active', 'A', 'B 1', '10115', 'Berlin', 'Kim', 'kim@example.com', now());
 """
+DETACHMENTS = """
+INSERT INTO requests (kind, status, step, main_id, account_id, customer_number, locale, created_at, updated_at,
+    attempts, due_at, ended_at, effective_on, by_sub_account)
+SELECT 'detach', status, 'verify', id, id, '4000001', 'de', now(), now(), 0, due, ended, day, true
+FROM accounts, (VALUES ('acknowledged', now(), NULL, date '2099-01-01'), ('completed', NULL, now(), '2020-01-01'))
+    AS told (status, due, ended, day);
+"""
 WAITING_ORDERS = """
 INSERT INTO area_codes VALUES ('030', 'Berlin');
 INSERT INTO products VALUES ('trunk-2', 'trunk', 'T', 'T', 2, NULL, 1, 1, true, 1);
@@ -223,7 +230,7 @@ def test_the_way_down_takes_changes_of_contracts_along_and_keeps_the_newest_line
     for change, rule in (
         ("requests SET replaced_lines = NULL", "change_is_whole"),
         ("requests SET price_lines = NULL", "change_says_what"),
-        ("requests SET kind = 'detach', changed_trunk_id = NULL, effective_on = now()", "only_changes_have_a_day"),
+        ("requests SET kind = 'link', changed_trunk_id = NULL, effective_on = now()", "kinds_with_a_day"),
         ("contract_items SET started_at = now(), ended_at = now() - interval '1 s'", "ends_after_start"),
     ):
         with empty.begin() as connection, pytest.raises(sa.exc.IntegrityError, match=rule):
@@ -258,6 +265,19 @@ def test_the_way_down_takes_cancellations_along(empty: sa.Engine) -> None:
     assert _rows(empty, "SELECT term_months, notice_months, renewal_months FROM contracts") == [(0, 1, 0)]
     migrations.downgrade(empty, "0048")
     assert _rows(empty, "SELECT count(*) FROM requests") == [(0,)]
+    migrations.upgrade(empty)
+
+
+def test_the_way_down_detaches_nothing_before_its_day(empty: sa.Engine) -> None:
+    migrations.upgrade(empty)
+    with empty.begin() as connection:
+        connection.execute(sa.text(AN_ACCOUNT))
+        connection.execute(sa.text(DETACHMENTS))
+    with empty.begin() as connection, pytest.raises(sa.exc.IntegrityError, match="sub_account_detaches"):
+        connection.execute(sa.text("UPDATE requests SET kind = 'link', asked_proof = 'consent', effective_on = NULL"))
+    migrations.downgrade(empty, "0048")
+    told = _rows(empty, "SELECT status, due_at, effective_on FROM requests ORDER BY status")
+    assert told == [("cancelled", None, None), ("completed", None, None)]
     migrations.upgrade(empty)
 
 

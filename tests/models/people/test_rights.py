@@ -152,8 +152,9 @@ def test_a_sub_accounts_token_reaches_neither_main_account_nor_sibling() -> None
         (ADMINISTRATOR, "main", "order link detach", "order link detach"),
         (MANAGER, "main", "order link detach", "order link detach"),
         (MEMBER, "main", "", ""),
-        # A main account's requests concern only itself, except for a request to detach a sub-account.
-        (ADMINISTRATOR, "sub", "detach", "detach"),
+        # A main account's requests concern only itself, except for a request to detach a sub-account; and who has
+        # not asked for that one does not change it.
+        (ADMINISTRATOR, "sub", "detach", ""),
         (MEMBER, "sub", "", ""),
         (ADMINISTRATOR, "other", "", ""),
     ],
@@ -172,6 +173,8 @@ def test_a_request_concerns_its_main_account_and_who_is_detached(
         ]
         assert [request.kind for request in asked if concerns(session, somebody, request)] == looks_at.split()
         assert [request.kind for request in asked if may_change(session, somebody, request)] == changes.split()
+        by_sub = Request(kind=Kind.DETACH, main_id=main.id, account_id=sub.id, by_sub_account=True)
+        assert may_change(session, somebody, by_sub) == (of == "sub" and role is ADMINISTRATOR)
         # A token gives no rights outside its account.
         token = replace(somebody, token_id=1, token_account_id=accounts["other"].id, scopes=BOTH)
         assert not [request for request in asked if of != "other" and concerns(session, token, request)]

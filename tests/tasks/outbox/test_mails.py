@@ -15,8 +15,10 @@ import sqlalchemy as sa
 
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import put_holder
+from models.calendar_days import berlin_day
 from models.changes.cancellations import submit_cancellation
 from models.changes.changes import ChangeDraft, submit_change
+from models.links.invoice_membership import answer_offer, leave_invoice, offer_invoice
 from models.links.links import submit_detach
 from models.messages.outbox import Message, Recipient
 from models.orders.orders import Contact, Location, cancel_and_release
@@ -140,8 +142,15 @@ def mails(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> list[tupl
         request = session.get_one(Request, question)
         decide(session, pipeline.runtime.vault, request, owner, Decision.DECLINED, None, NOW)
         account = session.get_one(Account, linked.id)
-        submit_detach(session, pipeline.manager, account, locale, NOW)
         administrator = principal_of(session, session.get_one(User, owner.id, populate_existing=True))
+        for agrees in (False, True):
+            offer_invoice(session, pipeline.manager, account, NOW)
+            answer_offer(session, administrator, account, NOW, agrees=agrees)
+        leave_invoice(session, pipeline.manager, account, locale, NOW, stays_linked=True)
+        planned = submit_detach(session, pipeline.manager, account, locale, NOW, berlin_day(NOW) + timedelta(days=1))
+        cancel_and_release(planned, Reason.CANCELLED_BY_REQUESTER, NOW)
+        session.flush()
+        submit_detach(session, pipeline.manager, account, locale, NOW)
         invite(session, administrator, account, Recipient(HOSTILE, "new@example.com", locale), Role.LOCAL_MEMBER, NOW)
         colleague = principal_of(session, make_user(session, name=HOSTILE, locale=locale))
         join(session, session.get_one(User, colleague.user_id), account)

@@ -19,6 +19,7 @@ from models.contracts.contracts import new_contract
 from models.db.base import Base
 from models.jobs.jobs import Outcome
 from models.links.account_closing import close_account
+from models.links.invoice_membership import InvoiceOffer
 from models.messages.outbox import Recipient
 from models.orders.drafts import Draft, begin_draft, find_draft, new_draft_id
 from models.people import logins
@@ -27,6 +28,7 @@ from models.people.invited_people import InvitedPerson
 from models.people.logins import Login, begin_login
 from models.people.rights import Role
 from models.people.users import User
+from models.proofs.deadlines import VALID_FOR
 from models.requests.idempotency import IdempotencyKey, reserve_key
 from models.telephony.directory import DirectoryEntry, put_entry
 from models.telephony.number_history import NumberAssignment
@@ -41,6 +43,7 @@ TABLES = [
     (IdempotencyKey, retention.IDEMPOTENCY_KEYS),
     (Invitation, end_of_day(NOW + INVITATION_VALID_FOR) + retention.INVITATIONS - NOW),
     (InvitedPerson, retention.INVITED_NAMES),
+    (InvoiceOffer, end_of_day(NOW + VALID_FOR) - NOW),
     (Login, logins.IDLE),
 ]
 MOMENT = timedelta(seconds=1)
@@ -59,6 +62,8 @@ def leave(pipeline: Pipeline, words: str) -> None:
         reserve_key(session, main.id, manager.user_id, words, [b"body"], now)
         invite(session, manager, main, Recipient("Toni", f"{words}@example.com", "de"), Role.ADMINISTRATOR, now)
         begin_login(session, session.get_one(User, manager.user_id), "", "", now)
+        asked = {"account_id": make_account(session).id, "main_id": main.id}
+        session.add(InvoiceOffer(offered_at=now, expires_at=end_of_day(now + VALID_FOR), **asked))
     pipeline.registrar.calls.append(now)
 
 

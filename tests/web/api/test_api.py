@@ -97,6 +97,7 @@ def test_an_account_with_two_running_requests_is_listed_once(front: Front) -> No
         join(session, make_user(session), account)
         order.go_on(StepName.CONFIRM, NOW)
         order.hold(Reason.INTERNAL_ERROR, NOW)
+        session.flush()
         detach = submit_detach(session, front.manager, account, "de", NOW)
     items = front.get("/accounts").get_json()["items"]
     assert [(item["customer_number"], item["request"]) for item in items[1:]] == [

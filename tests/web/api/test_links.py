@@ -182,6 +182,65 @@ def test_a_detach_whose_answer_was_lost_is_asked_for_again(front: Front, back: B
     assert front.client.delete(path, headers=head | {"Idempotency-Key": "x" * 256}).status_code == 400
 
 
+def test_a_detach_on_a_day_waits_is_changed_and_taken_back(front: Front, back: Back) -> None:
+    account, owner = owned(front)
+    a_link(front, account.customer_number, "credentials", email=owner.email, password=PASSWORD)
+    back.advance()
+    path = f"/accounts/{account.customer_number}/link"
+    first = front.delete(f"{path}?effective_on=2026-04-01").get_json()
+    assert (first["kind"], first["status"], first["effective_on"]) == ("detach", "acknowledged", "2026-04-01")
+    assert front.delete(f"{path}?effective_on=2026-04-01").get_json()["id"] == first["id"]
+    second = front.delete(f"{path}?effective_on=2026-04-02").get_json()
+    assert second["effective_on"] == "2026-04-02" and second["id"] != first["id"]
+    assert front.get(f"/requests/{first['id']}").get_json()["status"] == "cancelled"
+    mine, front.token = front.token, token_of(front, account, owner)
+    assert front.get(f"/requests/{second['id']}").get_json()["effective_on"] == "2026-04-02"
+    assert second["id"] in [item["id"] for item in front.get("/requests").get_json()["items"]]
+    assert front.post(f"/requests/{second['id']}/cancel").status_code == 403
+    later = front.delete(f"{path}?effective_on=2026-05-01")
+    assert (later.status_code, later.get_json()["errors"][0]["code"]) == (422, "detach_planned")
+    front.token = mine
+    assert front.post(f"/requests/{second['id']}/cancel").get_json()["status"] == "cancelled"
+    back.advance()
+    assert front.get(f"/accounts/{account.customer_number}").get_json()["role"] == "sub"
+
+
+@pytest.mark.parametrize(
+    ("sent", "field", "code"),
+    [
+        ({"query_string": {"effective_on": "2026-02-30"}}, "effective_on", "value_error"),
+        ({"query_string": {"effective_on": "2026-03-01"}}, "effective_on", "day_passed"),
+        ({"query_string": {"effectiveOn": "2026-04-01"}}, "effectiveOn", "extra_forbidden"),
+        ({"json": {"effective_on": "2026-04-01"}}, "body", "no_body"),
+    ],
+)
+def test_a_day_that_is_not_understood_detaches_nothing(
+    front: Front, back: Back, sent: dict[str, Any], field: str, code: str
+) -> None:
+    account, owner = owned(front)
+    a_link(front, account.customer_number, "credentials", email=owner.email, password=PASSWORD)
+    back.advance()
+    head = {"Authorization": f"Bearer {front.token}"}
+    answer = front.client.delete(f"/api/v1/accounts/{account.customer_number}/link", headers=head, **sent)
+    assert answer.status_code == 422
+    assert [(error["field"], error["code"]) for error in answer.get_json()["errors"]] == [(field, code)]
+    back.advance()
+    assert front.get(f"/accounts/{account.customer_number}").status_code == 200
+
+
+def test_one_key_for_two_days_is_a_conflict(front: Front, back: Back) -> None:
+    account, owner = owned(front)
+    a_link(front, account.customer_number, "credentials", email=owner.email, password=PASSWORD)
+    back.advance()
+    path = f"/api/v1/accounts/{account.customer_number}/link"
+    head = {"Authorization": f"Bearer {front.token}", "Idempotency-Key": "a day"}
+    first = front.client.delete(f"{path}?effective_on=2026-04-01", headers=head)
+    again = front.client.delete(f"{path}?effective_on=2026-04-01", headers=head)
+    assert (first.status_code, again.status_code, again.data) == (202, 202, first.data)
+    for other in (path, f"{path}?effective_on=2026-04-02"):
+        assert front.client.delete(other, headers=head).status_code == 422
+
+
 def test_many_at_once_make_one_detach_and_leave_one_code_open(front: Front, back: Back) -> None:
     account, owner = owned(front)
     a_link(front, account.customer_number, "credentials", email=owner.email, password=PASSWORD)

@@ -129,6 +129,11 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Changed a call forwarding: %(new)s; before: %(old)s.", new=_forwarding(facts), old=before))
         case AuditEvent.FORWARDING_REMOVED:
             return str(_("Removed a call forwarding: %(forwarding)s.", forwarding=_forwarding(facts)))
+        case AuditEvent.DETACH_ASKED if "day" in facts:
+            day = long_date(date.fromisoformat(facts["day"]), locale())
+            return str(
+                _("Asked to detach the account from main account %(number)s on %(day)s.", number=facts["main"], day=day)
+            )
         case AuditEvent.DETACH_ASKED:
             return str(_("Asked to detach the account from main account %(number)s.", number=facts["main"]))
         case AuditEvent.CHANGE_ASKED:

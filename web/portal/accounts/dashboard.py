@@ -13,6 +13,7 @@ from models.accounts.accounts import Account
 from models.accounts.contract_holders import has_own_holder, holder_of
 from models.calendar_days import Month, berlin_day
 from models.changes.cancellations import running_contracts
+from models.links.invoice_membership import billing_view
 from models.people.audit_log import record_look, sees_log, visible_entries
 from models.people.rights import Action, may, only_as_staff
 from models.proofs.link_codes import open_link_code
@@ -93,6 +94,7 @@ def show(customer_number: str) -> str:
         costs = costs_of_account(database, account, month)
         contracts = running_contracts(database, account, now)
         terms = dict.fromkeys(terms_text(one.terms, locale(), berlin_day(one.started_at)) for one in contracts)
+        billing = billing_view(database, person, account, now)
         own_holder = has_own_holder(account)
         holder = holder_of(database, account if own_holder else visible.main or account)
     sees_calls = may(person, Action.SEE_CALLS, account) and resources().network is not None
@@ -117,6 +119,7 @@ def show(customer_number: str) -> str:
         month=month,
         month_name=month_text(month, locale()),
         lists_costs=not only_as_staff(person, Action.VIEW, account),
+        billing=billing,
         publication_names=PUBLICATION_NAMES,
         own_holder=own_holder,
         sees_calls=sees_calls,

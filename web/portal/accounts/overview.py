@@ -17,11 +17,12 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import may_be_main
-from models.changes.changes import planned_of
 from models.db.paging import BadCursor, Page
+from models.links.collective_invoices import billed_together
 from models.orders.drafts import open_drafts
 from models.people.rights import Action, may
 from models.proofs.proof_status import ProofStatus, proof_statuses
+from models.requests.effective_days import planned_of
 from models.requests.requests import Request
 from models.states import ENDED, AccountRole, AccountState, Actor, Kind, Origin, Status
 from models.views import locations as listing
@@ -176,7 +177,8 @@ class Glance:
     towns to filter by, `drafts` the number of open order drafts. `known` has the registrations at the telephone
     network: None if it is not asked, or does not answer (`is_network_away`). `sums` has the totals of all locations;
     None if there are more than 1,000. `asked` has the statuses of the proofs by request id, for `progress`, and
-    `planned` the changes of contracts, with their terms, that wait for their days, by account id.
+    `planned` what waits for its day, by account id: changes of contracts with their terms, and detachments. `billed`
+    are the ids of the accounts that are on the main account's collective invoice.
     """
 
     main: listing.ListedAccount
@@ -191,6 +193,7 @@ class Glance:
     sums: Sums | None
     asked: Mapping[UUID, Sequence[ProofStatus]]
     planned: Mapping[int, Sequence[tuple[Request, ChangedTerms | None]]]
+    billed: frozenset[int]
 
     @property
     def running(self) -> list[Request]:
@@ -220,7 +223,8 @@ def _read(account: Account, wanted: listing.LocationFilter, after: str | None) -
         has_few = counts.sites <= SUMMED_UP_TO
         main = listing.listed_itself(database, account, own, offline=offline)
         shown = [item.request for item in (main, *page.items) if item.request is not None]
-        planned = planned_of(database, [item.account.id for item in (main, *page.items)])
+        listed = [item.account.id for item in (main, *page.items)]
+        planned = planned_of(database, listed)
         return Glance(
             main=main,
             page=page,
@@ -236,9 +240,10 @@ def _read(account: Account, wanted: listing.LocationFilter, after: str | None) -
             sums=total(groups_of(database, account, GroupBy.STATE, now, offline=offline)) if has_few else None,
             asked=proofs_of(database, [*shown, *links]),
             planned={
-                id: [(found, planned_terms(database, found, locale())) for found in changes]
-                for id, changes in planned.items()
+                id: [(found, planned_terms(database, found, locale())) for found in waiting]
+                for id, waiting in planned.items()
             },
+            billed=billed_together(database, listed),
         )
 
 

@@ -27,12 +27,12 @@ from tasks.outbox.what_changes import EndedTerms, ended_terms
 from tasks.wording.closing_obstacles import obstacle_text
 from tasks.wording.contract_terms import terms_text
 from tasks.wording.fields import field_error
-from web.portal.changes.typed_days import typed_day
 from web.portal.page.account_access import get_visible_account
 from web.portal.page.blueprints import locations
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale, phone
 from web.portal.page.session import principal
+from web.portal.page.typed_fields import typed_day
 from web.resources import resources
 
 
@@ -95,7 +95,7 @@ def cancel_contracts(customer_number: str) -> Response | str | tuple[str, int]:
 def _submit(account: Account, form: CancellationForm, sheet: _Sheet) -> Response | tuple[str, int]:
     """Ask for the cancellation that was typed, or show the form with its errors."""
     try:
-        last_day = typed_day("last_day", form.last_day.data or "")
+        last_day = typed_day("last_day", form.last_day.data)
         if last_day is None:
             raise InvalidField("last_day", "malformed")
         with resources().database.transaction() as database:

@@ -16,7 +16,6 @@ from wtforms import Form, HiddenField, RadioField, StringField
 from models.accounts.accounts import Account
 from models.calendar_days import berlin_day
 from models.changes.changes import (
-    LONGEST_AHEAD,
     ChangeDraft,
     Quote,
     agreed_quote,
@@ -28,31 +27,28 @@ from models.changes.changes import (
 from models.contracts.catalogue import ProductKind, price_list
 from models.errors import AlreadyRequested, InvalidField, PricesChanged
 from models.people.rights import Action, through_main
+from models.requests.effective_days import LONGEST_AHEAD
 from models.requests.requests import Request
 from models.states import AccountState
 from models.telephony.trunks import SipTrunk
 from tasks.outbox.what_changes import ChangedTerms, changed_terms
 from tasks.wording.fields import field_error
-from web.portal.changes.typed_days import typed_day
 from web.portal.page.account_access import get_visible_trunk
 from web.portal.page.blueprints import locations
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
 from web.portal.page.money import euros
 from web.portal.page.session import principal
+from web.portal.page.typed_fields import strip, typed_day
 from web.resources import resources
-
-
-def _strip(value: str | None) -> str | None:
-    return value.strip() if value is not None else None
 
 
 class ChangeForm(Form):  # type: ignore[misc]
     """The form of a change. `agreed` has the prices that were shown before it is sent for good; empty until then."""
 
     product = RadioField(lazy_gettext("Tariff"), choices=[], validate_choice=False)
-    channels = StringField(lazy_gettext("Simultaneous calls"), filters=[_strip])
-    effective_on = StringField(lazy_gettext("From which day"), filters=[_strip])
+    channels = StringField(lazy_gettext("Simultaneous calls"), filters=[strip])
+    effective_on = StringField(lazy_gettext("From which day"), filters=[strip])
     agreed = HiddenField()
 
     def draft(self) -> ChangeDraft:
@@ -60,9 +56,8 @@ class ChangeForm(Form):  # type: ignore[misc]
         channels = self.channels.data or ""
         if not (channels.isascii() and channels.isdecimal() and len(channels) <= 9):
             raise InvalidField("channels", "int_type")
-        return ChangeDraft(
-            self.product.data or "", int(channels), typed_day("effective_on", self.effective_on.data or ""), locale()
-        )
+        day = typed_day("effective_on", self.effective_on.data)
+        return ChangeDraft(self.product.data or "", int(channels), day, locale())
 
 
 @dataclass(frozen=True, slots=True)

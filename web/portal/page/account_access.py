@@ -9,11 +9,12 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account, account_by_number
 from models.errors import DomainError
+from models.links.collective_invoices import is_billed_together
 from models.people.audit_log import record_look
 from models.people.rights import Action, may, through_main
 from models.requests.request_rights import concerns
 from models.requests.requests import Request
-from models.states import AccountState, Kind, Origin
+from models.states import AccountState, Kind
 from models.telephony.suspension import find_trunk
 from models.telephony.trunks import SipTrunk
 from models.views import locations as listing
@@ -31,6 +32,8 @@ class VisibleAccount:
     account: Account
     main: Account | None
     running: list[Request]
+    is_billed_together: bool
+    """Whether a collective invoice of its main account bills the account, so that the customer cannot detach it."""
 
     @property
     def detaching(self) -> Request | None:
@@ -49,14 +52,6 @@ class VisibleAccount:
     def may_detach(self) -> bool:
         """Return whether the user may detach the account from its main account."""
         return self.account.main_id is not None and may(principal(), Action.DETACH, self.account)
-
-    @property
-    def is_billed_together(self) -> bool:
-        """Return whether a collective invoice attached the account to its main account and keeps it attached.
-
-        Then the customer cannot detach the account.
-        """
-        return self.account.origin is Origin.COLLECTIVE_INVOICE
 
 
 def get_visible_account(database: Session, customer_number: str) -> VisibleAccount:
@@ -78,7 +73,8 @@ def get_visible_account(database: Session, customer_number: str) -> VisibleAccou
     if coming is None and not may(principal(), Action.VIEW, account):
         abort(404)
     main_id = account.main_id or coming
-    return VisibleAccount(account, database.get(Account, main_id) if main_id is not None else None, running)
+    main = database.get(Account, main_id) if main_id is not None else None
+    return VisibleAccount(account, main, running, is_billed_together(database, account))
 
 
 def get_visible_trunk(customer_number: str, id: int, right: Action) -> tuple[Account, SipTrunk]:

@@ -1,14 +1,36 @@
-"""Validators of form fields for names and e-mail addresses."""
+"""Form fields as they are typed: names and e-mail addresses are checked, days are read."""
 
 from __future__ import annotations
+
+from datetime import date
 
 from wtforms import Field, Form
 from wtforms.validators import StopValidation
 
+from models.calendar_days import read_day
 from models.emails import BadEmail, typed_email
+from models.errors import InvalidField
 from models.name_rules import name_fault
 from tasks.wording.fields import field_error
 from web.portal.page.locale import locale
+
+
+def strip(value: str | None) -> str | None:
+    """Return the typed text without blanks at its ends; a filter for fields."""
+    return value.strip() if value is not None else None
+
+
+def typed_day(field: str, typed: str | None) -> date | None:
+    """Return the day that was typed into `field`, as browsers send it or as Germans write it; None if nothing was.
+
+    Raises `InvalidField` for the field if this is no day.
+    """
+    if not typed:
+        return None
+    day = read_day(typed)
+    if day is None:
+        raise InvalidField(field, "malformed")
+    return day
 
 
 def refuse_unsuitable_name(_form: Form, field: Field) -> None:

@@ -30,7 +30,7 @@ ASKED_AGAIN = frozenset({
     "users.company_factor",
     # What decides about accounts and numbers, and in whose name a contract is.
     "link_codes.create", "consents.answer", "locations.detach", "locations.release", "locations.contract_holder",
-    "locations.cancel_contracts",
+    "locations.cancel_contracts", "locations.collective_invoice",
     # What attaches an account, which then belongs to others, too: one by one, by a proof given later, and by file.
     "links.send", "answers.enter_link_code", "answers.enter_credentials", "bulks.send",
     # Where calls go: a forwarding takes them away from the company, and calls abroad cost it without end.

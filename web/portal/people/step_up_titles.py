@@ -21,6 +21,7 @@ STEP_TITLES: Mapping[str, LazyString] = {
     "office.reset_factors": lazy_gettext("Reset the second factor"),
     "link_codes.create": lazy_gettext("Create a link code"),
     "consents.answer": lazy_gettext("Answer to the question for consent"),
+    "locations.collective_invoice": lazy_gettext("Collective invoice"),
     "locations.detach": lazy_gettext("Detach the account"),
     "locations.release": lazy_gettext("Give phone numbers back"),
     "locations.cancel_contracts": lazy_gettext("Cancel the contracts"),

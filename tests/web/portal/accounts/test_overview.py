@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import attach
+from models.links.collective_invoices import put_on_invoice
 from models.links.links import submit_detach, submit_link
 from models.orders.orders import Location
 from models.people.rights import Role
@@ -54,10 +55,15 @@ def listed(page: str) -> list[str]:
 
 
 def sub(session: Session, main: Account, origin: Origin = Origin.LINK, days: int = 0, **facts: Any) -> str:
-    """Create a sub-account, attached `days` days after `NOW`, with the columns `facts`; return its customer number."""
+    """Create a sub-account, attached `days` days after `NOW`, with the columns `facts`; return its customer number.
+
+    One that a collective invoice has attached is on that invoice.
+    """
     account = make_account(session, **facts)
     attach(session, main.id, account.id, origin, NOW + timedelta(days=days))
     session.flush()
+    if origin is Origin.COLLECTIVE_INVOICE:
+        put_on_invoice(session, "SR-1", main, account, NOW)
     return account.customer_number
 
 

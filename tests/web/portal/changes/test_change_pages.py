@@ -142,7 +142,7 @@ def test_fewer_channels_are_named_before(front: Front, site: Site) -> None:
         ({"channels": "51"}, "Mit diesem Produkt sind 1 bis 50 gleichzeitige Gespräche möglich."),
         ({"effective_on": "31.2.2026"}, "Das ist kein Tag."),
         ({"effective_on": "1.3.2026"}, "Dieser Tag ist vorbei."),
-        ({"effective_on": "2028-01-01"}, "Änderungen können bis zum 3. März 2027 beauftragt werden."),
+        ({"effective_on": "2028-01-01"}, "Das kann bis zum 3. März 2027 beauftragt werden."),
         ({"product": "trunk-10", "channels": "4"}, "So ist es schon."),
     ],
 )

@@ -15,7 +15,7 @@ DECIDES = frozenset({
     "submit_detach", "release_numbers", "give_back", "reveal", "set_password", "add_app", "add_passkey",
     "submit_link", "prove_ownership", "add_forwarding", "change_forwarding", "change_limits", "set_holder", "send",
     "remove_factor", "demand_factor", "ask_for_factor_reset", "person_data", "ask_for_erasure",
-    "stop_demanding_factor",
+    "stop_demanding_factor", "join_invoice", "answer_offer", "leave_invoice",
     "renew_recovery_codes", "submit_cancellation",
 })  # fmt: skip
 """The functions of `models` that do what the second factor is asked for again."""

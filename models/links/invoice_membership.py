@@ -1,0 +1,298 @@
+"""Sub-accounts join and leave the collective invoice of their main account: who may, with which proof, and who is told.
+
+The main account decides, because it pays; the account's own administrators have to agree, if it has any. Either side
+can end it. Accounts without a main account are put on an invoice by the carrier (`models.links.collective_invoices`).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.accounts.accounts import Account
+from models.accounts.locks import lock_active_account
+from models.calendar_days import berlin_day, end_of_day
+from models.db.base import Base
+from models.errors import Forbidden, InvalidField, NotAwaited
+from models.links.collective_invoices import (
+    CollectiveInvoice,
+    is_billed_together,
+    own_item,
+    put_on_invoice,
+)
+from models.links.links import submit_detach
+from models.links.planned_detach import ensure_no_change_is_lost, running_detach
+from models.messages.outbox import Recipient, queue_message
+from models.people.audit_log import AuditEvent, record
+from models.people.rights import Action, Principal, may
+from models.people.users import User, administrators_of
+from models.proofs.deadlines import VALID_FOR
+from models.proofs.ownership import Credentials, ownership_by
+from models.requests.requests import Request
+from models.states import Origin
+from models.values import Locale
+from models.vault import Vault
+
+_RIGHT = Action.DETACH
+"""The right under which joining and leaving are logged: of the main account those have it who may order, too."""
+
+
+class InvoiceOffer(Base):
+    """The question of a main account to a sub-account's administrators: may we pay your contracts with ours?
+
+    An account has one at most. It is answered until `expires_at`, and is void if the account has another main account.
+    """
+
+    __tablename__ = "invoice_offers"
+
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True)
+    main_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
+    offered_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+    __table_args__ = (sa.CheckConstraint("account_id <> main_id", name="two_accounts"),)
+
+    @classmethod
+    def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
+        """Return an SQL condition: the time for an answer is over."""
+        return cls.expires_at <= now
+
+
+class JoiningProof(StrEnum):
+    """What a person of the main account needs to put the sub-account on the collective invoice.
+
+    `NONE`: they administer both accounts, or the sub-account has no administrator. `ASKED`: the consent of an
+    administrator of the sub-account, or that person's login.
+    """
+
+    NONE = "none"
+    ASKED = "asked"
+
+
+@dataclass(frozen=True, slots=True)
+class BillingView:
+    """What a person sees of the billing of a sub-account: `invoice` is the number of its collective invoice, or None.
+
+    `offer` is the open question to its administrators. `joins` is the proof that the person needs to put the account on
+    the invoice, None if they may not. `answers`: they may answer the offer, `leaves`: take the account off the invoice,
+    `may_stay`: and choose that it stays linked.
+    """
+
+    invoice: str | None
+    offer: InvoiceOffer | None
+    joins: JoiningProof | None
+    answers: bool
+    leaves: bool
+    may_stay: bool
+
+
+def billing_view(session: Session, principal: Principal, account: Account, now: datetime) -> BillingView:
+    """Return what the person sees of the billing of the account, and may do about it."""
+    main = session.get_one(Account, account.main_id) if account.main_id is not None else None
+    if main is None:
+        return BillingView(None, None, None, answers=False, leaves=False, may_stay=False)
+    pays, owns = may(principal, Action.ORDER, main), may(principal, Action.MANAGE_HOLDER, account)
+    billed = is_billed_together(session, account)
+    item = own_item(session, account) if billed else None
+    offer = None if billed else _open_offer(session, account, now)
+    return BillingView(
+        invoice=session.get_one(CollectiveInvoice, item.invoice_id).number if item is not None else None,
+        offer=offer,
+        joins=_proof(session, principal, account) if pays and not billed else None,
+        answers=owns and offer is not None,
+        leaves=billed and (pays or owns),
+        may_stay=owns or account.origin is not Origin.COLLECTIVE_INVOICE,
+    )
+
+
+def join_invoice(
+    session: Session,
+    vault: Vault,
+    principal: Principal,
+    account: Account,
+    means: Credentials | None,
+    now: datetime,
+) -> bool:
+    """Put a sub-account on the collective invoice of its main account; make the invoice if there is none.
+
+    `means` is the login of an administrator of the sub-account, None for a person who needs no proof. Return False if
+    the proof is missing or wrong. Administrators of both sides are told. Locks the account. Safe to run twice.
+
+    Raises `Forbidden` unless the account is an active sub-account, and the person may order for its main account;
+    `InvalidField` if the account is to be detached; `BilledElsewhere` if it is on another collective invoice.
+    """
+    main = _lock_for_main(session, principal, account, now)
+    if _proof(session, principal, account) is JoiningProof.ASKED and (
+        means is None or ownership_by(session, vault, account.customer_number, means, now) is None
+    ):
+        return False
+    _join(session, principal, main, account, now)
+    return True
+
+
+def offer_invoice(session: Session, principal: Principal, account: Account, now: datetime) -> None:
+    """Ask the sub-account's administrators by mail whether the main account may pay its contracts by its invoice.
+
+    They answer on the account's page within 14 days. Does nothing if they are asked already, or if the account is on
+    the invoice. Raises what `join_invoice` raises.
+    """
+    main = _lock_for_main(session, principal, account, now)
+    if _open_offer(session, account, now) is not None or is_billed_together(session, account):
+        return
+    session.execute(sa.delete(InvoiceOffer).where(InvoiceOffer.account_id == account.id))
+    until = end_of_day(now + VALID_FOR)
+    session.add(InvoiceOffer(account_id=account.id, main_id=main.id, offered_at=now, expires_at=until))
+    theirs = administrators_of(session, account.id)
+    _tell(session, "invoice_offered", main, account, principal, theirs, now, until=until.isoformat())
+    session.flush()
+
+
+def answer_offer(session: Session, principal: Principal, account: Account, now: datetime, *, agrees: bool) -> None:
+    """Answer the main account's offer as an administrator of the sub-account, and put it on the invoice if they agree.
+
+    Locks the account. Raises `Forbidden` unless the person administers the account themselves, `NotAwaited` if no offer
+    is open, and `InvalidField` if the account is to be detached.
+    """
+    lock_active_account(session, account)
+    if account.main_id is None or not may(principal, Action.MANAGE_HOLDER, account):
+        raise Forbidden
+    offer = _open_offer(session, account, now)
+    if offer is None:
+        raise NotAwaited
+    main = session.get_one(Account, account.main_id)
+    if agrees:
+        _ensure_stays(session, account, now)
+        _join(session, principal, main, account, now)
+    else:
+        session.delete(offer)
+        _tell(session, "invoice_declined", main, account, principal, administrators_of(session, main.id), now)
+    session.flush()
+
+
+def withdraw_offer(session: Session, principal: Principal, account: Account) -> None:
+    """Take the offer to the sub-account back, as a person who may order for the main account; else `Forbidden`."""
+    lock_active_account(session, account)
+    if account.main_id is None or not may(principal, Action.ORDER, session.get_one(Account, account.main_id)):
+        raise Forbidden
+    session.execute(sa.delete(InvoiceOffer).where(InvoiceOffer.account_id == account.id))
+
+
+def leave_invoice(
+    session: Session, principal: Principal, account: Account, locale: Locale, now: datetime, *, stays_linked: bool
+) -> Request | None:
+    """Take a sub-account off its main account's collective invoice, so that it is billed by itself from now on.
+
+    It stays linked, or a request to detach it at once is made and returned. Administrators of both sides are told.
+    Locks the account. Safe to run twice.
+
+    Raises `Forbidden` unless the person may order for the main account or administers the sub-account themselves. Who
+    does only the former cannot keep an account linked that an invoice has attached. Raises what `submit_detach` raises,
+    and `InvalidField` if people of the main account have planned a change of the contract that they could not make
+    any more.
+    """
+    lock_active_account(session, account)
+    if account.main_id is None:
+        raise Forbidden
+    main = session.get_one(Account, account.main_id)
+    owns = may(principal, Action.MANAGE_HOLDER, account)
+    if not owns and not may(principal, Action.ORDER, main):
+        raise Forbidden
+    by_invoice = account.origin is Origin.COLLECTIVE_INVOICE
+    if stays_linked and by_invoice and not owns:
+        raise Forbidden
+    item = own_item(session, account, lock=True)
+    if item is None or not is_billed_together(session, account):
+        return None
+    if by_invoice:
+        ensure_no_change_is_lost(session, account, None, now)
+    number = session.get_one(CollectiveInvoice, item.invoice_id).number
+    item.left_at, item.stays_linked = now, stays_linked
+    session.flush()
+    record(session, principal, account, AuditEvent.INVOICE_LEFT, _RIGHT, now, {"invoice": number})
+    _tell_both(session, "invoice_left", main, account, principal, now, invoice=number, stays_linked=stays_linked)
+    if stays_linked:
+        return None
+    return submit_detach(session, principal, account, locale, now)
+
+
+def _lock_for_main(session: Session, principal: Principal, account: Account, now: datetime) -> Account:
+    """Lock an account that may join the invoice, and return its main account; raise what `join_invoice` raises."""
+    lock_active_account(session, account)
+    main = session.get_one(Account, account.main_id) if account.main_id is not None else None
+    if main is None or not may(principal, Action.ORDER, main):
+        raise Forbidden
+    _ensure_stays(session, account, now)
+    return main
+
+
+def _ensure_stays(session: Session, account: Account, now: datetime) -> None:
+    detach = running_detach(session, account)
+    if detach is not None:
+        raise InvalidField("invoice", "detached_before", detach.effective_on or berlin_day(now))
+
+
+def _join(session: Session, principal: Principal, main: Account, account: Account, now: datetime) -> None:
+    invoices = sa.select(CollectiveInvoice.number).where(CollectiveInvoice.main_id == main.id)
+    number = session.scalar(invoices.order_by(CollectiveInvoice.id).limit(1)) or f"SR-{main.customer_number}"
+    session.execute(sa.delete(InvoiceOffer).where(InvoiceOffer.account_id == account.id))
+    if not put_on_invoice(session, number, main, account, now):
+        return
+    record(session, principal, account, AuditEvent.INVOICE_JOINED, _RIGHT, now, {"invoice": number})
+    _tell_both(session, "invoice_joined", main, account, principal, now, invoice=number)
+    session.flush()
+
+
+def _proof(session: Session, principal: Principal, account: Account) -> JoiningProof:
+    alone = may(principal, Action.MANAGE_HOLDER, account) or not administrators_of(session, account.id)
+    return JoiningProof.NONE if alone else JoiningProof.ASKED
+
+
+def _open_offer(session: Session, account: Account, now: datetime) -> InvoiceOffer | None:
+    return session.scalar(
+        sa.select(InvoiceOffer).where(
+            InvoiceOffer.account_id == account.id,
+            InvoiceOffer.main_id == account.main_id,
+            InvoiceOffer.expires_at > now,
+        )
+    )
+
+
+def _tell_both(
+    session: Session, template: str, main: Account, account: Account, person: Principal, now: datetime, **facts: Any
+) -> None:
+    readers = [*administrators_of(session, main.id), *administrators_of(session, account.id)]
+    _tell(session, template, main, account, person, readers, now, **facts)
+
+
+def _tell(
+    session: Session,
+    template: str,
+    main: Account,
+    account: Account,
+    person: Principal,
+    readers: Sequence[User],
+    now: datetime,
+    **facts: Any,
+) -> None:
+    """Queue a mail to each of `readers`, once each, about what `person` has done with the account's billing."""
+    told = {
+        "path": f"/standortverwaltung/{account.customer_number}/sammelrechnung",
+        "name": person.name,
+        "customer_number": account.customer_number,
+        "account_name": account.name,
+        "main_customer_number": main.customer_number,
+        "main_account_name": main.name,
+        **facts,
+    }
+    # Each time is told, also the second in one moment.
+    occasion = secrets.token_hex(8)
+    for reader in {found.id: found for found in readers}.values():
+        to = Recipient(reader.name, reader.email, reader.locale)
+        queue_message(session, None, template, to, told, now, occasion=occasion)

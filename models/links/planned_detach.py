@@ -1,0 +1,75 @@
+"""Detachments on a day: which one is planned, who may ask for another day, and what contradicts."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.calendar_days import berlin_day
+from models.errors import AlreadyRequested, InvalidField
+from models.people.rights import LEADS, Principal
+from models.people.users import Membership
+from models.requests.request_rights import may_change
+from models.requests.requests import Request
+from models.states import ENDED, Kind, Reason
+
+
+def running_detach(session: Session, account: Account, *, lock: bool = False) -> Request | None:
+    """Return the running request that detaches the account from its main account; None if there is none.
+
+    `lock` locks the request, and reads it as it is now.
+    """
+    query = sa.select(Request).where(
+        Request.account_id == account.id,
+        Request.main_id == account.main_id,
+        Request.kind == Kind.DETACH,
+        Request.status.not_in(ENDED),
+    )
+    if lock:
+        query = query.with_for_update().execution_options(populate_existing=True)
+    return session.scalar(query)
+
+
+def ensure_no_change_is_lost(session: Session, account: Account, day: date | None, now: datetime) -> None:
+    """Raise `InvalidField` if something is planned for the account's contract by people who would lose the account.
+
+    That is a request that takes effect on the day of the detachment (None: today) or later, and was asked for by a
+    person without a role of their own in the account that changes contracts. The error has the last day of these.
+    """
+    keeps = sa.select(Membership.user_id).where(
+        Membership.account_id == account.id, Membership.role.in_(LEADS), Membership.user_id == Request.requested_by
+    )
+    lost = sa.select(sa.func.max(Request.effective_on)).where(
+        Request.account_id == account.id,
+        Request.kind != Kind.DETACH,
+        Request.status.not_in(ENDED),
+        Request.effective_on >= (day or berlin_day(now)),
+        ~keeps.exists(),
+    )
+    last = session.scalar(lost)
+    if last is not None:
+        raise InvalidField("effective_on", "change_is_lost", last)
+
+
+def give_way(session: Session, principal: Principal, planned: Request, day: date | None, now: datetime) -> None:
+    """Cancel the running detach request `planned`, which is locked, for one on another day (None: at once).
+
+    Raises `AlreadyRequested` if it is for that day, at once, or being worked on already, and `InvalidField` if the
+    other side has asked for it, and the day is later: either side may have the account detached at any time, and
+    neither may keep it.
+    """
+    before = planned.effective_on
+    if before is None or before == day or not planned.is_scheduled(now) or not planned.can_cancel:
+        raise AlreadyRequested(str(planned.id))
+    if day is not None and day > before and not may_change(session, principal, planned):
+        raise InvalidField("effective_on", "detach_planned", before)
+    planned.cancel(Reason.CANCELLED_BY_REQUESTER, now)
+    if day is None:
+        planned.note(now, "detach_brought_forward")
+    else:
+        planned.note(now, "detach_moved", day=day.isoformat())
+    # Of two requests only one may run.
+    session.flush()

@@ -1,0 +1,158 @@
+"""The page on which a sub-account joins and leaves the collective invoice of its main account."""
+
+from __future__ import annotations
+
+from flask import abort, flash, redirect, render_template, request, url_for
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext
+from flask_login import login_required
+from flask_wtf import FlaskForm
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+from wtforms import PasswordField, RadioField, StringField
+from wtforms.fields.choices import SelectChoice
+from wtforms.validators import Length
+
+from models.accounts.accounts import Account
+from models.errors import AlreadyRequested, Forbidden, InvalidField, NotAwaited, NotFound, RuleBroken
+from models.links.collective_invoices import BilledElsewhere, OtherPayer
+from models.links.invoice_membership import (
+    BillingView,
+    JoiningProof,
+    answer_offer,
+    billing_view,
+    join_invoice,
+    leave_invoice,
+    offer_invoice,
+    withdraw_offer,
+)
+from models.proofs.ownership import Credentials
+from tasks.wording.fields import field_error
+from tasks.wording.reasons import reason_text
+from web.portal.page.account_access import VisibleAccount, get_visible_account
+from web.portal.page.blueprints import locations
+from web.portal.page.form_errors import add_error
+from web.portal.page.known_browsers import this_browser
+from web.portal.page.locale import locale
+from web.portal.page.session import principal
+from web.portal.page.typed_fields import strip
+from web.resources import resources
+
+
+class InvoiceForm(FlaskForm):  # type: ignore[misc]
+    """The form of the page: the login of an administrator of the sub-account, and whether it stays linked."""
+
+    email = StringField(
+        lazy_gettext("E-mail address of the other login"), filters=[strip], validators=[Length(max=254)]
+    )
+    password = PasswordField(lazy_gettext("Password of the other login"), validators=[Length(max=1024)])
+    stays = RadioField(
+        lazy_gettext("After that"),
+        choices=[
+            SelectChoice("yes", lazy_gettext("It stays linked to the main account")),
+            SelectChoice("no", lazy_gettext("It is detached from the main account")),
+        ],
+        validate_choice=False,
+    )
+
+    @property
+    def login(self) -> Credentials | None:
+        """Return the typed login; None if it is not complete."""
+        if not self.email.data or not self.password.data:
+            return None
+        return Credentials(self.email.data, self.password.data)
+
+
+@locations.route("/<string(length=7):customer_number>/sammelrechnung", methods=["GET", "POST"])
+@login_required
+def collective_invoice(customer_number: str) -> Response | str | tuple[str, int]:
+    """Show whether the account is on the collective invoice of its main account, with what the user can do about it.
+
+    On POST the field `what` says which: join, offer, withdraw, agree, decline or leave. Done, redirect to the account's
+    dashboard with a message, also if a rule forbids it. A wrong login of an administrator, or no choice whether the
+    account stays linked, shows the form with its error, with status 422; after too many wrong logins the answer is 429.
+    Abort with 404 unless the account has a main account, and the user can do something here or look at an offer.
+    """
+    form = InvoiceForm()
+    with resources().database.transaction() as database:
+        visible = get_visible_account(database, customer_number)
+        view = billing_view(database, principal(), visible.account, resources().clock())
+    if not (view.joins or view.answers or view.leaves):
+        abort(404)
+    if not form.validate_on_submit():
+        return _render(visible, view, form)
+    what = request.form.get("what", "")
+    if what == "leave" and form.stays.data not in ("yes", "no"):
+        add_error(form.stays, _("Choose what happens to the account after that."))
+        return _render(visible, view, form)
+    if what == "join" and view.joins is JoiningProof.ASKED:
+        if form.login is None:
+            add_error(form.email, _("Enter the login of an administrator of the account."))
+            return _render(visible, view, form)
+        resources().throttle.begin_password_try(form.login.email, this_browser(form.login.email))
+    try:
+        with resources().database.transaction() as database:
+            said = _act(database, database.get_one(Account, visible.account.id), what, form)
+    except (Forbidden, NotFound):
+        abort(404)
+    except (AlreadyRequested, BilledElsewhere, InvalidField, NotAwaited, OtherPayer, RuleBroken) as error:
+        flash(_refused(error), "warning")
+    else:
+        if said is None:
+            resources().throttle.count_wrong_try()
+            add_error(
+                form.email,
+                _("This login is not right, not an administrator's of this account, or has a second factor."),
+            )
+            return _render(visible, view, form)
+        flash(said)
+    return redirect(url_for("locations.show", customer_number=customer_number), 303)
+
+
+def _act(database: Session, account: Account, what: str, form: InvoiceForm) -> str | None:
+    """Do what the button says, and return the message about it; None if the login was wrong.
+
+    Raises what the functions of `models.links.invoice_membership` raise; aborts with 404 for another button.
+    """
+    person, now = principal(), resources().clock()
+    match what:
+        case "join":
+            if not join_invoice(database, resources().vault, person, account, form.login, now):
+                return None
+            return str(_("The account is on the collective invoice now."))
+        case "offer":
+            offer_invoice(database, person, account, now)
+            return str(_("The administrators of the account are asked by e-mail."))
+        case "withdraw":
+            withdraw_offer(database, person, account)
+            return str(_("The question is taken back."))
+        case "agree" | "decline":
+            answer_offer(database, person, account, now, agrees=what == "agree")
+            if what == "agree":
+                return str(_("The account is on the collective invoice now."))
+            return str(_("You have declined. The administrators of the main account get an e-mail."))
+        case "leave":
+            stays = form.stays.data == "yes"
+            leave_invoice(database, person, account, locale(), now, stays_linked=stays)
+            if stays:
+                return str(_("The account is billed by itself from now on, and stays linked."))
+            return str(_("The account is billed by itself from now on, and is being detached."))
+    abort(404)
+
+
+def _refused(error: Exception) -> str:
+    match error:
+        case RuleBroken(reason=reason):
+            return reason_text(reason, locale())
+        case InvalidField(field=field, code=code, allowed=allowed):
+            return field_error(locale(), field, code, allowed)
+        case NotAwaited():
+            return str(_("There is no question to answer any more."))
+        case AlreadyRequested():
+            return str(_("The account is being detached already."))
+    return str(_("The account is on another collective invoice. Our customer service can help."))
+
+
+def _render(visible: VisibleAccount, view: BillingView, form: InvoiceForm) -> tuple[str, int]:
+    page = render_template("links/collective_invoice.html", visible=visible, view=view, form=form)
+    return page, 422 if form.errors else 200
