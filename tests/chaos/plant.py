@@ -137,7 +137,7 @@ class Plant:
         self.start("front", programs.web(LOOPBACK, self.front_port, processes=2, threads=8))
         self.start("worker", programs.worker(2))
         self.start("beat", programs.beat(self.directory / "schedule"))
-        wait_until(lambda: accepts_connections(self.front_port), what="the front")
+        wait_until(lambda: accepts_connections(self.front_port), seconds=120, what="the front")
 
     def end_all(self) -> None:
         """End every program."""
