@@ -224,10 +224,10 @@ def open_system() -> Iterator[System]:
         yield system
 
 
-def customers_of(database: Database, first: str = "20000000") -> list[Customer]:
+def customers_of(database: Database, first: str = "20000000", *, blocks: int = _BLOCKS) -> list[Customer]:
     """Make customers who can order, and a stock of free number blocks in 030 from the number `first` on."""
     with database.transaction(statement_limit=600) as session:
-        stock_pool(session, "030", first, 10, _BLOCKS, utc_now())
+        stock_pool(session, "030", first, 10, blocks, utc_now())
         found = []
         for _ in range(MAIN_ACCOUNTS):
             main, manager = make_main(session)

@@ -29,6 +29,8 @@ from workers.stack.postgres import EmbeddedPostgres
 from workers.stack.redis import EmbeddedRedis
 
 SECRET = "for-development-only: the key of the chaos run"
+BLOCKS = 20_000
+"""Free number blocks of ten: more than a long run orders."""
 LEASE = 20
 """Seconds: shorter than in operation, so that what a killed worker had in hand goes on within the run."""
 
@@ -178,7 +180,7 @@ def open_plant() -> Iterator[Plant]:
         stack.enter_context(Celery("chaos", broker=redis.url(0), config_source="celeryconfig"))
         database = Database(postgres.url("standorte"), pool_size=20)
         stack.callback(database.close)
-        customers = customers_of(database)[:6]
+        customers = customers_of(database, blocks=BLOCKS)[:6]
         plant = Plant(
             directory,
             postgres,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from tests.chaos.evidence import Evidence, check
@@ -11,7 +12,7 @@ HEALS_WITHIN = 60.0
 FAILS_PAGES = ("front: ", "database: restarted", "database: connections cut", "database: its host silent")
 """Beginnings of the names of faults during which the portal's pages may fail: without these two there is no portal."""
 PAGES_HEAL_WITHIN = 15.0
-"""Seconds after such a fault in which pages may still fail."""
+"""Seconds after such a fault in which pages may still fail; longer if orders do not go through before."""
 
 
 @check("faults that did not heal")
@@ -26,10 +27,17 @@ def unhealed(evidence: Evidence) -> Iterator[str]:
 def failed_pages(evidence: Evidence) -> Iterator[str]:
     """Find tries on the portal's pages that failed and should not have, and kinds of tries of which none succeeded."""
     tries = evidence.record["pages"]
-    explained = [fault for fault in evidence.record["faults"] if fault["name"].startswith(FAILS_PAGES)]
+    explained = [
+        (
+            fault["began"],
+            fault["ended"] + max(PAGES_HEAL_WITHIN, math.inf if fault["healed"] is None else fault["healed"]),
+        )
+        for fault in evidence.record["faults"]
+        if fault["name"].startswith(FAILS_PAGES)
+    ]
     for one in tries:
         if one["error"] is not None and not any(
-            fault["began"] <= one["ended"] and one["began"] <= fault["ended"] + PAGES_HEAL_WITHIN for fault in explained
+            began <= one["ended"] and one["began"] <= healed for began, healed in explained
         ):
             yield f"{one['what']}: {one['error']}"
     succeeded = {one["what"] for one in tries if one["error"] is None}
