@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,7 @@ class Proxy:
         self._servers = deque([server])
         self._silent = Event()
         self._loses_answers = Event()
+        self._late = 0.0
         self._ended = Event()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._listening = socket.create_server((LOOPBACK, 0))
@@ -50,6 +52,16 @@ class Proxy:
         self._servers.append(server)
         yield
         self._servers.remove(server)
+
+    @contextmanager
+    def answering_late(self, seconds: float) -> Iterator[None]:
+        """During the `with` block, pass on all that the server says so many seconds later, on old and new connections.
+
+        What is on its way when the block ends still takes that long.
+        """
+        self._late = seconds
+        yield
+        self._late = 0.0
 
     def cut(self) -> None:
         """End all connections."""
@@ -92,6 +104,8 @@ class Proxy:
                     data = ready.recv(65536)
                     if not data or (ready is server and self._loses_answers.is_set()):
                         return
+                    if ready is server and self._late:
+                        time.sleep(self._late)
                     if not self._silent.is_set():
                         (server if ready is client else client).sendall(data)
         except OSError:

@@ -35,8 +35,8 @@ A_MINUTE = 60.0
 """Seconds that a row is locked in a long run."""
 MANY = 10_000
 """Requests of a long run: all faults happen again and again until so many were accepted."""
-CLIENTS, OWNED = 12, 5_000
-"""Clients of the API, and accounts that they can link, in a long run."""
+CLIENTS, OWNED, FILES = 12, 5_000, 20
+"""Clients of the API, accounts that they can link, and files of orders at most, in a long run."""
 GIVES_UP = 120.0
 """Seconds after a fault in which an order has to go through for the run to go on."""
 
@@ -60,7 +60,7 @@ def main() -> None:
 
 def _run(plant: Plant, names: Sequence[str], *, long: bool) -> dict[str, Any]:
     plant.start_all()
-    load = Load(plant, clients=CLIENTS, owned=OWNED) if long else Load(plant)
+    load = Load(plant, clients=CLIENTS, owned=OWNED, files=FILES) if long else Load(plant)
     load.start()
     suffered = [_suffer(plant, load, name, LONG if long else SHORT) for name in names]
     while long and len(load.accepted) < MANY:
@@ -72,11 +72,16 @@ def _run(plant: Plant, names: Sequence[str], *, long: bool) -> dict[str, Any]:
         wait_until(lambda: _idle(plant), seconds=GIVES_UP, what="the end of all work")
     except AssertionError as error:
         print(error)
+    answers = load.answers()
     plant.end_all()
     return {
         "portal": plain_url(plant.postgres.url("standorte")),
         "registrar": plain_url(plant.postgres.url("registrar")),
         "secret_key": SECRET,
+        "accounts": load.accounts,
+        "answers": answers,
+        "bulks": load.bulks,
+        "pages": load.pages.tried,
         "accepted": load.accepted,
         "cancelled": load.cancelled,
         "unanswered": load.unanswered,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,6 +24,8 @@ Fault = Callable[[Plant, float], None]
 """A function that causes a fault, lets it last for so many seconds, and ends it."""
 FAULTS: dict[str, Fault] = {}
 """All faults by their names in the report, in the order of a run."""
+LATE = 0.5
+"""Seconds by which each answer of the late registrar is late: less than any limit, and many times the usual."""
 LOCKED_ROW = "database: one customer's account locked"
 
 
@@ -159,6 +163,12 @@ def silence_registrar(plant: Plant, seconds: float) -> None:
     plant.to_registrar.speak()
 
 
+@_fault("registrar: late, but answering")
+def slow_registrar(plant: Plant, seconds: float) -> None:
+    with plant.to_registrar.answering_late(LATE):
+        time.sleep(seconds)
+
+
 @_fault("registrar: connections cut, also after a commit")
 def cut_registrar(plant: Plant, seconds: float) -> None:
     ends = time.monotonic() + seconds
@@ -189,19 +199,26 @@ def refuse_one_for_good(plant: Plant, seconds: float) -> None:
     _mood(plant, "refuses one for good", seconds)
 
 
-@_fault("letters: no room for them")
-def lose_letters(plant: Plant, seconds: float) -> None:
-    folder, kept = plant.directory / "letters", plant.directory / "kept"
+@_fault("letters: their disk full")
+def fill_letters_disk(plant: Plant, seconds: float) -> None:
+    """Put a small disk that is full in the place of the letters' folder, and take it away again.
+
+    Only root can. Otherwise a file stands in the folder's place: another error, with the same effect.
+    """
+    folder = plant.directory / "letters"
     folder.mkdir(exist_ok=True)
-    folder.rename(kept)
-    folder.write_text("a file where the folder should be")
-    time.sleep(seconds)
-    folder.unlink()
-    # The worker may make the folder anew in this moment.
-    folder.mkdir(exist_ok=True)
-    for letter in kept.iterdir():
-        letter.rename(folder / letter.name)
-    kept.rmdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder]).returncode:
+        print("letters: no disk can be mounted here, so a file stands in the folder's place")
+        _block_letters(plant, seconds)
+        return
+    try:
+        with suppress(OSError), (folder / "ballast").open("wb", buffering=0) as ballast:
+            while True:
+                ballast.write(bytes(4096))
+        time.sleep(seconds)
+    finally:
+        # A worker may have a letter open on it.
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 @_fault("mail server: hangs up after DATA")
@@ -240,6 +257,19 @@ def _restart(plant: Plant, how: signal.Signals) -> None:
     plant.postgres.start()
     # Our own connections have ended too.
     plant.database.close()
+
+
+def _block_letters(plant: Plant, seconds: float) -> None:
+    folder, kept = plant.directory / "letters", plant.directory / "kept"
+    folder.rename(kept)
+    folder.write_text("a file where the folder should be")
+    time.sleep(seconds)
+    folder.unlink()
+    # The worker may make the folder anew in this moment.
+    folder.mkdir(exist_ok=True)
+    for letter in kept.iterdir():
+        letter.rename(folder / letter.name)
+    kept.rmdir()
 
 
 def _mood(plant: Plant, mood: str, seconds: float) -> None:

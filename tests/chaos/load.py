@@ -12,45 +12,44 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
-from uuid import UUID, uuid4
+from typing import Any, TypeVar
+from uuid import uuid4
 
 import httpx
 import sqlalchemy as sa
 from pypdf import PdfReader
-from sqlalchemy.orm import Session
 
-from models.accounts.accounts import Account, account_by_number
+from models.accounts.accounts import Account
 from models.people.rights import Principal
 from models.people.users import User, principal_of
-from models.proofs.link_codes import create_link_code
-from models.proofs.ownership import decide
-from models.proofs.proofs import Consent, Decision
-from models.requests.requests import Request
-from models.telephony.trunks import SipTrunk
-from models.typed_codes import display_code
-from models.values import utc_now
-from models.vault import Vault
 from tests.benchmarks import bulk, front
 from tests.benchmarks.system import Customer
-from tests.chaos.plant import SECRET, Plant
+from tests.chaos.pages import Pages
+from tests.chaos.plant import Plant
 from tests.factories import PASSWORD, make_account, make_user
 
+T = TypeVar("T")
 CLIENTS = 4
 PATIENCE = 90.0
 """Seconds for which a client repeats a call."""
 ROWS = 60
-"""Rows of the file."""
+"""Rows of a file."""
+FILES_EVERY = 60.0
+"""Seconds between two files."""
+TARIFFS = (("trunk-50", 30), ("trunk-2", 2), ("trunk-10", 8))
+"""Tariffs and channels to which contracts are changed; the last is the ordered tariff with other channels."""
+SAID = ("id", "kind", "status", "step", "reason", "customer_number")
+"""What is recorded of the API's answer about a request."""
 PAUSE = 0.25
 """Seconds between two calls of one client."""
 
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """An account that can be linked: its customer number, and the e-mail address of its administrator."""
+    """An account that can be linked: its customer number, and its administrator."""
 
     customer_number: str
-    email: str
+    owner: Principal
 
 
 @dataclass
@@ -58,22 +57,31 @@ class Load:
     """All clients of a chaos run, and what they record.
 
     `clients` is how many call the API beside the ones with a part of their own, `owned` how many accounts there are to
-    link. `accepted` has the calls that were answered with 202 (id, kind), `cancelled` ids of requests, `unanswered` the
-    number of calls without an answer, `failed` the errors on which clients stopped.
+    link, `files` how many files of orders are sent at most. `accounts` are the customer numbers that were there before
+    the load, `accepted` has the calls that were answered with 202 (id, kind), `cancelled` ids of requests, `unanswered`
+    the number of calls without an answer, `failed` the errors on which clients stopped, `bulks` the ids of the files
+    that were sent.
     """
 
     plant: Plant
     clients: int = CLIENTS
     owned: int = 400
+    files: int = 1
+    accounts: list[str] = field(default_factory=list)
     accepted: list[dict[str, str]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     unanswered: int = 0
     failed: list[str] = field(default_factory=list)
     """What clients did not expect, so that they ended."""
+    bulks: list[str] = field(default_factory=list)
+    pages: Pages = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _over: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
     _owned: list[Owned] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.pages = Pages(self.plant.port)
 
     def start(self) -> None:
         """Make the accounts that can be linked, and start the clients, each in a thread."""
@@ -81,7 +89,8 @@ class Load:
             for _ in range(self.owned):
                 owner: User = make_user(session)
                 account: Account = make_account(session, administrator=owner)
-                self._owned.append(Owned(account.customer_number, owner.email))
+                self._owned.append(Owned(account.customer_number, principal_of(session, owner)))
+            self.accounts += session.scalars(sa.select(Account.customer_number))
         for number in range(self.clients):
             customer = self.plant.customers[number % len(self.plant.customers)]
             self._begin(partial(self._client, customer))
@@ -116,13 +125,15 @@ class Load:
     def _client(self, customer: Customer) -> None:
         links: list[Owned] = []
         while not self._over.wait(PAUSE):
-            what = random.choices(["order", "cancel", "retry", "link", "detach"], [5, 1, 1, 3, 1])[0]
-            if what in ("order", "cancel", "retry"):
+            what = random.choices(["order", "cancel", "retry", "change", "link", "detach"], [5, 1, 1, 1, 3, 1])[0]
+            if what in ("order", "cancel", "retry", "change"):
                 id = self.order(customer)
                 if id is not None and what == "cancel":
                     self._cancel(customer, id)
                 elif id is not None and what == "retry":
                     self._ask(customer, "POST", f"/requests/{id}/retry", {})
+                elif id is not None and what == "change":
+                    self._change(customer, id)
             elif what == "link":
                 owned = self._next_owned()
                 if owned is not None and self._link(customer, owned):
@@ -130,49 +141,65 @@ class Load:
             elif links:
                 self._detach(customer, links.pop(0))
 
+    def _change(self, customer: Customer, id: str) -> None:
+        """Change tariff and channels of what was ordered, once or twice, each time once the change before is done."""
+        for product, channels in random.sample(TARIFFS, random.choice([1, 2])):
+            done = self._completed(customer, id)
+            if done is None:
+                return
+            body = {"customer_number": done["customer_number"], "product": product, "channels": channels}
+            changed = self._accept(customer, "change", "POST", "/changes", body)
+            if changed is None:
+                return
+            id = changed
+
+    def _completed(self, customer: Customer, id: str) -> dict[str, Any] | None:
+        """Wait until the request is completed and return it; None if it is not in `PATIENCE` seconds, or at the end."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and not self._over.wait(0.5):
+            answer = self._ask(customer, "GET", f"/requests/{id}")
+            if answer is not None and answer.json()["status"] == "completed":
+                return dict(answer.json())
+        return None
+
     def _link(self, customer: Customer, owned: Owned) -> bool:
         """Link the account by its administrator's login, a link code or the administrator's consent, chosen by chance.
 
         Return whether the link request was accepted.
         """
-        proof = {"method": "credentials", "email": owned.email, "password": PASSWORD}
+        proof = {"method": "credentials", "email": owned.owner.email, "password": PASSWORD}
         method = random.choice(["credentials", "link_code", "consent"])
         if method == "link_code":
-            proof = {"method": method, "code": self._administered(owned, self._code)}
+            create = partial(self.pages.create_link_code, owned.owner, owned.customer_number)
+            proof = {"method": method, "code": self._insist("a link code", create)}
         elif method == "consent":
             proof = {"method": method}
         body = {"customer_number": owned.customer_number, "proof": proof}
         id = self._accept(customer, "link", "POST", "/link-requests", body)
         if id is not None and method == "consent":
-            self._administered(owned, partial(self._consent, id))
+            self._await_question(customer, id)
+            self._insist("a consent", partial(self.pages.consent, owned.owner, id))
         return id is not None
 
-    def _administered(self, owned: Owned, act: Callable[[Session, User, Account], str | None]) -> str:
-        """Run `act` as the account's administrator in transactions until it returns a text; return the text.
-
-        Database errors and None are tried again.
-        """
-        while True:
-            with suppress(sa.exc.DBAPIError), self.plant.database.transaction() as session:
-                account = account_by_number(session, owned.customer_number)
-                owner = session.scalars(sa.select(User).where(User.email == owned.email)).one()
-                assert account is not None
-                done = act(session, owner, account)
-                if done is not None:
-                    return done
+    def _insist(self, what: str, act: Callable[[], T]) -> T:
+        """Try on the portal's pages until it succeeds. Raises `TimeoutError` after `PATIENCE` seconds."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            done = self.pages.attempt(what, act)
+            if done is not None:
+                return done
             time.sleep(0.3)
+        raise TimeoutError(what)
 
-    def _code(self, session: Session, owner: User, account: Account) -> str:
-        words = create_link_code(session, principal_of(session, owner), account, utc_now()).words()
-        return display_code(Vault(SECRET).code(*words))
-
-    def _consent(self, id: str, session: Session, owner: User, _account: Account) -> str | None:
-        """Consent to the link request as the signed-in administrator; return None if no consent was asked for yet."""
-        request = session.get_one(Request, UUID(id))
-        if session.get(Consent, request.id) is None:
-            return None
-        decide(session, Vault(SECRET), request, owner, Decision.ACCEPTED, None, utc_now())
-        return "given"
+    def _await_question(self, customer: Customer, id: str) -> None:
+        """Wait until the link request waits for the consent. Raises `TimeoutError` after `PATIENCE` seconds."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            answer = self._ask(customer, "GET", f"/requests/{id}")
+            if answer is not None and answer.json()["status"] == "pending":
+                return
+            time.sleep(0.3)
+        raise TimeoutError(id)
 
     def _letters(self) -> None:
         """Order for addresses that need a proof, and prove each with the code in its letter, until the load stops."""
@@ -195,18 +222,15 @@ class Load:
             read.add(letter)
 
     def _upload(self) -> None:
-        """Upload a file of orders and send it, again until the server answers.
-
-        An equal file does not make a second bulk.
-        """
+        """Send files of orders, each again until it is sent, until there are enough or the load stops."""
         customer = self.plant.customers[3]
-        while not self._over.wait(PAUSE):
-            with (
-                suppress(httpx.HTTPError, AssertionError),
-                front.signed_in(self.plant.port, customer.manager) as client,
-            ):
-                bulk.upload(client, customer.main.customer_number, bulk.file_of(ROWS))
-                return
+        while len(self.bulks) < self.files and not self._over.wait(PAUSE):
+            content = bulk.file_of(ROWS, f"Lager {len(self.bulks)}.")
+            send = partial(self.pages.send_file, customer.manager, customer.main.customer_number, content)
+            id = self.pages.attempt("a file", send)
+            if id is not None:
+                self.bulks.append(id)
+                self._over.wait(FILES_EVERY)
 
     def _detach(self, customer: Customer, owned: Owned) -> None:
         path = f"/accounts/{owned.customer_number}"
@@ -263,32 +287,27 @@ class Load:
         customer = self.plant.customers[-1]
         while not self._over.wait(2 * PAUSE):
             id = self.order(customer)
-            if id is None:
-                continue
-            with suppress(httpx.HTTPError, AssertionError, sa.exc.DBAPIError):
-                number = self._number_of(customer, id)
-                self._forward(customer.manager, number)
-                self._renew(customer.manager, number)
+            done = self._completed(customer, id) if id is not None else None
+            if done is not None:
+                number = done["customer_number"]
+                self.pages.attempt("a forwarding", partial(self.pages.add_forwarding, customer.manager, number))
+                self.pages.attempt("a new secret", partial(self.pages.renew_secret, customer.manager, number))
 
-    def _number_of(self, customer: Customer, id: str) -> str:
-        answer = self._ask(customer, "GET", f"/requests/{id}")
-        assert answer is not None
-        return str(answer.json()["customer_number"])
+    def answers(self) -> list[dict[str, Any]]:
+        """Return what the API says of all requests of the plant's customers, each with its `main` customer number.
 
-    def _renew(self, manager: Principal, customer_number: str) -> None:
-        """Renew the secret of the account's trunk on its page. Fails as long as there is no trunk."""
-        with self.plant.database.transaction() as session:
-            mine = sa.select(SipTrunk.id).join(Account).where(Account.customer_number == customer_number)
-            trunk = session.scalar(mine)
-        with front.signed_in(self.plant.port, manager) as browser:
-            path = f"/standortverwaltung/{customer_number}/sip/{trunk}/erneuern"
-            page = browser.get(path).text
-            form = {name: front.field_of(page, name) for name in ("csrf_token", "issue")} | {"password": PASSWORD}
-            browser.post(path, data=form).raise_for_status()
-
-    def _forward(self, manager: Principal, customer_number: str) -> None:
-        with front.signed_in(self.plant.port, manager) as browser:
-            path = f"/standortverwaltung/{customer_number}/rufweiterleitung/neu"
-            form = {"condition": "always", "target": "+4930901820", "when": "all", "enabled": "y"}
-            form["csrf_token"] = front.field_of(browser.get(path).text, "csrf_token")
-            browser.post(path, data=form | {"after_seconds": "20"}).raise_for_status()
+        A list that gets no answer is added to `failed`.
+        """
+        found: list[dict[str, Any]] = []
+        for customer in self.plant.customers:
+            cursor: str | None = ""
+            main = {"main": customer.main.customer_number}
+            while cursor is not None:
+                answer = self._ask(customer, "GET", f"/requests?limit=200{cursor and f'&cursor={cursor}'}")
+                if answer is None or answer.status_code != 200:
+                    self.failed.append(f"requests of {customer.main.customer_number}: {answer}")
+                    break
+                page = answer.json()
+                found += [{name: one[name] for name in SAID} | main for one in page["items"]]
+                cursor = page["next_cursor"]
+        return found

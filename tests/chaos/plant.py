@@ -28,6 +28,8 @@ from workers.stack.postgres import EmbeddedPostgres
 from workers.stack.redis import EmbeddedRedis
 
 SECRET = "for-development-only: the key of the chaos run"
+BLOCKS = 20_000
+"""Free number blocks of ten: more than a long run orders."""
 LEASE = 20
 """Seconds: shorter than in operation, so that what a killed worker had in hand goes on within the run."""
 
@@ -138,7 +140,7 @@ class Plant:
         self.start("front", programs.web(LOOPBACK, self.front_port, processes=2, threads=8))
         self.start("worker", programs.worker(2))
         self.start("beat", programs.beat(self.directory / "schedule"))
-        wait_until(lambda: accepts_connections(self.front_port), what="the front")
+        wait_until(lambda: accepts_connections(self.front_port), seconds=120, what="the front")
 
     def end_all(self) -> None:
         """End every program."""
@@ -179,7 +181,7 @@ def open_plant() -> Iterator[Plant]:
         stack.enter_context(Celery("chaos", broker=redis.url(0), config_source="celeryconfig"))
         database = Database(postgres.url("standorte"), pool_size=20)
         stack.callback(database.close)
-        customers = customers_of(database)[:6]
+        customers = customers_of(database, blocks=BLOCKS)[:6]
         plant = Plant(
             directory,
             postgres,

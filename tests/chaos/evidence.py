@@ -1,0 +1,47 @@
+"""What the auditor of a chaos run reads, and the checks that it makes, by their names in the report."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import psycopg
+from cryptography.fernet import Fernet
+
+from tests.named_functions import named
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the auditor reads: the record of the chaos run, the portal's database and the registrar's database."""
+
+    record: dict[str, Any]
+    portal: psycopg.Connection[dict[str, Any]]
+    registrar: psycopg.Connection[dict[str, Any]]
+
+    def ask(self, question: str) -> Rows:
+        """Return the rows of an SQL query on the portal's database."""
+        return self.portal.execute(question.encode()).fetchall()
+
+    def password_digest(self, trunk: dict[str, Any]) -> str:
+        """Return the digest (HA1) that the registrar should have for a trunk, from its encrypted password."""
+        key = hashlib.sha256(f"standorte/vault/1:{self.record['secret_key']}".encode()).digest()
+        password = Fernet(base64.urlsafe_b64encode(key)).decrypt(trunk["secret"]).decode()
+        return hashlib.md5(f"{trunk['sip_user']}:{trunk['domain']}:{password}".encode()).hexdigest()
+
+    def ask_registrar(self, question: str) -> Rows:
+        """Return the rows of an SQL query on the registrar's database."""
+        return self.registrar.execute(question.encode()).fetchall()
+
+
+Check = Callable[[Evidence], Iterator[str]]
+"""A function that finds what is wrong, as sentences."""
+CHECKS: dict[str, Check] = {}
+"""All checks by their names in the report, in its order."""
+check = partial(named, CHECKS)

@@ -1,0 +1,102 @@
+"""The auditor's checks of mails and letters: each arrived, and second copies only after faults that explain them."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tests.chaos.evidence import Evidence, Rows, check
+
+MAY_DOUBLE = (
+    "worker: ",
+    "database: restarted",
+    "database: connections cut",
+    "database: its host silent",
+    "mail server: silent",
+    "mail server: hangs up after DATA",
+)
+"""Beginnings of the names of faults after which a mail may arrive twice: what was sent could not be recorded.
+
+Either who sends it dies, or the database that records it is out of reach, or the mail server's answer does not come.
+"""
+UNRECORDED = 5.0
+"""Seconds for which a mail may have been sent and not yet been recorded when a fault begins."""
+EXPLAINED_FOR = 60.0
+"""Seconds after a fault for which it explains a second copy of a mail: the longest time until one is sent again."""
+
+
+@check("mails owed and not sent, or sent and not owed")
+def owed(evidence: Evidence) -> Iterator[str]:
+    """Find messages that were not sent, and recipients who did not get as many different mails as were sent to them.
+
+    Mails that were refused for good may have arrived or not: a try may have succeeded without an answer.
+    """
+    for row in evidence.ask("SELECT id, template, channel, attempts FROM messages WHERE state = 'queued'"):
+        yield f"message {row['id']} ({row['template']}, {row['channel']}) waits after {row['attempts']} attempts"
+    sent = {
+        row["recipient_address"]: (row["sent"], row["refused"])
+        for row in evidence.ask(
+            "SELECT recipient_address, count(*) FILTER (WHERE state = 'sent') AS sent,"
+            " count(*) FILTER (WHERE state = 'refused') AS refused FROM messages WHERE channel = 'mail' GROUP BY 1"
+        )
+    }
+    [printed] = evidence.ask("SELECT count(*) FROM messages WHERE state = 'sent' AND channel = 'letter'")
+    if printed["count"] != len(evidence.record["letters"]):
+        yield f"letters: {printed['count']} sent, {len(evidence.record['letters'])} printed"
+    arrived = Counter(to for _, to in {(mail["id"], mail["to"]) for mail in evidence.record["mails"]})
+    for address in sorted(sent.keys() | arrived.keys()):
+        left, refused = sent.get(address, (0, 0))
+        if not left <= arrived[address] <= left + refused:
+            yield f"{address}: {left} sent, {refused} refused, {arrived[address]} arrived"
+
+
+@dataclass(frozen=True, slots=True)
+class SecondCopy:
+    """A mail that arrived again.
+
+    `id` is its Message-ID, `to` the recipient, `earlier` and `later` are when the two copies came (seconds since 1970),
+    `fault` is the name of the fault that explains the second one, None if none does.
+    """
+
+    id: str
+    to: str
+    earlier: float
+    later: float
+    fault: str | None
+
+
+def second_copies(record: dict[str, Any]) -> list[SecondCopy]:
+    """Return the mails of a run that arrived again, each with the fault that explains it, in the order of time.
+
+    A fault explains a copy if it may have kept the first sending, which was under way in it, from being recorded.
+    """
+    copies: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for mail in record["mails"]:
+        copies[mail["id"], mail["to"]].append(mail["at"])
+    found = [
+        SecondCopy(id, to, earlier, later, _cause(record["faults"], earlier, later))
+        for (id, to), times in copies.items()
+        for earlier, later in zip(sorted(times), sorted(times)[1:], strict=False)
+    ]
+    return sorted(found, key=lambda copy: copy.later)
+
+
+def _cause(faults: Rows, earlier: float, later: float) -> str | None:
+    for fault in faults:
+        if (
+            fault["name"].startswith(MAY_DOUBLE)
+            and fault["began"] - UNRECORDED <= earlier <= fault["ended"] + 1
+            and fault["began"] <= later <= fault["ended"] + EXPLAINED_FOR
+        ):
+            return str(fault["name"])
+    return None
+
+
+@check("mails that came twice without a fault that explains it")
+def doubled_mails(evidence: Evidence) -> Iterator[str]:
+    """Find second copies of mails that no fault explains."""
+    for copy in second_copies(evidence.record):
+        if copy.fault is None:
+            yield f"{copy.id} after {copy.later - copy.earlier:.1f} s"

@@ -1,0 +1,45 @@
+"""The auditor's checks of how the run went: faults heal, and pages fail only while a fault explains it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from tests.chaos.evidence import Evidence, check
+
+HEALS_WITHIN = 60.0
+"""Seconds after a fault in which an order has to go through again."""
+FAILS_PAGES = ("front: ", "database: restarted", "database: connections cut", "database: its host silent")
+"""Beginnings of the names of faults during which the portal's pages may fail: without these two there is no portal."""
+PAGES_HEAL_WITHIN = 15.0
+"""Seconds after such a fault in which pages may still fail; longer if orders do not go through before."""
+
+
+@check("faults that did not heal")
+def unhealed(evidence: Evidence) -> Iterator[str]:
+    """Find faults after which no order was completed within `HEALS_WITHIN` seconds."""
+    for fault in evidence.record["faults"]:
+        if fault["healed"] is None or fault["healed"] > HEALS_WITHIN:
+            yield f"{fault['name']}: {fault['healed']}"
+
+
+@check("pages that failed without a fault that explains it")
+def failed_pages(evidence: Evidence) -> Iterator[str]:
+    """Find tries on the portal's pages that failed and should not have, and kinds of tries of which none succeeded."""
+    tries = evidence.record["pages"]
+    explained = [
+        (
+            fault["began"],
+            fault["ended"] + max(PAGES_HEAL_WITHIN, math.inf if fault["healed"] is None else fault["healed"]),
+        )
+        for fault in evidence.record["faults"]
+        if fault["name"].startswith(FAILS_PAGES)
+    ]
+    for one in tries:
+        if one["error"] is not None and not any(
+            began <= one["ended"] and one["began"] <= healed for began, healed in explained
+        ):
+            yield f"{one['what']}: {one['error']}"
+    succeeded = {one["what"] for one in tries if one["error"] is None}
+    for what in sorted({one["what"] for one in tries} - succeeded):
+        yield f"{what}: never succeeded"
