@@ -1,4 +1,4 @@
-"""docs/law.md says of each duty what holds it: the tests that it names exist, and what is not met is left to sign."""
+"""docs/law.md names for each duty the tests that hold it, which exist; the carrier has to sign for what is not met."""
 
 from __future__ import annotations
 

@@ -172,7 +172,10 @@ def ensure_area_exists(session: Session, code: str) -> AreaCode:
 
 
 def keep_area(session: Session, code: str, name: str | None) -> None:
-    """Let `ensure_area_exists` know the name of an area code that the transaction has read; None if there is none."""
+    """Keep the name of an area code in the session, so that `ensure_area_exists` needs no query for it.
+
+    `name` is None if there is no such area code.
+    """
     area = AreaCode(code=code, name=name) if name is not None else None
     session.info.setdefault("area_codes", {})[code] = area
 

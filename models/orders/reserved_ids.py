@@ -37,7 +37,7 @@ def reserve_ids(session: Session, count: int) -> list[ReservedIds]:
 
 
 def proposals(count: int) -> dict[str, Any]:
-    """Return the parameters for a statement with `reserved_rows` that issues so many customer numbers."""
+    """Return the parameters for a statement with `reserved_rows` that issues `count` customer numbers."""
     return {"proposed": list({random_customer_number() for _ in range(count + _SPARE)}), "needed": count}
 
 

@@ -195,8 +195,8 @@ def _compared(
     """Return what is known of a company's limits, and for each order the limits that it counts against.
 
     `orders` are pairs of location and contact's e-mail address; None for what is not known yet, which counts for
-    nothing. Runs one statement. With an `area_code` there is one order, to be placed now: its ids are reserved, and
-    what `ensure_orderable` looks up is read along.
+    nothing. Runs one statement. With an `area_code` there is one order, to be placed now: the statement also reserves
+    its ids and reads what `ensure_orderable` looks up.
     """
     keys = [address_key(place.street, place.postal_code, place.city) if place else None for place, _ in orders]
     emails = [email.lower() if email else None for _, email in orders]

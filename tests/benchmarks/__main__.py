@@ -58,7 +58,13 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much each part of the benchmarks measures: the number of orders, rounds, requests, trunks, rows and so on."""
+    """How much each part of the benchmarks measures; the full run and `--short` have different sizes.
+
+    `orders` of a round of throughput, `rounds` of each comparison in turns, `posts` to the front, `singles` one after
+    the other, `tasks` of the memory test, `trunks` of each run of the job `registrar`, `due` requests of the sweep,
+    `sweeps`, `pages` of the overview, `rows` of a bulk, `accounts` of the number search, `dial_tones` and `changes` for
+    a phone system, and `subscribers` and `registrations` at Kamailio.
+    """
 
     orders: int
     rounds: int

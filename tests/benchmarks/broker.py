@@ -45,7 +45,10 @@ def _rate(system: System, posts: int) -> float:
 
 
 def _commands(cause: list[str], end: list[str]) -> State:
-    """Return a state of Redis: the command `cause` begins it, and the command `end` restores Redis."""
+    """Return a context manager that puts Redis into a bad state by the command `cause`, and ends it by `end`.
+
+    Each command is its words, such as CONFIG, SET, maxmemory.
+    """
 
     @contextmanager
     def state(system: System) -> Iterator[None]:

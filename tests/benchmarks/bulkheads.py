@@ -53,7 +53,11 @@ class Felt:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is measured: requests of each kind in each trouble, trunks of the job, and rows of the file."""
+    """How much is measured: requests of each kind in each trouble, trunks and rows.
+
+    `trunks` is how many the job `registrar` compares, `rows` how many orders the bulk file has, each as the mass work
+    beside which orders and links are measured.
+    """
 
     requests: int
     trunks: int

@@ -51,7 +51,7 @@ _Found = TypeVar("_Found")
 
 @dataclass(frozen=True, slots=True)
 class Felt:
-    """Seconds from just before the click: of each order, of each registration, and of each change by its kind.
+    """Seconds from a click at the portal to its effect: of each order, registration, and change by its kind.
 
     `dial_tone` ends with the first 200 for a REGISTER of the new trunk. `completed` are those of other orders, until
     their status is completed. `registration` is a REGISTER of an existing trunk.

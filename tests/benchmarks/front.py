@@ -55,7 +55,7 @@ class Load:
 
 
 def ours(system: System, count: int) -> Load:
-    """Start a front and measure `count` POST requests to /api/v1/orders, each with an idempotency key of its own."""
+    """Start a front and measure its answers to `count` POSTs to /api/v1/orders, each with its own idempotency key."""
     port = free_port()
     with system.running(programs.web(LOOPBACK, port)):
         return _load(system, port, "/api/v1/orders", _headers(system), count)
@@ -94,7 +94,7 @@ def _headers(system: System) -> Headers:
 
 
 def minimal(system: System, count: int) -> Load:
-    """Start a Flask endpoint that inserts the body into one row, and measure `count` POSTs of an order's body."""
+    """Start a Flask endpoint that inserts the body into one row, and measure its answers to `count` POSTs."""
     with system.database.engine.begin() as connection:
         connection.execute(
             sa.text("CREATE TABLE IF NOT EXISTS bare_rows (id bigint GENERATED ALWAYS AS IDENTITY, body text)")

@@ -23,7 +23,10 @@ from workers.settings import WorkerSettings
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A run of a scheduled job: seconds, peak memory in MiB, outcome, its counts, and its findings by kind (found)."""
+    """The result of one run of a scheduled job: seconds, peak memory in MiB, outcome, its counts, its findings.
+
+    `found` is how many findings it made of each kind.
+    """
 
     seconds: float
     peak: float

@@ -60,9 +60,10 @@ Line = tuple[str, tuple[object, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """What the job took for this many trunks, in seconds and MiB of peak memory, and the seconds of a bare COPY (copy).
+    """The cost of one run of the job `registrar` for `trunks` trunks: seconds, and peak memory in MiB.
 
-    The COPY is the mean of one just before the job and one just after it.
+    `copy` is the baseline: the seconds of a bare COPY of the compared tables, the mean of one just before the job and
+    one just after it.
     """
 
     trunks: int

@@ -242,7 +242,7 @@ def doubled_mails(evidence: Evidence) -> Iterator[str]:
 
 @_check("timelines out of order")
 def timelines(evidence: Evidence) -> Iterator[str]:
-    """Find timelines of requests whose times go backwards, or with entries after the end that do not belong there."""
+    """Find timelines of requests whose times go backwards, or in which anything but mails follows the end."""
     entries: dict[str, list[tuple[str, Any]]] = defaultdict(list)
     for row in evidence.ask("SELECT request_id, code, at FROM timeline_entries ORDER BY id"):
         entries[str(row["request_id"])].append((row["code"], row["at"]))
@@ -258,7 +258,7 @@ def timelines(evidence: Evidence) -> Iterator[str]:
 
 @_check("rows that stand still")
 def still(evidence: Evidence) -> Iterator[str]:
-    """Find tables with rows that have been due, or claimed beyond the end of their leases, for `STANDS_STILL`."""
+    """Find tables with rows that have been due, or claimed beyond the end of their leases, for 30 seconds."""
     for table in ("requests", "messages", "sip_trunks", "block_announcements", "bulks", "jobs"):
         for row in evidence.ask(
             f"SELECT count(*), min(due_at) FROM {table}"
@@ -269,7 +269,7 @@ def still(evidence: Evidence) -> Iterator[str]:
 
 @_check("faults that did not heal")
 def unhealed(evidence: Evidence) -> Iterator[str]:
-    """Find faults after which no order was completed within `HEALS_WITHIN` seconds."""
+    """Find faults after which no order was completed within 60 seconds (`HEALS_WITHIN`)."""
     for fault in evidence.record["faults"]:
         if fault["healed"] is None or fault["healed"] > HEALS_WITHIN:
             yield f"{fault['name']}: {fault['healed']}"

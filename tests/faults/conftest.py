@@ -82,7 +82,8 @@ class Plant:
     def start_engine(self, stop: Stop | None = None) -> BaseProcess:
         """Start an engine, a process that does a worker's work without Celery.
 
-        With `stop` it stops dead at this point.
+        With `stop` it stops dead at the point of that name, such as `provision.after`, so that a test can kill it
+        there.
         """
         log = self.directory / f"engine-{len(list(self.directory.glob('engine-*.log')))}.log"
         environment = self.environment | {"LEASE_SECONDS": str(LEASE.total_seconds())}
@@ -101,10 +102,10 @@ class Plant:
 
     @contextmanager
     def engine_stopped_at(self, point: str) -> Iterator[None]:
-        """Start an engine, a worker process without Celery, and wait until it stops dead at the point.
+        """Start an engine, a worker process without Celery, and wait until it stops dead at `point`.
 
-        When the `with` block ends, the engine is killed and another one starts, whose clock is past the end of the
-        leases of the killed one.
+        A point is a name such as `provision.after`. When the `with` block ends, the engine is killed and another one
+        starts, whose clock is past the end of the leases of the killed one.
         """
         stop = Stop(point, self.directory / "reached")
         doomed = self.start_engine(stop)
@@ -116,7 +117,7 @@ class Plant:
 
     @contextmanager
     def worker_stopped_at(self, point: str) -> Iterator[None]:
-        """Start a Celery worker and wait until it stops dead at the point.
+        """Start a Celery worker and wait until it stops dead at `point`, such as `provision.after`.
 
         When the `with` block ends it is killed, and beat and another worker start.
         """

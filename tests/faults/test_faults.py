@@ -85,7 +85,7 @@ def test_a_worker_killed_while_it_asks_for_proofs_is_replaced(plant: Plant, poin
     "point", ["verify.before", "verify.after", "attach.before", "attach.after", "receipt.after", "mail.after"]
 )
 def test_a_worker_killed_while_it_links_is_replaced(plant: Plant, point: str) -> None:
-    """Expect one receipt, one question to the owner, one attachment, and one mail to each side."""
+    """Expect one receipt, one question to the owner, one attachment, and a mail each to requester and owner."""
     with plant.database.transaction() as session:
         owner = make_user(session)
         account = make_account(session, administrator=owner)
@@ -143,7 +143,7 @@ def test_a_worker_killed_while_it_changes_a_contract_is_replaced(plant: Plant, p
 
 
 def _kill_at(plant: Plant, point: str) -> None:
-    """Kill a worker process when it reaches this point; another process goes on with its work."""
+    """Kill a worker process when it reaches `point`, such as `verify.before`, and start another one."""
     with plant.engine_stopped_at(point):
         pass
 

@@ -112,7 +112,8 @@ _HANGING_UP = [
 class Within:
     """A SIP request that sipp sends within a call; `gets` is the status expected in reply (an ACK expects none).
 
-    `target` is the Request-URI, `route` the value of the Route header; empty: those of the call. `extra` follows CSeq.
+    `target` is the Request-URI, `route` the value of the Route header; empty: those of the call. `extra` are further
+    header lines.
     """
 
     method: str

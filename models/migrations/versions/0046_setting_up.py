@@ -1,4 +1,7 @@
-"""People whom the carrier has shut out, prices with a first day, and what is done at the console in the log."""
+"""Add columns and tables for setting up a customer: people whom the carrier shuts out, and prices from a day on.
+
+Also allow entries of the audit log for what is done at the console.
+"""
 
 from __future__ import annotations
 

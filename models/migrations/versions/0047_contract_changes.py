@@ -1,4 +1,7 @@
-"""Requests that change a trunk's tariff and channels, now or from a day on; contracts keep what ran before."""
+"""Allow requests that change a trunk's tariff and channels, at once or from a day on.
+
+Contract lines get a beginning and a number, so that a contract keeps what ran before.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests for consent that no person can receive go to the back office; requesters cannot tell them from others."""
+"""Requests for consent that no person can receive go to the back office; their requesters see no difference."""
 
 from __future__ import annotations
 

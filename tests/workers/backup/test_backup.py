@@ -92,7 +92,7 @@ def taken(into: Path) -> Path:
 
 
 def rows(server: EmbeddedPostgres, name: str) -> dict[str, list[tuple[Any, ...]]]:
-    """Return all rows of a database by table, each as text, in an order that does not depend on the table's."""
+    """Return all rows of a database by table, each row as one text in a tuple, sorted."""
     with psycopg.connect(server.url(name, driver="")) as connection:
         tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
         read = sql.SQL("SELECT whole::text FROM {} AS whole ORDER BY 1")
