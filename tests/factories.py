@@ -245,6 +245,9 @@ def prepare(url: str) -> None:
 
 
 def submit_order(session: Session, principal: Principal, main: Account, draft: OrderDraft, now: datetime) -> Request:
-    """Save an order as `place_order` does, but without limits. Raises what `ensure_orderable` raises."""
+    """Save an order that keeps the rules for orders, without the limits of companies; return its request.
+
+    Raises the errors of `ensure_orderable`, such as `InvalidField`, if it breaks a rule.
+    """
     ensure_orderable(session, principal, main, draft, now)
     return submit_orders(session, principal, main, [draft], now)[0]

@@ -79,8 +79,8 @@ def submit_change(
 ) -> Request:
     """Save the request to change the account's trunk `trunk_id`, record it in the log, and queue a receipt.
 
-    The prices of the day of the request are agreed. Raises what `quote_change` raises, and `AlreadyRequested` while a
-    change of the trunk that takes effect at once is running.
+    The prices of the day of the request are agreed. Raises `AlreadyRequested` while a change of the trunk that takes
+    effect at once is running, and for a change that is not possible the same errors as `quote_change`.
     """
     lock_active_account(session, account)
     quote = quote_change(session, principal, account, trunk_id, draft, now)
@@ -189,7 +189,10 @@ def planned_of(session: Session, account_ids: Collection[int]) -> dict[int, list
 
 @cache
 def _planned() -> sa.Select[Request]:
-    """Return the query of `planned_of`: built once, because it runs at each view of the overview."""
+    """Return the query for changes of contracts that wait for their day, by account (`account_ids`) and day.
+
+    It is built once, because it runs at each view of the overview.
+    """
     ids = sa.bindparam("account_ids", type_=postgresql.ARRAY(sa.BigInteger))
     query = sa.select(Request).where(
         Request.account_id == sa.any_(ids),
@@ -284,7 +287,10 @@ def make_change(session: Session, change: Request, now: datetime) -> None:
 
 
 def _product(session: Session, key: str, before: Terms, now: datetime) -> Product:
-    """Return the tariff with this key. Raises `InvalidField` unless it can be ordered or is the present one."""
+    """Return the tariff with this key.
+
+    Raises `InvalidField` unless it can be ordered, or is the present one, which is in the terms `before`.
+    """
     found = price_list(session, now).get(key)
     is_present = key in [line.product_key for line in before.lines]
     if found is None or found.kind is not ProductKind.TRUNK or not (found.orderable or is_present):
@@ -293,7 +299,7 @@ def _product(session: Session, key: str, before: Terms, now: datetime) -> Produc
 
 
 def _lines_with(session: Session, before: Terms, product: Product) -> tuple[PriceLine, ...]:
-    """Return the lines of a contract with the tariff `product` in place of the present one.
+    """Return the lines of a contract with the tariff `product` in place of that in its present terms, `before`.
 
     The same tariff keeps its agreed price. Another one costs its one-off price only if it has more channels than the
     present one.

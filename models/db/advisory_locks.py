@@ -37,7 +37,10 @@ def take_advisory_lock(on: Session | sa.Connection, lock: AdvisoryLock | str) ->
 
 
 def advisory_lock_sql(lock: sa.BindParameter[str]) -> sa.ColumnElement[None]:
-    """Return SQL that takes the lock named by a text as `take_advisory_lock` does, as part of another statement."""
+    """Return SQL that waits for the advisory lock named by a text and takes it, as a part of another statement.
+
+    The lock is held until the transaction ends.
+    """
     return sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(lock, 0))
 
 

@@ -52,7 +52,7 @@ def batch_insert(session: Session, table: type[Base], hinted: bool = True, /, **
 
 
 def batch_add(session: Session, row: Base) -> None:
-    """Queue a new object, with its primary key, for insertion as `batch_insert` does.
+    """Queue a new object, with its primary key, for insertion with the other queued rows, at the next flush or commit.
 
     The object belongs to the session from now on, as if it had been read from the database. Nothing may refer to its
     row before the next flush, except other queued rows.

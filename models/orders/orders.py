@@ -231,9 +231,12 @@ def queue_order(
     bulk_id: uuid.UUID | None = None,
     agreed: Mapping[str, PriceLine] = LIST_PRICES,
 ) -> Request:
-    """Save one order as `submit_orders` does, but with ids reserved before, and at the next flush.
+    """Save one order at the next flush, under ids that were reserved before, and return its request.
 
-    Until then nothing in the session may refer to its rows, except rows that are queued, too.
+    The order must be one that `ensure_orderable` has accepted. Until the flush nothing in the session may refer to its
+    rows, except rows that are queued, too. `bulk_id` is the bulk (the uploaded file of orders) that it comes from, None
+    without one; then a receipt to the person is queued. `agreed` has prices, by product key, that hold instead of those
+    of the price list.
     """
     _ensure_may_order(principal, main)
     basket = _basket(session, draft, now, agreed)
@@ -273,7 +276,10 @@ def _basket(session: Session, draft: OrderDraft, now: datetime, agreed: Mapping[
 
 
 def _still_delivered(session: Session, keys: Iterable[str], now: datetime) -> set[str]:
-    """Return which of the products the carrier has withdrawn by the day of `now`, but the program can deliver."""
+    """Return those of the products that the carrier has withdrawn, but that the program can still deliver.
+
+    Withdrawn are products that cannot be ordered on the day of `now`.
+    """
     listed = price_list(session, now)
     withdrawn = {key for key in keys if key in listed and not listed[key].orderable}
     return {key for key in withdrawn if all_products(session)[key].orderable}

@@ -28,7 +28,10 @@ class ReservedIds:
 
 
 def reserve_ids(session: Session, count: int) -> list[ReservedIds]:
-    """Issue ids and new customer numbers for so many orders, with one statement unless most numbers are taken."""
+    """Issue `count` new customer numbers, with ids for their requests and accounts.
+
+    Runs one statement, or further ones if most of the numbers drawn were issued before.
+    """
     reserved: list[ReservedIds] = []
     while len(reserved) < count:
         rows = session.execute(_reserved_rows(), proposals(count - len(reserved)))

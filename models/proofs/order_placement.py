@@ -270,9 +270,10 @@ def _known() -> sa.Select[*tuple[Any, ...]]:
 
 @cache
 def _known_and_reserved() -> sa.Select[*tuple[Any, ...]]:
-    """Return the query `_known` with the ids of one order (`reserved_rows`), the price list and the area code's name.
+    """Return the query for the facts with which a company's limits are compared, in one row, with ids for one order.
 
-    The ids are null if all the proposed customer numbers were issued before.
+    The ids are those of `reserved_rows`, null if all the proposed customer numbers were issued before. The row also has
+    the price list and the name of the area code.
     """
     reserved = reserved_rows().subquery()
     area = sa.select(AreaCode.name).where(AreaCode.code == sa.bindparam("area_code", type_=sa.Text))

@@ -42,11 +42,14 @@ _PROVISION = f"step = {quoted(StepName.PROVISION)}"
 
 
 class Request(BulkQueueRow, Base):
-    """A request by a main account: to order a sub-account, link or detach an account, or change what an account has.
+    """A request by a main account: to order a sub-account, link or detach an account, or change an account's contract.
 
     `main` is that main account and `account` the account ordered, linked, detached or changed, None until a link was
-    proved. A change of an account without a main account has the account itself as `main`. Change the status by the
-    methods only; they keep the status, its reason, the times and the timeline consistent.
+    proved. A change of an account without a main account has the account itself as `main`. `step` is the next or last
+    step, `reason` why the request is pending, held or ended without success; `waiting_for` has to act until
+    `waiting_until`. `asked_proof` is how the requester of a link proves the ownership. `token_id` is the API token that
+    the request came by, None without one, and `locale` the language of its mails. Change the status by the methods
+    only; they keep the status, its reason, the times and the timeline consistent.
     """
 
     __tablename__ = "requests"

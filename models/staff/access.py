@@ -136,7 +136,7 @@ def enable(session: Session, user: User, now: datetime) -> bool:
 
 
 def _user(session: Session, to: Recipient, now: datetime, *, is_staff: bool) -> Access:
-    """Return the person with the address, who is created if there is none.
+    """Return the person with the address; if there is none, create them, as one of the carrier's staff if `is_staff`.
 
     Raises `BeingErased` if the person is to be erased.
     """

@@ -142,9 +142,9 @@ def withdraw_from_pool(
 
     `first_subscriber` is the first block's first number without the area code. Return how many blocks were taken out
     that were in the pool before, free or in quarantine, and those that are given out, which stay with their accounts.
-    Blocks that are set aside (`set_aside_block`) stay so, as staff have yet to act on them.
-    The job `registrar` then takes them out of the registrar's numbers. `stock_pool` adds them again. Safe to run twice.
-    Raises `InvalidField` as `stock_pool` does.
+    Blocks that are set aside (`set_aside_block`) stay so, as staff have yet to act on them. The job `registrar` then
+    deletes the blocks taken out from the registrar. `stock_pool` adds them again. Safe to run twice. Raises
+    `InvalidField` if `size` is not 1, 10 or 100, or if the first number is not a multiple of `size`.
     """
     these = _among(_first_number(area_code, first_subscriber, size), size, count)
     pooled = NumberBlock.account_id.is_(None), NumberBlock.available_from.not_in((WITHDRAWN, SET_ASIDE))

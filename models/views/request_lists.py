@@ -26,10 +26,10 @@ def running_request(session: Session, main: Account, account: Account) -> Reques
 
 
 def listed_of(account: Account) -> sa.ColumnElement[bool]:
-    """Return an SQL condition: the request is in the account's lists.
+    """Return an SQL condition: the request is to be listed for the account.
 
-    Those that the account has made as a main account, and the changes of its own contracts, which belong to the main
-    account that it has, or had when they were asked for.
+    Listed are the requests that the account has made as a main account, and the changes of its own contracts, even if
+    they belong to the main account that it has or had when they were asked for.
     """
     own = Request.main_id == account.id
     if account.role is AccountRole.MAIN:

@@ -36,7 +36,10 @@ SEALED = (
 
 
 def unreadable_secrets(session: Session, vault: Vault) -> Counter[str]:
-    """Return by kind how many of the oldest and the newest secrets no key opens. Kinds without such are missing."""
+    """Return, by kind of secret, how many of the 100 oldest and 100 newest rows no key of the vault opens.
+
+    A kind of which all of these can be opened has no entry.
+    """
     found: Counter[str] = Counter()
     for sealed in SEALED:
         column = sa.select(sealed.table.secret).where(sealed.which).limit(SAMPLE)

@@ -48,7 +48,7 @@ class ChangedTerms:
 
 
 def changed_terms(session: Session, quote: Quote, locale: Locale) -> ChangedTerms:
-    """Put the change into the words of the language."""
+    """Return the terms before and after a change in the words of the language `locale`."""
     tariff, others = _names(session, quote.after, locale)
     before, _ = _names(session, quote.before, locale)
     return ChangedTerms(
@@ -64,7 +64,7 @@ def changed_terms(session: Session, quote: Quote, locale: Locale) -> ChangedTerm
 
 
 def _names(session: Session, terms: Terms, locale: Locale) -> tuple[str | None, list[str]]:
-    """Return the name of the tariff, None without one, and the names of the other products."""
+    """Return the names of the tariff (None without one) and of the other products, in the language `locale`."""
     products = [all_products(session)[line.product_key] for line in terms.lines]
     tariffs = [product.name(locale) for product in products if product.kind is ProductKind.TRUNK]
     others = [product.name(locale) for product in products if product.kind is not ProductKind.TRUNK]

@@ -74,7 +74,7 @@ class PlacedOrder:
 
 
 def placed_order(session: Session, request: Request, locale: Locale) -> PlacedOrder:
-    """Read everything that the order `request` has ordered, in the language."""
+    """Read everything that was ordered by the order `request`, in the words of the language `locale`."""
     account, main = request.account, session.get_one(Account, request.main_id)
     assert account is not None and request.channels is not None and request.block_size is not None
     area, options = session.get_one(AreaCode, request.area_code), request.option_details or {}

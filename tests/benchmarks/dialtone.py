@@ -128,7 +128,10 @@ def _limits(one: _Customer, portal: httpx.Client, trunks: list[TrunkRecord]) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Customer:
-    """The first customer of the system at the API and the portal, and the phones at the customer's trunks."""
+    """The first customer of the system at the API and the portal, and the phones at the customer's trunks.
+
+    `server` is Kamailio's host:port.
+    """
 
     system: System
     api: httpx.Client

@@ -53,7 +53,7 @@ class PlainBase(DeclarativeBase):
 
 
 class PlainOrder(PlainBase):
-    """An order and how far it has come."""
+    """An order: the JSON body of the call, and its state, such as `accepted` or `verified`."""
 
     __tablename__ = "plain_orders"
 

@@ -116,7 +116,10 @@ def unended(evidence: Evidence) -> Iterator[str]:
 
 @_check("doubled or missing at the end: account, contract, charge, trunk, numbers")
 def provisioned_once(evidence: Evidence) -> Iterator[str]:
-    """Find completed orders without one contract, charge, trunk and block each, and other ended ones with any."""
+    """Find completed orders that do not have exactly one contract, charge, trunk and number block.
+
+    Also find orders that ended otherwise and have one of these.
+    """
     for row in evidence.ask(
         """
         SELECT r.id, r.status,
@@ -151,7 +154,7 @@ def shared_numbers(evidence: Evidence) -> Iterator[str]:
 
 @_check("registrar differences")
 def differences(evidence: Evidence) -> Iterator[str]:
-    """Find what the registrar has otherwise than the portal.
+    """Find rows of the registrar that do not agree with the portal's.
 
     Compared are subscribers, passwords, suspensions, numbers, channels, and the forwardings with their targets.
     """

@@ -147,7 +147,7 @@ class Load:
     def _administered(self, owned: Owned, act: Callable[[Session, User, Account], str | None]) -> str:
         """Run `act` as the account's administrator in transactions until it returns a text; return the text.
 
-        Database errors and None are tried again.
+        It is run again after a database error, and if it returns None.
         """
         while True:
             with suppress(sa.exc.DBAPIError), self.plant.database.transaction() as session:
@@ -164,7 +164,10 @@ class Load:
         return display_code(Vault(SECRET).code(*words))
 
     def _consent(self, id: str, session: Session, owner: User, _account: Account) -> str | None:
-        """Consent to the link request as the signed-in administrator; return None if no consent was asked for yet."""
+        """Consent to the link request as the administrator `owner`, and return a text.
+
+        Return None if no consent was asked for yet.
+        """
         request = session.get_one(Request, UUID(id))
         if session.get(Consent, request.id) is None:
             return None

@@ -131,9 +131,9 @@ class Plant:
         self.start_worker()
 
     def start_worker(self, concurrency: int = 1, **extra: str) -> BaseProcess:
-        """Start a Celery worker with the environment variables `extra`.
+        """Start a Celery worker with `concurrency` processes for each kind of work.
 
-        STOP_AT and STOP_FILE make it stop dead at a point.
+        `extra` are further environment variables: STOP_AT and STOP_FILE make it stop dead at a point.
         """
         command = programs.worker(concurrency)
         if "STOP_AT" in extra:

@@ -40,7 +40,7 @@ class Stop:
         return True
 
     def pass_by(self, point: str) -> None:
-        """Stop the process dead (it waits for a signal) if `point` is the stop's and is reached for the first time."""
+        """Stop this process dead (it waits for a signal) if this stop is for `point` and none has reached it before."""
         if self.is_first_at(point):
             while True:
                 signal.pause()

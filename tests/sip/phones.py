@@ -144,7 +144,8 @@ class Phone:
     ) -> Played:
         """Register from `port`; `gets` is the expected status of the attempt with credentials.
 
-        `as_user` is the SIP user (None: the trunk's), `contact` the value of Contact, `extra` one more header line.
+        `as_user` is the SIP user (None: the trunk's), `expires` the wanted seconds, `contact` the value of Contact,
+        `extra` one more header line.
         """
         steps = self._registering(gets=gets, as_user=as_user, expires=expires, contact=contact, extra=extra)
         return self.line.play(steps, name="register", port=self.port).finish()
@@ -305,7 +306,10 @@ class Phone:
 
 
 def registering(who: str, contact: str, credentials: str, *, gets: int = 200, expires: int = 600) -> list[str]:
-    """Return sipp's steps to register `who` (user@domain): challenged, then with `credentials` (a header line)."""
+    """Return sipp's steps to register `who` (user@domain): challenged, then with `credentials` (a header line).
+
+    `contact` is the value of Contact, `expires` the wanted seconds, `gets` the status expected of the second attempt.
+    """
     request = (
         f"REGISTER sip:{who.partition('@')[2]} SIP/2.0\nFrom: <sip:{who}>;tag=[call_number]\nTo: <sip:{who}>\n"
         f"CSeq: {{}} REGISTER\nContact: {contact}\nExpires: {expires}{{}}{_HEADERS}"

@@ -32,7 +32,7 @@ _PEOPLES_TEXTS = {
 
 
 def give_names(portal_front: Front) -> None:
-    """Write the right-to-left name into every column that holds a text of a person."""
+    """Write a right-to-left name into every column that holds a text of a person."""
     with portal_front.database.engine.begin() as connection:
         for table, columns in _PEOPLES_TEXTS.items():
             values = dict.fromkeys(columns, NAME)

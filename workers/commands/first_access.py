@@ -42,7 +42,7 @@ def typed_name(option: str, name: str) -> str:
 def give_access(session: Session, to: Recipient, account: Account | None, now: datetime) -> Access:
     """Create a login of the carrier's staff (`account` is None), or of the account's first administrator.
 
-    Safe to run twice. Ends the command with a message if that cannot be.
+    Safe to run twice. Ends the command with a message if the person cannot get one.
     """
     try:
         if account is None:

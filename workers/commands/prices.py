@@ -33,7 +33,7 @@ DayOption = Annotated[
 def show(
     at: Annotated[str | None, typer.Option(help="On this day, as 2027-01-31 or 31.01.2027; today without it.")] = None,
 ) -> None:
-    """List all products with their net prices, and what is set for later days."""
+    """List all products with their net prices, and the prices that are set for later days."""
     table = Table("product", "name", box=None)
     for heading in ("monthly", "one-off", ""):
         table.add_column(heading, justify="right")
@@ -64,8 +64,8 @@ def change(
 ) -> None:
     """Set the price of a product from a day on; a withdrawn product is sold again from then.
 
-    Orders from that day on have it. Contracts, and orders and offers that were made before, keep their prices, and no
-    new version of the program changes it. Safe to run twice.
+    It holds for orders from that day on. Contracts, and orders and offers that were made before, keep their prices, and
+    no new version of the program changes it. Safe to run twice.
     """
     typed = (_cents("--monthly", monthly), _cents("--one-off", one_off))
     with open_database() as database, database.transaction() as session:
@@ -105,7 +105,10 @@ def withdraw(key: KeyArgument, first_day: DayOption = None) -> None:
 def _set(
     database: Database, session: Session, key: str, day: date, deed: AuditEvent, *, orderable: bool, **cents: int
 ) -> bool:
-    """Set what holds from the day on and log it; return whether it is new. Ends the command if the day is over."""
+    """Set a product's prices (`cents`), and whether it is sold, from the day on; log it as `deed` if it is new.
+
+    Return whether it is new. Ends the command with a message if the day is over.
+    """
     try:
         is_new = set_price(session, key, day, database.now(), orderable=orderable, **cents)
     except InvalidField:
@@ -116,7 +119,7 @@ def _set(
 
 
 def _later(session: Session, key: str, day: date) -> list[date]:
-    """Return the days after `day` for which something is set for the product."""
+    """Return the days after `day` for which prices of the product are set."""
     return [row.valid_from for row in planned_prices(session, midday(day)) if row.product_key == key]
 
 

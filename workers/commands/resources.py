@@ -36,7 +36,7 @@ def when(moment: datetime | None, form: str = "%d.%m.%Y %H:%M") -> str:
 
 
 def midday(day: date) -> datetime:
-    """Return a moment of the calendar day in Berlin."""
+    """Return noon of the day in Berlin."""
     return datetime.combine(day, time(12), BERLIN)
 
 

@@ -134,7 +134,7 @@ def downgrade() -> None:
 
 
 def _see_changes(condition: str) -> None:
-    """Let the people of the account, too, see the requests that `condition` names in what the policies ask."""
+    """Let row-level security show the requests that match `condition` (SQL) to the people of the requests' accounts."""
     first, second = (
         import_module(f"models.migrations.versions.{name}") for name in ("0037_callers", "0042_cheap_callers")
     )

@@ -50,7 +50,10 @@ def ask(
     channels: int | None = None,
     person: Principal | None = None,
 ) -> UUID:
-    """Ask for a change of the trunk, with as many channels as the product has unless `channels` says how many."""
+    """Request the tariff `product` for the trunk from `day` on (None: at once); return the request's id.
+
+    It has as many channels as the product allows, unless `channels` says how many. `person` asks (None: the manager).
+    """
     with pipeline.runtime.database.transaction() as session:
         account = session.get_one(Account, session.get_one(SipTrunk, trunk_id).account_id)
         draft = ChangeDraft(product, channels or CHANNELS[product], day, "de")
@@ -327,5 +330,8 @@ def test_histories_of_changes_leave_on_every_day_what_a_simple_model_says(pipeli
 
 
 def _model(wanted: dict[date, str], day: date) -> str:
-    """Return the tariff on the day: that of the last change until then, or the first one."""
+    """Return the tariff on the day, by a simple model: that of the last change until then, or the first tariff.
+
+    `wanted` has the tariff of each change by its day.
+    """
     return next((wanted[one] for one in sorted(wanted, reverse=True) if one <= day), "trunk-2")

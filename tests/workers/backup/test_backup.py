@@ -85,7 +85,7 @@ def run(*arguments: str | Path) -> Result:
 
 
 def taken(into: Path) -> Path:
-    """Take a backup with the command, and return its folder."""
+    """Take a backup with `standorte backup` into the folder `into`, and return the new folder with the backup."""
     said = run("backup", into)
     assert said.exit_code == 0, said.output
     return Path(said.output.strip())
