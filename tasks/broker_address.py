@@ -14,7 +14,7 @@ _PORT = 26379
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
-    """The address of the Redis that carries hints and counts wrong tries.
+    """The address of the Redis that carries Celery's messages and counts wrong tries.
 
     `url` is that of a server, `redis://…` or with TLS `rediss://…`; or it names sentinels and the master that they
     watch: `sentinel://:password@host:26379,host:26379/name`. The password is that of servers and sentinels alike.

@@ -52,7 +52,7 @@ class Claim:
 
     @property
     def is_safe(self) -> bool:
-        """Return whether the lease still lasts long enough to begin a further piece of work, such as one mail."""
+        """Return whether the claim's lease still lasts long enough to begin a further piece of work (one mail)."""
         return time.monotonic() < self.safe_until
 
     def give_back(self, ids: Collection[Any]) -> None:

@@ -1,4 +1,4 @@
-"""What a bulk would order, for its page before the bulk is sent: counts, products and a digest of the content."""
+"""What a bulk file would order, for its page before it is sent: counts, products and a digest of the content."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from models.proofs.order_placement import OrderDays, plan_orders
 
 
 def count_rows(session: Session, bulk: Bulk) -> tuple[int, int, int]:
-    """Return three numbers: all rows of the bulk, the rows with errors, and the wrong cells in the rows with errors.
+    """Return three numbers: all rows of the bulk file, the rows with errors, and the wrong cells of the latter.
 
     A row that a person has left out counts in the first number only.
     """
@@ -37,7 +37,7 @@ def count_rows(session: Session, bulk: Bulk) -> tuple[int, int, int]:
 
 
 def outdated_rows(session: Session, bulk: Bulk, now: datetime) -> list[BulkRow]:
-    """Return the bulk's rows that were valid when they were checked and are not valid any more.
+    """Return the bulk file's rows that were valid when they were checked and are not valid any more.
 
     Such a row names a product that was withdrawn later, or an option that needs details now and needed none then.
     """

@@ -102,7 +102,7 @@ def bulk_table(kind: Kind, rows: Sequence[ReceivedRow], locale: Locale) -> list[
 
 
 def _waits(bulk: Bulk, locale: Locale) -> str:
-    """Return for which limit of the company the bulk's next rows wait, and when there is room again, as sentences.
+    """Return for which limit of the company the bulk file's next rows wait, and when there is room again, as sentences.
 
     Empty if they wait for no limit.
     """

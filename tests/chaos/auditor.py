@@ -91,7 +91,7 @@ def unexpected(evidence: Evidence) -> Iterator[str]:
 
 @_check("doubled: there, and never accepted")
 def invented(evidence: Evidence) -> Iterator[str]:
-    """Find requests that no call explains, and bulks with more or fewer requests than rows."""
+    """Find requests that no call explains, and bulk files with more or fewer requests than rows."""
     asked = {call["id"] for call in evidence.record["accepted"]}
     there = {str(row["id"]) for row in evidence.ask("SELECT id FROM requests WHERE bulk_id IS NULL")}
     unknown = sorted(there - asked)

@@ -40,7 +40,7 @@ class Stop:
         return True
 
     def pass_by(self, point: str) -> None:
-        """Stop this process dead (it waits for a signal) if this stop is for `point` and none has reached it before."""
+        """Stop this process dead (it waits for a signal) if this stop is for `point`, and is the first to reach it."""
         if self.is_first_at(point):
             while True:
                 signal.pause()

@@ -1,4 +1,4 @@
-"""A bulk whose workers are killed in the middle of it: every row becomes one order, once."""
+"""A bulk file whose workers are killed in the middle of it: every row becomes one order, once."""
 
 from __future__ import annotations
 

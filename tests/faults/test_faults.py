@@ -1,4 +1,4 @@
-"""Nothing is lost or done twice when a worker is killed, a hint comes twice, or a server is gone."""
+"""Nothing is lost or done twice when a worker is killed, a Celery message comes twice, or a server is gone."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_a_process_killed_alone_is_replaced_by_its_worker(plant: Plant, tmp_path
 
 
 def test_every_hint_twice_and_none_in_order(plant: Plant) -> None:
-    """Let two processes do twenty orders, each once: hints name no request, so it does not matter how many come."""
+    """Let two processes do twenty orders, each once: a Celery message names no request, so any number may come."""
     ids = plant.order(20)
     plant.environment["BATCH"] = "1"
     plant.publish(2 * len(ids))

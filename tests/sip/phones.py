@@ -323,7 +323,10 @@ def registering(who: str, contact: str, credentials: str, *, gets: int = 200, ex
 
 
 def answer(line: Line, port: int, host: str = LOOPBACK, *, extra: str = "") -> Played:
-    """Take the next call at `host`, without a trunk, with a header `extra` in replies; the port is open on return."""
+    """Take the next call at `host`, an address without a trunk; return once sipp listens at the port.
+
+    `extra` is a further header of the replies.
+    """
     told = extra and f"\n{extra}"
     ringing, taken = "SIP/2.0 180 Ringing", "SIP/2.0 200 OK"
     steps = [step.replace(ringing, ringing + told).replace(taken, taken + told) for step in _ANSWERING]
@@ -331,7 +334,10 @@ def answer(line: Line, port: int, host: str = LOOPBACK, *, extra: str = "") -> P
 
 
 def refuse(line: Line, port: int, status: str, host: str = LOOPBACK) -> Played:
-    """Refuse the next call at this port and address with this status; the port is open when this returns."""
+    """Refuse the next call at this port of `host` with this status, such as "486 Busy Here".
+
+    Return once sipp listens at the port.
+    """
     return _listen(line, _refusing(status), port, host)
 
 

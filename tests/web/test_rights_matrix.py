@@ -141,9 +141,9 @@ UPLOADS = {"answers.upload", "api.upload_address_document"}
 
 @dataclass
 class Place:
-    """An account and the ids of one of each thing that belongs to it.
+    """An account, and the ids of what belongs to it, one of each kind: a trunk, a request and so on.
 
-    `things` has them by the word that stands before the id in URLs, such as `sip`.
+    `things` has the ids by the word that stands before the id in URLs, such as `sip`.
     """
 
     account: Account

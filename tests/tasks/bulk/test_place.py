@@ -32,7 +32,7 @@ CONTACT = "hanna.palmer@example.com"
 
 
 def send(pipeline: Pipeline, wanted: Sequence[OrderDraft], name: str = "Filialen.csv") -> UUID:
-    """Create and send a bulk of these orders; return its id."""
+    """Create and send a bulk file of these orders; return its id."""
     with pipeline.runtime.database.transaction() as session:
         found = make_bulk(session, pipeline.manager, pipeline.main, wanted, name=name)
         found.send(pipeline.clock())
@@ -40,7 +40,7 @@ def send(pipeline: Pipeline, wanted: Sequence[OrderDraft], name: str = "Filialen
 
 
 def ended(pipeline: Pipeline, completed: int, of: int) -> str:
-    """Return the subject that the mail about an ended bulk must have.
+    """Return the subject that the mail about an ended bulk file must have.
 
     It says that `completed` of the bulk's `of` orders were completed.
     """
@@ -63,7 +63,7 @@ def statuses(pipeline: Pipeline, id: UUID) -> dict[Status, int]:
 
 
 def run_to_the_end(pipeline: Pipeline, id: UUID) -> int:
-    """Run the workers every two seconds until the bulk has ended; return how many times they ran. Fails after 100."""
+    """Run the workers every two seconds until the bulk file has ended; return how often they ran. Fails after 100."""
     hints = 0
     while bulk(pipeline, id).ended_at is None:
         pipeline.advance()
