@@ -1,4 +1,4 @@
-"""Certificates for servers of the tests."""
+"""Creates certificates for the servers that tests start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/law.md names for each duty the tests that hold it, which exist; the carrier has to sign for what is not met."""
+"""Tests that docs/law.md names for each duty tests that exist, and lets the carrier sign for what is not met."""
 
 from __future__ import annotations
 

@@ -73,10 +73,10 @@ def products_in(session: Session, bulk: Bulk, but: Collection[int]) -> list[tupl
 def days_of_orders(
     session: Session, bulk: Bulk, but: Collection[int], principal: Principal, now: datetime, usual: Limits
 ) -> OrderDays:
-    """Return how many of the rows will be ordered on which day, as far as the company's limits are known today.
+    """Return how many of the bulk file's rows will be ordered on which day, by the company's limits as of today.
 
     `but` are the lines of the rows that are not ordered, `usual` the limits of companies that have none of their own.
-    At most one row more is read than the company may have open orders.
+    Only as many rows are read as the company may have open orders, and one more.
     """
     # After as many orders as can be open at a time nobody knows the day.
     most = limits_of(session, bulk.main_id, usual).open_orders + 1

@@ -100,7 +100,7 @@ def _roles() -> sa.Select[int, Role]:
 
 
 def roles_sql(user_id: sa.SQLColumnExpression[int]) -> sa.ScalarSelect[dict[str, str]]:
-    """Return SQL for a JSON object that maps account ids to the roles of the user with this id; closed accounts not."""
+    """Return SQL for a JSON object that maps account ids, not of closed ones, to the roles of the user with this id."""
     roles = sa.func.json_object_agg(Membership.account_id, Membership.role)
     return (
         sa.select(sa.func.coalesce(roles, sa.literal_column("'{}'::json"), type_=sa.JSON))

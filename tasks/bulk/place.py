@@ -66,10 +66,10 @@ def place_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
 def _place_batch(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> None:
     """Process the claimed bulk `id` once: turn a batch of rows into requests, or end it if its requests have ended.
 
-    A bulk is an uploaded file. A batch is one row after a failed try, and `CHUNK` rows at most. Unless the bulk ends,
-    its next processing is scheduled: for now after a batch, for later if a limit of the company is reached or only the
-    requests have yet to end. Queues the sender's receipt at the first limit or once no row is left, and a mail at the
-    end. Does nothing if the claim `lease` no longer holds the bulk.
+    A bulk is an uploaded file. A batch is one row after a failed try, and 100 rows at most (`CHUNK`). Unless the bulk
+    ends, its next processing is scheduled: for now after a batch, for later if a limit of the company is reached or
+    only the requests have yet to end. Queues the sender's receipt at the first limit or once no row is left, and a mail
+    at the end. Does nothing if the claim `lease` no longer holds the bulk.
     """
     now = runtime.clock()
     with runtime.database.transaction() as session:
@@ -106,7 +106,7 @@ def _place_batch(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> None:
 def _limit_reached(session: Session, bulk: Bulk) -> bool:
     """Return whether a bulk file of link requests has to wait: its main account asks too many for consent already.
 
-    `MOST_OPEN_QUESTIONS` questions for consent may be open. False for a file of orders.
+    1,000 questions for consent may be open (`MOST_OPEN_QUESTIONS`). False for a file of orders.
     """
     return bulk.kind is Kind.LINK and open_questions(session, bulk.main) >= MOST_OPEN_QUESTIONS
 

@@ -60,10 +60,10 @@ class ReceivedRow:
 
 
 def bulk_facts(session: Session, bulk_id: uuid.UUID, locale: Locale) -> tuple[dict[str, Any], list[ReceivedRow]]:
-    """Return the facts of the receipt's mail for the bulk with this id, and all rows of the file for its table.
+    """Return the facts of the receipt's mail for the bulk file with this id, and all of its rows for the table.
 
-    The mail lists the first `LISTED` rows and says how many more there are. Raises `NoResultFound` of SQLAlchemy if
-    there is no such bulk.
+    The mail lists the first 20 rows (`LISTED`) and says how many more there are. Raises `NoResultFound` of SQLAlchemy
+    if there is no such bulk file.
     """
     bulk = session.scalars(sa.select(Bulk).where(Bulk.id == bulk_id).options(joinedload(Bulk.main))).one()
     rows = _rows(session, bulk, locale)

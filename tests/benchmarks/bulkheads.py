@@ -55,8 +55,8 @@ class Felt:
 class Size:
     """How much is measured: requests of each kind in each trouble, trunks and rows.
 
-    `trunks` is how many the job `registrar` compares, `rows` how many orders the bulk file has, each as the mass work
-    beside which orders and links are measured.
+    The mass work beside the measured orders and links is a run of the job `registrar` over `trunks` trunks, and a bulk
+    file of `rows` orders.
     """
 
     requests: int
@@ -76,9 +76,10 @@ _trouble = partial(named, TROUBLES)
 
 
 def measure(system: System, size: Size) -> dict[str, Felt]:
-    """Measure orders and links on an idle system and in each trouble of `TROUBLES`. Keys are the troubles' names.
+    """Measure orders and links on an idle system and during each trouble, such as a silent mail server.
 
-    The idle system is measured first (`idle`) and again at the end (`idle, once more`).
+    Return what was felt by the name of the trouble (`TROUBLES`). The idle system is measured first (`idle`) and again
+    at the end (`idle, once more`).
     """
     system = replace(system, database=Database(system.postgres.url("standorte"), on_due=hint))
     felt: dict[str, Felt] = {}

@@ -43,7 +43,10 @@ Headers = Callable[[], dict[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How requests from `CLIENTS` clients were answered: how many a second, and milliseconds of one (p50 and p99)."""
+    """How requests from 8 clients (`CLIENTS`) were answered: how many a second, and how many milliseconds one took.
+
+    `p50` is the median, `p99` what 99 % did not exceed. `cpu` is the processor time of a request, in milliseconds.
+    """
 
     per_second: float
     p50: float
@@ -117,7 +120,7 @@ def _load(system: System, port: int, path: str, headers: Headers, count: int) ->
 
 
 def send(port: int, path: str, headers: Headers, count: int) -> list[float]:
-    """Send `count` POST requests from `CLIENTS` clients at once. Raises if one is not accepted.
+    """Send `count` POST requests from 8 clients (`CLIENTS`) at once. Raises if one is not accepted.
 
     Return the seconds that each took. `headers` is called for the headers of each request.
     """

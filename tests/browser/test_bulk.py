@@ -1,4 +1,4 @@
-"""A bulk order of a thousand rows in the browser: correct 37 invalid cells, send, watch, upload again."""
+"""Tests of a bulk order of a thousand rows in the browser: correct 37 invalid cells, send, watch, upload again."""
 
 from __future__ import annotations
 

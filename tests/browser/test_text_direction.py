@@ -1,4 +1,4 @@
-"""Right-to-left names in a real browser: the numbers and words beside them keep their places."""
+"""Tests of right-to-left names in a real browser: the numbers and words beside them keep their places."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ class Plant:
         return _code_in(text)
 
     def publish(self, hints: int = 1) -> None:
-        """Put `hints` hints into the queue of each kind of work that an order waits for."""
+        """Put `hints` messages into the queue of each kind of work of an order; each says that rows are due."""
         with Celery(broker=self.redis.url(0), set_as_current=False) as sender:
             for kind in self.KINDS * hints:
                 sender.send_task(kind, queue=kind)

@@ -1,4 +1,4 @@
-"""Nothing is lost or done twice when a worker is killed, a Celery message comes twice, or a server is gone."""
+"""Tests that nothing is lost or done twice when workers are killed, messages come twice, or a server is gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls of the telephone network over TLS: both sides show a certificate, and none is accepted without one."""
+"""Tests of calls of the telephone network over TLS: both sides show a certificate, and none is accepted without one."""
 
 from __future__ import annotations
 

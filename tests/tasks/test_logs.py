@@ -1,4 +1,4 @@
-"""Log lines about errors say what went wrong, but never an e-mail address."""
+"""Tests that log lines about errors say what went wrong, but never an e-mail address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A company's limits refuse even faultless orders, links and invitations, by API, portal and file.
+"""Tests that a company's limits refuse even faultless orders, links and invitations, by API, portal and file.
 
 The answer names the limit.
 """

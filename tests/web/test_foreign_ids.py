@@ -1,4 +1,4 @@
-"""Every URL that names a thing answers alike, whether the thing is another customer's or does not exist."""
+"""Tests that every URL that names a thing answers alike, whether the thing is another customer's or does not exist."""
 
 from __future__ import annotations
 

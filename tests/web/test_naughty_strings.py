@@ -1,4 +1,4 @@
-"""Naughty strings in every field of every form are refused by the field's name, or shown afterwards as typed.
+"""Tests that naughty strings in all forms are refused by the field's name, or shown afterwards as typed.
 
 Forms and fields are found on the pages. `NAUGHTY_STRINGS=all` tries each string in each field, also in those that
 nobody types into; otherwise each field gets one of the strings in turn.

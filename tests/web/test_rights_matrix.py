@@ -1,4 +1,4 @@
-"""Who gets in at every URL about something of a customer, for every relation of a person to the customer."""
+"""Tests of who gets in at every URL about something of a customer, for every relation of a person to the customer."""
 
 from __future__ import annotations
 

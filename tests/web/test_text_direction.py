@@ -1,4 +1,4 @@
-"""Right-to-left names, also those of older rows, do not move the text beside them, on pages and in mails."""
+"""Tests that right-to-left names, also those of older rows, do not move the text beside them, on pages and in mails."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class _Texts(HTMLParser):
 
 
 def not_isolated(page: str) -> list[str]:
-    """Return the texts with right-to-left letters outside an isolate, and the field values with an isolate."""
+    """Return the texts with right-to-left letters that are not between FSI and PDI, and the field values that are."""
     found = _Texts()
     found.feed(page)
     rest = [text.replace(ISOLATED, "").replace(isolated(NAME.lower()), "") for text in found.texts]

@@ -1,4 +1,4 @@
-"""The portal's database behind PgBouncer in transaction mode, where each transaction may run on another connection."""
+"""Tests of the database behind PgBouncer in transaction mode: each transaction may use another connection."""
 
 from __future__ import annotations
 

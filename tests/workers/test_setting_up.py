@@ -1,4 +1,4 @@
-"""The sequence of docs/operations.md, "Setting up", from an empty PostgreSQL to the first customer's completed order.
+"""Tests of "Setting up" in docs/operations.md, from an empty PostgreSQL to a customer's completed order.
 
 The commands are read out of the document. Passwords are asked for, nothing is done by SQL, and there is no demo data.
 """

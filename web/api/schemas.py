@@ -206,7 +206,7 @@ class ProductBody(BaseModel):
 
 
 class ProductList(BaseModel):
-    """The price list."""
+    """The price list: all products that can be ordered."""
 
     items: list[ProductBody]
 

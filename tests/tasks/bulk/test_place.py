@@ -1,4 +1,4 @@
-"""Bulks: every row becomes one request, single requests do not wait for them, and the sender gets one mail."""
+"""Tests of bulks: every row becomes one request, single requests do not wait for them, and the sender gets one mail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Receipts: one for each order, link request and bulk, at once, with the agreed prices and who has to act by when."""
+"""Tests of receipts: one for each order, link request and bulk file, sent at once.
+
+They have the agreed prices, and who has to act by when.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mails leave through a slow mail server one after the other, each once, and orders do not wait for them."""
+"""Tests that mails leave through a slow mail server one after the other, each once, and orders do not wait for them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ONE_MAIL = timedelta(seconds=4)
 
 @dataclass
 class SlowMailer(FakeMailer):
-    """A mail server that takes each mail, and then moves `clock` on by `ONE_MAIL`, the time until it answers.
+    """A mail server that takes each mail, and then moves `clock` on by 4 seconds (`ONE_MAIL`), until it answers.
 
     After each mail it calls `beside`, if that is set: what happens beside the sending.
     """

@@ -1,4 +1,7 @@
-"""Changes of a contract: at once, on a day, several in order, taken back, and what they leave in contract and mails."""
+"""Tests of changes of a contract: at once, on a day, several in order, taken back.
+
+Also of what they leave in contract and mails.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All findings of scheduled jobs have a text for people, in German and English."""
+"""Tests that all findings of scheduled jobs have a text for people, in German and English."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes of contracts through the API."""
+"""Tests of changes of contracts through the API."""
 
 from __future__ import annotations
 

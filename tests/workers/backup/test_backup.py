@@ -1,4 +1,4 @@
-"""A backup is taken from a running system, restored into empty databases, and refused where it does not fit."""
+"""Tests that a backup is taken while the system runs, restored into empty databases, and refused elsewhere."""
 
 from __future__ import annotations
 

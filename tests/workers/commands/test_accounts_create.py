@@ -1,4 +1,4 @@
-"""`standorte accounts create`: the first account of a new customer."""
+"""Tests of `standorte accounts create`, which opens the first account of a new customer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`standorte secrets reseal`: after a change of SECRET_KEY what is stored is encrypted with the new key."""
+"""Tests that `standorte secrets reseal` encrypts what is stored anew, after a change of SECRET_KEY."""
 
 from __future__ import annotations
 

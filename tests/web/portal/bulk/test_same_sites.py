@@ -1,4 +1,4 @@
-"""A row that would order a location a second time is left out; any row can be left out or taken in again."""
+"""Tests that a row that would order a location a second time is left out; any row can be left out or taken in again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page that changes a contract: form, prices before and after, and what is seen until the day and afterwards."""
+"""Tests of the page that changes a contract: form, prices, and what is seen until the day and afterwards."""
 
 from __future__ import annotations
 

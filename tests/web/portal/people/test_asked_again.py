@@ -1,4 +1,4 @@
-"""Every page on which something is decided that is hard to undo asks for the second factor again."""
+"""Tests that every page on which something is decided that is hard to undo asks for the second factor again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A form is sent after the session has ended: sign-in leads back, what was typed is kept, and nobody else sees it."""
+"""Tests of a form that is sent after its session has ended: sign-in leads back to it, with what was typed.
+
+Nobody else sees what was typed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""People download what is stored about them as a file: everything of theirs, and no secret."""
+"""Tests of people download what is stored about them as a file: everything of theirs, and no secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file with a person's own data with row-level security: complete, and for the person alone."""
+"""Tests that, with row-level security, the file with a person's own data is complete and for that person alone."""
 
 from __future__ import annotations
 
