@@ -2,7 +2,7 @@
 
 Two runs of one job never work in parallel: every transaction of a run first locks the job's row and checks the lease.
 If a worker dies, another run starts when the lease has ended; what the dead run committed stays. A worker that is asked
-to stop ends its run before the next transaction, and gives the job back at once.
+to stop ends its run before the next transaction, and releases the job at once for another one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tests of who gets in at every URL about something of a customer, for every relation of a person to the customer."""
+"""Tests of who gets in at every URL of a customer, for every relation of a person to the customer."""
 
 from __future__ import annotations
 
@@ -248,7 +248,10 @@ class World:
 
 
 def cells(world: World, rule: Rule) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each place that has all things that the rule's URL names: its name, and values for the URL's parameters."""
+    """Yield each account of the world that has all ids which the rule's URL needs.
+
+    Each is given by its name, with values for the URL's parameters.
+    """
     for name in PLACES:
         things = world.places[name].things
         values = {}

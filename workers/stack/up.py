@@ -149,7 +149,7 @@ class Stack:
             self._say("stack", f"Stopped. The data stays in {self._directory.path}")
 
     def _stop_asked(self, number: signal.Signals, starting: asyncio.Task[None], stopped: asyncio.Event) -> None:
-        """Begin to stop at the first signal; at a Ctrl-C three or more seconds later kill all but PostgreSQL.
+        """Begin to stop at the first signal; at a Ctrl-C three or more seconds later kill all programs but PostgreSQL.
 
         A further Ctrl-C within these three seconds (`ONE_REQUEST`) only prints how to kill the programs.
         """

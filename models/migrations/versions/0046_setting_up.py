@@ -1,6 +1,6 @@
-"""Add columns and tables for setting up a customer: people whom the carrier shuts out, and prices from a day on.
+"""Add `users.disabled_at`, by which the carrier shuts a person out, and the table of prices from a day on.
 
-Also allow entries of the audit log for what is done at the console.
+Also allow entries of the audit log for what the carrier does at its console.
 """
 
 from __future__ import annotations

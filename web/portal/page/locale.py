@@ -41,7 +41,7 @@ def calendar_day(date: date) -> str:
 
 
 def last_day(end: datetime) -> str:
-    """Format the day that ends at the moment `end`, the last day on which something is valid, for the page."""
+    """Format the day that ends at the moment `end`, the last on which something is valid, in the page's language."""
     return last_day_text(end, locale())
 
 

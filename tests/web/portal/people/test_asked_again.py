@@ -1,4 +1,4 @@
-"""Tests that every page on which something is decided that is hard to undo asks for the second factor again."""
+"""Tests that pages on which something hard to undo is decided ask for the second factor again."""
 
 from __future__ import annotations
 
