@@ -87,10 +87,9 @@ def with_password(url: str, password: str | None) -> str:
 
 
 def checked_url(url: str) -> str:
-    """Return the URL of a broker as it is. Raises `ValueError` if it cannot be one.
+    """Return the URL of a broker unchanged. Raises `ValueError` if it cannot be one.
 
-    It begins with `redis://` or `rediss://`; or with `sentinel://`, and then names the hosts of sentinels and a
-    master.
+    It begins with `redis://` or `rediss://`; or with `sentinel://`, and then names the hosts of sentinels and a master.
     """
     if url.startswith(("redis://", "rediss://")):
         return url

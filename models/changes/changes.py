@@ -121,7 +121,7 @@ def submit_change(
 def quote_change(
     session: Session, principal: Principal, account: Account, trunk_id: int, draft: ChangeDraft, now: datetime
 ) -> Quote:
-    """Return what the change of the account's trunk `trunk_id` would replace and bring, without saving it.
+    """Return the terms of the account's trunk `trunk_id` before and after the change `draft`, without saving it.
 
     Changes that wait for an earlier day count as done. Raises `Forbidden` if the account is not active or the person
     may not change its contracts, `NotFound` if it has no open trunk with this id, `AlreadyRequested` while a change

@@ -235,7 +235,10 @@ def grant_privileges(database: Database, *, keep: bool = True) -> None:
 
 
 def columns_read_before(connection: sa.Connection) -> list[str]:
-    """Return the tables whose column in `READ_BEFORE` the front's role may read; none if there is no such role."""
+    """Return the tables of which the front's role may read the column in `READ_BEFORE`; none if there is no such role.
+
+    `READ_BEFORE` has the columns that only a front of the version before reads.
+    """
     return [
         table
         for table, column in READ_BEFORE.items()

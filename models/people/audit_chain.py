@@ -160,11 +160,11 @@ class ChainCheck:
         return flaws if rows else None
 
     def end(self, session: Session, known: Sequence[ChainHead], limit: int) -> list[ChainFlaw]:
-        """Check the entries without a seal, and return the flaws: entries inserted later, and heads that are lost.
+        """Check the entries without a seal, and return the flaws: entries inserted later, and a chain cut or replaced.
 
-        `known` are heads that the chain had at an earlier time; a head of which only the position is known has an
-        empty hash. Counts up to `limit` entries that wait for a seal, and reports up to `limit` that sealing has
-        passed over. To be called after the last page.
+        `known` are heads (newest seals) that the chain had at an earlier time; a head of which only the position is
+        known has an empty hash. Counts up to `limit` entries that wait for a seal, and reports up to `limit` that have
+        none although later ones are sealed. To be called after the last page.
         """
         flaws = [ChainFlaw(Flaw.SHORTENED, head.position) for head in known if not _reached(session, head)]
         newest = session.scalar(sa.select(sa.func.max(AuditSeal.entry_id))) or 0

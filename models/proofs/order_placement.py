@@ -192,9 +192,9 @@ def _compared(
     usual: Limits,
     area_code: str | None = None,
 ) -> tuple[_Known, Iterator[list[Limit]]]:
-    """Return what is known of a company's limits, and for each order the limits that it counts against.
+    """Return the company's limits and what it has used of them, and for each order the limits that it counts against.
 
-    `orders` are pairs of location and contact's e-mail address; None for what is not known yet, which counts for
+    `orders` are pairs of location and contact's e-mail address; None for what is not entered yet, which counts for
     nothing. Runs one statement. With an `area_code` there is one order, to be placed now: the statement also reserves
     its ids and reads what `ensure_orderable` looks up.
     """

@@ -25,7 +25,10 @@ WIDEST = 10**15
 
 
 def width(numbers: Numbers | None) -> int:
-    """Return how many numbers a range has; for None, all numbers of an account, a number larger than any range's."""
+    """Return how many numbers a range has.
+
+    For None, which stands for all numbers of an account, it is larger than for any range.
+    """
     return WIDEST if numbers is None else numbers[1] - numbers[0] + 1
 
 

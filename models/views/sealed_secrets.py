@@ -1,4 +1,4 @@
-"""The secrets that are stored encrypted for good: to check the keys, and to encrypt anew after a change of the key."""
+"""The secrets that tables store encrypted: checks of the keys, and new encryption after a change of the key."""
 
 from __future__ import annotations
 

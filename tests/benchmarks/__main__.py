@@ -60,10 +60,11 @@ class Figure:
 class Size:
     """How much each part of the benchmarks measures; the full run and `--short` have different sizes.
 
-    `orders` of a round of throughput, `rounds` of each comparison in turns, `posts` to the front, `singles` one after
-    the other, `tasks` of the memory test, `trunks` of each run of the job `registrar`, `due` requests of the sweep,
-    `sweeps`, `pages` of the overview, `rows` of a bulk, `accounts` of the number search, `dial_tones` and `changes` for
-    a phone system, and `subscribers` and `registrations` at Kamailio.
+    The fields are numbers: `orders` in a round of throughput, `rounds` of comparisons in turns, `posts` to the front,
+    `singles` (orders one after the other), `tasks` of the memory test, `trunks` in each run of the job `registrar`,
+    `due` requests beside the sweep, `sweeps`, `pages` of the overview, `rows` of a bulk file, `accounts` of the number
+    search, `dial_tones` (orders until a phone registers), `changes` of trunks, and `subscribers` and `registrations` at
+    Kamailio.
     """
 
     orders: int

@@ -42,10 +42,10 @@ class RequestPage:
 
     `main` is the main account of the request. `account` is the ordered account, `order` what was ordered, `numbers` the
     account's number blocks: None or empty for other requests, and the last two also for an account that the user may
-    not see any more; likewise `change`, what a change replaces and brings. `reached` is the account to whose dashboard
-    the page links, None if there is none. `asked` are the statuses of the proofs that the request has asked for.
-    `may_act`: the user may give proofs, cancel and retry. `may_cancel`: the user may cancel the request now.
-    `corrections` is how often the user may still correct the contact's e-mail address.
+    not see any more. `change` has the terms before and after a change of a contract, under the same conditions.
+    `reached` is the account to whose dashboard the page links, None if there is none. `asked` are the statuses of the
+    proofs that the request has asked for. `may_act`: the user may give proofs, cancel and retry. `may_cancel`: the user
+    may cancel the request now. `corrections` is how often the user may still correct the contact's e-mail address.
     """
 
     request: Request
