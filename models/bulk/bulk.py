@@ -314,7 +314,7 @@ def rows_of(
     after: int = 0,
     most: int = MOST_ROWS,
 ) -> list[BulkRow]:
-    """Return up to `most` rows of a bulk in the order of the file, beginning after the line number `after`.
+    """Return up to `most` rows of a bulk file in the file's order, beginning after the line number `after`.
 
     `lines` restricts the result to rows with these line numbers (None: all), `wrong` to rows with errors that nobody
     has left out. Line numbers are those of the uploaded file.
@@ -334,7 +334,7 @@ def is_over(session: Session, bulk: Bulk) -> bool:
 
 
 def open_rows(session: Session, bulk: Bulk, most: int) -> list[BulkRow]:
-    """Return up to `most` rows of the bulk that have no result yet, in the order of the file."""
+    """Return up to `most` rows of the bulk file that have no result yet, in the order of the file."""
     query = sa.select(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.fate.is_(None))
     return list(session.scalars(query.order_by(BulkRow.line).limit(most)))
 

@@ -1,6 +1,6 @@
 """Rows of a bulk file that are left out of it: by a person, or because their location exists already.
 
-A location exists if a sub-account or an earlier row of the bulk has the row's name and address.
+A location exists if a sub-account or an earlier row of the file has the row's name and address.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def orders_repeated(session: Session, rows: Collection[BulkRow]) -> Mapping[byte
 
 
 def _ordered_before(session: Session, bulk: Bulk) -> Mapping[bytes, Bulk]:
-    """Return, by key of the bulk file's rows whose content was ordered before, the bulk in which it was ordered.
+    """Return, by key of the bulk file's rows whose content was ordered before, the bulk file in which it was ordered.
 
     A row's key is a hash of its content. Orders that were rejected or cancelled do not count.
     """

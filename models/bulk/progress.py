@@ -86,6 +86,6 @@ def stuck_rows(session: Session, bulk: Bulk, most: int) -> list[tuple[BulkRow, R
 
 
 def left_out_rows(session: Session, bulk: Bulk, most: int) -> list[BulkRow]:
-    """Return up to `most` rows that were left out before the bulk was sent, in the order of the file."""
+    """Return up to `most` rows that were left out before the bulk file was sent, in the order of the file."""
     query = sa.select(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.refusal.in_(LEFT_OUT))
     return list(session.scalars(query.order_by(BulkRow.line).limit(most)))

@@ -171,7 +171,7 @@ def trunk_to_change(session: Session, principal: Principal, account: Account, si
 
 
 def planned_changes(session: Session, trunk_id: int) -> Sequence[Request]:
-    """Return the running changes of a trunk in the order in which they take effect."""
+    """Return the trunk's change requests that have not ended, in the order in which they take effect."""
     query = sa.select(Request).where(
         Request.changed_trunk_id == trunk_id, Request.kind == Kind.CHANGE, Request.status.not_in(ENDED)
     )

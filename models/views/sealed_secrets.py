@@ -21,7 +21,7 @@ SAMPLE = 100
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A table whose column `secret` is sealed by the vault in the rows of `which`."""
+    """A table with a column `secret` that the vault encrypts in those rows that match the SQL condition `which`."""
 
     name: str
     table: type[SipTrunk] | type[SecondFactor]

@@ -32,9 +32,9 @@ from tasks.wording.reasons import reason_text
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What a message gets only when it is sent: facts, and a function that makes its attachments.
+    """The facts and attachments of a message that are read only when it is sent; `attach` makes the attachments.
 
-    The function needs no database, so it can be called when the transaction is over.
+    `attach` needs no database, so it can be called when the transaction is over.
     """
 
     facts: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""The step `change`: give a trunk its new channels, and its contract the new line."""
+"""The step `change`: give a trunk the new number of channels, and its contract the trunk product ordered for them."""
 
 from __future__ import annotations
 

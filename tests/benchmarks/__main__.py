@@ -289,7 +289,7 @@ def locations(system: System, size: Size) -> list[Figure]:
 
 
 def bulks(system: System, size: Size) -> list[Figure]:
-    """Measure a bulk of orders from upload to confirmed, against single orders, and single orders during the bulk."""
+    """Measure a bulk file of orders from upload to confirmed, against single orders, and single orders meanwhile."""
     found = bulk.measure(system, size.rows, size.orders)
     what = f"a bulk of {size.rows:,} orders, upload to confirmed"
     against = "one order a request, same front and workers"

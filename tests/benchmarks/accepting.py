@@ -1,4 +1,4 @@
-"""What an order over the API takes to be accepted, against a bare endpoint that inserts one row, in turns.
+"""Measure how long an order over the API takes to be accepted, in turns with an endpoint that inserts one row.
 
 `python -m tests.benchmarks.accepting TOKEN` prints the `Traffic` of one order, counted in the front's own code.
 """

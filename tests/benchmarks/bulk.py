@@ -46,10 +46,10 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The rates of a bulk of orders and of single orders, and how long customers wait during the bulk.
+    """The rates of a bulk file of orders and of single orders, and how long customers wait during the bulk file.
 
-    `answered` is how many seconds the press that sends the bulk took; `waits` are the seconds from sending to completed
-    of single orders that came during the bulk.
+    `answered` is how many seconds the press that sends the bulk file took; `waits` are the seconds from sending to
+    completed of single orders that came during the bulk file.
     """
 
     single: Rate

@@ -202,7 +202,8 @@ def differences(evidence: Evidence) -> Iterator[str]:
 def owed(evidence: Evidence) -> Iterator[str]:
     """Find messages that were not sent, and recipients who did not get as many different mails as were sent to them.
 
-    Mails that were refused for good may have arrived or not: a try may have succeeded without an answer.
+    Also finds whether as many letters were printed as were sent. Mails that were refused for good may have arrived or
+    not: a try may have succeeded without an answer.
     """
     for row in evidence.ask("SELECT id, template, channel, attempts FROM messages WHERE state = 'queued'"):
         yield f"message {row['id']} ({row['template']}, {row['channel']}) waits after {row['attempts']} attempts"

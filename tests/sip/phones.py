@@ -355,7 +355,10 @@ def _listen(line: Line, steps: list[str], port: int, host: str = LOOPBACK, echo:
 
 
 def call_in(line: Line, number: str, *, gets: int = 200, extra: str = "", sender: str = "+441632960961") -> Played:
-    """Call from the telephone network as `sender`, with a header `extra`; expect status `gets`; once up, hang up."""
+    """Call from the telephone network as `sender`; expect the status `gets`, and hang up if the call was answered.
+
+    `extra` is one more header line.
+    """
     head = _head(line, number, sender, extra)
     steps = [_send(head.format(1, "") + _SDP), *_after_invite(head, 1, gets)]
     return line.play(steps, name="in", host=NETWORK, outside=True).finish()

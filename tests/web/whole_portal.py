@@ -213,7 +213,7 @@ def _links(back: Back) -> list[str]:
 
 
 def _bulk(client: FlaskClient) -> UUID:
-    """Upload a file of orders with a row of invalid cells and a valid one; return the id of the bulk."""
+    """Upload a file of orders with a row of invalid cells and a valid one; return the id of the bulk file."""
     page = client.get(_UPLOAD).text
     account = re.search(r'name="account" value="([0-9]+)"', page)
     assert account is not None

@@ -1,4 +1,4 @@
-"""What the console's commands share: consoles, the database, look-ups, and ending a command with a message."""
+"""Helpers of the console's commands: output, the database, look-ups, and ending a command with a message."""
 
 from __future__ import annotations
 

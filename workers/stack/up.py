@@ -125,7 +125,10 @@ class Stack:
         }
 
     def _carrier(self) -> dict[str, str]:
-        """Return the settings about the made-up carrier of the demo, or those that the environment sets instead."""
+        """Return the settings about the carrier: the environment's, and the demo's made-up ones for those not set.
+
+        A stack without demo data gets none.
+        """
         if not self._demo:
             return {}
         from workers.demo.carrier import DEMO_CARRIER

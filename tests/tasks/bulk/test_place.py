@@ -254,7 +254,7 @@ def test_links_by_code_and_by_consent(pipeline: Pipeline) -> None:
 
 
 def send_links(pipeline: Pipeline, wanted: Sequence[tuple[str, str]]) -> UUID:
-    """Create and send a bulk of link requests, each a customer number and a link code (or empty); return its id."""
+    """Send a bulk file of link requests, pairs of customer number and link code ("": none); return its id."""
     with pipeline.runtime.database.transaction() as session:
         seal = pipeline.runtime.vault.seal
         lines = [{"customer_number": number, "code": seal(code).hex() if code else ""} for number, code in wanted]

@@ -59,7 +59,7 @@ def mailer(pipeline: Pipeline) -> SlowMailer:
 def queue(pipeline: Pipeline, *names: str, bulk_id: UUID | None = None) -> None:
     """Queue a mail to each of these people, NAME@example.com.
 
-    `bulk_id` is the bulk that the mails belong to (None: none).
+    `bulk_id` is the id of the bulk file that the mails belong to (None: none).
     """
     with pipeline.runtime.database.transaction() as session:
         for name in names:

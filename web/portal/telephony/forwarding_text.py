@@ -48,7 +48,7 @@ def forwarding_text(found: CallForwarding) -> str:
 
 
 def exception_text(always: CallForwarding, found: CallForwarding) -> str:
-    """Return the sentence that `found` takes its numbers out of `always`, a forwarding of all calls to more numbers."""
+    """Return a sentence: calls to the numbers of `found` follow `found`, not `always`, which forwards all calls."""
     assert found.numbers is not None
     facts = {
         "target": number_text(always.target),
