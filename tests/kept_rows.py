@@ -12,7 +12,10 @@ from models.schema import metadata
 
 @contextmanager
 def kept_rows(engine: sa.Engine) -> Iterator[KeptRows]:
-    """Keep a copy of all rows for as long as the block runs. `engine` connects as a superuser."""
+    """Copy all rows of the database to a schema `kept`, yield the means to restore them, and drop the copy afterwards.
+
+    `engine` connects as a superuser.
+    """
     with engine.begin() as connection:
         names = [
             name for name in metadata.tables if connection.exec_driver_sql(f"SELECT 1 FROM {name} LIMIT 1").first()

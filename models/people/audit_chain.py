@@ -207,7 +207,10 @@ class _Runs:
         """The newest id and the newest time of all runs, the current one included."""
 
     def begin(self, sealed_at: datetime) -> None:
-        """Close the current run and begin one of seals with the time `sealed_at`; do nothing if that is its time."""
+        """Close the current run of seals and begin a new one with the time `sealed_at`.
+
+        Do nothing if the current run has this time already.
+        """
         if sealed_at != self._sealed_at:
             self.close()
             self._sealed_at = sealed_at
@@ -227,8 +230,8 @@ class _Runs:
     def is_late(self, id: int, at: datetime) -> bool:
         """Return whether the entry was inserted after newer ones were sealed: its time or its id is older than theirs.
 
-        `id` and `at` are those of the entry; newer ones are those that earlier runs sealed. An hour (`TAKES`) is
-        allowed between an entry's time and its commit.
+        `id` and `at` are those of the entry. It is compared with the newest id and time that were sealed before the
+        current run. An hour (`TAKES`) is allowed between an entry's time and its commit.
         """
         if self._closed is None:
             return False

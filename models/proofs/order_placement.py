@@ -1,4 +1,4 @@
-"""The limits on what a company may ask for, applied to its orders with their letters and mails."""
+"""Count orders, and the letters and mails that they cause, against the limits of the company that places them."""
 
 from __future__ import annotations
 
@@ -287,10 +287,11 @@ def _known_and_reserved() -> sa.Select[*tuple[Any, ...]]:
 def _needs(
     emails: Sequence[str | None], keys: Sequence[str | None], contacts: set[str], addresses: set[str]
 ) -> Iterator[list[Limit]]:
-    """Yield for each order, given by the contact's e-mail address and the place's key, the limits it counts against.
+    """Yield for each order the limits it counts against; orders are given as contact's e-mail and address key.
 
-    A contact or address counts only once, for the first order that has it, and not if it is among the known `contacts`
-    and `addresses`, to which it is added. None counts for nothing.
+    `emails` has the addresses of the orders' contacts, `keys` the keys of their connection addresses. A contact or
+    address counts only once, for the first order that has it, and not if it is among the known `contacts` and
+    `addresses`, to which it is added. None counts for nothing.
     """
     for email, key in zip(emails, keys, strict=True):
         needed = [Limit.OPEN_ORDERS, Limit.BLOCKS]

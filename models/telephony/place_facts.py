@@ -212,7 +212,7 @@ class Places:
     def _own(self, at: Point, words: Words) -> list[tuple[float, Network]]:
         """Return the Ortsnetze (local exchange areas) within 40 km of `at` that have the town's name (`words`).
 
-        Each comes after its distance in kilometres.
+        They are returned as pairs of the distance in kilometres and the Ortsnetz.
         """
         alike = [network for network in self._networks_named.get(_first(words), ()) if network.is_of(words)]
         return [(far, network) for network in alike if (far := _km(at, network.at)) <= SAME_NAME]

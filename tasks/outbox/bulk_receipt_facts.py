@@ -1,4 +1,4 @@
-"""The receipt of a bulk (an uploaded file of orders or link requests): its facts, and the table that comes with it."""
+"""The receipt of a bulk (an uploaded file of orders or link requests): variables of its mail, and a table."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class ReceivedRow:
 
 
 def bulk_facts(session: Session, bulk_id: uuid.UUID, locale: Locale) -> tuple[dict[str, Any], list[ReceivedRow]]:
-    """Return the facts of the receipt's mail for the bulk file with this id, and all of its rows for the table.
+    """Return the variables of the receipt's mail for the bulk file with this id, and all of its rows for the table.
 
     The mail lists the first 20 rows (`LISTED`) and says how many more there are. Raises `NoResultFound` of SQLAlchemy
     if there is no such bulk file.

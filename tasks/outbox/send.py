@@ -80,10 +80,10 @@ def send_due(runtime: Runtime, channel: Channel, more_due: Callable[[], object])
 
 
 def _details(runtime: Runtime, messages: Sequence[Message]) -> dict[int, Details | Exception]:
-    """Return, by message id, the facts and attachments of the receipts among the messages, read in one transaction.
+    """Return, by message id, variables and attachments of the receipts among the messages, read in one transaction.
 
-    For a receipt whose facts cannot be read, the value is the error; the other receipts are read all the same. Raises
-    only if the database is away, or at the task's time limit.
+    For a receipt that cannot be read, the value is the error; the other receipts are read all the same. Raises only if
+    the database is away, or at the task's time limit.
     """
     receipts = [message for message in messages if message.template in RECEIPTS]
     found: dict[int, Details | Exception] = {}

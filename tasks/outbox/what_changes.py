@@ -34,7 +34,7 @@ class ChangedTerms:
     after: Costs
 
     def facts(self) -> dict[str, Any]:
-        """Return the change as facts of a mail: names, and net and gross sums in euro cents."""
+        """Return the change as variables for a mail's template: names, and net and gross sums in euro cents."""
         return {
             "effective_at": first_moment(self.effective_on).isoformat() if self.effective_on is not None else None,
             "tariff": self.tariff,

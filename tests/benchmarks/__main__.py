@@ -1,6 +1,6 @@
 """`make bench`: measures the portal, prints a table and writes the same figures to .standorte/bench.json.
 
-Most figures stand beside a baseline that is measured in turns with them in the same run: other work slows the machine,
+Most figures stand beside a baseline that is measured alternately with them: other work slows the machine,
 so only the ratio of the two means something. Figures without a baseline have no ratio.
 """
 
@@ -60,7 +60,7 @@ class Figure:
 class Size:
     """How much each part of the benchmarks measures; the full run and `--short` have different sizes.
 
-    The fields are numbers: `orders` in a round of throughput, `rounds` of comparisons in turns, `posts` to the front,
+    The fields are numbers: `orders` in a round of throughput, `rounds` of comparisons, `posts` to the front,
     `singles` (orders one after the other), `tasks` of the memory test, `trunks` in each run of the job `registrar`,
     `due` requests beside the sweep, `sweeps`, `pages` of the overview, `rows` of a bulk file, `accounts` of the number
     search, `dial_tones` (orders until a phone registers), `changes` of trunks, and `subscribers` and `registrations` at

@@ -1,4 +1,4 @@
-"""Measure how long an order over the API takes to be accepted, in turns with an endpoint that inserts one row.
+"""Measure how long an order over the API takes to be accepted, alternately with an endpoint that inserts one row.
 
 `python -m tests.benchmarks.accepting TOKEN` prints the `Traffic` of one order, counted in the front's own code.
 """
@@ -31,7 +31,7 @@ class Result:
 
 
 def measure(system: System, count: int, rounds: int) -> Result:
-    """Measure the bare endpoint and the portal in turns: `rounds` rounds with `count` requests to each."""
+    """Measure the bare endpoint and the portal alternately: `rounds` rounds with `count` requests to each."""
     ours, bare = [], []
     for _ in range(rounds):
         bare.append(front.minimal(system, count))

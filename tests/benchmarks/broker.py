@@ -29,7 +29,7 @@ class Rates:
 def measure(system: System, posts: int, rounds: int) -> dict[str, Rates]:
     """Return the orders accepted a second by bad state of Redis, each beside the rate with a Redis that works.
 
-    Both are measured in turns, `rounds` times, with `posts` orders each. The keys describe the states: "that is full".
+    Both are measured alternately `rounds` times with `posts` orders each. A key describes a state: "that is full".
     """
     rates = {state: Rates([], []) for state in _STATES}
     for _ in range(rounds):

@@ -48,7 +48,7 @@ class Served:
 
 
 def measure(system: System, rounds: int) -> Served:
-    """Request the overviews with many and with few sub-accounts in turns, each as its own administrator.
+    """Request the overviews with many and with few sub-accounts alternately, each as its own administrator.
 
     Each is timed `rounds` times, after five times that are not counted.
     """

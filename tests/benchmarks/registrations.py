@@ -55,7 +55,7 @@ class Rates:
 
 
 def measure(system: System, subscribers: int, registrations: int, rounds: int) -> Rates:
-    """Measure `registrations` registrations with many subscribers and with `FEW`, in turns. Raises if one is refused.
+    """Measure `registrations` registrations with many subscribers and with `FEW`, alternately. Raises if one fails.
 
     Each of the `rounds` rounds gives one figure; a round before them is not counted.
     """

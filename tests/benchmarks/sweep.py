@@ -63,7 +63,7 @@ class Swept:
 
 
 def measure(system: System, due: int, rounds: int) -> Swept:
-    """Time `rounds` sweeps with `due` requests due, then claims and bare SELECTs in turns until every row is claimed.
+    """Time `rounds` sweeps with `due` requests due, then alternately claims and bare SELECTs until no row is due.
 
     Fails if a row is still due at the end.
     """

@@ -48,7 +48,7 @@ SWAPPED = """(names) => {
 
 @pytest.fixture
 def names(portal: Portal) -> list[str]:
-    """Give all accounts a Hebrew and all people an Arabic name without isolate characters; return both names."""
+    """Give all accounts a Hebrew and all people an Arabic name, without FSI and PDI; return both names."""
     with portal.database.transaction() as session:
         session.execute(sa.update(Account).values(name=HEBREW, street=f"{ARABIC}", city=HEBREW, contact_name=ARABIC))
         session.execute(sa.update(User).values(name=ARABIC))

@@ -87,7 +87,8 @@ def begin_call(session: Session, content: bytes = b"", *, lock: str | None = Non
 
     `content` is the part of the body that is no JSON, such as an uploaded file. Raises `IdempotencyConflict` if the
     caller sent the key before with another method, path or body. A rollback releases the key. A call without a key gets
-    a random one, so that the call repeats no other. `lock` is an advisory lock that the call needs next.
+    a random one, so that the call repeats no other. `lock` names an advisory lock to take in the same statement (None:
+    none).
     """
     key = request.headers.get("Idempotency-Key") or str(uuid.uuid4())
     row = reserve_key(session, detached_token_account().id, caller().user_id, key, _fingerprints(content), now(), lock)
