@@ -276,7 +276,7 @@ def _basket(session: Session, draft: OrderDraft, now: datetime, agreed: Mapping[
 
 
 def _still_delivered(session: Session, keys: Iterable[str], now: datetime) -> set[str]:
-    """Return those of the products that the carrier has withdrawn, but that the program can still deliver.
+    """Return those of the products that the carrier has withdrawn, but that the portal can still deliver.
 
     Withdrawn are products that cannot be ordered on the day of `now`.
     """
@@ -344,7 +344,7 @@ def basket_of(
 def ordered_basket(session: Session, request: Request) -> Basket:
     """Return the products of a running order, as they were sold on its day, also those that were withdrawn since.
 
-    Raises `RuleBroken` if the program cannot deliver the trunk or the number block any more (`Product.orderable`).
+    Raises `RuleBroken` if the portal cannot deliver the trunk or the number block any more (`Product.orderable`).
     """
     assert request.product_key is not None and request.block_size is not None
     options, since = request.option_keys or [], request.created_at

@@ -55,7 +55,7 @@ def typed_numbers(first: str, last: str) -> Numbers:
 
 
 def ensure_owned(session: Session, account: Account, numbers: Numbers) -> None:
-    """Raise `InvalidField` (`numbers`, `not_own`) unless the account's number blocks have every number of the range."""
+    """Raise `InvalidField` (`numbers`, `not_own`) unless all `numbers`, a range, are in the account's number blocks."""
     first, last = numbers
     shared = sa.func.least(NumberBlock.last_number, last) - sa.func.greatest(NumberBlock.first_number, first) + 1
     query = sa.select(sa.func.sum(shared)).where(

@@ -47,7 +47,7 @@ FATES = {
 
 @dataclass(frozen=True, slots=True)
 class ReceivedRow:
-    """A row of the file: its checked order or link request (`draft`), and what became of it (None: nothing yet).
+    """A row of a bulk file: its checked order or link request (`draft`), and what became of it (None: nothing yet).
 
     `customer_number` is that of the account ordered or to be linked, `lines` are the ordered products' names and
     prices.

@@ -54,7 +54,7 @@ class PlacedOrder:
         return costs_of(line for _name, line in self.lines)
 
     def pdf(self, link: str, carrier: Carrier) -> Attachment:
-        """Return the order as PDF, with the name of the file. `link` leads to the order's page and is printed."""
+        """Return the order as a PDF attachment, file name included. `link` leads to the order's page and is printed."""
         from tasks.outbox.order_pdf import PrintedOrder, summary_pdf  # a large import, made only where one is printed
 
         printed = PrintedOrder(

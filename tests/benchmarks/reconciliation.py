@@ -75,7 +75,7 @@ class Reconciled:
 
 
 def measure(system: System, trunks: int) -> Reconciled:
-    """Fill both databases, damage a few rows and run the job. Fails unless it finds exactly the damage."""
+    """Fill both databases, damage a few rows and run the job `registrar`. Fails unless it finds exactly the damage."""
     with system.fresh("ours", prepare) as ours, system.fresh("theirs", ensure_schema) as theirs:
         urls = ours, theirs
         environment = system.environment | {"DATABASE_URL": ours, "REGISTRAR_URL": theirs}
@@ -152,9 +152,10 @@ def _rows(place: int, secret: str, sealed: str) -> Iterator[Line]:
 
 
 def _spoil(ours: str, theirs: str, trunks: int) -> dict[str, int]:
-    """Do ten kinds of damage, each to a few rows; return how many findings of each kind the job has to make.
+    """Do ten kinds of damage, each to a few rows; return how many findings of each kind `registrar` has to make.
 
-    `ours` is the URL of the portal's database, `theirs` of the registrar's, which have `trunks` trunks.
+    `registrar` is the scheduled job that is measured. `ours` is the URL of the portal's database, `theirs` of the
+    registrar's, which have `trunks` trunks.
     """
     with psycopg.connect(plain_url(ours)) as our_side, psycopg.connect(plain_url(theirs)) as their_side:
         step = trunks // (5 * OF_EACH)

@@ -69,7 +69,7 @@ def in_days(pipeline: Pipeline, days: int) -> date:
 
 
 def go_to(pipeline: Pipeline, at: datetime) -> None:
-    """Set the clock on to the moment and let the workers run."""
+    """Set the clock on to the time `at` and let the workers run."""
     pipeline.clock.now = at
     for _ in range(3):
         pipeline.advance()
@@ -82,7 +82,7 @@ def channels_of(pipeline: Pipeline, trunk_id: int) -> int:
 
 
 def tariffs_at(pipeline: Pipeline, trunk_id: int, at: datetime) -> list[tuple[str, int]]:
-    """Return the tariffs that the trunk's contract has at the moment, with their monthly prices."""
+    """Return the tariffs that the trunk's contract has at the time `at`, with their monthly prices."""
     with pipeline.runtime.database.transaction() as session:
         items = session.scalars(
             sa.select(ContractItem)

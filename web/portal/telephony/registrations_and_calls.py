@@ -1,4 +1,4 @@
-"""The page of a SIP trunk with its registrations and latest calls, on which also local members find faults."""
+"""The page of a SIP trunk with its registrations and latest calls, by which local members too find faults."""
 
 from __future__ import annotations
 
