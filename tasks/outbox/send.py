@@ -106,8 +106,8 @@ def _send_some(
 ) -> set[int]:
     """Send messages until `SENDING_TIME` (2 seconds) is over, and record each result. Return the ids of those begun.
 
-    `details` has the variables and attachments of receipts, by message id. Once the channel is unavailable, no further message
-    is begun.
+    `details` has the variables and attachments of receipts, by message id. Once the channel is unavailable, no further
+    message is begun.
     """
     runtime, begun = claim.runtime, set[int]()
     unrecorded: dict[int, GatewayError | None] = {}

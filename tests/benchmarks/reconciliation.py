@@ -202,7 +202,7 @@ def _spoil(ours: str, theirs: str, trunks: int) -> dict[str, int]:
 
 
 def _copy_all(urls: tuple[str, str]) -> float:
-    """Read all rows that the job compares from both databases with COPY, discard them, and return the seconds."""
+    """Read all rows that the job `registrar` compares from both databases with COPY; return the seconds."""
     began = time.perf_counter()
     for url, tables in zip(urls, _COMPARED, strict=True):
         with psycopg.connect(plain_url(url)) as connection:

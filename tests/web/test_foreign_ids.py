@@ -83,10 +83,10 @@ def foreign_things(front: Front, back: Back) -> dict[str, Any]:
 
 
 def kind_of(rule: Rule, name: str) -> tuple[str, str]:
-    """Return two keys for the parameter `name` of a URL rule.
+    """Return two keys for the parameter `name` of a URL rule: the kind of object it identifies, and its type.
 
-    The first finds ids of another customer in what `foreign_things` returns, the second an id that does not exist in
-    `MISSING`.
+    With the first, `foreign_things` has ids of another customer; with the second, `MISSING` has an id that does not
+    exist.
     """
     if name in ("customer_number", "number"):
         return "number", "number"

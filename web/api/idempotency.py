@@ -87,7 +87,7 @@ def begin_call(session: Session, content: bytes = b"", *, lock: str | None = Non
 
     `content` is the part of the body that is no JSON, such as an uploaded file. Raises `IdempotencyConflict` if the
     caller sent the key before with another method, path or body. A rollback releases the key. A call without a key gets
-    a random one, so that the call repeats no other. `lock` names an advisory lock to take in the same statement (None:
+    a random one, so that the call repeats no other. `lock` names an advisory lock to take in the same round trip (None:
     none).
     """
     key = request.headers.get("Idempotency-Key") or str(uuid.uuid4())

@@ -65,7 +65,7 @@ def change(
     """Set the price of a product from a day on; a withdrawn product is sold again from then.
 
     It holds for orders from that day on. Contracts, and orders and offers that were made before, keep their prices, and
-    no new version of the program changes it. Safe to run twice.
+    no new version of the portal changes it. Safe to run twice.
     """
     typed = (_cents("--monthly", monthly), _cents("--one-off", one_off))
     with open_database() as database, database.transaction() as session:

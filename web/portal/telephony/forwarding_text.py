@@ -65,7 +65,7 @@ def exception_text(always: CallForwarding, found: CallForwarding) -> str:
 
 
 def exception_hint(found: CallForwarding) -> str | None:
-    """Return how this forwarding affects others of the account, for more or fewer numbers; None if it does not."""
+    """Return a sentence about what this forwarding means for a new one for more or fewer numbers; None if nothing."""
     if not found.enabled:
         return None
     numbers = numbers_text(found.numbers) if found.numbers else str(_("All phone numbers"))
