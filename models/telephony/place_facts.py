@@ -327,9 +327,10 @@ def places_of(session: Session) -> Places:
 
 
 def read_places_once(database_url: str) -> SQLAlchemyError | None:
-    """Read the facts before a program forks; return the error if the database does not answer in a few seconds.
+    """Read the facts about German places before a program forks; return the error if the database does not answer.
 
-    After such an error each process reads the facts itself when it first needs them. The connection is closed again.
+    Waits a few seconds for an answer. After such an error each process reads the facts itself when it first needs them.
+    The connection is closed again.
     """
     with closing(Database(database_url, pool_size=1, statement_limit=_READ_LIMIT)) as database:
         try:

@@ -1,4 +1,4 @@
-"""Tests of bulks: every row becomes one request, single requests do not wait for them, and the sender gets one mail."""
+"""Tests of bulk files: each row becomes one request, single requests go first, and the sender gets one mail."""
 
 from __future__ import annotations
 

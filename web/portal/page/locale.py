@@ -26,7 +26,7 @@ def moment(at: datetime) -> str:
 
 
 def clock_time(at: datetime) -> str:
-    """Format the time of a moment in the page's language, rounded up to a full minute in Germany: '14:32 Uhr'."""
+    """Format the time of day in Germany in the page's language, rounded up to a full minute: '14:32 Uhr'."""
     return time_text(at if at == at.replace(second=0, microsecond=0) else at + timedelta(minutes=1), locale())
 
 

@@ -88,7 +88,7 @@ def upload(front: Front, content: bytes, *, kind: str = "order", name: str = "Fi
 
 
 def opened(front: Front, content: bytes, **more: str) -> str:
-    """Upload the file, with its `kind` and `name` in `more`, and return the path of its page. Fails on a refusal."""
+    """Upload a bulk file, with its `kind` and `name` in `more`, and return the path of its page. Fails on a refusal."""
     answer = upload(front, content, **more)
     assert answer.status_code == 303, answer.text
     return answer.headers["Location"]
