@@ -220,7 +220,11 @@ class _Runs:
         self._closed = self._open
 
     def add(self, id: int, at: datetime) -> None:
-        """Add an entry to the current run, by its id and its time; a time after that of the seals counts as theirs."""
+        """Add an entry to the current run, by its id and its time.
+
+        A time after that of the run's seals is replaced by theirs: an entry from the future would make all later ones
+        look late.
+        """
         if self._sealed_at is not None:
             # An entry from the future would make all that follow look late.
             at = min(at, self._sealed_at)

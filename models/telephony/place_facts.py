@@ -310,7 +310,7 @@ _reading = Lock()
 
 
 def places_of(session: Session) -> Places:
-    """Return the facts about places. The first call in a process reads them, which takes some tenths of a second.
+    """Return the facts about German places, which the first call in a process reads in some tenths of a second.
 
     A process that forks others calls this before, so that they share the facts.
     """

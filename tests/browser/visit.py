@@ -143,7 +143,7 @@ class Visit:
         assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), self.page.url
 
     def waits_for(self, words: str) -> None:
-        """Expect `words` to appear: with JavaScript as soon as the window gets the focus, otherwise after a reload."""
+        """Expect `words` on the page once it was updated: by its script, or without JavaScript by a reload."""
         if self.way.scripts:
             self.page.evaluate("dispatchEvent(new Event('focus'))")
         else:
