@@ -1,4 +1,4 @@
-"""Measure how long an order over the API takes to be accepted, alternately with an endpoint that inserts one row.
+"""Measures how long an order over the API takes to be accepted, alternately with an endpoint that inserts one row.
 
 `python -m tests.benchmarks.accepting TOKEN` prints the `Traffic` of one order, counted in the front's own code.
 """

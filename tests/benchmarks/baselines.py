@@ -1,4 +1,4 @@
-"""What the portal is measured against: a chain of four empty Celery tasks, and a Flask endpoint that inserts a row."""
+"""The baselines of the benchmarks: a chain of four empty Celery tasks, and a Flask endpoint that inserts a row."""
 
 from __future__ import annotations
 

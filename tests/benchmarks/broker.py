@@ -1,4 +1,4 @@
-"""How many orders a second the front accepts while Redis is in one of several bad states, and while it works."""
+"""Measures how many orders a second the front accepts while Redis is in one of several bad states or works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bulk: a file of orders from its upload to the last confirmation, and how long single orders take meanwhile."""
+"""Measures a bulk file of orders from upload to the last confirmation, and how long single orders take meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long single orders and links take during trouble: an outside system is slow or silent, or there is mass work."""
+"""Measures how long single orders and links take while an outside system is slow or silent, or during mass work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seconds from a click at the portal until a phone system notices: after an order, and after changes to a trunk.
+"""Measures the seconds from a click at the portal until a phone system notices an order or a change of a trunk.
 
 Front, workers, beat, Redis and PostgreSQL are as `make run` has them, and idle but for this one order or change. The
 phones are those of `standorte doctor`. They know a trunk's secret as its customer does: out of the portal's database,

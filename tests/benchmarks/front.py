@@ -1,4 +1,7 @@
-"""How many orders the front accepts, against a Flask endpoint that inserts one row, both served by gunicorn."""
+"""Measures how many orders a second the front accepts, against a Flask endpoint that inserts one row.
+
+Both are served by gunicorn.
+"""
 
 from __future__ import annotations
 

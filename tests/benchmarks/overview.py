@@ -1,4 +1,4 @@
-"""The overview of a main account with many sub-accounts, against the overview of one with few."""
+"""Measures the overview of a main account with many sub-accounts, against the overview of one with few."""
 
 from __future__ import annotations
 

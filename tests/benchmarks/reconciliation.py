@@ -1,4 +1,4 @@
-"""The scheduled job `registrar` over many trunks, against a bare COPY of the tables that it compares.
+"""Measures the scheduled job `registrar` over many trunks, against a bare COPY of the tables that it compares.
 
 It compares the portal's database with the registrar's. Some rows are damaged first, and the job has to find only them.
 """

@@ -1,6 +1,6 @@
-"""Registrations a second that Kamailio takes, by the number of subscribers in its database; sipp plays the phones.
+"""Measures the registrations a second that Kamailio takes, by the number of subscribers in its database.
 
-Each one renews a registration that is still valid, as phones do before it expires.
+sipp plays the phones. Each one renews a registration that is still valid, as phones do before it expires.
 """
 
 from __future__ import annotations

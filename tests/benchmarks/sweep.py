@@ -1,4 +1,7 @@
-"""The sweep with many requests due against one with none, and a worker's claim of a batch against a bare SELECT."""
+"""Measures the sweep (the look for due work) with many requests due, and a worker's claim of a batch of them.
+
+The sweep is compared with one when nothing is due, the claim with a bare SELECT.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An order over HTTP from its first byte to its last mail: in the portal and in a plain application, alternately."""
+"""Measures an order over HTTP, from first byte to last mail, against a plain application with the same mails."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def key_digests(vault: Vault) -> list[str]:
 
 
 def write_contents(folder: Path, taken_at: datetime, revision: str, vault: Vault) -> None:
-    """Write the list of contents for the files in the folder: their digests, and the first key's.
+    """Write the list of contents of a backup: digests of the files in the folder and of the first secret key.
 
     `taken_at` is the moment of the portal's data, `revision` its schema revision.
     """

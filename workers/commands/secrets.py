@@ -1,4 +1,4 @@
-"""`standorte secrets`: what is stored encrypted, after a change of SECRET_KEY."""
+"""`standorte secrets`: encrypt stored secrets anew after a change of SECRET_KEY."""
 
 from __future__ import annotations
 
