@@ -1,4 +1,4 @@
-"""The page of a SIP trunk with its registrations and latest calls, by which local members too find faults."""
+"""The page of a SIP trunk with its registrations and latest calls, for finding faults; local members see it, too."""
 
 from __future__ import annotations
 
