@@ -82,7 +82,7 @@ def _font(typeface: Typeface, weight: int) -> Font:
 
 
 def font_file(weight: int) -> Path:
-    """Return the TrueType file of `FAMILY` in the weight 400 (regular) or 600 (semibold)."""
+    """Return the TrueType file of Source Sans Pro (`FAMILY`) in the weight 400 (regular) or 600 (semibold)."""
     return Path(str(files("font_source_sans_pro"))) / "files" / f"SourceSansPro-{WEIGHTS[weight]}.ttf"
 
 
@@ -90,7 +90,8 @@ def font_file(weight: int) -> Path:
 def typefaces() -> tuple[Typeface, ...]:
     """Return all typefaces in the order of preference: the first that has a character prints it.
 
-    The order is `FAMILY`, Noto Sans, one for each script, symbols, emoji, and at last Chinese, Japanese and Korean.
+    The order is the usual one (`FAMILY`), Noto Sans, one for each script, symbols, emoji, and at last Chinese, Japanese
+    and Korean.
     """
     folder = Path(str(files("manimgx_fonts")))
     found = {path.name.partition("[")[0]: path for path in folder.glob("Noto*.ttf") if "Italic" not in path.name}

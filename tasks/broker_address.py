@@ -27,7 +27,7 @@ _PORT = 26379
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
-    """The address of the Redis that carries hints and counts wrong tries.
+    """The address of the Redis that carries Celery's messages and counts wrong tries.
 
     `url` is that of a server, `redis://…` or with TLS `rediss://…`; or it names sentinels and the master that they
     watch: `sentinel://:password@host:26379,host:26379/name`. The password is that of servers and sentinels alike.
@@ -102,10 +102,9 @@ def with_password(url: str, password: str | None) -> str:
 
 
 def checked_url(url: str) -> str:
-    """Return the URL of a broker as it is. Raises `ValueError` if it cannot be one.
+    """Return the URL of a broker unchanged. Raises `ValueError` if it cannot be one.
 
-    It begins with `redis://` or `rediss://`; or with `sentinel://`, and then names the hosts of sentinels and a
-    master.
+    It begins with `redis://` or `rediss://`; or with `sentinel://`, and then names the hosts of sentinels and a master.
     """
     if url.startswith(("redis://", "rediss://")):
         return url

@@ -71,7 +71,7 @@ def verify_requests(runtime: Runtime) -> None:
 
 @_task(WorkKind.PROVISION)
 def provision_requests(runtime: Runtime) -> None:
-    """Write the trunks of orders that wait for it to the registrar, and run the orders' remaining steps.
+    """Write the trunks of orders in step `provision` to the registrar, and run the orders' remaining steps.
 
     Safe to run twice or when nothing is due.
     """

@@ -1,6 +1,6 @@
-"""Claims on due rows: a lease that is kept alive while the work goes on, and rows that are given back afterwards.
+"""Claims on due rows: a lease that is kept alive while the work goes on, and rows that are released afterwards.
 
-One thread of the process extends all leases in use. It also repeats giving rows back when the first try failed,
+One thread of the process extends all leases in use. It also repeats the release of rows when the first try failed,
 because the database did not answer or another transaction had locked them.
 """
 
@@ -61,13 +61,13 @@ class Claim:
 
     @property
     def is_safe(self) -> bool:
-        """Return whether the lease still lasts long enough to begin a further piece of work, such as one mail."""
+        """Return whether the claim's lease still lasts long enough to begin a further piece of work (one mail)."""
         return time.monotonic() < self.safe_until
 
     def give_back(self, ids: Collection[Any]) -> None:
-        """Mark the rows with these ids to be given back when the claim ends, because no result was recorded for them.
+        """Mark the rows with these ids to be released when the claim ends, because no result was recorded for them.
 
-        Any worker may claim them one second (`LOCKED_AGAIN`) after they were given back.
+        Any worker may claim them one second (`LOCKED_AGAIN`) after their release.
         """
         self.owed.update(ids)
 
@@ -83,10 +83,10 @@ class Claim:
             self._lasts_from(began)
 
     def end(self) -> bool:
-        """Give back the rows marked by `give_back`. Return whether none is left to give back.
+        """Release the rows marked by `give_back`, for any worker. Return whether none is left to release.
 
         Rows are left if the database fails or another transaction has locked them. Once the lease must have ended,
-        returns True without giving back, because any worker may claim the rows.
+        returns True without releasing any, because any worker may claim the rows.
         """
         if not self.owed or time.monotonic() > self.began + (self.longest + self.length).total_seconds():
             return True

@@ -67,7 +67,7 @@ _pause = BrokerPause()
 
 
 def sending_app(name: str, broker_url: str, *, connections: int = 1) -> Celery:
-    """Return a Celery app that only sends hints, with short broker timeouts and at most `connections` connections.
+    """Return a Celery app that only sends messages, with short broker timeouts and at most `connections` connections.
 
     `name` is the app's name, and `broker_url` the broker's URL, as in the setting. For programs that run no tasks: a
     worker's connection needs longer timeouts. Ends a pause that an earlier failure of the broker has begun.
@@ -88,10 +88,10 @@ def sending_app(name: str, broker_url: str, *, connections: int = 1) -> Celery:
 
 
 def hint(kinds: Collection[WorkKind]) -> bool:
-    """Send the workers a hint for each of these kinds of work, from a program that people wait for, such as the front.
+    """Send the workers a hint, a message that rows are due, for each of these kinds of work.
 
-    Call this function after the commit. Never raises; returns False if the broker is unreachable, or was so recently
-    that it is not contacted now.
+    For programs that people wait for, such as the front. Call this function after the commit. Never raises; returns
+    False if the broker is unreachable, or was so recently that it is not contacted now.
     """
     pause = _pause
     if not pause.is_over():
@@ -118,7 +118,10 @@ def send_hint(kind: WorkKind) -> bool:
 
 
 def send_hints(kinds: Iterable[WorkKind]) -> None:
-    """Send the workers a hint for each of these kinds of work, from a worker process. Never raises."""
+    """Send the workers a hint, a message that rows are due, for each of these kinds of work. Never raises.
+
+    For worker processes: contacts the broker even if it was unreachable a moment ago.
+    """
     for kind in kinds:
         send_hint(kind)
 
@@ -143,7 +146,10 @@ def broker_fault() -> str | None:
 
 
 def waiting_hints(channel: Any, kind: WorkKind) -> int:
-    """Return how many hints wait in this kind's queue; `channel` is an open kombu channel to the broker."""
+    """Return how many hints (messages that rows are due) wait in this kind's queue.
+
+    `channel` is an open kombu channel to the broker.
+    """
     return int(channel.queue_declare(kind).message_count)
 
 

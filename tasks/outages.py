@@ -27,8 +27,8 @@ def note_answers(claim: Claim, system: ExternalSystem, answers: Iterable[Gateway
     """Record how an external system answered the work of a claim: `answers` has each call's error, None for success.
 
     If one call found the system unavailable, a pause begins, in which no worker tries the system. If none did, a pause
-    that is under way ends, and hints are sent for the work that needs the system. Calls with the error `NotSent` do
-    not count, as they never reached the system. A database outage is logged, not raised.
+    that is under way ends, and the workers are told by messages that the work which needs the system is due. Calls with
+    the error `NotSent` do not count, as they never reached the system. A database outage is logged, not raised.
     """
     answers = [answer for answer in answers if not isinstance(answer, NotSent)]
     if not answers:

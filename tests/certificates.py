@@ -1,4 +1,4 @@
-"""Certificates for servers of the tests."""
+"""Creates certificates for the servers that tests start."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 def self_signed(folder: Path, address: str = "127.0.0.1") -> Path:
     """Write a self-signed certificate for an IP address and its key into one file in the folder, and return the file.
 
-    Only who has the file as an authority, as by SSL_CERT_FILE, trusts it.
+    Only a client that is given the file as its authority, as by SSL_CERT_FILE, trusts it.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "server of a test")])

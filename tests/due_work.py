@@ -1,4 +1,4 @@
-"""What the workers' processes do, as functions: each kind of work once, in the order in which an order passes them."""
+"""Functions that do the workers' work in a test's own process: a batch of each kind, in the order of an order's way."""
 
 from __future__ import annotations
 

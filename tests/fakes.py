@@ -1,4 +1,4 @@
-"""Fakes of external systems, and a few test helpers. Each fake records its calls, so that tests can check them."""
+"""Fakes of external systems, which record their calls so that tests can check them, and a function that waits."""
 
 from __future__ import annotations
 

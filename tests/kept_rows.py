@@ -12,7 +12,10 @@ from models.schema import metadata
 
 @contextmanager
 def kept_rows(engine: sa.Engine) -> Iterator[KeptRows]:
-    """Keep a copy of all rows for as long as the block runs. `engine` connects as a superuser."""
+    """Copy all rows of the database to a schema `kept`, yield the means to restore them, and drop the copy afterwards.
+
+    `engine` connects as a superuser.
+    """
     with engine.begin() as connection:
         names = [
             name for name in metadata.tables if connection.exec_driver_sql(f"SELECT 1 FROM {name} LIMIT 1").first()
@@ -28,7 +31,7 @@ def kept_rows(engine: sa.Engine) -> Iterator[KeptRows]:
 
 
 class KeptRows:
-    """A copy of the rows of all tables that were not empty, in the schema `kept`."""
+    """A copy of the rows of all tables that were not empty, kept in the database's schema `kept`."""
 
     def __init__(self, engine: sa.Engine, names: list[str]) -> None:
         self._engine = engine
@@ -42,6 +45,6 @@ class KeptRows:
         self._restore = "; ".join(["SET LOCAL session_replication_role = replica", *statements])
 
     def restore(self) -> None:
-        """Set all rows back to the copy, and delete those that were added."""
+        """Set all rows of the database back to what they were when the copy was made; delete those that were added."""
         with self._engine.begin() as connection:
             connection.exec_driver_sql(self._restore)

@@ -1,4 +1,4 @@
-"""How often a program talks to PostgreSQL, as libpq's own trace of the protocol says."""
+"""Counts how often a program talks to PostgreSQL, by libpq's own trace of the protocol."""
 
 from __future__ import annotations
 

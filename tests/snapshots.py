@@ -32,7 +32,8 @@ _kept: dict[str, tuple[Any, list[_Snapshot]]] = {}
 def written_once(name: str, urls: Sequence[str], write: Callable[[], Said]) -> Said:
     """Run `write` on the empty databases at `urls`, or put back the rows that its first call with this name wrote.
 
-    Return what `write` returned then. `write` may depend on nothing that differs between the tests of one process.
+    Return what that first call of `write` returned. `write` may depend on nothing that differs between the tests of one
+    process.
     """
     if name not in _kept:
         said = write()

@@ -1,4 +1,4 @@
-"""docs/law.md says of each duty what holds it: the tests that it names exist, and what is not met is left to sign."""
+"""Tests that docs/law.md names for each duty tests that exist, and lets the carrier sign for what is not met."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/security.md lists each requirement of ASVS 5.0 once, and the tests and files that it names exist."""
+"""Tests that docs/security.md lists each requirement of ASVS 5.0 once, and the tests and files that it names exist."""
 
 from __future__ import annotations
 

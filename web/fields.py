@@ -52,7 +52,7 @@ def as_email(value: str) -> str:
 
 
 def _said(error: ValueError, code: str) -> ValueError:
-    """Return a `PydanticCustomError` with this code if the code has a message of its own (`RULES`); otherwise `error`.
+    """Return a `PydanticCustomError` with this code if the code has a message of its own in `RULES`; otherwise `error`.
 
     For any other error the general message of its field is shown.
     """

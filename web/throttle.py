@@ -122,7 +122,7 @@ class Throttle:
     def begin_mail_request(self, email: str, browser: str | None = None) -> None:
         """Count a request to mail a link to this address. Raises `RateLimitExceeded` (429) if a limit is reached.
 
-        Every request is to count, not only a failed one: call `count_wrong_try` afterwards, or the count is taken back.
+        Call `count_wrong_try` afterwards, or the count is taken back: other than for codes, every request has to count.
         `browser` identifies a browser in which the person has signed in before: its requests are counted apart. A
         request of any other browser (None) counts twice: for this address from this client, and for all addresses from
         this client.

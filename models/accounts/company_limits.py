@@ -140,7 +140,7 @@ def lock_limits(session: Session, account_id: int) -> None:
 
 
 def limits_lock(account_id: int) -> str:
-    """Return the name of the advisory lock that `lock_limits` takes."""
+    """Return the name of the advisory lock on what the company of this account has asked for."""
     return f"limits {account_id}"
 
 

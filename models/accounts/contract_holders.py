@@ -191,7 +191,10 @@ def put_holder(session: Session, account_id: int, data: HolderData, now: datetim
 
 
 def accounts_without_holder(session: Session) -> int:
-    """Return how many active accounts have no contract holder, apart from those under their main account's holder."""
+    """Return how many active accounts have no contract holder, neither one of their own nor their main account's.
+
+    Accounts that were ordered never count, as they are under their main account's holder.
+    """
     lacking = sa.select(sa.func.count()).where(
         Account.state == AccountState.ACTIVE,
         Account.origin.is_distinct_from(Origin.ORDER),

@@ -45,7 +45,7 @@ MOST_ROWS = 10_000
 
 
 class RowFate(StrEnum):
-    """The result of a row of a sent bulk: a request was created, the row repeats another order, or it was refused."""
+    """The result of a row of a sent bulk file: a request was created, the row repeats another, or it was refused."""
 
     PLACED = "placed"
     REPEATED = "repeated"
@@ -53,7 +53,7 @@ class RowFate(StrEnum):
 
 
 class RowChoice(StrEnum):
-    """A person's choice for a row before the bulk is sent: leave it out, or order it although its location exists.
+    """A person's choice for a row before the bulk file is sent: leave it out, or order it although its location exists.
 
     A location exists if a sub-account or an earlier row has its name and address. Null: nothing was chosen.
     """
@@ -115,14 +115,14 @@ class Bulk(QueueRow, Base):
 
     @property
     def agreed_prices(self) -> Mapping[str, PriceLine]:
-        """Return the prices at which the bulk was sent, by product key.
+        """Return the prices at which the bulk file was sent, by product key.
 
         Empty if none were agreed; then the prices of the day hold on which a row becomes an order.
         """
         return price_lines_from_json(self.price_lines or [])
 
     def send(self, now: datetime, prices: Iterable[PriceLine] = ()) -> None:
-        """Schedule the bulk's rows to be turned into requests now, its orders at the agreed `prices`.
+        """Schedule the bulk file's rows to be turned into requests now, its orders at the agreed `prices`.
 
         Without prices those of the price list hold. Safe to run twice: a second call changes nothing, not even the
         prices.
@@ -142,7 +142,7 @@ class Bulk(QueueRow, Base):
         self.placed_at = now
 
     def end(self, now: datetime) -> None:
-        """Record that every request of the bulk has ended, and take the bulk out of the work queue."""
+        """Record that every request of the bulk file has ended, and take the bulk out of the work queue."""
         self.ended_at = now
         self.rest()
 
@@ -219,7 +219,7 @@ def fingerprints_of(vault: Vault, kind: Kind, rows: Iterable[Mapping[str, str]])
 
 
 def same_file(session: Session, main: Account, fingerprints: Sequence[bytes]) -> Bulk | None:
-    """Return the main account's bulk whose content has one of these fingerprints (digests); None if there is none."""
+    """Return the main account's bulk file whose content has one of these fingerprints (digests); None without one."""
     return session.scalar(sa.select(Bulk).where(Bulk.main_id == main.id, Bulk.fingerprint.in_(fingerprints)))
 
 
@@ -268,7 +268,10 @@ def keep_file(
 
 
 def mend(session: Session, bulk: Bulk, rows: Sequence[CheckedRow]) -> None:
-    """Save corrected `rows`, valid or not, over the rows of the same lines. The bulk must be locked and not sent."""
+    """Save corrected `rows`, valid or not, over the rows of the same lines.
+
+    The bulk file must be locked and not sent.
+    """
     assert bulk.sent_at is None
     known = {row.line: row for row in rows_of(session, bulk, lines=[row.line for row in rows])}
     for row in rows:
@@ -278,7 +281,7 @@ def mend(session: Session, bulk: Bulk, rows: Sequence[CheckedRow]) -> None:
 
 
 def own_bulk(session: Session, id: uuid.UUID, principal: Principal, *, lock: bool = False) -> Bulk:
-    """Return the bulk with this id. `lock` locks its row until the transaction ends.
+    """Return the bulk file with this id. `lock` locks its row until the transaction ends.
 
     Raises `NotFound` if there is none, or if the person may not create requests of its kind for its main account.
     """
@@ -289,14 +292,14 @@ def own_bulk(session: Session, id: uuid.UUID, principal: Principal, *, lock: boo
 
 
 def bulks_of(session: Session, main: Account, most: int = 50) -> list[Bulk]:
-    """Return up to `most` bulks of a main account, sent or not, the newest first."""
+    """Return up to `most` bulk files of a main account, sent or not, the newest first."""
     return list(session.scalars(sa.select(Bulk).where(Bulk.main_id == main.id).order_by(Bulk.id.desc()).limit(most)))
 
 
 def waiting_bulks(session: Session, main_id: int) -> list[Bulk]:
-    """Lock and return the bulks of a main account whose next rows wait for a limit of the company.
+    """Lock and return the bulk files of a main account whose next rows wait for a limit of the company.
 
-    Bulks that a worker has claimed or another transaction has locked are left out.
+    Those that a worker has claimed or another transaction has locked are left out.
     """
     query = sa.select(Bulk).where(Bulk.main_id == main_id, Bulk.waits_for.is_not(None), Bulk.lease.is_(None))
     return list(session.scalars(query.order_by(Bulk.id).with_for_update(skip_locked=True)))
@@ -311,7 +314,7 @@ def rows_of(
     after: int = 0,
     most: int = MOST_ROWS,
 ) -> list[BulkRow]:
-    """Return up to `most` rows of a bulk in the order of the file, beginning after the line number `after`.
+    """Return up to `most` rows of a bulk file in the file's order, beginning after the line number `after`.
 
     `lines` restricts the result to rows with these line numbers (None: all), `wrong` to rows with errors that nobody
     has left out. Line numbers are those of the uploaded file.
@@ -325,13 +328,13 @@ def rows_of(
 
 
 def is_over(session: Session, bulk: Bulk) -> bool:
-    """Return whether every request that was created from the bulk has ended."""
+    """Return whether every request that was created from the bulk file has ended."""
     running = sa.exists().where(Request.bulk_id == bulk.id, Request.status.not_in(ENDED))
     return not session.scalar(sa.select(running))
 
 
 def open_rows(session: Session, bulk: Bulk, most: int) -> list[BulkRow]:
-    """Return up to `most` rows of the bulk that have no result yet, in the order of the file."""
+    """Return up to `most` rows of the bulk file that have no result yet, in the order of the file."""
     query = sa.select(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.fate.is_(None))
     return list(session.scalars(query.order_by(BulkRow.line).limit(most)))
 

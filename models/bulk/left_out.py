@@ -1,6 +1,6 @@
-"""Rows of a bulk that are left out of it: by a person, or because their location exists already.
+"""Rows of a bulk file that are left out of it: by a person, or because their location exists already.
 
-A location exists if a sub-account or an earlier row of the bulk has the row's name and address.
+A location exists if a sub-account or an earlier row of the file has the row's name and address.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _placed = aliased(BulkRow)
 
 @dataclass(frozen=True, slots=True)
 class RowNote:
-    """Why a row of a bulk is not ordered, or what a person decided about it; what does not apply is None or False.
+    """Why a row of a bulk file is not ordered, or what a person decided about it; what does not apply is None or False.
 
-    `before`: the earlier bulk in which its content was ordered. `repeats`: the line number of an equal earlier row.
+    `before`: the earlier file in which its content was ordered. `repeats`: the line number of an equal earlier row.
     `account`: the sub-account that has the row's name and address. `same_line`: the line number of an earlier row with
     its name and address. `chosen`: a person has left the row out. `wanted`: a person wants the row to be ordered
     although its name and address are those of `account` or of the row `same_line`.
@@ -47,7 +47,7 @@ class RowNote:
 
     @property
     def is_same_site(self) -> bool:
-        """Return whether the row has the name and address of a sub-account or of an earlier row of the bulk."""
+        """Return whether the row has the name and address of a sub-account or of an earlier row of the bulk file."""
         return self.account is not None or self.same_line is not None
 
     @property
@@ -57,15 +57,15 @@ class RowNote:
 
     @property
     def can_be_chosen(self) -> bool:
-        """Return whether a person may decide about the row: not if it repeats an earlier bulk or an earlier row."""
+        """Return whether a person may decide about the row: not if it repeats an earlier file or an earlier row."""
         return self.before is None and self.repeats is None
 
 
 def notes_of(session: Session, bulk: Bulk) -> Mapping[int, RowNote]:
     """Return, by line number, a note for each row that is left out, repeats an order or has a location that exists.
 
-    A location exists if a sub-account or an earlier row has its name and address. For a bulk of link requests only the
-    rows that a person has left out have a note.
+    A location exists if a sub-account or an earlier row has its name and address. For a bulk file of link requests only
+    the rows that a person has left out have a note.
     """
     rows = session.execute(
         sa.select(BulkRow.line, BulkRow.key, BulkRow.draft["location"], BulkRow.choice)
@@ -96,7 +96,7 @@ def notes_of(session: Session, bulk: Bulk) -> Mapping[int, RowNote]:
 
 
 def lines_not_ordered(notes: Mapping[int, RowNote]) -> set[int]:
-    """Return the line numbers of the noted rows that will not be ordered when the bulk is sent."""
+    """Return the line numbers of the noted rows that will not be ordered when the bulk file is sent."""
     return {line for line, note in notes.items() if not note.is_ordered}
 
 
@@ -163,10 +163,10 @@ def rows_left_out(
 
 
 def orders_repeated(session: Session, rows: Collection[BulkRow]) -> Mapping[bytes, tuple[int, Bulk]]:
-    """Find the placed rows whose orders are repeated by `rows`; return the line number and bulk of each, by key.
+    """Find the placed rows whose orders are repeated by `rows`; return the line number and bulk file of each, by key.
 
-    The key is the hash of an order's content. The row found was placed for the same main account, maybe by another
-    bulk. Rows that are not marked as repeated are ignored.
+    The key is the hash of an order's content. The row found was placed for the same main account, maybe from another
+    file. Rows that are not marked as repeated are ignored.
     """
     keys = [row.key for row in rows if row.fate is RowFate.REPEATED]
     query = (
@@ -182,7 +182,7 @@ def orders_repeated(session: Session, rows: Collection[BulkRow]) -> Mapping[byte
 
 
 def _ordered_before(session: Session, bulk: Bulk) -> Mapping[bytes, Bulk]:
-    """Return, by key of the bulk's rows whose content was ordered before, the bulk in which it was ordered.
+    """Return, by key of the bulk file's rows whose content was ordered before, the bulk file in which it was ordered.
 
     A row's key is a hash of its content. Orders that were rejected or cancelled do not count.
     """

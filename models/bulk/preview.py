@@ -1,4 +1,4 @@
-"""What a bulk would order, for its page before the bulk is sent: counts, products and a digest of the content."""
+"""What a bulk file would order, for its page before it is sent: counts, products and a digest of the content."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from models.proofs.order_placement import OrderDays, plan_orders
 
 
 def count_rows(session: Session, bulk: Bulk) -> tuple[int, int, int]:
-    """Return three numbers: all rows of the bulk, the rows with errors, and the wrong cells in the rows with errors.
+    """Return three numbers: all rows of the bulk file, the rows with errors, and the wrong cells of the latter.
 
     A row that a person has left out counts in the first number only.
     """
@@ -37,7 +37,7 @@ def count_rows(session: Session, bulk: Bulk) -> tuple[int, int, int]:
 
 
 def outdated_rows(session: Session, bulk: Bulk, now: datetime) -> list[BulkRow]:
-    """Return the bulk's rows that were valid when they were checked and are not valid any more.
+    """Return the bulk file's rows that were valid when they were checked and are not valid any more.
 
     Such a row names a product that was withdrawn later, or an option that needs details now and needed none then.
     """
@@ -73,10 +73,10 @@ def products_in(session: Session, bulk: Bulk, but: Collection[int]) -> list[tupl
 def days_of_orders(
     session: Session, bulk: Bulk, but: Collection[int], principal: Principal, now: datetime, usual: Limits
 ) -> OrderDays:
-    """Return how many of the rows will be ordered on which day, as far as the company's limits are known today.
+    """Return how many of the bulk file's rows will be ordered on which day, by the company's limits as of today.
 
     `but` are the lines of the rows that are not ordered, `usual` the limits of companies that have none of their own.
-    At most one row more is read than the company may have open orders.
+    Only as many rows are read as the company may have open orders, and one more.
     """
     # After as many orders as can be open at a time nobody knows the day.
     most = limits_of(session, bulk.main_id, usual).open_orders + 1

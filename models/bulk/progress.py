@@ -1,4 +1,4 @@
-"""How far a sent bulk is: how many of its rows have which result, and which rows need attention."""
+"""How far a sent bulk file is: how many of its rows have which result, and which rows need attention."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from models.states import ENDED, Status
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The progress of a sent bulk, as numbers of rows: all, without a result yet (`open`), repeated, and refused.
+    """The progress of a sent bulk file, as numbers of rows: all, without a result yet (`open`), repeated, and refused.
 
     `left_out` is the number of rows that were left out before it was sent; they do not count as refused. `by_status`
     maps each status to the number of requests of the bulk that have it.
@@ -36,7 +36,7 @@ class Progress:
 
     @property
     def ended_requests(self) -> int:
-        """Return the number of the bulk's requests that have ended."""
+        """Return the number of the bulk file's requests that have ended."""
         return sum(self.by_status.get(status, 0) for status in ENDED)
 
     @property
@@ -46,7 +46,7 @@ class Progress:
 
 
 def progress_of(session: Session, bulk: Bulk) -> Progress:
-    """Return how many rows of the bulk have which result, and how many of its requests have which status."""
+    """Return how many rows of the bulk file have which result, and how many of its requests have which status."""
     counted = sa.select(BulkRow.fate, sa.func.count()).where(BulkRow.bulk_id == bulk.id).group_by(BulkRow.fate)
     fates: dict[RowFate | None, int] = {row[0]: row[1] for row in session.execute(counted)}
     of_left_out = sa.select(sa.func.count()).where(BulkRow.bulk_id == bulk.id, BulkRow.refusal.in_(LEFT_OUT))
@@ -86,6 +86,6 @@ def stuck_rows(session: Session, bulk: Bulk, most: int) -> list[tuple[BulkRow, R
 
 
 def left_out_rows(session: Session, bulk: Bulk, most: int) -> list[BulkRow]:
-    """Return up to `most` rows that were left out before the bulk was sent, in the order of the file."""
+    """Return up to `most` rows that were left out before the bulk file was sent, in the order of the file."""
     query = sa.select(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.refusal.in_(LEFT_OUT))
     return list(session.scalars(query.order_by(BulkRow.line).limit(most)))

@@ -1,4 +1,4 @@
-"""Changes of a SIP trunk's tariff and channels, at once or from a day on: what is asked for, and what it costs."""
+"""Changes of a SIP trunk's tariff and channels, at once or from a day on: quotes, requests, and making them."""
 
 from __future__ import annotations
 
@@ -50,20 +50,23 @@ class ChangeDraft:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a contract has at a time: the trunk's channels, and all products at their agreed prices."""
+    """The channels of a trunk and all products of its contract, at their agreed prices, as they are at one time."""
 
     channels: int
     lines: tuple[PriceLine, ...]
 
     @property
     def costs(self) -> Costs:
-        """Return the monthly sum of all products, and the sum of the one-off prices that are due now."""
+        """Return the monthly sum of all products, and the sum of the one-off prices that are still to be paid."""
         return costs_of(self.lines)
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What a change replaces and what it brings; `effective_on` is its day, None if it takes effect at once."""
+    """The terms of a trunk and its contract `before` and `after` a change of them.
+
+    `effective_on` is the day from which the change holds; None if it takes effect at once.
+    """
 
     before: Terms
     after: Terms
@@ -135,7 +138,7 @@ def submit_change(
 def quote_change(
     session: Session, principal: Principal, account: Account, trunk_id: int, draft: ChangeDraft, now: datetime
 ) -> Quote:
-    """Return what the change of the account's trunk `trunk_id` would replace and bring, without saving it.
+    """Return the terms of the account's trunk `trunk_id` before and after the change `draft`, without saving it.
 
     Changes that wait for an earlier day count as done. Raises `Forbidden` if the account is not active or the person
     may not change its contracts, `NotFound` if it has no open trunk with this id, `AlreadyRequested` while a change
@@ -185,7 +188,7 @@ def trunk_to_change(session: Session, principal: Principal, account: Account, si
 
 
 def planned_changes(session: Session, trunk_id: int) -> Sequence[Request]:
-    """Return the running changes of a trunk in the order in which they take effect."""
+    """Return the trunk's change requests that have not ended, in the order in which they take effect."""
     query = sa.select(Request).where(
         Request.changed_trunk_id == trunk_id, Request.kind == Kind.CHANGE, Request.status.not_in(ENDED)
     )
@@ -204,13 +207,13 @@ def current_terms(session: Session, trunk: SipTrunk, now: datetime) -> Terms:
 
 
 def terms_after(change: Request) -> Terms:
-    """Return what the contract has once the change has been made, without one-off prices."""
+    """Return the channels, products and prices that apply once the change has been made, without one-off prices."""
     assert change.channels is not None
     return Terms(change.channels, tuple(paid_line(PriceLine(**line)) for line in change.price_lines or ()))
 
 
 def agreed_quote(change: Request) -> Quote:
-    """Return what a change replaces and brings, as it was agreed when it was asked for."""
+    """Return the terms before and after a change, as they were agreed when the change was requested."""
     assert change.channels is not None and change.replaced_channels is not None
     before, after = (
         tuple(PriceLine(**line) for line in lines or ()) for lines in (change.replaced_lines, change.price_lines)
@@ -239,8 +242,8 @@ def ensure_changeable(session: Session, change: Request) -> SipTrunk:
 def make_change(session: Session, change: Request, now: datetime) -> None:
     """Give the trunk its channels and the contract its new line, from the change's moment, and tell the registrar.
 
-    The old line ends at the moment at which the new one begins, however late this is called. What the change replaces
-    and what stays beside it is written down again, as other lines may have ended since. Safe to run twice. Raises
+    The old line ends at the moment at which the new one begins, however late this is called. The terms before and after
+    the change are saved with the request again, as other lines may have ended since. Safe to run twice. Raises
     `RuleBroken` if account or trunk is closed.
     """
     trunk = ensure_changeable(session, change)
@@ -290,7 +293,10 @@ def ensure_not_detached_before(
 
 
 def _product(session: Session, key: str, before: Terms, now: datetime) -> Product:
-    """Return the tariff with this key, if it can be ordered or is the present one."""
+    """Return the tariff with this key.
+
+    Raises `InvalidField` unless it can be ordered, or is the present one, which is in the terms `before`.
+    """
     found = price_list(session, now).get(key)
     is_present = key in [line.product_key for line in before.lines]
     if found is None or found.kind is not ProductKind.TRUNK or not (found.orderable or is_present):
@@ -299,9 +305,10 @@ def _product(session: Session, key: str, before: Terms, now: datetime) -> Produc
 
 
 def _lines_with(session: Session, before: Terms, product: Product) -> tuple[PriceLine, ...]:
-    """Return the lines with the tariff in the place of the present one; one that stays keeps its agreed price.
+    """Return the lines of a contract with the tariff `product` in place of that in its present terms, `before`.
 
-    The one-off price of a tariff is due if it has more channels than the one before.
+    The same tariff keeps its agreed price. Another one costs its one-off price only if it has more channels than the
+    present one.
     """
     if product.key in [line.product_key for line in before.lines]:
         return before.lines

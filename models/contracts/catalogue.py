@@ -1,6 +1,6 @@
 """The products that can be ordered, with monthly and one-off prices in integer euro cents, net; and the price list.
 
-A product has the prices with which the program delivers it, until the carrier sets others from a day on.
+A product has the prices of this module's list until the carrier sets others, each from a day on.
 """
 
 from __future__ import annotations
@@ -215,10 +215,10 @@ def all_products(session: Session) -> dict[str, Product]:
 
 
 def price_list(session: Session, now: datetime) -> Mapping[str, Product]:
-    """Return a dict of product key to product with what holds on the day of `now`, in price list order.
+    """Return a dict of product key to product with its prices and availability on the day of `now`.
 
-    Withdrawn products are among them. The products are copies that belong to no session. Reads the tables once for each
-    session and day and keeps the result, since the price list is short.
+    It is in price list order, withdrawn products included. The products are copies that belong to no session. Reads the
+    tables once for each session and day and keeps the result, since the price list is short.
     """
     day = berlin_day(now)
     if day not in session.info.get(_PRICE_LISTS, {}):
@@ -228,14 +228,17 @@ def price_list(session: Session, now: datetime) -> Mapping[str, Product]:
 
 
 def keep_price_list(session: Session, day: date, saved: str | None) -> None:
-    """Let `price_list` return, for a day in Berlin, what a query of the session has read by `price_list_sql`."""
+    """Keep a price list in the session, so that `price_list` returns it for this day in Berlin without a query.
+
+    `saved` is the JSON text that another query has read by `price_list_sql`; None for no products.
+    """
     session.info.setdefault(_PRICE_LISTS, {})[day] = _products(saved or "[]")
 
 
 def price_list_sql() -> sa.ScalarSelect[str]:
-    """Return a scalar subquery for the price list of the day `day` as JSON text, so that another query reads it along.
+    """Return a scalar subquery for the price list of one day as JSON text, to be read as a part of another query.
 
-    `day` is a parameter (a date) that the other query then has, too.
+    The other query then has a parameter `day`, a date.
     """
     priced = _prices_of_a_day().subquery("priced")
     rows = sa.func.json_agg(postgresql.aggregate_order_by(sa.literal_column("priced"), priced.c.position))
@@ -256,7 +259,7 @@ def _products(saved: str) -> Mapping[str, Product]:
 
 
 def _prices_of_a_day() -> sa.Select[Any]:
-    """Return the query for all columns of all products, with what holds on the day `day`."""
+    """Return the query for all columns of all products, with the prices and availability of the parameter `day`."""
     latest = (
         sa.select(ProductPrice)
         .where(ProductPrice.valid_from <= sa.bindparam("day", type_=sa.Date()))
@@ -301,7 +304,7 @@ def set_price(
     orderable: bool,
     terms: ContractTerms = OPEN_TERMS,
 ) -> bool:
-    """Set what holds of a product from a day on; later days that were set before keep theirs.
+    """Set a product's net prices in euro cents, and whether it can be ordered, from a day on.
 
     Orders of earlier days and contracts keep their prices and terms, offers their prices. Return False if exactly this
     was set for the day already. Safe to run twice. Raises `NotFound` if there is no product with the key, and
@@ -323,7 +326,7 @@ def set_price(
 
 
 def planned_prices(session: Session, now: datetime) -> Sequence[ProductPrice]:
-    """Return what is set for days after that of `now`, by product and day."""
+    """Return the prices that are set for days after that of `now`, by product and day."""
     later = sa.select(ProductPrice).where(ProductPrice.valid_from > berlin_day(now))
     return session.scalars(later.order_by(ProductPrice.product_key, ProductPrice.valid_from)).all()
 

@@ -45,9 +45,9 @@ def advisory_lock_sql(lock: sa.BindParameter[str]) -> sa.ColumnElement[None]:
 
 
 def note_advisory_lock(session: Session, lock: str) -> None:
-    """Note that the session's transaction holds the lock, by `advisory_lock_sql`: it is not taken again.
+    """Note that the session's transaction took the lock by `advisory_lock_sql`, so that it is not taken again.
 
-    Not for a lock that was taken after a savepoint.
+    Do not call it for a lock that was taken after a savepoint: going back to the savepoint would release the lock.
     """
     session.info.setdefault(_HELD, set()).add(lock)
 

@@ -1,4 +1,4 @@
-"""Sets the caller of a transaction of the front, for whom it works, so that the database shows the caller's rows only.
+"""Tell the database for whom a transaction of the front works, so that only this caller's rows can be seen.
 
 The caller is a person's login, an API token, or nobody. PostgreSQL's row-level security compares rows with it
 (`models.db.row_security`). The database forgets the caller at the end of the transaction, so a pooled connection keeps

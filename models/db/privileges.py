@@ -221,8 +221,9 @@ def existing_roles(connection: psycopg.Connection) -> list[DatabaseRole]:
 def grant_privileges(database: Database, *, keep: bool = True) -> None:
     """Give each existing role its privileges on the tables of the portal's database, connected as their owner.
 
-    All other privileges of these roles are taken away, but with `keep`, as fronts of the version before may be running,
-    what `READ_BEFORE` names is left to the front. Safe to run twice, and on two machines at the same time.
+    All other privileges of these roles are taken away. With `keep` the front may still read the columns in
+    `READ_BEFORE`, if it can now: fronts of the version before, which read them, may be running. Safe to run twice, and
+    on two machines at the same time.
     """
     with database.engine.begin() as connection:
         take_advisory_lock(connection, AdvisoryLock.ROLES)
@@ -235,7 +236,10 @@ def grant_privileges(database: Database, *, keep: bool = True) -> None:
 
 
 def columns_read_before(connection: sa.Connection) -> list[str]:
-    """Return the tables whose column in `READ_BEFORE` the front may still read; none without its role."""
+    """Return the tables of which the front's role may read the column in `READ_BEFORE`; none if there is no such role.
+
+    `READ_BEFORE` has the columns that only a front of the version before reads.
+    """
     return [
         table
         for table, column in READ_BEFORE.items()

@@ -106,7 +106,10 @@ def _named(kind: str, type: str = "text") -> str:
 
 
 def _free(why: str) -> Rows:
-    """Return the conditions by which the front sees and writes every row, for a table that belongs to no account."""
+    """Return the conditions by which the front sees and writes every row, for a table that belongs to no account.
+
+    `why` says why this table needs no other conditions.
+    """
     return Rows("true", why=why)
 
 

@@ -122,10 +122,10 @@ def due_index(table: str, kind: sa.TextClause | None = None) -> sa.Index:
 
 
 def alone_index(table: str, kind: sa.TextClause | None = None, include: Collection[str] = ()) -> sa.Index:
-    """Return a partial index on `due_at` of the rows that belong to no bulk.
+    """Return a partial index on `due_at` of the rows that belong to no bulk file.
 
-    With the index these rows are found quickly, however many rows of bulks have waited for longer. `kind` is an SQL
-    expression for the kind of work, which becomes the first column (None: no such column); `include` names further
+    With the index these rows are found quickly, however many rows of bulk files have waited for longer. `kind` is an
+    SQL expression for the kind of work, which becomes the first column (None: no such column); `include` names further
     columns that are stored in the index.
     """
     name, columns = _of_kind(kind)
@@ -194,8 +194,8 @@ def _claim_some(claim: _Claim, rows: _Rows, limit: int, with_bulks: int | None) 
 class _Rows:
     """SQL conditions that split a table's rows by how they are claimed.
 
-    `alone` are rows that belong to no bulk, `of_bulks` those of bulks (None if no row can belong to one), and `deadly`
-    those whose workers died repeatedly, of both kinds.
+    `alone` are rows that belong to no bulk file, `of_bulks` those of bulk files (None if no row can belong to one), and
+    `deadly` those whose workers died repeatedly, of both kinds.
     """
 
     alone: sa.ColumnElement[bool]

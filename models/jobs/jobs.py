@@ -39,7 +39,10 @@ class Outcome(StrEnum):
 
 
 class JobHeartbeat(Base):
-    """The time and counts of the last run of the sweep, the one job that runs too often to keep a row for each run."""
+    """The time and counts of the last run of the sweep, which looks for due work every two seconds.
+
+    It runs too often to keep a row for each run.
+    """
 
     __tablename__ = "job_heartbeats"
 
@@ -166,8 +169,9 @@ def claim_job(
 
 
 def ask_for_run(session: Session, name: str, now: datetime, *, allow_removals: bool = False) -> datetime | None:
-    """Schedule the job to run now; return None. If a run is under way, change nothing and return the end of its lease.
+    """Schedule the job to run now; return None.
 
+    If a run is under way, change nothing and return the time until which its worker has claimed the job.
     `allow_removals` lets the run delete entries of the registrar that the portal does not know, even where runs delete
     none because the portal itself seems to have lost data. Safe to run twice: a due job stays due, a permission stays.
     """

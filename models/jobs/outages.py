@@ -44,9 +44,10 @@ class Outage(Base):
 
 
 def lock_outage(session: Session, outage: Outage) -> bool:
-    """Lock the outage for a new try of its system, without waiting for the lock; return whether it is locked.
+    """Lock the outage (the row of a system that does not answer) for a new try, and return whether it is locked.
 
-    False if another process tries the system now, has begun another pause or has ended the outage.
+    Does not wait for the lock. False if another process tries the system now, has begun another pause or has ended the
+    outage.
     """
     still = sa.select(Outage.system).where(Outage.system == outage.system, Outage.try_again_at == outage.try_again_at)
     return session.scalar(still.with_for_update(skip_locked=True)) is not None

@@ -78,7 +78,7 @@ def close_account(session: Session, account: Account, now: datetime) -> bool:
     Its forwardings and invitations are deleted, and all rights in the account end. The customer number is never issued
     again. Locks the account, and records the closing in its log. Safe to run twice: returns False if the account is
     closed already. Raises `CannotClose` if the account is ordered and not active yet, billed together with others, a
-    sub-account or has sub-accounts, or if a request or bulk is running for it.
+    sub-account or has sub-accounts, or if a request or bulk file is running for it.
     """
     # A transaction that refers to the account waits, and is refused afterwards because the account is closed.
     lock_accounts(session, [account.id])

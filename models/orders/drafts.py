@@ -172,8 +172,8 @@ def own_draft(session: Session, id: uuid.UUID, principal: Principal, now: dateti
 def open_drafts(session: Session, account: Account, now: datetime, limit: int = 50) -> list[Draft]:
     """Return the account's drafts that can be resumed, each with the user who began it, the latest changed first.
 
-    Drafts that were ordered or have expired are left out. Of the `limit` latest others, those with nothing typed into
-    them are left out, too.
+    At most the `limit` latest changed ones; fewer, as those with nothing typed into them are left out. Drafts that were
+    ordered or have expired do not count.
     """
     query = (
         sa.select(Draft)

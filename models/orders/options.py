@@ -15,7 +15,7 @@ def ensure_details(option_keys: Collection[str], given: Mapping[str, object]) ->
     """Raise `InvalidField` if a chosen option lacks its details, or if details are given for an option not chosen.
 
     `given` must have each field that holds details of an option (`mobile_number` and `directory_entry`), with None if
-    nothing was given for it. The error is for this field; its code is `missing` or `without_option`.
+    nothing was given for it. The error names the field of the option; its code is `missing` or `without_option`.
     """
     for option, field in DETAILS.items():
         if (given[field] is not None) == (option in option_keys):

@@ -175,7 +175,10 @@ def ensure_area_exists(session: Session, code: str) -> AreaCode:
 
 
 def keep_area(session: Session, code: str, name: str | None) -> None:
-    """Let `ensure_area_exists` know the name of an area code that the transaction has read; None if there is none."""
+    """Keep the name of an area code in the session, so that `ensure_area_exists` needs no query for it.
+
+    `name` is None if there is no such area code.
+    """
     area = AreaCode(code=code, name=name) if name is not None else None
     session.info.setdefault("area_codes", {})[code] = area
 
@@ -276,7 +279,10 @@ def _basket(session: Session, draft: OrderDraft, now: datetime, agreed: Mapping[
 
 
 def _still_delivered(session: Session, keys: Iterable[str], now: datetime) -> set[str]:
-    """Return which of the products the carrier has withdrawn by the day of `now`, but the program can deliver."""
+    """Return those of the products that the carrier has withdrawn, but that the portal can still deliver.
+
+    Withdrawn are products that cannot be ordered on the day of `now`.
+    """
     listed = price_list(session, now)
     withdrawn = {key for key in keys if key in listed and not listed[key].orderable}
     return {key for key in withdrawn if all_products(session)[key].orderable}
@@ -341,7 +347,7 @@ def basket_of(
 def ordered_basket(session: Session, request: Request) -> Basket:
     """Return the products of a running order, as they were sold on its day, also those that were withdrawn since.
 
-    Raises `RuleBroken` if the program cannot deliver the trunk or the number block any more (`Product.orderable`).
+    Raises `RuleBroken` if the portal cannot deliver the trunk or the number block any more (`Product.orderable`).
     """
     assert request.product_key is not None and request.block_size is not None
     options, since = request.option_keys or [], request.created_at

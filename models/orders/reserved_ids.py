@@ -28,7 +28,10 @@ class ReservedIds:
 
 
 def reserve_ids(session: Session, count: int) -> list[ReservedIds]:
-    """Issue ids and new customer numbers for so many orders, with one statement unless most numbers are taken."""
+    """Issue `count` new customer numbers, with ids for their requests and accounts.
+
+    Runs one statement, or further ones if most of the numbers drawn were issued before.
+    """
     reserved: list[ReservedIds] = []
     while len(reserved) < count:
         rows = session.execute(_reserved_rows(), proposals(count - len(reserved)))
@@ -37,7 +40,7 @@ def reserve_ids(session: Session, count: int) -> list[ReservedIds]:
 
 
 def proposals(count: int) -> dict[str, Any]:
-    """Return the parameters for a statement with `reserved_rows` that issues so many customer numbers."""
+    """Return the parameters for a statement with `reserved_rows` that issues `count` customer numbers."""
     return {"proposed": list({random_customer_number() for _ in range(count + _SPARE)}), "needed": count}
 
 

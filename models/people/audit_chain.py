@@ -160,11 +160,11 @@ class ChainCheck:
         return flaws if rows else None
 
     def end(self, session: Session, known: Sequence[ChainHead], limit: int) -> list[ChainFlaw]:
-        """Check the entries without a seal, and return the flaws: entries inserted later, and heads that are lost.
+        """Check the entries without a seal, and return the flaws: entries inserted later, and a chain cut or replaced.
 
-        `known` are heads that the chain had at an earlier time; a head of which only the position is known has an
-        empty hash. Counts up to `limit` entries that wait for a seal, and reports up to `limit` that sealing has
-        passed over. To be called after the last page.
+        `known` are heads (newest seals) that the chain had at an earlier time; a head of which only the position is
+        known has an empty hash. Counts up to `limit` entries that wait for a seal, and reports up to `limit` that have
+        none although later ones are sealed. To be called after the last page.
         """
         flaws = [ChainFlaw(Flaw.SHORTENED, head.position) for head in known if not _reached(session, head)]
         newest = session.scalar(sa.select(sa.func.max(AuditSeal.entry_id))) or 0
@@ -207,7 +207,10 @@ class _Runs:
         """The newest id and the newest time of all runs, the current one included."""
 
     def begin(self, sealed_at: datetime) -> None:
-        """Close the current run and begin one of seals with the time `sealed_at`; do nothing if that is its time."""
+        """Close the current run of seals and begin a new one with the time `sealed_at`.
+
+        Do nothing if the current run has this time already.
+        """
         if sealed_at != self._sealed_at:
             self.close()
             self._sealed_at = sealed_at
@@ -217,7 +220,11 @@ class _Runs:
         self._closed = self._open
 
     def add(self, id: int, at: datetime) -> None:
-        """Add an entry to the current run, by its id and its time; a time after that of the seals counts as theirs."""
+        """Add an entry to the current run, by its id and its time.
+
+        A time after that of the run's seals is replaced by theirs: an entry from the future would make all later ones
+        look late.
+        """
         if self._sealed_at is not None:
             # An entry from the future would make all that follow look late.
             at = min(at, self._sealed_at)
@@ -227,8 +234,8 @@ class _Runs:
     def is_late(self, id: int, at: datetime) -> bool:
         """Return whether the entry was inserted after newer ones were sealed: its time or its id is older than theirs.
 
-        `id` and `at` are those of the entry; newer ones are those that earlier runs sealed. An hour (`TAKES`) is
-        allowed between an entry's time and its commit.
+        `id` and `at` are those of the entry. It is compared with the newest id and time that were sealed before the
+        current run. An hour (`TAKES`) is allowed between an entry's time and its commit.
         """
         if self._closed is None:
             return False

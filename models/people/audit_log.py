@@ -122,10 +122,11 @@ _OF_STAFF = quoted(
 class AuditEntry(Base):
     """One logged action on an account: `deed` says which, `facts` are the details for the entry's text.
 
-    `through_id` is the main account if the person's right came only from a role there, and null if the person had a
-    right of their own. `by_staff`: the right came only from being the carrier's staff; if `user_id` is null as well,
-    the action was done at the console. `account_id` is null only for a change of the login of a person without an
-    account, such as one of the carrier's staff, and for what is in `OF_CARRIER`.
+    `user_id` is the person who acted. `through_id` is the main account if the person's right came only from a role
+    there, and null if the person had a right of their own. `by_staff`: the right came only from being the carrier's
+    staff; if `user_id` is null as well, the action was done at the console. `account_id` is null only for a change of
+    the login of a person without an account, such as one of the carrier's staff, and for actions of the carrier that
+    concern no account, such as new prices (`OF_CARRIER`).
     """
 
     __tablename__ = "audit_entries"
@@ -212,7 +213,8 @@ def record_of_carrier(
 ) -> None:
     """Record in the audit log that the carrier did `deed` to the account at the console, in no person's name.
 
-    `account` is None for what belongs to no account (`OF_CARRIER`). `facts` are the details for the entry's text.
+    `account` is None for an action that concerns no account, such as new prices (`OF_CARRIER`). `facts` are the details
+    for the entry's text.
     """
     about = account.id if account is not None else None
     session.add(AuditEntry(account_id=about, by_staff=True, deed=deed, facts=dict(facts or {}), at=now))

@@ -271,9 +271,10 @@ def password_state(user: User) -> str:
 
 
 def _may_mail(session: Session, words: str, period: int) -> bool:
-    """Return whether a link may be mailed in this period of ten minutes, by the mails of the periods of the last day.
+    """Return whether a link may be mailed in this period of ten minutes, judged by the mails of the last day.
 
-    The periods are numbered; `words` name the person and the password.
+    The periods are numbered; `words` name the person and the password. Three links within a day may follow in any
+    period, further ones only three hours after the last.
     """
     day = range(period - _DAY // _ONE_MAIL_IN + 1, period + 1)
     query = sa.select(Message.occasion).where(

@@ -79,8 +79,8 @@ def authenticate(session: Session, email: str, password: str) -> User | None:
 def ensure_hard_to_guess(password: str, *known: str) -> None:
     """Raise `PasswordGuessable` if a password is common, a simple pattern, or made of words that others know.
 
-    These are `OUR_WORDS` and the `known` words of its user, such as the name and the e-mail address. Judged by the
-    library zxcvbn with its own lists of common passwords, without a network.
+    These are words about the portal (`OUR_WORDS`) and the `known` words of its user, such as the name and the e-mail
+    address. Judged by the library zxcvbn with its own lists of common passwords, without a network.
     """
     # Large lists of words, needed only where a new password is chosen.
     from zxcvbn import zxcvbn

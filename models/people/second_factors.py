@@ -1,10 +1,11 @@
-"""Second factors: what a person proves besides the password. Codes of an authenticator app, and recovery codes.
+"""Second factors: what a person proves besides the password, here by an app's code or by a recovery code.
 
 Passkeys are in `models.people.passkeys`.
 
-A code of an app (TOTP, RFC 6238) is valid for half a minute, and half a minute before and after because clocks differ;
-each works once. The app's secret is encrypted together with the ids of its row and its person, so that it is of no use
-in another row. Recovery codes are for a lost device; each works once, and only a salted hash of it is stored.
+A code of an authenticator app (TOTP, RFC 6238) is valid for half a minute, and half a minute before and after because
+clocks differ; each works once. The app's secret is encrypted together with the ids of its row and its person, so that
+it is of no use in another row. Recovery codes are for a lost device; each works once, and only a salted hash of it is
+stored.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def _roles() -> sa.Select[int, Role]:
 
 
 def roles_sql(user_id: sa.SQLColumnExpression[int]) -> sa.ScalarSelect[dict[str, str]]:
-    """Return SQL for a JSON object that maps account ids to the roles of the user with this id; closed accounts not."""
+    """Return SQL for a JSON object that maps account ids, not of closed ones, to the roles of the user with this id."""
     roles = sa.func.json_object_agg(Membership.account_id, Membership.role)
     return (
         sa.select(sa.func.coalesce(roles, sa.literal_column("'{}'::json"), type_=sa.JSON))
@@ -132,11 +132,11 @@ def administrators_of(session: Session, account_id: int) -> list[User]:
 
 
 def people_to_tell(session: Session, asked_by: int | None, main_id: int, account_id: int | None = None) -> list[User]:
-    """Return to whom mails go about what the user with the id `asked_by` has asked for.
+    """Return the people who get the mails about a request that the user with the id `asked_by` has made.
 
-    To this user alone, if they still have a role in the main account or in the account that it is about
-    (`account_id`), or are the carrier's staff, and are not shut out. Otherwise, and if `asked_by` is None, to all
-    administrators of the main account.
+    That is this user alone, if they still have a role in the main account or in the account that it is about
+    (`account_id`), or are the carrier's staff, and are not shut out. Otherwise, and if `asked_by` is None, these are
+    all administrators of the main account.
     """
     belongs = Membership.user_id == User.id, Membership.account_id.in_((main_id, account_id))
     query = sa.select(User).where(User.id == asked_by, sa.or_(User.is_staff, sa.exists().where(*belongs)))

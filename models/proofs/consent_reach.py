@@ -48,8 +48,8 @@ def note_refused(session: Session, message: Message, now: datetime) -> None:
 def asked_addresses(session: Session, request: Request) -> set[str]:
     """Return the e-mail addresses to which a mail with a link request's question for consent was ever queued.
 
-    Also those whose mail is not sent yet or was refused by a mail server: who is in the set is not asked again as a
-    newcomer.
+    Also those whose mail is not sent yet or was refused by a mail server. A person whose address is among them is not
+    asked again as somebody who has become an administrator since.
     """
     query = sa.select(Message.recipient_address).where(
         Message.request_id == request.id, Message.template == CONSENT_MAIL

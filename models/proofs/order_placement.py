@@ -1,4 +1,4 @@
-"""The limits on what a company may ask for, applied to its orders with their letters and mails."""
+"""Count orders, and the letters and mails that they cause, against the limits of the company that places them."""
 
 from __future__ import annotations
 
@@ -193,11 +193,11 @@ def _compared(
     usual: Limits,
     area_code: str | None = None,
 ) -> tuple[_Known, Iterator[list[Limit]]]:
-    """Return what is known of a company's limits, and for each order the limits that it counts against.
+    """Return the company's limits and what it has used of them, and for each order the limits that it counts against.
 
-    `orders` are pairs of location and contact's e-mail address; None for what is not known yet, which counts for
-    nothing. Runs one statement. With an `area_code` there is one order, to be placed now: its ids are reserved, and
-    what `ensure_orderable` looks up is read along.
+    `orders` are pairs of location and contact's e-mail address; None for what is not entered yet, which counts for
+    nothing. Runs one statement. With an `area_code` there is one order, to be placed now: the statement also reserves
+    its ids and reads what `ensure_orderable` looks up.
     """
     keys = [address_key(place.street, place.postal_code, place.city) if place else None for place, _ in orders]
     emails = [email.lower() if email else None for _, email in orders]
@@ -271,9 +271,10 @@ def _known() -> sa.Select[*tuple[Any, ...]]:
 
 @cache
 def _known_and_reserved() -> sa.Select[*tuple[Any, ...]]:
-    """Return the query `_known` with the ids of one order (`reserved_rows`), the price list and the area code's name.
+    """Return the query for the facts with which a company's limits are compared, in one row, with ids for one order.
 
-    The ids are null if all the proposed customer numbers were issued before.
+    The ids are those of `reserved_rows`, null if all the proposed customer numbers were issued before. The row also has
+    the price list and the name of the area code.
     """
     reserved = reserved_rows().subquery()
     area = sa.select(AreaCode.name).where(AreaCode.code == sa.bindparam("area_code", type_=sa.Text))
@@ -287,10 +288,11 @@ def _known_and_reserved() -> sa.Select[*tuple[Any, ...]]:
 def _needs(
     emails: Sequence[str | None], keys: Sequence[str | None], contacts: set[str], addresses: set[str]
 ) -> Iterator[list[Limit]]:
-    """Yield for each order, given by the contact's e-mail address and the place's key, the limits it counts against.
+    """Yield for each order the limits it counts against; orders are given as contact's e-mail and address key.
 
-    A contact or address counts only once, for the first order that has it, and not if it is among the known `contacts`
-    and `addresses`, to which it is added. None counts for nothing.
+    `emails` has the addresses of the orders' contacts, `keys` the keys of their connection addresses. A contact or
+    address counts only once, for the first order that has it, and not if it is among the known `contacts` and
+    `addresses`, to which it is added. None counts for nothing.
     """
     for email, key in zip(emails, keys, strict=True):
         needed = [Limit.OPEN_ORDERS, Limit.BLOCKS]

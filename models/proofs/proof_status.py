@@ -92,7 +92,7 @@ def proof_statuses(session: Session, requests: Sequence[Request], now: datetime)
 class OpenConsent:
     """A link request of the account `main` to attach `account`, whose administrators have yet to answer.
 
-    `consent` holds the deadline of the question.
+    `consent` is the question to them, with its deadline.
     """
 
     request: Request

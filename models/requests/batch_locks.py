@@ -40,9 +40,10 @@ def lock_claimed(session: Session, ids: Sequence[uuid.UUID], lease: uuid.UUID) -
 
 
 def lock_announcing(session: Session, messages: Sequence[int]) -> None:
-    """Lock the requests whose timelines will show one of these messages (ids) once it is sent, if it is still queued.
+    """Lock the requests whose timelines will show one of the messages with these ids once the message is sent.
 
-    Lock them before the messages and before reading the time: timeline entries of two transactions then never cross.
+    Only messages that are still queued count. Lock the requests before the messages and before reading the time: then
+    timeline entries of two transactions are in the order of their times.
     """
     announced = sa.select(Message.request_id).where(Message.id.in_(messages), Message.announced)
     announced = announced.where(Message.state == MessageState.QUEUED)

@@ -113,7 +113,7 @@ def _reserve_and_lock() -> Any:
 
 
 def _reserving(*more: sa.ColumnElement[Any]) -> Any:
-    """Return the statement of `reserve_key`, which evaluates `more` at last."""
+    """Return the statement of `reserve_key`: it locks the key's row, then evaluates the SQL expressions `more`."""
     table = IdempotencyKey.__table__
     assert isinstance(table, sa.Table)
     new = postgresql.insert(table).values(

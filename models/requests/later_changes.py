@@ -15,7 +15,7 @@ from models.states import ENDED, Kind
 def ensure_no_later_change(request: Request) -> None:
     """Raise `LaterChangePlanned` if a later change of the same trunk is planned; it has to be cancelled first.
 
-    Its price was agreed for what the contract has after this one: without this one it would be wrong. Does nothing for
+    The price of the later change was agreed on top of this one, and would be wrong without it. Does nothing for
     requests that are no changes.
     """
     session = object_session(request)

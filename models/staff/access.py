@@ -142,7 +142,10 @@ def enable(session: Session, user: User, now: datetime) -> bool:
 
 
 def _user(session: Session, to: Recipient, now: datetime, *, is_staff: bool) -> Access:
-    """Return the person with the address, who is created if there is none. Raises `BeingErased`."""
+    """Return the person with the address; if there is none, create them, as one of the carrier's staff if `is_staff`.
+
+    Raises `BeingErased` if the person is to be erased.
+    """
     found = user_by_email(session, to.address)
     if found is None:
         found = User(name=to.name, email=to.address, locale=to.locale, is_staff=is_staff, created_at=now)

@@ -62,7 +62,7 @@ def ask_for_erasure(session: Session, user: User, now: datetime) -> None:
 
     Locks the person's accounts, then the person. A last mail tells the person. Roles, logins, password, API tokens and
     unsent orders of the person end now; the accounts' logs say that the person has left. Raises `LastAdministrator` if
-    an account would be left without an administrator, and `Forbidden` for the carrier's staff, whose access others end.
+    an account would be left without an administrator, and `Forbidden` for the carrier's staff, who cannot be erased so.
     """
     if user.is_staff:
         raise Forbidden

@@ -79,8 +79,8 @@ def ask_for_factor_reset(session: Session, staff: Principal, user: User, proof: 
 def withdraw_factor_reset(session: Session, staff: Principal, user: User, now: datetime) -> None:
     """Withdraw the reset of the user's second factors that waits, log it, and tell the user by mail.
 
-    Any member of staff may, also another one than asked for it. Raises `Forbidden` unless `staff` is one of the
-    carrier's staff, and `NotFound` if no reset waits any more.
+    Any member of staff may do this, not only the one who asked for the reset. Raises `Forbidden` unless `staff` is one
+    of the carrier's staff, and `NotFound` if no reset waits any more.
     """
     if not staff.is_staff or staff.token_id is not None:
         raise Forbidden
@@ -103,10 +103,10 @@ def open_resets(session: Session) -> Sequence[tuple[FactorReset, User]]:
 
 
 def end_reset(session: Session, reset: FactorReset, user: User, now: datetime) -> str:
-    """Do the reset if its time has come, or delete it if it is void. Return `reset`, `stopped` or `waiting`.
+    """Do the reset if its time has come, or delete it if it is void. Return `reset`, `stopped` (void) or `waiting`.
 
-    It is void if the user has used or changed a second factor since it was asked for, has none left, or is staff, or
-    if the person who asked for it is staff no more or shut out. The user must be locked. When it is done, the user is
+    It is void if the user has used or changed a second factor since it was asked for, has none left, or is staff, or if
+    the person who asked for it is staff no more or shut out. The user must be locked. When it is done, the user is
     signed out everywhere and told by mail.
     """
     asked_by = session.get_one(User, reset.asked_by)

@@ -56,8 +56,9 @@ _ELSEWHERE: Mapping[str, tuple[str, ...]] = {
 class PrefixRules:
     """Which numbers may be called: of all prefixes that a number begins with, the longest decides.
 
-    A number is allowed if this one is in `allowed`, and not if it is in `denied`. A number that begins with none of
-    them is allowed if `allowed` is empty. Prefixes are in E.164 without the plus sign; none is in both tuples.
+    A number is allowed if its longest prefix is in `allowed`, and not if that prefix is in `denied`. A number that
+    begins with none of them is allowed if `allowed` is empty. Prefixes are in E.164 without the plus sign; none is in
+    both tuples.
     """
 
     allowed: tuple[str, ...] = ()

@@ -25,7 +25,10 @@ WIDEST = 10**15
 
 
 def width(numbers: Numbers | None) -> int:
-    """Return how many numbers a range has; for None, all numbers of an account, a number larger than any range's."""
+    """Return how many numbers a range has.
+
+    For None, which stands for all numbers of an account, it is larger than for any range.
+    """
     return WIDEST if numbers is None else numbers[1] - numbers[0] + 1
 
 
@@ -52,7 +55,7 @@ def typed_numbers(first: str, last: str) -> Numbers:
 
 
 def ensure_owned(session: Session, account: Account, numbers: Numbers) -> None:
-    """Raise `InvalidField` (`numbers`, `not_own`) unless the account's number blocks have every number of the range."""
+    """Raise `InvalidField` (`numbers`, `not_own`) unless all `numbers`, a range, are in the account's number blocks."""
     first, last = numbers
     shared = sa.func.least(NumberBlock.last_number, last) - sa.func.greatest(NumberBlock.first_number, first) + 1
     query = sa.select(sa.func.sum(shared)).where(

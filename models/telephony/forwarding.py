@@ -147,7 +147,7 @@ def enabled_of(session: Session, account_ids: Collection[int]) -> Sequence[CallF
 
 
 def trunks_for(session: Session, account: Account, numbers: Numbers | None) -> Sequence[SipTrunk]:
-    """Return the account's open trunks that have a number of the range; all of its open trunks if `numbers` is None."""
+    """Return the account's open trunks that have one of `numbers`, a range; all of its open trunks for None."""
     query = sa.select(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED)
     if numbers is not None:
         first, last = numbers

@@ -44,12 +44,12 @@ def applying(forwardings: Sequence[CallForwarding], number: int | None) -> list[
 
 
 def exceptions_to(always: CallForwarding, forwardings: Iterable[CallForwarding]) -> list[CallForwarding]:
-    """Return the account's forwardings that take their numbers out of `always`, a forwarding of condition "always".
+    """Return the forwardings for whose numbers `always`, a forwarding of condition "always", does not hold.
 
     `forwardings` are all of the account. Returned are the enabled ones of another condition that are for a part of its
     numbers, at some of its hours: calls to that part are forwarded only under their conditions. A forwarding is left
-    out if another enabled one of condition "always" is for exactly its numbers, at some of the hours of `always`.
-    Empty if `always` is disabled or has another condition.
+    out if another enabled one of condition "always" is for exactly its numbers, at some of the hours of `always`. Empty
+    if `always` is disabled or has another condition.
     """
     if always.condition is not Condition.ALWAYS or not always.enabled:
         return []

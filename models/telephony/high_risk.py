@@ -1,7 +1,7 @@
 """High-risk destinations: satellite networks, shared premium numbers and countries known for fraud with calls.
 
-An administrator has to confirm a forwarding to one, and to allow a trunk to call them; the others are told by mail.
-The prefixes are rows, which the carrier changes with `standorte destinations`.
+Only an administrator may confirm a forwarding to one, or let a trunk call them; the other administrators are told by
+mail. The prefixes are rows, which the carrier changes with `standorte destinations`.
 """
 
 from __future__ import annotations

@@ -212,7 +212,7 @@ class Places:
     def _own(self, at: Point, words: Words) -> list[tuple[float, Network]]:
         """Return the Ortsnetze (local exchange areas) within 40 km of `at` that have the town's name (`words`).
 
-        Each comes after its distance in kilometres.
+        They are returned as pairs of the distance in kilometres and the Ortsnetz.
         """
         alike = [network for network in self._networks_named.get(_first(words), ()) if network.is_of(words)]
         return [(far, network) for network in alike if (far := _km(at, network.at)) <= SAME_NAME]
@@ -223,10 +223,10 @@ class Places:
     def _located(self, networks: Iterable[tuple[str, str]]) -> list[Network]:
         """Return the Ortsnetze (local exchange areas), given as area code and name, each with its place.
 
-        An Ortsnetz is left out if no place is known for it. The place is that of the town of its name that fits the
-        Ortsnetze whose area codes begin alike; without such a town, that of the nearest town that a word of the name
-        names; without one, the middle of those Ortsnetze. Area codes are assigned by region, so neighbours also show
-        which of several towns of one name is meant.
+        The place is the town of the Ortsnetz's name; of several, the one nearest to the Ortsnetze whose area codes
+        begin alike, because area codes are assigned by region. Without such a town it is the nearest town that a word
+        of the name names, else the middle of those Ortsnetze. An Ortsnetz is left out if no area code begins like its
+        own.
         """
         names = dict(networks)
         split = {code: town_words(name) for code, name in names.items()}
@@ -310,7 +310,7 @@ _reading = Lock()
 
 
 def places_of(session: Session) -> Places:
-    """Return the facts about places. The first call in a process reads them, which takes some tenths of a second.
+    """Return the facts about German places, which the first call in a process reads in some tenths of a second.
 
     A process that forks others calls this before, so that they share the facts.
     """
@@ -327,9 +327,10 @@ def places_of(session: Session) -> Places:
 
 
 def read_places_once(database_url: str) -> SQLAlchemyError | None:
-    """Read the facts before a program forks; return the error if the database does not answer in a few seconds.
+    """Read the facts about German places before a program forks; return the error if the database does not answer.
 
-    Then each process reads them later, when it first needs them. The connection is closed again.
+    Waits a few seconds for an answer. After such an error each process reads the facts itself when it first needs them.
+    The connection is closed again.
     """
     with closing(Database(database_url, pool_size=1, statement_limit=_READ_LIMIT)) as database:
         try:

@@ -172,8 +172,8 @@ def listed_itself(
 ) -> ListedAccount:
     """Return the row of a main account itself for its own overview. Runs one statement.
 
-    If the account is itself being detached from a main account, the row has that running request, which is looked for
-    in `own`: the account's running requests that the list of its sub-accounts does not show. `offline` are the ids of
+    If the account is being detached from a main account of its own, that request is in the row. It is looked for in
+    `own`, the account's running requests that the list of its sub-accounts does not show. `offline` are the ids of
     accounts that have a trunk without a registration.
     """
     leaving = next((found for found in own if found.kind is Kind.DETACH), None)

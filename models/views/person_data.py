@@ -105,7 +105,7 @@ def make_own_data(database: Database) -> None:
 
 
 def _parts(mine: int | sa.ColumnElement[int], email: sa.ColumnElement[str]) -> dict[str, sa.Select[Any]]:
-    """Return for each part of the file the query of its rows, as one JSON array."""
+    """Return, for each part of a person's stored data by name, the query that returns its rows as one JSON array."""
     return {
         name: sa.select(
             sa.func.coalesce(sa.func.json_agg(sa.func.row_to_json(sa.text("part"))), sa.text("'[]'"))

@@ -28,7 +28,7 @@ class Progress(StrEnum):
 
     @property
     def statuses(self) -> frozenset[Status]:
-        """Return the statuses that the filter shows."""
+        """Return the statuses of the requests that this filter lets through."""
         match self:
             case Progress.OPEN:
                 return frozenset(Status) - ENDED

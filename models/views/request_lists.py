@@ -26,7 +26,7 @@ def running_request(session: Session, main: Account, account: Account) -> Reques
 
 
 def listed_of(account: Account) -> sa.ColumnElement[bool]:
-    """Return an SQL condition: the request is in the account's lists.
+    """Return an SQL condition: the request is to be listed for the account.
 
     Those that the account has made as a main account, and the changes and cancellations of its own contracts and its
     own detachments, which belong to the main account that it has, or had when they were asked for.

@@ -1,4 +1,4 @@
-"""The secrets that are stored encrypted for good: to check the keys, and to encrypt anew after a change of the key."""
+"""The secrets that tables store encrypted: checks of the keys, and new encryption after a change of the key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAMPLE = 100
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A table whose column `secret` is sealed by the vault in the rows of `which`."""
+    """A table with a column `secret` that the vault encrypts in those rows that match the SQL condition `which`."""
 
     name: str
     table: type[SipTrunk] | type[SecondFactor]
@@ -36,7 +36,10 @@ SEALED = (
 
 
 def unreadable_secrets(session: Session, vault: Vault) -> Counter[str]:
-    """Return by kind how many of the oldest and the newest secrets no key opens. Kinds without such are missing."""
+    """Return, by kind of secret, how many of the 100 oldest and 100 newest rows no key of the vault opens.
+
+    A kind of which all of these can be opened has no entry.
+    """
     found: Counter[str] = Counter()
     for sealed in SEALED:
         column = sa.select(sealed.table.secret).where(sealed.which).limit(SAMPLE)

@@ -66,10 +66,10 @@ def place_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
 def _place_batch(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> None:
     """Process the claimed bulk `id` once: turn a batch of rows into requests, or end it if its requests have ended.
 
-    A bulk is an uploaded file. A batch is one row after a failed try, and `CHUNK` rows at most. Unless the bulk ends,
-    its next processing is scheduled: for now after a batch, for later if a limit of the company is reached or only the
-    requests have yet to end. Queues the sender's receipt at the first limit or once no row is left, and a mail at the
-    end. Does nothing if the claim `lease` no longer holds the bulk.
+    A bulk is an uploaded file. A batch is one row after a failed try, and 100 rows at most (`CHUNK`). Unless the bulk
+    ends, its next processing is scheduled: for now after a batch, for later if a limit of the company is reached or
+    only the requests have yet to end. Queues the sender's receipt at the first limit or once no row is left, and a mail
+    at the end. Does nothing if the claim `lease` no longer holds the bulk.
     """
     now = runtime.clock()
     with runtime.database.transaction() as session:
@@ -104,9 +104,9 @@ def _place_batch(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> None:
 
 
 def _limit_reached(session: Session, bulk: Bulk) -> bool:
-    """Return whether a bulk of link requests has to wait, because its main account asks too many for consent already.
+    """Return whether a bulk file of link requests has to wait: its main account asks too many for consent already.
 
-    `MOST_OPEN_QUESTIONS` questions for consent may be open. False for a bulk of orders.
+    1,000 questions for consent may be open (`MOST_OPEN_QUESTIONS`). False for a file of orders.
     """
     return bulk.kind is Kind.LINK and open_questions(session, bulk.main) >= MOST_OPEN_QUESTIONS
 
@@ -203,7 +203,7 @@ def _place_links(
 
 
 def _refuse(row: BulkRow, error: DomainError) -> None:
-    """Mark the row of the bulk as refused, with the error's code as the reason that the customer reads."""
+    """Mark the row of the bulk file as refused, with the error's code as the reason that the customer reads."""
     row.fate = RowFate.REFUSED
     match error:
         case RuleBroken(reason=reason):
@@ -233,7 +233,7 @@ def _queue_receipt(session: Session, bulk: Bulk, now: datetime) -> None:
 
 
 def _senders(session: Session, bulk: Bulk) -> list[Recipient]:
-    """Return who gets the mails about the bulk: its sender, or the main account's administrators.
+    """Return who gets the mails about the bulk file: its sender, or the main account's administrators.
 
     The administrators get them if the sender has no role in the main account any more.
     """
@@ -267,7 +267,7 @@ def _lock_claimed(session: Session, id: uuid.UUID, lease: uuid.UUID) -> Bulk | N
 
 
 def _record_error(claim: Claim, id: uuid.UUID, error: Exception) -> None:
-    """Record that placing rows of the claimed bulk `id` failed with `error`, and schedule the next try after a pause.
+    """Record that placing rows of the claimed bulk file `id` failed with `error`; schedule the next try after a pause.
 
     The next try takes one row alone. If a try of one row fails, and not because the database was away, that row is
     refused with the reason `internal_error`, and its link code is deleted. Does nothing if the claim was lost.

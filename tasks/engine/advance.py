@@ -120,7 +120,7 @@ def advance(runtime: Runtime, kind: WorkKind, more_due: Callable[[], object]) ->
 def _transact(batch: Batch, items: Sequence[Item]) -> list[Item]:
     """Run the items' steps in one transaction or, if it fails, each in its own. Return the items with calls to make.
 
-    Items that another transaction has locked are tried once more, then given back.
+    Items that another transaction has locked are tried once more, then released for any worker.
     """
     if not items:
         return []
@@ -338,7 +338,7 @@ def _make_together(batch: Batch, items: Sequence[Item]) -> list[Item]:
 def _record_error(batch: Batch, id: uuid.UUID, error: Exception) -> None:
     """Record that a step of the request `id` raised `error`: retry a database error later, hold for any other error.
 
-    If recording fails too, the request is given back, so that any worker may claim it.
+    If recording fails too, the request is released, so that any worker may claim it.
     """
     heals = isinstance(error, IntegrityError) or is_outage(error)
     if heals:

@@ -1,4 +1,4 @@
-"""The lines and records of a CSV file, read as a stream: neither the file's size nor its faults cost memory."""
+"""Read the lines and records of a CSV file as a stream, in bounded memory even for huge or damaged files."""
 
 from __future__ import annotations
 

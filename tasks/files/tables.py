@@ -119,7 +119,7 @@ class Table:
 
     @property
     def position(self) -> int:
-        """Return how many bytes of the file have been read so far; up to one read buffer more than the rows yielded."""
+        """Return how many bytes of the file have been read, which may be one read buffer more than the yielded rows."""
         return self.file.tell()
 
 

@@ -1,8 +1,9 @@
 """Recognise the encoding of a CSV file, and mark the characters of it that cannot be trusted.
 
-UTF-8 and UTF-16 prove themselves. Spreadsheets write three single-byte encodings: Windows-1252, that of MS-DOS and
-that of the old Macintosh. The one is taken in which the text looks most like German or Western European names: in the
-others, umlauts become capital letters, symbols or quotation marks in the middle of words.
+A text in UTF-8 or UTF-16 can be recognised for certain. Spreadsheets also write three single-byte encodings:
+Windows-1252, that of MS-DOS and that of the old Macintosh. The one is taken in which the text looks most like German or
+Western European names: in the others, umlauts become capital letters, symbols or quotation marks in the middle of
+words.
 """
 
 from __future__ import annotations

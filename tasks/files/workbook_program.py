@@ -99,7 +99,7 @@ def _rows(
 
     There are at most `most_rows` rows. The far line is the first one below `LAST_LINE` (50,000) with content, at which
     reading ends; 0 if none was reached. Columns after `most_columns` are cut off. The value of cells that are merged
-    downwards stands in each of their rows. Ends the program with status `TOO_MUCH` if the text is too long.
+    downwards stands in each of their rows. Ends the program with status 3 (`TOO_MUCH`) if the text is too long.
     """
     rows: list[tuple[int, list[Any]]] = []
     hidden: list[int] = []

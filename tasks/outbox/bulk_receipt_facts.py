@@ -1,4 +1,4 @@
-"""The receipt of a bulk (an uploaded file of orders or link requests): its facts, and the table that comes with it."""
+"""The receipt of a bulk (an uploaded file of orders or link requests): variables of its mail, and a table."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ FATES = {
 
 @dataclass(frozen=True, slots=True)
 class ReceivedRow:
-    """A row of the file: its checked order or link request (`draft`), and what became of it (None: nothing yet).
+    """A row of a bulk file: its checked order or link request (`draft`), and what became of it (None: nothing yet).
 
     `customer_number` is that of the account ordered or to be linked, `lines` are the ordered products' names and
     prices.
@@ -60,10 +60,10 @@ class ReceivedRow:
 
 
 def bulk_facts(session: Session, bulk_id: uuid.UUID, locale: Locale) -> tuple[dict[str, Any], list[ReceivedRow]]:
-    """Return the facts of the receipt's mail for the bulk with this id, and all rows of the file for its table.
+    """Return the variables of the receipt's mail for the bulk file with this id, and all of its rows for the table.
 
-    The mail lists the first `LISTED` rows and says how many more there are. Raises `NoResultFound` of SQLAlchemy if
-    there is no such bulk.
+    The mail lists the first 20 rows (`LISTED`) and says how many more there are. Raises `NoResultFound` of SQLAlchemy
+    if there is no such bulk file.
     """
     bulk = session.scalars(sa.select(Bulk).where(Bulk.id == bulk_id).options(joinedload(Bulk.main))).one()
     rows = _rows(session, bulk, locale)
@@ -102,7 +102,7 @@ def bulk_table(kind: Kind, rows: Sequence[ReceivedRow], locale: Locale) -> list[
 
 
 def _waits(bulk: Bulk, locale: Locale) -> str:
-    """Return for which limit of the company the bulk's next rows wait, and when there is room again, as sentences.
+    """Return for which limit of the company the bulk file's next rows wait, and when there is room again, as sentences.
 
     Empty if they wait for no limit.
     """

@@ -183,9 +183,9 @@ class _Font:
 
 
 def _named(font: bytes, places: Mapping[int, int]) -> bytes:
-    """Return the CFF font with its glyphs under the numbers that they had in the typeface.
+    """Return the CFF font, a subset of a typeface, with each glyph under the number that it had in the whole typeface.
 
-    The texts of the PDF have these numbers, because they are written before it is known which glyphs it needs.
+    The texts of the PDF use these numbers, because they are written before it is known which glyphs the PDF needs.
     """
     found = _CHARSET.search(font)
     if found is None:

@@ -1,4 +1,4 @@
-"""The layout of a letter: address window, date, text, the code large, and a QR code that leads to its page."""
+"""The layout of a letter: address window, date, text, the code large, and a QR code to the page for the code."""
 
 from __future__ import annotations
 

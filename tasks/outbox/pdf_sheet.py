@@ -276,7 +276,7 @@ class Sheet:
 
 
 def _isolated_in_each(lines: list[str]) -> list[str]:
-    """Return the lines of a wrapped text so that a part between FSI and PDI is between them on each of its lines."""
+    """Return the lines of a wrapped text, with FSI and PDI repeated where a part between them goes on to a new line."""
     if not any(ISOLATE in line for line in lines):
         return lines
     found, is_open = [], False

@@ -1,4 +1,4 @@
-"""The agreed prices of an order as facts of a mail."""
+"""The agreed prices of an order, as variables for the template of a mail."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def price_facts(lines: Iterable[tuple[str, PriceLine]]) -> dict[str, Any]:
 
 
 def sum_facts(monthly: Amount, one_off: Amount) -> Mapping[str, Any]:
-    """Return net, VAT and gross of the monthly and one-off sums, in euro cents, and the VAT rate, as a mail's facts."""
+    """Return net, VAT and gross of the monthly and one-off sums, in euro cents, and the VAT rate, as mail variables."""
     return {
         "vat_percent": VAT_PERCENT,
         "sums": {

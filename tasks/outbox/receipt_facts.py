@@ -1,4 +1,7 @@
-"""The facts of receipts, read from the database when the mail is sent, so that accepting a request stays cheap."""
+"""Variables and attachments of receipts, read from the database only when the mail is sent.
+
+So accepting a request stays cheap.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +35,9 @@ from tasks.wording.reasons import reason_text
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What a message gets only when it is sent: facts, and a function that makes its attachments.
+    """Variables and attachments of a message that are read only when it is sent; `attach` makes the attachments.
 
-    The function needs no database, so it can be called when the transaction is over.
+    `attach` needs no database, so it can be called when the transaction is over.
     """
 
     facts: Mapping[str, Any]
@@ -46,7 +49,7 @@ NOTHING = Details({})
 
 
 def read_details(session: Session, message: Message, base_url: str, carrier: Carrier) -> Details:
-    """Read the facts of a receipt that is about to be sent; return them with the function that makes its attachments.
+    """Read the variables of a receipt that is about to be sent; return them with a function that makes its attachments.
 
     `message` must be a receipt (a template in `RECEIPTS`). `base_url` is the URL of the portal, with which links in
     attached PDFs begin; `carrier` is the sender of these PDFs.

@@ -58,9 +58,9 @@ def render_mail(
 ) -> Mail:
     """Render a queued message as a mail with a Message-ID of the domain `domain`.
 
-    `base_url` is the URL of the portal, with which the mail's links begin; `carrier` is the sender. The mail's code
-    and link are stored nowhere: `vault` derives them from the words in `message.proof`, such as kind, account and
-    count of a proof. `details` are facts and attachments that are read when the message is sent.
+    `base_url` is the URL of the portal, with which the mail's links begin; `carrier` is the sender. The mail's code and
+    link are stored nowhere: `vault` derives them from the words in `message.proof`, such as kind, account and count of
+    a proof. `details` are variables and attachments that are read when the message is sent.
     """
     facts = {**all_facts(message, vault, base_url), **details.facts}
     rendered = render(message.template, message.locale, facts, carrier)

@@ -80,10 +80,10 @@ def send_due(runtime: Runtime, channel: Channel, more_due: Callable[[], object])
 
 
 def _details(runtime: Runtime, messages: Sequence[Message]) -> dict[int, Details | Exception]:
-    """Return, by message id, the facts and attachments of the receipts among the messages, read in one transaction.
+    """Return, by message id, variables and attachments of the receipts among the messages, read in one transaction.
 
-    For a receipt whose facts cannot be read, the value is the error; the other receipts are read all the same. Raises
-    only if the database is away, or at the task's time limit.
+    For a receipt that cannot be read, the value is the error; the other receipts are read all the same. Raises only if
+    the database is away, or at the task's time limit.
     """
     receipts = [message for message in messages if message.template in RECEIPTS]
     found: dict[int, Details | Exception] = {}
@@ -106,8 +106,8 @@ def _send_some(
 ) -> set[int]:
     """Send messages until `SENDING_TIME` (2 seconds) is over, and record each result. Return the ids of those begun.
 
-    `details` is what the database adds to receipts, by message id. Once the channel is unavailable, no further message
-    is begun.
+    `details` has the variables and attachments of receipts, by message id. Once the channel is unavailable, no further
+    message is begun.
     """
     runtime, begun = claim.runtime, set[int]()
     unrecorded: dict[int, GatewayError | None] = {}

@@ -119,9 +119,10 @@ def _clusters(text: str, from_right: bool, typeface: Typeface, weight: int) -> t
 
 
 def _texts(text: str, glyphs: list[tuple[int, int]], font: uharfbuzz.Font) -> list[str]:
-    """Return the part of the cluster's text that each of its glyphs stands for; `glyphs` are their numbers and widths.
+    """Return for each glyph of a cluster the part of the text that it stands for; "" for some.
 
-    The usual glyph of a character stands for it; the widest of the others for all characters that are left.
+    `glyphs` are pairs of glyph number and width. A glyph that the font has for a single character of the text stands
+    for that character. All other characters together belong to the widest of the other glyphs.
     """
     left, found = list(text), [""] * len(glyphs)
     for place, (number, _) in enumerate(glyphs):

@@ -36,7 +36,7 @@ class ChangedTerms:
     after: Costs
 
     def facts(self) -> dict[str, Any]:
-        """Return the change as facts of a mail: names, and net and gross sums in euro cents."""
+        """Return the change as variables for a mail's template: names, and net and gross sums in euro cents."""
         return {
             "effective_at": first_moment(self.effective_on).isoformat() if self.effective_on is not None else None,
             "tariff": self.tariff,
@@ -50,7 +50,7 @@ class ChangedTerms:
 
 
 def changed_terms(session: Session, quote: Quote, locale: Locale) -> ChangedTerms:
-    """Put the change into the words of the language."""
+    """Return the terms before and after a change in the words of the language `locale`."""
     tariff, others = _names(session, quote.after, locale)
     before, _ = _names(session, quote.before, locale)
     return ChangedTerms(
@@ -86,7 +86,7 @@ def ended_terms(session: Session, lines: Sequence[PriceLine], last_day: date, lo
 
 
 def _names(session: Session, terms: Terms, locale: Locale) -> tuple[str | None, list[str]]:
-    """Return the name of the tariff, None without one, and the names of the other products."""
+    """Return the names of the tariff (None without one) and of the other products, in the language `locale`."""
     products = [all_products(session)[line.product_key] for line in terms.lines]
     tariffs = [product.name(locale) for product in products if product.kind is ProductKind.TRUNK]
     others = [product.name(locale) for product in products if product.kind is not ProductKind.TRUNK]

@@ -54,7 +54,7 @@ class PlacedOrder:
         return costs_of(line for _name, line in self.lines)
 
     def pdf(self, link: str, carrier: Carrier) -> Attachment:
-        """Return the order as PDF, with the name of the file. `link` leads to the order's page and is printed."""
+        """Return the order as a PDF attachment, file name included. `link` leads to the order's page and is printed."""
         from tasks.outbox.order_pdf import PrintedOrder, summary_pdf  # a large import, made only where one is printed
 
         printed = PrintedOrder(
@@ -74,7 +74,7 @@ class PlacedOrder:
 
 
 def placed_order(session: Session, request: Request, locale: Locale) -> PlacedOrder:
-    """Read everything that the order `request` has ordered, in the language."""
+    """Read everything that was ordered by the order `request`, in the words of the language `locale`."""
     account, main = request.account, session.get_one(Account, request.main_id)
     assert account is not None and request.channels is not None and request.block_size is not None
     area, options = session.get_one(AreaCode, request.area_code), request.option_details or {}

@@ -109,8 +109,8 @@ def _staying(session: Session, account_ids: Sequence[int]) -> frozenset[int]:
 def _joining(run: Run, after: int) -> Sequence[int]:
     """Create link requests for accounts on a collective invoice that are not sub-accounts of its main account.
 
-    Proves running ones that wait for consent. Works on one page, of open invoice items with ids above `after`. Return
-    the ids of the items of the page.
+    If such a link request is running and waits for consent, the invoice is recorded as its proof. Works on one page, of
+    open invoice items with ids above `after`. Return the ids of the items of the page.
     """
     with run.transaction() as session:
         items = _not_listed(session, after)

@@ -45,8 +45,8 @@ class Comparison(Generic[Key, One, Other]):
         """Compare both sides, each sorted by `key`, and repair the differences that need no deletion at the registrar.
 
         `ours` yields the portal's rows, `theirs` the registrar's; `theirs` is closed at the end. Return the keys whose
-        rows are to be deleted from the registrar, at most `MOST_REMOVED`; None, with a finding, if there are too many
-        to delete without the staff's permission (`run.allow_removals`).
+        rows are to be deleted from the registrar, at most 1,000 (`MOST_REMOVED`); None, with a finding, if there are
+        too many to delete without the staff's permission (`run.allow_removals`).
         """
         strange: list[Key] = []
         suspects: list[Key] = []

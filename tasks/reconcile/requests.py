@@ -25,7 +25,7 @@ def reconcile_requests(run: Run) -> None:
     """Schedule requests that no worker has taken in time to be worked on now, and report them as findings.
 
     Requests that were held or have failed for more than a day (`LONG_HELD`), or were tried too often, are reported too.
-    Safe to run twice: only a request's due time and lease change.
+    Safe to run twice: only a request's due time and claim change.
     """
     now = run.now
     standing_still = sa.or_(

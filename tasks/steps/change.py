@@ -1,4 +1,4 @@
-"""The step `change`: give a trunk its new channels, and its contract the new line."""
+"""The step `change`: give a trunk the new number of channels, and its contract the trunk product ordered for them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tasks.steps.step import Outcome, Work
 
 
 def change(work: Work, request: Request) -> Outcome:
-    """Make the change from its moment on, and make the trunk due to be written to the registrar.
+    """Give the trunk and its contract what the change asks for, and make the trunk due to be written to the registrar.
 
     Returns None: the step is done. Raises `RuleBroken`, which rejects the request, if the account or the trunk was
     closed. Safe to run twice: a trunk that has its channels and a contract that has its line stay as they are.

@@ -187,7 +187,7 @@ def _queue(
     *,
     announced: bool = False,
 ) -> None:
-    """Queue a mail about the request to `to`, with the facts that its template needs and those in `more`.
+    """Queue a mail about the request to `to`, with the variables that its template needs and those in `more`.
 
     `announced`: the request's timeline shows the mail once it was sent.
     """

@@ -205,7 +205,7 @@ def malformed(field: str) -> str | None:
 
 
 def field_error(locale: Locale, field: str, code: str, allowed: object = None) -> str:
-    """Return the sentence, in the language, for what is wrong with the field of this name and what is allowed.
+    """Return the sentence, in the language `locale`, for what is wrong with the field of this name and what is allowed.
 
     `code` is the code of an `InvalidField` or of a Pydantic error. `allowed` is the valid value, or a list of them,
     None if unknown; or a mapping of placeholders of the sentence to values, in which `more_<name>` is how many values

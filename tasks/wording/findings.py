@@ -128,7 +128,7 @@ WHAT: Mapping[str, str] = {
 
 
 def finding_text(finding: Finding, locale: Locale) -> str:
-    """Return a scheduled job's finding as a sentence in the language, with times in Europe/Berlin."""
+    """Return a scheduled job's finding as a sentence in the language `locale`, with times in Europe/Berlin."""
     facts: dict[str, Any] = dict(finding.facts)
     if "since" in facts:
         facts["since"] = moment_text(datetime.fromisoformat(facts["since"]), locale)

@@ -21,18 +21,18 @@ _MOMENTS: Mapping[Locale, str] = {"de": "d. MMMM y, HH:mm 'Uhr'", "en": "d MMMM 
 
 @lru_cache(maxsize=1000)  # a few prices, in most mails
 def euros(cents: int, locale: Locale) -> str:
-    """Format euro cents in the language: '29,90 €', in English '€29.90'."""
+    """Format euro cents in the language `locale`: '29,90 €', in English '€29.90'."""
     return format_currency(Decimal(cents) / 100, "EUR", locale=_REGIONS[locale])
 
 
 def count_text(count: int, locale: Locale) -> str:
-    """Format a whole number of things in the language: '10.000', in English '10,000'."""
+    """Format a number of things in the language `locale`: '10.000', in English '10,000'."""
     return format_decimal(count, locale=_REGIONS[locale])
 
 
 @lru_cache(maxsize=1000)  # the same days again and again, in lists and files
 def long_date(day: date, locale: Locale) -> str:
-    """Format a day with the month's name in the language: '16. März 2026', in English '16 March 2026'."""
+    """Format a day with the month's name in the language `locale`: '16. März 2026', in English '16 March 2026'."""
     return format_date(day, "long", locale=_REGIONS[locale])
 
 
@@ -42,22 +42,22 @@ def month_text(month: Month, locale: Locale) -> str:
 
 
 def day_text(at: datetime, locale: Locale) -> str:
-    """Format the day in Germany at this moment, in the language."""
+    """Format the day in Germany at this moment, in the language `locale`."""
     return long_date(berlin_day(at), locale)
 
 
 def last_day_text(end: datetime, locale: Locale) -> str:
-    """Format the day that ends at this moment, as the last day on which something is valid, in the language."""
+    """Format the day that ends at this moment, the last on which something is valid, in the language `locale`."""
     return long_date(last_day(end), locale)
 
 
 def time_text(at: datetime, locale: Locale) -> str:
-    """Format the time of day in Germany at this moment, in the language: '09:00 Uhr', in English '09:00'."""
+    """Format the time of day in Germany at this moment, in the language `locale`: '09:00 Uhr', in English '09:00'."""
     return format_datetime(at, _TIMES[locale], BERLIN, _REGIONS[locale])
 
 
 def moment_text(at: datetime, locale: Locale) -> str:
-    """Format the day and the time in Germany at this moment, in the language: '16. März 2026, 09:00 Uhr'."""
+    """Format the day and the time in Germany at this moment, in the language `locale`: '16. März 2026, 09:00 Uhr'."""
     return format_datetime(at, _MOMENTS[locale], BERLIN, _REGIONS[locale])
 
 

@@ -112,26 +112,26 @@ def message_text(template: str, locale: Locale) -> str:
 
 
 def status_text(status: Status, locale: Locale) -> str:
-    """Return the displayed name of a request status in the language."""
+    """Return the displayed name of a request status in the language `locale`."""
     return translate(locale, STATUSES[status])
 
 
 def step_text(step: StepName, locale: Locale) -> str:
-    """Return the displayed name of a request's processing step in the language."""
+    """Return the displayed name of a request's processing step in the language `locale`."""
     return translate(locale, STEPS[step])
 
 
 def role_text(role: Role, locale: Locale) -> str:
-    """Return the displayed name of a person's role in the language."""
+    """Return the displayed name of a person's role in the language `locale`."""
     return translate(locale, ROLES[role])
 
 
 def scopes_text(scopes: Iterable[Scope], locale: Locale) -> str:
-    """Return what an API token with these scopes may do, in the language, separated by commas."""
+    """Return what an API token with these scopes may do, in the language `locale`, separated by commas."""
     chosen = set(scopes)
     return ", ".join(translate(locale, text) for scope, text in SCOPES.items() if scope in chosen)
 
 
 def carrier_page_text(page: CarrierPage, locale: Locale) -> str:
-    """Return the displayed name of one of the carrier's pages in the language."""
+    """Return the displayed name of one of the carrier's pages in the language `locale`."""
     return translate(locale, CARRIER_PAGES[page])

@@ -20,11 +20,11 @@ class Typed(str):
 
 
 def isolate_names(environment: Environment, count: Callable[[int], str]) -> None:
-    """Isolate right-to-left text wherever a template of the environment, or a sentence in it, shows a fact.
+    """Put right-to-left text between FSI and PDI wherever a template, or a sentence in it, shows a fact.
 
-    `count` formats the number of things that a sentence with a plural shows. Call after the translations are
-    installed, and before the first template is used. The filter `as_typed` leaves the value of a field as it is;
-    `isolated` is for facts that a template puts together itself.
+    `count` formats the number in a sentence with a plural. Call after the translations are installed, and before the
+    first template of the environment is used. The filter `as_typed` leaves the value of a field as it is; `isolated` is
+    for facts that a template puts together itself.
     """
     environment.finalize = _shown
     environment.filters |= {"as_typed": Typed, "isolated": isolated, "counted": count}

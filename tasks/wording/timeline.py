@@ -103,7 +103,7 @@ TIMELINE: Mapping[str, str] = {
 
 
 def sentence(entry: TimelineEntry, locale: Locale) -> str:
-    """Return a timeline entry of a request as a sentence for the customer in the language."""
+    """Return a timeline entry of a request as a sentence for the customer in the language `locale`."""
     facts: dict[str, Any] = dict(entry.facts)
     if "reason" in facts:
         facts["reason_text"] = reason_text(Reason(facts["reason"]), locale, facts.get("area_codes", ()))

@@ -24,8 +24,8 @@ def N_(sentence: str) -> str:
 def translate(locale: Locale, sentence: str, /, **facts: object) -> str:
     """Translate an English sentence, and replace its placeholders `%(name)s` by the facts of these names.
 
-    A fact in right-to-left letters is isolated, so that it does not reorder the other words. Raises `KeyError` if
-    some facts are given but one that the sentence names is missing.
+    A fact in right-to-left letters is put between FSI and PDI, so that it does not reorder the other words. Raises
+    `KeyError` if some facts are given but one that the sentence names is missing.
     """
     words = translations(locale).gettext(sentence)
     return words % isolated_facts(facts) if facts else words

@@ -1,6 +1,6 @@
 """`make bench`: measures the portal, prints a table and writes the same figures to .standorte/bench.json.
 
-Most figures stand beside a baseline that is measured in turns with them in the same run: other work slows the machine,
+Most figures stand beside a baseline that is measured alternately with them: other work slows the machine,
 so only the ratio of the two means something. Figures without a baseline have no ratio.
 """
 
@@ -58,7 +58,14 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much each part of the benchmarks measures: the number of orders, rounds, requests, trunks, rows and so on."""
+    """How much each part of the benchmarks measures; the full run and `--short` have different sizes.
+
+    The fields are numbers: `orders` in a round of throughput, `rounds` of comparisons, `posts` to the front,
+    `singles` (orders one after the other), `tasks` of the memory test, `trunks` in each run of the job `registrar`,
+    `due` requests beside the sweep, `sweeps`, `pages` of the overview, `rows` of a bulk file, `accounts` of the number
+    search, `dial_tones` (orders until a phone registers), `changes` of trunks, and `subscribers` and `registrations` at
+    Kamailio.
+    """
 
     orders: int
     rounds: int
@@ -282,7 +289,7 @@ def locations(system: System, size: Size) -> list[Figure]:
 
 
 def bulks(system: System, size: Size) -> list[Figure]:
-    """Measure a bulk of orders from upload to confirmed, against single orders, and single orders during the bulk."""
+    """Measure a bulk file of orders from upload to confirmed, against single orders, and single orders meanwhile."""
     found = bulk.measure(system, size.rows, size.orders)
     what = f"a bulk of {size.rows:,} orders, upload to confirmed"
     against = "one order a request, same front and workers"

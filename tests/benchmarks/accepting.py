@@ -1,4 +1,4 @@
-"""What an order over the API takes to be accepted, against a bare endpoint that inserts one row, in turns.
+"""Measures how long an order over the API takes to be accepted, alternately with an endpoint that inserts one row.
 
 `python -m tests.benchmarks.accepting TOKEN` prints the `Traffic` of one order, counted in the front's own code.
 """
@@ -23,7 +23,7 @@ from web.resources import resources
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The medians of all rounds, and what one order says to PostgreSQL."""
+    """The medians of all rounds for the portal (`ours`) and the bare endpoint, and the SQL traffic of one order."""
 
     ours: Load
     bare: Load
@@ -31,7 +31,7 @@ class Result:
 
 
 def measure(system: System, count: int, rounds: int) -> Result:
-    """Measure both in turns, so many requests in each round."""
+    """Measure the bare endpoint and the portal alternately: `rounds` rounds with `count` requests to each."""
     ours, bare = [], []
     for _ in range(rounds):
         bare.append(front.minimal(system, count))
@@ -50,7 +50,7 @@ def _counted(system: System) -> Traffic:
 
 
 def _count(token: str) -> Traffic:
-    """Return what an order says to PostgreSQL, in a process that has accepted others before."""
+    """Count the round trips and transactions that one order costs, in a process that has accepted others before."""
     app = create_app()
     with app.app_context():
         database = resources().database

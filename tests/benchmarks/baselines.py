@@ -1,4 +1,4 @@
-"""What the portal is measured against: a chain of four empty Celery tasks, and a Flask endpoint that inserts a row."""
+"""The baselines of the benchmarks: a chain of four empty Celery tasks, and a Flask endpoint that inserts a row."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _local = threading.local()
 
 @app.task(name="bare.empty")
 def empty() -> None:
-    """Do nothing: each of the first three tasks of a bare chain."""
+    """Do nothing: the first, second and third task of a chain of four empty Celery tasks, the baseline."""
 
 
 @app.task(name="bare.last")
 def last() -> None:
-    """Count a finished chain in Redis (key `DONE`): the fourth and last task of a bare chain."""
+    """Count a finished chain of four empty tasks in Redis (key `DONE`): its fourth and last task."""
     if not hasattr(_local, "redis"):
         _local.redis = redis.Redis.from_url(os.environ["REDIS_URL"])
     _local.redis.incr(DONE)

@@ -1,4 +1,4 @@
-"""How many orders a second the front accepts while Redis is in one of several bad states, and while it works."""
+"""Measures how many orders a second the front accepts while Redis is in one of several bad states or works."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Rates:
 def measure(system: System, posts: int, rounds: int) -> dict[str, Rates]:
     """Return the orders accepted a second by bad state of Redis, each beside the rate with a Redis that works.
 
-    Both are measured in turns, `rounds` times, with `posts` orders each. The keys describe the states: "that is full".
+    Both are measured alternately `rounds` times with `posts` orders each. A key describes a state: "that is full".
     """
     rates = {state: Rates([], []) for state in _STATES}
     for _ in range(rounds):
@@ -45,7 +45,10 @@ def _rate(system: System, posts: int) -> float:
 
 
 def _commands(cause: list[str], end: list[str]) -> State:
-    """Return a state of Redis: the command `cause` begins it, and the command `end` restores Redis."""
+    """Return a context manager that puts Redis into a bad state by the command `cause`, and ends it by `end`.
+
+    Each command is its words, such as CONFIG, SET, maxmemory.
+    """
 
     @contextmanager
     def state(system: System) -> Iterator[None]:

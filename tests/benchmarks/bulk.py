@@ -1,4 +1,4 @@
-"""A bulk: a file of orders from its upload to the last confirmation, and how long single orders take meanwhile."""
+"""Measures a bulk file of orders from upload to the last confirmation, and how long single orders take meanwhile."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What was measured of a bulk of orders: its rate, that of single orders, and what customers feel meanwhile.
+    """The rates of a bulk file of orders and of single orders, and how long customers wait during the bulk file.
 
-    `answered` is how many seconds the press that sends the bulk took; `waits` are the seconds of single orders
-    meanwhile.
+    `answered` is how many seconds the press that sends the bulk file took; `waits` are the seconds from sending to
+    completed of single orders that came during the bulk file.
     """
 
     single: Rate

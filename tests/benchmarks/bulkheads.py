@@ -1,4 +1,4 @@
-"""How long single orders and links take during trouble: an outside system is slow or silent, or there is mass work."""
+"""Measures how long single orders and links take while an outside system is slow or silent, or during mass work."""
 
 from __future__ import annotations
 
@@ -53,7 +53,11 @@ class Felt:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is measured: requests of each kind in each trouble, trunks of the job, and rows of the file."""
+    """How much is measured: requests of each kind in each trouble, trunks and rows.
+
+    The mass work beside the measured orders and links is a run of the job `registrar` over `trunks` trunks, and a bulk
+    file of `rows` orders.
+    """
 
     requests: int
     trunks: int
@@ -72,9 +76,10 @@ _trouble = partial(named, TROUBLES)
 
 
 def measure(system: System, size: Size) -> dict[str, Felt]:
-    """Measure orders and links on an idle system and in each trouble of `TROUBLES`. Keys are the troubles' names.
+    """Measure orders and links on an idle system and during each trouble, such as a silent mail server.
 
-    The idle system is measured first (`idle`) and again at the end (`idle, once more`).
+    Return what was felt by the name of the trouble (`TROUBLES`). The idle system is measured first (`idle`) and again
+    at the end (`idle, once more`).
     """
     system = replace(system, database=Database(system.postgres.url("standorte"), on_due=hint))
     felt: dict[str, Felt] = {}

@@ -1,4 +1,4 @@
-"""How fast `standorte accounts import` is, and how much memory it takes: `python -m tests.benchmarks.customer_import`.
+"""Measures speed and memory of `standorte accounts import`: `python -m tests.benchmarks.customer_import`.
 
 Each run is a process of its own. Files of 1,000 and of 100,000 customers are imported into one fresh PostgreSQL, each
 twice: the second time nothing is new.

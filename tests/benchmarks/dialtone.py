@@ -1,4 +1,4 @@
-"""Seconds from a click at the portal until a phone system notices: after an order, and after changes to a trunk.
+"""Measures the seconds from a click at the portal until a phone system notices an order or a change of a trunk.
 
 Front, workers, beat, Redis and PostgreSQL are as `make run` has them, and idle but for this one order or change. The
 phones are those of `standorte doctor`. They know a trunk's secret as its customer does: out of the portal's database,
@@ -51,7 +51,7 @@ _Found = TypeVar("_Found")
 
 @dataclass(frozen=True, slots=True)
 class Felt:
-    """Seconds from just before the click: of each order, of each registration, and of each change by its kind.
+    """Seconds from a click at the portal to its effect: of each order, registration, and change by its kind.
 
     `dial_tone` ends with the first 200 for a REGISTER of the new trunk. `completed` are those of other orders, until
     their status is completed. `registration` is a REGISTER of an existing trunk.
@@ -128,7 +128,10 @@ def _limits(one: _Customer, portal: httpx.Client, trunks: list[TrunkRecord]) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Customer:
-    """The first customer of the system at the API and the portal, and the phones at the customer's trunks."""
+    """The first customer of the system at the API and the portal, and the phones at the customer's trunks.
+
+    `server` is Kamailio's host:port.
+    """
 
     system: System
     api: httpx.Client

@@ -1,4 +1,7 @@
-"""How many orders the front accepts, against a Flask endpoint that inserts one row, both served by gunicorn."""
+"""Measures how many orders a second the front accepts, against a Flask endpoint that inserts one row.
+
+Both are served by gunicorn.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,10 @@ Headers = Callable[[], dict[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How requests from `CLIENTS` clients were answered: how many a second, and milliseconds of one (p50 and p99)."""
+    """How requests from 8 clients (`CLIENTS`) were answered: how many a second, and how many milliseconds one took.
+
+    `p50` is the median, `p99` what 99 % did not exceed. `cpu` is the processor time of a request, in milliseconds.
+    """
 
     per_second: float
     p50: float
@@ -55,7 +61,7 @@ class Load:
 
 
 def ours(system: System, count: int) -> Load:
-    """Start a front and measure `count` POST requests to /api/v1/orders, each with an idempotency key of its own."""
+    """Start a front and measure its answers to `count` POSTs to /api/v1/orders, each with its own idempotency key."""
     port = free_port()
     with system.running(programs.web(LOOPBACK, port)):
         return _load(system, port, "/api/v1/orders", _headers(system), count)
@@ -94,7 +100,7 @@ def _headers(system: System) -> Headers:
 
 
 def minimal(system: System, count: int) -> Load:
-    """Start a Flask endpoint that inserts the body into one row, and measure `count` POSTs of an order's body."""
+    """Start a Flask endpoint that inserts the body into one row, and measure its answers to `count` POSTs."""
     with system.database.engine.begin() as connection:
         connection.execute(
             sa.text("CREATE TABLE IF NOT EXISTS bare_rows (id bigint GENERATED ALWAYS AS IDENTITY, body text)")
@@ -117,7 +123,7 @@ def _load(system: System, port: int, path: str, headers: Headers, count: int) ->
 
 
 def send(port: int, path: str, headers: Headers, count: int) -> list[float]:
-    """Send `count` POST requests from `CLIENTS` clients at once. Raises if one is not accepted.
+    """Send `count` POST requests from 8 clients (`CLIENTS`) at once. Raises if one is not accepted.
 
     Return the seconds that each took. `headers` is called for the headers of each request.
     """

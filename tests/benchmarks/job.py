@@ -1,7 +1,7 @@
-"""One run of a scheduled job in a process of its own, so that its peak memory can be measured.
+"""Runs a scheduled job in a process of its own, so that its peak memory can be measured.
 
-`python -m tests.benchmarks.job NAME` runs the job on the databases that the environment names, and prints a `Measured`
-as JSON.
+`python -m tests.benchmarks.job NAME` runs the job on the databases that the environment names, and prints seconds, peak
+memory, outcome, counts and findings as JSON.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from workers.settings import WorkerSettings
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A run of a scheduled job: seconds, peak memory in MiB, outcome, its counts, and its findings by kind (found)."""
+    """The result of one run of a scheduled job: seconds, peak memory in MiB, outcome, its counts, its findings.
+
+    `found` is how many findings it made of each kind.
+    """
 
     seconds: float
     peak: float

@@ -1,4 +1,4 @@
-"""The overview of a main account with many sub-accounts, against the overview of one with few."""
+"""Measures the overview of a main account with many sub-accounts, against the overview of one with few."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Served:
 
 
 def measure(system: System, rounds: int) -> Served:
-    """Request the overviews with many and with few sub-accounts in turns, each as its own administrator.
+    """Request the overviews with many and with few sub-accounts alternately, each as its own administrator.
 
     Each is timed `rounds` times, after five times that are not counted.
     """

@@ -1,4 +1,4 @@
-"""Orders through the real workers: how many a second, how long one takes, and how their memory grows."""
+"""Measures orders through the real workers: how many a second, how long one takes, and how their memory grows."""
 
 from __future__ import annotations
 

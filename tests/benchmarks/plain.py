@@ -1,4 +1,4 @@
-"""The application that somebody would write instead: Flask, SQLAlchemy and a chain of four Celery tasks for an order.
+"""A plain application to compare the portal with: Flask, SQLAlchemy and a chain of four Celery tasks for an order.
 
 It has no proofs, locks, idempotency, retries or limits. It sends the mails, with the PDF, that the portal sends for an
 order: they come from a pickled list of `Receipt`, in the file that the environment variable `FACTS` names.
@@ -53,7 +53,7 @@ class PlainBase(DeclarativeBase):
 
 
 class PlainOrder(PlainBase):
-    """An order and how far it has come."""
+    """An order: the JSON body of the call, and its state, such as `accepted` or `verified`."""
 
     __tablename__ = "plain_orders"
 

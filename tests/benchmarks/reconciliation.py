@@ -1,4 +1,4 @@
-"""The scheduled job `registrar` over many trunks, against a bare COPY of the tables that it compares.
+"""Measures the scheduled job `registrar` over many trunks, against a bare COPY of the tables that it compares.
 
 It compares the portal's database with the registrar's. Some rows are damaged first, and the job has to find only them.
 """
@@ -60,9 +60,10 @@ Line = tuple[str, tuple[object, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """What the job took for this many trunks, in seconds and MiB of peak memory, and the seconds of a bare COPY (copy).
+    """The cost of one run of the job `registrar` for `trunks` trunks: seconds, and peak memory in MiB.
 
-    The COPY is the mean of one just before the job and one just after it.
+    `copy` is the baseline: the seconds of a bare COPY of the compared tables, the mean of one just before the job and
+    one just after it.
     """
 
     trunks: int
@@ -74,7 +75,7 @@ class Reconciled:
 
 
 def measure(system: System, trunks: int) -> Reconciled:
-    """Fill both databases, damage a few rows and run the job. Fails unless it finds exactly the damage."""
+    """Fill both databases, damage a few rows and run the job `registrar`. Fails unless it finds exactly the damage."""
     with system.fresh("ours", prepare) as ours, system.fresh("theirs", ensure_schema) as theirs:
         urls = ours, theirs
         environment = system.environment | {"DATABASE_URL": ours, "REGISTRAR_URL": theirs}
@@ -151,9 +152,10 @@ def _rows(place: int, secret: str, sealed: str) -> Iterator[Line]:
 
 
 def _spoil(ours: str, theirs: str, trunks: int) -> dict[str, int]:
-    """Do ten kinds of damage, each to a few rows; return how many findings of each kind the job has to make.
+    """Do ten kinds of damage, each to a few rows; return how many findings of each kind `registrar` has to make.
 
-    `ours` is the URL of the portal's database, `theirs` of the registrar's, which have `trunks` trunks.
+    `registrar` is the scheduled job that is measured. `ours` is the URL of the portal's database, `theirs` of the
+    registrar's, which have `trunks` trunks.
     """
     with psycopg.connect(plain_url(ours)) as our_side, psycopg.connect(plain_url(theirs)) as their_side:
         step = trunks // (5 * OF_EACH)
@@ -200,7 +202,7 @@ def _spoil(ours: str, theirs: str, trunks: int) -> dict[str, int]:
 
 
 def _copy_all(urls: tuple[str, str]) -> float:
-    """Read all rows that the job compares from both databases with COPY, discard them, and return the seconds."""
+    """Read all rows that the job `registrar` compares from both databases with COPY; return the seconds."""
     began = time.perf_counter()
     for url, tables in zip(urls, _COMPARED, strict=True):
         with psycopg.connect(plain_url(url)) as connection:

@@ -1,6 +1,6 @@
-"""Registrations a second that Kamailio takes, by the number of subscribers in its database; sipp plays the phones.
+"""Measures the registrations a second that Kamailio takes, by the number of subscribers in its database.
 
-Each one renews a registration that is still valid, as phones do before it expires.
+sipp plays the phones. Each one renews a registration that is still valid, as phones do before it expires.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Rates:
 
 
 def measure(system: System, subscribers: int, registrations: int, rounds: int) -> Rates:
-    """Measure `registrations` registrations with many subscribers and with `FEW`, in turns. Raises if one is refused.
+    """Measure `registrations` registrations with many subscribers and with `FEW`, alternately. Raises if one fails.
 
     Each of the `rounds` rounds gives one figure; a round before them is not counted.
     """

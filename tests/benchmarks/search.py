@@ -1,4 +1,4 @@
-"""How long the portal takes to find a number by a part of it, among 1,000,000 numbers of 10,000 accounts."""
+"""Measures how long the portal takes to find a number by a part, among 1,000,000 numbers of 10,000 accounts."""
 
 from __future__ import annotations
 

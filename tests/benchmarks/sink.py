@@ -26,7 +26,7 @@ class Sink(asyncio.Protocol):
         transport.write(b"220 sink\r\n")
 
     def data_received(self, data: bytes) -> None:
-        """Answer every complete command, and every complete mail, the latter after the pause."""
+        """Answer every complete command at once, and every complete mail after the program's argument SECONDS."""
         assert self._transport is not None
         self._rest += data
         while True:

@@ -1,4 +1,7 @@
-"""The sweep with many requests due against one with none, and a worker's claim of a batch against a bare SELECT."""
+"""Measures the sweep (the look for due work) with many requests due, and a worker's claim of a batch of them.
+
+The sweep is compared with one when nothing is due, the claim with a bare SELECT.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,7 @@ class Swept:
 
 
 def measure(system: System, due: int, rounds: int) -> Swept:
-    """Time `rounds` sweeps with `due` requests due, then claims and bare SELECTs in turns until every row is claimed.
+    """Time `rounds` sweeps with `due` requests due, then alternately claims and bare SELECTs until no row is due.
 
     Fails if a row is still due at the end.
     """

@@ -93,7 +93,7 @@ class System:
             return bool(session.scalar(sa.select(sa.exists().where(table.due_at.is_not(None)))))
 
     def idle_but_alone(self) -> bool:
-        """Return whether no request of a bulk is under way and every mail about one has left."""
+        """Return whether no request of a bulk is under way and no mail about a bulk is left to send."""
         with self.database.transaction() as session:
             return not any(
                 session.scalar(sa.select(sa.exists().where(table.due_at.is_not(None), table.bulk_id.is_not(None))))

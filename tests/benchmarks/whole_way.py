@@ -1,4 +1,4 @@
-"""An order over HTTP from its first byte to its last mail: in the portal and in a plain application, in turns."""
+"""Measures an order over HTTP, from first byte to last mail, against a plain application with the same mails."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Result:
 
 
 def measure(system: System, count: int, rounds: int) -> Result:
-    """Measure the portal and the plain application in turns: `rounds` rounds with `count` orders each."""
+    """Measure the portal and the plain application alternately: `rounds` rounds with `count` orders each."""
     receipts, mails = _receipts(system)
     ours, others = [], []
     for _ in range(rounds):

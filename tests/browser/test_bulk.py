@@ -1,4 +1,4 @@
-"""A bulk order of a thousand rows in the browser: correct 37 invalid cells, send, watch, upload again."""
+"""Tests of a bulk order of a thousand rows in the browser: correct 37 invalid cells, send, watch, upload again."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _work(back: Back, begin: Event, end: Event) -> None:
 
 
 def orders(portal: Portal) -> int:
-    """Return how many orders the bulk has created."""
+    """Return how many orders the bulk file has created."""
     with portal.database.transaction() as session:
         return session.scalar(sa.select(sa.func.count()).where(Request.bulk_id.is_not(None))) or 0
 

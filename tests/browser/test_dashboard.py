@@ -1,4 +1,4 @@
-"""The dashboard in the browser: for users of the main account, a local administrator and a local member."""
+"""Tests of the dashboard in the browser: for users of the main account, a local administrator and a local member."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables across all locations in the browser: the search for a number in every usual spelling, and downloads."""
+"""Tests of tables across all locations in the browser: search for a number in every spelling, and downloads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Linking an existing account in the browser, up to the live updates of the link request's page."""
+"""Tests of linking an existing account in the browser, up to the live updates of the link request's page."""
 
 from __future__ import annotations
 

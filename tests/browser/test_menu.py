@@ -1,4 +1,4 @@
-"""The top menu with and without JavaScript, with mouse and keyboard."""
+"""Tests of the top menu with and without JavaScript, with mouse and keyboard."""
 
 from __future__ import annotations
 

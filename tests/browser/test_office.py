@@ -1,4 +1,4 @@
-"""The back office in the browser: staff review and accept a document, and the order that waited for it continues."""
+"""Tests of the back office in the browser: staff accept a document, and the order that waited for it goes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ordering a new sub-account in the browser: with mouse, keyboard and phone, and with repeated presses."""
+"""Tests of ordering a new sub-account in the browser: with mouse, keyboard and phone, and with repeated presses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Names in any script are readable in a browser that has no fonts for them; the portal sends few, only when needed."""
+"""Tests that names in any script are readable in a browser without fonts for them.
+
+The portal sends few fonts, and only when they are needed.
+"""
 
 from __future__ import annotations
 

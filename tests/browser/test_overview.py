@@ -1,4 +1,4 @@
-"""The overview in the browser: cards, table, search, downloads, detaching; on a phone and by keyboard."""
+"""Tests of the overview in the browser: cards, table, search, downloads, detaching; on a phone and by keyboard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Passkeys in Chromium, with a device that the browser simulates: set up, sign in, confirm again."""
+"""Tests of passkeys in Chromium, with a device that the browser simulates: set up, sign in, confirm again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The portal in the browser: signing in, focus, narrow screens, and the keyboard."""
+"""Tests of the portal in the browser: signing in, focus, narrow screens, and the keyboard."""
 
 from __future__ import annotations
 

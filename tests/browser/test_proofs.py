@@ -1,4 +1,4 @@
-"""The proofs in the browser: from a mail, a letter or the portal to an accepted proof."""
+"""Tests of the proofs in the browser: from a mail, a letter or the portal to an accepted proof."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ordering and linking as in the specification, by keyboard alone and with every button pressed twice."""
+"""Tests of ordering and linking as in the specification, by keyboard alone and with every button pressed twice."""
 
 from __future__ import annotations
 

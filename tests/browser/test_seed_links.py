@@ -1,4 +1,7 @@
-"""The second way of the specification, „Bestehendes Konto hinzufügen“, with each kind of proof and each outcome."""
+"""Tests of linking an existing account, the second way of the specification.
+
+Each kind of proof and each outcome is played in the browser.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Right-to-left names in a real browser: the numbers and words beside them keep their places."""
+"""Tests of right-to-left names in a real browser: the numbers and words beside them keep their places."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SWAPPED = """(names) => {
 
 @pytest.fixture
 def names(portal: Portal) -> list[str]:
-    """Give all accounts and people right-to-left names without isolate characters, as in older rows; return both."""
+    """Give all accounts a Hebrew and all people an Arabic name, without FSI and PDI; return both names."""
     with portal.database.transaction() as session:
         session.execute(sa.update(Account).values(name=HEBREW, street=f"{ARABIC}", city=HEBREW, contact_name=ARABIC))
         session.execute(sa.update(User).values(name=ARABIC))

@@ -1,4 +1,4 @@
-"""One site in the browser to its end: ordered, proved, taken over by its contact, called by phone, and detached."""
+"""Tests of one site in the browser to its end: ordered, proved, taken over, called by phone, and detached."""
 
 from __future__ import annotations
 

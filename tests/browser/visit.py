@@ -61,7 +61,7 @@ class Pages:
         self._broken: list[str] = []
 
     def open(self, way: Way = DESKTOP) -> Page:
-        """Open a page in a new browser context."""
+        """Open a page in a new browser context, with the language and the screen size of `way`."""
         width, height = way.size
         context = self._browser.new_context(
             locale={"de": "de-DE", "en": "en-GB"}[way.language],
@@ -105,7 +105,7 @@ class Visit:
 
     @property
     def database(self) -> Database:
-        """The database of the portal."""
+        """Return the portal's database."""
         return self.workers.runtime.database
 
     def say(self, words: str, *facts: str) -> str:
@@ -143,7 +143,7 @@ class Visit:
         assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), self.page.url
 
     def waits_for(self, words: str) -> None:
-        """Expect `words` to appear: with JavaScript as soon as the window gets the focus, otherwise after a reload."""
+        """Expect `words` on the page once it was updated: by its script, or without JavaScript by a reload."""
         if self.way.scripts:
             self.page.evaluate("dispatchEvent(new Event('focus'))")
         else:

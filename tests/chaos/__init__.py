@@ -1,1 +1,1 @@
-"""A system under load while its parts are killed, cut off, slowed and filled up, and an auditor of what is left."""
+"""Chaos runs: load on a system whose parts are killed, cut off, slowed and filled up, and an audit afterwards."""

@@ -95,7 +95,8 @@ def _run(plant: Plant, names: Sequence[str], *, long: bool) -> dict[str, Any]:
 def _suffer(plant: Plant, load: Load, name: str, seconds: float) -> dict[str, Any]:
     """Cause the fault of this name for some seconds, and measure how long after its end an order is completed.
 
-    Return the fault for the record: name, beginning, end (seconds since 1970), and `healed` (seconds, None: never).
+    Return the fault for the record: name, beginning, end (seconds since 1970), and `healed`, the seconds until the
+    order was completed (None: never).
     """
     began = time.time()
     FAULTS[name](plant, seconds)

@@ -1,4 +1,4 @@
-"""What goes wrong in a chaos run: functions that cause a fault, let it last, and end it."""
+"""The faults of a chaos run: functions that cause a fault, let it last, and end it."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class Load:
     def order(self, customer: Customer) -> str | None:
         """Order until the API accepts it.
 
-        Return the request's id; None if there is no answer within `PATIENCE` seconds.
+        Return the request's id; None if there is no answer within 90 seconds (`PATIENCE`).
         """
         return self._accept(customer, "order", "POST", "/orders", front.BODY)
 
@@ -266,7 +266,7 @@ class Load:
         return id
 
     def _ask(self, customer: Customer, method: str, path: str, body: Any = None) -> httpx.Response | None:
-        """Call the API until the answer is neither a 5xx nor 429; return the answer, None after `PATIENCE` seconds.
+        """Call the API until the answer is neither a 5xx nor 429; return the answer, None after 90 s (`PATIENCE`).
 
         All tries have one idempotency key.
         """

@@ -1,4 +1,4 @@
-"""The auditor of chaos runs finds each fault that the tests put into the databases by hand, and nothing else."""
+"""Tests that the auditor of chaos runs finds each fault put into the databases by hand, and nothing else."""
 
 from __future__ import annotations
 

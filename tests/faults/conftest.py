@@ -82,7 +82,8 @@ class Plant:
     def start_engine(self, stop: Stop | None = None) -> BaseProcess:
         """Start an engine, a process that does a worker's work without Celery.
 
-        With `stop` it stops dead at this point.
+        With `stop` it stops dead at the point of that name, such as `provision.after`, so that a test can kill it
+        there.
         """
         log = self.directory / f"engine-{len(list(self.directory.glob('engine-*.log')))}.log"
         environment = self.environment | {"LEASE_SECONDS": str(LEASE.total_seconds())}
@@ -101,10 +102,10 @@ class Plant:
 
     @contextmanager
     def engine_stopped_at(self, point: str) -> Iterator[None]:
-        """Start an engine, a worker process without Celery, and wait until it stops dead at the point.
+        """Start an engine, a worker process without Celery, and wait until it stops dead at `point`.
 
-        When the `with` block ends, the engine is killed and another one starts, whose clock is past the end of the
-        leases of the killed one.
+        A point is a name such as `provision.after`. When the `with` block ends, the engine is killed and another one
+        starts, whose clock is past the end of the leases of the killed one.
         """
         stop = Stop(point, self.directory / "reached")
         doomed = self.start_engine(stop)
@@ -116,7 +117,7 @@ class Plant:
 
     @contextmanager
     def worker_stopped_at(self, point: str) -> Iterator[None]:
-        """Start a Celery worker and wait until it stops dead at the point.
+        """Start a Celery worker and wait until it stops dead at `point`, such as `provision.after`.
 
         When the `with` block ends it is killed, and beat and another worker start.
         """
@@ -130,9 +131,9 @@ class Plant:
         self.start_worker()
 
     def start_worker(self, concurrency: int = 1, **extra: str) -> BaseProcess:
-        """Start a Celery worker with the environment variables `extra`.
+        """Start a Celery worker with `concurrency` processes for each kind of work.
 
-        STOP_AT and STOP_FILE make it stop dead at a point.
+        `extra` are further environment variables: STOP_AT and STOP_FILE make it stop dead at a point.
         """
         command = programs.worker(concurrency)
         if "STOP_AT" in extra:
@@ -140,7 +141,7 @@ class Plant:
         return self._start(command, f"worker-{len(self.programs)}", extra)
 
     def start_beat(self) -> None:
-        """Start Celery beat, which sends the sweep."""
+        """Start Celery beat, which every two seconds sends the task that looks for due work."""
         self._start(programs.beat(self.directory / "schedule"), "beat", {})
 
     def kill(self, program: BaseProcess) -> None:
@@ -185,7 +186,7 @@ class Plant:
         return _code_in(text)
 
     def publish(self, hints: int = 1) -> None:
-        """Put `hints` hints into the queue of each kind of work that an order waits for."""
+        """Put `hints` messages into the queue of each kind of work of an order; each says that rows are due."""
         with Celery(broker=self.redis.url(0), set_as_current=False) as sender:
             for kind in self.KINDS * hints:
                 sender.send_task(kind, queue=kind)

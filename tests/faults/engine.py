@@ -1,6 +1,7 @@
 """A process that does a worker's work without Celery's programs around it, because these take seconds to start.
 
-It calls the tasks as functions. The hints that the tasks send to each other stay in its memory.
+It calls the tasks as functions. The hints that the tasks send to each other, messages that work is due, stay in its
+memory.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ TASKS = {
 
 
 def run(environment: Mapping[str, str], log: Path, ahead: timedelta, stop: Stop | None) -> None:
-    """Sweep, and work whenever the sweep has sent a hint, until the process is killed.
+    """Run the sweep, and the work that it finds to be due, again and again until the process is killed.
 
-    Output is added to `log`. `ahead` is how much the process's clock is fast, so that it need not wait for the leases
-    of a dead one to end. With `stop` it stops dead at this point.
+    Output is added to `log`. `ahead` is how much the process's clock is fast, so that it need not wait for the claims
+    of a dead one to end. With `stop` it stops dead at the point of this name.
     """
     os.environ.clear()
     os.environ.update(environment)

@@ -30,7 +30,7 @@ class Stop:
     file: Path
 
     def is_first_at(self, point: str) -> bool:
-        """Return whether `point` is the stop's and no process has reached it before; if so, write this process's id."""
+        """Return whether this stop is for `point` and no process has reached it yet; if so, save this process's id."""
         if point != self.point or self.file.exists():
             return False
         # Renamed when it is complete, so that a reader never sees it empty.
@@ -40,7 +40,7 @@ class Stop:
         return True
 
     def pass_by(self, point: str) -> None:
-        """Stop the process dead (it waits for a signal) if `point` is the stop's and is reached for the first time."""
+        """Stop this process dead (it waits for a signal) if this stop is for `point`, and is the first to reach it."""
         if self.is_first_at(point):
             while True:
                 signal.pause()
@@ -107,7 +107,7 @@ def _stopping(stop: Stop, name: StepName, step: Step) -> Step:
 
 
 def install(stop: Stop) -> None:
-    """Wrap the gateways and the steps of this process, so that the stop takes effect in them."""
+    """Wrap the gateways and the steps of this process, so that it fails when it reaches the point of `stop`."""
     runtime = context.runtime()
     ports = replace(
         runtime.ports,

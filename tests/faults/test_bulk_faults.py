@@ -1,4 +1,4 @@
-"""A bulk whose workers are killed in the middle of it: every row becomes one order, once."""
+"""Tests of a bulk file whose workers are killed in the middle: every row becomes one order, once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing is lost or done twice when a worker is killed, a hint comes twice, or a server is gone."""
+"""Tests that nothing is lost or done twice when workers are killed, messages come twice, or a server is gone."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_worker_killed_while_it_asks_for_proofs_is_replaced(plant: Plant, poin
     "point", ["verify.before", "verify.after", "attach.before", "attach.after", "receipt.after", "mail.after"]
 )
 def test_a_worker_killed_while_it_links_is_replaced(plant: Plant, point: str) -> None:
-    """Expect one receipt, one question to the owner, one attachment, and one mail to each side."""
+    """Expect one receipt, one question to the owner, one attachment, and a mail each to requester and owner."""
     with plant.database.transaction() as session:
         owner = make_user(session)
         account = make_account(session, administrator=owner)
@@ -174,7 +174,7 @@ def test_a_worker_killed_while_it_closes_a_cancelled_account_is_replaced(plant: 
 
 
 def _kill_at(plant: Plant, point: str) -> None:
-    """Kill a worker process when it reaches this point; another process goes on with its work."""
+    """Kill a worker process when it reaches `point`, such as `verify.before`, and start another one."""
     with plant.engine_stopped_at(point):
         pass
 
@@ -200,7 +200,7 @@ def test_a_process_killed_alone_is_replaced_by_its_worker(plant: Plant, tmp_path
 
 
 def test_every_hint_twice_and_none_in_order(plant: Plant) -> None:
-    """Let two processes do twenty orders, each once: hints name no request, so it does not matter how many come."""
+    """Let two processes do twenty orders, each once: a Celery message names no request, so any number may come."""
     ids = plant.order(20)
     plant.environment["BATCH"] = "1"
     plant.publish(2 * len(ids))

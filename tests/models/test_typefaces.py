@@ -1,4 +1,4 @@
-"""A character can be printed if an installed typeface has it; joiners are kept where they form a letter or an emoji."""
+"""Tests of what can be printed: characters that an installed typeface has, and joiners where they have an effect."""
 
 from __future__ import annotations
 

@@ -112,7 +112,8 @@ _HANGING_UP = [
 class Within:
     """A SIP request that sipp sends within a call; `gets` is the status expected in reply (an ACK expects none).
 
-    `target` is the Request-URI, `route` the value of the Route header; empty: those of the call. `extra` follows CSeq.
+    `target` is the Request-URI, `route` the value of the Route header; empty: those of the call. `extra` are further
+    header lines.
     """
 
     method: str
@@ -143,7 +144,8 @@ class Phone:
     ) -> Played:
         """Register from `port`; `gets` is the expected status of the attempt with credentials.
 
-        `as_user` is the SIP user (None: the trunk's), `contact` the value of Contact, `extra` one more header line.
+        `as_user` is the SIP user (None: the trunk's), `expires` the wanted seconds, `contact` the value of Contact,
+        `extra` one more header line.
         """
         steps = self._registering(gets=gets, as_user=as_user, expires=expires, contact=contact, extra=extra)
         return self.line.play(steps, name="register", port=self.port).finish()
@@ -304,7 +306,10 @@ class Phone:
 
 
 def registering(who: str, contact: str, credentials: str, *, gets: int = 200, expires: int = 600) -> list[str]:
-    """Return sipp's steps to register `who` (user@domain): challenged, then with `credentials` (a header line)."""
+    """Return sipp's steps to register `who` (user@domain): challenged, then with `credentials` (a header line).
+
+    `contact` is the value of Contact, `expires` the wanted seconds, `gets` the status expected of the second attempt.
+    """
     request = (
         f"REGISTER sip:{who.partition('@')[2]} SIP/2.0\nFrom: <sip:{who}>;tag=[call_number]\nTo: <sip:{who}>\n"
         f"CSeq: {{}} REGISTER\nContact: {contact}\nExpires: {expires}{{}}{_HEADERS}"
@@ -318,7 +323,10 @@ def registering(who: str, contact: str, credentials: str, *, gets: int = 200, ex
 
 
 def answer(line: Line, port: int, host: str = LOOPBACK, *, extra: str = "") -> Played:
-    """Take the next call at `host`, without a trunk, with a header `extra` in replies; the port is open on return."""
+    """Take the next call at `host`, an address without a trunk; return once sipp listens at the port.
+
+    `extra` is a further header of the replies.
+    """
     told = extra and f"\n{extra}"
     ringing, taken = "SIP/2.0 180 Ringing", "SIP/2.0 200 OK"
     steps = [step.replace(ringing, ringing + told).replace(taken, taken + told) for step in _ANSWERING]
@@ -326,7 +334,10 @@ def answer(line: Line, port: int, host: str = LOOPBACK, *, extra: str = "") -> P
 
 
 def refuse(line: Line, port: int, status: str, host: str = LOOPBACK) -> Played:
-    """Refuse the next call at this port and address with this status; the port is open when this returns."""
+    """Refuse the next call at this port of `host` with this status, such as "486 Busy Here".
+
+    Return once sipp listens at the port.
+    """
     return _listen(line, _refusing(status), port, host)
 
 
@@ -344,7 +355,10 @@ def _listen(line: Line, steps: list[str], port: int, host: str = LOOPBACK, echo:
 
 
 def call_in(line: Line, number: str, *, gets: int = 200, extra: str = "", sender: str = "+441632960961") -> Played:
-    """Call from the telephone network as `sender`, with a header `extra`; expect status `gets`; once up, hang up."""
+    """Call from the telephone network as `sender`; expect the status `gets`, and hang up if the call was answered.
+
+    `extra` is one more header line.
+    """
     head = _head(line, number, sender, extra)
     steps = [_send(head.format(1, "") + _SDP), *_after_invite(head, 1, gets)]
     return line.play(steps, name="in", host=NETWORK, outside=True).finish()

@@ -1,4 +1,4 @@
-"""The media relay rtpengine (Debian's rtpengine-daemon) as a user's program, without its kernel module."""
+"""Runs the media relay rtpengine (Debian's rtpengine-daemon) without root and without its kernel module."""
 
 from __future__ import annotations
 

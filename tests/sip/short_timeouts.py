@@ -1,4 +1,4 @@
-"""Kamailio with short timeouts, for tests of what it does after some time."""
+"""Kamailio with timeouts of a few seconds, for tests of what happens when they end."""
 
 from __future__ import annotations
 

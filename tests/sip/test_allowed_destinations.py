@@ -1,4 +1,4 @@
-"""A trunk can call only the destinations that its limit allows; 110 and 112 can always be called."""
+"""Tests that a trunk can call only the destinations that its limit allows; 110 and 112 can always be called."""
 
 from __future__ import annotations
 

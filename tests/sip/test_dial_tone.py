@@ -1,4 +1,4 @@
-"""The phone system of an ordered site can make and take calls, and no other phone can."""
+"""Tests that the phone system of an ordered site can make and take calls, and no other phone can."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls to numbers of other carriers go to the telephone network; calls that come from there never go back."""
+"""Tests that calls to numbers of other carriers go to the telephone network, and that none goes back there."""
 
 from __future__ import annotations
 

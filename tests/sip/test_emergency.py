@@ -1,4 +1,4 @@
-"""Calls to 110 and 112 go through in every spelling, even if something is wrong with the trunk."""
+"""Tests that calls to 110 and 112 go through in every spelling, even if something is wrong with the trunk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls are forwarded as the portal's users have set it up."""
+"""Tests that Kamailio forwards calls as the portal's users have set it up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Calls of the telephone network come in at one entrance and from its addresses only; a phone learns only a number."""
+"""Tests that calls of the telephone network come in at one port only, and from the network's addresses only.
+
+A called phone learns nothing of the network but the caller's number.
+"""
 
 from __future__ import annotations
 

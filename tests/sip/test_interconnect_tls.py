@@ -1,4 +1,4 @@
-"""Calls of the telephone network over TLS: both sides show a certificate, and none is accepted without one."""
+"""Tests of calls of the telephone network over TLS: both sides show a certificate, and none is accepted without one."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class ContainedKamailio(EmbeddedKamailio):
     """A Kamailio that is started as in its container, with `SIP_INTERCONNECT_TLS` empty, as compose leaves it."""
 
     def command(self) -> list[str]:
-        """Return the command line of the image, with our folders."""
+        """Return the command line of the container image, with the test's folders in place of the container's."""
         [start] = re.findall(r"^ENTRYPOINT (\[.*kamailio.*)$", Path("Dockerfile").read_text(), re.M)
         folder = str(name_for(self.user, self.directory))
         ours = ["-m", "64", "-M", "4", "-w", folder, "-Y", folder, "-f", f"{folder}/kamailio.cfg"]
@@ -140,7 +140,7 @@ class ContainedKamailio(EmbeddedKamailio):
         return [str(shutil.which(program)), *arguments, *ours]
 
     def environment(self) -> dict[str, str]:
-        """Return the environment with the empty variable."""
+        """Return the environment of Kamailio with `SIP_INTERCONNECT_TLS` empty."""
         return {**super().environment(), "SIP_INTERCONNECT_TLS": "", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
 

@@ -1,4 +1,4 @@
-"""What the portal shows of a trunk after its phone system has registered, was refused, or has called."""
+"""Tests of what the portal shows of a trunk whose phone system has registered, was refused, or has called."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kamailio sends only to addresses from which packets came, never to an address that is only named in a message."""
+"""Tests that Kamailio sends only to addresses from which packets came, not to others that a message names."""
 
 from __future__ import annotations
 

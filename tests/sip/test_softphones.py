@@ -1,4 +1,4 @@
-"""Real softphones can talk: baresip and Linphone, with the credentials of two sites, call and hear each other."""
+"""Tests that the real softphones baresip and Linphone, registered at two sites, call and hear each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Suspending a trunk, releasing numbers and closing an account apply from the next SIP message on."""
+"""Tests that suspending a trunk, releasing numbers and closing an account apply from the next SIP message on."""
 
 from __future__ import annotations
 

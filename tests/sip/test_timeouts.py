@@ -83,9 +83,9 @@ def test_what_takes_its_time(sites: Sites, hasty: Line, registrar_url: str) -> N
 
 
 def _guess(berlin: Phone, hamburg: Phone, registrar_url: str) -> None:
-    """Assert that Kamailio refuses to check an IP address that sends too many wrong secrets, until a pause is over.
+    """Assert that logins from an IP address with too many wrong secrets are refused until a pause is over.
 
-    Phones there that have registered with the right secret are not refused.
+    Phones at the same address that have registered with the right secret before are not refused.
     """
     nobody = replace(hamburg, user="t000000000009")
     with (

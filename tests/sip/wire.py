@@ -1,4 +1,4 @@
-"""A phone that sends SIP messages over UDP, for tests in which it matters which bytes are sent twice."""
+"""A phone that sends SIP messages over UDP, for tests that send exactly the same bytes twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Claims on due rows: extended while the work goes on, given back if nothing could be recorded, none in a pause."""
+"""Tests of claims on due rows: extended while the work goes on, released if nothing could be recorded.
+
+While an external system is away, nothing is claimed that needs it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of hints on a real Redis: one for each kind of work with due rows, and none where a hint waits already."""
+"""Tests of hints (messages that work is due) on a real Redis: one for each kind of work, none beside a waiting one."""
 
 from __future__ import annotations
 

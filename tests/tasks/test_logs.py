@@ -1,4 +1,4 @@
-"""Log lines about errors say what went wrong, but never an e-mail address."""
+"""Tests that log lines about errors say what went wrong, but never an e-mail address."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def logged(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -
 
 
 def doubled(work: Work, _: Request) -> Outcome:
-    """Make a step fail on a unique index; the database's DETAIL has the e-mail address."""
+    """Make a step fail on a unique index, with a database error that repeats the e-mail address."""
     make_user(work.session, email=ADDRESS)
     work.session.flush()
     raise AssertionError("unreachable")

@@ -1,4 +1,4 @@
-"""Tests of the settings: secret keys that anybody can read in the repository are refused; who the carrier is."""
+"""Tests of the settings: published secret keys are refused, and settings about the carrier are checked."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def back(worker_database: Database, clock: FakeClock) -> Back:
 
 
 def back_of(database: Database, clock: FakeClock) -> Back:
-    """Return the workers' code for the web application on this database."""
+    """Return the workers' code, with fakes for outside systems, for the web application on this database."""
     registrar, mailer, printer = FakeRegistrar(), FakeMailer(), FakePrinter()
     runtime = Runtime(
         database=database,

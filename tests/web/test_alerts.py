@@ -1,4 +1,4 @@
-"""docs/alerts.yml: each rule asks for figures that /metrics shows, fires by its fault, and has a runbook."""
+"""Tests of docs/alerts.yml: each alert uses figures of /metrics, fires when it should, and has a runbook."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A company's limits refuse even faultless orders, links and invitations, by API, portal and file.
+"""Tests that a company's limits refuse even faultless orders, links and invitations, by API, portal and file.
 
 The answer names the limit.
 """
@@ -40,7 +40,10 @@ def an_order_of(number: int) -> dict[str, Any]:
 
 
 def with_limits(front: Front, front_of: FrontOf, **limits: int) -> Front:
-    """Give `front` a client of an application with these limits (settings without `limit_`), and return `front`."""
+    """Give `front` a client of an application with these limits of a company, and return `front`.
+
+    `limits` are settings without their prefix `limit_`, such as `blocks`.
+    """
     front.client = front_of(**{f"limit_{name}": most for name, most in limits.items()})
     return front
 

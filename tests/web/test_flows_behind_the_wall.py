@@ -1,6 +1,6 @@
-"""With row-level security, flows still work that need a row before a person has a right to it.
+"""Tests of flows that need a row while a person has no right to it, with row-level security switched on.
 
-So do those that need a row after the right has ended.
+The right has not begun yet, or has ended.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every URL that names a thing answers alike, whether the thing is another customer's or does not exist."""
+"""Tests that a URL with an id answers alike, whether the id is another customer's or does not exist."""
 
 from __future__ import annotations
 
@@ -54,9 +54,10 @@ def first_wall_alone(postgres: EmbeddedPostgres) -> Iterator[None]:
 
 
 def foreign_things(front: Front, back: Back) -> dict[str, Any]:
-    """Create one of each thing for the client's main account; another customer will ask for these things in the test.
+    """Create a draft, a trunk, a number block and so on for the client's main account, one of each kind.
 
-    Return lists of their ids, by the word that stands before the id in URLs: `drafts`, `sip`, `number` and so on.
+    Another customer will ask for them in the test. Return lists of their ids, by the word that stands before the id in
+    URLs: `drafts`, `sip`, `number` and so on.
     """
     order = front.post("/orders", ORDER).get_json()["id"]
     with front.database.transaction() as session:
@@ -93,9 +94,10 @@ def foreign_things(front: Front, back: Back) -> dict[str, Any]:
 
 
 def kind_of(rule: Rule, name: str) -> tuple[str, str]:
-    """Return two keys for the parameter `name` of a URL rule.
+    """Return two keys for the parameter `name` of a URL rule: the kind of object it identifies, and its type.
 
-    The first is the key of its ids in what `foreign_things` returns, the second that of an unknown id in `MISSING`.
+    With the first, `foreign_things` has ids of another customer; with the second, `MISSING` has an id that does not
+    exist.
     """
     if name in ("customer_number", "number"):
         return "number", "number"
@@ -112,11 +114,11 @@ def kind_of(rule: Rule, name: str) -> tuple[str, str]:
 
 
 def fillings(rule: Rule, foreign: dict[str, Any], own_number: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Return pairs of values for a URL's parameters: ids of another customer's things, and ids that nothing has.
+    """Return pairs of values for a URL's parameters: ids of another customer, and ids that do not exist.
 
-    `foreign` has lists of the ids of the other customer's things, by the word that stands before the id in URLs. If
-    the URL has a customer number and further parameters, there are also pairs with the visitor's own number
-    (`own_number`), in which only the other parameters are foreign or unknown.
+    `foreign` has lists of the other customer's ids, by the word that stands before the id in URLs. If the URL has a
+    customer number and further parameters, there are also pairs with the visitor's own number (`own_number`), in which
+    only the other parameters are foreign or unknown.
     """
     fixed = {name: CHOICES[name] for name in rule.arguments if name in CHOICES}
     slugs = ("produkt", "kontakt", "zusammenfassung") if "slug" in rule.arguments else ()

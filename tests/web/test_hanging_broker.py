@@ -1,4 +1,4 @@
-"""The front accepts requests while its broker hangs, or answers but refuses writes."""
+"""Tests that the front accepts requests while its broker hangs, or answers but refuses writes."""
 
 from __future__ import annotations
 

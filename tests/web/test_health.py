@@ -123,7 +123,7 @@ def test_a_monitor_that_keeps_asking_leaves_no_lines_in_the_log(front: Front, ca
 
 @pytest.fixture
 def _standby(front: Front) -> Iterator[None]:
-    """Make the database refuse every write inside the `with` block, as a server does that has become a standby."""
+    """Make the database refuse every write during the test, as a server does that has become a standby."""
 
     def allow(writes: str) -> None:
         with front.database.engine.connect() as connection:

@@ -1,4 +1,4 @@
-"""Invalid input of every kind gets an answer that names the error, never a 500."""
+"""Tests that invalid input of every kind gets an answer that names the error, never a 500."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Strangers who enter wrong codes and passwords are slowed down, and cannot lock out anybody else."""
+"""Tests that strangers who enter wrong codes and passwords are slowed down, and cannot lock out anybody else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names in any script, also as older rows have them, work in pages, mails, letters, PDFs, exports and registrar."""
+"""Tests that names in any script, also as older rows have them, work in pages, mails, PDFs and the registrar."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Naughty strings in every field of every form are refused by the field's name, or shown afterwards as typed.
+"""Tests that naughty strings in all forms are refused by the field's name, or shown afterwards as typed.
 
 Forms and fields are found on the pages. `NAUGHTY_STRINGS=all` tries each string in each field, also in those that
 nobody types into; otherwise each field gets one of the strings in turn.
@@ -132,7 +132,10 @@ def found_forms(portal: WholePortal) -> dict[tuple[str, tuple[str, ...]], tuple[
 
 
 def check_that_none_is_forgotten(portal: WholePortal, found: Collection[tuple[str, tuple[str, ...]]]) -> None:
-    """Fail if a form, or a text field of one, is on none of the pages that were looked at."""
+    """Fail if a form of the portal, or a text field of one, was on none of the pages that were looked at.
+
+    `found` are the forms that were, as pairs of endpoint and names of text fields.
+    """
     rules = portal.front.client.application.url_map.iter_rules()
     sent = {rule.endpoint for rule in rules if "POST" in (rule.methods or ()) and not rule.rule.startswith("/api/")}
     reached = {endpoint for endpoint, _ in found}

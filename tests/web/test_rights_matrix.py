@@ -1,4 +1,4 @@
-"""Who gets in at every URL about something of a customer, for every relation of a person to the customer."""
+"""Tests of who gets in at every URL of a customer, for every relation of a person to the customer."""
 
 from __future__ import annotations
 
@@ -155,9 +155,9 @@ def first_wall_alone(postgres: EmbeddedPostgres) -> Iterator[None]:
 
 @dataclass
 class Place:
-    """An account and the ids of one of each thing that belongs to it.
+    """An account, and the ids of what belongs to it, one of each kind: a trunk, a request and so on.
 
-    `things` has them by the word that stands before the id in URLs, such as `sip`.
+    `things` has the ids by the word that stands before the id in URLs, such as `sip`.
     """
 
     account: Account
@@ -262,7 +262,10 @@ class World:
 
 
 def cells(world: World, rule: Rule) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each place that has all things that the rule's URL names: its name, and values for the URL's parameters."""
+    """Yield each account of the world that has all ids which the rule's URL needs.
+
+    Each is given by its name, with values for the URL's parameters.
+    """
     for name in PLACES:
         things = world.places[name].things
         values = {}

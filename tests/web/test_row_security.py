@@ -89,7 +89,7 @@ class World:
 
 @pytest.fixture
 def world(front: Front, back: Back, postgres: EmbeddedPostgres, superuser: sa.Engine) -> Iterator[World]:
-    """Fill the portal with two companies, and connect as the front's role, past the web application."""
+    """Fill the portal with two companies, and connect as the front's role, without the web application between."""
     with superuser.begin() as connection:
         before = {table: rows_of(connection, table) for table in metadata.tables}
     with front.database.transaction() as session:

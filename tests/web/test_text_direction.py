@@ -1,4 +1,4 @@
-"""Right-to-left names, also those of older rows, do not move the text beside them, on pages and in mails."""
+"""Tests that right-to-left names, also those of older rows, do not move the text beside them, on pages and in mails."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PEOPLES_TEXTS = {
 
 
 def give_names(portal_front: Front) -> None:
-    """Write the right-to-left name into every column that holds a text of a person."""
+    """Write a right-to-left name into every column that holds a text of a person."""
     with portal_front.database.engine.begin() as connection:
         for table, columns in _PEOPLES_TEXTS.items():
             values = dict.fromkeys(columns, NAME)
@@ -61,7 +61,7 @@ class _Texts(HTMLParser):
 
 
 def not_isolated(page: str) -> list[str]:
-    """Return the texts with right-to-left letters outside an isolate, and the field values with an isolate."""
+    """Return the texts with right-to-left letters that are not between FSI and PDI, and the field values that are."""
     found = _Texts()
     found.feed(page)
     rest = [text.replace(ISOLATED, "").replace(isolated(NAME.lower()), "") for text in found.texts]

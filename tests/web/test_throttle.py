@@ -1,4 +1,4 @@
-"""Failed attempts are counted in Redis for all processes, and in memory while Redis is unreachable."""
+"""Tests that failed attempts are counted in Redis for all processes, and in memory while Redis is unreachable."""
 
 from __future__ import annotations
 

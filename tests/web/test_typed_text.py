@@ -1,4 +1,4 @@
-"""Text that is typed in forms or sent to the API is stored without invisible characters, or refused."""
+"""Tests that text that is typed in forms or sent to the API is stored without invisible characters, or refused."""
 
 from __future__ import annotations
 

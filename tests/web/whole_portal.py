@@ -53,9 +53,9 @@ _UPLOAD = "/standortverwaltung/sammelauftrag"
 
 @dataclass
 class WholePortal:
-    """A portal with one of each thing that pages show, and a browser of each kind of visitor.
+    """A portal with one row of each kind that pages show, and a browser of each kind of visitor.
 
-    `things` has the things' ids by the word that stands before the id in URLs, `visitors` the browsers by the
+    `things` has the ids of these rows by the word that stands before the id in URLs, `visitors` the browsers by the
     visitor's name, `mailed` the paths of the links in mails and letters.
     """
 
@@ -67,7 +67,7 @@ class WholePortal:
     mailed: list[str] = field(default_factory=list)
 
     def paths(self) -> Iterator[tuple[str, str]]:
-        """Yield visitor and path of every page, once for each thing that the page can be about."""
+        """Yield visitor and path of every page, once for each id that the page can be about."""
         app = self.front.client.application
         for rule in app.url_map.iter_rules():
             if "GET" not in (rule.methods or set()) or rule.rule.startswith(_NO_PAGES) or "form" in rule.arguments:
@@ -119,7 +119,7 @@ def _choices(rule: Rule, name: str) -> list[str]:
 
 
 def whole_portal(front: Front, back: Back) -> WholePortal:
-    """Create one of each thing that pages show, and sign in visitors of all kinds."""
+    """Create one row of each kind that pages show, such as an order or a trunk, and sign in visitors of all kinds."""
     with front.database.transaction() as session:
         main = session.get_one(Account, front.main.id)
         site, blocked = make_site(session, main), make_account(session, name="Ohne Verwaltung")
@@ -213,7 +213,7 @@ def _links(back: Back) -> list[str]:
 
 
 def _bulk(client: FlaskClient) -> UUID:
-    """Upload a file of orders with a row of invalid cells and a valid one; return the id of the bulk."""
+    """Upload a file of orders with a row of invalid cells and a valid one; return the id of the bulk file."""
     page = client.get(_UPLOAD).text
     account = re.search(r'name="account" value="([0-9]+)"', page)
     assert account is not None

@@ -1,4 +1,4 @@
-"""The portal's database behind PgBouncer in transaction mode, where each transaction may run on another connection."""
+"""Tests of the database behind PgBouncer in transaction mode: each transaction may use another connection."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_each_transaction_brings_its_limits_and_its_caller_and_leaves_none_behin
 
 
 def facts(session: Session) -> tuple[str, str]:
-    """Return the limit of statements and the caller, as the connection of this transaction knows them."""
+    """Return the statement timeout and the caller of row-level security that the transaction's connection has."""
     limit, caller = session.execute(
         sa.text("SELECT current_setting('statement_timeout'), coalesce(current_setting('standorte.caller', true), '')")
     ).one()

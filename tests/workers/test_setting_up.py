@@ -1,4 +1,4 @@
-"""The sequence of docs/operations.md, "Setting up", from an empty PostgreSQL to the first customer's completed order.
+"""Tests of "Setting up" in docs/operations.md, from an empty PostgreSQL to a customer's completed order.
 
 The commands are read out of the document. Passwords are asked for, nothing is done by SQL, and there is no demo data.
 """
@@ -129,7 +129,7 @@ def standorte(line: str) -> str:
 
 
 def run(line: str, server: EmbeddedPostgres, children: Children) -> str:
-    """Run a line of the document as it stands there, each part with its own role; return the output."""
+    """Run a command line of the document as it stands there, with the database role of its part; return the output."""
     name, first, *_ = words = shlex.split(line)
     if name == "psql":
         connected = {"PGHOST": str(server.socket_dir), "PGUSER": "standorte", "PATH": "/usr/bin:/bin"}
@@ -150,7 +150,7 @@ def is_well() -> bool:
 
 
 def mailed(sink: MailSink, address: str, pattern: str) -> str:
-    """Wait for a mail to the address that says something, and return what the pattern finds there."""
+    """Wait for a mail to the address whose text matches `pattern`; return the first group of the match."""
 
     def found() -> list[str]:
         bodies = [mail.get_body(("plain",)) for recipient, mail in sink.received if recipient == address]

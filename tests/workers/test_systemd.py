@@ -1,4 +1,4 @@
-"""The units in docs/systemd: valid, bounded, without rights that they do not need, for programs that there are."""
+"""Tests of the units in docs/systemd: valid, with limits and few rights, and each starts a command that exists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wheel of the project: built from a clean checkout, installed into an empty environment, complete."""
+"""Tests that the wheel of the project, built from a clean checkout, works in an empty environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The transaction of an API call: it begins with the question who calls, and goes on in the endpoint."""
+"""The transaction of an API call: it begins when the caller is looked up, and goes on in the endpoint."""
 
 from __future__ import annotations
 
@@ -44,9 +44,10 @@ def abandon_call_transaction() -> None:
 
 @contextmanager
 def call_transaction() -> Iterator[Session]:
-    """Open a session as `Database.transaction` does: the first time in the transaction that found the caller.
+    """Open a session in a transaction, as `Database.transaction` does.
 
-    So a call that waits for nothing but the database is one transaction. It is another one if that has ended.
+    The first time in a call it goes on with the transaction that found the caller, so that most calls are one
+    transaction; if that has ended, it begins another one.
     """
     session, opened = g.pop("call_transaction", (None, None))
     if session is None:

@@ -108,7 +108,7 @@ class TimelineBody(BaseModel):
 
 
 class TermsBody(BaseModel):
-    """What a contract has: the key of its tariff (null without one), the channels of its trunk, and its prices.
+    """The terms of a contract: the key of its tariff (null without one), the channels of its trunk, and its prices.
 
     `monthly_cents` is the monthly sum of all its products, `one_off_cents` what is due once for the change; both in
     euro cents, without VAT.
@@ -121,7 +121,7 @@ class TermsBody(BaseModel):
 
 
 class ChangeTermsBody(BaseModel):
-    """What a change replaces and brings; `effective_on` is its day, null if it takes effect at once."""
+    """The terms of a contract before and after a change; `effective_on` is its day, null if it takes effect at once."""
 
     effective_on: date | None
     before: TermsBody
@@ -292,7 +292,7 @@ class ProductBody(BaseModel):
 
 
 class ProductList(BaseModel):
-    """The price list."""
+    """The price list: all products that can be ordered."""
 
     items: list[ProductBody]
 

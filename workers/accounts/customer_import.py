@@ -177,9 +177,10 @@ class AccountImport:
         self._batch.clear()
 
     def _doubt(self, line: int, row: AccountRow) -> None:
-        """Report as notices what is wrong with the address of a new account, by the rules for orders, and count it.
+        """Report as notices what is wrong with the address of a new account, by the rules for orders.
 
-        Checked are the house number, and whether the postal code can be the city's.
+        Checked are the house number, and whether the postal code can be the city's. Each fault counts in the summary as
+        doubtful; the address is imported all the same.
         """
         with self._database.transaction() as session:
             for column, rule, typed in (

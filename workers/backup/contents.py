@@ -35,7 +35,10 @@ def key_digests(vault: Vault) -> list[str]:
 
 
 def write_contents(folder: Path, taken_at: datetime, revision: str, vault: Vault) -> None:
-    """Write the list of contents for the files that are in the folder."""
+    """Write the list of contents of a backup: digests of the files in the folder and of the first secret key.
+
+    `taken_at` is the moment of the portal's data, `revision` its schema revision.
+    """
     files = {file.name: _digest(file) for file in sorted(folder.iterdir())}
     found = Contents(taken_at=taken_at, revision=revision, key=key_digests(vault)[0], files=files)
     (folder / _LIST).write_text(found.model_dump_json(indent=2) + "\n")

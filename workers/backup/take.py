@@ -69,7 +69,10 @@ def take_backup(into: Path, portal: str, registrar: str, letters: Path, vault: V
 
 @contextmanager
 def _snapshot(url: str) -> Iterator[tuple[psycopg.Connection, str]]:
-    """Hold a database as it is now, and yield the connection and the snapshot's name for pg_dump."""
+    """Open a snapshot of a database as it is now; yield the connection that holds it and its name for pg_dump.
+
+    Raises `BackupError` if the database does not answer.
+    """
     try:
         connection = TimedConnection.within(30, plain_url(url), options=_OPTIONS)
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ

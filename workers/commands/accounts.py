@@ -176,7 +176,7 @@ def limits(
     invitations: Annotated[str | None, typer.Option(help=_LIMIT_HELP, metavar="NUMBER")] = None,
     consents: Annotated[str | None, typer.Option(help=_LIMIT_HELP, metavar="NUMBER")] = None,
 ) -> None:
-    """Show the limits of a company, or give it limits of its own: of open orders, and of the other things a day.
+    """Show the limits of a company, or give it limits of its own: open orders, and blocks, letters and so on a day.
 
     Files of the company that wait for a limit go on at once.
     """

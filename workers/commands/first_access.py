@@ -23,7 +23,10 @@ LONGEST_NAME = 200
 
 
 def typed_address(option: str, email: str) -> str:
-    """Return a typed e-mail address in lower case; end the command with a message that names `option` if it is none."""
+    """Return a typed e-mail address in lower case; end the command with a message if it is no address.
+
+    `option` is the option of the command that the message names.
+    """
     try:
         return typed_email(email).lower()
     except BadEmail as error:
@@ -32,7 +35,7 @@ def typed_address(option: str, email: str) -> str:
 
 
 def typed_name(option: str, name: str) -> str:
-    """Return a typed name of a person; end the command with a message that names `option` if it is none."""
+    """Return a typed name of a person; end the command with a message that names `option` if it cannot be a name."""
     text = " ".join(name.split())
     if not 1 <= len(text) <= LONGEST_NAME or name_fault(text) is not None:
         refuse(f"{option} is a person's name of up to {LONGEST_NAME} characters, without an address: {escape(name)!r}")
@@ -42,7 +45,7 @@ def typed_name(option: str, name: str) -> str:
 def give_access(session: Session, to: Recipient, account: Account | None, now: datetime) -> Access:
     """Create a login of the carrier's staff (`account` is None), or of the account's first administrator.
 
-    Safe to run twice. Ends the command with a message if that cannot be.
+    Safe to run twice. Ends the command with a message if the person cannot get one.
     """
     try:
         if account is None:

@@ -142,7 +142,10 @@ def _set(
     orderable: bool,
     **cents: int,
 ) -> bool:
-    """Set what holds from the day on and log it; return whether it is new. Ends the command if the day is over."""
+    """Set a product's prices (`cents`), and whether it is sold, from the day on; log it as `deed` if it is new.
+
+    Return whether it is new. Ends the command with a message if the day is over.
+    """
     try:
         is_new = set_price(session, key, day, database.now(), orderable=orderable, terms=terms, **cents)
     except InvalidField:
@@ -177,7 +180,7 @@ def _months(row: HasTerms, kind: ProductKind) -> tuple[str, str, str]:
 
 
 def _later(session: Session, key: str, day: date) -> list[date]:
-    """Return the days after `day` for which something is set for the product."""
+    """Return the days after `day` for which prices of the product are set."""
     return [row.valid_from for row in planned_prices(session, midday(day)) if row.product_key == key]
 
 

@@ -56,7 +56,7 @@ def list_requests(
     ] = None,
     limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=1000)] = 50,
 ) -> None:
-    """List orders, link and detach requests, the newest first."""
+    """List requests (orders, links, detach requests and changes), the newest first."""
     table = Table(box=None)
     for heading in ("id", "kind", "main", "account", "status", "step", "reason", "changed"):
         table.add_column(heading, no_wrap=heading in ("id", "account"))

@@ -1,4 +1,4 @@
-"""What the console's commands share: consoles, the database, look-ups, and ending a command with a message."""
+"""Helpers of the console's commands: output, the database, look-ups, and ending a command with a message."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def when(moment: datetime | None, form: str = "%d.%m.%Y %H:%M") -> str:
 
 
 def midday(day: date) -> datetime:
-    """Return a moment of the calendar day in Berlin."""
+    """Return noon of the day in Berlin."""
     return datetime.combine(day, time(12), BERLIN)
 
 

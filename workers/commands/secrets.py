@@ -1,4 +1,4 @@
-"""`standorte secrets`: what is stored encrypted, after a change of SECRET_KEY."""
+"""`standorte secrets`: encrypt stored secrets anew after a change of SECRET_KEY."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def secrets() -> None:
 
 @app.command("reseal")
 def reseal() -> None:
-    """Encrypt all SIP passwords and second factors with the first key of SECRET_KEY. Safe to run twice, and at work.
+    """Encrypt all SIP passwords and second factors with the first key of SECRET_KEY, while the system may be running.
 
-    Connects as the owner's role. Ends with 1 if there are secrets that none of the keys opens.
+    Safe to run twice. Connects as the owner's role. Ends with 1 if there are secrets that none of the keys opens.
     """
     settings = WorkerSettings()
     vault = Vault(*settings.secret_keys)

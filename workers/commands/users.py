@@ -137,7 +137,7 @@ def disable(email: EmailArgument) -> None:
 
 
 def _administered(session: Session, user: User) -> list[str]:
-    """Return the customer numbers that have no administrator who can sign in, and of which the user is one."""
+    """Return the customer numbers of accounts whose administrators, the user among them, all cannot sign in."""
     mine = (
         sa.select(Account)
         .join(Membership, Membership.account_id == Account.id)

@@ -1,4 +1,4 @@
-"""Makes the demo's customers from before the portal: account, contract, trunk and numbers, as an order would."""
+"""Create the demo's customers who had an account before the portal existed: contract, trunk and numbers, too."""
 
 from __future__ import annotations
 

@@ -31,9 +31,9 @@ def stocked(session: Session, preferred: str, size: int, now: datetime) -> Pool:
 
 
 def empty(session: Session, now: datetime, taken: Collection[str] = ()) -> Pool:
-    """Return an Ortsnetz whose pool has no free single numbers (blocks of size 1), but to which some can be added.
+    """Return an Ortsnetz (local exchange area) whose pool has no free single numbers, but to which some can be added.
 
-    Its area code is not among `taken`. Raises `CannotPlay` if there is none.
+    A single number is a block of size 1. Its area code is not among `taken`. Raises `CannotPlay` if there is none.
     """
     usable = EMPTY_POOL.area_code not in taken and _next_number(session, EMPTY_POOL) is not None
     if usable and not pool_has(session, EMPTY_POOL.area_code, 1, now):

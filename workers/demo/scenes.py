@@ -58,8 +58,8 @@ class Stage:
     """The data prepared for one run of the demo.
 
     `token` is the API token; `hanna` a contact with an unconfirmed e-mail address; `street` a street whose addresses
-    are not proved yet; `berlin` a pool with free numbers; `empty` and `empty_too` pools without; `fresh` the new
-    accounts by what they are for (`FRESH`); `nobodys_number` a customer number without an account.
+    are not proved yet; `berlin` a pool with free numbers; `empty` and `empty_too` pools without free numbers; `fresh`
+    the new accounts by their use in the demo (`FRESH`); `nobodys_number` a customer number without an account.
     """
 
     token: str

@@ -93,7 +93,7 @@ class EmbeddedKamailio(EmbeddedServer):
         self._interconnect_tls = interconnect_tls
 
     def move_to_free_ports(self) -> None:
-        """Replace each port that another program has taken in the meantime by a free one; before the server starts."""
+        """Replace each port that another program has taken since it was chosen. Call before the server starts."""
         self.port = free_sip_port(self.port)
         self.interconnect_port = free_port(self.interconnect_port)
 

@@ -125,7 +125,10 @@ class Stack:
         }
 
     def _carrier(self) -> dict[str, str]:
-        """Return the settings about the made-up carrier of the demo, or those that the environment sets instead."""
+        """Return the settings about the carrier: the environment's, and the demo's made-up ones for those not set.
+
+        A stack without demo data gets none.
+        """
         if not self._demo:
             return {}
         from workers.demo.carrier import DEMO_CARRIER
@@ -149,7 +152,7 @@ class Stack:
             self._say("stack", f"Stopped. The data stays in {self._directory.path}")
 
     def _stop_asked(self, number: signal.Signals, starting: asyncio.Task[None], stopped: asyncio.Event) -> None:
-        """Begin to stop at the first signal; at a Ctrl-C three or more seconds later kill all but PostgreSQL.
+        """Begin to stop at the first signal; at a Ctrl-C three or more seconds later kill all programs but PostgreSQL.
 
         A further Ctrl-C within these three seconds (`ONE_REQUEST`) only prints how to kill the programs.
         """

@@ -21,7 +21,10 @@ def upgrade() -> None:
 
 
 def _check(table: str, name: str, rule: str) -> None:
-    """Add a check constraint and check existing rows with it; writers wait until the migration is committed."""
+    """Add the check constraint `name` with the SQL condition `rule` to a table, and check its existing rows.
+
+    Writers wait until the migration is committed.
+    """
     full = op.f(f"ck_{table}_{name}")
     op.create_check_constraint(full, table, rule, postgresql_not_valid=True)
     op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {full}")

@@ -55,9 +55,9 @@ def _one_of(deeds: tuple[str, ...]) -> str:
 
 
 def _check(name: str, rule: str, *, is_new: bool = False) -> None:
-    """Put a check constraint on the audit log in place of the one of that name, unless it is new; check existing rows.
+    """Give the audit log the check constraint `name` with the SQL condition `rule`, and check its existing rows.
 
-    Writers wait until the migration is committed.
+    It replaces the one of that name, unless it `is_new`. Writers wait until the migration is committed.
     """
     full = op.f(f"ck_audit_entries_{name}")
     if not is_new:

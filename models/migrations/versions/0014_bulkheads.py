@@ -45,7 +45,11 @@ def downgrade() -> None:
 
 
 def _put(name: str, columns: list[sa.TextClause | str], where: str, *, include: bool = False) -> None:
-    """Create an index on requests without blocking writers, in place of an invalid one of an interrupted run."""
+    """Create the index `name` on these columns of requests, for rows that fulfil the SQL condition `where`.
+
+    Does not block writers, and replaces an invalid index that an interrupted run may have left. With `include` the
+    index also stores `main_id`.
+    """
     _drop(name)
     with op.get_context().autocommit_block():
         op.create_index(

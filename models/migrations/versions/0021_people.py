@@ -72,7 +72,10 @@ def _one_of(reasons: tuple[str, ...]) -> str:
 
 
 def _check(name: str, rule: str) -> None:
-    """Put a check constraint on requests in place of any of that name (NOT VALID: existing rows are checked later)."""
+    """Give requests the check constraint `name` with the SQL condition `rule`, in place of any of that name.
+
+    It is NOT VALID: existing rows are checked later.
+    """
     full = op.f(f"ck_requests_{name}")
     op.execute(
         # The same statement puts the new one there.

@@ -1,7 +1,7 @@
 """Record when a mail server refused the address of an order's contact, and move open deadlines to the end of the day.
 
-`email_proofs.refused_at` has the time; the request waits with the reason `contact_refused`. A deadline that people read
-as a day ends with that day in Berlin.
+`email_proofs.refused_at` is the time of the refusal; the request waits with the reason `contact_refused`. A deadline
+that people read as a day ends with that day in Berlin.
 """
 
 from __future__ import annotations

@@ -53,7 +53,10 @@ def _text(columns: tuple[str, ...]) -> str:
 
 
 def _check(name: str, rule: str) -> None:
-    """Add a check constraint to address_documents if it is missing (NOT VALID: existing rows are checked later)."""
+    """Add the check constraint `name` with the SQL condition `rule` to address_documents, if it is missing.
+
+    It is NOT VALID: existing rows are checked later.
+    """
     full = op.f(f"ck_address_documents_{name}")
     op.execute(
         f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_constraint WHERE conname = '{full}') THEN"

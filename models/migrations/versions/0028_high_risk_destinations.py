@@ -1,6 +1,6 @@
 """Create the table of high-risk destinations, and save for each trunk which destinations it may call, against fraud.
 
-Existing trunks may call what they could.
+Existing trunks may call the same destinations as before.
 """
 
 from __future__ import annotations

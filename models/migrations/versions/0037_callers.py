@@ -1,4 +1,4 @@
-"""Create the functions and views by which row-level security learns for whom the front works and which rows they reach.
+"""Create the functions and views that tell row-level security who the front's caller is and what the caller reaches.
 
 The policies themselves are in `models.db.row_security`.
 """

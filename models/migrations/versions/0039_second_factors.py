@@ -103,9 +103,9 @@ def _words(*deeds: str) -> str:
 
 
 def _check(name: str, rule: str) -> None:
-    """Put a check constraint on the audit log in place of any of that name, then check existing rows.
+    """Give the audit log the check constraint `name` with the SQL condition `rule`, in place of any of that name.
 
-    The check does not block writers if each statement commits on its own.
+    Existing rows are checked, too. The check does not block writers if each statement commits on its own.
     """
     full = f"ck_audit_entries_{name}"
     op.execute(

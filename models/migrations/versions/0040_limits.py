@@ -1,6 +1,6 @@
 """Create the tables of companies' own limits and of what each has asked for on a day, against abuse.
 
-Saves for which limit a bulk waits, and what the back office was told about bulks and requests that wait.
+Also save for which limit a bulk waits, and when or why the back office got a mail about a waiting bulk or request.
 """
 
 from __future__ import annotations

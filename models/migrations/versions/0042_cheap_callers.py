@@ -1,6 +1,6 @@
 """Make row-level security cheaper: find the caller once for each transaction, and ask functions instead of tables.
 
-A setting of the transaction keeps what was found, with a seal that no other statement can forge.
+A setting of the transaction keeps the caller, with a seal that no other statement can forge.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Save which rows of a bulk a person leaves out, or wants to order although their location exists already.
+"""Save which rows of a bulk file a person leaves out, or wants to order although their location exists already.
 
 `about` has the customer number or line number that the reason of a refused row names.
 """

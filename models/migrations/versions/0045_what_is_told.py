@@ -1,4 +1,7 @@
-"""Logins and tokens are found by functions, not by hashes that the front reads; a reset of factors is withdrawn."""
+"""Add functions that find a login or token by its hash, so that the front need not read hashes.
+
+Also allow entries of the audit log for a withdrawn reset of second factors.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ def downgrade() -> None:
 
 
 def _deeds(*of_logins: str) -> None:
-    """Let audit entries name these deeds of logins, beside all others."""
+    """Allow exactly these deeds of logins in the audit log, beside all other deeds; existing rows are checked, too."""
     listed = ", ".join(f"'{deed}'" for deed in (*RULES.DEEDS, *of_logins, *RULES.OF_COMPANIES))
     alone = ", ".join(f"'{deed}'" for deed in of_logins)
     for name, rule in (

@@ -1,4 +1,7 @@
-"""People whom the carrier has shut out, prices with a first day, and what is done at the console in the log."""
+"""Add `users.disabled_at`, by which the carrier shuts a person out, and the table of prices from a day on.
+
+Also allow entries of the audit log for what the carrier does at its console.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Requests that change a trunk's tariff and channels, now or from a day on; contracts keep what ran before."""
+"""Allow requests that change a trunk's tariff and channels, at once or from a day on.
+
+Contract lines get a beginning and a number, so that a contract keeps what ran before.
+"""
 
 from __future__ import annotations
 
@@ -131,7 +134,7 @@ def downgrade() -> None:
 
 
 def _see_changes(condition: str) -> None:
-    """Let the people of the account, too, see the requests that `condition` names in what the policies ask."""
+    """Let row-level security show the requests that match `condition` (SQL) to the people of the requests' accounts."""
     first, second = (
         import_module(f"models.migrations.versions.{name}") for name in ("0037_callers", "0042_cheap_callers")
     )

@@ -1,4 +1,4 @@
-"""Let a scheduled job be paused (jobs.paused): after a restore it waits until an operator has looked."""
+"""Add `jobs.paused`: after a restore a scheduled job waits until an operator has looked and resumes it."""
 
 from __future__ import annotations
 

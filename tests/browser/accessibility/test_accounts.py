@@ -1,4 +1,4 @@
-"""The pages of accounts are accessible: overview, dashboard, log, secrets, contract holder, and linking an account."""
+"""Tests that the pages of accounts are accessible: overview, dashboard, log, secrets, holder, and linking."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages of the back office are accessible, and those that show the mails that the embedded stack caught."""
+"""Tests that the pages of the back office are accessible, and those of /dev/mail, which show caught mails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every GET endpoint is checked by an accessibility test of this folder, or is listed here with the reason why not."""
+"""Tests that every GET endpoint has an accessibility test in this folder, or a reason here why it has none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages of orders, bulks and requests, in every kind and state and with their proofs, are accessible."""
+"""Tests that the pages of orders, bulk files and requests are accessible, in every kind, state and proof."""
 
 from __future__ import annotations
 

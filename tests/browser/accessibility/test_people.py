@@ -1,4 +1,4 @@
-"""The pages of sign-in, logins, users, API tokens and second factors are accessible."""
+"""Tests that the pages of sign-in, logins, users, API tokens and second factors are accessible."""
 
 from __future__ import annotations
 

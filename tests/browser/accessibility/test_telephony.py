@@ -1,4 +1,4 @@
-"""The pages of suspension, release, registrations, calls, forwarding and numbers are accessible."""
+"""Tests that the pages of suspension, release, registrations, calls, forwarding and numbers are accessible."""
 
 from __future__ import annotations
 

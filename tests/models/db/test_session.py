@@ -1,4 +1,4 @@
-"""The database connection: every wait has a limit, the clock is the server's, and a read-only server is noticed."""
+"""Tests of the database connection: limits of every wait, the server's clock, and a read-only server."""
 
 from __future__ import annotations
 

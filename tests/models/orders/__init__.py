@@ -1,1 +1,1 @@
-"""Tests of the rules for orders: addresses."""
+"""Tests of the rules for the addresses of orders."""

@@ -1,4 +1,4 @@
-"""Tests of the audit log's seals: rows can only be added, and any change made past the programs is found."""
+"""Tests of the audit log's seals: rows can only be added, and any change made without the portal is found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""High-risk destinations: who may forward calls to them, who is told, and the rules of a trunk's limit."""
+"""Tests of high-risk destinations: who may forward calls to them, who is told, and the rules of a trunk's limit."""
 
 from __future__ import annotations
 

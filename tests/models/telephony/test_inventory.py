@@ -46,7 +46,7 @@ def give(session: Session, account: Account, area_code: str, first: int, size: i
 
 @pytest.fixture
 def stocked(database: Database) -> Iterator[Session]:
-    """Provide a session in which one account has all number blocks of `BLOCKS`."""
+    """Provide a session in which one account has all number blocks of the list `BLOCKS`."""
     with database.transaction() as session:
         account = make_account(session)
         for area_code, first, size in BLOCKS:
@@ -55,7 +55,7 @@ def stocked(database: Database) -> Iterator[Session]:
 
 
 def by_hand(digits: str, plain: str) -> set[int]:
-    """Return the first number of each block in `BLOCKS` with a number that fits the digits, looking at every number.
+    """Return the first number of each block in the list `BLOCKS` with a number that fits, looking at every number.
 
     `plain` is the text as typed, `digits` its digits. Digits after a "+" must be the beginning of the number in E.164;
     any others may also stand within the number.

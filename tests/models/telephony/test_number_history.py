@@ -20,7 +20,7 @@ FIRST = 493020000000
 
 
 def told(database: Database, number: int = FIRST) -> list[tuple[str, str, datetime, datetime | None]]:
-    """Return customer number, holder's name, beginning and end (or None) of each assignment, the newest first."""
+    """Return customer number, holder, beginning and end (or None) of each assignment of the number, newest first."""
     with database.transaction() as session:
         block = block_of(session, number)
         assert block is not None

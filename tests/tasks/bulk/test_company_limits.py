@@ -1,4 +1,7 @@
-"""A company's daily limits and bulks: rows beyond a limit wait, nothing is refused, and the back office is told."""
+"""Tests of a company's daily limits for bulk files: rows beyond a limit wait and are not refused.
+
+The back office is told of them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bulks: every row becomes one request, single requests do not wait for them, and the sender gets one mail."""
+"""Tests of bulk files: each row becomes one request, single requests go first, and the sender gets one mail."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CONTACT = "hanna.palmer@example.com"
 
 
 def send(pipeline: Pipeline, wanted: Sequence[OrderDraft], name: str = "Filialen.csv") -> UUID:
-    """Create and send a bulk of these orders; return its id."""
+    """Create and send a bulk file of these orders; return its id."""
     with pipeline.runtime.database.transaction() as session:
         found = make_bulk(session, pipeline.manager, pipeline.main, wanted, name=name)
         found.send(pipeline.clock())
@@ -40,7 +40,7 @@ def send(pipeline: Pipeline, wanted: Sequence[OrderDraft], name: str = "Filialen
 
 
 def ended(pipeline: Pipeline, completed: int, of: int) -> str:
-    """Return the subject that the mail about an ended bulk must have.
+    """Return the subject that the mail about an ended bulk file must have.
 
     It says that `completed` of the bulk's `of` orders were completed.
     """
@@ -63,7 +63,7 @@ def statuses(pipeline: Pipeline, id: UUID) -> dict[Status, int]:
 
 
 def run_to_the_end(pipeline: Pipeline, id: UUID) -> int:
-    """Run the workers every two seconds until the bulk has ended; return how many times they ran. Fails after 100."""
+    """Run the workers every two seconds until the bulk file has ended; return how often they ran. Fails after 100."""
     hints = 0
     while bulk(pipeline, id).ended_at is None:
         pipeline.advance()
@@ -254,7 +254,7 @@ def test_links_by_code_and_by_consent(pipeline: Pipeline) -> None:
 
 
 def send_links(pipeline: Pipeline, wanted: Sequence[tuple[str, str]]) -> UUID:
-    """Create and send a bulk of link requests, each a customer number and a link code (or empty); return its id."""
+    """Send a bulk file of link requests, pairs of customer number and link code ("": none); return its id."""
     with pipeline.runtime.database.transaction() as session:
         seal = pipeline.runtime.vault.seal
         lines = [{"customer_number": number, "code": seal(code).hex() if code else ""} for number, code in wanted]

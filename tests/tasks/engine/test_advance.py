@@ -1,4 +1,4 @@
-"""Orders and link requests from acknowledged to their final status, and what happens when a step goes wrong."""
+"""Tests of orders and link requests from their first to their final status, also when a step goes wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of requests when the telephone network, a mail server or a worker fails, or the code has a bug."""
+"""Tests of requests while the telephone network, a mail server or a worker fails, or the code has a bug."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Everybody can read of a held request who acts and by when: on its page, by the API, in its receipt and in a mail."""
+"""Tests that everybody can read of a held request who acts and by when.
+
+It stands on its page, in the API, in its receipt and in a mail.
+"""
 
 from __future__ import annotations
 

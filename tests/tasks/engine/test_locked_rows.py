@@ -1,4 +1,4 @@
-"""A locked row delays only itself, and the orders of one customer do not delay those of others."""
+"""Tests that a locked row delays only itself, and the orders of one customer do not delay those of others."""
 
 from __future__ import annotations
 

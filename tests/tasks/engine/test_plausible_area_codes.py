@@ -1,4 +1,4 @@
-"""Area codes that only probably fit an address: staff confirm the pair once for all customers, or refuse it."""
+"""Tests of area codes that only probably fit an address: staff confirm or refuse the pair once for all customers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Random histories of orders, links, cancellations and outages, with workers that die, end as a simple model says."""
+"""Tests that random histories of orders, links, cancellations and outages end as a simple model says.
+
+Workers die in them, too.
+"""
 
 from __future__ import annotations
 

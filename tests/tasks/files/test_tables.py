@@ -1,4 +1,4 @@
-"""Uploaded tables: found anywhere on a sheet, read completely, or refused with the place of the fault."""
+"""Tests of uploaded tables: found anywhere on a sheet, read completely, or refused with the place of the fault."""
 
 from __future__ import annotations
 

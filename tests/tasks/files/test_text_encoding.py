@@ -15,7 +15,10 @@ ONLY = {"ü": "Brückenstr.", "ö": "Köln", "ä": "Bäcker", "ß": "Große Stra
 
 
 def read(content: bytes) -> str:
-    """Decode a file in its recognised encoding, with U+FFFD for each doubtful character, as text of cells is stored."""
+    """Decode a file in its recognised encoding, and clean the text as that of a cell is cleaned.
+
+    U+FFFD stands for each doubtful character.
+    """
     encoding = encoding_of(io.BytesIO(content))
     with open_text(io.BytesIO(content), encoding) as text:
         return encoding.trusted(text.read())

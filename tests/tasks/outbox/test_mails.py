@@ -1,4 +1,4 @@
-"""Every mail as its reader gets it: in both languages, complete, in text and HTML, with any name."""
+"""Tests of every mail as its reader gets it: in both languages, complete, in text and HTML, with any name."""
 
 from __future__ import annotations
 

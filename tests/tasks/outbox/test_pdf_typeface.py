@@ -1,4 +1,4 @@
-"""Names in any script are printed correctly: shaped, in the right order, each glyph from a typeface that has it."""
+"""Tests that names in any script are printed right: shaped, in order, each glyph from a typeface that has it."""
 
 from __future__ import annotations
 

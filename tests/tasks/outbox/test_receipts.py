@@ -1,4 +1,7 @@
-"""Receipts: one for each order, link request and bulk, at once, with the agreed prices and who has to act by when."""
+"""Tests of receipts: one for each order, link request and bulk file, sent at once.
+
+They have the agreed prices, and who has to act by when.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ def plain(text: str) -> str:
 
 
 def receipts(pipeline: Pipeline) -> list[Mail]:
-    """Return the mails to the requester that confirm the receipt of an order, a link request or a bulk."""
+    """Return the mails to the requester that confirm the receipt of an order, a link request or a bulk file."""
     return [mail for mail in pipeline.mailer.sent if mail.recipient_address == pipeline.manager.email
             and ("erhalten" in mail.subject or "received" in mail.subject)]  # fmt: skip
 
@@ -209,7 +212,7 @@ def test_a_link_request_has_a_receipt_without_prices(pipeline: Pipeline, method:
 
 
 def send(pipeline: Pipeline, drafts: list[OrderDraft]) -> UUID:
-    """Create and send a bulk of these orders; return its id."""
+    """Create and send a bulk file of these orders; return its id."""
     with pipeline.runtime.database.transaction() as session:
         bulk = make_bulk(session, pipeline.manager, pipeline.main, drafts)
         bulk.send(pipeline.clock.now)

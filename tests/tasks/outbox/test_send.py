@@ -1,4 +1,4 @@
-"""Mails leave through a slow mail server one after the other, each once, and orders do not wait for them."""
+"""Tests that mails leave through a slow mail server one after the other, each once, and orders do not wait for them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ONE_MAIL = timedelta(seconds=4)
 
 @dataclass
 class SlowMailer(FakeMailer):
-    """A mail server that takes each mail, and then moves `clock` on by `ONE_MAIL`, the time until it answers.
+    """A mail server that takes each mail, and then moves `clock` on by 4 seconds (`ONE_MAIL`), until it answers.
 
     After each mail it calls `beside`, if that is set: what happens beside the sending.
     """
@@ -59,7 +59,7 @@ def mailer(pipeline: Pipeline) -> SlowMailer:
 def queue(pipeline: Pipeline, *names: str, bulk_id: UUID | None = None) -> None:
     """Queue a mail to each of these people, NAME@example.com.
 
-    `bulk_id` is the bulk that the mails belong to (None: none).
+    `bulk_id` is the id of the bulk file that the mails belong to (None: none).
     """
     with pipeline.runtime.database.transaction() as session:
         for name in names:

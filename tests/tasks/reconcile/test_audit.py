@@ -21,7 +21,7 @@ Attack = Callable[[str], None]
 
 @pytest.fixture
 def attack(postgres: EmbeddedPostgres, database: Database) -> Iterator[Attack]:
-    """Provide a function that runs an SQL statement as a superuser with all triggers off, past the programs."""
+    """Provide a function that runs an SQL statement as a superuser with all triggers off, without the portal's code."""
     engine = sa.create_engine(postgres.url("standorte"))
 
     def run(statement: str) -> None:

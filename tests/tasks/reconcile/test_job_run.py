@@ -1,4 +1,4 @@
-"""Scheduled jobs run one at a time when they are due, are recorded, and are taken over from a worker that died."""
+"""Tests that scheduled jobs run one at a time when they are due, are recorded, and outlive their worker."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ MOMENT = timedelta(seconds=1)
 
 
 def leave(pipeline: Pipeline, words: str) -> None:
-    """Create a row in each table whose rows the job deletes, as people leave it who never come back.
+    """Create a row in each table whose rows the job `leftovers` deletes, as people leave it who never come back.
 
     `words` is a text in these rows, which makes the rows of two calls differ.
     """

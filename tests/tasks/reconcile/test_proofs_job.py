@@ -18,7 +18,7 @@ from tests.tasks.reconcile.job_findings import DAY, changing, finds
 
 
 def asleep(pipeline: Pipeline, id: uuid.UUID) -> None:
-    """Make a request due only in a year, later than its proof expires: a state that the job has to find."""
+    """Make a request due only in a year, later than its proof expires: a state that the job `proofs` has to find."""
     with changing(pipeline) as session:
         session.get_one(Request, id).due_at = pipeline.clock.now + 365 * DAY
 

@@ -23,7 +23,7 @@ def make_token(pipeline: Pipeline, user_id: int, days: int = 30) -> None:
 
 
 def reminded(pipeline: Pipeline) -> list[str]:
-    """Run the job and the sending of mails; return the recipients of all mails so far."""
+    """Run the job `tokens` and the sending of mails; return the recipients of all mails so far."""
     pipeline.run("tokens")
     pipeline.send()
     return sorted(mail.recipient_address for mail in pipeline.mailer.sent)

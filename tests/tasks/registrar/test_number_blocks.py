@@ -1,4 +1,4 @@
-"""New number blocks are announced to the registrar, which has to know which numbers are the carrier's."""
+"""Tests that new number blocks are announced to the registrar, which has to know which numbers are the carrier's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A renewed secret reaches the registrar, even if an older one is being written at that moment."""
+"""Tests that a renewed secret reaches the registrar, even if an older one is being written at that moment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Changes of a contract: at once, on a day, several in order, taken back, and what they leave in contract and mails."""
+"""Tests of changes of a contract: at once, on a day, several in order, taken back.
+
+Also of what they leave in contract and mails.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,10 @@ def ask(
     channels: int | None = None,
     person: Principal | None = None,
 ) -> UUID:
-    """Ask for a change of the trunk, with as many channels as the product has unless `channels` says how many."""
+    """Request the tariff `product` for the trunk from `day` on (None: at once); return the request's id.
+
+    It has as many channels as the product allows, unless `channels` says how many. `person` asks (None: the manager).
+    """
     with pipeline.runtime.database.transaction() as session:
         account = session.get_one(Account, session.get_one(SipTrunk, trunk_id).account_id)
         draft = ChangeDraft(product, channels or CHANNELS[product], day, "de")
@@ -64,7 +70,7 @@ def in_days(pipeline: Pipeline, days: int) -> date:
 
 
 def go_to(pipeline: Pipeline, at: datetime) -> None:
-    """Set the clock on to the moment and let the workers run."""
+    """Set the clock on to the time `at` and let the workers run."""
     pipeline.clock.now = at
     for _ in range(3):
         pipeline.advance()
@@ -77,7 +83,7 @@ def channels_of(pipeline: Pipeline, trunk_id: int) -> int:
 
 
 def tariffs_at(pipeline: Pipeline, trunk_id: int, at: datetime) -> list[tuple[str, int]]:
-    """Return the tariffs that the trunk's contract has at the moment, with their monthly prices."""
+    """Return the tariffs that the trunk's contract has at the time `at`, with their monthly prices."""
     with pipeline.runtime.database.transaction() as session:
         items = session.scalars(
             sa.select(ContractItem)
@@ -328,7 +334,10 @@ def test_histories_of_changes_leave_on_every_day_what_a_simple_model_says(pipeli
 
 
 def _model(wanted: dict[date, str], day: date) -> str:
-    """Return the tariff on the day: that of the last change until then, or the first one."""
+    """Return the tariff on the day, by a simple model: that of the last change until then, or the first tariff.
+
+    `wanted` has the tariff of each change by its day.
+    """
     return next((wanted[one] for one in sorted(wanted, reverse=True) if one <= day), "trunk-2")
 
 

@@ -1,4 +1,7 @@
-"""Requests for consent that no person can receive go to the back office; requesters cannot tell them from others."""
+"""Tests that requests for consent that no person can receive go to the back office.
+
+Their requesters see no difference to other requests.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The person whom an order names as local user is invited once, when the account is active."""
+"""Tests that the person whom an order names as local user is invited once, when the account is active."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All places agree which proofs an order needs: summary, verify step, pages, scheduled job and new codes."""
+"""Tests that all places agree which proofs an order needs: summary, verify step, pages, scheduled job and new codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every reason, status, step and role has a text of its own in both languages."""
+"""Tests that every reason, status, step and role has a text of its own in both languages."""
 
 from __future__ import annotations
 

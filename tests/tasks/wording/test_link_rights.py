@@ -1,4 +1,7 @@
-"""The sentences about what a link lets the main account do match the rules: a right without a sentence fails here."""
+"""Tests that the sentences about what a link lets the main account do match the rules of rights.
+
+A right without a sentence fails here.
+"""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def notes() -> Iterator[Note]:
 
 
 def codes(node: ast.expr) -> list[str]:
-    """Return all texts that a Python expression for a code can be."""
+    """Return all texts that a Python expression, which stands for a code, can have as its value."""
     if isinstance(node, ast.Constant):
         return [str(node.value)]
     if isinstance(node, ast.IfExp):
@@ -56,7 +56,7 @@ def codes(node: ast.expr) -> list[str]:
 
 
 def pieces(node: ast.expr) -> list[str]:
-    """Return all texts that a part of an f-string can be."""
+    """Return all texts that a part of an f-string can have as its value."""
     if isinstance(node, ast.FormattedValue):
         assert isinstance(node.value, ast.Attribute)
         return [str(value) for value in EXPANDED[node.value.attr]]

@@ -1,4 +1,7 @@
-"""Texts use one word for each thing, British English and one style of dates: catalogue, templates and documents."""
+"""Tests that texts use one word for each thing, British English and one style of dates.
+
+Checked are the catalogue of translations, templates and documents.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls of the API that several test modules make."""
+"""Functions that make calls of the API which several test modules need."""
 
 from __future__ import annotations
 

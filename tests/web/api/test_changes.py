@@ -1,4 +1,4 @@
-"""Changes of contracts through the API."""
+"""Tests of changes of contracts through the API."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def site(front: Front) -> Site:
 
 
 def a_change(site: Site, **more: Any) -> dict[str, Any]:
-    """Return the body of a change of the site's trunk to fifty channels."""
+    """Return the body of a change of the site's trunk to fifty channels, with further fields `more`."""
     return {"customer_number": site.account.customer_number, "product": "trunk-50", "channels": 50, **more}
 
 

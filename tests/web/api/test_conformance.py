@@ -1,4 +1,4 @@
-"""The API does what its OpenAPI document says: schemathesis calls it with valid and with invalid input.
+"""Tests that the API does what its OpenAPI document says: schemathesis calls it with valid and with invalid input.
 
 `CONFORMANCE_EXAMPLES=500` tries more examples than usual.
 """

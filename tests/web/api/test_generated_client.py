@@ -1,4 +1,4 @@
-"""A client that openapi-python-client generates from the API's document can call the API."""
+"""Tests that a client that openapi-python-client generates from the API's document can call the API."""
 
 from __future__ import annotations
 

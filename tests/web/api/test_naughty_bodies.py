@@ -1,6 +1,7 @@
-"""Naughty strings in every body, query and path of the API are stored as sent, or refused by the field's name.
+"""Tests that naughty strings in all input of the API are stored as sent, or refused by the field's name.
 
-The fields are found in the API's document. `NAUGHTY_STRINGS=all` tries each string everywhere.
+The fields in bodies, queries and paths are found in the API's document. `NAUGHTY_STRINGS=all` tries each string
+everywhere.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A backup is taken from a running system, restored into empty databases, and refused where it does not fit."""
+"""Tests that a backup is taken while the system runs, restored into empty databases, and refused elsewhere."""
 
 from __future__ import annotations
 
@@ -85,14 +85,14 @@ def run(*arguments: str | Path) -> Result:
 
 
 def taken(into: Path) -> Path:
-    """Take a backup with the command, and return its folder."""
+    """Take a backup with `standorte backup` into the folder `into`, and return the new folder with the backup."""
     said = run("backup", into)
     assert said.exit_code == 0, said.output
     return Path(said.output.strip())
 
 
 def rows(server: EmbeddedPostgres, name: str) -> dict[str, list[tuple[Any, ...]]]:
-    """Return all rows of a database by table, each as text, in an order that does not depend on the table's."""
+    """Return all rows of a database by table, each row as one text in a tuple, sorted."""
     with psycopg.connect(server.url(name, driver="")) as connection:
         tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
         read = sql.SQL("SELECT whole::text FROM {} AS whole ORDER BY 1")

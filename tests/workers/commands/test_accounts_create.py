@@ -1,4 +1,4 @@
-"""`standorte accounts create`: the first account of a new customer."""
+"""Tests of `standorte accounts create`, which opens the first account of a new customer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ TYPED = {
 
 
 def create(*options: str, **changes: str | None) -> Result:
-    """Open the account of `TYPED`, with changes; None leaves an option out."""
+    """Run `standorte accounts create` with the options `TYPED`, of which `changes` replace some; None leaves one out.
+
+    `options` are further words of the command line. Return the result.
+    """
     typed = TYPED | {name.replace("_", "-"): value for name, value in changes.items()}
     words = [word for name, value in typed.items() if value is not None for word in (f"--{name}", value)]
     return CliRunner().invoke(cli, ["accounts", "create", *words, *options])

@@ -1,4 +1,4 @@
-"""`standorte directory export` writes entries that have changed since a time; addresses only if they are published."""
+"""Tests that `standorte directory export` writes entries changed since a time, with published addresses only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`standorte invoices …`, as the carrier's staff uses it where no billing system does."""
+"""Tests of `standorte invoices …`, by which staff keep collective invoices if no billing system does it."""
 
 from __future__ import annotations
 

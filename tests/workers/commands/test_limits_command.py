@@ -1,4 +1,4 @@
-"""Tests of `standorte accounts limits`: it sets a company's own limits, and bulks that waited for them go on."""
+"""Tests of `standorte accounts limits`: it sets a company's own limits, and bulk files that waited for them go on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of `standorte numbers …`, as the carrier's staff use it: pools are filled and emptied, and who had a number."""
+"""Tests of `standorte numbers …`, by which staff fill and empty number pools, and see who had a number."""
 
 from __future__ import annotations
 

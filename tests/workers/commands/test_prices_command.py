@@ -1,4 +1,4 @@
-"""`standorte prices …`, as the carrier sets its prices; and a `migrate` after it."""
+"""Tests of `standorte prices …`, by which the carrier sets its prices, and of a `migrate` afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`standorte secrets reseal`: after a change of SECRET_KEY what is stored is encrypted with the new key."""
+"""Tests that `standorte secrets reseal` encrypts what is stored anew, after a change of SECRET_KEY."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def passwords(
 
 
 def reseal(key: str, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
-    """Run the command with this SECRET_KEY; return its exit code and what it says."""
+    """Run `standorte secrets reseal` with this SECRET_KEY; return its exit code and what it prints."""
     monkeypatch.setenv("SECRET_KEY", key)
     said = CliRunner().invoke(cli, ["secrets", "reseal"])
     return said.exit_code, said.output

@@ -1,4 +1,4 @@
-"""Kamailio's SQL query and the portal's own rule agree on which forwarding a call follows."""
+"""Tests that Kamailio's SQL query and the portal's own rule agree on which forwarding a call follows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scheduled job `registrar` on Kamailio's real tables repairs every manual change from the portal's data."""
+"""Tests that the job `registrar` repairs every manual change of Kamailio's real tables from the portal's data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`standorte up` runs in a clone of the repository below a private folder, and stops in order on several signals."""
+"""Tests that `standorte up` runs in a clone below a private folder, and stops in order on several signals."""
 
 from __future__ import annotations
 

@@ -197,7 +197,10 @@ class Glance:
 
     @property
     def running(self) -> list[Request]:
-        """Return the running requests that the page shows: of the main account, its listed sub-accounts, and links."""
+        """Return the running requests that the page shows: of the main account and the listed sub-accounts, and links.
+
+        Links are link requests that have no account yet.
+        """
         shown = [item.request for item in (self.main, *self.page.items) if item.request is not None]
         return [*shown, *self.links]
 

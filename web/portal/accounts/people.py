@@ -134,7 +134,7 @@ def _first_steps(
 def _done(session: Session, person: Principal, account: Account, *deeds: AuditEvent) -> StepDone | None:
     """Return who did one of `deeds` last, by the account's audit log; None if nobody has.
 
-    If `person` ever did one, it is the last time that `person` did, even if somebody else did one later.
+    If `person` ever did one of them, return the last time that `person` did, even if somebody else did one later.
     """
     found = last_done(session, account, deeds, first_of=person.user_id)
     if found is None:

@@ -77,8 +77,8 @@ def reset_factors(id: int) -> Response | tuple[str, int]:
 def withdraw_reset(id: int) -> Response | str:
     """Show what withdrawing the reset of the person `id` does; on POST withdraw it.
 
-    Redirect to the page of the reset afterwards, and if none waits. Abort with 404 if there is no such person, or it is
-    one of the carrier's staff.
+    Redirect to the page of the reset afterwards, or at once if no reset is scheduled. Abort with 404 if there is no
+    such person, or it is one of the carrier's staff.
     """
     form, back = FlaskForm(), redirect(url_for("office.reset_factors", id=id), 303)
     sent = form.validate_on_submit()

@@ -48,7 +48,7 @@ FINDINGS = 50
 
 @office.before_request
 def only_for_staff() -> Response | None:
-    """Abort with 404 unless the signed-in user is a member of the carrier's staff; return None if it is.
+    """Abort with 404 unless the signed-in user is a member of the carrier's staff; return None for staff.
 
     A browser whose login has ended is redirected to sign-in, because logins of staff are short. Runs before each view
     of the back office.
@@ -97,7 +97,7 @@ def todo() -> str:
 
 
 def _list_url(**changes: Any) -> str:
-    """Return the URL of the list with the current filters; `changes` replaces filters, None removes one."""
+    """Return the URL of the list of requests with the current filters; `changes` replaces filters, None removes one."""
     kept = {name: request.args[name] for name in ("suche", "status", "art", "grund") if request.args.get(name)}
     return url_for("office.todo", **{**kept, **changes})
 

@@ -136,9 +136,9 @@ def template(kind: str, form: str) -> Response:
 def show(id: uuid.UUID) -> str:
     """Show the page of an uploaded file.
 
-    Before the file is sent, the page shows its errors and what it would order; afterwards, how far its requests are.
-    Before that, rows that have become invalid since they were checked are checked again, and the result is saved.
-    Answers 404 if there is no such file, or the user may not create requests of its kind for its account.
+    Before the file is sent, the page shows its errors and what it would order; rows that have become invalid since they
+    were checked are checked again first, and the result is saved. After the file was sent, the page shows how far its
+    requests are. Answers 404 if there is no such file, or the user may not create requests of its kind for its account.
     """
     with resources().database.transaction() as session:
         found = own_bulk(session, id, principal())
@@ -267,7 +267,10 @@ def forbid(_error: Forbidden) -> tuple[str, int]:
 
 
 def _known_file_text(found: Bulk, name: str) -> str:
-    """Return what to say when the content of the file `found` is uploaded again, perhaps under another name."""
+    """Return the message after a file was uploaded again: its content is that of `found`, sent or not.
+
+    `name` is the new file's name, which may be another one.
+    """
     if found.sent_at is None and name == found.file_name:
         return str(_("This file was uploaded before and is not sent yet. You can go on where you were."))
     if found.sent_at is None:

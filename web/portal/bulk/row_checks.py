@@ -211,9 +211,10 @@ def _directory_entry(cells: Cells) -> dict[str, Any] | None:
 
 
 def _check_details(body: Mapping[str, Any], errors: Errors) -> None:
-    """Add an error for the first option that lacks its details (such as a mobile number) or whose details stand alone.
+    """Add an error for the first option that lacks its details, or whose details are given without the option.
 
-    In the second case the cell of the options gets the error, too. Cells that have an error already keep it.
+    Such details are a mobile number, for example. In the second case the cell of the options gets the error, too. Cells
+    that have an error already keep it.
     """
     try:
         ensure_details(body["options"], {field: body[field] for field in DETAILS.values()})

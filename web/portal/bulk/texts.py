@@ -73,7 +73,7 @@ def row_result_text(row: BulkRow, found: Request | None, repeated: Mapping[bytes
     """Return what became of a row of a sent file: why it was not ordered, or the status of its request `found`.
 
     `found` is None if the row was refused or repeats an earlier row. `repeated` says which one: it maps the key of a
-    repeating row (a hash of its content) to the line number and the bulk of the earlier row.
+    repeating row (a hash of its content) to the line number and the bulk file of the earlier row.
     """
     said: str
     if row.fate is RowFate.REFUSED:

@@ -75,7 +75,7 @@ class _Sheet:
 @locations.route("/<string(length=7):customer_number>/sip/<int:id>/vertrag", methods=["GET", "POST"])
 @login_required
 def change_contract(customer_number: str, id: int) -> Response | str | tuple[str, int]:
-    """Show the form that changes tariff and channels of the SIP trunk `id`, with what it has and what is planned.
+    """Show the form that changes tariff and channels of the SIP trunk `id`, with the present terms and planned changes.
 
     A valid POST shows what would change, with the prices before and after; sent again with these prices, it asks for
     the change and redirects to the request's page. An invalid one shows the form with its errors, with status 422.
@@ -108,7 +108,10 @@ def change_contract(customer_number: str, id: int) -> Response | str | tuple[str
 
 
 def _offer(database: Session, form: ChangeForm, trunk: SipTrunk) -> None:
-    """Fill the choices of the form: the tariffs that can be ordered and the present one; without input, what it is."""
+    """Fill the choices of the form: the tariffs that can be ordered, and the trunk's present one.
+
+    If nothing was typed, also fill in the present tariff and channels of the trunk.
+    """
     now = resources().clock()
     present = {line.product_key for line in current_terms(database, trunk, now).lines}
     tariffs = [one for one in price_list(database, now).values() if one.kind is ProductKind.TRUNK]
@@ -130,7 +133,7 @@ def _offer(database: Session, form: ChangeForm, trunk: SipTrunk) -> None:
 
 
 def _sheet(database: Session, form: ChangeForm, account: Account, trunk: SipTrunk) -> _Sheet:
-    """Read what is planned, and quote the typed change; a mistake becomes an error of its field."""
+    """Return the planned changes of the trunk and a quote for the typed one; a mistake in it goes to its field."""
     planned = [
         (found, changed_terms(database, agreed_quote(found), locale())) for found in planned_changes(database, trunk.id)
     ]

@@ -399,7 +399,10 @@ def _never() -> Any:
 
 
 def _to_card(said: str, accepted: Request) -> Response:
-    """Redirect to the overview, at the ordered sub-account's card, with the message `said` and a link to its page."""
+    """Redirect to the overview, at the card of the sub-account that the request `accepted` has ordered.
+
+    A message there says `said`, with a link to the sub-account's page.
+    """
     link = url_for("locations.show", customer_number=accepted.customer_number)
     shown = Markup('<span>{}</span> <a href="{}">{}</a>').format(said, link, _("Show the new sub-account"))
     _say_once(shown)

@@ -83,7 +83,7 @@ def submit(session: Session, draft: Draft, wizard: Wizard) -> Request:
     """Place the order at the prices that the summary showed, and return its request.
 
     Also restarts the time for which the draft is kept. Raises `LimitReached` if a limit of the company does not allow
-    the order, and the errors of the rules for orders, such as `InvalidField`.
+    the order, and errors such as `InvalidField` if it breaks another rule for orders.
     """
     now = resources().clock()
     draft.touch(now)

@@ -54,7 +54,7 @@ def _font(content: bytes) -> Response:
 
 
 def _others() -> list[Typeface]:
-    """Return the typefaces for characters that the portal's own lacks; of the East Asian ones only the Chinese."""
+    """Return the typefaces for characters that the portal's own typeface lacks; of East Asian ones only the Chinese."""
     return [one for one in typefaces()[1:] if not one.name.startswith(EASTERN) or one.name.endswith("sc")]
 
 

@@ -144,7 +144,10 @@ def local_page(target: str | None) -> str | None:
 
 
 def _page_of_form() -> str:
-    """Return the path of the page with the submitted form: from the Referer header, else the form's URL, else "/"."""
+    """Return the path of the page with the submitted form: that of the Referer header if it is a page of the portal.
+
+    Else it is the URL to which the form was sent, or "/" if that is no page.
+    """
     referrer = request.referrer or ""
     parts = urlsplit(referrer) if _is_ours(referrer) else urlsplit("")
     page = f"{parts.path}?{parts.query}" if parts.query else parts.path

@@ -26,7 +26,7 @@ def moment(at: datetime) -> str:
 
 
 def clock_time(at: datetime) -> str:
-    """Format the time of a moment in the page's language, rounded up to a full minute in Germany: '14:32 Uhr'."""
+    """Format the time of day in Germany in the page's language, rounded up to a full minute: '14:32 Uhr'."""
     return time_text(at if at == at.replace(second=0, microsecond=0) else at + timedelta(minutes=1), locale())
 
 
@@ -41,7 +41,7 @@ def calendar_day(date: date) -> str:
 
 
 def last_day(end: datetime) -> str:
-    """Format the day that ends at the moment `end`, the last day on which something is valid, for the page."""
+    """Format the day that ends at the moment `end`, the last on which something is valid, in the page's language."""
     return last_day_text(end, locale())
 
 

@@ -11,7 +11,10 @@ from web.portal.page.locale import counted
 
 
 class IsolatingTranslations(Domain):  # type: ignore[misc]
-    """Flask-Babel's translations, with facts in right-to-left letters isolated from the rest of the sentence."""
+    """Flask-Babel's translations, in which facts in right-to-left letters are put between FSI and PDI.
+
+    So they do not reorder the rest of the sentence.
+    """
 
     def gettext(self, string: str, **variables: Any) -> Any:
         """Translate a sentence and put the variables in the places of their names."""

@@ -112,7 +112,7 @@ class OwnPasswordForm(FlaskForm):  # type: ignore[misc]
 @logins.get("/anmeldung")
 @login_required
 def overview() -> str:
-    """Show the user's second factors, and the browsers in which the user is signed in, each with since when."""
+    """Show the user's second factors, and the browsers in which the user is signed in, with times of sign-in."""
     with resources().database.transaction() as session:
         listed = logins_of(session, principal().user_id, resources().clock())
         factors = factors_of(session, principal().user_id)

@@ -1,4 +1,4 @@
-"""The field for the user's own password, which is asked for again before a secret is shown or made, and its check."""
+"""The field for the user's own password, and its check, on forms that show or make a secret."""
 
 from __future__ import annotations
 

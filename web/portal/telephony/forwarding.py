@@ -187,9 +187,10 @@ def _asked_numbers() -> dict[str, object]:
 
 
 def _save(database: Session, account_id: int, id: int | None, draft: ForwardingDraft) -> list[str]:
-    """Save the forwarding as number `id` (None: as a new one), and return sentences about what it changes for others.
+    """Save the forwarding `draft` under the id `id` (None: as a new one), and return sentences about its effects.
 
-    There is a sentence for each other forwarding of the account that loses numbers to it, or that it loses numbers to.
+    There is a sentence for each other forwarding of the account that no longer holds for some numbers because of this
+    one, or keeps this one from holding for them.
     """
     account, now = database.get_one(Account, account_id), resources().clock()
     if id is None:

@@ -119,7 +119,7 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
     asked: str | None = None
 
     def offer_another_line(self) -> None:
-        """Add empty lines to the weekly schedule: those of `offer_lines`, and one more for which the user has asked."""
+        """Add one more empty line to the weekly schedule than usual, because the user has asked for it."""
         self.offer_lines()
         self.windows.append_entry()
 

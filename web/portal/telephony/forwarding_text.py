@@ -48,7 +48,7 @@ def forwarding_text(found: CallForwarding) -> str:
 
 
 def exception_text(always: CallForwarding, found: CallForwarding) -> str:
-    """Return the sentence that `found` takes its numbers out of `always`, a forwarding of all calls to more numbers."""
+    """Return a sentence: calls to the numbers of `found` follow `found`, not `always`, which forwards all calls."""
     assert found.numbers is not None
     facts = {
         "target": number_text(always.target),
@@ -65,7 +65,7 @@ def exception_text(always: CallForwarding, found: CallForwarding) -> str:
 
 
 def exception_hint(found: CallForwarding) -> str | None:
-    """Return how this forwarding affects others of the account, for more or fewer numbers; None if it does not."""
+    """Return a sentence about what this forwarding means for a new one for more or fewer numbers; None if nothing."""
     if not found.enabled:
         return None
     numbers = numbers_text(found.numbers) if found.numbers else str(_("All phone numbers"))

@@ -1,4 +1,4 @@
-"""The page of a SIP trunk with its registrations and latest calls, on which also local members find faults."""
+"""The page of a SIP trunk with its registrations and latest calls, for finding faults; local members see it, too."""
 
 from __future__ import annotations
 

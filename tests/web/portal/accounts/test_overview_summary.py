@@ -1,4 +1,4 @@
-"""The overview at a glance: counts that filter, what needs doing first, sums, groups, drafts, and registrations."""
+"""Tests of the overview at a glance: counts that filter, what to do first, sums, groups, registrations."""
 
 from __future__ import annotations
 

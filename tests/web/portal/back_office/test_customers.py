@@ -1,4 +1,4 @@
-"""Staff find customers, people and phone numbers in the back office, and every look at an account is logged."""
+"""Tests that staff find customers, people and phone numbers, and that every look at an account is logged."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Staff order a reset of the second factors that a person has lost: it is told by mail at once and done a day later.
+"""Tests of a reset of second factors that a person has lost: told by mail at once, done a day later.
 
-Any use of a factor stops the reset.
+Staff order it; any use of a factor stops it.
 """
 
 from __future__ import annotations

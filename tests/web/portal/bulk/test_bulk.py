@@ -88,20 +88,20 @@ def upload(front: Front, content: bytes, *, kind: str = "order", name: str = "Fi
 
 
 def opened(front: Front, content: bytes, **more: str) -> str:
-    """Upload the file, with its `kind` and `name` in `more`, and return the path of its page. Fails on a refusal."""
+    """Upload a bulk file, with its `kind` and `name` in `more`, and return the path of its page. Fails on a refusal."""
     answer = upload(front, content, **more)
     assert answer.status_code == 303, answer.text
     return answer.headers["Location"]
 
 
 def post(front: Front, address: str, **data: object) -> TestResponse:
-    """Submit a form of a bulk's page to the address, with these fields."""
+    """Submit a form of a bulk file's page to the address, with these fields."""
     page = front.client.get(address.removesuffix("/senden")).text
     return front.client.post(address, data={"csrf_token": csrf(page), **data})
 
 
 def press(front: Front, address: str) -> TestResponse:
-    """Press the button that sends the bulk whose page is at `address`, as that page is now; return the answer."""
+    """Press the button that sends the bulk file whose page is at `address`, as that page is now; return the answer."""
     page = front.client.get(address).text
     shown = page.partition('name="shown" value="')[2].partition('"')[0]
     return post(front, address + "/senden", shown=shown)
@@ -113,7 +113,7 @@ def orders(front: Front) -> int:
 
 
 def work(front: Front, back: Back) -> None:
-    """Run the workers four times, five seconds apart: often enough for the bulks of the tests to end."""
+    """Run the workers four times, five seconds apart: often enough for the bulk files of the tests to end."""
     for _ in range(4):
         back.advance()
         back.clock.advance(timedelta(seconds=5))

@@ -1,4 +1,4 @@
-"""Bulk files as real spreadsheets and people leave them: what the page says of them, and what is ordered."""
+"""Tests of bulk files as real spreadsheets and people leave them: what the page says of them, and what is ordered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A row that would order a location a second time is left out; any row can be left out or taken in again."""
+"""Tests that a row that would order a location a second time is left out; any row can be left out or taken in again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.web.portal.bulk.test_bulk import signed as signed
 
 
 def notes(page: str) -> list[str]:
-    """Return, for each row of the table, the text beside its line number, without tags."""
+    """Return, for each row of the table on the bulk file's page, the text beside its line number, without tags."""
     cells = re.findall(r'<th scope="row">(.*?)</th>', page, re.DOTALL)
     return [" ".join(re.sub(r"<[^>]+>", " ", cell).split()) for cell in cells]
 

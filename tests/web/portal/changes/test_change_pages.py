@@ -1,4 +1,4 @@
-"""The page that changes a contract: form, prices before and after, and what is seen until the day and afterwards."""
+"""Tests of the page that changes a contract: form, prices, and what is seen until the day and afterwards."""
 
 from __future__ import annotations
 
@@ -57,13 +57,16 @@ def plain(page: str) -> str:
 
 
 def hidden(page: str) -> dict[str, str]:
-    """Return the hidden fields of the page that shows the prices, without the token."""
+    """Return product, channels, day and agreed prices from the hidden fields of the page that shows the prices."""
     fields = dict(re.findall('<input type="hidden" name="([a-z_]+)" value="([^"]*)">', page))
     return {name: fields[name] for name in ("product", "channels", "effective_on", "agreed")}
 
 
 def send(front: Front, site: Site, **typed: str) -> TestResponse:
-    """Fill in the form, look at the prices, and send it."""
+    """Submit the fields `typed` for a change of the site's contract, then the page of prices that follows.
+
+    Return the answer to the second. Fails unless the first leads to that page.
+    """
     shown = press(front, path_of(site), **typed)
     assert shown.status_code == 200
     assert_valid(shown.text)

@@ -1,4 +1,4 @@
-"""/dev/mail shows the mails and letters that the embedded stack caught, only to the machine on which it runs."""
+"""Tests that /dev/mail shows the mails and letters that the stack caught, only to the machine it runs on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A location that the main account has already can be ordered again only after a confirmation."""
+"""Tests that a location that the main account has already can be ordered again only after a confirmation."""
 
 from __future__ import annotations
 

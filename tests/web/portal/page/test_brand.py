@@ -1,4 +1,4 @@
-"""Portal, mails, letters and offers share colours, typeface and wordmark, and all pages have one frame."""
+"""Tests that portal, mails, letters and offers share colours, typeface and wordmark, and all pages have one frame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deadlines that are shown as a day: page, mail and letter all name the day at whose end the deadline is."""
+"""Tests of deadlines shown as a day: page, mail and letter name the day at whose end the deadline is."""
 
 from __future__ import annotations
 

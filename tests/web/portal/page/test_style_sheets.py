@@ -1,4 +1,4 @@
-"""The style sheets: every styled class is used, and no rule is repeated."""
+"""Tests of the style sheets: every styled class is used, and no rule is repeated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""People whom the carrier lets in at its console: the mailed link to the first password; and those who are shut out."""
+"""Tests of people whom the carrier lets in, or shuts out, at its console.
+
+Who is let in gets a mailed link to set the first password.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every page on which something is decided that is hard to undo asks for the second factor again."""
+"""Tests that pages on which something hard to undo is decided ask for the second factor again."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_every_page_that_decides_such_a_thing_asks_again(usual_app: Flask) -> No
 
 
 def _names(view: object, module: str) -> Iterator[str]:
-    """Yield every name that a view function uses, or that functions of its module use which it calls."""
+    """Yield every name used by the view function, or by functions of `module` that the view calls, also indirectly."""
     seen, waiting = set[object](), [view]
     while waiting:
         function = waiting.pop()

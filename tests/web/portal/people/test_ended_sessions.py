@@ -1,4 +1,7 @@
-"""A form is sent after the session has ended: sign-in leads back, what was typed is kept, and nobody else sees it."""
+"""Tests of a form that is sent after its session has ended: sign-in leads back to it, with what was typed.
+
+Nobody else sees what was typed.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,8 @@ def send(front: Front, path: str, page: str | None = None, **typed: Any) -> Test
 def sign_in_again(front: Front, asked: TestResponse, email: str | None = None, **changes: str) -> TestResponse:
     """Fill in the sign-in page that was the answer `asked` to a form, as `email` (None: the manager); submit it.
 
-    `changes` replace fields of that page. Fails unless `asked` is this page. Return the answer.
+    `changes` replace fields of that page. Fails unless `asked` is a sign-in page that keeps the form's input. Return
+    the answer.
     """
     assert asked.status_code == 401 and "Sie sind nicht mehr angemeldet" in asked.text
     assert_valid(asked.text)
@@ -85,7 +89,7 @@ def sign_in_again(front: Front, asked: TestResponse, email: str | None = None, *
 def send_again(front: Front, shown: TestResponse) -> TestResponse:
     """Press the button of the page `shown`, which sends what had been typed before the session ended.
 
-    Fails unless `shown` is this page. Return the answer.
+    Fails unless `shown` is the page that offers this. Return the answer.
     """
     assert STILL_THERE in shown.text, shown.location
     assert_valid(shown.text)

@@ -1,4 +1,7 @@
-"""People delete their own login: access ends, name and address are removed, and what has to be kept stays."""
+"""Tests of people who delete their own login: access ends, and name and address go.
+
+What has to be kept stays.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A forgotten password is replaced by a link in a mail that works once; strangers learn nothing about accounts."""
+"""Tests that a link in a mail, which works once, replaces a forgotten password; strangers learn nothing."""
 
 from __future__ import annotations
 

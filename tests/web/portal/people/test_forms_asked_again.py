@@ -1,4 +1,4 @@
-"""Forms that divert calls or attach accounts ask for the second factor again, and keep what was typed."""
+"""Tests that forms that divert calls or attach accounts ask for the second factor again, and keep what was typed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The people of a location: the main account invites the first, they manage themselves, and one always remains."""
+"""Tests of the people of a location: the main account invites the first, and they manage themselves.
+
+One administrator always remains.
+"""
 
 from __future__ import annotations
 

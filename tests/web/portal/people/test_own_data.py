@@ -1,4 +1,4 @@
-"""People download what is stored about them as a file: everything of theirs, and no secret."""
+"""Tests of the file that people download of what is stored about them: everything of theirs, and no secret."""
 
 from __future__ import annotations
 

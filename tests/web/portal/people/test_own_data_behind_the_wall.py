@@ -1,4 +1,4 @@
-"""The file with a person's own data with row-level security: complete, and for the person alone."""
+"""Tests that, with row-level security, the file with a person's own data is complete and for that person alone."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from workers.stack.postgres import EmbeddedPostgres
 
 
 def name_in_other_companies(session: Session, person: User) -> None:
-    """Have a company in which the person has no role store something about the person in every way there is."""
+    """Have a company in which the person has no role store the person's name or address in every possible table."""
     main, manager = make_main(session, subs=1)
     [site] = session.scalars(sa.select(Account).where(Account.main_id == main.id))
     site.contact_email = person.email

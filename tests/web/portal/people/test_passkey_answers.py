@@ -1,4 +1,4 @@
-"""Answers of a browser that no passkey can have given are refused, whatever is wrong with them."""
+"""Tests that answers of a browser that no passkey can have given are refused, whatever is wrong with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Roles of an account's users are changed and taken away, but never that of its last administrator."""
+"""Tests that roles of an account's users are changed and taken away, but never that of its last administrator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The second factor is set up, asked for at sign-in, and asked for again before what is hard to undo."""
+"""Tests that the second factor is set up, asked for at sign-in, and asked for again before grave changes."""
 
 from __future__ import annotations
 

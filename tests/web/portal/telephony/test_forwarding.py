@@ -50,7 +50,7 @@ def site(front: Front) -> Site:
 
 
 def send(front: Front, path: str, **fields: object) -> TestResponse:
-    """Submit the form at this path: a forwarding when busy with these fields changed, or left out if None."""
+    """Submit the form of a forwarding when busy at this path, with `fields` changed, or left out where None."""
     data = {"csrf_token": csrf(get(front, path)), **BUSY, **fields}
     answer = front.client.post(path, data={name: value for name, value in data.items() if value is not None})
     if answer.status_code == 422:

@@ -66,7 +66,11 @@ class Network:
         )
 
     def call(self, result: str, direction: str = "in", status: int = 486, *, user: str = USER, **facts: str) -> None:
-        """Add a call; `facts` are columns: own_number, other_number, forwarded_to and forwarded_because."""
+        """Add a call with this result, one of the codes in kamailio.cfg; its direction is `in` or `out`.
+
+        `status` is the SIP status, `user` the trunk's SIP user. `facts` are columns: own_number, other_number,
+        forwarded_to and forwarded_because.
+        """
         told = {"own_number": "+4922134200", "other_number": "+4940123456xxx", **facts}
         self.connection.execute(
             "INSERT INTO calls (username, domain, direction, own_number, other_number, status, result, forwarded_to,"

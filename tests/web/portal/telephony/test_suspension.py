@@ -67,7 +67,7 @@ def state(front: Front, site: Site) -> TrunkState:
 
 
 def by_carrier(front: Front, reason: str | None = REASON) -> None:
-    """Suspend the trunk as the carrier for this reason; None resumes it."""
+    """Suspend the site's trunk as the carrier for this reason; None resumes it as the carrier."""
     with front.database.transaction() as session:
         if reason is None:
             resume_for_carrier(session, "t000000000001", NOW)
