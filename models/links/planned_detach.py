@@ -34,17 +34,18 @@ def running_detach(session: Session, account: Account, *, lock: bool = False) ->
 
 
 def ensure_no_change_is_lost(session: Session, account: Account, day: date | None, now: datetime) -> None:
-    """Raise `InvalidField` if something is planned for the account's contract by people who would lose the account.
+    """Raise `InvalidField` if a change of the account's contract is planned by people who would lose the account.
 
-    That is a request that takes effect on the day of the detachment (None: today) or later, and was asked for by a
-    person without a role of their own in the account that changes contracts. The error has the last day of these.
+    That is a change that takes effect on the day of the detachment (None: today) or later, and was asked for by a
+    person without a role of their own in the account that changes contracts. The error has the last day of these. A
+    cancellation goes on: the account's own administrators can take it back.
     """
     keeps = sa.select(Membership.user_id).where(
         Membership.account_id == account.id, Membership.role.in_(LEADS), Membership.user_id == Request.requested_by
     )
     lost = sa.select(sa.func.max(Request.effective_on)).where(
         Request.account_id == account.id,
-        Request.kind != Kind.DETACH,
+        Request.kind == Kind.CHANGE,
         Request.status.not_in(ENDED),
         Request.effective_on >= (day or berlin_day(now)),
         ~keeps.exists(),

@@ -30,7 +30,10 @@ def lost(evidence: Evidence) -> Iterator[str]:
             yield f"bulk {id}"
 
 
-@check("the API says otherwise than the rows")
+API_AGREES = "the API says otherwise than the rows"
+
+
+@check(API_AGREES)
 def told(evidence: Evidence) -> Iterator[str]:
     """Find requests that the API does not list once, under their main account, as they are in the database."""
     listed: dict[str, list[tuple[Any, ...]]] = defaultdict(list)

@@ -146,6 +146,11 @@ class Plant:
         due = " + ".join(f"(SELECT count(*) FROM {table} WHERE due_at IS NOT NULL)" for table in tables)
         return int(self.databases.master.ask(f"SELECT {due}", "standorte") or 0)
 
+    def customer_numbers(self) -> list[str]:
+        """Return the customer numbers of all accounts."""
+        found = self.databases.master.ask("SELECT string_agg(customer_number, ' ') FROM accounts", "standorte")
+        return str(found or "").split()
+
     def end_all(self) -> None:
         """End every program; the servers go on."""
         self.balancer.stop()

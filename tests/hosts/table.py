@@ -54,8 +54,14 @@ class Span:
         return f"{self.host} ({self.what}): {self._doings}; {times}"
 
     def as_fault(self) -> dict[str, Any]:
-        """Return the loss as the auditor reads it."""
-        return {"name": f"{self.host}: {self.how}", "began": self.began, "ended": self.returned, "healed": self.calm}
+        """Return the loss as the auditor reads it, named so that it explains second copies of mails where it does."""
+        kind = {"worker": "worker: ", "database": "database: its host silent, "}.get(self.host.rstrip("0123456789"), "")
+        return {
+            "name": f"{kind}{self.host}: {self.how}",
+            "began": self.began,
+            "ended": self.returned,
+            "healed": self.calm,
+        }
 
     def row(self, record: Record) -> list[str]:
         """Return the loss's row of the table."""

@@ -43,13 +43,17 @@ CHECKS = {
     "deed": ("deed IN (%s)", NEW),
     "about_an_account": ("account_id IS NOT NULL OR deed IN (%s)", OF_NO_ACCOUNT),
 }
-# The deeds that are allowed are read from the check that is there, whichever migration made it.
+# The deeds that are allowed are read, in their order, from the check that is there, whichever migration made it.
 RECHECK = """
 DO $$ DECLARE listed text; BEGIN
-    SELECT string_agg(DISTINCT quote_literal(deed), ', ') INTO listed FROM (
-        SELECT (regexp_matches(pg_get_constraintdef(oid), '''([a-z_]+)''', 'g'))[1] AS deed FROM pg_constraint
-        WHERE conrelid = 'audit_entries'::regclass AND conname = '{name}'
-        UNION ALL SELECT unnest(ARRAY[{added}]::text[])
+    SELECT string_agg(quote_literal(deed), ', ' ORDER BY place) INTO listed FROM (
+        SELECT deed, min(place) AS place FROM (
+            SELECT word[1] AS deed, place FROM pg_constraint,
+                regexp_matches(pg_get_constraintdef(oid), '''([a-z_]+)''', 'g') WITH ORDINALITY AS each (word, place)
+            WHERE conrelid = 'audit_entries'::regclass AND conname = '{name}'
+            UNION ALL
+            SELECT deed, 1000 + place FROM unnest(ARRAY[{added}]::text[]) WITH ORDINALITY AS new (deed, place)
+        ) AS named GROUP BY deed
     ) AS deeds WHERE deed <> ALL (ARRAY[{removed}]::text[]);
     EXECUTE format(
         'ALTER TABLE audit_entries DROP CONSTRAINT {name}, ADD CONSTRAINT {name} CHECK ({rule}) NOT VALID', listed

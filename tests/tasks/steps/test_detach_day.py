@@ -343,7 +343,7 @@ def test_an_account_is_not_detached_after_its_contracts_have_ended_nor_cancelled
     pipeline: Pipeline, led: Branch
 ) -> None:
     # A day after a cancellation's earliest end, a month from now.
-    day = day_in(pipeline, timedelta(days=60))
+    day = day_in(pipeline, 60)
 
     def cancel(last_day: date, person: Principal) -> UUID:
         with pipeline.runtime.database.transaction() as session:
