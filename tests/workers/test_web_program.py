@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from functools import partial
 
 import httpx
@@ -92,9 +91,9 @@ def test_one_key_at_the_same_moment_from_two_processes_makes_one_order(
         head = {"Authorization": f"Bearer {token}", "Idempotency-Key": "one"}
         return httpx.post(f"http://127.0.0.1:{port}/api/v1/orders", json=ORDER, headers=head, timeout=30)
 
-    with closing(Database(own_role)) as fronts, superuser.connect() as looking, ThreadPoolExecutor(2) as pool:
+    with superuser.connect() as looking, ThreadPoolExecutor(2) as pool:
         # Both wait for a call with the same key that comes to nothing, and go on at the same moment.
-        with Session(fronts.engine) as holding:
+        with Session(superuser) as holding:
             reserve_key(holding, main.id, manager.user_id, "one", [b""], now)
             asked = [pool.submit(order, port) for port in ports]
             wait_until(lambda: _count(looking, WAITING_FOR_KEY) == 2, what="both processes")

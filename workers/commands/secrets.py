@@ -24,9 +24,10 @@ def secrets() -> None:
 
 @app.command("reseal")
 def reseal() -> None:
-    """Encrypt all SIP passwords and second factors with the first key of SECRET_KEY, while the system may be running.
+    """Encrypt all SIP passwords and second factors with the first key of SECRET_KEY.
 
-    Safe to run twice. Connects as the owner's role. Ends with 1 if there are secrets that none of the keys opens.
+    Safe to run twice, and while the system runs. Connects as the owner's role. Ends with 1 if there are secrets that
+    none of the keys opens.
     """
     settings = WorkerSettings()
     vault = Vault(*settings.secret_keys)

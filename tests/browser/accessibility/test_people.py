@@ -82,7 +82,7 @@ def test_api_tokens(page: Page, portal: Portal) -> None:
     look(page, tokens + "/neu")
     look_wrong(page)
     page.get_by_label("Name des Tokens").fill("Warenwirtschaft")
-    page.get_by_label("Lesen, bestellen, ändern, verknüpfen und lösen").check()
+    page.get_by_label("Lesen, bestellen, ändern, kündigen, verknüpfen und lösen").check()
     page.get_by_label("Ihr Passwort").fill(PASSWORD)
     look_after(page, page.get_by_role("main").locator("form .primary"))
     look(page, tokens)

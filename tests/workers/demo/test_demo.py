@@ -44,7 +44,7 @@ from workers.gateways.smtp import build_message
 from workers.settings import WorkerSettings
 from workers.stack.postgres import EmbeddedPostgres
 
-SCENES = 19
+SCENES = 20
 
 pytestmark = pytest.mark.usefixtures("database_settings")
 

@@ -87,7 +87,9 @@ def collective_invoice(customer_number: str) -> Response | str | tuple[str, int]
         return _render(visible, view, form)
     if what == "join" and view.joins is JoiningProof.ASKED:
         if form.login is None:
-            add_error(form.email, _("Enter the login of an administrator of the account."))
+            for field in (form.email, form.password):
+                if not field.data:
+                    add_error(field, _("Enter the login of an administrator of the account."))
             return _render(visible, view, form)
         resources().throttle.begin_password_try(form.login.email, this_browser(form.login.email))
     try:

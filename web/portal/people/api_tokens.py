@@ -48,7 +48,7 @@ class TokenForm(FlaskForm):  # type: ignore[misc]
         lazy_gettext("The token may"),
         choices=[
             SelectChoice("read", lazy_gettext("Only read")),
-            SelectChoice("all", lazy_gettext("Read, order, change, link and detach")),
+            SelectChoice("all", lazy_gettext("Read, order, change, cancel, link and detach")),
         ],
         validators=[InputRequired(lazy_gettext("Choose what the token may do."))],
     )

@@ -60,8 +60,8 @@ def test_who_orders_is_led_to_the_terms_if_they_are_set(front: Front, front_of: 
         line = re.search(r'Für die Bestellung gelten unsere Geschäftsbedingungen: <a href="([^"]+)"', summary)
         assert line is not None and line[1] == link
         assert "4 gleichzeitige Gespräche" in summary and "von 10 Kanälen des Tarifs" in summary
-        offer = PdfReader(io.BytesIO(client.get(f"{draft}/angebot.pdf").data)).pages[0]
-        links = [note.get_object()["/A"]["/URI"] for note in offer.annotations or ()]
+        offer = PdfReader(io.BytesIO(client.get(f"{draft}/angebot.pdf").data)).pages
+        links = [note.get_object()["/A"]["/URI"] for page in offer for note in page.annotations or ()]
         assert any(address.endswith(link) for address in links[1:])
 
 

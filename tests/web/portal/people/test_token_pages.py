@@ -51,7 +51,8 @@ def test_a_token_is_made_shown_once_used_and_revoked(front: Front, back: Back) -
     listed = front.client.get(tokens).text
     assert_valid(listed)
     assert found[1] not in listed
-    for shown in ("Warenwirtschaft", front.manager.name, "lesen, bestellen, ändern, verknüpfen und lösen", "127.0.0.1"):
+    rights = "lesen, bestellen, ändern, kündigen, verknüpfen und lösen"
+    for shown in ("Warenwirtschaft", front.manager.name, rights, "127.0.0.1"):
         assert shown in listed
     with front.database.transaction() as session:
         [token] = session.scalars(sa.select(ApiToken))
