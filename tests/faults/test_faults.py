@@ -245,7 +245,7 @@ def test_a_worker_outlives_a_broker_that_is_a_read_only_replica_for_a_while(plan
     wait_until(lambda: "ready" in log.read_text(), what="the worker")
     with redis.Redis.from_url(plant.redis.url(0)) as client:
         client.replicaof("127.0.0.1", "1")
-        wait_until(lambda: "read only replica" in log.read_text(), what="the broker's answer")
+        wait_until(lambda: "ReadOnlyError" in log.read_text(), what="the broker's answer")
         client.replicaof("NO", "ONE")
     plant.start_beat()
     [order] = plant.order(1)

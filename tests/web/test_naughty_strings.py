@@ -70,6 +70,7 @@ NAMED_TOGETHER = {
     ("logins.set_up_app", "password"): "code",
     ("answers.enter_credentials", "password"): "email",
     ("links.send", "password"): "email",
+    ("locations.collective_invoice", "password"): "email",
     ("letters.confirm", "customer_number"): "code",
     ("people.sign_in", "password"): "email",
     # A range, and a weekly schedule, are wrong as a whole.

@@ -84,7 +84,7 @@ def test_who_gives_notice_a_day_later_never_gets_out_earlier(started: date, agre
 
 @given(days, st.integers(1, LONGEST_TERM))
 def test_two_terms_in_a_row_leave_no_day_between_them(started: date, months: int) -> None:
-    """A term that begins on the first of a month is whole months: the next begins on the first again."""
+    """Check that the next term begins on the first again after one that began on the first of a month."""
     first = started.replace(day=1)
     ends = end_of_term(first, ContractTerms(months))
     assert ends is not None

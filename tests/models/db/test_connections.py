@@ -74,7 +74,7 @@ def test_a_program_of_postgres_that_hangs_is_killed(monkeypatch: pytest.MonkeyPa
     assert running.returncode is not None
 
 
-def test_a_lock_of_whoever_was_stopped_is_waited_for_only_so_long(
+def test_a_lock_of_a_stopped_program_is_waited_for_only_so_long(
     postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("models.db.roles._TURN", "SET lock_timeout = '200ms'")

@@ -121,7 +121,7 @@ def test_the_account_is_detached_with_the_start_of_its_day_in_berlin(pipeline: P
     assert ("detach_completed_owner", branch.owner.email) in told(pipeline, id)
 
 
-def test_the_day_is_kept_once_however_long_no_worker_ran_and_whoever_wakes_it_early(
+def test_the_day_is_kept_once_however_long_no_worker_ran_and_when_it_is_woken_early(
     pipeline: Pipeline, branch: Branch
 ) -> None:
     day = day_in(pipeline, DAY)
