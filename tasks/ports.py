@@ -23,7 +23,10 @@ class GatewayError(Exception):
 
 
 class GatewayUnavailable(GatewayError):
-    """A temporary failure, such as no answer in time: the call may have taken effect. Retry with the same key."""
+    """A temporary failure, such as no answer in time: the call may have taken effect.
+
+    The caller may repeat the call, with the same key if it has one.
+    """
 
 
 class RecipientUnavailable(GatewayError):
@@ -68,9 +71,10 @@ class Forwarding:
     """An enabled call forwarding as sent to the registrar: calls under `condition` go to `target`.
 
     The forwarding applies during `hours`: pairs of first and end minute since Monday 0:00, German local time, the end
-    excluded. `after_seconds` is how long a call rings first; None unless the condition is "no answer". `numbers` is the
-    range of numbers that the forwarding is for, as first and last number in E.164 without the plus sign, and `id` the
-    portal's id of the forwarding; None for a forwarding for all numbers of the account.
+    excluded. `condition` is "always", "busy", "no_answer" or "not_registered"; `after_seconds` is how long a call rings
+    first, None unless the condition is "no_answer". `numbers` is the range of numbers that the forwarding is for, as
+    first and last number in E.164 without the plus sign, and `id` the portal's id of the forwarding; both are None for
+    a forwarding for all numbers of the account.
     """
 
     condition: str

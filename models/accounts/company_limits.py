@@ -131,10 +131,11 @@ def set_own_limits(session: Session, account_id: int, given: Mapping[Limit, int 
 
 
 def lock_limits(session: Session, account_id: int) -> None:
-    """Take the lock on what this company has asked for: wait for it, and hold it until the transaction ends.
+    """Wait for the advisory lock on the company's limits, and hold it until the transaction ends.
 
-    So two transactions at the same time cannot both take the last of what a limit allows. It is an advisory lock; no
-    row is locked. `account_id` is the account for which is counted, mostly the company's main account.
+    So two transactions at the same time cannot both take the last of what a limit allows. No row is locked.
+    `account_id` is the account whose uses are counted (`daily_uses.account_id`): the main account for which something
+    is ordered or linked, or whose people invite; an invitation by others counts for the account that they invite to.
     """
     take_advisory_lock(session, limits_lock(account_id))
 

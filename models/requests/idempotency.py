@@ -64,9 +64,10 @@ class IdempotencyKey(Base):
 
 
 def known_key(session: Session, account_id: int, user_id: int, keys: Sequence[str]) -> str:
-    """Return which of the idempotency keys the person has used for the account before; the first one if none.
+    """Return which of these idempotency keys the person has used for the account before; the first one if none.
 
-    `keys` are the forms of one key, which contains a fingerprint: each is made with another key of the vault.
+    The keys stand for the same call: each has a fingerprint of its content, made with another `SECRET_KEY`, the newest
+    first. So a call is known again after the secret was replaced.
     """
     used = sa.select(IdempotencyKey.key).where(
         IdempotencyKey.account_id == account_id, IdempotencyKey.user_id == user_id, IdempotencyKey.key.in_(keys)

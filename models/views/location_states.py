@@ -32,10 +32,12 @@ class SiteState(StrEnum):
 
 
 class Show(StrEnum):
-    """The filters of the overview by an account's state; `ACTIVE` accounts have no running request.
+    """The filters of the overview by an account's state; an account can match several.
 
-    `NEW` accounts have a running order, `WAITING` accounts a request that waits for anybody but the carrier; an
-    account with a waiting order is both. The other filters are the states of locations.
+    `NEW` accounts have a running order, `WAITING` accounts a request that waits for anybody but the carrier, `ACTIVE`
+    accounts no running request. The others are states of locations: `YOURS` and `CONFIRMATION` wait for the requester
+    or for somebody's confirmation, `RUNNING` for the carrier, `OFFLINE` has a trunk without a registration, `SUSPENDED`
+    a suspended one, and `IN_SERVICE` none of these.
     """
 
     NEW = "new"

@@ -51,20 +51,16 @@ _Found = TypeVar("_Found")
 
 @dataclass(frozen=True, slots=True)
 class Felt:
-    """Seconds from a click at the portal to its effect: of each order, registration, and change by its kind.
-
-    `dial_tone` ends with the first 200 for a REGISTER of the new trunk. `completed` are those of other orders, until
-    their status is completed. `registration` is a REGISTER of an existing trunk.
-    """
+    """Seconds until a phone system notices what was done, one entry for each measurement."""
 
     dial_tone: list[float]
-    """POST /api/v1/orders, all proofs given, to the first 200 for a REGISTER of the new trunk."""
+    """From the POST of an order, whose proofs are all given, to the first 200 for a REGISTER of its new trunk."""
     completed: list[float]
-    """The same POST until the order is completed, of other orders in turns with those."""
+    """From the POST of another order until its status is completed; measured alternately with `dial_tone`."""
     registration: list[float]
-    """One REGISTER of a trunk that is there, with its challenge."""
+    """One REGISTER of a trunk that exists already, with its challenge."""
     in_force: dict[str, list[float]]
-    """Of each kind of change at the portal, until a phone system notices."""
+    """By the name of a change, such as a new password: from the form at the portal until a phone system notices."""
 
 
 def measure(system: System, server: str, orders: int, changes: int) -> Felt:

@@ -134,7 +134,11 @@ def _wrong_at_first(lines: Rows, ordered: list[str], agreed: Rows) -> Iterator[s
 
 
 def _wrong_in_time(lines: Rows, tariffs: list[str]) -> Iterator[str]:
-    """Find tariffs of a contract that are not those ordered and changed to, or that leave a gap or overlap."""
+    """Yield a sentence for each fault in the tariffs of one contract, in time.
+
+    `lines` are its lines with a tariff, in the order of their beginnings; `tariffs` the expected keys of products: the
+    ordered one, then that of each change. A line has to end when the next one begins.
+    """
     found = [line["product_key"] for line in lines]
     if found != tariffs:
         yield f"tariffs were {found} and not {tariffs}"
