@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.accounts.locks import lock_active_account
 from models.calendar_days import berlin_day
-from models.changes.changes import ensure_not_detached_before, paid_line
+from models.changes.changes import ensure_not_detached_before, ensure_not_leaving_invoice, paid_line
 from models.contracts.catalogue import PriceLine
 from models.contracts.contracts import Contract, ContractItem, runs
 from models.contracts.costs import Costs, costs_of
@@ -97,6 +97,7 @@ def quote_cancellation(
     """
     if account.state is not AccountState.ACTIVE or not may(principal, Action.CHANGE_CONTRACT, account):
         raise Forbidden
+    ensure_not_leaving_invoice(session, principal, account)
     running = running_cancellation(session, account.id)
     if running is not None:
         raise AlreadyRequested(str(running.id))

@@ -17,6 +17,7 @@ from models.contracts.catalogue import PriceLine, Product, ProductKind, all_prod
 from models.contracts.contracts import Contract, ContractItem, runs
 from models.contracts.costs import Costs, costs_of
 from models.errors import AlreadyRequested, Forbidden, InvalidField, NotFound, PricesChanged, RuleBroken
+from models.links.collective_invoices import is_billed_together
 from models.links.planned_detach import running_detach
 from models.orders.orders import ensure_channels
 from models.people.audit_log import AuditEvent, record
@@ -25,7 +26,7 @@ from models.requests.effective_days import day_to_wait_for
 from models.requests.later_changes import ensure_before_end
 from models.requests.receipts import queue_receipt
 from models.requests.requests import Request, create_request
-from models.states import ENDED, AccountState, Kind, Reason
+from models.states import ENDED, AccountState, Kind, Origin, Reason
 from models.telephony.holdings import trunks_of
 from models.telephony.suspension import find_trunk
 from models.telephony.trunks import SipTrunk, TrunkState
@@ -149,6 +150,7 @@ def quote_change(
     """
     if account.state is not AccountState.ACTIVE:
         raise Forbidden
+    ensure_not_leaving_invoice(session, principal, account)
     trunk = find_trunk(session, principal, Action.CHANGE_CONTRACT, account, trunk_id)
     day = day_to_wait_for(draft.effective_on, now)
     ensure_before_end(session, account.id, day or berlin_day(now))
@@ -276,6 +278,17 @@ def make_change(session: Session, change: Request, now: datetime) -> None:
         )
     )
     session.flush()
+
+
+def ensure_not_leaving_invoice(session: Session, principal: Principal, account: Account) -> None:
+    """Raise `Forbidden` if the person reaches the account through a main account that no longer pays for it.
+
+    An account that only a collective invoice had attached, and that has left it, is linked or detached minutes later,
+    by a scheduled job.
+    """
+    has_left = account.origin is Origin.COLLECTIVE_INVOICE and not is_billed_together(session, account)
+    if has_left and through_main(principal, Action.CHANGE_CONTRACT, account) is not None:
+        raise Forbidden
 
 
 def ensure_not_detached_before(

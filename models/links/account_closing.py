@@ -22,7 +22,7 @@ from models.people.api_tokens import ApiToken
 from models.people.audit_log import AuditEvent, record_of_carrier
 from models.people.invitations import Invitation
 from models.requests.requests import Request
-from models.states import ENDED, AccountState, Kind, Origin
+from models.states import ENDED, AccountState, Kind, Origin, Reason
 from models.telephony.forwarding import CallForwarding
 from models.telephony.number_pool import release_block
 from models.telephony.numbers import NumberBlock
@@ -67,7 +67,8 @@ def ensure_leads_nobody(session: Session, account: Account) -> None:
     if running:
         raise CannotClose("request_runs", *map(str, running))
     _ensure_no_bulk_runs(session, account)
-    invoices = _invoices(session, CollectiveInvoice.main_id == account.id)
+    others = CollectiveInvoice.main_id == account.id, CollectiveInvoiceItem.account_id != account.id
+    invoices = _invoices(session, sa.and_(*others))
     if invoices:
         raise CannotClose("billed_together", *invoices)
 
@@ -103,6 +104,7 @@ def close_cancelled(session: Session, account: Account, ended_at: datetime, now:
     ensure_leads_nobody(session, account)
     if account.main_id is not None:
         main_id, was_ordered = account.main_id, account.origin is Origin.ORDER
+        _end_planned_detach(session, account, now)
         detach(session, main_id, account.id)
         if was_ordered:
             keep_holder_of(session, main_id, account, now)
@@ -113,6 +115,15 @@ def close_cancelled(session: Session, account: Account, ended_at: datetime, now:
         contract.end(ended_at)
     _close(session, account, now, {"ended_at": ended_at.isoformat()})
     return True
+
+
+def _end_planned_detach(session: Session, account: Account, now: datetime) -> None:
+    """Reject the detachment that is planned for a later day, unless somebody is changing it at this moment."""
+    planned = sa.select(Request).where(
+        Request.account_id == account.id, Request.kind == Kind.DETACH, Request.status.not_in(ENDED)
+    )
+    for request in session.scalars(planned.order_by(Request.id).with_for_update(skip_locked=True)):
+        request.reject(Reason.ACCOUNT_CLOSED, now)
 
 
 def _close(session: Session, account: Account, now: datetime, facts: Mapping[str, Any] = MappingProxyType({})) -> None:
@@ -146,8 +157,10 @@ def _ensure_no_sub_accounts(session: Session, account: Account) -> None:
 
 def _running(session: Session, account: Account) -> list[str]:
     """Return the ids of the running requests that the account has made or that are about the account."""
+    # Changes and cancellations of a former sub-account belong to that one alone.
+    of_others = Request.kind.in_((Kind.CHANGE, Kind.CANCEL))
     about = sa.or_(
-        Request.main_id == account.id,
+        sa.and_(Request.main_id == account.id, ~of_others),
         Request.account_id == account.id,
         sa.and_(Request.customer_number == account.customer_number, Request.kind == Kind.LINK),
     )

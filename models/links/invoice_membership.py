@@ -129,6 +129,8 @@ def join_invoice(
     `InvalidField` if the account is to be detached; `BilledElsewhere` if it is on another collective invoice.
     """
     main = _lock_for_main(session, principal, account, now)
+    if is_billed_together(session, account):
+        return True
     if _proof(session, principal, account) is JoiningProof.ASKED and (
         means is None or ownership_by(session, vault, account.customer_number, means, now) is None
     ):

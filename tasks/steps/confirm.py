@@ -144,13 +144,18 @@ def _sides_of_detach(work: Work, request: Request) -> tuple[list[User], str, lis
 def _requesters(work: Work, request: Request) -> list[User]:
     """Return the user who made the request, if they belong to the company, or else the main account's administrators.
 
-    A user belongs to it with a role in one of the request's two accounts; the carrier's staff count, too. Requests of
+    A user belongs to it with a role in one of the request's two accounts, for a change or a cancellation in the account
+    or its present main account; the carrier's staff count, too. Requests of
     scheduled jobs have no user. Empty for a request of a running bulk (uploaded file): the bulk's sender gets one mail
     when the bulk ends (`tasks.bulk.place`).
     """
     if _is_in_running_bulk(work, request):
         return []
-    return people_to_tell(work.session, request.requested_by, request.main_id, request.account_id)
+    main_id = request.main_id
+    if request.kind in (Kind.CHANGE, Kind.CANCEL) and request.account is not None:
+        # The account may have left that main account since.
+        main_id = request.account.main_id or request.account.id
+    return people_to_tell(work.session, request.requested_by, main_id, request.account_id)
 
 
 def _is_in_running_bulk(work: Work, request: Request) -> bool:

@@ -53,7 +53,8 @@ def request_url(of: Request) -> str:
 
 
 def _cancellation_body(of: Request) -> dict[str, Any] | None:
-    if of.kind is not Kind.CANCEL:
+    # As with a change: not for a former main account.
+    if of.kind is not Kind.CANCEL or of.account is None or not may(caller(), Action.VIEW, of.account):
         return None
     monthly = costs_of(agreed_cancellation(of)).monthly.net
     return {"last_day": last_day_of(of).isoformat(), "monthly_cents": monthly}

@@ -62,6 +62,15 @@ def downgrade() -> None:
         " WHERE kind = 'detach' AND effective_on IS NOT NULL AND ended_at IS NULL"
     )
     op.execute("UPDATE requests SET effective_on = NULL WHERE kind = 'detach'")
+    # The version before has no words for these.
+    op.execute(
+        "UPDATE timeline_entries SET code = 'detach_received', facts = facts - 'day' WHERE code = 'detach_scheduled'"
+    )
+    op.execute("DELETE FROM timeline_entries WHERE code IN ('detach_moved', 'detach_brought_forward')")
+    op.execute(
+        "DELETE FROM messages WHERE template IN ('detach_planned', 'detach_taken_back', 'invoice_offered',"
+        " 'invoice_declined', 'invoice_joined', 'invoice_left')"
+    )
     _replace(AFTER, BEFORE)
     op.drop_column("requests", "by_sub_account", if_exists=True)
 

@@ -68,6 +68,10 @@ def upgrade() -> None:
         op.add_column(
             "users", sa.Column("links_void_at", sa.TIMESTAMP(timezone=True), nullable=True), if_not_exists=True
         )
+        # Who is shut out already.
+        op.execute(
+            "UPDATE users SET links_void_at = disabled_at WHERE disabled_at IS NOT NULL AND links_void_at IS NULL"
+        )
         for head, body in STABLE.items():
             op.execute(_function(head, body))
         for name, (rule, deeds) in CHECKS.items():

@@ -372,3 +372,40 @@ def test_a_link_that_is_asked_for_meanwhile_does_not_delay_the_end(pipeline: Pip
         submit_link(session, pipeline.runtime.vault, pipeline.manager, main, draft, now)
     go_to(pipeline, pipeline.request(id).effective_at)
     assert pipeline.request(id).status is Status.COMPLETED
+
+
+def test_a_detachment_planned_for_later_ends_with_the_account(pipeline: Pipeline, site: str) -> None:
+    with pipeline.owner.transaction() as session:
+        owner = make_user(session)
+        join(session, owner, account_of(session, site))
+        person = principal_of(session, owner)
+        day = earliest(pipeline) + timedelta(days=10)
+        detach_id = submit_detach(session, person, account_of(session, site), "de", pipeline.clock.now, day).id
+    id = ask(pipeline, site, person=person)
+    go_to(pipeline, pipeline.request(id).effective_at)
+    assert pipeline.request(id).status is Status.COMPLETED
+    planned = pipeline.request(detach_id)
+    assert (planned.status, planned.reason, planned.due_at) == (Status.REJECTED, Reason.ACCOUNT_CLOSED, None)
+
+
+def test_a_main_account_on_its_own_collective_invoice_can_be_cancelled(pipeline: Pipeline) -> None:
+    with pipeline.owner.transaction() as session:
+        main = session.get_one(Account, pipeline.main.id)
+        put_on_invoice(session, "SR-1", main, main, pipeline.clock.now)
+        main.role = AccountRole.STANDALONE
+    id = ask(pipeline, pipeline.main.customer_number)
+    go_to(pipeline, pipeline.request(id).effective_at)
+    assert pipeline.request(id).status is Status.COMPLETED
+
+
+def test_who_no_longer_pays_for_an_account_cancels_nothing(pipeline: Pipeline, site: str) -> None:
+    with pipeline.owner.transaction() as session:
+        account = account_of(session, site)
+        account.origin = Origin.COLLECTIVE_INVOICE
+        main = session.get_one(Account, pipeline.main.id)
+        put_on_invoice(session, "SR-1", main, account, pipeline.clock.now)
+    with pipeline.owner.transaction() as session:
+        quote_cancellation(session, pipeline.manager, account_of(session, site), None, pipeline.clock.now)
+        session.execute(sa.update(CollectiveInvoiceItem).values(left_at=pipeline.clock.now + timedelta(seconds=1)))
+    with pipeline.owner.transaction() as session, pytest.raises(Forbidden):
+        quote_cancellation(session, pipeline.manager, account_of(session, site), None, pipeline.clock.now)

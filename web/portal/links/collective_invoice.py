@@ -85,7 +85,8 @@ def collective_invoice(customer_number: str) -> Response | str | tuple[str, int]
     if what == "leave" and form.stays.data not in ("yes", "no"):
         add_error(form.stays, _("Choose what happens to the account after that."))
         return _render(visible, view, form)
-    if what == "join" and view.joins is JoiningProof.ASKED:
+    # Every typed login counts, also where none is asked for.
+    if what == "join" and (form.login is not None or view.joins is JoiningProof.ASKED):
         if form.login is None:
             for field in (form.email, form.password):
                 if not field.data:

@@ -52,7 +52,7 @@ class RequestPage:
     """
 
     request: Request
-    main: Account
+    main: Account | None
     account: Account | None
     order: PlacedOrder | None
     change: ChangedTerms | None
@@ -76,7 +76,8 @@ def get_request_page(session: Session, id: UUID) -> RequestPage:
     is_told = ordered is not None and _is_still_theirs(found, ordered)
     return RequestPage(
         found,
-        session.get_one(Account, found.main_id),
+        # With row-level security, hidden from people to whom the account came later.
+        session.get(Account, found.main_id),
         ordered,
         placed_order(session, found, locale()) if is_told else None,
         _change(session, found),
@@ -98,7 +99,7 @@ def _change(session: Session, request: Request) -> ChangedTerms | None:
 
 
 def _ends(session: Session, request: Request) -> EndedTerms | None:
-    if request.kind is not Kind.CANCEL:
+    if request.kind is not Kind.CANCEL or request.account is None or not _is_still_theirs(request, request.account):
         return None
     return ended_terms(session, agreed_cancellation(request), last_day_of(request), locale())
 

@@ -255,3 +255,17 @@ def test_a_member_and_an_outsider_see_nothing(front: Front, linked: Site) -> Non
     come_in(front, linked.administrator.email)
     # Nothing is asked, and the account pays for itself: there is nothing to do.
     get(front, path_of(linked), 404)
+
+
+def test_the_page_of_an_account_on_the_invoice_is_no_place_to_guess_passwords(front: Front, linked: Site) -> None:
+    with front.database.transaction() as session:
+        main, account = session.get_one(Account, front.main.id), session.get_one(Account, linked.account.id)
+        put_on_invoice(session, "SR-1", main, account, NOW)
+    come_in(front, front.manager.email)
+    page = get(front, path_of(linked))
+    answers = [
+        press(front, path_of(linked), page, what="join", email=linked.administrator.email, password=password)
+        for password in (PASSWORD, *(f"geraten-{n}" for n in range(12)))
+    ]
+    assert answers[0].status_code == answers[1].status_code == 303
+    assert {answer.status_code for answer in answers} <= {303, 429}
