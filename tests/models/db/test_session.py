@@ -211,12 +211,16 @@ def test_a_server_that_has_become_read_only_is_an_outage_and_its_connections_are
 
 
 def test_a_transaction_in_which_this_process_was_stopped_is_an_outage(database: Database) -> None:
-    alive = sa.text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid")
+    def is_alive(pid: int) -> bool:
+        # In a transaction of its own, which sees the connections as they were at its first look.
+        with database.transaction() as other:
+            return bool(other.scalar(sa.text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid"), {"pid": pid}))
+
     with database.transaction() as session:
         pid = session.scalar(sa.text("SELECT pg_backend_pid()"))
+        assert pid is not None
         session.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = '1ms'"))
-        with database.transaction() as other:
-            wait_until(lambda: other.scalar(alive, {"pid": pid}) == 0, what="the end of the connection")
+        wait_until(lambda: not is_alive(pid), what="the end of the connection")
         with pytest.raises(sa.exc.DBAPIError) as raised:
             session.execute(sa.text("SELECT 1"))
         session.rollback()
