@@ -19,7 +19,7 @@ from models.proofs.proof_status import ProofStatus, proof_statuses
 from models.requests.later_changes import last_day_of
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
-from models.states import Kind
+from models.states import Kind, Status
 from models.views import request_lists
 from tasks.wording.next_steps import next_action
 from tasks.wording.timeline import sentence
@@ -53,8 +53,10 @@ def request_url(of: Request) -> str:
 
 
 def _cancellation_body(of: Request) -> dict[str, Any] | None:
-    # As with a change: not for a former main account.
-    if of.kind is not Kind.CANCEL or of.account is None or not may(caller(), Action.VIEW, of.account):
+    if of.kind is not Kind.CANCEL:
+        return None
+    # While it is planned, not for a former main account, as with a change; a closed account has no other reader.
+    if of.status is not Status.COMPLETED and (of.account is None or not may(caller(), Action.VIEW, of.account)):
         return None
     monthly = costs_of(agreed_cancellation(of)).monthly.net
     return {"last_day": last_day_of(of).isoformat(), "monthly_cents": monthly}

@@ -99,7 +99,11 @@ def _change(session: Session, request: Request) -> ChangedTerms | None:
 
 
 def _ends(session: Session, request: Request) -> EndedTerms | None:
-    if request.kind is not Kind.CANCEL or request.account is None or not _is_still_theirs(request, request.account):
+    if request.kind is not Kind.CANCEL:
+        return None
+    # While it is planned, not for a former main account; a closed account has no other reader.
+    is_theirs = request.account is not None and _is_still_theirs(request, request.account)
+    if request.status is not Status.COMPLETED and not is_theirs:
         return None
     return ended_terms(session, agreed_cancellation(request), last_day_of(request), locale())
 
