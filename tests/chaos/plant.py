@@ -6,7 +6,7 @@ import os
 import random
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +43,7 @@ class Program:
         self._environment = environment
         self._log = directory / f"{name}.log"
         self._ending = threading.Event()
+        self._left: list[psutil.Process] = []
         self._process = self._start()
         self._watch = threading.Thread(target=self._keep_running, daemon=True)
         self._watch.start()
@@ -68,19 +69,21 @@ class Program:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
 
-    def end(self) -> None:
-        """Terminate the program and do not start it again; after 20 seconds kill it.
+    def ask_to_end(self) -> None:
+        """Ask the program to end, and do not start it again. Safe to run twice."""
+        if not self._ending.is_set():
+            self._ending.set()
+            self._left = self.all()
+            self._process.terminate()
 
-        Kill the children that are left.
-        """
-        self._ending.set()
-        left = self.all()
-        self._process.terminate()
+    def end(self) -> None:
+        """Ask the program to end and wait for that; after 20 seconds kill it. Kill the children that are left."""
+        self.ask_to_end()
         try:
             self._process.wait(20)
         except subprocess.TimeoutExpired:
             self._process.kill()
-        for process in left:
+        for process in self._left:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
 
@@ -92,6 +95,14 @@ class Program:
         while not self._ending.wait(0.3):
             if self._process.poll() is not None and not self._ending.is_set():
                 self._process = self._start()
+
+
+def end_together(programs: Collection[Program]) -> None:
+    """End the programs, all at once, because each may take its time."""
+    for program in programs:
+        program.ask_to_end()
+    for program in programs:
+        program.end()
 
 
 @dataclass
@@ -144,8 +155,7 @@ class Plant:
 
     def end_all(self) -> None:
         """End every program."""
-        for program in self.programs.values():
-            program.end()
+        end_together(self.programs.values())
 
 
 @contextmanager

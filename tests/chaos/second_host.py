@@ -6,13 +6,13 @@ It changes nothing: half of the clients' connections go to its front, its worker
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import httpx
 
 from models.people.rights import Principal
 from tests.benchmarks.front import signed_in
-from tests.chaos.plant import Plant
+from tests.chaos.plant import Plant, end_together
 from tests.chaos.skewed_program import skewed
 from tests.fakes import wait_until
 from workers import programs
@@ -34,21 +34,25 @@ def second_host(plant: Plant, off: float) -> Iterator[None]:
     counters = plant.directory / "second-counters"
     counters.mkdir(exist_ok=True)
     shown = {"METRICS_PORT": str(worker), "PROMETHEUS_MULTIPROC_DIR": str(counters)}
-    with ExitStack() as stack:
+    programs_there = [
+        plant.start(name, skewed(command, off), **settings)
         for name, command, settings in (
             ("second front", programs.web(LOOPBACK, front, processes=1, threads=4), {}),
             ("second worker", programs.worker(1), shown),
             ("second beat", programs.beat(plant.directory / "second-schedule"), {}),
-        ):
-            stack.callback(plant.start(name, skewed(command, off), **settings).end)
+        )
+    ]
+    try:
         for port, name in ((front, "the second front"), (worker, "the second worker")):
-            wait_until(lambda port=port: accepts_connections(port), seconds=60, what=name)  # type: ignore[misc]
+            wait_until(lambda port=port: accepts_connections(port), seconds=120, what=name)  # type: ignore[misc]
         with plant.to_front.taking_turns_with(front):
             plant.unexpected += _wrong_clocks({"front": front, "worker": worker}, off)
             manager = plant.customers[0].manager
             plant.unexpected += _sign_outs(manager, front, plant.front_port)
             plant.unexpected += _sign_outs(manager, plant.front_port, front)
             yield
+    finally:
+        end_together(programs_there)
 
 
 def _wrong_clocks(ports: dict[str, int], off: float) -> Iterator[str]:
