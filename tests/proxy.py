@@ -28,7 +28,7 @@ class Proxy:
         Thread(target=self._accept, daemon=True).start()
 
     def silence(self) -> None:
-        """From now on pass nothing, in either direction, on old and new connections."""
+        """Pass nothing from now on, in either direction, on old and new connections."""
         self._silent.set()
 
     def speak(self) -> None:
@@ -38,14 +38,14 @@ class Proxy:
 
     @contextmanager
     def losing_answers(self) -> Iterator[None]:
-        """During the `with` block, end each connection as soon as the server answers, without passing on the answer."""
+        """End each connection as soon as the server answers, without passing on the answer, during the `with` block."""
         self._loses_answers.set()
         yield
         self._loses_answers.clear()
 
     @contextmanager
     def taking_turns_with(self, server: int | str) -> Iterator[None]:
-        """During the `with` block, lead every other new connection to another server. Connections stay where they are.
+        """Lead every other new connection to another server during the `with` block; other connections stay.
 
         When the block ends, those to the other server have to be ended by that server.
         """
@@ -55,7 +55,7 @@ class Proxy:
 
     @contextmanager
     def answering_late(self, seconds: float) -> Iterator[None]:
-        """During the `with` block, pass on all that the server says so many seconds later, on old and new connections.
+        """Pass on all that the server says so many seconds later, on old and new connections, during the `with` block.
 
         What is on its way when the block ends still takes that long.
         """

@@ -67,7 +67,7 @@ def with_planned(
 ) -> list[RunningLine]:
     """Return the lines as they will be once the planned changes, in the order of their days, have been made.
 
-    As `make_change` does it: the tariff's line ends on the day on which the new one begins. `tariffs` are the keys of
+    The line of the tariff that a change replaces ends on the day on which the new one begins. `tariffs` are the keys of
     all tariffs.
     """
     of: dict[int, list[RunningLine]] = defaultdict(list)

@@ -3,7 +3,7 @@
 A day counts for a line that runs at the day's end: the day on which a line begins counts, the day on which it ends does
 not. So of lines that replace each other, however often on one day, exactly one counts.
 
-Each day of a month has a price in whole cents, and all of them together are the monthly price: see `share`.
+Each day of a month has a price in whole cents (`share`), and all of them together are the monthly price.
 """
 
 from __future__ import annotations

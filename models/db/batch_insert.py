@@ -2,7 +2,7 @@
 
 All queued rows are inserted with one statement at the next flush. A batch of requests writes hundreds of such rows,
 and one statement is much cheaper than one ORM object for each row. New objects can be inserted with them (`batch_add`).
-Statements of other modules can wait for the flush likewise, to be executed once for many rows.
+Statements of other modules can wait for the flush, too, to be executed once for many rows.
 """
 
 from __future__ import annotations

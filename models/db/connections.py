@@ -27,7 +27,7 @@ hold up all others."""
 _FOR_SERVER = (
     " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c tcp_user_timeout=10000"
 )
-"""The same for the server: otherwise it keeps the locks of a client that has vanished for up to a minute."""
+"""The server's parameters by which it notices a vanished client, whose locks it otherwise keeps up to a minute."""
 _LATEST: dict[tuple[str, str], tuple[str, str]] = {}
 """The host and port to which this process connected last, for each list of hosts and ports."""
 

@@ -263,11 +263,11 @@ def apply_row_security(
 ) -> bool:
     """Create the policies of every table, connected as its owner, and return whether row-level security is on.
 
-    `on` switches it on or off; None leaves it as it is, and new tables are switched like the others. If the role of the
-    front, the workers, the metrics or the owner is not on the server, nothing is done and False is returned. Each table
-    that differs is changed in a transaction of its own, and tried up to ten times, `pause` seconds apart, if its lock
-    did not come within `patience`, a duration such as '3s'. Raises `OperationalError` of SQLAlchemy for a table that
-    stays in use: the tables before it are done. Safe to run twice, and on two machines at the same time.
+    `on` switches it on or off; None leaves it as it is, and switches it on for new tables if it is on for the others.
+    If the role of the front, the workers, the metrics or the owner is not on the server, nothing is done and False is
+    returned. Each table that differs is changed in a transaction of its own, and tried up to ten times, `pause` seconds
+    apart, if its lock did not come within `patience`, a duration such as '3s'. Raises `OperationalError` of SQLAlchemy
+    for a table that stays in use: the tables before it are done. Safe to run twice, and on two machines at a time.
     """
     with database.engine.connect() as connection:
         missing = set(DatabaseRole) - set(connection.scalars(sa.text("SELECT rolname FROM pg_roles")))

@@ -91,10 +91,11 @@ def close_account(session: Session, account: Account, now: datetime) -> bool:
 
 
 def close_cancelled(session: Session, account: Account, ended_at: datetime, now: datetime) -> bool:
-    """Close an account whose contracts end at the moment `ended_at` by a cancellation, as `close_account` does.
+    """Close an account permanently whose contracts end at the moment `ended_at` by a cancellation.
 
-    However late this is called, its contracts end at that moment; trunks and numbers, which were in service meanwhile,
-    end at `now`. A sub-account is detached before, and an account that is billed by a collective invoice leaves it.
+    However late this is called, its contracts end at that moment; its trunks are closed and its numbers released at
+    `now`. Its API tokens, forwardings, invitations and all rights in the account end. A sub-account is detached before,
+    and an account that is billed by a collective invoice leaves it. Locks the account, and records its closing.
     Safe to run twice: returns False if the account is closed already. Raises `CannotClose` while it acts as a main
     account (`ensure_leads_nobody`). Running requests about the account are rejected when they come to it.
     """

@@ -44,7 +44,7 @@ def abandon_call_transaction() -> None:
 
 @contextmanager
 def call_transaction() -> Iterator[Session]:
-    """Open a session in a transaction, as `Database.transaction` does.
+    """Open a session in a transaction; commit at the end of the block, roll back if an exception is raised.
 
     The first time in a call it goes on with the transaction that found the caller, so that most calls are one
     transaction; if that has ended, it begins another one.

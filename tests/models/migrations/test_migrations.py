@@ -302,7 +302,7 @@ def test_a_migration_that_was_interrupted_runs_again(empty: sa.Engine) -> None:
 
 
 def test_no_transaction_of_a_migration_locks_two_tables_of_a_running_system() -> None:
-    """Locks of several tables, kept to the end of a transaction, can deadlock with a customer's transaction."""
+    """Check that none locks several tables, which could deadlock with a customer's transaction."""
     for transaction in re.findall(r"BEGIN;(.*?)COMMIT;", migrations.statements("0017:head"), re.DOTALL):
         made = set(re.findall(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+)", transaction))
         locked = set(re.findall(r"(?:ALTER TABLE|UPDATE(?! OF)|DELETE FROM|INSERT INTO) (\w+)", transaction))

@@ -43,8 +43,9 @@ class RequestPage:
     """A request with the data that its page shows to the user.
 
     `main` is the main account of the request. `account` is the ordered account, `order` what was ordered, `numbers` the
-    account's number blocks: None or empty for other requests, and the last two also for an account that the user may
-    not see any more; likewise `change`, what a change replaces and brings; `ends` is what a cancellation ends.
+    account's number blocks, `change` what a change replaces and brings, `ends` what a cancellation ends: None or empty
+    for other kinds of requests. `order`, `numbers` and `change` are that, too, if the user may not see the account any
+    more.
     `reached` is the account to whose dashboard the page links, None if there is none. `asked` are the statuses of the
     proofs that the request has asked for.
     `may_act`: the user may give proofs, cancel and retry. `may_cancel`: the user may cancel the request now.
