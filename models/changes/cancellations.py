@@ -27,7 +27,8 @@ from models.people.rights import Action, Principal, may
 from models.requests.cancellation_mails import tell_of_cancellation
 from models.requests.effective_days import LONGEST_AHEAD
 from models.requests.later_changes import running_cancellation
-from models.requests.requests import Request, create_request
+from models.requests.new_requests import create_request
+from models.requests.requests import Request
 from models.states import ENDED, AccountState, Kind, Reason, Status
 from models.values import Locale
 

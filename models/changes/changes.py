@@ -24,8 +24,9 @@ from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal, may, through_main
 from models.requests.effective_days import day_to_wait_for
 from models.requests.later_changes import ensure_before_end
+from models.requests.new_requests import create_request
 from models.requests.receipts import queue_receipt
-from models.requests.requests import Request, create_request
+from models.requests.requests import Request
 from models.states import ENDED, AccountState, Kind, Origin, Reason
 from models.telephony.holdings import trunks_of
 from models.telephony.suspension import find_trunk

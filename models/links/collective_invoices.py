@@ -18,7 +18,8 @@ from sqlalchemy.orm import Mapped, Session, contains_eager, mapped_column, relat
 from models.accounts.accounts import Account
 from models.db.base import Base
 from models.proofs.proofs import OwnershipProof
-from models.requests.requests import Request, create_request
+from models.requests.new_requests import create_request
+from models.requests.requests import Request
 from models.states import Kind, ProofMethod
 from models.values import Locale
 

@@ -35,10 +35,11 @@ from models.proofs.ownership import Credentials, ownership_by
 from models.proofs.proofs import OwnershipProof
 from models.requests.effective_days import day_to_wait_for
 from models.requests.later_changes import ensure_before_end
+from models.requests.new_requests import create_request
 from models.requests.plan_notices import tell_of_plan
 from models.requests.receipts import queue_receipt
 from models.requests.request_rights import acts_for
-from models.requests.requests import Request, create_request
+from models.requests.requests import Request
 from models.states import ENDED, Kind, ProofMethod, Reason
 from models.values import Locale
 from models.vault import Vault

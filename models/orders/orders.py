@@ -24,9 +24,10 @@ from models.orders.reserved_ids import ReservedIds, reserve_ids
 from models.people.rights import Action, Principal, may
 from models.requests.cancellation_mails import tell_of_cancellation
 from models.requests.later_changes import ensure_no_later_change
+from models.requests.new_requests import queue_request
 from models.requests.plan_notices import tell_of_withdrawal
 from models.requests.receipts import queue_receipt
-from models.requests.requests import Request, queue_request
+from models.requests.requests import Request
 from models.states import AccountRole, AccountState, Kind, Reason
 from models.telephony.allowed_destinations import chosen_limits, ensure_fallback_within, ensure_may_choose
 from models.telephony.area_codes import AreaCode

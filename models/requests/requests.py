@@ -12,12 +12,12 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import Mapped, Session, mapped_column, object_session, relationship
+from sqlalchemy.orm import Mapped, mapped_column, object_session, relationship
 
 from models.accounts.accounts import Account
 from models.calendar_days import first_moment
 from models.db.base import Base, enumeration, quoted
-from models.db.batch_insert import batch_add, batch_insert
+from models.db.batch_insert import batch_insert
 from models.db.work_queue import BulkQueueRow, WorkKind, alone_index, due_index, lease_ends
 from models.errors import IllegalTransition, TooLate
 from models.people.users import User
@@ -379,25 +379,3 @@ class Request(BulkQueueRow, Base):
         self._become(status, now, reason)
         self.rest()
         self.ended_at = now
-
-
-def create_request(session: Session, request: Request, now: datetime) -> Request:
-    """Save a new request, with its id and times, and schedule its first step to run now. Return the request.
-
-    A request with a day is scheduled for that day. The caller adds the first timeline entry.
-    """
-    request.created_at = request.updated_at = now
-    request.make_due(max(now, request.effective_at))
-    session.add(request)
-    session.flush()
-    return request
-
-
-def queue_request(session: Session, request: Request, now: datetime) -> None:
-    """Save a new request, which has its id, at the next flush (`batch_add`), and schedule its first step to run now.
-
-    The caller adds the first timeline entry.
-    """
-    request.created_at = request.updated_at = now
-    request.make_due(now)
-    batch_add(session, request)

@@ -21,7 +21,8 @@ from models.contracts.contracts import Contract, ContractItem
 from models.contracts.monthly_costs import LineChange, RunningLine, charge_of
 from models.db.paging import BadCursor, write_cursor
 from models.db.session import Database
-from models.requests.requests import Request, create_request
+from models.requests.new_requests import create_request
+from models.requests.requests import Request
 from models.states import Kind, Origin, Reason
 from models.telephony.trunks import SipTrunk
 from models.views.account_costs import AccountCosts, costs_of_account, costs_page, total_costs
