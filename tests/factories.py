@@ -19,7 +19,8 @@ from models.accounts.accounts import (
 from models.accounts.company_limits import Limit, Limits
 from models.accounts.contract_holders import HolderData, LegalForm
 from models.accounts.hierarchy import attach
-from models.bulk.bulk import Bulk, CheckedRow, as_facts, fingerprints_of, keep_file
+from models.bulk.bulk import Bulk, as_facts
+from models.bulk.uploads import CheckedRow, fingerprints_of, keep_file
 from models.contracts import catalogue
 from models.db.privileges import grant_privileges
 from models.db.row_security import apply_row_security

@@ -11,8 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from models.accounts.accounts import Account
-from models.bulk.bulk import Bulk, BulkRow, CheckedRow, RowFate, fingerprints_of, keep_file
+from models.bulk.bulk import Bulk, BulkRow, RowFate
 from models.bulk.progress import progress_of
+from models.bulk.uploads import CheckedRow, fingerprints_of, keep_file
 from models.contracts.catalogue import Product
 from models.orders import orders
 from models.orders.orders import OrderDraft, cancel_and_release

@@ -26,21 +26,14 @@ from werkzeug.wrappers import Response as AnyResponse
 from models.accounts.accounts import Account
 from models.accounts.company_limits import Limit, limits_of
 from models.accounts.hierarchy import ensure_may_be_main
-from models.bulk.bulk import (
-    MOST_ROWS,
-    Bulk,
-    bulks_of,
-    fingerprints_of,
-    keep_file,
-    own_bulk,
-    same_file,
-)
+from models.bulk.bulk import ACTIONS, MOST_ROWS, Bulk, bulks_of, own_bulk
 from models.bulk.left_out import orders_repeated, record_left_out
 from models.bulk.preview import count_rows
 from models.bulk.progress import left_out_rows, progress_of, stuck_rows
+from models.bulk.uploads import fingerprints_of, keep_file, same_file
 from models.contracts.catalogue import orderable_products
 from models.errors import Forbidden, LimitReached, RuleBroken
-from models.people.rights import Action, may
+from models.people.rights import may
 from models.states import Kind, Reason, Status
 from tasks.files import spreadsheets
 from tasks.files.tables import UnusableTable
@@ -70,7 +63,6 @@ NAMED = 10
 """Maximum number of rows that a warning above the table names; each row has it beside its line, too."""
 _LAST_LINE = 2**31 - 1
 _KINDS = (Kind.ORDER, Kind.LINK)
-_ACTIONS = {Kind.ORDER: Action.ORDER, Kind.LINK: Action.LINK}
 
 
 @bulks.get("")
@@ -317,7 +309,7 @@ def _account(session: Session, number: str | None, kind: Kind | None = None) -> 
     if number is not None:
         account = next((choice for choice in found.choices if choice.customer_number == number), None)
     kinds = _KINDS if kind is None else (kind,)
-    if account is None or not any(may(principal(), _ACTIONS[kind], account) for kind in kinds):
+    if account is None or not any(may(principal(), ACTIONS[kind], account) for kind in kinds):
         raise Forbidden
     ensure_may_be_main(account)
     return account
@@ -343,7 +335,7 @@ def _start(kind: str | None, wrong: str, number: str | None) -> str:
         "bulk/start.html",
         account=account,
         before=before,
-        kinds={found: _kind_word(found) for found in _KINDS if may(principal(), _ACTIONS[found], account)},
+        kinds={found: _kind_word(found) for found in _KINDS if may(principal(), ACTIONS[found], account)},
         columns=COLUMNS,
         chosen=kind,
         wrong=wrong,

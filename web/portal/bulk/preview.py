@@ -14,9 +14,10 @@ from flask import (
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.bulk.bulk import Bulk, BulkRow, mend, rows_of
+from models.bulk.bulk import Bulk, BulkRow, rows_of
 from models.bulk.left_out import RowNote, choose_rows, lines_not_ordered, notes_of, rows_left_out
 from models.bulk.preview import content_of, count_rows, days_of_orders, outdated_rows, products_in
+from models.bulk.uploads import mend
 from models.contracts.costs import Amount, Costs
 from models.orders.orders import basket_of
 from models.proofs.order_placement import OrderDays

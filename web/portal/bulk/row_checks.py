@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.bulk.bulk import CheckedRow, as_facts
+from models.bulk.bulk import as_facts
+from models.bulk.uploads import CheckedRow
 from models.contracts.catalogue import Product, ProductKind, orderable_products
 from models.emails import name_and_email
 from models.errors import InvalidField

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
 from models.accounts.accounts import Account
-from models.bulk.bulk import Bulk, BulkRow, fingerprints_of, same_file
+from models.bulk.bulk import Bulk, BulkRow
+from models.bulk.uploads import fingerprints_of, same_file
 from models.contracts.catalogue import Product
 from models.people.rights import Role
 from models.people.users import Membership, principal_of
