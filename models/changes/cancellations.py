@@ -27,7 +27,7 @@ from models.people.rights import Action, Principal, may
 from models.requests.cancellation_mails import tell_of_cancellation
 from models.requests.effective_days import LONGEST_AHEAD
 from models.requests.later_changes import running_cancellation
-from models.requests.new_requests import create_request
+from models.requests.new_requests import create_account_request
 from models.requests.requests import Request
 from models.states import ENDED, AccountState, Kind, Reason, Status
 from models.values import Locale
@@ -62,21 +62,16 @@ def submit_cancellation(
     """
     lock_active_account(session, account)
     quote = quote_cancellation(session, principal, account, last_day, now)
-    request = create_request(
+    request = create_account_request(
         session,
-        Request(
-            kind=Kind.CANCEL,
-            main_id=account.main_id if account.main_id is not None else account.id,
-            account_id=account.id,
-            customer_number=account.customer_number,
-            requested_by=principal.user_id,
-            token_id=principal.token_id,
-            locale=locale,
-            price_lines=[],
-            effective_on=quote.last_day + timedelta(days=1),
-            replaced_lines=[asdict(line) for line in quote.lines],
-        ),
+        principal,
+        account,
+        Kind.CANCEL,
+        locale,
         now,
+        price_lines=[],
+        effective_on=quote.last_day + timedelta(days=1),
+        replaced_lines=[asdict(line) for line in quote.lines],
     )
     day = quote.last_day.isoformat()
     request.note(now, "cancellation_received", customer_number=account.customer_number, day=day)

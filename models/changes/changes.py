@@ -24,7 +24,7 @@ from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal, may, through_main
 from models.requests.effective_days import day_to_wait_for
 from models.requests.later_changes import ensure_before_end
-from models.requests.new_requests import create_request
+from models.requests.new_requests import create_account_request
 from models.requests.receipts import queue_receipt
 from models.requests.requests import Request
 from models.states import ENDED, AccountState, Kind, Origin, Reason
@@ -104,25 +104,20 @@ def submit_change(
     if shown is not None and shown != quote.prices:
         raise PricesChanged
     trunk = session.get_one(SipTrunk, trunk_id)
-    request = create_request(
+    request = create_account_request(
         session,
-        Request(
-            kind=Kind.CHANGE,
-            main_id=account.main_id if account.main_id is not None else account.id,
-            account_id=account.id,
-            customer_number=account.customer_number,
-            requested_by=principal.user_id,
-            token_id=principal.token_id,
-            locale=draft.locale,
-            product_key=draft.product_key,
-            channels=draft.channels,
-            price_lines=[asdict(line) for line in quote.after.lines],
-            changed_trunk_id=trunk_id,
-            effective_on=quote.effective_on,
-            replaced_channels=quote.before.channels,
-            replaced_lines=[asdict(line) for line in quote.before.lines],
-        ),
+        principal,
+        account,
+        Kind.CHANGE,
+        draft.locale,
         now,
+        product_key=draft.product_key,
+        channels=draft.channels,
+        price_lines=[asdict(line) for line in quote.after.lines],
+        changed_trunk_id=trunk_id,
+        effective_on=quote.effective_on,
+        replaced_channels=quote.before.channels,
+        replaced_lines=[asdict(line) for line in quote.before.lines],
     )
     user, channels, before = trunk.sip_user, draft.channels, quote.before.channels
     facts: dict[str, Any] = {"sip_user": user, "channels": channels, "before": before}

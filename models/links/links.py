@@ -35,7 +35,7 @@ from models.proofs.ownership import Credentials, ownership_by
 from models.proofs.proofs import OwnershipProof
 from models.requests.effective_days import day_to_wait_for
 from models.requests.later_changes import ensure_before_end
-from models.requests.new_requests import create_request
+from models.requests.new_requests import create_account_request, create_request
 from models.requests.plan_notices import tell_of_plan
 from models.requests.receipts import queue_receipt
 from models.requests.request_rights import acts_for
@@ -231,20 +231,15 @@ def submit_detach(
     ensure_administered(session, account, now)
     ensure_before_end(session, account.id, day or berlin_day(now))
     ensure_no_change_is_lost(session, account, day, now)
-    request = create_request(
+    request = create_account_request(
         session,
-        Request(
-            kind=Kind.DETACH,
-            main_id=main.id,
-            account_id=account.id,
-            customer_number=account.customer_number,
-            requested_by=principal.user_id,
-            token_id=principal.token_id,
-            by_sub_account=not acts_for(principal, main.id),
-            effective_on=day,
-            locale=locale,
-        ),
+        principal,
+        account,
+        Kind.DETACH,
+        locale,
         now,
+        by_sub_account=not acts_for(principal, main.id),
+        effective_on=day,
     )
     if day is None:
         request.note(now, "detach_received", customer_number=account.customer_number)

@@ -3,11 +3,38 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy.orm import Session
 
+from models.accounts.accounts import Account
 from models.db.batch_insert import batch_add
+from models.people.rights import Principal
 from models.requests.requests import Request
+from models.states import Kind
+from models.values import Locale
+
+
+def create_account_request(
+    session: Session, principal: Principal, account: Account, kind: Kind, locale: Locale, now: datetime, **details: Any
+) -> Request:
+    """Save the person's request of this kind about an account, and schedule its first step; return the request.
+
+    It belongs to the account's main account, or to the account itself if it has none. `details` are columns for the
+    kind, such as `effective_on`, the day for which the step is scheduled; without a day it is due now. The caller adds
+    the first timeline entry.
+    """
+    request = Request(
+        kind=kind,
+        main_id=account.main_id if account.main_id is not None else account.id,
+        account_id=account.id,
+        customer_number=account.customer_number,
+        requested_by=principal.user_id,
+        token_id=principal.token_id,
+        locale=locale,
+        **details,
+    )
+    return create_request(session, request, now)
 
 
 def create_request(session: Session, request: Request, now: datetime) -> Request:
