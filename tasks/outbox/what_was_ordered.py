@@ -12,7 +12,8 @@ from models.accounts.accounts import Account
 from models.accounts.contract_holders import Addressee, addressee_of, holder_of
 from models.contracts.catalogue import PriceLine, all_products
 from models.contracts.costs import Costs, costs_of
-from models.orders.orders import Contact, Location, agreed_terms
+from models.orders.baskets import agreed_terms
+from models.orders.orders import Contact, Location
 from models.requests.requests import Request
 from models.telephony.area_codes import AreaCode
 from models.telephony.directory import directory_data

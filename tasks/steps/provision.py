@@ -10,7 +10,7 @@ import structlog
 from models.contracts.catalogue import MOBILE_BACKUP, PriceLine
 from models.contracts.contracts import new_contract
 from models.errors import NoNumbersAvailable
-from models.orders.orders import agreed_prices, agreed_terms
+from models.orders.baskets import agreed_prices, agreed_terms
 from models.requests.requests import Request
 from models.telephony.allowed_destinations import limits_for
 from models.telephony.directory import directory_data, put_entry

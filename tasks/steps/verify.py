@@ -21,7 +21,7 @@ from models.errors import CannotClose, RuleBroken
 from models.links.collective_invoices import is_billed_together
 from models.links.links import find_proof
 from models.orders.area_code_of_address import confirm_or_ask
-from models.orders.orders import ordered_basket
+from models.orders.baskets import ordered_basket
 from models.people.invitations import ensure_administered
 from models.proofs.proofs import (
     AddressProof,

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from models.accounts.accounts import Account, IssuedCustomerNumber, issue_customer_numbers
 from models.contracts.contracts import new_contract
-from models.orders.orders import basket_of
+from models.orders.baskets import basket_of
 from models.people.rights import Role
 from models.people.users import Membership, User
 from models.telephony.high_risk import high_risk_prefixes

@@ -21,7 +21,7 @@ from models.contracts.catalogue import (
 from models.contracts.contracts import Contract, ContractItem, new_contract
 from models.db.session import Database
 from models.errors import InvalidField, NotFound
-from models.orders.orders import agreed_prices, basket_of, ordered_basket
+from models.orders.baskets import agreed_prices, basket_of, ordered_basket
 from models.requests.requests import Request
 from tests.factories import NOW, an_order, make_account, make_main, submit_order
 

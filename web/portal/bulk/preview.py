@@ -19,7 +19,7 @@ from models.bulk.left_out import RowNote, choose_rows, lines_not_ordered, notes_
 from models.bulk.preview import content_of, count_rows, days_of_orders, outdated_rows, products_in
 from models.bulk.uploads import mend
 from models.contracts.costs import Amount, Costs
-from models.orders.orders import basket_of
+from models.orders.baskets import basket_of
 from models.proofs.order_placement import OrderDays
 from models.states import Kind
 from web.portal.bulk.columns import COLUMNS, Cells, Column, cell_error_text, decrypted_cells
