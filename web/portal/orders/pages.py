@@ -6,10 +6,9 @@ import uuid
 from typing import Any
 
 import structlog
-from flask import Blueprint, abort, flash, get_flashed_messages, jsonify, redirect, render_template, request, url_for
+from flask import Blueprint, abort, flash, jsonify, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 from flask_login import login_required
-from markupsafe import Markup
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
@@ -30,12 +29,12 @@ from models.orders.drafts import (
 )
 from models.orders.offers import make_offer
 from models.people.rights import Action, may
-from models.requests.requests import Request
 from models.states import Reason
 from models.views.own_accounts import closed_accounts
 from tasks.wording.company_limits import limit_text
 from web.portal.orders.forms import LocationForm, typed_in
 from web.portal.orders.number_hints import hints_for
+from web.portal.orders.placed import already_ordered, to_card
 from web.portal.orders.summary import refusal_of, submit, summary_facts
 from web.portal.orders.wizard import ORDER, SLUGS, STEPS, Wizard, read_wizard
 from web.portal.page.downloads import attachment
@@ -123,7 +122,7 @@ def resume(id: uuid.UUID) -> Response:
     with resources().database.transaction() as session:
         draft = own_draft(session, id, principal(), resources().clock())
         if draft.request_id is not None:
-            return _already_ordered(session, draft)
+            return already_ordered(session, draft)
         wizard = _wizard(session, draft)
     return _to(id, draft.step if wizard.can_reach(draft.step) else wizard.first_wrong)
 
@@ -146,7 +145,7 @@ def show_step(id: uuid.UUID, slug: str) -> Response | str:
         else:
             draft = own_draft(session, id, principal(), now)
             if draft.request_id is not None:
-                return _already_ordered(session, draft)
+                return already_ordered(session, draft)
             wizard = _wizard(session, draft)
         if not wizard.can_reach(step):
             return _to(id, wizard.first_wrong, check=True)
@@ -171,7 +170,7 @@ def save_step(id: uuid.UUID, slug: str) -> Response | tuple[str, int]:
     with resources().database.transaction() as session:
         draft = _keep(session, id, step)
         if draft.request_id is not None:
-            return _already_ordered(session, draft)
+            return already_ordered(session, draft)
         if go == "own" and step is DraftStep.CONTACT:
             own = {"contact_name": principal().name, "email": principal().email}
             draft.keep(own, step, resources().clock())
@@ -222,7 +221,7 @@ def offer(id: uuid.UUID) -> Response:
     with resources().database.transaction() as session:
         draft = own_draft(session, id, principal(), now, lock=True)
         if draft.request_id is not None:
-            return _already_ordered(session, draft)
+            return already_ordered(session, draft)
         wizard = _wizard(session, draft)
         if wizard.first_wrong is not DraftStep.SUMMARY:
             return _to(id, wizard.first_wrong, check=True)
@@ -280,7 +279,7 @@ def place(id: uuid.UUID) -> Response | tuple[str, int]:
     log.info("request.accepted", request=str(accepted.id), path=request.path)
     said = _("Thank you for your order. The new sub-account has customer number %(number)s.",
              number=accepted.customer_number)  # fmt: skip
-    return _to_card(said, accepted)
+    return to_card(said, accepted)
 
 
 @orders.post("/<uuid:id>/loeschen")
@@ -385,37 +384,6 @@ def _render(wizard: Wizard, step: DraftStep, form: Any, *, drafts: int = 0) -> s
         drafts=drafts,
         here=url_for("orders.show_step", id=wizard.id, slug=SLUGS[step]),
     )
-
-
-def _already_ordered(session: Session, draft: Draft) -> Response:
-    accepted = order_once(session, draft, _never)
-    said = _("This order was placed already. The new sub-account has customer number %(number)s.",
-             number=accepted.customer_number)  # fmt: skip
-    return _to_card(said, accepted)
-
-
-def _never() -> Any:
-    raise AssertionError("the draft was ordered already")
-
-
-def _to_card(said: str, accepted: Request) -> Response:
-    """Redirect to the overview, at the card of the sub-account that the request `accepted` has ordered.
-
-    A message there says `said`, with a link to the sub-account's page.
-    """
-    link = url_for("locations.show", customer_number=accepted.customer_number)
-    shown = Markup('<span>{}</span> <a href="{}">{}</a>').format(said, link, _("Show the new sub-account"))
-    _say_once(shown)
-    return redirect(url_for("portal.overview", _anchor=f"konto-{accepted.customer_number}"), 303)
-
-
-def _say_once(message: str) -> None:
-    # Two submits of the same order lead to one page with one message.
-    waiting: list[Any] = list(get_flashed_messages(with_categories=True))
-    for category, said in waiting:
-        flash(said, category)
-    if message not in [said for _category, said in waiting]:
-        flash(message)
 
 
 def _to(id: uuid.UUID, step: DraftStep, *, check: bool = False) -> Response:
