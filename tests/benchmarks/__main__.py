@@ -7,15 +7,11 @@ so only the ratio of the two means something. Figures without a baseline have no
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from models.db.roles import DatabaseRole
 from tests.benchmarks import (
@@ -32,95 +28,11 @@ from tests.benchmarks import (
     sweep,
     whole_way,
 )
+from tests.benchmarks.figures import Figure, save_figures, table_of
+from tests.benchmarks.sizes import FULL, SHORT, Size
 from tests.benchmarks.system import System, open_system
 from workers.stack import kamailio
 from workers.stack.data_directory import StackDirectory
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One line of the table: what was measured, in which unit, the portal's value (`ours`) and that of the baseline.
-
-    `against` says what the baseline is; `baseline` and `ratio` are None where there is nothing to compare with.
-    """
-
-    what: str
-    unit: str
-    ours: float
-    baseline: float | None = None
-    against: str = ""
-
-    @property
-    def ratio(self) -> float | None:
-        """Return the portal's value divided by the baseline; None if there is no baseline or it is zero."""
-        return self.ours / self.baseline if self.baseline else None
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """How much each part of the benchmarks measures; the full run and `--short` have different sizes.
-
-    The fields are numbers: `orders` in a round of throughput, `rounds` of comparisons, `posts` to the front,
-    `singles` (orders one after the other), `tasks` of the memory test, `trunks` in each run of the job `registrar`,
-    `due` requests beside the sweep, `sweeps`, `pages` of the overview, `rows` of a bulk file, `accounts` of the number
-    search, `dial_tones` (orders until a phone registers), `changes` of trunks, and `subscribers` and `registrations` at
-    Kamailio.
-    """
-
-    orders: int
-    rounds: int
-    posts: int
-    singles: int
-    tasks: int
-    trunks: tuple[int, ...]
-    due: int
-    sweeps: int
-    pages: int
-    rows: int
-    accounts: int
-    dial_tones: int
-    changes: int
-    subscribers: int
-    registrations: int
-    bulkheads: bulkheads.Size
-
-
-FULL = Size(
-    orders=2000,
-    rounds=3,
-    posts=2000,
-    singles=30,
-    tasks=100_000,
-    trunks=(10_000, 100_000, 1_000_000),
-    due=50_000,
-    sweeps=50,
-    pages=200,
-    rows=10_000,
-    accounts=10_000,
-    dial_tones=50,
-    changes=20,
-    subscribers=100_000,
-    registrations=5_000,
-    bulkheads=bulkheads.Size(requests=30, trunks=300_000, rows=10_000),
-)
-SHORT = Size(
-    orders=200,
-    rounds=1,
-    posts=200,
-    singles=5,
-    tasks=2_000,
-    trunks=(1_000, 10_000),
-    due=1_000,
-    sweeps=5,
-    pages=10,
-    rows=500,
-    accounts=300,
-    dial_tones=6,
-    changes=3,
-    subscribers=10_000,
-    registrations=500,
-    bulkheads=bulkheads.Size(requests=6, trunks=5_000, rows=300),
-)
 
 
 class LeftOut(Exception):
@@ -387,28 +299,10 @@ def main() -> None:
                 except LeftOut as reason:
                     figures += reason.figures
                     left_out.append(f"NOT MEASURED, {name}: {reason}. As root on Debian: .make/sip")
-    console.print(_table(figures))
+    console.print(table_of(figures))
     for line in left_out:
         console.print(line, style="bold red")
-    _write(figures, StackDirectory().path / "bench.json")
-
-
-def _table(figures: list[Figure]) -> Table:
-    table = Table("figure", "unit", box=None, padding=(0, 2))
-    for title in ("ours", "baseline", "ratio"):
-        table.add_column(title, justify="right")
-    table.add_column("baseline is")
-    for figure in figures:
-        numbers = [f"{value:,.2f}" if value is not None else "" for value in (figure.ours, figure.baseline)]
-        ratio = f"{figure.ratio:.2f}" if figure.ratio is not None else ""
-        table.add_row(figure.what, figure.unit, *numbers, ratio, figure.against)
-    return table
-
-
-def _write(figures: list[Figure], file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    rows = [{**asdict(figure), "ratio": figure.ratio} for figure in figures]
-    file.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    save_figures(figures, StackDirectory().path / "bench.json")
 
 
 if __name__ == "__main__":
