@@ -17,8 +17,8 @@ from pathlib import Path
 import psycopg
 
 from tests.benchmarks.system import System, vacuum
-from tests.sip.phones import registering
 from tests.sip.sipp import write_scenario
+from tests.sip.steps import registering
 from workers.gateways.registrar import ensure_schema, plain_url
 from workers.settings import SIP_DOMAIN
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.benchmarks import (
-    bulkheads,
-)
+from tests.benchmarks import bulkheads
 
 
 @dataclass(frozen=True, slots=True)

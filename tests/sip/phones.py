@@ -8,104 +8,28 @@ from dataclasses import dataclass, replace
 import psutil
 
 from tests.sip.sipp import PATIENCE, Line, Played
+from tests.sip.steps import (
+    ANSWERING,
+    HANGING_UP,
+    HEADERS,
+    LATE,
+    RINGING,
+    SDP,
+    ack,
+    after_invite,
+    behind_nat,
+    invite_head,
+    refusing,
+    registering,
+    reply,
+    request_within,
+    send,
+)
 from workers.stack.ports import LOOPBACK, free_sip_port
 from workers.stack.processes import wait_for
 
 NETWORK = "127.0.0.2"
 """The address of the telephone network, from which its calls come in."""
-
-_HEADERS = """
-Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
-Max-Forwards: 70
-Call-ID: [call_id]
-Content-Length: 0"""
-_SDP = """
-Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
-Max-Forwards: 70
-Call-ID: [call_id]
-Contact: <sip:phone@[local_ip]:[local_port]>
-Content-Type: application/sdp
-Content-Length: [len]
-
-v=0
-o=- 1 1 IN IP4 [local_ip]
-s=-
-c=IN IP4 [local_ip]
-t=0 0
-m=audio 40000 RTP/AVP 8
-"""
-_BACK = """
-[last_Via:]
-[last_From:]
-[last_To:]{tag}
-[last_Call-ID:]
-[last_CSeq:]
-[last_Record-Route:]
-Contact: <sip:phone@[local_ip]:[local_port]>
-Content-Length: 0"""
-
-
-# Several processes of the server relay messages, so the ringing may arrive after the answer.
-_LATE = '<recv response="180" optional="true"/>'
-
-
-def _send(text: str) -> str:
-    return f"<send><![CDATA[\n{text.strip()}\n\n]]></send>"
-
-
-def _answer(status: str, *, tag: str = "") -> str:
-    return _send(f"SIP/2.0 {status}{_BACK.format(tag=tag)}")
-
-
-# Kamailio's processes take the messages of one call side by side, so a BYE sent at once can overtake the ACK.
-_ANSWERING = [
-    '<recv request="INVITE"/>',
-    # Nobody answers at once, and the server's processes may pass on two replies in either order.
-    _answer("180 Ringing", tag=";tag=[pid]-[call_number]") + '\n<pause milliseconds="20"/>',
-    '<send retrans="500"><![CDATA[\nSIP/2.0 200 OK'
-    + _BACK.format(tag=";tag=[pid]-[call_number]").replace("Content-Length: 0", "Content-Type: application/sdp")
-    + "\nContent-Length: [len]\n\n"
-    + _SDP.split("\n\n")[1]
-    + "]]></send>",
-    '<recv request="ACK" optional="true"/>',
-    '<recv request="BYE"/>',
-    _answer("200 OK"),
-]
-
-
-_RINGING = [
-    # The later reply to the INVITE needs the headers of the INVITE, not those of the CANCEL.
-    '<recv request="INVITE"><action>'
-    '<ereg regexp=":.*" search_in="hdr" header="Via" occurrence="1" assign_to="near"/>'
-    '<ereg regexp=":.*" search_in="hdr" header="Via" occurrence="2" assign_to="far"/>'
-    '<ereg regexp=":.*" search_in="hdr" header="CSeq" assign_to="cseq"/></action></recv>',
-    _answer("180 Ringing", tag=";tag=[pid]-[call_number]"),
-    '<recv request="CANCEL"/>',
-    _answer("200 OK"),
-    _send(
-        "SIP/2.0 487 Request Terminated\nVia[$near]\nVia[$far]\n[last_From:]\n"
-        "[last_To:];tag=[pid]-[call_number]\n[last_Call-ID:]\nCSeq[$cseq]\nContent-Length: 0"
-    ),
-    '<recv request="ACK"/>',
-]
-
-
-def _refusing(status: str) -> list[str]:
-    return ['<recv request="INVITE"/>', _answer(status, tag=";tag=[pid]-[call_number]"), '<recv request="ACK"/>']
-
-
-# In requests of the called side, From and To are exchanged.
-_HANGING_UP = [
-    '<recv request="INVITE" rrs="true"><action>'
-    '<ereg regexp=":.*" search_in="hdr" header="From" assign_to="caller"/>'
-    '<ereg regexp=":.*" search_in="hdr" header="To" assign_to="called"/></action></recv>',
-    *_ANSWERING[1:3],
-    '<recv request="ACK"/>',
-    _send(
-        f"BYE [next_url] SIP/2.0\n[routes]\nFrom[$called];tag=[pid]-[call_number]\nTo[$caller]\nCSeq: 1 BYE{_HEADERS}"
-    ),
-    '<recv response="200"/>',
-]
 
 
 @dataclass(frozen=True)
@@ -166,38 +90,38 @@ class Phone:
     def attend(self, call_id: str, *, takes: bool = True) -> Played:
         """Register over TCP and take the call with this Call-ID on that connection; with `takes=False` let it ring."""
         steps = [*self._registering(contact=f"<sip:{self.user}@{LOOPBACK}:{self.port};transport=tcp>")]
-        steps += _ANSWERING if takes else _RINGING
+        steps += ANSWERING if takes else RINGING
         attending = replace(self.line, tcp=True).play(steps, name="attend", port=self.port, call_id=call_id)
         assert wait_for(lambda: "SIP/2.0 200" in attending.messages, patience=PATIENCE), attending.messages
         return attending
 
     def answer(self, *, contact: str = "[local_ip]:[local_port]") -> Played:
         """Take the next call, with `contact` as host and port in the Contact header."""
-        steps = [step.replace("phone@[local_ip]:[local_port]", f"phone@{contact}") for step in _ANSWERING]
+        steps = [step.replace("phone@[local_ip]:[local_port]", f"phone@{contact}") for step in ANSWERING]
         return _listen(self.line, steps, self.port)
 
     def answer_behind_nat(self, announced: str) -> Played:
         """Take the next call; announce the foreign address `announced` for media, and echo the media that arrive."""
         media = free_sip_port()
-        steps = [_behind_nat(step, announced, media) for step in _ANSWERING]
+        steps = [behind_nat(step, announced, media) for step in ANSWERING]
         return _listen(self.line, steps, self.port, echo=media)
 
     def call_from_behind_nat(self, number: str, announced: str) -> Played:
         """Call a number and hold; announce the foreign address `announced` for media, and echo the media received."""
         media = free_sip_port()
-        head = _head(self.line, number, self.user, "")
-        steps = [*self._invite(head), *_after_invite(head, 2, 200, meanwhile=[_LATE, '<recv request="INFO"/>'])]
-        held = self.line.play([_behind_nat(step, announced, media) for step in steps], name="nat", echo=media)
+        head = invite_head(self.line, number, self.user, "")
+        steps = [*self._invite(head), *after_invite(head, 2, 200, meanwhile=[LATE, '<recv request="INFO"/>'])]
+        held = self.line.play([behind_nat(step, announced, media) for step in steps], name="nat", echo=media)
         assert wait_for(held.is_up, patience=PATIENCE), held.messages
         return held
 
     def answer_and_hang_up(self) -> Played:
         """Take the next call and hang up."""
-        return _listen(self.line, _HANGING_UP, self.port)
+        return _listen(self.line, HANGING_UP, self.port)
 
     def ring(self) -> Played:
         """Ring at the next call until the caller gives up."""
-        return _listen(self.line, _RINGING, self.port)
+        return _listen(self.line, RINGING, self.port)
 
     def refuse(self, status: str) -> Played:
         """Refuse the next call with this status, such as "486 Busy Here"."""
@@ -224,7 +148,7 @@ class Phone:
         the user there and in the SDP (o= and s=), `sender` the user or URI in the From header, also with a name before
         it (empty: the phone's own user), `extra` a further header of the INVITE.
         """
-        head = _head(self.line, number, sender or self.user, extra)
+        head = invite_head(self.line, number, sender or self.user, extra)
         own = f"<sip:{name}@{contact}>"
         steps = [
             step.replace("<sip:phone@[local_ip]:[local_port]>", own)
@@ -232,9 +156,9 @@ class Phone:
             .replace("\ns=-", f"\ns={name}")
             for step in self._invite(head)
         ]
-        up = _after_invite(head, 2, 200)
+        up = after_invite(head, 2, 200)
         # Without the BYE and the replies to it.
-        steps += [*up[:-3], '<recv request="BYE"/>', _answer("200 OK")]
+        steps += [*up[:-3], '<recv request="BYE"/>', reply("200 OK")]
         return self.line.play(steps, name="wait", port=self.port)
 
     def transfer(self, number: str, target: str) -> Played:
@@ -248,19 +172,19 @@ class Phone:
 
     def say_within(self, number: str, messages: Sequence[Within]) -> Played:
         """Call, send the messages within the call, expect their replies, and hang up."""
-        head = _head(self.line, number, self.user, "")
+        head = invite_head(self.line, number, self.user, "")
         said: list[str] = []
         for place, one in enumerate(messages):
             sequence = 2 if one.method == "ACK" else 3 + place
-            text = _within(head, sequence, one.method, one.extra and f"\n{one.extra}")
+            text = request_within(head, sequence, one.method, one.extra and f"\n{one.extra}")
             if one.target:
                 text = text.replace("[next_url]", one.target)
             if one.route:
                 text = text.replace("[routes]", f"Route: {one.route}")
-            said.append(_send(text))
+            said.append(send(text))
             if one.method != "ACK":
-                said += [_LATE, f'<recv response="{one.gets}"/>']
-        steps = [*self._invite(head), *_after_invite(head, 2, 200, meanwhile=said, last=3 + len(messages))]
+                said += [LATE, f'<recv response="{one.gets}"/>']
+        steps = [*self._invite(head), *after_invite(head, 2, 200, meanwhile=said, last=3 + len(messages))]
         return self.line.play(steps, name="within").finish()
 
     def attempt(self, number: str, *, refused: int) -> Played:
@@ -269,57 +193,40 @@ class Phone:
 
     def give_up(self, number: str) -> Played:
         """Call, and cancel the call as soon as it rings."""
-        head = _head(self.line, number, self.user, "")
-        cancel = head.replace("INVITE", "CANCEL").format(2, "") + _HEADERS.replace("[branch]", "[branch-3]")
+        head = invite_head(self.line, number, self.user, "")
+        cancel = head.replace("INVITE", "CANCEL").format(2, "") + HEADERS.replace("[branch]", "[branch-3]")
         steps = [
             *self._invite(head),
             '<recv response="100" optional="true"/>',
             '<recv response="180"/>',
-            _send(cancel),
+            send(cancel),
             '<recv response="200"/>',
             '<recv response="487"/>',
-            _send(_ack(head, 2, back=6)),
+            send(ack(head, 2, back=6)),
         ]
         return self.line.play(steps, name="give-up").finish()
 
     def _call(
         self, number: str, gets: int, sender: str | None, extra: str, *, hold: bool, call_id: str | None = None
     ) -> Played:
-        head = _head(self.line, number, sender or self.user, extra)
+        head = invite_head(self.line, number, sender or self.user, extra)
         steps = [
             *self._invite(head),
-            *_after_invite(head, 2, gets, meanwhile=[_LATE, '<recv request="INFO"/>'] if hold else ()),
+            *after_invite(head, 2, gets, meanwhile=[LATE, '<recv request="INFO"/>'] if hold else ()),
         ]
         return self.line.play(steps, name="call", call_id=call_id)
 
     def _invite(self, head: str) -> list[str]:
         return [
-            _send(head.format(1, "") + _SDP),
+            send(head.format(1, "") + SDP),
             '<recv response="100" optional="true"/>',
             '<recv response="407" auth="true"/>',
-            _send(_ack(head, 1, back=3)),
-            _send(head.format(2, self._credentials()) + _SDP),
+            send(ack(head, 1, back=3)),
+            send(head.format(2, self._credentials()) + SDP),
         ]
 
     def _credentials(self) -> str:
         return f"\n[authentication username={self.user} password={self.secret}]"
-
-
-def registering(who: str, contact: str, credentials: str, *, gets: int = 200, expires: int = 600) -> list[str]:
-    """Return sipp's steps to register `who` (user@domain): challenged, then with `credentials` (a header line).
-
-    `contact` is the value of Contact, `expires` the wanted seconds, `gets` the status expected of the second attempt.
-    """
-    request = (
-        f"REGISTER sip:{who.partition('@')[2]} SIP/2.0\nFrom: <sip:{who}>;tag=[call_number]\nTo: <sip:{who}>\n"
-        f"CSeq: {{}} REGISTER\nContact: {contact}\nExpires: {expires}{{}}{_HEADERS}"
-    )
-    return [
-        _send(request.format(1, "")),
-        '<recv response="401" auth="true"/>',
-        _send(request.format(2, credentials)),
-        f'<recv response="{gets}"/>',
-    ]
 
 
 def answer(line: Line, port: int, host: str = LOOPBACK, *, extra: str = "") -> Played:
@@ -329,7 +236,7 @@ def answer(line: Line, port: int, host: str = LOOPBACK, *, extra: str = "") -> P
     """
     told = extra and f"\n{extra}"
     ringing, taken = "SIP/2.0 180 Ringing", "SIP/2.0 200 OK"
-    steps = [step.replace(ringing, ringing + told).replace(taken, taken + told) for step in _ANSWERING]
+    steps = [step.replace(ringing, ringing + told).replace(taken, taken + told) for step in ANSWERING]
     return _listen(line, steps, port, host)
 
 
@@ -338,11 +245,7 @@ def refuse(line: Line, port: int, status: str, host: str = LOOPBACK) -> Played:
 
     Return once sipp listens at the port.
     """
-    return _listen(line, _refusing(status), port, host)
-
-
-def _behind_nat(step: str, announced: str, media: int) -> str:
-    return step.replace("c=IN IP4 [local_ip]", f"c=IN IP4 {announced}").replace("m=audio 40000", f"m=audio {media}")
+    return _listen(line, refusing(status), port, host)
 
 
 def _listen(line: Line, steps: list[str], port: int, host: str = LOOPBACK, echo: int | None = None) -> Played:
@@ -359,8 +262,8 @@ def call_in(line: Line, number: str, *, gets: int = 200, extra: str = "", sender
 
     `extra` is one more header line.
     """
-    head = _head(line, number, sender, extra)
-    steps = [_send(head.format(1, "") + _SDP), *_after_invite(head, 1, gets)]
+    head = invite_head(line, number, sender, extra)
+    steps = [send(head.format(1, "") + SDP), *after_invite(head, 1, gets)]
     return line.play(steps, name="in", host=NETWORK, outside=True).finish()
 
 
@@ -368,48 +271,6 @@ def bye_out_of_nowhere(line: Line, target: str, *, gets: int) -> Played:
     """Send Kamailio a BYE of a call that does not exist, with the Request-URI `target`; expect the status `gets`."""
     request = (
         f"BYE {target} SIP/2.0\nRoute: <sip:{LOOPBACK}:{line.server};lr>\nFrom: <sip:a@test>;tag=1\n"
-        f"To: <sip:b@test>;tag=2\nCSeq: 1 BYE{_HEADERS}"
+        f"To: <sip:b@test>;tag=2\nCSeq: 1 BYE{HEADERS}"
     )
-    return line.play([_send(request), f'<recv response="{gets}"/>'], name="bye").finish()
-
-
-def _head(line: Line, number: str, sender: str, extra: str) -> str:
-    uri = number if ":" in number else f"sip:{number}@{line.domain}"
-    # '"Kim" +4930901820' has a name to show.
-    name, _, sender = sender.rpartition(" ")
-    sender = sender if "@" in sender or ":" in sender else f"{sender}@{line.domain}"
-    sender = sender if ":" in sender else f"sip:{sender}"
-    sender = sender if ">" in sender else f"<{sender}>"
-    return (
-        f"INVITE {uri} SIP/2.0\nFrom: {name}{sender};tag=[call_number]\nTo: <{uri}>\n"
-        f"CSeq: {{}} INVITE{{}}{extra and chr(10) + extra}"
-    )
-
-
-def _ack(head: str, sequence: int, *, back: int) -> str:
-    # The ACK has the branch of the INVITE that was sent `back` steps before.
-    text = head.replace("INVITE", "ACK").format(sequence, "").replace(">\nCSeq", ">[peer_tag_param]\nCSeq")
-    return text + _HEADERS.replace("[branch]", f"[branch-{back}]")
-
-
-def _within(head: str, sequence: int, method: str, extra: str = "") -> str:
-    sender = head.split("\n")[1]
-    return f"{method} [next_url] SIP/2.0\n[routes]\n{sender}\nTo[$to]\nCSeq: {sequence} {method}{extra}{_HEADERS}"
-
-
-def _after_invite(
-    head: str, sequence: int, gets: int, *, meanwhile: Sequence[str] = (), last: int | None = None
-) -> list[str]:
-    steps = [f'<recv response="{code}" optional="true"/>' for code in (100, 180, 183)]
-    if gets != 200:
-        return [*steps, f'<recv response="{gets}"/>', _send(_ack(head, sequence, back=len(steps) + 2))]
-    return [
-        *steps,
-        '<recv response="200" rrs="true"><action>'
-        '<ereg regexp=":.*" search_in="hdr" header="To" assign_to="to"/></action></recv>',
-        _send(_within(head, sequence, "ACK")),
-        *meanwhile,
-        _send(_within(head, last or sequence + 1, "BYE")),
-        _LATE,
-        '<recv response="200"/>',
-    ]
+    return line.play([send(request), f'<recv response="{gets}"/>'], name="bye").finish()

@@ -1,0 +1,177 @@
+"""The steps of sipp's scenarios: SIP messages to send, and those to expect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tests.sip.sipp import Line
+
+HEADERS = """
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+Max-Forwards: 70
+Call-ID: [call_id]
+Content-Length: 0"""
+"""The headers at the end of a request without a body."""
+SDP = """
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+Max-Forwards: 70
+Call-ID: [call_id]
+Contact: <sip:phone@[local_ip]:[local_port]>
+Content-Type: application/sdp
+Content-Length: [len]
+
+v=0
+o=- 1 1 IN IP4 [local_ip]
+s=-
+c=IN IP4 [local_ip]
+t=0 0
+m=audio 40000 RTP/AVP 8
+"""
+"""The headers and the body at the end of an INVITE."""
+_BACK = """
+[last_Via:]
+[last_From:]
+[last_To:]{tag}
+[last_Call-ID:]
+[last_CSeq:]
+[last_Record-Route:]
+Contact: <sip:phone@[local_ip]:[local_port]>
+Content-Length: 0"""
+LATE = '<recv response="180" optional="true"/>'
+"""Ringing that may arrive after the answer, because several processes of the server relay messages."""
+
+
+def send(text: str) -> str:
+    """Return the step that sends this message."""
+    return f"<send><![CDATA[\n{text.strip()}\n\n]]></send>"
+
+
+def reply(status: str, *, tag: str = "") -> str:
+    """Return the step that replies with `status`, such as "200 OK", to the last request; `tag` is added to To."""
+    return send(f"SIP/2.0 {status}{_BACK.format(tag=tag)}")
+
+
+# Kamailio's processes take the messages of one call side by side, so a BYE sent at once can overtake the ACK.
+ANSWERING = [
+    '<recv request="INVITE"/>',
+    # Nobody answers at once, and the server's processes may pass on two replies in either order.
+    reply("180 Ringing", tag=";tag=[pid]-[call_number]") + '\n<pause milliseconds="20"/>',
+    '<send retrans="500"><![CDATA[\nSIP/2.0 200 OK'
+    + _BACK.format(tag=";tag=[pid]-[call_number]").replace("Content-Length: 0", "Content-Type: application/sdp")
+    + "\nContent-Length: [len]\n\n"
+    + SDP.split("\n\n")[1]
+    + "]]></send>",
+    '<recv request="ACK" optional="true"/>',
+    '<recv request="BYE"/>',
+    reply("200 OK"),
+]
+"""The steps to ring, take a call, and wait for its end."""
+RINGING = [
+    # The later reply to the INVITE needs the headers of the INVITE, not those of the CANCEL.
+    '<recv request="INVITE"><action>'
+    '<ereg regexp=":.*" search_in="hdr" header="Via" occurrence="1" assign_to="near"/>'
+    '<ereg regexp=":.*" search_in="hdr" header="Via" occurrence="2" assign_to="far"/>'
+    '<ereg regexp=":.*" search_in="hdr" header="CSeq" assign_to="cseq"/></action></recv>',
+    reply("180 Ringing", tag=";tag=[pid]-[call_number]"),
+    '<recv request="CANCEL"/>',
+    reply("200 OK"),
+    send(
+        "SIP/2.0 487 Request Terminated\nVia[$near]\nVia[$far]\n[last_From:]\n"
+        "[last_To:];tag=[pid]-[call_number]\n[last_Call-ID:]\nCSeq[$cseq]\nContent-Length: 0"
+    ),
+    '<recv request="ACK"/>',
+]
+"""The steps to ring until the caller gives up."""
+
+
+def refusing(status: str) -> list[str]:
+    """Return the steps that refuse a call with this status, such as "486 Busy Here"."""
+    return ['<recv request="INVITE"/>', reply(status, tag=";tag=[pid]-[call_number]"), '<recv request="ACK"/>']
+
+
+# In requests of the called side, From and To are exchanged.
+HANGING_UP = [
+    '<recv request="INVITE" rrs="true"><action>'
+    '<ereg regexp=":.*" search_in="hdr" header="From" assign_to="caller"/>'
+    '<ereg regexp=":.*" search_in="hdr" header="To" assign_to="called"/></action></recv>',
+    *ANSWERING[1:3],
+    '<recv request="ACK"/>',
+    send(f"BYE [next_url] SIP/2.0\n[routes]\nFrom[$called];tag=[pid]-[call_number]\nTo[$caller]\nCSeq: 1 BYE{HEADERS}"),
+    '<recv response="200"/>',
+]
+"""The steps to ring, take a call, and hang up."""
+
+
+def registering(who: str, contact: str, credentials: str, *, gets: int = 200, expires: int = 600) -> list[str]:
+    """Return sipp's steps to register `who` (user@domain): challenged, then with `credentials` (a header line).
+
+    `contact` is the value of Contact, `expires` the wanted seconds, `gets` the status expected of the second attempt.
+    """
+    request = (
+        f"REGISTER sip:{who.partition('@')[2]} SIP/2.0\nFrom: <sip:{who}>;tag=[call_number]\nTo: <sip:{who}>\n"
+        f"CSeq: {{}} REGISTER\nContact: {contact}\nExpires: {expires}{{}}{HEADERS}"
+    )
+    return [
+        send(request.format(1, "")),
+        '<recv response="401" auth="true"/>',
+        send(request.format(2, credentials)),
+        f'<recv response="{gets}"/>',
+    ]
+
+
+def behind_nat(step: str, announced: str, media: int) -> str:
+    """Return the step with another address and port for media in its SDP."""
+    return step.replace("c=IN IP4 [local_ip]", f"c=IN IP4 {announced}").replace("m=audio 40000", f"m=audio {media}")
+
+
+def invite_head(line: Line, number: str, sender: str, extra: str) -> str:
+    """Return the head of an INVITE to `number`, with a place for the CSeq number and one for a further header line.
+
+    `sender` is the user or URI of From, also with a name before it; `extra` a header line.
+    """
+    uri = number if ":" in number else f"sip:{number}@{line.domain}"
+    # '"Kim" +4930901820' has a name to show.
+    name, _, sender = sender.rpartition(" ")
+    sender = sender if "@" in sender or ":" in sender else f"{sender}@{line.domain}"
+    sender = sender if ":" in sender else f"sip:{sender}"
+    sender = sender if ">" in sender else f"<{sender}>"
+    return (
+        f"INVITE {uri} SIP/2.0\nFrom: {name}{sender};tag=[call_number]\nTo: <{uri}>\n"
+        f"CSeq: {{}} INVITE{{}}{extra and chr(10) + extra}"
+    )
+
+
+def ack(head: str, sequence: int, *, back: int) -> str:
+    """Return the ACK to the refused INVITE with this head and CSeq number, which was sent `back` steps before."""
+    # It has the branch of that INVITE.
+    text = head.replace("INVITE", "ACK").format(sequence, "").replace(">\nCSeq", ">[peer_tag_param]\nCSeq")
+    return text + HEADERS.replace("[branch]", f"[branch-{back}]")
+
+
+def request_within(head: str, sequence: int, method: str, extra: str = "") -> str:
+    """Return a request of this method within the call that the INVITE with this head has begun."""
+    sender = head.split("\n")[1]
+    return f"{method} [next_url] SIP/2.0\n[routes]\n{sender}\nTo[$to]\nCSeq: {sequence} {method}{extra}{HEADERS}"
+
+
+def after_invite(
+    head: str, sequence: int, gets: int, *, meanwhile: Sequence[str] = (), last: int | None = None
+) -> list[str]:
+    """Return the steps after an INVITE: expect the status `gets`, acknowledge it, and end an answered call.
+
+    `sequence` is the CSeq number of the INVITE, `last` that of the BYE (None: the next one). `meanwhile` are steps
+    during the call.
+    """
+    steps = [f'<recv response="{code}" optional="true"/>' for code in (100, 180, 183)]
+    if gets != 200:
+        return [*steps, f'<recv response="{gets}"/>', send(ack(head, sequence, back=len(steps) + 2))]
+    return [
+        *steps,
+        '<recv response="200" rrs="true"><action>'
+        '<ereg regexp=":.*" search_in="hdr" header="To" assign_to="to"/></action></recv>',
+        send(request_within(head, sequence, "ACK")),
+        *meanwhile,
+        send(request_within(head, last or sequence + 1, "BYE")),
+        LATE,
+        '<recv response="200"/>',
+    ]
