@@ -168,6 +168,13 @@ class Plant:
         with self.database.transaction() as session:
             return [submit_order(session, self.manager, main, order, utc_now()).id for _ in range(count)]
 
+    def order_one_trunk(self) -> None:
+        """Submit an order and have an engine complete it; the engine is killed afterwards."""
+        ids = self.order(1)
+        helper = self.start_engine()
+        self.wait_for_completion(ids)
+        self.kill_engine(helper)
+
     def link(self, draft: LinkDraft) -> UUID:
         """Submit a link request as the front does, but send no hint that it is due. Return the request's id."""
         with self.database.transaction() as session:
@@ -200,6 +207,16 @@ class Plant:
         """Return the number of messages, mails and letters, that are still queued."""
         with self.database.transaction() as session:
             return session.scalar(sa.select(sa.func.count()).where(Message.state == MessageState.QUEUED)) or 0
+
+    def told(self, id: UUID) -> list[str]:
+        """Return the names of the templates of the request's messages, in alphabetical order."""
+        with self.database.transaction() as session:
+            return sorted(session.scalars(sa.select(Message.template).where(Message.request_id == id)))
+
+    def at_registrar(self, query: str) -> list[tuple[Any, ...]]:
+        """Return the rows that answer an SQL query to the registrar's database."""
+        with psycopg.connect(plain_url(self.registrar_url)) as connection:
+            return connection.execute(query).fetchall()
 
     def unannounced(self) -> int:
         """Return how many number blocks were not yet announced to the registrar."""
@@ -241,9 +258,8 @@ class Plant:
         assert sorted(map(str, contracts)) == sorted(map(str, ids))
         assert sorted(str(trunk.request_id) for trunk in trunks) == sorted(map(str, ids))
         assert sorted(str(block.trunk_id) for block in blocks) == sorted(str(trunk.id) for trunk in trunks)
-        with psycopg.connect(plain_url(self.registrar_url)) as connection:
-            subscribers = connection.execute("SELECT username FROM subscriber").fetchall()
-            aliases = connection.execute("SELECT alias_username FROM dbaliases").fetchall()
+        subscribers = self.at_registrar("SELECT username FROM subscriber")
+        aliases = self.at_registrar("SELECT alias_username FROM dbaliases")
         assert sorted(row[0] for row in subscribers) == sorted(trunk.sip_user for trunk in trunks)
         assert sorted(row[0] for row in aliases) == sorted(number for block in blocks for number in block.numbers)
 

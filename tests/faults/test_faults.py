@@ -9,7 +9,6 @@ from pathlib import Path
 from uuid import UUID
 
 import httpx
-import psycopg
 import pytest
 import redis
 import sqlalchemy as sa
@@ -21,7 +20,6 @@ from models.changes.cancellations import submit_cancellation
 from models.changes.changes import ChangeDraft, submit_change
 from models.contracts.contracts import Contract, ContractItem
 from models.links.links import submit_detach, submit_link
-from models.messages.outbox import Message
 from models.orders.orders import Contact, Location
 from models.proofs.order_codes import confirm_email, enter_letter_code
 from models.proofs.ownership import decide
@@ -36,7 +34,6 @@ from tests.factories import a_link, an_order, make_account, make_main, make_user
 from tests.fakes import wait_until
 from tests.faults.conftest import SECRET, Plant
 from tests.web.conftest import ORDER
-from workers.gateways.registrar import plain_url
 
 STEPS = ("verify", "provision", "attach", "confirm", "receipt", "mail")
 POINTS = [f"{step}.{when}" for step in STEPS for when in ("before", "after")]
@@ -77,10 +74,8 @@ def test_a_worker_killed_while_it_asks_for_proofs_is_replaced(plant: Plant, poin
     plant.wait_for_completion([id])
     mails = {mail["Message-ID"] for _, mail in plant.sink.received}
     assert len(mails) == 4
-    with plant.database.transaction() as session:
-        sent = session.scalars(sa.select(Message.template).where(Message.request_id == id)).all()
     completed = ["order_completed", "order_completed_contact"]
-    assert sorted(sent) == ["address_letter", "email_code", *completed, "order_receipt"]
+    assert plant.told(id) == ["address_letter", "email_code", *completed, "order_receipt"]
 
 
 @pytest.mark.parametrize(
@@ -108,18 +103,14 @@ def test_a_worker_killed_while_it_links_is_replaced(plant: Plant, point: str) ->
     plant.wait_for_completion([id])
     with plant.database.transaction() as session:
         assert session.get_one(Account, account.id).main_id == plant.main.id
-        sent = session.scalars(sa.select(Message.template).where(Message.request_id == id)).all()
-    assert sorted(sent) == ["consent_asked", "link_completed", "link_completed_owner", "link_receipt"]
+    assert plant.told(id) == ["consent_asked", "link_completed", "link_completed_owner", "link_receipt"]
     assert len({mail["Message-ID"] for _, mail in plant.sink.received}) == 4
 
 
 @pytest.mark.parametrize("point", [f"{step}.{when}" for step in ("verify", "change") for when in ("before", "after")])
 def test_a_worker_killed_while_it_changes_a_contract_is_replaced(plant: Plant, point: str) -> None:
     """Expect one change on its day: one new line in the contract, one record at the registrar, one mail."""
-    ids = plant.order(1)
-    helper = plant.start_engine()
-    plant.wait_for_completion(ids)
-    plant.kill_engine(helper)
+    plant.order_one_trunk()
     with plant.database.transaction() as session:
         trunk = session.scalars(sa.select(SipTrunk)).one()
         account, day = session.get_one(Account, trunk.account_id), berlin_day(utc_now()) + timedelta(days=1)
@@ -131,26 +122,17 @@ def test_a_worker_killed_while_it_changes_a_contract_is_replaced(plant: Plant, p
     with plant.database.transaction() as session:
         lines = sa.select(ContractItem.product_key, ContractItem.started_at, ContractItem.ended_at)
         tariffs = session.execute(lines.where(ContractItem.product_key.like("trunk-%"))).all()
-        sent = session.scalars(sa.select(Message.template).where(Message.request_id == id)).all()
     at = first_moment(day)
     assert sorted(map(tuple, tariffs)) == [("trunk-10", None, at), ("trunk-50", at, None)]
-    assert sorted(sent) == ["change_completed", "change_receipt"]
-
-    def channels() -> list[tuple[str]]:
-        with psycopg.connect(plain_url(plant.registrar_url)) as connection:
-            asked = "SELECT value FROM usr_preferences WHERE attribute = 'channels'"
-            return connection.execute(asked).fetchall()
-
-    wait_until(lambda: channels() == [("30",)], what="the registrar to know the channels")
+    assert plant.told(id) == ["change_completed", "change_receipt"]
+    asked = "SELECT value FROM usr_preferences WHERE attribute = 'channels'"
+    wait_until(lambda: plant.at_registrar(asked) == [("30",)], what="the registrar to know the channels")
 
 
 @pytest.mark.parametrize("point", [f"{step}.{when}" for step in ("verify", "cancel") for when in ("before", "after")])
 def test_a_worker_killed_while_it_closes_a_cancelled_account_is_replaced(plant: Plant, point: str) -> None:
     """Expect one end on its day: the contract at the agreed moment, no record at the registrar, one mail."""
-    ids = plant.order(1)
-    helper = plant.start_engine()
-    plant.wait_for_completion(ids)
-    plant.kill_engine(helper)
+    plant.order_one_trunk()
     with plant.database.transaction() as session:
         trunk = session.scalars(sa.select(SipTrunk)).one()
         account = session.get_one(Account, trunk.account_id)
@@ -163,14 +145,9 @@ def test_a_worker_killed_while_it_closes_a_cancelled_account_is_replaced(plant: 
         assert session.get_one(Account, account.id).state is AccountState.CLOSED
         assert session.scalars(sa.select(Contract.ended_at)).all() == [ends]
         assert session.scalars(sa.select(NumberBlock.id).where(NumberBlock.account_id.is_not(None))).all() == []
-        sent = session.scalars(sa.select(Message.template).where(Message.request_id == id)).all()
-    assert sorted(sent) == ["cancellation_completed", "cancellation_receipt"]
-
-    def registered() -> list[tuple[str]]:
-        with psycopg.connect(plain_url(plant.registrar_url)) as connection:
-            return connection.execute("SELECT username FROM subscriber").fetchall()
-
-    wait_until(lambda: registered() == [], what="the registrar to forget the trunk")
+    assert plant.told(id) == ["cancellation_completed", "cancellation_receipt"]
+    asked = "SELECT username FROM subscriber"
+    wait_until(lambda: plant.at_registrar(asked) == [], what="the registrar to forget the trunk")
 
 
 def _kill_at(plant: Plant, point: str) -> None:
@@ -183,8 +160,7 @@ def _kill_at(plant: Plant, point: str) -> None:
 def test_a_worker_killed_while_it_announces_number_blocks_is_replaced(plant: Plant, point: str) -> None:
     _kill_at(plant, point)
     wait_until(lambda: plant.unannounced() == 0, what="the last block")
-    with psycopg.connect(plain_url(plant.registrar_url)) as connection:
-        assert connection.execute("SELECT count(*), min(size), max(size) FROM own_numbers").fetchone() == (40, 10, 10)
+    assert plant.at_registrar("SELECT count(*), min(size), max(size) FROM own_numbers") == [(40, 10, 10)]
 
 
 def test_a_process_killed_alone_is_replaced_by_its_worker(plant: Plant, tmp_path: Path) -> None:
