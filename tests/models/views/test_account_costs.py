@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -27,6 +25,7 @@ from models.states import Kind, Origin, Reason
 from models.telephony.trunks import SipTrunk
 from models.views.account_costs import AccountCosts, costs_of_account, costs_page, total_costs
 from tests.factories import NOW, make_account, make_main
+from tests.statements import recorded_statements
 
 MONTHS = [Month(2026, 2).later(place) for place in range(4)]
 LAST = datetime(2026, 6, 30, tzinfo=UTC)
@@ -75,21 +74,6 @@ def every_page(session: Session, main: Account, month: Month, search: str = "", 
         after = page.after
         if after is None:
             return found
-
-
-@contextmanager
-def counted() -> Iterator[list[str]]:
-    """Record the SQL statements that run inside the `with` block, in the list that it yields."""
-    statements: list[str] = []
-
-    def note(_c: object, _u: object, statement: str, *_: object) -> None:
-        statements.append(statement)
-
-    sa.event.listen(sa.Engine, "before_cursor_execute", note)
-    try:
-        yield statements
-    finally:
-        sa.event.remove(sa.Engine, "before_cursor_execute", note)
 
 
 def moment(dice: random.Random) -> datetime:
@@ -229,7 +213,7 @@ def test_statements_do_not_grow_with_the_accounts_and_unknown_cursors_are_refuse
         with database.transaction() as session:
             main = session.get_one(Account, main.id)
             for read in (costs_page, total_costs):
-                with counted() as statements:
+                with recorded_statements() as statements:
                     read(session, main, Month(2026, 5))
                 counts.append(len(statements))
             for wrong in ("x", write_cursor(1), write_cursor("12345"), write_cursor("1234567", "1234567")):

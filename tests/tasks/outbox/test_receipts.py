@@ -30,6 +30,7 @@ from tasks.claims import LOCKED_AGAIN
 from tasks.ports import GatewayUnavailable, Mail
 from tests.factories import a_link, an_order, fill_pool, make_account, make_bulk, make_user, sites
 from tests.fakes import MailSink
+from tests.statements import recorded_statements
 from tests.tasks.conftest import Pipeline
 from tests.tasks.outbox.test_send import impatient
 from tests.tasks.steps.test_proofs import STRANGER, fresh
@@ -151,16 +152,8 @@ def test_a_receipt_that_leaves_late_says_what_is_true_then(pipeline: Pipeline, e
 
 def test_an_accepted_order_costs_one_row_in_a_statement_that_is_there_anyway(pipeline: Pipeline) -> None:
     database = pipeline.runtime.database
-    ran: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        ran.append(statement)
-
-    sa.event.listen(database.engine, "before_cursor_execute", note)
-    try:
+    with recorded_statements() as ran:
         pipeline.order(an_order())
-    finally:
-        sa.event.remove(database.engine, "before_cursor_execute", note)
     [writing] = [statement for statement in ran if "INTO messages" in statement]
     assert "INTO timeline_entries" in writing
     # Nor a hint of its own.

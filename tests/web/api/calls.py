@@ -6,15 +6,14 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import sqlalchemy as sa
 from werkzeug.datastructures import FileStorage
 from werkzeug.test import TestResponse, encode_multipart
 
 from models.accounts.accounts import Account
-from models.db.session import Database
 from models.people.rights import Scope
 from models.people.users import User
 from tests.factories import make_account, make_user
+from tests.statements import recorded_statements
 from tests.web.conftest import ORDER, Back, Front
 
 CONTACT = ORDER["contact"]["email"]
@@ -52,18 +51,12 @@ def owned(front: Front) -> tuple[Account, User]:
 
 
 @contextmanager
-def statements(database: Database) -> Iterator[list[str]]:
-    """Record the SQL statements of the `with` block, each up to FROM, SET or VALUES."""
+def statements() -> Iterator[list[str]]:
+    """Record the SQL statements of the `with` block, each up to FROM, SET or VALUES; the list is filled at its end."""
     said: list[str] = []
-
-    def listen(_: object, __: object, statement: str, *more: object) -> None:
-        said.append(statement.split("FROM")[0].split("SET")[0].split("VALUES")[0])
-
-    sa.event.listen(sa.Engine, "before_cursor_execute", listen)
-    try:
+    with recorded_statements() as ran:
         yield said
-    finally:
-        sa.event.remove(sa.Engine, "before_cursor_execute", listen)
+    said += [statement.split("FROM")[0].split("SET")[0].split("VALUES")[0] for statement in ran]
 
 
 def new_link_code(front: Front, account: Account, owner: User) -> str:

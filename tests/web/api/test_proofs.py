@@ -198,14 +198,14 @@ def test_an_outsider_learns_nothing(
     # The first call notes the token's use.
     front.get("/requests")
     for what, number in numbers.items():
-        with statements(database) as at_first:
+        with statements() as at_first:
             asked = a_link(front, number, kind, **means)
         back.advance()
         ended = front.get(f"/requests/{asked.get_json()['id']}")
         waits = a_link(front, number).get_json()["id"]
         back.advance()
         waiting = front.get(f"/requests/{waits}")
-        with statements(database) as later:
+        with statements() as later:
             tried = front.post(f"/requests/{waits}/proofs", {"kind": kind, **means})
         assert (asked.status_code, tried.status_code) == (202, 422)
         answers = [(answer.status_code, without_its_own(answer)) for answer in (asked, ended, waiting, tried)]

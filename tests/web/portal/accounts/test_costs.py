@@ -18,9 +18,9 @@ from models.people.rights import Role
 from models.states import Origin
 from models.telephony.trunks import SipTrunk
 from tests.factories import NOW, join, make_account, make_main, make_user
+from tests.statements import recorded_statements
 from tests.web.conftest import Front
 from tests.web.portal.accounts.test_dashboard import Site, come_in, get, make_site, make_trunk
-from tests.web.portal.accounts.test_overview import counted
 from tests.web.portal.changes.test_change_pages import plain
 from tests.workbooks import read_xlsx
 
@@ -214,7 +214,7 @@ def test_the_number_of_statements_does_not_grow(front: Front) -> None:
                 account = make_account(session)
                 attach(session, front.main.id, account.id, Origin.ORDER, NOW)
                 make_trunk(session, account, f"t{more:02}{place:010}")
-        with counted(front) as statements:
+        with recorded_statements() as statements:
             get(front, COSTS)
         counts.append(len(statements))
     assert counts[0] == counts[1] < 15, counts

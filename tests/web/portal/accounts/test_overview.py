@@ -6,8 +6,6 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import Any
 
@@ -27,6 +25,7 @@ from models.states import Actor, Kind, Origin, Reason, Status
 from models.telephony.numbers import NumberBlock
 from models.vault import Vault
 from tests.factories import NOW, a_link, an_order, join, make_account, make_main, make_user, submit_order
+from tests.statements import recorded_statements
 from tests.web.conftest import ORDER, SECRET, Back, Front
 from tests.web.portal.links.test_link_wizard import add
 from tests.web.portal.orders.test_orders import fill_all, order
@@ -65,21 +64,6 @@ def sub(session: Session, main: Account, origin: Origin = Origin.LINK, days: int
     if origin is Origin.COLLECTIVE_INVOICE:
         put_on_invoice(session, "SR-1", main, account, NOW)
     return account.customer_number
-
-
-@contextmanager
-def counted(front: Front) -> Iterator[list[str]]:
-    """Record the SQL statements that run inside the `with` block, in the list that it yields."""
-    statements: list[str] = []
-
-    def note(_c: object, _u: object, statement: str, *_: object) -> None:
-        statements.append(statement)
-
-    sa.event.listen(sa.Engine, "before_cursor_execute", note)
-    try:
-        yield statements
-    finally:
-        sa.event.remove(sa.Engine, "before_cursor_execute", note)
 
 
 def test_a_card_says_what_the_seed_says(front: Front) -> None:
@@ -255,7 +239,7 @@ def test_the_number_of_statements_does_not_grow_with_the_accounts(front: Front) 
                 sub(session, main)
             submit_order(session, front.manager, main, an_order(), NOW)
         for path in (OVERVIEW, OVERVIEW + "?suche=standort&sortierung=city", OVERVIEW + "?ansicht=tabelle"):
-            with counted(front) as statements:
+            with recorded_statements() as statements:
                 get(front, path)
             counts.append(len(statements))
     assert "301 Nebenaccounts" not in get(front, OVERVIEW + "?status=active")

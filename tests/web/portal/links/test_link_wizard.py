@@ -234,7 +234,7 @@ def test_an_outsider_learns_nothing(front: Front, back: Back) -> None:
             ("verknuepfungscode", {"code": "AAAAA AAAAA"}),
             ("zustimmung", {}),
         ):
-            with statements(front.database) as run:
+            with statements() as run:
                 answer = add(front, number, way, **typed)
             page = page_of(answer)
             before = front.client.get(page).text

@@ -9,11 +9,11 @@ import sqlalchemy as sa
 
 from models.messages.outbox import Message
 from tests.factories import make_user
+from tests.statements import recorded_statements
 from tests.web.conftest import Back, Front, as_new
 from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import sign_in
 from tests.web.portal.people.forms import NEW, link_to, post
-from tests.web.portal.people.test_own_logins import statements
 
 
 def lost(front: Front, back: Back) -> str:
@@ -116,7 +116,7 @@ def test_the_time_of_the_answer_tells_nothing(front: Front) -> None:
     asked = ("nobody@example.com", front.manager.email, front.manager.email, "new@example.com", "İ@example.com")
     ran = []
     for email in asked:
-        with statements(front) as run:
+        with recorded_statements() as run:
             assert post(front.client, "/passwort", email=email).location == "/passwort/unterwegs"
         ran.append([re.sub("^(RELEASE|ROLLBACK TO) ", "END ", statement) for statement in run])
     assert any("INSERT INTO messages" in statement for statement in ran[0])

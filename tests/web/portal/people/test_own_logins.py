@@ -17,22 +17,6 @@ from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import sign_in
 from tests.web.portal.people.forms import NEW, invite, link_to, post
-from web.resources import resources
-
-
-@contextmanager
-def statements(front: Front) -> Iterator[list[str]]:
-    """Record the SQL statements that the application runs inside the `with` block."""
-    ran: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        ran.append(statement)
-
-    with front.client.application.app_context():
-        engine = resources().database.engine
-    sa.event.listen(engine, "before_cursor_execute", note)
-    yield ran
-    sa.event.remove(engine, "before_cursor_execute", note)
 
 
 @contextmanager

@@ -15,11 +15,11 @@ from models.people.members import remove_user
 from models.people.rights import Role
 from models.people.users import Membership, User, administrators_of, principal_of
 from tests.factories import NOW, join, make_account, make_user
+from tests.statements import recorded_statements
 from tests.web.conftest import Front
 from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import sign_in
 from tests.web.portal.people.forms import post
-from tests.web.portal.people.test_own_logins import statements
 
 
 def test_a_role_is_changed_and_taken_away(front: Front) -> None:
@@ -110,6 +110,6 @@ def test_what_the_menu_says_is_read_once(front: Front) -> None:
     with front.database.transaction() as session:
         make_account(session, administrator=session.get_one(User, front.manager.user_id))
     sign_in(front, front.manager.email)
-    with statements(front) as ran:
+    with recorded_statements() as ran:
         assert front.client.get("/verknuepfungscode").status_code == 200
     assert len([statement for statement in ran if "FROM requests JOIN consents" in statement]) == 1

@@ -193,7 +193,7 @@ def test_a_letter_is_good_for_the_next_order_when_the_first_was_cancelled(front:
 
 def test_the_letters_page_tells_an_outsider_nothing(front: Front, back: Back, database: Database) -> None:
     def answer(number: str) -> tuple[int, str, list[str]]:
-        with statements(database) as said:
+        with statements() as said:
             page = send(front, "/brief", customer_number=number, code=WRONG)
         text = re.sub(r'name="csrf_token" value="[^"]+"', "", page.text).replace(number, "")
         return page.status_code, text, said

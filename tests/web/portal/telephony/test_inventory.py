@@ -18,10 +18,11 @@ from models.states import Origin
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk
 from tests.factories import NOW, join, make_account, make_main
+from tests.statements import recorded_statements
 from tests.web.conftest import Front
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.test_dashboard import make_trunk
-from tests.web.portal.accounts.test_overview import counted, signed_in
+from tests.web.portal.accounts.test_overview import signed_in
 from tests.web.portal.page.test_portal import csrf
 from tests.workbooks import read_xlsx
 
@@ -122,7 +123,7 @@ def test_the_number_of_statements_does_not_grow(front: Front, company: list[str]
                 attach(session, main.id, account.id, Origin.LINK, NOW)
                 make_trunk(session, account, f"t9{place:011d}")
         for path in ("/rufnummern?suche=0221", "/trunks", "/vertraege"):
-            with counted(front) as statements:
+            with recorded_statements() as statements:
                 get(front, path)
             counts.setdefault(path, set()).add(len(statements))
     assert all(len(found) == 1 and max(found) < 15 for found in counts.values()), counts

@@ -1,0 +1,26 @@
+"""Records the SQL statements that a test makes the program run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+
+
+@contextmanager
+def recorded_statements() -> Iterator[list[str]]:
+    """Record the SQL statements that run inside the `with` block, in the list that it yields.
+
+    Statements of all engines of this process are recorded, without their parameters.
+    """
+    ran: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        ran.append(statement)
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        yield ran
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
