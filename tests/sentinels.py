@@ -18,15 +18,21 @@ PASSWORD = "of/the@tests"
 NAME = "hints"
 
 
-class _Server(EmbeddedRedis):
-    """A Redis server with further lines in its configuration (`lines`); with `sentinel` it watches other servers."""
+class RedisServer(EmbeddedRedis):
+    """A Redis server with further lines in its configuration (`lines`); with `sentinel` it watches other servers.
 
-    def __init__(self, directory: Path, *lines: str, sentinel: bool = False) -> None:
-        super().__init__(directory)
-        self._password = PASSWORD
+    Without `port` a free port is chosen.
+    """
+
+    def __init__(
+        self, directory: Path, *lines: str, password: str = PASSWORD, sentinel: bool = False, port: int | None = None
+    ) -> None:
+        super().__init__(directory, port=port)
+        self._password = password
         self._lines, self._sentinel = lines, sentinel
 
     def prepare(self) -> None:
+        """Write the server's settings."""
         super().prepare()
         known = self._configuration.read_text().splitlines()
         if self._sentinel:
@@ -34,6 +40,7 @@ class _Server(EmbeddedRedis):
         self._configuration.write_text("\n".join([*known, *self._lines]) + "\n")
 
     def command(self) -> list[str]:
+        """Return the command line of the server or sentinel."""
         return [*super().command(), *(["--sentinel"] if self._sentinel else [])]
 
 
@@ -46,9 +53,9 @@ class Watched:
     """
 
     url: str
-    master: _Server
-    replica: _Server
-    sentinel: _Server
+    master: RedisServer
+    replica: RedisServer
+    sentinel: RedisServer
 
     def master_port(self) -> int:
         """Return the port of the server that is the master now, as the sentinel reports it."""
@@ -61,15 +68,17 @@ def watched_redis(directory: Path) -> Iterator[Watched]:
     """Run a master, its replica, and a sentinel that promotes the replica a second after the master has vanished."""
     with ExitStack() as stack:
 
-        def start(server: _Server) -> _Server:
+        def start(server: RedisServer) -> RedisServer:
             server.start()
             stack.callback(server.stop)
             return server
 
-        master = start(_Server(directory / "master", f"masterauth {PASSWORD}"))
-        replica = start(_Server(directory / "replica", f"replicaof {LOOPBACK} {master.port}", f"masterauth {PASSWORD}"))
+        master = start(RedisServer(directory / "master", f"masterauth {PASSWORD}"))
+        replica = start(
+            RedisServer(directory / "replica", f"replicaof {LOOPBACK} {master.port}", f"masterauth {PASSWORD}")
+        )
         sentinel = start(
-            _Server(
+            RedisServer(
                 directory / "sentinel",
                 f"sentinel monitor {NAME} {LOOPBACK} {master.port} 1",
                 f"sentinel auth-pass {NAME} {PASSWORD}",

@@ -18,11 +18,11 @@ from redis.retry import Retry
 
 from tests.fakes import wait_until
 from tests.hosts.network import SUBNET, Host
+from tests.sentinels import RedisServer
 from workers.stack.embedded import EmbeddedServer
 from workers.stack.errors import DidNotStart
 from workers.stack.postgres import EmbeddedPostgres, program
 from workers.stack.processes import wait_for
-from workers.stack.redis import EmbeddedRedis
 from workers.stack.unprivileged import name_for
 
 PASSWORD = "of/the@hosts"
@@ -152,27 +152,14 @@ class DatabasePair:
         return found != "0"
 
 
-class HostRedis(EmbeddedRedis, _OnHost):
+class HostRedis(RedisServer, _OnHost):
     """A Redis server on a host, or with `sentinel` a program that watches one; `lines` are added to its settings."""
 
     def __init__(self, host: Host, directory: Path, *lines: str, sentinel: bool = False) -> None:
-        super().__init__(directory, port=_SENTINEL if sentinel else _REDIS)
+        own = f"bind {host.address}"
+        port = _SENTINEL if sentinel else _REDIS
+        super().__init__(directory, own, *lines, password=PASSWORD, sentinel=sentinel, port=port)
         self.host = host
-        self._password = PASSWORD
-        self._lines, self._sentinel = lines, sentinel
-
-    def prepare(self) -> None:
-        """Write the server's settings."""
-        super().prepare()
-        known = self._configuration.read_text().splitlines()
-        if self._sentinel:
-            known = [line for line in known if not line.startswith(("save", "appendonly"))]
-        own = [f"bind {self.host.address}", *self._lines]
-        self._configuration.write_text("\n".join([*known, *own]) + "\n")
-
-    def command(self) -> list[str]:
-        """Return the command line of the server or sentinel."""
-        return [*super().command(), *(["--sentinel"] if self._sentinel else [])]
 
     def is_ready(self) -> bool:
         """Return whether the server answers to a program on its own host."""
