@@ -10,28 +10,15 @@ import sqlalchemy as sa
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import attach
 from models.calendar_days import berlin_day, first_moment
-from models.contracts.contracts import ContractItem
 from models.contracts.terms import months_later
 from models.people.rights import Scope
 from models.requests.requests import Request
 from models.states import AccountState, Origin
-from models.telephony.trunks import SipTrunk
 from tests.factories import NOW, make_account
 from tests.web.conftest import Back, Front
-from tests.web.portal.accounts.test_dashboard import Site, make_site
+from tests.web.portal.accounts.test_dashboard import Site
 
 EARLIEST = months_later(berlin_day(NOW), 1)
-
-
-@pytest.fixture
-def site(front: Front) -> Site:
-    """Create a site of the front's main account, with a trunk of the tariff for ten channels."""
-    with front.database.transaction() as session:
-        site = make_site(session, session.get_one(Account, front.main.id), Origin.ORDER)
-        contract = session.get_one(SipTrunk, site.trunk).contract_id
-        facts = {"product_key": "trunk-10", "monthly_cents": 2500, "one_off_cents": 2900}
-        session.add(ContractItem(contract_id=contract, **facts))
-    return site
 
 
 def a_cancellation(site: Site, last_day: date | None = None) -> dict[str, str]:

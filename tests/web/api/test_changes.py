@@ -12,10 +12,8 @@ import sqlalchemy as sa
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import detach
 from models.calendar_days import berlin_day
-from models.contracts.contracts import ContractItem
 from models.people.rights import Scope
 from models.requests.requests import Request
-from models.states import Origin
 from models.telephony.trunks import SipTrunk
 from tests.factories import NOW, join, make_account, make_user
 from tests.web.api.calls import token_of
@@ -24,17 +22,6 @@ from tests.web.portal.accounts.test_dashboard import Site, make_site, make_trunk
 from web.resources import resources
 
 DAY = (berlin_day(NOW) + timedelta(days=30)).isoformat()
-
-
-@pytest.fixture
-def site(front: Front) -> Site:
-    """Create a site of the front's main account, with a trunk of the tariff for ten channels."""
-    with front.database.transaction() as session:
-        site = make_site(session, session.get_one(Account, front.main.id), Origin.ORDER)
-        contract = session.get_one(SipTrunk, site.trunk).contract_id
-        facts = {"product_key": "trunk-10", "monthly_cents": 2500, "one_off_cents": 2900}
-        session.add(ContractItem(contract_id=contract, **facts))
-    return site
 
 
 def a_change(site: Site, **more: Any) -> dict[str, Any]:
