@@ -28,7 +28,7 @@ from tests.factories import NOW, a_link, an_order, join, make_account, make_main
 from tests.statements import recorded_statements
 from tests.web.conftest import ORDER, SECRET, Back, Front
 from tests.web.portal.links.test_link_wizard import add
-from tests.web.portal.orders.test_orders import fill_all, order
+from tests.web.portal.orders.ordering import fill_all, order
 from tests.web.portal.page.test_portal import csrf, sign_in
 from tests.workbooks import SHEET, read_xlsx
 

@@ -10,7 +10,7 @@ from models.states import AccountState, Origin
 from tests.factories import NOW, an_order, make_account, submit_order
 from tests.web.conftest import Front
 from tests.web.html import assert_valid
-from tests.web.portal.orders.test_orders import begin, fill_all, fresh, order, requests_in
+from tests.web.portal.orders.ordering import begin, fill_all, fresh, order, requests_in
 
 
 def test_a_second_order_of_a_location_names_the_first_and_needs_a_tick(front: Front) -> None:

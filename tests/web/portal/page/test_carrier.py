@@ -12,7 +12,7 @@ from pypdf import PdfReader
 from models.typefaces import shows_itself, typefaces
 from tests.web.conftest import Front, FrontOf
 from tests.web.html import assert_valid
-from tests.web.portal.orders.test_orders import begin, fill_all
+from tests.web.portal.orders.ordering import begin, fill_all
 from tests.web.portal.page.test_portal import sign_in
 from tests.world_names import WORLD_NAMES
 

@@ -18,7 +18,7 @@ from models.requests.requests import Request
 from tests.factories import NOW
 from tests.web.api.calls import CONTACT, PDF, a_link, new_link_code, owned, upload
 from tests.web.conftest import ORDER, Back, Front
-from tests.web.portal.orders.test_orders import begin, fill_all
+from tests.web.portal.orders.ordering import begin, fill_all
 from tests.web.portal.page.test_portal import sign_in
 from tests.web.portal.people.forms import invite, link_to
 

@@ -1,0 +1,84 @@
+"""Ordering through the portal's pages in tests: the steps with their usual values, and what came of them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import sqlalchemy as sa
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from models.db.session import Database
+from models.orders.drafts import Draft
+from models.requests.requests import Request
+from tests.web.conftest import Front
+from tests.web.portal.page.test_portal import csrf, sign_in
+
+NEW = "/standortverwaltung/neu"
+
+
+STEPS: dict[str, dict[str, Any]] = {
+    "produkt": {"product": "trunk-10", "channels": "4", "options": ["mobile-backup"], "mobile_number": "0151 23456789"},
+    "standort": {"name": "Filiale Berlin", "street": "Brückenstr. 5", "postal_code": "10179", "city": "Berlin"},
+    "rufnummern": {"area_code": "030", "block_size": "10"},
+    "kontakt": {"contact_name": "Hanna Palmer", "email": "hanna.palmer@example.com", "phone": "030 901820"},
+}
+
+
+def begin(front: Front) -> str:
+    """Sign in and begin an order; return the path of its draft, under which its pages are."""
+    sign_in(front, front.manager.email)
+    return fresh(front)
+
+
+def fresh(front: Front) -> str:
+    """Begin an order as the signed-in user; return the path of its draft, under which its pages are."""
+    return front.client.get(NEW).headers["Location"].removesuffix("/produkt")
+
+
+def fill(front: Front, draft: str, slug: str, **changes: Any) -> TestResponse:
+    """Submit the step `slug` of the order with its usual values and `changes` of them; return the answer.
+
+    `draft` is the path of the order's draft.
+    """
+    page = front.client.get(f"{draft}/{slug}").text
+    return front.client.post(f"{draft}/{slug}", data={"csrf_token": csrf(page), **STEPS[slug], **changes})
+
+
+def fill_all(front: Front, draft: str, *slugs: str) -> str:
+    """Submit the steps `slugs` (none: all steps) with their usual values, and return the HTML of the summary.
+
+    `draft` is the path of the order's draft. Fails unless each step is accepted.
+    """
+    for slug in slugs or STEPS:
+        answer = fill(front, draft, slug)
+        assert answer.status_code == 303, answer.text
+    return front.client.get(f"{draft}/zusammenfassung").text
+
+
+def order(client: FlaskClient, draft: str, summary: str, **ticked: str) -> TestResponse:
+    """Press the button that places the order on its summary, with the boxes `ticked`; return the answer.
+
+    `draft` is the path of the order's draft, `summary` the HTML of its summary.
+    """
+    shown = re.search(r'name="shown" value="(\w+)"', summary)
+    assert shown is not None, summary
+    return client.post(f"{draft}/bestellen", data={"csrf_token": csrf(summary), "shown": shown[1], **ticked})
+
+
+def plain(text: str) -> str:
+    """Return the text with normal spaces in place of non-breaking ones."""
+    return re.sub(r"\s+", " ", text.replace("\xa0", " ").replace("\u202f", " "))
+
+
+def requests_in(database: Database) -> list[Request]:
+    """Return all requests."""
+    with database.transaction() as session:
+        return list(session.scalars(sa.select(Request)))
+
+
+def drafts_in(database: Database) -> list[Draft]:
+    """Return all drafts."""
+    with database.transaction() as session:
+        return list(session.scalars(sa.select(Draft)))
