@@ -12,7 +12,7 @@ from models.states import AccountState
 from tests.factories import join, make_account, make_user
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
-from tests.web.portal.back_office.test_back_office import OFFICE, Desk, staff
+from tests.web.portal.back_office.desk import OFFICE, Desk, staff
 from tests.web.portal.page.test_portal import sign_in
 
 PROOF = "Handelsregisterauszug per Post, Rückruf unter der Nummer im Register"

@@ -4,196 +4,51 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
-import redis
 import sqlalchemy as sa
-from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 
 from models.accounts.accounts import Account
 from models.contracts.contracts import Contract
-from models.db.work_queue import WorkKind
 from models.errors import Forbidden, NotFound
-from models.jobs.jobs import Job, claim_job
 from models.links.links import submit_link
-from models.people.audit_log import AuditEntry, AuditEvent
+from models.people.audit_log import AuditEvent
 from models.people.rights import Principal, Role
-from models.people.users import User, principal_of
-from models.proofs.document_review import upload_document
-from models.proofs.documents import AddressDocument
-from models.proofs.proofs import AddressProof
+from models.people.users import User
 from models.requests.requests import Request
-from models.requests.timeline import TimelineEntry
 from models.staff.request_actions import cancel, decide_on_document, open_document, retry
 from models.states import AccountState, Reason, Status
 from models.telephony.trunks import SipTrunk, TrunkState
 from models.vault import Vault
-from models.views.back_office import Matter
-from tasks.ports import GatewayRefused, Subscriber
-from tasks.reconcile.job_run import LEASE, run_job
-from tasks.reconcile.schedule import JOBS
-from tests.factories import (
-    NOW,
-    PASSWORD,
-    a_link,
-    an_order,
-    join,
-    make_main,
-    make_staff,
-    make_user,
-    prove_contact,
-    submit_order,
-)
-from tests.fakes import FakeRegistrar, wait_until
-from tests.second_factor import enter_code
+from tasks.ports import GatewayRefused
+from tests.factories import NOW, a_link, join, make_main, make_staff, make_user, prove_contact
+from tests.fakes import FakeRegistrar
 from tests.web.api.calls import CONTACT, PDF, upload
 from tests.web.api.calls import an_order as waiting_order
-from tests.web.conftest import SECRET, Back, Front, FrontOf
-from tests.web.html import assert_valid
+from tests.web.conftest import SECRET, Back, Front
 from tests.web.portal.accounts.test_dashboard import Site, make_site
+from tests.web.portal.back_office.desk import (
+    HOUR,
+    JOBS_PAGE,
+    NOBODYS,
+    OFFICE,
+    PLACES,
+    Desk,
+    SitDown,
+    codes,
+    deeds,
+    failed,
+    held,
+    listed,
+    of,
+    ordered,
+    request_of,
+    with_document,
+)
 from tests.web.portal.page.test_portal import csrf
-from web.portal.back_office import wording
-
-OFFICE, JOBS_PAGE = "/backoffice", "/backoffice/abgleich"
-REMOVALS = f"{JOBS_PAGE}/registrar/entfernen"
-PLACES = f"{OFFICE}/vorwahlen"
-HOUR = timedelta(hours=1)
-NOBODYS = UUID("01890000-0000-7000-8000-000000000000")
-
-
-class Desk:
-    """A browser with cookies of its own, in which the user with the address `email` is signed in; None: nobody.
-
-    `arrives_at` is the path of the page that follows the sign-in.
-    """
-
-    def __init__(self, client: FlaskClient, email: str | None = None) -> None:
-        self.client = client
-        if email is not None:
-            form = {"csrf_token": self._token("/anmelden"), "email": email, "password": PASSWORD}
-            answer = enter_code(self.client, self.client.post("/anmelden", data=form))
-            self.arrives_at = self.client.get(answer.location, follow_redirects=True).request.path
-
-    def page(self, path: str, status: int = 200) -> str:
-        """Return the HTML of the page. Expect the status, and valid HTML if the status is 200."""
-        answer = self.client.get(path)
-        assert answer.status_code == status, (path, answer.status_code)
-        if status == 200:
-            assert_valid(answer.text)
-        return answer.text
-
-    def press(self, path: str, shown: str, **fields: str) -> TestResponse:
-        """Submit `fields` to `path` from the page `shown` (HTML), and return the page that follows.
-
-        The CSRF token and the version of the request that the page showed (`seen`) are sent as that page has them.
-        """
-        found = re.search(r'name="seen" value="(\d+)"', shown)
-        seen = {"seen": found[1]} if found is not None else {}
-        data = {"csrf_token": csrf(shown), **seen, **fields}
-        return self.client.post(path, data=data, follow_redirects=True)
-
-    def _token(self, path: str) -> str:
-        return csrf(self.client.get(path).text)
-
-
-@pytest.fixture
-def sit_down(front: Front) -> Callable[[str | None], Desk]:
-    """Return a function that opens a browser in which the user with this e-mail address is signed in; None: nobody."""
-    return lambda email: Desk(front.client.application.test_client(), email)
-
-
-SitDown = Callable[[str | None], Desk]
-
-
-def staff(front: Front, name: str) -> User:
-    """Create a member of the carrier's staff with this name, and return the user."""
-    with front.database.transaction() as session:
-        return make_staff(session, name=name)
-
-
-@pytest.fixture
-def bo(front: Front) -> User:
-    return staff(front, "Bo Backoffice")
-
-
-@pytest.fixture
-def desk(bo: User, sit_down: SitDown) -> Desk:
-    """Provide a browser in which a member of staff is signed in."""
-    return sit_down(bo.email)
-
-
-@pytest.fixture
-def colleague(front: Front, sit_down: SitDown) -> Desk:
-    """Provide a browser in which another member of staff is signed in."""
-    return sit_down(staff(front, "Kay Kollegin").email)
-
-
-def ordered(front: Front, change: Callable[[Request], None] | None = None) -> UUID:
-    """Create an order, call `change` with its request (None: leave it as it is), and return the order's id."""
-    with front.database.transaction() as session:
-        order = submit_order(session, front.manager, session.get_one(Account, front.main.id), an_order(), NOW)
-        session.flush()
-        if change is not None:
-            change(order)
-        return order.id
-
-
-def held(front: Front, reason: Reason = Reason.INTERNAL_ERROR, at: datetime = NOW) -> UUID:
-    """Create an order that is held for this reason since `at`; return its id."""
-    return ordered(front, lambda order: order.hold(reason, at))
-
-
-def failed(front: Front, at: datetime = NOW) -> UUID:
-    """Create an order that was refused by the telephone network; return its id."""
-
-    def fail(order: Request) -> None:
-        order.begin(at)
-        order.fail(Reason.GATEWAY_REFUSED, at)
-
-    return ordered(front, fail)
-
-
-def with_document(front: Front, back: Back) -> str:
-    """Create an order with a document that waits for review; return its id."""
-    id = waiting_order(front, back)
-    assert upload(front, id, PDF).status_code == 200
-    back.advance()
-    return id
-
-
-def of(id: UUID | str, more: str = "") -> str:
-    """Return the path of a request's page in the back office; `more` is added to it, such as the path of an action."""
-    return f"{OFFICE}/anfragen/{id}{more}"
-
-
-def request_of(front: Front, id: UUID | str) -> Request:
-    with front.database.transaction() as session:
-        return session.get_one(Request, UUID(str(id)), options=[sa.orm.joinedload(Request.account)])
-
-
-def codes(front: Front, id: UUID | str) -> list[str]:
-    """Return the codes of the request's timeline entries, the oldest first."""
-    with front.database.transaction() as session:
-        lines = sa.select(TimelineEntry.code).where(TimelineEntry.request_id == UUID(str(id)))
-        return list(session.scalars(lines.order_by(TimelineEntry.id)))
-
-
-def deeds(front: Front) -> list[tuple[AuditEvent, int | None, int | None, bool]]:
-    """Return the audit log: deed, acting user's id, account's id, and whether the user acted as staff."""
-    with front.database.transaction() as session:
-        entries = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))
-        return [(entry.deed, entry.user_id, entry.account_id, entry.by_staff) for entry in entries]
-
-
-def listed(page: str) -> list[str]:
-    """Return the ids of the requests on a page of the back office, in their order."""
-    return re.findall(rf'<a href="{OFFICE}/anfragen/([0-9a-f-]+)"', page)
 
 
 @pytest.mark.parametrize("who", ["administrator", "customer", "member", "token", "stranger"])
@@ -420,133 +275,6 @@ def test_what_a_worker_has_in_hand_is_not_cancelled(front: Front, desk: Desk) ->
     assert deeds(front) == []
 
 
-def confirm_contact(front: Front, back: Back, id: str) -> None:
-    """Confirm the contact's e-mail address of an order with the code of the mail, and run the workers."""
-    code = back.mail_to(CONTACT)[1]
-    assert front.post(f"/requests/{id}/proofs", {"kind": "email_code", "code": code}).status_code == 200
-    back.advance()
-
-
-def test_a_document_is_opened_as_a_file_and_by_whom_is_written_down(
-    front: Front, back: Back, desk: Desk, bo: User
-) -> None:
-    id = waiting_order(front, back)
-    desk.page(of(id, "/dokument/datei"), 404)
-    assert desk.client.get(of(id, "/dokument")).headers["Location"] == of(id)
-    upload(front, id, PDF + b"<script>alert(1)</script>", "Auszug.html")
-    answer = desk.client.get(of(id, "/dokument/datei"))
-    assert answer.data == PDF + b"<script>alert(1)</script>"
-    number = request_of(front, id).customer_number
-    assert answer.headers["Content-Disposition"] == f'attachment; filename="adressnachweis-{number}.pdf"'
-    assert answer.headers["Content-Type"] == "application/pdf"
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert answer.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
-    assert answer.headers["Cache-Control"] == "no-store"
-    assert deeds(front) == [(AuditEvent.DOCUMENT_OPENED, bo.id, front.main.id, True)]
-
-
-def test_a_released_document_proves_the_address_and_the_order_goes_on(
-    front: Front, back: Back, desk: Desk, bo: User
-) -> None:
-    id = with_document(front, back)
-    confirm_contact(front, back, id)
-    page = desk.page(of(id, "/dokument"))
-    assert "Brückenstr. 5" in page and "Die Adresse gilt dauerhaft als nachgewiesen" in page
-    unchosen = desk.press(of(id, "/dokument"), page)
-    assert unchosen.status_code == 422
-    assert '<a href="#decision-0">Wählen Sie, ob Sie das Dokument freigeben oder ablehnen.</a>' in unchosen.text
-    shown = desk.press(of(id, "/dokument"), unchosen.text, decision="release").text
-    assert "Das Dokument ist freigegeben, die Adresse ist nachgewiesen." in shown
-    assert deeds(front) == [(AuditEvent.DOCUMENT_RELEASED, bo.id, front.main.id, True)]
-    back.advance()
-    assert request_of(front, id).status is Status.COMPLETED
-    with front.database.transaction() as session:
-        assert session.scalars(sa.select(AddressProof.proved_by)).one() == bo.id
-
-
-def test_a_refused_document_leaves_the_order_waiting_and_says_why(
-    front: Front, back: Back, desk: Desk, sit_down: SitDown
-) -> None:
-    id = with_document(front, back)
-    page = desk.page(of(id, "/dokument"))
-    unsaid = desk.press(of(id, "/dokument"), page, decision="refuse")
-    assert unsaid.status_code == 422 and "Wählen Sie, warum das Dokument abgelehnt wird." in unsaid.text
-    unsaid = desk.press(of(id, "/dokument"), page, decision="refuse", reason="other", note=" ")
-    assert unsaid.status_code == 422 and "Schreiben Sie, warum das Dokument abgelehnt wird." in unsaid.text
-    said = {"reason": "other_address", "note": "Bitte mit <Hausnummer>."}
-    shown = desk.press(of(id, "/dokument"), unsaid.text, decision="refuse", **said).text
-    assert "Das Dokument ist abgelehnt." in shown
-    back.advance()
-    assert codes(front, id)[-1] == "document_refused"
-    why = "Das Dokument zeigt eine andere Adresse. Unser Hinweis: „Bitte mit <Hausnummer>“."
-    [mail] = [mail for mail in back.mailer.sent if "Das Dokument reicht nicht aus" in mail.subject]
-    assert mail.recipient_address == front.manager.email and why in " ".join(mail.text.split())
-    customer = sit_down(front.manager.email).page(f"/anfragen/{id}")
-    assert customer.count(why.replace("<", "&lt;").replace(">", "&gt;")) == 2
-    assert request_of(front, id).status is Status.PENDING
-    assert listed(desk.page(OFFICE)) == []
-    with front.database.transaction() as session:
-        assert session.scalars(sa.select(AddressProof.proved_at)).one() is None
-
-
-def test_of_two_who_decide_the_first_counts(front: Front, back: Back, desk: Desk, colleague: Desk) -> None:
-    id = with_document(front, back)
-    pages = [each.page(of(id, "/dokument")) for each in (desk, colleague)]
-    colleague.press(of(id, "/dokument"), pages[1], decision="refuse", reason="too_old")
-    late = desk.press(of(id, "/dokument"), pages[0], decision="release").text
-    assert "es ist schon erledigt. Kay Kollegin" in late and "abgelehnt." in late
-    with front.database.transaction() as session:
-        assert session.scalars(sa.select(AddressDocument.released)).one() is False
-        assert session.scalars(sa.select(AddressProof.proved_at)).one() is None
-
-
-def test_another_document_than_that_which_was_seen_is_not_released(front: Front, back: Back, desk: Desk) -> None:
-    id = with_document(front, back)
-    page = desk.page(of(id, "/dokument"))
-    upload(front, id, PDF + b" of somebody else", key="another")
-    late = desk.press(of(id, "/dokument"), page, decision="release").text
-    assert "inzwischen geändert" in late and "Wir haben das Dokument „Auszug.pdf“" in late
-    with front.database.transaction() as session:
-        assert session.scalars(sa.select(AddressDocument.released)).one() is None
-    assert deeds(front) == []
-
-
-def test_a_document_of_an_order_that_has_ended_is_not_decided_on(front: Front, back: Back, desk: Desk) -> None:
-    id = with_document(front, back)
-    page = desk.page(of(id, "/dokument"))
-    front.post(f"/requests/{id}/cancel")
-    assert "Sie steht auf: Storniert." in desk.press(of(id, "/dokument"), page, decision="release").text
-    assert codes(front, id)[-1] == "cancelled"
-
-
-def test_who_decides_waits_for_a_worker_before_they_lock_anything(front: Front, back: Back, bo: User) -> None:
-    first, second = waiting_order(front, back), waiting_order(front, back)
-    with front.database.transaction() as session:
-        person = principal_of(session, session.get_one(User, bo.id))
-        request = session.get_one(Request, UUID(second))
-        upload_document(session, front.manager, request, "Auszug.pdf", "application/pdf", PDF, NOW)
-
-    def decide() -> None:
-        with front.database.transaction() as session:
-            decide_on_document(session, person, UUID(second), None, NOW, refusal=None)
-
-    def waits() -> bool:
-        blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        with front.database.transaction() as session:
-            return bool(session.scalar(sa.text(blocked)))
-
-    with ThreadPoolExecutor(1) as other:
-        with front.database.transaction() as worker:
-            worker.get_one(Request, UUID(first), with_for_update=True)
-            deciding = other.submit(decide)
-            wait_until(waits, what="the decision to wait")
-            # If the decision held this lock, the two transactions would deadlock.
-            worker.get_one(Request, UUID(second), with_for_update={"nowait": True})
-        deciding.result(20)
-    with front.database.transaction() as session:
-        assert session.scalars(sa.select(AddressDocument.released)).one() is True
-
-
 def test_the_customer_reads_what_we_did_without_our_names(
     front: Front, back: Back, desk: Desk, bo: User, sit_down: SitDown
 ) -> None:
@@ -574,106 +302,6 @@ def test_staff_whose_login_has_ended_sign_in_again(back: Back, desk: Desk) -> No
     back.clock.advance(timedelta(days=1))
     answer = desk.client.get(JOBS_PAGE)
     assert answer.status_code == 302 and answer.headers["Location"].startswith("/anmelden?next=")
-
-
-def test_the_jobs_and_what_they_could_not_repair(
-    front: Front, back: Back, desk: Desk, bo: User, sit_down: SitDown
-) -> None:
-    before = desk.page(JOBS_PAGE)
-    assert before.count(">nie<") == len(JOBS)
-    assert "Die letzten Läufe haben alles repariert" in before and "5 Minuten" in before
-    id = held(front)
-    stuck = ordered(front)
-    back.clock.advance(timedelta(days=1, minutes=1))
-    run_job(back.runtime, JOBS["requests"])
-    page = sit_down(bo.email).page(JOBS_PAGE)
-    open_ones = page.split("Nicht repariert</h2>")[1].split("Aufgaben</h2>")[0]
-    assert "hängt seit 2. März 2026, 09:00 Uhr bei uns." in open_ones and f'href="{of(id)}"' in open_ones
-    assert str(stuck) not in open_ones and f'href="{of(stuck)}"' in page
-    assert "1 repariert, 1 nicht" in page and "3. März 2026, 09:01 Uhr" in page and "3. März 2026, 09:06 Uhr" in page
-
-
-def test_more_findings_than_are_shown_are_counted(
-    front: Front, back: Back, bo: User, sit_down: SitDown, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("web.portal.back_office.requests_and_jobs.FINDINGS", 2)
-    for _ in range(5):
-        held(front)
-    back.clock.advance(timedelta(days=1, minutes=1))
-    run_job(back.runtime, JOBS["requests"])
-    page = sit_down(bo.email).page(JOBS_PAGE)
-    assert page.count("hängt seit") == 2 and "… und 3 weitere" in page
-
-
-def due_at(front: Front, name: str) -> datetime | None:
-    with front.database.transaction() as session:
-        return session.get_one(Job, name).due_at
-
-
-def test_a_job_is_made_due_by_a_press_and_taken_by_a_worker(front: Front, back: Back, desk: Desk) -> None:
-    run_job(back.runtime, JOBS["mails"])
-    assert run_job(back.runtime, JOBS["mails"]) is None
-    page = desk.page(JOBS_PAGE)
-    for _ in range(2):
-        # The tests have no broker.
-        assert "Die Worker sind gerade nicht erreichbar" in desk.press(f"{JOBS_PAGE}/mails", page).text
-        assert due_at(front, "mails") == NOW
-    assert "sobald ein Worker dazu kommt" in desk.page(JOBS_PAGE)
-    assert run_job(back.runtime, JOBS["mails"]) is not None
-    assert desk.press(f"{JOBS_PAGE}/nonsense", page).status_code == 404
-
-
-def test_a_run_that_is_under_way_is_not_doubled(front: Front, desk: Desk) -> None:
-    with front.database.transaction() as session:
-        claim_job(session, "mails", now=NOW, lease=uuid.uuid4(), until=NOW + LEASE, by_hand=False)
-    page = desk.page(JOBS_PAGE)
-    assert "unterwegs, längstens bis 2. März 2026, 09:05 Uhr" in page
-    pressed = desk.press(f"{JOBS_PAGE}/mails", page).text
-    assert "Ein Lauf ist schon unterwegs, längstens bis 2. März 2026, 09:05 Uhr." in pressed
-    assert due_at(front, "mails") == NOW + LEASE
-
-
-def test_removing_what_looks_like_our_mistake_is_decided_after_a_look_and_for_one_run(back: Back, desk: Desk) -> None:
-    registrar = back.runtime.ports.subscribers
-    assert isinstance(registrar, FakeRegistrar)
-
-    def appear(user: str) -> None:
-        # As we write a trunk; our database has forgotten it.
-        ours = Subscriber(user, "sip.example", ("a", "b", ""), (), (("provision_key", user),), frozenset({user}))
-        registrar.strangers[user, "sip.example"] = ours
-
-    appear("newer")
-    assert REMOVALS not in desk.page(JOBS_PAGE)
-    nothing = desk.client.get(REMOVALS, follow_redirects=True).text
-    assert "wartet nichts mehr auf eine Entscheidung" in nothing
-    run_job(back.runtime, JOBS["registrar"], by_hand=True)
-    assert REMOVALS in desk.page(JOBS_PAGE)
-    asked = desk.page(REMOVALS)
-    assert "newer@sip.example" in asked and "nicht rückgängig" in asked
-    assert len(registrar.strangers) == 1
-    desk.press(REMOVALS, asked)
-    run_job(back.runtime, JOBS["registrar"])
-    assert registrar.strangers == {}
-    # It was allowed once.
-    appear("newest")
-    run_job(back.runtime, JOBS["registrar"], by_hand=True)
-    assert len(registrar.strangers) == 1
-
-
-def test_a_worker_is_told_of_the_job(front_of: FrontOf, front: Front, bo: User, redis_url: str) -> None:
-    desk = Desk(front_of(redis_url=redis_url), bo.email)
-    with redis.Redis.from_url(redis_url) as broker:
-        broker.delete(WorkKind.JOBS)
-        page = desk.page(JOBS_PAGE)
-        assert "Ein Worker beginnt jetzt damit." in desk.press(f"{JOBS_PAGE}/invoices", page).text
-        [message] = broker.lrange(WorkKind.JOBS, 0, -1)
-        broker.delete(WorkKind.JOBS)
-    assert b"jobs.run" in message
-
-
-def test_there_are_words_for_every_job_and_matter() -> None:
-    assert set(wording.JOB_WORDS) == set(JOBS)
-    assert set(wording.MATTERS) == set(Matter)
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,7 @@ from tests.factories import NOW, an_order, join, make_account, make_staff, make_
 from tests.web.conftest import Front
 from tests.web.portal.accounts.test_dashboard import Site, give_numbers, make_site
 from tests.web.portal.accounts.test_overview import sub
-from tests.web.portal.back_office.test_back_office import Desk, SitDown, bo, desk, sit_down
-
-__all__ = ["bo", "desk", "sit_down"]
+from tests.web.portal.back_office.desk import Desk, SitDown
 
 SEARCH, CUSTOMER = "/backoffice/suche", "/backoffice/kunden/{}"
 

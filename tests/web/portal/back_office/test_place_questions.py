@@ -20,7 +20,7 @@ from models.telephony.place_answers import ask, question_id
 from tests.factories import NOW, an_order, submit_order
 from tests.web.conftest import Front
 from tests.web.html import assert_valid
-from tests.web.portal.back_office.test_back_office import NOBODYS, PLACES, Desk, of, staff
+from tests.web.portal.back_office.desk import NOBODYS, PLACES, Desk, of, staff
 
 DACHAU = ("85221", "Dachau", "089")
 

@@ -1,0 +1,35 @@
+"""Fixtures of the back office's tests: members of staff at their desks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from models.people.users import User
+from tests.web.conftest import Front
+from tests.web.portal.back_office.desk import Desk, SitDown, staff
+
+
+@pytest.fixture
+def sit_down(front: Front) -> Callable[[str | None], Desk]:
+    """Return a function that opens a browser in which the user with this e-mail address is signed in; None: nobody."""
+    return lambda email: Desk(front.client.application.test_client(), email)
+
+
+@pytest.fixture
+def bo(front: Front) -> User:
+    """Create a member of the carrier's staff."""
+    return staff(front, "Bo Backoffice")
+
+
+@pytest.fixture
+def desk(bo: User, sit_down: SitDown) -> Desk:
+    """Provide a browser in which a member of staff is signed in."""
+    return sit_down(bo.email)
+
+
+@pytest.fixture
+def colleague(front: Front, sit_down: SitDown) -> Desk:
+    """Provide a browser in which another member of staff is signed in."""
+    return sit_down(staff(front, "Kay Kollegin").email)
