@@ -20,7 +20,7 @@ from tests.due_work import advance_requests
 from tests.factories import fill_pool, prove_contact
 from tests.fakes import FakeClock
 from tests.web.conftest import Back, back_of
-from tests.web.portal.bulk.test_bulk import HEAD, START, as_csv, row
+from tests.web.portal.bulk.uploading import HEAD, START, as_csv, row
 from tests.workbooks import as_xlsx
 
 ROWS = 1000

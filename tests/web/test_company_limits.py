@@ -26,7 +26,7 @@ from tests.factories import NOW, PLENTY, make_account, make_staff, make_user, pr
 from tests.fakes import FakeClock
 from tests.web.conftest import ORDER, Back, Front, FrontOf
 from tests.web.html import assert_valid
-from tests.web.portal.bulk.test_bulk import HEAD, as_csv, opened, orders, press, row, work
+from tests.web.portal.bulk.uploading import HEAD, as_csv, opened, orders, press, row, work
 from tests.web.portal.links.test_link_wizard import add
 from tests.web.portal.orders.ordering import fill_all, fresh, order
 from tests.web.portal.page.test_portal import csrf, sign_in

@@ -23,7 +23,7 @@ from tests.browser.test_proofs import CONTACT, asked_owner, waiting_order
 from tests.factories import NOW, a_link, an_order, make_account, submit_order
 from tests.fakes import FakeClock
 from tests.web.conftest import SECRET, back_of
-from tests.web.portal.bulk.test_bulk import HEAD, as_csv, row
+from tests.web.portal.bulk.uploading import HEAD, as_csv, row
 
 
 def test_answered_questions(page: Page, portal: Portal, clock: FakeClock) -> None:

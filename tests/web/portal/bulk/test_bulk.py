@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import io
-import zipfile
-from collections.abc import Sequence
-from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -23,110 +19,24 @@ from models.requests.requests import Request
 from models.states import Kind, Status
 from models.telephony.place_facts import places_of
 from models.vault import Vault
-from tests.factories import MOBILE, NOW, join, make_account, make_user, prove_contact
+from tests.factories import MOBILE, NOW, join, make_account, make_user
 from tests.web.conftest import SECRET, Back, Front
 from tests.web.html import assert_valid
+from tests.web.portal.bulk.uploading import (
+    FALLBACK,
+    HEAD,
+    START,
+    as_csv,
+    opened,
+    orders,
+    post,
+    press,
+    row,
+    upload,
+    work,
+)
 from tests.web.portal.page.test_portal import csrf, sign_in
-from tests.workbooks import SHEET, as_xlsx, read_xlsx, with_parts, with_sheet
-
-START = "/standortverwaltung/sammelauftrag"
-HEAD = [
-    "Name des Standorts", "Straße und Hausnummer", "Postleitzahl", "Ort", "Ansprechperson", "E-Mail", "Telefon",
-    "Produkt", "Kanäle", "Vorwahl", "Anzahl Rufnummern", "Optionen",
-]  # fmt: skip
-
-
-FALLBACK = "Mobilnummer der Notfall-Umleitung"
-
-
-def row(number: int, **changes: str) -> list[str]:
-    """Return the cells of a valid order, for the location "Filiale NUMBER"; `changes` replace cells by heading."""
-    facts = dict(
-        zip(
-            HEAD,
-            ["", "Brückenstr. 5", "10179", "Berlin", "Hanna Palmer", "hanna.palmer@example.com", "030 901820",
-             "trunk-10", "4", "030", "10", ""],
-            strict=True,
-        )
-    )  # fmt: skip
-    return [*({**facts, "Name des Standorts": f"Filiale {number}"} | changes).values()]
-
-
-def as_csv(rows: Sequence[Sequence[str]], *, delimiter: str = ";", encoding: str = "utf-8-sig") -> bytes:
-    out = io.StringIO()
-    csv.writer(out, delimiter=delimiter).writerows(rows)
-    return out.getvalue().encode(encoding)
-
-
-def broken(part: str, content: bytes | None) -> bytes:
-    """Return a workbook with one order whose ZIP part of this name has the content `content` (None: is left out)."""
-    return with_parts(as_xlsx([HEAD, row(1)]), {part: content})
-
-
-def damaged(part: str, *, at: int, flag: bool = False) -> bytes:
-    """Return a workbook whose ZIP part of this name is damaged: four bytes from `at` on are overwritten.
-
-    With `flag` it is marked as encrypted instead.
-    """
-    content = bytearray(as_xlsx([HEAD, row(1)]))
-    with zipfile.ZipFile(io.BytesIO(content)) as book:
-        found = book.getinfo(part)
-    if flag:
-        head = content.rindex(b"PK\x01\x02", 0, content.rindex(part.encode()))
-        content[head + 8] |= 1
-    else:
-        begins = found.header_offset + 30 + len(part) + at
-        content[begins : begins + 4] = b"\xff" * 4
-    return bytes(content)
-
-
-def upload(front: Front, content: bytes, *, kind: str = "order", name: str = "Filialen.csv") -> TestResponse:
-    """Submit the upload form with a file of this content."""
-    page = front.client.get(START).text
-    account = page.partition('name="account" value="')[2].partition('"')[0]
-    data = {"csrf_token": csrf(page), "account": account, "kind": kind, "file": (io.BytesIO(content), name)}
-    return front.client.post(START, data=data, content_type="multipart/form-data")
-
-
-def opened(front: Front, content: bytes, **more: str) -> str:
-    """Upload a bulk file, with its `kind` and `name` in `more`, and return the path of its page. Fails on a refusal."""
-    answer = upload(front, content, **more)
-    assert answer.status_code == 303, answer.text
-    return answer.headers["Location"]
-
-
-def post(front: Front, address: str, **data: object) -> TestResponse:
-    """Submit a form of a bulk file's page to the address, with these fields."""
-    page = front.client.get(address.removesuffix("/senden")).text
-    return front.client.post(address, data={"csrf_token": csrf(page), **data})
-
-
-def press(front: Front, address: str) -> TestResponse:
-    """Press the button that sends the bulk file whose page is at `address`, as that page is now; return the answer."""
-    page = front.client.get(address).text
-    shown = page.partition('name="shown" value="')[2].partition('"')[0]
-    return post(front, address + "/senden", shown=shown)
-
-
-def orders(front: Front) -> int:
-    with front.database.transaction() as session:
-        return session.scalar(sa.select(sa.func.count()).select_from(Request)) or 0
-
-
-def work(front: Front, back: Back) -> None:
-    """Run the workers four times, five seconds apart: often enough for the bulk files of the tests to end."""
-    for _ in range(4):
-        back.advance()
-        back.clock.advance(timedelta(seconds=5))
-
-
-@pytest.fixture
-def signed(front: Front) -> Front:
-    """Sign the manager in, and record the proofs that the example order needs; return the client."""
-    with front.database.transaction() as session:
-        prove_contact(session, front.main)
-    sign_in(front, front.manager.email)
-    return front
+from tests.workbooks import read_xlsx
 
 
 @pytest.mark.parametrize("form", ["csv", "xlsx"])
@@ -204,60 +114,6 @@ def test_an_address_in_a_file_is_checked_as_in_the_form(signed: Front, back: Bac
     assert "5 Zeilen, und jedes Feld stimmt." in signed.client.get(address).text
 
 
-@pytest.mark.parametrize("heading", ["Benutzer am Standort", "User at the location", "local_user"])
-def test_a_row_may_name_who_signs_in(signed: Front, back: Back, heading: str) -> None:
-    cells = ["", "Ansprechperson", "contact", "Anna Filiale <Anna@filiale.example>", '"Filiale, Anna" <anna@x.example>']
-    lines = [[*HEAD, heading], *([*row(number), cell] for number, cell in enumerate(cells))]
-    wrong = [*row(9), "anna@filiale.example"], [*row(10, **{"E-Mail": "hanna@"}), "Kontakt"]
-    address = opened(signed, as_csv([*lines, *wrong]))
-    page = signed.client.get(address).text
-    assert_valid(page)
-    assert "2 Felder stimmen nicht" in page and "in spitzen Klammern die E-Mail-Adresse" in page
-    post(signed, address, **{"cell-7-local_user": "Anna <anna@filiale.example>", "without": "8"})
-    press(signed, address)
-    work(signed, back)
-    with signed.database.transaction() as session:
-        named = session.execute(sa.select(Request.local_user_name, Request.local_user_email).order_by(Request.id)).all()
-    hanna = ("Hanna Palmer", "hanna.palmer@example.com")
-    anna = ("Anna Filiale", "anna@filiale.example")
-    assert list(map(tuple, named)) == [
-        (None, None), hanna, hanna, anna, ("Filiale, Anna", "anna@x.example"), ("Anna", "anna@filiale.example"),
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize("heading", ["Anrufzustellung", "Request line of calls", "request_uri"])
-def test_a_row_may_say_how_calls_reach_the_phone_system(signed: Front, back: Back, heading: str) -> None:
-    cells = ["", "Anmeldung", "contact", "Rufnummer", "number"]
-    lines = [[*HEAD, heading], *([*row(number), cell] for number, cell in enumerate(cells))]
-    address = opened(signed, as_csv([*lines, [*row(9), "to"]]))
-    page = signed.client.get(address).text
-    assert "1 Feld stimmt nicht" in page and "Möglich sind „contact“" in page
-    post(signed, address, **{"cell-7-request_uri": "Kontakt"})
-    press(signed, address)
-    work(signed, back)
-    with signed.database.transaction() as session:
-        chosen = session.scalars(sa.select(Request.request_uri).order_by(Request.id)).all()
-    assert chosen == [None, "contact", "contact", "number", "number", "contact"]
-
-
-def test_who_signs_in_or_how_calls_arrive_does_not_make_it_another_order(signed: Front, back: Back) -> None:
-    press(signed, opened(signed, as_csv([HEAD, row(1)])))
-    work(signed, back)
-    named = [[*HEAD, "Benutzer am Standort", "Anrufzustellung"], [*row(1), "Ansprechperson", "Rufnummer"]]
-    page = signed.client.get(opened(signed, as_csv(named), name="B.csv")).text
-    assert "Es bleibt nichts zu bestellen" in page
-
-
-def test_a_character_that_could_not_be_read_is_asked_for(signed: Front) -> None:
-    lines = as_csv([HEAD, row(1), row(2, Ort="Br?hl", Ansprechperson="J?rg")], encoding="utf-8").replace(b"?", b"\xfc")
-    address = opened(signed, lines)
-    page = signed.client.get(address).text
-    assert "2 Felder stimmen nicht" in page and page.count("Ein Zeichen darin war nicht lesbar.") == 2
-    assert_valid(page)
-    post(signed, address, **{"cell-3-city": "Berlin", "cell-3-contact_name": "Jörg"})
-    assert "2 Zeilen, und jedes Feld stimmt." in signed.client.get(address).text
-
-
 def test_sent_once_however_often_it_is_pressed_or_uploaded(signed: Front, back: Back) -> None:
     content = as_csv([HEAD, *(row(number) for number in range(1, 13))])
     address = opened(signed, content)
@@ -325,68 +181,6 @@ def test_a_product_that_is_withdrawn_after_the_upload_is_wrong_in_its_cell(signe
     assert "Das gehört zur Option mobile-backup, die nicht gewählt ist." in page
     post(signed, address, **{"cell-3-mobile_number": ""})
     assert "2 Zeilen, und jedes Feld stimmt." in signed.client.get(address).text
-
-
-def test_the_fallback_needs_a_mobile_number_and_the_number_its_option(signed: Front, back: Back) -> None:
-    fallbacks = [
-        ("mobile-backup", ""),
-        ("mobile-backup", "030 901820"),
-        ("", "0151 23456789"),
-        ("mobile-backup", MOBILE),
-    ]
-    rows = [[*row(place, Optionen=option), number] for place, (option, number) in enumerate(fallbacks)]
-    address = opened(signed, as_csv([[*HEAD, FALLBACK], *rows]))
-    page = signed.client.get(address).text
-    for said in (
-        "Geben Sie die Mobilfunknummer für die Notfall-Umleitung ein.", "Das ist keine Mobilfunknummer.",
-        "Das gehört zur Option mobile-backup, die nicht gewählt ist.", "4 Felder stimmen nicht",
-    ):  # fmt: skip
-        assert said in page, said
-    typed = {"cell-2-mobile_number": "+43 664 1234567", "cell-3-mobile_number": "0171 1234567"}
-    post(signed, address, **typed, **{"cell-4-options": "mobile-backup"})
-    press(signed, address)
-    work(signed, back)
-    with signed.database.transaction() as session:
-        details = session.scalars(sa.select(Request.option_details).order_by(Request.id)).all()
-    numbers = [found and found["mobile_number"] for found in details]
-    assert numbers == ["+436641234567", "+491711234567", MOBILE, MOBILE]
-
-
-def test_a_directory_entry_in_a_file_says_all_that_is_printed(signed: Front, back: Back) -> None:
-    head = [*HEAD, "Name im Telefonbuch", "Adresse im Telefonbuch", "Telefonbuch: gedruckt, online, Auskunft"]
-    cells = [("Muster Berlin", "Nein", "online, Auskunft"), ("", "", ""), ("Muster", "vielleicht", "Plakat")]
-    rows = [[*row(place, Optionen="directory-entry"), *more] for place, more in enumerate(cells)]
-    address = opened(signed, as_csv([head, *rows]))
-    page = signed.client.get(address).text
-    assert_valid(page)
-    for said in (
-        "5 Felder stimmen nicht", "Geben Sie den Namen für das Telefonbuch ein.", "Ja oder nein, bitte.",
-        "Wählen Sie, ob die Adresse genannt wird.", "Möglich sind: gedruckt, online, Auskunft",
-    ):  # fmt: skip
-        assert said in page, said
-    entry = {"directory_name": "Muster", "directory_address": "ja", "directory_in": "gedruckt"}
-    post(signed, address, **{f"cell-3-{name}": cell for name, cell in entry.items()}, without="4")
-    press(signed, address)
-    work(signed, back)
-    with signed.database.transaction() as session:
-        details = session.scalars(sa.select(Request.option_details).order_by(Request.id)).all()
-    assert [found and found["directory_entry"] for found in details] == [
-        {"name": "Muster Berlin", "show_address": False, "published_in": ["online", "enquiries"]},
-        {"name": "Muster", "show_address": True, "published_in": ["print"]},
-    ]
-
-
-def test_a_row_that_was_right_before_its_option_needed_details_is_asked_for_them(signed: Front) -> None:
-    address = opened(signed, as_csv([[*HEAD, FALLBACK], [*row(1, Optionen="mobile-backup"), MOBILE]]))
-    with signed.database.transaction() as session:
-        kept = session.scalars(sa.select(BulkRow)).one()
-        assert kept.draft is not None
-        # As the version before saved it.
-        kept.draft = {name: value for name, value in kept.draft.items() if name != "mobile_number"}
-        kept.cells = {name: value for name, value in kept.cells.items() if name != "mobile_number"}
-    page = signed.client.get(address).text
-    assert "Geben Sie die Mobilfunknummer für die Notfall-Umleitung ein." in page
-    assert_valid(page)
 
 
 def test_a_file_of_which_all_was_ordered_before_cannot_be_sent(signed: Front, back: Back) -> None:
@@ -492,54 +286,6 @@ def test_a_price_that_changed_is_shown_before_anything_is_ordered(signed: Front,
     assert "Bitte prüfen Sie" in signed.client.get(address).text
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        as_csv([HEAD, row(1)], encoding="cp1252"),
-        as_csv([HEAD, row(1)], encoding="utf-16"),
-        as_csv([HEAD, row(1)], delimiter="\t"),
-        b"sep=,\r\n" + as_csv([HEAD, row(1)], delimiter=",", encoding="utf-8"),
-        as_xlsx([HEAD, row(1)]),
-        # Spreadsheets store the area code as a number, without its leading zero.
-        as_xlsx([HEAD, [*row(1)[:8], 4, 30, 10.0, None]]),
-    ],
-)
-def test_files_as_they_really_come(signed: Front, content: bytes) -> None:
-    page = signed.client.get(opened(signed, content)).text
-    assert "1 Zeile, und jedes Feld stimmt." in page
-    assert "Brückenstr. 5" in page
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"", "Die Datei hat keine Zeilen."),
-        (as_csv([HEAD]), "Die Datei hat keine Zeilen."),
-        (as_csv([HEAD[1:], row(1)[1:]]), "Diese Spalten fehlen: Name des Standorts."),
-        (as_csv([[*HEAD, "Ort"], [*row(1), "Berlin"]]), "Eine Spalte ist doppelt vorhanden."),
-        (b"PK\x03\x04 no workbook", "keine Tabelle"),
-        (broken(SHEET, None), "keine Tabelle"),
-        (broken(SHEET, b"<worksheet><sheetData><row"), "keine Tabelle"),
-        (broken(SHEET, b""), "keine Tabelle"),
-        (broken("xl/workbook.xml", b"<workbook"), "keine Tabelle"),
-        (broken("xl/workbook.xml", None), "keine Tabelle"),
-        (damaged(SHEET, at=0), "keine Tabelle"),
-        (damaged(SHEET, at=60), "keine Tabelle"),
-        (damaged(SHEET, at=0, flag=True), "keine Tabelle"),
-        (b"\x89PNG\r\n\x1a\n\x00\x00\x00", "keine Tabelle"),
-        (as_csv([HEAD, *([["x"]] * 10_001)]), "mehr als 10.000 Zeilen"),
-        (as_csv([HEAD, ["x" * 70_000]]), "Zeile 2 der Datei ist länger als 65.536 Zeichen"),
-        (with_sheet('<row r="4000000000"><c><v>1</v></c></row>'), "In Zeile 4000000000 des Tabellenblatts steht etwas"),
-        (broken("xl/media/image1.png", b"\0" * 61_000_000), "ausgepackt mehr als 60 MB"),
-    ],
-)
-def test_what_cannot_be_read_says_why(signed: Front, content: bytes, said: str) -> None:
-    answer = upload(signed, content)
-    assert answer.status_code == 422
-    assert said in answer.text
-    assert_valid(answer.text)
-
-
 def test_links_by_file(signed: Front, back: Back) -> None:
     with signed.database.transaction() as session:
         owner = make_user(session)
@@ -621,10 +367,3 @@ def test_english_and_no_kind(signed: Front) -> None:
     with signed.client.get(f"{START}/vorlage-order.xlsx") as file:
         head = read_xlsx(file.data)[0]
     assert head[:3] == ["Location name", "Street and house number", "Postal code"]
-
-
-def test_a_fallback_to_a_high_risk_destination_is_refused_in_its_cell(signed: Front) -> None:
-    lines = [[*HEAD, FALLBACK], [*row(1, Optionen="mobile-backup"), "+8816 12345678"], [*row(2), ""]]
-    page = signed.client.get(opened(signed, as_csv(lines))).text
-    assert "auf dem Dashboard eine Rufweiterleitung zu dieser Nummer einrichten" in page
-    assert 'value="+8816 12345678"' in page and orders(signed) == 0

@@ -11,11 +11,9 @@ from xlsxwriter import Workbook
 from models.bulk.bulk import BulkRow
 from tests.web.conftest import Front
 from tests.web.html import assert_valid
-from tests.web.portal.bulk.test_bulk import HEAD, as_csv, opened, post, row, signed, upload
 from tests.web.portal.bulk.test_files import sheet_row
+from tests.web.portal.bulk.uploading import HEAD, as_csv, opened, post, row, upload
 from tests.workbooks import as_xlsx, with_sheet
-
-__all__ = ["signed"]
 
 STREET, PHONE = "Straße und Hausnummer", "Telefon"
 

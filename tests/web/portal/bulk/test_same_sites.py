@@ -12,8 +12,7 @@ from models.orders.orders import Location
 from tests.factories import NOW, an_order, make_account, submit_order
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
-from tests.web.portal.bulk.test_bulk import HEAD, as_csv, opened, orders, post, press, row, work
-from tests.web.portal.bulk.test_bulk import signed as signed
+from tests.web.portal.bulk.uploading import HEAD, as_csv, opened, orders, post, press, row, work
 
 
 def notes(page: str) -> list[str]:

@@ -1,0 +1,18 @@
+"""Fixtures of the tests of bulk files."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.factories import prove_contact
+from tests.web.conftest import Front
+from tests.web.portal.page.test_portal import sign_in
+
+
+@pytest.fixture
+def signed(front: Front) -> Front:
+    """Sign the manager in, and record the proofs that the example order needs; return the client."""
+    with front.database.transaction() as session:
+        prove_contact(session, front.main)
+    sign_in(front, front.manager.email)
+    return front
