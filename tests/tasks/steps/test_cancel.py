@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
@@ -12,14 +11,14 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import ContractHolder, put_holder
-from models.accounts.hierarchy import attach, detach
+from models.accounts.hierarchy import attach
 from models.calendar_days import berlin_day, first_moment
 from models.changes.cancellations import earliest_end_of, quote_cancellation, submit_cancellation
 from models.changes.changes import ChangeDraft, submit_change
 from models.contracts.catalogue import set_price
 from models.contracts.contracts import Contract
 from models.contracts.terms import ContractTerms, months_later
-from models.errors import AlreadyRequested, CannotClose, Forbidden, InvalidField
+from models.errors import AlreadyRequested, Forbidden, InvalidField
 from models.links.collective_invoices import CollectiveInvoiceItem, put_on_invoice
 from models.links.links import submit_detach, submit_link
 from models.messages.outbox import Recipient
@@ -36,7 +35,7 @@ from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.number_pool import QUARANTINE
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk, TrunkState
-from tests.factories import HOLDER, a_link, an_order, join, make_account, make_main, make_user, submit_order
+from tests.factories import HOLDER, a_link, an_order, join, make_account, make_main, make_user
 from tests.tasks.conftest import Pipeline
 
 
@@ -242,57 +241,6 @@ def test_a_change_that_is_held_does_not_delay_the_end(pipeline: Pipeline, site: 
     assert (pipeline.request(held).status, pipeline.request(held).reason) == (Status.REJECTED, Reason.ACCOUNT_CLOSED)
 
 
-def with_a_sub_account(pipeline: Pipeline, session: Session, account: Account) -> None:
-    attach(session, account.id, make_account(session).id, Origin.LINK, pipeline.clock.now)
-
-
-def with_an_order(pipeline: Pipeline, session: Session, account: Account) -> None:
-    person = make_user(session)
-    join(session, person, account)
-    submit_order(session, principal_of(session, person), account, an_order(), pipeline.clock.now)
-
-
-def with_an_invoice(pipeline: Pipeline, session: Session, account: Account) -> None:
-    put_on_invoice(session, "SR-9", account, make_account(session), pipeline.clock.now)
-
-
-LEADING: dict[str, Callable[[Pipeline, Session, Account], None]] = {
-    "has_sub_accounts": with_a_sub_account,
-    "request_runs": with_an_order,
-    "billed_together": with_an_invoice,
-}
-
-
-@pytest.mark.parametrize("code", LEADING)
-def test_a_main_account_ends_only_when_no_sub_account_is_left(pipeline: Pipeline, code: str) -> None:
-    with pipeline.owner.transaction() as session:
-        account, person = make_main(session)
-        LEADING[code](pipeline, session, account)
-    with pytest.raises(CannotClose) as refused:
-        ask(pipeline, account.customer_number, person=person)
-    assert refused.value.code == code
-
-
-def test_who_becomes_a_main_account_meanwhile_waits_for_us_and_ends_when_it_leads_nobody(pipeline: Pipeline) -> None:
-    with pipeline.owner.transaction() as session:
-        account, person = make_main(session)
-    id = ask(pipeline, account.customer_number, person=person)
-    with pipeline.owner.transaction() as session:
-        sub = make_account(session)
-        attach(session, account.id, sub.id, Origin.LINK, pipeline.clock.now)
-    ends = pipeline.request(id).effective_at
-    go_to(pipeline, ends)
-    request = pipeline.request(id)
-    assert (request.status, request.reason) == (Status.HELD, Reason.ACCOUNT_IN_USE)
-    assert "Hauptaccount" in pipeline.mailer.sent[-1].text
-    with pipeline.owner.transaction() as session:
-        detach(session, account.id, sub.id)
-    go_to(pipeline, ends + timedelta(minutes=15))
-    assert pipeline.request(id).status is Status.COMPLETED
-    with pipeline.owner.transaction() as session:
-        assert session.get_one(Account, account.id).state is AccountState.CLOSED
-
-
 def test_who_may_not_change_the_contracts_may_not_cancel_them(pipeline: Pipeline, site: str) -> None:
     with pipeline.owner.transaction() as session:
         account = account_of(session, site)
@@ -386,16 +334,6 @@ def test_a_detachment_planned_for_later_ends_with_the_account(pipeline: Pipeline
     assert pipeline.request(id).status is Status.COMPLETED
     planned = pipeline.request(detach_id)
     assert (planned.status, planned.reason, planned.due_at) == (Status.REJECTED, Reason.ACCOUNT_CLOSED, None)
-
-
-def test_a_main_account_on_its_own_collective_invoice_can_be_cancelled(pipeline: Pipeline) -> None:
-    with pipeline.owner.transaction() as session:
-        main = session.get_one(Account, pipeline.main.id)
-        put_on_invoice(session, "SR-1", main, main, pipeline.clock.now)
-        main.role = AccountRole.STANDALONE
-    id = ask(pipeline, pipeline.main.customer_number)
-    go_to(pipeline, pipeline.request(id).effective_at)
-    assert pipeline.request(id).status is Status.COMPLETED
 
 
 def test_who_no_longer_pays_for_an_account_cancels_nothing(pipeline: Pipeline, site: str) -> None:
