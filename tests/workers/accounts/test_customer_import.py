@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from typer.testing import CliRunner, Result
 
 from models.accounts.accounts import Account, account_by_number
 from models.accounts.contract_holders import ContractHolder
@@ -22,52 +18,9 @@ from models.people.users import Membership, User
 from models.states import AccountRole, AccountState
 from models.values import utc_now
 from tests.workbooks import as_xlsx
+from tests.workers.accounts.conftest import HEADER, Take, line
 from workers.accounts.customer_file import UnusableFile, open_customers
 from workers.accounts.customer_import import AccountImport, Finding, Summary
-from workers.commands.accounts import app
-
-HEADER = "customer_number;name;street;postal_code;city;contact_name;contact_email;contact_phone"
-
-
-def line(number: str = "4000001", **changes: str) -> str:
-    """Return a valid row of the file as CSV text, with the columns in `changes` replaced."""
-    values = {
-        "customer_number": number,
-        "name": "Möbel Müller GmbH",
-        "street": "Große Str. 1",
-        "postal_code": "33602",
-        "city": "Bielefeld",
-        "contact_name": "Erika Müller",
-        "contact_email": f"kontakt{number}@example.de",
-        "contact_phone": "0521 99998-0",
-        **changes,
-    }
-    return ";".join(values.values())
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "customers.csv"
-
-
-@pytest.fixture
-def take(database: Database, file: Path) -> Callable[..., tuple[Summary, list[Finding]]]:
-    """Return a function that writes lines to a file and imports it; it returns the summary and all findings.
-
-    Its parameters are the lines and, by name, the file's `header` line and `encoding`.
-    """
-
-    def take(*lines: str, header: str = HEADER, encoding: str = "utf-8") -> tuple[Summary, list[Finding]]:
-        file.write_bytes("\n".join([header, *lines, ""]).encode(encoding))
-        findings: list[Finding] = []
-        with open_customers(file) as customers:
-            summary = AccountImport(database, utc_now, findings.append, lambda _: None).run(customers)
-        return summary, findings
-
-    return take
-
-
-Take = Callable[..., tuple[Summary, list[Finding]]]
 
 
 def bad(findings: list[Finding]) -> list[tuple[int, str, str]]:
@@ -290,60 +243,6 @@ def test_excels_separator_line_and_unknown_columns_do_no_harm(take: Take) -> Non
     )
 
     assert (summary.fates[Fate.CREATED], findings) == (1, [])
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["import", *arguments])
-
-
-@pytest.mark.usefixtures("database_settings")
-def test_the_command_ends_with_one_and_writes_a_report_if_a_row_is_bad(file: Path) -> None:
-    file.write_text("\n".join([HEADER, line("4000001"), *(line("1") for _ in range(25))]))
-
-    result = run(str(file))
-
-    assert result.exit_code == 1
-    assert "line 3, customer_number" in result.stderr
-    assert "5 more" in result.stderr
-    assert "25  not taken over" in result.stdout
-    report = file.with_name("customers.csv.errors.csv")
-    rows = list(csv.reader(report.read_text("utf-8-sig").splitlines(), delimiter=";"))
-    assert rows[0] == ["line", "column", "reason", "taken_over", "explanation"]
-    assert [row[0] for row in rows[1:]] == [str(number) for number in range(3, 28)]
-
-    file.write_text("\n".join([HEADER, line("4000001")]))
-    result = run(str(file))
-    assert (result.exit_code, report.exists()) == (0, False)
-
-
-@pytest.mark.usefixtures("database_settings")
-def test_the_command_ends_with_two_if_the_file_is_of_no_use(file: Path) -> None:
-    file.write_text("something else")
-
-    result = run(str(file))
-
-    assert result.exit_code == 2
-    assert "has no customer_number" in result.stderr
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.usefixtures("database_settings")
-def test_memory_does_not_grow_with_the_file(file: Path) -> None:
-    def peak(rows: int, first: int) -> int:
-        with file.open("w", encoding="utf-8") as out:
-            out.write(HEADER + "\n")
-            out.writelines(line(str(first + place)) + "\n" for place in range(rows))
-        # Not getrusage, because its peak includes the parent's memory before the exec.
-        code = (
-            "import re, sys; from pathlib import Path; from workers.commands.accounts import app\n"
-            "try: app(['import', sys.argv[1]])\n"
-            r"finally: print(*re.findall(r'VmHWM:\s+(\d+) kB', Path('/proc/self/status').read_text()))"
-        )
-        done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True)
-        return int(done.stdout.split()[-1])
-
-    small, large = peak(1_000, 5_000_000), peak(6_000, 6_000_000)
-    assert large < small * 1.1
 
 
 HOLDERS = ";holder_name;holder_form;holder_register_number;holder_born_on;holder_street;holder_postal_code;holder_city"

@@ -1,0 +1,68 @@
+"""Tests of the command that imports customers: its exit codes, its report and its memory."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.workers.accounts.conftest import HEADER, line
+from workers.commands.accounts import app
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["import", *arguments])
+
+
+@pytest.mark.usefixtures("database_settings")
+def test_the_command_ends_with_one_and_writes_a_report_if_a_row_is_bad(file: Path) -> None:
+    file.write_text("\n".join([HEADER, line("4000001"), *(line("1") for _ in range(25))]))
+
+    result = run(str(file))
+
+    assert result.exit_code == 1
+    assert "line 3, customer_number" in result.stderr
+    assert "5 more" in result.stderr
+    assert "25  not taken over" in result.stdout
+    report = file.with_name("customers.csv.errors.csv")
+    rows = list(csv.reader(report.read_text("utf-8-sig").splitlines(), delimiter=";"))
+    assert rows[0] == ["line", "column", "reason", "taken_over", "explanation"]
+    assert [row[0] for row in rows[1:]] == [str(number) for number in range(3, 28)]
+
+    file.write_text("\n".join([HEADER, line("4000001")]))
+    result = run(str(file))
+    assert (result.exit_code, report.exists()) == (0, False)
+
+
+@pytest.mark.usefixtures("database_settings")
+def test_the_command_ends_with_two_if_the_file_is_of_no_use(file: Path) -> None:
+    file.write_text("something else")
+
+    result = run(str(file))
+
+    assert result.exit_code == 2
+    assert "has no customer_number" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.usefixtures("database_settings")
+def test_memory_does_not_grow_with_the_file(file: Path) -> None:
+    def peak(rows: int, first: int) -> int:
+        with file.open("w", encoding="utf-8") as out:
+            out.write(HEADER + "\n")
+            out.writelines(line(str(first + place)) + "\n" for place in range(rows))
+        # Not getrusage, because its peak includes the parent's memory before the exec.
+        code = (
+            "import re, sys; from pathlib import Path; from workers.commands.accounts import app\n"
+            "try: app(['import', sys.argv[1]])\n"
+            r"finally: print(*re.findall(r'VmHWM:\s+(\d+) kB', Path('/proc/self/status').read_text()))"
+        )
+        done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True)
+        return int(done.stdout.split()[-1])
+
+    small, large = peak(1_000, 5_000_000), peak(6_000, 6_000_000)
+    assert large < small * 1.1
