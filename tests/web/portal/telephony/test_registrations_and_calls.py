@@ -6,8 +6,7 @@ import html
 import re
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from threading import Thread
 
 import psycopg
@@ -15,7 +14,6 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from models.accounts.accounts import Account
-from models.calendar_days import BERLIN
 from models.db.privileges import REGISTRAR
 from models.db.roles import DatabaseRole
 from models.people.audit_log import AuditEvent
@@ -24,60 +22,14 @@ from models.telephony.trunks import SipTrunk, SuspendedBy, TrunkState
 from tests.factories import join, make_account, make_staff, make_user
 from tests.fakes import FakeClock
 from tests.web.conftest import Front, FrontOf
-from tests.web.portal.accounts.test_dashboard import Site, come_in, deeds, get, make_site, make_trunk
+from tests.web.portal.accounts.sites import Site, come_in, deeds, get, make_site, make_trunk
 from tests.web.portal.page.test_portal import csrf
+from tests.web.portal.telephony.network import USER, Network
 from web.telephone_network import PAUSE_AFTER_FAILURE, NetworkAway, TelephoneNetwork
 from workers.gateways.registrar import plain_url
 from workers.stack.ports import free_port
 
-USER = "t000000000001"
-PHONE = "sip:t1@203.0.113.7:5060;line=1"
 AWAY = "Das Telefonnetz antwortet gerade nicht"
-
-
-@dataclass
-class Network:
-    """A writer of registrations, refusals and calls to Kamailio's database, in Kamailio's place."""
-
-    connection: psycopg.Connection
-
-    def register(
-        self, address: str = PHONE, *, user: str = USER, minutes: int = 10, device: str = "Snom 715 <10>"
-    ) -> datetime:
-        """Add a registration that ends in `minutes` minutes; return when it began.
-
-        `address` is its Contact, `user` its SIP user, `device` its User-Agent.
-        """
-        row = self.connection.execute(
-            "INSERT INTO location (ruid, username, domain, contact, user_agent, expires)"
-            " VALUES (%s, %s, 'sip.example', %s, %s, now() AT TIME ZONE 'UTC' + make_interval(mins => %s))"
-            " RETURNING registered_at",
-            (address + user, user, address, device, minutes),
-        ).fetchone()
-        assert row is not None
-        return datetime.fromisoformat(str(row[0])).astimezone(BERLIN)
-
-    def refuse(self, reason: str = "wrong_secret", tries: int = 3) -> None:
-        """Add a row that says that the trunk's login was refused `tries` times in a row, for this reason."""
-        at = datetime(2026, 3, 2, 8, 15, tzinfo=UTC)
-        self.connection.execute(
-            "INSERT INTO refusals VALUES (%s, 'sip.example', %s, '198.51.100.9', %s, %s, %s)",
-            (USER, reason, tries, at - timedelta(minutes=5), at),
-        )
-
-    def call(self, result: str, direction: str = "in", status: int = 486, *, user: str = USER, **facts: str) -> None:
-        """Add a call with this result, one of the codes in kamailio.cfg; its direction is `in` or `out`.
-
-        `status` is the SIP status, `user` the trunk's SIP user. `facts` are columns: own_number, other_number,
-        forwarded_to and forwarded_because.
-        """
-        told = {"own_number": "+4922134200", "other_number": "+4940123456xxx", **facts}
-        self.connection.execute(
-            "INSERT INTO calls (username, domain, direction, own_number, other_number, status, result, forwarded_to,"
-            " forwarded_because) VALUES (%s, 'sip.example', %s, %s, %s, %s, %s, %s, %s)",
-            (user, direction, told["own_number"], told["other_number"], status, result,
-             told.get("forwarded_to", ""), told.get("forwarded_because", "")),
-        )  # fmt: skip
 
 
 @pytest.fixture
