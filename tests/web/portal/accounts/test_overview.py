@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-import zipfile
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,11 +15,9 @@ from models.accounts.hierarchy import attach
 from models.links.collective_invoices import put_on_invoice
 from models.links.links import submit_detach, submit_link
 from models.orders.orders import Location
-from models.people.rights import Role
 from models.people.users import User
 from models.requests.requests import Request
-from models.states import Actor, Kind, Origin, Reason, Status
-from models.telephony.numbers import NumberBlock
+from models.states import Actor, Kind, Origin, Reason
 from models.vault import Vault
 from tests.factories import NOW, a_link, an_order, join, make_account, make_main, make_user, submit_order
 from tests.statements import recorded_statements
@@ -30,7 +25,6 @@ from tests.web.conftest import ORDER, SECRET, Back, Front
 from tests.web.portal.links.test_link_wizard import add
 from tests.web.portal.orders.ordering import fill_all, order
 from tests.web.portal.page.test_portal import csrf, sign_in
-from tests.workbooks import SHEET, read_xlsx
 
 OVERVIEW = "/standortverwaltung"
 
@@ -256,41 +250,6 @@ def test_the_table_is_kept_for_the_session(front: Front) -> None:
     assert "<table>" not in get(front, OVERVIEW + "?ansicht=karten")
 
 
-def test_csv_has_what_is_shown_and_no_formulas(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("web.portal.accounts.export.EXPORT_PAGE", 2)
-    with front.database.transaction() as session:
-        main = session.get_one(Account, front.main.id)
-        for place in range(5):
-            sub(session, main, name=f"Büro {place}", city="Köln")
-        evil = sub(session, main, name='=HYPERLINK("http://evil";"x")', contact_name="@SUM(A1)", city="Köln")
-        sub(session, main, name="anderswo", city="Bonn")
-    answer = signed_in(front).client.get(OVERVIEW + "/export.csv?ort=Köln&sortierung=name")
-    assert answer.content_type == "text/csv; charset=utf-8"
-    assert re.search(r'filename="standorte-\d{7}-2026-03-02\.csv"', answer.headers["Content-Disposition"])
-    assert answer.data.startswith(b"\xef\xbb\xbf")
-    rows = list(csv.reader(io.StringIO(answer.data.decode("utf-8-sig")), delimiter=";"))
-    assert rows[0][:4] == ["Kundennummer", "Art", "Name", "Ansprechperson"]
-    assert rows[1][:2] == [front.main.customer_number, "Hauptaccount"]
-    assert [row[2] for row in rows[3:]] == [f"Büro {place}" for place in range(5)]
-    assert rows[2][:4] == [evil, "Nebenaccount", '\'=HYPERLINK("http://evil";"x")', "'@SUM(A1)"]
-    assert rows[3][7:] == ["Aktiv", "Bestehendes Konto verknüpft", "02.03.2026", ""]
-
-
-def test_xlsx_has_what_is_shown_and_no_formulas(front: Front) -> None:
-    with front.database.transaction() as session:
-        main = session.get_one(Account, front.main.id)
-        number = sub(session, main, name="=1+1", city="Köln\x07")
-        sub(session, main, city="Bonn")
-    answer = signed_in(front).client.get(OVERVIEW + "/export.xlsx?suche=köln")
-    rows = read_xlsx(answer.data)
-    sheet = zipfile.ZipFile(io.BytesIO(answer.data)).read(SHEET)
-    answer.close()
-    assert len(rows) == 3
-    assert rows[2][:3] == [number, "Nebenaccount", "=1+1"] and b"<f>" not in sheet
-    assert rows[2][6] == "Köln"
-    assert rows[2][9] == date(2026, 3, 2)
-
-
 def test_what_waits_says_who_what_and_until_when(front: Front) -> None:
     with front.database.transaction() as session:
         main = session.get_one(Account, front.main.id)
@@ -333,89 +292,6 @@ def test_the_live_part_follows_a_request_to_its_end(front: Front, back: Back) ->
     front.client.post("/abmelden", data={"csrf_token": csrf(get(front))})
     sign_in(front, stranger.email)
     assert "data-request" not in get(front, path)
-
-
-def test_the_page_of_an_account(front: Front) -> None:
-    with front.database.transaction() as session:
-        main = session.get_one(Account, front.main.id)
-        user = make_user(session)
-        number = sub(session, main, administrator=user, name="Filiale Köln", contact_name="Hanna Palmer", city="Köln")
-        account = session.scalars(sa.select(Account).where(Account.customer_number == number)).one()
-        block = session.scalars(sa.select(NumberBlock).limit(1)).one()
-        block.account_id = account.id
-        shown = block.display
-    page = get(signed_in(front), f"{OVERVIEW}/{number}")
-    assert f"Sie sehen den Nebenaccount {number} (Filiale Köln)" in page
-    for words in ("Hanna Palmer", "33602 Köln", "2. März 2026", "Bestehendes Konto verknüpft", shown, "Aktiv"):
-        assert words in page
-    assert f'href="{OVERVIEW}/{number}/loesen"' in page
-    assert "Sie sehen den" not in get(front, f"{OVERVIEW}/{front.main.customer_number}")
-    with front.database.transaction() as session:
-        stranger = make_account(session).customer_number
-    get(front, f"{OVERVIEW}/{stranger}", 404)
-    get(front, f"{OVERVIEW}/{stranger}/loesen", 404)
-    get(front, f"{OVERVIEW}/1000000", 404)
-
-
-def test_the_page_of_an_ordered_account_and_of_others_requests(front: Front) -> None:
-    number = front.post("/orders", ORDER).get_json()["customer_number"]
-    page = get(signed_in(front), f"{OVERVIEW}/{number}")
-    assert "Bestellt" in page and "Wir haben den Auftrag erhalten" in page and "Noch keine Rufnummern." in page
-    with front.database.transaction() as session:
-        _, stranger = make_main(session)
-        member = make_user(session)
-        join(session, member, session.get_one(Account, front.main.id), Role.LOCAL_MEMBER)
-    for person in (stranger.email, member.email):
-        front.client.post("/abmelden", data={"csrf_token": csrf(get(front, "/anmeldung"))})
-        sign_in(front, person)
-        get(front, f"{OVERVIEW}/{number}", 404)
-
-
-def detach(front: Front, number: str, typed: str) -> tuple[int, str]:
-    """Submit `typed` as the customer number on the page that detaches the account. Return status and page."""
-    path = f"{OVERVIEW}/{number}/loesen"
-    answer = front.client.post(path, data={"csrf_token": csrf(get(front, path)), "customer_number": typed})
-    return answer.status_code, answer.text
-
-
-def test_detaching_needs_the_customer_number_and_shows_the_request(front: Front) -> None:
-    with front.database.transaction() as session:
-        main = session.get_one(Account, front.main.id)
-        number = sub(session, main, administrator=make_user(session))
-    page = get(signed_in(front), f"{OVERVIEW}/{number}/loesen")
-    for words in ("Die Zugänge des Teams vor Ort", "Anschlussadresse und", "können sein Dashboard nicht mehr öffnen"):
-        assert words in page
-    token = csrf(page)
-    for typed in ("", "1234567", number[:-1]):
-        status, page = detach(front, number, typed)
-        assert status == 422 and f"Geben Sie {number} ein" in page
-    with front.database.transaction() as session:
-        assert session.scalar(sa.select(sa.func.count()).select_from(Request)) == 0
-    assert detach(front, number, f" {number[:3]} {number[3:]} ")[0] == 303
-    page = get(front)
-    assert f"Der Account {number} wird gelöst. Danach bekommen die Administratoren beider Seiten" in page
-    assert "Eingegangen" in page and "Wir lösen den Account." in page and 'data-poll="3000"' in page
-    with front.database.transaction() as session:
-        [found] = session.scalars(sa.select(Request))
-        assert (found.kind, found.status, found.customer_number) == (Kind.DETACH, Status.ACKNOWLEDGED, number)
-    again = front.client.post(
-        f"{OVERVIEW}/{number}/loesen", data={"csrf_token": token, "customer_number": number}, follow_redirects=True
-    )
-    assert "wird bereits gelöst" in again.text
-    assert "wird bereits gelöst" in get(front, f"{OVERVIEW}/{number}/loesen")
-
-
-def test_what_is_billed_together_stays(front: Front) -> None:
-    with front.database.transaction() as session:
-        number = sub(session, session.get_one(Account, front.main.id), Origin.COLLECTIVE_INVOICE)
-    page = get(signed_in(front), f"{OVERVIEW}/{number}")
-    assert "Er löst sich, sobald er aus der Sammelrechnung genommen wird." in page
-    assert f"{number}/loesen" not in page
-    data = {"csrf_token": csrf(page), "customer_number": number}
-    answer = front.client.post(f"{OVERVIEW}/{number}/loesen", data=data, follow_redirects=True)
-    assert 'class="notice is-warning"' in answer.text and "Sammelrechnung" in answer.text
-    with front.database.transaction() as session:
-        assert session.scalar(sa.select(sa.func.count()).select_from(Request)) == 0
 
 
 def test_a_person_with_several_accounts_chooses_which_to_look_at(front: Front) -> None:

@@ -26,9 +26,9 @@ from tests.factories import NOW, VAULT, a_link, an_order, make_account, make_bul
 from tests.fakes import FakeClock
 from tests.web.conftest import SECRET, Front, FrontOf
 from tests.web.html import assert_valid
-from tests.web.portal.accounts.test_dashboard import Site, give_numbers, make_site, make_trunk
+from tests.web.portal.accounts.sites import Site, give_numbers, make_site, make_trunk
 from tests.web.portal.accounts.test_overview import OVERVIEW, get, listed, signed_in, sub
-from tests.web.portal.telephony.test_registrations_and_calls import Network
+from tests.web.portal.telephony.network import Network
 from workers.gateways.registrar import plain_url
 
 LATER = NOW + timedelta(days=14)
