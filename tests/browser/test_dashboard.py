@@ -15,7 +15,7 @@ from tests.browser.conftest import Portal
 from tests.browser.test_portal import card
 from tests.factories import PASSWORD
 from tests.web.conftest import SECRET
-from tests.web.portal.accounts.test_dashboard import OLD, Site, give_numbers, make_site
+from tests.web.portal.accounts.sites import OLD, Site, give_numbers, make_site
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from models.telephony.numbers import NumberBlock
 from tests.browser.conftest import Portal
 from tests.browser.test_portal import sign_in
 from tests.factories import NOW
-from tests.web.portal.accounts.test_dashboard import Site, make_site
+from tests.web.portal.accounts.sites import Site, make_site
 from tests.workbooks import read_xlsx
 
 

@@ -25,7 +25,7 @@ from models.people.users import User
 from tests.factories import NOW, VAULT, an_order, give_app, make_account, make_bulk, make_main, make_user
 from tests.web.api.calls import PDF, a_link
 from tests.web.conftest import ORDER, Back, Front, as_new
-from tests.web.portal.accounts.test_dashboard import give_numbers, make_site
+from tests.web.portal.accounts.sites import give_numbers, make_site
 from tests.web.portal.page.test_portal import csrf, sign_in
 from tests.web.test_row_security import enforced
 from workers.stack.postgres import EmbeddedPostgres

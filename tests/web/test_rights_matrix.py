@@ -45,7 +45,7 @@ from tests.factories import (
 from tests.kept_rows import KeptRows, kept_rows
 from tests.web.api.calls import PDF
 from tests.web.conftest import Front, FrontOf, as_new
-from tests.web.portal.accounts.test_dashboard import make_trunk
+from tests.web.portal.accounts.sites import make_trunk
 from tests.web.portal.page.test_portal import csrf
 from tests.web.test_row_security import enforced
 from tests.web.whole_portal import signed_in

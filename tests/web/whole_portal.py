@@ -32,7 +32,7 @@ from tests.factories import NOW, PASSWORD, VAULT, an_order, give_app, make_accou
 from tests.second_factor import enter_code
 from tests.web.api.calls import PDF, a_link, new_link_code, upload
 from tests.web.conftest import ORDER, Back, Front
-from tests.web.portal.accounts.test_dashboard import Site, give_numbers, make_site
+from tests.web.portal.accounts.sites import Site, give_numbers, make_site
 from tests.web.portal.bulk.uploading import FALLBACK, HEAD, as_csv, row
 from tests.web.portal.page.test_portal import csrf
 from web.portal.links.wizard import Way

@@ -37,7 +37,7 @@ from tests.browser.conftest import Portal
 from tests.browser.test_portal import sign_in
 from tests.factories import NOW, PASSWORD, an_order, join, make_account, make_user, submit_order
 from tests.web.conftest import SECRET
-from tests.web.portal.accounts.test_dashboard import Site
+from tests.web.portal.accounts.sites import Site
 
 
 @shows("portal.overview", "locations.add", "locations.groups", "locations.show_map")

@@ -21,8 +21,9 @@ from tests.browser.accessibility.looks import OVERVIEW, look, look_after, look_w
 from tests.browser.conftest import Portal
 from tests.browser.test_portal import sign_in
 from tests.factories import NOW, join, make_account
-from tests.web.portal.accounts.test_dashboard import Site, give_numbers, make_site
-from tests.web.portal.telephony.test_registrations_and_calls import RESULTS, Network, page_of
+from tests.web.portal.accounts.sites import Site, give_numbers, make_site
+from tests.web.portal.telephony.network import Network
+from tests.web.portal.telephony.test_registrations_and_calls import RESULTS, page_of
 from web.portal.telephony.inventory import TABLES
 from workers.gateways.registrar import plain_url
 

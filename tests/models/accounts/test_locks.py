@@ -22,7 +22,7 @@ from models.telephony import sip_secrets
 from models.telephony.trunks import SipTrunk
 from tests.factories import NOW, PASSWORD, VAULT, make_main
 from tests.fakes import wait_until
-from tests.web.portal.accounts.test_dashboard import make_trunk
+from tests.web.portal.accounts.sites import make_trunk
 
 WAITING = sa.text(
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"

@@ -16,7 +16,7 @@ from models.people.audit_log import AuditEntry, AuditEvent
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk, TrunkState
 from tests.factories import NOW, make_main
-from tests.web.portal.accounts.test_dashboard import make_trunk
+from tests.web.portal.accounts.sites import make_trunk
 
 LATER = NOW + timedelta(hours=1)
 MONTHLY = {"trunk-10": 2990, "block-10": 290, "block-1": 100}

@@ -21,7 +21,7 @@ from models.telephony.forwarding_changes import add_forwarding, change_forwardin
 from models.telephony.high_risk import high_risk_prefixes, is_high_risk
 from models.telephony.trunks import SipTrunk
 from tests.factories import NOW, join, make_account, make_main, make_user
-from tests.web.portal.accounts.test_dashboard import make_trunk
+from tests.web.portal.accounts.sites import make_trunk
 
 SATELLITE, SOMALIA, GRENADA = "+881612345678", "+252612345678", "+14734441234"
 

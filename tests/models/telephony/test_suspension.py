@@ -21,7 +21,7 @@ from models.telephony.suspension import resume, resume_for_carrier, suspend, sus
 from models.telephony.trunks import SipTrunk, SuspendedBy, TrunkState, close_trunk
 from tests.factories import NOW, join, make_account, make_main, make_user
 from tests.models.telephony.conftest import LATER, Company, deeds, state
-from tests.web.portal.accounts.test_dashboard import make_trunk
+from tests.web.portal.accounts.sites import make_trunk
 
 
 def suspended(database: Database, company: Company, person: Principal | None = None) -> bool:

@@ -17,7 +17,7 @@ from tasks.registrar.trunks import write_due_trunks
 from tests.factories import NOW
 from tests.fakes import FakeRegistrar
 from tests.tasks.conftest import Pipeline
-from tests.web.portal.accounts.test_dashboard import OLD, make_trunk
+from tests.web.portal.accounts.sites import OLD, make_trunk
 
 
 @dataclass

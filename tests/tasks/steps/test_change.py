@@ -29,7 +29,7 @@ from models.telephony.trunks import SipTrunk, close_trunk
 from models.views.account_costs import costs_of_account
 from tests.factories import NOW, an_order, join, make_main, make_user
 from tests.tasks.conftest import Pipeline
-from tests.web.portal.accounts.test_dashboard import make_trunk
+from tests.web.portal.accounts.sites import make_trunk
 
 CHANNELS = {"trunk-2": 2, "trunk-10": 10, "trunk-50": 50}
 MONTHLY = {"trunk-2": 990, "trunk-10": 2990, "trunk-50": 9990}

@@ -33,7 +33,7 @@ from models.views import request_lists
 from models.views.locations import LocationFilter, page_of
 from tests.factories import join, make_account, make_user
 from tests.tasks.conftest import Pipeline
-from tests.web.portal.accounts.test_dashboard import make_trunk
+from tests.web.portal.accounts.sites import make_trunk
 
 DAY = 30
 

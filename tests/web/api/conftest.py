@@ -9,7 +9,7 @@ from models.contracts.contracts import ContractItem
 from models.states import Origin
 from models.telephony.trunks import SipTrunk
 from tests.web.conftest import Front
-from tests.web.portal.accounts.test_dashboard import Site, make_site
+from tests.web.portal.accounts.sites import Site, make_site
 
 
 @pytest.fixture

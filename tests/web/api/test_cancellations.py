@@ -16,7 +16,7 @@ from models.requests.requests import Request
 from models.states import AccountState, Origin
 from tests.factories import NOW, make_account
 from tests.web.conftest import Back, Front
-from tests.web.portal.accounts.test_dashboard import Site
+from tests.web.portal.accounts.sites import Site
 
 EARLIEST = months_later(berlin_day(NOW), 1)
 

@@ -18,7 +18,7 @@ from models.telephony.trunks import SipTrunk
 from tests.factories import NOW, join, make_account, make_user
 from tests.web.api.calls import token_of
 from tests.web.conftest import Back, Front
-from tests.web.portal.accounts.test_dashboard import Site, make_site, make_trunk
+from tests.web.portal.accounts.sites import Site, make_site, make_trunk
 from web.resources import resources
 
 DAY = (berlin_day(NOW) + timedelta(days=30)).isoformat()

@@ -17,7 +17,7 @@ from models.telephony.trunks import SipTrunk
 from tests.factories import NOW, make_account, make_main
 from tests.web.api.calls import token_of
 from tests.web.conftest import Front
-from tests.web.portal.accounts.test_dashboard import Site, make_site, make_trunk
+from tests.web.portal.accounts.sites import Site, make_site, make_trunk
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from models.people.audit_log import AuditEntry
 from models.telephony.high_risk import is_high_risk
 from models.telephony.trunks import SipTrunk
 from tests.factories import make_main
-from tests.web.portal.accounts.test_dashboard import make_trunk
+from tests.web.portal.accounts.sites import make_trunk
 from workers.cli import cli
 
 pytestmark = pytest.mark.usefixtures("database_settings")

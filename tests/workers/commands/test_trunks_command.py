@@ -16,7 +16,7 @@ from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk, SuspendedBy, TrunkState
 from models.values import utc_now
 from tests.factories import NOW, an_order, make_account, make_bulk, make_main, sites, submit_order
-from tests.web.portal.accounts.test_dashboard import make_trunk
+from tests.web.portal.accounts.sites import make_trunk
 from workers.cli import cli
 
 pytestmark = pytest.mark.usefixtures("database_settings")

@@ -21,7 +21,7 @@ from models.telephony.number_pool import NumberPool
 from tests.factories import HOLDER, NOW, join, make_account, make_staff, make_user
 from tests.web.conftest import Front
 from tests.web.html import assert_valid
-from tests.web.portal.accounts.test_dashboard import come_in, get
+from tests.web.portal.accounts.sites import come_in, get
 from tests.web.portal.page.test_portal import csrf
 
 TYPED = {

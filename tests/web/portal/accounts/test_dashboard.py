@@ -3,166 +3,24 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.accounts.hierarchy import (
-    attach,
-    detach,
-)
-from models.contracts.contracts import Contract, ContractItem
+from models.accounts.hierarchy import attach, detach
+from models.contracts.contracts import ContractItem
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Role
 from models.people.users import User
 from models.states import Origin
-from models.telephony.forwarding import CallForwarding, Condition
-from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk
-from models.vault import Vault
-from tasks.registrar.trunks import write_due_trunks
 from tests.factories import NOW, PASSWORD, an_order, fill_pool, join, make_account, make_user, submit_order
-from tests.fakes import FakeRegistrar
-from tests.web.conftest import SECRET, Back, Front
-from tests.web.html import assert_valid
-from tests.web.portal.page.test_portal import csrf, sign_in
-
-OLD = "the secret of the trunk"
-
-
-def make_trunk(session: Session, account: Account, sip_user: str = "t000000000001") -> int:
-    """Create a contract and a trunk that is provisioned with the secret `OLD`. Return the trunk's id."""
-    contract = Contract(account_id=account.id, started_at=NOW)
-    session.add(contract)
-    session.flush()
-    trunk = SipTrunk(
-        account_id=account.id,
-        contract_id=contract.id,
-        sip_user=sip_user,
-        domain="sip.example",
-        secret=Vault(SECRET).seal(OLD),
-        channels=4,
-        created_at=NOW,
-    )
-    session.add(trunk)
-    session.flush()
-    return trunk.id
-
-
-@dataclass
-class Site:
-    """A sub-account with a trunk, an administrator, a local member and a forwarding when busy, and its pages' paths.
-
-    `trunk` and `forwarding` are ids.
-    """
-
-    account: Account
-    administrator: User
-    member: User
-    trunk: int
-    forwarding: int
-
-    @property
-    def path(self) -> str:
-        """Return the path of the account's dashboard."""
-        return f"/standortverwaltung/{self.account.customer_number}"
-
-    @property
-    def secret(self) -> str:
-        """Return the path of the page that shows the trunk's secret."""
-        return f"{self.path}/sip/{self.trunk}/passwort"
-
-    @property
-    def renewal(self) -> str:
-        """Return the path of the page that renews the trunk's secret."""
-        return f"{self.path}/sip/{self.trunk}/erneuern"
-
-
-def make_site(session: Session, main: Account, origin: Origin = Origin.LINK, **facts: Any) -> Site:
-    """Create a sub-account of `main` with trunk, users and a forwarding when busy; `facts` are account columns."""
-    account = make_account(session, **{"name": "Filiale Köln", **facts})
-    administrator, member = make_user(session, name="Lore Lokal"), make_user(session, name="Mia Mitglied")
-    join(session, administrator, account)
-    join(session, member, account, Role.LOCAL_MEMBER)
-    attach(session, main.id, account.id, origin, NOW)
-    forwarding = CallForwarding(account_id=account.id, condition=Condition.BUSY, target="+491711234567")
-    session.add(forwarding)
-    trunk = make_trunk(session, account)
-    session.flush()
-    return Site(account, administrator, member, trunk, forwarding.id)
-
-
-def give_numbers(session: Session, site: Site, first: int = 49221700340) -> int:
-    """Assign a block of ten numbers, from `first` (E.164, as an integer) on, to the site's trunk.
-
-    Return the block's id.
-    """
-    facts = {"area_code": "0221", "first_number": first, "size": 10, "trunk_id": site.trunk}
-    block = NumberBlock(account_id=site.account.id, available_from=NOW, **facts)
-    session.add(block)
-    session.flush()
-    return block.id
-
-
-@pytest.fixture
-def site(front: Front) -> Site:
-    """Create a sub-account with a trunk and users under the client's main account."""
-    with front.database.transaction() as session:
-        return make_site(session, session.get_one(Account, front.main.id))
-
-
-def come_in(front: Front, email: str) -> str:
-    """Sign in as the user with this e-mail address, and return the path to which /standortverwaltung leads.
-
-    A user who is signed in is signed out first.
-    """
-    front.client.get("/")
-    page = front.client.get("/anmeldung")
-    if page.status_code == 200:
-        front.client.post("/abmelden", data={"csrf_token": csrf(page.text)})
-    assert sign_in(front, email)[0] == 302
-    return front.client.get("/standortverwaltung", follow_redirects=True).request.path
-
-
-def get(front: Front, path: str, status: int = 200) -> str:
-    """Return the HTML of the page. Expect the status, and valid HTML if the status is 200."""
-    answer = front.client.get(path)
-    assert answer.status_code == status, (path, answer.status_code)
-    if status == 200:
-        assert_valid(answer.text)
-    return answer.text
-
-
-def enter(front: Front, path: str, password: str = PASSWORD) -> tuple[int, str]:
-    """Open a page about a secret, submit its form with the password, and return status and page."""
-    page = front.client.get(path).text
-    return send(front, path, page, password)
-
-
-def send(front: Front, path: str, page: str, password: str = PASSWORD) -> tuple[int, str]:
-    """Submit the form of the given page about a secret, and return status and page. Expect Cache-Control: no-store."""
-    found = re.search(r'name="issue" value="([^"]*)"', page)
-    assert found is not None
-    data = {"csrf_token": csrf(page), "password": password, "issue": found[1]}
-    answer = front.client.post(path, data=data)
-    assert answer.headers["Cache-Control"] == "no-store"
-    return answer.status_code, answer.text
-
-
-def deeds(front: Front) -> list[tuple[AuditEvent, int | None, int | None]]:
-    """Return deed, user id and main account's id of each entry of the audit log, the oldest first.
-
-    The user id is None for the carrier. The main account's id is None unless the user had the right to the deed only
-    by a role in the main account.
-    """
-    with front.database.transaction() as session:
-        entries = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))
-        return [(entry.deed, entry.user_id, entry.through_id) for entry in entries]
+from tests.web.conftest import Back, Front
+from tests.web.portal.accounts.sites import OLD, Site, come_in, deeds, get, give_numbers
+from tests.web.portal.page.test_portal import csrf
 
 
 def test_the_dashboard_through_the_main_account(front: Front, site: Site) -> None:
@@ -217,15 +75,6 @@ def test_the_settings_of_phone_systems_are_those_of_the_trunk(front: Front, site
     for words in ("Asterisk", "FreePBX", "3CX", "FRITZ!Box", "STARFACE", "client_uri=sip:t000000000001@sip.example"):
         assert words in page
     assert OLD not in page
-
-
-def test_a_secret_is_not_said_to_be_shown_only_once(front: Front, site: Site) -> None:
-    come_in(front, site.administrator.email)
-    for _ in range(2):
-        status, page = enter(front, site.secret)
-        assert status == 200 and OLD in page and "jederzeit wieder anzeigen" in page
-    asked = get(front, site.secret) + get(front, site.renewal)
-    assert "einmal angezeigt" not in asked and "dieses eine Mal" not in page
 
 
 def test_the_main_accounts_look_is_in_the_log_once_an_hour(front: Front, site: Site, back: Back) -> None:
@@ -298,62 +147,6 @@ def test_the_main_account_sees_what_its_own_people_did_and_nothing_of_the_local_
             assert [name for name in ("Olga Oben", "Uwe Unten") if name in get(front, page)] == seen, page
     come_in(front, front.manager.email)
     assert "Was das örtliche Team tut" in get(front, f"{site.path}/protokoll")
-
-
-def test_a_secret_is_shown_for_the_password_and_logged(front: Front, site: Site) -> None:
-    come_in(front, site.administrator.email)
-    page = get(front, site.secret)
-    assert OLD not in page
-    status, page = enter(front, site.secret, "wrong")
-    assert status == 422 and OLD not in page and "nicht Ihr" in page
-    assert deeds(front) == []
-    status, page = enter(front, site.secret)
-    assert status == 200
-    assert_valid(page)
-    assert f'<p class="code" translate="no">{OLD}</p>' in page
-    assert deeds(front) == [(AuditEvent.SECRET_SEEN, site.administrator.id, None)]
-    with front.database.transaction() as session:
-        assert OLD not in str(session.execute(sa.text("SELECT facts FROM audit_entries")).all())
-
-
-def test_a_secret_is_not_guessed_for_long(front: Front, site: Site) -> None:
-    come_in(front, site.administrator.email)
-    answers = [enter(front, site.secret, "wrong")[0] for _ in range(11)]
-    assert answers == [422] * 10 + [429]
-    assert enter(front, site.secret)[0] == 429
-
-
-def test_a_secret_that_cannot_be_read_can_be_renewed(front: Front, site: Site) -> None:
-    with front.database.transaction() as session:
-        session.get_one(SipTrunk, site.trunk).secret = Vault("another key").seal("x")
-    come_in(front, site.administrator.email)
-    status, page = enter(front, site.secret)
-    assert status == 409 and site.renewal in page
-    assert enter(front, site.renewal)[0] == 200
-
-
-def test_a_renewed_secret_reaches_the_registrar_and_the_old_one_is_gone(front: Front, site: Site, back: Back) -> None:
-    come_in(front, front.manager.email)
-    page = get(front, site.renewal)
-    assert "gilt gleich darauf nicht mehr" in page and "Das bisherige" in page
-    assert send(front, site.renewal, page, "wrong")[0] == 422
-    status, shown = send(front, site.renewal, page)
-    assert status == 200
-    found = re.search(r'<p class="code" translate="no">(\w{24})</p>', shown)
-    assert found is not None
-    write_due_trunks(back.runtime, lambda: None)
-    registrar = back.runtime.ports.registrar
-    assert isinstance(registrar, FakeRegistrar)
-    assert [record.secret for record in registrar.writes] == [found[1]]
-    with front.database.transaction() as session:
-        assert session.get_one(SipTrunk, site.trunk).due_at is None
-    # Submitting the form again renews nothing.
-    assert send(front, site.renewal, page)[0] == 409
-    assert found[1] in enter(front, site.secret)[1]
-    through = (front.manager.user_id, front.main.id)
-    assert deeds(front) == [
-        (AuditEvent.LOOKED_IN, *through), (AuditEvent.SECRET_RENEWED, *through), (AuditEvent.SECRET_SEEN, *through),
-    ]  # fmt: skip
 
 
 def test_a_local_administrator_has_a_dashboard_and_nothing_of_others(front: Front, site: Site) -> None:

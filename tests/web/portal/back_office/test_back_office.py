@@ -29,7 +29,7 @@ from tests.fakes import FakeRegistrar
 from tests.web.api.calls import CONTACT, PDF, upload
 from tests.web.api.calls import an_order as waiting_order
 from tests.web.conftest import SECRET, Back, Front
-from tests.web.portal.accounts.test_dashboard import Site, make_site
+from tests.web.portal.accounts.sites import Site, make_site
 from tests.web.portal.back_office.desk import (
     HOUR,
     JOBS_PAGE,

@@ -15,7 +15,7 @@ from models.people.users import User
 from models.states import Origin
 from tests.factories import NOW, an_order, join, make_account, make_staff, make_user, submit_order
 from tests.web.conftest import Front
-from tests.web.portal.accounts.test_dashboard import Site, give_numbers, make_site
+from tests.web.portal.accounts.sites import Site, give_numbers, make_site
 from tests.web.portal.accounts.test_overview import sub
 from tests.web.portal.back_office.desk import Desk, SitDown
 

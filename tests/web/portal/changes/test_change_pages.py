@@ -21,7 +21,7 @@ from models.telephony.trunks import SipTrunk
 from tests.factories import NOW
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
-from tests.web.portal.accounts.test_dashboard import Site, come_in, deeds, get, make_site
+from tests.web.portal.accounts.sites import Site, come_in, deeds, get, make_site
 from tests.web.portal.telephony.test_suspension import press
 from web.resources import resources
 

@@ -17,7 +17,7 @@ from models.states import Kind, Status
 from tests.factories import NOW
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
-from tests.web.portal.accounts.test_dashboard import Site, come_in, deeds, get, make_site
+from tests.web.portal.accounts.sites import Site, come_in, deeds, get, make_site
 from tests.web.portal.telephony.test_suspension import press
 
 DAY = berlin_day(NOW) + timedelta(days=30)

@@ -27,7 +27,7 @@ from tests.fakes import FakeClock
 from tests.web.api.calls import owned
 from tests.web.conftest import BASE_URL, Front, FrontOf
 from tests.web.html import assert_valid
-from tests.web.portal.accounts.test_dashboard import make_site
+from tests.web.portal.accounts.sites import make_site
 from tests.web.portal.orders.ordering import STEPS, begin, drafts_in
 from tests.web.portal.page.test_portal import csrf, sign_in
 from tests.web.portal.telephony.test_forwarding import BUSY

@@ -18,8 +18,8 @@ from tests.fakes import FakeClock
 from tests.second_factor import enter_code
 from tests.web.conftest import Front
 from tests.web.html import assert_valid
+from tests.web.portal.accounts.sites import Site, make_site
 from tests.web.portal.accounts.test_contract_holder import TYPED
-from tests.web.portal.accounts.test_dashboard import Site, make_site
 from tests.web.portal.bulk.uploading import HEAD, as_csv, opened, row
 from tests.web.portal.page.test_portal import sign_in
 from tests.web.portal.people.test_second_factor import press, protected  # noqa: F401

@@ -29,7 +29,7 @@ from models.telephony.holdings import trunks_of
 from tests.factories import NOW, PASSWORD, an_order, join, make_account, make_user, submit_order
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
-from tests.web.portal.accounts.test_dashboard import Site, come_in, get, make_site, make_trunk
+from tests.web.portal.accounts.sites import Site, come_in, get, make_site, make_trunk
 from tests.web.portal.page.test_portal import csrf
 from tests.web.portal.people.forms import NEW, link_to, post
 

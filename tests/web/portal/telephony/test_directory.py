@@ -20,7 +20,7 @@ from tests.factories import NOW, join, make_account, make_staff, make_user
 from tests.fakes import FakeClock
 from tests.web.conftest import Front
 from tests.web.html import assert_valid
-from tests.web.portal.accounts.test_dashboard import Site, come_in, get, give_numbers, make_site
+from tests.web.portal.accounts.sites import Site, come_in, get, give_numbers, make_site
 from tests.web.portal.page.test_portal import csrf
 
 FIRST = 49221700340

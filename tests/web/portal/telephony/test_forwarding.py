@@ -24,7 +24,7 @@ from tasks.wording.formats import number_text
 from tests.fakes import FakeRegistrar
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
-from tests.web.portal.accounts.test_dashboard import Site, come_in, get, give_numbers, make_site
+from tests.web.portal.accounts.sites import Site, come_in, get, give_numbers, make_site
 from tests.web.portal.page.test_portal import csrf
 
 BUSY = {"condition": "busy", "target": "0171 7654321", "after_seconds": "20", "when": "all", "enabled": "y"}

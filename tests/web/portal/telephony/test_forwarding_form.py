@@ -15,7 +15,7 @@ from models.telephony.forwarding import CallForwarding
 from models.telephony.weekly_hours import ALL_WEEK, Window, hours_of
 from tests.web.conftest import Front
 from tests.web.html import assert_valid
-from tests.web.portal.accounts.test_dashboard import Site, come_in, get, give_numbers, make_site
+from tests.web.portal.accounts.sites import Site, come_in, get, give_numbers, make_site
 from tests.web.portal.page.test_portal import csrf
 
 FIRST = 49221700340

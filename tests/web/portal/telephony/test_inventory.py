@@ -21,7 +21,7 @@ from tests.factories import NOW, join, make_account, make_main
 from tests.statements import recorded_statements
 from tests.web.conftest import Front
 from tests.web.html import assert_valid
-from tests.web.portal.accounts.test_dashboard import make_trunk
+from tests.web.portal.accounts.sites import make_trunk
 from tests.web.portal.accounts.test_overview import signed_in
 from tests.web.portal.page.test_portal import csrf
 from tests.workbooks import read_xlsx

@@ -11,7 +11,7 @@ from tasks.registrar.trunks import write_due_trunks
 from tests.fakes import FakeRegistrar
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
-from tests.web.portal.accounts.test_dashboard import Site, come_in, deeds, get, make_site
+from tests.web.portal.accounts.sites import Site, come_in, deeds, get, make_site
 from tests.web.portal.telephony.test_suspension import press
 
 

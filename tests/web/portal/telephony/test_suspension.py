@@ -22,7 +22,7 @@ from tests.factories import NOW, an_order, join, make_user, submit_order
 from tests.fakes import FakeRegistrar
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
-from tests.web.portal.accounts.test_dashboard import Site, come_in, deeds, enter, get, give_numbers, make_site
+from tests.web.portal.accounts.sites import Site, come_in, deeds, enter, get, give_numbers, make_site
 from tests.web.portal.page.test_portal import csrf
 
 REASON = "Rechnung <b>offen</b>"

@@ -1,0 +1,151 @@
+"""Sites of customers in tests of the portal: an account with a trunk and people, and a browser at its pages."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.accounts.hierarchy import attach
+from models.contracts.contracts import Contract
+from models.people.audit_log import AuditEntry, AuditEvent
+from models.people.rights import Role
+from models.people.users import User
+from models.states import Origin
+from models.telephony.forwarding import CallForwarding, Condition
+from models.telephony.numbers import NumberBlock
+from models.telephony.trunks import SipTrunk
+from models.vault import Vault
+from tests.factories import NOW, PASSWORD, join, make_account, make_user
+from tests.web.conftest import SECRET, Front
+from tests.web.html import assert_valid
+from tests.web.portal.page.test_portal import csrf, sign_in
+
+OLD = "the secret of the trunk"
+
+
+def make_trunk(session: Session, account: Account, sip_user: str = "t000000000001") -> int:
+    """Create a contract and a trunk that is provisioned with the secret `OLD`. Return the trunk's id."""
+    contract = Contract(account_id=account.id, started_at=NOW)
+    session.add(contract)
+    session.flush()
+    trunk = SipTrunk(
+        account_id=account.id,
+        contract_id=contract.id,
+        sip_user=sip_user,
+        domain="sip.example",
+        secret=Vault(SECRET).seal(OLD),
+        channels=4,
+        created_at=NOW,
+    )
+    session.add(trunk)
+    session.flush()
+    return trunk.id
+
+
+@dataclass
+class Site:
+    """A sub-account with a trunk, an administrator, a local member and a forwarding when busy, and its pages' paths.
+
+    `trunk` and `forwarding` are ids.
+    """
+
+    account: Account
+    administrator: User
+    member: User
+    trunk: int
+    forwarding: int
+
+    @property
+    def path(self) -> str:
+        """Return the path of the account's dashboard."""
+        return f"/standortverwaltung/{self.account.customer_number}"
+
+    @property
+    def secret(self) -> str:
+        """Return the path of the page that shows the trunk's secret."""
+        return f"{self.path}/sip/{self.trunk}/passwort"
+
+    @property
+    def renewal(self) -> str:
+        """Return the path of the page that renews the trunk's secret."""
+        return f"{self.path}/sip/{self.trunk}/erneuern"
+
+
+def make_site(session: Session, main: Account, origin: Origin = Origin.LINK, **facts: Any) -> Site:
+    """Create a sub-account of `main` with trunk, users and a forwarding when busy; `facts` are account columns."""
+    account = make_account(session, **{"name": "Filiale Köln", **facts})
+    administrator, member = make_user(session, name="Lore Lokal"), make_user(session, name="Mia Mitglied")
+    join(session, administrator, account)
+    join(session, member, account, Role.LOCAL_MEMBER)
+    attach(session, main.id, account.id, origin, NOW)
+    forwarding = CallForwarding(account_id=account.id, condition=Condition.BUSY, target="+491711234567")
+    session.add(forwarding)
+    trunk = make_trunk(session, account)
+    session.flush()
+    return Site(account, administrator, member, trunk, forwarding.id)
+
+
+def give_numbers(session: Session, site: Site, first: int = 49221700340) -> int:
+    """Assign a block of ten numbers, from `first` (E.164, as an integer) on, to the site's trunk.
+
+    Return the block's id.
+    """
+    facts = {"area_code": "0221", "first_number": first, "size": 10, "trunk_id": site.trunk}
+    block = NumberBlock(account_id=site.account.id, available_from=NOW, **facts)
+    session.add(block)
+    session.flush()
+    return block.id
+
+
+def come_in(front: Front, email: str) -> str:
+    """Sign in as the user with this e-mail address, and return the path to which /standortverwaltung leads.
+
+    A user who is signed in is signed out first.
+    """
+    front.client.get("/")
+    page = front.client.get("/anmeldung")
+    if page.status_code == 200:
+        front.client.post("/abmelden", data={"csrf_token": csrf(page.text)})
+    assert sign_in(front, email)[0] == 302
+    return front.client.get("/standortverwaltung", follow_redirects=True).request.path
+
+
+def get(front: Front, path: str, status: int = 200) -> str:
+    """Return the HTML of the page. Expect the status, and valid HTML if the status is 200."""
+    answer = front.client.get(path)
+    assert answer.status_code == status, (path, answer.status_code)
+    if status == 200:
+        assert_valid(answer.text)
+    return answer.text
+
+
+def enter(front: Front, path: str, password: str = PASSWORD) -> tuple[int, str]:
+    """Open a page about a secret, submit its form with the password, and return status and page."""
+    page = front.client.get(path).text
+    return send(front, path, page, password)
+
+
+def send(front: Front, path: str, page: str, password: str = PASSWORD) -> tuple[int, str]:
+    """Submit the form of the given page about a secret, and return status and page. Expect Cache-Control: no-store."""
+    found = re.search(r'name="issue" value="([^"]*)"', page)
+    assert found is not None
+    data = {"csrf_token": csrf(page), "password": password, "issue": found[1]}
+    answer = front.client.post(path, data=data)
+    assert answer.headers["Cache-Control"] == "no-store"
+    return answer.status_code, answer.text
+
+
+def deeds(front: Front) -> list[tuple[AuditEvent, int | None, int | None]]:
+    """Return deed, user id and main account's id of each entry of the audit log, the oldest first.
+
+    The user id is None for the carrier. The main account's id is None unless the user had the right to the deed only
+    by a role in the main account.
+    """
+    with front.database.transaction() as session:
+        entries = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))
+        return [(entry.deed, entry.user_id, entry.through_id) for entry in entries]
