@@ -3,164 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any
+from dataclasses import replace
 
 import psycopg
 import pytest
 import sqlalchemy as sa
 
 from models.db.session import Database
-from models.jobs.findings import Finding, findings_of
-from models.jobs.jobs import JobRun, Outcome
-from models.telephony.forwarding import CallForwarding
+from models.jobs.jobs import Outcome
 from models.telephony.number_pool import release_block
-from models.telephony.numbers import BlockAnnouncement, NumberBlock
+from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk, SuspendedBy, TrunkState
-from models.vault import Vault
-from tasks.ports import Ports, Subscriber
 from tasks.reconcile import merge_compare as sides
-from tasks.reconcile import registrar
 from tasks.reconcile.job_run import run_job
 from tasks.reconcile.schedule import JOBS
-from tasks.runtime import Runtime
 from tasks.wording.findings import finding_text
-from tests.due_work import sync_registrar
-from tests.fakes import FakeClock, FakeMailer, FakePrinter
-from tests.snapshots import written_once
-from workers.demo.seed import seed
-from workers.gateways.call_records import KamailioCallRecords
-from workers.gateways.registrar import KamailioRegistrar, plain_url
+from tests.workers.gateways.kamailio_tables import Network, Tables
 from workers.gateways.subscribers import KamailioSubscribers
 from workers.stack.ports import free_port
 
-VAULT = Vault("a key for tests")
-DOMAIN = "sip.example"
-ROWS = (
-    "SELECT username, domain, ha1, ha1b, password FROM subscriber",
-    "SELECT alias_username, alias_domain, username, domain FROM dbaliases",
-    "SELECT username, domain, attribute, value, uuid, type FROM usr_preferences",
-    "SELECT username, domain, contact, ruid FROM location",
-    "SELECT first_number, size FROM own_numbers",
-)
-Tables = list[list[tuple[Any, ...]]]
 STRANGERS = """
 INSERT INTO subscriber (username, domain) SELECT %s || n, 'sip.example' FROM generate_series(1, %s) AS n
 """
-
-
-@dataclass
-class Network:
-    """The portal's database, Kamailio's database, and methods that run and check the scheduled job `registrar`."""
-
-    runtime: Runtime
-    clock: FakeClock
-    kamailio: psycopg.Connection
-
-    def by_hand(self, statement: str, values: Any = ()) -> list[tuple[Any, ...]]:
-        """Execute a statement directly in Kamailio's database, bypassing the portal, and return its rows."""
-        cursor = self.kamailio.execute(statement.encode(), values or None)
-        return cursor.fetchall() if cursor.description else []
-
-    def everything(self) -> Tables:
-        """Return the rows of all tables that Kamailio reads, sorted, without row numbers and dates."""
-        return [sorted(self.by_hand(rows), key=str) for rows in ROWS]
-
-    def run(self, *, dry: bool = False, allow_removals: bool = False) -> JobRun:
-        run = run_job(self.runtime, JOBS["registrar"], dry=dry, by_hand=True, allow_removals=allow_removals)
-        assert run is not None and run.outcome is Outcome.DONE
-        return run
-
-    def findings(self, run: JobRun) -> list[Finding]:
-        with self.runtime.database.transaction() as session:
-            return list(findings_of(session, run, limit=100))
-
-    def write(self) -> None:
-        """Write due trunks and number blocks to the registrar, as a worker does, with time enough for retries."""
-        for _ in range(3):
-            sync_registrar(self.runtime)
-            self.clock.advance(self.runtime.retry.first * 2)
-
-    def mended(self, before: Tables, *found: tuple[str, str]) -> list[Finding]:
-        """Assert that the job finds exactly `found`, all repaired, and that Kamailio's tables then equal `before`.
-
-        `found` are pairs of kind and subject. A dry run has the same findings and changes nothing; a further run finds
-        nothing. Return the findings of the real run.
-        """
-        spoilt = self.everything()
-        dry = self.findings(self.run(dry=True))
-        assert self.everything() == spoilt
-        real = self.findings(self.run())
-        for findings in (dry, real):
-            assert sorted((finding.kind, finding.subject) for finding in findings) == sorted(found)
-            assert all(finding.repaired for finding in findings)
-        self.write()
-        assert self.everything() == before
-        assert self.run().found == {}
-        return real
-
-
-@pytest.fixture
-def network(
-    database: Database,
-    owner_database: Database,
-    portal_url: str,
-    registrar_url: str,
-    worker_registrar_url: str,
-    clock: FakeClock,
-) -> Iterator[Network]:
-    """Provide the portal's database with the demo data's trunks and sixty free blocks, and Kamailio's with the same."""
-    writer = KamailioRegistrar(worker_registrar_url)
-    calls = KamailioCallRecords(worker_registrar_url)
-    ports = Ports(writer, FakeMailer(), FakePrinter(), KamailioSubscribers(worker_registrar_url, page=20), calls)
-    runtime = Runtime(database, ports, VAULT, clock, DOMAIN, "http://portal.example", "portal.example")
-    kamailio = psycopg.connect(plain_url(registrar_url), autocommit=True)
-    found = Network(runtime, clock, kamailio)
-
-    def write() -> datetime:
-        seed(database, VAULT, DOMAIN, clock.now, registrar=writer)
-        with owner_database.transaction() as session:
-            # Sixty free blocks say as much as the demo's two thousand, which each run would compare.
-            few = sa.select(NumberBlock.id).where(NumberBlock.account_id.is_(None)).order_by(NumberBlock.id).limit(60)
-            surplus = sa.and_(NumberBlock.account_id.is_(None), NumberBlock.id.not_in(few))
-            announced = sa.select(NumberBlock.id).where(surplus)
-            session.execute(sa.delete(BlockAnnouncement).where(BlockAnnouncement.block_id.in_(announced)))
-            session.execute(sa.delete(NumberBlock).where(surplus))
-        found.write()
-        found.by_hand(
-            "INSERT INTO location (ruid, username, domain, contact)"
-            " SELECT username, username, domain, 'sip:' || username || '@192.0.2.7' FROM subscriber"
-        )
-        return clock.now
-
-    clock.now = written_once("network", [portal_url, registrar_url], write)
-    yield found
-    writer.close()
-    kamailio.close()
-
-
-@pytest.fixture
-def before(network: Network) -> Tables:
-    """Return the contents of Kamailio's tables before the test changes anything."""
-    return network.everything()
-
-
-@pytest.fixture
-def users(network: Network) -> list[str]:
-    """Return the SIP users of all trunks in the portal, sorted."""
-    with network.runtime.database.transaction() as session:
-        return list(session.scalars(sa.select(SipTrunk.sip_user).order_by(SipTrunk.sip_user)))
-
-
-@pytest.fixture
-def forwarding(network: Network) -> str:
-    """Return the SIP user of the only trunk that forwards calls."""
-    with network.runtime.database.transaction() as session:
-        forwards = sa.select(CallForwarding.account_id)
-        return session.scalars(sa.select(SipTrunk.sip_user).where(SipTrunk.account_id.in_(forwards))).one()
 
 
 def test_what_is_the_same_is_no_finding(network: Network, before: Tables, users: list[str]) -> None:
@@ -525,61 +390,3 @@ def test_without_the_registrar_the_run_fails_and_says_so(network: Network) -> No
     run = run_job(replace(network.runtime, ports=ports), JOBS["registrar"])
     assert run is not None
     assert (run.outcome, run.error) == (Outcome.FAILED, "GatewayUnavailable('OperationalError')")
-
-
-def test_twenty_thousand_subscribers_are_never_in_memory_at_once(
-    network: Network, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Expect pages of at most 100 rows on both sides, also in each look-up, repair and list of findings."""
-    monkeypatch.setattr(sides, "PAGE", 100)
-    with network.runtime.database.transaction() as session:
-        session.execute(sa.text(MANY), {"count": 10_000, "domain": DOMAIN, "secret": VAULT.seal("geheim")})
-    network.by_hand(
-        "INSERT INTO subscriber (username, domain) SELECT 'x' || n, 'sip.example' FROM generate_series(1, 20000) n"
-    )
-    pages = Pages()
-    monkeypatch.setattr(psycopg.ServerCursor, "fetchmany", pages.spy(psycopg.ServerCursor.fetchmany))
-    monkeypatch.setattr(registrar, "_read", pages.spy(registrar._read))
-    monkeypatch.setattr(KamailioSubscribers, "look_up", pages.spy(KamailioSubscribers.look_up))
-
-    run = network.run(dry=True)
-
-    assert run.found == {"missing_there": 10_000, "too_many_unknown": 1}
-    assert run.counts["compared"] == 30_013
-    assert pages.count > 20_000 / 100
-    assert pages.largest <= 100
-    assert len(network.findings(run)) == 100
-
-
-class Pages:
-    """Counts the pages that watched functions return, and keeps the size of the largest."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.largest = 0
-
-    def spy(self, real: Any) -> Any:
-        def watched(*arguments: Any, **named: Any) -> Any:
-            page = real(*arguments, **named)
-            self.count += 1
-            self.largest = max(self.largest, len(page))
-            return page
-
-        return watched
-
-
-MANY = """
-WITH somebody AS (SELECT account_id, contract_id FROM sip_trunks LIMIT 1)
-INSERT INTO sip_trunks (account_id, contract_id, sip_user, domain, secret, channels, state, created_at, attempts)
-SELECT account_id, contract_id, 'u' || n, :domain, :secret, 2, 'active', now(), 0
-FROM somebody, generate_series(1, :count) AS n
-"""
-
-
-def test_the_registrars_rows_come_in_the_order_of_their_bytes(network: Network, registrar_url: str) -> None:
-    odd = ["Zz", "aa", "t-1", "t1", "ä", "t_1", "T1", ""]
-    for user in odd:
-        network.by_hand("INSERT INTO subscriber (username, domain) VALUES (%s, 'sip.example')", [user])
-    found: list[Subscriber] = list(KamailioSubscribers(registrar_url, page=2).read())
-    assert [one.address for one in found] == sorted(one.address for one in found)
-    assert set(odd) <= {one.sip_user for one in found}
