@@ -14,7 +14,7 @@ from tests.fakes import FakeClock
 from tests.web.conftest import Back, Front, FrontOf
 from tests.web.portal.changes import test_cancellation_pages, test_change_pages
 from tests.web.portal.people import test_company_factor, test_erasure, test_invitations
-from tests.web.portal.proofs import test_proof_pages
+from tests.web.portal.proofs import test_consent_pages
 from tests.web.portal.requests import test_left_accounts
 from tests.web.test_row_security import enforced
 from workers.stack.postgres import EmbeddedPostgres
@@ -28,7 +28,7 @@ FLOWS: dict[str, Flow] = {
         test_erasure.test_who_is_invited_again_meanwhile_accepts_once_the_former_login_is_gone(front, back, owner)
     ),
     "invited": lambda front, back, *_: test_invitations.test_an_existing_login_keeps_its_password(front, back),
-    "asked after joining": lambda front, back, *_: test_proof_pages.test_who_joins_the_account_is_asked_too(
+    "asked after joining": lambda front, back, *_: test_consent_pages.test_who_joins_the_account_is_asked_too(
         front, back
     ),
     "a factor demanded, credentials": lambda front, back, _, clock: (

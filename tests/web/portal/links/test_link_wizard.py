@@ -19,7 +19,7 @@ from tests.web.api.calls import a_link, new_link_code, owned, statements
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import csrf, sign_in
-from tests.web.portal.proofs.test_proof_pages import asked, send, status, title
+from tests.web.portal.proofs.answering import asked, send, status, title
 
 START = "/standortverwaltung/hinzufuegen"
 NOBODYS = "9876543"

@@ -9,7 +9,7 @@ from tests.web.api.calls import CONTACT, an_order
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import csrf, sign_in
-from tests.web.portal.proofs.test_proof_pages import send, title
+from tests.web.portal.proofs.answering import send, title
 
 RIGHT = "hanna@example.com"
 

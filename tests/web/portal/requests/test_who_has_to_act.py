@@ -13,7 +13,7 @@ from tests.web.api.calls import CONTACT, an_order
 from tests.web.conftest import ORDER, Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import sign_in
-from tests.web.portal.proofs.test_proof_pages import asked, send
+from tests.web.portal.proofs.answering import asked, send
 
 TURN = "Jetzt ist Hanna Palmer an der Reihe"
 EMAIL = "Die Ansprechperson muss ihre E-Mail-Adresse bestätigen"
