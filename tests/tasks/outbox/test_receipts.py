@@ -33,7 +33,7 @@ from tests.fakes import MailSink
 from tests.statements import recorded_statements
 from tests.tasks.conftest import Pipeline
 from tests.tasks.outbox.test_send import impatient
-from tests.tasks.steps.test_proofs import STRANGER, fresh
+from tests.tasks.steps.proving import STRANGER, fresh
 from tests.workbooks import read_xlsx
 from workers.gateways.smtp import SmtpMailer
 

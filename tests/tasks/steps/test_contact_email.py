@@ -21,7 +21,7 @@ from models.states import Actor, Reason, Status
 from tasks.ports import GatewayRefused
 from tests.factories import PLENTY, make_bulk, make_main
 from tests.tasks.conftest import Pipeline
-from tests.tasks.steps.test_proofs import DAY, STRANGER, again, code_in, confirm, enter, fresh, mails_to, waits
+from tests.tasks.steps.proving import DAY, STRANGER, again, code_in, confirm, enter, fresh, mails_to, waits
 
 RIGHT = "nele.neu@example.com"
 

@@ -19,7 +19,7 @@ from models.requests.requests import Request
 from models.states import AddressMethod, Status
 from tests.factories import PLENTY, an_order, join, make_user
 from tests.tasks.conftest import Pipeline
-from tests.tasks.steps.test_proofs import ELSEWHERE, STRANGER, fresh, mails_to
+from tests.tasks.steps.proving import ELSEWHERE, STRANGER, fresh, mails_to
 
 DAY = timedelta(days=1)
 KINDS = {ProofKind.EMAIL: "email", ProofKind.LETTER: "address"}
