@@ -32,18 +32,14 @@ from web.portal.page.blueprints import locations
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale, phone
 from web.portal.page.session import principal
-from web.portal.page.typed_fields import typed_day
+from web.portal.page.typed_fields import strip, typed_day
 from web.resources import resources
-
-
-def _strip(value: str | None) -> str | None:
-    return value.strip() if value is not None else None
 
 
 class CancellationForm(Form):  # type: ignore[misc]
     """The form of a cancellation: the last day of the contracts, and a checkbox that confirms it."""
 
-    last_day = StringField(lazy_gettext("Last day of the contracts"), filters=[_strip])
+    last_day = StringField(lazy_gettext("Last day of the contracts"), filters=[strip])
     meant = BooleanField(lazy_gettext("Yes, cancel this customer number with all its contracts."))
 
 

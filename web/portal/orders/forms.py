@@ -29,6 +29,7 @@ from web.portal.page.directory_form import ADDRESS, PUBLICATIONS, YES_NO
 from web.portal.page.form_errors import missing
 from web.portal.page.locale import locale
 from web.portal.page.request_uri_choices import CHOICES
+from web.portal.page.typed_fields import strip
 
 _line: TypeAdapter[str] = TypeAdapter(Line)
 _postal_code: TypeAdapter[str] = TypeAdapter(PostalCode)
@@ -36,11 +37,6 @@ _area_code: TypeAdapter[str] = TypeAdapter(AreaCodeText)
 _email: TypeAdapter[str] = TypeAdapter(EmailAddress)
 _phone: TypeAdapter[str] = TypeAdapter(Phone)
 _mobile: TypeAdapter[str] = TypeAdapter(Mobile)
-
-
-def _strip(value: str | None) -> str | None:
-    """Return the value without surrounding white space; None stays None."""
-    return value.strip() if value is not None else None
 
 
 class _Rule:
@@ -68,12 +64,12 @@ class _Rule:
 
 
 def _text(label: object, path: str, rule: TypeAdapter[str]) -> StringField:
-    return StringField(label, filters=[_strip], validators=[DataRequired(missing(path)), _Rule(rule, path)])
+    return StringField(label, filters=[strip], validators=[DataRequired(missing(path)), _Rule(rule, path)])
 
 
 def _of_somebody_else(label: object, path: str, rule: TypeAdapter[str]) -> StringField:
     checks = [_IfSomebodyElse(), DataRequired(missing(path)), _Rule(rule, path)]
-    return StringField(label, filters=[_strip], validators=checks)
+    return StringField(label, filters=[strip], validators=checks)
 
 
 class StepForm(Form):  # type: ignore[misc]
@@ -97,10 +93,10 @@ class ProductForm(StepForm):
     """The form for the trunk, the number of its channels (simultaneous calls), and the options with their details."""
 
     product = RadioField(lazy_gettext("Product"), choices=[], validate_choice=False)
-    channels = StringField(lazy_gettext("Simultaneous calls"), filters=[_strip])
+    channels = StringField(lazy_gettext("Simultaneous calls"), filters=[strip])
     options = SelectMultipleField(lazy_gettext("Options"), choices=[], validate_choice=False)
-    mobile_number = StringField(lazy_gettext("Mobile number for the fallback"), filters=[_strip])
-    directory_name = StringField(lazy_gettext("Name in the directory"), filters=[_strip])
+    mobile_number = StringField(lazy_gettext("Mobile number for the fallback"), filters=[strip])
+    directory_name = StringField(lazy_gettext("Name in the directory"), filters=[strip])
     directory_address = RadioField(lazy_gettext("Address in the directory"), choices=ADDRESS, validate_choice=False)
     directory_in = SelectMultipleField(
         lazy_gettext("Where it is published"), choices=PUBLICATIONS, validate_choice=False
@@ -178,12 +174,12 @@ class LocationForm(StepForm):
     street = _text(lazy_gettext("Street and house number"), "location.street", _line)
     postal_code = _text(lazy_gettext("Postal code"), "location.postal_code", _postal_code)
     city = _text(lazy_gettext("City"), "location.city", _line)
-    city_kept = StringField(filters=[_strip])
+    city_kept = StringField(filters=[strip])
 
     @property
     def place(self) -> str:
         """Return the typed postal code and city in one text, which is `city_kept` once the user insists on the city."""
-        return f"{_strip(self.postal_code.data)} {_strip(self.city.data)}"
+        return f"{strip(self.postal_code.data)} {strip(self.city.data)}"
 
     @property
     def asks_for_city(self) -> bool:
@@ -274,7 +270,7 @@ class ContactForm(StepForm):
     email = _text(lazy_gettext("Contact's e-mail address"), "contact.email", _email)
     phone = StringField(
         lazy_gettext("Contact's phone number (optional)"),
-        filters=[_strip],
+        filters=[strip],
         validators=[_Rule(_phone, "contact.phone", optional=True)],
     )
     local_user = RadioField(
@@ -334,11 +330,11 @@ def as_order(data: Mapping[str, Any], offered: Mapping[str, Product], locale: Lo
     """
     trunk = offered[data["product"]]
     assert trunk.channels is not None
-    phone = _strip(data.get("phone"))
+    phone = strip(data.get("phone"))
     options = tuple(data.get("options") or ())
     return OrderDraft(
         product_key=trunk.key,
-        channels=int(_strip(data.get("channels")) or trunk.channels),
+        channels=int(strip(data.get("channels")) or trunk.channels),
         location=Location(*(_line.validate_python(data[name]) for name in ("name", "street", "postal_code", "city"))),
         contact=Contact(
             _line.validate_python(data["contact_name"]),
