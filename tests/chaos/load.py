@@ -59,8 +59,8 @@ class Load:
     `clients` is how many call the API beside the ones with a part of their own, `owned` how many accounts there are to
     link, `files` how many files of orders are sent at most. `accounts` are the customer numbers that were there before
     the load, `accepted` has the calls that were answered with 202 (id, kind), `cancelled` ids of requests, `unanswered`
-    the number of calls without an answer, `failed` the errors on which clients stopped, `bulks` the ids of the files
-    that were sent.
+    the number of calls without an answer, `failed` what clients did not expect, so that they ended, `bulks` the ids of
+    the files that were sent.
     """
 
     plant: Plant
@@ -72,7 +72,6 @@ class Load:
     cancelled: list[str] = field(default_factory=list)
     unanswered: int = 0
     failed: list[str] = field(default_factory=list)
-    """What clients did not expect, so that they ended."""
     bulks: list[str] = field(default_factory=list)
     pages: Pages = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)

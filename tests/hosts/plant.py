@@ -179,7 +179,7 @@ def open_plant(network: Network, balancer: type[Balancer], blocks: int) -> Itera
         directory = Path(stack.enter_context(TemporaryDirectory()))
         hosts = {name: network.host(name, address) for name, address in ADDRESSES.items()}
         certificate = self_signed(directory, ADDRESSES["balancer"])
-        before = balancer(hosts["balancer"], directory, certificate)
+        in_front = balancer(hosts["balancer"], directory, certificate)
         first, second = (HostPostgres(hosts[f"database{one}"], directory / f"postgres{one}") for one in (1, 2))
         databases = DatabasePair(first, second)
         stack.callback(first.stop)
@@ -212,6 +212,6 @@ def open_plant(network: Network, balancer: type[Balancer], blocks: int) -> Itera
         stack.callback(database.close)
         customers = customers_of(database, blocks=blocks)[:6]
         databases.connect()
-        plant = Plant(directory, hosts, databases, broker, before, certificate, mail, environment, customers)
+        plant = Plant(directory, hosts, databases, broker, in_front, certificate, mail, environment, customers)
         stack.callback(plant.end_all)
         yield plant
