@@ -58,7 +58,9 @@ def submit_cancellation(
     """Save the request to cancel the account and its contracts with the end of `last_day`, and queue its receipts.
 
     Without a day they end as early as they can. The administrators of the account and of its main account are told,
-    and the account's log records it. Raises what `quote_cancellation` raises.
+    and the account's log records it. Locks the account. Raises `Forbidden` if the account is not active or the person
+    may not change its contracts, `AlreadyRequested` if it is cancelled already, `CannotClose` while it acts as a main
+    account, and `InvalidField` if the day is not possible.
     """
     lock_active_account(session, account)
     quote = quote_cancellation(session, principal, account, last_day, now)

@@ -143,7 +143,8 @@ def offer_invoice(session: Session, principal: Principal, account: Account, now:
     """Ask the sub-account's administrators by mail whether the main account may pay its contracts by its invoice.
 
     They answer on the account's page within 14 days. Does nothing if they are asked already, or if the account is on
-    the invoice. Raises what `join_invoice` raises.
+    the invoice. Locks the account. Raises `Forbidden` unless the account is an active sub-account and the person may
+    order for its main account, and `InvalidField` if the account is to be detached.
     """
     main = _lock_for_main(session, principal, account, now)
     if _open_offer(session, account, now) is not None or is_billed_together(session, account):
@@ -194,10 +195,11 @@ def leave_invoice(
     It stays linked, or a request to detach it at once is made and returned. Administrators of both sides are told.
     Locks the account. Safe to run twice.
 
-    Raises `Forbidden` unless the person may order for the main account or administers the sub-account themselves. Who
-    does only the former cannot keep an account linked that an invoice has attached. Raises what `submit_detach` raises,
-    and `InvalidField` if people of the main account have planned a change of the contract that they could not make
-    any more.
+    Raises `Forbidden` unless the person may order for the main account or administers the sub-account themselves. A
+    person who does only the former cannot keep an account linked that an invoice has attached. Raises `InvalidField` if
+    people of the main account have planned a change of the contract that they could not make any more; and for a
+    detachment `RuleBroken` if nobody could administer the account afterwards, `AlreadyRequested` if it is being
+    detached already.
     """
     lock_active_account(session, account)
     if account.main_id is None:
@@ -225,7 +227,11 @@ def leave_invoice(
 
 
 def _lock_for_main(session: Session, principal: Principal, account: Account, now: datetime) -> Account:
-    """Lock an account that may join the invoice, and return its main account; raise what `join_invoice` raises."""
+    """Lock an account that may join the invoice of its main account, and return the main account.
+
+    Raises `Forbidden` unless it is an active sub-account and the person may order for its main account, and
+    `InvalidField` if it is to be detached.
+    """
     lock_active_account(session, account)
     main = session.get_one(Account, account.main_id) if account.main_id is not None else None
     if main is None or not may(principal, Action.ORDER, main):

@@ -115,7 +115,8 @@ def collective_invoice(customer_number: str) -> Response | str | tuple[str, int]
 def _act(database: Session, account: Account, what: str, form: InvoiceForm) -> str | None:
     """Do what the button says, and return the message about it; None if the login was wrong.
 
-    Raises what the functions of `models.links.invoice_membership` raise; aborts with 404 for another button.
+    Raises `Forbidden` if the user may not do that, another error of `models.errors` if a rule forbids it, and
+    `BilledElsewhere` or `OtherPayer` if another collective invoice does. Aborts with 404 for another button.
     """
     person, now = principal(), resources().clock()
     match what:
