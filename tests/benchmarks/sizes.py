@@ -54,8 +54,6 @@ FULL = Size(
     registrations=5_000,
     bulkheads=bulkheads.Size(requests=30, trunks=300_000, rows=10_000),
 )
-
-
 SHORT = Size(
     orders=200,
     rounds=1,

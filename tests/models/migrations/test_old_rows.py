@@ -33,16 +33,12 @@ INSERT INTO messages (channel, template, occasion, recipient_name, recipient_add
     queued_at, sent_at, attempts)
 VALUES ('mail', 'login', '', 'Kim', 'kim@example.com', 'fr', '{}', false, 'sent', now(), now(), 0);
 """
-
-
 AN_ACCOUNT = """
 INSERT INTO customer_numbers VALUES ('4000001');
 INSERT INTO accounts
     (customer_number, role, state, name, street, postal_code, city, contact_name, contact_email, created_at)
 VALUES ('4000001', 'standalone', 'active', 'A', 'B 1', '10115', 'Berlin', 'Kim', 'kim@example.com', now());
 """
-
-
 DETACHMENTS = """
 INSERT INTO requests (kind, status, step, main_id, account_id, customer_number, locale, created_at, updated_at,
     attempts, due_at, ended_at, effective_on, by_sub_account)
@@ -50,8 +46,6 @@ SELECT 'detach', status, 'verify', id, id, '4000001', 'de', now(), now(), 0, due
 FROM accounts, (VALUES ('acknowledged', now(), NULL, date '2099-01-01'), ('completed', NULL, now(), '2020-01-01'))
     AS told (status, due, ended, day);
 """
-
-
 WAITING_ORDERS = """
 INSERT INTO area_codes VALUES ('030', 'Berlin');
 INSERT INTO products VALUES ('trunk-2', 'trunk', 'T', 'T', 2, NULL, 1, 1, true, 1);
@@ -73,8 +67,6 @@ SELECT id, key, 1, 1, now(), now(), 0, 0, 0
 FROM accounts, unnest(ARRAY['ammarkt1210115berlin', 'ammarkt1210115koeln', 'brueckenstr510115berlin']) AS key
 WHERE role = 'main';
 """
-
-
 A_CHANGE = """
 INSERT INTO products VALUES ('trunk-2', 'trunk', 'T', 'T', 2, NULL, 1, 1, true, 1);
 INSERT INTO contracts (account_id, started_at) SELECT id, now() FROM accounts;
@@ -90,8 +82,6 @@ INSERT INTO timeline_entries (request_id, at, code, facts) SELECT id, now(), 'ch
 INSERT INTO contract_items (contract_id, product_key, occurrence, monthly_cents, one_off_cents, started_at)
 SELECT id, 'trunk-2', 2, 7, 0, now() FROM contracts;
 """
-
-
 _COLUMNS = (
     "kind, status, step, main_id, account_id, customer_number, locale, product_key, channels, price_lines,"
     " changed_trunk_id, replaced_channels, replaced_lines, created_at, updated_at, attempts, due_at"
@@ -106,8 +96,6 @@ FROM accounts;
 INSERT INTO timeline_entries (request_id, at, code, facts) SELECT id, now(), 'cancellation_received', '{}'
 FROM requests;
 """
-
-
 WRONG = {
     "UPDATE accounts SET contact_email = 'Kim@example.com'": "contact_email_lower",
     "UPDATE messages SET locale = 'fr'": "locale",

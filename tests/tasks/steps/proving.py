@@ -15,11 +15,7 @@ from tests.factories import PLENTY, an_order
 from tests.tasks.conftest import Pipeline
 
 DAY = timedelta(days=1)
-
-
 ELSEWHERE = Location("Filiale Mitte", "Torstr. 1", "10119", "Berlin")
-
-
 STRANGER = Contact("Nele Neu", "nele@example.com", None)
 
 

@@ -17,11 +17,7 @@ from tests.due_work import sync_registrar
 from tests.fakes import FakeClock
 
 VAULT = Vault("a key for tests")
-
-
 DOMAIN = "sip.example"
-
-
 ROWS = (
     "SELECT username, domain, ha1, ha1b, password FROM subscriber",
     "SELECT alias_username, alias_domain, username, domain FROM dbaliases",
@@ -29,8 +25,6 @@ ROWS = (
     "SELECT username, domain, contact, ruid FROM location",
     "SELECT first_number, size FROM own_numbers",
 )
-
-
 Tables = list[list[tuple[Any, ...]]]
 
 

@@ -26,17 +26,9 @@ from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import csrf
 
 OFFICE, JOBS_PAGE = "/backoffice", "/backoffice/abgleich"
-
-
 REMOVALS = f"{JOBS_PAGE}/registrar/entfernen"
-
-
 PLACES = f"{OFFICE}/vorwahlen"
-
-
 HOUR = timedelta(hours=1)
-
-
 NOBODYS = UUID("01890000-0000-7000-8000-000000000000")
 
 

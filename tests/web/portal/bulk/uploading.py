@@ -15,14 +15,10 @@ from tests.web.conftest import Back, Front
 from tests.web.portal.page.test_portal import csrf
 
 START = "/standortverwaltung/sammelauftrag"
-
-
 HEAD = [
     "Name des Standorts", "Straße und Hausnummer", "Postleitzahl", "Ort", "Ansprechperson", "E-Mail", "Telefon",
     "Produkt", "Kanäle", "Vorwahl", "Anzahl Rufnummern", "Optionen",
 ]  # fmt: skip
-
-
 FALLBACK = "Mobilnummer der Notfall-Umleitung"
 
 

@@ -16,8 +16,6 @@ from tests.web.conftest import Front
 from tests.web.portal.page.test_portal import csrf, sign_in
 
 NEW = "/standortverwaltung/neu"
-
-
 STEPS: dict[str, dict[str, Any]] = {
     "produkt": {"product": "trunk-10", "channels": "4", "options": ["mobile-backup"], "mobile_number": "0151 23456789"},
     "standort": {"name": "Filiale Berlin", "street": "Brückenstr. 5", "postal_code": "10179", "city": "Berlin"},
