@@ -1,4 +1,4 @@
-"""Phone systems and the telephone network, played by sipp: registering, calls and messages within calls."""
+"""Phone systems and the telephone network, played by sipp: registering, taking and making calls."""
 
 from __future__ import annotations
 

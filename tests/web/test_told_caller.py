@@ -16,6 +16,7 @@ from tests.web.test_row_security import REFUSED, World, rows_of, seen_by, world
 from workers.stack.postgres import EmbeddedPostgres
 
 __all__ = ["world"]
+
 # Ways to the hash of the secret of a login or token that a statement without rights of its own may try.
 READINGS = (
     "SELECT encode({hash}, 'hex') FROM {table} WHERE user_id = :user",

@@ -1,4 +1,4 @@
-"""Tests of the migrations: up from an empty database, down again, and no difference from the models."""
+"""Tests of the migrations: up from an empty database, down again, twice and at once, and as the models say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the dashboard, the secrets of trunks, the audit log, and the rights to open each page."""
+"""Tests of the dashboard, the audit log, and the rights to open each page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the overview with its downloads, the page of an account, and detaching."""
+"""Tests of the overview: its cards, search, filters, orders and pages."""
 
 from __future__ import annotations
 

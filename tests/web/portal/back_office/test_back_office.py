@@ -1,4 +1,4 @@
-"""Tests of the back office: the list of waiting requests, a request's page and actions, and the scheduled jobs."""
+"""Tests of the back office: the list of waiting requests, and a request's page with its actions."""
 
 from __future__ import annotations
 
