@@ -25,6 +25,7 @@ from tests.benchmarks import (
     reconciliation,
     registrations,
     search,
+    second_wall,
     sweep,
     whole_way,
 )
@@ -137,6 +138,15 @@ def acceptance(system: System, size: Size) -> list[Figure]:
         Figure("… processor time an order, all servers", "ms", ours.cpu, bare.cpu, against),
         Figure("… round trips to PostgreSQL an order", "", found.traffic.round_trips, 3, "BEGIN, INSERT, COMMIT"),
         Figure("… transactions an order", "", found.traffic.transactions, 1, "likewise"),
+    ]
+
+
+def row_security(system: System, size: Size) -> list[Figure]:
+    """Measure the processor time of orders and overviews behind row-level security, against the same without it."""
+    against = "the same without row-level security"
+    return [
+        Figure(f"processor time of {what}, behind row-level security", "ms", cost.walled, cost.bare, against)
+        for what, cost in second_wall.measure(system, size.rounds * 10).items()
     ]
 
 
@@ -266,6 +276,7 @@ PARTS: dict[str, Callable[[System, Size], list[Figure]]] = {
     "throughput": throughput,
     "whole-way": whole,
     "accepting": acceptance,
+    "second-wall": row_security,
     "broker": broken_broker,
     "bulk": bulks,
     "memory": memory,

@@ -24,7 +24,7 @@ from web.settings import WebSettings
 from workers.gateways.registrar import plain_url
 
 FEW, MANY = 10, 10_000
-_SUBS = """
+SUBS = """
 WITH issued AS (
     INSERT INTO customer_numbers (number)
     SELECT (%(first)s + n)::text FROM generate_series(1, %(count)s) AS n
@@ -36,6 +36,7 @@ SELECT number, 'sub', %(main)s, 'link', now() - number::int * interval '1 second
     'Marktstr. ' || number, '10115', 'Ort ' || number::int %% 100, 'Kim Beispiel', 'kim@example.com', now()
 FROM issued
 """
+"""SQL that inserts `count` sub-accounts of the account with the id `main`; their customer numbers follow `first`."""
 _PATH = "/standortverwaltung"
 
 
@@ -64,7 +65,7 @@ def measure(system: System, rounds: int) -> Served:
         with app.app_context():
             database = resources().database
         with closing(database):
-            few, many = (_signed_in(app, _customer(url, database, subs)) for subs in (FEW, MANY))
+            few, many = (signed_in_at(app, _customer(url, database, subs)) for subs in (FEW, MANY))
             vacuum(url)
             times = [(_seconds(few), _seconds(many)) for _ in range(rounds + 5)][5:]
         system.flush()
@@ -78,11 +79,12 @@ def _customer(url: str, database: Database, subs: int) -> Principal:
         main, manager = make_main(session, subs=1)
     first = 2_000_000 if subs == FEW else 3_000_000
     with psycopg.connect(plain_url(url)) as connection:
-        connection.execute(_SUBS, {"first": first, "count": subs - 1, "main": main.id})
+        connection.execute(SUBS, {"first": first, "count": subs - 1, "main": main.id})
     return manager
 
 
-def _signed_in(app: Flask, person: Principal) -> FlaskClient:
+def signed_in_at(app: Flask, person: Principal) -> FlaskClient:
+    """Sign the person in to the application, and return the client."""
     client = app.test_client()
     token = re.search('name="csrf_token" value="([^"]+)"', client.get("/anmelden").text)
     assert token is not None
