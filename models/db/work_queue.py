@@ -6,6 +6,7 @@ by setting `lease` and moving `due_at` to the end of the lease, so that another 
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -42,8 +43,8 @@ class QueueRow:
 
     `due_index` is a partial index on `due_at`, the time from which a row may be processed; `lease_ends` checks that
     every lease, by which a worker has claimed a row, has an end. `attempts` counts the failed attempts. `WORK` is the
-    kind of work that the table's rows wait for; `OWNER` names the column with the customer that a row belongs to, or is
-    None if customers do not take turns.
+    kind of work that the table's rows wait for. `OWNER` is an SQL expression for the id of the company that a row
+    belongs to (a main account, or one without), 0 for rows of no company; None if companies do not take turns.
     """
 
     WORK: ClassVar[WorkKind]
@@ -86,7 +87,10 @@ _MOST = sa.bindparam("most", type_=sa.Integer)
 _DEADLY = 2
 """Number of attempts from which on a row whose lease has expired is claimed alone: it may be killing its workers."""
 _SHARE = 8
-"""A customer with more than 1/8 of a full batch has many rows; other customers get up to half of the batch."""
+"""A company with more than 1/8 of a full batch has many rows; other companies get up to half of the batch."""
+_REST = 10
+_look_again: dict[sa.ColumnElement[bool], float] = {}
+"""From when on, by `time.monotonic()`, this process looks for rows of other companies again, by condition (`_Rows`)."""
 
 
 def made_due(session: Session, kind: WorkKind, at: datetime | None = None) -> None:
@@ -158,16 +162,18 @@ def claim_due(
     with_bulks: int | None = None,
     deadly_first: bool = False,
 ) -> list[Any]:
-    """Claim up to `limit` due rows of a table (of those that match `which`), and return their primary keys.
+    """Claim up to `limit` due rows of a table (of those that match `which`), and return their primary keys in turns.
 
     A row is due when its `due_at` has passed; a claim reserves the row for one worker. Rows that have been due for
-    longest come first. `lease` is written to the rows and names this claim; `until` is the claim's end, before which no
-    other worker can claim the rows. Skips rows that another transaction has locked, and never claims rows that are not
-    due, so that extra calls are safe. A row whose workers died repeatedly is claimed alone, so that the row can stop no
-    other row: when no other row is due, or first of all if `deadly_first`.
+    longest are claimed first. `lease` is written to the rows and names this claim; `until` is the claim's end, before
+    which no other worker can claim the rows. Skips rows that another transaction has locked, and never claims rows that
+    are not due, so that extra calls are safe. A row whose workers died repeatedly is claimed alone, so that the row can
+    stop no other row: when no other row is due, or first of all if `deadly_first`.
 
-    Customers take turns: if the table has an `OWNER` column and one customer's rows would fill more than an eighth of a
-    full batch, up to half of the batch goes to other customers' rows, even if those became due later.
+    Companies take turns, if the table has an `OWNER`: where one company's rows would fill more than an eighth of a full
+    batch, up to half of the batch goes to other companies' rows, even if those became due later. The keys are returned
+    in the order in which to work on the rows: one row of each company, then a second one of each, and so on. Which
+    company comes first differs from claim to claim, for callers that do not get to the end of a batch.
 
     Rows of a bulk (many rows from one uploaded file) only fill the places that other due rows leave free, at most
     `with_bulks` of them (None: `limit`). If no other row is due, `with_bulks` rows of bulks are claimed, which may be
@@ -231,25 +237,50 @@ class _Claim:
         if not owners:
             return []
         many = [owner for owner, rows in owners.items() if rows > limit // _SHARE]
-        others = []
+        others = {}
         if owners.total() == limit and many:
-            others = self.oldest(which, limit // 2, but=many)
-        return others + self.oldest(which, limit - len(others))
+            others = self._of_others(which, limit // 2, many)
+        return self._by_turns(others | self._claim(which, limit - len(others)))
 
-    def oldest(self, which: sa.ColumnElement[bool], limit: int, but: Sequence[Any] = ()) -> list[Any]:
-        """Claim up to `limit` rows that match `which`, those due for longest first; return their primary keys.
+    def oldest(self, which: sa.ColumnElement[bool], limit: int) -> list[Any]:
+        """Claim up to `limit` rows that match `which`, those due for longest; return their primary keys, sorted."""
+        return sorted(self._claim(which, limit))
 
-        `but` are values of the table's owner column: rows of these customers are not claimed.
+    def _claim(self, which: sa.ColumnElement[bool], limit: int, but: Sequence[Any] = ()) -> dict[Any, Any]:
+        """Claim up to `limit` rows that match `which`, those due for longest; return their owners by primary key.
+
+        `but` are owners whose rows are not claimed.
         """
         query = _claim_oldest(self.table, which, bool(but))  # type: ignore[arg-type]
         values = {"now": self.now, "claim": self.lease, "until": self.until, "most": limit}
-        return list(self.session.scalars(query, values | {"but": but} if but else values))
+        rows = self.session.execute(query, values | {"but": but} if but else values)
+        return {row[0]: row[1] for row in rows}
+
+    def _of_others(self, which: sa.ColumnElement[bool], limit: int, many: Sequence[Any]) -> dict[Any, Any]:
+        """Claim rows of other owners than `many`; claim none if this process has looked for such rows in vain just now.
+
+        Looking in vain reads all due rows, so it is not repeated before ten times its duration is over.
+        """
+        began = time.monotonic()
+        if began < _look_again.get(which, began):
+            return {}
+        found = self._claim(which, limit, but=many)
+        ended = time.monotonic()
+        _look_again[which] = ended if found else ended + _REST * (ended - began)
+        return found
+
+    def _by_turns(self, owners: dict[Any, Any]) -> list[Any]:
+        turns = Counter[Any]()
+        places = {}
+        for id in sorted(owners):
+            places[id] = turns[owners[id]], hash((owners[id], self.lease))
+            turns[owners[id]] += 1
+        return sorted(places, key=lambda id: places[id])
 
 
 @lru_cache(_STATEMENTS)
 def _next_owners(table: type[QueueRow], which: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    owner = getattr(table, table.OWNER or "")
-    query: sa.Select[Any] = sa.select(owner).where(_is_due(table), which)
+    query: sa.Select[Any] = sa.select(_owner(table)).select_from(table).where(_is_due(table), which)
     return query.order_by(table.due_at).limit(_MOST)
 
 
@@ -258,7 +289,7 @@ def _claim_oldest(table: type[QueueRow], which: sa.ColumnElement[bool], has_exce
     [id] = sa.inspect(table).primary_key
     query = sa.select(id).where(_is_due(table), which)
     if has_exceptions:
-        query = query.where(getattr(table, table.OWNER or "").not_in(sa.bindparam("but", expanding=True)))
+        query = query.where(_owner(table).not_in(sa.bindparam("but", expanding=True)))
     due = (
         query.order_by(table.due_at)
         .limit(_MOST)
@@ -274,7 +305,11 @@ def _claim_oldest(table: type[QueueRow], which: sa.ColumnElement[bool], has_exce
     claim = claim.values(
         lease=sa.bindparam("claim", type_=sa.Uuid), due_at=sa.bindparam("until", type_=_TIME), attempts=attempts
     )
-    return claim.returning(id).execution_options(synchronize_session=False)
+    return claim.returning(id, _owner(table)).execution_options(synchronize_session=False)
+
+
+def _owner(table: type[QueueRow]) -> sa.ColumnElement[Any]:
+    return sa.literal_column(table.OWNER or "NULL", sa.BigInteger)
 
 
 def _is_due(table: type[QueueRow]) -> sa.ColumnElement[bool]:

@@ -52,6 +52,7 @@ class Message(BulkQueueRow, Base):
 
     __tablename__ = "messages"
     WORK = WorkKind.MESSAGES
+    OWNER = "coalesce((SELECT main_id FROM requests WHERE requests.id = messages.request_id), 0)"
 
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
     request_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("requests.id"))
@@ -199,19 +200,19 @@ def messages_of(session: Session, request_ids: Sequence[uuid.UUID]) -> list[Mess
 
 
 def still_claimed(session: Session, ids: Sequence[int], lease: uuid.UUID) -> list[Message]:
-    """Lock and return the messages among `ids` that the claim `lease` still holds, in the order to send them.
+    """Lock and return the messages among `ids` that the claim `lease` still holds, in the order of `ids`.
 
     A claim reserves messages for one worker. Skips messages that another transaction has locked.
     """
-    return _locked(session, Message.id.in_(ids) & (Message.lease == lease))
+    return _locked(session, ids, Message.lease == lease)
 
 
 def still_queued(session: Session, ids: Sequence[int]) -> list[Message]:
-    """Lock and return the messages among `ids` that are neither sent nor refused, in the order to send them.
+    """Lock and return the messages among `ids` that are neither sent nor refused, in the order of `ids`.
 
     It does not matter which worker has claimed a message. Skips messages that another transaction has locked.
     """
-    return _locked(session, Message.id.in_(ids) & (Message.state == MessageState.QUEUED))
+    return _locked(session, ids, Message.state == MessageState.QUEUED)
 
 
 def queued_ids(session: Session, ids: Sequence[int]) -> list[int]:
@@ -220,7 +221,7 @@ def queued_ids(session: Session, ids: Sequence[int]) -> list[int]:
     return list(session.scalars(queued))
 
 
-def _locked(session: Session, which: sa.ColumnElement[bool]) -> list[Message]:
-    # The order of `claim_due`: messages of a bulk come after all others.
-    found = sa.select(Message).where(which).order_by(Message.bulk_id.is_not(None), Message.id)
-    return list(session.scalars(found.with_for_update(skip_locked=True)))
+def _locked(session: Session, ids: Sequence[int], which: sa.ColumnElement[bool]) -> list[Message]:
+    found = sa.select(Message).where(Message.id.in_(ids), which).with_for_update(skip_locked=True)
+    places = {id: place for place, id in enumerate(ids)}
+    return sorted(session.scalars(found), key=lambda message: places[message.id])

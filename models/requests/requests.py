@@ -51,7 +51,7 @@ class Request(BulkQueueRow, Base):
 
     __tablename__ = "requests"
     WORK = WorkKind.VERIFY
-    OWNER = "main_id"
+    OWNER = "requests.main_id"
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=sa.text("uuidv7()"))
     kind: Mapped[Kind] = mapped_column(enumeration(Kind, "kind"))

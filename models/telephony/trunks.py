@@ -63,6 +63,7 @@ class SipTrunk(QueueRow, Base):
 
     __tablename__ = "sip_trunks"
     WORK = WorkKind.REGISTRAR
+    OWNER = "(SELECT coalesce(main_id, id) FROM accounts WHERE accounts.id = sip_trunks.account_id)"
 
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
     account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
