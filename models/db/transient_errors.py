@@ -6,6 +6,13 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 _LOCK_NOT_AVAILABLE = "55P03"
+_NOT_SET_UP = {
+    "3F000": "undefined schema",
+    "42501": "missing privilege",
+    "42703": "undefined column",
+    "42883": "undefined function",
+    "42P01": "undefined table",
+}
 
 
 def is_locked(error: BaseException) -> bool:
@@ -27,3 +34,13 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
     return isinstance(error, OperationalError | InterfaceError | PoolTimeout)
+
+
+def heals(error: BaseException) -> bool:
+    """Return whether the failed work can be repeated unchanged: the error is an outage, or the operator's fault.
+
+    The operator's fault is a privilege, table, column or function that is missing, such as before a migration.
+    """
+    if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _NOT_SET_UP:
+        return True
+    return is_outage(error)

@@ -18,7 +18,7 @@ from models.accounts.company_limits import Limit
 from models.bulk.bulk import Bulk, BulkRow, RowFate, as_order, is_over, open_rows, placed_before
 from models.bulk.progress import progress_of
 from models.db.advisory_locks import take_advisory_lock
-from models.db.transient_errors import is_outage
+from models.db.transient_errors import heals
 from models.errors import AlreadyRequested, DomainError, Forbidden, InvalidField, LimitReached, RuleBroken, TooEarly
 from models.links.links import (
     MOST_OPEN_QUESTIONS,
@@ -269,11 +269,12 @@ def _lock_claimed(session: Session, id: uuid.UUID, lease: uuid.UUID) -> Bulk | N
 def _record_error(claim: Claim, id: uuid.UUID, error: Exception) -> None:
     """Record that placing rows of the claimed bulk file `id` failed with `error`; schedule the next try after a pause.
 
-    The next try takes one row alone. If a try of one row fails, and not because the database was away, that row is
-    refused with the reason `internal_error`, and its link code is deleted. Does nothing if the claim was lost.
+    The next try takes one row alone. If a try of one row fails, and not with an error that heals, that row is refused
+    with the reason `internal_error`, and its link code is deleted. Does nothing if the claim was lost.
     """
-    heals = is_outage(error)
-    log.log(30 if heals else 40, "bulk.broke", bulk=str(id), error=repr(error), exc_info=None if heals else error)
+    is_temporary = heals(error)
+    told = None if is_temporary else error
+    log.log(30 if is_temporary else 40, "bulk.broke", bulk=str(id), error=repr(error), exc_info=told)
     runtime = claim.runtime
     # For the case that the database does not answer now either.
     claim.give_back([id])
@@ -282,7 +283,7 @@ def _record_error(claim: Claim, id: uuid.UUID, error: Exception) -> None:
         bulk = _lock_claimed(session, id, claim.lease)
         if bulk is None:
             return
-        if bulk.attempts and not heals:
+        if bulk.attempts and not is_temporary:
             for row in open_rows(session, bulk, 1):
                 row.fate, row.refusal = RowFate.REFUSED, "internal_error"
                 row.forget_code()

@@ -25,7 +25,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from models.db.transient_errors import is_locked, is_outage
+from models.db.transient_errors import heals, is_locked
 from models.db.work_queue import WorkKind
 from models.errors import RuleBroken
 from models.jobs.outages import ExternalSystem
@@ -336,12 +336,12 @@ def _make_together(batch: Batch, items: Sequence[Item]) -> list[Item]:
 
 
 def _record_error(batch: Batch, id: uuid.UUID, error: Exception) -> None:
-    """Record that a step of the request `id` raised `error`: retry a database error later, hold for any other error.
+    """Record that a step of the request `id` raised `error`: retry if the error heals, hold for any other error.
 
     If recording fails too, the request is released, so that any worker may claim it.
     """
-    heals = isinstance(error, IntegrityError) or is_outage(error)
-    if heals:
+    is_temporary = isinstance(error, IntegrityError) or heals(error)
+    if is_temporary:
         log.warning("transaction.failed", request=str(id), error=repr(error))
     else:
         log.error("step.broke", request=str(id), exc_info=error)
@@ -350,7 +350,7 @@ def _record_error(batch: Batch, id: uuid.UUID, error: Exception) -> None:
             requests = lock_claimed(session, [id], batch.claim.lease)
             work = _open_work(batch.runtime, session, requests)
             for request in requests:
-                if heals:
+                if is_temporary:
                     _schedule_retry(work, request, Reason.INTERNAL_ERROR)
                 else:
                     _hold(work, request, Reason.INTERNAL_ERROR, None)

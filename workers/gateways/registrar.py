@@ -22,7 +22,14 @@ from models.db.privileges import REGISTRAR, apply_privileges
 from tasks.ports import Block, GatewayError, GatewayRefused, GatewayUnavailable, NumberTaken, TrunkRecord
 
 _MOST_HELD = 3
-"""The most trunks in one `put_trunks` that wait for locks held by other transactions; the rest is left for later."""
+"""The most trunks in one `put_trunks` that meet an error of `_ALONE`; the rest is left for later."""
+_OWN_FAULT = (psycopg.DataError, errors.CheckViolation)
+"""Errors of one trunk whose values the tables do not take, however often they are written."""
+_ALONE = (errors.LockNotAvailable, errors.DeadlockDetected, psycopg.IntegrityError, errors.RaiseException)
+"""Errors that concern one trunk and may heal, such as a locked row, or a new row's id that another row has already.
+
+All other errors are the server's and heal for all trunks together: a missing privilege, a full disk, read-only.
+"""
 _PATIENCE = 7.0
 """Seconds for each answer of the registrar's database; its own limit for a statement is shorter."""
 # Every statement looks up keys; a plan made while the tables were empty would keep scanning them.
@@ -143,27 +150,18 @@ class KamailioRegistrar:
 
         A record's error is `GatewayRefused` if its SIP user belongs to another key or the database rejects its values;
         `NumberTaken` if another trunk has one of its numbers (then only the numbers that the trunk no longer has are
-        deleted); `GatewayError` if another transaction holds its rows, and for all records after the third such one;
-        `GatewayUnavailable`, for every record, if the database does not answer. If one record fails the whole
-        transaction, each record is written in a transaction of its own. Safe to run twice: an upsert that replaces
-        numbers and deletes duplicates.
+        deleted); `GatewayError` if another transaction holds its rows or a row of it breaks a constraint, and for all
+        records after the third such one; `GatewayUnavailable`, for every record, if the database does not answer or
+        reports any other error, such as a missing privilege. If one record fails the whole transaction, each record is
+        written in a transaction of its own. Safe to run twice: an upsert that replaces numbers and deletes duplicates.
         """
         try:
             return self._put(records)
-        except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
-            # Somebody holds a row of one of the trunks: the registrar is there, and the others can be written.
-            self.close()
-            if len(records) == 1:
-                return [GatewayError(type(error).__name__)]
-        except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError) as error:
-            # An internal error: the server has become read-only, or has ended a transaction that was idle for too long
-            # because this process was stopped.
-            self.close()
-            return [GatewayUnavailable(type(error).__name__)] * len(records)
         except psycopg.Error as error:
             self.close()
-            if len(records) == 1:
-                return [GatewayRefused(type(error).__name__)]
+            failure = _failure(error)
+        if isinstance(failure, GatewayUnavailable) or len(records) == 1:
+            return [failure] * len(records)
         # One record has failed the whole transaction.
         return self._put_one_by_one(records)
 
@@ -190,7 +188,7 @@ class KamailioRegistrar:
         """Save number blocks as the carrier's own numbers, assigned or not. Safe to run twice.
 
         Raises `GatewayUnavailable` if the database does not answer or reports an error, `GatewayError` if another
-        transaction holds one of the rows.
+        transaction holds one of the rows, or a block is refused.
         """
         facts = {
             "first_numbers": [block.first_number for block in blocks],
@@ -198,7 +196,7 @@ class KamailioRegistrar:
         }
         try:
             self._connected().execute(_PUT_BLOCKS, facts)
-        except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
+        except _ALONE as error:
             self.close()
             raise GatewayError(type(error).__name__) from error
         except psycopg.Error as error:
@@ -225,6 +223,15 @@ class KamailioRegistrar:
                 _PATIENCE, self._url, connect_timeout=3, options=_OPTIONS, autocommit=True
             )
         return self._connection
+
+
+def _failure(error: psycopg.Error) -> GatewayError:
+    """Return what a database error means for one record: its own fault, a failure of it alone, or an outage for all."""
+    name = type(error).__name__
+    # The end of a sequence is no value of a record, though it is an error of data by its number.
+    if isinstance(error, _OWN_FAULT) and not isinstance(error, errors.SequenceGeneratorLimitExceeded):
+        return GatewayRefused(name)
+    return GatewayError(name) if isinstance(error, _ALONE) else GatewayUnavailable(name)
 
 
 def _refusal(written: bool, own: bool) -> GatewayError | None:

@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from models.db.roles import DatabaseRole
 from models.telephony.weekly_hours import ALL_WEEK
 from tasks.ports import Block, Forwarding, GatewayError, GatewayRefused, GatewayUnavailable, NumberTaken, TrunkRecord
 from workers.gateways.registrar import KamailioRegistrar, plain_url
@@ -290,6 +291,52 @@ def test_a_server_that_has_become_read_only_refuses_no_trunk(
     registrar.close()
     monkeypatch.undo()
     assert registrar.put_trunks([TRUNK]) == [None]
+
+
+FAULTS = {
+    "privilege": ("REVOKE INSERT ON dbaliases FROM {worker}", "GRANT INSERT ON dbaliases TO {worker}"),
+    "table": ("ALTER TABLE usr_preferences RENAME TO elsewhere", "ALTER TABLE elsewhere RENAME TO usr_preferences"),
+    "column": ("ALTER TABLE location RENAME domain TO realm", "ALTER TABLE location RENAME realm TO domain"),
+    "sequence": (
+        "ALTER SEQUENCE dbaliases_id_seq MAXVALUE 2 RESTART WITH 2",
+        "ALTER SEQUENCE dbaliases_id_seq NO MAXVALUE",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_an_operator_has_broken_and_mends_refuses_no_trunk(
+    registrar: KamailioRegistrar, kamailio: Kamailio, fault: str
+) -> None:
+    broken, mended = (statement.format(worker=DatabaseRole.WORKER) for statement in FAULTS[fault])
+    kamailio.rows(broken)
+    try:
+        for records in ([TRUNK], [TRUNK, OTHER]):
+            assert [type(answer) for answer in registrar.put_trunks(records)] == [GatewayUnavailable] * len(records)
+    finally:
+        kamailio.rows(mended)
+    assert registrar.put_trunks([TRUNK, OTHER]) == [None, None]
+
+
+def test_an_id_that_another_row_has_already_holds_up_only_its_trunk(
+    registrar: KamailioRegistrar, kamailio: Kamailio
+) -> None:
+    registrar.put_trunks([TRUNK])
+    # As after a restore that left the sequence behind.
+    kamailio.rows("SELECT setval('subscriber_id_seq', 1, false)")
+    assert [type(answer) for answer in registrar.put_trunks([OTHER])] == [GatewayError]
+    assert registrar.put_trunks([OTHER]) == [None]
+
+
+def test_a_rule_of_the_tables_refuses_the_trunk_that_breaks_it(
+    registrar: KamailioRegistrar, kamailio: Kamailio
+) -> None:
+    kamailio.rows("ALTER TABLE dbaliases ADD CONSTRAINT of_berlin CHECK (alias_username NOT LIKE '+49303%%')")
+    try:
+        written, refused = registrar.put_trunks([TRUNK, OTHER])
+    finally:
+        kamailio.rows("ALTER TABLE dbaliases DROP CONSTRAINT of_berlin")
+    assert (written, type(refused)) == (None, GatewayRefused)
 
 
 def test_a_row_that_somebody_holds_takes_no_other_down(
