@@ -9,6 +9,9 @@ another transaction has locked.
 The advisory lock on a company's limits (`models.accounts.company_limits.lock_limits`) is taken before the accounts
 where something is ordered, and after a request and its proof where a further code or mail is asked for. Who holds it
 waits for neither requests nor proofs, so that both can be.
+
+A test runs each two of the operations in `tests/lock_scenes.py` at once. A new one that locks an account and something
+else belongs into that list.
 """
 
 from __future__ import annotations

@@ -63,13 +63,15 @@ def _leaving(run: Run, after: int) -> Sequence[int]:
             .order_by(Account.id)
             .limit(PAGE)
         ).all()
-        running = _running(session, Kind.DETACH, [account.customer_number for account, _ in rows])
         staying = _staying(session, [account.id for account, _ in rows])
+        # Before the requests, as who detaches an account locks it first.
+        lock_accounts(session, sorted(staying))
+        leaving = [account.customer_number for account, _ in rows if account.id not in staying]
+        running = _running(session, Kind.DETACH, leaving)
         for account, payer in rows:
             run.counts["looked_at"] += 1
             if account.id in staying:
                 run.counts["stay_linked"] += 1
-                lock_accounts(session, [account.id])
                 if account.main_id == payer.id:
                     account.origin = Origin.LINK
                 continue

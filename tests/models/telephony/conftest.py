@@ -26,18 +26,19 @@ class Company:
     """An account with a trunk, a contract, a block of ten numbers, a single number, and an administrator.
 
     `person` is the administrator, `number` the customer number; `id`, `trunk`, `contract`, `ten` and `one` are row ids
-    of the account, the trunk, the contract and the two number blocks.
+    of the account, the trunk, the contract and the two number blocks. Several companies need a `place` each, from 0 on.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, place: int = 0) -> None:
         account, self.person = make_main(session, name="Filiale Köln")
         self.id, self.number = account.id, account.customer_number
-        self.trunk = make_trunk(session, account)
+        self.trunk = make_trunk(session, account, f"t{place + 1:012d}")
         self.contract = session.get_one(SipTrunk, self.trunk).contract_id
         for key, cents in MONTHLY.items():
             facts = {"product_key": key, "monthly_cents": cents, "one_off_cents": 0}
             session.add(ContractItem(contract_id=self.contract, **facts))
-        self.ten, self.one = (self.give(session, 493050000000, 10), self.give(session, 493050000010, 1))
+        first = 493050000000 + 20 * place
+        self.ten, self.one = (self.give(session, first, 10), self.give(session, first + 10, 1))
 
     def give(self, session: Session, first: int, size: int) -> int:
         """Add a number block to the account and its trunk; return the block's id.

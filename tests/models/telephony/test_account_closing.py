@@ -12,23 +12,25 @@ from sqlalchemy.orm import Session
 from models.accounts.hierarchy import attach
 from models.contracts.contracts import Contract
 from models.db.session import Database
-from models.errors import CannotClose, RuleBroken
+from models.errors import CannotClose, NotFound, RuleBroken
 from models.links.account_closing import close_account
 from models.links.collective_invoices import put_on_invoice
 from models.links.links import submit_link
 from models.messages.outbox import Recipient
 from models.people.api_tokens import ApiToken, create_token
 from models.people.audit_log import AuditEvent
+from models.people.invitation_acceptance import find_invitation
 from models.people.invitations import invite
 from models.people.rights import Role, Scope
 from models.people.users import User, principal_of
 from models.requests.requests import Request
 from models.states import AccountState, Kind, Origin, ProofMethod, Reason
+from models.telephony import sip_secrets
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.holdings import holdings_of
 from models.telephony.number_pool import QUARANTINE
 from models.telephony.numbers import NumberBlock
-from models.telephony.trunks import TrunkState
+from models.telephony.trunks import SipTrunk, TrunkState
 from tests.factories import NOW, VAULT, a_link, an_order, make_account, make_bulk, make_main, sites, submit_order
 from tests.fakes import wait_until
 from tests.models.telephony.conftest import LATER, Company, deeds, state
@@ -59,6 +61,22 @@ def test_a_closed_account_has_nothing_and_nobody(database: Database, company: Co
         assert deeds(session)[-1] == (AuditEvent.ACCOUNT_CLOSED, None, {})
         assert not close_account(session, account, LATER)
     assert state(database, company) == (TrunkState.CLOSED, True)
+
+
+def test_of_a_closed_account_no_secret_is_renewed_and_no_invitation_accepted(
+    database: Database, company: Company
+) -> None:
+    with database.transaction() as session:
+        account = company.account(session)
+        to = Recipient("Ida", "ida@example.com", "de")
+        invited = invite(session, company.person, account, to, Role.ADMINISTRATOR, NOW)
+        issue = sip_secrets.issue_of(session.get_one(SipTrunk, company.trunk))
+        words = invited.id, VAULT.token(*invited.words())
+        close_account(session, account, LATER)
+    with database.transaction() as session, pytest.raises(NotFound):
+        sip_secrets.renew(session, VAULT, company.person, company.account(session), company.trunk, issue, LATER)
+    with database.transaction() as session, pytest.raises(NotFound):
+        find_invitation(session, VAULT, *words, LATER, lock=True)
 
 
 def under_a_main_account(session: Session, company: Company) -> None:

@@ -1,0 +1,81 @@
+"""Which row locks an SQL statement takes, and which two transactions could wait for each other because of theirs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from models.schema import metadata
+
+
+class Mode(IntEnum):
+    """How strongly rows are locked; each mode conflicts with those of `CONFLICTS`."""
+
+    KEY_SHARE = 1
+    SHARE = 2
+    NO_KEY_UPDATE = 3
+    UPDATE = 4
+
+
+CONFLICTS = {
+    Mode.KEY_SHARE: {Mode.UPDATE},
+    Mode.SHARE: {Mode.NO_KEY_UPDATE, Mode.UPDATE},
+    Mode.NO_KEY_UPDATE: {Mode.SHARE, Mode.NO_KEY_UPDATE, Mode.UPDATE},
+    Mode.UPDATE: set(Mode),
+}
+_FOR = re.compile(r"\bFOR (KEY SHARE|SHARE|NO KEY UPDATE|UPDATE)\b(?: OF (\w+))?")
+_READ = re.compile(r"\b(?:FROM|JOIN) (\w+)")
+_WRITTEN = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM) (\w+)")
+_NEVER_WAITS = re.compile(r"\bSKIP LOCKED\b|\bNOWAIT\b")
+_TABLES = metadata.tables
+_APPENDED = {"audit_entries", "findings", "messages", "timeline_entries"}
+"""Tables to which the operations only add rows: these are nobody else's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A lock on rows of a table. `waits`: the statement waits if another transaction has locked a row."""
+
+    table: str
+    mode: Mode
+    waits: bool = True
+
+
+def locks_of(statement: str) -> Iterator[Lock]:
+    """Yield the row locks that the statement takes, those by foreign keys of new rows included."""
+    waits = not _NEVER_WAITS.search(statement)
+    for how, only in _FOR.findall(statement):
+        for table in [only] if only else _READ.findall(statement):
+            if table in _TABLES:
+                yield Lock(table, Mode[how.replace(" ", "_")], waits)
+    for how, table in _WRITTEN.findall(statement):
+        if table not in _TABLES:
+            continue
+        if how == "INSERT INTO":
+            for key in _TABLES[table].foreign_keys:
+                yield Lock(key.column.table.name, Mode.KEY_SHARE)
+        if table not in _APPENDED:
+            yield Lock(table, Mode.UPDATE if how == "DELETE FROM" else Mode.NO_KEY_UPDATE)
+
+
+def dangerous_places(one: Sequence[Lock], other: Sequence[Lock]) -> list[int]:
+    """Return the places of those locks of `one` with which the two transactions could wait for each other.
+
+    That is so if `one` holds the lock when `other` wants it, and then wants one that `other` holds already.
+    """
+    return [
+        place
+        for place, held in enumerate(one)
+        if any(
+            wanted.waits and later.waits and _conflict(held, later) and _conflict(wanted, first)
+            for wanted in one[place + 1 :]
+            for at, first in enumerate(other)
+            for later in other[at + 1 :]
+        )
+    ]
+
+
+def _conflict(one: Lock, other: Lock) -> bool:
+    return one.table == other.table and other.mode in CONFLICTS[one.mode]

@@ -1,0 +1,406 @@
+"""Operations that lock an account and what belongs to it, and the accounts, trunks and requests that they meet at.
+
+Each operation is one transaction of the portal, the console or a worker, as a function of a session and a `Scene`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.accounts.hierarchy import attach
+from models.calendar_days import berlin_day
+from models.changes.cancellations import submit_cancellation
+from models.changes.changes import ChangeDraft, submit_change
+from models.errors import DomainError
+from models.jobs.jobs import begin_run, claim_job
+from models.links.account_closing import close_account
+from models.links.collective_invoices import own_item, put_on_invoice
+from models.links.invoice_membership import join_invoice, leave_invoice, offer_invoice
+from models.links.links import submit_detach, submit_link
+from models.messages.outbox import Recipient
+from models.orders.number_release import release_numbers
+from models.orders.orders import blocks_wanted, cancel_and_release
+from models.people import invitation_acceptance, invitations, members
+from models.people.rights import Principal, Role
+from models.people.users import User, principal_of
+from models.proofs.contact_email import correct_contact
+from models.proofs.link_codes import create_link_code
+from models.proofs.order_codes import confirm_email
+from models.proofs.order_placement import place_order
+from models.proofs.proof_book import ProofBook
+from models.proofs.proofs import EmailProof, LinkCode
+from models.requests.batch_locks import lock_claimed
+from models.requests.requests import Request
+from models.staff.erasing_people import ask_for_erasure
+from models.states import ROUTES, Origin, Reason
+from models.telephony import sip_secrets, suspension
+from models.telephony.allowed_destinations import CallLimits, change_limits, follow_high_risk
+from models.telephony.forwarding import Condition, ForwardingDraft
+from models.telephony.forwarding_changes import add_forwarding
+from models.telephony.number_pool import NumberPool
+from models.telephony.request_uri import change_request_uri
+from models.telephony.trunks import RequestUri, SipTrunk
+from tasks.bulk import place
+from tasks.engine.advance import STEPS
+from tasks.reconcile.invoices import reconcile_invoices
+from tasks.reconcile.job_run import Run
+from tasks.reconcile.schedule import JOBS
+from tasks.steps.step import Hold, Postpone, Wait, Work
+from tests.factories import NOW, PASSWORD, PLENTY, VAULT, a_link, an_order, join, make_bulk, make_user
+from tests.models.telephony.conftest import Company
+from tests.tasks.conftest import Pipeline
+
+LEASE = UUID(int=1)
+"""The lease under which the workers of a scene have claimed its requests, its bulk file and its job."""
+
+
+@dataclass
+class Scene:
+    """An account with what belongs to it, and a person who administers it and its main account, if it has one.
+
+    `trunk`, `block`, `invitation`, `guest` and `job_run` are ids of rows, `guest` that of a second person with a role
+    in the account. `ids` has the ids of requests and files that operations have prepared, by name.
+    """
+
+    pipeline: Pipeline
+    person: Principal
+    id: int
+    trunk: int = 0
+    block: int = 0
+    invitation: int = 0
+    guest: int = 0
+    job_run: int = 0
+    ids: dict[str, UUID] = field(default_factory=dict)
+
+    def account(self, session: Session) -> Account:
+        """Return the account, loaded in the session."""
+        return session.get_one(Account, self.id)
+
+    def main(self, session: Session) -> Account:
+        """Return the pipeline's main account, loaded in the session."""
+        return session.get_one(Account, self.pipeline.main.id)
+
+    def day(self, days: int) -> date:
+        """Return the day in so many days from now."""
+        return berlin_day(NOW) + timedelta(days=days)
+
+
+Act = Callable[[Session, Scene], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What somebody does: `act` in a transaction, once `prepare` has been committed.
+
+    `whole` is called instead of `act` for work that opens its transactions itself. `at` are the kinds of scenes in
+    which it can be done: a linked account, one alone, and an ordered one.
+    """
+
+    act: Act | None
+    prepare: Act | None = None
+    at: tuple[str, ...] = ("linked", "alone")
+    whole: Callable[[Pipeline, Scene], object] | None = None
+
+    def run(self, pipeline: Pipeline, scene: Scene) -> None:
+        """Do it with the pipeline's database. A rule that forbids it is no failure: the other one came first."""
+        with suppress(DomainError):
+            self.run_strictly(pipeline, scene)
+
+    def run_strictly(self, pipeline: Pipeline, scene: Scene) -> None:
+        """Do it with the pipeline's database. Raises `DomainError` if a rule forbids it."""
+        if self.whole is not None:
+            self.whole(pipeline, scene)
+        if self.act is not None:
+            with pipeline.runtime.database.transaction() as session:
+                self.act(session, scene)
+
+
+def make_scene(pipeline: Pipeline, kind: str) -> Scene:
+    """Create a scene of this kind: "linked", "alone" or "ordered" (an account whose contact has yet to confirm)."""
+    if kind == "ordered":
+        contact = replace(an_order().contact, email="new@example.com")
+        id = pipeline.order(an_order(contact=contact))
+        pipeline.advance()
+        account_id = pipeline.request(id).account_id
+        assert account_id is not None
+        return Scene(pipeline, pipeline.manager, account_id, ids={"order": id})
+    with pipeline.runtime.database.transaction() as session:
+        taken = session.scalar(sa.select(sa.func.count()).select_from(SipTrunk)) or 0
+        company = Company(session, place=taken)
+        user = session.get_one(User, company.person.user_id)
+        account = company.account(session)
+        if kind == "linked":
+            attach(session, pipeline.main.id, account.id, Origin.LINK, NOW)
+            join(session, user, session.get_one(Account, pipeline.main.id))
+        guest = make_user(session)
+        join(session, guest, account)
+        session.flush()
+        person = principal_of(session, user)
+        invited = invitations.invite(session, person, account, _somebody(), Role.ADMINISTRATOR, NOW, PLENTY)
+        session.flush()
+        return Scene(pipeline, person, company.id, company.trunk, company.ten, invited.id, guest.id)
+
+
+def _somebody() -> Recipient:
+    return Recipient("Hanna Palmer", "hanna@example.com", "de")
+
+
+def _prepared(name: str, submit: Callable[[Session, Scene], Request]) -> Act:
+    """Return what prepares a request by `submit`, once in a scene, and claims it for a worker."""
+
+    def prepare(session: Session, scene: Scene) -> None:
+        if name not in scene.ids:
+            request = submit(session, scene)
+            session.flush()
+            request.lease, request.due_at = LEASE, NOW + timedelta(days=1)
+            scene.ids[name] = request.id
+
+    return prepare
+
+
+def _free(name: str, submit: Callable[[Session, Scene], Request]) -> Act:
+    """Return what prepares a request by `submit`, once in a scene, for somebody who takes it back: unclaimed."""
+
+    def prepare(session: Session, scene: Scene) -> None:
+        if name not in scene.ids:
+            scene.ids[name] = submit(session, scene).id
+
+    return prepare
+
+
+def _worked_on(name: str) -> Act:
+    """Return what a worker does with the request of this name, from its first step to its last."""
+
+    def act(session: Session, scene: Scene) -> None:
+        for request in lock_claimed(session, [scene.ids[name]], LEASE):
+            now = max(request.effective_at, NOW)
+            pool = NumberPool(session, now, blocks_wanted([request]))
+            work = Work(session, now, scene.pipeline.runtime, pool, ProofBook(session, [request]))
+            request.begin(now)
+            for step in ROUTES[request.kind]:
+                outcome = STEPS[step](work, request)
+                if isinstance(outcome, Wait | Hold | Postpone):
+                    return
+                if outcome is not None:
+                    outcome.record(work, request, done=True)
+                request.go_on(step, now)
+            request.complete(now)
+
+    return act
+
+
+def _taken_back(name: str) -> Act:
+    def act(session: Session, scene: Scene) -> None:
+        request = session.get_one(Request, scene.ids[name], with_for_update=True)
+        cancel_and_release(request, Reason.CANCELLED_BY_REQUESTER, NOW)
+
+    return act
+
+
+def _renew(session: Session, scene: Scene) -> None:
+    issue = sip_secrets.issue_of(session.get_one(SipTrunk, scene.trunk))
+    sip_secrets.renew(session, VAULT, scene.person, scene.account(session), scene.trunk, issue, NOW)
+
+
+def _suspend_for_carrier(session: Session, scene: Scene) -> None:
+    user = session.scalars(sa.select(SipTrunk.sip_user).where(SipTrunk.id == scene.trunk)).one()
+    suspension.suspend_for_carrier(session, user, "Abuse", NOW)
+
+
+def _accept(session: Session, scene: Scene) -> None:
+    found = session.get_one(invitations.Invitation, scene.invitation)
+    token = VAULT.token(*found.words())
+    session.expunge(found)
+    found = invitation_acceptance.find_invitation(session, VAULT, scene.invitation, token, NOW, lock=True)
+    invitation_acceptance.accept(session, found, PASSWORD, NOW)
+
+
+def _change(days: int, channels: int) -> Callable[[Session, Scene], Request]:
+    def submit(session: Session, scene: Scene) -> Request:
+        draft = ChangeDraft("trunk-10", channels, scene.day(days), "de")
+        return submit_change(session, scene.person, scene.account(session), scene.trunk, draft, NOW)
+
+    return submit
+
+
+def _cancellation(session: Session, scene: Scene) -> Request:
+    return submit_cancellation(session, scene.person, scene.account(session), None, "de", NOW)
+
+
+def _detachment(days: int | None) -> Callable[[Session, Scene], Request]:
+    def submit(session: Session, scene: Scene) -> Request:
+        day = scene.day(days) if days is not None else None
+        return submit_detach(session, scene.person, scene.account(session), "de", NOW, day)
+
+    return submit
+
+
+def _link(session: Session, scene: Scene) -> Request:
+    draft = a_link(scene.account(session), email=scene.person.email)
+    return submit_link(session, VAULT, scene.pipeline.manager, scene.main(session), draft, NOW, usual=PLENTY)
+
+
+def _make_code(session: Session, scene: Scene) -> LinkCode:
+    return create_link_code(session, scene.person, scene.account(session), NOW)
+
+
+def _link_with_code(session: Session, scene: Scene) -> None:
+    code = session.scalars(
+        sa.select(LinkCode).where(LinkCode.account_id == scene.id, LinkCode.ended_at.is_(None))
+    ).one()
+    draft = a_link(scene.account(session), code=VAULT.code(*code.words()))
+    submit_link(session, VAULT, scene.pipeline.manager, scene.main(session), draft, NOW, usual=PLENTY)
+
+
+def _put_on_invoice(session: Session, scene: Scene) -> None:
+    put_on_invoice(session, f"SR-{scene.id}", scene.main(session), scene.account(session), NOW)
+
+
+def _take_off(session: Session, scene: Scene) -> None:
+    """Let the account be one that an invoice had attached, that has left it, and is to stay linked."""
+    _put_on_invoice(session, scene)
+    account = scene.account(session)
+    item = own_item(session, account)
+    assert item is not None
+    item.left_at, item.stays_linked = NOW, True
+    account.origin = Origin.COLLECTIVE_INVOICE
+
+
+def _claim_job(session: Session, scene: Scene) -> None:
+    _take_off(session, scene)
+    session.flush()
+    until = NOW + timedelta(days=1)
+    claim_job(session, "invoices", now=NOW, lease=LEASE, until=until, by_hand=True)
+    scene.job_run = begin_run(session, "invoices", NOW, dry=False).id
+
+
+def _run_job(pipeline: Pipeline, scene: Scene) -> None:
+    reconcile_invoices(Run(pipeline.runtime, JOBS["invoices"], LEASE, scene.job_run, dry=False))
+
+
+def _send_file(session: Session, scene: Scene) -> None:
+    file = make_bulk(session, scene.pipeline.manager, scene.main(session), [an_order(), an_order(channels=3)])
+    file.send(NOW)
+    file.lease, file.due_at = LEASE, NOW + timedelta(days=1)
+    session.flush()
+    scene.ids["file"] = file.id
+
+
+def _place_file(pipeline: Pipeline, scene: Scene) -> None:
+    place._place_batch(pipeline.runtime, scene.ids["file"], LEASE)
+
+
+def _claim_order(session: Session, scene: Scene) -> None:
+    request = session.get_one(Request, scene.ids["order"])
+    request.lease, request.due_at = LEASE, NOW + timedelta(days=1)
+
+
+def _order(session: Session, scene: Scene) -> None:
+    place_order(session, scene.pipeline.manager, scene.main(session), an_order(), NOW, PLENTY)
+
+
+def _correct(session: Session, scene: Scene) -> None:
+    request = session.get_one(Request, scene.ids["order"])
+    correct_contact(session, scene.person, request, "right@example.com", NOW, PLENTY)
+
+
+def _confirm(session: Session, scene: Scene) -> None:
+    request = session.get_one(Request, scene.ids["order"])
+    proof = session.scalars(sa.select(EmailProof).where(EmailProof.address == "new@example.com")).one()
+    confirm_email(session, VAULT, request, VAULT.code(*proof.words()), NOW)
+
+
+def _of(function: Callable[..., object], *arguments: Any) -> Act:
+    """Return what calls `function` for the scene's person, account and trunk, with further arguments and the time."""
+
+    def act(session: Session, scene: Scene) -> None:
+        function(session, scene.person, scene.account(session), scene.trunk, *arguments, NOW)
+
+    return act
+
+
+def _about(function: Callable[..., object], what: str) -> Act:
+    """Return what calls `function` for the scene's person, account, and the id of this name, with the time."""
+
+    def act(session: Session, scene: Scene) -> None:
+        function(session, scene.person, scene.account(session), getattr(scene, what), NOW)
+
+    return act
+
+
+def _for_account(function: Callable[..., object], *arguments: Any) -> Act:
+    """Return what calls `function` for the scene's person and account, with further arguments and the time."""
+
+    def act(session: Session, scene: Scene) -> None:
+        function(session, scene.person, scene.account(session), *arguments, NOW)
+
+    return act
+
+
+_LINKED, _ALONE, _ORDERED = ("linked",), ("alone",), ("ordered",)
+OPERATIONS = {
+    "renew a secret": Operation(_renew),
+    "suspend a trunk": Operation(_of(suspension.suspend)),
+    "suspend a trunk for the carrier": Operation(_suspend_for_carrier),
+    "release numbers": Operation(_about(release_numbers, "block")),
+    "forward calls": Operation(_for_account(add_forwarding, ForwardingDraft(Condition.BUSY, "+4930901820"))),
+    "limit destinations": Operation(_of(change_limits, CallLimits(("DE",), high_risk=False))),
+    "change the request line": Operation(_of(change_request_uri, RequestUri.CONTACT)),
+    "add a high-risk prefix": Operation(lambda session, _: follow_high_risk(session, "53", NOW)),
+    "invite": Operation(
+        _for_account(invitations.invite, Recipient("Ida", "ida@example.com", "de"), Role.ADMINISTRATOR)
+    ),
+    "withdraw an invitation": Operation(_about(invitations.withdraw, "invitation")),
+    "accept an invitation": Operation(_accept),
+    "remove a user": Operation(_about(members.remove_user, "guest")),
+    "ask for erasure": Operation(
+        lambda session, scene: ask_for_erasure(session, session.get_one(User, scene.guest), NOW)
+    ),
+    "change a contract": Operation(_change(20, 6)),
+    "make a planned change": Operation(_worked_on("change"), _prepared("change", _change(10, 5))),
+    "take a planned change back": Operation(_taken_back("free change"), _free("free change", _change(11, 7))),
+    "cancel the contracts": Operation(_cancellation),
+    "end cancelled contracts": Operation(_worked_on("end"), _prepared("end", _cancellation)),
+    "take a cancellation back": Operation(_taken_back("end"), _free("end", _cancellation)),
+    "detach": Operation(_detachment(None), _free("detachment", _detachment(15)), _LINKED),
+    "make a planned detachment": Operation(_worked_on("detach"), _prepared("detach", _detachment(15)), _LINKED),
+    "take a planned detachment back": Operation(
+        _taken_back("detachment"), _free("detachment", _detachment(15)), _LINKED
+    ),
+    "join an invoice": Operation(
+        lambda session, scene: join_invoice(session, VAULT, scene.person, scene.account(session), None, NOW),
+        None,
+        _LINKED,
+    ),
+    "offer an invoice": Operation(_for_account(offer_invoice), None, _LINKED),
+    "leave an invoice": Operation(
+        lambda session, scene: leave_invoice(
+            session, scene.person, scene.account(session), "de", NOW, stays_linked=True
+        ),
+        _put_on_invoice,
+        _LINKED,
+    ),
+    "run the job invoices": Operation(None, _claim_job, _LINKED, _run_job),
+    "close the account": Operation(
+        lambda session, scene: close_account(session, scene.account(session), NOW), None, _ALONE
+    ),
+    "make a link code": Operation(_make_code),
+    "link with a code": Operation(_link_with_code, lambda session, scene: _make_code(session, scene), _ALONE),
+    "attach": Operation(_worked_on("link"), _prepared("link", _link), _ALONE),
+    "take a link request back": Operation(_taken_back("free link"), _free("free link", _link), _ALONE),
+    "order": Operation(_order, None, _ORDERED),
+    "place a file": Operation(None, _send_file, _ORDERED, _place_file),
+    "verify an order": Operation(_worked_on("order"), _claim_order, _ORDERED),
+    "cancel an order": Operation(_taken_back("order"), None, _ORDERED),
+    "confirm a contact": Operation(_confirm, None, _ORDERED),
+    "correct a contact": Operation(_correct, None, _ORDERED),
+}

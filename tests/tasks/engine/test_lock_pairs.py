@@ -1,0 +1,177 @@
+"""Tests that no two operations wait for each other's locks, whichever comes between the locks of the other.
+
+Each operation is done alone first, and its locks are noted. Two that lock the same tables in different orders are then
+done at once: one stops after each of its locks in turn, until the other has ended or waits for a lock. Then it goes on:
+if the other waits for it, and it for the other, PostgreSQL ends one of them with an error. Transactions are rolled back
+at their ends, so that each pair needs its rows only once. With LOCK_PAIRS=all in the environment each two are done.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from itertools import combinations_with_replacement
+from typing import Any, cast
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.db.session import Database
+from models.errors import DomainError
+from tests.lock_modes import Lock, dangerous_places, locks_of
+from tests.lock_scenes import OPERATIONS, Scene, make_scene
+from tests.tasks.conftest import Pipeline
+
+WAITING = sa.text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+EVERY_PAIR = os.environ.get("LOCK_PAIRS") == "all"
+
+
+class Undone(Exception):
+    """Raised to roll a transaction back at its end."""
+
+
+class UndoneDatabase:
+    """A database whose transactions write everything, and are rolled back at their ends."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
+
+    @contextmanager
+    def transaction(self, **limits: Any) -> Iterator[Session]:
+        """Open a transaction as the real database does, and roll it back at the end of the block."""
+        with suppress(Undone), self._database.transaction(**limits) as session:
+            yield session
+            session.flush()
+            raise Undone
+
+
+class Stop:
+    """The locks that a thread takes, and the point at which it stops: after the lock with this place, from 0 on.
+
+    With None it does not stop. A lock is noted when its rows are locked more strongly than this thread has so far.
+    """
+
+    def __init__(self, place: int | None = None) -> None:
+        self.reached, self.go_on = threading.Event(), threading.Event()
+        self.locks: list[Lock] = []
+        self._place = place
+
+    def locked(self, statement: str) -> None:
+        """Note that the thread has executed the statement; wait for `go_on` if it is the one to stop at."""
+        for lock in locks_of(statement):
+            if all(lock.table != held.table or lock.mode > held.mode for held in self.locks):
+                self.locks.append(lock)
+                if len(self.locks) - 1 == self._place:
+                    self.reached.set()
+                    assert self.go_on.wait(60)
+
+
+class Stops:
+    """The stops of threads, by thread."""
+
+    def __init__(self) -> None:
+        self.of: dict[int, Stop] = {}
+
+    def note(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
+        """Tell the thread's stop of a statement that it has executed."""
+        if stop := self.of.get(threading.get_ident()):
+            stop.locked(statement)
+
+
+@pytest.fixture
+def stops(database: Database) -> Iterator[Stops]:
+    """Watch all statements of the database for those at which threads stop."""
+    found = Stops()
+    sa.event.listen(database.engine, "after_cursor_execute", found.note)
+    yield found
+    sa.event.remove(database.engine, "after_cursor_execute", found.note)
+
+
+@pytest.fixture
+def undone(pipeline: Pipeline) -> Pipeline:
+    """Provide a pipeline whose transactions are rolled back."""
+    database = cast(Database, UndoneDatabase(pipeline.runtime.database))
+    return replace(pipeline, runtime=replace(pipeline.runtime, database=database))
+
+
+def prepared(pipeline: Pipeline, bare: Scene, kind: str, names: list[str]) -> Scene:
+    """Return a scene in which the operations of these names can be done: `bare` if they need no preparation."""
+    preparations = [prepare for name in names if (prepare := OPERATIONS[name].prepare) is not None]
+    scene = make_scene(pipeline, kind) if preparations else bare
+    for prepare in preparations:
+        with suppress(DomainError), pipeline.runtime.database.transaction() as session:
+            prepare(session, scene)
+    return scene
+
+
+@pytest.mark.parametrize("kind", ["linked", "alone", "ordered"])
+def test_no_two_operations_wait_for_each_other(pipeline: Pipeline, undone: Pipeline, stops: Stops, kind: str) -> None:
+    names = [name for name, operation in OPERATIONS.items() if kind in operation.at]
+    bare = make_scene(pipeline, kind)
+    locks = {name: locks_alone(stops, undone, prepared(pipeline, bare, kind, [name]), name) for name in names}
+    with ThreadPoolExecutor(2) as pool:
+        for first, second in combinations_with_replacement(names, 2):
+            places = dangerous_places(locks[first], locks[second])
+            if EVERY_PAIR:
+                places = list(range(len(locks[first])))
+            if places:
+                scene = prepared(pipeline, bare, kind, [first, second])
+                for place in places:
+                    meet(pool, stops, undone, scene, (first, second), place)
+
+
+def locks_alone(stops: Stops, undone: Pipeline, scene: Scene, name: str) -> list[Lock]:
+    """Do the operation with nobody beside it, and return the locks that it takes, in their order."""
+    stop = stops.of[threading.get_ident()] = Stop()
+    OPERATIONS[name].run_strictly(undone, scene)
+    del stops.of[threading.get_ident()]
+    return stop.locks
+
+
+def meet(
+    pool: ThreadPoolExecutor, stops: Stops, undone: Pipeline, scene: Scene, names: tuple[str, str], place: int
+) -> None:
+    """Stop the first operation after its lock with this place, run the second until it waits or ends; let both end."""
+    stop = Stop(place)
+
+    def run_first() -> None:
+        stops.of[threading.get_ident()] = stop
+        try:
+            OPERATIONS[names[0]].run(undone, scene)
+        finally:
+            del stops.of[threading.get_ident()]
+            stop.reached.set()
+
+    first = pool.submit(run_first)
+    assert stop.reached.wait(60)
+    second = pool.submit(OPERATIONS[names[1]].run, undone, scene)
+    while not ended(second) and not waiting(scene.pipeline):
+        pass
+    stop.go_on.set()
+    for one in (first, second):
+        try:
+            one.result(60)
+        except sa.exc.OperationalError as error:
+            held = [lock.table for lock in stop.locks[: place + 1]]
+            raise AssertionError(f"{names[0]!r}, stopped when it held locks of {held}, and {names[1]!r}") from error
+
+
+def ended(operation: Future[None]) -> bool:
+    """Return whether the operation ends within 10 ms."""
+    return bool(wait([operation], timeout=0.01).done)
+
+
+def waiting(pipeline: Pipeline) -> bool:
+    """Return whether a transaction waits for a lock."""
+    with pipeline.runtime.database.transaction() as session:
+        return bool(session.scalar(WAITING))
