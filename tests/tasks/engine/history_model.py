@@ -1,0 +1,101 @@
+"""A simple model of a random history: how each request has to end, and what that leaves in tables and outside."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, selectinload
+
+from models.accounts.accounts import Account
+from models.contracts.contracts import Contract
+from models.messages.outbox import Message
+from models.requests.requests import Request
+from models.states import Kind, Status
+from models.telephony.numbers import NumberBlock
+from models.telephony.trunks import SipTrunk, TrunkState
+from tasks.outbox.receipt_facts import RECEIPTS
+from tasks.registrar.trunks import record_of
+from tests.factories import an_order
+from tests.tasks.conftest import Pipeline
+
+COMPLETED = ("order_completed", "order_completed_contact")
+"""The mails to requester and contact of an order that is completed."""
+
+
+@dataclass
+class Model:
+    """What has to be true in the end.
+
+    `expected` has the final status of each request by its id, `rivals` the link requests about one account by its
+    customer number, of which one at most is completed, and `channels` what each changed trunk has in the end. `asked`
+    has the proofs that an order still lacks, `consents` the user who has to consent to a link, both by the request's
+    id; `files` the number of orders of each bulk file by its id.
+    """
+
+    expected: dict[UUID, Status] = field(default_factory=dict)
+    rivals: defaultdict[str, list[UUID]] = field(default_factory=lambda: defaultdict(list))
+    channels: dict[int, int] = field(default_factory=dict)
+    asked: dict[UUID, set[str]] = field(default_factory=dict)
+    consents: dict[UUID, int] = field(default_factory=dict)
+    files: dict[UUID, int] = field(default_factory=dict)
+
+    def compare(self, session: Session, pipeline: Pipeline) -> None:
+        """Compare the rows with the model, and what the fakes of registrar, mail server and printer were sent."""
+        placed = session.execute(sa.select(Request.id, Request.bulk_id).where(Request.bulk_id.in_(self.files))).all()
+        assert Counter(row.bulk_id for row in placed) == Counter(self.files)
+        self.expected |= {row.id: Status.COMPLETED for row in placed}
+        ours = sa.select(Request.id, Request.status).where(Request.id.in_(self.expected))
+        assert {row.id: row.status for row in session.execute(ours)} == self.expected
+        orders = select_ids(session, sa.select(Request.id).where(Request.kind == "order"), self.expected)
+        done = {id for id in orders if self.expected[id] is Status.COMPLETED}
+        running = sa.select(Contract.request_id).where(Contract.request_id.in_(orders), Contract.ended_at.is_(None))
+        assert Counter(session.scalars(running)) == Counter(done)
+        whole = selectinload(SipTrunk.blocks), selectinload(SipTrunk.account)
+        theirs = sa.select(SipTrunk).where(SipTrunk.request_id.in_(orders), SipTrunk.state != TrunkState.CLOSED)
+        trunks = session.scalars(theirs.options(*whole)).all()
+        assert Counter(trunk.request_id for trunk in trunks) == Counter(done)
+        blocks = sa.select(NumberBlock.trunk_id).where(NumberBlock.trunk_id.in_([trunk.id for trunk in trunks]))
+        assert Counter(session.scalars(blocks)) == Counter(trunk.id for trunk in trunks)
+        for trunk in trunks:
+            assert trunk.channels == self.channels.get(trunk.id, an_order().channels)
+            assert pipeline.registrar.trunks[trunk.sip_user] == record_of(trunk, pipeline.runtime.vault)
+        for number, rivals in self.rivals.items():
+            ends = Counter(session.scalars(sa.select(Request.status).where(Request.id.in_(rivals))))
+            assert ends == {Status.COMPLETED: 1, Status.REJECTED: 1}, number
+        _compare_hierarchy(session)
+        self._compare_messages(session, pipeline, done, {row.id for row in placed})
+
+    def _compare_messages(self, session: Session, pipeline: Pipeline, done: set[UUID], placed: set[UUID]) -> None:
+        """Compare what was sent: `done` are the completed orders, `placed` those of files."""
+        owed = session.scalars(sa.select(Message).where(Message.request_id.in_(self.expected))).all()
+        sent = {mail.message_id for mail in pipeline.mailer.sent}
+        sent |= {letter.key for letter in pipeline.printer.printed}
+        domain = pipeline.runtime.mail_domain
+        assert all(message.key in sent or message.message_id(domain) in sent for message in owed)
+        told = Counter((message.request_id, message.template) for message in owed)
+        assert all(told[id, template] == 1 for id in done - placed for template in COMPLETED)
+        detaches = select_ids(session, sa.select(Request.id).where(Request.kind == Kind.DETACH), self.expected)
+        receipts = Counter(message.request_id for message in owed if message.template in RECEIPTS)
+        assert receipts == Counter(self.expected.keys() - placed - detaches)
+        files = sa.select(Message.template, Message.occasion).where(
+            Message.occasion.in_([str(id) for id in self.files])
+        )
+        wanted = {(template, str(id)) for id in self.files for template in ("bulk_receipt", "bulk_ended")}
+        assert Counter((row.template, row.occasion) for row in session.execute(files)) == Counter(wanted)
+
+
+def _compare_hierarchy(session: Session) -> None:
+    """Compare who is whose sub-account with the completed requests: the last one about an account decides."""
+    done = sa.select(Request).where(Request.status == Status.COMPLETED, Request.kind != Kind.CHANGE)
+    last = {request.account_id: request for request in session.scalars(done.order_by(Request.ended_at, Request.id))}
+    for account in session.scalars(sa.select(Account).where(Account.id.in_(last))):
+        request = last[account.id]
+        assert account.main_id == (None if request.kind is Kind.DETACH else request.main_id)
+
+
+def select_ids(session: Session, which: sa.Select[UUID], among: dict[UUID, Status]) -> set[UUID]:
+    """Return the ids of requests in `among` that the query `which` selects."""
+    return set(session.scalars(which.where(Request.id.in_(among))))
