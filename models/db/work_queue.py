@@ -89,6 +89,7 @@ _DEADLY = 2
 _SHARE = 8
 """A company with more than 1/8 of a full batch has many rows; other companies get up to half of the batch."""
 _REST = 10
+"""How many times as long as it took a process waits before it looks again for other companies' rows in vain."""
 _look_again: dict[sa.ColumnElement[bool], float] = {}
 """From when on, by `time.monotonic()`, this process looks for rows of other companies again, by condition (`_Rows`)."""
 

@@ -17,7 +17,7 @@ from tests.due_work import sync_registrar
 from tests.factories import an_order, make_account, make_main, prove_contact
 from tests.tasks.conftest import Pipeline
 from tests.tasks.outbox.test_send import SlowMailer
-from tests.web.portal.accounts.test_dashboard import make_trunk
+from tests.web.portal.accounts.sites import make_trunk
 
 Company = tuple[Account, Principal]
 
