@@ -42,8 +42,9 @@ SELECT relrowsecurity, (
 ) FROM pg_class WHERE oid = CAST(:name AS regclass)
 """)
 _OTHERS = (DatabaseRole.WORKER, DatabaseRole.METRICS, DatabaseRole.OWNER)
-_PATIENCE = "3s"
-_TRIES = 10
+# Customers' statements wait behind one that waits.
+_PATIENCE = "300ms"
+_TRIES = 40
 _PAUSE = 1.0
 
 
@@ -265,8 +266,8 @@ def apply_row_security(
 
     `on` switches it on or off; None leaves it as it is, and switches it on for new tables if it is on for the others.
     If the role of the front, the workers, the metrics or the owner is not on the server, nothing is done and False is
-    returned. Each table that differs is changed in a transaction of its own, and tried up to ten times, `pause` seconds
-    apart, if its lock did not come within `patience`, a duration such as '3s'. Raises `OperationalError` of SQLAlchemy
+    returned. Each table that differs is changed in a transaction of its own, and tried up to 40 times, `pause` seconds
+    apart, if its lock did not come within `patience`, a duration such as '300ms'. Raises SQLAlchemy's `OperationalError`
     for a table that stays in use: the tables before it are done. Safe to run twice, and on two machines at a time.
     """
     with database.engine.connect() as connection:

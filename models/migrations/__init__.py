@@ -1,24 +1,42 @@
 """Migrations of the portal's database, run with the application's own connection settings.
 
-Safe on a running system: each migration, or each of its statements, is a transaction of its own and waits at most 4
-seconds for each lock (`lock_timeout`); then it fails and is rolled back, so that customers' requests are not blocked
-behind a waiting migration.
+Safe on a running system: each migration, or each of its statements, is a transaction of its own and waits at most 300
+milliseconds for each lock (`lock_timeout`), because customers' requests wait behind a migration that waits. Then it is
+rolled back, others come first, and it is tried again for two minutes.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import OperationalError
 
 from models.db.advisory_locks import AdvisoryLock, hold_advisory_lock
+
+PATIENCE = "300ms"
+"""How long a statement of a migration waits for a lock: others wait behind it meanwhile."""
+_BEHIND_NOBODY = "60s"
+"""How long a statement waits whose lock lets others go on: of an index that is made CONCURRENTLY."""
+_LONGEST = 120.0
+"""Seconds after which a migration is not tried again any more."""
+_PAUSE = 0.5
+"""Seconds between two tries, in which others get their turn."""
+# What a migration that was interrupted has left: `if_not_exists` would take it for the whole index.
+_HALF_MADE = """
+SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+WHERE NOT indisvalid AND relnamespace = 'public'::regnamespace AND relname !~ '_ccnew[0-9]*$'
+    AND indexrelid NOT IN (SELECT index_relid FROM pg_stat_progress_create_index)
+"""
 
 
 def _config(connection: sa.Connection | None = None) -> Config:
@@ -29,15 +47,18 @@ def _config(connection: sa.Connection | None = None) -> Config:
 
 
 def upgrade(engine: sa.Engine, revision: str = "head") -> None:
-    """Migrate the schema up to a revision, by default the newest. Safe to run twice, and on two machines at once."""
+    """Migrate the schema up to a revision, by default the newest. Safe to run twice, and on two machines at once.
+
+    Raises `OperationalError` of SQLAlchemy if a table is in use whenever it is tried, for two minutes.
+    """
     with _alone(engine) as connection:
-        command.upgrade(_config(connection), revision)
+        _until_free(connection, lambda: command.upgrade(_config(connection), revision))
 
 
 def downgrade(engine: sa.Engine, revision: str) -> None:
     """Migrate the schema down to a revision; 'base' is the empty schema."""
     with _alone(engine) as connection:
-        command.downgrade(_config(connection), revision)
+        _until_free(connection, lambda: command.downgrade(_config(connection), revision))
 
 
 def statements(revisions: str) -> str:
@@ -80,10 +101,37 @@ def _alone(engine: sa.Engine) -> Iterator[sa.Connection]:
     """Yield a connection that holds the migration lock: a second machine that migrates waits until this one is done."""
     with engine.connect() as connection:
         hold_advisory_lock(connection, AdvisoryLock.MIGRATION)
-        connection.execute(sa.text("SET lock_timeout = '4s'"))
         connection.commit()
+        sa.event.listen(connection, "before_cursor_execute", _limit_wait)
         try:
             yield connection
         finally:
             # The lock and the setting end with the connection.
             connection.invalidate()
+
+
+def _limit_wait(_connection: sa.Connection, cursor: psycopg.Cursor, statement: str, *_arguments: object) -> None:
+    """Set how long this statement may wait for a lock."""
+    patience = _BEHIND_NOBODY if "CONCURRENTLY" in statement else PATIENCE
+    cursor.execute(f"SET lock_timeout = '{patience}'".encode())
+
+
+def _until_free(connection: sa.Connection, migrate: Callable[[], None]) -> None:
+    """Run `migrate`, again while a table is in use: every migration can be run again after an interruption."""
+    ends = time.monotonic() + _LONGEST
+    while True:
+        try:
+            _drop_half_made_indexes(connection)
+            return migrate()
+        except OperationalError as error:
+            connection.rollback()
+            was_locked = isinstance(error.orig, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected)
+            if not was_locked or time.monotonic() > ends:
+                raise
+        time.sleep(_PAUSE)
+
+
+def _drop_half_made_indexes(connection: sa.Connection) -> None:
+    for name in connection.scalars(sa.text(_HALF_MADE)).all():
+        connection.exec_driver_sql(f"DROP INDEX {name}")
+    connection.commit()

@@ -8,6 +8,7 @@ blocks, assigned and free.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
@@ -38,6 +39,9 @@ _OPTIONS = "-c statement_timeout=5s -c lock_timeout=3s -c enable_seqscan=off"
 # The limit of all statements of the schema together is far longer than that of each: it is for a server that is silent.
 _FOR_SCHEMA = 900.0
 _SCHEMA_OPTIONS = "-c statement_timeout=300s -c lock_timeout=60s"
+_SCHEMA_TRIES = 40
+_SCHEMA_PAUSE = 0.5
+"""Seconds between two tries to change tables that are in use, in which Kamailio gets its turn."""
 
 # Kamailio's tables have no unique constraint on aliases and preferences, so a lock serialises two writers of one trunk.
 _TAKE_TURNS = "SELECT pg_advisory_xact_lock(hashtextextended(%(user)s || '@' || %(domain)s, 0))"
@@ -124,18 +128,28 @@ def ensure_schema(url: str) -> None:
 
     Also gives each role its privileges on the tables. `url` is the URL of the registrar's database as its owner. Safe
     to run twice, and by two processes in parallel: one waits up to a minute for the other. Raises
-    `psycopg.OperationalError`, and changes nothing, if that takes longer, if a table is in use for 4 seconds, or if the
-    database does not answer.
+    `psycopg.OperationalError`, and changes nothing, if that takes longer, if a table is in use at each try for half
+    a minute, or if the database does not answer.
     """
     schema = resources.files(__package__).joinpath("registrar_schema.sql").read_text("utf-8")
     with TimedConnection.within(_FOR_SCHEMA, plain_url(url), options=_SCHEMA_OPTIONS) as connection:
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (int(AdvisoryLock.REGISTRAR_SCHEMA),))
-        # Behind a statement that waits for a table all of Kamailio's wait.
-        connection.execute("SET LOCAL lock_timeout = '4s'")
-        # Suppress NOTICEs that a table exists.
-        connection.execute("SET LOCAL client_min_messages = warning")
-        connection.execute(schema.encode())
-        apply_privileges(connection, REGISTRAR)
+        # It ends with the connection.
+        connection.execute("SELECT pg_advisory_lock(%s)", (int(AdvisoryLock.REGISTRAR_SCHEMA),))
+        connection.commit()
+        for left in reversed(range(_SCHEMA_TRIES)):
+            try:
+                with connection.transaction():
+                    # Behind a statement that waits for a table all of Kamailio's wait, which take two seconds at most.
+                    connection.execute("SET LOCAL lock_timeout = '300ms'")
+                    # Suppress NOTICEs that a table exists.
+                    connection.execute("SET LOCAL client_min_messages = warning")
+                    connection.execute(schema.encode())
+                    apply_privileges(connection, REGISTRAR)
+                return
+            except errors.LockNotAvailable:
+                if not left:
+                    raise
+            time.sleep(_SCHEMA_PAUSE)
 
 
 class KamailioRegistrar:
