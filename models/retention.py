@@ -1,13 +1,15 @@
-"""How long rows are kept, and why: one period for each kind of row that is deleted after a time.
+"""How long rows are kept, and why: each table of the portal's database has its entry in `KEPT`.
 
 Each table's `left_over` defines from when its period counts; the job `leftovers` (`tasks.reconcile.leftovers`) deletes
-rows past their period. Logins are deleted when they expire (`models.people.logins`). Other rows, such as requests with
-their messages, are kept. Needs no database.
+rows past their period. Logins are deleted when they expire (`models.people.logins`). Needs no database.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from models.calendar_days import BERLIN, berlin_day
 
@@ -25,8 +27,29 @@ JOB_RUNS = timedelta(days=90)
 """A run of a scheduled job, with its findings."""
 DIRECTORY_ENTRIES = timedelta(days=400)
 """A withdrawn entry of the telephone directory: long enough for exports that are made once a year."""
+LINK_CODES = timedelta(days=30)
+"""A link code that was used, replaced or has expired: how long a person who asks why it does not work is answered."""
+UNANSWERED = timedelta(days=400)
+"""The proof of an e-mail or postal address that nobody has given: how long after its expiry (GDPR, Art. 5)."""
+TOKEN_ADDRESSES = timedelta(days=90)
+"""The IP address of the last call with a revoked or expired API token: how long it may serve to find a misuse."""
 CALL_RECORDS = timedelta(days=7)
 """The registrar's records of calls and refused logins, which serve to find faults (TDDDG § 12)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Periods:
+    """The periods that the carrier may choose, by settings. `business_years` are whole calendar years.
+
+    `mails`: a mail that is no business letter, after it has left. `documents`: a document that was handed in as address
+    proof, after the decision. `files`: an uploaded file whose requests have all ended. `business_years`: requests
+    without a contract, business letters, and name and contact of a closed account; § 257 HGB wants six.
+    """
+
+    mails: timedelta = timedelta(days=400)
+    documents: timedelta = timedelta(days=180)
+    files: timedelta = timedelta(days=400)
+    business_years: int = 6
 
 
 def start_of_last_year(now: datetime) -> datetime:
@@ -35,4 +58,141 @@ def start_of_last_year(now: datetime) -> datetime:
     § 172 TKG asks for the data of a contract, and of who had a number, to be kept to the end of the calendar year
     after the one in which the contract ended or the number was lost.
     """
-    return datetime(berlin_day(now).year - 1, 1, 1, tzinfo=BERLIN)
+    return kept_for_years(now, 1)
+
+
+def kept_for_years(now: datetime, years: int) -> datetime:
+    """Return the moment before which something has to have ended to be older than `years` whole calendar years.
+
+    The years begin with the end of the calendar year (in Berlin) in which it ended, as § 257 (5) HGB has it.
+    """
+    return datetime(berlin_day(now).year - years, 1, 1, tzinfo=BERLIN)
+
+
+class End(StrEnum):
+    """How the rows of a table come to their end."""
+
+    LEFTOVERS = "deleted"
+    """The job `leftovers` deletes them."""
+    BLANKED = "personal data deleted"
+    """The job `leftovers` deletes what is about a person, and the rows stay."""
+    JOB = "deleted by its job"
+    OWN = "deleted by its use"
+    """They are deleted by the people or programs that use them."""
+    STAYS = "stays"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How long the rows of a table are kept, why, and how they end. `how_long` names the setting, if there is one."""
+
+    how_long: str
+    why: str
+    end: End
+
+
+_REFERENCE = Kept("always", "says what can be ordered and where; nothing about persons", End.STAYS)
+_WITH_ACCOUNT = "as long as the account, so always"
+_WITH_PERSON = "until the person removes it or is erased"
+_BUSINESS = "`KEEP_BUSINESS_YEARS` (6) whole years after the end"
+_HGB = "§ 257 HGB: letters of trade; limitation of claims (§ 195 BGB)"
+KEPT: Mapping[str, Kept] = {
+    "accounts": Kept(
+        f"{_WITH_ACCOUNT}; name, street and contact of a closed one {_BUSINESS} of its contracts",
+        "its number is never given out again, and contracts, log and history of numbers refer to it",
+        End.BLANKED,
+    ),
+    "address_documents": Kept(
+        "`KEEP_DOCUMENTS_DAYS` (180) after the decision, if the request has ended",
+        "GDPR Art. 5: the proof itself says what was proved, by whom and when; time for an objection",
+        End.LEFTOVERS,
+    ),
+    "address_proofs": Kept(
+        "a given one as long as the account; one that nobody has given 400 days after its expiry",
+        "§ 123 TKG, Vfg 25/2006: evidence for the area code; GDPR Art. 5",
+        End.LEFTOVERS,
+    ),
+    "alembic_version": Kept("always", "the version of the schema", End.STAYS),
+    "api_tokens": Kept(
+        f"{_WITH_ACCOUNT}; the IP address of its last use 90 days after its end",
+        "requests refer to the token by which they came",
+        End.BLANKED,
+    ),
+    "area_codes": _REFERENCE,
+    "audit_entries": Kept(
+        "always",
+        "§ 30 BSIG: evidence of who did what. Each seal covers all entries before, so none can be taken out. They name"
+        " persons by ids, whose name goes with the person; names of contract holders and numbers of forwardings stay",
+        End.STAYS,
+    ),
+    "audit_seals": Kept("always", "the chain that proves the log", End.STAYS),
+    "block_announcements": Kept("until the registrar has the block", "work that waits", End.OWN),
+    "bulk_rows": Kept("with their file", "GDPR Art. 5: names and addresses", End.LEFTOVERS),
+    "bulks": Kept(
+        "30 days if not sent; else `KEEP_FILES_DAYS` (400) after its last request has ended",
+        "GDPR Art. 5: names and addresses; what was ordered is in the requests",
+        End.LEFTOVERS,
+    ),
+    "call_forwardings": Kept("until the customer deletes it or the account is closed", "in use", End.OWN),
+    "collective_invoice_items": Kept(_WITH_ACCOUNT, "who was billed with whom; customer numbers only", End.STAYS),
+    "collective_invoices": Kept(_WITH_ACCOUNT, "who was billed with whom; customer numbers only", End.STAYS),
+    "consents": Kept("with their request", _HGB, End.LEFTOVERS),
+    "contract_holders": Kept(
+        "to the end of the year after the one in which the last contract ended", "§ 172 TKG", End.LEFTOVERS
+    ),
+    "contract_items": Kept(_WITH_ACCOUNT, "the history of contracts and agreed prices; no names", End.STAYS),
+    "contracts": Kept(_WITH_ACCOUNT, "the history of contracts and agreed prices; no names", End.STAYS),
+    "customer_numbers": Kept("always", "a customer number is never given out again", End.STAYS),
+    "daily_uses": Kept("to the end of the day", "limits count by the day", End.LEFTOVERS),
+    "directory_entries": Kept(
+        "400 days after it was withdrawn", "§ 17 TDDDG: directories that are printed once a year", End.LEFTOVERS
+    ),
+    "email_proofs": Kept(
+        "a given one as long as the account; one that nobody has given 400 days after its expiry",
+        "whom the customer may name as contact without a new proof; GDPR Art. 5",
+        End.LEFTOVERS,
+    ),
+    "erasures": Kept("always", "GDPR Art. 17: to erase again what a restored backup brings back; no name", End.STAYS),
+    "factor_resets": Kept("until done or withdrawn, a day", "work that waits", End.JOB),
+    "findings": Kept("90 days, with their run", "to see what a job has repaired", End.JOB),
+    "high_risk_prefixes": _REFERENCE,
+    "idempotency_keys": Kept("30 days", "longer than a client repeats a call", End.LEFTOVERS),
+    "invitations": Kept("30 days after it has lapsed", "can be renewed until then", End.LEFTOVERS),
+    "invited_people": Kept("400 days", "to see a year later who has invited whom", End.LEFTOVERS),
+    "invoice_offers": Kept("until its last day", "work that waits", End.LEFTOVERS),
+    "job_heartbeats": Kept("always", "one row for each of beat's messages", End.STAYS),
+    "job_runs": Kept("90 days", "to see what a job has repaired", End.JOB),
+    "jobs": Kept("always", "one row for each job", End.STAYS),
+    "known_places": _REFERENCE,
+    "link_codes": Kept("30 days after it was used, replaced or has expired", "GDPR Art. 5", End.LEFTOVERS),
+    "logins": Kept("30 days without use, 90 days at most", "GDPR Art. 5", End.LEFTOVERS),
+    "memberships": Kept("until the person leaves or is removed", "in use", End.OWN),
+    "messages": Kept(
+        "business letters `KEEP_BUSINESS_YEARS` (6) whole years, others `KEEP_MAILS_DAYS` (400), after they have left",
+        "§ 257 HGB; GDPR Art. 5",
+        End.LEFTOVERS,
+    ),
+    "number_assignments": Kept("to the end of the year after the one in which it ended", "§ 172 TKG", End.LEFTOVERS),
+    "number_blocks": Kept("always", "the stock of numbers; who has them is in the history", End.STAYS),
+    "order_drafts": Kept("90 days after the last change", "the customer can go on until then", End.LEFTOVERS),
+    "outages": Kept("while a neighbour is away", "one row for each", End.OWN),
+    "own_limits": Kept(_WITH_ACCOUNT, "one row for each company that has some; no names", End.STAYS),
+    "ownership_proofs": Kept("with their request", _HGB, End.LEFTOVERS),
+    "product_prices": _REFERENCE,
+    "products": _REFERENCE,
+    "recovery_codes": Kept(_WITH_PERSON, "in use", End.OWN),
+    "requests": Kept(
+        f"an order as long as its contract, so always; others {_BUSINESS}",
+        f"{_HGB}; the order is the contract's origin",
+        End.LEFTOVERS,
+    ),
+    "second_factors": Kept(_WITH_PERSON, "in use", End.OWN),
+    "sip_trunks": Kept(_WITH_ACCOUNT, "what the contract gave; no names", End.STAYS),
+    "timeline_entries": Kept("with their request", _HGB, End.LEFTOVERS),
+    "users": Kept(
+        "name and address until the person is erased, by themselves or by staff; the number always",
+        "GDPR Art. 17; log, contracts and history refer to the number",
+        End.JOB,
+    ),
+}
+"""How long the rows of each table are kept. docs/operations.md has this as a table, which a test compares."""

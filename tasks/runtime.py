@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from models.accounts.company_limits import USUAL_LIMITS, Limits
 from models.db.session import Database
+from models.retention import Periods
 from models.values import Clock
 from models.vault import Vault
 from tasks.ports import Ports
@@ -24,8 +25,8 @@ class Runtime:
     long a claim on due rows lasts: longer than the slowest calls of a batch, yet short enough to wait out when a
     worker dies. `batch` is how many due rows are claimed together. Mails name `carrier`. `limits` are those of
     companies that have none of their own. The back office is told at `office_email` of requests that it has to look
-    at; None: it only has its list. `stopping` returns whether this worker was asked to stop, so that a long job ends
-    at its next transaction.
+    at; None: it only has its list. `periods` are how long rows are kept where the carrier chooses. `stopping` returns
+    whether this worker was asked to stop, so that a long job ends at its next transaction.
     """
 
     database: Database
@@ -41,4 +42,5 @@ class Runtime:
     carrier: Carrier = field(default_factory=Carrier)
     limits: Limits = USUAL_LIMITS
     office_email: str | None = None
+    periods: Periods = field(default_factory=Periods)
     stopping: Callable[[], bool] = lambda: False

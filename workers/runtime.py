@@ -54,6 +54,7 @@ def build_runtime(
         carrier=settings.carrier,
         limits=settings.limits,
         office_email=settings.office_email or settings.carrier_email,
+        periods=settings.periods,
         stopping=stopping,
     )
 

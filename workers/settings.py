@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from sqlalchemy import make_url
 
 from models.db.roles import DatabaseRole
+from models.retention import Periods
 from tasks.settings import PostgresUrl, RedisSettings, SecretSettings, Settings, sendable
 
 PUBLISHED_PASSWORD = "standorte"  # noqa: S105
@@ -58,9 +60,27 @@ class WorkerSettings(BeatSettings, SecretSettings):
     """The most requests that a worker reserves for itself in one go."""
     stop_seconds: Annotated[int, Field(ge=1)] = 45
     """The seconds that a worker has to finish what runs when it is asked to stop; then its processes are killed."""
+    keep_mails_days: Annotated[int, Field(ge=30, le=4000)] = Periods().mails.days
+    """The days for which a mail that is no business letter is kept after it has left."""
+    keep_documents_days: Annotated[int, Field(ge=30, le=4000)] = Periods().documents.days
+    """The days for which a document that was handed in as address proof is kept after the decision."""
+    keep_files_days: Annotated[int, Field(ge=30, le=2000)] = Periods().files.days
+    """The days for which an uploaded file is kept after all of its requests have ended."""
+    keep_business_years: Annotated[int, Field(ge=6, le=30)] = Periods().business_years
+    """The whole years for which business letters, requests and closed accounts' contacts are kept; § 257 HGB: 6."""
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """The port on which a worker serves its metrics, for machines without the front end; None serves no metrics."""
     metrics_host: str = "127.0.0.1"
+
+    @property
+    def periods(self) -> Periods:
+        """Return the periods of retention that the carrier has chosen."""
+        return Periods(
+            mails=timedelta(days=self.keep_mails_days),
+            documents=timedelta(days=self.keep_documents_days),
+            files=timedelta(days=self.keep_files_days),
+            business_years=self.keep_business_years,
+        )
 
     @model_validator(mode="after")
     def _counters_have_a_place(self) -> WorkerSettings:

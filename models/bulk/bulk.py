@@ -28,6 +28,7 @@ from models.contracts.catalogue import PriceLine, price_lines_from_json
 from models.db.base import Base, enumeration
 from models.db.work_queue import QueueRow, WorkKind, due_index, lease_ends
 from models.errors import NotFound
+from models.messages.outbox import Message
 from models.orders.orders import Contact, LocalUser, Location, OrderDraft
 from models.people.rights import Action, Principal, may
 from models.people.users import User
@@ -111,6 +112,11 @@ class Bulk(QueueRow, Base):
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
         """Return an SQL condition for bulks to delete: not sent, uploaded at least `retention.BULKS` (30 days) ago."""
         return cls.sent_at.is_(None) & (cls.created_at <= now - retention.BULKS)
+
+    @classmethod
+    def long_ended(cls, now: datetime, periods: retention.Periods) -> sa.ColumnElement[bool]:
+        """Return an SQL condition for bulks to delete: their last request ended at least `periods.files` ago."""
+        return cls.ended_at <= now - periods.files
 
     @property
     def agreed_prices(self) -> Mapping[str, PriceLine]:
@@ -295,3 +301,10 @@ def as_facts(order: OrderDraft) -> dict[str, Any]:
     """
     optional = {*order.details, "local_user", "request_uri", "countries"}
     return {name: value for name, value in asdict(order).items() if value is not None or name not in optional}
+
+
+def detach_from_bulks(session: Session, ids: Sequence[uuid.UUID]) -> None:
+    """Let the requests and messages of these ended bulk files stand alone, so that the files can be deleted."""
+    for table in (Request, Message):
+        alone = sa.update(table).where(table.bulk_id.in_(ids)).values(bulk_id=None)
+        session.execute(alone.execution_options(synchronize_session=False))

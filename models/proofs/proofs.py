@@ -15,6 +15,7 @@ from typing import ClassVar
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
+from models import retention
 from models.calendar_days import end_of_day
 from models.db.base import Base, enumeration
 from models.errors import NotAwaited, TooEarly
@@ -28,6 +29,7 @@ from models.proofs.deadlines import (
     REMINDED_AFTER,
     VALID_FOR,
 )
+from models.requests.requests import Request
 from models.states import AddressMethod, ProofMethod
 from models.vault import Vault, new_salt
 
@@ -218,6 +220,11 @@ class LinkCode(Base):
         sa.Index("uq_link_codes_open", "account_id", unique=True, postgresql_where=sa.text("ended_at IS NULL")),
     )
 
+    @classmethod
+    def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
+        """Return an SQL condition: the code ended at least `retention.LINK_CODES` (30 days) ago."""
+        return cls.ended_at <= now - retention.LINK_CODES
+
     def words(self) -> list[str]:
         """Return the words from which the vault derives the link code."""
         return ["link", str(self.id)]
@@ -240,6 +247,11 @@ class EmailProof(CodedProof, Base):
     address: Mapped[str] = mapped_column(primary_key=True)
     proved_at: Mapped[datetime | None]
     refused_at: Mapped[datetime | None]
+
+    @classmethod
+    def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
+        """Return an SQL condition: nobody has given the proof in time, and no request may need it any more."""
+        return _unanswered(cls, now)
 
     def ask(self, now: datetime) -> None:
         """Start, from `now`, the time in which the current code can be entered; the verify step sends the code.
@@ -294,6 +306,11 @@ class AddressProof(CodedProof, Base):
         sa.CheckConstraint("method <> 'document' OR proved_by IS NOT NULL", name="somebody_released_it"),
     )
 
+    @classmethod
+    def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
+        """Return an SQL condition: nobody has given the proof in time, and no request may need it any more."""
+        return _unanswered(cls, now)
+
     def ask(self, now: datetime) -> None:
         """Start, from `now`, the time in which the current code can be entered; the verify step sends the code.
 
@@ -313,3 +330,12 @@ class AddressProof(CodedProof, Base):
         """
         if self.proved_at is None:
             self.method, self.proved_at, self.proved_by = method, now, by
+
+
+def _unanswered(table: type[EmailProof] | type[AddressProof], now: datetime) -> sa.ColumnElement[bool]:
+    """Return an SQL condition: the proof was not given, and its code expired `retention.UNANSWERED` (400 days) ago.
+
+    While a request of the main account runs, which may need the proof, it stays.
+    """
+    runs = sa.exists().where(Request.main_id == table.main_id, Request.ended_at.is_(None))
+    return table.proved_at.is_(None) & (table.expires_at <= now - retention.UNANSWERED) & ~runs

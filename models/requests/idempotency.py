@@ -38,7 +38,11 @@ class IdempotencyKey(Base):
     created_at: Mapped[datetime]
 
     ON_CONFLICT = "(account_id, user_id, key) DO UPDATE SET request_id = excluded.request_id, answer = excluded.answer"
-    __table_args__ = (sa.CheckConstraint("length(key) BETWEEN 1 AND 255", name="key_length"),)
+    __table_args__ = (
+        sa.CheckConstraint("length(key) BETWEEN 1 AND 255", name="key_length"),
+        # Asked for each request that is deleted.
+        sa.Index("ix_idempotency_keys_request_id", "request_id"),
+    )
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:

@@ -1,68 +1,131 @@
 """Job `leftovers`: delete rows past their retention time, and complete the history of numbers.
 
-The periods are in `models.retention`; `left_over` of each table's model says from when they count.
+The periods are in `models.retention`; `left_over` of each table's model says from when they count. What depends on
+several tables, or on a period that the carrier chooses, is in `models.staff.old_records`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from models import retention
+from models.accounts.accounts import Account
 from models.accounts.company_limits import DailyUse
 from models.accounts.contract_holders import ContractHolder
-from models.bulk.bulk import Bulk
+from models.bulk.bulk import Bulk, detach_from_bulks
+from models.db.base import Base
 from models.links.invoice_membership import InvoiceOffer
+from models.messages.outbox import Message
 from models.orders.drafts import Draft
+from models.people.api_tokens import ApiToken
 from models.people.invitations import Invitation
 from models.people.invited_people import InvitedPerson
 from models.people.logins import Login
+from models.proofs.documents import AddressDocument
+from models.proofs.proofs import AddressProof, EmailProof, LinkCode
 from models.requests.idempotency import IdempotencyKey
+from models.requests.requests import Request
+from models.retention import Periods
+from models.staff import old_records
 from models.telephony.directory import DirectoryEntry
 from models.telephony.number_history import NumberAssignment, complete_history
 from tasks.reconcile.job_run import Run
 
 BATCH = 500
 """The most rows of a table that are locked and deleted in one transaction."""
+_FILES = 10
+"""The most files of that: each has up to 10,000 rows."""
+
+Condition = Callable[[datetime, Periods], sa.ColumnElement[bool]]
+"""A function that returns, for the present time and the carrier's periods, the SQL condition for old rows."""
+
+
+def _no_more(_session: Session, _ids: Sequence[Any]) -> None:
+    """Do nothing before rows are deleted: nothing refers to them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Old:
+    """Old rows of a table: their condition, and what is done with them.
+
+    `before` prepares the deletion of the rows with the given keys. With `values` the rows are not deleted, but get
+    these values. At most `batch` rows are taken at once; None: `BATCH`.
+    """
+
+    table: type[Base]
+    condition: Condition
+    before: Callable[[Session, Sequence[Any]], None] = _no_more
+    values: Mapping[InstrumentedAttribute[Any], Any] | None = None
+    batch: int | None = None
+
 
 Table = (
-    type[Bulk]
+    type[AddressProof]
+    | type[Bulk]
     | type[ContractHolder]
     | type[DailyUse]
     | type[DirectoryEntry]
     | type[Draft]
+    | type[EmailProof]
     | type[IdempotencyKey]
     | type[Invitation]
     | type[InvitedPerson]
     | type[InvoiceOffer]
+    | type[LinkCode]
     | type[Login]
     | type[NumberAssignment]
 )
 TABLES: tuple[Table, ...] = (
+    AddressProof,
     Bulk,
     ContractHolder,
     DailyUse,
     DirectoryEntry,
     Draft,
+    EmailProof,
     IdempotencyKey,
     Invitation,
     InvitedPerson,
     InvoiceOffer,
+    LinkCode,
     Login,
     NumberAssignment,
 )
 
 
-def clear_leftovers(run: Run) -> None:
-    """Delete rows past their retention time, of `TABLES` and of call records, and complete the history of numbers.
+def _of(table: Table) -> Old:
+    return Old(table, lambda now, _periods: table.left_over(now))
 
-    The run counts the deleted rows by table, and as `history` the rows of the history that had to be ended or begun.
-    Safe to run twice.
+
+ALL = (
+    *map(_of, TABLES),
+    Old(Message, old_records.old_messages),
+    Old(AddressDocument, old_records.old_documents),
+    Old(ApiToken, old_records.old_token_addresses, values=old_records.WITHOUT_ADDRESS),
+    # What belonged to a file is old enough for itself later on.
+    Old(Bulk, Bulk.long_ended, before=detach_from_bulks, batch=_FILES),
+    Old(Request, old_records.old_requests, before=old_records.delete_of_requests),
+    # After the requests, as long as one of which an account is kept.
+    Old(Account, old_records.old_accounts, values=old_records.NAMELESS),
+)
+"""All that is deleted, in this order."""
+
+
+def clear_leftovers(run: Run) -> None:
+    """Delete rows past their retention time, of `ALL` and of call records, and complete the history of numbers.
+
+    The run counts the deleted or changed rows by table, and as `history` the rows of the history that had to be ended
+    or begun. Safe to run twice.
     """
-    for table in TABLES:
+    for old in ALL:
         after: tuple[Any, ...] | None = None
-        while gone := _batch(run, table, after):
+        while gone := _batch(run, old, after):
             after = gone[-1]
     with run.transaction() as session:
         run.counts["history"] += complete_history(session, run.now)
@@ -78,16 +141,24 @@ def _forget_calls(run: Run) -> None:
             run.counts["calls"] += gone
 
 
-def _batch(run: Run, table: Table, after: tuple[Any, ...] | None) -> list[tuple[Any, ...]]:
+def _batch(run: Run, old: Old, after: tuple[Any, ...] | None) -> list[tuple[Any, ...]]:
     # Batches follow the primary key: one pass, which also ends in a dry run, where no row is deleted.
+    table = old.table
     columns = tuple(table.__table__.primary_key)
     key = sa.tuple_(*columns)
-    query = sa.select(*columns).where(table.left_over(run.now)).order_by(*columns).limit(BATCH)
+    condition = old.condition(run.now, run.runtime.periods)
+    query = sa.select(*columns).where(condition).order_by(*columns).limit(old.batch or BATCH)
     if after is not None:
         query = query.where(key > after)
     with run.transaction() as session:
         # A locked row is in use.
         gone = [tuple(row) for row in session.execute(query.with_for_update(skip_locked=True))]
-        session.execute(sa.delete(table).where(key.in_(gone)).execution_options(synchronize_session=False))
+        if gone:
+            old.before(session, [row[0] for row in gone])
+            rows = key.in_(gone)
+            change: sa.UpdateBase = (
+                sa.delete(table).where(rows) if old.values is None else sa.update(table).where(rows).values(old.values)
+            )
+            session.execute(change.execution_options(synchronize_session=False))
         run.counts[table.__tablename__] += len(gone)
     return gone

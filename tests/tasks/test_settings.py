@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import pytest
 import redis
 from pydantic import SecretStr
 
+from models.retention import Periods
 from tasks.settings import PUBLISHED_KEY, CarrierPage, SecretSettings, SettingsError
 from web.settings import WebSettings
 from workers.demo.carrier import DEMO_CARRIER
+from workers.runtime import build_runtime
 from workers.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -207,3 +210,18 @@ def test_a_front_with_https_is_told_how_many_proxies_stand_before_it(monkeypatch
     monkeypatch.delenv("TRUSTED_PROXIES")
     monkeypatch.setenv("BASE_URL", "http://127.0.0.1:8000")
     assert WebSettings().trusted_proxies == 0
+
+
+def test_what_the_law_wants_kept_cannot_be_kept_shorter() -> None:
+    key = SecretStr(secrets.token_hex(32))
+    settings: Any = for_workers(secret_key=key, keep_mails_days=30, keep_business_years=10)
+    periods = build_runtime(settings).periods
+    assert periods == Periods(mails=timedelta(days=30), business_years=10)
+    for wrong in (
+        {"keep_business_years": 5},
+        {"keep_mails_days": 29},
+        {"keep_documents_days": 0},
+        {"keep_files_days": 1},
+    ):
+        with pytest.raises(SettingsError, match=next(iter(wrong)).upper()):
+            for_workers(secret_key=key, **wrong)

@@ -1,0 +1,107 @@
+"""What is deleted of old requests, mails, documents and closed accounts, after the carrier's periods.
+
+`models.retention` has the periods with their reasons; the job `leftovers` runs these functions in batches. What belongs
+to the history of contracts stays: contracts, trunks, and the orders that they come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.contracts.contracts import Contract
+from models.messages.outbox import Message, MessageState
+from models.people.api_tokens import ApiToken
+from models.proofs.documents import AddressDocument
+from models.proofs.proofs import Consent, OwnershipProof
+from models.requests.requests import Request
+from models.requests.timeline import TimelineEntry
+from models.retention import TOKEN_ADDRESSES, Periods, kept_for_years
+from models.staff.erasing_people import BUSINESS_LETTERS, ERASED_NAME
+from models.states import AccountState
+from models.telephony.trunks import SipTrunk
+
+OF_REQUEST = (TimelineEntry, Consent, OwnershipProof, AddressDocument, Message)
+"""The tables whose rows are deleted with their request."""
+_NOBODY = "erased-account-%@erased.invalid"
+"""The address in the place of a contact's, as a pattern for LIKE; the account's id is in it."""
+
+
+def old_messages(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
+    """Return an SQL condition for mails and letters to delete: sent or refused so long ago that their period is over.
+
+    Mails of requests that have not ended stay: some are sent only once.
+    """
+    left = sa.func.coalesce(Message.sent_at, Message.refused_at)
+    letter = Message.template.in_(BUSINESS_LETTERS)
+    over = sa.or_(
+        ~letter & (left <= now - periods.mails), letter & (left < kept_for_years(now, periods.business_years))
+    )
+    runs = sa.exists().where(Request.id == Message.request_id, Request.ended_at.is_(None))
+    return (Message.state != MessageState.QUEUED) & over & ~runs
+
+
+def old_documents(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
+    """Return an SQL condition for address documents to delete: of ended requests, decided on or uploaded long ago."""
+    decided = sa.func.coalesce(AddressDocument.decided_at, AddressDocument.uploaded_at)
+    runs = sa.exists().where(Request.id == AddressDocument.request_id, Request.ended_at.is_(None))
+    return (decided <= now - periods.documents) & ~runs
+
+
+def old_token_addresses(now: datetime, _periods: Periods) -> sa.ColumnElement[bool]:
+    """Return an SQL condition for API tokens that lose the address of their last use: they ended 90 days ago."""
+    ended = sa.func.least(ApiToken.revoked_at, ApiToken.expires_at)
+    return ApiToken.last_used_address.is_not(None) & (ended <= now - TOKEN_ADDRESSES)
+
+
+def old_accounts(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
+    """Return an SQL condition for accounts that lose name, street and contact.
+
+    They are closed, or were ordered and never came into service, and no contract and no request has run for the
+    period of business letters.
+    """
+    before = kept_for_years(now, periods.business_years)
+    contract = sa.exists().where(
+        Contract.account_id == Account.id, sa.or_(Contract.ended_at.is_(None), Contract.ended_at >= before)
+    )
+    request = sa.exists().where(
+        sa.or_(Request.account_id == Account.id, Request.main_id == Account.id),
+        sa.or_(Request.ended_at.is_(None), Request.ended_at >= before),
+    )
+    is_over = (Account.state != AccountState.ACTIVE) & (Account.created_at < before)
+    return is_over & Account.contact_email.not_like(_NOBODY) & ~contract & ~request
+
+
+NAMELESS = {
+    Account.name: ERASED_NAME,
+    Account.street: "",
+    Account.contact_name: ERASED_NAME,
+    Account.contact_phone: None,
+    Account.contact_email: sa.func.replace(_NOBODY, "%", sa.cast(Account.id, sa.Text)),
+}
+"""What an account has instead of name, street and contact. Postal code and town stay, for the history of numbers."""
+WITHOUT_ADDRESS = {ApiToken.last_used_at: None, ApiToken.last_used_address: None}
+"""What an API token has instead of its last use."""
+
+
+def old_requests(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
+    """Return an SQL condition for requests to delete: ended before the period of business letters, without a contract.
+
+    A request of a file stays until the file is deleted, and so does an order that a contract or trunk comes from.
+    """
+    before = kept_for_years(now, periods.business_years)
+    contract = sa.exists().where(Contract.request_id == Request.id)
+    trunk = sa.exists().where(SipTrunk.request_id == Request.id)
+    return (Request.ended_at < before) & Request.bulk_id.is_(None) & ~contract & ~trunk
+
+
+def delete_of_requests(session: Session, ids: Sequence[UUID]) -> None:
+    """Delete what belongs to these requests: timelines, answers, proofs, documents and messages."""
+    for table in OF_REQUEST:
+        gone = sa.delete(table).where(table.request_id.in_(ids))
+        session.execute(gone.execution_options(synchronize_session=False))
