@@ -1,7 +1,8 @@
-"""Tests of docs/alerts.yml: each alert uses figures of /metrics, fires when it should, and has a runbook."""
+"""Tests of docs/alerts.yml and of the dashboard: they use figures of /metrics; each alert fires, and has a runbook."""
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -23,8 +24,16 @@ from tests.web.conftest import ORDER, Back, Front
 
 DOCS = Path(__file__).parents[2] / "docs"
 RULES: list[dict[str, Any]] = YAML(typ="safe", pure=True).load((DOCS / "alerts.yml").read_text())["groups"][0]["rules"]
+OURS = [rule for rule in RULES if rule["alert"] != "StandorteCertificateEnds"]
+"""The rules for figures of ours: the certificate is the proxy's."""
+PANELS: list[dict[str, Any]] = json.loads((DOCS / "grafana-dashboard.json").read_text())["panels"]
 LABELLED = re.compile(r"\b(standorte_\w+)(?:\{([^}]*)\})?")
 Figures = dict[str, list[tuple[dict[str, str], float]]]
+
+
+def names_in(expression: str) -> list[tuple[str, str]]:
+    """Return the figures of an expression, each with its labels."""
+    return LABELLED.findall(expression)
 
 
 @pytest.fixture
@@ -48,8 +57,8 @@ def figures(front: Front) -> Figures:
     return found
 
 
-def test_there_are_ten_rules_each_with_a_runbook() -> None:
-    assert len(RULES) == 10
+def test_there_are_eleven_rules_each_with_a_runbook() -> None:
+    assert len(RULES) == 11
     headings = re.findall(r"^## (\w+)$", (DOCS / "runbooks.md").read_text(), re.M)
     assert [rule["alert"] for rule in RULES] == headings
     for rule in RULES:
@@ -57,16 +66,45 @@ def test_there_are_ten_rules_each_with_a_runbook() -> None:
         assert rule["labels"]["severity"] in ("page", "ticket") and rule["annotations"]["summary"]
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))
-def test_a_rule_asks_for_figures_that_are_shown_with_labels_that_they_have(quiet: Front, rule: dict[str, Any]) -> None:
-    quiet.client.get("/anmelden")
-    shown = figures(quiet)
-    asked = list(LABELLED.findall(rule["expr"]))
+def ensure_shown(front: Front, expression: str) -> None:
+    """Assert that the expression asks for figures that /metrics shows, with labels that they have."""
+    front.client.get("/anmelden")
+    shown = figures(front)
+    asked = names_in(expression)
     assert asked
     for name, labels in asked:
-        assert name in shown or name.removesuffix("_total") in shown, name
+        assert base(name) in shown or name in shown, name
         for label in re.findall(r"(\w+)[!=]=?~?\"", labels):
             assert all(label in its for its, _ in shown.get(name, [])), (name, label)
+
+
+def base(name: str) -> str:
+    """Return the name of the figure to which the name of a sample belongs."""
+    return re.sub("_(total|bucket|count|sum|created)$", "", name)
+
+
+@pytest.mark.parametrize("rule", OURS, ids=lambda rule: str(rule["alert"]))
+def test_a_rule_asks_for_figures_that_are_shown_with_labels_that_they_have(quiet: Front, rule: dict[str, Any]) -> None:
+    ensure_shown(quiet, rule["expr"])
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=lambda panel: str(panel["title"]))
+def test_a_panel_asks_for_figures_that_are_shown(quiet: Front, panel: dict[str, Any]) -> None:
+    assert panel["targets"]
+    for target in panel["targets"]:
+        ensure_shown(quiet, target["expr"])
+        kept = {label for labels in re.findall(r"by \(([^)]*)\)", target["expr"]) for label in labels.split(", ")}
+        assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= kept
+
+
+def test_the_dashboard_shows_every_figure_once_in_its_place(quiet: Front) -> None:
+    asked = {base(name) for panel in PANELS for target in panel["targets"] for name, _ in names_in(target["expr"])}
+    quiet.client.get("/anmelden")
+    assert {base(name) for name in figures(quiet) if name.startswith("standorte_")} == asked
+    assert len({panel["id"] for panel in PANELS}) == len(PANELS)
+    assert len({(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in PANELS}) == len(PANELS)
+    named = " ".join(panel["description"] for panel in PANELS)
+    assert {rule["alert"] for rule in OURS} <= set(re.findall(r"Standorte\w+", named))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))
