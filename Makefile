@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: run test bench chaos hosts screenshots lock audit images compose-env check fmt clean setup tools packages
+.PHONY: run test bench chaos hosts upgrade screenshots lock audit images compose-env check fmt clean setup tools packages
 
 run: setup
 	@$(BIN)/standorte up
@@ -31,6 +31,11 @@ chaos: setup
 hosts: setup
 	@.make/haproxy
 	@$(BIN)/python -m tests.hosts $(if $(LONG),--long) $(if $(RATE),--rate $(RATE))
+
+# The version before serves customers while this one migrates a database of a million rows. REV=tag or commit: another
+# version before; ROWS=100000 for fewer rows.
+upgrade: setup
+	@$(BIN)/python -m tests.upgrade $(if $(REV),--rev $(REV)) $(if $(ROWS),--rows $(ROWS)) $(if $(RATE),--rate $(RATE))
 
 # Make the pictures in docs/screenshots, from a separate stack with the demo data.
 screenshots: setup

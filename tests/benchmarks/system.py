@@ -178,11 +178,14 @@ class System:
 
 
 @contextmanager
-def open_servers(*, fsync: bool = True) -> Iterator[tuple[Path, EmbeddedPostgres, EmbeddedRedis]]:
+def open_servers(
+    *, fsync: bool = True, migrated: bool = True
+) -> Iterator[tuple[Path, EmbeddedPostgres, EmbeddedRedis]]:
     """Start PostgreSQL, with the portal's and the registrar's database, and Redis, for the time of a `with` block.
 
     They are in a new directory, which is deleted afterwards. `fsync`: PostgreSQL waits for the disk at each commit, as
-    in production. Yield the directory, PostgreSQL and Redis.
+    in production. `migrated`: the databases have all tables; otherwise they are empty. Yield the directory, PostgreSQL
+    and Redis.
     """
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -190,8 +193,9 @@ def open_servers(*, fsync: bool = True) -> Iterator[tuple[Path, EmbeddedPostgres
         stack.callback(postgres.stop)
         postgres.start(("standorte", "registrar"))
         create_roles(postgres.url("postgres", driver=""), {"standorte": PORTAL_ROLES, "registrar": REGISTRAR_ROLES})
-        prepare(postgres.url("standorte", DatabaseRole.OWNER))
-        ensure_schema(postgres.url("registrar", DatabaseRole.OWNER))
+        if migrated:
+            prepare(postgres.url("standorte", DatabaseRole.OWNER))
+            ensure_schema(postgres.url("registrar", DatabaseRole.OWNER))
         broker = EmbeddedRedis(directory / "redis")
         stack.callback(broker.stop)
         broker.start()

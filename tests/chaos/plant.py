@@ -35,10 +35,16 @@ LEASE = 20
 
 
 class Program:
-    """A program that is started again whenever it ends, as a supervisor does."""
+    """A program, run in `folder` or where this process runs, that is started again whenever it ends.
 
-    def __init__(self, name: str, command: list[str], environment: dict[str, str], directory: Path) -> None:
+    A supervisor does the same. What it prints is in `directory`, in a file with the program's name.
+    """
+
+    def __init__(
+        self, name: str, command: list[str], environment: dict[str, str], directory: Path, folder: Path | None = None
+    ) -> None:
         self.name = name
+        self._folder = folder
         self._command = command
         self._environment = environment
         self._log = directory / f"{name}.log"
@@ -89,7 +95,7 @@ class Program:
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
-            return subprocess.Popen(self._command, env=self._environment, stdout=log, stderr=log)
+            return subprocess.Popen(self._command, cwd=self._folder, env=self._environment, stdout=log, stderr=log)
 
     def _keep_running(self) -> None:
         while not self._ending.wait(0.3):

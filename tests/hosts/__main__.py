@@ -20,15 +20,13 @@ from tests.chaos.request_checks import API_AGREES
 from tests.fakes import wait_until
 from tests.hosts.balancers import BALANCERS
 from tests.hosts.losses import CUTS, LONG, SHORT, WAITS, Loss
-from tests.hosts.network import Cut, NotPossible, open_network
+from tests.hosts.network import NOT_RUN, Cut, NotPossible, open_network
 from tests.hosts.plant import Plant, open_plant
 from tests.hosts.record import Record
 from tests.hosts.table import Span, table
 from workers.gateways.registrar import plain_url
 from workers.stack.data_directory import StackDirectory
 
-NOT_RUN = 77
-"""The exit code that says that nothing was tested."""
 CALM = 3.0
 """Seconds without a failed call after which the system counts as healed."""
 AWAY = 12.0

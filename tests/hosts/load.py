@@ -1,8 +1,9 @@
 """The customers of a run: a program that sends orders over HTTPS at a steady rate.
 
 `python -m tests.hosts.load TASK.json RECORD.jsonl`. TASK has the portal's `url`, its certificate's authority `ca`, the
-API `tokens` of the customers, and the `rate` in orders a second. Each try, and how each order ended, is a line of
-RECORD at once. SIGTERM ends the load: no new order is begun, those under way are repeated until they are answered.
+API `tokens` of the customers, the `rate` in orders a second, and how many connections are `kept` open. Each try, and
+how each order ended, is a line of RECORD at once. SIGTERM ends the load: no new order is begun, those under way are
+repeated until they are answered.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Customers:
     async def run(self) -> None:
         """Send orders until SIGTERM comes; return when all have been answered or given up."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._is_over.set)
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=5)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=self._task["kept"], keepalive_expiry=5)
         trusted = ssl.create_default_context(cafile=self._task["ca"])
         async with httpx.AsyncClient(
             base_url=self._task["url"], verify=trusted, timeout=_TIMEOUT, limits=limits

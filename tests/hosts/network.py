@@ -23,10 +23,12 @@ SUBNET = "192.0.2.0/24"
 _NEW_NETWORK = 0x40000000
 """CLONE_NEWNET."""
 _NAMESPACES = Path("/run/netns")
+NOT_RUN = 77
+"""The exit code that says that nothing was tested."""
 
 
 class NotPossible(Exception):
-    """Raised where hosts cannot be made; the message says what is missing."""
+    """Raised where the test of a whole system cannot run; the message says what is missing."""
 
 
 class Cut(StrEnum):

@@ -120,7 +120,8 @@ class Plant:
         """Run customers who place `rate` orders a second, for the time of the block; yields their record."""
         task, record = self.directory / "load.json", self.directory / "load.jsonl"
         tokens = [customer.token for customer in self.customers]
-        task.write_text(json.dumps({"url": URL, "ca": str(self.certificate), "tokens": tokens, "rate": rate}))
+        facts = {"url": URL, "ca": str(self.certificate), "tokens": tokens, "rate": rate, "kept": 20}
+        task.write_text(json.dumps(facts))
         record.touch()
         command = [programs.console()[0], "-m", "tests.hosts.load", str(task), str(record)]
         log = self.directory / "load.log"

@@ -104,10 +104,13 @@ class Span:
 
 def table(spans: Sequence[Span], record: Record) -> str:
     """Return the table as text."""
-    rows = [list(_HEADS), *(span.row(record) for span in spans)]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(_HEADS))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([*lines, _FOOT])
+    return "\n".join([*aligned([list(_HEADS), *(span.row(record) for span in spans)]), _FOOT])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the rows of a table as lines, each column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _seconds_of(tries: Sequence[Try]) -> int:

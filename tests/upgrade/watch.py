@@ -1,0 +1,122 @@
+"""Looks all the time which statements wait for a lock, for whose, and whether the fronts answer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import httpx
+import psycopg
+
+from models.db.roles import DatabaseRole
+
+EVERY = 0.05
+"""Seconds between two looks."""
+PAGES_EVERY = 0.5
+"""Seconds between two calls of the same page."""
+PAGES = ("/healthz", "/readyz", "/metrics", "/anmelden")
+"""The pages that are called beside the orders."""
+_LOCKS = """
+SELECT waiting.pid, waiting.query_start::text, extract(epoch FROM clock_timestamp() - pg_locks.waitstart)::float,
+    left(waiting.query, 120), (
+        SELECT string_agg(DISTINCT blocking.usename || ': ' || left(blocking.query, 120), '; ')
+        FROM pg_stat_activity blocking WHERE blocking.pid = ANY (pg_blocking_pids(waiting.pid))
+    )
+FROM pg_locks JOIN pg_stat_activity waiting USING (pid)
+WHERE NOT pg_locks.granted AND pg_locks.waitstart IS NOT NULL AND waiting.usename <> %s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A statement that waited for a lock: until when (seconds since 1970), how long, and for what other statement."""
+
+    at: float
+    seconds: float
+    statement: str
+    blocked_by: str
+
+    @property
+    def by_owner(self) -> bool:
+        """Return whether it waited for the migration, which connects as the owner, and only then."""
+        return DatabaseRole.OWNER in self.blocked_by
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A page that was called: its address, when it was answered (seconds since 1970), and the status; None: not."""
+
+    url: str
+    at: float
+    status: int | None
+
+
+@dataclass
+class Watch:
+    """What was seen so far: the waits, each once with the longest time seen, and the answers of the pages."""
+
+    waits: dict[tuple[int, str], Wait] = field(default_factory=dict)
+    answers: list[Answer] = field(default_factory=list)
+    fronts: list[str] = field(default_factory=list)
+    """The URLs of the fronts whose pages are called."""
+    longest_look: float = 0.0
+    """The longest time in seconds between two looks: a wait shorter than that may have been missed."""
+    _over: threading.Event = field(default_factory=threading.Event)
+    _calling: threading.Lock = field(default_factory=threading.Lock)
+
+    def look_at_locks(self, url: str) -> None:
+        """Look until the end at the locks of the server of this URL, as a superuser."""
+        with psycopg.connect(url, autocommit=True) as connection:
+            before = time.monotonic()
+            while not self._over.wait(EVERY):
+                for pid, began, *seen in connection.execute(_LOCKS, [DatabaseRole.OWNER]).fetchall():
+                    self._note((pid, began), *seen)
+                now = time.monotonic()
+                self.longest_look, before = max(self.longest_look, now - before), now
+
+    def call_pages(self) -> None:
+        """Call the pages of all fronts until the end."""
+        while not self._over.wait(PAGES_EVERY):
+            with self._calling:
+                for url in [f"{front}{page}" for front in self.fronts for page in PAGES]:
+                    try:
+                        status = httpx.get(url, timeout=20).status_code
+                    except httpx.HTTPError:
+                        status = None
+                    self.answers.append(Answer(url, time.time(), status))
+
+    def leave(self, front: str) -> None:
+        """Call no page of this front any longer; return when no call is on its way."""
+        with self._calling:
+            self.fronts.remove(front)
+
+    def end(self) -> None:
+        """Tell both loops to end."""
+        self._over.set()
+
+    def _note(self, key: tuple[int, str], seconds: float, statement: str, blocked_by: str | None) -> None:
+        wait = Wait(time.time(), seconds, statement, blocked_by or "")
+        # One statement can wait for several locks, one after the other.
+        if key not in self.waits or self.waits[key].seconds < seconds:
+            self.waits[key] = wait
+
+
+@contextmanager
+def watching(url: str) -> Iterator[Watch]:
+    """Watch the server of this URL, and the fronts that are added to the watch, for the time of a `with` block.
+
+    Raises what a loop has raised, because then not all was seen.
+    """
+    watch = Watch()
+    with ThreadPoolExecutor(2) as threads:
+        loops = [threads.submit(watch.look_at_locks, url), threads.submit(watch.call_pages)]
+        try:
+            yield watch
+        finally:
+            watch.end()
+        for loop in loops:
+            loop.result()
