@@ -267,8 +267,8 @@ def apply_row_security(
     `on` switches it on or off; None leaves it as it is, and switches it on for new tables if it is on for the others.
     If the role of the front, the workers, the metrics or the owner is not on the server, nothing is done and False is
     returned. Each table that differs is changed in a transaction of its own, and tried up to 40 times, `pause` seconds
-    apart, if its lock did not come within `patience`, a duration such as '300ms'. Raises SQLAlchemy's `OperationalError`
-    for a table that stays in use: the tables before it are done. Safe to run twice, and on two machines at a time.
+    apart, if its lock did not come within `patience`, a duration such as '300ms'. Raises `OperationalError` for a
+    table that stays in use: the tables before it are done. Safe to run twice, and on two machines at a time.
     """
     with database.engine.connect() as connection:
         missing = set(DatabaseRole) - set(connection.scalars(sa.text("SELECT rolname FROM pg_roles")))
