@@ -12,7 +12,8 @@ class Kind(StrEnum):
     """The kind of a request.
 
     A new order, attaching an existing account (link), detaching a sub-account, changing tariff and channels of a SIP
-    trunk, now or from a day on, or cancelling an account with its contracts, with the end of a day.
+    trunk, now or from a day on, cancelling an account with its contracts, with the end of a day, or moving a
+    sub-account from its main account to another one in one step (switch).
     """
 
     ORDER = "order"
@@ -20,6 +21,7 @@ class Kind(StrEnum):
     DETACH = "detach"
     CHANGE = "change"
     CANCEL = "cancel"
+    SWITCH = "switch"
 
 
 class Status(StrEnum):
@@ -82,12 +84,15 @@ class Reason(StrEnum):
     INVITATION_OPEN = "invitation_open"
     TRUNK_CLOSED = "trunk_closed"
     ACCOUNT_IN_USE = "account_in_use"
+    MAIN_CONSENT_AWAITED = "main_consent_awaited"
+    DECLINED_BY_MAIN = "declined_by_main"
 
 
 class Actor(StrEnum):
     """The party that has to act next on a pending request.
 
-    The carrier, the requester, the contact of an order, or the administrators of the other account (to be attached).
+    The carrier, the requester, the contact of an order, or the administrators of the other account: the one to be
+    attached or, in a switch, its present main account.
     """
 
     CARRIER = "carrier"
@@ -176,7 +181,10 @@ ROUTES: dict[Kind, tuple[StepName, ...]] = {
     Kind.DETACH: (StepName.VERIFY, StepName.DETACH, StepName.CONFIRM),
     Kind.CHANGE: (StepName.VERIFY, StepName.CHANGE, StepName.CONFIRM),
     Kind.CANCEL: (StepName.VERIFY, StepName.CANCEL, StepName.CONFIRM),
+    Kind.SWITCH: (StepName.VERIFY, StepName.ATTACH, StepName.CONFIRM),
 }
+ATTACHING: tuple[Kind, ...] = (Kind.LINK, Kind.SWITCH)
+"""The kinds of request that attach an existing account, whose ownership has to be proved."""
 
 
 def may_become(now: Status, then: Status) -> bool:

@@ -205,7 +205,8 @@ LinkProof = AdministersBoth | CredentialsProof | LinkCodeProof | ConsentProof
 class LinkBody(Body):
     """A request to attach the existing account `customer_number`, with the proof that the requester may do so.
 
-    `locale` is the language of the mails about the request, by default the caller's.
+    With `switch` it may belong to another main account, which is asked for its consent once the proof is given; then
+    it comes over in one step. `locale` is the language of the mails about the request, by default the caller's.
     """
 
     model_config = ConfigDict(
@@ -214,4 +215,5 @@ class LinkBody(Body):
 
     customer_number: CustomerNumber
     proof: Annotated[LinkProof, Field(discriminator="method")]
+    switch: bool = False
     locale: Language | None = None

@@ -80,6 +80,25 @@ def attach(session: Session, main_id: int, account_id: int, origin: Origin, now:
     return account
 
 
+def move(session: Session, main_id: int, new_main_id: int, account_id: int, now: datetime) -> Account:
+    """Move a sub-account from its main account to another one, as one linked to it, and return the sub-account.
+
+    One row changes once, so that at no moment the account is without a main account, or has two. An account with the id
+    `new_main_id` that stands alone becomes a main account by this; the former one keeps its role. Locks the account.
+    Raises `RuleBroken` if the account is not, or no longer, attached to `main_id`, or if `new_main_id` is that same
+    account, the account itself, closed or a sub-account.
+    """
+    if new_main_id == account_id:
+        raise RuleBroken(Reason.SAME_ACCOUNT)
+    promote(session, new_main_id)
+    lock_accounts(session, [account_id])
+    account = session.get_one(Account, account_id)
+    if account.main_id != main_id or new_main_id == main_id:
+        raise RuleBroken(Reason.NOT_ATTACHED, account.customer_number)
+    account.main_id, account.origin, account.attached_at = new_main_id, Origin.LINK, now
+    return account
+
+
 def detach(session: Session, main_id: int, account_id: int) -> Account:
     """Detach a sub-account from its main account and return the account, which is standalone afterwards.
 

@@ -2,8 +2,8 @@
 
 They are stated only here. A statement of the front that forgets its filter meets only the rows of its caller, the
 person for whom the transaction works (`models.db.caller`), and no customer's rows without a caller. The conditions ask
-functions and views of the migrations 0037 and 0042, which act as the owner. `standorte migrate` creates the policies;
-they hold once row-level security is switched on. All other roles see and write every row.
+functions and views of the migrations 0037, 0042 and 0055, which act as the owner. `standorte migrate` creates the
+policies; they hold once row-level security is switched on. All other roles see and write every row.
 """
 
 from __future__ import annotations
@@ -197,6 +197,7 @@ PORTAL: Mapping[str, Rows] = {
     "known_places": _free("postal codes and towns, without who asked"),
     "link_codes": _of_account("link_codes", "account_id", f"account_id = {_TYPED}"),
     "logins": Rows(f"user_id = {_PEOPLE}", why="a public page names the person by address or by the link's number"),
+    "main_consents": _of_request("main_consents"),
     "memberships": Rows(
         f"{_reached('memberships.account_id')} OR user_id = {_PEOPLE}"
         f" OR account_id = {_TYPED} OR (account_id = {_MAINS} AND (role = 'administrator' OR user_id = {_TEAM}))",
@@ -228,10 +229,12 @@ PORTAL: Mapping[str, Rows] = {
     "recovery_codes": Rows(f"user_id = {_PEOPLE}"),
     "requests": Rows(
         f"main_id = {_OWN} OR {STAFF} OR knows_request(kind, main_id, account_id, customer_number)"
+        " OR (kind = 'switch' AND knows_switch(id, customer_number))"
         f" OR (kind = 'order' AND customer_number = {_named('customer_number')})",
         add=f"main_id = {_OWN} OR reaches_account(main_id)"
         " OR (kind IN ('detach', 'change', 'cancel') AND leaves_main(account_id, main_id))",
-        why="also those that would attach an own account; and, for the code of a letter, that of the number typed",
+        why="also those that would attach an own account, or take a sub-account away; and, for the code of a letter,"
+        " that of the number typed",
     ),
     "second_factors": Rows(
         f"user_id = {_PEOPLE}",

@@ -17,12 +17,13 @@ from models.bulk.bulk import Bulk
 from models.contracts.contracts import Contract
 from models.errors import CannotClose
 from models.links.collective_invoices import CollectiveInvoice, CollectiveInvoiceItem
+from models.links.planned_detach import end_planned_detach
 from models.orders.holder_changes import keep_holder_of
 from models.people.api_tokens import ApiToken
 from models.people.audit_log import AuditEvent, record_of_carrier
 from models.people.invitations import Invitation
 from models.requests.requests import Request
-from models.states import ENDED, AccountState, Kind, Origin, Reason
+from models.states import ATTACHING, ENDED, AccountState, Kind, Origin, Reason
 from models.telephony.forwarding import CallForwarding
 from models.telephony.number_pool import release_block
 from models.telephony.numbers import NumberBlock
@@ -58,11 +59,11 @@ def ensure_leads_nobody(session: Session, account: Account) -> None:
     """Raise `CannotClose` while the account acts as a main account, which it cannot do once it is closed.
 
     The error's code is the first of these that applies, its facts are in brackets: `has_sub_accounts` (their number),
-    `request_runs` (the ids of its running orders and link requests), `bulk_runs` (no facts), `billed_together` (the
+    `request_runs` (the ids of its running orders, links and switches), `bulk_runs` (no facts), `billed_together` (the
     numbers of the collective invoices that it pays for others).
     """
     _ensure_no_sub_accounts(session, account)
-    asked = Request.main_id == account.id, Request.kind.in_((Kind.ORDER, Kind.LINK)), Request.status.not_in(ENDED)
+    asked = Request.main_id == account.id, Request.kind.in_((Kind.ORDER, *ATTACHING)), Request.status.not_in(ENDED)
     running = session.scalars(sa.select(Request.id).where(*asked).order_by(Request.id)).all()
     if running:
         raise CannotClose("request_runs", *map(str, running))
@@ -105,7 +106,7 @@ def close_cancelled(session: Session, account: Account, ended_at: datetime, now:
     ensure_leads_nobody(session, account)
     if account.main_id is not None:
         main_id, was_ordered = account.main_id, account.origin is Origin.ORDER
-        _end_planned_detach(session, account, now)
+        end_planned_detach(session, account, Reason.ACCOUNT_CLOSED, now)
         detach(session, main_id, account.id)
         if was_ordered:
             keep_holder_of(session, main_id, account, now)
@@ -116,15 +117,6 @@ def close_cancelled(session: Session, account: Account, ended_at: datetime, now:
         contract.end(ended_at)
     _close(session, account, now, {"ended_at": ended_at.isoformat()})
     return True
-
-
-def _end_planned_detach(session: Session, account: Account, now: datetime) -> None:
-    """Reject the detachment that is planned for a later day, unless somebody is changing it at this moment."""
-    planned = sa.select(Request).where(
-        Request.account_id == account.id, Request.kind == Kind.DETACH, Request.status.not_in(ENDED)
-    )
-    for request in session.scalars(planned.order_by(Request.id).with_for_update(skip_locked=True)):
-        request.reject(Reason.ACCOUNT_CLOSED, now)
 
 
 def _close(session: Session, account: Account, now: datetime, facts: Mapping[str, Any] = MappingProxyType({})) -> None:
@@ -163,7 +155,7 @@ def _running(session: Session, account: Account) -> list[str]:
     about = sa.or_(
         sa.and_(Request.main_id == account.id, ~of_others),
         Request.account_id == account.id,
-        sa.and_(Request.customer_number == account.customer_number, Request.kind == Kind.LINK),
+        sa.and_(Request.customer_number == account.customer_number, Request.kind.in_(ATTACHING)),
     )
     query = sa.select(Request.id).where(about, Request.status.not_in(ENDED)).order_by(Request.id)
     return [str(id) for id in session.scalars(query)]

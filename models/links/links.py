@@ -40,7 +40,7 @@ from models.requests.plan_notices import tell_of_plan
 from models.requests.receipts import queue_receipt
 from models.requests.request_rights import acts_for
 from models.requests.requests import Request
-from models.states import ENDED, Kind, ProofMethod, Reason
+from models.states import ATTACHING, ENDED, Kind, ProofMethod, Reason
 from models.values import Locale
 from models.vault import Vault
 
@@ -55,13 +55,15 @@ MOST_OPEN_QUESTIONS = 1000
 class LinkDraft:
     """A link request as it was typed: to attach the account with `customer_number`, with a proof by `method`.
 
-    `means` is what the method needs: credentials or a link code; None if the method needs neither.
+    `means` is what the method needs: credentials or a link code; None if the method needs neither. `kind` is a link, or
+    a switch: the account may belong to another main account, which has to consent then, too.
     """
 
     customer_number: str
     method: ProofMethod
     means: Credentials | str | None
     locale: Locale
+    kind: Kind = Kind.LINK
 
 
 def submit_link(
@@ -74,7 +76,7 @@ def submit_link(
     bulk_id: uuid.UUID | None = None,
     usual: Limits = USUAL_LIMITS,
 ) -> Request:
-    """Create a request to attach an account to `main`, with an ownership proof if the draft's means are right.
+    """Create a link or switch that attaches an account to `main`, with an ownership proof if the means are right.
 
     Means are credentials or a link code: if they are wrong, the request is created without a proof, and nothing is
     raised. `bulk_id` is the bulk (the uploaded file of requests) that the draft comes from; without one, a receipt to
@@ -83,9 +85,10 @@ def submit_link(
     ends.
 
     Raises `Forbidden` if the person may not link accounts to `main`, `RuleBroken` if `main` is closed or a sub-account,
-    `InvalidField` if the customer number is that of `main`, `AlreadyRequested` if a link request between the two
-    accounts is running, `TooEarly` if `main` has asked for this account's consent five times within a day, and
-    `LimitReached` if `main` has asked for consent as often today as it may, cancelled requests included.
+    `InvalidField` if the customer number is that of `main`, `AlreadyRequested` if a link or switch between the two
+    accounts is running, `TooEarly` if `main` has asked for this account's consent, or to take it from its main account,
+    five times within a day, and `LimitReached` if `main` has asked so as often today as it may, cancelled requests
+    included.
     """
     if not may(principal, Action.LINK, main):
         raise Forbidden
@@ -94,19 +97,20 @@ def submit_link(
         raise InvalidField("customer_number", "own_account")
     # Before the lock on the pair of accounts: a file's rows have the limits' lock when they come to their next pair.
     lock_limits(session, main.id)
-    ensure_not_running(session, Kind.LINK, main, draft.customer_number)
+    ensure_not_running(session, main, draft.customer_number)
     method = draft.method
     if method is ProofMethod.ADMINISTERS_BOTH and principal.token_id is not None:
         # A token speaks for its account alone: its person is asked, in the portal or by mail.
         method = ProofMethod.CONSENT
-    if method is ProofMethod.CONSENT:
+    # A switch asks its present main account, however its ownership is proved.
+    if method is ProofMethod.CONSENT or draft.kind is Kind.SWITCH:
         _ensure_not_pestering(session, main, draft.customer_number, now)
         take_one(session, main.id, Limit.CONSENTS, now, usual)
     proof = ownership_by(session, vault, draft.customer_number, draft.means, now) if draft.means else None
     request = create_request(
         session,
         Request(
-            kind=Kind.LINK,
+            kind=draft.kind,
             main_id=main.id,
             customer_number=draft.customer_number,
             requested_by=principal.user_id,
@@ -117,7 +121,7 @@ def submit_link(
         ),
         now,
     )
-    request.note(now, "link_received", customer_number=draft.customer_number)
+    request.note(now, f"{draft.kind}_received", customer_number=draft.customer_number)
     if bulk_id is None:
         queue_receipt(session, request, principal, "link_receipt", now)
     if proof is not None:
@@ -128,7 +132,7 @@ def submit_link(
 
 
 def _ensure_not_pestering(session: Session, main: Account, customer_number: str, now: datetime) -> None:
-    """Raise `TooEarly` if `main` has asked for the account's consent `MOST_ISSUES` (5) times within a day.
+    """Raise `TooEarly` if `main` has asked for the account's consent, or for a switch, five times within a day.
 
     Customer numbers without an account count too, so that an outsider sees no difference.
     """
@@ -137,7 +141,7 @@ def _ensure_not_pestering(session: Session, main: Account, customer_number: str,
         .where(
             Request.main_id == main.id,
             Request.customer_number == customer_number,
-            Request.asked_proof == ProofMethod.CONSENT,
+            sa.or_(Request.asked_proof == ProofMethod.CONSENT, Request.kind == Kind.SWITCH),
             Request.created_at > now - ASKED_WITHIN,
         )
         .order_by(Request.created_at.desc())
@@ -160,13 +164,13 @@ def wrong_codes(session: Session, main: Account, now: datetime) -> int:
 
 
 def open_questions(session: Session, main: Account) -> int:
-    """Return how many running link requests of the main account ask for consent, whether or not mails were sent."""
+    """Return how many running links and switches of the main account ask for an account's own consent."""
     waiting = _asked_by(main).where(Request.asked_proof == ProofMethod.CONSENT, Request.status.not_in(ENDED))
     return session.scalar(waiting) or 0
 
 
 def _asked_by(main: Account) -> sa.Select[int]:
-    return sa.select(sa.func.count()).where(Request.main_id == main.id, Request.kind == Kind.LINK)
+    return sa.select(sa.func.count()).where(Request.main_id == main.id, Request.kind.in_(ATTACHING))
 
 
 def find_proof(session: Session, request: Request, now: datetime) -> OwnershipProof | None:
@@ -252,16 +256,16 @@ def submit_detach(
     return request
 
 
-def ensure_not_running(session: Session, kind: Kind, main: Account, customer_number: str) -> None:
-    """Raise `AlreadyRequested` if a request of this kind by `main` about the customer number is running.
+def ensure_not_running(session: Session, main: Account, customer_number: str) -> None:
+    """Raise `AlreadyRequested` if a link or switch by `main` about the customer number is running.
 
     Of two transactions that call this with equal arguments at one time, one waits until the other has ended.
     """
     # There is no row yet that could be locked, nor need there be such an account.
-    take_advisory_lock(session, f"{kind} {main.id} {customer_number}")
+    take_advisory_lock(session, f"link {main.id} {customer_number}")
     running = session.scalar(
         sa.select(Request.id).where(
-            Request.kind == kind,
+            Request.kind.in_(ATTACHING),
             Request.main_id == main.id,
             Request.customer_number == customer_number,
             Request.status.not_in(ENDED),

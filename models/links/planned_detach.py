@@ -33,6 +33,18 @@ def running_detach(session: Session, account: Account, *, lock: bool = False) ->
     return session.scalar(query)
 
 
+def end_planned_detach(session: Session, account: Account, reason: Reason, now: datetime) -> None:
+    """Reject, for `reason`, the detachment that is planned, unless somebody is changing it at this moment.
+
+    What is left is rejected on its day.
+    """
+    planned = sa.select(Request).where(
+        Request.account_id == account.id, Request.kind == Kind.DETACH, Request.status.not_in(ENDED)
+    )
+    for request in session.scalars(planned.order_by(Request.id).with_for_update(skip_locked=True)):
+        request.reject(reason, now)
+
+
 def ensure_no_change_is_lost(session: Session, account: Account, day: date | None, now: datetime) -> None:
     """Raise `InvalidField` if a change of the account's contract is planned by people who would lose the account.
 

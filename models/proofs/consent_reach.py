@@ -14,19 +14,23 @@ from models.accounts.accounts import Account
 from models.messages.outbox import Message, MessageState
 from models.proofs.proofs import Consent
 from models.requests.requests import Request
-from models.states import ENDED, AccountRole, AccountState, Kind, Reason, Status
+from models.states import ATTACHING, ENDED, AccountRole, AccountState, Kind, Reason, Status
 
 CONSENT_MAIL = "consent_asked"
 """The name of the mail that asks for consent."""
 
 
-def note_reach(consent: Consent, account: Account | None, now: datetime, *, reaches: bool) -> None:
+def note_reach(
+    consent: Consent, account: Account | None, now: datetime, *, reaches: bool, kind: Kind = Kind.LINK
+) -> None:
     """Record whether a question for consent reaches an administrator of `account`, the account that is to be attached.
 
     If it reaches nobody, the back office has to act from now on (`unreached_since`), unless there is no such account
-    (None), or the account could not be attached: it is closed, still on order, a main account or a sub-account.
+    (None), or the account could not be attached by a request of this kind: it is closed, still on order, a main account
+    or, for a link, a sub-account.
     """
-    attachable = account is not None and (account.role, account.state) == (AccountRole.STANDALONE, AccountState.ACTIVE)
+    roles = {AccountRole.STANDALONE, AccountRole.SUB} if kind is Kind.SWITCH else {AccountRole.STANDALONE}
+    attachable = account is not None and account.role in roles and account.state is AccountState.ACTIVE
     consent.unreached_since = None if reaches or not attachable else consent.unreached_since or now
 
 
@@ -85,7 +89,7 @@ def wake_questions(session: Session, account: Account, now: datetime) -> None:
 
 def _open_questions(account: Account) -> list[sa.ColumnElement[bool]]:
     return [
-        Request.kind == Kind.LINK,
+        Request.kind.in_(ATTACHING),
         Request.customer_number == account.customer_number,
         Request.status == Status.PENDING,
         Request.reason == Reason.CONSENT_AWAITED,

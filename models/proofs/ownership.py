@@ -20,7 +20,7 @@ from models.people.users import User, principal_of
 from models.proofs.link_codes import open_link_code
 from models.proofs.proofs import NOBODY, Consent, Decision, OwnershipProof
 from models.requests.requests import Request
-from models.states import Kind, ProofMethod, Status
+from models.states import ATTACHING, ProofMethod, Status
 from models.vault import Vault
 
 
@@ -36,10 +36,10 @@ class Credentials:
 
 
 def prove_ownership(session: Session, vault: Vault, request: Request, means: Credentials | str, now: datetime) -> bool:
-    """Prove a pending link request by `means`: an administrator's credentials, or a link code as it was typed.
+    """Prove a pending link or switch by `means`: an administrator's credentials, or a link code as it was typed.
 
     Return whether the means are right; if so, the request's next step is scheduled for now. Raises `NotAwaited` unless
-    the request is a pending link request without a proof.
+    the request is a pending link request or switch without a proof.
     """
     _ensure_unproved(session, request)
     proof = ownership_by(session, vault, request.customer_number, means, now)
@@ -128,9 +128,8 @@ def _ownership(request: Request, account_id: int, method: ProofMethod, by: int |
 
 
 def _ensure_unproved(session: Session, request: Request) -> None:
-    """Lock a request. Raises `NotAwaited` unless it is a pending link request without an ownership proof."""
+    """Lock a request. Raises `NotAwaited` unless it is a pending link or switch without an ownership proof."""
     session.refresh(request, with_for_update=True)
-    if (request.kind, request.status) != (Kind.LINK, Status.PENDING) or session.get(
-        OwnershipProof, request.id
-    ) is not None:
+    waits = request.kind in ATTACHING and request.status is Status.PENDING
+    if not waits or session.get(OwnershipProof, request.id) is not None:
         raise NotAwaited

@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
@@ -23,22 +24,24 @@ from models.people.users import User
 from models.proofs.document_refusals import Refusal
 from models.proofs.documents import AddressDocument
 from models.proofs.proof_book import ProofBook
-from models.proofs.proofs import CodedProof, Consent, Decision, OwnershipProof
+from models.proofs.proofs import CodedProof, Consent, Decision, MainConsent, OwnershipProof
 from models.proofs.required_proofs import OrderProofs, order_proofs
 from models.requests.requests import Request
-from models.states import ENDED, AccountRole, AddressMethod, Kind, Reason, Status
+from models.states import ATTACHING, ENDED, AccountRole, AddressMethod, Kind, Reason, Status
 
 
 class ProofKind(StrEnum):
     """The kinds of proof that people are asked for, as pages and the API show them.
 
-    A code by mail or by letter, an uploaded document, or the consent of an account's administrators.
+    A code by mail or by letter, an uploaded document, the consent of an account's administrators, or, to a switch, that
+    of its present main account.
     """
 
     EMAIL = "email"
     LETTER = "letter"
     DOCUMENT = "document"
     CONSENT = "consent"
+    MAIN_CONSENT = "main_consent"
 
 
 class ProofState(StrEnum):
@@ -76,13 +79,18 @@ def proof_statuses(session: Session, requests: Sequence[Request], now: datetime)
     """
     begun = [request for request in requests if request.status is not Status.ACKNOWLEDGED]
     orders = [request for request in begun if request.kind is Kind.ORDER]
-    links = [request for request in begun if request.kind is Kind.LINK]
+    links = [request for request in begun if request.kind in ATTACHING]
     found: dict[uuid.UUID, list[ProofStatus]] = defaultdict(list)
     if orders:
         found |= _of_orders(session, orders, now)
     if links:
         query = sa.select(Consent).where(Consent.request_id.in_([link.id for link in links]))
-        found |= {consent.request_id: [_consent(consent, now)] for consent in session.scalars(query)}
+        found |= {consent.request_id: [_consent(ProofKind.CONSENT, consent, now)] for consent in session.scalars(query)}
+    if switches := [request.id for request in links if request.kind is Kind.SWITCH]:
+        for of_main in session.scalars(sa.select(MainConsent).where(MainConsent.request_id.in_(switches))):
+            # Ownership is proved, in whatever way: a question about it that is open waits for nobody.
+            given = [asked for asked in found[of_main.request_id] if asked.state is ProofState.PROVED]
+            found[of_main.request_id] = [*given, _consent(ProofKind.MAIN_CONSENT, of_main, now)]
     for request in begun:
         found[request.id] = [asked for asked in found[request.id] if _still_says_something(request, asked)]
     return found
@@ -90,77 +98,123 @@ def proof_statuses(session: Session, requests: Sequence[Request], now: datetime)
 
 @dataclass(frozen=True, slots=True)
 class OpenConsent:
-    """A link request of the account `main` to attach `account`, whose administrators have yet to answer.
+    """A link or switch of the account `main` that would attach `account`, and waits for an answer.
 
-    `consent` is the question to them, with its deadline.
+    `consent` is the question, with its deadline: to the administrators of `account`, or to those of its present main
+    account.
     """
 
     request: Request
     account: Account
     main: Account
-    consent: Consent
+    consent: Consent | MainConsent
+
+    @property
+    def is_of_main(self) -> bool:
+        """Return whether the present main account of `account` is asked."""
+        return isinstance(self.consent, MainConsent)
 
 
 def consents_to_answer(session: Session, principal: Principal, now: datetime) -> list[OpenConsent]:
-    """Return the open link requests that ask to attach an account for which this person may answer, oldest first."""
-    own = sa.select(Account).where(Account.id.in_(principal.roles), Account.role == AccountRole.STANDALONE)
-    accounts = {
-        account.customer_number: account
-        for account in session.scalars(own)
+    """Return the open questions that this person may answer: whether an account may be attached, oldest first.
+
+    First those to an account itself, then those to the present main account of one.
+    """
+    own = [
+        account
+        for account in session.scalars(sa.select(Account).where(Account.id.in_(principal.roles)))
         if may(principal, Action.PROVE_OWNERSHIP, account)
-    }
-    if not accounts:
+    ]
+    if not own:
         return []
+    values = _values(own, now)
+    by_number = {account.customer_number: account for account in own}
     main = sa.orm.aliased(Account)
-    query = _open_consents(sa.select(Request, Consent, main), accounts, now).join(main, main.id == Request.main_id)
+    asked = _open_consents(sa.select(Request, Consent, main)).join(main, main.id == Request.main_id)
+    moving = _open_main_consents(sa.select(Request, MainConsent, Account, main)).join(main, main.id == Request.main_id)
     return [
-        OpenConsent(link, accounts[link.customer_number], asking, consent)
-        for link, consent, asking in session.execute(query.order_by(Request.id))
+        *(
+            OpenConsent(link, by_number[link.customer_number], asking, consent)
+            for link, consent, asking in session.execute(asked.order_by(Request.id), values)
+        ),
+        *(
+            OpenConsent(switch, account, asking, consent)
+            for switch, consent, account, asking in session.execute(moving.order_by(Request.id), values)
+        ),
     ]
 
 
 def count_open_consents(session: Session, accounts: Collection[Account], now: datetime) -> int:
-    """Return how many link requests wait at `now` for consent to attach one of these accounts.
+    """Return how many questions wait at `now` for administrators of these accounts; one statement.
 
-    Counted are requests that are pending, have no ownership proof yet, and ask for a consent that is neither answered
-    nor expired.
+    Counted are links and switches that are pending and ask for a consent that is neither answered nor expired: whether
+    one of the accounts may be attached, of which there is no proof yet, or a sub-account of one may go elsewhere.
     """
-    numbers = [account.customer_number for account in accounts]
-    count: int = session.scalars(_count_open(), {"numbers": numbers, "now": now}).one()
+    count: int = session.scalars(_count_open(), _values(accounts, now)).one()
     return count
 
 
 @cache
 def _count_open() -> sa.Select[int]:
-    """Return the query that counts the link requests without an answer that want to attach the accounts `numbers`.
+    """Return the query that counts the open questions; built once, because it runs at each request of a browser."""
+    asked = _open_consents(sa.select(sa.func.count(Request.id))).scalar_subquery()
+    moving = _open_main_consents(sa.select(sa.func.count(Request.id))).scalar_subquery()
+    return sa.select(asked + moving)
 
-    Built once, because it runs at each request of a browser. `numbers` (customer numbers) and `now` are its
-    parameters.
+
+def _values(accounts: Collection[Account], now: datetime) -> dict[str, Any]:
+    """Return the values of the parameters of `_open_consents` and `_open_main_consents`.
+
+    Whether a link may attach it is not asked of an account that has a main account.
     """
-    numbers = sa.bindparam("numbers", expanding=True, type_=Request.customer_number.type)
-    return _open_consents(
-        sa.select(sa.func.count(Request.id)), numbers, sa.bindparam("now", type_=Consent.expires_at.type)
+    return {
+        "alone": [account.customer_number for account in accounts if account.role is AccountRole.STANDALONE],
+        "attached": [account.customer_number for account in accounts if account.role is AccountRole.SUB],
+        "mains": [account.id for account in accounts if account.role is AccountRole.MAIN],
+        "now": now,
+    }
+
+
+_ALONE, _ATTACHED = (sa.bindparam(name, type_=postgresql.ARRAY(sa.Text)) for name in ("alone", "attached"))
+_MAINS = sa.bindparam("mains", type_=postgresql.ARRAY(sa.BigInteger))
+_NOW = sa.bindparam("now", type_=Consent.expires_at.type)
+
+
+def _open_consents(query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
+    """Limit a query to links and switches that lack the answer of one of the accounts that they would attach."""
+    asked_of = sa.or_(
+        Request.customer_number == sa.any_(_ALONE),
+        sa.and_(Request.customer_number == sa.any_(_ATTACHED), Request.kind == Kind.SWITCH),
     )
-
-
-def _open_consents(
-    query: sa.Select[*tuple[Any, ...]],
-    customer_numbers: Collection[str] | sa.BindParameter[Any],
-    now: datetime | sa.BindParameter[Any],
-) -> sa.Select[*tuple[Any, ...]]:
-    """Limit a query to link requests that ask for consent to attach one of these accounts and lack an answer."""
     return (
         query.join_from(Request, Consent, Consent.request_id == Request.id)
         .outerjoin(OwnershipProof, OwnershipProof.request_id == Request.id)
         .where(
-            Request.kind == Kind.LINK,
+            Request.kind.in_(ATTACHING),
             # What the index of running requests says: it holds few, while the table holds all there ever were.
             Request.status.not_in(ENDED),
             Request.status == Status.PENDING,
-            Request.customer_number.in_(customer_numbers),
+            asked_of,
             Consent.decision.is_(None),
-            Consent.expires_at > now,
+            Consent.expires_at > _NOW,
             OwnershipProof.request_id.is_(None),
+        )
+    )
+
+
+def _open_main_consents(query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
+    """Limit a query to switches that lack the answer of the account's present main account, one of these accounts."""
+    return (
+        query.join_from(Request, MainConsent, MainConsent.request_id == Request.id)
+        .join(Account, Account.customer_number == Request.customer_number)
+        .where(
+            Request.kind == Kind.SWITCH,
+            Request.status.not_in(ENDED),
+            Request.status == Status.PENDING,
+            MainConsent.main_id == sa.any_(_MAINS),
+            Account.main_id == MainConsent.main_id,
+            MainConsent.decision.is_(None),
+            MainConsent.expires_at > _NOW,
         )
     )
 
@@ -226,14 +280,14 @@ def _coded(kind: ProofKind, proof: CodedProof, now: datetime) -> ProofStatus:
     return ProofStatus(kind, ProofState.OPEN if good else ProofState.EXPIRED, proof.expires_at, proof.new_one_from())
 
 
-def _consent(consent: Consent, now: datetime) -> ProofStatus:
+def _consent(kind: ProofKind, consent: Consent | MainConsent, now: datetime) -> ProofStatus:
     match consent.decision:
         case Decision.ACCEPTED:
-            return ProofStatus(ProofKind.CONSENT, ProofState.PROVED)
+            return ProofStatus(kind, ProofState.PROVED)
         case Decision.DECLINED:
-            return ProofStatus(ProofKind.CONSENT, ProofState.DECLINED)
+            return ProofStatus(kind, ProofState.DECLINED)
     state = ProofState.OPEN if now < consent.expires_at else ProofState.EXPIRED
-    return ProofStatus(ProofKind.CONSENT, state, consent.expires_at, consent.new_one_from())
+    return ProofStatus(kind, state, consent.expires_at, consent.new_one_from())
 
 
 def _still_says_something(request: Request, asked: ProofStatus) -> bool:

@@ -199,6 +199,40 @@ class Consent(CodedProof, Base):
         return self.salted("consent", str(self.request_id), str(person.id), str(issue or self.issue), *void)
 
 
+class MainConsent(CodedProof, Base):
+    """A question to the administrators of a sub-account's main account: may the account go to another main account?
+
+    A switch has one, from when the ownership of the account is proved. `main_id` is the main account that is asked; an
+    answer counts only while the account belongs to it. The first answer counts. `moved_at` is when the account left
+    that main account by the switch; None if it did not.
+    """
+
+    __tablename__ = "main_consents"
+    new_after = NEW_CONSENT_AFTER
+
+    request_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("requests.id"), primary_key=True)
+    main_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
+    decision: Mapped[Decision | None] = mapped_column(enumeration(Decision, "decision"))
+    decided_by: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
+    decided_at: Mapped[datetime | None]
+    moved_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        sa.CheckConstraint("(decision IS NULL) = (decided_at IS NULL)", name="decision_has_time"),
+        sa.CheckConstraint("(decision IS NULL) = (decided_by IS NULL)", name="decision_has_author"),
+        sa.CheckConstraint("moved_at IS NULL OR decision = 'accepted'", name="moved_by_consent"),
+    )
+
+    def words(self, person: User, issue: int | None = None) -> list[str]:
+        """Return the words that the code and link sent to this administrator are derived from, as `Consent.words`."""
+        void = () if person.links_void_at is None else (str(person.links_void_at.timestamp()),)
+        return self.salted("main consent", str(self.request_id), str(person.id), str(issue or self.issue), *void)
+
+    def answer(self, decision: Decision, by: int, now: datetime) -> None:
+        """Record the answer of the administrator with the user id `by`."""
+        self.decision, self.decided_by, self.decided_at = decision, by, now
+
+
 class LinkCode(Base):
     """A single-use code that an administrator creates in the dashboard; its holder may attach the account.
 

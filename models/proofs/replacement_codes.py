@@ -10,15 +10,16 @@ from models.accounts.company_limits import Limit, Limits, take_one
 from models.errors import NotAwaited
 from models.people.users import User
 from models.proofs.proof_book import ProofBook
-from models.proofs.proofs import CodedProof, Consent
+from models.proofs.proofs import CodedProof, Consent, MainConsent
 from models.proofs.required_proofs import order_proofs
 from models.requests.requests import Request
 from models.states import Kind, Status
 
 
 def ask_again(session: Session, request: Request, what: str, now: datetime, usual: Limits) -> None:
-    """Void a proof's code and request a new one, by mail (`what` is `email` or `consent`) or by post (`letter`).
+    """Void a proof's code and request a new one, by mail or by post.
 
+    `what` is `email`, `consent` or `main_consent` for a mail, and `letter` for the post.
     The request's next step, which sends the code, is scheduled for now. A letter counts for the company's daily limit;
     `usual` are the limits of companies that have none of their own. Raises `TooEarly` if the current code was
     requested too recently, `NotAwaited` if the request is not pending, does not wait for this proof, or has had the
@@ -34,8 +35,10 @@ def ask_again(session: Session, request: Request, what: str, now: datetime, usua
 
 
 def _asked(session: Session, request: Request, what: str) -> CodedProof | None:
-    if what == "consent":
-        consent = session.get(Consent, request.id)
+    if what in ("consent", "main_consent"):
+        # Once the main account is asked, ownership is proved, in whatever way.
+        of_main = session.get(MainConsent, request.id)
+        consent = of_main if what == "main_consent" else session.get(Consent, request.id) if of_main is None else None
         return consent if consent is not None and consent.decision is None else None
     if request.kind is not Kind.ORDER:
         return None

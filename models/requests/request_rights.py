@@ -23,14 +23,15 @@ def concerns(session: Session, principal: Principal, request: Request) -> bool:
 def may_change(session: Session, principal: Principal, request: Request) -> bool:
     """Return whether the person may give the request's proofs, cancel it and retry it.
 
-    An order or a link needs the right to order or link for the main account, and a change or a cancellation that to
-    change the account's contracts. A detach request needs the right to detach the sub-account, and a role on the side
-    that has asked for it: the other side can neither keep the account nor let it go by changing that request.
+    An order, a link or a switch needs the right to order or link for the main account that asks, and a change or a
+    cancellation that to change the account's contracts. A detach request needs the right to detach the sub-account, and
+    a role on the side that has asked for it: the other side can neither keep the account nor let it go by changing that
+    request.
     """
     match request.kind:
         case Kind.ORDER:
             return _may(session, principal, Action.ORDER, request.main_id)
-        case Kind.LINK:
+        case Kind.LINK | Kind.SWITCH:
             return _may(session, principal, Action.LINK, request.main_id)
         case Kind.DETACH:
             side = request.account_id if request.by_sub_account else request.main_id

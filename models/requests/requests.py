@@ -1,4 +1,4 @@
-"""Requests of accounts: orders, links, detach requests, changes of contracts and cancellations.
+"""Requests of accounts: orders, links, switches, detach requests, changes of contracts and cancellations.
 
 A request's row says which step runs next, and when (`models.db.work_queue`).
 """
@@ -45,8 +45,9 @@ class Request(BulkQueueRow, Base):
     """A request by a main account: to order a sub-account, link or detach an account, or change or cancel what it has.
 
     `main` is that main account and `account` the account ordered, linked, detached, changed or cancelled, None until a
-    link was proved. If it has no main account, a change or cancellation has itself as `main`. Change the status by the
-    methods only; they keep the status, its reason, the times and the timeline consistent.
+    link was proved. A switch is a link from another main account, which has to consent, too: `main` is the new one, and
+    `account` None until both have agreed. If it has no main account, a change or cancellation has itself as `main`.
+    Change the status by the methods only; they keep the status, its reason, the times and the timeline consistent.
     """
 
     __tablename__ = "requests"
@@ -131,7 +132,7 @@ class Request(BulkQueueRow, Base):
             " AND block_size IS NOT NULL AND option_keys IS NOT NULL)",
             name="order_is_whole",
         ),
-        sa.CheckConstraint("kind = 'link' OR account_id IS NOT NULL", name="account_known"),
+        sa.CheckConstraint("kind IN ('link', 'switch') OR account_id IS NOT NULL", name="account_known"),
         sa.CheckConstraint(
             "(kind = 'change') = (changed_trunk_id IS NOT NULL AND replaced_channels IS NOT NULL"
             " AND replaced_lines IS NOT NULL)",
@@ -141,7 +142,7 @@ class Request(BulkQueueRow, Base):
             "kind <> 'change' OR (product_key IS NOT NULL AND channels IS NOT NULL AND price_lines IS NOT NULL)",
             name="change_says_what",
         ),
-        sa.CheckConstraint("effective_on IS NULL OR kind NOT IN ('order', 'link')", name="kinds_with_a_day"),
+        sa.CheckConstraint("effective_on IS NULL OR kind NOT IN ('order', 'link', 'switch')", name="kinds_with_a_day"),
         sa.CheckConstraint(
             "kind <> 'cancel' OR (effective_on IS NOT NULL AND replaced_lines IS NOT NULL)",
             name="cancellation_is_whole",
@@ -156,7 +157,7 @@ class Request(BulkQueueRow, Base):
         ),
         sa.CheckConstraint(f"(status IN ({_ENDED})) = (ended_at IS NOT NULL)", name="end_has_time"),
         sa.CheckConstraint(f"status NOT IN ({_ENDED}) OR due_at IS NULL", name="end_is_not_due"),
-        sa.CheckConstraint("(kind = 'link') = (asked_proof IS NOT NULL)", name="link_asks_for_proof"),
+        sa.CheckConstraint("(kind IN ('link', 'switch')) = (asked_proof IS NOT NULL)", name="link_asks_for_proof"),
         lease_ends(),
         sa.CheckConstraint(f"due_at IS NOT NULL OR status = 'held' OR status IN ({_ENDED})", name="never_stands_still"),
         due_index("requests", sa.text(f"({_PROVISION})")),
@@ -180,6 +181,13 @@ class Request(BulkQueueRow, Base):
             "kind",
             unique=True,
             postgresql_where=sa.text(f"kind IN ('link', 'detach') AND status NOT IN ({_ENDED})"),
+        ),
+        sa.Index(
+            "uq_requests_attaching",
+            "main_id",
+            "customer_number",
+            unique=True,
+            postgresql_where=sa.text(f"kind IN ('link', 'switch') AND status NOT IN ({_ENDED})"),
         ),
         sa.Index(
             "uq_requests_changes",

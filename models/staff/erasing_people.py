@@ -36,7 +36,8 @@ BUSINESS_LETTERS = (
     "order_receipt", "bulk_receipt", "link_receipt", "order_completed", "order_completed_contact", "bulk_ended",
     "change_receipt", "change_completed",
     "cancellation_receipt", "cancellation_taken_back", "cancellation_completed",
-    "link_completed", "link_completed_owner", "link_ended_owner", "detach_completed", "detach_completed_owner",
+    "link_completed", "link_completed_owner", "link_ended_owner", "main_consent_ended",
+    "switch_completed_owner", "switch_completed_former", "detach_completed", "detach_completed_owner",
     "detach_planned", "detach_taken_back", "invoice_declined", "invoice_joined", "invoice_left", "invoice_offered",
     "request_ended", "request_held", "address_letter", "document_refused", "high_risk_allowed", "numbers_released",
 )  # fmt: skip

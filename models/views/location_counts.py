@@ -17,7 +17,7 @@ from models.accounts.accounts import Account
 from models.contracts.contracts import Contract, ContractItem, runs
 from models.db.word_search import plain_sql
 from models.requests.requests import Request
-from models.states import Kind
+from models.states import ATTACHING
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk, TrunkState
 from models.views.location_states import (
@@ -100,7 +100,7 @@ def _counts() -> sa.Select[str, bool, int]:
     requested = running()
     moving = sa.select(moving_state(requested.c).label("state"), sa.literal(value=False).label("is_link"))
     links = sa.select(moving_state(Request).label("state"), sa.literal(value=True).label("is_link"))
-    links = links.where(Request.main_id == MAIN_ID, Request.account_id.is_(None), Request.kind == Kind.LINK, RUNS)
+    links = links.where(Request.main_id == MAIN_ID, Request.account_id.is_(None), Request.kind.in_(ATTACHING), RUNS)
     resting = sa.select(resting_state().label("state"), sa.literal(value=False).label("is_link")).where(
         ~sa.exists().where(Request.main_id == MAIN_ID, Request.account_id == Account.id, RUNS)
     )

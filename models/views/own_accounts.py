@@ -38,13 +38,26 @@ def linkable_accounts(session: Session, principal: Principal) -> list[Account]:
     return _linkable(_provable(principal, accounts_of(session, principal)))
 
 
+def attached_accounts(session: Session, principal: Principal) -> list[Account]:
+    """Return the active sub-accounts whose ownership the person may prove: a switch takes them to another main account.
+
+    Only those in which the person has a role of their own.
+    """
+    return _attached(_provable(principal, accounts_of(session, principal)))
+
+
+def _attached(provable: Sequence[Account]) -> list[Account]:
+    subs = [account for account in provable if account.role is AccountRole.SUB]
+    return [account for account in subs if account.state is AccountState.ACTIVE]
+
+
 def _provable(principal: Principal, accounts: Sequence[Account]) -> list[Account]:
-    standalone = [account for account in accounts if account.role is AccountRole.STANDALONE]
-    return [account for account in standalone if may(principal, Action.PROVE_OWNERSHIP, account)]
+    return [account for account in accounts if may(principal, Action.PROVE_OWNERSHIP, account)]
 
 
 def _linkable(provable: Sequence[Account]) -> list[Account]:
-    return [account for account in provable if account.state is AccountState.ACTIVE]
+    standalone = [account for account in provable if account.role is AccountRole.STANDALONE]
+    return [account for account in standalone if account.state is AccountState.ACTIVE]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +67,9 @@ class MenuFacts:
     sees_locations: bool
     """Whether the person has the overview of locations: not with roles in sub-accounts only."""
     gives_link_codes: bool
-    """Whether the person administers an account that a main account could attach."""
+    """Whether the person administers an account that a main account could attach, by a link or a switch."""
     consents_waiting: int
-    """The number of link requests that wait for the person's consent to attach an account."""
+    """The number of links and switches that wait for the person's consent."""
 
 
 def person_with_menu(session: Session, user: User, now: datetime) -> tuple[Principal, MenuFacts]:
@@ -83,11 +96,10 @@ def _own() -> sa.Select[Account, Role]:
 
 def _menu_facts(session: Session, principal: Principal, accounts: Sequence[Account], now: datetime) -> MenuFacts:
     provable = _provable(principal, accounts)
-    gives_link_codes = bool(_linkable(provable))
     return MenuFacts(
         sees_locations=not accounts or any(account.role is not AccountRole.SUB for account in accounts),
-        gives_link_codes=gives_link_codes,
-        consents_waiting=count_open_consents(session, provable, now) if gives_link_codes else 0,
+        gives_link_codes=bool(_linkable(provable) or _attached(provable)),
+        consents_waiting=count_open_consents(session, provable, now) if provable else 0,
     )
 
 

@@ -34,7 +34,7 @@ from models.people.logins import Login
 from models.people.second_factors import RecoveryCode, SecondFactor
 from models.people.users import Membership, User
 from models.proofs.documents import AddressDocument
-from models.proofs.proofs import AddressProof, Consent, EmailProof, LinkCode, OwnershipProof
+from models.proofs.proofs import AddressProof, Consent, EmailProof, LinkCode, MainConsent, OwnershipProof
 from models.requests.idempotency import IdempotencyKey
 from models.requests.requests import Request
 from models.staff.factor_resets import FactorReset
@@ -194,6 +194,9 @@ def queries(mine: int | sa.ColumnElement[int], email: sa.ColumnElement[str]) -> 
         ).where(OwnershipProof.proved_by == mine),
         "consents": sa.select(Consent.request_id, Consent.decision, Consent.decided_at).where(
             Consent.decided_by == mine
+        ),
+        "main_consents": sa.select(MainConsent.request_id, MainConsent.decision, MainConsent.decided_at).where(
+            MainConsent.decided_by == mine
         ),
         "address_proofs_accepted": _of(AddressProof, AddressProof.main_id, proved_at=AddressProof.proved_at).where(
             AddressProof.proved_by == mine

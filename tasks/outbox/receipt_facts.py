@@ -81,7 +81,7 @@ def _order(session: Session, message: Message, base_url: str, carrier: Carrier) 
 
 def _link(session: Session, message: Message, *_: object) -> Details:
     request = _request(session, message)
-    facts = _about(request)
+    facts = {**_about(request), "kind": request.kind}
     if request.asked_proof is ProofMethod.CONSENT and request.status not in ENDED:
         facts["until"] = _deadline(request, session.get(Consent, request.id))
     return Details(facts)

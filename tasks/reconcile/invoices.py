@@ -26,7 +26,7 @@ from models.links.collective_invoices import (
 )
 from models.people.invitations import ensure_administered
 from models.requests.requests import Request
-from models.states import ENDED, AccountState, Kind, Origin, Reason
+from models.states import ATTACHING, ENDED, AccountState, Kind, Origin, Reason
 from tasks.reconcile.job_run import Run
 
 PAGE = 200
@@ -67,7 +67,7 @@ def _leaving(run: Run, after: int) -> Sequence[int]:
         # Before the requests, as who detaches an account locks it first.
         lock_accounts(session, sorted(staying))
         leaving = [account.customer_number for account, _ in rows if account.id not in staying]
-        running = _running(session, Kind.DETACH, leaving)
+        running = _running(session, (Kind.DETACH,), leaving)
         for account, payer in rows:
             run.counts["looked_at"] += 1
             if account.id in staying:
@@ -116,7 +116,7 @@ def _joining(run: Run, after: int) -> Sequence[int]:
     """
     with run.transaction() as session:
         items = _not_listed(session, after)
-        running = _running(session, Kind.LINK, [item.account.customer_number for item in items])
+        running = _running(session, ATTACHING, [item.account.customer_number for item in items])
         for item in items:
             run.counts["looked_at"] += 1
             _join(run, session, item, running)
@@ -130,7 +130,8 @@ def _join(run: Run, session: Session, item: CollectiveInvoiceItem, running: Runn
     already = running.get((main.id, account.customer_number))
     if moving or already is not None:
         run.counts["on_their_way"] += 1
-        if already is not None and already.reason is Reason.CONSENT_AWAITED and not moving:
+        is_asked = already is not None and already.kind is Kind.LINK and already.reason is Reason.CONSENT_AWAITED
+        if already is not None and is_asked and not moving:
             prove_by_invoice(session, already, item, run.now)
         return
     facts = {
@@ -172,11 +173,11 @@ def _not_listed(session: Session, after: int) -> Sequence[CollectiveInvoiceItem]
     ).all()
 
 
-def _running(session: Session, kind: Kind, customer_numbers: Sequence[str]) -> Running:
+def _running(session: Session, kinds: Sequence[Kind], customer_numbers: Sequence[str]) -> Running:
     # Locked: a person may give a proof for one of them at the same time.
     requests = session.scalars(
         sa.select(Request)
-        .where(Request.kind == kind, Request.status.not_in(ENDED), Request.customer_number.in_(customer_numbers))
+        .where(Request.kind.in_(kinds), Request.status.not_in(ENDED), Request.customer_number.in_(customer_numbers))
         .order_by(Request.id)
         .with_for_update()
     )

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from models.proofs.consent_reach import forget_ended
 from models.proofs.proof_book import ProofBook
-from models.proofs.proofs import CodedProof, Consent, LinkCode
+from models.proofs.proofs import CodedProof, Consent, LinkCode, MainConsent
 from models.proofs.required_proofs import order_proofs
 from models.requests.requests import Request
 from models.states import Kind, Status
@@ -49,8 +49,14 @@ def _wake_late(run: Run, session: Session, requests: Sequence[Request]) -> None:
     now = run.now
     # Not locked: giving a proof locks the proof before the requests that wait for it.
     book = ProofBook(session, requests, lock=False)
-    asked = sa.select(Consent).where(Consent.request_id.in_([request.id for request in requests]))
-    consents = {consent.request_id: consent for consent in session.scalars(asked)}
+    ids = [request.id for request in requests]
+    consents: dict[uuid.UUID, tuple[str, CodedProof]] = {
+        consent.request_id: ("consent", consent)
+        for consent in session.scalars(sa.select(Consent).where(Consent.request_id.in_(ids)))
+    }
+    # Once the main account is asked, ownership is proved, and the first question is over.
+    for of_main in session.scalars(sa.select(MainConsent).where(MainConsent.request_id.in_(ids))):
+        consents[of_main.request_id] = "main_consent", of_main
     for request in requests:
         late = {what: proof.wakes_at() for what, proof in _awaited(book, consents, request)}
         late = {what: at for what, at in late.items() if at <= now}
@@ -67,9 +73,9 @@ def _wake_late(run: Run, session: Session, requests: Sequence[Request]) -> None:
 
 
 def _awaited(
-    book: ProofBook, consents: Mapping[uuid.UUID, Consent], request: Request
+    book: ProofBook, consents: Mapping[uuid.UUID, tuple[str, CodedProof]], request: Request
 ) -> Iterator[tuple[str, CodedProof]]:
     if request.id in consents:
-        yield "consent", consents[request.id]
+        yield consents[request.id]
     if request.kind is Kind.ORDER:
         yield from order_proofs(book, request, request.requester).asked()

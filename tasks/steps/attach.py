@@ -5,6 +5,7 @@ from __future__ import annotations
 from models.accounts import hierarchy
 from models.accounts.locks import lock_accounts
 from models.errors import AlreadyAttached
+from models.links.switches import switch_account
 from models.requests.requests import Request
 from models.states import Kind, Origin, ProofMethod
 from tasks.steps.step import Outcome, Work
@@ -15,13 +16,18 @@ def attach(work: Work, request: Request) -> Outcome:
 
     Safe to run twice, because attaching and the request's next step are saved in one transaction. Raises
     `AlreadyAttached`, which rejects the request, if the account has a main account, even this one: then another request
-    has attached it. Of several requests at one time exactly one succeeds.
+    has attached it. A switch takes the account from the main account that has agreed, in the same transaction. Of
+    several requests at one time exactly one succeeds.
     """
-    assert request.account is not None
-    lock_accounts(work.session, [request.account.id])
-    if request.account.main_id is not None:
-        raise AlreadyAttached(request.account.customer_number)
-    account = hierarchy.attach(work.session, request.main_id, request.account.id, _origin(request), work.now)
+    account = request.account
+    assert account is not None
+    lock_accounts(work.session, [account.id])
+    if account.main_id is None:
+        hierarchy.attach(work.session, request.main_id, account.id, _origin(request), work.now)
+    elif request.kind is Kind.SWITCH:
+        switch_account(work.session, request, account, work.now)
+    else:
+        raise AlreadyAttached(account.customer_number)
     request.note(
         work.now,
         "attached",

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from models.accounts.accounts import ids_by_customer_number
+from models.accounts.accounts import Account, ids_by_customer_number
 from models.accounts.contract_holders import holder_of
 from models.bulk.bulk import Bulk
 from models.changes.changes import agreed_quote
@@ -18,7 +18,7 @@ from models.orders.area_code_of_address import area_code_text, area_codes_for
 from models.orders.local_user import invite_local_user
 from models.people.rights import LEADS, Action, may
 from models.people.users import User, administrators_of, people_to_tell, principal_of
-from models.proofs.proofs import Consent, Decision
+from models.proofs.proofs import Consent, Decision, MainConsent
 from models.requests.requests import Request
 from models.states import Kind, Reason
 from models.values import Locale
@@ -54,13 +54,18 @@ def queue_end_mails(work: Work, request: Request) -> None:
 
     The administrators are told if the requester has left the company, or if there is none. None of these mails for a
     request of a running bulk (uploaded file), whose sender gets one mail at its end. The administrators of the account
-    to be attached get a mail too if one of them has given or declined consent.
+    to be attached get a mail too if one of them has given or declined consent, and so do those of the present main
+    account that has answered a switch.
     """
     for person in _requesters(work, request):
         _queue(work, request, "request_ended", _as_recipient(person))
     if request.reason is Reason.DECLINED_BY_OWNER or _was_agreed_to(work, request):
         for person in _owners(work, request):
             _queue(work, request, "link_ended_owner", _as_recipient(person))
+    asked = work.session.get(MainConsent, request.id) if request.kind is Kind.SWITCH else None
+    if asked is not None and asked.decision is not None:
+        for person in administrators_of(work.session, asked.main_id):
+            _queue(work, request, "main_consent_ended", _as_recipient(person))
 
 
 def queue_held_mails(work: Work, request: Request) -> None:
@@ -99,6 +104,8 @@ def _recipients(work: Work, request: Request) -> Iterator[tuple[str, Recipient]]
             yield "order_completed_contact", Recipient(account.contact_name, account.contact_email, request.locale)
         case Kind.LINK:
             yield from _both_sides(_requesters(work, request), "link_completed", _owners(work, request))
+        case Kind.SWITCH:
+            yield from _three_sides(work, request)
         case Kind.DETACH:
             yield from _both_sides(*_sides_of_detach(work, request))
         case Kind.CHANGE:
@@ -122,6 +129,22 @@ def _both_sides(ours: list[User], template: str, theirs: list[User]) -> Iterator
         yield template, _as_recipient(person)
     for person in theirs:
         yield f"{template}_owner", _as_recipient(person)
+
+
+def _three_sides(work: Work, request: Request) -> Iterator[tuple[str, Recipient]]:
+    """Yield pairs of template and recipient: the new main account's people, the account's, and the former one's.
+
+    An account that had left its main account before is only linked: then the mails are those of a link.
+    """
+    asked = work.session.get(MainConsent, request.id)
+    has_moved = asked is not None and asked.moved_at is not None
+    for person in _requesters(work, request):
+        yield "link_completed", _as_recipient(person)
+    for person in _owners(work, request):
+        yield "switch_completed_owner" if has_moved else "link_completed_owner", _as_recipient(person)
+    if asked is not None and has_moved:
+        for person in administrators_of(work.session, asked.main_id):
+            yield "switch_completed_former", _as_recipient(person)
 
 
 def _sides_of_detach(work: Work, request: Request) -> tuple[list[User], str, list[User]]:
@@ -234,10 +257,10 @@ def _facts(work: Work, request: Request, template: str, to: Recipient) -> dict[s
         "path": "/standortverwaltung",
     }
     if request.reason is not None:
-        page = "zustimmung" if template == "link_ended_owner" else "anfragen"
+        page = "zustimmung" if template in ("link_ended_owner", "main_consent_ended") else "anfragen"
         reason = reason_text(request.reason, to.locale, _fitting_area_codes(work, request))
         return {**facts, "reason": reason, "path": f"/{page}/{request.id}"}
-    if template != "detach_completed":
+    if template not in ("detach_completed", "switch_completed_former"):
         # People of a former main account do not see the account any more.
         facts["path"] = f"/standortverwaltung/{request.customer_number}"
     if request.kind is Kind.ORDER:
@@ -251,8 +274,13 @@ def _facts(work: Work, request: Request, template: str, to: Recipient) -> dict[s
     if request.kind is Kind.CHANGE:
         facts |= changed_terms(work.session, agreed_quote(request), to.locale).facts()
     account = request.account
-    if request.kind is Kind.DETACH and account is not None and (holder := holder_of(work.session, account)) is not None:
+    leaves = template.startswith(("detach_completed", "switch_completed"))
+    if leaves and account is not None and (holder := holder_of(work.session, account)) is not None:
         facts["holder_name"] = holder.name
+    asked = work.session.get(MainConsent, request.id) if template.startswith("switch_completed") else None
+    if asked is not None:
+        former = work.session.get_one(Account, asked.main_id)
+        facts |= {"former_customer_number": former.customer_number, "former_account_name": former.name}
     return {**facts, "account_name": account.name if account is not None else ""}
 
 

@@ -11,7 +11,7 @@ from models.messages.outbox import Channel, Recipient, queue_message
 from models.people.users import User, administrators_of
 from models.proofs.consent_reach import CONSENT_MAIL, asked_addresses, note_reach
 from models.proofs.contact_email import CONTACT_MAIL
-from models.proofs.proofs import AddressProof, CodedProof, Consent, EmailProof
+from models.proofs.proofs import AddressProof, CodedProof, Consent, EmailProof, MainConsent
 from models.requests.requests import Request
 from tasks.steps.step import Work
 
@@ -78,8 +78,38 @@ def ask_for_consent(work: Work, request: Request, consent: Consent) -> None:
     account = account_by_number(work.session, request.customer_number)
     people = administrators_of(work.session, account.id) if account is not None else []
     _ask(work, request, consent, account, people)
-    note_reach(consent, account, work.now, reaches=bool(people))
+    note_reach(consent, account, work.now, reaches=bool(people), kind=request.kind)
     request.note(work.now, "consent_reminded" if consent.reminders else "consent_asked")
+
+
+def ask_main_for_consent(work: Work, request: Request, account: Account, consent: MainConsent) -> None:
+    """Queue a mail, or a reminder, to every administrator of the account's present main account, as for a link.
+
+    It asks whether the account may go to the main account of the switch. Adds a timeline entry, which does not say who
+    is asked.
+    """
+    main = work.session.get_one(Account, consent.main_id)
+    for person in administrators_of(work.session, main.id):
+        queue_message(
+            work.session,
+            request.id,
+            "main_consent_asked",
+            Recipient(person.name, person.email, person.locale),
+            {
+                **_about(request),
+                "account_name": account.name,
+                "own_customer_number": main.customer_number,
+                "own_account_name": main.name,
+                "requester_name": request.requester.name if request.requester is not None else "",
+                "path": f"/zustimmung/{request.id}/{person.id}/",
+                "until": consent.expires_at.isoformat(),
+                "reminder": consent.reminders,
+            },
+            work.now,
+            occasion=_occasion(consent),
+            proof=consent.words(person),
+        )
+    request.note(work.now, "main_consent_reminded" if consent.reminders else "main_consent_asked")
 
 
 def ask_newcomers(work: Work, request: Request, consent: Consent) -> None:
@@ -94,7 +124,7 @@ def ask_newcomers(work: Work, request: Request, consent: Consent) -> None:
     fresh = [person for person in administrators_of(work.session, account.id) if person.email not in asked]
     if fresh:
         _ask(work, request, consent, account, fresh)
-        note_reach(consent, account, work.now, reaches=True)
+        note_reach(consent, account, work.now, reaches=True, kind=request.kind)
 
 
 def _ask(work: Work, request: Request, consent: Consent, account: Account | None, people: Sequence[User]) -> None:

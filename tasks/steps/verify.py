@@ -1,7 +1,8 @@
 """The step `verify`: checks a request against the business rules, and waits until its proofs are given.
 
-A link needs a proof of ownership; an order needs proofs of the contact's e-mail address and of the connection address.
-A detachment, a change of a contract and a cancellation wait here for their day.
+A link needs a proof of ownership, a switch also the consent of the present main account; an order needs proofs of the
+contact's e-mail address and of the connection address. A detachment, a change of a contract and a cancellation wait
+here for their day.
 """
 
 from __future__ import annotations
@@ -14,27 +15,37 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import promote
+from models.accounts.locks import lock_accounts
 from models.calendar_days import end_of_day
 from models.changes.cancellations import change_before, ensure_can_end
 from models.changes.changes import earlier_change, ensure_changeable
-from models.errors import CannotClose, RuleBroken
+from models.errors import AlreadyAttached, CannotClose, RuleBroken
 from models.links.collective_invoices import is_billed_together
 from models.links.links import find_proof
+from models.links.switches import ensure_may_switch
 from models.orders.area_code_of_address import confirm_or_ask
 from models.orders.baskets import ordered_basket
 from models.people.invitations import ensure_administered
+from models.proofs.main_consents import open_main_consent
 from models.proofs.proofs import (
     AddressProof,
     CodedProof,
     Consent,
     Decision,
     EmailProof,
+    MainConsent,
 )
 from models.proofs.required_proofs import opened_proofs
 from models.proofs.shared_proofs import another_has_address, another_has_contact
 from models.requests.requests import Request
 from models.states import Actor, Kind, ProofMethod, Reason, Status
-from tasks.steps.proof_mails import ask_for_address, ask_for_consent, ask_for_email, ask_newcomers
+from tasks.steps.proof_mails import (
+    ask_for_address,
+    ask_for_consent,
+    ask_for_email,
+    ask_main_for_consent,
+    ask_newcomers,
+)
 from tasks.steps.step import IN_USE, NO_NUMBERS, Hold, Outcome, Postpone, Wait, Work
 
 TIME_TO_REVIEW = timedelta(days=3)
@@ -58,6 +69,8 @@ def verify(work: Work, request: Request) -> Outcome:
             return _verify_order(work, request)
         case Kind.LINK:
             return _verify_link(work, request)
+        case Kind.SWITCH:
+            return _verify_switch(work, request)
         case Kind.DETACH:
             return _verify_detach(work, request)
         case Kind.CHANGE:
@@ -118,13 +131,65 @@ def _wait_for_address(work: Work, request: Request, proof: AddressProof) -> Wait
 def _verify_link(work: Work, request: Request) -> Outcome:
     proof = find_proof(work.session, request, work.now)
     if proof is None:
-        consent = _consent(work, request)
-        if consent is None:
-            raise RuleBroken(Reason.OWNERSHIP_NOT_PROVEN)
-        return _wait_for_consent(work, request, consent)
+        return _wait_for_owner(work, request)
     request.account = work.session.get_one(Account, proof.account_id)
     request.note(work.now, f"proved_{proof.method}")
     return None
+
+
+def _verify_switch(work: Work, request: Request) -> Outcome:
+    """Wait for the proof of ownership, then for the consent of the main account that the account has by then.
+
+    Before ownership is proved nothing depends on whether the account has a main account. If it has none when its turn
+    comes, it is attached as by a link.
+    """
+    proof = find_proof(work.session, request, work.now)
+    if proof is None:
+        return _wait_for_owner(work, request)
+    account = work.session.get_one(Account, proof.account_id)
+    # Locked, so that nobody detaches it between the question and the answer's consequences.
+    lock_accounts(work.session, [account.id])
+    consent = work.session.get(MainConsent, request.id)
+    if consent is None:
+        request.note(work.now, f"proved_{proof.method}")
+    if account.main_id is not None:
+        ensure_may_switch(work.session, request, account)
+        consent = consent or open_main_consent(work.session, request, account, work.now)
+        if (wait := _wait_for_main(work, request, account, consent)) is not None:
+            return wait
+        request.note(work.now, "main_consented")
+    # Only now: who asks sees nothing of the account before both have agreed.
+    request.account = account
+    return None
+
+
+def _wait_for_main(work: Work, request: Request, account: Account, consent: MainConsent) -> Wait | None:
+    """Return the wait for the answer of the account's present main account; None if that has agreed.
+
+    Raises `AlreadyAttached` if another one was asked, and `RuleBroken` if it has declined, or has not answered in time.
+    """
+    if consent.main_id != account.main_id:
+        raise AlreadyAttached(account.customer_number)
+    if consent.decision is Decision.ACCEPTED:
+        return None
+    if consent.decision is Decision.DECLINED:
+        raise RuleBroken(Reason.DECLINED_BY_MAIN)
+    if work.now >= consent.expires_at:
+        raise RuleBroken(Reason.PROOF_EXPIRED)
+    if consent.start_sending(work.now):
+        ask_main_for_consent(work, request, account, consent)
+    return Wait(Actor.OTHER_ACCOUNT, Reason.MAIN_CONSENT_AWAITED, consent.expires_at, consent.wakes_at())
+
+
+def _wait_for_owner(work: Work, request: Request) -> Wait:
+    """Return the wait for the consent of the account's administrators, which the request asks for.
+
+    Raises `RuleBroken` if the request asks for another proof, which was not given.
+    """
+    consent = _consent(work, request)
+    if consent is None:
+        raise RuleBroken(Reason.OWNERSHIP_NOT_PROVEN)
+    return _wait_for_consent(work, request, consent)
 
 
 def _consent(work: Work, request: Request) -> Consent | None:

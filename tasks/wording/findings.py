@@ -124,6 +124,7 @@ WHAT: Mapping[str, str] = {
     "email": N_("e-mail address"),
     "address": N_("connection address"),
     "consent": N_("consent"),
+    "main_consent": N_("consent of the present main account"),
 }
 
 

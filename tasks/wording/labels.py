@@ -92,6 +92,8 @@ MESSAGES: Mapping[str, str] = {
     "login_changed": N_("Notice of a changed login"),
     "login_created": N_("Link to set the first password"),
     "login_erased": N_("Notice of a deleted login"),
+    "main_consent_asked": N_("Question to the present main account about a switch"),
+    "main_consent_ended": N_("Notice to the present main account that a switch has come to nothing"),
     "new_sign_in": N_("Notice of a sign-in in a new browser"),
     "numbers_released": N_("Notice of phone numbers given back"),
     "office_digest": N_("Notice to the back office of requests that wait for it"),
@@ -102,6 +104,8 @@ MESSAGES: Mapping[str, str] = {
     "request_ended": N_("Notice that a request has ended without success"),
     "request_held": N_("Notice that a request waits for us, and until when"),
     "secret_renewed": N_("Notice of a renewed SIP password"),
+    "switch_completed_former": N_("Notice of a switch to the former main account"),
+    "switch_completed_owner": N_("Notice of a switch to the account"),
 }
 """The displayed names of mails and letters, by the name of their template."""
 

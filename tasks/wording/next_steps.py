@@ -26,6 +26,9 @@ _EXPECTED: Mapping[tuple[Kind, StepName], str] = {
     (Kind.LINK, StepName.VERIFY): N_(
         "We are checking the proof. That usually takes seconds; then the account is attached to your main account."
     ),
+    (Kind.SWITCH, StepName.VERIFY): N_(
+        "We are checking the proof. That usually takes seconds; then we ask the present main account, if there is one."
+    ),
     (Kind.DETACH, StepName.VERIFY): N_("We are detaching the account. That usually takes seconds."),
     (Kind.CHANGE, StepName.VERIFY): N_("We are changing the contract. That usually takes seconds."),
     (Kind.CANCEL, StepName.VERIFY): N_("We are closing the account. That usually takes seconds."),
@@ -37,6 +40,11 @@ _EXPECTED_OF_PEOPLE: Mapping[Reason, str] = {
         "is no answer, we remind them after 7 and after 12 days; after 14 days the request lapses. To protect other "
         "customers we do not say whether there is an account with this customer number: if nobody answers, please "
         "check the number."
+    ),
+    Reason.MAIN_CONSENT_AWAITED: N_(
+        "As soon as one of them agrees, the account comes to your main account within a minute, and you get an e-mail. "
+        "Until then it stays where it is. If there is no answer, we remind them after 7 and after 12 days; after 14 "
+        "days the request lapses."
     ),
     Reason.EMAIL_NOT_CONFIRMED: N_(
         "The e-mail usually arrives within minutes. Without confirmation we remind after 7 and after 12 days; after "
@@ -59,6 +67,7 @@ _CARRIER_WORKS: Mapping[Kind, str] = {
     Kind.DETACH: N_("We are detaching the account."),
     Kind.CHANGE: N_("We are changing the contract."),
     Kind.CANCEL: N_("We are closing the account."),
+    Kind.SWITCH: N_("We are checking the request and taking the account over."),
 }
 
 _SCHEDULED: Mapping[Kind, str] = {

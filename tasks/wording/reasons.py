@@ -44,7 +44,16 @@ REASONS: Mapping[Reason, str] = {
         "person to accept it, or invite somebody else. The account can be detached once an invitation is accepted."
     ),
     Reason.ALREADY_ATTACHED: N_(
-        "The account already belongs to a main account. It has to be detached there before it can be linked anew."
+        "The account already belongs to a main account. It can be detached there and then be linked anew, or come over "
+        "in one step by a switch, with the consent of that main account."
+    ),
+    Reason.MAIN_CONSENT_AWAITED: N_(
+        "The account belongs to another main account. An administrator of that one has to agree, too; we have asked "
+        "them by e-mail."
+    ),
+    Reason.DECLINED_BY_MAIN: N_(
+        "The account's present main account has declined. The account can be detached there, on its dashboard, by its "
+        "own administrators, and be linked anew after that."
     ),
     Reason.IS_MAIN_ACCOUNT: N_("The account is a main account itself and cannot become a sub-account."),
     Reason.IS_SUB_ACCOUNT: N_("Your account has become a sub-account. Only a main account can have sub-accounts."),

@@ -19,6 +19,16 @@ TIMELINE: Mapping[str, str] = {
         "We have received your order and will start work shortly. Customer number %(customer_number)s is reserved."
     ),
     "link_received": N_("We have received the request to link customer number %(customer_number)s."),
+    "switch_received": N_(
+        "We have received the request to take customer number %(customer_number)s over, also from another main account."
+    ),
+    "main_consent_asked": N_(
+        "The account belongs to another main account. We ask its administrators for their consent by e-mail."
+    ),
+    "main_consent_reminded": N_(
+        "We remind the administrators of the present main account that their consent is asked for."
+    ),
+    "main_consented": N_("The present main account has agreed."),
     "email_asked": N_("We have asked %(name)s by e-mail to confirm the e-mail address."),
     "email_reminded": N_("We have reminded %(name)s to confirm the e-mail address."),
     "contact_refused": N_("Our e-mail to %(name)s came back: the mail server does not accept the address %(address)s."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -21,11 +22,13 @@ from models.changes.changes import ChangeDraft, submit_change
 from models.contracts.contracts import Contract, ContractItem
 from models.links.links import submit_detach, submit_link
 from models.orders.orders import Contact, Location
+from models.people.users import User
+from models.proofs.main_consents import decide_for_main
 from models.proofs.order_codes import confirm_email, enter_letter_code
 from models.proofs.ownership import decide
 from models.proofs.proofs import Decision
 from models.requests.requests import Request
-from models.states import AccountState, Origin, ProofMethod, Reason, Status
+from models.states import AccountState, Kind, Origin, ProofMethod, Reason, Status
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk
 from models.values import utc_now
@@ -105,6 +108,42 @@ def test_a_worker_killed_while_it_links_is_replaced(plant: Plant, point: str) ->
         assert session.get_one(Account, account.id).main_id == plant.main.id
     assert plant.told(id) == ["consent_asked", "link_completed", "link_completed_owner", "link_receipt"]
     assert len({mail["Message-ID"] for _, mail in plant.sink.received}) == 4
+
+
+@pytest.mark.parametrize(
+    "point", ["verify.before", "verify.after", "attach.before", "attach.after", "receipt.after", "mail.after"]
+)
+def test_a_worker_killed_while_it_switches_is_replaced(plant: Plant, point: str) -> None:
+    """Expect one question to the present main account, one move, and one mail to each of the three sides."""
+    with plant.database.transaction() as session:
+        former, chief = make_main(session)
+        owner = make_user(session)
+        account = make_account(session, administrator=owner)
+        attach(session, former.id, account.id, Origin.LINK, utc_now())
+    id = plant.link(replace(a_link(account, email=owner.email), kind=Kind.SWITCH))
+    asking = point.startswith(("verify", "receipt", "mail"))
+    if asking:
+        _kill_at(plant, point)
+    else:
+        helper = plant.start_engine()
+    wait_until(lambda: plant.statuses([id]) == {Status.PENDING} and plant.unsent() == 0, what="the question")
+    if not asking:
+        plant.kill_engine(helper)
+    with plant.database.transaction() as session:
+        assert session.get_one(Account, account.id).main_id == former.id
+        switch, person = session.get_one(Request, id), session.get_one(User, chief.user_id)
+        code = plant.code_to(chief.email)
+        assert decide_for_main(session, Vault(SECRET), switch, person, Decision.ACCEPTED, code, plant.now())
+    if not asking:
+        _kill_at(plant, point)
+    plant.wait_for_completion([id])
+    with plant.database.transaction() as session:
+        assert session.get_one(Account, account.id).main_id == plant.main.id
+        sent = session.scalars(sa.select(Message.template).where(Message.request_id == id)).all()
+    assert sorted(sent) == [
+        "link_completed", "link_receipt", "main_consent_asked", "switch_completed_former", "switch_completed_owner",
+    ]  # fmt: skip
+    assert len({mail["Message-ID"] for _, mail in plant.sink.received}) == 5
 
 
 @pytest.mark.parametrize("point", [f"{step}.{when}" for step in ("verify", "change") for when in ("before", "after")])

@@ -13,7 +13,7 @@ from models.proofs.link_codes import create_link_code
 from models.proofs.ownership import Credentials
 from models.proofs.proofs import OwnershipProof
 from models.requests.requests import Request
-from models.states import ProofMethod
+from models.states import Kind, ProofMethod
 from models.typed_codes import display_code
 from web.api import schemas
 from web.api.access import caller, get_visible_account, now, token_account
@@ -32,16 +32,22 @@ from web.resources import resources
 def create_link_request(body: LinkBody) -> Response:
     """Request to attach an existing account to the account of the API token, as a sub-account.
 
+    With `switch` the request is of kind `switch`: an account that belongs to another main account comes over in one
+    step, once its ownership is proved and that main account has agreed, within 14 days. Its answer is the proof
+    `main_consent`. An account without a main account is attached as by a link.
+
     Answers 202 with the new request whether or not there is such an account and the proof of ownership is right, so
-    that an outsider learns neither. Answers 409 if a link request for this account is running already, or if the
-    token's account is closed or a sub-account; 429 after too many wrong proofs, if consent for this account was asked
-    for five times within a day, or if the company has asked the administrators of as many accounts today as it may.
+    that an outsider learns neither. Answers 409 if a link request or switch for this account is running already, or if
+    the token's account is closed or a sub-account; 429 after too many wrong proofs, if consent for this account, or a
+    switch of it, was asked for five times within a day, or if the company has asked the administrators of as many
+    accounts today as it may.
     """
     draft = LinkDraft(
         body.customer_number,
         ProofMethod(body.proof.method),
         _proof_of_ownership(body.proof),
         body.locale or caller().locale,
+        Kind.SWITCH if body.switch else Kind.LINK,
     )
     match draft.means:
         case Credentials(email=email):

@@ -51,12 +51,13 @@ class ProofBody(RootModel[Annotated[EmailCode | LetterCode | Credentials | LinkC
 
 
 class ResendBody(Body):
-    """What to send again: the code for the e-mail address, the code of the letter, or the request for consent.
+    """What to send again: the code for the e-mail address, the code of the letter, or a question for consent.
 
+    `consent` asks the account's own administrators, `main_consent` those of its present main account.
     The code that was sent before is void then.
     """
 
-    what: Literal["email", "letter", "consent"]
+    what: Literal["email", "letter", "consent", "main_consent"]
 
 
 class ContactAddressBody(Body):
@@ -86,7 +87,7 @@ class LinkCodeBody(BaseModel):
 class ProofStateBody(BaseModel):
     """The state of a proof that the request needs; `until` is its deadline, null once it was proved or declined."""
 
-    kind: Literal["email", "letter", "document", "consent"]
+    kind: Literal["email", "letter", "document", "consent", "main_consent"]
     state: Literal["open", "proved", "declined", "expired"]
     until: datetime | None
 
@@ -139,8 +140,9 @@ class CancellationTermsBody(BaseModel):
 
 
 class RequestBody(BaseModel):
-    """An order, link or detach request, a change or a cancellation, with its status, next action, proofs and timeline.
+    """A request of any kind, with its status, next action, proofs and timeline.
 
+    `kind` is `order`, `link`, `switch`, `detach`, `change` or `cancel`.
     `step` is the current or last step of the request, `reason` a code that says why it is pending, held or ended
     without success (else null), `customer_number` the account that it orders, attaches, detaches, changes or cancels.
     `next` is null once the request has ended. `effective_on` is the day in Berlin with whose start a change or a

@@ -57,7 +57,7 @@ class People:
         return "at the site the letter has come, and somebody types its code"
 
     def decide(self, owner: Person, decision: str, view: View) -> str:
-        """Consent to a link request, or decline, as `owner`, the administrator of the account to be linked.
+        """Consent to a link or switch, or decline, as `owner`, the administrator of the account that is asked.
 
         Opens the link in the mail and types the mail's code. `decision` is the value of the pressed button:
         "accepted" or "declined".

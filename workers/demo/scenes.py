@@ -1,4 +1,4 @@
-"""The scenes of the demo: orders, links, detach requests, a change and cancellations, each with its expected end.
+"""The scenes of the demo: orders, links, a switch, detach requests, a change and cancellations, with expected ends.
 
 Everything that a run uses up (numbers, accounts to link, addresses to prove) is created anew for every run, so that the
 demo can be repeated on the same data.
@@ -41,6 +41,7 @@ EMAIL = Stand(Status.PENDING, Reason.EMAIL_NOT_CONFIRMED)
 ADDRESS = Stand(Status.PENDING, Reason.ADDRESS_NOT_PROVED)
 REVIEW = Stand(Status.PENDING, Reason.DOCUMENT_IN_REVIEW)
 CONSENT = Stand(Status.PENDING, Reason.CONSENT_AWAITED)
+MAIN_CONSENT = Stand(Status.PENDING, Reason.MAIN_CONSENT_AWAITED)
 WAITS_FOR_DAY = Stand(Status.ACKNOWLEDGED)
 NO_NUMBERS = Stand(Status.HELD, Reason.NO_NUMBERS_AVAILABLE)
 
@@ -48,7 +49,7 @@ Submit = Callable[[PortalApi, str], View]
 """A function that submits a request under an idempotency key and returns the API's view of the request."""
 FRESH = (
     "administers_both", "credentials", "link_code", "consent", "declined", "expired", "attached", "planned", "changed",
-    "kept", "cancelled",
+    "kept", "cancelled", "switched",
 )  # fmt: skip
 """Names of the accounts created for each run, by what happens to the account in the run."""
 
@@ -79,12 +80,14 @@ def set_stage(session: Session, carrier: Carrier) -> Stage:
     """
     main = account_by_number(session, MAIN_NUMBER)
     maxi = session.scalar(sa.select(User).where(User.email == MAXI.email))
-    if main is None or maxi is None:
+    elsewhere = account_by_number(session, MUENCHEN.customer_number or "")
+    if main is None or maxi is None or elsewhere is None:
         raise CannotPlay("There is no demo data; `standorte up` loads it.")
     fresh = {becomes: _open(session, carrier, becomes) for becomes in FRESH}
     give_role(session, maxi, fresh["administers_both"], Role.ADMINISTRATOR)
     for becomes in ("attached", "planned"):
         attach(session, main.id, fresh[becomes].id, Origin.LINK, carrier.now)
+    attach(session, elsewhere.id, fresh["switched"].id, Origin.LINK, carrier.now)
     # A link does not reach contracts.
     for becomes in ("changed", "kept", "cancelled"):
         attach(session, main.id, fresh[becomes].id, Origin.ORDER, carrier.now)
@@ -111,7 +114,8 @@ def clear_stage(session: Session, now: datetime) -> None:
 def scenes(stage: Stage, people: People) -> list[Scene]:
     """Return all scenes of one run, each with one request that is not submitted yet."""
     rest = (_detach(stage), _detach_tomorrow(stage, people), _change(stage), *_cancellations(stage, people))
-    return [*_orders(stage, people), *_links(stage, people), *_refused_links(stage), *rest]
+    links = (*_links(stage, people), *_refused_links(stage), _switch(stage, people))
+    return [*_orders(stage, people), *links, *rest]
 
 
 def _orders(stage: Stage, people: People) -> Iterator[Scene]:
@@ -225,6 +229,19 @@ def _refused_links(stage: Stage) -> Iterator[Scene]:
         ),
     ):
         yield Scene(title, submit, end, mails=to_maxi)
+
+
+def _switch(stage: Stage, people: People) -> Scene:
+    number = stage.fresh["switched"].customer_number
+    proof = {"method": "credentials", "email": NIKO.email, "password": PASSWORD}
+    body = {"customer_number": number, "locale": "de", "proof": proof, "switch": True}
+    return Scene(
+        "Switch from another main account",
+        lambda api, key: api.submit("link-requests", body, key),
+        COMPLETED,
+        [(MAIN_CONSENT, partial(people.decide, MUENCHEN.administrator, "accepted"))],
+        mails={MAXI.email: 2, NIKO.email: 1, MUENCHEN.administrator.email: 2},
+    )
 
 
 def _detach(stage: Stage) -> Scene:

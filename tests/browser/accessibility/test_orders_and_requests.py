@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -20,7 +21,7 @@ from tests.browser.conftest import Portal
 from tests.browser.test_orders import fill_location
 from tests.browser.test_portal import sign_in
 from tests.browser.test_proofs import CONTACT, asked_owner, waiting_order
-from tests.factories import NOW, a_link, an_order, make_account, submit_order
+from tests.factories import NOW, a_link, an_order, make_account, make_main, make_user, submit_order
 from tests.fakes import FakeClock
 from tests.web.conftest import SECRET, back_of
 from tests.web.portal.bulk.uploading import HEAD, as_csv, row
@@ -180,3 +181,29 @@ def test_consents_and_link_codes(page: Page, portal: Portal, clock: FakeClock) -
     sign_in(page, portal)
     for path in ("/zustimmungen", "/verknuepfungscode"):
         look(page, portal.url + path)
+
+
+@shows("consents.answer", "portal.show_request")
+def test_the_question_of_a_switch(page: Page, portal: Portal, clock: FakeClock) -> None:
+    back = back_of(portal.database, clock)
+    with portal.database.transaction() as session:
+        former, chief = make_main(session)
+        owner = make_user(session)
+        account = make_account(session, administrator=owner)
+        attach(session, former.id, account.id, Origin.LINK, NOW)
+        draft = replace(a_link(account, email=owner.email), kind=Kind.SWITCH)
+        main = session.merge(portal.main)
+        id = submit_link(session, back.runtime.vault, portal.manager, main, draft, NOW).id
+        person = session.get_one(User, chief.user_id)
+    back.advance()
+    sign_in(page, portal)
+    look(page, f"{portal.url}/anfragen/{id}")
+    look(page, f"{portal.url}/standortverwaltung/hinzufuegen/{account.customer_number[::-1]}/zustimmung?wechsel=ja")
+    page.goto(portal.url + "/standortverwaltung")
+    page.get_by_role("button", name="Abmelden").click()
+    sign_in_as(page, portal, person)
+    look(page, portal.url + "/zustimmungen")
+    look_after(page, page.get_by_role("link", name=re.compile("Ansehen und entscheiden")))
+    look_wrong(page, page.get_by_role("button", name="Antwort absenden"))
+    page.get_by_label("Ich lehne ab").check()
+    look_after(page, page.get_by_role("button", name="Antwort absenden"))

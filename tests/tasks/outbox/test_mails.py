@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import put_holder
+from models.accounts.hierarchy import attach
 from models.calendar_days import berlin_day
 from models.changes.cancellations import submit_cancellation
 from models.changes.changes import ChangeDraft, submit_change
@@ -32,13 +33,14 @@ from models.people.rights import Action, Role, Scope
 from models.people.users import User, principal_of
 from models.proofs.document_refusals import Refusal
 from models.proofs.document_review import decide_document, upload_document
+from models.proofs.main_consents import decide_for_main
 from models.proofs.ownership import decide
 from models.proofs.proofs import AddressProof, Decision, EmailProof
 from models.requests.requests import Request
 from models.staff.access import add_first_administrator, create_staff, mail_access
 from models.staff.administrators import name_administrator
 from models.staff.erasing_people import ask_for_erasure
-from models.states import ProofMethod, Reason, RefusalReason
+from models.states import Kind, Origin, ProofMethod, Reason, RefusalReason
 from models.telephony.change_notices import tell_of_change
 from models.telephony.high_risk import tell_administrators
 from models.telephony.trunks import SipTrunk
@@ -112,6 +114,10 @@ def mails(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> list[tupl
         owner = make_user(session)
         linked, asked = (make_account(session, administrator=owner, name=HOSTILE) for _ in range(2))
         main, pipeline.manager = make_main(session, name=HOSTILE)
+        former, chief = make_main(session, name=HOSTILE)
+        moved, kept = (make_account(session, administrator=owner, name=HOSTILE) for _ in range(2))
+        for account in (moved, kept):
+            attach(session, former.id, account.id, Origin.LINK, NOW)
         put_holder(session, linked.id, replace(HOLDER, name=HOSTILE), NOW)
     # No part of the system changes names.
     with superuser.begin() as connection:
@@ -137,8 +143,15 @@ def mails(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> list[tupl
     pipeline.order(replace(order, block_size=100), main)
     pipeline.link(replace(a_link(linked, email=owner.email), locale=locale), main=main)
     question = pipeline.link(replace(a_link(asked, method=ProofMethod.CONSENT), locale=locale), main=main)
+    switches = [
+        pipeline.link(replace(a_link(account, email=owner.email), locale=locale, kind=Kind.SWITCH), main=main)
+        for account in (moved, kept)
+    ]
     pipeline.advance()
     with pipeline.runtime.database.transaction() as session:
+        for id, decision in zip(switches, (Decision.ACCEPTED, Decision.DECLINED), strict=True):
+            switch, person = session.get_one(Request, id), session.get_one(User, chief.user_id)
+            decide_for_main(session, pipeline.runtime.vault, switch, person, decision, None, NOW)
         request = session.get_one(Request, question)
         decide(session, pipeline.runtime.vault, request, owner, Decision.DECLINED, None, NOW)
         account = session.get_one(Account, linked.id)

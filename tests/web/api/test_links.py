@@ -12,13 +12,16 @@ import pytest
 import sqlalchemy as sa
 
 from models.accounts.accounts import Account
+from models.accounts.hierarchy import attach
 from models.calendar_days import end_of_day
 from models.people.rights import Scope
 from models.people.users import User
+from models.proofs.main_consents import decide_for_main
 from models.proofs.ownership import decide
 from models.proofs.proofs import Decision, LinkCode
 from models.requests.idempotency import IdempotencyKey
 from models.requests.requests import Request
+from models.states import Origin
 from tests.factories import NOW, PASSWORD, make_account, make_main, make_user
 from tests.web.api.calls import a_link, owned, token_of
 from tests.web.conftest import Back, Front
@@ -142,6 +145,52 @@ def test_a_token_attaches_no_other_account_of_its_person(front: Front, back: Bac
         assert decide(session, back.runtime.vault, request, user, Decision.ACCEPTED, None, NOW)
     back.advance()
     assert front.get(f"/accounts/{other.customer_number}").status_code == 200
+
+
+def test_a_switch_is_an_option_of_a_link_request(front: Front, back: Back) -> None:
+    account, owner = owned(front)
+    with front.database.transaction() as session:
+        main, chief = make_main(session)
+        attach(session, main.id, account.id, Origin.LINK, NOW)
+    proof = {"method": "credentials", "email": owner.email, "password": PASSWORD}
+    body = {"customer_number": account.customer_number, "proof": proof, "switch": True}
+    first = front.post("/link-requests", body, key="switch")
+    again = front.post("/link-requests", body, key="switch")
+    assert (first.status_code, first.get_json()["kind"], again.data) == (202, "switch", first.data)
+    # The same key for a link is another body.
+    assert front.post("/link-requests", {**body, "switch": False}, key="switch").status_code == 422
+    assert front.post("/link-requests", {**body, "switch": "perhaps"}).status_code == 422
+    id = first.get_json()["id"]
+    back.advance()
+    found = front.get(f"/requests/{id}").get_json()
+    assert (found["status"], found["reason"]) == ("pending", "main_consent_awaited")
+    assert [(given["kind"], given["state"]) for given in found["proofs"]] == [("main_consent", "open")]
+    assert found["next"]["actor"] == "other_account" and main.customer_number not in str(found)
+    assert front.get(f"/accounts/{account.customer_number}").status_code == 404
+    assert front.post(f"/requests/{id}/resend", {"what": "main_consent"}).status_code == 429
+    assert front.post(f"/requests/{id}/resend", {"what": "consent"}).status_code == 409
+    back.clock.now += timedelta(days=2)
+    assert front.post(f"/requests/{id}/resend", {"what": "main_consent"}).status_code == 200
+    back.advance()
+    with front.database.transaction() as session:
+        request, user = session.get_one(Request, UUID(id)), session.get_one(User, chief.user_id)
+        assert decide_for_main(session, back.runtime.vault, request, user, Decision.ACCEPTED, None, back.clock.now)
+    back.advance()
+    assert front.get(f"/requests/{id}").get_json()["status"] == "completed"
+    assert front.get(f"/accounts/{account.customer_number}").get_json()["origin"] == "link"
+
+
+def test_a_switch_is_taken_back(front: Front, back: Back) -> None:
+    account, owner = owned(front)
+    with front.database.transaction() as session:
+        attach(session, make_main(session)[0].id, account.id, Origin.ORDER, NOW)
+    proof = {"method": "credentials", "email": owner.email, "password": PASSWORD}
+    body = {"customer_number": account.customer_number, "proof": proof, "switch": True}
+    id = front.post("/link-requests", body).get_json()["id"]
+    back.advance()
+    assert front.post("/link-requests", {**body, "switch": False}).status_code == 409
+    assert front.post(f"/requests/{id}/cancel").get_json()["status"] == "cancelled"
+    assert front.post("/link-requests", body).status_code == 202
 
 
 def test_detach_is_a_request_of_its_own_and_the_same_while_it_runs(front: Front, back: Back) -> None:

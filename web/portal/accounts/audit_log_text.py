@@ -10,6 +10,7 @@ from flask_babel import gettext as _
 from models.accounts.company_limits import Limit
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Role
+from models.proofs.proofs import Decision
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.trunks import RequestUri
 from tasks.wording.company_limits import NAMES as LIMIT_NAMES
@@ -148,6 +149,10 @@ def deed_text(entry: AuditEntry) -> str:
         case AuditEvent.CANCELLATION_ASKED:
             day = long_date(date.fromisoformat(facts["day"]), locale())
             return str(_("Cancelled customer number and contracts to the end of %(day)s.", day=day))
+        case AuditEvent.SWITCH_ANSWERED if facts["decision"] == Decision.ACCEPTED:
+            return str(_("Agreed that the account goes to main account %(main)s.", main=facts["main"]))
+        case AuditEvent.SWITCH_ANSWERED:
+            return str(_("Declined that the account goes to main account %(main)s.", main=facts["main"]))
         case AuditEvent.HOLDER_CHANGED if facts["before"] is None:
             return str(_("Entered the contract holder: %(name)s.", name=facts["name"]))
         case AuditEvent.HOLDER_CHANGED:

@@ -24,7 +24,7 @@ from models.people.rights import Action, may
 from models.proofs.proof_status import ProofStatus, proof_statuses
 from models.requests.effective_days import planned_of
 from models.requests.requests import Request
-from models.states import ENDED, AccountRole, AccountState, Actor, Kind, Origin, Status
+from models.states import ATTACHING, ENDED, AccountRole, AccountState, Actor, Kind, Origin, Reason, Status
 from models.views import locations as listing
 from models.views import own_accounts
 from models.views.location_counts import Counts, GroupBy, Sums, counts_of, groups_of, total
@@ -220,7 +220,7 @@ def _read(account: Account, wanted: listing.LocationFilter, after: str | None) -
         page = listing.page_of(database, account, wanted, after=after, limit=PAGE, offline=offline)
         counts = counts_of(database, account, offline=offline)
         own = listing.own_requests(database, account)
-        links = [found for found in own if found.kind is Kind.LINK]
+        links = [found for found in own if found.kind in ATTACHING]
         if wanted.show is not None:
             links = [found for found in links if state_of(found) in wanted.show.states]
         has_few = counts.sites <= SUMMED_UP_TO
@@ -355,6 +355,8 @@ def _who(turn: NextAction, found: Request) -> str:
             return str(_("You, or the person who manages the main account"))
         case Actor.CONTACT:
             return str(_("The contact of the location"))
+        case Actor.OTHER_ACCOUNT if found.reason is Reason.MAIN_CONSENT_AWAITED:
+            return str(_("An administrator of the present main account"))
         case Actor.OTHER_ACCOUNT:
             return str(_("An administrator of customer number %(number)s", number=found.customer_number))
         case Actor.CARRIER:

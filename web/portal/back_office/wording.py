@@ -32,6 +32,7 @@ KINDS = {
     Kind.DETACH: lazy_gettext("Detachment"),
     Kind.CHANGE: lazy_gettext("Contract change"),
     Kind.CANCEL: lazy_gettext("Cancellation of contracts"),
+    Kind.SWITCH: lazy_gettext("Switch to another main account"),
 }
 ACTORS = {
     Actor.CARRIER: lazy_gettext("We"),
@@ -49,6 +50,7 @@ ASKED_KINDS = {
     ProofKind.LETTER: lazy_gettext("Connection address: code from the letter"),
     ProofKind.DOCUMENT: lazy_gettext("Connection address: document"),
     ProofKind.CONSENT: lazy_gettext("Consent of the other account"),
+    ProofKind.MAIN_CONSENT: lazy_gettext("Consent of the present main account"),
 }
 ASKED_STATES = {
     ProofState.OPEN: lazy_gettext("open"),

@@ -24,7 +24,7 @@ from flask_login import login_required
 from flask_wtf import FlaskForm
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
-from wtforms import HiddenField, StringField
+from wtforms import BooleanField, HiddenField, StringField
 from wtforms.validators import DataRequired, Length, Regexp
 
 from models.accounts.accounts import Account
@@ -91,8 +91,12 @@ class SendForm(FlaskForm):  # type: ignore[misc]
     """The form that sends the link request.
 
     `key` is a random idempotency key, new each time the page opens, so that two presses of the button send one request.
+    `switches`: if the account belongs to another main account, that one is asked, too.
     """
 
+    switches = BooleanField(
+        lazy_gettext("If the account belongs to another main account, ask that one for its consent, too (switch)")
+    )
     key = HiddenField(validators=[DataRequired(), Regexp("^[0-9a-f]{32}$")])
 
 
@@ -120,15 +124,18 @@ class NotPossible(Exception):
 class LinkTarget:
     """The account `main`, to which an existing account is to be attached as a sub-account.
 
-    `own` are the other accounts that the user could attach as their administrator, without a further proof.
+    `own` are the other accounts that the user could attach as their administrator, without a further proof. `elsewhere`
+    are those that belong to another main account, so that it has to agree, too.
     """
 
     main: Account
     own: Sequence[Account]
+    elsewhere: Sequence[Account]
 
     def owns(self, customer_number: str) -> Account | None:
-        """Return the account in `own` with this customer number; None if there is none."""
-        return next((account for account in self.own if account.customer_number == customer_number), None)
+        """Return the account in `own` or `elsewhere` with this customer number; None if there is none."""
+        known = (*self.own, *self.elsewhere)
+        return next((account for account in known if account.customer_number == customer_number), None)
 
 
 @links.route(_START, methods=["GET", "POST"])
@@ -164,15 +171,17 @@ def start() -> Response | str | tuple[str, int]:
 def choose(number: str) -> Response | str | tuple[str, int]:
     """Show the ways to prove the ownership of the account with the customer number `number`.
 
-    Redirect to the page of the link request that already runs for the number, or to the first page if the number is
-    wrong.
+    Redirect to the page of the link request or switch that already runs for the number, or to the first page if the
+    number is wrong. With the query parameter `wechsel` the last page has the switch ticked.
     """
     with resources().database.transaction() as session:
         target = _link_target(session)
         wrong, running = _wrong_number(session, target.main, number)
     if wrong is not None:
         return _redirect_to_start(number, running)
-    return render_template("links/ways.html", target=target, number=number, own=target.owns(number), ways=Way)
+    moves = "ja" if "wechsel" in request.args else None
+    own = target.owns(number)
+    return render_template("links/ways.html", target=target, number=number, own=own, ways=Way, moves=moves)
 
 
 @links.route(_START + "/<number>/<way>", methods=["GET", "POST"])
@@ -200,11 +209,13 @@ def send(number: str, way: str) -> Response | str | tuple[str, int]:
         return _redirect_to_start(number, running)
     if chosen is Way.OWN and target.owns(number) is None:
         abort(404)
+    own = target.owns(number)
+    if not form.is_submitted():
+        # What the user can see of an own account is no secret to them.
+        form.switches.data = "wechsel" in request.args or (own is not None and own.main_id is not None)
     if not form.is_submitted() or form.key.errors:
         form.key.data = uuid4().hex
-    page = render_template(
-        "links/send.html", form=form, target=target, number=number, way=chosen, own=target.owns(number)
-    )
+    page = render_template("links/send.html", form=form, target=target, number=number, way=chosen, own=own)
     return page, 422 if form.errors else 200
 
 
@@ -247,7 +258,8 @@ def _submit(number: str, way: Way, form: SendForm) -> Response:
                     return _redirect_to_start(number, running)
                 if way is Way.OWN and target.owns(number) is None:
                     abort(404)
-                draft = LinkDraft(number, METHODS[way], means, locale())
+                kind = Kind.SWITCH if form.switches.data else Kind.LINK
+                draft = LinkDraft(number, METHODS[way], means, locale(), kind)
                 usual = resources().settings.limits
                 made = submit_link(session, resources().vault, principal(), target.main, draft, now, usual=usual)
                 if means is not None and session.get(OwnershipProof, made.id) is None:
@@ -302,8 +314,11 @@ def _link_target(session: Session) -> LinkTarget:
         ensure_may_be_main(main)
     except RuleBroken as refused:
         raise NotPossible(_cannot_be_main_text(refused)) from None
+    if not may(principal(), Action.PROVE_OWNERSHIP, main):
+        return LinkTarget(main, [], [])
     own = [account for account in own_accounts.linkable_accounts(session, principal()) if account.id != main.id]
-    return LinkTarget(main, own if may(principal(), Action.PROVE_OWNERSHIP, main) else [])
+    elsewhere = own_accounts.attached_accounts(session, principal())
+    return LinkTarget(main, own, [account for account in elsewhere if account.main_id != main.id])
 
 
 def _cannot_be_main_text(refused: RuleBroken) -> str:
@@ -332,7 +347,7 @@ def _not_allowed_text() -> str:
 def _wrong_number(session: Session, main: Account, number: str) -> tuple[str | None, UUID | None]:
     """Return what is wrong with the customer number (None: nothing), and the id of the link request that runs for it.
 
-    The id is None if the main account has no running link request for the number. Only what the main account may know
+    The id is None if the main account has no running link or switch for the number. Only what the main account may know
     is checked, not whether the number exists.
     """
     if not CUSTOMER_NUMBER.fullmatch(number):
@@ -343,7 +358,7 @@ def _wrong_number(session: Session, main: Account, number: str) -> tuple[str | N
     if session.scalar(own_sub.where(Account.state != AccountState.CLOSED)) is not None:
         return field_error(locale(), "customer_number", "already_ours"), None
     try:
-        ensure_not_running(session, Kind.LINK, main, number)
+        ensure_not_running(session, main, number)
     except AlreadyRequested as running:
         return _("A request for this customer number is running already."), UUID(running.request_id)
     return None, None

@@ -1,12 +1,13 @@
 """The pages on which an administrator accepts or declines that their account is attached to a main account.
 
-They are reached by the link in the mail, and then need the code from the mail, or by signing in. Opening a page decides
+For a switch an administrator of the present main account answers on the same pages whether it lets the account go. They
+are reached by the link in the mail, and then need the code from the mail, or by signing in. Opening a page decides
 nothing: the administrator has to choose an answer.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from uuid import UUID
@@ -20,8 +21,9 @@ from models.accounts.accounts import Account, account_by_number
 from models.db.caller import Named, name_to_database
 from models.people.second_factors import needs_more_than_password
 from models.people.users import User, administrators_of
+from models.proofs.main_consents import decide_for_main
 from models.proofs.ownership import decide
-from models.proofs.proofs import Consent, Decision, OwnershipProof
+from models.proofs.proofs import Consent, Decision, MainConsent, OwnershipProof
 from models.requests.requests import Request
 from models.states import Reason, Status
 from web.portal.page.session import principal
@@ -52,17 +54,30 @@ class State(StrEnum):
 class ConsentPage:
     """A consent request with the data that the page shows.
 
-    `id` is the id of the link request that would attach `account` to `main`. `requester` is the user who made that
-    request, `decided_by` the administrator who answered; each is None if there is none.
+    `id` is the id of the link or switch that would attach the account with the customer number `number` to `main`.
+    `account` is that account, None if its former main account does not see it any more. `requester` is the user who
+    made the request, `decided_by` the administrator who answered; each is None if there is none.
     """
 
     state: State
     id: UUID
-    account: Account
+    number: str
+    account: Account | None
     main: Account
     requester: User | None
-    consent: Consent
+    consent: Consent | MainConsent
     decided_by: User | None
+
+    @property
+    def is_of_main(self) -> bool:
+        """Return whether the account's present main account is asked, and not the account itself."""
+        return isinstance(self.consent, MainConsent)
+
+    @property
+    def moves(self) -> bool:
+        """Return whether the account still belongs to the main account that is asked."""
+        is_there = self.account is not None and isinstance(self.consent, MainConsent)
+        return is_there and self.account.main_id == self.consent.main_id
 
 
 @consents.route("/zustimmung/<uuid:id>/<int:user_id>/<token>", methods=["GET", "POST"])
@@ -81,8 +96,8 @@ def answer_by_code(id: UUID, user_id: int, token: str) -> Response | tuple[str, 
     if seen.state is State.OPEN and must_sign_in:
         return redirect(url_for("consents.answer", id=id), 303)
     if seen.state is State.OPEN and form.validate_on_submit():
-        give = partial(_decide, id, user_id, form.decision.data, form.code.data)
-        if try_code(form.code, seen.account.customer_number, give):
+        give = partial(_decide, seen, user_id, form.decision.data, form.code.data)
+        if try_code(form.code, seen.number, give):
             return redirect(request.path, 303)
         with resources().database.transaction() as session:
             seen = _get_consent_page(session, id, user_id, token)
@@ -92,60 +107,82 @@ def answer_by_code(id: UUID, user_id: int, token: str) -> Response | tuple[str, 
 @consents.route("/zustimmung/<uuid:id>", methods=["GET", "POST"])
 @login_required
 def answer(id: UUID) -> Response | tuple[str, int]:
-    """Show the consent request of the link request `id` to a signed-in administrator of the account to attach.
+    """Show the consent request of the link request or switch `id` to a signed-in administrator of an account asked.
 
     On POST save the answer and redirect to the same page. Abort with 404 if there is no such consent request or the
-    user is no administrator of the account.
+    user is no administrator of the account to attach, or of the present main account that a switch asks.
     """
     form = AnswerForm()
     with resources().database.transaction() as session:
         seen = _get_consent_page(session, id, principal().user_id)
     if seen.state is State.OPEN and form.validate_on_submit():
-        give_proof(partial(_decide, id, principal().user_id, form.decision.data, None))
+        give_proof(partial(_decide, seen, principal().user_id, form.decision.data, None))
         return redirect(url_for("consents.answer", id=id), 303)
     return render_template("proofs/consent.html", form=form, seen=seen, coded=False), 422 if form.errors else 200
 
 
-def _decide(id: UUID, user_id: int, decision: str, typed: str | None, session: Session) -> bool:
-    name_to_database(session, Named.REQUEST, id)
-    link, person = session.get_one(Request, id), session.get_one(User, user_id)
-    return decide(session, resources().vault, link, person, Decision(decision), typed, resources().clock())
+def _decide(seen: ConsentPage, user_id: int, decision: str, typed: str | None, session: Session) -> bool:
+    name_to_database(session, Named.REQUEST, seen.id)
+    if typed is not None:
+        # Nobody is signed in: the log says who has answered.
+        name_to_database(session, Named.PERSON, user_id)
+    link, person = session.get_one(Request, seen.id), session.get_one(User, user_id)
+    answer = decide_for_main if seen.is_of_main else decide
+    return answer(session, resources().vault, link, person, Decision(decision), typed, resources().clock())
 
 
 def _get_consent_page(session: Session, id: UUID, user_id: int, token: str | None = None) -> ConsentPage:
     if token is not None:
         name_to_database(session, Named.REQUEST, id)
         name_to_database(session, Named.PERSON, user_id)
-    link, consent = session.get(Request, id), session.get(Consent, id)
-    account = account_by_number(session, link.customer_number) if link is not None else None
-    if link is None or consent is None or account is None:
+    link = session.get(Request, id)
+    if link is None:
         abort(404)
-    person = next((one for one in administrators_of(session, account.id) if one.id == user_id), None)
-    if person is None:
-        abort(404)
-    issue = consent.issue if token is None else issue_of(consent, token, partial(consent.words, person))
-    if issue is None:
-        abort(404)
+    consent, issue = _question(session, link, user_id, token)
     state = _state(session, link, consent)
     if token is not None and state is State.OPEN:
         state = State.REPLACED if issue != consent.issue else State.OPEN
-    return ConsentPage(
+    seen = ConsentPage(
         state,
         id,
-        account,
+        link.customer_number,
+        account_by_number(session, link.customer_number),
         session.get_one(Account, link.main_id),
         session.get(User, link.requested_by) if link.requested_by is not None else None,
         consent,
         session.get(User, consent.decided_by) if consent.decided_by is not None else None,
     )
+    return replace(seen, state=State.SETTLED) if seen.is_of_main and state is State.OPEN and not seen.moves else seen
 
 
-def _state(session: Session, link: Request, consent: Consent) -> State:
+def _question(session: Session, link: Request, user_id: int, token: str | None) -> tuple[Consent | MainConsent, int]:
+    """Return the question of the request to this person, and the count of the code that the link's token is from.
+
+    Without a token the count is that of the current code. Somebody who administers both the account and its present
+    main account is asked first about the one, then about the other. Abort with 404 if there is no such question.
+    """
+    asked: list[tuple[Consent | MainConsent, int]] = []
+    if (of_main := session.get(MainConsent, link.id)) is not None:
+        asked.append((of_main, of_main.main_id))
+    account, consent = account_by_number(session, link.customer_number), session.get(Consent, link.id)
+    if account is not None and consent is not None:
+        asked.append((consent, account.id))
+    for question, account_id in asked:
+        person = next((one for one in administrators_of(session, account_id) if one.id == user_id), None)
+        if person is None:
+            continue
+        issue = question.issue if token is None else issue_of(question, token, partial(question.words, person))
+        if issue is not None:
+            return question, issue
+    abort(404)
+
+
+def _state(session: Session, link: Request, consent: Consent | MainConsent) -> State:
     if consent.decision is not None:
         return State.ACCEPTED if consent.decision is Decision.ACCEPTED else State.DECLINED
     if link.status is Status.CANCELLED:
         return State.CANCELLED
-    if session.get(OwnershipProof, link.id) is not None:
+    if isinstance(consent, Consent) and session.get(OwnershipProof, link.id) is not None:
         return State.SETTLED
     if link.reason is Reason.PROOF_EXPIRED or resources().clock() >= consent.expires_at:
         return State.EXPIRED

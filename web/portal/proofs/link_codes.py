@@ -79,7 +79,8 @@ def void(customer_number: str) -> Response:
 
 
 def _accounts(session: Session) -> Sequence[Account]:
-    return own_accounts.linkable_accounts(session, principal())
+    person = principal()
+    return [*own_accounts.linkable_accounts(session, person), *own_accounts.attached_accounts(session, person)]
 
 
 def _account(session: Session, customer_number: str) -> Account:

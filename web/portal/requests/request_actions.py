@@ -48,7 +48,7 @@ from web.portal.requests.request_page import get_request_page, live_parts_of, re
 from web.resources import resources
 from web.uploads import read_document
 
-_SENT = (ProofKind.EMAIL, ProofKind.LETTER, ProofKind.CONSENT)
+_SENT = (ProofKind.EMAIL, ProofKind.LETTER, ProofKind.CONSENT, ProofKind.MAIN_CONSENT)
 
 answers = Blueprint("answers", __name__, url_prefix="/anfragen/<uuid:id>")
 
@@ -200,9 +200,9 @@ def correct_contact_address(id: UUID) -> Response | tuple[str, int]:
 def resend(id: UUID) -> Response:
     """Void the code of a mail or letter and have a new one sent; for a consent, ask the administrators by mail again.
 
-    The form field `what` is the kind of proof: `email`, `letter` or `consent`; abort with 404 for another value.
-    Redirect to the page of the request `id`. If a new code is not allowed or not needed now, nothing changes and a
-    message says why.
+    The form field `what` is the kind of proof: `email`, `letter`, `consent` or `main_consent`; abort with 404 for
+    another. Redirect to the page of the request `id`. If a new code is not allowed or not needed now, nothing changes
+    and a message says why.
     """
 
     what = request.form.get("what")

@@ -20,7 +20,7 @@ from models.requests.later_changes import last_day_of
 from models.requests.request_rights import concerns, may_change
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
-from models.states import ENDED, ROUTES, AccountState, Kind, Status
+from models.states import ATTACHING, ENDED, ROUTES, AccountState, Kind, Status
 from models.telephony.holdings import blocks_of
 from models.telephony.numbers import NumberBlock
 from models.views import request_lists
@@ -199,10 +199,10 @@ def _is_still_theirs(request: Request, account: Account) -> bool:
 def _account_reached(request: Request) -> Account | None:
     """Return the account to whose dashboard the page links; None if it links to none.
 
-    It links to none for a detach request, a link request that is not completed, a closed account, and an account that
+    It links to none for a detach request, a link or switch that is not completed, a closed account, and an account that
     the user may not view.
     """
-    if request.kind is Kind.DETACH or (request.kind is Kind.LINK and request.status is not Status.COMPLETED):
+    if request.kind is Kind.DETACH or (request.kind in ATTACHING and request.status is not Status.COMPLETED):
         return None
     account = request.account
     if account is None or account.state is AccountState.CLOSED or not _is_still_theirs(request, account):
