@@ -13,6 +13,7 @@ from models.db.session import Database
 from tests.fakes import FakeClock
 from tests.web.conftest import Back, Front, FrontOf
 from tests.web.portal.changes import test_cancellation_pages, test_change_pages
+from tests.web.portal.links import test_switch
 from tests.web.portal.people import test_company_factor, test_erasure, test_invitations
 from tests.web.portal.proofs import test_consent_pages
 from tests.web.portal.requests import test_left_accounts
@@ -41,6 +42,12 @@ FLOWS: dict[str, Flow] = {
         test_cancellation_pages.test_with_its_day_the_account_is_gone_and_the_history_says_why(
             front, test_change_pages.make_ordered_site(front), back
         )
+    ),
+    "switched, by the mail": lambda front, back, *_: test_switch.test_the_present_main_account_answers_by_the_mail(
+        front, back
+    ),
+    "switched, signed in": lambda front, back, *_: (
+        test_switch.test_the_present_main_account_answers_signed_in_and_then_sees_the_account_no_more(front, back)
     ),
     "detached": lambda front, back, *_: (
         test_left_accounts.test_a_detachment_is_shown_to_its_main_account_when_it_is_done(front, back)

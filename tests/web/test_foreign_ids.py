@@ -14,6 +14,7 @@ from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from models.accounts.accounts import Account
+from models.accounts.hierarchy import attach
 from models.messages.outbox import Recipient
 from models.orders.drafts import DraftStep, begin_draft, new_draft_id
 from models.people.api_tokens import ApiToken
@@ -22,7 +23,8 @@ from models.people.logins import Login
 from models.people.rights import Role, Scope
 from models.people.second_factors import SecondFactor
 from models.people.users import User
-from tests.factories import NOW, VAULT, an_order, give_app, make_account, make_bulk, make_main, make_user
+from models.states import Origin
+from tests.factories import NOW, PASSWORD, VAULT, an_order, give_app, make_account, make_bulk, make_main, make_user
 from tests.web.api.calls import PDF, a_link
 from tests.web.conftest import ORDER, Back, Front, as_new
 from tests.web.portal.accounts.sites import give_numbers, make_site
@@ -62,7 +64,13 @@ def foreign_things(front: Front, back: Back) -> dict[str, Any]:
     order = front.post("/orders", ORDER).get_json()["id"]
     with front.database.transaction() as session:
         asked = make_account(session, administrator=make_user(session)).customer_number
+        owner = make_user(session)
+        moving = make_account(session, administrator=owner)
+        attach(session, make_main(session)[0].id, moving.id, Origin.LINK, NOW)
     link = a_link(front, asked).get_json()["id"]
+    proof = {"method": "credentials", "email": owner.email, "password": PASSWORD}
+    body = {"customer_number": moving.customer_number, "proof": proof, "switch": True}
+    switch = front.post("/link-requests", body).get_json()["id"]
     back.advance()
     sign_in(front, front.manager.email)
     with front.database.transaction() as session:
@@ -78,7 +86,7 @@ def foreign_things(front: Front, back: Back) -> dict[str, Any]:
         give_app(session, session.get_one(User, front.manager.user_id))
         return {
             "number": [site.account.customer_number],
-            "requests": [UUID(order), UUID(link)],
+            "requests": [UUID(order), UUID(link), UUID(switch)],
             "drafts": [draft.id],
             "bulks": [bulk.id],
             "sip": [site.trunk],

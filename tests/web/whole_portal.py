@@ -16,6 +16,7 @@ from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from models.accounts.accounts import Account
+from models.accounts.hierarchy import attach
 from models.contracts.contracts import Contract, ContractItem
 from models.messages.outbox import Recipient
 from models.orders.drafts import DraftStep, begin_draft, new_draft_id
@@ -25,7 +26,7 @@ from models.people.logins import Login
 from models.people.rights import Role
 from models.people.second_factors import SecondFactor
 from models.people.users import User
-from models.states import Reason
+from models.states import Origin, Reason
 from models.telephony.directory import DirectoryData, put_entry
 from models.telephony.place_answers import ask, question_id
 from tests.factories import NOW, PASSWORD, VAULT, an_order, give_app, make_account, make_staff, make_user, submit_order
@@ -130,11 +131,17 @@ def whole_portal(front: Front, back: Back) -> WholePortal:
         put_entry(session, site.account.id, 49221700340, DirectoryData("Muster Köln", False, ("online",)), NOW)
         owner, staff, other_staff = make_user(session), make_staff(session, name="Bo Backoffice"), make_staff(session)
         asked, coded = (make_account(session, administrator=owner) for _ in range(2))
+        mover = make_user(session)
+        elsewhere, moving = make_account(session, administrator=owner), make_account(session, administrator=mover)
+        attach(session, elsewhere.id, moving.id, Origin.LINK, NOW)
     requests, documents = [], []
     for contact in ("hanna.palmer@example.com", "zweite@example.com"):
         body = {**ORDER, "contact": {**ORDER["contact"], "email": contact}}
         requests.append(UUID(front.post("/orders", body).get_json()["id"]))
     requests.append(UUID(a_link(front, asked.customer_number).get_json()["id"]))
+    proof = {"method": "credentials", "email": mover.email, "password": PASSWORD}
+    body = {"customer_number": moving.customer_number, "proof": proof, "switch": True}
+    switch = UUID(front.post("/link-requests", body).get_json()["id"])
     code = new_link_code(front, coded, owner)
     back.advance()
     assert upload(front, str(requests[1]), PDF).status_code < 300
@@ -155,13 +162,13 @@ def whole_portal(front: Front, back: Back) -> WholePortal:
         for step, typed in _ALL_STEPS.items():
             draft.keep(typed, step, NOW)
         session.flush()
-        requests += [held.id, failed.id]
+        requests += [held.id, failed.id, switch]
         give_app(session, session.get_one(User, site.member.id))
         things: dict[str, list[Any]] = {
             "numbers of manager": [front.main.customer_number, site.account.customer_number],
             "numbers of local": [site.account.customer_number], "attachable": [coded.customer_number],
             "numbers of staff": [site.account.customer_number, blocked.customer_number], "way": list(Way),
-            "requests": requests, "anfragen": requests, "zustimmung": requests[2:3], "vorwahlen": [question],
+            "requests": requests, "anfragen": requests, "zustimmung": [requests[2], switch], "vorwahlen": [question],
             "neu": [draft.id], "sip": [site.trunk], "rufnummern": [block], "rufweiterleitung": [site.forwarding],
             "einladungen": [invitation.id], "user_id": [site.member.id],
             "personen": [site.member.id], "name": ["x"],
