@@ -13,14 +13,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload, selectinload
 
-from models.accounts.accounts import account_by_number
+from models.accounts.accounts import Account, account_by_number
 from models.bulk.bulk import Bulk
 from models.db.paging import Page, read_cursor, write_cursor
 from models.messages.outbox import Message, messages_of
 from models.people.audit_log import AttributedEntry
 from models.proofs.documents import AddressDocument, latest_document
 from models.proofs.proof_status import ProofStatus, proof_statuses
-from models.proofs.proofs import Consent
+from models.proofs.proofs import Consent, MainConsent
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
 from models.staff.request_actions import staff_actions_on
@@ -85,6 +85,8 @@ class RequestDetails:
     staff_actions: Sequence[AttributedEntry]
     consent: Consent | None
     """The question that a link request by consent asks; None for other requests, or before it is asked."""
+    asked_main: Account | None
+    """The present main account that a switch asks; None for other requests, or before it is asked."""
 
     @property
     def version(self) -> int:
@@ -210,6 +212,7 @@ def request_details(session: Session, id: uuid.UUID, now: datetime) -> RequestDe
         latest_document(session, request),
         staff_actions_on(session, request),
         session.get(Consent, id),
+        session.scalar(sa.select(Account).join(MainConsent).where(MainConsent.request_id == id)),
     )
 
 

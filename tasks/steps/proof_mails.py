@@ -136,6 +136,7 @@ def _ask(work: Work, request: Request, consent: Consent, account: Account | None
             Recipient(person.name, person.email, person.locale),
             {
                 **_about(request),
+                "kind": request.kind,
                 "account_name": account.name if account is not None else "",
                 "requester_name": request.requester.name if request.requester is not None else "",
                 "path": f"/zustimmung/{request.id}/{person.id}/",

@@ -46,7 +46,7 @@ def accounts(evidence: Evidence) -> Iterator[str]:
         """
         SELECT DISTINCT ON (a.id) a.customer_number, a.state, a.main_id, r.kind, r.status, r.id, r.main_id AS wanted
         FROM requests r JOIN accounts a ON a.customer_number = r.customer_number
-        WHERE r.status = 'completed' AND r.kind IN ('order', 'link', 'detach')
+        WHERE r.status = 'completed' AND r.kind IN ('order', 'link', 'switch', 'detach')
             OR r.kind = 'order' AND r.status IN ('rejected', 'cancelled')
         ORDER BY a.id, r.created_at DESC
         """

@@ -17,6 +17,7 @@ from models.accounts import hierarchy
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import ContractHolder, holder_of, put_holder
 from models.calendar_days import Month, berlin_day
+from models.contracts.contracts import Contract, ContractItem
 from models.errors import AlreadyRequested, CannotClose, Forbidden, LimitReached, NotAwaited, TooEarly
 from models.links.account_closing import ensure_leads_nobody
 from models.links.collective_invoices import put_on_invoice
@@ -333,6 +334,10 @@ def test_what_goes_along_and_what_lapses(pipeline: Pipeline) -> None:
         to = Recipient("Ida Invitata", "ida@example.com", "de")
         invite(session, branch.chief, account, to, Role.LOCAL_MEMBER, now)
         offer_invoice(session, branch.chief, account, now)
+        contract = Contract(account_id=branch.id, started_at=now - timedelta(days=100))
+        session.add(contract)
+        session.flush()
+        session.add(ContractItem(contract_id=contract.id, product_key="trunk-10", monthly_cents=990, one_off_cents=0))
         day = berlin_day(now) + timedelta(days=30)
         planned = submit_detach(session, branch.chief, account, "de", now, day).id
     id = ask(pipeline, branch)
@@ -352,11 +357,15 @@ def test_what_goes_along_and_what_lapses(pipeline: Pipeline) -> None:
         assert not may(former, Action.VIEW, account)
         switch = session.get_one(Request, id)
         assert concerns(session, new, switch) and not concerns(session, former, switch)
-        # Months before belong to the former main account.
-        before = Month.of(berlin_day(now) - timedelta(days=40))
-        assert branch.number not in [
-            cost.account.customer_number for cost in costs_page(session, pipeline.main, before).items
-        ]
+        # Months before the switch are no affair of the new main account, and none is one of the former.
+        former_main = session.get_one(Account, branch.main_id)
+        for main, month, is_listed in (
+            (pipeline.main, Month.of(berlin_day(now)), True),
+            (pipeline.main, Month.of(berlin_day(now) - timedelta(days=40)), False),
+            (former_main, Month.of(berlin_day(now)), False),
+        ):
+            listed = [cost.account.customer_number for cost in costs_page(session, main, month).items]
+            assert (branch.number in listed) is is_listed
 
 
 def test_one_request_at_a_time_and_five_a_day(pipeline: Pipeline, branch: Branch) -> None:

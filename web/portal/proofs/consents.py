@@ -25,7 +25,7 @@ from models.proofs.main_consents import decide_for_main
 from models.proofs.ownership import decide
 from models.proofs.proofs import Consent, Decision, MainConsent, OwnershipProof
 from models.requests.requests import Request
-from models.states import Reason, Status
+from models.states import Kind, Reason, Status
 from web.portal.page.session import principal
 from web.portal.proofs.forms import AnswerForm, CodedAnswerForm
 from web.portal.proofs.mailed_codes import give_proof, issue_of, try_code
@@ -61,6 +61,7 @@ class ConsentPage:
 
     state: State
     id: UUID
+    kind: Kind
     number: str
     account: Account | None
     main: Account
@@ -145,6 +146,7 @@ def _get_consent_page(session: Session, id: UUID, user_id: int, token: str | Non
     seen = ConsentPage(
         state,
         id,
+        link.kind,
         link.customer_number,
         account_by_number(session, link.customer_number),
         session.get_one(Account, link.main_id),

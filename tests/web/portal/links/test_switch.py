@@ -14,12 +14,13 @@ from models.people.rights import Role
 from models.people.users import User
 from models.proofs.proofs import MainConsent
 from models.states import AccountRole, Kind, Origin
-from tests.factories import NOW, PASSWORD, join, make_account, make_main, make_user
+from tests.factories import NOW, PASSWORD, join, make_account, make_main, make_staff, make_user
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.links.test_link_wizard import START, add, page_of, requests
 from tests.web.portal.page.test_portal import sign_in
 from tests.web.portal.proofs.test_proof_pages import WRONG, send, status, title
+from tests.web.whole_portal import signed_in
 
 
 def elsewhere(front: Front) -> tuple[Account, User, Account, User]:
@@ -136,12 +137,15 @@ def test_the_account_itself_answers_first_and_its_main_account_is_asked_after_th
     sign_in(front, front.manager.email)
     id = page_of(add(front, account.customer_number, "zustimmung", switches="y")).rpartition("/")[2]
     back.advance()
+    [question] = [mail.text for mail in back.mailer.sent if mail.recipient_address == owner.email]
+    assert "wird dieser nach Ihnen gefragt" in " ".join(question.split())
     assert [mail.recipient_address for mail in back.mailer.sent].count(chief.email) == 0
     sign_in(front, chief.email)
     assert front.client.get(f"/zustimmung/{id}").status_code == 404
     assert "wartet auf Ihre Zustimmung" not in front.client.get("/standortverwaltung").text
     sign_in(front, owner.email)
     assert f"/zustimmung/{id}" in front.client.get("/zustimmungen").text
+    assert "Dieser wird nach Ihnen gefragt" in front.client.get(f"/zustimmung/{id}").text
     assert send(front, f"/zustimmung/{id}", decision="accepted").status_code == 303
     back.advance()
     back.mail_to(chief.email)
@@ -186,6 +190,14 @@ def test_an_own_account_of_another_main_account_comes_over_with_a_tick(front: Fr
     back.advance()
     assert [request.kind for request in requests(front)] == [Kind.SWITCH]
     back.mail_to(chief.email)
+
+
+def test_the_back_office_sees_who_is_asked(front: Front, back: Back) -> None:
+    id, _, _, main, _ = asked(front, back)
+    with front.database.transaction() as session:
+        staff = make_staff(session)
+    page = signed_in(front, staff.email).get(f"/backoffice/auftraege/{id}")
+    assert f"Zustimmung des bisherigen Hauptaccounts ({main.customer_number}, {main.name}): offen" in page.text
 
 
 def test_a_question_that_was_put_to_a_former_main_account_is_settled(front: Front, back: Back) -> None:
