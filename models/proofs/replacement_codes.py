@@ -37,8 +37,9 @@ def ask_again(session: Session, request: Request, what: str, now: datetime, usua
 def _asked(session: Session, request: Request, what: str) -> CodedProof | None:
     if what in ("consent", "main_consent"):
         # Once the main account is asked, ownership is proved, in whatever way.
-        of_main = session.get(MainConsent, request.id)
-        consent = of_main if what == "main_consent" else session.get(Consent, request.id) if of_main is None else None
+        consent: Consent | MainConsent | None = session.get(MainConsent, request.id)
+        if what == "consent":
+            consent = session.get(Consent, request.id) if consent is None else None
         return consent if consent is not None and consent.decision is None else None
     if request.kind is not Kind.ORDER:
         return None

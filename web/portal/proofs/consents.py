@@ -77,8 +77,9 @@ class ConsentPage:
     @property
     def moves(self) -> bool:
         """Return whether the account still belongs to the main account that is asked."""
-        is_there = self.account is not None and isinstance(self.consent, MainConsent)
-        return is_there and self.account.main_id == self.consent.main_id
+        if self.account is None or not isinstance(self.consent, MainConsent):
+            return False
+        return self.account.main_id == self.consent.main_id
 
 
 @consents.route("/zustimmung/<uuid:id>/<int:user_id>/<token>", methods=["GET", "POST"])

@@ -196,7 +196,7 @@ def test_the_back_office_sees_who_is_asked(front: Front, back: Back) -> None:
     id, _, _, main, _ = asked(front, back)
     with front.database.transaction() as session:
         staff = make_staff(session)
-    page = signed_in(front, staff.email).get(f"/backoffice/auftraege/{id}")
+    page = signed_in(front, staff.email).get(f"/backoffice/anfragen/{id}")
     assert f"Zustimmung des bisherigen Hauptaccounts ({main.customer_number}, {main.name}): offen" in page.text
 
 
