@@ -22,6 +22,7 @@ from models.orders.holder_changes import keep_holder_of
 from models.people.api_tokens import ApiToken
 from models.people.audit_log import AuditEvent, record_of_carrier
 from models.people.invitations import Invitation
+from models.proofs.main_consents import wake_switches
 from models.requests.requests import Request
 from models.states import ATTACHING, ENDED, AccountState, Kind, Origin, Reason
 from models.telephony.forwarding import CallForwarding
@@ -110,6 +111,7 @@ def close_cancelled(session: Session, account: Account, ended_at: datetime, now:
         detach(session, main_id, account.id)
         if was_ordered:
             keep_holder_of(session, main_id, account, now)
+        wake_switches(session, account, now)
     billed = CollectiveInvoiceItem.account_id == account.id, CollectiveInvoiceItem.left_at.is_(None)
     for item in session.scalars(sa.select(CollectiveInvoiceItem).where(*billed)):
         item.left_at = max(now, item.since)

@@ -15,6 +15,7 @@ from models.links.invoice_membership import InvoiceOffer
 from models.links.planned_detach import end_planned_detach
 from models.orders.holder_changes import keep_holder_of
 from models.people.invitations import void_foreign_invitations
+from models.proofs.main_consents import wake_switches
 from models.proofs.proofs import Decision, MainConsent
 from models.requests.requests import Request
 from models.states import Origin, Reason
@@ -37,8 +38,9 @@ def switch_account(session: Session, switch: Request, account: Account, now: dat
 
     What a detachment does is done at the same moment: a copy of the former main account's contract holder stays with
     an account that it has ordered, and invitations by its people are deleted. Its offer of a collective invoice is
-    deleted, and a detachment that is planned for a later day is rejected, as the account has left. Planned changes of
-    contracts and cancellations belong to the account, and stay.
+    deleted, a detachment that runs or is planned for a later day is rejected, as the account has left, and other
+    switches that wait for the former main account are woken. Planned changes of contracts and cancellations belong to
+    the account, and stay.
 
     Raises `AlreadyAttached` if the account belongs to another main account than the one that has agreed, and what
     `ensure_may_switch` raises.
@@ -55,3 +57,4 @@ def switch_account(session: Session, switch: Request, account: Account, now: dat
     void_foreign_invitations(session, account)
     session.execute(sa.delete(InvoiceOffer).where(InvoiceOffer.account_id == account.id))
     end_planned_detach(session, account, Reason.NOT_ATTACHED, now)
+    wake_switches(session, account, now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account, account_by_number
@@ -13,7 +14,7 @@ from models.people.rights import Action, Principal, may
 from models.people.users import User, principal_of
 from models.proofs.proofs import Decision, MainConsent
 from models.requests.requests import Request
-from models.states import Kind, Status
+from models.states import Kind, Reason, Status
 from models.vault import Vault
 
 
@@ -64,6 +65,22 @@ def decide_for_main(
     _log(session, switch, account, person, decision, now)
     switch.make_due(now)
     return True
+
+
+def wake_switches(session: Session, account: Account, now: datetime) -> None:
+    """Schedule the switches that wait for a main account of the account's to be worked on now.
+
+    Called when the account has left its main account, so that nobody waits for an answer that does not count any more.
+    Switches that another transaction has locked are left out: those are being worked on.
+    """
+    waiting = sa.select(Request).where(
+        Request.kind == Kind.SWITCH,
+        Request.customer_number == account.customer_number,
+        Request.status == Status.PENDING,
+        Request.reason == Reason.MAIN_CONSENT_AWAITED,
+    )
+    for switch in session.scalars(waiting.order_by(Request.id).with_for_update(skip_locked=True)):
+        switch.make_due(now)
 
 
 def _log(

@@ -6,6 +6,7 @@ from models.accounts import hierarchy
 from models.accounts.accounts import Account
 from models.orders.holder_changes import keep_holder_of
 from models.people.invitations import void_foreign_invitations
+from models.proofs.main_consents import wake_switches
 from models.requests.requests import Request
 from models.states import Origin
 from tasks.steps.step import Outcome, Work
@@ -13,6 +14,8 @@ from tasks.steps.step import Outcome, Work
 
 def detach(work: Work, request: Request) -> Outcome:
     """Detach the account from its main account, and delete invitations to it that the main account's people sent.
+
+    Switches that wait for the main account's consent go on without it.
 
     If the account was ordered and has no contract holder of its own, it is given that of the main account. Returns
     None: the step is done. Raises `RuleBroken`, which rejects the request, if the account is no longer attached to this
@@ -25,6 +28,7 @@ def detach(work: Work, request: Request) -> Outcome:
     if was_ordered:
         keep_holder_of(work.session, request.main_id, account, work.now)
     void_foreign_invitations(work.session, account)
+    wake_switches(work.session, account, work.now)
     request.note(
         work.now,
         "detached",

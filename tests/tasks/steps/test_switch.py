@@ -17,6 +17,7 @@ from models.accounts import hierarchy
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import ContractHolder, holder_of, put_holder
 from models.calendar_days import Month, berlin_day
+from models.changes.cancellations import submit_cancellation
 from models.contracts.contracts import Contract, ContractItem
 from models.errors import AlreadyRequested, CannotClose, Forbidden, LimitReached, NotAwaited, TooEarly
 from models.links.account_closing import ensure_leads_nobody
@@ -254,11 +255,12 @@ def test_a_stranger_learns_nothing_from_a_switch_without_a_proof(pipeline: Pipel
 def test_an_account_that_was_detached_meanwhile_is_linked(pipeline: Pipeline, branch: Branch) -> None:
     id = ask(pipeline, branch)
     with pipeline.runtime.database.transaction() as session:
-        hierarchy.detach(session, branch.main_id, branch.id)
-        session.get_one(Request, id).make_due(pipeline.clock.now)
+        account, owner = session.get_one(Account, branch.id), principal_of(session, branch.owner)
+        submit_detach(session, owner, account, "de", pipeline.clock.now)
+    for _ in range(2):
+        pipeline.advance()
     with pytest.raises(NotAwaited):
         answer(pipeline, id, branch.chief.user_id)
-    pipeline.advance()
     assert (standing(pipeline, id)[0], main_of(pipeline, branch)) == (Status.COMPLETED, pipeline.main.id)
     assert ("link_completed_owner", branch.owner.email) in mails(pipeline, id)
     assert branch.chief.email not in [to for template, to in mails(pipeline, id) if "completed" in template]
@@ -299,6 +301,38 @@ def test_of_two_main_accounts_that_ask_one_gets_the_account(pipeline: Pipeline, 
         (Status.COMPLETED, None), (Status.REJECTED, Reason.ALREADY_ATTACHED),
     }  # fmt: skip
     assert main_of(pipeline, branch) in (pipeline.main.id, other.id)
+
+
+def test_who_waits_for_a_main_account_that_is_not_its_main_account_any_more_is_told_at_once(
+    pipeline: Pipeline, branch: Branch
+) -> None:
+    first = ask(pipeline, branch)
+    with pipeline.runtime.database.transaction() as session:
+        other, manager = make_main(session)
+    draft = replace(a_link(branch.number, email=branch.owner.email), kind=Kind.SWITCH)
+    second = pipeline.link(draft, manager, other)
+    pipeline.advance()
+    answer(pipeline, second, branch.chief.user_id)
+    pipeline.advance()
+    assert standing(pipeline, second) == (Status.COMPLETED, None)
+    assert standing(pipeline, first) == (Status.REJECTED, Reason.ALREADY_ATTACHED)
+
+
+def test_an_account_that_is_closed_meanwhile_does_not_go(pipeline: Pipeline, branch: Branch) -> None:
+    id = ask(pipeline, branch)
+    with pipeline.runtime.database.transaction() as session:
+        contract = Contract(account_id=branch.id, started_at=pipeline.clock.now)
+        session.add(contract)
+        session.flush()
+        session.add(ContractItem(contract_id=contract.id, product_key="trunk-10", monthly_cents=990, one_off_cents=0))
+        account, owner = session.get_one(Account, branch.id), principal_of(session, branch.owner)
+        cancellation = submit_cancellation(session, owner, account, None, "de", pipeline.clock.now)
+        # As if its day had come.
+        cancellation.effective_on = berlin_day(pipeline.clock.now)
+        cancellation.make_due(pipeline.clock.now)
+    for _ in range(2):
+        pipeline.advance()
+    assert standing(pipeline, id) == (Status.REJECTED, Reason.ACCOUNT_CLOSED)
 
 
 def test_an_account_on_a_collective_invoice_stays(pipeline: Pipeline, branch: Branch) -> None:
