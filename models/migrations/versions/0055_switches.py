@@ -40,8 +40,8 @@ RECHECK = """
 DO $$ DECLARE listed text; BEGIN
     SELECT string_agg(quote_literal(word), ', ' ORDER BY place) INTO listed FROM (
         SELECT word, min(place) AS place FROM (
-            SELECT found[1] AS word, place FROM pg_constraint,
-                regexp_matches(pg_get_constraintdef(oid), '''([a-z_]+)''', 'g') WITH ORDINALITY AS each (found, place)
+            SELECT hit[1] AS word, place FROM pg_constraint,
+                regexp_matches(pg_get_constraintdef(oid), '''([a-z_]+)''', 'g') WITH ORDINALITY AS each (hit, place)
             WHERE conrelid = '{table}'::regclass AND conname = '{name}'
             UNION ALL
             SELECT word, 1000 + place FROM unnest(ARRAY[{added}]::text[]) WITH ORDINALITY AS new (word, place)
