@@ -34,6 +34,12 @@ def elsewhere(front: Front) -> tuple[Account, User, Account, User]:
         return account, owner, main, session.get_one(User, chief.user_id)
 
 
+def turn_to(front: Front, email: str) -> None:
+    """Sign out whoever is signed in, and sign in the user with this e-mail address."""
+    front.client.delete_cookie("session")
+    sign_in(front, email)
+
+
 def asked(front: Front, back: Back) -> tuple[str, Account, User, Account, User]:
     """Ask for a switch in the portal, with the account's login. Return its id, and what `elsewhere` returns."""
     account, owner, main, chief = elsewhere(front)
@@ -48,7 +54,7 @@ def asked(front: Front, back: Back) -> tuple[str, Account, User, Account, User]:
 def test_a_link_that_is_refused_leads_to_a_switch(front: Front, back: Back) -> None:
     account, owner, main, _ = elsewhere(front)
     number = account.customer_number
-    sign_in(front, front.manager.email)
+    turn_to(front, front.manager.email)
     refused = page_of(add(front, number, "zugangsdaten", email=owner.email, password=PASSWORD))
     back.advance()
     page = front.client.get(refused).text
@@ -105,14 +111,14 @@ def test_the_present_main_account_answers_by_the_mail(front: Front, back: Back) 
     assert [(entry.account_id, entry.user_id, entry.through_id) for entry in entries] == [
         (account.id, chief.id, main.id)
     ]
-    sign_in(front, owner.email)
+    turn_to(front, owner.email)
     log = front.client.get(f"/standortverwaltung/{account.customer_number}/protokoll").text
     assert f"zugestimmt, dass der Account zum Hauptaccount {front.main.customer_number} wechselt" in log
 
 
 def test_the_present_main_account_answers_signed_in_and_then_sees_the_account_no_more(front: Front, back: Back) -> None:
     id, account, _, _, chief = asked(front, back)
-    sign_in(front, chief.email)
+    turn_to(front, chief.email)
     assert "Eine Anfrage wartet auf Ihre Zustimmung" in front.client.get("/standortverwaltung").text
     listed = front.client.get("/zustimmungen").text
     assert f"/zustimmung/{id}" in listed and "Ihr Nebenaccount" in listed
@@ -127,33 +133,33 @@ def test_the_present_main_account_answers_signed_in_and_then_sees_the_account_no
         assert front.client.get(path).status_code == 404
     assert account.customer_number not in front.client.get("/standortverwaltung").text
     assert f"/zustimmung/{id}" not in front.client.get("/zustimmungen").text
-    sign_in(front, front.manager.email)
+    turn_to(front, front.manager.email)
     assert account.name in front.client.get(f"/standortverwaltung/{account.customer_number}").text
     assert "Der Account steht jetzt in Ihrer Übersicht" in front.client.get(f"/anfragen/{id}").text
 
 
 def test_the_account_itself_answers_first_and_its_main_account_is_asked_after_that(front: Front, back: Back) -> None:
     account, owner, _, chief = elsewhere(front)
-    sign_in(front, front.manager.email)
+    turn_to(front, front.manager.email)
     id = page_of(add(front, account.customer_number, "zustimmung", switches="y")).rpartition("/")[2]
     back.advance()
     [question] = [mail.text for mail in back.mailer.sent if mail.recipient_address == owner.email]
     assert "wird dieser nach Ihnen gefragt" in " ".join(question.split())
     assert [mail.recipient_address for mail in back.mailer.sent].count(chief.email) == 0
-    sign_in(front, chief.email)
+    turn_to(front, chief.email)
     assert front.client.get(f"/zustimmung/{id}").status_code == 404
     assert "wartet auf Ihre Zustimmung" not in front.client.get("/standortverwaltung").text
-    sign_in(front, owner.email)
+    turn_to(front, owner.email)
     assert f"/zustimmung/{id}" in front.client.get("/zustimmungen").text
     assert "Dieser wird nach Ihnen gefragt" in front.client.get(f"/zustimmung/{id}").text
     assert send(front, f"/zustimmung/{id}", decision="accepted").status_code == 303
     back.advance()
     back.mail_to(chief.email)
-    sign_in(front, chief.email)
+    turn_to(front, chief.email)
     assert send(front, f"/zustimmung/{id}", decision="declined").status_code == 303
     assert "Er bleibt Ihr Nebenaccount" in front.client.get(f"/zustimmung/{id}").text
     back.advance()
-    sign_in(front, front.manager.email)
+    turn_to(front, front.manager.email)
     shown = front.client.get(f"/anfragen/{id}").text
     assert "Der bisherige Hauptaccount hat abgelehnt" in shown and "Um einen Wechsel bitten" in shown
 
@@ -171,7 +177,7 @@ def test_nobody_else_opens_the_question(front: Front, back: Back, who: str) -> N
         "a location manager": manager.email, "the account": owner.email,
     }[who]  # fmt: skip
     path, _ = back.mail_to(chief.email)
-    sign_in(front, email)
+    turn_to(front, email)
     assert front.client.get(f"/zustimmung/{id}").status_code == 404
     parts = path.split("/")
     assert front.client.get(path.replace(f"/{parts[3]}/", f"/{owner.id}/")).status_code == 404
@@ -183,7 +189,7 @@ def test_an_own_account_of_another_main_account_comes_over_with_a_tick(front: Fr
     account, _, _, chief = elsewhere(front)
     with front.database.transaction() as session:
         join(session, session.get_one(User, front.manager.user_id), session.get_one(Account, account.id))
-    sign_in(front, front.manager.email)
+    turn_to(front, front.manager.email)
     path = f"{START}/{account.customer_number}/eigener-account"
     assert 'value="y" checked' in front.client.get(path).text
     page_of(add(front, account.customer_number, "eigener-account", switches="y"))
