@@ -236,8 +236,8 @@ _OWNERS = {
     if {"account_id", "main_id"} & set(table.columns.keys())
 }
 _OWNERS["accounts"] = ["id"]
-# Belongs to the request; the account is the one that is asked for.
-del _OWNERS["ownership_proofs"]
+# Belong to the request; the account is the one that is asked for, or its present main account, as a number alone.
+del _OWNERS["ownership_proofs"], _OWNERS["main_consents"]
 
 
 def test_a_customer_number_that_is_taken_is_passed_over(world: World) -> None:

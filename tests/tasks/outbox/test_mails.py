@@ -258,7 +258,7 @@ def test_a_mail_speaks_one_language(mails: list[tuple[Mail, dict[str, Any]]], lo
 def test_the_mails_of_a_link_say_what_it_gives(mails: list[tuple[Mail, dict[str, Any]]], locale: Locale) -> None:
     rights = link_rights(locale)
     told = {facts["template"] for mail, facts in mails if rights.may[0] in plain(mail.text)}
-    assert told == {"consent_asked", "link_completed", "link_completed_owner"}
+    assert told == {"consent_asked", "link_completed", "link_completed_owner", "switch_completed_owner"}
     for mail, _ in (known for known in mails if known[1]["template"] in told):
         for said in (*rights.may, *rights.may_not):
             assert said in plain(mail.text) and said in plain(Page(mail.html).words)
@@ -267,6 +267,7 @@ def test_the_mails_of_a_link_say_what_it_gives(mails: list[tuple[Mail, dict[str,
 def test_a_completion_mail_leads_to_the_account_itself(mails: list[tuple[Mail, dict[str, Any]]]) -> None:
     account = {
         "order_completed", "link_completed", "link_completed_owner", "detach_completed_owner", "change_completed",
+        "switch_completed_owner",
     }  # fmt: skip
     for _, facts in (known for known in mails if known[1]["template"].endswith(("completed", "completed_owner"))):
         own = facts["link"].endswith(f"/standortverwaltung/{facts['customer_number']}")
@@ -304,7 +305,10 @@ def test_codes_and_links_stand_in_the_mail_and_not_in_the_database(
     with pipeline.runtime.database.transaction() as session:
         stored = str([(row.facts, row.proof) for row in session.scalars(sa.select(Message))])
     secret = [(mail, facts) for mail, facts in mails if "code" in facts]
-    coded, linked = {"email_code", "consent_asked"}, {"password_reset", "invitation", "login_created"}
+    coded, linked = (
+        {"email_code", "consent_asked", "main_consent_asked"},
+        {"password_reset", "invitation", "login_created"},
+    )
     assert {facts["template"] for _, facts in secret} == coded | linked
     for mail, facts in secret:
         assert (facts["code"] in mail.text) == (facts["template"] in coded) and facts["link"] in mail.text
