@@ -121,7 +121,11 @@ def submit_link(
         ),
         now,
     )
-    request.note(now, f"{draft.kind}_received", customer_number=draft.customer_number)
+    request.note(
+        now,
+        "switch_received" if draft.kind is Kind.SWITCH else "link_received",
+        customer_number=draft.customer_number,
+    )
     if bulk_id is None:
         queue_receipt(session, request, principal, "link_receipt", now)
     if proof is not None:
