@@ -19,7 +19,7 @@ from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.links.test_link_wizard import START, add, page_of, requests
 from tests.web.portal.page.test_portal import sign_in
-from tests.web.portal.proofs.test_proof_pages import WRONG, send, status, title
+from tests.web.portal.proofs.answering import WRONG, send, status, title
 from tests.web.whole_portal import signed_in
 
 
