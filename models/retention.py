@@ -177,6 +177,7 @@ KEPT: Mapping[str, Kept] = {
     "order_drafts": Kept("90 days after the last change", "the customer can go on until then", End.LEFTOVERS),
     "outages": Kept("while a neighbour is away", "one row for each", End.OWN),
     "own_limits": Kept(_WITH_ACCOUNT, "one row for each company that has some; no names", End.STAYS),
+    "main_consents": Kept("with their request", _HGB, End.LEFTOVERS),
     "ownership_proofs": Kept("with their request", _HGB, End.LEFTOVERS),
     "product_prices": _REFERENCE,
     "products": _REFERENCE,

@@ -104,7 +104,7 @@ PORTAL: Mapping[str, Privileges] = {
     "link_codes": Privileges(WRITE, ALL),
     "logins": Privileges(f"SELECT ({_LOGIN}), INSERT, UPDATE (seen_at, factor_at), DELETE", ALL),
     "memberships": Privileges("SELECT, INSERT, UPDATE (role), DELETE", ALL),
-    "main_consents": Privileges("SELECT, UPDATE", WRITE),
+    "main_consents": Privileges("SELECT, UPDATE", ALL),
     "messages": Privileges(ADD, ALL, metrics="SELECT (state)"),
     "number_assignments": Privileges(WRITE, ALL),
     "number_blocks": Privileges("SELECT, UPDATE (account_id, trunk_id, available_from)", WRITE),

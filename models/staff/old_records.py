@@ -18,7 +18,7 @@ from models.contracts.contracts import Contract
 from models.messages.outbox import Message, MessageState
 from models.people.api_tokens import ApiToken
 from models.proofs.documents import AddressDocument
-from models.proofs.proofs import Consent, OwnershipProof
+from models.proofs.proofs import Consent, MainConsent, OwnershipProof
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
 from models.retention import TOKEN_ADDRESSES, Periods, kept_for_years
@@ -26,7 +26,7 @@ from models.staff.erasing_people import BUSINESS_LETTERS, ERASED_NAME
 from models.states import AccountState
 from models.telephony.trunks import SipTrunk
 
-OF_REQUEST = (TimelineEntry, Consent, OwnershipProof, AddressDocument, Message)
+OF_REQUEST = (TimelineEntry, Consent, MainConsent, OwnershipProof, AddressDocument, Message)
 """The tables whose rows are deleted with their request."""
 _NOBODY = "erased-account-%@erased.invalid"
 """The address in the place of a contact's, as a pattern for LIKE; the account's id is in it."""
