@@ -12,14 +12,15 @@ class Kind(StrEnum):
     """The kind of a request.
 
     A new order, attaching an existing account (link), detaching a sub-account, changing tariff and channels of a SIP
-    trunk, now or from a day on, cancelling an account with its contracts, with the end of a day, or moving a
-    sub-account from its main account to another one in one step (switch).
+    trunk or adding numbers to it, now or from a day on, cancelling an account with its contracts, with the end of a
+    day, or moving a sub-account from its main account to another one in one step (switch).
     """
 
     ORDER = "order"
     LINK = "link"
     DETACH = "detach"
     CHANGE = "change"
+    NUMBERS = "numbers"
     CANCEL = "cancel"
     SWITCH = "switch"
 
@@ -49,6 +50,7 @@ class StepName(StrEnum):
     ATTACH = "attach"
     DETACH = "detach"
     CHANGE = "change"
+    ASSIGN = "assign"
     CANCEL = "cancel"
     CONFIRM = "confirm"
 
@@ -175,11 +177,18 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 
 ENDED: frozenset[Status] = frozenset({Status.COMPLETED, Status.REJECTED, Status.CANCELLED, Status.FAILED})
 
+CONTRACT_CHANGES: frozenset[Kind] = frozenset({Kind.CHANGE, Kind.NUMBERS})
+"""The kinds of request that change a running contract."""
+
+OF_CONTRACTS: frozenset[Kind] = CONTRACT_CHANGES | {Kind.CANCEL}
+"""The kinds of request about the contracts of one account: with the right to change them anybody may ask."""
+
 ROUTES: dict[Kind, tuple[StepName, ...]] = {
     Kind.ORDER: (StepName.VERIFY, StepName.PROVISION, StepName.ATTACH, StepName.CONFIRM),
     Kind.LINK: (StepName.VERIFY, StepName.ATTACH, StepName.CONFIRM),
     Kind.DETACH: (StepName.VERIFY, StepName.DETACH, StepName.CONFIRM),
     Kind.CHANGE: (StepName.VERIFY, StepName.CHANGE, StepName.CONFIRM),
+    Kind.NUMBERS: (StepName.VERIFY, StepName.ASSIGN, StepName.CONFIRM),
     Kind.CANCEL: (StepName.VERIFY, StepName.CANCEL, StepName.CONFIRM),
     Kind.SWITCH: (StepName.VERIFY, StepName.ATTACH, StepName.CONFIRM),
 }

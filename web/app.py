@@ -44,7 +44,7 @@ from web.portal.back_office import place_questions as back_office_place_question
 from web.portal.back_office import request as back_office_request
 from web.portal.back_office.requests_and_jobs import office
 from web.portal.bulk.pages import bulks
-from web.portal.changes import cancellation
+from web.portal.changes import cancellation, more_numbers
 from web.portal.changes import pages as changes
 from web.portal.links import collective_invoice, detach
 from web.portal.links.wizard import links
@@ -101,6 +101,7 @@ _PAGES = (
     cancellation,
     collective_invoice,
     changes,
+    more_numbers,
     suspension,
     directory,
     phone_systems,

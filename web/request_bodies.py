@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
+from models.changes.added_numbers import NumbersDraft
 from models.changes.changes import ChangeDraft
 from models.orders.orders import Contact, LocalUser, Location, OrderDraft
 from models.telephony.country_prefixes import MOST_COUNTRIES
@@ -158,6 +159,32 @@ class ChangeBody(Body):
     def as_draft(self, locale: Locale) -> ChangeDraft:
         """Return the change as a draft for `submit_change`; `locale` is the language of its mails."""
         return ChangeDraft(self.product, self.channels, self.effective_on, locale)
+
+
+_NUMBERS: JsonDict = {
+    "customer_number": "1234567",
+    "numbers": {"area_code": "030", "block_size": 10},
+    "effective_on": "2027-01-01",
+}
+
+
+class AddedNumbersBody(Body):
+    """More phone numbers for a SIP trunk: a block of `numbers`.
+
+    `sip_user` names the trunk, and may be left out if the account has only one. `effective_on` is the day, in Berlin,
+    from whose start the trunk has them; without it, at once.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"example": _NUMBERS})
+
+    customer_number: CustomerNumber
+    numbers: NumbersBody
+    effective_on: CalendarDay | None = None
+    sip_user: Annotated[str, StringConstraints(pattern="^[A-Za-z0-9._-]{1,60}$")] | None = None
+
+    def as_draft(self, locale: Locale) -> NumbersDraft:
+        """Return the numbers as a draft for `submit_numbers`; `locale` is the language of its mails."""
+        return NumbersDraft(self.numbers.area_code, self.numbers.block_size, self.effective_on, locale)
 
 
 class CancellationBody(Body):

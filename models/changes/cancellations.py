@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.accounts.locks import lock_active_account
+from models.accounts.locks import lock_accounts, lock_active_account
 from models.calendar_days import berlin_day
 from models.changes.changes import ensure_not_detached_before, ensure_not_leaving_invoice, paid_line
 from models.contracts.catalogue import PriceLine
@@ -29,7 +29,7 @@ from models.requests.effective_days import LONGEST_AHEAD
 from models.requests.later_changes import running_cancellation
 from models.requests.new_requests import create_account_request
 from models.requests.requests import Request
-from models.states import ENDED, AccountState, Kind, Reason, Status
+from models.states import CONTRACT_CHANGES, ENDED, AccountState, Kind, Origin, Reason, Status
 from models.values import Locale
 
 
@@ -135,12 +135,12 @@ def agreed_cancellation(cancellation: Request) -> tuple[PriceLine, ...]:
 
 
 def change_before(session: Session, cancellation: Request) -> Request | None:
-    """Return a change of the account that takes effect before its contracts end, and is yet to be made; else None.
+    """Return a change of the account, or numbers for it, from before its contracts end, that is yet to be made.
 
-    A change that is held is left out: it would delay the end, and is rejected when it goes on.
+    None if there is none. One that is held is left out: it would delay the end, and is rejected when it goes on.
     """
     assert cancellation.account_id is not None
-    waits = Request.status.not_in((*ENDED, Status.HELD)), Request.kind == Kind.CHANGE
+    waits = Request.status.not_in((*ENDED, Status.HELD)), Request.kind.in_(CONTRACT_CHANGES)
     query = sa.select(Request).where(Request.account_id == cancellation.account_id, *waits)
     changes = session.scalars(query.order_by(Request.effective_on.nulls_first()))
     return next((change for change in changes if change.effective_at < cancellation.effective_at), None)
@@ -162,12 +162,18 @@ def ensure_can_end(session: Session, cancellation: Request) -> Account:
 def end_account(session: Session, cancellation: Request, now: datetime) -> None:
     """Close the account, end its contracts at the moment that was agreed, and tell its people.
 
-    The contracts end at that moment however late this is called. Safe to run twice: nothing is done to a closed
+    The contracts end at that moment however late this is called. The main account that it leaves by this keeps the
+    sight of its costs until then, from the day on from which it had it. Safe to run twice: nothing is done to a closed
     account. Raises `CannotClose` while the account acts as a main account.
     """
     assert cancellation.account_id is not None
+    lock_accounts(session, [cancellation.account_id])
     account = session.get_one(Account, cancellation.account_id)
     if account.state is not AccountState.CLOSED:
+        ensure_leads_nobody(session, account)
+        if account.main_id == cancellation.main_id and account.attached_at is not None:
+            since = account.created_at if account.origin is Origin.ORDER else account.attached_at
+            cancellation.costs_from = berlin_day(since)
         # First: the main account's people lose sight of it.
         tell_of_cancellation(session, cancellation, "cancellation_completed", now)
         close_cancelled(session, account, cancellation.effective_at, now)
@@ -176,7 +182,7 @@ def end_account(session: Session, cancellation: Request, now: datetime) -> None:
 def _last_planned(session: Session, account: Account) -> date | None:
     """Return the day of the last planned change of the account's contracts; None if none has a day."""
     planned = sa.select(sa.func.max(Request.effective_on)).where(
-        Request.account_id == account.id, Request.kind == Kind.CHANGE, Request.status.not_in(ENDED)
+        Request.account_id == account.id, Request.kind.in_(CONTRACT_CHANGES), Request.status.not_in(ENDED)
     )
     return session.scalar(planned)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from typing import Any
@@ -27,7 +27,7 @@ from models.requests.later_changes import ensure_before_end
 from models.requests.new_requests import create_account_request
 from models.requests.receipts import queue_receipt
 from models.requests.requests import Request
-from models.states import ENDED, AccountState, Kind, Origin, Reason
+from models.states import CONTRACT_CHANGES, ENDED, AccountState, Kind, Origin, Reason, StepName
 from models.telephony.holdings import trunks_of
 from models.telephony.suspension import find_trunk
 from models.telephony.trunks import SipTrunk, TrunkState
@@ -160,7 +160,7 @@ def quote_change(
             raise InvalidField("effective_on", "after_planned", other.effective_on)
     if len(planned) >= MOST_PLANNED:
         raise InvalidField("effective_on", "too_many_changes", MOST_PLANNED)
-    before = terms_after(planned[-1]) if planned else current_terms(session, trunk, now)
+    before = planned_terms(session, trunk, day, now)
     product = _product(session, draft.product_key, before, now)
     ensure_channels(product, draft.channels)
     after = Terms(draft.channels, _lines_with(session, before, product))
@@ -199,24 +199,60 @@ def current_terms(session: Session, trunk: SipTrunk, now: datetime) -> Terms:
         sa.select(ContractItem)
         .join(Contract, Contract.id == ContractItem.contract_id)
         .where(ContractItem.contract_id == trunk.contract_id, runs(Contract, now), runs(ContractItem, now))
-        .order_by(ContractItem.product_key)
+        .order_by(ContractItem.product_key, ContractItem.occurrence)
     )
     return Terms(trunk.channels, tuple(paid_line(item.price_line) for item in items))
 
 
-def terms_after(change: Request) -> Terms:
-    """Return the channels, products and prices that apply once the change has been made, without one-off prices."""
-    assert change.channels is not None
-    return Terms(change.channels, tuple(paid_line(PriceLine(**line)) for line in change.price_lines or ()))
+def planned_terms(session: Session, trunk: SipTrunk, day: date | None, now: datetime) -> Terms:
+    """Return the trunk's terms at the start of `day` (None: now), once all has been done that is planned until then.
+
+    These are changes and numbers to be added. No one-off prices.
+    """
+    waiting = sa.select(Request).where(
+        Request.changed_trunk_id == trunk.id,
+        Request.kind.in_(CONTRACT_CHANGES),
+        Request.status.not_in(ENDED),
+        # Later, the contract has it already.
+        Request.step != StepName.CONFIRM,
+        sa.or_(Request.effective_on.is_(None), Request.effective_on <= (day or berlin_day(now))),
+    )
+    terms = current_terms(session, trunk, now)
+    for coming in session.scalars(waiting.order_by(Request.effective_on.nulls_first(), Request.id)):
+        line = paid_line(agreed_line(coming.price_lines, coming.product_key))
+        if coming.kind is Kind.NUMBERS:
+            terms = replace(terms, lines=(*terms.lines, line))
+        else:
+            assert coming.channels is not None
+            lines = terms.lines
+            if line.product_key not in [one.product_key for one in lines]:
+                lines = (line, *_without_tariffs(session, lines))
+            terms = Terms(coming.channels, lines)
+    return terms
+
+
+def agreed_line(price_lines: Sequence[Mapping[str, Any]] | None, product_key: str | None) -> PriceLine:
+    """Return the tariff that a change brings, or the number block that is added, at its agreed price.
+
+    `price_lines` and `product_key` are those of the request. Of several blocks of one size the last is the one added.
+    """
+    lines = (PriceLine(**line) for line in reversed(price_lines or ()))
+    return next(line for line in lines if line.product_key == product_key)
 
 
 def agreed_quote(change: Request) -> Quote:
     """Return the terms before and after a change, as they were agreed when the change was requested."""
     assert change.channels is not None and change.replaced_channels is not None
-    before, after = (
-        tuple(PriceLine(**line) for line in lines or ()) for lines in (change.replaced_lines, change.price_lines)
-    )
+    before, after = agreed_lines(change)
     return Quote(Terms(change.replaced_channels, before), Terms(change.channels, after), change.effective_on)
+
+
+def agreed_lines(request: Request) -> tuple[tuple[PriceLine, ...], tuple[PriceLine, ...]]:
+    """Return the products of the contract before and after a change of it or of its numbers, as they were agreed."""
+    before, after = (
+        tuple(PriceLine(**line) for line in lines or ()) for lines in (request.replaced_lines, request.price_lines)
+    )
+    return before, after
 
 
 def earlier_change(session: Session, change: Request) -> Request | None:
@@ -227,7 +263,10 @@ def earlier_change(session: Session, change: Request) -> Request | None:
 
 
 def ensure_changeable(session: Session, change: Request) -> SipTrunk:
-    """Return the trunk that the change is about, locked. Raises `RuleBroken` if account or trunk is closed."""
+    """Return the trunk that the change is about, or that gets numbers, locked.
+
+    Raises `RuleBroken` if account or trunk is closed.
+    """
     assert change.account_id is not None and change.changed_trunk_id is not None
     if session.get_one(Account, change.account_id).state is not AccountState.ACTIVE:
         raise RuleBroken(Reason.ACCOUNT_CLOSED)
@@ -248,8 +287,7 @@ def make_change(session: Session, change: Request, now: datetime) -> None:
     terms = current_terms(session, trunk, now)
     assert change.channels is not None and change.product_key is not None
     products = all_products(session)
-    agreed = next(line for line in agreed_quote(change).after.lines if line.product_key == change.product_key)
-    others = [line for line in terms.lines if products[line.product_key].kind is not ProductKind.TRUNK]
+    agreed, others = agreed_line(change.price_lines, change.product_key), _without_tariffs(session, terms.lines)
     change.replaced_channels, change.replaced_lines = terms.channels, [asdict(line) for line in terms.lines]
     change.price_lines = [asdict(line) for line in (agreed, *others)]
     if trunk.channels != change.channels:
@@ -327,8 +365,12 @@ def _lines_with(session: Session, before: Terms, product: Product) -> tuple[Pric
     line = product.price_line
     if most >= (product.channels or 0):
         line = paid_line(line)
-    others = [line for line in before.lines if products[line.product_key].kind is not ProductKind.TRUNK]
-    return (line, *others)
+    return (line, *_without_tariffs(session, before.lines))
+
+
+def _without_tariffs(session: Session, lines: Sequence[PriceLine]) -> list[PriceLine]:
+    products = all_products(session)
+    return [line for line in lines if products[line.product_key].kind is not ProductKind.TRUNK]
 
 
 def paid_line(line: PriceLine) -> PriceLine:

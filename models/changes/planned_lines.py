@@ -1,4 +1,4 @@
-"""What the contracts' lines will be once the planned changes have been made: for costs of days to come."""
+"""What the contracts' lines will be once all has been done that is planned: for costs of days to come."""
 
 from __future__ import annotations
 
@@ -11,40 +11,57 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
+from models.changes.changes import agreed_line
 from models.contracts.catalogue import PriceLine, ProductKind, all_products
 from models.contracts.contracts import Contract
 from models.contracts.monthly_costs import RunningLine
 from models.requests.requests import Request
-from models.states import ENDED, Kind
+from models.states import ENDED, Kind, Status, StepName
 from models.telephony.trunks import SipTrunk
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedTariff:
-    """The tariff, at its agreed price, that a contract will have from the start of a day in Berlin."""
+class Planned:
+    """What happens to a contract at the start of a day in Berlin.
+
+    It gets `price`, a product at its agreed price: a tariff in place of the present one, or a number block besides the
+    present ones. None: it ends.
+    """
 
     account_id: int
     contract_id: int
-    price: PriceLine
+    price: PriceLine | None
     day: date
 
 
-def planned_tariffs(session: Session, accounts: sa.ColumnElement[bool], until: date) -> list[PlannedTariff]:
-    """Return what planned changes bring before the day `until`, in the order of their days. One statement.
+def planned_lines(session: Session, accounts: sa.ColumnElement[bool], until: date) -> list[Planned]:
+    """Return what changes, more numbers and cancellations bring before the day `until`, by their days. One statement.
 
-    `accounts` is an SQL condition on `Account`: whose changes. Those of contracts that have ended are left out.
+    `accounts` is an SQL condition on `Account`: whose. Contracts that have ended are left out, and numbers of which it
+    is not known when there will be some.
     """
+    of_trunk = Contract.id == SipTrunk.contract_id
+    of_account = sa.and_(Request.kind == Kind.CANCEL, Contract.account_id == Request.account_id)
+    made = sa.and_(
+        Request.kind == Kind.NUMBERS, sa.or_(Request.step == StepName.CONFIRM, Request.status == Status.HELD)
+    )
     query = (
         sa.select(
-            Request.account_id, SipTrunk.contract_id, Request.product_key, Request.price_lines, Request.effective_on
+            Request.account_id,
+            Contract.id,
+            Request.kind,
+            Request.product_key,
+            Request.price_lines,
+            Request.effective_on,
         )
         .join(Account, Account.id == Request.account_id)
-        .join(SipTrunk, SipTrunk.id == Request.changed_trunk_id)
-        .join(Contract, Contract.id == SipTrunk.contract_id)
+        .outerjoin(SipTrunk, SipTrunk.id == Request.changed_trunk_id)
+        .join(Contract, sa.or_(of_trunk, of_account))
         .where(
             accounts,
-            Request.kind == Kind.CHANGE,
+            Request.kind.in_((Kind.CHANGE, Kind.NUMBERS, Kind.CANCEL)),
             Request.status.not_in(ENDED),
+            ~made,
             Request.effective_on < until,
             Contract.ended_at.is_(None),
         )
@@ -52,8 +69,8 @@ def planned_tariffs(session: Session, accounts: sa.ColumnElement[bool], until: d
     )
     found = []
     for row in session.execute(query):
-        agreed = [PriceLine(**line) for line in row.price_lines if line["product_key"] == row.product_key]
-        found += [PlannedTariff(row.account_id, row.contract_id, line, row.effective_on) for line in agreed]
+        price = agreed_line(row.price_lines, row.product_key) if row.kind is not Kind.CANCEL else None
+        found.append(Planned(row.account_id, row.id, price, row.effective_on))
     return found
 
 
@@ -63,9 +80,9 @@ def tariff_keys(session: Session) -> frozenset[str]:
 
 
 def with_planned(
-    lines: Iterable[RunningLine], planned: Sequence[PlannedTariff], tariffs: Collection[str]
+    lines: Iterable[RunningLine], planned: Sequence[Planned], tariffs: Collection[str]
 ) -> list[RunningLine]:
-    """Return the lines as they will be once the planned changes, in the order of their days, have been made.
+    """Return the lines as they will be once all has been done that is planned, in the order of the days.
 
     The line of the tariff that a change replaces ends on the day on which the new one begins. `tariffs` are the keys of
     all tariffs.
@@ -78,10 +95,21 @@ def with_planned(
     return [line for found in of.values() for line in found]
 
 
-def _with(lines: list[RunningLine], coming: PlannedTariff, tariffs: Collection[str]) -> list[RunningLine]:
+def _with(lines: list[RunningLine], coming: Planned, tariffs: Collection[str]) -> list[RunningLine]:
+    if coming.price is None:
+        return _ended(lines, lines, coming.day)
+    new = RunningLine(coming.contract_id, coming.price, coming.day, None)
+    if coming.price.product_key not in tariffs:
+        return [*lines, new]
     replaced = [line for line in lines if line.price.product_key in tariffs and line.is_open(coming.day)]
     # Only the number of channels changes then, or the change has been made.
     if any(line.price.product_key == coming.price.product_key for line in replaced):
         return lines
-    kept = [replace(line, ended=max(coming.day, line.began)) if line in replaced else line for line in lines]
-    return [*kept, RunningLine(coming.contract_id, coming.price, coming.day, None)]
+    return [*_ended(lines, replaced, coming.day), new]
+
+
+def _ended(lines: Sequence[RunningLine], ending: Sequence[RunningLine], day: date) -> list[RunningLine]:
+    """Return the lines, of which those of `ending` that are open on the day end with its start."""
+    return [
+        replace(line, ended=max(day, line.began)) if line in ending and line.is_open(day) else line for line in lines
+    ]

@@ -49,7 +49,8 @@ class ContractItem(Base):
 
     `started_at` is set if the product came to the contract later, by a change, and `ended_at` if it left it before the
     contract ended. A product that comes again has another line with the next `occurrence`, 1 for the first: the lines
-    of a contract together say what ran on any day.
+    of a contract together say what ran on any day. `block_id` is the number block for which the line came later; None
+    for other products, and for the line of the blocks that the contract began with, one for each block size.
     """
 
     __tablename__ = "contract_items"
@@ -61,6 +62,8 @@ class ContractItem(Base):
     one_off_cents: Mapped[int]
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+    # The blocks stand above the contracts.
+    block_id: Mapped[int | None] = mapped_column(sa.ForeignKey("number_blocks.id"))
 
     __table_args__ = (
         sa.CheckConstraint("monthly_cents >= 0 AND one_off_cents >= 0", name="prices"),

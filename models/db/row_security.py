@@ -17,8 +17,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from models.db.advisory_locks import AdvisoryLock, take_advisory_lock
+from models.db.base import quoted
 from models.db.roles import DatabaseRole
 from models.db.session import Database
+from models.states import ENDED
 
 STAFF = "(SELECT caller_is_staff())"
 """SQL condition: the caller of the transaction is signed in as one of the carrier's staff."""
@@ -173,7 +175,11 @@ PORTAL: Mapping[str, Rows] = {
         f"{STAFF} OR EXISTS (SELECT FROM contracts WHERE contracts.id = contract_items.contract_id)",
         why="the caller sees the contract",
     ),
-    "contracts": _of_account("contracts"),
+    "contracts": Rows(
+        f"{_reached('contracts.account_id')} OR contracts.account_id IN (SELECT caller_closed())",
+        _reached("contracts.account_id"),
+        why="what a sub-account has cost that a cancellation has closed stays in its main account's list",
+    ),
     # A number proposed to ON CONFLICT has to be seen, also one that is taken.
     "customer_numbers": Rows("true", "false", "true", why="numbers only: whose they are stands in accounts"),
     "daily_uses": _of_account("daily_uses"),
@@ -216,9 +222,12 @@ PORTAL: Mapping[str, Rows] = {
     "number_assignments": _of_account("number_assignments"),
     "number_blocks": Rows(
         f"account_id IS NULL OR {_reached('number_blocks.account_id')}",
+        f"{_reached('number_blocks.account_id')} OR EXISTS (SELECT FROM requests"
+        f" WHERE requests.reserved_block_id = number_blocks.id AND requests.status NOT IN ({quoted(*sorted(ENDED))}))",
         _reached("number_blocks.account_id"),
         become=f"account_id IS NULL OR {_reached('number_blocks.account_id')}",
-        why="orders show what is free; a block is released, and taken by workers only",
+        why="orders show what is free; a block is released, and taken by workers only; who cancels a request frees the"
+        " block that it has reserved",
     ),
     "order_drafts": _of_account("order_drafts"),
     "outages": _free(_NO_CUSTOMER),
@@ -232,7 +241,7 @@ PORTAL: Mapping[str, Rows] = {
         " OR (kind = 'switch' AND knows_switch(id, customer_number))"
         f" OR (kind = 'order' AND customer_number = {_named('customer_number')})",
         add=f"main_id = {_OWN} OR reaches_account(main_id)"
-        " OR (kind IN ('detach', 'change', 'cancel') AND leaves_main(account_id, main_id))",
+        " OR (kind IN ('detach', 'change', 'numbers', 'cancel') AND leaves_main(account_id, main_id))",
         why="also those that would attach an own account, or take a sub-account away; and, for the code of a letter,"
         " that of the number typed",
     ),

@@ -24,7 +24,7 @@ from models.people.audit_log import AuditEvent, record_of_carrier
 from models.people.invitations import Invitation
 from models.proofs.main_consents import wake_switches
 from models.requests.requests import Request
-from models.states import ATTACHING, ENDED, AccountState, Kind, Origin, Reason
+from models.states import ATTACHING, ENDED, OF_CONTRACTS, AccountState, Kind, Origin, Reason
 from models.telephony.forwarding import CallForwarding
 from models.telephony.number_pool import release_block
 from models.telephony.numbers import NumberBlock
@@ -152,8 +152,8 @@ def _ensure_no_sub_accounts(session: Session, account: Account) -> None:
 
 def _running(session: Session, account: Account) -> list[str]:
     """Return the ids of the running requests that the account has made or that are about the account."""
-    # Changes and cancellations of a former sub-account belong to that one alone.
-    of_others = Request.kind.in_((Kind.CHANGE, Kind.CANCEL))
+    # What a former sub-account's contracts are about belongs to that one alone.
+    of_others = Request.kind.in_(OF_CONTRACTS)
     about = sa.or_(
         sa.and_(Request.main_id == account.id, ~of_others),
         Request.account_id == account.id,

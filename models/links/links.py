@@ -216,8 +216,8 @@ def submit_detach(
     """Save and return the request to detach a sub-account from its main account; record it in the account's log.
 
     `effective_on` is the day in Berlin with whose start the account is detached; None, or today, for at once. A
-    detachment that is planned for another day is cancelled and gives way to this one. Both sides are told by mail of a
-    planned day. Locks the account.
+    detachment that is planned for another day is cancelled and gives way to this one; one that the other side has
+    planned comes back if this one comes to nothing. Both sides are told by mail of a planned day. Locks the account.
 
     Raises `Forbidden` if the person may not detach the account, `NotFound` if it was detached meanwhile, `RuleBroken`
     if it is not a sub-account, is on a collective invoice of its main account or has no administrator of its own, and
@@ -234,8 +234,8 @@ def submit_detach(
         raise RuleBroken(Reason.BILLED_TOGETHER, account.customer_number)
     main = session.get_one(Account, account.main_id)
     day = day_to_wait_for(effective_on, now)
-    if (planned := running_detach(session, account, lock=True)) is not None:
-        give_way(session, principal, planned, day, now)
+    planned = running_detach(session, account, lock=True)
+    displaced_id = give_way(session, principal, planned, day, now) if planned is not None else None
     ensure_administered(session, account, now)
     ensure_before_end(session, account.id, day or berlin_day(now))
     ensure_no_change_is_lost(session, account, day, now)
@@ -247,13 +247,14 @@ def submit_detach(
         locale,
         now,
         by_sub_account=not acts_for(principal, main.id),
+        displaced_id=displaced_id,
         effective_on=day,
     )
     if day is None:
         request.note(now, "detach_received", customer_number=account.customer_number)
     else:
         request.note(now, "detach_scheduled", customer_number=account.customer_number, day=day.isoformat())
-        tell_of_plan(session, request, "detach_planned", now, principal)
+        tell_of_plan(session, request, "detach_planned", now, principal.name)
     facts = {"main": main.customer_number} | ({"day": day.isoformat()} if day is not None else {})
     record(session, principal, account, AuditEvent.DETACH_ASKED, Action.DETACH, now, facts)
     session.flush()

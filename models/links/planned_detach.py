@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import date, datetime
 
 import sqlalchemy as sa
@@ -14,7 +15,7 @@ from models.people.rights import LEADS, Principal
 from models.people.users import Membership
 from models.requests.request_rights import may_change
 from models.requests.requests import Request
-from models.states import ENDED, Kind, Reason
+from models.states import CONTRACT_CHANGES, ENDED, Kind, Reason
 
 
 def running_detach(session: Session, account: Account, *, lock: bool = False) -> Request | None:
@@ -48,16 +49,16 @@ def end_planned_detach(session: Session, account: Account, reason: Reason, now: 
 def ensure_no_change_is_lost(session: Session, account: Account, day: date | None, now: datetime) -> None:
     """Raise `InvalidField` if a change of the account's contract is planned by people who would lose the account.
 
-    That is a change that takes effect on the day of the detachment (None: today) or later, and was asked for by a
-    person without a role of their own in the account that changes contracts. The error has the last day of these. A
-    cancellation goes on: the account's own administrators can take it back.
+    That is a change, or numbers to be added, that takes effect on the day of the detachment (None: today) or later, and
+    was asked for by a person without a role of their own in the account that changes contracts. The error has the last
+    day of these. A cancellation goes on: the account's own administrators can take it back.
     """
     keeps = sa.select(Membership.user_id).where(
         Membership.account_id == account.id, Membership.role.in_(LEADS), Membership.user_id == Request.requested_by
     )
     lost = sa.select(sa.func.max(Request.effective_on)).where(
         Request.account_id == account.id,
-        Request.kind == Kind.CHANGE,
+        Request.kind.in_(CONTRACT_CHANGES),
         Request.status.not_in(ENDED),
         Request.effective_on >= (day or berlin_day(now)),
         ~keeps.exists(),
@@ -67,18 +68,28 @@ def ensure_no_change_is_lost(session: Session, account: Account, day: date | Non
         raise InvalidField("effective_on", "change_is_lost", last)
 
 
-def give_way(session: Session, principal: Principal, planned: Request, day: date | None, now: datetime) -> None:
+def give_way(
+    session: Session, principal: Principal, planned: Request, day: date | None, now: datetime
+) -> uuid.UUID | None:
     """Cancel the running detach request `planned`, which is locked, for one on another day (None: at once).
 
-    Raises `AlreadyRequested` if it is for that day, at once, or being worked on already, and `InvalidField` if the
-    other side has asked for it, and the day is later: either side may have the account detached at any time, and
-    neither may keep it.
+    Return the id of the other side's request that comes back if the new one comes to nothing
+    (`models.requests.displaced_detach`); None if the other side has planned nothing. It is `planned`, or what that had
+    displaced: who moves their own earlier day does not get rid of the other side's by that. Either side may have the
+    account detached at any time, and neither may keep it.
+
+    Raises `AlreadyRequested` if `planned` is for that day, at once, or being worked on already, and `InvalidField` if
+    the day is later than that of the other side.
     """
     before = planned.effective_on
     if before is None or before == day or not planned.is_scheduled(now) or not planned.can_cancel:
         raise AlreadyRequested(str(planned.id))
-    if day is not None and day > before and not may_change(session, principal, planned):
-        raise InvalidField("effective_on", "detach_planned", before)
+    others: Request | None = planned
+    if may_change(session, principal, planned):
+        others = session.get(Request, planned.displaced_id) if planned.displaced_id is not None else None
+    limit = others.effective_on if others is not None else None
+    if day is not None and limit is not None and day > limit:
+        raise InvalidField("effective_on", "detach_planned", limit)
     planned.cancel(Reason.CANCELLED_BY_REQUESTER, now)
     if day is None:
         planned.note(now, "detach_brought_forward")
@@ -86,3 +97,4 @@ def give_way(session: Session, principal: Principal, planned: Request, day: date
         planned.note(now, "detach_moved", day=day.isoformat())
     # Of two requests only one may run.
     session.flush()
+    return others.id if others is not None else None

@@ -100,19 +100,12 @@ def _is_of(account: Account) -> sa.ColumnElement[bool]:
 def _item_of(session: Session, block: NumberBlock, now: datetime) -> ContractItem | None:
     """Return the running contract line of this block; None if there is none or another block of the size shares it.
 
-    A contract has one line for each block size.
+    A block that was added later has a line of its own, and those that the contract began with have one for each size.
     """
     trunk = session.get(SipTrunk, block.trunk_id) if block.trunk_id is not None else None
     if trunk is None:
         return None
-    others = (
-        sa.select(NumberBlock.id)
-        .join(SipTrunk, SipTrunk.id == NumberBlock.trunk_id)
-        .where(SipTrunk.contract_id == trunk.contract_id, NumberBlock.size == block.size, NumberBlock.id != block.id)
-    )
-    if session.scalar(others.limit(1)) is not None:
-        return None
-    return session.scalar(
+    lines = (
         sa.select(ContractItem)
         .join(Contract, Contract.id == ContractItem.contract_id)
         .where(
@@ -122,3 +115,24 @@ def _item_of(session: Session, block: NumberBlock, now: datetime) -> ContractIte
             runs(ContractItem, now),
         )
     )
+    own = session.scalar(lines.where(ContractItem.block_id == block.id))
+    if own is not None:
+        return own
+    has_own_line = sa.exists().where(
+        ContractItem.contract_id == trunk.contract_id,
+        ContractItem.block_id == NumberBlock.id,
+        runs(ContractItem, now),
+    )
+    others = (
+        sa.select(NumberBlock.id)
+        .join(SipTrunk, SipTrunk.id == NumberBlock.trunk_id)
+        .where(
+            SipTrunk.contract_id == trunk.contract_id,
+            NumberBlock.size == block.size,
+            NumberBlock.id != block.id,
+            ~has_own_line,
+        )
+    )
+    if session.scalar(others.limit(1)) is not None:
+        return None
+    return session.scalar(lines.where(ContractItem.block_id.is_(None)))

@@ -23,11 +23,13 @@ from models.orders.options import ensure_details
 from models.orders.reserved_ids import ReservedIds, reserve_ids
 from models.people.rights import Action, Principal, may
 from models.requests.cancellation_mails import tell_of_cancellation
+from models.requests.displaced_detach import restore_displaced
 from models.requests.later_changes import ensure_no_later_change
 from models.requests.new_requests import queue_request
 from models.requests.plan_notices import tell_of_withdrawal
 from models.requests.receipts import queue_receipt
 from models.requests.requests import Request
+from models.requests.reserved_numbers import free_reserved_numbers
 from models.states import AccountRole, AccountState, Kind, Reason
 from models.telephony.allowed_destinations import chosen_limits, ensure_fallback_within, ensure_may_choose
 from models.telephony.area_codes import AreaCode
@@ -291,14 +293,16 @@ def _queue_account(session: Session, ids: ReservedIds, draft: OrderDraft, now: d
 def blocks_wanted(requests: Iterable[Request], redrawing: Collection[uuid.UUID] = ()) -> Counter[tuple[str, int]]:
     """Return how many number blocks the requests still need, by (area code, block size).
 
-    An order that has its block needs none, unless its id is in `redrawing`: the orders that need another block, because
-    the registrar lists one of the block's numbers under another trunk.
+    A request that has reserved its block, and an order that has its block, need none, unless the order's id is in
+    `redrawing`: the orders that need another block, because the registrar lists one of the block's numbers under
+    another trunk.
     """
     return Counter(
         (request.area_code, request.block_size)
         for request in requests
         if request.area_code is not None
         and request.block_size is not None
+        and request.reserved_block_id is None
         and (request.trunk is None or not request.trunk.blocks or request.id in redrawing)
     )
 
@@ -317,18 +321,21 @@ def discard_ordered_account(request: Request, now: datetime) -> None:
 
 
 def cancel_and_release(request: Request, reason: Reason, now: datetime) -> None:
-    """Cancel a request for `reason`, and close the account that an order has reserved.
+    """Cancel a request for `reason`; close the account that an order has reserved, and free numbers reserved for it.
 
     If a cancellation of contracts is taken back by this, the people concerned are told by mail.
 
     Raises `TooLate` if the request has ended (except as failed), a worker has claimed it, or its provisioning (for a
     link or detach request: the change of the account) has begun; `LaterChangePlanned` for a change of a contract on
-    top of which a later one was agreed. Queues the mails about a planned detachment that is taken back.
+    top of which a later one was agreed. Queues the mails about a planned detachment that is taken back, or about that
+    of the other side, which comes back by this.
     """
     ensure_no_later_change(request)
     was_planned = request.is_scheduled(now)
+    if request.can_cancel:
+        free_reserved_numbers(request, now)
     request.cancel(reason, now)
-    if was_planned:
+    if restore_displaced(request, now) is None and was_planned:
         tell_of_withdrawal(request, now)
     discard_ordered_account(request, now)
     session = object_session(request)

@@ -13,7 +13,7 @@ from models.errors import InvalidField
 from models.requests.requests import Request
 from models.states import Reason, Status
 from models.telephony.area_codes import AreaCode
-from models.telephony.number_pool import WITHDRAWN, stock_pool
+from models.telephony.number_pool import RESERVED, WITHDRAWN, stock_pool
 from models.telephony.numbers import NumberBlock
 from models.values import national_to_e164
 
@@ -33,7 +33,7 @@ class Restocked:
 class PoolLine:
     """How many number blocks of one size an area code has: free, in quarantine, given out (assigned), and withdrawn.
 
-    A quarantined block becomes free by itself.
+    A quarantined block becomes free by itself. Reserved blocks count as given out.
     """
 
     area_code: str
@@ -91,7 +91,7 @@ def pool_levels(session: Session, now: datetime, area_code: str | None = None) -
 
     Sorted by area code, then block size. With `area_code`, return only the lines of this area code.
     """
-    free = NumberBlock.account_id.is_(None)
+    free = NumberBlock.account_id.is_(None) & (NumberBlock.available_from != RESERVED)
     counted = sa.func.count().filter
     query = (
         sa.select(

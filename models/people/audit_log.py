@@ -84,6 +84,7 @@ class AuditEvent(StrEnum):
     HIGH_RISK_ADDED = "high_risk_added"
     HIGH_RISK_REMOVED = "high_risk_removed"
     SWITCH_ANSWERED = "switch_answered"
+    NUMBERS_ASKED = "numbers_asked"
 
 
 OF_LOGINS = (

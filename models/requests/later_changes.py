@@ -22,7 +22,10 @@ def ensure_no_later_change(request: Request) -> None:
     if request.kind is not Kind.CHANGE or session is None:
         return
     later = sa.select(sa.func.max(Request.effective_on)).where(
-        Request.changed_trunk_id == request.changed_trunk_id, Request.status.not_in(ENDED), Request.id != request.id
+        Request.changed_trunk_id == request.changed_trunk_id,
+        Request.kind == Kind.CHANGE,
+        Request.status.not_in(ENDED),
+        Request.id != request.id,
     )
     if request.effective_on is not None:
         later = later.where(Request.effective_on > request.effective_on)

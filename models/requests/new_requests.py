@@ -40,10 +40,11 @@ def create_account_request(
 def create_request(session: Session, request: Request, now: datetime) -> Request:
     """Save a new request, with its id and times, and schedule its first step to run now. Return the request.
 
-    A request with a day is scheduled for that day. The caller adds the first timeline entry.
+    A request with a day is scheduled for that day, but one for numbers for now: its first step reserves them. The
+    caller adds the first timeline entry.
     """
     request.created_at = request.updated_at = now
-    request.make_due(max(now, request.effective_at))
+    request.make_due(now if request.kind is Kind.NUMBERS else max(now, request.effective_at))
     session.add(request)
     session.flush()
     return request

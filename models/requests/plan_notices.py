@@ -10,18 +10,15 @@ from sqlalchemy.orm import Session, object_session
 from models.accounts.accounts import Account
 from models.calendar_days import first_moment
 from models.messages.outbox import Recipient, queue_message
-from models.people.rights import Principal
 from models.people.users import administrators_of, people_to_tell
 from models.requests.requests import Request
 from models.states import Kind
 
 
-def tell_of_plan(
-    session: Session, request: Request, template: str, now: datetime, person: Principal | None = None
-) -> None:
+def tell_of_plan(session: Session, request: Request, template: str, now: datetime, name: str = "") -> None:
     """Queue a mail about a planned detachment to the administrators of both accounts, and to who has asked for it.
 
-    `person` is who has planned it, and is named.
+    `name` is that of the person who has planned it.
     """
     assert request.account_id is not None and request.effective_on is not None
     account, main = (session.get_one(Account, id) for id in (request.account_id, request.main_id))
@@ -32,7 +29,7 @@ def tell_of_plan(
         "main_customer_number": main.customer_number,
         "main_account_name": main.name,
         "effective_at": first_moment(request.effective_on).isoformat(),
-        "name": person.name if person is not None else "",
+        "name": name,
     }
     asking = people_to_tell(session, request.requested_by, request.main_id, request.account_id)
     readers = [*asking, *administrators_of(session, main.id), *administrators_of(session, account.id)]

@@ -7,15 +7,15 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.people.rights import LEADS, Action, Principal, may
 from models.requests.requests import Request
-from models.states import Kind
+from models.states import OF_CONTRACTS, Kind
 
 
 def concerns(session: Session, principal: Principal, request: Request) -> bool:
     """Return whether the person may see the request.
 
-    They may view its main account or, of a detach request, a change or a cancellation, the account that it is about.
+    They may view its main account or, of a detach request or one about contracts, the account that it is about.
     """
-    of_both = request.kind in (Kind.DETACH, Kind.CHANGE, Kind.CANCEL)
+    of_both = request.kind in OF_CONTRACTS | {Kind.DETACH}
     sides = [request.main_id, request.account_id] if of_both else [request.main_id]
     return any(_may(session, principal, Action.VIEW, id) for id in sides)
 
@@ -23,10 +23,10 @@ def concerns(session: Session, principal: Principal, request: Request) -> bool:
 def may_change(session: Session, principal: Principal, request: Request) -> bool:
     """Return whether the person may give the request's proofs, cancel it and retry it.
 
-    An order, a link or a switch needs the right to order or link for the main account that asks, and a change or a
-    cancellation that to change the account's contracts. A detach request needs the right to detach the sub-account, and
-    a role on the side that has asked for it: the other side can neither keep the account nor let it go by changing that
-    request.
+    An order, a link or a switch needs the right to order or link for the main account that asks, and one about
+    contracts (a change, more numbers, a cancellation) that to change the account's contracts. A detach request needs
+    the right to detach the sub-account, and a role on the side that has asked for it: the other side can neither keep
+    the account nor let it go by changing that request.
     """
     match request.kind:
         case Kind.ORDER:
@@ -40,7 +40,7 @@ def may_change(session: Session, principal: Principal, request: Request) -> bool
                 and acts_for(principal, side)
                 and _may(session, principal, Action.DETACH, request.account_id)
             )
-        case Kind.CHANGE | Kind.CANCEL:
+        case Kind.CHANGE | Kind.NUMBERS | Kind.CANCEL:
             return _may(session, principal, Action.CHANGE_CONTRACT, request.account_id)
 
 

@@ -1,4 +1,4 @@
-"""Requests of accounts: orders, links, switches, detach requests, changes of contracts and cancellations.
+"""Requests of accounts: orders, links, switches, detach requests, changes of contracts, more numbers, cancellations.
 
 A request's row says which step runs next, and when (`models.db.work_queue`).
 """
@@ -46,8 +46,9 @@ class Request(BulkQueueRow, Base):
 
     `main` is that main account and `account` the account ordered, linked, detached, changed or cancelled, None until a
     link was proved. A switch is a link from another main account, which has to consent, too: `main` is the new one, and
-    `account` None until both have agreed. If it has no main account, a change or cancellation has itself as `main`.
-    Change the status by the methods only; they keep the status, its reason, the times and the timeline consistent.
+    `account` None until both have agreed. If it has no main account, a request about its contracts has itself as
+    `main`. Change the status by the methods only; they keep the status, its reason, the times and the timeline
+    consistent.
     """
 
     __tablename__ = "requests"
@@ -91,7 +92,9 @@ class Request(BulkQueueRow, Base):
         # The trunks name their orders: of two tables that name each other, one is made before its reference.
         sa.ForeignKey("sip_trunks.id", use_alter=True)
     )
-    """The trunk that a change is about; None for other kinds."""
+    """The trunk that a change is about, or that gets numbers; None for other kinds."""
+    reserved_block_id: Mapped[int | None] = mapped_column(sa.ForeignKey("number_blocks.id", use_alter=True))
+    """The number block that a request for numbers has reserved, or has added; None until then, and for other kinds."""
     effective_on: Mapped[date | None]
     """The day in Berlin with whose start a change or a detachment takes effect; None if it does at once.
 
@@ -99,10 +102,18 @@ class Request(BulkQueueRow, Base):
     """
     by_sub_account: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
     """Whether people of the sub-account have asked for its detachment, and not people of its main account."""
+    displaced_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("requests.id"))
+    """The detachment of the other side that gave way to this one, and comes back if this one comes to nothing."""
+    costs_from: Mapped[date | None]
+    """The first day of which `main` still sees the costs of the account that a cancellation has closed.
+
+    None until then, and if the account had another main account, or none.
+    """
     replaced_channels: Mapped[int | None]
     """The channels before a change, as known when it was asked for."""
     replaced_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB(none_as_null=True))
-    """The products before a change, or that a cancellation ends, as known when it was asked for; no one-off prices."""
+    """The products before a change, or before numbers are added, or that a cancellation ends, as known when it was
+    asked for; no one-off prices."""
 
     local_user_name: Mapped[str | None]
     """The person who is invited to an ordered account when it is active; None if the order names nobody."""
@@ -142,12 +153,20 @@ class Request(BulkQueueRow, Base):
             "kind <> 'change' OR (product_key IS NOT NULL AND channels IS NOT NULL AND price_lines IS NOT NULL)",
             name="change_says_what",
         ),
+        sa.CheckConstraint(
+            "kind <> 'numbers' OR (changed_trunk_id IS NOT NULL AND area_code IS NOT NULL AND block_size IS NOT NULL"
+            " AND product_key IS NOT NULL AND price_lines IS NOT NULL AND replaced_lines IS NOT NULL)",
+            name="numbers_are_whole",
+        ),
+        sa.CheckConstraint("reserved_block_id IS NULL OR kind = 'numbers'", name="numbers_reserve"),
         sa.CheckConstraint("effective_on IS NULL OR kind NOT IN ('order', 'link', 'switch')", name="kinds_with_a_day"),
         sa.CheckConstraint(
             "kind <> 'cancel' OR (effective_on IS NOT NULL AND replaced_lines IS NOT NULL)",
             name="cancellation_is_whole",
         ),
+        sa.CheckConstraint("costs_from IS NULL OR kind = 'cancel'", name="cancellations_have_costs"),
         sa.CheckConstraint("NOT by_sub_account OR kind = 'detach'", name="sub_account_detaches"),
+        sa.CheckConstraint("displaced_id IS NULL OR kind = 'detach'", name="detachments_displace"),
         sa.CheckConstraint("(local_user_name IS NULL) = (local_user_email IS NULL)", name="local_user_is_whole"),
         sa.CheckConstraint("local_user_email = lower(local_user_email)", name="local_user_email_lower"),
         sa.CheckConstraint("(status = 'pending') = (waiting_for IS NOT NULL)", name="pending_waits"),
@@ -198,6 +217,12 @@ class Request(BulkQueueRow, Base):
             postgresql_where=sa.text(f"kind = 'change' AND status NOT IN ({_ENDED})"),
         ),
         sa.Index(
+            "uq_requests_reserved",
+            "reserved_block_id",
+            unique=True,
+            postgresql_where=sa.text(f"reserved_block_id IS NOT NULL AND status NOT IN ({_ENDED})"),
+        ),
+        sa.Index(
             "uq_requests_cancellations",
             "account_id",
             unique=True,
@@ -239,6 +264,11 @@ class Request(BulkQueueRow, Base):
         waits = self.effective_on is not None and self.status in (Status.ACKNOWLEDGED, Status.IN_PROGRESS)
         return waits and now < self.effective_at
 
+    @property
+    def holds_numbers(self) -> bool:
+        """Return whether the request has reserved a number block, or has added it: it has not ended without success."""
+        return self.reserved_block_id is not None and (self.status not in ENDED or self.status is Status.COMPLETED)
+
     def begin(self, now: datetime) -> None:
         """Set the request to `in_progress`, because a worker begins with it; do nothing unless it is `acknowledged`."""
         if self.status is Status.ACKNOWLEDGED:
@@ -254,11 +284,13 @@ class Request(BulkQueueRow, Base):
         self.attempts = 0
         self.updated_at = now
 
-    def postpone(self, at: datetime) -> None:
+    def postpone(self, at: datetime, now: datetime) -> None:
         """Schedule the current step to run again at the time `at`, because its time has not come yet.
 
-        The status stays, and no attempt is counted.
+        A held request is in progress again; any other status stays. No attempt is counted.
         """
+        if self.status is Status.HELD:
+            self._proceed(now)
         self.make_due(at)
 
     def try_again(self, at: datetime, now: datetime) -> None:

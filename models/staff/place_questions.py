@@ -98,9 +98,12 @@ def _place_for_staff(session: Session, staff: Principal, id: uuid.UUID) -> Known
 
 
 def _waiting(session: Session, place: KnownPlace, query: sa.Select[Request]) -> list[Request]:
-    """Return the orders of `query` at step `verify` with the question's town, postal code and area code, by id."""
+    """Return the orders of `query` at step `verify` with the question's town, postal code and area code, by id.
+
+    Among them are those of more numbers for an account that is there already.
+    """
     found = query.join(Account, Account.id == Request.account_id).where(
-        Request.kind == Kind.ORDER,
+        Request.kind.in_((Kind.ORDER, Kind.NUMBERS)),
         Request.step == StepName.VERIFY,
         Request.status.not_in(ENDED),
         Request.area_code == place.area_code,

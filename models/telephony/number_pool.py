@@ -27,6 +27,9 @@ SET_ASIDE = datetime(9999, 1, 1, tzinfo=UTC)
 WITHDRAWN = datetime(9998, 1, 1, tzinfo=UTC)
 """`available_from` of a block that the carrier has withdrawn from its pool: given to nobody, and not ours any more."""
 
+RESERVED = datetime(9997, 1, 1, tzinfo=UTC)
+"""`available_from` of a block that a running request for numbers has reserved; nobody else gets it."""
+
 
 def _free(area_code: str, size: int, now: datetime) -> sa.ColumnElement[bool]:
     return sa.and_(
@@ -79,13 +82,25 @@ class NumberPool:
 
         The block's history records it. Raises `NoNumbersAvailable` if no block of this area code and size is left.
         """
-        blocks = self._of(area_code, size)
-        if not blocks:
-            raise NoNumbersAvailable(area_code, size)
-        block = blocks.pop(0)
+        block = self._next(area_code, size)
         begin_assignment(self._session, block.id, account_id, self._now)
         block.account_id = account_id
         return block
+
+    def reserve(self, area_code: str, size: int) -> NumberBlock:
+        """Reserve a block for a request, and return the block: nobody gets it until it is given out or freed.
+
+        Raises `NoNumbersAvailable` if no block of this area code and size is left.
+        """
+        block = self._next(area_code, size)
+        block.available_from = RESERVED
+        return block
+
+    def _next(self, area_code: str, size: int) -> NumberBlock:
+        blocks = self._of(area_code, size)
+        if not blocks:
+            raise NoNumbersAvailable(area_code, size)
+        return blocks.pop(0)
 
     def _of(self, area_code: str, size: int) -> list[NumberBlock]:
         key = (area_code, size)
@@ -141,16 +156,17 @@ def withdraw_from_pool(
     """Take `count` consecutive blocks of `size` numbers out of the pool, so that they are given to nobody any more.
 
     `first_subscriber` is the first block's first number without the area code. Return how many blocks were taken out
-    that were in the pool before, free or in quarantine, and those that are given out, which stay with their accounts.
+    that were in the pool before, free or in quarantine, and those that are given out or reserved, which stay so.
     Blocks that are set aside (`set_aside_block`) stay so, as staff have yet to act on them.
     The job `registrar` then takes them out of the registrar's numbers. `stock_pool` adds them again. Safe to run twice.
     Raises `InvalidField` if `size` is not 1, 10 or 100, or if the first number is not a multiple of `size`.
     """
     these = _among(_first_number(area_code, first_subscriber, size), size, count)
-    pooled = NumberBlock.account_id.is_(None), NumberBlock.available_from.not_in((WITHDRAWN, SET_ASIDE))
+    pooled = NumberBlock.account_id.is_(None), NumberBlock.available_from.not_in((WITHDRAWN, SET_ASIDE, RESERVED))
     taken = sa.update(NumberBlock).where(these, *pooled).values(available_from=WITHDRAWN)
     gone = session.scalars(taken.returning(NumberBlock.id)).all()
-    given_out = sa.select(NumberBlock).where(these, NumberBlock.account_id.is_not(None))
+    has_owner = sa.or_(NumberBlock.account_id.is_not(None), NumberBlock.available_from == RESERVED)
+    given_out = sa.select(NumberBlock).where(these, has_owner)
     return len(gone), list(session.scalars(given_out.order_by(NumberBlock.first_number)))
 
 
@@ -169,6 +185,18 @@ def _among(first: int, size: int, count: int) -> sa.ColumnElement[bool]:
     return sa.and_(
         NumberBlock.first_number.between(first, first + (count - 1) * size), NumberBlock.size == sa.literal(size)
     )
+
+
+def give_reserved_block(session: Session, block: NumberBlock, account_id: int, trunk_id: int, now: datetime) -> None:
+    """Give a reserved block to the account and its trunk. The block's history records it."""
+    begin_assignment(session, block.id, account_id, now)
+    block.account_id, block.trunk_id, block.available_from = account_id, trunk_id, now
+
+
+def free_reserved_block(block: NumberBlock, now: datetime) -> None:
+    """Put a reserved block back into the pool, at once: nobody has had its numbers. Do nothing to any other block."""
+    if block.account_id is None and block.available_from == RESERVED:
+        block.available_from = now
 
 
 def release_block(block: NumberBlock, now: datetime) -> None:

@@ -1,7 +1,8 @@
 """What a main account and its sub-accounts cost in a month: page by page, in all, and one account alone.
 
-The people who see an account's contract see its costs. Of a linked account only the months since it was linked are
-shown: its company has not agreed to more. Each statement reads the lines of many accounts.
+The people who see an account's contract see its costs. Of an account that was linked, or attached by a collective
+invoice, only the months since then are shown: its company has not agreed to more. Each statement reads the lines of
+many accounts. An account that was closed by a cancellation stays in the months in which it had a contract.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from models.accounts.accounts import Account
 from models.calendar_days import BERLIN, Month, berlin_day, first_moment
-from models.changes.planned_lines import PlannedTariff, planned_tariffs, tariff_keys, with_planned
+from models.changes.planned_lines import Planned, planned_lines, tariff_keys, with_planned
 from models.contracts.catalogue import PriceLine, ProductKind, all_products
 from models.contracts.contracts import Contract, ContractItem
 from models.contracts.costs import Amount
@@ -27,7 +28,8 @@ from models.db.paging import BadCursor, Page, read_cursor, write_cursor
 from models.db.word_search import matching
 from models.errors import InvalidField
 from models.requests.effective_days import LONGEST_AHEAD
-from models.states import Origin
+from models.requests.requests import Request
+from models.states import ENDED, AccountState, Kind, Origin, Status
 from models.values import CUSTOMER_NUMBER
 
 EARLIEST = Month(2000, 1)
@@ -105,7 +107,7 @@ def total_costs(session: Session, main: Account, month: Month, search: str = "")
     Lines that cost the same on the same days are counted by the database and charged once.
     """
     seen = _seen(main, month, search)
-    planned = planned_tariffs(session, seen, month.after)
+    planned = planned_lines(session, seen, month.after)
     changing = Contract.id == sa.any_(_ids(sorted({coming.contract_id for coming in planned})))
     alike = _lines(month).where(seen, ~changing).subquery().c
     columns = (
@@ -126,15 +128,32 @@ def total_costs(session: Session, main: Account, month: Month, search: str = "")
 
 def _seen(main: Account, month: Month, search: str) -> sa.ColumnElement[bool]:
     """Return an SQL condition on `Account`: its costs in the month belong to the list of `main`, and match `search`."""
-    since = sa.or_(Account.origin != Origin.LINK, Account.attached_at < first_moment(month.after))
-    of_main = sa.or_(Account.id == main.id, sa.and_(Account.main_id == main.id, since))
+    since = sa.or_(Account.origin == Origin.ORDER, Account.attached_at < first_moment(month.after))
+    # Another name: queries for what is planned have requests of their own.
+    ending = aliased(Request)
+    ended = sa.exists().where(
+        ending.account_id == Account.id,
+        ending.main_id == main.id,
+        ending.kind == Kind.CANCEL,
+        ending.status == Status.COMPLETED,
+        ending.costs_from < month.after,
+    )
+    closed = sa.and_(Account.state == AccountState.CLOSED, ended)
+    of_main = sa.or_(Account.id == main.id, sa.and_(Account.main_id == main.id, since), closed)
     columns = (Account.customer_number, Account.name, Account.street, Account.city)
     return sa.and_(of_main, *matching(search.split(), *columns))
 
 
 def _has_contract(month: Month) -> sa.ColumnElement[bool]:
     running = _overlaps(month, Contract.started_at, Contract.ended_at)
-    return sa.exists().where(Contract.account_id == Account.id, running)
+    # What ends with the first moment of the month is a change of the month.
+    will_be_over = sa.exists().where(
+        Request.account_id == Account.id,
+        Request.kind == Kind.CANCEL,
+        Request.status.not_in(ENDED),
+        Request.effective_on < month.first,
+    )
+    return sa.and_(sa.exists().where(Contract.account_id == Account.id, running), ~will_be_over)
 
 
 def _overlaps(month: Month, began: Any, ended: Any) -> sa.ColumnElement[bool]:
@@ -186,8 +205,8 @@ def _costs(session: Session, accounts: Sequence[Account], month: Month) -> list[
     lines: dict[int, list[RunningLine]] = defaultdict(list)
     for row in session.execute(_lines(month).where(listed)):
         lines[row.account_id].append(_line(row))
-    planned: dict[int, list[PlannedTariff]] = defaultdict(list)
-    for coming in planned_tariffs(session, listed, month.after):
+    planned: dict[int, list[Planned]] = defaultdict(list)
+    for coming in planned_lines(session, listed, month.after):
         planned[coming.account_id].append(coming)
     tariffs = tariff_keys(session)
     places = {

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql
 
 from models.accounts.accounts import Account
 from models.requests.requests import Request
-from models.states import ENDED, Actor, Kind, Status
+from models.states import ENDED, OF_CONTRACTS, Actor, Status
 from models.telephony.trunks import SipTrunk, TrunkState
 
 
@@ -71,7 +71,7 @@ class Show(StrEnum):
 _WAITS_FOR_DAY = sa.and_(
     Request.effective_on.is_not(None), Request.status.in_((Status.ACKNOWLEDGED, Status.IN_PROGRESS))
 )
-RUNS = sa.and_(Request.status.not_in(ENDED), Request.kind.not_in((Kind.CHANGE, Kind.CANCEL)), ~_WAITS_FOR_DAY)
+RUNS = sa.and_(Request.status.not_in(ENDED), Request.kind.not_in(OF_CONTRACTS), ~_WAITS_FOR_DAY)
 """SQL: the request is running, and its location waits for it.
 
 Changes and cancellations of contracts do not count, nor does a detachment that is planned for a day.

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, joinedload
 from models.accounts.accounts import Account
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
-from models.states import ENDED, AccountRole, Kind, Status
+from models.states import ENDED, OF_CONTRACTS, AccountRole, Kind, Status
 
 
 def running_request(session: Session, main: Account, account: Account) -> Request | None:
@@ -28,13 +28,13 @@ def running_request(session: Session, main: Account, account: Account) -> Reques
 def listed_of(account: Account) -> sa.ColumnElement[bool]:
     """Return an SQL condition: the request is to be listed for the account.
 
-    Those that the account has made as a main account, and the changes and cancellations of its own contracts and its
-    own detachments, which belong to the main account that it has, or had when they were asked for.
+    Those that the account has made as a main account, and those about its own contracts and its own detachments, which
+    belong to the main account that it has, or had when they were asked for.
     """
     own = Request.main_id == account.id
     if account.role is AccountRole.MAIN:
         return own
-    about_itself = Request.kind.in_((Kind.CHANGE, Kind.CANCEL, Kind.DETACH))
+    about_itself = Request.kind.in_(OF_CONTRACTS | {Kind.DETACH})
     return sa.or_(own, sa.and_(Request.account_id == account.id, about_itself))
 
 

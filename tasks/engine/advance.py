@@ -32,7 +32,9 @@ from models.jobs.outages import ExternalSystem
 from models.orders.orders import blocks_wanted, discard_ordered_account
 from models.proofs.proof_book import ProofBook
 from models.requests.batch_locks import lock_claimed
+from models.requests.displaced_detach import restore_displaced
 from models.requests.requests import Request
+from models.requests.reserved_numbers import free_reserved_numbers
 from models.states import ENDED, Reason, Status, StepName, step_after
 from models.telephony.number_pool import NumberPool
 from tasks import metrics
@@ -40,6 +42,7 @@ from tasks.claims import Claim, claimed
 from tasks.outages import note_answers
 from tasks.ports import GatewayError, GatewayRefused, NumberTaken
 from tasks.runtime import Runtime
+from tasks.steps.assign import assign
 from tasks.steps.attach import attach
 from tasks.steps.cancel import cancel
 from tasks.steps.change import change
@@ -57,6 +60,7 @@ STEPS: Mapping[StepName, Step] = {
     StepName.ATTACH: attach,
     StepName.DETACH: detach,
     StepName.CHANGE: change,
+    StepName.ASSIGN: assign,
     StepName.CANCEL: cancel,
     StepName.CONFIRM: confirm,
 }
@@ -231,7 +235,7 @@ def _apply_outcome(work: Work, request: Request, outcome: Call | Wait | Hold | P
         case Hold(reason, again_after):
             _hold(work, request, reason, work.now + again_after)
         case Postpone(again_at):
-            request.postpone(again_at)
+            request.postpone(again_at, work.now)
             return None
         case call:
             return call
@@ -262,6 +266,9 @@ def _go_to_next_step(work: Work, request: Request) -> None:
 def _finish(work: Work, request: Request) -> None:
     if request.status is not Status.FAILED:
         discard_ordered_account(request, work.now)
+    if request.status is not Status.COMPLETED:
+        free_reserved_numbers(request, work.now)
+        restore_displaced(request, work.now)
     if request.status is not Status.COMPLETED:
         queue_end_mails(work, request)
     work.after_commit(metrics.ENDED.labels(request.kind, request.status).inc)

@@ -26,7 +26,7 @@ from models.states import ENDED, ProofMethod, Reason, Status
 from models.values import Locale
 from tasks.outbox.bulk_receipt_facts import bulk_facts, bulk_table
 from tasks.outbox.price_facts import price_facts
-from tasks.outbox.what_changes import changed_terms
+from tasks.outbox.what_changes import added_numbers, changed_terms
 from tasks.outbox.what_was_ordered import placed_order
 from tasks.ports import Attachment
 from tasks.settings import Carrier
@@ -93,6 +93,11 @@ def _change(session: Session, message: Message, *_: object) -> Details:
     return Details({**_about(request), **terms.facts()})
 
 
+def _numbers(session: Session, message: Message, *_: object) -> Details:
+    request = _request(session, message)
+    return Details({**_about(request), **added_numbers(session, request, message.locale).facts()})
+
+
 def _bulk(session: Session, message: Message, *_: object) -> Details:
     facts, rows = bulk_facts(session, uuid.UUID(message.facts["bulk_id"]), message.locale)
     return Details(facts, partial(bulk_table, facts["kind"], rows, message.locale))
@@ -103,6 +108,7 @@ RECEIPTS: Mapping[str, Callable[[Session, Message, str, Carrier], Details]] = {
     "link_receipt": _link,
     "bulk_receipt": _bulk,
     "change_receipt": _change,
+    "numbers_receipt": _numbers,
 }
 """By template, the function that reads the details of the messages that say more than their rows do."""
 

@@ -10,11 +10,12 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from models.calendar_days import first_moment
-from models.changes.changes import Quote, Terms, agreed_quote
+from models.changes.changes import Quote, Terms, agreed_lines, agreed_quote
 from models.contracts.catalogue import PriceLine, ProductKind, all_products
 from models.contracts.costs import Costs, costs_of
 from models.requests.requests import Request
 from models.states import Kind
+from models.telephony.numbers import NumberBlock
 from models.values import Locale
 
 
@@ -65,8 +66,54 @@ def changed_terms(session: Session, quote: Quote, locale: Locale) -> ChangedTerm
     )
 
 
-def planned_terms(session: Session, found: Request, locale: Locale) -> ChangedTerms | None:
-    """Return what a planned change brings, in the words of the language; None for a cancellation."""
+@dataclass(frozen=True, slots=True)
+class AddedNumbers:
+    """More numbers in the words of one language: `block` is the name of the product, `area_code` their area code.
+
+    `numbers` is the block in German notation, empty while none is reserved. The sums are of all products of the
+    contract.
+    """
+
+    effective_on: date | None
+    block: str
+    area_code: str
+    numbers: str
+    before: Costs
+    after: Costs
+
+    def facts(self) -> dict[str, Any]:
+        """Return the numbers as variables for a mail's template: names, and net and gross sums in euro cents."""
+        return {
+            "effective_at": first_moment(self.effective_on).isoformat() if self.effective_on is not None else None,
+            "block": self.block,
+            "area_code": self.area_code,
+            "numbers": self.numbers,
+            "monthly": {"net": self.after.monthly.net, "gross": self.after.monthly.gross},
+            "monthly_before": {"net": self.before.monthly.net, "gross": self.before.monthly.gross},
+            "one_off": {"net": self.after.one_off.net, "gross": self.after.one_off.gross},
+        }
+
+
+def added_numbers(session: Session, request: Request, locale: Locale) -> AddedNumbers:
+    """Return what a request for numbers brings, at the agreed prices, in the words of the language `locale`."""
+    assert request.product_key is not None and request.area_code is not None
+    before, after = agreed_lines(request)
+    # Hidden from the front, when it has become another customer's.
+    block = session.get(NumberBlock, request.reserved_block_id) if request.holds_numbers else None
+    return AddedNumbers(
+        request.effective_on,
+        all_products(session)[request.product_key].name(locale),
+        request.area_code,
+        block.display if block is not None else "",
+        costs_of(before),
+        costs_of(after),
+    )
+
+
+def planned_terms(session: Session, found: Request, locale: Locale) -> ChangedTerms | AddedNumbers | None:
+    """Return what a planned change or planned numbers bring, in the words of the language; None for another kind."""
+    if found.kind is Kind.NUMBERS:
+        return added_numbers(session, found, locale)
     return changed_terms(session, agreed_quote(found), locale) if found.kind is Kind.CHANGE else None
 
 

@@ -1,4 +1,7 @@
-"""Job `requests`: find requests that no worker has taken in time, or that have been held or failed for long."""
+"""Job `requests`: find requests that no worker has taken in time, or that have been held or failed for long.
+
+It also frees number blocks that are reserved for no running request.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ from sqlalchemy.orm import Session
 
 from models.db.work_queue import made_due
 from models.requests.requests import Request
-from models.states import Status
+from models.states import ENDED, Status
+from models.telephony.number_pool import RESERVED, free_reserved_block
+from models.telephony.numbers import NumberBlock
 from tasks.reconcile.job_run import Run
 from tasks.reconcile.request_batches import look_at_requests
 
@@ -24,8 +29,9 @@ SOME_TIME = timedelta(minutes=1)
 def reconcile_requests(run: Run) -> None:
     """Schedule requests that no worker has taken in time to be worked on now, and report them as findings.
 
-    Requests that were held or have failed for more than a day (`LONG_HELD`), or were tried too often, are reported too.
-    Safe to run twice: only a request's due time and claim change.
+    Requests that were held or have failed for more than a day (`LONG_HELD`), or were tried too often, are reported too,
+    and number blocks that are reserved for no running request, which are freed. Safe to run twice: only a request's due
+    time and claim change, and a block is freed once.
     """
     now = run.now
     standing_still = sa.or_(
@@ -49,6 +55,20 @@ def reconcile_requests(run: Run) -> None:
                 made_due(session, request.work)
 
     look_at_requests(run, sa.select(Request).where(standing_still), judge)
+    _free_forgotten_blocks(run)
+
+
+def _free_forgotten_blocks(run: Run) -> None:
+    """Free the blocks that are reserved for no running request: an older version has cancelled it, which knew none."""
+    holds = sa.exists().where(Request.reserved_block_id == NumberBlock.id, Request.status.not_in(ENDED))
+    forgotten = sa.select(NumberBlock).where(
+        NumberBlock.account_id.is_(None), NumberBlock.available_from == RESERVED, ~holds
+    )
+    with run.transaction() as session:
+        for block in session.scalars(forgotten.order_by(NumberBlock.id).with_for_update(skip_locked=True)):
+            free_reserved_block(block, run.now)
+            number = f"+{block.first_number}"
+            run.find("block_reserved_for_nobody", number, repaired=True, number=number, size=block.size)
 
 
 def _judge(run: Run, request: Request, now: datetime) -> None:

@@ -20,10 +20,10 @@ from models.people.rights import LEADS, Action, may
 from models.people.users import User, administrators_of, people_to_tell, principal_of
 from models.proofs.proofs import Consent, Decision, MainConsent
 from models.requests.requests import Request
-from models.states import Kind, Reason
+from models.states import OF_CONTRACTS, Kind, Reason
 from models.values import Locale
 from tasks.outbox.price_facts import agreed_lines, price_facts
-from tasks.outbox.what_changes import changed_terms
+from tasks.outbox.what_changes import added_numbers, changed_terms
 from tasks.steps.step import Outcome, Work
 from tasks.wording.reasons import reason_text
 
@@ -108,12 +108,13 @@ def _recipients(work: Work, request: Request) -> Iterator[tuple[str, Recipient]]
             yield from _three_sides(work, request)
         case Kind.DETACH:
             yield from _both_sides(*_sides_of_detach(work, request))
-        case Kind.CHANGE:
+        case Kind.CHANGE | Kind.NUMBERS:
             assert request.account is not None
+            template = "change_completed" if request.kind is Kind.CHANGE else "numbers_completed"
             for person in [*_requesters(work, request), *_owners(work, request)]:
                 # Its prices are nobody's business who has lost sight of the account since.
                 if may(principal_of(work.session, person), Action.VIEW, request.account):
-                    yield "change_completed", _as_recipient(person)
+                    yield template, _as_recipient(person)
         case Kind.CANCEL:
             # They were told before the account left its main account (`models.changes.cancellations.end_account`).
             return
@@ -167,7 +168,7 @@ def _sides_of_detach(work: Work, request: Request) -> tuple[list[User], str, lis
 def _requesters(work: Work, request: Request) -> list[User]:
     """Return the user who made the request, if they belong to the company, or else the main account's administrators.
 
-    A user belongs to it with a role in one of the request's two accounts, for a change or a cancellation in the account
+    A user belongs to it with a role in one of the request's two accounts, for a request about contracts in the account
     or its present main account; the carrier's staff count, too. Requests of
     scheduled jobs have no user. Empty for a request of a running bulk (uploaded file): the bulk's sender gets one mail
     when the bulk ends (`tasks.bulk.place`).
@@ -175,7 +176,7 @@ def _requesters(work: Work, request: Request) -> list[User]:
     if _is_in_running_bulk(work, request):
         return []
     main_id = request.main_id
-    if request.kind in (Kind.CHANGE, Kind.CANCEL) and request.account is not None:
+    if request.kind in OF_CONTRACTS and request.account is not None:
         # The account may have left that main account since.
         main_id = request.account.main_id or request.account.id
     return people_to_tell(work.session, request.requested_by, main_id, request.account_id)
@@ -273,6 +274,8 @@ def _facts(work: Work, request: Request, template: str, to: Recipient) -> dict[s
         return facts | ordered
     if request.kind is Kind.CHANGE:
         facts |= changed_terms(work.session, agreed_quote(request), to.locale).facts()
+    if request.kind is Kind.NUMBERS:
+        facts |= added_numbers(work.session, request, to.locale).facts()
     account = request.account
     leaves = template.startswith(("detach_completed", "switch_completed"))
     if leaves and account is not None and (holder := holder_of(work.session, account)) is not None:
@@ -285,7 +288,7 @@ def _facts(work: Work, request: Request, template: str, to: Recipient) -> dict[s
 
 
 def _fitting_area_codes(work: Work, request: Request) -> list[str]:
-    """Return the area codes that fit the order's address, if the order ended because its area code does not fit.
+    """Return the area codes that fit the account's address, if the request ended because its area code does not fit.
 
     Empty for every other request.
     """

@@ -1,8 +1,8 @@
 """The step `verify`: checks a request against the business rules, and waits until its proofs are given.
 
 A link needs a proof of ownership, a switch also the consent of the present main account; an order needs proofs of the
-contact's e-mail address and of the connection address. A detachment, a change of a contract and a cancellation wait
-here for their day.
+contact's e-mail address and of the connection address. A detachment, a change of a contract, more numbers and a
+cancellation wait here for their day.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from models.accounts.locks import lock_accounts
 from models.calendar_days import end_of_day
 from models.changes.cancellations import change_before, ensure_can_end
 from models.changes.changes import earlier_change, ensure_changeable
-from models.errors import AlreadyAttached, CannotClose, RuleBroken
+from models.errors import AlreadyAttached, CannotClose, NoNumbersAvailable, RuleBroken
 from models.links.collective_invoices import is_billed_together
 from models.links.links import find_proof
 from models.links.switches import ensure_may_switch
@@ -38,6 +38,7 @@ from models.proofs.proofs import (
 from models.proofs.required_proofs import opened_proofs
 from models.proofs.shared_proofs import another_has_address, another_has_contact
 from models.requests.requests import Request
+from models.requests.reserved_numbers import reserve_numbers
 from models.states import Actor, Kind, ProofMethod, Reason, Status
 from tasks.steps.proof_mails import (
     ask_for_address,
@@ -75,6 +76,8 @@ def verify(work: Work, request: Request) -> Outcome:
             return _verify_detach(work, request)
         case Kind.CHANGE:
             return _verify_change(work, request)
+        case Kind.NUMBERS:
+            return _verify_numbers(work, request)
         case Kind.CANCEL:
             return _verify_cancellation(work, request)
 
@@ -236,6 +239,20 @@ def _verify_change(work: Work, request: Request) -> Outcome:
     if earlier_change(work.session, request) is not None:
         return Postpone(work.now + LOOK_FOR_EARLIER)
     return None
+
+
+def _verify_numbers(work: Work, request: Request) -> Outcome:
+    ensure_changeable(work.session, request)
+    account = request.account
+    assert account is not None and request.area_code is not None
+    if not confirm_or_ask(work.session, account.postal_code, account.city, request.area_code, work.now):
+        return Hold(Reason.AREA_CODE_UNCONFIRMED, LOOK_FOR_ANSWER)
+    try:
+        # At once, however late the day is: until then nobody else gets the block.
+        reserve_numbers(work.pool, request, work.now)
+    except NoNumbersAvailable:
+        return NO_NUMBERS
+    return _too_early(work, request)
 
 
 def _verify_cancellation(work: Work, request: Request) -> Outcome:

@@ -65,6 +65,9 @@ FINDINGS: Mapping[str, str] = {
         "An order drew the number block from %(number)s (size %(size)s), but the registrar has one of its numbers as "
         "another trunk's. Nobody gets the block until its true owner is known."
     ),
+    "block_reserved_for_nobody": N_(
+        "The number block from %(number)s (size %(size)s) was reserved for a request that has ended."
+    ),
     "too_many_unknown_blocks": N_(
         "The registrar has %(count)s number blocks that are not ours. That is so many that none was removed. "
         "Probably REGISTRAR_URL leads to the wrong one."

@@ -28,6 +28,7 @@ STEPS: Mapping[StepName, str] = {
     StepName.ATTACH: N_("Attach"),
     StepName.DETACH: N_("Detach"),
     StepName.CHANGE: N_("Change"),
+    StepName.ASSIGN: N_("Assign"),
     StepName.CANCEL: N_("End"),
     StepName.CONFIRM: N_("Confirm"),
 }
@@ -95,6 +96,8 @@ MESSAGES: Mapping[str, str] = {
     "main_consent_asked": N_("Question to the present main account about a switch"),
     "main_consent_ended": N_("Notice to the present main account that a switch has come to nothing"),
     "new_sign_in": N_("Notice of a sign-in in a new browser"),
+    "numbers_completed": N_("Confirmation of additional phone numbers"),
+    "numbers_receipt": N_("Receipt of an order of additional phone numbers"),
     "numbers_released": N_("Notice of phone numbers given back"),
     "office_digest": N_("Notice to the back office of requests that wait for it"),
     "order_completed": N_("Completed order, for the person who ordered"),

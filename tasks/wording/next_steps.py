@@ -31,6 +31,7 @@ _EXPECTED: Mapping[tuple[Kind, StepName], str] = {
     ),
     (Kind.DETACH, StepName.VERIFY): N_("We are detaching the account. That usually takes seconds."),
     (Kind.CHANGE, StepName.VERIFY): N_("We are changing the contract. That usually takes seconds."),
+    (Kind.NUMBERS, StepName.VERIFY): N_("We are assigning the phone numbers. That usually takes seconds."),
     (Kind.CANCEL, StepName.VERIFY): N_("We are closing the account. That usually takes seconds."),
 }
 _EXPECTED_SOON = N_("It is almost done. Then we confirm it by e-mail to all concerned.")
@@ -66,6 +67,7 @@ _CARRIER_WORKS: Mapping[Kind, str] = {
     Kind.LINK: N_("We are checking and linking the account."),
     Kind.DETACH: N_("We are detaching the account."),
     Kind.CHANGE: N_("We are changing the contract."),
+    Kind.NUMBERS: N_("We are assigning the phone numbers."),
     Kind.CANCEL: N_("We are closing the account."),
     Kind.SWITCH: N_("We are checking the request and taking the account over."),
 }
@@ -73,11 +75,13 @@ _CARRIER_WORKS: Mapping[Kind, str] = {
 _SCHEDULED: Mapping[Kind, str] = {
     Kind.DETACH: N_("Planned"),
     Kind.CHANGE: N_("Planned"),
+    Kind.NUMBERS: N_("Planned"),
     Kind.CANCEL: N_("Contract cancelled"),
 }
 _SCHEDULED_WORKS: Mapping[Kind, str] = {
     Kind.DETACH: N_("The account is detached from the main account at the beginning of %(day)s."),
     Kind.CHANGE: N_("We change the contract at the beginning of %(day)s."),
+    Kind.NUMBERS: N_("We assign the phone numbers at the beginning of %(day)s."),
     Kind.CANCEL: N_("The contracts end with the end of %(last_day)s; then we close the account."),
 }
 _SCHEDULED_EXPECTED: Mapping[Kind, str] = {
@@ -88,6 +92,10 @@ _SCHEDULED_EXPECTED: Mapping[Kind, str] = {
     Kind.CHANGE: N_(
         "You need not do anything. Until then the change can be taken back. When it is done, we confirm it by e-mail "
         "to all concerned."
+    ),
+    Kind.NUMBERS: N_(
+        "You need not do anything. Until then nobody else gets the numbers, and the order can be taken back. When the "
+        "numbers are assigned, we confirm it by e-mail to all concerned."
     ),
     Kind.CANCEL: N_(
         "You need not do anything. Until then everything goes on as before, and the cancellation can be taken back. "

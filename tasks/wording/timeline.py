@@ -79,6 +79,10 @@ TIMELINE: Mapping[str, str] = {
     ),
     "detach_moved": N_("The detachment was asked for anew, for another day: %(day_text)s."),
     "detach_brought_forward": N_("The detachment was asked for anew: at once."),
+    "detach_restored": N_(
+        "The other side's earlier day has come to nothing. So account %(customer_number)s is detached from the main "
+        "account at the beginning of %(day_text)s, as was asked for before."
+    ),
     "detached": N_(
         "Account %(customer_number)s no longer belongs to main account %(main_customer_number)s. It keeps its logins, "
         "numbers, contract and address."
@@ -91,6 +95,16 @@ TIMELINE: Mapping[str, str] = {
         "%(before)s. Until then you can take it back."
     ),
     "changed": N_("The contract is changed: %(channels)s channels instead of %(before)s."),
+    "numbers_received": N_(
+        "We have received the order of additional phone numbers for SIP trunk %(sip_user)s: area code %(area_code)s, "
+        "count %(size)s."
+    ),
+    "numbers_scheduled": N_(
+        "We have received the order of additional phone numbers for SIP trunk %(sip_user)s from %(day_text)s: area "
+        "code %(area_code)s, count %(size)s. Until then you can take it back."
+    ),
+    "numbers_reserved": N_("Reserved for you: %(numbers)s."),
+    "numbers_added": N_("Assigned to the SIP trunk: %(numbers)s."),
     "cancellation_received": N_(
         "We have received the cancellation of customer number %(customer_number)s: its contracts end with the end of "
         "%(day_text)s. Until then it can be taken back."

@@ -121,6 +121,7 @@ def install(stop: Stop) -> None:
         StepName.ATTACH,
         StepName.DETACH,
         StepName.CHANGE,
+        StepName.ASSIGN,
         StepName.CANCEL,
         StepName.CONFIRM,
     )

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import attach
 from models.calendar_days import berlin_day, first_moment
+from models.changes.added_numbers import NumbersDraft, submit_numbers
 from models.changes.cancellations import submit_cancellation
 from models.changes.changes import ChangeDraft, submit_change
 from models.contracts.contracts import Contract, ContractItem
@@ -29,6 +30,7 @@ from models.proofs.ownership import decide
 from models.proofs.proofs import Decision
 from models.requests.requests import Request
 from models.states import AccountState, Kind, Origin, ProofMethod, Reason, Status
+from models.telephony.number_pool import RESERVED
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk
 from models.values import utc_now
@@ -165,6 +167,27 @@ def test_a_worker_killed_while_it_changes_a_contract_is_replaced(plant: Plant, p
     assert plant.told(id) == ["change_completed", "change_receipt"]
     asked = "SELECT value FROM usr_preferences WHERE attribute = 'channels'"
     wait_until(lambda: plant.at_registrar(asked) == [("30",)], what="the registrar to know the channels")
+
+
+@pytest.mark.parametrize("point", [f"{step}.{when}" for step in ("verify", "assign") for when in ("before", "after")])
+def test_a_worker_killed_while_it_adds_numbers_is_replaced(plant: Plant, point: str) -> None:
+    """Expect one block: one line in the contract, the numbers at the registrar, one mail, and nothing left reserved."""
+    plant.order_one_trunk()
+    with plant.database.transaction() as session:
+        trunk = session.scalars(sa.select(SipTrunk)).one()
+        account, draft = session.get_one(Account, trunk.account_id), NumbersDraft("030", 10, None, "de")
+        id = submit_numbers(session, plant.manager, account, trunk.id, draft, plant.now()).id
+    _kill_at(plant, point)
+    plant.wait_for_completion([id])
+    with plant.database.transaction() as session:
+        blocks = session.scalars(sa.select(NumberBlock.id).where(NumberBlock.trunk_id == trunk.id)).all()
+        lines = sa.select(ContractItem.block_id).where(ContractItem.block_id.is_not(None))
+        assert len(blocks) == 2 and session.scalars(lines).one() in blocks
+        reserved = sa.select(sa.func.count()).where(NumberBlock.available_from == RESERVED)
+        assert session.scalar(reserved) == 0
+    assert plant.told(id) == ["numbers_completed", "numbers_receipt"]
+    asked = "SELECT 1 FROM dbaliases"
+    wait_until(lambda: len(plant.at_registrar(asked)) == 20, what="the registrar to know the numbers")
 
 
 @pytest.mark.parametrize("point", [f"{step}.{when}" for step in ("verify", "cancel") for when in ("before", "after")])

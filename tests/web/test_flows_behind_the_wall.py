@@ -12,7 +12,7 @@ import pytest
 from models.db.session import Database
 from tests.fakes import FakeClock
 from tests.web.conftest import Back, Front, FrontOf
-from tests.web.portal.changes import test_cancellation_pages, test_change_pages
+from tests.web.portal.changes import test_cancellation_pages, test_change_pages, test_more_numbers
 from tests.web.portal.links import test_switch
 from tests.web.portal.people import test_company_factor, test_erasure, test_invitations
 from tests.web.portal.proofs import test_consent_pages
@@ -38,6 +38,11 @@ FLOWS: dict[str, Flow] = {
     "a factor demanded, consent": lambda front, back, _, clock: (
         test_company_factor.test_after_the_grace_the_mailed_link_alone_consents_for_nobody(front, back, clock, "other")
     ),
+    "numbers reserved and freed": lambda front, back, *_: (
+        test_more_numbers.test_numbers_on_a_day_are_ordered_seen_and_taken_back(
+            front, test_more_numbers.make_koeln(front), back, "administrator"
+        )
+    ),
     "cancelled": lambda front, back, *_: (
         test_cancellation_pages.test_with_its_day_the_account_is_gone_and_the_history_says_why(
             front, test_change_pages.make_ordered_site(front), back
@@ -48,6 +53,11 @@ FLOWS: dict[str, Flow] = {
     ),
     "switched, signed in": lambda front, back, *_: (
         test_switch.test_the_present_main_account_answers_signed_in_and_then_sees_the_account_no_more(front, back)
+    ),
+    "costs of what was cancelled": lambda front, back, *_: (
+        test_cancellation_pages.test_what_a_cancelled_account_has_cost_stays_in_the_list(
+            front, test_change_pages.make_ordered_site(front), back
+        )
     ),
     "detached": lambda front, back, *_: (
         test_left_accounts.test_a_detachment_is_shown_to_its_main_account_when_it_is_done(front, back)

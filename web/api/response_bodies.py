@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.changes.cancellations import agreed_cancellation
-from models.changes.changes import Terms, agreed_quote
+from models.changes.changes import Terms, agreed_lines, agreed_quote
 from models.contracts.catalogue import ProductKind, all_products
 from models.contracts.costs import costs_of
 from models.db.batch_insert import queued_rows
@@ -20,6 +20,7 @@ from models.requests.later_changes import last_day_of
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
 from models.states import Kind, Status
+from models.telephony.numbers import NumberBlock
 from models.views import request_lists
 from tasks.wording.next_steps import next_action
 from tasks.wording.timeline import sentence
@@ -37,14 +38,17 @@ def request_body(session: Session, of: Request) -> dict[str, Any]:
 def new_request_body(session: Session, of: Request) -> dict[str, Any]:
     """Return the JSON body of an order that is saved at the next flush, from what is queued: nothing is read."""
     rows = queued_rows(session, TimelineEntry)
-    return _as_body(of, [TimelineEntry(**row) for row in rows if row["request_id"] == of.id], [], None)
+    return _as_body(of, [TimelineEntry(**row) for row in rows if row["request_id"] == of.id], [])
 
 
 def request_bodies(session: Session, requests: Sequence[Request]) -> list[dict[str, Any]]:
     """Return the JSON bodies of the requests, in the order of `requests`, with a fixed number of SQL statements."""
     timelines = request_lists.timelines(session, [of.id for of in requests])
     proofs = proof_statuses(session, requests, resources().clock())
-    return [_as_body(of, timelines[of.id], proofs[of.id], _change_body(session, of)) for of in requests]
+    return [
+        _as_body(of, timelines[of.id], proofs[of.id], _change_body(session, of), _numbers_body(session, of))
+        for of in requests
+    ]
 
 
 def request_url(of: Request) -> str:
@@ -74,6 +78,24 @@ def _change_body(session: Session, of: Request) -> dict[str, Any] | None:
     }
 
 
+def _numbers_body(session: Session, of: Request) -> dict[str, Any] | None:
+    # As with a change, not for a former main account.
+    if of.kind is not Kind.NUMBERS or of.account is None or not may(caller(), Action.VIEW, of.account):
+        return None
+    before, after = (costs_of(lines) for lines in agreed_lines(of))
+    # Hidden from the front, when it has become another customer's.
+    block = session.get(NumberBlock, of.reserved_block_id) if of.holds_numbers else None
+    return {
+        "area_code": of.area_code,
+        "block_size": of.block_size,
+        "first_number": f"+{block.first_number}" if block is not None else None,
+        "last_number": f"+{block.last_number}" if block is not None else None,
+        "monthly_cents_before": before.monthly.net,
+        "monthly_cents": after.monthly.net,
+        "one_off_cents": after.one_off.net,
+    }
+
+
 def _terms_body(session: Session, terms: Terms) -> dict[str, Any]:
     products, costs = all_products(session), terms.costs
     tariffs = [line.product_key for line in terms.lines if products[line.product_key].kind is ProductKind.TRUNK]
@@ -86,7 +108,11 @@ def _terms_body(session: Session, terms: Terms) -> dict[str, Any]:
 
 
 def _as_body(
-    of: Request, timeline: list[TimelineEntry], proofs: list[ProofStatus], change: dict[str, Any] | None
+    of: Request,
+    timeline: list[TimelineEntry],
+    proofs: list[ProofStatus],
+    change: dict[str, Any] | None = None,
+    numbers: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     locale = language() if request.headers.get("Accept-Language") else of.locale
     upcoming = next_action(of, locale, resources().clock())
@@ -109,6 +135,7 @@ def _as_body(
         ],
         "effective_on": of.effective_on and of.effective_on.isoformat(),
         "change": change,
+        "numbers": numbers,
         "cancellation": _cancellation_body(of),
         "timeline": [
             {"at": entry.at.isoformat(), "code": entry.code, "text": sentence(entry, locale)} for entry in timeline

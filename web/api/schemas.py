@@ -129,6 +129,23 @@ class ChangeTermsBody(BaseModel):
     after: TermsBody
 
 
+class AddedNumbersTermsBody(BaseModel):
+    """What a request for numbers brings: `block_size` numbers in the area code, and the monthly sum before and after.
+
+    `first_number` and `last_number`, in E.164, are null until a block is reserved, and once it is free again.
+    `monthly_cents` and `monthly_cents_before` are the monthly sums of all products of the contract, `one_off_cents` is
+    due once; all in euro cents, without VAT.
+    """
+
+    area_code: str
+    block_size: int
+    first_number: str | None
+    last_number: str | None
+    monthly_cents_before: int
+    monthly_cents: int
+    one_off_cents: int
+
+
 class CancellationTermsBody(BaseModel):
     """What a cancellation ends: `last_day` is the last day of the contracts in Berlin.
 
@@ -142,12 +159,12 @@ class CancellationTermsBody(BaseModel):
 class RequestBody(BaseModel):
     """A request of any kind, with its status, next action, proofs and timeline.
 
-    `kind` is `order`, `link`, `switch`, `detach`, `change` or `cancel`.
+    `kind` is `order`, `link`, `switch`, `detach`, `change`, `numbers` or `cancel`.
     `step` is the current or last step of the request, `reason` a code that says why it is pending, held or ended
     without success (else null), `customer_number` the account that it orders, attaches, detaches, changes or cancels.
     `next` is null once the request has ended. `effective_on` is the day in Berlin with whose start a change or a
-    detachment takes effect; null if it does at once. `change` has the terms of a change, `cancellation` those of a
-    cancellation; they are null for other kinds.
+    detachment takes effect; null if it does at once. `change` has the terms of a change, `numbers` those of more
+    numbers, `cancellation` those of a cancellation; they are null for other kinds.
     """
 
     id: str
@@ -160,6 +177,7 @@ class RequestBody(BaseModel):
     proofs: list[ProofStateBody]
     effective_on: date | None
     change: ChangeTermsBody | None
+    numbers: AddedNumbersTermsBody | None
     cancellation: CancellationTermsBody | None
     timeline: list[TimelineBody]
     created_at: datetime

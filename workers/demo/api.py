@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import httpx
 
-Path = Literal["orders", "link-requests", "changes", "cancellations"]
+Path = Literal["orders", "link-requests", "changes", "numbers", "cancellations"]
 
 
 class UnexpectedAnswer(Exception):

@@ -1,4 +1,4 @@
-"""The scenes of the demo: orders, links, a switch, detach requests, a change and cancellations, with expected ends.
+"""The scenes of the demo: orders, links, a switch, detachments, a change, numbers, cancellations; with expected ends.
 
 Everything that a run uses up (numbers, accounts to link, addresses to prove) is created anew for every run, so that the
 demo can be repeated on the same data.
@@ -23,6 +23,7 @@ from models.people.api_tokens import ApiToken, create_token
 from models.people.rights import Role, Scope
 from models.people.users import User
 from models.states import Origin, Reason, Status
+from models.telephony.numbers import NumberBlock
 from models.values import random_customer_number
 from workers.demo.api import PortalApi, View
 from workers.demo.cast import KOELN, MAIN_NUMBER, MAXI, MUENCHEN, PASSWORD, STUTTGART, Person, Pool, Site
@@ -43,13 +44,14 @@ REVIEW = Stand(Status.PENDING, Reason.DOCUMENT_IN_REVIEW)
 CONSENT = Stand(Status.PENDING, Reason.CONSENT_AWAITED)
 MAIN_CONSENT = Stand(Status.PENDING, Reason.MAIN_CONSENT_AWAITED)
 WAITS_FOR_DAY = Stand(Status.ACKNOWLEDGED)
+RESERVED_FOR_DAY = Stand(Status.IN_PROGRESS)
 NO_NUMBERS = Stand(Status.HELD, Reason.NO_NUMBERS_AVAILABLE)
 
 Submit = Callable[[PortalApi, str], View]
 """A function that submits a request under an idempotency key and returns the API's view of the request."""
 FRESH = (
     "administers_both", "credentials", "link_code", "consent", "declined", "expired", "attached", "planned", "changed",
-    "kept", "cancelled", "switched",
+    "more", "kept", "cancelled", "switched",
 )  # fmt: skip
 """Names of the accounts created for each run, by what happens to the account in the run."""
 
@@ -60,7 +62,8 @@ class Stage:
 
     `token` is the API token; `hanna` a contact with an unconfirmed e-mail address; `street` a street whose addresses
     are not proved yet; `berlin` a pool with free numbers; `empty` and `empty_too` pools without free numbers; `fresh`
-    the new accounts by their use in the demo (`FRESH`); `nobodys_number` a customer number without an account.
+    the new accounts by their use in the demo (`FRESH`), `more_area_code` the area code of the one that gets more
+    numbers; `nobodys_number` a customer number without an account.
     """
 
     token: str
@@ -70,6 +73,7 @@ class Stage:
     empty: Pool
     empty_too: Pool
     fresh: dict[str, Account]
+    more_area_code: str
     nobodys_number: str
 
 
@@ -89,7 +93,7 @@ def set_stage(session: Session, carrier: Carrier) -> Stage:
         attach(session, main.id, fresh[becomes].id, Origin.LINK, carrier.now)
     attach(session, elsewhere.id, fresh["switched"].id, Origin.LINK, carrier.now)
     # A link does not reach contracts.
-    for becomes in ("changed", "kept", "cancelled"):
+    for becomes in ("changed", "more", "kept", "cancelled"):
         attach(session, main.id, fresh[becomes].id, Origin.ORDER, carrier.now)
     first = empty(session, carrier.now)
     performance = random_customer_number()
@@ -101,6 +105,9 @@ def set_stage(session: Session, carrier: Carrier) -> Stage:
         empty=first,
         empty_too=empty(session, carrier.now, {first.area_code}),
         fresh=fresh,
+        more_area_code=session.scalars(
+            sa.select(NumberBlock.area_code).where(NumberBlock.account_id == fresh["more"].id)
+        ).one(),
         nobodys_number=_nobodys_number(session),
     )
 
@@ -113,7 +120,13 @@ def clear_stage(session: Session, now: datetime) -> None:
 
 def scenes(stage: Stage, people: People) -> list[Scene]:
     """Return all scenes of one run, each with one request that is not submitted yet."""
-    rest = (_detach(stage), _detach_tomorrow(stage, people), _change(stage), *_cancellations(stage, people))
+    rest = (
+        _detach(stage),
+        _detach_tomorrow(stage, people),
+        _change(stage),
+        _numbers(stage, people),
+        *_cancellations(stage, people),
+    )
     links = (*_links(stage, people), *_refused_links(stage), _switch(stage, people))
     return [*_orders(stage, people), *links, *rest]
 
@@ -272,6 +285,23 @@ def _change(stage: Stage) -> Scene:
         "Change to 30 channels",
         lambda api, key: api.submit("changes", body, key),
         COMPLETED,
+        twice=True,
+        mails={MAXI.email: 2, NIKO.email: 1},
+    )
+
+
+def _numbers(stage: Stage, people: People) -> Scene:
+    account = stage.fresh["more"]
+    body = {
+        "customer_number": account.customer_number,
+        "numbers": {"area_code": stage.more_area_code, "block_size": 1},
+        "effective_on": people.tomorrow().isoformat(),
+    }
+    return Scene(
+        "One more number tomorrow",
+        lambda api, key: api.submit("numbers", body, key),
+        COMPLETED,
+        [(RESERVED_FOR_DAY, people.let_day_come)],
         twice=True,
         mails={MAXI.email: 2, NIKO.email: 1},
     )

@@ -77,6 +77,26 @@ def test_changing_a_contract(page: Page, portal: Portal, site: Site) -> None:
     look(page, portal.url + site.path)
 
 
+@shows("locations.add_numbers", "locations.show", "portal.show_request")
+def test_adding_numbers(page: Page, portal: Portal, site: Site) -> None:
+    with portal.database.transaction() as session:
+        # It has a hundred numbers, the most that are possible.
+        session.execute(sa.update(NumberBlock).where(NumberBlock.trunk_id == site.trunk).values(trunk_id=None))
+        contract = session.get_one(SipTrunk, site.trunk).contract_id
+        session.add(ContractItem(contract_id=contract, product_key="trunk-10", monthly_cents=2990, one_off_cents=0))
+    sign_in_as(page, portal, site.administrator)
+    for day in ("2026-04-01", "2026-05-01"):
+        look(page, f"{portal.url}{site.path}/sip/{site.trunk}/rufnummern")
+        page.get_by_label("Rufnummernblock mit 10 Nummern").check()
+        page.get_by_label("Vorwahl").fill("x")
+        look_wrong(page)
+        page.get_by_label("Vorwahl").fill("0521")
+        page.get_by_label("Ab welchem Tag").fill(day)
+        look_after(page, page.get_by_role("button", name="Preise anzeigen"))
+        look_after(page, page.get_by_role("button", name="zahlungspflichtig bestellen"))
+    look(page, portal.url + site.path)
+
+
 @shows("locations.cancel_contracts", "locations.show", "portal.show_request", "answers.cancel")
 def test_cancelling_an_account(page: Page, portal: Portal, site: Site) -> None:
     with portal.database.transaction() as session:

@@ -87,6 +87,21 @@ _COLUMNS = (
     " changed_trunk_id, replaced_channels, replaced_lines, created_at, updated_at, attempts, due_at"
 )
 ANOTHER_CHANGE = f"INSERT INTO requests ({_COLUMNS}) SELECT {_COLUMNS} FROM requests"
+A_RESERVATION = """
+INSERT INTO requests (kind, status, step, main_id, account_id, customer_number, locale, product_key, area_code,
+    block_size, price_lines, changed_trunk_id, reserved_block_id, replaced_lines, created_at, updated_at, attempts,
+    due_at)
+SELECT 'numbers', 'in_progress', 'verify', trunk.account_id, trunk.account_id, '4000001', 'de', 'trunk-2', '030', 1,
+    '[]', trunk.id, block.id, '[]', now(), now(), 0, now() FROM sip_trunks AS trunk, number_blocks AS block;
+"""
+MORE_NUMBERS = (
+    """
+INSERT INTO area_codes VALUES ('030', 'Berlin');
+INSERT INTO number_blocks (area_code, first_number, size, available_from)
+VALUES ('030', 493020000000, 1, '9997-01-01 00:00:00+00');
+"""
+    + A_RESERVATION
+)
 A_CANCELLATION = """
 INSERT INTO contracts (account_id, started_at) SELECT id, now() FROM accounts;
 INSERT INTO requests (kind, status, step, main_id, account_id, customer_number, locale, price_lines, effective_on,
@@ -200,6 +215,26 @@ def test_contracts_from_before_terms_can_be_cancelled_with_a_month_of_notice(emp
         connection.execute(sa.text("INSERT INTO contracts (account_id, started_at) SELECT id, now() FROM accounts"))
     migrations.upgrade(empty)
     assert rows(empty, "SELECT term_months, notice_months, renewal_months FROM contracts") == [(0, 1, 0)]
+
+
+def test_the_way_down_frees_numbers_that_are_reserved(empty: sa.Engine) -> None:
+    migrations.upgrade(empty)
+    with empty.begin() as connection:
+        for written in (AN_ACCOUNT, A_CHANGE, MORE_NUMBERS):
+            connection.execute(sa.text(written))
+    for change, rule in (
+        ("area_code = NULL", "numbers_are_whole"),
+        ("changed_trunk_id = NULL", "numbers_are_whole"),
+        ("kind = 'cancel', effective_on = now()", "numbers_reserve"),
+    ):
+        with empty.begin() as connection, pytest.raises(sa.exc.IntegrityError, match=rule):
+            connection.execute(sa.text(f"UPDATE requests SET {change} WHERE kind = 'numbers'"))
+    with empty.begin() as connection, pytest.raises(sa.exc.IntegrityError, match="uq_requests_reserved"):
+        connection.execute(sa.text(A_RESERVATION))
+    migrations.downgrade(empty, "0053")
+    assert rows(empty, "SELECT kind FROM requests") == [("change",)]
+    assert rows(empty, "SELECT available_from < now() + interval '1 second' FROM number_blocks") == [(True,)]
+    migrations.upgrade(empty)
 
 
 def test_the_way_down_detaches_nothing_before_its_day(empty: sa.Engine) -> None:

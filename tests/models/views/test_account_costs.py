@@ -170,7 +170,38 @@ def test_planned_changes_are_reckoned_with_in_rows_and_total(database: Database)
         assert ending.net == 0 and [change.day for change in ending.changes] == [date(2026, 5, 1)] * 2
 
 
-def test_a_linked_account_is_listed_since_it_was_linked_and_others_before(database: Database) -> None:
+def test_a_cancelled_contract_costs_until_its_last_day(database: Database) -> None:
+    with database.transaction() as session:
+        main, manager = make_main(session)
+        main = session.get_one(Account, main.id)
+        sub = make_account(session)
+        attach(session, main.id, sub.id, Origin.ORDER, NOW)
+        contract = add_contract(session, sub, NOW, trunk_10=3100, block_10=310)
+        plan(session, sub, contract, manager.user_id, "trunk-50", date(2026, 5, 11), 9300)
+        ending = Request(
+            kind=Kind.CANCEL, main_id=main.id, account_id=sub.id, requested_by=manager.user_id,
+            customer_number=sub.customer_number, locale="de", price_lines=[], replaced_lines=[],
+            effective_on=date(2026, 5, 21),
+        )  # fmt: skip
+        create_request(session, ending, NOW)
+        session.flush()
+        [row] = every_page(session, main, Month(2026, 5))
+        assert [(one.line.price.product_key, one.days) for one in row.charges] == [
+            ("trunk-10", range(1, 11)), ("trunk-50", range(11, 21)), ("block-10", range(1, 21)),
+        ]  # fmt: skip
+        assert {(one.day, one.begins) for one in row.changes} == {
+            (date(2026, 5, 11), False), (date(2026, 5, 11), True), (date(2026, 5, 21), False),
+        }  # fmt: skip
+        assert total_costs(session, main, Month(2026, 5)).net == row.net
+        assert total_costs(session, main, Month(2026, 6)).net == 0
+        assert every_page(session, main, Month(2026, 6)) == []
+        # Taken back, it goes on.
+        ending.cancel(Reason.CANCELLED_BY_REQUESTER, NOW)
+        session.flush()
+        assert total_costs(session, main, Month(2026, 6)).net == 9300 + 310
+
+
+def test_an_account_is_listed_since_it_was_attached_and_an_ordered_one_before(database: Database) -> None:
     linked_at = datetime(2026, 3, 31, 21, tzinfo=UTC)
     with database.transaction() as session:
         main, _ = make_main(session)
@@ -185,7 +216,7 @@ def test_a_linked_account_is_listed_since_it_was_linked_and_others_before(databa
         add_contract(session, session.get_one(Account, stranger.id), NOW, trunk_10=1)
         session.flush()
         for month, expected in (
-            (Month(2026, 2), {numbers[Origin.ORDER], numbers[Origin.COLLECTIVE_INVOICE]}),
+            (Month(2026, 2), {numbers[Origin.ORDER]}),
             (Month(2026, 3), set(numbers.values())),
             (Month(2026, 4), set(numbers.values())),
         ):

@@ -17,6 +17,7 @@ from models.accounts.accounts import Account
 from models.accounts.contract_holders import put_holder
 from models.accounts.hierarchy import attach
 from models.calendar_days import berlin_day
+from models.changes.added_numbers import NumbersDraft, submit_numbers
 from models.changes.cancellations import submit_cancellation
 from models.changes.changes import ChangeDraft, submit_change
 from models.links.invoice_membership import answer_offer, leave_invoice, offer_invoice
@@ -198,6 +199,8 @@ def mails(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> list[tupl
         change = ChangeDraft("trunk-50", 30, None, locale)
         account = session.get_one(Account, trunk.account_id)
         submit_change(session, pipeline.manager, account, trunk.id, change, NOW)
+        numbers = NumbersDraft("030", 10, None, locale)
+        submit_numbers(session, pipeline.manager, account, trunk.id, numbers, NOW)
         cancellation = submit_cancellation(session, pipeline.manager, account, None, locale, NOW)
         cancel_and_release(cancellation, Reason.CANCELLED_BY_REQUESTER, NOW)
         session.flush()
@@ -268,6 +271,7 @@ def test_a_completion_mail_leads_to_the_account_itself(mails: list[tuple[Mail, d
     account = {
         "order_completed", "link_completed", "link_completed_owner", "detach_completed_owner", "change_completed",
         "switch_completed_owner",
+        "numbers_completed",
     }  # fmt: skip
     for _, facts in (known for known in mails if known[1]["template"].endswith(("completed", "completed_owner"))):
         own = facts["link"].endswith(f"/standortverwaltung/{facts['customer_number']}")

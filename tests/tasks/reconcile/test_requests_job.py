@@ -6,10 +6,17 @@ import uuid
 from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 
+from models.accounts.accounts import Account
+from models.calendar_days import berlin_day
+from models.changes.added_numbers import NumbersDraft, submit_numbers
 from models.db.work_queue import WorkKind, claim_due
 from models.requests.requests import Request
 from models.states import ProofMethod, Reason, Status
+from models.telephony.number_pool import RESERVED
+from models.telephony.numbers import NumberBlock
+from models.telephony.trunks import SipTrunk
 from tasks.wording.findings import finding_text
 from tests.factories import a_link, an_order, make_account, make_user
 from tests.tasks.conftest import Pipeline
@@ -130,3 +137,26 @@ def test_what_a_worker_has_locked_at_this_moment_does_not_stand_still(pipeline: 
         session.get_one(Request, id, with_for_update=True)
         finds(pipeline, "requests")
     finds(pipeline, "requests", "not_picked_up")
+
+
+def test_a_block_that_is_reserved_for_nobody_is_freed(pipeline: Pipeline) -> None:
+    with changing(pipeline) as session:
+        blocks = session.scalars(sa.select(NumberBlock).order_by(NumberBlock.id).limit(2)).all()
+        blocks[0].available_from = RESERVED
+        forgotten, number = blocks[0].id, f"+{blocks[0].first_number}"
+    pipeline.order(an_order())
+    pipeline.advance()
+    with pipeline.runtime.database.transaction() as session:
+        trunk = session.scalars(sa.select(SipTrunk)).one()
+        draft = NumbersDraft("030", 10, berlin_day(pipeline.clock.now + 30 * DAY), "de")
+        account = session.get_one(Account, trunk.account_id)
+        id = submit_numbers(session, pipeline.manager, account, trunk.id, draft, pipeline.clock.now).id
+    pipeline.advance()
+    [finding] = finds(pipeline, "requests", "block_reserved_for_nobody")
+    assert (finding.subject, finding.repaired) == (number, True)
+    assert number in finding_text(finding, "de")
+    assert finds(pipeline, "requests") == []
+    with pipeline.runtime.database.transaction() as session:
+        assert session.get_one(NumberBlock, forgotten).available_from == pipeline.clock.now
+        kept = session.get_one(NumberBlock, session.get_one(Request, id).reserved_block_id)
+        assert kept.available_from == RESERVED

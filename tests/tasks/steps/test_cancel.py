@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import ContractHolder, put_holder
 from models.accounts.hierarchy import attach
-from models.calendar_days import berlin_day, first_moment
+from models.calendar_days import Month, berlin_day, first_moment
 from models.changes.cancellations import earliest_end_of, quote_cancellation, submit_cancellation
 from models.changes.changes import ChangeDraft, submit_change
 from models.contracts.catalogue import set_price
@@ -27,7 +27,7 @@ from models.people.api_tokens import ApiToken, create_token
 from models.people.audit_log import AuditEntry
 from models.people.invitations import Invitation, invite
 from models.people.rights import Principal, Role, Scope
-from models.people.users import User, principal_of
+from models.people.users import User, administrators_of, principal_of
 from models.requests.request_rights import concerns, may_change
 from models.requests.requests import Request
 from models.states import AccountRole, AccountState, Origin, ProofMethod, Reason, Status
@@ -35,6 +35,7 @@ from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.number_pool import QUARANTINE
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk, TrunkState
+from models.views.account_costs import total_costs
 from tests.factories import HOLDER, a_link, an_order, join, make_account, make_main, make_user
 from tests.tasks.conftest import Pipeline
 
@@ -308,6 +309,35 @@ def test_an_account_on_a_collective_invoice_leaves_it(pipeline: Pipeline, site: 
     assert pipeline.request(id).status is Status.COMPLETED
     with pipeline.owner.transaction() as session:
         assert session.scalars(sa.select(CollectiveInvoiceItem.left_at)).one() == ends
+
+
+@pytest.mark.parametrize("origin", list(Origin))
+def test_the_main_account_sees_what_it_cost_from_the_same_month_on(
+    pipeline: Pipeline, site: str, origin: Origin
+) -> None:
+    linked_at = pipeline.clock.now + timedelta(days=70)
+    with pipeline.owner.transaction() as session:
+        account = account_of(session, site)
+        account.origin, account.attached_at = origin, linked_at
+        join(session, make_user(session), account)
+        person = principal_of(session, administrators_of(session, account.id)[0])
+    pipeline.clock.now = linked_at
+    id = ask(pipeline, site, person=person)
+    first = Month.of(berlin_day(account.created_at))
+    months = [first.later(place) for place in range(6)]
+
+    def sums() -> list[int]:
+        with pipeline.runtime.database.transaction() as session:
+            main = session.get_one(Account, pipeline.main.id)
+            return [total_costs(session, main, month).net for month in months]
+
+    expected = sums()
+    assert bool(expected[0]) == (origin is Origin.ORDER) and expected[2] and not expected[5]
+    ending = pipeline.request(id).effective_on
+    assert ending is not None
+    go_to(pipeline, first_moment(ending))
+    assert pipeline.request(id).status is Status.COMPLETED
+    assert sums() == expected
 
 
 def test_a_link_that_is_asked_for_meanwhile_does_not_delay_the_end(pipeline: Pipeline) -> None:

@@ -27,7 +27,7 @@ from models.people.rights import Principal, Role
 from models.people.users import Membership, User, principal_of
 from models.requests.request_rights import concerns, may_change
 from models.requests.requests import Request
-from models.states import Origin, Reason, Status
+from models.states import ENDED, Origin, Reason, Status
 from models.telephony.trunks import SipTrunk
 from models.views import request_lists
 from models.views.locations import LocationFilter, page_of
@@ -207,6 +207,69 @@ def test_either_side_may_have_it_sooner_and_neither_may_put_off_what_the_other_p
             assert may_change(session, other, session.get_one(Request, sooner))
             assert not may_change(session, asking, session.get_one(Request, sooner))
         take_back(pipeline, sooner)
+        take_back(pipeline, running(pipeline, branch).id)
+
+
+def running(pipeline: Pipeline, branch: Branch) -> Request:
+    """Return the only running request about the account."""
+    with pipeline.runtime.database.transaction() as session:
+        asked = sa.select(Request).where(Request.account_id == branch.id, Request.status.not_in(ENDED))
+        return session.scalars(asked).one()
+
+
+@pytest.mark.parametrize("by_main", [True, False], ids=["the main account", "the sub-account"])
+@pytest.mark.parametrize("sooner", [DAY - 1, None], ids=["on a day", "at once"])
+def test_bringing_it_forward_and_taking_that_back_annuls_nothing_of_the_other_side(
+    pipeline: Pipeline, branch: Branch, by_main: bool, sooner: int | None
+) -> None:
+    asking, other = (pipeline.manager, branch.local) if by_main else (branch.local, pipeline.manager)
+    ask(pipeline, branch, day_in(pipeline, DAY), asking)
+    brought = ask(pipeline, branch, day_in(pipeline, sooner) if sooner is not None else None, other)
+    take_back(pipeline, brought)
+    restored = running(pipeline, branch)
+    assert (restored.effective_on, restored.by_sub_account) == (day_in(pipeline, DAY), not by_main)
+    assert restored.requested_by == asking.user_id
+    assert pipeline.codes(restored.id) == ["detach_restored"]
+    both = {("detach_planned", pipeline.manager.email), ("detach_planned", branch.owner.email)}
+    assert set(told(pipeline, restored.id)) == both
+    assert "detach_taken_back" not in {template for template, _ in told(pipeline, brought)}
+    with pipeline.runtime.database.transaction() as session:
+        request = session.get_one(Request, restored.id)
+        assert may_change(session, asking, request) and not may_change(session, other, request)
+    go_to(pipeline, first_moment(day_in(pipeline, DAY)))
+    assert main_of(pipeline, branch) is None
+
+
+def test_an_earlier_day_is_not_moved_beyond_that_of_the_other_side(pipeline: Pipeline, branch: Branch) -> None:
+    ask(pipeline, branch, day_in(pipeline, DAY), branch.local)
+    ask(pipeline, branch, day_in(pipeline, 10))
+    with pytest.raises(InvalidField) as refused:
+        ask(pipeline, branch, day_in(pipeline, DAY + 1))
+    assert (refused.value.code, refused.value.allowed) == ("detach_planned", day_in(pipeline, DAY))
+    later = ask(pipeline, branch, day_in(pipeline, 20))
+    sooner = ask(pipeline, branch, day_in(pipeline, 5), branch.local)
+    # Each gives way to the one before it.
+    take_back(pipeline, sooner)
+    assert pipeline.request(later).status is Status.CANCELLED
+    assert running(pipeline, branch).effective_on == day_in(pipeline, 20)
+    take_back(pipeline, running(pipeline, branch).id)
+    last = running(pipeline, branch)
+    assert (last.effective_on, last.by_sub_account) == (day_in(pipeline, DAY), True)
+    # The side that has asked for it gets rid of it.
+    take_back(pipeline, last.id)
+    go_to(pipeline, first_moment(day_in(pipeline, DAY + 1)))
+    assert main_of(pipeline, branch) == pipeline.main.id
+
+
+def test_an_earlier_day_that_is_rejected_leaves_the_other_sides_day(pipeline: Pipeline, branch: Branch) -> None:
+    day = day_in(pipeline, DAY)
+    ask(pipeline, branch, day, branch.local)
+    brought = ask(pipeline, branch, day_in(pipeline, 10))
+    with pipeline.owner.transaction() as session:
+        session.execute(sa.delete(Membership).where(Membership.account_id == branch.id))
+    go_to(pipeline, first_moment(day_in(pipeline, 10)))
+    assert pipeline.request(brought).reason is Reason.NO_ADMINISTRATOR
+    assert running(pipeline, branch).effective_on == day
 
 
 def test_the_same_day_twice_is_one_request(pipeline: Pipeline, branch: Branch) -> None:

@@ -53,6 +53,14 @@ BODIES: dict[str, list[Any]] = {
             "sip_user": "t1",
         }
     ],
+    "/api/v1/numbers": [
+        {
+            "customer_number": "9999998",
+            "numbers": {"area_code": "030", "block_size": 10},
+            "effective_on": "2026-04-01",
+            "sip_user": "t1",
+        }
+    ],
     "/api/v1/cancellations": [{"customer_number": "9999998", "last_day": "2026-04-01"}],
     "/api/v1/requests/{id}/proofs": [
         {"kind": "letter_code", "code": "AAAAA AAAAA"},

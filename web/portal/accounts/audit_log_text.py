@@ -146,6 +146,20 @@ def deed_text(entry: AuditEntry) -> str:
                 )
                 return str(said)
             return str(_("Asked to change SIP trunk %(user)s: %(channels)s channels, before %(before)s.", **told))
+        case AuditEvent.NUMBERS_ASKED:
+            told = {"user": facts["sip_user"], "code": facts["area_code"], "size": facts["size"]}
+            if "day" in facts:
+                told["day"] = long_date(date.fromisoformat(facts["day"]), locale())
+                said = _(
+                    "Ordered additional phone numbers for SIP trunk %(user)s from %(day)s: area code %(code)s, count "
+                    "%(size)s.",
+                    **told,
+                )
+                return str(said)
+            said = _(
+                "Ordered additional phone numbers for SIP trunk %(user)s: area code %(code)s, count %(size)s.", **told
+            )
+            return str(said)
         case AuditEvent.CANCELLATION_ASKED:
             day = long_date(date.fromisoformat(facts["day"]), locale())
             return str(_("Cancelled customer number and contracts to the end of %(day)s.", day=day))

@@ -17,7 +17,7 @@ from models.links.invoice_membership import billing_view
 from models.people.audit_log import record_look, sees_log, visible_entries
 from models.people.rights import Action, may, only_as_staff
 from models.proofs.link_codes import open_link_code
-from models.states import Kind
+from models.states import OF_CONTRACTS, Kind
 from models.telephony import forwarding, forwarding_precedence
 from models.telephony.directory import entry_of
 from models.telephony.high_risk import high_risk_of
@@ -86,9 +86,7 @@ def show(customer_number: str) -> str:
         entry = entry_of(database, account)
         asked = proofs_of(database, visible.running)
         planned = [
-            (found, planned_terms(database, found, locale()))
-            for found in visible.running
-            if found.kind in (Kind.CHANGE, Kind.CANCEL)
+            (found, planned_terms(database, found, locale())) for found in visible.running if found.kind in OF_CONTRACTS
         ]
         month = Month.of(berlin_day(now))
         costs = costs_of_account(database, account, month)

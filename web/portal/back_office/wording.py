@@ -31,6 +31,7 @@ KINDS = {
     Kind.LINK: lazy_gettext("Link request"),
     Kind.DETACH: lazy_gettext("Detachment"),
     Kind.CHANGE: lazy_gettext("Contract change"),
+    Kind.NUMBERS: lazy_gettext("Additional phone numbers"),
     Kind.CANCEL: lazy_gettext("Cancellation of contracts"),
     Kind.SWITCH: lazy_gettext("Switch to another main account"),
 }
@@ -83,7 +84,10 @@ class JobWords:
 JOB_WORDS = {
     "requests": JobWords(
         lazy_gettext("Requests"),
-        lazy_gettext("What stands still is worked on again; what has been held or failed for a day is said."),
+        lazy_gettext(
+            "What stands still is worked on again; what has been held or failed for a day is said. Numbers that are "
+            "reserved for nobody are freed."
+        ),
     ),
     "proofs": JobWords(
         lazy_gettext("Proofs"), lazy_gettext("Reminders and ends of proofs that are overdue are seen to.")

@@ -33,6 +33,7 @@ _KINDS = {
     Kind.LINK: lazy_gettext("Link request"),
     Kind.DETACH: lazy_gettext("Detachment"),
     Kind.CHANGE: lazy_gettext("Contract change"),
+    Kind.NUMBERS: lazy_gettext("Additional phone numbers"),
     Kind.CANCEL: lazy_gettext("Cancellation of contracts"),
     Kind.SWITCH: lazy_gettext("Switch to another main account"),
 }

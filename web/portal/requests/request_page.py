@@ -24,7 +24,14 @@ from models.states import ATTACHING, ENDED, ROUTES, AccountState, Kind, Status
 from models.telephony.holdings import blocks_of
 from models.telephony.numbers import NumberBlock
 from models.views import request_lists
-from tasks.outbox.what_changes import ChangedTerms, EndedTerms, changed_terms, ended_terms
+from tasks.outbox.what_changes import (
+    AddedNumbers,
+    ChangedTerms,
+    EndedTerms,
+    added_numbers,
+    changed_terms,
+    ended_terms,
+)
 from tasks.outbox.what_was_ordered import PlacedOrder, placed_order
 from tasks.wording.document_refusals import refusal_text
 from tasks.wording.labels import step_text
@@ -43,9 +50,9 @@ class RequestPage:
     """A request with the data that its page shows to the user.
 
     `main` is the main account of the request. `account` is the ordered account, `order` what was ordered, `numbers` the
-    account's number blocks, `change` what a change replaces and brings, `ends` what a cancellation ends: None or empty
-    for other kinds of requests. `order`, `numbers` and `change` are that, too, if the user may not see the account any
-    more.
+    account's number blocks, `change` what a change replaces and brings, `added` what a request for numbers brings,
+    `ends` what a cancellation ends: None or empty for other kinds of requests. `order`, `numbers`, `change` and `added`
+    are that, too, if the user may not see the account any more.
     `reached` is the account to whose dashboard the page links, None if there is none. `asked` are the statuses of the
     proofs that the request has asked for.
     `may_act`: the user may give proofs, cancel and retry. `may_cancel`: the user may cancel the request now.
@@ -57,6 +64,7 @@ class RequestPage:
     account: Account | None
     order: PlacedOrder | None
     change: ChangedTerms | None
+    added: AddedNumbers | None
     ends: EndedTerms | None
     numbers: Sequence[NumberBlock]
     reached: Account | None
@@ -82,6 +90,7 @@ def get_request_page(session: Session, id: UUID) -> RequestPage:
         ordered,
         placed_order(session, found, locale()) if is_told else None,
         _change(session, found),
+        _added(session, found),
         _ends(session, found),
         blocks_of(session, ordered) if ordered is not None and is_told else (),
         _account_reached(found),
@@ -97,6 +106,12 @@ def _change(session: Session, request: Request) -> ChangedTerms | None:
     if request.kind is not Kind.CHANGE or request.account is None or not _is_still_theirs(request, request.account):
         return None
     return changed_terms(session, agreed_quote(request), locale())
+
+
+def _added(session: Session, request: Request) -> AddedNumbers | None:
+    if request.kind is not Kind.NUMBERS or request.account is None or not _is_still_theirs(request, request.account):
+        return None
+    return added_numbers(session, request, locale())
 
 
 def _ends(session: Session, request: Request) -> EndedTerms | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -15,7 +16,7 @@ from models.people.audit_log import AuditEvent
 from models.requests.requests import Request
 from models.states import AccountState, Origin, Status
 from models.telephony.trunks import SipTrunk
-from tests.factories import NOW
+from tests.factories import NOW, make_account, make_user
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.sites import Site, come_in, deeds, get, give_numbers
@@ -91,6 +92,29 @@ def test_with_its_day_the_account_is_gone_and_the_history_says_why(front: Front,
     assert front.client.get(site.path).status_code == 404
     assert site.account.customer_number not in plain(get(front, "/standortverwaltung"))
     assert site.account.customer_number in plain(get(front, "/anfragen"))
+
+
+def test_what_a_cancelled_account_has_cost_stays_in_the_list(front: Front, site: Site, back: Back) -> None:
+    def sums() -> list[str]:
+        months = [plain(get(front, f"/standortverwaltung/kosten?monat=2026-0{month}")) for month in (2, 3, 4, 5)]
+        return [" ".join(re.findall("Zusammen, netto .*? Brutto [0-9,]+ €", month)) for month in months]
+
+    come_in(front, front.manager.email)
+    press(front, path_of(site), last_day="03.04.2026", meant="y")
+    expected = sums()
+    assert expected[0] == expected[3] == "" and expected[1] and expected[2]
+    back.clock.now = first_moment(EARLIEST + timedelta(days=2))
+    back.advance()
+    come_in(front, front.manager.email)
+    assert sums() == expected
+    page = get(front, "/standortverwaltung/kosten?monat=2026-03")
+    assert site.account.customer_number in page and f'href="{site.path}"' not in page
+    # Nobody else.
+    with front.database.transaction() as session:
+        stranger = make_user(session)
+        make_account(session, administrator=stranger)
+    come_in(front, stranger.email)
+    assert sums() == [""] * 4
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,229 @@
+"""More numbers for a SIP trunk, at once or from a day on: quotes, requests, reserving a block, and giving it.
+
+The first step of a request reserves a block of the pool (`models.requests.reserved_numbers`), so that nobody else gets
+it; on the day the block is given to the trunk. A request that ends before puts it back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.accounts.locks import lock_active_account
+from models.calendar_days import berlin_day
+from models.changes.changes import (
+    Quote,
+    Terms,
+    agreed_line,
+    current_terms,
+    ensure_changeable,
+    ensure_not_detached_before,
+    ensure_not_leaving_invoice,
+    planned_terms,
+)
+from models.contracts.catalogue import Product, ProductKind, block_key, price_list
+from models.contracts.contracts import ContractItem
+from models.errors import Forbidden, InvalidField, PricesChanged
+from models.orders.area_code_of_address import ensure_area_code
+from models.orders.orders import ensure_area_exists
+from models.people.audit_log import AuditEvent, record
+from models.people.rights import Action, Principal
+from models.requests.effective_days import day_to_wait_for
+from models.requests.later_changes import ensure_before_end
+from models.requests.new_requests import create_account_request
+from models.requests.receipts import queue_receipt
+from models.requests.requests import Request
+from models.states import ENDED, AccountState, Kind, StepName
+from models.telephony.number_pool import give_reserved_block
+from models.telephony.numbers import BLOCK_SIZES, NumberBlock
+from models.telephony.suspension import find_trunk
+from models.telephony.trunks import SipTrunk
+from models.values import Locale
+
+MOST_NUMBERS = 100
+"""The most numbers that a trunk can have without a certificate of need."""
+
+
+@dataclass(frozen=True, slots=True)
+class NumbersDraft:
+    """More numbers as they were typed: a block of `block_size` numbers (1, 10 or 100) in the area code.
+
+    `effective_on` is the day in Berlin from whose start the trunk has them; None, or today, for at once.
+    """
+
+    area_code: str
+    block_size: int
+    effective_on: date | None
+    locale: Locale
+
+
+@dataclass(frozen=True, slots=True)
+class NumbersQuote:
+    """What more numbers bring: the terms of the trunk before and after (`terms`), and how many numbers it had before.
+
+    `numbers_before` counts those that are asked for already, too.
+    """
+
+    area_code: str
+    product: Product
+    numbers_before: int
+    terms: Quote
+
+    @property
+    def numbers(self) -> int:
+        """Return how many numbers the trunk has afterwards."""
+        return self.numbers_before + (self.product.block_size or 0)
+
+    @property
+    def prices(self) -> str:
+        """Return numbers and sums before and after as one text, by which it is seen whether a person was shown others.
+
+        So the same form, sent twice, asks for numbers once.
+        """
+        return f"{self.numbers_before}-{self.terms.prices}"
+
+
+def submit_numbers(
+    session: Session,
+    principal: Principal,
+    account: Account,
+    trunk_id: int,
+    draft: NumbersDraft,
+    now: datetime,
+    *,
+    shown: str | None = None,
+) -> Request:
+    """Save the request for more numbers for the account's trunk `trunk_id`, record it in the log, and queue a receipt.
+
+    The prices of the day of the request are agreed. `shown` are the `NumbersQuote.prices` that the person was shown;
+    None if there was no page to show them. Raises `PricesChanged` if these differ from what would be agreed, and what
+    `quote_numbers` raises.
+    """
+    lock_active_account(session, account)
+    quote = quote_numbers(session, principal, account, trunk_id, draft, now)
+    if shown is not None and shown != quote.prices:
+        raise PricesChanged
+    trunk, day = session.get_one(SipTrunk, trunk_id), quote.terms.effective_on
+    request = create_account_request(
+        session,
+        principal,
+        account,
+        Kind.NUMBERS,
+        draft.locale,
+        now,
+        product_key=quote.product.key,
+        area_code=draft.area_code,
+        block_size=draft.block_size,
+        changed_trunk_id=trunk_id,
+        effective_on=day,
+        replaced_lines=[asdict(line) for line in quote.terms.before.lines],
+        price_lines=[asdict(line) for line in quote.terms.after.lines],
+    )
+    user, code, size = trunk.sip_user, draft.area_code, draft.block_size
+    facts: dict[str, Any] = {"sip_user": user, "area_code": code, "size": size}
+    if day is None:
+        request.note(now, "numbers_received", sip_user=user, area_code=code, size=size)
+    else:
+        facts["day"] = day.isoformat()
+        request.note(now, "numbers_scheduled", sip_user=user, area_code=code, size=size, day=day.isoformat())
+    record(session, principal, account, AuditEvent.NUMBERS_ASKED, Action.CHANGE_CONTRACT, now, facts)
+    queue_receipt(session, request, principal, "numbers_receipt", now)
+    session.flush()
+    return request
+
+
+def quote_numbers(
+    session: Session, principal: Principal, account: Account, trunk_id: int, draft: NumbersDraft, now: datetime
+) -> NumbersQuote:
+    """Return the terms of the account's trunk `trunk_id` before and after it gets the numbers, without saving them.
+
+    What is planned until then counts as done. Raises `Forbidden` if the account is not active or the person may not
+    change its contracts, `NotFound` if it has no open trunk with this id, and `InvalidField` if no block of this size
+    is sold, the area code is unknown or cannot fit the account's address, the trunk would have more than `MOST_NUMBERS`
+    (100) numbers, the day is over, too far away or after the end of a cancelled contract; or if the account is to be
+    detached by that day, and the person reaches it only through its main account.
+    """
+    if account.state is not AccountState.ACTIVE:
+        raise Forbidden
+    ensure_not_leaving_invoice(session, principal, account)
+    trunk = find_trunk(session, principal, Action.CHANGE_CONTRACT, account, trunk_id)
+    day = day_to_wait_for(draft.effective_on, now)
+    ensure_before_end(session, account.id, day or berlin_day(now))
+    if day is not None:
+        ensure_not_detached_before(session, principal, account, "effective_on", day, now)
+    product = price_list(session, now).get(block_key(draft.block_size))
+    if product is None or product.kind is not ProductKind.NUMBER_BLOCK or not product.orderable:
+        raise InvalidField("numbers.block_size", "unknown_block_size", BLOCK_SIZES)
+    ensure_area_exists(session, draft.area_code)
+    ensure_area_code(session, account.postal_code, account.city, draft.area_code)
+    has, asked = numbers_of(session, trunk_id), numbers_asked_for(session, trunk_id)
+    if has + asked + draft.block_size > MOST_NUMBERS:
+        code = "too_many_numbers_asked" if asked else "too_many_numbers"
+        raise InvalidField("numbers.block_size", code, {"most": MOST_NUMBERS, "has": has, "asked": asked})
+    before = planned_terms(session, trunk, day, now)
+    after = Terms(before.channels, (*before.lines, product.price_line))
+    return NumbersQuote(draft.area_code, product, has + asked, Quote(before, after, day))
+
+
+def numbers_of(session: Session, trunk_id: int) -> int:
+    """Return how many numbers the trunk has."""
+    return session.scalar(sa.select(sa.func.sum(NumberBlock.size)).where(NumberBlock.trunk_id == trunk_id)) or 0
+
+
+def numbers_asked_for(session: Session, trunk_id: int) -> int:
+    """Return how many numbers are asked for that the trunk does not have yet."""
+    waiting = _waiting(trunk_id, sa.select(sa.func.sum(Request.block_size)))
+    return session.scalar(waiting) or 0
+
+
+def planned_numbers(session: Session, trunk_id: int) -> list[Request]:
+    """Return the running requests for numbers that the trunk does not have yet, in the order of their days."""
+    query = _waiting(trunk_id, sa.select(Request))
+    return list(session.scalars(query.order_by(Request.effective_on.nulls_first(), Request.id)))
+
+
+def _waiting(trunk_id: int, query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
+    return query.where(
+        Request.changed_trunk_id == trunk_id,
+        Request.kind == Kind.NUMBERS,
+        Request.status.not_in(ENDED),
+        Request.step != StepName.CONFIRM,
+    )
+
+
+def add_numbers(session: Session, request: Request, now: datetime) -> NumberBlock:
+    """Give the reserved block to the trunk, and the contract its line, from now on; tell the registrar.
+
+    The line begins when the trunk has the numbers: nobody pays for days on which the pool had none. The terms before
+    and after are saved with the request again, as lines may have begun and ended since. Return the block. Safe to run
+    twice. Raises `RuleBroken` if account or trunk is closed.
+    """
+    trunk = ensure_changeable(session, request)
+    assert request.reserved_block_id is not None and request.product_key is not None
+    block = session.get_one(NumberBlock, request.reserved_block_id)
+    if block.account_id is not None:
+        return block
+    line, before = agreed_line(request.price_lines, request.product_key), current_terms(session, trunk, now).lines
+    request.replaced_lines = [asdict(one) for one in before]
+    request.price_lines = [asdict(one) for one in (*before, line)]
+    give_reserved_block(session, block, trunk.account_id, trunk.id, now)
+    lines = sa.select(sa.func.max(ContractItem.occurrence)).where(
+        ContractItem.contract_id == trunk.contract_id, ContractItem.product_key == line.product_key
+    )
+    session.add(
+        ContractItem(
+            contract_id=trunk.contract_id,
+            occurrence=(session.scalar(lines) or 0) + 1,
+            started_at=now,
+            block_id=block.id,
+            **asdict(line),
+        )
+    )
+    trunk.changed(now)
+    session.flush()
+    return block

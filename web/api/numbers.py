@@ -1,0 +1,41 @@
+"""The API endpoint for more numbers of a SIP trunk."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from models.accounts.locks import lock_active_account
+from models.changes.added_numbers import submit_numbers
+from models.changes.changes import trunk_to_change
+from models.people.rights import Action
+from web.api import schemas
+from web.api.access import caller, get_visible_account, now
+from web.api.blueprint import api
+from web.api.call_transaction import call_transaction
+from web.api.idempotency import begin_call
+from web.api.response_bodies import request_body, request_url
+from web.request_bodies import AddedNumbersBody
+
+
+@api.post(
+    "/numbers",
+    responses={202: schemas.RequestBody, 404: schemas.Problem},
+)
+def create_numbers_request(body: AddedNumbersBody) -> Response:
+    """Add a block of phone numbers to a SIP trunk of the token's account or one of its sub-accounts.
+
+    Without `effective_on` the trunk gets the numbers at once, otherwise at the beginning of that day in Berlin; a block
+    is reserved until then, and `POST /requests/{id}/cancel` takes the request back. The answer's `numbers` has the
+    monthly cost before and after; the block stands there once it is reserved. Answers 404 if the account or the trunk
+    is not visible.
+    """
+    with call_transaction() as session:
+        call = begin_call(session)
+        if call.is_new:
+            account = get_visible_account(session, body.customer_number, Action.CHANGE_CONTRACT)
+            lock_active_account(session, account)
+            trunk = trunk_to_change(session, caller(), account, body.sip_user)
+            asked = submit_numbers(session, caller(), account, trunk.id, body.as_draft(caller().locale), now())
+            call.save_answer(202, request_body(session, asked), about=asked, location=request_url(asked))
+    call.log_acceptance()
+    return call.response()

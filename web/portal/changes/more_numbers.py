@@ -1,0 +1,189 @@
+"""The page that orders more phone numbers for a SIP trunk, at once or from a day on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from flask import abort, flash, redirect, render_template, request, url_for
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext
+from flask_login import login_required
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+from wtforms import Form, HiddenField, RadioField, StringField
+
+from models.accounts.accounts import Account
+from models.calendar_days import berlin_day
+from models.changes.added_numbers import (
+    MOST_NUMBERS,
+    NumbersDraft,
+    NumbersQuote,
+    numbers_asked_for,
+    numbers_of,
+    planned_numbers,
+    quote_numbers,
+    submit_numbers,
+)
+from models.contracts.catalogue import ProductKind, orderable_products
+from models.errors import InvalidField, PricesChanged
+from models.people.rights import Action, through_main
+from models.phone_numbers import typed_area_code
+from models.requests.effective_days import LONGEST_AHEAD
+from models.requests.requests import Request
+from models.states import AccountState
+from models.telephony.holdings import blocks_of
+from models.telephony.trunks import SipTrunk
+from models.values import AREA_CODE
+from tasks.outbox.what_changes import AddedNumbers, added_numbers
+from tasks.wording.fields import field_error
+from web.portal.orders.number_hints import Hints, hints_for
+from web.portal.page.account_access import get_visible_trunk
+from web.portal.page.blueprints import locations
+from web.portal.page.form_errors import add_error
+from web.portal.page.locale import locale
+from web.portal.page.money import euros
+from web.portal.page.session import principal
+from web.portal.page.typed_fields import strip, typed_day
+from web.resources import resources
+
+
+class NumbersForm(Form):  # type: ignore[misc]
+    """The form of more numbers. `agreed` has the prices that were shown, and is empty until they were."""
+
+    area_code = StringField(lazy_gettext("Area code"), filters=[strip])
+    block_size = RadioField(lazy_gettext("How many phone numbers"), choices=[], validate_choice=False)
+    effective_on = StringField(lazy_gettext("From which day"), filters=[strip])
+    agreed = HiddenField()
+
+    def draft(self) -> NumbersDraft:
+        """Return the numbers as typed. Raises `InvalidField` if area code, size or day have not the right form."""
+        area_code = typed_area_code(self.area_code.data or "")
+        if not AREA_CODE.fullmatch(area_code):
+            raise InvalidField("numbers.area_code", "malformed" if area_code else "missing")
+        size = self.block_size.data or ""
+        if size not in [value for value, _label in self.block_size.choices]:
+            raise InvalidField("numbers.block_size", "missing")
+        return NumbersDraft(area_code, int(size), typed_day("effective_on", self.effective_on.data), locale())
+
+
+@dataclass(frozen=True, slots=True)
+class _Sheet:
+    """What the page shows beside the form.
+
+    `has` and `asked` are how many numbers the trunk has, and how many are asked for besides; `planned` are the requests
+    for these. `hints` say which area codes fit the address, and whether such numbers are free. `quote` is what the
+    typed numbers bring, None if they are not possible.
+    """
+
+    has: int
+    asked: int
+    planned: list[tuple[Request, AddedNumbers]]
+    hints: Hints
+    quote: NumbersQuote | None
+
+    @property
+    def added(self) -> AddedNumbers | None:
+        """Return what the typed numbers bring, in the user's language; None if they are not possible."""
+        if self.quote is None:
+            return None
+        terms, name = self.quote.terms, self.quote.product.name(locale())
+        return AddedNumbers(terms.effective_on, name, self.quote.area_code, "", terms.before.costs, terms.after.costs)
+
+
+@locations.route("/<string(length=7):customer_number>/sip/<int:id>/rufnummern", methods=["GET", "POST"])
+@login_required
+def add_numbers(customer_number: str, id: int) -> Response | str | tuple[str, int]:
+    """Show the form that orders more phone numbers for the SIP trunk `id`, with how many it has and what is planned.
+
+    A valid POST shows what they cost, with the prices before and after; sent again with these prices, it asks for the
+    numbers and redirects to the request's page. An invalid one shows the form with its errors, with status 422. Abort
+    with 404 unless the account is active and the user may change its contracts.
+    """
+    account, trunk = get_visible_trunk(customer_number, id, Action.CHANGE_CONTRACT)
+    if account.state is not AccountState.ACTIVE:
+        abort(404)
+    form = NumbersForm(request.form if request.method == "POST" else None)
+    now = resources().clock()
+    with resources().database.transaction() as database:
+        _offer(database, form, account, trunk)
+    # Shown first; and again if the prices are others by now.
+    if shown := form.agreed.data:
+        try:
+            with resources().database.transaction() as database:
+                own = database.get_one(Account, account.id)
+                asked = submit_numbers(database, principal(), own, id, form.draft(), now, shown=shown)
+        except (InvalidField, PricesChanged):
+            # Numbers were asked for meanwhile, or the prices have changed: the page below says it.
+            asked = None
+        if asked is not None:
+            flash(_("We have received the order."))
+            return redirect(url_for("portal.show_request", id=asked.id), 303)
+    with resources().database.transaction() as database:
+        account, trunk = database.get_one(Account, account.id), database.get_one(SipTrunk, trunk.id)
+        sheet = _sheet(database, form, account, trunk)
+    if sheet.quote is None:
+        return _render("numbers", account, trunk, form, sheet), 422 if form.errors else 200
+    form.agreed.data = sheet.quote.prices
+    changed = shown not in ("", None, sheet.quote.prices)
+    return _render("confirm_numbers", account, trunk, form, sheet, price_changed=changed)
+
+
+def _offer(database: Session, form: NumbersForm, account: Account, trunk: SipTrunk) -> None:
+    """Fill the choices of the form: the number blocks that can be ordered.
+
+    If nothing was typed, also fill in the area code of the numbers that the trunk has.
+    """
+    blocks = [one for one in orderable_products(database, resources().clock()) if one.kind is ProductKind.NUMBER_BLOCK]
+    form.block_size.choices = [
+        (
+            str(one.block_size),
+            _(
+                "%(name)s, %(monthly)s monthly, %(one_off)s once, net",
+                name=one.name(locale()),
+                monthly=euros(one.monthly_cents),
+                one_off=euros(one.one_off_cents),
+            ),
+        )
+        for one in blocks
+    ]
+    if request.method != "POST":
+        own = [block.area_code for block in blocks_of(database, account) if block.trunk_id == trunk.id]
+        form.area_code.data = own[0] if own else ""
+
+
+def _sheet(database: Session, form: NumbersForm, account: Account, trunk: SipTrunk) -> _Sheet:
+    """Return what the page shows beside the form; a mistake in what was typed goes to its field."""
+    now, quote = resources().clock(), None
+    if request.method == "POST":
+        try:
+            quote = quote_numbers(database, principal(), account, trunk.id, form.draft(), now)
+        except InvalidField as error:
+            name = error.field.removeprefix("numbers.")
+            add_error(form[name], field_error(locale(), error.field, error.code, error.allowed))
+    size = str(form.block_size.data or "")
+    return _Sheet(
+        numbers_of(database, trunk.id),
+        numbers_asked_for(database, trunk.id),
+        [(found, added_numbers(database, found, locale())) for found in planned_numbers(database, trunk.id)],
+        hints_for(database, account.postal_code, account.city, form.area_code.data or "", size, now),
+        quote,
+    )
+
+
+def _render(
+    page: str, account: Account, trunk: SipTrunk, form: NumbersForm, sheet: _Sheet, *, price_changed: bool = False
+) -> str:
+    today = berlin_day(resources().clock())
+    return render_template(
+        f"changes/{page}.html",
+        account=account,
+        trunk=trunk,
+        form=form,
+        sheet=sheet,
+        most=MOST_NUMBERS,
+        price_changed=price_changed,
+        first_day=today + timedelta(days=1),
+        last_day_possible=today + LONGEST_AHEAD,
+        is_foreign=through_main(principal(), Action.CHANGE_CONTRACT, account) is not None,
+    )
