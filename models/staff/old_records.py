@@ -101,7 +101,12 @@ def old_requests(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
 
 
 def delete_of_requests(session: Session, ids: Sequence[UUID]) -> None:
-    """Delete what belongs to these requests: timelines, answers, proofs, documents and messages."""
+    """Delete what belongs to these requests: timelines, answers, proofs, documents and messages.
+
+    A detachment that one of them gave way to forgets it.
+    """
     for table in OF_REQUEST:
         gone = sa.delete(table).where(table.request_id.in_(ids))
         session.execute(gone.execution_options(synchronize_session=False))
+    forgotten = sa.update(Request).where(Request.displaced_id.in_(ids)).values(displaced_id=None)
+    session.execute(forgotten.execution_options(synchronize_session=False))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -29,7 +29,7 @@ from models.retention import KEPT, End, Periods
 from models.schema import metadata
 from models.staff.erasing_people import BUSINESS_LETTERS, ERASED_NAME
 from models.staff.old_records import OF_REQUEST
-from models.states import AccountRole, AccountState, Reason
+from models.states import AccountRole, AccountState, Kind, Reason
 from tasks.reconcile import leftovers
 from tests.factories import an_order, make_bulk, sites
 from tests.tasks.conftest import Pipeline
@@ -223,6 +223,20 @@ def test_old_rows_go_in_batches(pipeline: Pipeline, monkeypatch: pytest.MonkeyPa
         reject_order(pipeline)
     monkeypatch.setattr(leftovers, "BATCH", 2)
     assert run_at(pipeline, SIX_YEARS_LATER)("requests") == 3
+
+
+def test_a_detachment_outlives_the_one_to_which_it_gave_way(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = reject_order(pipeline), reject_order(pipeline)
+    with pipeline.runtime.database.transaction() as session:
+        # Rows as detachments leave them; how they come about is tested with them.
+        for id, displaced in ((first, None), (second, first)):
+            of_detachment = {"kind": Kind.DETACH, "displaced_id": displaced, "effective_on": date(2026, 2, 1)}
+            of_order = dict.fromkeys(("product_key", "channels", "area_code", "block_size", "price_lines"))
+            session.execute(sa.update(Request).where(Request.id == id).values(**of_detachment, **of_order))
+    monkeypatch.setattr(leftovers, "BATCH", 1)
+    assert run_at(pipeline, SIX_YEARS_LATER)("requests") == 2
 
 
 def test_every_table_says_how_long_its_rows_are_kept_and_the_job_does_what_it_says() -> None:
