@@ -1,7 +1,8 @@
 """How long rows are kept, and why: each table of the portal's database has its entry in `KEPT`.
 
-Each table's `left_over` defines from when its period counts; the job `leftovers` (`tasks.reconcile.leftovers`) deletes
-rows past their period. Logins are deleted when they expire (`models.people.logins`). Needs no database.
+From when a period counts is said by each table's `left_over` or, for messages, documents, requests, accounts and
+tokens, by `models/staff/old_records.py`. The job `leftovers` (`tasks.reconcile.leftovers`) deletes rows past their
+period. Logins are deleted when they expire (`models.people.logins`). Needs no database.
 """
 
 from __future__ import annotations
@@ -62,9 +63,10 @@ def start_of_last_year(now: datetime) -> datetime:
 
 
 def kept_for_years(now: datetime, years: int) -> datetime:
-    """Return the moment before which something has to have ended to be older than `years` whole calendar years.
+    """Return the start of the calendar year `years` before this one, in Berlin.
 
-    The years begin with the end of the calendar year (in Berlin) in which it ended, as § 257 (5) HGB has it.
+    What ended before it has been over for at least `years` whole calendar years, which begin with the end of the year
+    in which it ended, as § 257 (5) HGB has it.
     """
     return datetime(berlin_day(now).year - years, 1, 1, tzinfo=BERLIN)
 

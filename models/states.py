@@ -9,20 +9,22 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """The kind of a request.
-
-    A new order, attaching an existing account (link), detaching a sub-account, changing tariff and channels of a SIP
-    trunk or adding numbers to it, now or from a day on, cancelling an account with its contracts, with the end of a
-    day, or moving a sub-account from its main account to another one in one step (switch).
-    """
+    """The kind of a request."""
 
     ORDER = "order"
+    """Order a new location: an account with its contract."""
     LINK = "link"
+    """Attach an existing account, which has no main account."""
     DETACH = "detach"
+    """Detach a sub-account from its main account, now or on a day."""
     CHANGE = "change"
+    """Change tariff and channels of a SIP trunk, now or from a day on."""
     NUMBERS = "numbers"
+    """Add numbers to a SIP trunk, now or from a day on."""
     CANCEL = "cancel"
+    """Cancel an account with its contracts, with the end of a day."""
     SWITCH = "switch"
+    """Move a sub-account from its main account to another one in one step."""
 
 
 class Status(StrEnum):

@@ -176,7 +176,7 @@ def numbers_of(session: Session, trunk_id: int) -> int:
 
 
 def numbers_asked_for(session: Session, trunk_id: int) -> int:
-    """Return how many numbers are asked for that the trunk does not have yet."""
+    """Return how many numbers the running requests for this trunk will add."""
     waiting = _waiting(trunk_id, sa.select(sa.func.sum(Request.block_size)))
     return session.scalar(waiting) or 0
 

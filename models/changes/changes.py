@@ -241,14 +241,20 @@ def agreed_line(price_lines: Sequence[Mapping[str, Any]] | None, product_key: st
 
 
 def agreed_quote(change: Request) -> Quote:
-    """Return the terms before and after a change, as they were agreed when the change was requested."""
+    """Return the terms before and after a change.
+
+    As agreed when it was requested or, once it is made, as they were at that moment.
+    """
     assert change.channels is not None and change.replaced_channels is not None
     before, after = agreed_lines(change)
     return Quote(Terms(change.replaced_channels, before), Terms(change.channels, after), change.effective_on)
 
 
 def agreed_lines(request: Request) -> tuple[tuple[PriceLine, ...], tuple[PriceLine, ...]]:
-    """Return the products of the contract before and after a change of it or of its numbers, as they were agreed."""
+    """Return the products of the contract before and after a change of it or of its numbers.
+
+    As agreed when it was requested or, once it is made, as they were at that moment.
+    """
     before, after = (
         tuple(PriceLine(**line) for line in lines or ()) for lines in (request.replaced_lines, request.price_lines)
     )

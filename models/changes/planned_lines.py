@@ -35,10 +35,11 @@ class Planned:
 
 
 def planned_lines(session: Session, accounts: sa.ColumnElement[bool], until: date) -> list[Planned]:
-    """Return what changes, more numbers and cancellations bring before the day `until`, by their days. One statement.
+    """Return what requests will do to contracts before the day `until`, in the order of their days. One statement.
 
-    `accounts` is an SQL condition on `Account`: whose. Contracts that have ended are left out, and numbers of which it
-    is not known when there will be some.
+    These are requests for changes, for more numbers and for cancellations. `accounts` is an SQL condition on `Account`
+    that selects whose contracts. Left out are contracts that have ended, and requests for numbers that are held or have
+    given their numbers already.
     """
     of_trunk = Contract.id == SipTrunk.contract_id
     of_account = sa.and_(Request.kind == Kind.CANCEL, Contract.account_id == Request.account_id)
@@ -82,7 +83,7 @@ def tariff_keys(session: Session) -> frozenset[str]:
 def with_planned(
     lines: Iterable[RunningLine], planned: Sequence[Planned], tariffs: Collection[str]
 ) -> list[RunningLine]:
-    """Return the lines as they will be once all has been done that is planned, in the order of the days.
+    """Return the lines as they will be once all of `planned`, which is in the order of its days, has been done.
 
     The line of the tariff that a change replaces ends on the day on which the new one begins. `tariffs` are the keys of
     all tariffs.

@@ -49,8 +49,10 @@ class ContractItem(Base):
 
     `started_at` is set if the product came to the contract later, by a change, and `ended_at` if it left it before the
     contract ended. A product that comes again has another line with the next `occurrence`, 1 for the first: the lines
-    of a contract together say what ran on any day. `block_id` is the number block for which the line came later; None
-    for other products, and for the line of the blocks that the contract began with, one for each block size.
+    of a contract together say what ran on any day.
+
+    `block_id` is the number block that was added later and that this line pays for. None for other products, and for
+    the blocks with which the contract began: these share one line per block size.
     """
 
     __tablename__ = "contract_items"

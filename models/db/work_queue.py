@@ -258,9 +258,10 @@ class _Claim:
         return {row[0]: row[1] for row in rows}
 
     def _of_others(self, which: sa.ColumnElement[bool], limit: int, many: Sequence[Any]) -> dict[Any, Any]:
-        """Claim rows of other owners than `many`; claim none if this process has looked for such rows in vain just now.
+        """Claim up to `limit` rows whose owners are not in `many` (those with many due rows).
 
-        Looking in vain reads all due rows, so it is not repeated before ten times its duration is over.
+        Claims none if this process has just looked for such rows in vain: the search reads all due rows, so it rests
+        for ten times as long as it took.
         """
         began = time.monotonic()
         if began < _look_again.get(which, began):
@@ -271,6 +272,10 @@ class _Claim:
         return found
 
     def _by_turns(self, owners: dict[Any, Any]) -> list[Any]:
+        """Return the keys of `owners` (each row's key with its owner) in turns: one row of each, then a second one.
+
+        Which owner comes first depends on the lease.
+        """
         turns = Counter[Any]()
         places = {}
         for id in sorted(owners):

@@ -35,9 +35,9 @@ def running_detach(session: Session, account: Account, *, lock: bool = False) ->
 
 
 def end_planned_detach(session: Session, account: Account, reason: Reason, now: datetime) -> None:
-    """Reject, for `reason`, the detachment that is planned, unless somebody is changing it at this moment.
+    """Reject, for `reason`, the account's running detach request, planned for a day or not.
 
-    What is left is rejected on its day.
+    One that another transaction has locked is skipped and is rejected when its day comes.
     """
     planned = sa.select(Request).where(
         Request.account_id == account.id, Request.kind == Kind.DETACH, Request.status.not_in(ENDED)
@@ -71,11 +71,11 @@ def ensure_no_change_is_lost(session: Session, account: Account, day: date | Non
 def give_way(
     session: Session, principal: Principal, planned: Request, day: date | None, now: datetime
 ) -> uuid.UUID | None:
-    """Cancel the running detach request `planned`, which is locked, for one on another day (None: at once).
+    """Cancel the planned detach request `planned`, because the person asks for another day (`day`; None: at once).
 
-    Return the id of the other side's request that comes back if the new one comes to nothing
-    (`models.requests.displaced_detach`); None if the other side has planned nothing. It is `planned`, or what that had
-    displaced: who moves their own earlier day does not get rid of the other side's by that. Either side may have the
+    `planned` is locked. Return the id of the other side's request to restore if the new one ends without success
+    (`models.requests.displaced_detach`): `planned` itself if the other side made it, else the one that `planned` had
+    displaced; None without one. So moving one's own plan never removes the other side's. Either side may have the
     account detached at any time, and neither may keep it.
 
     Raises `AlreadyRequested` if `planned` is for that day, at once, or being worked on already, and `InvalidField` if

@@ -68,7 +68,7 @@ def decide_for_main(
 
 
 def wake_switches(session: Session, account: Account, now: datetime) -> None:
-    """Schedule the switches that wait for a main account of the account's to be worked on now.
+    """Make due now the pending switches of this account that wait for a main account's answer.
 
     Called when the account has left its main account, so that nobody waits for an answer that does not count any more.
     Switches that another transaction has locked are left out: those are being worked on.

@@ -181,7 +181,10 @@ _NOW = sa.bindparam("now", type_=Consent.expires_at.type)
 
 
 def _open_consents(query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
-    """Limit a query to links and switches that lack the answer of one of the accounts that they would attach."""
+    """Restrict `query` to pending links and switches whose account has not answered. Joins `Consent`.
+
+    The account is among those given to `_values`, and can still answer.
+    """
     asked_of = sa.or_(
         Request.customer_number == sa.any_(_ALONE),
         sa.and_(Request.customer_number == sa.any_(_ATTACHED), Request.kind == Kind.SWITCH),

@@ -16,11 +16,11 @@ from models.states import AccountState, Kind, Status
 
 
 def restore_displaced(request: Request, now: datetime) -> Request | None:
-    """Plan the other side's detachment anew that had given way to this one, which has ended without success.
+    """Save again the other side's detach request that `request`, which has ended without success, had displaced.
 
-    It is as it was asked for: by whom, and for which day; at once if that day has come. Administrators of both sides
-    are told. Return the new request; None, and do nothing, if this one was completed or displaced none, or if the
-    account has left its main account or was closed.
+    It keeps its requester and its day, and administrators of both sides are told; if the day has come it is made at
+    once, without these mails. Return the new request. Do nothing and return None if `request` was completed or had
+    displaced none, or if the account has left its main account or was closed.
     """
     session = object_session(request)
     if session is None or request.displaced_id is None or request.status is Status.COMPLETED:

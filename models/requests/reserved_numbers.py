@@ -24,7 +24,10 @@ def reserve_numbers(pool: NumberPool, request: Request, now: datetime) -> None:
 
 
 def free_reserved_numbers(request: Request, now: datetime) -> None:
-    """Put the block that a running request has reserved back into the pool; do nothing if it has reserved none."""
+    """Put the block that the request has reserved back into the pool.
+
+    Do nothing if it has reserved none, or if the block is already the trunk's.
+    """
     session = object_session(request)
     if request.reserved_block_id is not None and session is not None:
         free_reserved_block(session.get_one(NumberBlock, request.reserved_block_id), now)

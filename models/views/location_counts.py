@@ -97,6 +97,10 @@ def counts_of(session: Session, main: Account, *, offline: Sequence[int] = ()) -
 
 @cache
 def _counts() -> sa.Select[str, bool, int]:
+    """Return the query that counts a main account's locations and its requested links by state.
+
+    Its columns are `state`, `is_link` and `times`, its parameters those of `values_for`. Built once per process.
+    """
     requested = running()
     moving = sa.select(moving_state(requested.c).label("state"), sa.literal(value=False).label("is_link"))
     links = sa.select(moving_state(Request).label("state"), sa.literal(value=True).label("is_link"))

@@ -26,10 +26,10 @@ def running_request(session: Session, main: Account, account: Account) -> Reques
 
 
 def listed_of(account: Account) -> sa.ColumnElement[bool]:
-    """Return an SQL condition: the request is to be listed for the account.
+    """Return an SQL condition on `Request` for the account's list.
 
-    Those that the account has made as a main account, and those about its own contracts and its own detachments, which
-    belong to the main account that it has, or had when they were asked for.
+    It selects requests that the account made as a main account, and, unless it is a main account now, those about its
+    own contracts or its own detachment, even under a former main account.
     """
     own = Request.main_id == account.id
     if account.role is AccountRole.MAIN:

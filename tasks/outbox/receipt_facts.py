@@ -94,6 +94,7 @@ def _change(session: Session, message: Message, *_: object) -> Details:
 
 
 def _numbers(session: Session, message: Message, *_: object) -> Details:
+    """Return the details of a receipt for more numbers."""
     request = _request(session, message)
     return Details({**_about(request), **added_numbers(session, request, message.locale).facts()})
 

@@ -47,7 +47,7 @@ Condition = Callable[[datetime, Periods], sa.ColumnElement[bool]]
 
 
 def _no_more(_session: Session, _ids: Sequence[Any]) -> None:
-    """Do nothing before rows are deleted: nothing refers to them."""
+    """Do nothing: nothing refers to the rows. The default of `Old.before`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,10 @@ def reconcile_requests(run: Run) -> None:
 
 
 def _free_forgotten_blocks(run: Run) -> None:
-    """Free the blocks that are reserved for no running request: an older version has cancelled it, which knew none."""
+    """Free the blocks that are reserved for no running request.
+
+    Such as after a cancellation by an older version, which does not know reserved blocks.
+    """
     holds = sa.exists().where(Request.reserved_block_id == NumberBlock.id, Request.status.not_in(ENDED))
     forgotten = sa.select(NumberBlock).where(
         NumberBlock.account_id.is_(None), NumberBlock.available_from == RESERVED, ~holds

@@ -52,7 +52,7 @@ class RequestPage:
     `main` is the main account of the request. `account` is the ordered account, `order` what was ordered, `numbers` the
     account's number blocks, `change` what a change replaces and brings, `added` what a request for numbers brings,
     `ends` what a cancellation ends: None or empty for other kinds of requests. `order`, `numbers`, `change` and `added`
-    are that, too, if the user may not see the account any more.
+    are also None or empty if the user may no longer see the account.
     `reached` is the account to whose dashboard the page links, None if there is none. `asked` are the statuses of the
     proofs that the request has asked for.
     `may_act`: the user may give proofs, cancel and retry. `may_cancel`: the user may cancel the request now.
