@@ -59,10 +59,10 @@ def start_of_last_year(now: datetime) -> datetime:
     § 172 TKG asks for the data of a contract, and of who had a number, to be kept to the end of the calendar year
     after the one in which the contract ended or the number was lost.
     """
-    return kept_for_years(now, 1)
+    return start_of_year_ago(now, 1)
 
 
-def kept_for_years(now: datetime, years: int) -> datetime:
+def start_of_year_ago(now: datetime, years: int) -> datetime:
     """Return the start of the calendar year `years` before this one, in Berlin.
 
     What ended before it has been over for at least `years` whole calendar years, which begin with the end of the year
@@ -74,12 +74,12 @@ def kept_for_years(now: datetime, years: int) -> datetime:
 class End(StrEnum):
     """How the rows of a table come to their end."""
 
-    LEFTOVERS = "deleted"
+    BY_LEFTOVERS = "deleted"
     """The job `leftovers` deletes them."""
     BLANKED = "personal data deleted"
     """The job `leftovers` deletes what is about a person, and the rows stay."""
-    JOB = "deleted by its job"
-    OWN = "deleted by its use"
+    BY_OWN_JOB = "deleted by its job"
+    BY_USE = "deleted by its use"
     """They are deleted by the people or programs that use them."""
     STAYS = "stays"
 
@@ -107,12 +107,12 @@ KEPT: Mapping[str, Kept] = {
     "address_documents": Kept(
         "`KEEP_DOCUMENTS_DAYS` (180) after the decision, if the request has ended",
         "GDPR Art. 5: the proof itself says what was proved, by whom and when; time for an objection",
-        End.LEFTOVERS,
+        End.BY_LEFTOVERS,
     ),
     "address_proofs": Kept(
         "a given one as long as the account; one that nobody has given 400 days after its expiry",
         "§ 123 TKG, Vfg 25/2006: evidence for the area code; GDPR Art. 5",
-        End.LEFTOVERS,
+        End.BY_LEFTOVERS,
     ),
     "alembic_version": Kept("always", "the version of the schema", End.STAYS),
     "api_tokens": Kept(
@@ -128,74 +128,74 @@ KEPT: Mapping[str, Kept] = {
         End.STAYS,
     ),
     "audit_seals": Kept("always", "the chain that proves the log", End.STAYS),
-    "block_announcements": Kept("until the registrar has the block", "work that waits", End.OWN),
-    "bulk_rows": Kept("with their file", "GDPR Art. 5: names and addresses", End.LEFTOVERS),
+    "block_announcements": Kept("until the registrar has the block", "work that waits", End.BY_USE),
+    "bulk_rows": Kept("with their file", "GDPR Art. 5: names and addresses", End.BY_LEFTOVERS),
     "bulks": Kept(
         "30 days if not sent; else `KEEP_FILES_DAYS` (400) after its last request has ended",
         "GDPR Art. 5: names and addresses; what was ordered is in the requests",
-        End.LEFTOVERS,
+        End.BY_LEFTOVERS,
     ),
-    "call_forwardings": Kept("until the customer deletes it or the account is closed", "in use", End.OWN),
+    "call_forwardings": Kept("until the customer deletes it or the account is closed", "in use", End.BY_USE),
     "collective_invoice_items": Kept(_WITH_ACCOUNT, "who was billed with whom; customer numbers only", End.STAYS),
     "collective_invoices": Kept(_WITH_ACCOUNT, "who was billed with whom; customer numbers only", End.STAYS),
-    "consents": Kept("with their request", _HGB, End.LEFTOVERS),
+    "consents": Kept("with their request", _HGB, End.BY_LEFTOVERS),
     "contract_holders": Kept(
-        "to the end of the year after the one in which the last contract ended", "§ 172 TKG", End.LEFTOVERS
+        "to the end of the year after the one in which the last contract ended", "§ 172 TKG", End.BY_LEFTOVERS
     ),
     "contract_items": Kept(_WITH_ACCOUNT, "the history of contracts and agreed prices; no names", End.STAYS),
     "contracts": Kept(_WITH_ACCOUNT, "the history of contracts and agreed prices; no names", End.STAYS),
     "customer_numbers": Kept("always", "a customer number is never given out again", End.STAYS),
-    "daily_uses": Kept("to the end of the day", "limits count by the day", End.LEFTOVERS),
+    "daily_uses": Kept("to the end of the day", "limits count by the day", End.BY_LEFTOVERS),
     "directory_entries": Kept(
-        "400 days after it was withdrawn", "§ 17 TDDDG: directories that are printed once a year", End.LEFTOVERS
+        "400 days after it was withdrawn", "§ 17 TDDDG: directories that are printed once a year", End.BY_LEFTOVERS
     ),
     "email_proofs": Kept(
         "a given one as long as the account; one that nobody has given 400 days after its expiry",
         "whom the customer may name as contact without a new proof; GDPR Art. 5",
-        End.LEFTOVERS,
+        End.BY_LEFTOVERS,
     ),
     "erasures": Kept("always", "GDPR Art. 17: to erase again what a restored backup brings back; no name", End.STAYS),
-    "factor_resets": Kept("until done or withdrawn, a day", "work that waits", End.JOB),
-    "findings": Kept("90 days, with their run", "to see what a job has repaired", End.JOB),
+    "factor_resets": Kept("until done or withdrawn, a day", "work that waits", End.BY_OWN_JOB),
+    "findings": Kept("90 days, with their run", "to see what a job has repaired", End.BY_OWN_JOB),
     "high_risk_prefixes": _REFERENCE,
-    "idempotency_keys": Kept("30 days", "longer than a client repeats a call", End.LEFTOVERS),
-    "invitations": Kept("30 days after it has lapsed", "can be renewed until then", End.LEFTOVERS),
-    "invited_people": Kept("400 days", "to see a year later who has invited whom", End.LEFTOVERS),
-    "invoice_offers": Kept("until its last day", "work that waits", End.LEFTOVERS),
+    "idempotency_keys": Kept("30 days", "longer than a client repeats a call", End.BY_LEFTOVERS),
+    "invitations": Kept("30 days after it has lapsed", "can be renewed until then", End.BY_LEFTOVERS),
+    "invited_people": Kept("400 days", "to see a year later who has invited whom", End.BY_LEFTOVERS),
+    "invoice_offers": Kept("until its last day", "work that waits", End.BY_LEFTOVERS),
     "job_heartbeats": Kept("always", "one row for each of beat's messages", End.STAYS),
-    "job_runs": Kept("90 days", "to see what a job has repaired", End.JOB),
+    "job_runs": Kept("90 days", "to see what a job has repaired", End.BY_OWN_JOB),
     "jobs": Kept("always", "one row for each job", End.STAYS),
     "known_places": _REFERENCE,
-    "link_codes": Kept("30 days after it was used, replaced or has expired", "GDPR Art. 5", End.LEFTOVERS),
-    "logins": Kept("30 days without use, 90 days at most", "GDPR Art. 5", End.LEFTOVERS),
-    "memberships": Kept("until the person leaves or is removed", "in use", End.OWN),
+    "link_codes": Kept("30 days after it was used, replaced or has expired", "GDPR Art. 5", End.BY_LEFTOVERS),
+    "logins": Kept("30 days without use, 90 days at most", "GDPR Art. 5", End.BY_LEFTOVERS),
+    "memberships": Kept("until the person leaves or is removed", "in use", End.BY_USE),
     "messages": Kept(
         "business letters `KEEP_BUSINESS_YEARS` (6) whole years, others `KEEP_MAILS_DAYS` (400), after they have left",
         "§ 257 HGB; GDPR Art. 5",
-        End.LEFTOVERS,
+        End.BY_LEFTOVERS,
     ),
-    "number_assignments": Kept("to the end of the year after the one in which it ended", "§ 172 TKG", End.LEFTOVERS),
+    "number_assignments": Kept("to the end of the year after the one in which it ended", "§ 172 TKG", End.BY_LEFTOVERS),
     "number_blocks": Kept("always", "the stock of numbers; who has them is in the history", End.STAYS),
-    "order_drafts": Kept("90 days after the last change", "the customer can go on until then", End.LEFTOVERS),
-    "outages": Kept("while a neighbour is away", "one row for each", End.OWN),
+    "order_drafts": Kept("90 days after the last change", "the customer can go on until then", End.BY_LEFTOVERS),
+    "outages": Kept("while a neighbour is away", "one row for each", End.BY_USE),
     "own_limits": Kept(_WITH_ACCOUNT, "one row for each company that has some; no names", End.STAYS),
-    "main_consents": Kept("with their request", _HGB, End.LEFTOVERS),
-    "ownership_proofs": Kept("with their request", _HGB, End.LEFTOVERS),
+    "main_consents": Kept("with their request", _HGB, End.BY_LEFTOVERS),
+    "ownership_proofs": Kept("with their request", _HGB, End.BY_LEFTOVERS),
     "product_prices": _REFERENCE,
     "products": _REFERENCE,
-    "recovery_codes": Kept(_WITH_PERSON, "in use", End.OWN),
+    "recovery_codes": Kept(_WITH_PERSON, "in use", End.BY_USE),
     "requests": Kept(
         f"an order as long as its contract, so always; others {_BUSINESS}",
         f"{_HGB}; the order is the contract's origin",
-        End.LEFTOVERS,
+        End.BY_LEFTOVERS,
     ),
-    "second_factors": Kept(_WITH_PERSON, "in use", End.OWN),
+    "second_factors": Kept(_WITH_PERSON, "in use", End.BY_USE),
     "sip_trunks": Kept(_WITH_ACCOUNT, "what the contract gave; no names", End.STAYS),
-    "timeline_entries": Kept("with their request", _HGB, End.LEFTOVERS),
+    "timeline_entries": Kept("with their request", _HGB, End.BY_LEFTOVERS),
     "users": Kept(
         "name and address until the person is erased, by themselves or by staff; the number always",
         "GDPR Art. 17; log, contracts and history refer to the number",
-        End.JOB,
+        End.BY_OWN_JOB,
     ),
 }
 """How long the rows of each table are kept. docs/operations.md has this as a table, which a test compares."""

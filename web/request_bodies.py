@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
-from models.changes.added_numbers import NumbersDraft
 from models.changes.changes import ChangeDraft
+from models.changes.more_numbers import NumbersDraft
 from models.orders.orders import Contact, LocalUser, Location, OrderDraft
 from models.telephony.country_prefixes import MOST_COUNTRIES
 from models.telephony.directory import directory_data

@@ -16,7 +16,8 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.accounts.locks import lock_accounts, lock_active_account
 from models.calendar_days import berlin_day
-from models.changes.changes import ensure_not_detached_before, ensure_not_leaving_invoice, paid_line
+from models.changes.changes import ensure_not_detached_before, ensure_not_leaving_invoice
+from models.changes.quotes import paid_line
 from models.contracts.catalogue import PriceLine
 from models.contracts.contracts import Contract, ContractItem, runs
 from models.contracts.costs import Costs, costs_of

@@ -1,9 +1,9 @@
-"""Changes of a SIP trunk's tariff and channels, at once or from a day on: quotes, requests, and making them."""
+"""Changes of a SIP trunk's tariff and channels, at once or from a day on: asking for them, and making them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
 
@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.accounts.locks import lock_active_account
 from models.calendar_days import berlin_day
+from models.changes.quotes import Quote, Terms, agreed_line, current_terms, paid_line, planned_terms, without_tariffs
 from models.contracts.catalogue import PriceLine, Product, ProductKind, all_products, price_list
-from models.contracts.contracts import Contract, ContractItem, runs
-from models.contracts.costs import Costs, costs_of
+from models.contracts.contracts import ContractItem
 from models.errors import AlreadyRequested, Forbidden, InvalidField, NotFound, PricesChanged, RuleBroken
 from models.links.collective_invoices import is_billed_together
 from models.links.planned_detach import running_detach
@@ -27,7 +27,7 @@ from models.requests.later_changes import ensure_before_end
 from models.requests.new_requests import create_account_request
 from models.requests.receipts import queue_receipt
 from models.requests.requests import Request
-from models.states import CONTRACT_CHANGES, ENDED, AccountState, Kind, Origin, Reason, StepName
+from models.states import ENDED, AccountState, Kind, Origin, Reason
 from models.telephony.holdings import trunks_of
 from models.telephony.suspension import find_trunk
 from models.telephony.trunks import SipTrunk, TrunkState
@@ -50,37 +50,6 @@ class ChangeDraft:
     locale: Locale
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """The channels of a trunk and all products of its contract, at their agreed prices, as they are at one time."""
-
-    channels: int
-    lines: tuple[PriceLine, ...]
-
-    @property
-    def costs(self) -> Costs:
-        """Return the monthly sum of all products, and the sum of the one-off prices that are still to be paid."""
-        return costs_of(self.lines)
-
-
-@dataclass(frozen=True, slots=True)
-class Quote:
-    """The terms of a trunk and its contract `before` and `after` a change of them.
-
-    `effective_on` is the day from which the change holds; None if it takes effect at once.
-    """
-
-    before: Terms
-    after: Terms
-    effective_on: date | None
-
-    @property
-    def prices(self) -> str:
-        """Return the sums before and after as one text, by which it is seen whether a person was shown others."""
-        before, after = self.before.costs, self.after.costs
-        return f"{before.monthly.net}-{after.monthly.net}-{after.one_off.net}"
-
-
 def submit_change(
     session: Session,
     principal: Principal,
@@ -93,15 +62,15 @@ def submit_change(
 ) -> Request:
     """Save the request to change the account's trunk `trunk_id`, record it in the log, and queue a receipt.
 
-    The prices of the day of the request are agreed. `shown` are the `Quote.prices` that the person was shown; None if
-    there was no page to show them. Raises `PricesChanged` if these differ from what would be agreed, `Forbidden` if the
-    account is not active or the person may not change its contracts, `NotFound` if it has no open trunk with this id,
-    `AlreadyRequested` while a change of the trunk that takes effect at once is running, and `InvalidField` if product,
-    channels or day are not possible, or nothing would change.
+    The prices of the day of the request are agreed. `shown` is the `Quote.shown_text` of what the person was shown;
+    None if there was no page to show it. Raises `PricesChanged` if it differs from what would be agreed, `Forbidden` if
+    the account is not active or the person may not change its contracts, `NotFound` if it has no open trunk with this
+    id, `AlreadyRequested` while a change of the trunk that takes effect at once is running, and `InvalidField` if
+    product, channels or day are not possible, or nothing would change.
     """
     lock_active_account(session, account)
     quote = quote_change(session, principal, account, trunk_id, draft, now)
-    if shown is not None and shown != quote.prices:
+    if shown is not None and shown != quote.shown_text:
         raise PricesChanged
     trunk = session.get_one(SipTrunk, trunk_id)
     request = create_account_request(
@@ -193,74 +162,6 @@ def planned_changes(session: Session, trunk_id: int) -> Sequence[Request]:
     return session.scalars(query.order_by(Request.effective_on.nulls_first())).all()
 
 
-def current_terms(session: Session, trunk: SipTrunk, now: datetime) -> Terms:
-    """Return the trunk's channels and the products of its contract at `now`, without their one-off prices."""
-    items = session.scalars(
-        sa.select(ContractItem)
-        .join(Contract, Contract.id == ContractItem.contract_id)
-        .where(ContractItem.contract_id == trunk.contract_id, runs(Contract, now), runs(ContractItem, now))
-        .order_by(ContractItem.product_key, ContractItem.occurrence)
-    )
-    return Terms(trunk.channels, tuple(paid_line(item.price_line) for item in items))
-
-
-def planned_terms(session: Session, trunk: SipTrunk, day: date | None, now: datetime) -> Terms:
-    """Return the trunk's terms at the start of `day` (None: now), once all has been done that is planned until then.
-
-    These are changes and numbers to be added. No one-off prices.
-    """
-    waiting = sa.select(Request).where(
-        Request.changed_trunk_id == trunk.id,
-        Request.kind.in_(CONTRACT_CHANGES),
-        Request.status.not_in(ENDED),
-        # Later, the contract has it already.
-        Request.step != StepName.CONFIRM,
-        sa.or_(Request.effective_on.is_(None), Request.effective_on <= (day or berlin_day(now))),
-    )
-    terms = current_terms(session, trunk, now)
-    for coming in session.scalars(waiting.order_by(Request.effective_on.nulls_first(), Request.id)):
-        line = paid_line(agreed_line(coming.price_lines, coming.product_key))
-        if coming.kind is Kind.NUMBERS:
-            terms = replace(terms, lines=(*terms.lines, line))
-        else:
-            assert coming.channels is not None
-            lines = terms.lines
-            if line.product_key not in [one.product_key for one in lines]:
-                lines = (line, *_without_tariffs(session, lines))
-            terms = Terms(coming.channels, lines)
-    return terms
-
-
-def agreed_line(price_lines: Sequence[Mapping[str, Any]] | None, product_key: str | None) -> PriceLine:
-    """Return the tariff that a change brings, or the number block that is added, at its agreed price.
-
-    `price_lines` and `product_key` are those of the request. Of several blocks of one size the last is the one added.
-    """
-    lines = (PriceLine(**line) for line in reversed(price_lines or ()))
-    return next(line for line in lines if line.product_key == product_key)
-
-
-def agreed_quote(change: Request) -> Quote:
-    """Return the terms before and after a change.
-
-    As agreed when it was requested or, once it is made, as they were at that moment.
-    """
-    assert change.channels is not None and change.replaced_channels is not None
-    before, after = agreed_lines(change)
-    return Quote(Terms(change.replaced_channels, before), Terms(change.channels, after), change.effective_on)
-
-
-def agreed_lines(request: Request) -> tuple[tuple[PriceLine, ...], tuple[PriceLine, ...]]:
-    """Return the products of the contract before and after a change of it or of its numbers.
-
-    As agreed when it was requested or, once it is made, as they were at that moment.
-    """
-    before, after = (
-        tuple(PriceLine(**line) for line in lines or ()) for lines in (request.replaced_lines, request.price_lines)
-    )
-    return before, after
-
-
 def earlier_change(session: Session, change: Request) -> Request | None:
     """Return the first running change of the same trunk that takes effect before this one; None if there is none."""
     assert change.changed_trunk_id is not None
@@ -293,7 +194,7 @@ def make_change(session: Session, change: Request, now: datetime) -> None:
     terms = current_terms(session, trunk, now)
     assert change.channels is not None and change.product_key is not None
     products = all_products(session)
-    agreed, others = agreed_line(change.price_lines, change.product_key), _without_tariffs(session, terms.lines)
+    agreed, others = agreed_line(change.price_lines, change.product_key), without_tariffs(session, terms.lines)
     change.replaced_channels, change.replaced_lines = terms.channels, [asdict(line) for line in terms.lines]
     change.price_lines = [asdict(line) for line in (agreed, *others)]
     if trunk.channels != change.channels:
@@ -371,14 +272,4 @@ def _lines_with(session: Session, before: Terms, product: Product) -> tuple[Pric
     line = product.price_line
     if most >= (product.channels or 0):
         line = paid_line(line)
-    return (line, *_without_tariffs(session, before.lines))
-
-
-def _without_tariffs(session: Session, lines: Sequence[PriceLine]) -> list[PriceLine]:
-    products = all_products(session)
-    return [line for line in lines if products[line.product_key].kind is not ProductKind.TRUNK]
-
-
-def paid_line(line: PriceLine) -> PriceLine:
-    """Return the line without its one-off price, which was paid before."""
-    return replace(line, one_off_cents=0)
+    return (line, *without_tariffs(session, before.lines))

@@ -36,7 +36,7 @@ def is_outage(error: BaseException) -> bool:
     return isinstance(error, OperationalError | InterfaceError | PoolTimeout)
 
 
-def heals(error: BaseException) -> bool:
+def can_be_repeated(error: BaseException) -> bool:
     """Return whether the failed work can be repeated unchanged: the error is an outage, or the operator's fault.
 
     The operator's fault is a privilege, table, column or function that is missing, such as before a migration.

@@ -88,7 +88,7 @@ _DEADLY = 2
 """Number of attempts from which on a row whose lease has expired is claimed alone: it may be killing its workers."""
 _SHARE = 8
 """A company with more than 1/8 of a full batch has many rows; other companies get up to half of the batch."""
-_REST = 10
+_LOOK_AGAIN_FACTOR = 10
 """How many times as long as it took a process waits before it looks again for other companies' rows in vain."""
 _look_again: dict[sa.ColumnElement[bool], float] = {}
 """From when on, by `time.monotonic()`, this process looks for rows of other companies again, by condition (`_Rows`)."""
@@ -237,28 +237,28 @@ class _Claim:
         owners = Counter(self.session.scalars(next_rows, {"now": self.now, "most": limit}))
         if not owners:
             return []
-        many = [owner for owner, rows in owners.items() if rows > limit // _SHARE]
+        busy_owners = [owner for owner, rows in owners.items() if rows > limit // _SHARE]
         others = {}
-        if owners.total() == limit and many:
-            others = self._of_others(which, limit // 2, many)
+        if owners.total() == limit and busy_owners:
+            others = self._of_others(which, limit // 2, busy_owners)
         return self._by_turns(others | self._claim(which, limit - len(others)))
 
     def oldest(self, which: sa.ColumnElement[bool], limit: int) -> list[Any]:
         """Claim up to `limit` rows that match `which`, those due for longest; return their primary keys, sorted."""
         return sorted(self._claim(which, limit))
 
-    def _claim(self, which: sa.ColumnElement[bool], limit: int, but: Sequence[Any] = ()) -> dict[Any, Any]:
+    def _claim(self, which: sa.ColumnElement[bool], limit: int, except_owners: Sequence[Any] = ()) -> dict[Any, Any]:
         """Claim up to `limit` rows that match `which`, those due for longest; return their owners by primary key.
 
-        `but` are owners whose rows are not claimed.
+        `except_owners` are owners whose rows are not claimed.
         """
-        query = _claim_oldest(self.table, which, bool(but))  # type: ignore[arg-type]
+        query = _claim_oldest(self.table, which, bool(except_owners))  # type: ignore[arg-type]
         values = {"now": self.now, "claim": self.lease, "until": self.until, "most": limit}
-        rows = self.session.execute(query, values | {"but": but} if but else values)
+        rows = self.session.execute(query, values | {"except_owners": except_owners} if except_owners else values)
         return {row[0]: row[1] for row in rows}
 
-    def _of_others(self, which: sa.ColumnElement[bool], limit: int, many: Sequence[Any]) -> dict[Any, Any]:
-        """Claim up to `limit` rows whose owners are not in `many` (those with many due rows).
+    def _of_others(self, which: sa.ColumnElement[bool], limit: int, busy_owners: Sequence[Any]) -> dict[Any, Any]:
+        """Claim up to `limit` rows whose owners are not in `busy_owners` (those with many due rows).
 
         Claims none if this process has just looked for such rows in vain: the search reads all due rows, so it rests
         for ten times as long as it took.
@@ -266,9 +266,9 @@ class _Claim:
         began = time.monotonic()
         if began < _look_again.get(which, began):
             return {}
-        found = self._claim(which, limit, but=many)
+        found = self._claim(which, limit, except_owners=busy_owners)
         ended = time.monotonic()
-        _look_again[which] = ended if found else ended + _REST * (ended - began)
+        _look_again[which] = ended if found else ended + _LOOK_AGAIN_FACTOR * (ended - began)
         return found
 
     def _by_turns(self, owners: dict[Any, Any]) -> list[Any]:
@@ -295,7 +295,7 @@ def _claim_oldest(table: type[QueueRow], which: sa.ColumnElement[bool], has_exce
     [id] = sa.inspect(table).primary_key
     query = sa.select(id).where(_is_due(table), which)
     if has_exceptions:
-        query = query.where(_owner(table).not_in(sa.bindparam("but", expanding=True)))
+        query = query.where(_owner(table).not_in(sa.bindparam("except_owners", expanding=True)))
     due = (
         query.order_by(table.due_at)
         .limit(_MOST)

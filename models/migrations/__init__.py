@@ -25,9 +25,9 @@ from models.db.advisory_locks import AdvisoryLock, hold_advisory_lock
 
 PATIENCE = "300ms"
 """How long a statement of a migration waits for a lock: others wait behind it meanwhile."""
-_BEHIND_NOBODY = "60s"
+_PATIENCE_CONCURRENTLY = "60s"
 """How long a statement waits whose lock lets others go on: of an index that is made CONCURRENTLY."""
-_LONGEST = 120.0
+_TRY_FOR = 120.0
 """Seconds after which a migration is not tried again any more."""
 _PAUSE = 0.5
 """Seconds between two tries, in which others get their turn."""
@@ -112,13 +112,13 @@ def _alone(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 def _limit_wait(_connection: sa.Connection, cursor: psycopg.Cursor, statement: str, *_arguments: object) -> None:
     """Set how long this statement may wait for a lock."""
-    patience = _BEHIND_NOBODY if "CONCURRENTLY" in statement else PATIENCE
+    patience = _PATIENCE_CONCURRENTLY if "CONCURRENTLY" in statement else PATIENCE
     cursor.execute(f"SET lock_timeout = '{patience}'".encode())
 
 
 def _until_free(connection: sa.Connection, migrate: Callable[[], None]) -> None:
     """Run `migrate`, again while a table is in use: every migration can be run again after an interruption."""
-    ends = time.monotonic() + _LONGEST
+    ends = time.monotonic() + _TRY_FOR
     while True:
         try:
             _drop_half_made_indexes(connection)

@@ -21,7 +21,7 @@ from models.proofs.documents import AddressDocument
 from models.proofs.proofs import Consent, MainConsent, OwnershipProof
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
-from models.retention import TOKEN_ADDRESSES, Periods, kept_for_years
+from models.retention import TOKEN_ADDRESSES, Periods, start_of_year_ago
 from models.staff.erasing_people import BUSINESS_LETTERS, ERASED_NAME
 from models.states import AccountState
 from models.telephony.trunks import SipTrunk
@@ -40,7 +40,7 @@ def old_messages(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
     left = sa.func.coalesce(Message.sent_at, Message.refused_at)
     letter = Message.template.in_(BUSINESS_LETTERS)
     over = sa.or_(
-        ~letter & (left <= now - periods.mails), letter & (left < kept_for_years(now, periods.business_years))
+        ~letter & (left <= now - periods.mails), letter & (left < start_of_year_ago(now, periods.business_years))
     )
     runs = sa.exists().where(Request.id == Message.request_id, Request.ended_at.is_(None))
     return (Message.state != MessageState.QUEUED) & over & ~runs
@@ -65,7 +65,7 @@ def old_accounts(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
     They are closed, or were ordered and never came into service, and no contract and no request has run for the
     period of business letters.
     """
-    before = kept_for_years(now, periods.business_years)
+    before = start_of_year_ago(now, periods.business_years)
     contract = sa.exists().where(
         Contract.account_id == Account.id, sa.or_(Contract.ended_at.is_(None), Contract.ended_at >= before)
     )
@@ -94,7 +94,7 @@ def old_requests(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
 
     A request of a file stays until the file is deleted, and so does an order that a contract or trunk comes from.
     """
-    before = kept_for_years(now, periods.business_years)
+    before = start_of_year_ago(now, periods.business_years)
     contract = sa.exists().where(Contract.request_id == Request.id)
     trunk = sa.exists().where(SipTrunk.request_id == Request.id)
     return (Request.ended_at < before) & Request.bulk_id.is_(None) & ~contract & ~trunk

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session, aliased
 
 from models.accounts.accounts import Account
 from models.calendar_days import BERLIN, Month, berlin_day, first_moment
-from models.changes.planned_lines import Planned, planned_lines, tariff_keys, with_planned
+from models.changes.planned_events import PlannedEvent, planned_events, tariff_keys, with_planned
 from models.contracts.catalogue import PriceLine, ProductKind, all_products
 from models.contracts.contracts import Contract, ContractItem
 from models.contracts.costs import Amount
@@ -107,7 +107,7 @@ def total_costs(session: Session, main: Account, month: Month, search: str = "")
     Lines that cost the same on the same days are counted by the database and charged once.
     """
     seen = _seen(main, month, search)
-    planned = planned_lines(session, seen, month.after)
+    planned = planned_events(session, seen, month.after)
     changing = Contract.id == sa.any_(_ids(sorted({coming.contract_id for coming in planned})))
     alike = _lines(month).where(seen, ~changing).subquery().c
     columns = (
@@ -205,8 +205,8 @@ def _costs(session: Session, accounts: Sequence[Account], month: Month) -> list[
     lines: dict[int, list[RunningLine]] = defaultdict(list)
     for row in session.execute(_lines(month).where(listed)):
         lines[row.account_id].append(_line(row))
-    planned: dict[int, list[Planned]] = defaultdict(list)
-    for coming in planned_lines(session, listed, month.after):
+    planned: dict[int, list[PlannedEvent]] = defaultdict(list)
+    for coming in planned_events(session, listed, month.after):
         planned[coming.account_id].append(coming)
     tariffs = tariff_keys(session)
     places = {

@@ -38,7 +38,7 @@ def linkable_accounts(session: Session, principal: Principal) -> list[Account]:
     return _linkable(_provable(principal, accounts_of(session, principal)))
 
 
-def attached_accounts(session: Session, principal: Principal) -> list[Account]:
+def switchable_accounts(session: Session, principal: Principal) -> list[Account]:
     """Return the active sub-accounts whose ownership the person may prove: a switch takes them to another main account.
 
     Only those in which the person has a role of their own.

@@ -18,7 +18,7 @@ from models.accounts.company_limits import Limit
 from models.bulk.bulk import Bulk, BulkRow, RowFate, as_order, is_over, open_rows, placed_before
 from models.bulk.progress import progress_of
 from models.db.advisory_locks import take_advisory_lock
-from models.db.transient_errors import heals
+from models.db.transient_errors import can_be_repeated
 from models.errors import AlreadyRequested, DomainError, Forbidden, InvalidField, LimitReached, RuleBroken, TooEarly
 from models.links.links import (
     MOST_OPEN_QUESTIONS,
@@ -272,7 +272,7 @@ def _record_error(claim: Claim, id: uuid.UUID, error: Exception) -> None:
     The next try takes one row alone. If a try of one row fails, and not with an error that heals, that row is refused
     with the reason `internal_error`, and its link code is deleted. Does nothing if the claim was lost.
     """
-    is_temporary = heals(error)
+    is_temporary = can_be_repeated(error)
     told = None if is_temporary else error
     log.log(30 if is_temporary else 40, "bulk.broke", bulk=str(id), error=repr(error), exc_info=told)
     runtime = claim.runtime

@@ -25,7 +25,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from models.db.transient_errors import heals, is_locked
+from models.db.transient_errors import can_be_repeated, is_locked
 from models.db.work_queue import WorkKind
 from models.errors import RuleBroken
 from models.jobs.outages import ExternalSystem
@@ -39,7 +39,7 @@ from models.states import ENDED, Reason, Status, StepName, step_after
 from models.telephony.number_pool import NumberPool
 from tasks import metrics
 from tasks.claims import Claim, claimed
-from tasks.outages import note_answers
+from tasks.note_outages import note_answers
 from tasks.ports import GatewayError, GatewayRefused, NumberTaken
 from tasks.runtime import Runtime
 from tasks.steps.assign import assign
@@ -347,7 +347,7 @@ def _record_error(batch: Batch, id: uuid.UUID, error: Exception) -> None:
 
     If recording fails too, the request is released, so that any worker may claim it.
     """
-    is_temporary = isinstance(error, IntegrityError) or heals(error)
+    is_temporary = isinstance(error, IntegrityError) or can_be_repeated(error)
     if is_temporary:
         log.warning("transaction.failed", request=str(id), error=repr(error))
     else:

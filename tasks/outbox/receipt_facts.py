@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
 from models.calendar_days import end_of_day
-from models.changes.changes import agreed_quote
+from models.changes.quotes import agreed_quote
 from models.messages.outbox import Message
 from models.proofs.deadlines import VALID_FOR
 from models.proofs.proof_book import ProofBook
@@ -93,7 +93,7 @@ def _change(session: Session, message: Message, *_: object) -> Details:
     return Details({**_about(request), **terms.facts()})
 
 
-def _numbers(session: Session, message: Message, *_: object) -> Details:
+def _numbers_receipt(session: Session, message: Message, *_: object) -> Details:
     """Return the details of a receipt for more numbers."""
     request = _request(session, message)
     return Details({**_about(request), **added_numbers(session, request, message.locale).facts()})
@@ -109,7 +109,7 @@ RECEIPTS: Mapping[str, Callable[[Session, Message, str, Carrier], Details]] = {
     "link_receipt": _link,
     "bulk_receipt": _bulk,
     "change_receipt": _change,
-    "numbers_receipt": _numbers,
+    "numbers_receipt": _numbers_receipt,
 }
 """By template, the function that reads the details of the messages that say more than their rows do."""
 

@@ -25,7 +25,7 @@ from models.requests.batch_locks import lock_announcing
 from models.requests.timeline import TimelineEntry
 from tasks.claims import Claim, claimed
 from tasks.metrics import MAILS
-from tasks.outages import note_answers
+from tasks.note_outages import note_answers
 from tasks.outbox.receipt_facts import NOTHING, RECEIPTS, Details, read_details
 from tasks.outbox.render import render_letter, render_mail
 from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable
@@ -54,8 +54,8 @@ def send_due(runtime: Runtime, channel: Channel, more_due: Callable[[], object])
 
     Messages that were claimed but not begun are released for any worker, in their old order, with no attempt counted.
     If the database is away when the details of receipts are read, all messages are released and the error is raised.
-    While the channel's external system is away, no message is claimed (`tasks.outages`). `more_due` is called after
-    claiming a full batch, because more messages may be due. Safe to run twice, late or when nothing is due.
+    While the channel's external system is away, no message is claimed (`tasks.note_outages`). `more_due` is called
+    after claiming a full batch, because more messages may be due. Safe to run twice, late or when nothing is due.
     """
     which, system = _SENT_BY[channel], SYSTEMS[channel]
     with claimed(runtime, Message, more_due, limit=runtime.batch, which=which, system=system) as claim:

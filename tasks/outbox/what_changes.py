@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from models.calendar_days import first_moment
-from models.changes.changes import Quote, Terms, agreed_lines, agreed_quote
+from models.changes.quotes import Quote, Terms, agreed_lines, agreed_quote
 from models.contracts.catalogue import PriceLine, ProductKind, all_products
 from models.contracts.costs import Costs, costs_of
 from models.requests.requests import Request
@@ -110,7 +110,7 @@ def added_numbers(session: Session, request: Request, locale: Locale) -> AddedNu
     )
 
 
-def planned_terms(session: Session, found: Request, locale: Locale) -> ChangedTerms | AddedNumbers | None:
+def described_plan(session: Session, found: Request, locale: Locale) -> ChangedTerms | AddedNumbers | None:
     """Return what a planned change or planned numbers bring, in the words of the language; None for another kind."""
     if found.kind is Kind.NUMBERS:
         return added_numbers(session, found, locale)

@@ -46,12 +46,12 @@ Condition = Callable[[datetime, Periods], sa.ColumnElement[bool]]
 """A function that returns, for the present time and the carrier's periods, the SQL condition for old rows."""
 
 
-def _no_more(_session: Session, _ids: Sequence[Any]) -> None:
-    """Do nothing: nothing refers to the rows. The default of `Old.before`."""
+def _nothing_first(_session: Session, _ids: Sequence[Any]) -> None:
+    """Do nothing: nothing refers to the rows. The default of `DeletionRule.before`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Old:
+class DeletionRule:
     """Old rows of a table: their condition, and what is done with them.
 
     `before` prepares the deletion of the rows with the given keys. With `values` the rows are not deleted, but get
@@ -60,7 +60,7 @@ class Old:
 
     table: type[Base]
     condition: Condition
-    before: Callable[[Session, Sequence[Any]], None] = _no_more
+    before: Callable[[Session, Sequence[Any]], None] = _nothing_first
     values: Mapping[InstrumentedAttribute[Any], Any] | None = None
     batch: int | None = None
 
@@ -99,20 +99,20 @@ TABLES: tuple[Table, ...] = (
 )
 
 
-def _of(table: Table) -> Old:
-    return Old(table, lambda now, _periods: table.left_over(now))
+def _of(table: Table) -> DeletionRule:
+    return DeletionRule(table, lambda now, _periods: table.left_over(now))
 
 
 ALL = (
     *map(_of, TABLES),
-    Old(Message, old_records.old_messages),
-    Old(AddressDocument, old_records.old_documents),
-    Old(ApiToken, old_records.old_token_addresses, values=old_records.WITHOUT_ADDRESS),
+    DeletionRule(Message, old_records.old_messages),
+    DeletionRule(AddressDocument, old_records.old_documents),
+    DeletionRule(ApiToken, old_records.old_token_addresses, values=old_records.WITHOUT_ADDRESS),
     # What belonged to a file is old enough for itself later on.
-    Old(Bulk, Bulk.long_ended, before=detach_from_bulks, batch=_FILES),
-    Old(Request, old_records.old_requests, before=old_records.delete_of_requests),
+    DeletionRule(Bulk, Bulk.long_ended, before=detach_from_bulks, batch=_FILES),
+    DeletionRule(Request, old_records.old_requests, before=old_records.delete_of_requests),
     # After the requests, as long as one of which an account is kept.
-    Old(Account, old_records.old_accounts, values=old_records.NAMELESS),
+    DeletionRule(Account, old_records.old_accounts, values=old_records.NAMELESS),
 )
 """All that is deleted, in this order."""
 
@@ -123,9 +123,9 @@ def clear_leftovers(run: Run) -> None:
     The run counts the deleted or changed rows by table, and as `history` the rows of the history that had to be ended
     or begun. Safe to run twice.
     """
-    for old in ALL:
+    for rule in ALL:
         after: tuple[Any, ...] | None = None
-        while gone := _batch(run, old, after):
+        while gone := _batch(run, rule, after):
             after = gone[-1]
     with run.transaction() as session:
         run.counts["history"] += complete_history(session, run.now)
@@ -141,23 +141,25 @@ def _forget_calls(run: Run) -> None:
             run.counts["calls"] += gone
 
 
-def _batch(run: Run, old: Old, after: tuple[Any, ...] | None) -> list[tuple[Any, ...]]:
+def _batch(run: Run, rule: DeletionRule, after: tuple[Any, ...] | None) -> list[tuple[Any, ...]]:
     # Batches follow the primary key: one pass, which also ends in a dry run, where no row is deleted.
-    table = old.table
+    table = rule.table
     columns = tuple(table.__table__.primary_key)
     key = sa.tuple_(*columns)
-    condition = old.condition(run.now, run.runtime.periods)
-    query = sa.select(*columns).where(condition).order_by(*columns).limit(old.batch or BATCH)
+    condition = rule.condition(run.now, run.runtime.periods)
+    query = sa.select(*columns).where(condition).order_by(*columns).limit(rule.batch or BATCH)
     if after is not None:
         query = query.where(key > after)
     with run.transaction() as session:
         # A locked row is in use.
         gone = [tuple(row) for row in session.execute(query.with_for_update(skip_locked=True))]
         if gone:
-            old.before(session, [row[0] for row in gone])
+            rule.before(session, [row[0] for row in gone])
             rows = key.in_(gone)
             change: sa.UpdateBase = (
-                sa.delete(table).where(rows) if old.values is None else sa.update(table).where(rows).values(old.values)
+                sa.delete(table).where(rows)
+                if rule.values is None
+                else sa.update(table).where(rows).values(rule.values)
             )
             session.execute(change.execution_options(synchronize_session=False))
         run.counts[table.__tablename__] += len(gone)

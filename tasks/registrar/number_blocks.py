@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql
 from models.jobs.outages import ExternalSystem
 from models.telephony.numbers import BlockAnnouncement, NumberBlock
 from tasks.claims import Claim, claimed
-from tasks.outages import note_answers
+from tasks.note_outages import note_answers
 from tasks.ports import Block, GatewayError
 from tasks.runtime import Runtime
 

@@ -21,7 +21,7 @@ from models.telephony.high_risk import high_risk_prefixes
 from models.telephony.trunks import SipTrunk, TrunkState, provision_key
 from models.vault import SecretUnreadable, Vault
 from tasks.claims import Claim, claimed
-from tasks.outages import note_answers
+from tasks.note_outages import note_answers
 from tasks.ports import Forwarding, GatewayError, NotSent, TrunkRecord
 from tasks.runtime import Runtime
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.changes.added_numbers import add_numbers
+from models.changes.more_numbers import add_numbers
 from models.requests.requests import Request
 from tasks.steps.step import Outcome, Work
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from models.accounts.accounts import Account, ids_by_customer_number
 from models.accounts.contract_holders import holder_of
 from models.bulk.bulk import Bulk
-from models.changes.changes import agreed_quote
+from models.changes.quotes import agreed_quote
 from models.contracts.catalogue import all_products
 from models.messages.outbox import Message, Recipient, queue_message
 from models.orders.area_code_of_address import area_code_text, area_codes_for

@@ -17,9 +17,9 @@ import sqlalchemy as sa
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import attach
 from models.calendar_days import berlin_day, first_moment
-from models.changes.added_numbers import NumbersDraft, submit_numbers
 from models.changes.cancellations import submit_cancellation
 from models.changes.changes import ChangeDraft, submit_change
+from models.changes.more_numbers import NumbersDraft, submit_numbers
 from models.contracts.contracts import Contract, ContractItem
 from models.links.links import submit_detach, submit_link
 from models.orders.orders import Contact, Location

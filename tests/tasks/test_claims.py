@@ -17,7 +17,7 @@ from models.jobs.outages import LONGEST, ONE_TRY, SHORTEST, ExternalSystem, Outa
 from models.requests.requests import Request
 from models.values import utc_now
 from tasks.claims import Claim, claimed
-from tasks.outages import note_answers
+from tasks.note_outages import note_answers
 from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, NotSent
 from tasks.runtime import Runtime
 from tests.factories import an_order

@@ -108,7 +108,7 @@ ROWS = {
     "links.choose": "link", "links.send": "link", "locations.detach": "leave",
     "locations.cancel_contracts": "operate",
     "locations.collective_invoice": "pay",
-    "locations.add_numbers": "operate",
+    "locations.order_numbers": "operate",
     "locations.change_contract": "operate", "locations.destinations": "abroad", "locations.directory": "operate",
     "locations.withdraw_from_directory": "operate", "locations.log": "operate", "locations.release": "operate",
     "locations.renew_secret": "operate", "locations.request_uri": "operate", "locations.resume": "operate",

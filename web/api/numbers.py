@@ -5,8 +5,8 @@ from __future__ import annotations
 from flask import Response
 
 from models.accounts.locks import lock_active_account
-from models.changes.added_numbers import submit_numbers
 from models.changes.changes import trunk_to_change
+from models.changes.more_numbers import submit_numbers
 from models.people.rights import Action
 from web.api import schemas
 from web.api.access import caller, get_visible_account, now

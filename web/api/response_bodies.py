@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.changes.cancellations import agreed_cancellation
-from models.changes.changes import Terms, agreed_lines, agreed_quote
+from models.changes.quotes import Terms, agreed_lines, agreed_quote
 from models.contracts.catalogue import ProductKind, all_products
 from models.contracts.costs import costs_of
 from models.db.batch_insert import queued_rows

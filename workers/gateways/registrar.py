@@ -23,10 +23,10 @@ from models.db.privileges import REGISTRAR, apply_privileges
 from tasks.ports import Block, GatewayError, GatewayRefused, GatewayUnavailable, NumberTaken, TrunkRecord
 
 _MOST_HELD = 3
-"""The most trunks in one `put_trunks` that meet an error of `_ALONE`; the rest is left for later."""
+"""The most trunks in one `put_trunks` that meet an error of `_ERRORS_OF_ONE_TRUNK`; the rest is left for later."""
 _OWN_FAULT = (psycopg.DataError, errors.CheckViolation)
 """Errors of one trunk whose values the tables do not take, however often they are written."""
-_ALONE = (errors.LockNotAvailable, errors.DeadlockDetected, psycopg.IntegrityError, errors.RaiseException)
+_ERRORS_OF_ONE_TRUNK = (errors.LockNotAvailable, errors.DeadlockDetected, psycopg.IntegrityError, errors.RaiseException)
 """Errors that concern one trunk and may heal, such as a locked row, or a new row's id that another row has already.
 
 All other errors are the server's and heal for all trunks together: a missing privilege, a full disk, read-only.
@@ -210,7 +210,7 @@ class KamailioRegistrar:
         }
         try:
             self._connected().execute(_PUT_BLOCKS, facts)
-        except _ALONE as error:
+        except _ERRORS_OF_ONE_TRUNK as error:
             self.close()
             raise GatewayError(type(error).__name__) from error
         except psycopg.Error as error:
@@ -245,7 +245,7 @@ def _failure(error: psycopg.Error) -> GatewayError:
     # The end of a sequence is no value of a record, though it is an error of data by its number.
     if isinstance(error, _OWN_FAULT) and not isinstance(error, errors.SequenceGeneratorLimitExceeded):
         return GatewayRefused(name)
-    return GatewayError(name) if isinstance(error, _ALONE) else GatewayUnavailable(name)
+    return GatewayError(name) if isinstance(error, _ERRORS_OF_ONE_TRUNK) else GatewayUnavailable(name)
 
 
 def _refusal(written: bool, own: bool) -> GatewayError | None:

@@ -77,7 +77,7 @@ def test_changing_a_contract(page: Page, portal: Portal, site: Site) -> None:
     look(page, portal.url + site.path)
 
 
-@shows("locations.add_numbers", "locations.show", "portal.show_request")
+@shows("locations.order_numbers", "locations.show", "portal.show_request")
 def test_adding_numbers(page: Page, portal: Portal, site: Site) -> None:
     with portal.database.transaction() as session:
         # It has a hundred numbers, the most that are possible.

@@ -17,9 +17,9 @@ from models.accounts.accounts import Account
 from models.accounts.contract_holders import put_holder
 from models.accounts.hierarchy import attach
 from models.calendar_days import berlin_day
-from models.changes.added_numbers import NumbersDraft, submit_numbers
 from models.changes.cancellations import submit_cancellation
 from models.changes.changes import ChangeDraft, submit_change
+from models.changes.more_numbers import NumbersDraft, submit_numbers
 from models.links.invoice_membership import answer_offer, leave_invoice, offer_invoice
 from models.links.links import submit_detach
 from models.messages.outbox import Message, Recipient

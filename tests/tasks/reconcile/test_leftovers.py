@@ -127,7 +127,7 @@ def test_a_dry_run_counts_and_deletes_nothing(pipeline: Pipeline, monkeypatch: p
     leave(pipeline, "fresh")
     dry = pipeline.run("leftovers", dry=True)
     due = {table.__tablename__: 5 for table, _ in TABLES} | {"calls": 5, "history": 0, "daily_uses": 1}
-    assert dry.counts == {old.table.__tablename__: 0 for old in leftovers.ALL} | due
+    assert dry.counts == {rule.table.__tablename__: 0 for rule in leftovers.ALL} | due
     assert set(left(pipeline).values()) == {6} and len(pipeline.registrar.calls) == 6
     run = pipeline.run("leftovers")
     assert (run.outcome, run.counts, run.found) == (Outcome.DONE, dry.counts, {})

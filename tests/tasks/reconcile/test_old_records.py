@@ -243,9 +243,9 @@ def test_every_table_says_how_long_its_rows_are_kept_and_the_job_does_what_it_sa
     assert set(KEPT) == {*metadata.tables, "alembic_version"}
     with_requests = {table.__tablename__ for table in OF_REQUEST}
     # Deleted with their files.
-    done = {old.table.__tablename__: old.values is None for old in leftovers.ALL} | {"bulk_rows": True}
-    said = {name: kept.end for name, kept in KEPT.items() if kept.end in (End.LEFTOVERS, End.BLANKED)}
-    assert {name: end is End.LEFTOVERS for name, end in said.items()} == done | dict.fromkeys(with_requests, True)
+    done = {rule.table.__tablename__: rule.values is None for rule in leftovers.ALL} | {"bulk_rows": True}
+    said = {name: kept.end for name, kept in KEPT.items() if kept.end in (End.BY_LEFTOVERS, End.BLANKED)}
+    assert {name: end is End.BY_LEFTOVERS for name, end in said.items()} == done | dict.fromkeys(with_requests, True)
 
 
 def test_operations_says_the_same() -> None:

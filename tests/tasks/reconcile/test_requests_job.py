@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from models.accounts.accounts import Account
 from models.calendar_days import berlin_day
-from models.changes.added_numbers import NumbersDraft, submit_numbers
+from models.changes.more_numbers import NumbersDraft, submit_numbers
 from models.db.work_queue import WorkKind, claim_due
 from models.requests.requests import Request
 from models.states import ProofMethod, Reason, Status

@@ -28,7 +28,7 @@ from models.vault import SecretUnreadable
 from models.views import locations as listing
 from models.views.account_costs import costs_of_account
 from models.views.own_accounts import linkable_accounts
-from tasks.outbox.what_changes import planned_terms
+from tasks.outbox.what_changes import described_plan
 from tasks.wording.contract_terms import terms_text
 from tasks.wording.formats import month_text, number_text
 from web.portal.accounts.audit_log_text import deed_text
@@ -86,7 +86,9 @@ def show(customer_number: str) -> str:
         entry = entry_of(database, account)
         asked = proofs_of(database, visible.running)
         planned = [
-            (found, planned_terms(database, found, locale())) for found in visible.running if found.kind in OF_CONTRACTS
+            (found, described_plan(database, found, locale()))
+            for found in visible.running
+            if found.kind in OF_CONTRACTS
         ]
         month = Month.of(berlin_day(now))
         costs = costs_of_account(database, account, month)

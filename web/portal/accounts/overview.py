@@ -29,7 +29,7 @@ from models.views import locations as listing
 from models.views import own_accounts
 from models.views.location_counts import Counts, GroupBy, Sums, counts_of, groups_of, total
 from models.views.location_states import Show, SiteState, state_of
-from tasks.outbox.what_changes import AddedNumbers, ChangedTerms, planned_terms
+from tasks.outbox.what_changes import AddedNumbers, ChangedTerms, described_plan
 from tasks.wording.next_steps import NextAction, next_actions, shown_status
 from web.portal.accounts.list_filters import ORDERS, ORIGINS, SHOWN, chosen_view, list_url, read_filters
 from web.portal.accounts.registrations import Registrations, addresses_to_ask, ask_network, offline_accounts
@@ -243,7 +243,7 @@ def _read(account: Account, wanted: listing.LocationFilter, after: str | None) -
             sums=total(groups_of(database, account, GroupBy.STATE, now, offline=offline)) if has_few else None,
             asked=proofs_of(database, [*shown, *links]),
             planned={
-                id: [(found, planned_terms(database, found, locale())) for found in waiting]
+                id: [(found, described_plan(database, found, locale())) for found in waiting]
                 for id, waiting in planned.items()
             },
             billed=billed_together(database, listed),

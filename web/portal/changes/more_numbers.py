@@ -15,7 +15,7 @@ from wtforms import Form, HiddenField, RadioField, StringField
 
 from models.accounts.accounts import Account
 from models.calendar_days import berlin_day
-from models.changes.added_numbers import (
+from models.changes.more_numbers import (
     MOST_NUMBERS,
     NumbersDraft,
     NumbersQuote,
@@ -49,12 +49,12 @@ from web.resources import resources
 
 
 class NumbersForm(Form):  # type: ignore[misc]
-    """The form of more numbers. `agreed` has the prices that were shown, and is empty until they were."""
+    """The form of more numbers. `shown` has the prices that were shown, and is empty until they were."""
 
     area_code = StringField(lazy_gettext("Area code"), filters=[strip])
     block_size = RadioField(lazy_gettext("How many phone numbers"), choices=[], validate_choice=False)
     effective_on = StringField(lazy_gettext("From which day"), filters=[strip])
-    agreed = HiddenField()
+    shown = HiddenField()
 
     def draft(self) -> NumbersDraft:
         """Return the numbers as typed. Raises `InvalidField` if area code, size or day have not the right form."""
@@ -93,7 +93,7 @@ class _Sheet:
 
 @locations.route("/<string(length=7):customer_number>/sip/<int:id>/rufnummern", methods=["GET", "POST"])
 @login_required
-def add_numbers(customer_number: str, id: int) -> Response | str | tuple[str, int]:
+def order_numbers(customer_number: str, id: int) -> Response | str | tuple[str, int]:
     """Show the form that orders more phone numbers for the SIP trunk `id`, with how many it has and what is planned.
 
     A valid POST shows what they cost, with the prices before and after; sent again with these prices, it asks for the
@@ -108,7 +108,7 @@ def add_numbers(customer_number: str, id: int) -> Response | str | tuple[str, in
     with resources().database.transaction() as database:
         _offer(database, form, account, trunk)
     # Shown first; and again if the prices are others by now.
-    if shown := form.agreed.data:
+    if shown := form.shown.data:
         try:
             with resources().database.transaction() as database:
                 own = database.get_one(Account, account.id)
@@ -124,8 +124,8 @@ def add_numbers(customer_number: str, id: int) -> Response | str | tuple[str, in
         sheet = _sheet(database, form, account, trunk)
     if sheet.quote is None:
         return _render("numbers", account, trunk, form, sheet), 422 if form.errors else 200
-    form.agreed.data = sheet.quote.prices
-    changed = shown not in ("", None, sheet.quote.prices)
+    form.shown.data = sheet.quote.shown_text
+    changed = shown not in ("", None, sheet.quote.shown_text)
     return _render("confirm_numbers", account, trunk, form, sheet, price_changed=changed)
 
 

@@ -15,15 +15,8 @@ from wtforms import Form, HiddenField, RadioField, StringField
 
 from models.accounts.accounts import Account
 from models.calendar_days import berlin_day
-from models.changes.changes import (
-    ChangeDraft,
-    Quote,
-    agreed_quote,
-    current_terms,
-    planned_changes,
-    quote_change,
-    submit_change,
-)
+from models.changes.changes import ChangeDraft, planned_changes, quote_change, submit_change
+from models.changes.quotes import Quote, agreed_quote, current_terms
 from models.contracts.catalogue import ProductKind, price_list
 from models.errors import AlreadyRequested, InvalidField, PricesChanged
 from models.people.rights import Action, through_main
@@ -44,12 +37,12 @@ from web.resources import resources
 
 
 class ChangeForm(Form):  # type: ignore[misc]
-    """The form of a change. `agreed` has the prices that were shown before it is sent for good; empty until then."""
+    """The form of a change. `shown` has the prices that were shown before it is sent for good; empty until then."""
 
     product = RadioField(lazy_gettext("Tariff"), choices=[], validate_choice=False)
     channels = StringField(lazy_gettext("Simultaneous calls"), filters=[strip])
     effective_on = StringField(lazy_gettext("From which day"), filters=[strip])
-    agreed = HiddenField()
+    shown = HiddenField()
 
     def draft(self) -> ChangeDraft:
         """Return the change as typed. Raises `InvalidField` if number or day have not the right form."""
@@ -86,7 +79,7 @@ def change_contract(customer_number: str, id: int) -> Response | str | tuple[str
         abort(404)
     form = ChangeForm(request.form if request.method == "POST" else None)
     # Shown first; and again if the prices are others by now.
-    if shown := form.agreed.data:
+    if shown := form.shown.data:
         try:
             with resources().database.transaction() as database:
                 own, now = database.get_one(Account, account.id), resources().clock()
@@ -103,8 +96,10 @@ def change_contract(customer_number: str, id: int) -> Response | str | tuple[str
         sheet = _sheet(database, form, account, trunk)
     if sheet.quote is None or sheet.changed is None:
         return _render("form", account, trunk, form, sheet), 422 if form.errors else 200
-    form.agreed.data = sheet.quote.prices
-    return _render("confirm", account, trunk, form, sheet, price_changed=shown not in ("", None, sheet.quote.prices))
+    form.shown.data = sheet.quote.shown_text
+    return _render(
+        "confirm", account, trunk, form, sheet, price_changed=shown not in ("", None, sheet.quote.shown_text)
+    )
 
 
 def _offer(database: Session, form: ChangeForm, trunk: SipTrunk) -> None:

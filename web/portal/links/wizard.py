@@ -317,7 +317,7 @@ def _link_target(session: Session) -> LinkTarget:
     if not may(principal(), Action.PROVE_OWNERSHIP, main):
         return LinkTarget(main, [], [])
     own = [account for account in own_accounts.linkable_accounts(session, principal()) if account.id != main.id]
-    elsewhere = own_accounts.attached_accounts(session, principal())
+    elsewhere = own_accounts.switchable_accounts(session, principal())
     return LinkTarget(main, own, [account for account in elsewhere if account.main_id != main.id])
 
 

@@ -75,7 +75,7 @@ class ConsentPage:
         return isinstance(self.consent, MainConsent)
 
     @property
-    def moves(self) -> bool:
+    def is_still_attached(self) -> bool:
         """Return whether the account still belongs to the main account that is asked."""
         if self.account is None or not isinstance(self.consent, MainConsent):
             return False
@@ -155,7 +155,11 @@ def _get_consent_page(session: Session, id: UUID, user_id: int, token: str | Non
         consent,
         session.get(User, consent.decided_by) if consent.decided_by is not None else None,
     )
-    return replace(seen, state=State.SETTLED) if seen.is_of_main and state is State.OPEN and not seen.moves else seen
+    return (
+        replace(seen, state=State.SETTLED)
+        if seen.is_of_main and state is State.OPEN and not seen.is_still_attached
+        else seen
+    )
 
 
 def _question(session: Session, link: Request, user_id: int, token: str | None) -> tuple[Consent | MainConsent, int]:

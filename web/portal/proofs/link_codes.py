@@ -80,7 +80,7 @@ def void(customer_number: str) -> Response:
 
 def _accounts(session: Session) -> Sequence[Account]:
     person = principal()
-    return [*own_accounts.linkable_accounts(session, person), *own_accounts.attached_accounts(session, person)]
+    return [*own_accounts.linkable_accounts(session, person), *own_accounts.switchable_accounts(session, person)]
 
 
 def _account(session: Session, customer_number: str) -> Account:

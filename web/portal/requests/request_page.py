@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.changes.cancellations import agreed_cancellation
-from models.changes.changes import agreed_quote
+from models.changes.quotes import agreed_quote
 from models.people.rights import Action, may
 from models.proofs.contact_email import corrections_left
 from models.proofs.proof_status import ProofKind, ProofState, ProofStatus, proof_statuses

@@ -59,7 +59,7 @@ def plain(page: str) -> str:
 def hidden(page: str) -> dict[str, str]:
     """Return product, channels, day and agreed prices from the hidden fields of the page that shows the prices."""
     fields = dict(re.findall('<input type="hidden" name="([a-z_]+)" value="([^"]*)">', page))
-    return {name: fields[name] for name in ("product", "channels", "effective_on", "agreed")}
+    return {name: fields[name] for name in ("product", "channels", "effective_on", "shown")}
 
 
 def send(front: Front, site: Site, **typed: str) -> TestResponse:

@@ -56,7 +56,7 @@ def path_of(site: Site) -> str:
 def hidden(page: str) -> dict[str, str]:
     """Return what was typed, and the agreed prices, from the hidden fields of the page that shows the prices."""
     fields = dict(re.findall('<input type="hidden" name="([a-z_]+)" value="([^"]*)">', page))
-    return {name: fields[name] for name in ("area_code", "block_size", "effective_on", "agreed")}
+    return {name: fields[name] for name in ("area_code", "block_size", "effective_on", "shown")}
 
 
 def send(front: Front, site: Site, **typed: str) -> TestResponse:

@@ -30,7 +30,7 @@ NOT_ASKED = frozenset({
     "orders.place", "answers.cancel", "answers.retry", "answers.resend", "answers.correct_contact_address",
     "answers.enter_letter", "answers.upload",
     # It changes the company's own contract, which everybody concerned is told of, and can be changed again.
-    "locations.change_contract", "locations.add_numbers",
+    "locations.change_contract", "locations.order_numbers",
     # They take away what was given, or lead calls back to the phones.
     "forwardings.remove", "link_codes.void", "users.end_token", "users.withdraw_invitation",
     "locations.withdraw_from_directory", "logins.end", "logins.end_others",

@@ -16,16 +16,8 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.accounts.locks import lock_active_account
 from models.calendar_days import berlin_day
-from models.changes.changes import (
-    Quote,
-    Terms,
-    agreed_line,
-    current_terms,
-    ensure_changeable,
-    ensure_not_detached_before,
-    ensure_not_leaving_invoice,
-    planned_terms,
-)
+from models.changes.changes import ensure_changeable, ensure_not_detached_before, ensure_not_leaving_invoice
+from models.changes.quotes import Quote, Terms, agreed_line, current_terms, planned_terms
 from models.contracts.catalogue import Product, ProductKind, block_key, price_list
 from models.contracts.contracts import ContractItem
 from models.errors import Forbidden, InvalidField, PricesChanged
@@ -75,17 +67,17 @@ class NumbersQuote:
     terms: Quote
 
     @property
-    def numbers(self) -> int:
+    def numbers_after(self) -> int:
         """Return how many numbers the trunk has afterwards."""
         return self.numbers_before + (self.product.block_size or 0)
 
     @property
-    def prices(self) -> str:
+    def shown_text(self) -> str:
         """Return numbers and sums before and after as one text, by which it is seen whether a person was shown others.
 
         So the same form, sent twice, asks for numbers once.
         """
-        return f"{self.numbers_before}-{self.terms.prices}"
+        return f"{self.numbers_before}-{self.terms.shown_text}"
 
 
 def submit_numbers(
@@ -100,13 +92,13 @@ def submit_numbers(
 ) -> Request:
     """Save the request for more numbers for the account's trunk `trunk_id`, record it in the log, and queue a receipt.
 
-    The prices of the day of the request are agreed. `shown` are the `NumbersQuote.prices` that the person was shown;
-    None if there was no page to show them. Raises `PricesChanged` if these differ from what would be agreed, and what
-    `quote_numbers` raises.
+    The prices of the day of the request are agreed. `shown` is the `NumbersQuote.shown_text` of what the person was
+    shown; None if there was no page to show it. Raises `PricesChanged` if it differs from what would be agreed, and
+    what `quote_numbers` raises.
     """
     lock_active_account(session, account)
     quote = quote_numbers(session, principal, account, trunk_id, draft, now)
-    if shown is not None and shown != quote.prices:
+    if shown is not None and shown != quote.shown_text:
         raise PricesChanged
     trunk, day = session.get_one(SipTrunk, trunk_id), quote.terms.effective_on
     request = create_account_request(

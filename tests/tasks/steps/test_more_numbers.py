@@ -11,9 +11,10 @@ import sqlalchemy as sa
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import detach
 from models.calendar_days import Month, berlin_day, first_moment
-from models.changes.added_numbers import NumbersDraft, submit_numbers
 from models.changes.cancellations import submit_cancellation
-from models.changes.changes import ChangeDraft, agreed_lines, agreed_quote, submit_change
+from models.changes.changes import ChangeDraft, submit_change
+from models.changes.more_numbers import NumbersDraft, submit_numbers
+from models.changes.quotes import agreed_lines, agreed_quote
 from models.contracts.contracts import Contract, ContractItem, runs
 from models.errors import Forbidden, InvalidField, PricesChanged
 from models.orders.number_release import release_numbers

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.changes.changes import agreed_line
+from models.changes.quotes import agreed_line
 from models.contracts.catalogue import PriceLine, ProductKind, all_products
 from models.contracts.contracts import Contract
 from models.contracts.monthly_costs import RunningLine
@@ -21,7 +21,7 @@ from models.telephony.trunks import SipTrunk
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlannedEvent:
     """What happens to a contract at the start of a day in Berlin.
 
     It gets `price`, a product at its agreed price: a tariff in place of the present one, or a number block besides the
@@ -34,7 +34,7 @@ class Planned:
     day: date
 
 
-def planned_lines(session: Session, accounts: sa.ColumnElement[bool], until: date) -> list[Planned]:
+def planned_events(session: Session, accounts: sa.ColumnElement[bool], until: date) -> list[PlannedEvent]:
     """Return what requests will do to contracts before the day `until`, in the order of their days. One statement.
 
     These are requests for changes, for more numbers and for cancellations. `accounts` is an SQL condition on `Account`
@@ -71,7 +71,7 @@ def planned_lines(session: Session, accounts: sa.ColumnElement[bool], until: dat
     found = []
     for row in session.execute(query):
         price = agreed_line(row.price_lines, row.product_key) if row.kind is not Kind.CANCEL else None
-        found.append(Planned(row.account_id, row.id, price, row.effective_on))
+        found.append(PlannedEvent(row.account_id, row.id, price, row.effective_on))
     return found
 
 
@@ -81,7 +81,7 @@ def tariff_keys(session: Session) -> frozenset[str]:
 
 
 def with_planned(
-    lines: Iterable[RunningLine], planned: Sequence[Planned], tariffs: Collection[str]
+    lines: Iterable[RunningLine], planned: Sequence[PlannedEvent], tariffs: Collection[str]
 ) -> list[RunningLine]:
     """Return the lines as they will be once all of `planned`, which is in the order of its days, has been done.
 
@@ -96,7 +96,7 @@ def with_planned(
     return [line for found in of.values() for line in found]
 
 
-def _with(lines: list[RunningLine], coming: Planned, tariffs: Collection[str]) -> list[RunningLine]:
+def _with(lines: list[RunningLine], coming: PlannedEvent, tariffs: Collection[str]) -> list[RunningLine]:
     if coming.price is None:
         return _ended(lines, lines, coming.day)
     new = RunningLine(coming.contract_id, coming.price, coming.day, None)

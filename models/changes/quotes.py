@@ -1,0 +1,129 @@
+"""What a trunk and its contract give and cost before and after a change of them: now, planned, and as agreed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.calendar_days import berlin_day
+from models.contracts.catalogue import PriceLine, ProductKind, all_products
+from models.contracts.contracts import Contract, ContractItem, runs
+from models.contracts.costs import Costs, costs_of
+from models.requests.requests import Request
+from models.states import CONTRACT_CHANGES, ENDED, Kind, StepName
+from models.telephony.trunks import SipTrunk
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The channels of a trunk and all products of its contract, at their agreed prices, as they are at one time."""
+
+    channels: int
+    lines: tuple[PriceLine, ...]
+
+    @property
+    def costs(self) -> Costs:
+        """Return the monthly sum of all products, and the sum of the one-off prices that are still to be paid."""
+        return costs_of(self.lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The terms of a trunk and its contract `before` and `after` a change of them.
+
+    `effective_on` is the day from which the change holds; None if it takes effect at once.
+    """
+
+    before: Terms
+    after: Terms
+    effective_on: date | None
+
+    @property
+    def shown_text(self) -> str:
+        """Return the sums before and after as one text, by which it is seen whether a person was shown others."""
+        before, after = self.before.costs, self.after.costs
+        return f"{before.monthly.net}-{after.monthly.net}-{after.one_off.net}"
+
+
+def current_terms(session: Session, trunk: SipTrunk, now: datetime) -> Terms:
+    """Return the trunk's channels and the products of its contract at `now`, without their one-off prices."""
+    items = session.scalars(
+        sa.select(ContractItem)
+        .join(Contract, Contract.id == ContractItem.contract_id)
+        .where(ContractItem.contract_id == trunk.contract_id, runs(Contract, now), runs(ContractItem, now))
+        .order_by(ContractItem.product_key, ContractItem.occurrence)
+    )
+    return Terms(trunk.channels, tuple(paid_line(item.price_line) for item in items))
+
+
+def planned_terms(session: Session, trunk: SipTrunk, day: date | None, now: datetime) -> Terms:
+    """Return the trunk's terms at the start of `day` (None: now), once all has been done that is planned until then.
+
+    These are changes and numbers to be added. No one-off prices.
+    """
+    waiting = sa.select(Request).where(
+        Request.changed_trunk_id == trunk.id,
+        Request.kind.in_(CONTRACT_CHANGES),
+        Request.status.not_in(ENDED),
+        # Later, the contract has it already.
+        Request.step != StepName.CONFIRM,
+        sa.or_(Request.effective_on.is_(None), Request.effective_on <= (day or berlin_day(now))),
+    )
+    terms = current_terms(session, trunk, now)
+    for coming in session.scalars(waiting.order_by(Request.effective_on.nulls_first(), Request.id)):
+        line = paid_line(agreed_line(coming.price_lines, coming.product_key))
+        if coming.kind is Kind.NUMBERS:
+            terms = replace(terms, lines=(*terms.lines, line))
+        else:
+            assert coming.channels is not None
+            lines = terms.lines
+            if line.product_key not in [one.product_key for one in lines]:
+                lines = (line, *without_tariffs(session, lines))
+            terms = Terms(coming.channels, lines)
+    return terms
+
+
+def agreed_line(price_lines: Sequence[Mapping[str, Any]] | None, product_key: str | None) -> PriceLine:
+    """Return the tariff that a change brings, or the number block that is added, at its agreed price.
+
+    `price_lines` and `product_key` are those of the request. Of several blocks of one size the last is the one added.
+    """
+    lines = (PriceLine(**line) for line in reversed(price_lines or ()))
+    return next(line for line in lines if line.product_key == product_key)
+
+
+def agreed_quote(change: Request) -> Quote:
+    """Return the terms before and after a change.
+
+    As agreed when it was requested or, once it is made, as they were at that moment.
+    """
+    assert change.channels is not None and change.replaced_channels is not None
+    before, after = agreed_lines(change)
+    return Quote(Terms(change.replaced_channels, before), Terms(change.channels, after), change.effective_on)
+
+
+def agreed_lines(request: Request) -> tuple[tuple[PriceLine, ...], tuple[PriceLine, ...]]:
+    """Return the products of the contract before and after a change of it or of its numbers.
+
+    As agreed when it was requested or, once it is made, as they were at that moment.
+    """
+    before, after = (
+        tuple(PriceLine(**line) for line in lines or ()) for lines in (request.replaced_lines, request.price_lines)
+    )
+    return before, after
+
+
+def without_tariffs(session: Session, lines: Sequence[PriceLine]) -> list[PriceLine]:
+    """Return the lines whose products are no tariffs."""
+    products = all_products(session)
+    return [line for line in lines if products[line.product_key].kind is not ProductKind.TRUNK]
+
+
+def paid_line(line: PriceLine) -> PriceLine:
+    """Return the line without its one-off price, which was paid before."""
+    return replace(line, one_off_cents=0)
