@@ -15,7 +15,7 @@ from models.people.rights import LEADS, Principal
 from models.people.users import Membership
 from models.requests.request_rights import may_change
 from models.requests.requests import Request
-from models.states import CONTRACT_CHANGES, ENDED, Kind, Reason
+from models.states import CONTRACT_CHANGES, ENDED, Kind, Reason, Status
 
 
 def running_detach(session: Session, account: Account, *, lock: bool = False) -> Request | None:
@@ -49,18 +49,21 @@ def end_planned_detach(session: Session, account: Account, reason: Reason, now: 
 def ensure_no_change_is_lost(session: Session, account: Account, day: date | None, now: datetime) -> None:
     """Raise `InvalidField` if a change of the account's contract is planned by people who would lose the account.
 
-    That is a change, or numbers to be added, that takes effect on the day of the detachment (None: today) or later, and
-    was asked for by a person without a role of their own in the account that changes contracts. The error has the last
-    day of these. A cancellation goes on: the account's own administrators can take it back.
+    That is a change, or numbers to be added, that takes effect on the day of the detachment (None: today) or later, or
+    waits for us, and was asked for by a person without a role of their own in the account that changes contracts. The
+    error has the last day of these, or today. A cancellation goes on: the account's own administrators can take it
+    back.
     """
     keeps = sa.select(Membership.user_id).where(
         Membership.account_id == account.id, Membership.role.in_(LEADS), Membership.user_id == Request.requested_by
     )
-    lost = sa.select(sa.func.max(Request.effective_on)).where(
+    today = berlin_day(now)
+    lost = sa.select(sa.func.max(sa.func.greatest(Request.effective_on, today))).where(
         Request.account_id == account.id,
         Request.kind.in_(CONTRACT_CHANGES),
         Request.status.not_in(ENDED),
-        Request.effective_on >= (day or berlin_day(now)),
+        # Without a day it is done at once, unless its numbers have to be stocked first.
+        sa.or_(Request.effective_on >= (day or today), Request.status == Status.HELD),
         ~keeps.exists(),
     )
     last = session.scalar(lost)

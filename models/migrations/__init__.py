@@ -28,14 +28,20 @@ PATIENCE = "300ms"
 _PATIENCE_CONCURRENTLY = "60s"
 """How long a statement waits whose lock lets others go on: of an index that is made CONCURRENTLY."""
 _TRY_FOR = 120.0
-"""Seconds after which a migration is not tried again any more."""
+"""Seconds for which a migration is tried again; those in which it goes on do not count."""
+_WORKED = 5.0
+"""Seconds of a try from which on it did more than wait: an index was made, or rows were examined."""
 _PAUSE = 0.5
 """Seconds between two tries, in which others get their turn."""
 # What a migration that was interrupted has left: `if_not_exists` would take it for the whole index.
 _HALF_MADE = """
 SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
 WHERE NOT indisvalid AND relnamespace = 'public'::regnamespace AND relname !~ '_ccnew[0-9]*$'
-    AND indexrelid NOT IN (SELECT index_relid FROM pg_stat_progress_create_index)
+    -- Of an index that another role makes, the view tells no more than the database: it could be this one.
+    AND NOT EXISTS (
+        SELECT FROM pg_stat_progress_create_index AS made
+        WHERE made.index_relid = indexrelid OR (made.index_relid IS NULL AND made.datname = current_database())
+    )
 """
 
 
@@ -120,12 +126,15 @@ def _until_free(connection: sa.Connection, migrate: Callable[[], None]) -> None:
     """Run `migrate`, again while a table is in use: every migration can be run again after an interruption."""
     ends = time.monotonic() + _TRY_FOR
     while True:
+        began = time.monotonic()
         try:
             _drop_half_made_indexes(connection)
             return migrate()
         except OperationalError as error:
             connection.rollback()
             was_locked = isinstance(error.orig, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected)
+            if time.monotonic() - began > _WORKED:
+                ends = time.monotonic() + _TRY_FOR
             if not was_locked or time.monotonic() > ends:
                 raise
         time.sleep(_PAUSE)

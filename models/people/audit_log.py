@@ -83,8 +83,8 @@ class AuditEvent(StrEnum):
     LIMIT_CHANGED = "limit_changed"
     HIGH_RISK_ADDED = "high_risk_added"
     HIGH_RISK_REMOVED = "high_risk_removed"
-    SWITCH_ANSWERED = "switch_answered"
     NUMBERS_ASKED = "numbers_asked"
+    SWITCH_ANSWERED = "switch_answered"
 
 
 OF_LOGINS = (

@@ -216,6 +216,8 @@ class Request(BulkQueueRow, Base):
             postgresql_nulls_not_distinct=True,
             postgresql_where=sa.text(f"kind = 'change' AND status NOT IN ({_ENDED})"),
         ),
+        # Deleting a request looks for others that name it.
+        sa.Index("ix_requests_displaced_id", "displaced_id", postgresql_where=sa.text("displaced_id IS NOT NULL")),
         sa.Index(
             "uq_requests_reserved",
             "reserved_block_id",

@@ -8,22 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
+from models.accounts.contract_holders import ContractHolder
 from models.contracts.contracts import Contract
 from models.messages.outbox import Message, MessageState
 from models.people.api_tokens import ApiToken
+from models.people.audit_log import AuditEntry, AuditEvent
 from models.proofs.documents import AddressDocument
 from models.proofs.proofs import Consent, MainConsent, OwnershipProof
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
-from models.retention import TOKEN_ADDRESSES, Periods, start_of_year_ago
+from models.retention import TOKEN_ADDRESSES, Periods, start_of_last_year, start_of_year_ago
 from models.staff.erasing_people import BUSINESS_LETTERS, ERASED_NAME
-from models.states import AccountState
+from models.states import ATTACHING, CONTRACT_CHANGES, AccountState, Status
 from models.telephony.trunks import SipTrunk
 
 OF_REQUEST = (TimelineEntry, Consent, MainConsent, OwnershipProof, AddressDocument, Message)
@@ -63,7 +66,7 @@ def old_accounts(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
     """Return an SQL condition for accounts that lose name, street and contact.
 
     They are closed, or were ordered and never came into service, and no contract and no request has run for the
-    period of business letters.
+    period of business letters. An order that staff can try again still needs them.
     """
     before = start_of_year_ago(now, periods.business_years)
     contract = sa.exists().where(
@@ -71,10 +74,26 @@ def old_accounts(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
     )
     request = sa.exists().where(
         sa.or_(Request.account_id == Account.id, Request.main_id == Account.id),
-        sa.or_(Request.ended_at.is_(None), Request.ended_at >= before),
+        sa.or_(Request.ended_at.is_(None), Request.ended_at >= before, Request.status == Status.FAILED),
     )
     is_over = (Account.state != AccountState.ACTIVE) & (Account.created_at < before)
-    return is_over & Account.contact_email.not_like(_NOBODY) & ~contract & ~request
+    used = contract | request | _closed_since(Account.id, before)
+    return is_over & Account.contact_email.not_like(_NOBODY) & ~used
+
+
+def old_holders(now: datetime, _periods: Periods) -> sa.ColumnElement[bool]:
+    """Return an SQL condition for contract holders to delete: of accounts that ended before last year began.
+
+    An imported account has no contracts here; when it was closed, the audit log says.
+    """
+    return ContractHolder.left_over(now) & ~_closed_since(ContractHolder.account_id, start_of_last_year(now))
+
+
+def _closed_since(account_id: Any, moment: datetime) -> sa.ColumnElement[bool]:
+    """Return an SQL condition: the account was closed at this moment or later."""
+    return sa.exists().where(
+        AuditEntry.account_id == account_id, AuditEntry.deed == AuditEvent.ACCOUNT_CLOSED, AuditEntry.at >= moment
+    )
 
 
 NAMELESS = {
@@ -90,14 +109,25 @@ WITHOUT_ADDRESS = {ApiToken.last_used_at: None, ApiToken.last_used_address: None
 
 
 def old_requests(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
-    """Return an SQL condition for requests to delete: ended before the period of business letters, without a contract.
+    """Return an SQL condition for requests to delete: ended before the period of business letters, and not in force.
 
-    A request of a file stays until the file is deleted, and so does an order that a contract or trunk comes from.
+    A request of a file stays until the file is deleted. An order stays from which a contract or trunk comes; a link or
+    switch, with its proofs and consents, while the account is attached by it; and a change of a contract or more
+    numbers as long as letters about that contract are kept.
     """
     before = start_of_year_ago(now, periods.business_years)
     contract = sa.exists().where(Contract.request_id == Request.id)
     trunk = sa.exists().where(SipTrunk.request_id == Request.id)
-    return (Request.ended_at < before) & Request.bulk_id.is_(None) & ~contract & ~trunk
+    attached = Request.kind.in_(ATTACHING) & sa.exists().where(
+        Account.id == Request.account_id, Account.main_id == Request.main_id
+    )
+    changed = Request.kind.in_(CONTRACT_CHANGES) & sa.exists().where(
+        SipTrunk.id == Request.changed_trunk_id,
+        Contract.id == SipTrunk.contract_id,
+        sa.or_(Contract.ended_at.is_(None), Contract.ended_at >= before),
+    )
+    in_force = (Request.status == Status.COMPLETED) & (attached | changed)
+    return (Request.ended_at < before) & Request.bulk_id.is_(None) & ~(contract | trunk | in_force)
 
 
 def delete_of_requests(session: Session, ids: Sequence[UUID]) -> None:

@@ -68,7 +68,6 @@ class DeletionRule:
 Table = (
     type[AddressProof]
     | type[Bulk]
-    | type[ContractHolder]
     | type[DailyUse]
     | type[DirectoryEntry]
     | type[Draft]
@@ -84,7 +83,6 @@ Table = (
 TABLES: tuple[Table, ...] = (
     AddressProof,
     Bulk,
-    ContractHolder,
     DailyUse,
     DirectoryEntry,
     Draft,
@@ -105,6 +103,7 @@ def _of(table: Table) -> DeletionRule:
 
 ALL = (
     *map(_of, TABLES),
+    DeletionRule(ContractHolder, old_records.old_holders),
     DeletionRule(Message, old_records.old_messages),
     DeletionRule(AddressDocument, old_records.old_documents),
     DeletionRule(ApiToken, old_records.old_token_addresses, values=old_records.WITHOUT_ADDRESS),
@@ -123,13 +122,16 @@ def clear_leftovers(run: Run) -> None:
     The run counts the deleted or changed rows by table, and as `history` the rows of the history that had to be ended
     or begun. Safe to run twice.
     """
-    for rule in ALL:
-        after: tuple[Any, ...] | None = None
-        while gone := _batch(run, rule, after):
-            after = gone[-1]
     with run.transaction() as session:
         run.counts["history"] += complete_history(session, run.now)
-    _forget_calls(run)
+    try:
+        for rule in ALL:
+            after: tuple[Any, ...] | None = None
+            while gone := _batch(run, rule, after):
+                after = gone[-1]
+    finally:
+        # These may be kept for a week only, whatever fails before.
+        _forget_calls(run)
 
 
 def _forget_calls(run: Run) -> None:

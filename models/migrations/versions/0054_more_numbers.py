@@ -80,14 +80,21 @@ def upgrade() -> None:
         RULES._check("requests", "step", f"step IN ({RULES._words(*STEPS)})")
         for name, rule in WHOLE.items():
             RULES._check("requests", name, rule)
-        # An interrupted run leaves an invalid index.
-        op.drop_index("uq_requests_reserved", "requests", postgresql_concurrently=True, if_exists=True)
         op.create_index(
             "uq_requests_reserved",
             "requests",
             ["reserved_block_id"],
             unique=True,
             postgresql_where=sa.text(f"reserved_block_id IS NOT NULL AND status NOT IN ({ENDED})"),
+            postgresql_concurrently=True,
+            if_not_exists=True,
+        )
+        # For the deletion of old requests: each looks for later ones that name it.
+        op.create_index(
+            "ix_requests_displaced_id",
+            "requests",
+            ["displaced_id"],
+            postgresql_where=sa.text("displaced_id IS NOT NULL"),
             postgresql_concurrently=True,
             if_not_exists=True,
         )

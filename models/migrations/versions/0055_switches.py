@@ -105,8 +105,6 @@ def upgrade() -> None:
             _recheck(table, column, added=words)
         for name, (_, rule) in RULES.items():
             _check(name, rule)
-        # An interrupted run leaves an invalid index.
-        op.drop_index("uq_requests_attaching", "requests", postgresql_concurrently=True, if_exists=True)
         op.create_index(
             "uq_requests_attaching",
             "requests",

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from models import retention
 from models.accounts.accounts import Account
+from models.accounts.contract_holders import HolderData, LegalForm, put_holder
 from models.bulk.bulk import Bulk, BulkRow
 from models.contracts.contracts import Contract
 from models.links.account_closing import close_account
@@ -29,9 +30,10 @@ from models.retention import KEPT, End, Periods
 from models.schema import metadata
 from models.staff.erasing_people import BUSINESS_LETTERS, ERASED_NAME
 from models.staff.old_records import OF_REQUEST
-from models.states import AccountRole, AccountState, Kind, Reason
+from models.states import AccountRole, AccountState, Kind, Reason, Status
+from tasks.ports import GatewayRefused
 from tasks.reconcile import leftovers
-from tests.factories import an_order, make_bulk, sites
+from tests.factories import a_link, an_order, make_account, make_bulk, make_user, sites
 from tests.tasks.conftest import Pipeline
 
 MOMENT = timedelta(seconds=1)
@@ -122,6 +124,48 @@ def test_a_request_that_is_young_or_runs_stays(pipeline: Pipeline) -> None:
     pipeline.order(an_order())
     pipeline.clock.now = datetime(2026, 12, 31, 23, tzinfo=UTC)
     reject_order(pipeline)
+    gone = run_at(pipeline, SIX_YEARS_LATER)
+    assert (gone("requests"), gone("accounts")) == (0, 0)
+
+
+def test_a_link_with_its_proof_stays_while_the_account_is_attached_by_it(pipeline: Pipeline) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        owner = make_user(session)
+        account = make_account(session, administrator=owner)
+        draft = a_link(account, email=owner.email)
+    id = pipeline.link(draft)
+    pipeline.advance()
+    assert pipeline.request(id).status is Status.COMPLETED
+    assert run_at(pipeline, SIX_YEARS_LATER)("requests") == 0
+    with pipeline.owner.transaction() as session:
+        linked = session.get_one(Account, account.id)
+        linked.main_id = linked.origin = linked.attached_at = None
+        linked.role = AccountRole.STANDALONE
+    assert run_at(pipeline, SIX_YEARS_LATER)("requests") == 1
+
+
+def test_an_account_without_contracts_here_is_kept_from_when_it_was_closed(pipeline: Pipeline) -> None:
+    with pipeline.owner.transaction() as session:
+        imported = make_account(session, administrator=make_user(session))
+        id, holder = (
+            imported.id,
+            HolderData("Muster GmbH", LegalForm.COMPANY, "HRB 1", None, "Weg 1", "33602", "Bielefeld"),
+        )
+        put_holder(session, id, holder, pipeline.clock.now)
+    closed = SIX_YEARS_LATER - timedelta(days=1)
+    with pipeline.owner.transaction() as session:
+        close_account(session, session.get_one(Account, id), closed)
+    gone = run_at(pipeline, SIX_YEARS_LATER)
+    assert (gone("accounts"), gone("contract_holders")) == (0, 0)
+    gone = run_at(pipeline, SIX_YEARS_LATER.replace(year=2034))
+    assert (gone("accounts"), gone("contract_holders")) == (0, 1)
+    assert run_at(pipeline, SIX_YEARS_LATER.replace(year=2038))("accounts") == 1
+
+
+def test_an_order_that_can_be_tried_again_keeps_its_account(pipeline: Pipeline) -> None:
+    pipeline.registrar.failures = [GatewayRefused("no")]
+    id = complete_order(pipeline)
+    assert pipeline.request(id).status is Status.FAILED
     gone = run_at(pipeline, SIX_YEARS_LATER)
     assert (gone("requests"), gone("accounts")) == (0, 0)
 

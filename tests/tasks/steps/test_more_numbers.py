@@ -17,6 +17,7 @@ from models.changes.more_numbers import NumbersDraft, submit_numbers
 from models.changes.quotes import agreed_lines, agreed_quote
 from models.contracts.contracts import Contract, ContractItem, runs
 from models.errors import Forbidden, InvalidField, PricesChanged
+from models.links.links import submit_detach
 from models.orders.number_release import release_numbers
 from models.orders.orders import cancel_and_release
 from models.orders.restocking import pool_levels, restock
@@ -176,6 +177,18 @@ def test_taken_back_the_block_is_free_at_once(pipeline: Pipeline, trunk_id: int)
     again = ask(pipeline, trunk_id)
     go_to(pipeline, pipeline.clock.now)
     assert pipeline.request(again).status is Status.COMPLETED
+
+
+def test_numbers_that_wait_for_the_pool_are_named_before_the_account_goes(pipeline: Pipeline, trunk_id: int) -> None:
+    id = ask(pipeline, trunk_id, size=1)
+    go_to(pipeline, pipeline.clock.now)
+    assert pipeline.request(id).status is Status.HELD
+    with pipeline.runtime.database.transaction() as session:
+        account = session.get_one(Account, session.get_one(SipTrunk, trunk_id).account_id)
+        join(session, make_user(session), account)
+        with pytest.raises(InvalidField) as error:
+            submit_detach(session, pipeline.manager, account, "de", pipeline.clock.now)
+    assert (error.value.field, error.value.code) == ("effective_on", "change_is_lost")
 
 
 def test_an_empty_pool_holds_the_request_until_it_is_stocked(pipeline: Pipeline, trunk_id: int) -> None:
