@@ -45,25 +45,26 @@ def main() -> None:
     """Run load and faults, save the record to .standorte/chaos.json, audit it, and exit with the auditor's status."""
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--long", action="store_true", help="longer faults, several rounds, and 10,000 requests")
+    parser.add_argument("--requests", type=int, default=MANY, help="so many instead of 10,000 in a long run")
     parser.add_argument("--only", choices=FAULTS, action="append", help="only this fault; may be repeated")
     arguments = parser.parse_args()
     names = arguments.only or list(FAULTS)
     file = StackDirectory().path / "chaos.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     with open_plant() as plant:
-        file.write_text(json.dumps(_run(plant, names, long=arguments.long)))
+        file.write_text(json.dumps(_run(plant, names, long=arguments.long, requests=arguments.requests)))
         ended = subprocess.run([sys.executable, "-m", "tests.chaos.auditor", str(file)])
         if ended.returncode:
             _show_logs(plant)
     sys.exit(ended.returncode)
 
 
-def _run(plant: Plant, names: Sequence[str], *, long: bool) -> dict[str, Any]:
+def _run(plant: Plant, names: Sequence[str], *, long: bool, requests: int) -> dict[str, Any]:
     plant.start_all()
     load = Load(plant, clients=CLIENTS, owned=OWNED, files=FILES) if long else Load(plant)
     load.start()
     suffered = [_suffer(plant, load, name, LONG if long else SHORT) for name in names]
-    while long and len(load.accepted) < MANY:
+    while long and len(load.accepted) < requests:
         suffered += [_suffer(plant, load, name, LONG) for name in names]
     if long:
         suffered.append(_suffer(plant, load, LOCKED_ROW, A_MINUTE))
