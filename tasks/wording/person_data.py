@@ -35,6 +35,7 @@ KEYS: Mapping[str, str] = {
     "link_codes": N_("Link codes that you have made"),
     "ownership_proofs": N_("Accounts that you have proved to be yours"),
     "consents": N_("Your answers to requests for consent"),
+    "main_consents": N_("Your answers to requests to switch a sub-account"),
     "address_proofs_accepted": N_("Connection addresses that you have proved"),
     "documents_handed_in": N_("Documents that you have handed in"),
     "documents_decided": N_("Documents that you have decided on"),

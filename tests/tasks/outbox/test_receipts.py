@@ -266,7 +266,7 @@ def test_a_receipt_that_cannot_be_read_now_is_no_attempt_and_says_nothing_of_the
     sa.event.listen(engine, "begin", impatient)
     try:
         with database.engine.connect() as other:
-            other.execute(sa.text("LOCK TABLE requests"))
+            other.execute(sa.text("LOCK TABLE accounts"))
             with pytest.raises(OperationalError, match="LockNotAvailable"):
                 pipeline.send()
     finally:

@@ -178,14 +178,16 @@ def test_who_administers_two_sub_accounts_switches_between_them(front: Front, si
     assert answer.request.path == f"/standortverwaltung/{second.customer_number}"
 
 
-def test_a_link_code_is_offered_only_to_who_can_be_attached(front: Front, site: Site) -> None:
+def test_a_link_code_is_offered_where_the_account_can_be_attached_or_switched(front: Front, site: Site) -> None:
     with front.database.transaction() as session:
         owner = make_user(session)
         alone = make_account(session, administrator=owner)
     come_in(front, owner.email)
     assert "Verknüpfungscodes verwalten" in get(front, f"/standortverwaltung/{alone.customer_number}")
     come_in(front, site.administrator.email)
-    assert "Verknüpfungscode" not in get(front, site.path)
+    assert "Verknüpfungscode" in get(front, site.path)
+    come_in(front, front.manager.email)
+    assert "Verknüpfungscode" not in get(front, f"/standortverwaltung/{front.main.customer_number}")
 
 
 def test_a_local_member_sees_call_forwarding_and_nothing_else(front: Front, site: Site) -> None:
