@@ -91,7 +91,8 @@ def planned_terms(session: Session, trunk: SipTrunk, day: date | None, now: date
 def agreed_line(price_lines: Sequence[Mapping[str, Any]] | None, product_key: str | None) -> PriceLine:
     """Return the tariff that a change brings, or the number block that is added, at its agreed price.
 
-    `price_lines` and `product_key` are those of the request. Of several blocks of one size the last is the one added.
+    `price_lines` and `product_key` are those of a request that brings a product: they must not be None, and one line
+    must have the key. Of several such lines, as of blocks of one size, the last is returned: it is the one added.
     """
     lines = (PriceLine(**line) for line in reversed(price_lines or ()))
     return next(line for line in lines if line.product_key == product_key)

@@ -64,11 +64,11 @@ def act_for(session: Session, caller: str) -> None:
 
 
 def name_to_database(session: Session, named: Named, *values: object) -> None:
-    """Let the transaction see, beside its caller's rows, the rows that the values identify, such as a customer number.
+    """Let the transaction see, besides the rows of its caller, those that `values` identify, such as customer numbers.
 
-    `named` is the kind of the values. Several values identify several rows, such as the person with any of these
-    spellings of an address; no value identifies none. Earlier values of this kind are replaced. Does nothing in
-    programs other than the front, which see all rows.
+    `named` is the kind of the values. Each value adds its rows: an e-mail address is named in all its spellings, as it
+    is not known which one is stored. Earlier values of this kind are replaced; no values take them back. Ends with the
+    transaction. Does nothing in programs other than the front, which see all rows.
     """
     if session.info.get(IS_TOLD):
         session.execute(_SET, {"name": f"standorte.{named}", "value": "\n".join(str(value) for value in values)})

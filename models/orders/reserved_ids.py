@@ -50,9 +50,10 @@ def _reserved_rows() -> sa.Select[uuid.UUID, int, str]:
 
 
 def reserved_rows() -> sa.Select[uuid.UUID, int, str]:
-    """Return a query that issues customer numbers: a row with request id, account id and number for each of them.
+    """Return a query that issues customer numbers, with the columns `request_id`, `account_id` and `customer_number`.
 
-    Its parameters are `proposals`. It may return fewer rows than needed: a number that was issued before is left out.
+    Execute it with the parameters that `proposals(count)` returns. It gives at most `count` rows, and fewer if too many
+    of the proposed numbers were issued before.
     """
     number = IssuedCustomerNumber.number
     proposed = sa.func.unnest(sa.bindparam("proposed", type_=postgresql.ARRAY(sa.Text))).column_valued("proposed")

@@ -287,7 +287,10 @@ def _tell_administrators(
 
 
 def _note_use(session: Session, token_id: int, last: datetime | None, address: str, now: datetime) -> bool:
-    """Record the token's use, and return True; return False if the `last` one is less than 5 minutes old."""
+    """Record the token's use from the IP address `address`.
+
+    Return False, recording nothing, if the `last` use is less than 5 minutes old, otherwise True.
+    """
     before = now - _USE_NOTED_EVERY
     if last is not None and last > before:
         return False

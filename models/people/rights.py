@@ -44,7 +44,8 @@ class Action(StrEnum):
 class Scope(StrEnum):
     """The scopes of an API token.
 
-    `read` allows viewing; `write` ordering, linking, detaching, changing contracts and proving ownership.
+    `read` allows viewing; `write` ordering, linking, detaching, changing contracts and proving ownership, without
+    viewing.
     """
 
     READ = "read"

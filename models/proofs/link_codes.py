@@ -49,7 +49,9 @@ def void_link_code(session: Session, principal: Principal, account: Account, now
 
 
 def open_link_code(session: Session, account_id: int | None, *, lock: bool = False) -> LinkCode | None:
-    """Return the account's link code that was not used, replaced or voided, expired or not; None if there is none.
+    """Return the account's link code that has not ended, even if it has expired; None if there is none.
+
+    A code ends when it is used, replaced or voided; an account has at most one that has not.
 
     `lock` locks the code's row until the transaction ends. With None as `account_id` the result is None, after the
     same statements, so that the duration tells an outsider nothing.

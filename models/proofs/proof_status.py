@@ -111,7 +111,7 @@ class OpenConsent:
 
     @property
     def is_of_main(self) -> bool:
-        """Return whether the present main account of `account` is asked."""
+        """Return whether the present main account of `account` is asked, not `account` itself."""
         return isinstance(self.consent, MainConsent)
 
 

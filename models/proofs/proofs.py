@@ -284,7 +284,10 @@ class EmailProof(CodedProof, Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: nobody has given the proof in time, and no request may need it any more."""
+        """Return an SQL condition: nobody gave the proof, and its code expired `retention.UNANSWERED` (400 days) ago.
+
+        False while any request of the main account runs, because it may need the proof.
+        """
         return _unanswered(cls, now)
 
     def ask(self, now: datetime) -> None:
@@ -342,7 +345,10 @@ class AddressProof(CodedProof, Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: nobody has given the proof in time, and no request may need it any more."""
+        """Return an SQL condition: nobody gave the proof, and its code expired `retention.UNANSWERED` (400 days) ago.
+
+        False while any request of the main account runs, because it may need the proof.
+        """
         return _unanswered(cls, now)
 
     def ask(self, now: datetime) -> None:

@@ -15,7 +15,7 @@ from models.db.base import Base
 class TimelineEntry(Base):
     """One event of a request: `code` names it, `facts` are its values; `tasks.wording.timeline` makes it a sentence.
 
-    Lock the request before adding an entry. The database gives no entry an earlier time than the entry before it has,
+    Lock the request before adding an entry. The database never lets times run backwards from one entry to the next,
     since a transaction may read the time and then wait for the lock of the request.
     """
 

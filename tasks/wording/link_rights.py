@@ -46,7 +46,8 @@ _ONLY_ADMINISTRATORS = N_("%(what)s (only administrators of the main account)")
 class LinkRights:
     """What administrators and location managers of a main account `may` do with a linked account, and `may_not`.
 
-    Each is a list of phrases that go on after "they can".
+    Each is a list of translated phrases: `may` goes on after "they can", `may_not` after "nobody of the main account
+    can, by the link".
     """
 
     may: list[str]

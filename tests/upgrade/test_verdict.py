@@ -57,7 +57,7 @@ def test_a_page_without_an_answer_is_too_much(tmp_path: Path, status: int | None
     assert len(seen(tmp_path, watch=watch).wrong([PART])) == 1
 
 
-def test_a_statement_that_waits_longer_than_half_a_second_is_too_much_whoever_has_the_lock(tmp_path: Path) -> None:
+def test_a_statement_that_waits_longer_than_half_a_second_is_too_much_for_any_lock(tmp_path: Path) -> None:
     watch = Watch()
     watch.waits[1, "now"] = Wait(120.0, 0.51, "SELECT", "standorte_owner: ALTER TABLE")
     watch.waits[2, "now"] = Wait(120.0, 0.51, "UPDATE", "standorte_worker: UPDATE")

@@ -30,7 +30,7 @@ class Contents(BaseModel):
 
 
 def key_digests(vault: Vault) -> list[str]:
-    """Return the digests, in hexadecimal, by which a backup recognizes the vault's keys; the first key's first."""
+    """Return the digests, in hexadecimal, by which a backup recognizes the vault's keys, in their order."""
     return [digest.hex() for digest in vault.fingerprints("backup", b"key")]
 
 

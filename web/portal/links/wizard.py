@@ -345,10 +345,11 @@ def _not_allowed_text() -> str:
 
 
 def _wrong_number(session: Session, main: Account, number: str) -> tuple[str | None, UUID | None]:
-    """Return what is wrong with the customer number (None: nothing), and the id of the link request that runs for it.
+    """Return the error text for the customer number (None: no error), and the id of the request that runs for it.
 
-    The id is None if the main account has no running link or switch for the number. Only what the main account may know
-    is checked, not whether the number exists.
+    It is wrong if malformed, the main account's own, that of a sub-account it has, or if a link or switch by the main
+    account runs for it; only then is there an id. Whether the number exists is not checked: the main account may not
+    know that.
     """
     if not CUSTOMER_NUMBER.fullmatch(number):
         return field_error(locale(), "customer_number", "malformed"), None

@@ -204,7 +204,10 @@ class LocationForm(StepForm):
             raise Wrong(field_error(locale(), "location.street", "house_number_missing"))
 
     def validate_postal_code(self, _: Field) -> None:
-        """Raise WTForms' `ValidationError` unless the postal code exists and is at most 20 km from a known city."""
+        """Raise WTForms' `ValidationError` if the postal code does not exist, or is over 20 km from the typed city.
+
+        Raises nothing while no city is typed. A city that is not known by name can have any postal code that exists.
+        """
         if self.hints is not None and self.hints.wrong_address:
             raise Wrong(self.hints.wrong_address)
 

@@ -76,9 +76,9 @@ class Hints:
 
     @property
     def city_is_known(self) -> bool:
-        """Return whether `city` is one of the postal code's towns, for which 'Frankfurt' is 'Frankfurt am Main'.
+        """Return whether the postal code has a town called `city`, in whatever usual spelling.
 
-        False while the city or the postal code is missing.
+        'Frankfurt' counts for 'Frankfurt am Main' too. False while the city or the postal code is missing.
         """
         return any(same_place(self.city, town) for town in self.towns)
 

@@ -107,8 +107,8 @@ def edit(customer_number: str, id: int) -> Response | tuple[str, int]:
     """Show the form of the call forwarding `id`; on a valid POST save the changes and redirect to the account's list.
 
     An invalid POST shows the form with its errors, with status 422. The button for another line of the schedule shows
-    the form with one line more, and saves nothing. Abort with 404 if the account has no such forwarding, or unless it
-    is active and the user may forward its calls.
+    the form with one line more, and saves nothing. Abort with 404 if the account is unknown or not active, if the
+    user may not forward its calls, or if it has no such forwarding.
     """
     return _edit(customer_number, id)
 
@@ -118,7 +118,8 @@ def edit(customer_number: str, id: int) -> Response | tuple[str, int]:
 def remove(customer_number: str, id: int) -> Response | str:
     """Ask whether to remove the call forwarding `id`; on POST remove the forwarding and redirect to the account's list.
 
-    Abort with 404 if the account has no such forwarding, or unless it is active and the user may forward its calls.
+    Abort with 404 if the account is unknown or not active, if the user may not forward its calls, or if it has no such
+    forwarding.
     """
     with resources().database.transaction() as database:
         account = _account(database, customer_number)

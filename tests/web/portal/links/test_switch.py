@@ -35,7 +35,7 @@ def elsewhere(front: Front) -> tuple[Account, User, Account, User]:
 
 
 def turn_to(front: Front, email: str) -> None:
-    """Sign out whoever is signed in, and sign in the user with this e-mail address."""
+    """Sign out the present user, if any, and sign in the user with this e-mail address."""
     front.client.delete_cookie("session")
     sign_in(front, email)
 
