@@ -23,8 +23,11 @@ Either who sends it dies, or the database that records it is out of reach, or th
 """
 UNRECORDED = 5.0
 """Seconds for which a mail may have been sent and not yet been recorded when a fault begins."""
-EXPLAINED_FOR = 60.0
-"""Seconds after a fault for which it explains a second copy of a mail: the longest time until one is sent again."""
+EXPLAINED_FOR = 1200.0
+"""Seconds after a fault for which it explains a second copy of a mail: the longest time until one is sent again.
+
+That is a minute, and in a long run as long as ten thousand mails before it take.
+"""
 
 
 @check("mails owed and not sent, or sent and not owed")
