@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 
-from flask import abort, flash, redirect, render_template, request, url_for
+from flask import abort, flash, redirect, request, url_for
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 from flask_login import login_required
@@ -14,7 +13,6 @@ from werkzeug.wrappers import Response
 from wtforms import Form, HiddenField, RadioField, StringField
 
 from models.accounts.accounts import Account
-from models.calendar_days import berlin_day
 from models.changes.more_numbers import (
     MOST_NUMBERS,
     NumbersDraft,
@@ -27,9 +25,8 @@ from models.changes.more_numbers import (
 )
 from models.contracts.catalogue import ProductKind, orderable_products
 from models.errors import InvalidField, PricesChanged
-from models.people.rights import Action, through_main
+from models.people.rights import Action
 from models.phone_numbers import typed_area_code
-from models.requests.effective_days import LONGEST_AHEAD
 from models.requests.requests import Request
 from models.states import AccountState
 from models.telephony.holdings import blocks_of
@@ -37,6 +34,7 @@ from models.telephony.trunks import SipTrunk
 from models.values import AREA_CODE
 from tasks.outbox.what_changes import AddedNumbers, added_numbers
 from tasks.wording.fields import field_error
+from web.portal.changes.trunk_pages import render_trunk_page
 from web.portal.orders.number_hints import Hints, hints_for
 from web.portal.page.account_access import get_visible_trunk
 from web.portal.page.blueprints import locations
@@ -123,10 +121,12 @@ def order_numbers(customer_number: str, id: int) -> Response | str | tuple[str, 
         account, trunk = database.get_one(Account, account.id), database.get_one(SipTrunk, trunk.id)
         sheet = _sheet(database, form, account, trunk)
     if sheet.quote is None:
-        return _render("numbers", account, trunk, form, sheet), 422 if form.errors else 200
+        return render_trunk_page(
+            "numbers", account, trunk, form, sheet=sheet, most=MOST_NUMBERS
+        ), 422 if form.errors else 200
     form.shown.data = sheet.quote.shown_text
     changed = shown not in ("", None, sheet.quote.shown_text)
-    return _render("confirm_numbers", account, trunk, form, sheet, price_changed=changed)
+    return render_trunk_page("confirm_numbers", account, trunk, form, sheet=sheet, price_changed=changed)
 
 
 def _offer(database: Session, form: NumbersForm, account: Account, trunk: SipTrunk) -> None:
@@ -168,22 +168,4 @@ def _sheet(database: Session, form: NumbersForm, account: Account, trunk: SipTru
         [(found, added_numbers(database, found, locale())) for found in planned_numbers(database, trunk.id)],
         hints_for(database, account.postal_code, account.city, form.area_code.data or "", size, now),
         quote,
-    )
-
-
-def _render(
-    page: str, account: Account, trunk: SipTrunk, form: NumbersForm, sheet: _Sheet, *, price_changed: bool = False
-) -> str:
-    today = berlin_day(resources().clock())
-    return render_template(
-        f"changes/{page}.html",
-        account=account,
-        trunk=trunk,
-        form=form,
-        sheet=sheet,
-        most=MOST_NUMBERS,
-        price_changed=price_changed,
-        first_day=today + timedelta(days=1),
-        last_day_possible=today + LONGEST_AHEAD,
-        is_foreign=through_main(principal(), Action.CHANGE_CONTRACT, account) is not None,
     )

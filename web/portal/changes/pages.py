@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 
-from flask import abort, flash, redirect, render_template, request, url_for
+from flask import abort, flash, redirect, request, url_for
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 from flask_login import login_required
@@ -14,18 +13,17 @@ from werkzeug.wrappers import Response
 from wtforms import Form, HiddenField, RadioField, StringField
 
 from models.accounts.accounts import Account
-from models.calendar_days import berlin_day
 from models.changes.changes import ChangeDraft, planned_changes, quote_change, submit_change
 from models.changes.quotes import Quote, agreed_quote, current_terms
 from models.contracts.catalogue import ProductKind, price_list
 from models.errors import AlreadyRequested, InvalidField, PricesChanged
-from models.people.rights import Action, through_main
-from models.requests.effective_days import LONGEST_AHEAD
+from models.people.rights import Action
 from models.requests.requests import Request
 from models.states import AccountState
 from models.telephony.trunks import SipTrunk
 from tasks.outbox.what_changes import ChangedTerms, changed_terms
 from tasks.wording.fields import field_error
+from web.portal.changes.trunk_pages import render_trunk_page
 from web.portal.page.account_access import get_visible_trunk
 from web.portal.page.blueprints import locations
 from web.portal.page.form_errors import add_error
@@ -95,11 +93,10 @@ def change_contract(customer_number: str, id: int) -> Response | str | tuple[str
         _offer(database, form, trunk)
         sheet = _sheet(database, form, account, trunk)
     if sheet.quote is None or sheet.changed is None:
-        return _render("form", account, trunk, form, sheet), 422 if form.errors else 200
+        return render_trunk_page("form", account, trunk, form, sheet=sheet), 422 if form.errors else 200
     form.shown.data = sheet.quote.shown_text
-    return _render(
-        "confirm", account, trunk, form, sheet, price_changed=shown not in ("", None, sheet.quote.shown_text)
-    )
+    changed = shown not in ("", None, sheet.quote.shown_text)
+    return render_trunk_page("confirm", account, trunk, form, sheet=sheet, price_changed=changed)
 
 
 def _offer(database: Session, form: ChangeForm, trunk: SipTrunk) -> None:
@@ -146,20 +143,3 @@ def _sheet(database: Session, form: ChangeForm, account: Account, trunk: SipTrun
     else:
         return _Sheet(planned, quote, changed_terms(database, quote, locale()))
     return _Sheet(planned, None, None)
-
-
-def _render(
-    page: str, account: Account, trunk: SipTrunk, form: ChangeForm, sheet: _Sheet, *, price_changed: bool = False
-) -> str:
-    today = berlin_day(resources().clock())
-    return render_template(
-        f"changes/{page}.html",
-        account=account,
-        trunk=trunk,
-        form=form,
-        sheet=sheet,
-        price_changed=price_changed,
-        first_day=today + timedelta(days=1),
-        last_day_possible=today + LONGEST_AHEAD,
-        is_foreign=through_main(principal(), Action.CHANGE_CONTRACT, account) is not None,
-    )

@@ -1,0 +1,31 @@
+"""Renders the pages that change what is ordered for a SIP trunk, at once or from a day on."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from flask import render_template
+from wtforms import Form
+
+from models.accounts.accounts import Account
+from models.calendar_days import berlin_day
+from models.people.rights import Action, through_main
+from models.requests.effective_days import LONGEST_AHEAD
+from models.telephony.trunks import SipTrunk
+from web.portal.page.session import principal
+from web.resources import resources
+
+
+def render_trunk_page(page: str, account: Account, trunk: SipTrunk, form: Form, **facts: object) -> str:
+    """Return the HTML of the page `page` in templates/changes, with the days that can be typed, and these facts."""
+    today = berlin_day(resources().clock())
+    return render_template(
+        f"changes/{page}.html",
+        account=account,
+        trunk=trunk,
+        form=form,
+        first_day=today + timedelta(days=1),
+        last_day_possible=today + LONGEST_AHEAD,
+        is_foreign=through_main(principal(), Action.CHANGE_CONTRACT, account) is not None,
+        **facts,
+    )
