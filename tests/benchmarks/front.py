@@ -74,10 +74,13 @@ def send_orders(system: System, port: int, count: int) -> None:
 
 @contextmanager
 def signed_in(port: int, person: Principal) -> Iterator[httpx.Client]:
-    """Yield an HTTP client with which the person has signed in at the front that listens on the port."""
+    """Yield an HTTP client with which the person has signed in at the front that listens on the port.
+
+    Raises `httpx.HTTPStatusError` if the front does not let the person in.
+    """
     with httpx.Client(base_url=f"http://{LOOPBACK}:{port}", timeout=300, follow_redirects=True) as browser:
         form = {"csrf_token": field_of(browser.get("/anmelden").text, "csrf_token")}
-        browser.post("/anmelden", data=form | {"email": person.email, "password": PASSWORD})
+        browser.post("/anmelden", data=form | {"email": person.email, "password": PASSWORD}).raise_for_status()
         yield browser
 
 
