@@ -19,9 +19,9 @@ _MONTH = re.compile("(20[0-9]{2})-(0[1-9]|1[0-2])")
 
 
 def read_day(typed: str) -> date | None:
-    """Return the day of a text such as 31.01.2027, 31. 1. 2027 or 2027-01-31; None if it is no such day.
+    """Parse a typed date such as 31.01.2027, 31. 1. 2027 or 2027-01-31; return None if the text is no valid date.
 
-    Spaces around it are ignored.
+    Spaces around the date are ignored.
     """
     text = typed.strip()
     try:
@@ -35,12 +35,15 @@ def read_day(typed: str) -> date | None:
 
 
 def berlin_day(at: datetime) -> date:
-    """Return the date that it is in Berlin at the moment `at`."""
+    """Return the calendar date in Berlin at the moment `at`, which must be an aware datetime."""
     return at.astimezone(BERLIN).date()
 
 
 def end_of_day(at: datetime) -> datetime:
-    """Return the end, in UTC, of the day in Berlin on which `at` lies: a deadline given as a day ends with that day."""
+    """Return the midnight, in UTC, with which the day in Berlin that contains the moment `at` ends.
+
+    A deadline that is given as a day expires at this midnight.
+    """
     next_day = berlin_day(at) + timedelta(days=1)
     return datetime.combine(next_day, time(), BERLIN).astimezone(UTC)
 
@@ -56,9 +59,9 @@ def first_moment(day: date) -> datetime:
 
 
 def last_day(end: datetime) -> date:
-    """Return the last day in Berlin on which a deadline that ends at the moment `end` has not passed.
+    """Return the last day, in Berlin, of a period that ends at the moment `end`; that moment is no longer part of it.
 
-    If `end` is a midnight in Berlin, this is the day before, otherwise the day in which `end` lies.
+    If `end` is a midnight in Berlin, this is the day before, otherwise the day that contains `end`.
     """
     return berlin_day(end - timedelta(microseconds=1))
 
@@ -81,7 +84,7 @@ class Month:
 
     @classmethod
     def read(cls, text: str) -> Month:
-        """Return the month that a text such as '2026-11' names. Raises `ValueError` if it is none of this century."""
+        """Parse a month such as '2026-11'. Raises `ValueError` for any other format, or a year outside 2000 to 2099."""
         found = _MONTH.fullmatch(text)
         if found is None:
             raise ValueError(text)
@@ -103,6 +106,6 @@ class Month:
         return self.later(1).first
 
     def later(self, months: int) -> Month:
-        """Return the month so many months later; earlier if `months` is negative."""
+        """Return the month that is `months` months later; earlier if `months` is negative."""
         year, place = divmod(self.year * 12 + self.number - 1 + months, 12)
         return Month(year, place + 1)

@@ -1,4 +1,7 @@
-"""The rule for e-mail addresses: people may enter the addresses to which the mailer can send. Needs no database."""
+"""Validation and normalisation of e-mail addresses: an address is accepted if the mailer can send to it.
+
+Needs no database.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,8 @@ _PLAIN = re.compile(
 class BadEmail(ValueError):
     """Raised when a text is no e-mail address that we can send to.
 
-    `code` is `not_ascii_before_at` for letters before the @ that most mail servers do not know, such as umlauts, else
-    `not_an_email_address`.
+    `code` is `not_ascii_before_at` if the part before the @ has characters that most mail servers refuse, such as
+    umlauts; otherwise `not_an_email_address`.
     """
 
     def __init__(self, code: str) -> None:
@@ -35,7 +38,7 @@ class BadEmail(ValueError):
 def typed_email(typed: str) -> str:
     """Return a typed e-mail address with its domain in lower case and in Unicode: info@müller.de, not info@xn--….
 
-    A name before the address ("Hanna Palmer <hanna@example.com>") and invisible characters are left out. Raises
+    A name before the address ("Hanna Palmer <hanna@example.com>") and invisible characters are removed. Raises
     `BadEmail` if the text is no e-mail address that we can send to.
     """
     text = typed_text(typed).strip()

@@ -26,7 +26,7 @@ class RuleBroken(DomainError):
     """Raised when a request breaks a business rule: the pipeline ends the request as rejected, with `reason`.
 
     `customer_number` is that of the account that breaks the rule; None if the rule is not about one account. `facts`
-    are values for the error text that the customer reads, such as what would be allowed.
+    are the variables, by name, of the error text that the customer reads, such as the values that would be allowed.
     """
 
     reason: Reason
@@ -126,7 +126,7 @@ class TooManyTokens(DomainError):
 
 
 class PricesChanged(DomainError):
-    """Raised when prices are to be agreed that are not those that the person was shown."""
+    """Raised when the prices that a request would agree on differ from those that the person was shown on the page."""
 
 
 class AlreadyUser(DomainError):
@@ -134,10 +134,10 @@ class AlreadyUser(DomainError):
 
 
 class AlreadyInvited(DomainError):
-    """Raised when an address is invited to a sub-account again by a person who may not replace its open invitation.
+    """Raised when a person invites an address that has an open invitation which the person may not replace.
 
-    The person reaches the account through the main account; the local team or the carrier has sent the open
-    invitation, which has not expired.
+    The person has rights in the account, a sub-account, only through its main account, while the open invitation was
+    sent by the sub-account's own users or by the carrier.
     """
 
 
@@ -157,21 +157,22 @@ class PasswordGuessable(DomainError):
 
 
 class OfMainAccount(DomainError):
-    """Raised when a local team would change what its main account decides.
+    """Raised when a user of a sub-account tries to change something that only its main account may decide.
 
-    For example a user who also has a role in the main account, or whether everybody needs a second factor.
+    Examples: changing the role of a user who also has a role in the main account, or demanding a second factor from all
+    users.
     """
 
 
 class SeveralAdministrators(DomainError):
-    """Raised when staff would name an administrator of an account that has two or more already.
+    """Raised when staff try to invite an administrator to an account that already has two or more administrators.
 
-    Each of these can invite another one.
+    Any of these administrators can send the invitation.
     """
 
 
 class HasAdministrator(DomainError):
-    """Raised when an account that has an administrator would get its first one; `email` is the present one's."""
+    """Raised when a first administrator is to be set for an account that already has one, whose address is `email`."""
 
     def __init__(self, email: str) -> None:
         super().__init__(email)
@@ -187,10 +188,11 @@ class TooManyInvitations(DomainError):
 
 
 class LimitReached(DomainError):
-    """Raised when a limit on what a company may ask for does not allow any more.
+    """Raised when a company would exceed one of its limits, for example on open orders, or on letters in one day.
 
-    `limit` names it (`models.accounts.company_limits.Limit`), `allowed` is the greatest number. `free_at` is the time
-    at which there is room again; None if there is room as soon as an open order has ended.
+    `limit` is the limit's name (a value of `models.accounts.company_limits.Limit`), and `allowed` the greatest number
+    that the limit allows. `free_at` is the time from which the company may try again; None if it has to wait until one
+    of its open orders has ended.
     """
 
     def __init__(self, limit: str, allowed: int, free_at: datetime | None) -> None:
@@ -201,11 +203,11 @@ class LimitReached(DomainError):
 
 
 class LastAdministrator(DomainError):
-    """Raised when an account's only administrator would be removed or get another role; it keeps at least one."""
+    """Raised when an account would lose its only administrator, by a removal or a change of role."""
 
 
 class FactorNeeded(DomainError):
-    """Raised when a person would remove a second factor that they must have, or lacks one that their action needs."""
+    """Raised when a person removes a second factor that they must have, or has none although the action needs one."""
 
 
 class NotFound(DomainError):
@@ -227,9 +229,9 @@ class InvalidField(DomainError):
 
 
 class AlreadyRequested(DomainError):
-    """Raised when a request is repeated while the first one, with the id `request_id`, is running.
+    """Raised when an equal request, whose id is `request_id`, is still running.
 
-    It is a link or detach request, or a change of a contract that takes effect at once.
+    Concerns link, switch, detach and cancellation requests, and a change of a contract that takes effect at once.
     """
 
     def __init__(self, request_id: str) -> None:
@@ -238,10 +240,10 @@ class AlreadyRequested(DomainError):
 
 
 class TooLate(DomainError):
-    """Raised when a request cannot be cancelled any more.
+    """Raised when a request cannot be cancelled any more; `status` is its current status.
 
-    Either the request was completed, rejected or cancelled, or its provisioning has begun and has not failed, or its
-    attaching or detaching has begun, or a worker has claimed the request. `status` is the request's current status.
+    It has ended (other than as failed), or a worker has claimed it, or its provisioning has begun and has not failed,
+    or its step that changes the account or the contract has begun.
     """
 
     def __init__(self, status: Status) -> None:
@@ -250,9 +252,10 @@ class TooLate(DomainError):
 
 
 class LaterChangePlanned(TooLate):
-    """Raised when a planned change of a contract cannot be cancelled, because a later one was agreed on top of it.
+    """Raised when a planned change of a trunk cannot be cancelled, because a later change of the trunk builds on it.
 
-    `day` is the last day for which a change of the same trunk is planned.
+    The later change was priced as if this one had been made, so it has to be cancelled first. `day` is the last day for
+    which a change of the trunk is planned.
     """
 
     def __init__(self, status: Status, day: date) -> None:
@@ -282,9 +285,10 @@ class NotAccepted(DomainError):
 
 
 class NotAwaited(DomainError):
-    """Raised when a proof, a decision on a document or a call for a new code arrives that no request waits for.
+    """Raised when a proof, an answer, a decision on a document or a call for a new code comes that nothing waits for.
 
-    For example, the request has the proof already, has had the most codes allowed (5), or has ended.
+    For example, the request has the proof already, has had the most codes allowed (5), or has ended; or an offer was
+    withdrawn.
     """
 
 

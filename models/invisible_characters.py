@@ -23,10 +23,10 @@ _SPACES = re.compile("[\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u
 
 
 def typed_text(text: str) -> str:
-    """Return a typed text without invisible characters, with plain spaces and composed characters (NFC).
+    """Normalise a typed text: remove invisible characters, and use plain spaces and composed characters (NFC).
 
-    Zero-width and non-breaking spaces, soft hyphens and marks of direction come with copied text. Invisible characters
-    that an emoji or a letter needs stay, as do spaces at the ends and line breaks (CR and LF).
+    Copied text often brings along zero-width and non-breaking spaces, soft hyphens and marks of direction. Kept are
+    invisible characters that an emoji or a letter needs, spaces at the ends, and line breaks (CR and LF).
     """
     if text.isascii():
         return text
@@ -36,9 +36,9 @@ def typed_text(text: str) -> str:
 def without_invisible(text: str) -> str:
     """Return the text without invisible characters, such as zero-width spaces, soft hyphens and marks of direction.
 
-    Some are kept, because the text would be another one without them: joiners and variation selectors inside an emoji,
-    the tags of a flag, and joiners between the letters of Persian, Hindi and other scripts, as domain names may have
-    them (RFC 5892, appendix A).
+    Some are kept because the text would change its meaning without them: joiners and variation selectors inside an
+    emoji, the tags of a flag, and joiners between the letters of Persian, Hindi and other scripts, where domain names
+    allow them, too (RFC 5892, appendix A).
     """
     if text.isascii() or _INVISIBLE.search(text) is None:
         return text

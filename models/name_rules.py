@@ -1,4 +1,4 @@
-"""What no name and no part of an address may contain: unprintable characters, web addresses, error values (#N/A)."""
+"""The check of names and parts of addresses: no unprintable characters, web addresses or spreadsheet errors (#N/A)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def is_error_value(text: str) -> bool:
 class NameFault(NamedTuple):
     """Why a text is forbidden as a name: the code of the broken rule, and the character if the code is `unprintable`.
 
-    `character` is the first that letters cannot print, with its Unicode numbers, such as 'ᚠ (U+16A0)'.
+    `character` is the first one that cannot be printed in a postal letter, with its code points: 'ᚠ (U+16A0)'.
     """
 
     code: Literal["unprintable", "error_value", "web_address"]
@@ -48,12 +48,12 @@ class NameFault(NamedTuple):
 
 
 def name_fault(text: str) -> NameFault | None:
-    """Return what forbids the text as a name or a part of an address, None if nothing does.
+    """Return the rule that a text breaks as a name or a part of an address; None if the text is allowed.
 
-    `unprintable`: letters cannot print it. `error_value`: a spreadsheet's error, such as #N/A. `web_address`: it
-    contains a web or e-mail address, which would be a link in the mails in which we write the name to others, or the
-    encoding of mail headers (`=?utf-8?q?…?=`), in which an address hides. A domain alone may be part of a name:
-    `Beispiel24.de GmbH`.
+    `unprintable`: it cannot be printed in a postal letter. `error_value`: it is a spreadsheet's error, such as #N/A.
+    `web_address`: it contains a web or e-mail address, which would become a link in mails to other people, or the
+    encoding of mail headers (`=?utf-8?q?…?=`), which can hide an address. A domain alone is allowed: `Beispiel24.de
+    GmbH`.
     """
     if character := unprintable(text):
         return NameFault("unprintable", character)

@@ -31,8 +31,8 @@ _PLAIN = re.compile(r"\+49(?!\d{2,5}(?:110|112|115|116\d{3}|118\d{2,3})$)(?:[2-6
 class BadPhoneNumber(ValueError):
     """Raised when a text is no phone number that can be used.
 
-    `code` is `not_a_phone_number`; `not_as_dialled` for a text with more than one number, as with an extension in words
-    ("App. 12"); or `service_number` for a number of emergency or other services.
+    `code` is `not_a_phone_number`; `not_as_dialled` if the text has more than one number, for example an extension in
+    words ("App. 12"); or `service_number` if the number is that of an emergency or other service.
     """
 
     def __init__(self, code: str) -> None:
@@ -41,9 +41,9 @@ class BadPhoneNumber(ValueError):
 
 
 def parse_phone_number(typed: str) -> PhoneNumber:
-    """Parse a phone number in any usual spelling; one without country code is read as dialled in Germany.
+    """Parse a phone number in any usual spelling; a number without country code is read as dialled in Germany.
 
-    Letters are never read as digits. Does not check that the number exists or may be used for a purpose. Raises
+    Letters are never read as digits. Not checked: whether the number exists, and what it may be used for. Raises
     `BadPhoneNumber` if the text is no number or has more than one.
     """
     if len(typed) > _LONGEST_TEXT:
@@ -65,7 +65,7 @@ def parse_phone_number(typed: str) -> PhoneNumber:
 
 
 def is_emergency_number(number: PhoneNumber) -> bool:
-    """Return whether the number is one for emergency calls in its country; in Germany also after an area code."""
+    """Return whether the number is for emergency calls in its country; in Germany also if it has an area code."""
     national = phonenumbers.national_significant_number(number)
     if number.country_code == _GERMANY:
         return national in _EMERGENCY or _after_area_code(number) in _EMERGENCY
@@ -76,7 +76,8 @@ def is_emergency_number(number: PhoneNumber) -> bool:
 def is_service_number(number: PhoneNumber) -> bool:
     """Return whether the number is one of a service: premium rate, shared cost, personal, directory enquiries.
 
-    Freephone numbers, such as 0800, do not count.
+    In Germany these are also short numbers such as 115, and 0137, 0180, 0700 and 0900. Freephone numbers, such as 0800,
+    do not count.
     """
     if phonenumbers.number_type(number) in _COSTLY:
         return True
@@ -103,10 +104,10 @@ def typed_phone_number(typed: str) -> str:
 
 
 def typed_contact_number(typed: str) -> str:
-    """Return the typed phone number of a person in E.164.
+    """Return the typed phone number of a contact person in E.164.
 
-    Raises `BadPhoneNumber` if the text is no number, if its length is impossible in its country, or, with the code
-    `service_number`, for numbers of emergency and other services, at which nobody reaches that person.
+    Raises `BadPhoneNumber` if the text is no number or its length is impossible in its country, and, with the code
+    `service_number`, if it is the number of an emergency or other service: nobody can be reached there in person.
     """
     # Files have hundreds of thousands, almost all of them plain.
     if _PLAIN.fullmatch(typed):
@@ -134,9 +135,9 @@ def typed_mobile_number(typed: str) -> str:
 
 
 def typed_area_code(typed: str) -> str:
-    """Return a typed German area code as it is dialled: '+49 351', '0049 351' and '(0351)' are '0351'.
+    """Return a typed German area code as it is dialled: '+49 351', '0049 351' and '(0351)' become '0351'.
 
-    Return any other text unchanged.
+    Any text that is no area code is returned unchanged.
     """
     digits = re.sub(r"[\s()/.-]", "", typed)
     code = re.sub(r"^(?:\+|00)490?", "0", digits)
@@ -144,7 +145,10 @@ def typed_area_code(typed: str) -> str:
 
 
 def _can_be_area_code(text: str) -> bool:
-    """Return whether `text`, what was typed before a slash, can be an area code, with or without the country code."""
+    """Return whether `text`, the part of a typed number before a slash, can be an area code.
+
+    It may be typed with or without the country code.
+    """
     digits = re.sub(r"\D", "", text)
     is_international = text.strip(" (").startswith("+") or digits.startswith("00")
     digits = digits.removeprefix("00")
@@ -156,9 +160,9 @@ def _can_be_area_code(text: str) -> bool:
 
 
 def _after_area_code(number: PhoneNumber) -> str:
-    """Return the digits that are dialled within the Ortsnetz (local exchange area), without the area code.
+    """Return the digits that are dialled within the Ortsnetz (local exchange area), that is, without the area code.
 
-    For a number without an area code, such as a mobile number, that is the whole national number.
+    For a number without an area code, such as a mobile number, these are all digits after the country code.
     """
     national = phonenumbers.national_significant_number(number)
     return national[phonenumbers.length_of_geographical_area_code(number) :]

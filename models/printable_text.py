@@ -1,4 +1,4 @@
-"""Text in printed letters and offers: which characters can be printed, and how (plain hyphens and spaces)."""
+"""Text in printed letters and offers: which characters can be printed, and what replaces those that cannot."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _PRINTED_AS = str.maketrans({"\u2010": "-", "\u2011": "-", "\u2002": " ", "\u200
 
 
 def in_print(text: str) -> str:
-    """Return the text as letters and offers print it: composed characters (NFC), plain hyphens and spaces.
+    """Return the text as it is printed in letters and offers: composed characters (NFC), plain hyphens and spaces.
 
-    A character that no typeface has becomes a question mark. Invisible characters are left out, but not FSI and PDI,
-    which set the direction of the text between them.
+    A character that no installed typeface has becomes a question mark. Invisible characters are removed, except FSI and
+    PDI (U+2068, U+2069), which set the direction of the text between them.
     """
     if text.isascii():
         return text
@@ -33,10 +33,10 @@ def in_print(text: str) -> str:
 
 
 def unprintable(text: str) -> str:
-    """Return the first character of the text that letters cannot print, with its code points: 'ᚠ (U+16A0)'.
+    """Return the first character that cannot be printed in a postal letter, with its code points: 'ᚠ (U+16A0)'.
 
-    A character that cannot be shown is given by its code points alone. Empty if letters can print all: for each
-    character, with its marks, there is a typeface that has it.
+    Only the code points are returned if the character cannot be displayed either. The result is empty if the whole text
+    can be printed: each character, with its combining marks, is in one of the typefaces.
     """
     lacks = lacking(unicodedata.normalize("NFC", text).translate(_PRINTED_AS))
     numbers = " ".join(f"U+{ord(part):04X}" for part in lacks[:3])

@@ -1,8 +1,8 @@
-"""How long rows are kept, and why: each table of the portal's database has its entry in `KEPT`.
+"""How long rows are kept, and why: `KEPT` has an entry for each table of the portal's database.
 
-From when a period counts is said by each table's `left_over` or, for messages, documents, requests, accounts and
-tokens, by `models/staff/old_records.py`. The job `leftovers` (`tasks.reconcile.leftovers`) deletes rows past their
-period. Logins are deleted when they expire (`models.people.logins`). Needs no database.
+The start of a period is defined by the table's method `left_over`; for messages, documents, requests, accounts and
+tokens it is defined in `models/staff/old_records.py`. The job `leftovers` (`tasks.reconcile.leftovers`) deletes rows
+past their period. Logins are deleted when they expire (`models.people.logins`). Needs no database.
 """
 
 from __future__ import annotations
@@ -40,11 +40,12 @@ CALL_RECORDS = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class Periods:
-    """The periods that the carrier may choose, by settings. `business_years` are whole calendar years.
+    """How long some kinds of rows are kept; the carrier may choose these periods by settings.
 
-    `mails`: a mail that is no business letter, after it has left. `documents`: a document that was handed in as address
-    proof, after the decision. `files`: an uploaded file whose requests have all ended. `business_years`: requests
-    without a contract, business letters, and name and contact of a closed account; § 257 HGB wants six.
+    `mails`: after a mail that is no business letter was sent. `documents`: after the decision on a document that was
+    handed in as address proof. `files`: after the last request of an uploaded file has ended. `business_years`: whole
+    calendar years, for requests without a contract, business letters, and name and contact of a closed account; § 257
+    HGB asks for six.
     """
 
     mails: timedelta = timedelta(days=400)
@@ -54,25 +55,25 @@ class Periods:
 
 
 def start_of_last_year(now: datetime) -> datetime:
-    """Return the moment at which last year began in Berlin; rows that ended before it may be deleted.
+    """Return the start of last calendar year in Berlin; rows that ended before may be deleted.
 
-    § 172 TKG asks for the data of a contract, and of who had a number, to be kept to the end of the calendar year
-    after the one in which the contract ended or the number was lost.
+    § 172 TKG asks for the data of a contract, and of the holders of a number, to be kept to the end of the calendar
+    year after the one in which the contract ended or the number was lost.
     """
     return start_of_year_ago(now, 1)
 
 
 def start_of_year_ago(now: datetime, years: int) -> datetime:
-    """Return the start of the calendar year `years` before this one, in Berlin.
+    """Return the start, in Berlin, of the calendar year that lies `years` before the current one.
 
-    What ended before it has been over for at least `years` whole calendar years, which begin with the end of the year
-    in which it ended, as § 257 (5) HGB has it.
+    Whatever ended before that moment ended at least `years` whole calendar years ago. Counted from the end of the year
+    in which it ended, as in § 257 (5) HGB.
     """
     return datetime(berlin_day(now).year - years, 1, 1, tzinfo=BERLIN)
 
 
 class End(StrEnum):
-    """How the rows of a table come to their end."""
+    """How the rows of a table are removed, if they are."""
 
     BY_LEFTOVERS = "deleted"
     """The job `leftovers` deletes them."""
@@ -86,7 +87,10 @@ class End(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """How long the rows of a table are kept, why, and how they end. `how_long` names the setting, if there is one."""
+    """The rule for one table: how long its rows are kept, why, and how they are removed.
+
+    `how_long` is a text for the documentation, which names the setting if there is one.
+    """
 
     how_long: str
     why: str

@@ -21,10 +21,9 @@ _NO_HOUSE_NUMBER = re.compile(
 
 
 def address_key(street: str, postal_code: str, city: str) -> str:
-    """Return a key to compare addresses by: usual spellings, as 'Brückenstraße 5' and 'Brueckenstr. 5', have one key.
+    """Return a key that is equal for all usual spellings of an address: 'Brückenstraße 5' and 'Brueckenstr. 5'.
 
-    House numbers differ also by what stands between two numbers: 'Am Markt 12', 'Am Markt 1/2' and 'Am Markt 1-2' are
-    three addresses.
+    House numbers stay distinct: 'Am Markt 12', 'Am Markt 1/2' and 'Am Markt 1-2' have three different keys.
     """
     plain = spell(street).replace("strasse", "str")
     number = _BETWEEN_NUMBERS.sub(lambda between: "/" if "/" in between[0] else "-", plain)

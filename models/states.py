@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """The kind of a request."""
+    """The kind of a request, which decides its processing steps (`ROUTES`)."""
 
     ORDER = "order"
     """Order a new location: an account with its contract."""
@@ -204,7 +204,10 @@ def may_become(now: Status, then: Status) -> bool:
 
 
 def step_after(kind: Kind, step: StepName) -> StepName | None:
-    """Return the step that follows `step` for a request of this kind; None after the last step."""
+    """Return the step that follows `step` for a request of this kind; None after the last step.
+
+    Raises `ValueError` if requests of this kind do not have the step.
+    """
     route = ROUTES[kind]
     place = route.index(step) + 1
     return route[place] if place < len(route) else None

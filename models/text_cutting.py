@@ -8,8 +8,8 @@ from itertools import takewhile
 def shortened(text: str, most: int) -> str:
     """Return at most the first `most` code points of the text, cut between two characters as a reader sees them.
 
-    So no letter loses its accent, and no emoji is taken apart. A single character with more code points than `most` is
-    cut within.
+    So no letter loses its accent, and no emoji is taken apart. Only if the first such character alone has more than
+    `most` code points is it cut within.
     """
     if len(text) <= most:
         return text

@@ -14,8 +14,9 @@ _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufefe\U000
 def isolated(text: str) -> str:
     """Return the text so that it does not reorder the text beside it: right-to-left text is put between FSI and PDI.
 
-    Without these characters, "12345, שלום, 10179 Berlin" shows the two numbers in each other's place. Every other text
-    is returned unchanged, as is one with an isolated part: it is a sentence that was put together already.
+    Without these two characters, "12345, שלום, 10179 Berlin" shows the two numbers in each other's place. A text
+    without right-to-left letters is returned unchanged, and so is one that already contains FSI, such as a composed
+    sentence.
     """
     if text.isascii() or ISOLATE in text or not needs_order(text):
         return text
@@ -28,6 +29,10 @@ def needs_order(text: str) -> bool:
 
 
 def isolated_facts(facts: dict[str, object]) -> dict[str, object]:
-    """Return the facts of a sentence by name, with right-to-left texts put between the characters FSI and PDI."""
+    """Return the variables of a sentence, by name, with each right-to-left text put between the characters FSI and PDI.
+
+    FSI and PDI keep such a text from reordering the words around it. Values that are no plain `str`, such as numbers
+    and `Markup`, are returned unchanged.
+    """
     # Subclasses of str, such as Markup, are put together already.
     return {name: isolated(fact) if type(fact) is str else fact for name, fact in facts.items()}

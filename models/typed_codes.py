@@ -1,6 +1,6 @@
-"""The codes that people type: alphabet, length, and how a code is shown and read. Needs no database.
+"""The codes that people type from a letter or mail: alphabet, length, and how a code is shown and read.
 
-Codes are derived in `models.vault`, from the words of `models.proofs.proofs`.
+Needs no database. A code is derived from a secret key in `models.vault`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ CODE_LENGTH = 10
 
 
 def display_code(code: str) -> str:
-    """Format a code in two groups of five characters, as people read a code aloud."""
+    """Format a code in two groups of five characters, which is easy to read aloud."""
     return f"{code[:5]} {code[5:]}"
 
 
@@ -23,7 +23,7 @@ def plain_code(typed: str) -> str:
 
 
 def code_from(digest: bytes) -> str:
-    """Return the code for a digest: `CODE_LENGTH` (10) of the characters `CODE_ALPHABET`, equal for equal digests."""
+    """Turn a digest into a code: `CODE_LENGTH` (10) characters of `CODE_ALPHABET`. Equal digests give equal codes."""
     number = int.from_bytes(digest)
     characters = []
     for _ in range(CODE_LENGTH):

@@ -36,10 +36,10 @@ _KANA, _HANGUL = re.compile("[\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9f]"), re.com
 
 @dataclass(frozen=True, slots=True)
 class Typeface:
-    """A typeface that is installed: its `name`, unique and ASCII, and where its font files are.
+    """An installed typeface: its `name`, unique and in ASCII, and its font files.
 
-    `paths` has a file for each weight in `WEIGHTS`; a variable font has the same one for all. `index` is its place in
-    a file with several typefaces.
+    `paths` has one file for each weight in `WEIGHTS`; for a variable font all of them are the same file. `index` is the
+    typeface's position in a font file that contains several.
     """
 
     name: str
@@ -52,11 +52,11 @@ class Typeface:
         return len(set(self.paths)) == 1
 
     def face(self, weight: int) -> Face:
-        """Return the font file of the weight 400 or 600. Its content is mapped into memory, not read."""
+        """Return the HarfBuzz face of the font file for the weight 400 or 600. The file is mapped into memory."""
         return _face(self.paths[list(WEIGHTS).index(weight)], self.index)
 
     def font(self, weight: int) -> Font:
-        """Return the typeface in the weight 400 or 600, for shaping: one object in each process."""
+        """Return the HarfBuzz font for shaping text in the weight 400 or 600; each process creates it once."""
         return _font(self, weight)
 
     def has(self, character: str) -> bool:
@@ -88,10 +88,10 @@ def font_file(weight: int) -> Path:
 
 @cache
 def typefaces() -> tuple[Typeface, ...]:
-    """Return all typefaces in the order of preference: the first that has a character prints it.
+    """Return all typefaces in the order of preference: a character is printed with the first typeface that has it.
 
-    The order is the usual one (`FAMILY`), Noto Sans, one for each script, symbols, emoji, and at last Chinese, Japanese
-    and Korean.
+    First comes the usual typeface (`FAMILY`), then Noto Sans, one for each script, symbols, emoji, and last Chinese,
+    Japanese and Korean.
     """
     folder = Path(str(files("manimgx_fonts")))
     found = {path.name.partition("[")[0]: path for path in folder.glob("Noto*.ttf") if "Italic" not in path.name}
@@ -124,9 +124,9 @@ def _is_plain_character(character: str) -> bool:
 
 
 def lacking(text: str) -> str:
-    """Return the first character, as a reader sees it, that no typeface can print; empty if all can be printed.
+    """Return the first character (grapheme cluster) that no typeface can print; an empty text if all can be printed.
 
-    Line breaks count as printable, as does the empty text.
+    Line breaks count as printable.
     """
     if text.isascii():
         if text.isprintable():
@@ -138,16 +138,16 @@ def lacking(text: str) -> str:
 
 
 def clusters(text: str) -> list[str]:
-    """Return the text's characters as a reader sees them: letters with their marks, emoji with all their parts."""
+    """Split the text into grapheme clusters, characters as a reader sees them: letters with marks, whole emoji."""
     from wcwidth import iter_graphemes  # slow to import
 
     return list(iter_graphemes(text))
 
 
 def eastern_form(text: str) -> str:
-    """Return which forms of Chinese characters the text is printed with: Japanese "jp", Korean "kr", or Chinese "sc".
+    """Return the regional form in which Chinese characters of the text are printed: "jp", "kr" or "sc".
 
-    Japanese text is known by its kana, Korean text by its letters.
+    "sc" (simplified Chinese) is the default. A text with kana counts as Japanese, one with Hangul as Korean.
     """
     if text.isascii():
         return "sc"
@@ -155,17 +155,17 @@ def eastern_form(text: str) -> str:
 
 
 def shows_itself(character: str) -> bool:
-    """Return whether the character can be seen: no control character, no joiner, no sign for a lost character."""
+    """Return whether the character is visible: not a control character, a joiner or U+FFFD (a lost character)."""
     is_shaping = _SHAPING_ONLY.match(character) is not None
     return not is_shaping and character != _LOST and unicodedata.category(character) not in _NO_GLYPH
 
 
 @lru_cache(4096)
 def typeface_of(cluster: str, form: str = "sc") -> Typeface | None:
-    """Return the first typeface that has all parts of a character as a reader sees it; None if none has.
+    """Return the first typeface that has all parts of a grapheme cluster (one visible character); None without one.
 
-    `form` is the form of Chinese characters in the text around it: "jp", "kr" or "sc". Private use characters have no
-    typeface: their glyphs mean something else in each one.
+    `form` is the regional form of Chinese characters in the text around it: "jp", "kr" or "sc". None also for private
+    use characters, whose meaning differs between typefaces, and for more than `MOST_MARKS` (8) combining marks.
     """
     needed = set(_SHAPING_ONLY.sub("", cluster))
     if not needed or not all(map(shows_itself, needed)):

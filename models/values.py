@@ -1,4 +1,4 @@
-"""Small values and their formats: clock, languages, customer numbers, area and postal codes, blocks.
+"""Small values and their formats: clock, languages, customer numbers, area and postal codes, number blocks.
 
 Needs no database.
 """
@@ -20,7 +20,7 @@ POSTAL_CODE = re.compile(r"[0-9]{5}")
 
 
 def utc_now() -> datetime:
-    """Return this machine's current time in UTC, which may be wrong: programs take the database's, `Database.now`."""
+    """Return this machine's current time in UTC. It may be wrong: programs use the database's time, `Database.now`."""
     return datetime.now(UTC)  # noqa: TID251 - the one place
 
 
@@ -35,9 +35,9 @@ def random_customer_number() -> str:
 
 
 def typed_customer_number(text: str) -> str | None:
-    """Return a typed text as a customer number, without spaces, dots, slashes and dashes.
+    """Return a typed customer number without spaces, dots, slashes and dashes.
 
-    Return None unless seven digits, the first not 0, are left.
+    Return None unless exactly seven digits, the first not 0, are left.
     """
     number = re.sub(r"[\s./-]", "", text)
     return number if CUSTOMER_NUMBER.fullmatch(number) else None

@@ -23,7 +23,11 @@ class SecretUnreadable(Exception):
 
 
 class Vault:
-    """A key ring: the first key encrypts secrets and derives codes and tokens, any key decrypts and checks them."""
+    """A key ring that encrypts secrets, and derives codes and tokens from keys.
+
+    The first key encrypts and derives; every key of the ring decrypts secrets and checks codes and tokens, so that keys
+    can be changed.
+    """
 
     def __init__(self, *keys: str) -> None:
         ring = [Fernet(base64.urlsafe_b64encode(_derived("vault", key))) for key in keys]
@@ -32,20 +36,20 @@ class Vault:
         self._keys = [_derived("codes", key) for key in keys]
 
     def seal(self, secret: str) -> bytes:
-        """Encrypt a secret with the first key, so that only `open` reads it and any change is noticed."""
+        """Encrypt a secret with the first key. Only `open` can read the result, and notices if it was changed."""
         return self._fernet.encrypt(secret.encode())
 
     def open(self, sealed: bytes) -> str:
-        """Decrypt what `seal` returned, with any key of the ring. Raises `SecretUnreadable` if none fits."""
+        """Decrypt a result of `seal` with any key of the ring. Raises `SecretUnreadable` if none fits."""
         try:
             return self._fernet.decrypt(sealed).decode()
         except InvalidToken as error:
             raise SecretUnreadable from error
 
     def reseal(self, sealed: bytes) -> bytes | None:
-        """Encrypt with the first key what another key has sealed; return None if the first key has sealed it.
+        """Encrypt a secret again with the first key; return None if it is encrypted with the first key already.
 
-        Raises `SecretUnreadable` if no key of the ring fits.
+        `sealed` is a result of `seal`. Raises `SecretUnreadable` if no key of the ring fits.
         """
         try:
             self._first.decrypt(sealed)
@@ -54,10 +58,11 @@ class Vault:
         return None
 
     def fingerprints(self, use: str, content: bytes) -> list[bytes]:
-        """Return digests (HMAC-SHA-256) of the content, one for each key, from which nobody can guess the content.
+        """Return keyed digests (HMAC-SHA-256) of the content, one for each key, the first key's first.
 
-        `use` separates purposes: each purpose gets its own keys. Store the first digest; later, the content is equal
-        if any of its digests is the stored one, because the first key may have been another one then.
+        Without a key nobody can guess the content from them. `use` names the purpose, and each purpose gets keys of its
+        own. Store the first digest. To compare content with it later, check whether any of the content's digests equals
+        it: the first key may have been replaced meanwhile.
         """
         return [hmac.digest(_derived(use, key), content, "sha256") for key in self._ring]
 
@@ -90,7 +95,7 @@ class Vault:
 
 
 def new_salt() -> str:
-    """Return a random value of 128 bits, to be stored and to be one of the words of a code or token."""
+    """Return 128 random bits as 32 hex digits, to be stored as one of the words that a code is derived from."""
     return secrets.token_hex(16)
 
 
