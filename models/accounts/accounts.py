@@ -25,10 +25,10 @@ _SEARCHED = ("customer_number", "name", *_ADDRESS, *_CONTACT)
 
 
 def account_text() -> sa.ColumnElement[str]:
-    """Return SQL for the text of an account that the back office's search looks through.
+    """Return SQL for the text of an account in which the back office's search looks for words.
 
-    The text consists of customer number, name, address and contact, first all in lower case without accents, then all
-    again with umlauts spelled out in two letters.
+    It joins customer number, name, address and contact: once in lower case without accents, and once with umlauts
+    spelled out in two letters.
     """
     return searchable_sql(*(getattr(Account, name) for name in _SEARCHED))
 

@@ -1,8 +1,8 @@
-"""Limits on what a company may ask for: open orders at one time, and number blocks, letters and mails in one day.
+"""Limits on what a company may request: open orders at one time, and number blocks, letters and mails in one day.
 
-A company is a main account with everything that is ordered for it; where a local team invites people, it is the team's
-account alone. The carrier sets the usual limits as settings and can give a company limits of its own. What a company
-asks for is counted by day in Germany, from midnight to midnight.
+A company is a main account with all orders for it. Invitations that the local team of a sub-account sends count for
+that account alone. The carrier sets the usual limits as settings, and can give a company limits of its own. A day lasts
+from midnight to midnight in Germany.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Limit(StrEnum):
 class Limits:
     """The greatest numbers allowed to one company: open orders at one time, everything else in one day in Germany.
 
-    `blocks` are number blocks, `contacts` new contacts' e-mail addresses, `invitations` mails that invite people, and
-    `consents` link requests that ask for consent.
+    `blocks` are number blocks, `letters` letters with a code to prove an address, `contacts` e-mail addresses of new
+    contacts, `invitations` mails that invite people, and `consents` link requests that ask for consent.
     """
 
     open_orders: int = 200
@@ -55,7 +55,7 @@ class Limits:
     consents: int = 500
 
     def of(self, limit: Limit) -> int:
-        """Return the greatest number allowed of what `limit` names."""
+        """Return the greatest number that is allowed by the limit."""
         return int(getattr(self, limit))
 
 
@@ -64,7 +64,7 @@ USUAL_LIMITS = Limits()
 
 
 class OwnLimits(Base):
-    """The limits that the carrier has given to one company, by its account; None where the usual limit holds."""
+    """The limits that the carrier has given to one company, by its account; null where the usual limit holds."""
 
     __tablename__ = "own_limits"
 
@@ -83,7 +83,7 @@ class OwnLimits(Base):
 
 
 class DailyUse(Base):
-    """How many (`used`) of one thing (`what`), such as letters, a company has asked for on one day in Germany."""
+    """How many (`used`) of the things that one limit (`what`) counts a company has requested on one day in Germany."""
 
     __tablename__ = "daily_uses"
 
@@ -100,17 +100,20 @@ class DailyUse(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition for rows that may be deleted: their day is over, so that nothing more is counted."""
+        """Return an SQL condition for rows that may be deleted: their day is over, so no limit needs them any more."""
         return cls.day < berlin_day(now)
 
 
 def limits_of(session: Session, account_id: int, usual: Limits) -> Limits:
-    """Return the limits of the company with this account: each its own one, or if it has none, that in `usual`."""
+    """Return the limits that hold for a company: its own where the carrier has set some, otherwise those in `usual`.
+
+    `account_id` is the id of the company's account.
+    """
     return with_own(session.get(OwnLimits, account_id), usual)
 
 
 def with_own(own: OwnLimits | None, usual: Limits) -> Limits:
-    """Return the usual limits, with a company's own limits where it has some; `own` is None if it has none at all."""
+    """Return the limits in `usual`, replaced by those of `own` that are set; `own` is None if the company has none."""
     if own is None:
         return usual
     given = {field.name: getattr(own, field.name) for field in fields(Limits)}
@@ -118,9 +121,9 @@ def with_own(own: OwnLimits | None, usual: Limits) -> Limits:
 
 
 def set_own_limits(session: Session, account_id: int, given: Mapping[Limit, int | None]) -> dict[Limit, int | None]:
-    """Give the company limits of its own: a limit not in `given` stays as it is, None brings back the usual limit.
+    """Set a company's own limits: a number replaces a limit, None restores the usual limit; limits not in `given` stay.
 
-    Return those of `given` that are new.
+    Returns the entries of `given` that differ from what was set before.
     """
     own = session.get(OwnLimits, account_id) or OwnLimits(account_id=account_id)
     changed = {limit: value for limit, value in given.items() if getattr(own, limit) != value}
@@ -131,22 +134,22 @@ def set_own_limits(session: Session, account_id: int, given: Mapping[Limit, int 
 
 
 def lock_limits(session: Session, account_id: int) -> None:
-    """Wait for the advisory lock on the company's limits, and hold it until the transaction ends.
+    """Take the advisory lock on the company's limits: wait for it, and hold it until the transaction ends.
 
-    So two transactions at the same time cannot both take the last of what a limit allows. No row is locked.
-    `account_id` is the account whose uses are counted (`daily_uses.account_id`): the main account for which something
-    is ordered or linked, or whose people invite; an invitation by others counts for the account that they invite to.
+    It prevents two transactions from both using the last of what a limit allows. No row is locked. `account_id` is the
+    account on which the uses are counted (`daily_uses.account_id`): the main account that orders, links or invites, or
+    for an invitation by others the account that a person is invited to.
     """
     take_advisory_lock(session, limits_lock(account_id))
 
 
 def limits_lock(account_id: int) -> str:
-    """Return the name of the advisory lock on what the company of this account has asked for."""
+    """Return the name of the advisory lock on the limits of the company with this account."""
     return f"limits {account_id}"
 
 
 def used_today(session: Session, account_id: int, now: datetime) -> dict[Limit, int]:
-    """Return by limit how much the company has asked for today (in Germany); a limit without any use has no entry."""
+    """Return the company's counts of today (in Germany) by limit; a limit that was not used has no entry."""
     today = sa.select(DailyUse.what, DailyUse.used).where(
         DailyUse.account_id == account_id, DailyUse.day == berlin_day(now)
     )
@@ -154,9 +157,10 @@ def used_today(session: Session, account_id: int, now: datetime) -> dict[Limit, 
 
 
 def add_uses(session: Session, account_id: int, uses: Mapping[Limit, int], now: datetime) -> None:
-    """Count further uses of the company for today, with the next flush.
+    """Add to the company's counts of today: `uses` maps limits to numbers. They are written at the next flush.
 
-    The caller has called `lock_limits`, and compared with the limits; it flushes before it compares again.
+    The caller has called `lock_limits` and compared the counts with the limits. It has to flush before it reads the
+    counts again.
     """
     for what, count in uses.items():
         if count:
@@ -178,6 +182,6 @@ def take_one(session: Session, account_id: int, limit: Limit, now: datetime, usu
 
 
 def next_day(now: datetime) -> datetime:
-    """Return the next midnight in Germany, as a time in UTC: then the counts of a new day begin."""
+    """Return the next midnight in Germany, in UTC: the moment at which all daily counts start again at 0."""
     tomorrow = berlin_day(now) + timedelta(days=1)
     return datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=BERLIN).astimezone(UTC)

@@ -1,7 +1,7 @@
 """Contract holders: the company or person with whom the carrier has an account's contracts (§ 172 TKG).
 
-An account that was ordered for a main account is under the main account's contract holder. Every other account has its
-own, also while it is linked to a main account: linking changes no contract.
+A sub-account that its main account has ordered shares the main account's contract holder. Every other account has its
+own, even while it is linked to a main account: linking changes no contract.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class ContractHolder(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition for rows to delete: of closed accounts whose contracts ended before last year began.
+        """Return an SQL condition for rows to delete: the account is closed, its contracts ended before last year.
 
         So a holder is kept to the end of the calendar year (in Berlin) after the one in which the last contract ended.
         """
@@ -106,7 +106,7 @@ class ContractHolder(Base):
 
 @dataclass(frozen=True, slots=True)
 class Addressee:
-    """Name and address for the head of an offer, a receipt or a letter."""
+    """The name and address at the head of an offer, a receipt or a letter."""
 
     name: str
     street: str
@@ -155,15 +155,18 @@ def check_holder(values: Mapping[str, str], today: date) -> HolderData | list[In
 
 
 def has_own_holder(account: Account) -> bool:
-    """Return whether the account is under its own contract holder: not if it was ordered for a main account."""
+    """Return whether the account has a contract holder of its own, rather than that of its main account.
+
+    False if its main account has ordered it, also while the order is still running.
+    """
     return account.origin is not Origin.ORDER and account.state is not AccountState.ORDERED
 
 
 def holder_of(session: Session, account: Account) -> ContractHolder | None:
-    """Return the contract holder of an account, its own or that of its main account.
+    """Return the contract holder of an account: its own, or that of the main account that has ordered it.
 
-    None if none was entered, and for an ordered account that is not attached to its main account yet. Reads each holder
-    once for a session.
+    None if none was entered, and for an ordered account that is not attached to its main account yet. Cached in the
+    session, so that each holder is read once.
     """
     owner = account.id if has_own_holder(account) else account.main_id or account.id
     # Many mails of one transaction are about a few main accounts.
@@ -174,16 +177,20 @@ def holder_of(session: Session, account: Account) -> ContractHolder | None:
 
 
 def addressee_of(session: Session, account: Account) -> Addressee:
-    """Return name and address of the account's contract holder; those of the account itself if no holder was entered.
+    """Return name and address for the head of an offer, a receipt or a letter to the account.
 
-    They stand at the head of offers, receipts and letters to a main account.
+    They are those of the account's contract holder, or of the account itself if no holder was entered.
     """
     found = holder_of(session, account) or account
     return Addressee(found.name, found.street, found.postal_code, found.city)
 
 
 def put_holder(session: Session, account_id: int, data: HolderData, now: datetime) -> None:
-    """Save the contract holder of an account in place of an earlier one. The caller has checked the person's right."""
+    """Save the contract holder of an account, replacing an earlier one, and flush.
+
+    `account_id` is an account with a holder of its own. Checks no right, and does not update the history of numbers:
+    both are up to the caller.
+    """
     facts = {name: getattr(data, name) for name in FIELDS}
     session.merge(ContractHolder(account_id=account_id, changed_at=now, **facts))
     session.flush()
@@ -191,9 +198,9 @@ def put_holder(session: Session, account_id: int, data: HolderData, now: datetim
 
 
 def accounts_without_holder(session: Session) -> int:
-    """Return how many active accounts have no contract holder, neither one of their own nor their main account's.
+    """Count the active accounts that need a contract holder of their own and have none.
 
-    Accounts that were ordered never count, as they are under their main account's holder.
+    Accounts that were ordered by a main account do not count: they share the main account's holder.
     """
     lacking = sa.select(sa.func.count()).where(
         Account.state == AccountState.ACTIVE,

@@ -52,7 +52,7 @@ _UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\udc80-\udcff]")
 
 
 class Fate(StrEnum):
-    """What importing a valid row did to the account of its customer number.
+    """The result of importing a valid row, for the account with the row's customer number.
 
     The account was `created`, `updated` or left `unchanged`, or the row was not imported: `ordered_here` if the account
     was ordered in the portal, `closed` if it is closed, and `number_used_up` if the customer number was issued before
@@ -90,9 +90,9 @@ class AccountRow:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The result of importing one row: `fate` is what happened to the account of its customer number.
+    """The result of importing one row: `fate` says what happened to the account with its customer number.
 
-    `address_kept`: the account kept its address, though the file's differs.
+    `address_kept`: the file has another address than the account, and the account's was kept.
     """
 
     fate: Fate
@@ -102,8 +102,8 @@ class Taken:
 def account_row(values: Mapping[str, str], today: date) -> AccountRow | list[InvalidField]:
     """Validate one row of the import file; return the row in canonical form, or one error for each problem found.
 
-    `values` are the row's texts by column name; a missing column counts as empty. `today` is the latest possible date
-    of birth.
+    `values` are the row's texts by column name; a missing column counts as empty. `today` is the latest date of birth
+    that is accepted.
     """
     problems: list[InvalidField] = []
     clean: dict[str, str] = {}
@@ -141,9 +141,9 @@ def account_row(values: Mapping[str, str], today: date) -> AccountRow | list[Inv
 def take_over(session: Session, rows: Sequence[AccountRow], now: datetime) -> list[Taken]:
     """Import a batch of rows and return the result of each row, in the order of `rows`; `now` dates new accounts.
 
-    No customer number may occur twice in a batch. Safe to run twice: a second import of equal rows changes nothing.
-    Runs a fixed number of statements for any number of rows. Waits until no other transaction imports customers, and
-    makes others wait until this transaction ends (advisory lock).
+    A customer number must not occur twice in a batch. Safe to run twice: a second import of equal rows changes nothing.
+    Runs a fixed number of statements, however many rows there are. Takes an advisory lock, held until the transaction
+    ends, so that only one transaction imports customers at a time.
     """
     # One batch at a time, so that two imports of the same customers wait for each other and never deadlock.
     take_advisory_lock(session, AdvisoryLock.CUSTOMER_IMPORT)
@@ -187,7 +187,7 @@ def _create(session: Session, rows: Sequence[AccountRow], now: datetime) -> None
 def _put_holders(session: Session, rows: Sequence[AccountRow], now: datetime) -> set[str]:
     """Save the rows' contract holders for accounts that have none; return the customer numbers of these accounts.
 
-    Accounts that are not active or were ordered in the portal get none. Each row has a `holder`.
+    Each row must have a `holder`. Accounts that are not active or were ordered in the portal are skipped.
     """
     if not rows:
         return set()

@@ -13,12 +13,12 @@ from models.states import AccountRole, AccountState, Origin, Reason
 
 
 def may_be_main(account: Account) -> bool:
-    """Return whether the account is, or may become, a main account: it is neither closed nor a sub-account."""
+    """Return whether the account is a main account or may become one: it is neither closed nor a sub-account."""
     return account.state is not AccountState.CLOSED and account.role is not AccountRole.SUB
 
 
 def ensure_may_be_main(account: Account) -> None:
-    """Raise `RuleBroken` if the account can neither be nor become a main account: it is closed or a sub-account."""
+    """Raise `RuleBroken` if the account cannot be a main account, because it is closed or a sub-account."""
     if not may_be_main(account):
         closed = account.state is AccountState.CLOSED
         raise RuleBroken(Reason.ACCOUNT_CLOSED if closed else Reason.IS_SUB_ACCOUNT, account.customer_number)
@@ -41,8 +41,8 @@ def ensure_may_be_sub(account: Account) -> None:
 def promote(session: Session, main_id: int) -> Account:
     """Make a standalone account a main account, and return it; a main account is returned unchanged.
 
-    Raises `RuleBroken` if the account is a sub-account or closed. Locks only an account that is not a main account yet:
-    for others a database trigger and the foreign key of their sub-accounts ensure that they stay main accounts.
+    Raises `RuleBroken` if the account is a sub-account or closed. Only an account that is not a main account yet is
+    locked: a main account stays one anyway, by a database trigger and the foreign key of its sub-accounts.
     """
     account = session.get_one(Account, main_id)
     if account.role is not AccountRole.MAIN:
@@ -57,10 +57,9 @@ def promote(session: Session, main_id: int) -> Account:
 def attach(session: Session, main_id: int, account_id: int, origin: Origin, now: datetime) -> Account:
     """Attach an account to a main account as its sub-account, and return the sub-account.
 
-    `origin` (order, link request or collective invoice) is stored with it. A standalone account with the id `main_id`
-    becomes a main account by this. Safe to run twice: an account already attached to this main account is left
-    unchanged. Locks the account, so that exactly one of several main accounts succeeds if they attach it at the same
-    time.
+    `origin` (order, link request or collective invoice) is stored in the sub-account. If the account `main_id` is
+    standalone, it becomes a main account. Safe to run twice: an account already attached to this main account is left
+    unchanged. Locks the account, so that of several main accounts that attach it at the same time exactly one succeeds.
 
     Raises `AlreadyAttached` if the account has another main account, `IsMainAccount` if it is a main account itself, or
     `RuleBroken` if both ids are equal, the account is closed, or `main_id` is closed or a sub-account.
@@ -81,11 +80,11 @@ def attach(session: Session, main_id: int, account_id: int, origin: Origin, now:
 
 
 def move(session: Session, main_id: int, new_main_id: int, account_id: int, now: datetime) -> Account:
-    """Move a sub-account from its main account to another one, as one linked to it, and return the sub-account.
+    """Move a sub-account from the main account `main_id` to the main account `new_main_id`; return the sub-account.
 
-    One row changes once, so that at no moment the account is without a main account, or has two. An account with the id
-    `new_main_id` that stands alone becomes a main account by this; the former one keeps its role. Locks the account.
-    Raises `RuleBroken` if the account is not, or no longer, attached to `main_id`, or if `new_main_id` is that same
+    Its origin becomes `LINK`. One update changes its main account, so that it is never without one. If `new_main_id` is
+    standalone, it becomes a main account; the former main account keeps its role. Locks the account. Raises
+    `RuleBroken` if the account is not, or no longer, attached to `main_id`, or if `new_main_id` is the present main
     account, the account itself, closed or a sub-account.
     """
     if new_main_id == account_id:

@@ -1,17 +1,17 @@
-"""Locks on accounts, and the order in which rows are locked, so that two transactions never wait for each other.
+"""Locks on accounts, and the order in which rows are locked, so that transactions never deadlock.
 
-Accounts come first, then a person. An account is locked before what belongs to it: trunks, number blocks, invitations,
-link codes. A request that is locked alone is locked before its proofs; one that is created locks its account before it
-exists. Several rows of a table are locked in the order of their ids, which every test checks (`tests/lock_order.py`).
-The workers lock the requests of a batch, and then the requests' accounts, without waiting: they leave out rows that
-another transaction has locked.
+The order: first accounts, then a person. An account is locked before the rows that belong to it: trunks, number blocks,
+invitations, link codes. If a transaction locks only a request, it locks the request before its proofs; if it creates a
+request, it locks the account first. Several rows of a table are locked in the order of their ids, which every test
+checks (`tests/lock_order.py`). Workers lock the requests of a batch, and then the requests' accounts, without waiting:
+they skip rows that another transaction has locked.
 
-The advisory lock on a company's limits (`models.accounts.company_limits.lock_limits`) is taken before the accounts
-where something is ordered, and after a request and its proof where a further code or mail is asked for. Who holds it
-waits for neither requests nor proofs, so that both can be.
+The advisory lock on a company's limits (`models.accounts.company_limits.lock_limits`) comes before the accounts when
+something is ordered, but after a request and its proof when a further code or mail is requested. Both orders are safe,
+because a transaction that holds this lock never waits for requests or proofs.
 
-A test runs each two of the operations in `tests/lock_scenes.py` at once. A new one that locks an account and something
-else belongs into that list.
+A test runs the operations in `tests/lock_scenes.py` in pairs at the same time. Add every new operation that locks an
+account and something else to that list.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from models.states import AccountState
 
 
 def lock_accounts(session: Session, ids: Sequence[int]) -> None:
-    """Lock the accounts until the transaction ends, and reload each from the database when it is first locked.
+    """Lock the accounts until the transaction ends; the first time, also reload each of them from the database.
 
-    Lock an account before changing it: reloading overwrites changes that are not flushed yet.
+    Call it before changing an account: reloading overwrites changes that are not flushed yet.
     """
     locked: set[int] = session.info.setdefault("locked_accounts", set())
     missing = sorted(set(ids) - locked)
@@ -43,11 +43,11 @@ def lock_accounts(session: Session, ids: Sequence[int]) -> None:
 
 
 def lock_free_accounts(session: Session, ids: Collection[int], referred_to: Collection[int]) -> set[int]:
-    """Lock accounts without waiting, leave out those that another transaction has locked, and return the locked ids.
+    """Lock accounts without waiting, skipping those that another transaction has locked; return the locked ids.
 
-    Accounts in `ids` are locked for changes and reloaded. Accounts in `referred_to` are only kept from being deleted,
-    as by a foreign key (FOR KEY SHARE). The result also has the accounts that this transaction had locked for changes
-    before.
+    Accounts in `ids` are locked for changes and reloaded. Accounts in `referred_to` are only protected from being
+    deleted (FOR KEY SHARE), as by a foreign key. The result also has the accounts that this transaction had locked for
+    changes before.
     """
     locked: set[int] = session.info.setdefault("locked_accounts", set())
     query = sa.select(Account).where(Account.id.in_(sorted(set(ids) - locked))).order_by(Account.id)
@@ -63,7 +63,7 @@ def lock_account(session: Session, account: Account) -> None:
     """Lock one account until the transaction ends and reload it, so that changes to it run one after the other.
 
     Transactions that only refer to the account by a foreign key are not blocked (FOR NO KEY UPDATE). Raises `NotFound`
-    if the account was detached meanwhile, so that the front's caller may not see it now.
+    if row-level security hides the account from the signed-in person by now, because it was detached meanwhile.
     """
     query = sa.select(Account).where(Account.id == account.id).with_for_update(key_share=True)
     if session.scalar(query.execution_options(populate_existing=True)) is None:
@@ -71,10 +71,10 @@ def lock_account(session: Session, account: Account) -> None:
 
 
 def lock_active_account(session: Session, account: Account) -> None:
-    """Lock and reload an account for a change that needs an active account.
+    """Lock one account until the transaction ends and reload it, for a change that needs an active account.
 
-    Raises `Forbidden` if the account is not active, and `NotFound` if it was detached meanwhile, so that the front's
-    caller may not see it now.
+    Raises `Forbidden` if the account is not active, and `NotFound` if row-level security hides it from the signed-in
+    person by now, because it was detached meanwhile.
     """
     lock_account(session, account)
     if account.state is not AccountState.ACTIVE:

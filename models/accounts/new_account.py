@@ -1,4 +1,4 @@
-"""A new customer's account, as the carrier opens it at its console: with contract holder, before the first order."""
+"""Opening an account for a new customer by a console command of the carrier, with its contract holder."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from models.states import AccountState
 
 
 def same_account(session: Session, row: AccountRow) -> Account | None:
-    """Return the account, not closed, that has name and address of the row; None if there is none."""
+    """Return an account that is not closed and has exactly the row's name and address; None if there is none.
+
+    Of several it is the one with the lowest id.
+    """
     same = (getattr(Account, name) == getattr(row, name) for name in ("name", "street", "postal_code", "city"))
     return session.scalar(sa.select(Account).where(*same, Account.state != AccountState.CLOSED).order_by(Account.id))
 
 
 def open_account(session: Session, row: AccountRow, customer_number: str | None, now: datetime) -> Account:
-    """Open an account for a new customer, with its contract holder, and return it.
+    """Create an active, standalone account for a new customer, with its contract holder if the row has one; return it.
 
-    It is active, and becomes a main account with its first sub-account. Its address is taken over as the row has it: it
-    decides area code and emergency routing. `customer_number` is its number, None for a new one. The caller gives the
-    account its first administrator. Raises `InvalidField` if the customer number was given out before.
+    Its address is taken from the row without a proof. `customer_number` is the number to use; None draws a new one. The
+    caller adds the first administrator. Flushes. Raises `InvalidField` if the customer number was issued before.
     """
     if customer_number is None:
         [customer_number] = issue_customer_numbers(session)

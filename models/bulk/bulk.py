@@ -1,11 +1,11 @@
 """Bulks: a bulk is one uploaded file with hundreds of orders or link requests.
 
-A row has its cells as they were typed, with the errors found in them; a person can correct them until the bulk is
-sent. Sent bulks are a work queue (`models.db.work_queue`): a worker turns a bulk's rows into requests, some at a time,
-each in the transaction that also records the request in the row. So a row is ordered once, even if the worker dies.
+A row keeps its cells as typed, and the errors found in them; people can correct the cells until the bulk is sent. Sent
+bulks are a work queue (`models.db.work_queue`): a worker turns a bulk's rows into requests, some at a time. The
+transaction that creates a request also records it in the row, so each row is ordered once, even if the worker dies.
 
-An order counts once for a main account: equal content in another file is not ordered again (`key`), unless the first
-order was rejected or cancelled.
+Equal content is ordered only once for a main account, even from different files (`key`), unless the first order was
+rejected or cancelled.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class RowFate(StrEnum):
 class RowChoice(StrEnum):
     """A person's choice for a row before the bulk file is sent: leave it out, or order it although its location exists.
 
-    A location exists if a sub-account or an earlier row has its name and address. Null: nothing was chosen.
+    A location exists if a sub-account or an earlier row has its name and address. The column is null if nothing was
+    chosen.
     """
 
     LEAVE_OUT = "leave_out"
@@ -63,10 +64,11 @@ class RowChoice(StrEnum):
 
 
 class Bulk(QueueRow, Base):
-    """An uploaded file with many orders or link requests (`kind`) of the main account `main_id`.
+    """An uploaded file with many orders or link requests (`kind`) for the main account `main_id`.
 
-    After `sent_at` a worker turns the rows into requests until `placed_at`; the bulk stays in the work queue until all
-    these requests have ended (`ended_at`). `fingerprint` is a digest of the content.
+    A worker turns its rows into requests between `sent_at` and `placed_at`; the bulk stays in the work queue until all
+    these requests have ended (`ended_at`). `fingerprint` is a keyed digest of the content, by which a second upload is
+    recognised.
     """
 
     __tablename__ = "bulks"
@@ -122,15 +124,15 @@ class Bulk(QueueRow, Base):
     def agreed_prices(self) -> Mapping[str, PriceLine]:
         """Return the prices at which the bulk file was sent, by product key.
 
-        Empty if none were agreed; then the prices of the day hold on which a row becomes an order.
+        Empty if none were agreed; then each row is ordered at the prices of the day on which it becomes an order.
         """
         return price_lines_from_json(self.price_lines or [])
 
     def send(self, now: datetime, prices: Iterable[PriceLine] = ()) -> None:
-        """Schedule the bulk file's rows to be turned into requests now, its orders at the agreed `prices`.
+        """Put the bulk file into the work queue now, so that a worker turns its rows into requests.
 
-        Without prices those of the price list hold. Safe to run twice: a second call changes nothing, not even the
-        prices.
+        Orders get the agreed `prices`; without them the price list holds. Safe to run twice: a second call changes
+        nothing, not even the prices.
         """
         if self.sent_at is None:
             self.sent_at = now
@@ -138,7 +140,7 @@ class Bulk(QueueRow, Base):
             self.make_due(now)
 
     def wait_for(self, limit: Limit, again_at: datetime) -> None:
-        """Record that the next rows wait for `limit`, a limit of the company; schedule the next try for `again_at`."""
+        """Record that a limit of the company stops the next rows, and schedule the next try for `again_at`."""
         self.waits_for = limit
         self.make_due(again_at)
 
@@ -153,12 +155,12 @@ class Bulk(QueueRow, Base):
 
 
 class BulkRow(Base):
-    """A line of the file: `cells` as typed, by column; `errors` by column, or else `draft`, the request to create.
+    """A line of the file: `cells` as typed, by column; either `errors` by column, or `draft`, the request to create.
 
     A link code is stored encrypted. `key` is a hash of an order's content, by which a repeated order is found; for a
-    link request it is unique to the row. `choice` is what a person chose before the bulk was sent, `fate` the result
-    afterwards: the created request has the id `request_id`, and a refused row has the code of the reason in `refusal`,
-    with the customer number or line number that the reason names in `about`.
+    link request it is unique to the row. `choice` is what a person chose before the bulk was sent. `fate` is the result
+    after that: the created request has the id `request_id`; for a refused row `refusal` is the code of the reason, and
+    `about` the customer number or line number that the reason mentions.
     """
 
     __tablename__ = "bulk_rows"
@@ -189,7 +191,7 @@ class BulkRow(Base):
     )
 
     def forget_code(self) -> None:
-        """Delete the link code in the row's cells and draft: it is a secret, and is not used any more."""
+        """Delete the link code in the row's cells and draft: it is a secret that is needed no longer."""
         if self.cells.get("code"):
             self.cells = {**self.cells, "code": ""}
         if self.draft is not None and self.draft.get("code"):
@@ -201,7 +203,7 @@ CAME_TO_NOTHING = (Status.REJECTED, Status.CANCELLED)
 
 
 def own_bulk(session: Session, id: uuid.UUID, principal: Principal, *, lock: bool = False) -> Bulk:
-    """Return the bulk file with this id. `lock` locks its row until the transaction ends.
+    """Return the bulk file with this id, if the person may see it. `lock` locks its row until the transaction ends.
 
     Raises `NotFound` if there is none, or if the person may not create requests of its kind for its main account.
     """
@@ -248,7 +250,7 @@ def rows_of(
 
 
 def is_over(session: Session, bulk: Bulk) -> bool:
-    """Return whether every request that was created from the bulk file has ended."""
+    """Return whether every request that was created from the bulk file has ended; True also if there is none."""
     running = sa.exists().where(Request.bulk_id == bulk.id, Request.status.not_in(ENDED))
     return not session.scalar(sa.select(running))
 
@@ -260,10 +262,10 @@ def open_rows(session: Session, bulk: Bulk, most: int) -> list[BulkRow]:
 
 
 def placed_before(session: Session, rows: Sequence[BulkRow]) -> set[bytes]:
-    """Return the keys among those of `rows` for which the main account has a request, from this file or another.
+    """Return those keys of `rows` for which the main account already has a request, from this file or another.
 
-    A row's key is a hash of its content. Requests that were rejected or cancelled do not count: before the look-up,
-    the rows of such requests get other keys, so that equal content can be requested again.
+    A row's key is a hash of its content. Requests that were rejected or cancelled do not count, so that equal content
+    can be requested again: this function first changes the keys of the rows from which such requests came.
     """
     placed = (
         BulkRow.main_id.in_({row.main_id for row in rows}),
@@ -279,7 +281,7 @@ def placed_before(session: Session, rows: Sequence[BulkRow]) -> set[bytes]:
 
 
 def as_order(draft: Mapping[str, Any]) -> OrderDraft:
-    """Return the order draft from the JSON object that is saved with its row (made by `as_facts`)."""
+    """Build the order draft from the JSON object that is saved with its row (made by `as_facts`)."""
     return OrderDraft(
         **{
             **draft,
@@ -295,16 +297,19 @@ def as_order(draft: Mapping[str, Any]) -> OrderDraft:
 
 
 def as_facts(order: OrderDraft) -> dict[str, Any]:
-    """Return the order draft as a JSON object, to be saved with its row; without optional fields that are not given.
+    """Return the order draft as a JSON object, to be saved with its row; optional fields that are None are omitted.
 
-    Leaving them out keeps the row's key, a hash of the order, equal to that of rows saved before these fields existed.
+    Omitting them keeps the row's key, a hash of the order, equal to that of rows saved before these fields existed.
     """
     optional = {*order.details, "local_user", "request_uri", "countries"}
     return {name: value for name, value in asdict(order).items() if value is not None or name not in optional}
 
 
 def detach_from_bulks(session: Session, ids: Sequence[uuid.UUID]) -> None:
-    """Let the requests and messages of these ended bulk files stand alone, so that the files can be deleted."""
+    """Clear the references of requests and messages to the bulk files with these ids, so that the files can be deleted.
+
+    All their requests must have ended.
+    """
     for table in (Request, Message):
         alone = sa.update(table).where(table.bulk_id.in_(ids)).values(bulk_id=None)
         session.execute(alone.execution_options(synchronize_session=False))

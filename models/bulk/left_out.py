@@ -1,4 +1,4 @@
-"""Rows of a bulk file that are left out of it: by a person, or because their location exists already.
+"""Rows of a bulk file that are not ordered, because a person leaves them out or their location exists already.
 
 A location exists if a sub-account or an earlier row of the file has the row's name and address.
 """
@@ -30,7 +30,7 @@ _placed = aliased(BulkRow)
 
 @dataclass(frozen=True, slots=True)
 class RowNote:
-    """Why a row of a bulk file is not ordered, or what a person decided about it; what does not apply is None or False.
+    """Why a row of a bulk file is not ordered, or what a person decided about it; other fields are None or False.
 
     `before`: the earlier file in which its content was ordered. `repeats`: the line number of an equal earlier row.
     `account`: the sub-account that has the row's name and address. `same_line`: the line number of an earlier row with
@@ -52,12 +52,12 @@ class RowNote:
 
     @property
     def is_ordered(self) -> bool:
-        """Return whether the row is ordered all the same: its location exists, and a person wants it a second time."""
+        """Return whether the row is ordered although its location exists, because a person wants it a second time."""
         return self.is_same_site and self.wanted
 
     @property
     def can_be_chosen(self) -> bool:
-        """Return whether a person may decide about the row: not if it repeats an earlier file or an earlier row."""
+        """Return whether a person may decide about the row: not if it repeats an order of an earlier file or row."""
         return self.before is None and self.repeats is None
 
 
@@ -101,11 +101,12 @@ def lines_not_ordered(notes: Mapping[int, RowNote]) -> set[int]:
 
 
 def choose_rows(session: Session, bulk: Bulk, listed: Collection[int], left_out: Collection[int]) -> None:
-    """Save which of the rows with the line numbers `listed` a person leaves out: those in `left_out`, not the others.
+    """Save which rows of the bulk file a person leaves out: the rows of the form whose line numbers are in `left_out`.
 
-    `left_out` may name further lines. A row is left out anyway if a sub-account or an earlier row has its name and
-    address: if it is listed and not in `left_out`, the person wants it to be ordered all the same. A row that repeats
-    an earlier row or file cannot be chosen and stays as it is. The bulk must be locked and not sent.
+    `listed` are the line numbers of the rows of the form; `left_out` may name further rows. A row whose name and
+    address a sub-account or an earlier row has is left out by default: if it is in `listed` and not in `left_out`, it
+    is saved that the person wants it ordered all the same. A row that repeats an order of an earlier file or an earlier
+    row cannot be chosen. The bulk must be locked and not sent. Flushes.
     """
     assert bulk.sent_at is None
     notes = notes_of(session, bulk)
@@ -123,10 +124,10 @@ def choose_rows(session: Session, bulk: Bulk, listed: Collection[int], left_out:
 
 
 def record_left_out(session: Session, bulk: Bulk) -> None:
-    """Mark the rows that are left out of a bulk as refused, each with its reason; runs just before the bulk is sent.
+    """Mark the rows that are left out of a bulk as refused, each with its reason; call it just before the bulk is sent.
 
-    Link codes in these rows are deleted. Rows that repeat an earlier row or an earlier file are not marked by this
-    function: the worker recognises them when it turns the rows into requests.
+    Also deletes the link codes in these rows, and flushes. Rows that repeat an earlier row or an earlier file are not
+    marked here: the worker recognises them when it turns the rows into requests.
     """
     notes = {line: note for line, note in notes_of(session, bulk).items() if note.can_be_chosen and not note.is_ordered}
     rows = sa.select(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.line.in_(list(notes)))
@@ -148,9 +149,9 @@ def rows_left_out(
 ) -> list[BulkRow]:
     """Return up to `most` rows that are not ordered, in the order of the file, beginning after the line `after`.
 
-    Before the bulk is sent these are the rows that a person left out, that repeat another row, or whose name and
-    address a sub-account or an earlier row has; with `wrong` (the bulk has errors) only those that a person left out.
-    After it was sent these are the rows that were refused or repeat an order, whatever `wrong` is.
+    Before the bulk is sent, these are the rows that a person left out, that repeat another row, or whose name and
+    address a sub-account or an earlier row has; with `wrong`, for a bulk with errors, only those that a person left
+    out. After it was sent, these are the rows that were refused or repeat an order, whatever `wrong` is.
     """
     query = sa.select(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.line > after)
     if bulk.sent_at is not None:
@@ -163,10 +164,10 @@ def rows_left_out(
 
 
 def orders_repeated(session: Session, rows: Collection[BulkRow]) -> Mapping[bytes, tuple[int, Bulk]]:
-    """Find the placed rows whose orders are repeated by `rows`; return the line number and bulk file of each, by key.
+    """Return the orders that the repeated rows among `rows` repeat, by key: line number and bulk file of each.
 
-    The key is the hash of an order's content. The row found was placed for the same main account, maybe from another
-    file. Rows that are not marked as repeated are ignored.
+    The key is the hash of an order's content. The earlier order was placed for the same main account, perhaps from
+    another file.
     """
     keys = [row.key for row in rows if row.fate is RowFate.REPEATED]
     query = (
@@ -182,7 +183,7 @@ def orders_repeated(session: Session, rows: Collection[BulkRow]) -> Mapping[byte
 
 
 def _ordered_before(session: Session, bulk: Bulk) -> Mapping[bytes, Bulk]:
-    """Return, by key of the bulk file's rows whose content was ordered before, the bulk file in which it was ordered.
+    """Return the bulk files in which the content of rows of this bulk file was ordered before, by the rows' keys.
 
     A row's key is a hash of its content. Orders that were rejected or cancelled do not count.
     """

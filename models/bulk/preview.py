@@ -1,4 +1,4 @@
-"""What a bulk file would order, for its page before it is sent: counts, products and a digest of the content."""
+"""A preview of what a bulk file would order, shown before it is sent: counts, products and a digest of its content."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def count_rows(session: Session, bulk: Bulk) -> tuple[int, int, int]:
 
 
 def outdated_rows(session: Session, bulk: Bulk, now: datetime) -> list[BulkRow]:
-    """Return the bulk file's rows that were valid when they were checked and are not valid any more.
+    """Return the rows that were valid when they were checked but are not any more, in the order of the bulk file.
 
-    Such a row names a product that was withdrawn later, or an option that needs details now and needed none then.
+    Such a row names a product that was withdrawn later, or an option that needs details now but needed none then.
     """
     withdrawn = [product.key for product in withdrawn_products(session, now)]
     named = BulkRow.draft["option_keys"].has_any(sa.cast(withdrawn, postgresql.ARRAY(sa.Text)))
@@ -52,10 +52,10 @@ def outdated_rows(session: Session, bulk: Bulk, now: datetime) -> list[BulkRow]:
 
 
 def products_in(session: Session, bulk: Bulk, but: Collection[int]) -> list[tuple[dict[str, Any], int]]:
-    """Return each product choice of the rows that will be ordered, with the number of rows that have it.
+    """Return each combination of products in the rows that will be ordered, with the number of rows that have it.
 
-    A choice is a dict with the keys `product_key` (the trunk), `block_size` and `option_keys`. `but` are the lines of
-    the rows that are not ordered.
+    A combination is a dict with the keys `product_key` (the trunk), `block_size` and `option_keys`. `but` are the line
+    numbers of the rows that will not be ordered.
     """
     chosen = sa.func.jsonb_build_object(
         "product_key", BulkRow.draft["product_key"],
@@ -75,8 +75,8 @@ def days_of_orders(
 ) -> OrderDays:
     """Return how many of the bulk file's rows will be ordered on which day, by the company's limits as of today.
 
-    `but` are the lines of the rows that are not ordered, `usual` the limits of companies that have none of their own.
-    Only as many rows are read as the company may have open orders, and one more.
+    `but` are the line numbers of the rows that will not be ordered, `usual` the limits of companies that have none of
+    their own. Reads at most one row more than the company may have open orders.
     """
     # After as many orders as can be open at a time nobody knows the day.
     most = limits_of(session, bulk.main_id, usual).open_orders + 1
@@ -89,7 +89,7 @@ def days_of_orders(
 
 
 def content_of(session: Session, bulk: Bulk) -> bytes:
-    """Return a SHA-256 digest of all rows' drafts and of a person's choices for them; it changes with each of these."""
+    """Return a SHA-256 digest of all rows' drafts and of people's choices, which changes with any of them."""
     drafts = sa.select(BulkRow.line, sa.cast(BulkRow.draft, sa.Text), BulkRow.choice).where(BulkRow.bulk_id == bulk.id)
     digest = hashlib.sha256()
     for line, draft, choice in session.execute(drafts.order_by(BulkRow.line)):

@@ -18,8 +18,8 @@ from models.states import ENDED, Status
 class Progress:
     """The progress of a sent bulk file, as numbers of rows: all, without a result yet (`open`), repeated, and refused.
 
-    `left_out` is the number of rows that were left out before it was sent; they do not count as refused. `by_status`
-    maps each status to the number of requests of the bulk that have it.
+    `left_out` is the number of rows that were left out before it was sent; they are not included in `refused`.
+    `by_status` maps each status to the number of requests of the bulk that have it.
     """
 
     rows: int

@@ -1,4 +1,4 @@
-"""Uploaded files as bulks that are not sent yet: their rows are saved as checked, and corrected."""
+"""Uploaded files as bulks that are not sent yet: saving their checked rows, and saving corrections."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from models.vault import Vault
 
 @dataclass(frozen=True, slots=True)
 class CheckedRow:
-    """A row of the file that was checked. It has either `errors`, or `draft`, the request to create; the other is None.
+    """A checked row of an uploaded file. It has either `errors` or `draft`, the request to create; the other is None.
 
-    `errors` maps each wrong column to `[code, allowed]`: the broken rule, and the values that would be valid or None.
+    `line` is its line number, `cells` the texts by column. `errors` maps each wrong column to `[code, allowed]`: the
+    broken rule, and the values that would be valid, or None.
     """
 
     line: int
@@ -35,7 +36,7 @@ class CheckedRow:
 
 
 def fingerprints_of(vault: Vault, kind: Kind, rows: Iterable[Mapping[str, str]]) -> list[bytes]:
-    """Return keyed digests of `kind` and the rows' cells, one for each key of the vault, that of the first key first.
+    """Return keyed digests of `kind` and the rows' cells, one for each key of the vault, the first key's first.
 
     Files with equal content have equal digests, whatever their names and formats.
     """
@@ -45,7 +46,7 @@ def fingerprints_of(vault: Vault, kind: Kind, rows: Iterable[Mapping[str, str]])
 
 
 def same_file(session: Session, main: Account, fingerprints: Sequence[bytes]) -> Bulk | None:
-    """Return the main account's bulk file whose content has one of these fingerprints (digests); None without one."""
+    """Return the main account's bulk file that has one of these digests of its content; None if there is none."""
     return session.scalar(sa.select(Bulk).where(Bulk.main_id == main.id, Bulk.fingerprint.in_(fingerprints)))
 
 
@@ -62,9 +63,9 @@ def keep_file(
 ) -> Bulk:
     """Save the uploaded file as a new bulk that is not sent yet, and return the bulk.
 
-    `place` is where in the file the table was found, None if that is not known. If the main account has a bulk with
-    one of these fingerprints already, saves nothing and returns that bulk. Raises `Forbidden` if the person may not
-    create requests of this kind for the main account.
+    `fingerprints` are digests of the content, made by `fingerprints_of`. If the main account has a bulk with one of
+    them, nothing is saved and that bulk is returned. `place` says where in the file the table was found, None if that
+    is not known. Raises `Forbidden` if the person may not create requests of this kind for the main account.
     """
     if not may(principal, ACTIONS[kind], main):
         raise Forbidden
@@ -94,9 +95,9 @@ def keep_file(
 
 
 def mend(session: Session, bulk: Bulk, rows: Sequence[CheckedRow]) -> None:
-    """Save corrected `rows`, valid or not, over the rows of the same lines.
+    """Overwrite rows of the bulk file with their corrected versions, found by line number; these may have errors, too.
 
-    The bulk file must be locked and not sent.
+    The bulk must be locked and not sent. Flushes.
     """
     assert bulk.sent_at is None
     known = {row.line: row for row in rows_of(session, bulk, lines=[row.line for row in rows])}

@@ -1,7 +1,7 @@
-"""Cancelling an account with its contracts, with the end of a day; until then it can be taken back.
+"""Cancelling an account with all its contracts at the end of a day; until then the cancellation can be taken back.
 
-The request waits for the start of the first day without a contract; then the account is closed. Until then nothing
-changes, and changes of the contract that come before that day go on.
+The request waits until the first day without a contract begins; then the account is closed. Before that nothing
+changes, and changes of the contract that take effect earlier are still made.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from models.values import Locale
 
 @dataclass(frozen=True, slots=True)
 class Cancellation:
-    """What a cancellation ends, and when: `lines` are all products of the contracts, at their agreed prices.
+    """The consequences of a cancellation: `lines` are all products of the contracts that end, at their agreed prices.
 
-    `last_day` is the contracts' last day in Berlin, `earliest` the earliest that is possible, `latest` the latest that
-    can be asked for.
+    `last_day` is the contracts' last day in Berlin, `earliest` and `latest` are the limits between which it can be
+    chosen.
     """
 
     earliest: date
@@ -49,19 +49,20 @@ class Cancellation:
 
     @property
     def costs(self) -> Costs:
-        """Return the monthly sum of what ends."""
+        """Return the monthly sum of the products that end."""
         return costs_of(self.lines)
 
 
 def submit_cancellation(
     session: Session, principal: Principal, account: Account, last_day: date | None, locale: Locale, now: datetime
 ) -> Request:
-    """Save the request to cancel the account and its contracts with the end of `last_day`, and queue its receipts.
+    """Save a request to cancel the account and all its contracts with the end of `last_day`; return the request.
 
-    Without a day they end as early as they can. The administrators of the account and of its main account are told,
-    and the account's log records it. Locks the account. Raises `Forbidden` if the account is not active or the person
-    may not change its contracts, `AlreadyRequested` if it is cancelled already, `CannotClose` while it acts as a main
-    account, and `InvalidField` if the day is not possible.
+    If `last_day` is None, they end as early as possible. Queues mails to the person and to the administrators of the
+    account and of its main account, and records the request in the account's log. Locks the account.
+
+    Raises `Forbidden` if the account is not active or the person may not change its contracts, `AlreadyRequested` if it
+    is cancelled already, `CannotClose` while it acts as a main account, and `InvalidField` if the day is not possible.
     """
     lock_active_account(session, account)
     quote = quote_cancellation(session, principal, account, last_day, now)
@@ -87,12 +88,13 @@ def submit_cancellation(
 def quote_cancellation(
     session: Session, principal: Principal, account: Account, last_day: date | None, now: datetime
 ) -> Cancellation:
-    """Return what a cancellation with the end of `last_day`, or as early as possible, would end, without saving it.
+    """Return what a cancellation with the end of `last_day` would end, without saving anything.
 
-    Raises `Forbidden` if the account is not active or the person may not change its contracts, `AlreadyRequested` if it
-    is cancelled already, `CannotClose` while it acts as a main account, and `InvalidField` if the day is before the
-    earliest end, more than `LONGEST_AHEAD` (366 days) after it, or before the day of a planned change, or if the
-    account is to be detached by then, and the person reaches it only through its main account.
+    `last_day` is None for the earliest possible day. Raises `Forbidden` if the account is not active or the person may
+    not change its contracts, `AlreadyRequested` if it is cancelled already, and `CannotClose` while it acts as a main
+    account, for example has sub-accounts. Raises `InvalidField` if the day is before the earliest end, more than
+    `LONGEST_AHEAD` (366 days) after that, or before the day of a planned change; or if the person has access to the
+    account only through its main account, and the account is to be detached by then.
     """
     if account.state is not AccountState.ACTIVE or not may(principal, Action.CHANGE_CONTRACT, account):
         raise Forbidden
@@ -116,7 +118,7 @@ def quote_cancellation(
 
 
 def earliest_end_of(session: Session, account: Account, now: datetime) -> date:
-    """Return the earliest last day of all running contracts of the account if they are cancelled at `now`.
+    """Return the earliest day with which all running contracts of the account can end if they are cancelled at `now`.
 
     It is today for an account without a contract.
     """
@@ -131,14 +133,15 @@ def running_contracts(session: Session, account: Account, now: datetime) -> Sequ
 
 
 def agreed_cancellation(cancellation: Request) -> tuple[PriceLine, ...]:
-    """Return the products that a cancellation ends, as they were when it was asked for."""
+    """Return the products that a cancellation ends, as saved when it was requested."""
     return tuple(PriceLine(**line) for line in cancellation.replaced_lines or ())
 
 
 def change_before(session: Session, cancellation: Request) -> Request | None:
-    """Return a change of the account, or numbers for it, from before its contracts end, that is yet to be made.
+    """Return a change of the contracts that has to be made before they end by the cancellation; None if there is none.
 
-    None if there is none. One that is held is left out: it would delay the end, and is rejected when it goes on.
+    A request for more numbers counts as a change. A held change is left out, as the end does not wait for it: it is
+    rejected later.
     """
     assert cancellation.account_id is not None
     waits = Request.status.not_in((*ENDED, Status.HELD)), Request.kind.in_(CONTRACT_CHANGES)
@@ -148,9 +151,9 @@ def change_before(session: Session, cancellation: Request) -> Request | None:
 
 
 def ensure_can_end(session: Session, cancellation: Request) -> Account:
-    """Return the account of a cancellation.
+    """Return the account that a cancellation is to close.
 
-    Raises `RuleBroken` if it was closed before, and `CannotClose` while it acts as a main account.
+    Raises `RuleBroken` if the account is closed already, and `CannotClose` while it acts as a main account.
     """
     assert cancellation.account_id is not None
     account = session.get_one(Account, cancellation.account_id)
@@ -161,11 +164,12 @@ def ensure_can_end(session: Session, cancellation: Request) -> Account:
 
 
 def end_account(session: Session, cancellation: Request, now: datetime) -> None:
-    """Close the account, end its contracts at the moment that was agreed, and tell its people.
+    """Carry out a cancellation: close the account, end its contracts as agreed, and queue the mails about it.
 
-    The contracts end at that moment however late this is called. The main account that it leaves by this keeps the
-    sight of its costs until then, from the day on from which it had it. Safe to run twice: nothing is done to a closed
-    account. Raises `CannotClose` while the account acts as a main account.
+    The contracts end at the agreed moment, even if this is called later. If the account belongs to a main account, it
+    is detached, and the request gets the day from which on that main account still sees the account's past costs
+    (`costs_from`). Safe to run twice: does nothing if the account is closed. Locks the account. Raises `CannotClose`
+    while the account acts as a main account.
     """
     assert cancellation.account_id is not None
     lock_accounts(session, [cancellation.account_id])
@@ -181,7 +185,7 @@ def end_account(session: Session, cancellation: Request, now: datetime) -> None:
 
 
 def _last_planned(session: Session, account: Account) -> date | None:
-    """Return the day of the last planned change of the account's contracts; None if none has a day."""
+    """Return the latest day for which a change of the account's contracts is planned; None if no change has a day."""
     planned = sa.select(sa.func.max(Request.effective_on)).where(
         Request.account_id == account.id, Request.kind.in_(CONTRACT_CHANGES), Request.status.not_in(ENDED)
     )

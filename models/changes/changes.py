@@ -1,4 +1,4 @@
-"""Changes of a SIP trunk's tariff and channels, at once or from a day on: asking for them, and making them."""
+"""Changes of a SIP trunk's tariff and channels, at once or from a day on: requesting them, and carrying them out."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MOST_PLANNED = 12
 
 @dataclass(frozen=True, slots=True)
 class ChangeDraft:
-    """A change of a trunk as it was typed: the tariff, a product of the price list, and the number of channels.
+    """A change of a trunk as it was typed: the new tariff (the key of a product) and the new number of channels.
 
     `effective_on` is the day in Berlin with whose start it takes effect; None, or today, for at once.
     """
@@ -60,13 +60,15 @@ def submit_change(
     *,
     shown: str | None = None,
 ) -> Request:
-    """Save the request to change the account's trunk `trunk_id`, record it in the log, and queue a receipt.
+    """Save a request to change the account's trunk `trunk_id`, record it in the log, and queue a receipt; return it.
 
-    The prices of the day of the request are agreed. `shown` is the `Quote.shown_text` of what the person was shown;
-    None if there was no page to show it. Raises `PricesChanged` if it differs from what would be agreed, `Forbidden` if
-    the account is not active or the person may not change its contracts, `NotFound` if it has no open trunk with this
-    id, `AlreadyRequested` while a change of the trunk that takes effect at once is running, and `InvalidField` if
-    product, channels or day are not possible, or nothing would change.
+    The prices of the day of the request are agreed. `shown` is the `Quote.shown_text` of the quote that the person saw
+    on the page, None if there was no page. Locks the account.
+
+    Raises `PricesChanged` if `shown` differs from what would be agreed now, `Forbidden` if the account is not active or
+    the person may not change its contracts, `NotFound` if the account has no open trunk with this id,
+    `AlreadyRequested` while a change of the trunk that takes effect at once is running, and `InvalidField` if product,
+    channels or day are not possible, or nothing would change.
     """
     lock_active_account(session, account)
     quote = quote_change(session, principal, account, trunk_id, draft, now)
@@ -104,14 +106,16 @@ def submit_change(
 def quote_change(
     session: Session, principal: Principal, account: Account, trunk_id: int, draft: ChangeDraft, now: datetime
 ) -> Quote:
-    """Return the terms of the account's trunk `trunk_id` before and after the change `draft`, without saving it.
+    """Return the terms of the account's trunk `trunk_id` before and after the change `draft`, without saving anything.
 
-    Changes that wait for an earlier day count as done. Raises `Forbidden` if the account is not active or the person
-    may not change its contracts, `NotFound` if it has no open trunk with this id, `AlreadyRequested` while a change
-    that takes effect at once is running, and `InvalidField` if the product cannot be ordered, the channels are out of
-    its range, nothing would change, the day is over or too far away, not after the last day that is planned, or after
-    the end of a cancelled contract; or if the account is to be detached by that day, and the person reaches it only
-    through its main account.
+    Changes that are planned for an earlier day count as made. Raises `Forbidden` if the account is not active or the
+    person may not change its contracts, `NotFound` if the account has no open trunk with this id, and
+    `AlreadyRequested` while a change of the trunk that takes effect at once is running.
+
+    Raises `InvalidField` if the product cannot be ordered, the channels are out of its range, or nothing would change;
+    if the day is over, more than 366 days away, not after the last planned change, or after the end of a cancelled
+    contract; if too many changes are planned; or if the person has access to the account only through its main account,
+    and the account is to be detached by that day.
     """
     if account.state is not AccountState.ACTIVE:
         raise Forbidden
@@ -139,10 +143,10 @@ def quote_change(
 
 
 def trunk_to_change(session: Session, principal: Principal, account: Account, sip_user: str | None) -> SipTrunk:
-    """Return the account's open trunk with this SIP user, or its only one if `sip_user` is None.
+    """Return the account's open trunk with this SIP user, or the account's only open trunk if `sip_user` is None.
 
     Raises `Forbidden` if the person may not change the account's contracts, `NotFound` if there is no such trunk, and
-    `InvalidField` if the account has several trunks and none is named.
+    `InvalidField` if the account has several trunks and `sip_user` is None.
     """
     if not may(principal, Action.CHANGE_CONTRACT, account):
         raise Forbidden
@@ -163,16 +167,16 @@ def planned_changes(session: Session, trunk_id: int) -> Sequence[Request]:
 
 
 def earlier_change(session: Session, change: Request) -> Request | None:
-    """Return the first running change of the same trunk that takes effect before this one; None if there is none."""
+    """Return the first change of the same trunk that is still to be made before `change`; None if there is none."""
     assert change.changed_trunk_id is not None
     first = planned_changes(session, change.changed_trunk_id)[0]
     return first if first.effective_at < change.effective_at else None
 
 
 def ensure_changeable(session: Session, change: Request) -> SipTrunk:
-    """Return the trunk that the change is about, or that gets numbers, locked.
+    """Lock and return the trunk that a request for a change or for more numbers is about.
 
-    Raises `RuleBroken` if account or trunk is closed.
+    Raises `RuleBroken` if the account is not active or the trunk is closed.
     """
     assert change.account_id is not None and change.changed_trunk_id is not None
     if session.get_one(Account, change.account_id).state is not AccountState.ACTIVE:
@@ -184,11 +188,12 @@ def ensure_changeable(session: Session, change: Request) -> SipTrunk:
 
 
 def make_change(session: Session, change: Request, now: datetime) -> None:
-    """Give the trunk its channels and the contract its new line, from the change's moment, and tell the registrar.
+    """Carry out a change: set the trunk's channels, replace the contract's tariff, and schedule a registrar update.
 
-    The old line ends at the moment at which the new one begins, however late this is called. The terms before and after
-    the change are saved with the request again, as other lines may have ended since. Safe to run twice. Raises
-    `RuleBroken` if account or trunk is closed.
+    The contract's old line ends, and its new line begins, at the moment that was agreed, even if this is called later.
+    The terms before and after the change are saved in the request again, since other lines may have ended in the
+    meantime. A second call changes neither trunk nor contract. Locks the trunk. Raises `RuleBroken` if the account is
+    not active or the trunk is closed.
     """
     trunk = ensure_changeable(session, change)
     terms = current_terms(session, trunk, now)
@@ -222,10 +227,10 @@ def make_change(session: Session, change: Request, now: datetime) -> None:
 
 
 def ensure_not_leaving_invoice(session: Session, principal: Principal, account: Account) -> None:
-    """Raise `Forbidden` if the person reaches the account through a main account that no longer pays for it.
+    """Raise `Forbidden` if the person has access to the account only through a main account that no longer pays for it.
 
-    An account that only a collective invoice had attached, and that has left it, is linked or detached minutes later,
-    by a scheduled job.
+    Such an account was attached by a collective invoice alone, and has left the invoice. A scheduled job links or
+    detaches it some minutes later.
     """
     has_left = account.origin is Origin.COLLECTIVE_INVOICE and not is_billed_together(session, account)
     if has_left and through_main(principal, Action.CHANGE_CONTRACT, account) is not None:
@@ -235,9 +240,10 @@ def ensure_not_leaving_invoice(session: Session, principal: Principal, account: 
 def ensure_not_detached_before(
     session: Session, principal: Principal, account: Account, field: str, day: date, now: datetime
 ) -> None:
-    """Raise `InvalidField` if the person reaches the account by its main account alone, which it leaves by that day.
+    """Raise `InvalidField` if the account is to be detached by `day` and the person would lose access to it by that.
 
-    `field` is the one in which the day was chosen.
+    That is a person who has access only by a role in its main account. `field` is the name of the form field with the
+    day.
     """
     if through_main(principal, Action.CHANGE_CONTRACT, account) is None:
         return
@@ -247,9 +253,9 @@ def ensure_not_detached_before(
 
 
 def _product(session: Session, key: str, before: Terms, now: datetime) -> Product:
-    """Return the tariff with this key.
+    """Return the tariff with this product key.
 
-    Raises `InvalidField` unless it can be ordered, or is the present one, which is in the terms `before`.
+    Raises `InvalidField` unless the tariff can be ordered or is the present one, contained in the terms `before`.
     """
     found = price_list(session, now).get(key)
     is_present = key in [line.product_key for line in before.lines]
@@ -259,10 +265,10 @@ def _product(session: Session, key: str, before: Terms, now: datetime) -> Produc
 
 
 def _lines_with(session: Session, before: Terms, product: Product) -> tuple[PriceLine, ...]:
-    """Return the lines of a contract with the tariff `product` in place of that in its present terms, `before`.
+    """Return the contract lines of the terms `before` with their tariff replaced by the tariff `product`.
 
-    The same tariff keeps its agreed price. Another one costs its one-off price only if it has more channels than the
-    present one.
+    If the tariff stays the same, so does its agreed price. A new tariff costs its one-off price only if it can have
+    more channels than the present one.
     """
     if product.key in [line.product_key for line in before.lines]:
         return before.lines

@@ -1,7 +1,7 @@
-"""More numbers for a SIP trunk, at once or from a day on: quotes, requests, reserving a block, and giving it.
+"""More numbers for a SIP trunk, at once or from a day on: quotes and requests, and assigning the reserved block.
 
 The first step of a request reserves a block of the pool (`models.requests.reserved_numbers`), so that nobody else gets
-it; on the day the block is given to the trunk. A request that ends before puts it back.
+it; on the agreed day the block is assigned to the trunk. If the request ends before, the block returns to the pool.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ MOST_NUMBERS = 100
 
 @dataclass(frozen=True, slots=True)
 class NumbersDraft:
-    """More numbers as they were typed: a block of `block_size` numbers (1, 10 or 100) in the area code.
+    """A request for more numbers as it was typed: a block of `block_size` numbers (1, 10 or 100) in the area code.
 
-    `effective_on` is the day in Berlin from whose start the trunk has them; None, or today, for at once.
+    `effective_on` is the day in Berlin with whose start the trunk gets them; None, or today, for at once.
     """
 
     area_code: str
@@ -56,9 +56,9 @@ class NumbersDraft:
 
 @dataclass(frozen=True, slots=True)
 class NumbersQuote:
-    """What more numbers bring: the terms of the trunk before and after (`terms`), and how many numbers it had before.
+    """A quote for more numbers: the terms of the trunk before and after (`terms`), and how many numbers it had before.
 
-    `numbers_before` counts those that are asked for already, too.
+    `numbers_before` includes numbers that were requested earlier and are not assigned yet.
     """
 
     area_code: str
@@ -68,14 +68,15 @@ class NumbersQuote:
 
     @property
     def numbers_after(self) -> int:
-        """Return how many numbers the trunk has afterwards."""
+        """Return how many numbers the trunk will have, including all that are requested."""
         return self.numbers_before + (self.product.block_size or 0)
 
     @property
     def shown_text(self) -> str:
-        """Return numbers and sums before and after as one text, by which it is seen whether a person was shown others.
+        """Return the count of numbers and the sums before and after as one text, which the form sends back.
 
-        So the same form, sent twice, asks for numbers once.
+        It shows whether the prices or numbers have changed since. If the same form is sent twice, the second text is
+        outdated, so numbers are requested once.
         """
         return f"{self.numbers_before}-{self.terms.shown_text}"
 
@@ -90,11 +91,14 @@ def submit_numbers(
     *,
     shown: str | None = None,
 ) -> Request:
-    """Save the request for more numbers for the account's trunk `trunk_id`, record it in the log, and queue a receipt.
+    """Save a request for more numbers for the account's trunk `trunk_id`, log it, and queue a receipt; return it.
 
-    The prices of the day of the request are agreed. `shown` is the `NumbersQuote.shown_text` of what the person was
-    shown; None if there was no page to show it. Raises `PricesChanged` if it differs from what would be agreed, and
-    what `quote_numbers` raises.
+    The prices of the day of the request are agreed. `shown` is the `NumbersQuote.shown_text` of the quote that the
+    person saw on the page, None if there was no page. Locks the account.
+
+    Raises `PricesChanged` if `shown` differs from what would be agreed now, `Forbidden` if the account is not active or
+    the person may not change its contracts, `NotFound` if the account has no open trunk with this id, and
+    `InvalidField` if block size, area code, number of numbers or day are not possible.
     """
     lock_active_account(session, account)
     quote = quote_numbers(session, principal, account, trunk_id, draft, now)
@@ -132,13 +136,15 @@ def submit_numbers(
 def quote_numbers(
     session: Session, principal: Principal, account: Account, trunk_id: int, draft: NumbersDraft, now: datetime
 ) -> NumbersQuote:
-    """Return the terms of the account's trunk `trunk_id` before and after it gets the numbers, without saving them.
+    """Return the terms of the account's trunk `trunk_id` before and after it gets the numbers, without saving anything.
 
-    What is planned until then counts as done. Raises `Forbidden` if the account is not active or the person may not
-    change its contracts, `NotFound` if it has no open trunk with this id, and `InvalidField` if no block of this size
-    is sold, the area code is unknown or cannot fit the account's address, the trunk would have more than `MOST_NUMBERS`
-    (100) numbers, the day is over, too far away or after the end of a cancelled contract; or if the account is to be
-    detached by that day, and the person reaches it only through its main account.
+    Changes and numbers planned until then count as made. Raises `Forbidden` if the account is not active or the person
+    may not change its contracts, and `NotFound` if the account has no open trunk with this id.
+
+    Raises `InvalidField` if no block of this size is sold, the area code is unknown or cannot fit the account's
+    address, or the trunk would have more than `MOST_NUMBERS` (100) numbers; if the day is over, more than 366 days
+    away, or after the end of a cancelled contract; or if the person has access to the account only through its main
+    account, and the account is to be detached by that day.
     """
     if account.state is not AccountState.ACTIVE:
         raise Forbidden
@@ -163,18 +169,18 @@ def quote_numbers(
 
 
 def numbers_of(session: Session, trunk_id: int) -> int:
-    """Return how many numbers the trunk has."""
+    """Return how many numbers are assigned to the trunk."""
     return session.scalar(sa.select(sa.func.sum(NumberBlock.size)).where(NumberBlock.trunk_id == trunk_id)) or 0
 
 
 def numbers_asked_for(session: Session, trunk_id: int) -> int:
-    """Return how many numbers the running requests for this trunk will add."""
+    """Return how many numbers the running requests for this trunk will still add."""
     waiting = _waiting(trunk_id, sa.select(sa.func.sum(Request.block_size)))
     return session.scalar(waiting) or 0
 
 
 def planned_numbers(session: Session, trunk_id: int) -> list[Request]:
-    """Return the running requests for numbers that the trunk does not have yet, in the order of their days."""
+    """Return the running requests whose numbers the trunk does not have yet, in the order of their days."""
     query = _waiting(trunk_id, sa.select(Request))
     return list(session.scalars(query.order_by(Request.effective_on.nulls_first(), Request.id)))
 
@@ -189,11 +195,11 @@ def _waiting(trunk_id: int, query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tu
 
 
 def add_numbers(session: Session, request: Request, now: datetime) -> NumberBlock:
-    """Give the reserved block to the trunk, and the contract its line, from now on; tell the registrar.
+    """Assign the reserved block to the trunk, add a line to the contract, and schedule a registrar update.
 
-    The line begins when the trunk has the numbers: nobody pays for days on which the pool had none. The terms before
-    and after are saved with the request again, as lines may have begun and ended since. Return the block. Safe to run
-    twice. Raises `RuleBroken` if account or trunk is closed.
+    The line begins now, when the trunk gets the numbers: days on which the pool had none are not charged. The terms
+    before and after are saved in the request again, since lines may have begun or ended in the meantime. Returns the
+    block. Safe to run twice. Locks the trunk. Raises `RuleBroken` if the account is not active or the trunk is closed.
     """
     trunk = ensure_changeable(session, request)
     assert request.reserved_block_id is not None and request.product_key is not None

@@ -1,4 +1,4 @@
-"""What the contracts' lines will be once all has been done that is planned: for costs of days to come."""
+"""Planned events in contracts, and the lines that the contracts will have after them: for estimates of future costs."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from models.telephony.trunks import SipTrunk
 
 @dataclass(frozen=True, slots=True)
 class PlannedEvent:
-    """What happens to a contract at the start of a day in Berlin.
+    """An event planned for a contract at the start of a day in Berlin: a product is added, or the contract ends.
 
-    It gets `price`, a product at its agreed price: a tariff in place of the present one, or a number block besides the
-    present ones. None: it ends.
+    `price` is the added product at its agreed price: a tariff, which replaces the present one, or a number block. None
+    if the contract ends.
     """
 
     account_id: int
@@ -35,11 +35,11 @@ class PlannedEvent:
 
 
 def planned_events(session: Session, accounts: sa.ColumnElement[bool], until: date) -> list[PlannedEvent]:
-    """Return what requests will do to contracts before the day `until`, in the order of their days. One statement.
+    """Return the events before the day `until` that running requests have planned for contracts, sorted by day.
 
-    These are requests for changes, for more numbers and for cancellations. `accounts` is an SQL condition on `Account`
-    that selects whose contracts. Left out are contracts that have ended, and requests for numbers that are held or have
-    given their numbers already.
+    These requests are changes, requests for more numbers, and cancellations. `accounts` is an SQL condition on
+    `Account` that selects the accounts whose contracts count. Left out are contracts that have ended, and requests for
+    numbers that are held or have assigned their numbers already. Runs one statement.
     """
     of_trunk = Contract.id == SipTrunk.contract_id
     of_account = sa.and_(Request.kind == Kind.CANCEL, Contract.account_id == Request.account_id)
@@ -76,17 +76,17 @@ def planned_events(session: Session, accounts: sa.ColumnElement[bool], until: da
 
 
 def tariff_keys(session: Session) -> frozenset[str]:
-    """Return the keys of the products that are tariffs: of these a contract has one at a time."""
+    """Return the product keys of all tariffs; a contract has one tariff at a time."""
     return frozenset(key for key, product in all_products(session).items() if product.kind is ProductKind.TRUNK)
 
 
 def with_planned(
     lines: Iterable[RunningLine], planned: Sequence[PlannedEvent], tariffs: Collection[str]
 ) -> list[RunningLine]:
-    """Return the lines as they will be once all of `planned`, which is in the order of its days, has been done.
+    """Return the contract lines as they will be after all events of `planned`, which are sorted by day.
 
-    The line of the tariff that a change replaces ends on the day on which the new one begins. `tariffs` are the keys of
-    all tariffs.
+    When a new tariff begins, the line of the present tariff ends on that day. `tariffs` are the product keys of all
+    tariffs.
     """
     of: dict[int, list[RunningLine]] = defaultdict(list)
     for line in lines:
@@ -110,7 +110,7 @@ def _with(lines: list[RunningLine], coming: PlannedEvent, tariffs: Collection[st
 
 
 def _ended(lines: Sequence[RunningLine], ending: Sequence[RunningLine], day: date) -> list[RunningLine]:
-    """Return the lines, of which those of `ending` that are open on the day end with its start."""
+    """Return all `lines`; those that are in `ending` and still run on `day` now end with the start of that day."""
     return [
         replace(line, ended=max(day, line.began)) if line in ending and line.is_open(day) else line for line in lines
     ]

@@ -1,4 +1,4 @@
-"""What a trunk and its contract give and cost before and after a change of them: now, planned, and as agreed."""
+"""The channels and prices of a trunk and its contract before and after a change: now, as planned, and as agreed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from models.telephony.trunks import SipTrunk
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The channels of a trunk and all products of its contract, at their agreed prices, as they are at one time."""
+    """The channels of a trunk and all products of its contract, at their agreed prices, at one point in time."""
 
     channels: int
     lines: tuple[PriceLine, ...]
@@ -34,9 +34,9 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The terms of a trunk and its contract `before` and `after` a change of them.
+    """The terms of a trunk and its contract `before` and `after` a change.
 
-    `effective_on` is the day from which the change holds; None if it takes effect at once.
+    `effective_on` is the day in Berlin with whose start the change takes effect; None if it does at once.
     """
 
     before: Terms
@@ -45,7 +45,7 @@ class Quote:
 
     @property
     def shown_text(self) -> str:
-        """Return the sums before and after as one text, by which it is seen whether a person was shown others."""
+        """Return the sums before and after as one text, which the form sends back to show whether they have changed."""
         before, after = self.before.costs, self.after.costs
         return f"{before.monthly.net}-{after.monthly.net}-{after.one_off.net}"
 
@@ -62,9 +62,9 @@ def current_terms(session: Session, trunk: SipTrunk, now: datetime) -> Terms:
 
 
 def planned_terms(session: Session, trunk: SipTrunk, day: date | None, now: datetime) -> Terms:
-    """Return the trunk's terms at the start of `day` (None: now), once all has been done that is planned until then.
+    """Return the trunk's terms at the start of `day` (None: now), as if everything planned until then had been made.
 
-    These are changes and numbers to be added. No one-off prices.
+    Planned are changes of the trunk and numbers to be added. One-off prices are left out.
     """
     waiting = sa.select(Request).where(
         Request.changed_trunk_id == trunk.id,
@@ -89,19 +89,20 @@ def planned_terms(session: Session, trunk: SipTrunk, day: date | None, now: date
 
 
 def agreed_line(price_lines: Sequence[Mapping[str, Any]] | None, product_key: str | None) -> PriceLine:
-    """Return the tariff that a change brings, or the number block that is added, at its agreed price.
+    """Return the line of the product that a request brings (a tariff or a number block), at its agreed price.
 
-    `price_lines` and `product_key` are those of a request that brings a product: they must not be None, and one line
-    must have the key. Of several such lines, as of blocks of one size, the last is returned: it is the one added.
+    `price_lines` and `product_key` are the request's columns of these names. They must not be None, and a line must
+    have the key. If several have, as with blocks of one size, the last is returned: it is the one that the request
+    adds.
     """
     lines = (PriceLine(**line) for line in reversed(price_lines or ()))
     return next(line for line in lines if line.product_key == product_key)
 
 
 def agreed_quote(change: Request) -> Quote:
-    """Return the terms before and after a change.
+    """Return the terms of a trunk before and after a change, as they are saved with the request `change`.
 
-    As agreed when it was requested or, once it is made, as they were at that moment.
+    They are those agreed when it was requested; once the change is made, those at that moment.
     """
     assert change.channels is not None and change.replaced_channels is not None
     before, after = agreed_lines(change)
@@ -109,9 +110,9 @@ def agreed_quote(change: Request) -> Quote:
 
 
 def agreed_lines(request: Request) -> tuple[tuple[PriceLine, ...], tuple[PriceLine, ...]]:
-    """Return the products of the contract before and after a change of it or of its numbers.
+    """Return two tuples: the products of the contract before and after a request that changes it or adds numbers.
 
-    As agreed when it was requested or, once it is made, as they were at that moment.
+    They are those agreed when it was requested; once it is carried out, those at that moment.
     """
     before, after = (
         tuple(PriceLine(**line) for line in lines or ()) for lines in (request.replaced_lines, request.price_lines)
@@ -120,11 +121,11 @@ def agreed_lines(request: Request) -> tuple[tuple[PriceLine, ...], tuple[PriceLi
 
 
 def without_tariffs(session: Session, lines: Sequence[PriceLine]) -> list[PriceLine]:
-    """Return the lines whose products are no tariffs."""
+    """Return the lines without those of tariffs."""
     products = all_products(session)
     return [line for line in lines if products[line.product_key].kind is not ProductKind.TRUNK]
 
 
 def paid_line(line: PriceLine) -> PriceLine:
-    """Return the line without its one-off price, which was paid before."""
+    """Return a copy of the line with a one-off price of 0, as that price was paid before."""
     return replace(line, one_off_cents=0)
