@@ -1,4 +1,4 @@
-"""The products that can be ordered, with monthly and one-off prices in integer euro cents, net; and the price list.
+"""The products that can be ordered, and the price list: monthly and one-off prices in integer euro cents, net.
 
 A product has the prices of this module's list until the carrier sets others, each from a day on.
 """
@@ -35,7 +35,7 @@ class ProductKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PriceLine:
-    """A product's key with its price in net euro cents, monthly and one-off: agreed, or from the price list."""
+    """A product's key with its monthly and one-off price in net euro cents: as agreed, or as on the price list."""
 
     product_key: str
     monthly_cents: int
@@ -52,7 +52,7 @@ def term_checks() -> tuple[sa.CheckConstraint, ...]:
 
 
 class HasTerms:
-    """The three columns of a table whose rows say how long a contract binds, as in `ContractTerms`."""
+    """A mixin for tables whose rows say how long a contract binds, in months: first term, notice and extension."""
 
     term_months: Mapped[int] = mapped_column(default=0, server_default="0")
     notice_months: Mapped[int] = mapped_column(default=1, server_default="1")
@@ -60,7 +60,7 @@ class HasTerms:
 
     @property
     def terms(self) -> ContractTerms:
-        """Return how long a contract of the row binds."""
+        """Return the three columns as one object: how long a contract binds."""
         return ContractTerms(self.term_months, self.notice_months, self.renewal_months)
 
 
@@ -74,10 +74,11 @@ class Product(HasTerms, Base):
 
     `channels` is the number of simultaneous calls of a trunk, `block_size` the number of phone numbers in a number
     block; null for other kinds. `position` is the product's place on the price list. Withdrawn products (`orderable` is
-    false) stay in the table for the contracts that contain them. A contract is agreed to the terms of its trunk
-    (`terms`); those of other kinds mean nothing. What the table says of prices and terms, and of whether a product can
-    be ordered, holds until the first day for which there is a `ProductPrice`; `price_list` returns products with what
-    holds on a day.
+    false) stay in the table for the contracts that contain them. The `terms` of a trunk are those of its contract; for
+    other kinds of products they have no meaning.
+
+    The prices, the terms and `orderable` in this table hold only until the first day for which there is a
+    `ProductPrice`; `price_list` returns products with the values of a day.
     """
 
     __tablename__ = "products"
@@ -111,9 +112,9 @@ class Product(HasTerms, Base):
 
 
 class ProductPrice(HasTerms, Base):
-    """What holds of a product from a day in Berlin on, until the next row's day.
+    """The net prices and contract terms of a product from a day in Berlin on, and whether it can be ordered.
 
-    Net prices, the terms of contracts, and whether it is sold.
+    They hold until the day of the product's next row.
     """
 
     __tablename__ = "product_prices"
@@ -185,8 +186,8 @@ PRICE_LIST: Sequence[dict[str, Any]] = (
 def load_price_list(session: Session) -> None:
     """Insert the products of `PRICE_LIST`, the list in this file, or update their names and sizes. Safe to run twice.
 
-    The prices of a product that is there already are never changed: they are the carrier's. A product that the carrier
-    or the list has withdrawn stays withdrawn. Products not in the list are left as they are.
+    The prices of a product that is in the table are not changed, because the carrier sets them. A product that the
+    carrier or the list has withdrawn stays withdrawn. Products not in the list are left as they are.
     """
     statement = postgresql.insert(Product).values([{**row, "position": place} for place, row in enumerate(PRICE_LIST)])
     kept = {"key", "monthly_cents", "one_off_cents"}
@@ -202,7 +203,7 @@ _PRICE_LISTS = "price_lists"
 
 
 def all_products(session: Session) -> dict[str, Product]:
-    """Return a dict of product key to product, including withdrawn products, in price list order: for names and sizes.
+    """Return a dict of product key to product, in price list order, including withdrawn products: for names and sizes.
 
     For prices, and for what can be ordered, use `price_list`. Reads the table once for each session and keeps the
     result, since it is short.
@@ -215,10 +216,10 @@ def all_products(session: Session) -> dict[str, Product]:
 
 
 def price_list(session: Session, now: datetime) -> Mapping[str, Product]:
-    """Return a dict of product key to product with its prices and availability on the day of `now`.
+    """Return a dict of product key to product, with the prices and availability on the day of `now`.
 
-    It is in price list order, withdrawn products included. The products are copies that belong to no session. Reads the
-    tables once for each session and day and keeps the result, since the price list is short.
+    It is in price list order and includes withdrawn products. The products are copies that belong to no session. Reads
+    the tables once for each session and day and keeps the result.
     """
     day = berlin_day(now)
     if day not in session.info.get(_PRICE_LISTS, {}):
@@ -228,17 +229,17 @@ def price_list(session: Session, now: datetime) -> Mapping[str, Product]:
 
 
 def keep_price_list(session: Session, day: date, saved: str | None) -> None:
-    """Keep a price list in the session, so that `price_list` returns it for this day in Berlin without a query.
+    """Cache a price list in the session, so that `price_list` returns it for this day in Berlin without a query.
 
-    `saved` is the JSON text that another query has read by `price_list_sql`; None for no products.
+    `saved` is the JSON text that another query has read with `price_list_sql`; None if there are no products.
     """
     session.info.setdefault(_PRICE_LISTS, {})[day] = _products(saved or "[]")
 
 
 def price_list_sql() -> sa.ScalarSelect[str]:
-    """Return a scalar subquery for the price list of one day as JSON text, to be read as a part of another query.
+    """Return a scalar subquery that gives the price list of one day as JSON text, for use in another query.
 
-    The other query then has a parameter `day`, a date.
+    Executing that query needs a parameter `day`, a date.
     """
     priced = _prices_of_a_day().subquery("priced")
     rows = sa.func.json_agg(postgresql.aggregate_order_by(sa.literal_column("priced"), priced.c.position))
@@ -259,7 +260,7 @@ def _products(saved: str) -> Mapping[str, Product]:
 
 
 def _prices_of_a_day() -> sa.Select[Any]:
-    """Return the query for all columns of all products, with the prices and availability of the parameter `day`."""
+    """Return a query for all columns of all products, with the prices and availability of its parameter `day`."""
     latest = (
         sa.select(ProductPrice)
         .where(ProductPrice.valid_from <= sa.bindparam("day", type_=sa.Date()))
@@ -304,11 +305,11 @@ def set_price(
     orderable: bool,
     terms: ContractTerms = OPEN_TERMS,
 ) -> bool:
-    """Set a product's net prices in euro cents, and whether it can be ordered, from a day on.
+    """Set a product's net prices in euro cents, its contract terms, and whether it can be ordered, from a day on.
 
-    Orders of earlier days and contracts keep their prices and terms, offers their prices. Return False if exactly this
-    was set for the day already. Safe to run twice. Raises `NotFound` if there is no product with the key, and
-    `InvalidField` if the day is over: its orders have their prices.
+    Orders of earlier days and running contracts keep their prices and terms; an offer keeps its prices. Returns False
+    if exactly these values were set for the day already. Safe to run twice. Raises `NotFound` if there is no product
+    with the key, and `InvalidField` if the day is over.
     """
     if session.get(Product, key) is None:
         raise NotFound
@@ -326,7 +327,7 @@ def set_price(
 
 
 def planned_prices(session: Session, now: datetime) -> Sequence[ProductPrice]:
-    """Return the prices that are set for days after that of `now`, by product and day."""
+    """Return the prices that are set for days after the day of `now`, sorted by product and day."""
     later = sa.select(ProductPrice).where(ProductPrice.valid_from > berlin_day(now))
     return session.scalars(later.order_by(ProductPrice.product_key, ProductPrice.valid_from)).all()
 

@@ -17,10 +17,10 @@ from models.db.base import Base
 
 
 class Contract(HasTerms, Base):
-    """One contract of an account, with the terms to which it was agreed; `ended_at` is null while it runs.
+    """One contract of an account, with the terms (in months) to which it was agreed; `ended_at` is null while it runs.
 
-    Later terms of the price list do not apply, and a change of its products leaves them as they are.
-    `request_id` is the id of the order that it comes from, or null. It is unique: no order creates two contracts.
+    Neither later terms of the price list nor a change of its products alter these terms. `request_id` is the id of the
+    order that the contract comes from, or null; it is unique, so that no order creates two contracts.
     """
 
     __tablename__ = "contracts"
@@ -47,12 +47,12 @@ class Contract(HasTerms, Base):
 class ContractItem(Base):
     """One product of a contract, with the agreed prices in net euro cents; later price list changes do not apply.
 
-    `started_at` is set if the product came to the contract later, by a change, and `ended_at` if it left it before the
-    contract ended. A product that comes again has another line with the next `occurrence`, 1 for the first: the lines
-    of a contract together say what ran on any day.
+    `started_at` is null if the product was part of the contract from its beginning, otherwise the time at which it was
+    added; `ended_at` is set if it was removed before the contract ended. If a product is added again, it gets another
+    row with the next `occurrence` (1 for the first), so the rows show what ran on any day.
 
-    `block_id` is the number block that was added later and that this line pays for. None for other products, and for
-    the blocks with which the contract began: these share one line per block size.
+    `block_id` is the number block that was added later and that this row pays for. Null for other products, and for the
+    blocks with which the contract began: these share one row per block size.
     """
 
     __tablename__ = "contract_items"
@@ -75,7 +75,7 @@ class ContractItem(Base):
 
     @property
     def price_line(self) -> PriceLine:
-        """Return the product with its agreed price."""
+        """Return the product's key with its agreed prices."""
         return PriceLine(self.product_key, self.monthly_cents, self.one_off_cents)
 
 
@@ -88,7 +88,7 @@ def new_contract(
 ) -> Contract:
     """Build a contract for the products at their agreed prices; the caller adds the contract to a session.
 
-    `request_id` is the order that the contract comes from; None if there is no order.
+    `request_id` is the order that the contract comes from, None without an order. `terms` say how long it binds.
     """
     items = [ContractItem(**asdict(line)) for line in lines]
     facts = {"account_id": account_id, "request_id": request_id, "started_at": started_at, **asdict(terms)}
@@ -100,7 +100,7 @@ def runs(
 ) -> sa.ColumnElement[bool]:
     """Return an SQL condition: the row of `what`, contracts or contract items, has not ended at the time `now`.
 
-    An item has also to have begun. For an item the condition looks only at the item's own times, not at those of its
+    An item must also have begun. For an item the condition looks only at the item's own times, not at those of its
     contract.
     """
     not_ended = sa.or_(what.ended_at.is_(None), what.ended_at > now)

@@ -1,9 +1,9 @@
-"""What the lines of contracts cost in a month, by the day, in integer euro cents, net. Needs no database.
+"""What the lines of contracts cost in a month, charged by the day, in integer euro cents, net. Needs no database.
 
-A day counts for a line that runs at the day's end: the day on which a line begins counts, the day on which it ends does
-not. So of lines that replace each other, however often on one day, exactly one counts.
+A line is charged for each day at whose end it runs: for the day on which it begins, but not for the day on which it
+ends. So if lines replace each other, however often on one day, exactly one of them is charged for that day.
 
-Each day of a month has a price in whole cents (`share`), and all of them together are the monthly price.
+Each day of a month has a price in whole cents (`share`); these prices add up to the monthly price.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from models.contracts.catalogue import PriceLine
 
 @dataclass(frozen=True, slots=True)
 class RunningLine:
-    """A line of a contract and when it runs: from the day `began` until the day `ended`, which does not count.
+    """A line of a contract with the days in Berlin on which it runs, from `began` until `ended`, which is not included.
 
-    Days in Berlin. `ended` is None while no end is known.
+    `ended` is None while no end is known.
     """
 
     contract_id: int
@@ -29,17 +29,17 @@ class RunningLine:
     ended: date | None
 
     def is_open(self, day: date) -> bool:
-        """Return whether the line has no end, or one after the day."""
+        """Return whether the line has no end, or ends after the day."""
         return self.ended is None or self.ended > day
 
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What a line costs in a month.
+    """What a line costs in a month, in net euro cents.
 
-    `days` are the days of the month that count, as numbers from 1; an empty range if none does. `monthly_cents` is
-    the share of the monthly price for these days, `one_off_cents` the one-off price if the line began in the month,
-    otherwise 0; both in net euro cents.
+    `days` are the days of the month that are charged, as numbers from 1; an empty range if none is. `monthly_cents` is
+    the share of the monthly price for these days. `one_off_cents` is the one-off price if the line began in the month,
+    otherwise 0.
     """
 
     line: RunningLine
@@ -50,28 +50,28 @@ class Charge:
 
     @property
     def net(self) -> int:
-        """Return the share of the monthly price and the one-off price together."""
+        """Return the sum of the monthly share and the one-off price, in net euro cents."""
         return self.monthly_cents + self.one_off_cents
 
     @property
     def first(self) -> date:
-        """Return the first day that counts. Raises `IndexError` if none does."""
+        """Return the first day that is charged. Raises `IndexError` if none is."""
         return self.month.first + timedelta(days=self.days[0] - 1)
 
     @property
     def last(self) -> date:
-        """Return the last day that counts. Raises `IndexError` if none does."""
+        """Return the last day that is charged. Raises `IndexError` if none is."""
         return self.month.first + timedelta(days=self.days[-1] - 1)
 
     @property
     def is_whole(self) -> bool:
-        """Return whether every day of the month counts."""
+        """Return whether every day of the month is charged."""
         return len(self.days) == self.month.days
 
 
 @dataclass(frozen=True, slots=True)
 class LineChange:
-    """The beginning (`begins`) or the end of a line in a month, at `day` in Berlin."""
+    """The beginning (`begins` is true) or the end of a contract line in a month, on the day `day` in Berlin."""
 
     day: date
     begins: bool
@@ -93,9 +93,9 @@ def charge_of(line: RunningLine, month: Month) -> Charge:
 def share(monthly_cents: int, month: Month, days: range) -> int:
     """Return the part of a monthly price for successive days of the month, numbered from 1, in whole cents.
 
-    The rounding is cumulative: what has been reached at the end of a day is rounded to the cent, halves up, and a day
-    costs the difference to the day before. So shares of days that follow each other add up to the share of all of them
-    and those of a whole month to its price, and no share is a cent or more away from the exact one.
+    The rounding is cumulative: the price from the first of the month to a day is rounded to the cent, halves up, and a
+    day costs the difference to the day before. So the shares of adjoining days add up to the share of all these days,
+    the shares of a whole month to the monthly price, and no share is a cent or more away from the exact one.
     """
     if not days:
         return 0
@@ -107,7 +107,7 @@ def _reached(monthly_cents: int, month: Month, day: int) -> int:
 
 
 def changes_in(lines: Iterable[RunningLine], month: Month) -> list[LineChange]:
-    """Return which lines begin and end in the month, by day; on one day ends first, otherwise as the lines come."""
+    """Return the beginnings and ends of the lines in the month, by day; on one day ends come first."""
     lines = tuple(lines)
     begun = [LineChange(line.began, True, line.price.product_key) for line in lines]
     ended = [LineChange(line.ended, False, line.price.product_key) for line in lines if line.ended is not None]

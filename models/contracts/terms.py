@@ -1,4 +1,4 @@
-"""How long a contract binds, and the rule for the earliest day with which it can end. Needs no database."""
+"""How long a contract binds, and the earliest day with which it can be ended. Needs no database."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ LONGEST_NOTICE = 1
 
 @dataclass(frozen=True, slots=True)
 class ContractTerms:
-    """The terms to which a contract was agreed, in months; without any other agreement it can end at a month's notice.
+    """The agreed term of a contract, in months; by default there is no first term, and it can end at a month's notice.
 
-    `term_months` is the first term, 0 without one. `notice_months` is the notice period. `renewal_months` is by how
-    much the contract is extended after its first term unless it is cancelled, 0 for an indefinite time: it can be
-    cancelled at any time then, whatever the extension.
+    `term_months` is the first term, 0 for none. `notice_months` is the notice period. `renewal_months` is the extension
+    after the first term unless the contract is cancelled, 0 for an indefinite one; whatever the extension, the contract
+    can be cancelled at any time during it.
     """
 
     term_months: int = 0
@@ -33,13 +33,14 @@ OPEN_TERMS = ContractTerms()
 def earliest_end(started_on: date, terms: ContractTerms, noticed_on: date) -> date:
     """Return the earliest last day of a contract that began on `started_on`, if the notice arrives on `noticed_on`.
 
-    All are days in Berlin. The contract ends with the last day of its first term if the notice period fits in before
-    that; later it ends at any time, one notice period after the notice (§ 56 (3) TKG: after a tacit extension a
-    contract can be terminated at any time with at most one month's notice). A first term of months begins with the
-    contract's first day and ends with the day before the day of the same number (§§ 187 (2), 188 (2) BGB). The day of
-    the notice does not count, and the notice period ends with the day of the same number (§§ 187 (1), 188 (2) BGB). If
-    the last month has no such day, both end with that month (§ 188 (3) BGB). Sundays and holidays do not count
-    differently: § 193 BGB does not hold for notice periods.
+    All are days in Berlin. The contract ends with the last day of its first term if the notice arrives at least a
+    notice period before that day. Otherwise it ends one notice period after the notice (§ 56 (3) TKG: after a tacit
+    extension a contract can be terminated at any time with at most one month's notice).
+
+    A first term begins with the contract's first day and ends with the day before the day of the same number (§§ 187
+    (2), 188 (2) BGB). The day of the notice does not count, and the notice period ends with the day of the same number
+    (§§ 187 (1), 188 (2) BGB). If the last month has no such day, both end with that month (§ 188 (3) BGB). Sundays and
+    holidays make no difference: § 193 BGB does not hold for notice periods.
     """
     by_notice = months_later(noticed_on, terms.notice_months)
     first_term = end_of_term(started_on, terms)
@@ -57,7 +58,7 @@ def end_of_term(started_on: date, terms: ContractTerms) -> date | None:
 
 
 def months_later(day: date, months: int) -> date:
-    """Return the day of the same number so many months later; the month's last day if it has no such day."""
+    """Return the day with the same number `months` months later, or that month's last day if it has no such day."""
     years, month = divmod(day.month - 1 + months, 12)
     year = day.year + years
     return date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))

@@ -15,7 +15,7 @@ _ASK_AGAIN = 0.5
 
 @unique
 class AdvisoryLock(IntEnum):
-    """The advisory locks that have a fixed number: one lock for each kind of work that must not run in parallel."""
+    """The advisory locks with a fixed number: one for each kind of work that must not run twice at the same time."""
 
     MIGRATION = 7_331_001
     CUSTOMER_IMPORT = 7_331_002
@@ -27,8 +27,8 @@ class AdvisoryLock(IntEnum):
 def take_advisory_lock(on: Session | sa.Connection, lock: AdvisoryLock | str) -> None:
     """Wait until no other transaction holds the lock, then hold the lock until the transaction ends.
 
-    `lock` is a fixed lock, or a text that names the subject to lock, such as `bulk 17`; two texts share a lock only if
-    their 64-bit hashes agree.
+    `lock` is one of the fixed locks, or a text that names what is locked, such as `bulk 17`. Different texts share a
+    lock only if their 64-bit hashes are equal.
     """
     if isinstance(on, Session) and lock in on.info.get(_HELD, ()):
         return
@@ -37,17 +37,17 @@ def take_advisory_lock(on: Session | sa.Connection, lock: AdvisoryLock | str) ->
 
 
 def advisory_lock_sql(lock: sa.BindParameter[str]) -> sa.ColumnElement[None]:
-    """Return SQL that waits for the lock named by a text and holds it until the transaction ends.
+    """Return an SQL expression that waits for the lock named by a text, and holds it until the transaction ends.
 
-    For use as a part of another statement.
+    It is used as a part of another statement.
     """
     return sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(lock, 0))
 
 
 def note_advisory_lock(session: Session, lock: str) -> None:
-    """Note that the session's transaction took the lock by `advisory_lock_sql`, so that it is not taken again.
+    """Record that the session's transaction has taken the lock by `advisory_lock_sql`, so it is not taken again.
 
-    Do not call it for a lock that was taken after a savepoint: going back to the savepoint would release the lock.
+    Do not call it for a lock that was taken after a savepoint: a rollback to the savepoint would release the lock.
     """
     session.info.setdefault(_HELD, set()).add(lock)
 

@@ -1,4 +1,4 @@
-"""The declarative base of all tables, with names for constraints and column types; and enumerations as column types."""
+"""The base class of all tables, with rules for constraint names and column types; and enumerations as columns."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Base(DeclarativeBase):
 def enumeration(values: type[StrEnum], name: str) -> sa.Enum:
     """Return a column type for the values of a `StrEnum`: text, with a check constraint called `name`.
 
-    So a new value needs only a new check; the table is not rewritten.
+    A new value then needs only a new check constraint; PostgreSQL does not rewrite the table.
     """
     return sa.Enum(
         values,

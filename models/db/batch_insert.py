@@ -1,8 +1,8 @@
 """Batched inserts for rows that do not change again in their transaction, such as timeline entries.
 
-All queued rows are inserted with one statement at the next flush. A batch of requests writes hundreds of such rows,
-and one statement is much cheaper than one ORM object for each row. New objects can be inserted with them (`batch_add`).
-Statements of other modules can wait for the flush, too, to be executed once for many rows.
+All queued rows are inserted with one statement at the next flush. A batch of requests writes hundreds of such rows, and
+one statement is much cheaper than one ORM object for each row. New ORM objects can be queued, too (`batch_add`), and so
+can other statements, each of which runs once for all its queued rows (`batch_execute`).
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class BatchSession(Session):
 def batch_insert(session: Session, table: type[Base], hinted: bool = True, /, **values: Any) -> None:
     """Queue a row, given as column values, for insertion at the next flush or at the commit.
 
-    All rows of a table that are queued for one flush must name the same columns. `hinted`: if the table is a work
-    queue, a Celery message tells the workers after the commit that rows are due; if it is False, they find the row at
-    the next such message, or when the sweep looks some seconds later.
+    All rows of a table that are queued for one flush must name the same columns. `hinted` matters if the table is a
+    work queue: if it is True, a Celery message after the commit tells the workers that rows are due. If it is False,
+    they find the row after the next such message, or by the regular search for due rows some seconds later.
     """
     if hinted and issubclass(table, QueueRow):
         made_due(session, table.WORK)
@@ -51,10 +51,10 @@ def batch_insert(session: Session, table: type[Base], hinted: bool = True, /, **
 
 
 def batch_add(session: Session, row: Base) -> None:
-    """Queue a new object, with its primary key, for insertion at the next flush or at the commit.
+    """Queue a new object, which must have its primary key, for insertion at the next flush or at the commit.
 
-    Workers are told after the commit if its table is a work queue. The object belongs to the session from now on, as
-    if it had been read from the database. Nothing may refer to its row before the next flush, except other queued rows.
+    From now on the object belongs to the session as if it had been read from the database. Until the next flush only
+    other queued rows may refer to its row. If its table is a work queue, the workers are told after the commit.
     """
     given = sa.inspect(row).dict
     values = {name: usual if given.get(name) is None else given[name] for name, usual in _columns(type(row))}
@@ -67,15 +67,15 @@ def batch_add(session: Session, row: Base) -> None:
 
 
 def queued_rows(session: Session, table: type[Base]) -> Sequence[Mapping[str, Any]]:
-    """Return the rows of the table that wait for the next flush, as column values."""
+    """Return the table's rows that are queued for the next flush, as column values."""
     rows: list[dict[str, Any]] = session.info.get(_ROWS, {}).get(table, [])
     return rows
 
 
 def batch_execute(session: Session, statement: sa.TextClause, /, **values: Any) -> None:
-    """Queue a row of values by name for a statement, which runs once for all its rows, at the next flush or commit.
+    """Queue one row of values by name for a statement, which runs once for all its rows at the next flush or commit.
 
-    The statement reads the rows from its parameter `rows`, a JSON array of objects.
+    The statement gets the rows as its parameter `rows`, a JSON array of objects.
     """
     session.info.setdefault(_STATEMENTS, {}).setdefault(statement, []).append(values)
 
@@ -83,7 +83,7 @@ def batch_execute(session: Session, statement: sa.TextClause, /, **values: Any) 
 def execute_queued(session: Session, statement: sa.TextClause) -> None:
     """Execute the statement now for the rows that `batch_execute` has queued for it; do nothing if there are none.
 
-    Neither the session's objects nor other queued rows are written.
+    Neither the session's objects nor the rows of `batch_insert` are written.
     """
     if rows := session.info.get(_STATEMENTS, {}).pop(statement, None):
         session.execute(statement, {"rows": json.dumps(rows, default=str)})
@@ -113,7 +113,7 @@ def _forget(session: BatchSession, previous: SessionTransaction) -> None:
 
 @cache
 def _columns(table: type[Base]) -> Sequence[tuple[str, Any]]:
-    """Return the columns that are written to the table, each with its default: None, or a value for every row."""
+    """Return the names of the table's columns that are not computed, each with its default value or None."""
     columns = table.metadata.tables[table.__tablename__].columns
     return [
         (column.name, column.default.arg if isinstance(column.default, sa.ColumnDefault) else None)
@@ -124,7 +124,7 @@ def _columns(table: type[Base]) -> Sequence[tuple[str, Any]]:
 
 @cache
 def _insert(tables: tuple[tuple[type[Base], tuple[str, ...]], ...]) -> sa.TextClause:
-    """Return the statement that inserts the rows of all tables, each given with the names of its columns.
+    """Return the statement that inserts rows into several tables, each given with the names of the columns to write.
 
     The parameter `rows_0` has the rows of the first table as JSON, `rows_1` those of the second, and so on.
     """

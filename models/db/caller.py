@@ -1,8 +1,8 @@
-"""Tell the database for whom a transaction of the front works, so that only this caller's rows can be seen.
+"""Telling the database on whose behalf a transaction of the web process runs, so that it shows only this caller's rows.
 
-The caller is a person's login, an API token, or nobody. PostgreSQL's row-level security compares rows with it
-(`models.db.row_security`). The database forgets the caller at the end of the transaction, so a pooled connection keeps
-none.
+The caller is a person, identified by their login, an API token, or nobody. PostgreSQL's row-level security compares
+rows with the caller (`models.db.row_security`). The database forgets the caller at the end of the transaction, so that
+a pooled connection keeps none.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _SET = sa.text("SELECT set_config(:name, :value, true)")
 
 
 class Named(StrEnum):
-    """The kinds of values by which a transaction can see further rows beside its caller's, as public pages need it.
+    """The kinds of values that make rows visible to a transaction besides its caller's, as public pages need it.
 
     `EMAIL`: the person with this address, and their logins. `PERSON`: the person with this id, and their logins.
-    `CUSTOMER_NUMBER`: name, number, members and link code of the account. `REQUEST`: a request by id, with its two
-    accounts and all that belongs to them. `INVITATION`: an invitation by id, with its account. Each value is the last
-    part of a PostgreSQL setting's name, such as `standorte.email`.
+    `CUSTOMER_NUMBER`: the account with this number, with its members and link code. `REQUEST`: the request with this
+    id, its two accounts and all that belongs to them. `INVITATION`: the invitation with this id, and its account. Each
+    value is the last part of a PostgreSQL setting's name, such as `standorte.email`.
     """
 
     EMAIL = "email"
@@ -37,26 +37,26 @@ class Named(StrEnum):
 
 
 def login_caller(secret_hash: bytes) -> str:
-    """Return the caller's name for the database: a person, by the hash of the secret of the login in use."""
+    """Return the text that tells the database which person is the caller, by the hash of their login's secret."""
     return f"login {secret_hash.hex()}"
 
 
 def token_caller(token_hash: bytes) -> str:
-    """Return the caller's name for the database: the holder of the API token with this hash."""
+    """Return the text that tells the database that the holder of an API token is the caller, by the token's hash."""
     return f"token {token_hash.hex()}"
 
 
 def tell_call(place: int) -> str:
-    """Return the SQL call that tells the database for whom its transaction works: the value of the parameter `$place`.
+    """Return the SQL function call that tells the database the caller of its transaction: the parameter `$place`.
 
-    That is a text made by `login_caller` or `token_caller`, or empty for nobody. It is a parameter because the text of
-    a statement is seen by every session of the role, in `pg_stat_activity`.
+    The parameter's value is a text made by `login_caller` or `token_caller`, or empty for nobody. It is no part of the
+    statement's text, because that is visible to every session of the database role in `pg_stat_activity`.
     """
     return f"tell_caller(${place})"
 
 
 def act_for(session: Session, caller: str) -> None:
-    """Tell the database that the session's transaction works from now on for `caller`, no longer for an earlier one.
+    """Tell the database that the session's transaction now runs on behalf of `caller`, instead of an earlier one.
 
     `caller` is a text made by `login_caller` or `token_caller`, or empty for nobody.
     """
@@ -64,11 +64,11 @@ def act_for(session: Session, caller: str) -> None:
 
 
 def name_to_database(session: Session, named: Named, *values: object) -> None:
-    """Let the transaction see, besides the rows of its caller, those that `values` identify, such as customer numbers.
+    """Make further rows visible to the transaction, besides its caller's: those that `values` identify.
 
-    `named` is the kind of the values. Each value adds its rows: an e-mail address is named in all its spellings, as it
-    is not known which one is stored. Earlier values of this kind are replaced; no values take them back. Ends with the
-    transaction. Does nothing in programs other than the front, which see all rows.
+    `named` is the kind of the values, such as customer numbers. For an e-mail address pass all its spellings, as it is
+    not known which one is stored. The values replace earlier ones of this kind, and hold until the transaction ends; no
+    values only remove the earlier ones. Does nothing in programs other than the web process, which see all rows anyway.
     """
     if session.info.get(IS_TOLD):
         session.execute(_SET, {"name": f"standorte.{named}", "value": "\n".join(str(value) for value in values)})

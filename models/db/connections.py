@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL that never wait for ever, neither for a host that has vanished nor for a silent server."""
+"""Connections to PostgreSQL with a limit on every wait, so that a vanished host or silent server blocks nobody."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ class TimedConnection(psycopg.Connection[Any]):
         options: str = "",
         **parameters: Any,
     ) -> TimedConnection:
-        """Connect as psycopg does, and limit each answer to `patience` seconds (None: no limit).
+        """Connect as `psycopg.connect` does, and limit the wait for each answer to `patience` seconds (None: no limit).
 
         `url` and `parameters` are those of `psycopg.connect`, as are `connect_timeout` (None: `CONNECT_LIMIT`) and
-        `options`. TCP limits are added (`TCP_LIMITS`), by which a vanished host is noticed within about ten seconds,
-        and the server ends a transaction that asks nothing for `idle_limit` seconds (None: `IDLE_LIMIT`).
+        `options`. TCP limits are added (`TCP_LIMITS`), by which a vanished host is noticed within about ten seconds.
+        The server ends a transaction that has been idle for `idle_limit` seconds (None: `IDLE_LIMIT`).
         """
         idle = f"-c idle_in_transaction_session_timeout={IDLE_LIMIT if idle_limit is None else idle_limit:g}s"
         parameters["connect_timeout"] = CONNECT_LIMIT if connect_timeout is None else connect_timeout
@@ -65,10 +65,11 @@ class TimedConnection(psycopg.Connection[Any]):
 
     @classmethod
     def opened(cls, patience: float | None, url: str = "", **parameters: Any) -> TimedConnection:
-        """Connect within TCP limits, without the server's limits on time: for a caller that sets these itself.
+        """Connect with TCP limits, but without the server's time limits: for a caller that sets these itself.
 
-        `patience` limits each answer, in seconds (None: no limit). If `parameters` have `options`, the server notices,
-        too, that this host has vanished. Of several hosts, the one that this process last connected to is tried first.
+        `patience` limits the wait for each answer, in seconds (None: no limit). If `parameters` have `options`, the
+        server, too, notices within seconds that this host has vanished. If `url` names several hosts, the one to which
+        this process connected last is tried first.
         """
         if "options" in parameters:
             parameters["options"] += _FOR_SERVER
@@ -122,7 +123,7 @@ class TimedConnection(psycopg.Connection[Any]):
 def _latest_first(hosts: str, ports: str) -> dict[str, str]:
     """Return `host` and `port` of a list of hosts, with the one in front to which this process connected last.
 
-    Otherwise each new connection would wait for a first host that is away. Empty if there is nothing to change.
+    So a new connection does not wait for a host in front that is down. Empty if the order need not change.
     """
     pairs = list(zip(hosts.split(","), ports.split(","), strict=False))
     latest = _LATEST.get((hosts, ports))

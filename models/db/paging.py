@@ -16,7 +16,7 @@ Place = str | int | datetime | UUID
 
 
 class BadCursor(ValueError):
-    """Raised when a text is no valid cursor (a position in a list) for the list that it was given for."""
+    """Raised when a text is no valid cursor (a position in a list) for the list that it is used with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ def write_cursor(*places: Place) -> str:
 def read_cursor(cursor: str, *kinds: type[Any]) -> tuple[Any, ...]:
     """Decode a cursor into the sort keys from which `write_cursor` made it; `kinds` are the keys' types in order.
 
-    All returned values are valid SQL parameters. Raises `BadCursor` if the text is no cursor with keys of these types:
-    a user can send any text.
+    The cursor may come from a user. Raises `BadCursor` if the text is no cursor with keys of these types; the returned
+    values are valid SQL parameters.
     """
     try:
         values = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))

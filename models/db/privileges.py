@@ -1,7 +1,6 @@
-"""The privileges of each database role on each table and view; they are stated only in this module.
+"""The privileges of each database role on each table and view; this is the only place that defines them.
 
-`standorte migrate` grants them. A table that this module does not list can be used by its owner only, and a test
-fails.
+`standorte migrate` grants them. A table that this module does not list can be used by its owner only, and a test fails.
 """
 
 from __future__ import annotations
@@ -183,11 +182,11 @@ _MAY_READ = sa.text(
 
 
 def apply_privileges(connection: psycopg.Connection, tables: Mapping[str, Privileges]) -> None:
-    """Give each role that exists on the server its privileges on the tables, and take away all others.
+    """Grant each role that exists on the server its privileges on the tables, and revoke all others.
 
-    `connection` is the owner's, in the database of the `tables`. Tables of that database that belong to another owner
-    are left as they are. Roles that do not exist are left out: an installation may use one role of its own for all
-    parts. Safe to run twice; the caller commits.
+    `connection` is the owner's, to the database of the `tables`. Tables in it that belong to another owner are left as
+    they are. Missing roles are skipped, because an installation may use one role of its own for all parts of the
+    system. Safe to run twice; the caller commits.
     """
     for role in existing_roles(connection):
         to = sql.Identifier(role)
@@ -206,25 +205,25 @@ def apply_privileges(connection: psycopg.Connection, tables: Mapping[str, Privil
 
 
 def _ours(connection: psycopg.Connection) -> dict[LiteralString, list[str]]:
-    """Return the names of all tables, views and sequences that the connected role owns, by GRANT's word for them.
+    """Return the names of all relations that the connected role owns, by the word that GRANT uses for their kind.
 
-    The words are TABLE, also for views, and SEQUENCE.
+    The words are TABLE, for tables and views, and SEQUENCE.
     """
     return dict(connection.execute(_OURS).fetchall())
 
 
 def existing_roles(connection: psycopg.Connection) -> list[DatabaseRole]:
-    """Return the roles of the system's parts that exist on the server, without the owner."""
+    """Return those of the system's database roles that exist on the server, without the owner."""
     names = {name for (name,) in connection.execute("SELECT rolname FROM pg_roles")}
     return [role for role in DatabaseRole if role is not DatabaseRole.OWNER and role in names]
 
 
 def grant_privileges(database: Database, *, keep: bool = True) -> None:
-    """Give each existing role its privileges on the tables of the portal's database, connected as their owner.
+    """Grant each existing role its privileges on the tables of the portal's database, and revoke all others.
 
-    All other privileges of these roles are taken away. With `keep` the front may still read the columns in
-    `READ_BEFORE`, if it can now: fronts of the version before, which read them, may be running. Safe to run twice, and
-    on two machines at the same time.
+    `database` connects as the owner of the tables. With `keep` the front keeps the privilege to read the columns in
+    `READ_BEFORE`, if it has it: fronts of the previous version, which read them, may still be running. Safe to run
+    twice, and on two machines at the same time.
     """
     with database.engine.begin() as connection:
         take_advisory_lock(connection, AdvisoryLock.ROLES)
@@ -237,9 +236,9 @@ def grant_privileges(database: Database, *, keep: bool = True) -> None:
 
 
 def columns_read_before(connection: sa.Connection) -> list[str]:
-    """Return the tables of which the front's role may read the column in `READ_BEFORE`; none if there is no such role.
+    """Return the tables in `READ_BEFORE` whose column there the front's role may read; none if there is no such role.
 
-    `READ_BEFORE` has the columns that only a front of the version before reads.
+    `READ_BEFORE` lists columns that only a front of the previous version reads.
     """
     return [
         table

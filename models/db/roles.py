@@ -1,6 +1,6 @@
-"""The database roles as which the parts of the system connect to PostgreSQL, and the SQL that creates them.
+"""The database roles with which the parts of the system connect to PostgreSQL, and the SQL that creates them.
 
-None is a superuser. What a role may do with which table is in `models.db.privileges`.
+None of them is a superuser. The roles' privileges on tables are in `models.db.privileges`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from models.db.connections import TimedConnection
 
 
 class TablesInUse(Exception):
-    """Raised when tables could not be given to the owner because others hold locks on them.
+    """Raised when other programs hold a lock too long: on tables to be given to the owner, or on creating roles.
 
-    The message has the statements that are left to do.
+    The message says what to do; for tables it has the statements that are left to run.
     """
 
 
 class DatabaseRole(StrEnum):
-    """The roles as which the parts of the system connect to their databases. The value is the role's name."""
+    """The database roles with which the parts of the system connect to PostgreSQL. The value is the role's name."""
 
     OWNER = "standorte_owner"
     """Owns both databases with their tables; only `standorte migrate` connects as it."""
@@ -93,7 +93,7 @@ def creation_sql() -> str:
 
 
 def _in(template: str, database: str, connects: tuple[DatabaseRole, ...]) -> str:
-    """Return the SQL `template` with the name of the database, the owner, and the roles that may connect put in."""
+    """Fill the SQL `template`: with the database's name, the owner, all other roles, and the roles that may connect."""
     owner = DatabaseRole.OWNER
     return template.format(
         database=sql.Identifier(database).as_string(),
@@ -104,9 +104,9 @@ def _in(template: str, database: str, connects: tuple[DatabaseRole, ...]) -> str
 
 
 def _closing(database: str, connects: tuple[DatabaseRole, ...]) -> str:
-    """Return a query whose result is the SQL by which only the owner and `connects` may connect to the database.
+    """Return a query whose result is SQL: the statements that let only the owner and the roles `connects` connect.
 
-    The result is empty if the connected database does not belong to the owner.
+    The result has no row if the connected database does not belong to the owner.
     """
     close = sql.Literal(_in(_CLOSE, database, connects)).as_string()
     return _CLOSING.format(close=close, owner=DatabaseRole.OWNER)
@@ -117,11 +117,12 @@ def _give(database: str) -> str:
 
 
 def creation_script(portal: str, registrar: str) -> str:
-    """Return a script for psql that creates the roles, and the databases of these names if they do not exist.
+    """Return a script for psql that creates the roles, and the two databases if they do not exist.
 
-    `portal` and `registrar` are the names of the two databases. A superuser runs it; running it twice is safe. The
-    roles may connect afterwards. A database that belongs to another role keeps its owner, and nobody loses a privilege
-    in it. The script has no passwords: its last lines, comments, are the psql commands that set them.
+    It also lets the roles connect. `portal` and `registrar` are the names of the databases. A superuser runs the
+    script; running it twice is safe. A database that belongs to another role keeps its owner, and nobody loses a
+    privilege in it. The script has no passwords: its last lines, which are comments, show the psql commands that set
+    them.
     """
     parts = ["\\set ON_ERROR_STOP on", creation_sql()]
     for database, connects in _databases(portal, registrar).items():
@@ -136,12 +137,12 @@ def creation_script(portal: str, registrar: str) -> str:
 
 
 def hand_over_script(portal: str, registrar: str) -> str:
-    """Return a script for psql that gives the databases, with all tables, to the owner and lets nobody else connect.
+    """Return a script for psql that gives both databases, with all their tables, to the role of the owner.
 
-    The roles of the system's parts, which have to exist, can still connect. `portal` and `registrar` are the names of
-    the two databases. A superuser runs the script after the one that creates roles and databases; running it twice is
-    safe. Each table is given in a transaction of its own that waits three seconds for its lock and is tried again
-    later, so that running parts of the system are held up for seconds at most.
+    Only the system's roles can connect afterwards. The roles must exist. `portal` and `registrar` are the names of the
+    two databases. A superuser runs the script after the one that creates roles and databases; running it twice is safe.
+    Each table is given in a transaction of its own that waits three seconds for its lock and is tried again later, so
+    that running parts of the system are held up for seconds at most.
     """
     parts = []
     rest = "SELECT statement FROM left_to_do \\gexec"
@@ -168,16 +169,17 @@ def _databases(portal: str, registrar: str) -> dict[str, tuple[DatabaseRole, ...
 def create_roles(
     url: str, databases: Mapping[str, tuple[DatabaseRole, ...]], *, hand_over: bool = True, pause: float = _PAUSE
 ) -> None:
-    """Create the roles on a server and let them connect. Safe to run twice and in parallel.
+    """Create the roles on a server and let them connect to the databases. Safe to run twice and in parallel.
 
-    With `hand_over` the databases, with all tables, are given to the owner, and no role beside these can connect any
-    longer. Each table is given in a transaction of its own, so that running parts of the system are held up for seconds
-    at most. `url` is a superuser's, in the form of libpq, to any database of the server. `databases` maps the names of
-    existing databases to the roles that may connect. `pause` is the time in seconds between two tries for tables that
-    are in use.
+    `url` is a superuser's, in the form of libpq, to any database of the server. `databases` maps the names of existing
+    databases to the roles that may connect. With `hand_over` the databases, with all tables, are given to the owner,
+    and no other roles can connect any longer. Each table is given in a transaction of its own, so that running parts of
+    the system are held up for seconds at most; `pause` is the time in seconds between two tries for tables that are in
+    use.
 
-    Raises `TablesInUse` if tables stayed in use: all other tables of that database are given to the owner then; and if
-    another program was creating the roles for a minute. Raises `psycopg.OperationalError` if the server is silent.
+    Raises `TablesInUse` if tables stayed in use (all other tables of that database then belong to the owner), or if
+    another program was creating the roles for a minute. Raises `psycopg.OperationalError` if the server does not
+    answer.
     """
     with _connected(url) as connection:
         _take_turns(connection)
@@ -194,7 +196,7 @@ def create_roles(
 
 
 def _connected(url: str, database: str | None = None) -> TimedConnection:
-    """Connect to the URL's database, or to that of this name on the same server."""
+    """Connect to the server of `url`: to the database named there, or to `database` if that is given."""
     limits = "-c statement_timeout=70s"
     return TimedConnection.within(75, url, autocommit=True, options=limits, dbname=database)
 

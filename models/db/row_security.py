@@ -1,9 +1,10 @@
-"""The policies of PostgreSQL's row-level security: which rows of each table the front's role sees and writes.
+"""The policies of PostgreSQL's row-level security: which rows of each table the web process can see and write.
 
-They are stated only here. A statement of the front that forgets its filter meets only the rows of its caller, the
-person for whom the transaction works (`models.db.caller`), and no customer's rows without a caller. The conditions ask
-functions and views of the migrations 0037, 0042 and 0055, which act as the owner. `standorte migrate` creates the
-policies; they hold once row-level security is switched on. All other roles see and write every row.
+They are defined only here. If a statement of the web process (role `FRONT`) lacks a filter, it still sees only the rows
+of its caller, the person on whose behalf the transaction runs (`models.db.caller`); without a caller it sees no
+customer's rows. The conditions use functions and views of the migrations 0037, 0042 and 0055, which run with the
+owner's privileges. `standorte migrate` creates the policies; they take effect once row-level security is switched on.
+All other roles see and write every row.
 """
 
 from __future__ import annotations
@@ -52,10 +53,11 @@ _PAUSE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """SQL conditions that a row of one table has to fulfil for the front's role.
+    """The SQL conditions on rows of one table under which the front's role may read and write them.
 
-    `see`: to be read. `change`: to be changed or deleted (None: as `see`). `become`: after it was changed (None: as
-    `change`). `add`: to be inserted (None: as `change`). `why` is the reason, empty if it is obvious.
+    `see`: to read a row. `change`: to change or delete a row (None: as `see`). `become`: on the row after a change
+    (None: as `change`). `add`: to insert a row (None: as `change`). `why` is the reason for the conditions, empty if
+    obvious.
     """
 
     see: str
@@ -65,9 +67,9 @@ class Rows:
     why: str = ""
 
     def statements(self, table: str) -> list[str]:
-        """Return the statements that create the policies of `table`: four for the front, and one for all other roles.
+        """Return the CREATE POLICY statements for `table`: four for the front's role, and one for all other roles.
 
-        The front's are for reading, inserting, changing and deleting; other roles see and write every row.
+        The four are for reading, inserting, changing and deleting. Other roles see and write every row.
         """
         change = self.change if self.change is not None else self.see
         add = self.add if self.add is not None else change
@@ -84,10 +86,11 @@ class Rows:
 
 
 def _reached(column: str) -> str:
-    """Return an SQL condition: the caller reaches the account whose id is in the column; staff reach every account.
+    """Return an SQL condition: the caller has access to the account whose id is in the column.
 
-    Reached are accounts in which the caller has a role, and sub-accounts of those that the caller administers or
-    manages. The test that is true of most rows comes first; the set of reached accounts is only read if it is needed.
+    Staff have access to every account. Any other caller has access to accounts in which they have a role, and to
+    sub-accounts of those that they administer or manage. The test that is true for most rows comes first, so that the
+    full set of accounts is only read when needed.
     """
     return f"({column} = {_OWN} OR {STAFF} OR {column} IN (SELECT caller_reaches()))"
 
@@ -97,9 +100,9 @@ def _of_account(table: str, column: str = "account_id", *also: str) -> Rows:
 
 
 def _of_request(table: str, column: str = "request_id", *also: str) -> Rows:
-    """Return the conditions for a table whose rows belong to requests: the caller reaches the request, or is staff.
+    """Return conditions for a table whose rows belong to requests: the caller has access to the request, or is staff.
 
-    `column` has the request's id. `also` are further SQL conditions; a row that fulfils one of them is reached, too.
+    `column` has the request's id. `also` are further SQL conditions, each of which alone is enough.
     """
     return Rows(" OR ".join((STAFF, f"reaches_request({table}.{column})", *also)))
 
@@ -109,9 +112,9 @@ def _named(kind: str, type: str = "text") -> str:
 
 
 def _free(why: str) -> Rows:
-    """Return the conditions by which the front sees and writes every row, for a table that belongs to no account.
+    """Return conditions that let the front see and write every row, for a table whose rows belong to no account.
 
-    `why` says why this table needs no other conditions.
+    `why` says why this is safe.
     """
     return Rows("true", why=why)
 
@@ -277,10 +280,12 @@ def apply_row_security(
     """Create the policies of every table, connected as its owner, and return whether row-level security is on.
 
     `on` switches it on or off; None leaves it as it is, and switches it on for new tables if it is on for the others.
-    If the role of the front, the workers, the metrics or the owner is not on the server, nothing is done and False is
-    returned. Each table that differs is changed in a transaction of its own, and tried up to 40 times, `pause` seconds
-    apart, if its lock did not come within `patience`, a duration such as '300ms'. Raises `OperationalError` for a
-    table that stays in use: the tables before it are done. Safe to run twice, and on two machines at a time.
+    Does nothing and returns False unless the roles of the front, the workers, the metrics and the owner exist.
+
+    Each table whose policies differ is changed in a transaction of its own. If its lock does not come within
+    `patience`, a duration such as '300ms', it is tried again, up to 40 times, `pause` seconds apart. Raises
+    `OperationalError` for a table that stays in use; the tables before it have been changed then. Safe to run twice,
+    and on two machines at a time.
     """
     with database.engine.connect() as connection:
         missing = set(DatabaseRole) - set(connection.scalars(sa.text("SELECT rolname FROM pg_roles")))

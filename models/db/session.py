@@ -52,12 +52,15 @@ class Database:
     Sessions do not flush before queries: the writes of a batch are sent together, and code that needs a generated key
     flushes explicitly. `on_due` is called after each commit that scheduled rows of a work queue to be processed now.
     `statement_limit` and `lock_limit` are the seconds that a statement may run (None: no limit) and may wait for a
-    lock. `at_once` limits how many transactions run at once (None: no limit): further ones wait for their turn, and
-    raise `TimeoutError` of SQLAlchemy once no transaction has begun for 2 seconds, or the server does not answer.
-    `caller` is called when a transaction begins and returns for whom it works, which the database is told for row-level
-    security (`models.db.caller`); without `caller` it is told nothing. `name` is the part of the system that connects,
-    as the server shows it. A `url` with `pgbouncer=true` leads to PgBouncer in transaction mode: each transaction then
-    brings its limits along, and no statement is prepared.
+    lock.
+
+    `at_once` limits how many transactions run at the same time (None: no limit). Further ones wait; they raise
+    `TimeoutError` of SQLAlchemy if no transaction has begun for 2 seconds, or if the server does not answer.
+
+    `caller` is called when a transaction begins. It returns the caller on whose behalf the transaction runs, which the
+    database is told for row-level security (`models.db.caller`); None if the database need not know. `name` is the part
+    of the system that connects, as the server shows it. A `url` with `pgbouncer=true` leads to PgBouncer in transaction
+    mode: each transaction then sets its limits itself, and no statement is prepared.
     """
 
     def __init__(
@@ -129,7 +132,7 @@ class Database:
             self.on_due(kinds)
 
     def now(self) -> datetime:
-        """Return the current time by the database server's clock: the `Clock` of every program that writes times.
+        """Return the current time by the database server's clock; programs that write times use it as their `Clock`.
 
         The server's time is read every few seconds, when a connection is used; the time that has passed since then is
         measured with this machine's monotonic clock. Connects if the server's time was never read.
@@ -155,7 +158,7 @@ class Database:
         """Wait until fewer than `at_once` transactions run, then run the block as one of them.
 
         Raises `TimeoutError` of SQLAlchemy if the running transactions are stuck: none has begun for 2 seconds, or the
-        database was silent when the last one ended.
+        server did not answer the one that ended last.
         """
         if self._turns is None:
             yield
@@ -245,14 +248,14 @@ def _note_use(_connection: Any, record: Any) -> None:
 
 
 def _ticks() -> float:
-    """Return the seconds of this machine's monotonic clock, if possible one that goes on while the machine sleeps."""
+    """Return the seconds of this machine's monotonic clock, which on Linux goes on while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def _drop_read_only(context: sa.engine.ExceptionContext) -> None:
-    """Treat a write on a server that is read-only as a lost connection, so that the pool opens its connections anew.
+    """Treat the error of a write on a read-only server as a lost connection, so that the pool replaces its connections.
 
-    A read-only server has become a standby, and the new connections lead to another server.
+    A read-only server has become a standby; the new connections lead to the server that can be written.
     """
     if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
         context.is_disconnect = True

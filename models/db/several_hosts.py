@@ -10,12 +10,12 @@ _PORT = "5432"
 
 
 def in_one_form(url: str) -> str:
-    """Return the URL of a database so that SQLAlchemy and libpq both read it, if it names several hosts.
+    """Rewrite the URL of a database that names several hosts, so that both SQLAlchemy and libpq can read it.
 
-    What libpq's own documentation shows, `postgresql+psycopg://user@one:5432,two:5432/name`, becomes
-    `postgresql+psycopg://user@/name?host=one,two&port=5432,5432`; SQLAlchemy does not read the first form. Unless the
-    URL has `target_session_attrs`, it gets `read-write`: a standby, which cannot be written, is passed over. A URL with
-    one host stays as it is. Raises `ValueError` if the list of hosts cannot be read.
+    The form in libpq's documentation, `postgresql+psycopg://user@one:5432,two:5432/name`, which SQLAlchemy cannot read,
+    becomes `postgresql+psycopg://user@/name?host=one,two&port=5432,5432`. Unless the URL has `target_session_attrs`, it
+    gets `read-write`, so that standbys, which cannot be written, are skipped. A URL with one host is returned
+    unchanged. Raises `ValueError` if the list of hosts cannot be read.
     """
     parts = urlsplit(url)
     person, at, listed = parts.netloc.rpartition("@")

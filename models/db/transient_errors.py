@@ -21,15 +21,15 @@ def is_locked(error: BaseException) -> bool:
 
 
 def is_silent(error: BaseException) -> bool:
-    """Return whether the database's server could not be reached, or did not answer."""
+    """Return whether the error means that the database server could not be reached or did not answer."""
     return isinstance(error, OperationalError) and getattr(error.orig, "sqlstate", None) is None
 
 
 def is_outage(error: BaseException) -> bool:
     """Return whether the error is temporary, so that the work can be repeated later.
 
-    True for no connection, no answer in time, a lock that was not released in time, and a deadlock; also for a write on
-    a server that has become a read-only standby, which `models.db.session` marks as a lost connection.
+    True if there is no connection, no answer in time, a lock that was not released in time, or a deadlock; also for a
+    write on a server that has become a read-only standby, which `models.db.session` marks as a lost connection.
     """
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
@@ -37,9 +37,9 @@ def is_outage(error: BaseException) -> bool:
 
 
 def can_be_repeated(error: BaseException) -> bool:
-    """Return whether the failed work can be repeated unchanged: the error is an outage, or the operator's fault.
+    """Return whether the failed work can be repeated unchanged: a temporary error, or a database not yet set up.
 
-    The operator's fault is a privilege, table, column or function that is missing, such as before a migration.
+    Not set up means that a privilege, table, column or function is missing, as before a migration.
     """
     if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _NOT_SET_UP:
         return True

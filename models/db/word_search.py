@@ -1,4 +1,4 @@
-"""SQL expressions for text: lower case without accents, spelled-out umlauts, and a word search in several columns."""
+"""SQL expressions for text: lower case without accents, umlauts spelled out, and a word search in several columns."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ def _small_sql(text: Any) -> sa.ColumnElement[str]:
 
 
 def searchable_sql(*columns: Any) -> sa.ColumnElement[str]:
-    """Return SQL for a text to search in: the joined columns without accents, then again with umlauts spelled out.
+    """Return SQL for a text to search with `has_word`: the joined columns in two spellings, both in lower case.
 
-    A column that is null counts as empty. `has_word` searches the text; a trigram index on it makes that fast.
+    The first is without accents, the second has umlauts spelled out. A column that is null counts as empty. A trigram
+    index on the text makes the search fast.
     """
     parts = [sa.func.coalesce(column, sa.literal_column("''", sa.Text)) for column in columns]
     whole: sa.ColumnElement[Any] = parts[0]

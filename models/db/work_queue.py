@@ -1,7 +1,8 @@
-"""Work queues kept in the tables themselves: each row records when it is due, its lease, and its failed attempts.
+"""Tables as work queues: each row records when it is due, which worker has claimed it, and its failed attempts.
 
-`due_at` is the time from which a worker may process the row; null if there is nothing to do. A worker claims the row
-by setting `lease` and moving `due_at` to the end of the lease, so that another worker takes over if the first one dies.
+`due_at` is the time from which a worker may process the row; null if there is nothing to do. A worker claims the row by
+setting `lease`, the id of its claim, and moving `due_at` to the end of the claim. If the worker dies, the row is due
+again at that time, and another worker takes over.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 class WorkKind(StrEnum):
     """The kinds of background work. Each has a Celery task and a queue of its name, and processes of its own.
 
-    `VERIFY` is a request's steps verify, attach, detach and confirm, which need only the portal's database.
-    `PROVISION` (the step of that name), `MESSAGES` (mails and letters) and `REGISTRAR` (changed trunks and new number
+    `VERIFY` is all steps of a request but one: they need only the portal's database. The exception is `PROVISION`, the
+    step of that name. `PROVISION`, `MESSAGES` (mails and letters) and `REGISTRAR` (changed trunks and new number
     blocks, which are written to the registrar) wait for an external system. `BULKS` turns rows of uploaded files into
     requests, `JOBS` are the scheduled jobs, and `SWEEP` looks for rows that are due.
     """
@@ -41,10 +42,13 @@ class WorkKind(StrEnum):
 class QueueRow:
     """The columns of a table that is a work queue. The table must add `due_index` and `lease_ends`.
 
-    `due_index` is a partial index on `due_at`, the time from which a row may be processed; `lease_ends` checks that
-    every lease, by which a worker has claimed a row, has an end. `attempts` counts the failed attempts. `WORK` is the
-    kind of work that the table's rows wait for. `OWNER` is an SQL expression for the id of the company that a row
-    belongs to (a main account, or one without), 0 for rows of no company; None if companies do not take turns.
+    `due_at` is the time from which the row may be processed, null if there is nothing to do; `due_index` is a partial
+    index on it. `lease` is the id of the claim of a worker, null if unclaimed; the constraint `lease_ends` ensures that
+    each claim has an end. `attempts` counts the failed attempts.
+
+    `WORK` is the kind of work that the table's rows wait for. `OWNER` is an SQL expression for the id of the company
+    that a row belongs to (a main account, or one without sub-accounts), 0 for rows of no company; None if companies do
+    not take turns.
     """
 
     WORK: ClassVar[WorkKind]
@@ -97,8 +101,9 @@ _look_again: dict[sa.ColumnElement[bool], float] = {}
 def made_due(session: Session, kind: WorkKind, at: datetime | None = None) -> None:
     """Note that this transaction scheduled rows of this kind of work for the time `at` (None: immediately).
 
-    After the commit, workers then get a hint: a message that rows wait. `BatchSession` calls this for changed objects
-    and for `batch_insert`; call it yourself only after another SQL statement that schedules rows.
+    After the commit a Celery message tells the workers that rows are due. `BatchSession` calls this function for
+    changed objects, and `batch_insert` for its rows; call it yourself only after another SQL statement that schedules
+    rows.
     """
     session.info.setdefault(_MADE_DUE, []).append((kind, at))
 
@@ -106,13 +111,13 @@ def made_due(session: Session, kind: WorkKind, at: datetime | None = None) -> No
 def due_kinds(session: Session, now: datetime) -> set[WorkKind]:
     """Return the kinds of work for which the committed transaction scheduled rows for `now` or earlier.
 
-    Clears the session's list of what its transaction scheduled.
+    Clears the session's notes about what its transaction scheduled.
     """
     return {kind for kind, at in session.info.pop(_MADE_DUE, ()) if at is None or at <= now}
 
 
 def forget_due(session: Session) -> None:
-    """Clear the list of scheduled kinds of work that `made_due` noted, because the transaction was rolled back."""
+    """Clear the session's notes about scheduled work (`made_due`), because the transaction was rolled back."""
     session.info.pop(_MADE_DUE, None)
 
 
@@ -129,9 +134,9 @@ def due_index(table: str, kind: sa.TextClause | None = None) -> sa.Index:
 def alone_index(table: str, kind: sa.TextClause | None = None, include: Collection[str] = ()) -> sa.Index:
     """Return a partial index on `due_at` of the rows that belong to no bulk file.
 
-    With the index these rows are found quickly, however many rows of bulk files have waited for longer. `kind` is an
-    SQL expression for the kind of work, which becomes the first column (None: no such column); `include` names further
-    columns that are stored in the index.
+    It finds these rows quickly, however many rows of bulk files have waited for longer. `kind` is an SQL expression for
+    the kind of work, which becomes the index's first column (None: no such column); `include` names further columns to
+    store in the index.
     """
     name, columns = _of_kind(kind)
     return sa.Index(
@@ -147,7 +152,7 @@ def _of_kind(kind: sa.TextClause | None) -> tuple[str, list[sa.TextClause | str]
 
 
 def lease_ends() -> sa.CheckConstraint:
-    """Return the check constraint that a row with a lease has a `due_at`, the lease's end: no claim lasts for ever."""
+    """Return the check constraint that a row with a lease also has a `due_at`, its end: no claim lasts for ever."""
     return sa.CheckConstraint("due_at IS NOT NULL OR lease IS NULL", name="lease_ends")
 
 
@@ -163,22 +168,22 @@ def claim_due(
     with_bulks: int | None = None,
     deadly_first: bool = False,
 ) -> list[Any]:
-    """Claim up to `limit` due rows of a table (of those that match `which`), and return their primary keys in turns.
+    """Claim up to `limit` due rows of a table (of those that match `which`), and return their primary keys.
 
     A row is due when its `due_at` has passed; a claim reserves the row for one worker. Rows that have been due for
-    longest are claimed first. `lease` is written to the rows and names this claim; `until` is the claim's end, before
+    longest are claimed first. `lease` is the id of this claim, which is written to the rows; `until` is its end, before
     which no other worker can claim the rows. Skips rows that another transaction has locked, and never claims rows that
-    are not due, so that extra calls are safe. A row whose workers died repeatedly is claimed alone, so that the row can
-    stop no other row: when no other row is due, or first of all if `deadly_first`.
+    are not due, so that extra calls are safe. A row whose workers died repeatedly is claimed alone, so that it cannot
+    stop other rows: when no other row is due, or first of all if `deadly_first`.
 
-    Companies take turns, if the table has an `OWNER`: where one company's rows would fill more than an eighth of a full
+    If the table has an `OWNER`, companies take turns: where one company's rows would fill more than an eighth of a full
     batch, up to half of the batch goes to other companies' rows, even if those became due later. The keys are returned
     in the order in which to work on the rows: one row of each company, then a second one of each, and so on. Which
     company comes first differs from claim to claim, for callers that do not get to the end of a batch.
 
     Rows of a bulk (many rows from one uploaded file) only fill the places that other due rows leave free, at most
     `with_bulks` of them (None: `limit`). If no other row is due, `with_bulks` rows of bulks are claimed, which may be
-    more than `limit`: larger batches are cheaper, and no single request waits for this one.
+    more than `limit`: larger batches are cheaper, and no other row has to wait for them.
     """
     claim = _Claim(session, table, now, lease, until)
     rows = _rows(table, which)  # type: ignore[arg-type]
@@ -260,8 +265,8 @@ class _Claim:
     def _of_others(self, which: sa.ColumnElement[bool], limit: int, busy_owners: Sequence[Any]) -> dict[Any, Any]:
         """Claim up to `limit` rows whose owners are not in `busy_owners` (those with many due rows).
 
-        Claims none if this process has just looked for such rows in vain: the search reads all due rows, so it rests
-        for ten times as long as it took.
+        Returns the rows' owners by primary key. Claims none if this process has just looked for such rows in vain: the
+        search reads all due rows, so it is not repeated for ten times as long as it took.
         """
         began = time.monotonic()
         if began < _look_again.get(which, began):
@@ -272,9 +277,9 @@ class _Claim:
         return found
 
     def _by_turns(self, owners: dict[Any, Any]) -> list[Any]:
-        """Return the keys of `owners` (each row's key with its owner) in turns: one row of each, then a second one.
+        """Return the keys of rows in an order in which owners take turns: one row of each, then a second one of each.
 
-        Which owner comes first depends on the lease.
+        `owners` maps each row's primary key to its owner. Which owner comes first depends on the lease.
         """
         turns = Counter[Any]()
         places = {}
@@ -323,9 +328,9 @@ def _is_due(table: type[QueueRow]) -> sa.ColumnElement[bool]:
 
 
 def keep_claim(session: Session, table: type[QueueRow], ids: Collection[Any], lease: uuid.UUID, until: datetime) -> int:
-    """Extend a claim to the time `until` on the rows among `ids` that still have it; return how many rows have it.
+    """Extend the claim `lease` to the time `until` on those rows of `ids` that still have it; return how many have it.
 
-    `lease` is the id of the claim. Skips rows that another transaction has locked, even one of the worker itself.
+    Skips rows that another transaction has locked, even if that is another transaction of the same worker.
     """
     [id] = sa.inspect(table).primary_key
     ours = sa.select(id).where(id.in_(ids), table.lease == lease)
@@ -337,7 +342,7 @@ def keep_claim(session: Session, table: type[QueueRow], ids: Collection[Any], le
 def end_claim(
     session: Session, table: type[QueueRow], ids: Collection[Any], lease: uuid.UUID, due_at: datetime
 ) -> list[Any]:
-    """End the claim `lease` on the rows among `ids` that still have it: any worker may claim them from `due_at` on.
+    """End the claim `lease` on those rows of `ids` that still have it: any worker may claim them from `due_at` on.
 
     Skips rows that another transaction has locked, and returns the ids of the skipped rows.
     """

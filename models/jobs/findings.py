@@ -13,10 +13,11 @@ from models.jobs.jobs import JobRun
 
 
 class Finding(Base):
-    """A discrepancy that a job run found. `subject` is a customer or phone number, a SIP user or a request's id.
+    """A discrepancy that a run of a scheduled job found, such as a difference to the registrar.
 
-    `facts` are the values for the text of this `kind` of finding, by name. `repaired`: the run repaired the discrepancy
-    or started its repair; for a dry run, whether it would have done so.
+    `subject` is a customer or phone number, a SIP user or a request's id. `kind` selects the text that describes it,
+    and `facts` are the variables of that text. `repaired`: the run repaired the discrepancy or started its repair; for
+    a dry run, whether it would have done so.
     """
 
     __tablename__ = "findings"

@@ -1,8 +1,8 @@
 """The scheduled jobs as rows: when each job is due next, which worker runs it, and the results of its runs.
 
 A run starts only by claiming the job's row (`models.db.work_queue`), so several Celery beats, duplicate task messages
-and manual runs do no harm. The sweep, which looks for due work every two seconds, is no such job: it only updates its
-heartbeat, the time of its last run.
+and manual runs do no harm. The sweep, a task that looks for due work every two seconds, has no row here: it only
+updates its heartbeat, the time of its last run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from models.db.work_queue import QueueRow, WorkKind, due_index, lease_ends
 
 
 class LeaseLost(Exception):
-    """Raised when a run took longer than its lease (its claim on the job), so that another worker may have the job."""
+    """Raised when a run took longer than it had claimed the job for, so that another worker may run the job by now."""
 
 
 class Outcome(StrEnum):
@@ -39,9 +39,9 @@ class Outcome(StrEnum):
 
 
 class JobHeartbeat(Base):
-    """The time and counts of the last run of the sweep, which looks for due work every two seconds.
+    """The time and counts of the latest run of a task that runs too often to keep a row for each run.
 
-    It runs too often to keep a row for each run.
+    The only such task is the sweep, which looks for due work every two seconds.
     """
 
     __tablename__ = "job_heartbeats"
@@ -54,9 +54,9 @@ class JobHeartbeat(Base):
 class Job(QueueRow, Base):
     """A scheduled job. `due_at` is the time of its next run, `attempts` counts the failed runs since the last success.
 
-    `allow_removals`: a member of staff has read the findings and lets the next run delete entries of the registrar that
-    the portal does not know, even where runs delete none because the portal itself seems to have lost data. `paused`:
-    since a backup was restored the job runs by hand only, until an operator has looked and resumes it.
+    `allow_removals`: staff allow the next run to delete entries of the registrar that the portal does not know. Without
+    this permission a run deletes none if the portal itself seems to have lost data. `paused`: the job runs only when
+    started by hand, because a backup was restored; an operator resumes it.
     """
 
     __tablename__ = "jobs"
@@ -76,7 +76,7 @@ class Job(QueueRow, Base):
 class JobRun(Base):
     """One run of a job. `counts` has the numbers of objects checked and actions taken, by name.
 
-    `found` has the number of findings by kind, including findings that were not recorded as rows; `unrepaired` is the
+    `found` has the number of findings by kind, including findings that were not saved as rows; `unrepaired` is the
     number of findings that the run could not repair. `ended_at` and `outcome` are null while it runs; `error` says why
     the run failed, null unless it did. `dry_run`: the run only reported, and repaired nothing.
     """
@@ -120,7 +120,7 @@ class JobRun(Base):
 
 
 def record_run(session: Session, name: str, now: datetime, **counts: int) -> None:
-    """Record the time and the counts, by name, of the latest run of a job that keeps a heartbeat and no run rows."""
+    """Record time and counts, by name, of the latest run of a task that has a heartbeat instead of a row per run."""
     statement = postgresql.insert(JobHeartbeat).values(name=name, ran_at=now, counts=counts)
     session.execute(
         statement.on_conflict_do_update(
@@ -131,16 +131,16 @@ def record_run(session: Session, name: str, now: datetime, **counts: int) -> Non
 
 
 def last_run(session: Session, name: str) -> datetime | None:
-    """Return the time of the latest run of a job that keeps only a heartbeat; None if the job never ran."""
+    """Return the time of the latest run of a task with a heartbeat instead of a row per run; None if it never ran."""
     return session.scalar(sa.select(JobHeartbeat.ran_at).where(JobHeartbeat.name == name))
 
 
 @dataclass(frozen=True, slots=True)
 class JobClaim:
-    """A claimed job. `was_due` is the time for which its run was scheduled.
+    """A claim on a job for one run. `was_due` is the time for which the run was scheduled.
 
-    `allow_removals` lets the run delete entries of the registrar that the portal does not know, even where runs delete
-    none because the portal itself seems to have lost data.
+    `allow_removals` allows the run to delete entries of the registrar that the portal does not know, even if the portal
+    itself seems to have lost data.
     """
 
     was_due: datetime
@@ -150,12 +150,12 @@ class JobClaim:
 def claim_job(
     session: Session, name: str, *, now: datetime, lease: uuid.UUID, until: datetime, by_hand: bool
 ) -> JobClaim | None:
-    """Claim the job `name` for one run under the id `lease`, which ends at `until`; None if that is not possible.
+    """Claim the job `name` for one run, until the time `until`; return the claim, or None if the job cannot be claimed.
 
-    Return the claim. A job can be claimed if it is due, that is its scheduled time has passed or it never ran, and not
-    paused; a manual run (`by_hand`) can also claim one that is not due or paused, unless another worker has claimed it.
-    A job that another transaction has locked cannot be claimed. If staff have allowed deletions for the next run
-    (`allow_removals`), this permission moves from the job to the claim, so that it holds for this run only.
+    `lease` is the id of the claim. A job can be claimed if it is due and not paused; a job that never ran is due. A
+    manual run (`by_hand`) can also claim a job that is paused or not due yet, unless another worker's claim on it still
+    lasts. A job that another transaction has locked cannot be claimed. The permission `allow_removals` moves from the
+    job to the claim, so that it holds for this run only.
     """
     _ensure(session, name, now)
     free = sa.or_(Job.due_at <= now, Job.lease.is_(None)) if by_hand else sa.and_(Job.due_at <= now, ~Job.paused)
@@ -169,11 +169,11 @@ def claim_job(
 
 
 def ask_for_run(session: Session, name: str, now: datetime, *, allow_removals: bool = False) -> datetime | None:
-    """Schedule the job to run now; return None.
+    """Schedule the job to run now, and return None.
 
-    If a run is under way, change nothing and return the time until which its worker has claimed the job.
-    `allow_removals` lets the run delete entries of the registrar that the portal does not know, even where runs delete
-    none because the portal itself seems to have lost data. Safe to run twice: a due job stays due, a permission stays.
+    If the job is running, nothing is changed, and the time is returned until which a worker has claimed the job.
+    `allow_removals` allows the run to delete entries of the registrar that the portal does not know, even if the portal
+    itself seems to have lost data. Safe to run twice: a due job stays due, and a permission stays.
     """
     _ensure(session, name, now)
     job = session.get_one(Job, name, with_for_update=True)
@@ -187,19 +187,19 @@ def ask_for_run(session: Session, name: str, now: datetime, *, allow_removals: b
 
 
 def pause_job(session: Session, name: str, now: datetime) -> None:
-    """Let the job run by hand only, until `resume_job`. Safe to run twice."""
+    """Stop the job's scheduled runs until `resume_job`; it can still be run by hand. Safe to run twice."""
     _ensure(session, name, now)
     session.get_one(Job, name, with_for_update=True).paused = True
 
 
 def resume_job(session: Session, name: str, now: datetime) -> None:
-    """Let a paused job run on its schedule again, as soon as it is due. Safe to run twice."""
+    """End the pause of a job, so that it runs on its schedule again, as soon as it is due. Safe to run twice."""
     _ensure(session, name, now)
     session.get_one(Job, name, with_for_update=True).paused = False
 
 
 def is_paused(session: Session, name: str) -> bool:
-    """Return whether the job runs by hand only, because a backup was restored and nobody has resumed it yet."""
+    """Return whether the job runs only by hand, because a backup was restored and nobody has resumed the job yet."""
     return session.scalar(sa.select(Job.paused).where(Job.name == name)) or False
 
 
@@ -208,7 +208,7 @@ def _ensure(session: Session, name: str, now: datetime) -> None:
 
 
 def keep_job(session: Session, name: str, *, lease: uuid.UUID, until: datetime) -> Job:
-    """Lock and return the job, with its claim extended to `until`. Raises `LeaseLost` if the claim is not `lease`."""
+    """Lock and return the job, with its claim extended to `until`. Raises `LeaseLost` unless the claim is `lease`."""
     job = session.scalar(sa.select(Job).where(Job.name == name, Job.lease == lease).with_for_update())
     if job is None:
         raise LeaseLost(name)
@@ -217,7 +217,7 @@ def keep_job(session: Session, name: str, *, lease: uuid.UUID, until: datetime) 
 
 
 def begin_run(session: Session, name: str, now: datetime, *, dry: bool) -> JobRun:
-    """Record the start of a run and return the run; mark every earlier run of the job without an end as lost.
+    """Record the start of a run and return the run; mark earlier runs of the job that never ended as lost.
 
     The caller must have claimed the job. `dry`: the run only reports, and repairs nothing.
     """

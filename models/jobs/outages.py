@@ -1,4 +1,4 @@
-"""External systems that do not answer: no process calls such a system during a pause that grows with each failure."""
+"""Outages of external systems: a system that does not answer gets a pause, longer after each failure, without calls."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class ExternalSystem(StrEnum):
 
 
 class Outage(Base):
-    """A system that has not answered `failures` times in a row since the time `since`.
+    """An external system that has failed to answer `failures` times in a row, first at the time `since`.
 
-    It is not called before `try_again_at`.
+    No process calls it before `try_again_at`.
     """
 
     __tablename__ = "outages"
@@ -44,10 +44,9 @@ class Outage(Base):
 
 
 def lock_outage(session: Session, outage: Outage) -> bool:
-    """Lock the outage (the row of a system that does not answer) for a new try, and return whether it is locked.
+    """Lock the row of an outage for a new try of the system, without waiting; return whether it is locked.
 
-    Does not wait for the lock. False if another process tries the system now, has begun another pause or has ended the
-    outage.
+    False if another process is trying the system now, has begun another pause, or has ended the outage.
     """
     still = sa.select(Outage.system).where(Outage.system == outage.system, Outage.try_again_at == outage.try_again_at)
     return session.scalar(still.with_for_update(skip_locked=True)) is not None
@@ -56,8 +55,8 @@ def lock_outage(session: Session, outage: Outage) -> bool:
 def end_try(session: Session, system: ExternalSystem, reserved: datetime, now: datetime) -> None:
     """Allow the next try of the system in 2 seconds, because the reserved try made no call and so has no result.
 
-    `reserved` is the outage's `try_again_at` that `Outage.begin_try` has set; if it has another value now, nothing
-    changes.
+    `reserved` is the value of the outage's `try_again_at` that `Outage.begin_try` has set; if it has another value now,
+    nothing changes.
     """
     unused = sa.update(Outage).where(Outage.system == system, Outage.try_again_at == reserved)
     session.execute(unused.values(try_again_at=now + SHORTEST))
@@ -66,8 +65,8 @@ def end_try(session: Session, system: ExternalSystem, reserved: datetime, now: d
 def begin_pause(session: Session, system: ExternalSystem, before: int, now: datetime) -> None:
     """Record that the system did not answer, and begin a pause: 2 seconds, doubled at each failure up to 1 minute.
 
-    `before` is the number of failures that were known when the caller began its work. If the outage has another number
-    by now, the caller is one of several that tried at the same time, and nothing is recorded.
+    `before` is the number of failures that the caller knew when it began its work. If another number is recorded by
+    now, another process has failed at the same time and recorded that, and nothing is done.
     """
     outage = session.get(Outage, system, with_for_update=True)
     if outage is not None and outage.failures != before:
