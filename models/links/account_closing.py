@@ -1,4 +1,4 @@
-"""Permanent closing of an account: by the carrier, or on the day with which its contracts end by a cancellation."""
+"""Closing an account permanently: by the carrier, or when its contracts end by a cancellation."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from models.telephony.trunks import SipTrunk, TrunkState, close_trunk
 def ensure_closable(session: Session, account: Account) -> None:
     """Raise `CannotClose` unless the account may be closed.
 
-    The error's code is the first of these that applies, its facts are in brackets: `ordered` if the account's order is
-    not completed (the order's id), `request_runs` (the ids of running requests), `bulk_runs` if a bulk, a file of
-    requests, was sent and has not ended (no facts), `billed_together` (the numbers of collective invoices),
-    `is_sub_account` (the main account's customer number), `has_sub_accounts` (their number).
+    The error's code is the first of these that applies; the error's facts are in brackets. `ordered`: the account's
+    order is not completed (the order's id). `request_runs` (the ids of running requests). `bulk_runs`: a bulk, a file
+    of requests, was sent and has not ended (no facts). `billed_together` (the numbers of collective invoices).
+    `is_sub_account` (the main account's customer number). `has_sub_accounts` (how many).
     """
     if account.state is AccountState.ORDERED:
         order = sa.select(Request.id).where(Request.account_id == account.id, Request.kind == Kind.ORDER)
@@ -57,11 +57,11 @@ def ensure_closable(session: Session, account: Account) -> None:
 
 
 def ensure_leads_nobody(session: Session, account: Account) -> None:
-    """Raise `CannotClose` while the account acts as a main account, which it cannot do once it is closed.
+    """Raise `CannotClose` while the account acts as a main account, which a closed account cannot do.
 
-    The error's code is the first of these that applies, its facts are in brackets: `has_sub_accounts` (their number),
-    `request_runs` (the ids of its running orders, links and switches), `bulk_runs` (no facts), `billed_together` (the
-    numbers of the collective invoices that it pays for others).
+    The error's code is the first of these that applies; the error's facts are in brackets: `has_sub_accounts` (how
+    many), `request_runs` (the ids of its running orders, links and switches), `bulk_runs` (no facts), `billed_together`
+    (the numbers of the collective invoices that it pays for others).
     """
     _ensure_no_sub_accounts(session, account)
     asked = Request.main_id == account.id, Request.kind.in_((Kind.ORDER, *ATTACHING)), Request.status.not_in(ENDED)
@@ -78,10 +78,10 @@ def ensure_leads_nobody(session: Session, account: Account) -> None:
 def close_account(session: Session, account: Account, now: datetime) -> bool:
     """Close the account permanently: close its trunks, release its numbers, end its contracts, revoke its API tokens.
 
-    Its forwardings and invitations are deleted, and all rights in the account end. The customer number is never issued
-    again. Locks the account, and records the closing in its log. Safe to run twice: returns False if the account is
-    closed already. Raises `CannotClose` if the account is ordered and not active yet, billed together with others, a
-    sub-account or has sub-accounts, or if a request or bulk file is running for it.
+    Its forwardings and invitations are deleted, and nobody has rights in the account any more. The customer number is
+    never issued again. Locks the account, and records the closing in its log. Safe to run twice: returns False if the
+    account is closed already, otherwise True. Raises `CannotClose` if the account is ordered and not active yet, billed
+    together with others, a sub-account or has sub-accounts, or if a request or bulk file is running for it.
     """
     # A transaction that refers to the account waits, and is refused afterwards because the account is closed.
     lock_accounts(session, [account.id])
@@ -93,13 +93,14 @@ def close_account(session: Session, account: Account, now: datetime) -> bool:
 
 
 def close_cancelled(session: Session, account: Account, ended_at: datetime, now: datetime) -> bool:
-    """Close an account permanently whose contracts end at the moment `ended_at` by a cancellation.
+    """Close an account whose contracts end by a cancellation, permanently; they end at the moment `ended_at`.
 
-    However late this is called, its contracts end at that moment; its trunks are closed and its numbers released at
-    `now`. Its API tokens, forwardings, invitations and all rights in the account end. A sub-account is detached before,
-    and an account that is billed by a collective invoice leaves it. Locks the account, and records its closing.
-    Safe to run twice: returns False if the account is closed already. Raises `CannotClose` while it acts as a main
-    account (`ensure_leads_nobody`). Running requests about the account are rejected when they come to it.
+    The contracts end at that moment even if this is called later. The trunks are closed and the numbers released at
+    `now`; API tokens, forwardings, invitations and all rights in the account end. A sub-account is detached before, and
+    an account on a collective invoice is taken off it. Running requests about the account are not touched: they are
+    rejected at their next step. Locks the account, and records the closing in its log. Safe to run twice: returns False
+    if the account is closed already, otherwise True. Raises `CannotClose` while the account acts as a main account
+    (`ensure_leads_nobody`).
     """
     lock_accounts(session, [account.id])
     if account.state is AccountState.CLOSED:
@@ -122,7 +123,10 @@ def close_cancelled(session: Session, account: Account, ended_at: datetime, now:
 
 
 def _close(session: Session, account: Account, now: datetime, facts: Mapping[str, Any] = MappingProxyType({})) -> None:
-    """Close trunks, numbers, contracts and tokens of a locked account, and log that with these facts."""
+    """Close a locked account with its trunks, numbers, contracts, tokens, forwardings and invitations.
+
+    Records the closing in the account's log, with `facts`.
+    """
     trunks = sa.select(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED)
     for trunk in session.scalars(trunks.order_by(SipTrunk.id).with_for_update()):
         close_trunk(trunk, now)
@@ -151,7 +155,7 @@ def _ensure_no_sub_accounts(session: Session, account: Account) -> None:
 
 
 def _running(session: Session, account: Account) -> list[str]:
-    """Return the ids of the running requests that the account has made or that are about the account."""
+    """Return the ids of the running requests that the account has made or that would change the account."""
     # What a former sub-account's contracts are about belongs to that one alone.
     of_others = Request.kind.in_(OF_CONTRACTS)
     about = sa.or_(
@@ -164,7 +168,10 @@ def _running(session: Session, account: Account) -> list[str]:
 
 
 def _invoices(session: Session, which: sa.ColumnElement[bool]) -> list[str]:
-    """Return the numbers of the collective invoices with an open item that fulfils the SQL condition `which`."""
+    """Return the numbers of the collective invoices that have an open item for which the SQL condition `which` is true.
+
+    An item is open while its account is billed by the invoice.
+    """
     query = (
         sa.select(CollectiveInvoice.number)
         .join(CollectiveInvoiceItem, CollectiveInvoiceItem.invoice_id == CollectiveInvoice.id)

@@ -1,8 +1,8 @@
 """Collective invoices: several customer numbers billed on one invoice, which a main account pays.
 
-An account on an invoice becomes a sub-account of the account that pays it (`Origin.COLLECTIVE_INVOICE`), and is
-detached when it leaves the invoice, unless it was linked otherwise or is to stay. A scheduled job creates the link and
-detach requests for this. Sub-accounts join and leave by `models.links.invoice_membership`.
+An account on an invoice becomes a sub-account of the account that pays it (`Origin.COLLECTIVE_INVOICE`). When it leaves
+the invoice it is detached, unless it was linked in another way too, or is meant to stay. A scheduled job creates the
+link and detach requests for this. Sub-accounts join and leave by `models.links.invoice_membership`.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class CollectiveInvoice(Base):
 class CollectiveInvoiceItem(Base):
     """An account billed by a collective invoice, from `since` until `left_at`.
 
-    `left_at` is None as long as the account is billed: the item is open. An account has at most one open item, over all
-    invoices.
+    `left_at` is null as long as the account is billed by the invoice; such an item is called open. An account has at
+    most one open item over all invoices.
     """
 
     __tablename__ = "collective_invoice_items"
@@ -67,7 +67,7 @@ class CollectiveInvoiceItem(Base):
 
 
 class BilledElsewhere(Exception):
-    """Raised when the account with this customer number is to be put on a collective invoice but is on another one."""
+    """Raised when the account `customer_number` is to be put on a collective invoice but is on another one."""
 
     def __init__(self, customer_number: str) -> None:
         super().__init__(customer_number)
@@ -75,14 +75,14 @@ class BilledElsewhere(Exception):
 
 
 class OtherPayer(Exception):
-    """Raised when an account is to be put on a collective invoice that another account than the given one pays."""
+    """Raised when an account is to be put on a collective invoice that another main account than the given one pays."""
 
 
 def put_on_invoice(session: Session, number: str, main: Account, account: Account, now: datetime) -> bool:
-    """Bill an account by the collective invoice `number`; create the invoice, paid by `main`, if there is none.
+    """Put an account on the collective invoice `number`; create the invoice, paid by `main`, if it does not exist.
 
-    Return False if the account is on it already. Safe to run twice. Raises `BilledElsewhere` if the account is on
-    another collective invoice, and `OtherPayer` if the invoice with this number belongs to another main account.
+    Returns False if the account is on this invoice already, otherwise True. Safe to run twice. Raises `BilledElsewhere`
+    if the account is on another collective invoice, and `OtherPayer` if the invoice belongs to another main account.
     """
     made = postgresql.insert(CollectiveInvoice).values(number=number, main_id=main.id).on_conflict_do_nothing()
     session.execute(made)
@@ -97,7 +97,10 @@ def put_on_invoice(session: Session, number: str, main: Account, account: Accoun
 
 
 def open_items(session: Session) -> Sequence[CollectiveInvoiceItem]:
-    """Return the open items of all collective invoices with their accounts, by number of invoice and account."""
+    """Return the items of all accounts that are billed by a collective invoice, with invoice, payer and account loaded.
+
+    They are sorted by invoice number and customer number.
+    """
     query = (
         sa.select(CollectiveInvoiceItem)
         .join(CollectiveInvoiceItem.invoice)
@@ -122,7 +125,7 @@ def take_off_invoice(session: Session, number: str, account: Account, now: datet
 
 
 def open_item(session: Session, account_id: int, number: str) -> CollectiveInvoiceItem | None:
-    """Return the account's open item on the collective invoice `number`; None if the account is not on this invoice."""
+    """Return the item by which the collective invoice `number` bills the account now; None if it does not bill it."""
     return session.scalar(
         sa.select(CollectiveInvoiceItem)
         .join(CollectiveInvoiceItem.invoice)
@@ -135,7 +138,7 @@ def open_item(session: Session, account_id: int, number: str) -> CollectiveInvoi
 
 
 def own_item(session: Session, account: Account, *, lock: bool = False) -> CollectiveInvoiceItem | None:
-    """Return the account's open item, on any collective invoice; None if it is billed by itself. `lock` locks it."""
+    """Return the item by which a collective invoice bills the account now, or None. `lock` locks the item's row."""
     query = sa.select(CollectiveInvoiceItem).where(
         CollectiveInvoiceItem.account_id == account.id, CollectiveInvoiceItem.left_at.is_(None)
     )
@@ -143,24 +146,27 @@ def own_item(session: Session, account: Account, *, lock: bool = False) -> Colle
 
 
 def is_billed_together(session: Session, account: Account) -> bool:
-    """Return whether a collective invoice of its main account bills the account, so that it cannot be detached."""
+    """Return whether the account is on a collective invoice of its main account; if so, it cannot be detached."""
     return account.id in billed_together(session, [account.id])
 
 
 def billed_together(session: Session, account_ids: Collection[int]) -> frozenset[int]:
-    """Return the ids of those of the accounts that are billed by a collective invoice of their main account."""
+    """Return those of the account ids whose accounts are on a collective invoice of their main account."""
     return frozenset(session.scalars(_billed(), {"account_ids": list(account_ids)}))
 
 
 @cache
 def _billed() -> sa.Select[int]:
-    """Return the query of `billed_together`: built once, because it runs at each view of the overview."""
+    """Return the query for those accounts of the parameter `account_ids` that their main account's invoice bills.
+
+    That is a collective invoice. Built once for each process, because every view of the overview runs it.
+    """
     ids = sa.bindparam("account_ids", type_=postgresql.ARRAY(sa.BigInteger))
     return sa.select(Account.id).where(Account.id == sa.any_(ids), billed_by_main())
 
 
 def billed_by_main() -> sa.ColumnElement[bool]:
-    """Return an SQL condition on `Account`: a collective invoice of its main account bills it."""
+    """Return an SQL condition on `Account`: the account is on a collective invoice of its main account."""
     return (
         sa.exists()
         .where(CollectiveInvoiceItem.account_id == Account.id, CollectiveInvoiceItem.left_at.is_(None))
@@ -169,9 +175,9 @@ def billed_by_main() -> sa.ColumnElement[bool]:
 
 
 def request_listing(session: Session, item: CollectiveInvoiceItem, now: datetime) -> Request:
-    """Create and return the link request that attaches the account of an open invoice item to the paying account.
+    """Create the link request that attaches the account of an open invoice item to the paying account; return it.
 
-    The invoice is recorded as the ownership proof.
+    The invoice is recorded as the ownership proof. The request has no requester.
     """
     request = _write(session, Kind.LINK, item.invoice.main, item.account, now, ProofMethod.COLLECTIVE_INVOICE)
     proof = OwnershipProof(
@@ -190,10 +196,10 @@ def prove_by_invoice(session: Session, request: Request, item: CollectiveInvoice
 
 
 def request_leaving(session: Session, main: Account, account: Account, now: datetime) -> Request:
-    """Create and return the detach request for an account that no collective invoice of its main account bills now.
+    """Create the detach request for an account that has left the collective invoice of its main account; return it.
 
-    `main` is the main account. Call it only after the account was taken off the invoice: this function changes no
-    invoice. The request has no requester, and its timeline says that the account has left the invoice.
+    `main` is the main account. Call it after the account was taken off the invoice: this function changes no invoice.
+    The request has no requester, and its timeline says that the account has left the invoice.
     """
     request = _write(session, Kind.DETACH, main, account, now, None)
     request.note(now, "invoice_left", customer_number=request.customer_number)

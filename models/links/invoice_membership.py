@@ -1,7 +1,8 @@
-"""Sub-accounts join and leave the collective invoice of their main account: who may, with which proof, and who is told.
+"""Joining and leaving the collective invoice of the main account: which sub-accounts may, with which proof.
 
-The main account decides, because it pays; the account's own administrators have to agree, if it has any. Either side
-can end it. Accounts without a main account are put on an invoice by the carrier (`models.links.collective_invoices`).
+People of the main account decide, because it pays; the sub-account's administrators have to agree, if there are any.
+People of either account can end the membership. Accounts without a main account are put on an invoice by the carrier
+(`models.links.collective_invoices`).
 """
 
 from __future__ import annotations
@@ -45,9 +46,10 @@ _RIGHT = Action.DETACH
 
 
 class InvoiceOffer(Base):
-    """The question of a main account to a sub-account's administrators: may we pay your contracts with ours?
+    """An offer of a main account to a sub-account: to pay its contracts by the main account's collective invoice.
 
-    An account has one at most. It is answered until `expires_at`, and is void if the account has another main account.
+    The sub-account's administrators can answer it until `expires_at`. An account has at most one offer, which counts
+    only while `main_id` is its main account.
     """
 
     __tablename__ = "invoice_offers"
@@ -61,15 +63,15 @@ class InvoiceOffer(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: the time for an answer is over."""
+        """Return an SQL condition for offers to delete: they have expired."""
         return cls.expires_at <= now
 
 
 class JoiningProof(StrEnum):
-    """What a person of the main account needs to put the sub-account on the collective invoice.
+    """The proof that a person of the main account needs to put a sub-account on the collective invoice.
 
-    `NONE`: they administer both accounts, or the sub-account has no administrator. `ASKED`: the consent of an
-    administrator of the sub-account, or that person's login.
+    `NONE`: none, since they administer both accounts, or the sub-account has no administrator. `ASKED`: the consent of
+    an administrator of the sub-account, or that administrator's login.
     """
 
     NONE = "none"
@@ -78,11 +80,12 @@ class JoiningProof(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BillingView:
-    """What a person sees of the billing of a sub-account: `invoice` is the number of its collective invoice, or None.
+    """How a sub-account is billed, and what one person may do about it.
 
-    `offer` is the open question to its administrators. `joins` is the proof that the person needs to put the account on
-    the invoice, None if they may not. `answers`: they may answer the offer, `leaves`: take the account off the invoice,
-    `may_stay`: and choose that it stays linked.
+    `invoice` is the number of the collective invoice of its main account, None if it is billed by itself. `offer` is
+    the open offer of the main account to pay, None without one. `joins` is the proof that the person needs to put the
+    account on the invoice, None if they may not. `answers`: they may answer the offer. `leaves`: they may take the
+    account off the invoice. `may_stay`: they may decide that it then stays a sub-account.
     """
 
     invoice: str | None
@@ -94,7 +97,7 @@ class BillingView:
 
 
 def billing_view(session: Session, principal: Principal, account: Account, now: datetime) -> BillingView:
-    """Return what the person sees of the billing of the account, and may do about it."""
+    """Return how the account is billed, and what the person may do about it; nothing if it is not a sub-account."""
     main = session.get_one(Account, account.main_id) if account.main_id is not None else None
     if main is None:
         return BillingView(None, None, None, answers=False, leaves=False, may_stay=False)
@@ -120,13 +123,14 @@ def join_invoice(
     means: Credentials | None,
     now: datetime,
 ) -> bool:
-    """Put a sub-account on the collective invoice of its main account; make the invoice if there is none.
+    """Put a sub-account on the collective invoice of its main account; create the invoice if there is none.
 
-    `means` is the login of an administrator of the sub-account, None for a person who needs no proof. Return False if
-    the proof is missing or wrong. Administrators of both sides are told. Locks the account. Safe to run twice.
+    `means` is the login of an administrator of the sub-account, None for a person who needs no proof. Returns False if
+    the proof is missing or wrong, otherwise True. Queues mails to the administrators of both accounts. Locks the
+    account. Safe to run twice.
 
-    Raises `Forbidden` unless the account is an active sub-account, and the person may order for its main account;
-    `InvalidField` if the account is to be detached; `BilledElsewhere` if it is on another collective invoice.
+    Raises `Forbidden` unless the account is an active sub-account and the person may order for its main account,
+    `InvalidField` if the account is to be detached, and `BilledElsewhere` if it is on another collective invoice.
     """
     main = _lock_for_main(session, principal, account, now)
     if is_billed_together(session, account):
@@ -142,9 +146,9 @@ def join_invoice(
 def offer_invoice(session: Session, principal: Principal, account: Account, now: datetime) -> None:
     """Ask the sub-account's administrators by mail whether the main account may pay its contracts by its invoice.
 
-    They answer on the account's page within 14 days. Does nothing if they are asked already, or if the account is on
-    the invoice. Locks the account. Raises `Forbidden` unless the account is an active sub-account and the person may
-    order for its main account, and `InvalidField` if the account is to be detached.
+    They can answer on the account's page within 14 days. Does nothing if an offer is open, or if the account is on the
+    invoice. Locks the account. Raises `Forbidden` unless the account is an active sub-account and the person may order
+    for its main account, and `InvalidField` if the account is to be detached.
     """
     main = _lock_for_main(session, principal, account, now)
     if _open_offer(session, account, now) is not None or is_billed_together(session, account):
@@ -158,10 +162,12 @@ def offer_invoice(session: Session, principal: Principal, account: Account, now:
 
 
 def answer_offer(session: Session, principal: Principal, account: Account, now: datetime, *, agrees: bool) -> None:
-    """Answer the main account's offer as an administrator of the sub-account, and put it on the invoice if they agree.
+    """Answer the main account's offer to pay, as an administrator of the sub-account.
 
-    Locks the account. Raises `Forbidden` unless the person administers the account themselves, `NotAwaited` if no offer
-    is open, and `InvalidField` if the account is to be detached.
+    If the person agrees (`agrees`), the account is put on the invoice; otherwise the offer is deleted. Queues mails to
+    the administrators of the main account, after an agreement to those of both accounts. Locks the account. Raises
+    `Forbidden` unless the person administers the account by a role in the account itself, `NotAwaited` if no offer is
+    open, and `InvalidField` if the person agrees and the account is to be detached.
     """
     lock_active_account(session, account)
     if account.main_id is None or not may(principal, Action.MANAGE_HOLDER, account):
@@ -180,7 +186,10 @@ def answer_offer(session: Session, principal: Principal, account: Account, now: 
 
 
 def withdraw_offer(session: Session, principal: Principal, account: Account) -> None:
-    """Take the offer to the sub-account back, as a person who may order for the main account; else `Forbidden`."""
+    """Delete the main account's offer to pay for the sub-account; do nothing if there is none. Locks the account.
+
+    Raises `Forbidden` unless the account is an active sub-account and the person may order for its main account.
+    """
     lock_active_account(session, account)
     if account.main_id is None or not may(principal, Action.ORDER, session.get_one(Account, account.main_id)):
         raise Forbidden
@@ -192,14 +201,15 @@ def leave_invoice(
 ) -> Request | None:
     """Take a sub-account off its main account's collective invoice, so that it is billed by itself from now on.
 
-    It stays linked, or a request to detach it at once is made and returned. Administrators of both sides are told.
-    Locks the account. Safe to run twice.
+    With `stays_linked` it stays a sub-account, and None is returned; otherwise a request to detach it at once is
+    created and returned. Queues mails to the administrators of both accounts. Locks the account. Safe to run twice:
+    returns None if the account is not on the invoice.
 
-    Raises `Forbidden` unless the person may order for the main account or administers the sub-account themselves. A
-    person who does only the former cannot keep an account linked that an invoice has attached. Raises `InvalidField` if
-    people of the main account have planned a change of the contract that they could not make any more; and for a
-    detachment `RuleBroken` if nobody could administer the account afterwards, `AlreadyRequested` if it is being
-    detached already.
+    Raises `Forbidden` unless the person may order for the main account, or administers the sub-account by a role in it.
+    Raises it also for `stays_linked` if the invoice has attached the account and the person does not administer the
+    sub-account. Raises `InvalidField` if people of the main account have planned a change of the contract that they
+    could not make any more. If the account is to be detached, raises `RuleBroken` if it has no administrator of its
+    own, and `AlreadyRequested` if a request to detach it is running.
     """
     lock_active_account(session, account)
     if account.main_id is None:
@@ -227,9 +237,9 @@ def leave_invoice(
 
 
 def _lock_for_main(session: Session, principal: Principal, account: Account, now: datetime) -> Account:
-    """Lock an account that may join the invoice of its main account, and return the main account.
+    """Lock a sub-account that is to join the invoice of its main account, and return the main account.
 
-    Raises `Forbidden` unless it is an active sub-account and the person may order for its main account, and
+    Raises `Forbidden` unless the account is an active sub-account and the person may order for its main account, and
     `InvalidField` if it is to be detached.
     """
     lock_active_account(session, account)
@@ -289,7 +299,11 @@ def _tell(
     now: datetime,
     **facts: Any,
 ) -> None:
-    """Queue a mail to each of `readers`, once each, about what `person` has done with the account's billing."""
+    """Queue a mail to each of `readers` about what `person` has done with the account's billing.
+
+    A reader who is listed twice gets one mail. `template` names the mail's text, and `facts` are further variables of
+    the text.
+    """
     told = {
         "path": f"/standortverwaltung/{account.customer_number}/sammelrechnung",
         "name": person.name,

@@ -1,8 +1,8 @@
 """Link and detach requests: attaching an existing account to a main account, and detaching a sub-account.
 
-An outsider who tries customer numbers and logins learns nothing: whether there is no such customer number, the account
-is another company's, or the login is wrong, equal statements run, one password is verified, the response is a 202, and
-the request is later rejected with one and the same reason.
+An outsider who tries customer numbers and logins learns nothing. Whether the customer number does not exist, belongs to
+another company, or the login is wrong: the same statements run, one password is verified, the response is a 202, and
+the request is later rejected for the same reason.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ MOST_OPEN_QUESTIONS = 1000
 class LinkDraft:
     """A link request as it was typed: to attach the account with `customer_number`, with a proof by `method`.
 
-    `means` is what the method needs: credentials or a link code; None if the method needs neither. `kind` is a link, or
-    a switch: the account may belong to another main account, which has to consent then, too.
+    `means` is what the method needs: credentials or a link code; None if the method needs neither. `kind` is `LINK`, or
+    `SWITCH` if the account may belong to another main account, which then has to consent, too.
     """
 
     customer_number: str
@@ -76,19 +76,19 @@ def submit_link(
     bulk_id: uuid.UUID | None = None,
     usual: Limits = USUAL_LIMITS,
 ) -> Request:
-    """Create a link or switch that attaches an account to `main`, with an ownership proof if the means are right.
+    """Create a request (a link or a switch) to attach an account to `main`; return the request.
 
-    Means are credentials or a link code: if they are wrong, the request is created without a proof, and nothing is
-    raised. `bulk_id` is the bulk (the uploaded file of requests) that the draft comes from; without one, a receipt to
-    the person is queued. Via an API token, the method "administers both accounts" is replaced by consent. `usual` are
-    the limits of companies that have none of their own. Holds the lock of the company's limits until the transaction
-    ends.
+    If the credentials or the link code in the draft are right, an ownership proof is saved with it; if they are wrong,
+    the request is created without a proof, and nothing is raised. `bulk_id` is the bulk (the uploaded file of requests)
+    that the draft comes from; without one, a receipt to the person is queued. If the person uses an API token, the
+    method "administers both accounts" is replaced by consent. `usual` are the limits of companies that have none of
+    their own. Holds the lock of the company's limits until the transaction ends.
 
     Raises `Forbidden` if the person may not link accounts to `main`, `RuleBroken` if `main` is closed or a sub-account,
-    `InvalidField` if the customer number is that of `main`, `AlreadyRequested` if a link or switch between the two
-    accounts is running, `TooEarly` if `main` has asked for this account's consent, or to take it from its main account,
-    five times within a day, and `LimitReached` if `main` has asked so as often today as it may, cancelled requests
-    included.
+    `InvalidField` if the customer number is that of `main`, and `AlreadyRequested` if a link or switch between the two
+    accounts is running. For a request that needs consent or is a switch, raises `TooEarly` if `main` has made five such
+    requests for the account within a day, and `LimitReached` if the company's limit of today is used up; cancelled
+    requests count, too.
     """
     if not may(principal, Action.LINK, main):
         raise Forbidden
@@ -136,9 +136,9 @@ def submit_link(
 
 
 def _ensure_not_pestering(session: Session, main: Account, customer_number: str, now: datetime) -> None:
-    """Raise `TooEarly` if `main` has asked for the account's consent, or for a switch, five times within a day.
+    """Raise `TooEarly` if `main` has made five requests for consent or a switch for the customer number within a day.
 
-    Customer numbers without an account count too, so that an outsider sees no difference.
+    Customer numbers without an account count, too, so that an outsider sees no difference.
     """
     asked = session.scalars(
         sa.select(Request.created_at)
@@ -156,9 +156,9 @@ def _ensure_not_pestering(session: Session, main: Account, customer_number: str,
 
 
 def wrong_codes(session: Session, main: Account, now: datetime) -> int:
-    """Return how many link requests with a wrong link code `main` has made within 24 hours before `now`.
+    """Return how many link requests with a wrong link code `main` has made in the 24 hours before `now`.
 
-    A request for which another ownership proof was recorded later does not count.
+    A request for which an ownership proof was recorded later does not count.
     """
     proved = sa.select(OwnershipProof).where(OwnershipProof.request_id == Request.id).exists()
     tried = _asked_by(main).where(
@@ -168,7 +168,7 @@ def wrong_codes(session: Session, main: Account, now: datetime) -> int:
 
 
 def open_questions(session: Session, main: Account) -> int:
-    """Return how many running links and switches of the main account ask for an account's own consent."""
+    """Return how many running links and switches of the main account ask the account to be attached for its consent."""
     waiting = _asked_by(main).where(Request.asked_proof == ProofMethod.CONSENT, Request.status.not_in(ENDED))
     return session.scalar(waiting) or 0
 
@@ -178,10 +178,10 @@ def _asked_by(main: Account) -> sa.Select[int]:
 
 
 def find_proof(session: Session, request: Request, now: datetime) -> OwnershipProof | None:
-    """Return the proof that a link request's requester may attach the account; None if there is none yet.
+    """Return the proof that the requester of a link request may attach the account; None if there is none yet.
 
-    A recorded proof is returned in any case. If there is none, a proof is added to the session and returned if the
-    requester administers both the main account and the account to be attached, and did not use an API token.
+    A recorded proof is always returned. Without one, a proof is added to the session and returned if the requester
+    administers both the main account and the account to be attached, and did not use an API token.
     """
     proof = session.get(OwnershipProof, request.id)
     # A token reaches its account, not what else its person administers.
@@ -213,17 +213,20 @@ def submit_detach(
     now: datetime,
     effective_on: date | None = None,
 ) -> Request:
-    """Save and return the request to detach a sub-account from its main account; record it in the account's log.
+    """Save a request to detach a sub-account from its main account, and record it in the account's log; return it.
 
-    `effective_on` is the day in Berlin with whose start the account is detached; None, or today, for at once. A
-    detachment that is planned for another day is cancelled and gives way to this one; one that the other side has
-    planned comes back if this one comes to nothing. Both sides are told by mail of a planned day. Locks the account.
+    `effective_on` is the day in Berlin with whose start the account is detached; None, or today, for at once. A detach
+    request that is planned for another day is cancelled and replaced. If the people of the other account (the
+    sub-account or the main account) had made it, it is restored should the new request end without success. For a
+    planned day, mails to the administrators of both accounts are queued. Locks the account.
 
     Raises `Forbidden` if the person may not detach the account, `NotFound` if it was detached meanwhile, `RuleBroken`
     if it is not a sub-account, is on a collective invoice of its main account or has no administrator of its own, and
-    `AlreadyRequested` if a request to detach it is running, for that same day or at once. Raises `InvalidField` if the
-    day is over, too far away, or later than the other side has planned, or if a change of a contract is planned that
-    people have asked for who would lose the account before, or if its contracts are cancelled and end before that day.
+    `AlreadyRequested` if a request to detach it on the same day or at once is running.
+
+    Raises `InvalidField` if the day is over, more than 366 days away, or later than the day that the people of the
+    other account have planned; if people who would lose access to the account have planned a change of its contract; or
+    if its contracts are cancelled and end before that day.
     """
     lock_account(session, account)
     if not may(principal, Action.DETACH, account):
@@ -262,9 +265,9 @@ def submit_detach(
 
 
 def ensure_not_running(session: Session, main: Account, customer_number: str) -> None:
-    """Raise `AlreadyRequested` if a link or switch by `main` about the customer number is running.
+    """Raise `AlreadyRequested` if a link or switch by `main` for the customer number is running.
 
-    Of two transactions that call this with equal arguments at one time, one waits until the other has ended.
+    Takes an advisory lock until the transaction ends, so that two transactions cannot both create such a request.
     """
     # There is no row yet that could be locked, nor need there be such an account.
     take_advisory_lock(session, f"link {main.id} {customer_number}")

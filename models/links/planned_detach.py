@@ -1,4 +1,4 @@
-"""Detachments on a day: which one is planned, who may ask for another day, and what contradicts."""
+"""Detach requests that are planned for a day: finding the running one, moving it to another day, obstacles."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from models.states import CONTRACT_CHANGES, ENDED, Kind, Reason, Status
 
 
 def running_detach(session: Session, account: Account, *, lock: bool = False) -> Request | None:
-    """Return the running request that detaches the account from its main account; None if there is none.
+    """Return the running request that detaches the account from its present main account; None if there is none.
 
-    `lock` locks the request, and reads it as it is now.
+    `lock` locks the request until the transaction ends, and reloads it.
     """
     query = sa.select(Request).where(
         Request.account_id == account.id,
@@ -35,9 +35,9 @@ def running_detach(session: Session, account: Account, *, lock: bool = False) ->
 
 
 def end_planned_detach(session: Session, account: Account, reason: Reason, now: datetime) -> None:
-    """Reject, for `reason`, the account's running detach request, planned for a day or not.
+    """Reject the account's running detach requests, whether planned for a day or not, for the reason `reason`.
 
-    One that another transaction has locked is skipped and is rejected when its day comes.
+    A request that another transaction has locked is skipped; it is rejected later, when its day comes.
     """
     planned = sa.select(Request).where(
         Request.account_id == account.id, Request.kind == Kind.DETACH, Request.status.not_in(ENDED)
@@ -47,12 +47,12 @@ def end_planned_detach(session: Session, account: Account, reason: Reason, now: 
 
 
 def ensure_no_change_is_lost(session: Session, account: Account, day: date | None, now: datetime) -> None:
-    """Raise `InvalidField` if a change of the account's contract is planned by people who would lose the account.
+    """Raise `InvalidField` if people who would lose access to a detached account have planned a change for it.
 
-    That is a change, or numbers to be added, that takes effect on the day of the detachment (None: today) or later, or
-    waits for us, and was asked for by a person without a role of their own in the account that changes contracts. The
-    error has the last day of these, or today. A cancellation goes on: the account's own administrators can take it
-    back.
+    These are people without a role of their own in the account that may change contracts. The change, of the contract
+    or to add numbers, takes effect on the day `day` of the detachment (None: today) or later, or is held. The error has
+    the last day of such a change, at least today. A cancellation is no obstacle: the account's administrators can take
+    it back.
     """
     keeps = sa.select(Membership.user_id).where(
         Membership.account_id == account.id, Membership.role.in_(LEADS), Membership.user_id == Request.requested_by
@@ -74,15 +74,16 @@ def ensure_no_change_is_lost(session: Session, account: Account, day: date | Non
 def give_way(
     session: Session, principal: Principal, planned: Request, day: date | None, now: datetime
 ) -> uuid.UUID | None:
-    """Cancel the planned detach request `planned`, because the person asks for another day (`day`; None: at once).
+    """Cancel the planned detach request `planned`, because the person wants another day (`day`; None: at once).
 
-    `planned` is locked. Return the id of the other side's request to restore if the new one ends without success
-    (`models.requests.displaced_detach`): `planned` itself if the other side made it, else the one that `planned` had
-    displaced; None without one. So moving one's own plan never removes the other side's. Either side may have the
-    account detached at any time, and neither may keep it.
+    `planned` must be locked. Two sides can plan a detachment: the people of the sub-account and those of the main
+    account. Returns the id of the other side's request that is to be restored if the new request ends without success
+    (`models.requests.displaced_detach`): `planned` itself if the other side made it, otherwise the request that
+    `planned` had replaced; None if the other side has none. So moving one's own plan never removes that of the other
+    side.
 
-    Raises `AlreadyRequested` if `planned` is for that day, at once, or being worked on already, and `InvalidField` if
-    the day is later than that of the other side.
+    Raises `AlreadyRequested` if `planned` is for the same day, at once, or already being worked on, and `InvalidField`
+    if the new day is later than the day of the other side: no side can keep the account from leaving.
     """
     before = planned.effective_on
     if before is None or before == day or not planned.is_scheduled(now) or not planned.can_cancel:

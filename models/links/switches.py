@@ -1,4 +1,4 @@
-"""What a switch does at its moment: a sub-account goes from its main account to another main account in one step."""
+"""Carrying out a switch: a sub-account moves from its main account to another main account in one step."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from models.states import Origin, Reason
 
 
 def ensure_may_switch(session: Session, switch: Request, account: Account) -> None:
-    """Raise an error if the account, whose ownership is proved, may not go to the main account of the switch.
+    """Raise an error if the account, whose ownership is proved, may not move to the main account of the switch.
 
-    The error is `AlreadyAttached` if it belongs to that main account already, and `RuleBroken` if its present main
-    account bills it by a collective invoice, which it has to leave first.
+    The error is `AlreadyAttached` if it belongs to that main account already, and `RuleBroken` if it is on a collective
+    invoice of its present main account, which it has to leave first.
     """
     if account.main_id == switch.main_id:
         raise AlreadyAttached(account.customer_number)
@@ -34,16 +34,16 @@ def ensure_may_switch(session: Session, switch: Request, account: Account) -> No
 
 
 def switch_account(session: Session, switch: Request, account: Account, now: datetime) -> None:
-    """Move the account, which is locked, from its main account to the one that has asked for the switch.
+    """Move the account, which must be locked, from its main account to the one that has requested the switch.
 
-    What a detachment does is done at the same moment: a copy of the former main account's contract holder stays with
-    an account that it has ordered, and invitations by its people are deleted. Its offer of a collective invoice is
-    deleted, a detachment that runs or is planned for a later day is rejected, as the account has left, and other
-    switches that wait for the former main account are woken. Planned changes of contracts and cancellations belong to
-    the account, and stay.
+    The effects of a detachment come with it. If the former main account has ordered the account, the account gets a
+    copy of that contract holder. Invitations sent by people of the former main account, and that account's offer to pay
+    by its collective invoice, are deleted. A running or planned detach request is rejected, and other switches that
+    wait for the former main account's answer are scheduled for now. Planned changes of contracts and cancellations
+    stay.
 
-    Raises `AlreadyAttached` if the account belongs to another main account than the one that has agreed, and what
-    `ensure_may_switch` raises.
+    Raises `AlreadyAttached` if the account belongs to the requesting main account already, or to another one than the
+    main account that has consented, and `RuleBroken` if it is on a collective invoice of its present main account.
     """
     ensure_may_switch(session, switch, account)
     consent = session.get(MainConsent, switch.id)

@@ -1,7 +1,7 @@
 """Outgoing mails and letters: one row for each message and recipient, inserted in the transaction that causes it.
 
-The table is its own work queue (`models.db.work_queue`). A row holds no codes and no links: when the message is
-rendered, both are derived from a secret key and the words in the row's `proof` (`models.vault`).
+The table is its own work queue (`models.db.work_queue`). A row holds no codes and no links: both are derived, when the
+message is rendered, from a secret key and the words in the row's `proof` (`models.vault`).
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ class MessageState(StrEnum):
 
 
 class Message(BulkQueueRow, Base):
-    """One mail or letter to one person about one request, or about a login, an invitation or a whole bulk file.
+    """One mail or letter to one person: about one request, or about a login, an invitation or a whole bulk file.
 
-    `request_id` is null if the message is about no single request. Request, template, occasion and recipient address
-    are unique together, so that no message is queued twice. `template` names the message's text, `facts` are the
+    `request_id` is null if the message is about no single request. `template` names the message's text, `facts` are the
     variables of the text. `occasion` distinguishes messages that are sent again on purpose: a reminder, a new code.
-    `proof` holds the words from which the code and the link in the message are derived; null if it has none.
-    `announced`: the request's timeline shows the message once it was sent; a message that would reveal something to an
-    outsider is not announced.
+    Request, template, occasion and recipient address are unique together, so that no message is queued twice. `proof`
+    holds the words from which the code and the link in the message are derived; null if it has none. `announced`: the
+    request's timeline shows the message once it was sent; a message that would reveal something to an outsider is not
+    announced.
     """
 
     __tablename__ = "messages"
@@ -98,7 +98,7 @@ class Message(BulkQueueRow, Base):
 
     @property
     def key(self) -> str:
-        """Return the message's unique key: 40 hex digits of a hash, identical at every attempt to send the message.
+        """Return the message's unique key: 40 hex digits of a hash, the same at every attempt to send the message.
 
         The key is derived from request, template, occasion and recipient address, and does not reveal the address.
         """
@@ -110,19 +110,20 @@ class Message(BulkQueueRow, Base):
         return f"<{self.key}@{domain}>"
 
     def give_back(self) -> None:
-        """End the claim of a worker that did not try to send the message.
+        """End a worker's claim on the message, because the worker did not try to send it.
 
-        Any worker may claim the message immediately, before all messages that were queued later.
+        The message is due again at the time at which it was queued, so any worker may claim it, before messages queued
+        later.
         """
         self.make_due(self.queued_at)
 
     def left(self, now: datetime) -> None:
-        """Mark the message as sent (handed over to the mail server or printer), and end the worker's claim on it."""
+        """Mark the message as sent (handed over to the mail server or printer), and take it out of the work queue."""
         self.state, self.sent_at = MessageState.SENT, now
         self.rest()
 
     def refuse(self, now: datetime) -> None:
-        """Mark the message as refused, because its address is not accepted; it is never tried again."""
+        """Mark the message as refused, because its address is not accepted; it leaves the work queue for good."""
         self.state, self.refused_at = MessageState.REFUSED, now
         self.rest()
 
@@ -155,13 +156,14 @@ def queue_message(
 
     `request_id` is None for a message about a login, an invitation or a whole bulk file. `template` names the text and
     `facts` are its variables; the recipient's name is added. `occasion` distinguishes messages that repeat a template
-    on purpose, such as a reminder: request, template, occasion and address must be unique together, or the flush
-    raises `IntegrityError`. `proof` are the words that identify a proof and its current code, from which the message's
-    code and link are derived; None for a message without them. `announced`: the request's timeline shows the message
-    once it was sent. `bulk_id` is the bulk file that the request comes from; such messages are sent after all others.
-    `hinted`: after the commit a Celery message tells the workers that messages are due; if it is False, they find this
-    message at the next such hint, or when the sweep looks some seconds later. The row is inserted at the session's
-    next flush or at the commit.
+    on purpose, such as a reminder: request, template, occasion and address must be unique together, or the flush raises
+    `IntegrityError`. `proof` are the words from which the message's code and link are derived; None for a message
+    without them. `announced`: the request's timeline shows the message once it was sent.
+
+    `bulk_id` is the bulk file that the request comes from; such messages are sent after all others. `hinted`: a Celery
+    message after the commit tells the workers that messages are due; without it they find this message after the next
+    such message, or by the regular search for due rows some seconds later. The row is inserted at the session's next
+    flush or at the commit.
     """
     batch_insert(
         session,
@@ -188,7 +190,7 @@ def queue_message(
 def was_queued(session: Session, template: str, occasion: str, to: Recipient) -> bool:
     """Return whether a message with this template, occasion and recipient address was ever queued, sent or not.
 
-    Only messages that belong to no request count. `occasion` distinguishes messages that repeat a template on purpose.
+    Only messages about no single request count. `occasion` distinguishes messages that repeat a template on purpose.
     """
     same = Message.template == template, Message.occasion == occasion, Message.recipient_address == to.address
     return session.scalar(sa.select(sa.exists().where(Message.request_id.is_(None), *same))) or False
@@ -210,7 +212,7 @@ def still_claimed(session: Session, ids: Sequence[int], lease: uuid.UUID) -> lis
 def still_queued(session: Session, ids: Sequence[int]) -> list[Message]:
     """Lock and return the messages among `ids` that are neither sent nor refused, in the order of `ids`.
 
-    It does not matter which worker has claimed a message. Skips messages that another transaction has locked.
+    Includes messages that any worker has claimed. Skips messages that another transaction has locked.
     """
     return _locked(session, ids, Message.state == MessageState.QUEUED)
 

@@ -1,7 +1,8 @@
-"""The rule for addresses: street, postal code and town, and the area code, are checked together.
+"""The check of an address and its area code together: house number, postal code and town, and the Ortsnetz.
 
-An impossible combination is refused with an error that names what would fit. A plausible one that is not certain is
-accepted, and the carrier's staff confirm it once (`models.telephony.place_answers`).
+An Ortsnetz is a local exchange area; its area code is allowed only for addresses in it. An impossible combination is
+refused with an error that names what would fit. A plausible combination that is not certain is accepted, and the
+carrier's staff confirm it once (`models.telephony.place_answers`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ MOST_EXAMPLES = 5
 class Certainty(StrEnum):
     """How certain it is that an address exists and lies in an Ortsnetz (local exchange area).
 
-    `certain` needs no question, `plausible` is for the carrier's staff to confirm, and `impossible` is refused.
+    `certain` is accepted, `plausible` has to be confirmed by the carrier's staff, and `impossible` is refused.
     """
 
     CERTAIN = "certain"
@@ -38,7 +39,8 @@ class Certainty(StrEnum):
 def ensure_address(session: Session, street: str, postal_code: str, city: str) -> None:
     """Raise `InvalidField` unless the street has a house number, and the postal code exists and can be the town's.
 
-    "Can be" means: it is one of the town's, or lies within 20 km of it, or no town of that name is known.
+    It can be the town's if it is one of the town's postal codes, if it lies within 20 km of the town, or if no town of
+    that name is known.
     """
     ensure_house_number(street)
     ensure_postal_code(session, postal_code, city)
@@ -53,8 +55,8 @@ def ensure_house_number(street: str) -> None:
 def ensure_postal_code(session: Session, postal_code: str, city: str) -> None:
     """Raise `InvalidField` unless the postal code exists and is the town's or lies within `NEAR` (20) km of the town.
 
-    The error names postal codes of the town and, if the postal code exists, its towns; nothing if neither is known. A
-    town that is not known by name, such as a village within a town, can have any postal code that exists.
+    The error names postal codes of the town and, if the postal code exists, its towns. A town whose name is not known,
+    such as a village within a town, can have any postal code that exists.
     """
     places = places_of(session)
     if not places.exists(postal_code):
@@ -71,7 +73,7 @@ def ensure_postal_code(session: Session, postal_code: str, city: str) -> None:
 
 
 def _examples(name: str, all_of_them: Sequence[str]) -> dict[str, object]:
-    """Return a dictionary: `name` maps to the first `MOST_EXAMPLES` (5) texts, `more_<name>` to how many are left."""
+    """Return a dict: `name` maps to the first `MOST_EXAMPLES` (5) texts, `more_<name>` to how many more there are."""
     return {name: list(all_of_them[:MOST_EXAMPLES]), f"more_{name}": max(0, len(all_of_them) - MOST_EXAMPLES)}
 
 
@@ -100,11 +102,11 @@ def ensure_area_code(session: Session, postal_code: str, city: str, area_code: s
 
 
 def certainty_of(session: Session, postal_code: str, city: str, area_code: str) -> Certainty:
-    """Return how certain it is that the address exists and lies in the Ortsnetz of the area code.
+    """Return how certain it is that the address exists and lies in the Ortsnetz (local exchange area) of the area code.
 
-    An Ortsnetz is a local exchange area. Certain by facts if the postal code is the town's and the Ortsnetz has the
-    town's name. Without these facts, the staff's answer, if there is one, makes it certain or impossible. Without an
-    answer it is impossible if the Ortsnetz is too far away, else plausible.
+    It is certain if the postal code is one of the town's and the Ortsnetz has the town's name. Otherwise an answer of
+    the carrier's staff decides: certain or impossible. Without an answer it is plausible if the Ortsnetz is near
+    enough, and else impossible.
     """
     places = places_of(session)
     # The usual case, and cheaper to check than all Ortsnetze around.
@@ -137,9 +139,9 @@ def area_codes_for(session: Session, postal_code: str, city: str, most: int = MO
 def confirm_or_ask(session: Session, postal_code: str, city: str, area_code: str, now: datetime) -> bool:
     """Return whether the address certainly lies in the Ortsnetz (local exchange area) of the area code.
 
-    It does by the facts about places, or because staff have said so. In any other case the staff are asked, once for
-    each town, postal code and area code, and the result is False. Raises `AreaCodeRefused`, with the area codes that
-    fit, if staff have answered that the address is outside the Ortsnetz.
+    It is certain by the facts about places, or because staff have said so. Otherwise the result is False and a question
+    to the staff is saved, once for each town, postal code and area code. Raises `AreaCodeRefused`, with the area codes
+    that fit, if staff have answered that the address is outside the Ortsnetz.
     """
     certainty = certainty_of(session, postal_code, city, area_code)
     if certainty is Certainty.CERTAIN:

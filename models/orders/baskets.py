@@ -1,4 +1,4 @@
-"""The products of an order, as the price list sells them on its day, or as they were agreed."""
+"""The products of an order, with the price list's prices of the day of the order, or with the agreed prices."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ class Basket:
 
     @property
     def price_lines(self) -> list[PriceLine]:
-        """Return the products of the basket, each with its current price."""
+        """Return the products of the basket with their prices."""
         return [product.price_line for product in self.products]
 
 
 def still_delivered(session: Session, keys: Iterable[str], now: datetime) -> set[str]:
-    """Return those of the products that the carrier has withdrawn, but that the portal can still deliver.
+    """Return those of the product keys that the carrier sells no longer, but that the portal can still deliver.
 
-    Withdrawn are products that cannot be ordered on the day of `now`.
+    The carrier sells no longer what the price list of the day of `now` marks as not orderable. The portal cannot
+    deliver what the program's own product table marks so (`Product.orderable`).
     """
     listed = price_list(session, now)
     withdrawn = {key for key in keys if key in listed and not listed[key].orderable}
@@ -53,9 +54,9 @@ def basket_of(
 ) -> Basket:
     """Return the trunk product, the product for a number block of `block_size` numbers, and the option products.
 
-    They have the prices that hold on the day of `now`. `accepted` are keys of products that count even if they can no
-    longer be ordered. Raises `InvalidField` if one of the products cannot be ordered or is of another kind, or if an
-    option is named twice.
+    They have the prices of the day of `now`. `accepted` are the keys of products that may be in the basket although
+    they can no longer be ordered. Raises `InvalidField` if any other product cannot be ordered, if a product is of
+    another kind, or if an option is named twice.
     """
     keys = (trunk_key, block_key(block_size), *option_keys)
     found = {
@@ -73,7 +74,7 @@ def basket_of(
 
 
 def ordered_basket(session: Session, request: Request) -> Basket:
-    """Return the products of a running order, as they were sold on its day, also those that were withdrawn since.
+    """Return the products of a running order with the prices of its day, including products that were withdrawn since.
 
     Raises `RuleBroken` if the portal cannot deliver the trunk or the number block any more (`Product.orderable`).
     """
@@ -87,10 +88,10 @@ def ordered_basket(session: Session, request: Request) -> Basket:
 
 
 def agreed_prices(session: Session, request: Request) -> list[PriceLine]:
-    """Return the products of a running order at the prices of the moment when it was ordered.
+    """Return the products of a running order at the prices that were agreed when it was ordered.
 
-    An order from before prices were saved has those of its day on the price list. Raises `RuleBroken` if the trunk or
-    the number block cannot be delivered any more.
+    For an old order without saved prices, these are the prices of its day on the price list. Raises `RuleBroken` if the
+    portal cannot deliver the trunk or the number block any more.
     """
     basket = ordered_basket(session, request)
     if request.price_lines is None:
@@ -99,7 +100,7 @@ def agreed_prices(session: Session, request: Request) -> list[PriceLine]:
 
 
 def agreed_terms(request: Request) -> ContractTerms:
-    """Return how long the contract of an order binds, by the price list of the moment when it was ordered."""
+    """Return how long the contract of an order binds (first term, notice, extension), as agreed when it was ordered."""
     return ContractTerms(**request.contract_terms) if request.contract_terms is not None else OPEN_TERMS
 
 

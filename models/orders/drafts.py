@@ -1,6 +1,7 @@
 """Drafts of orders: what was typed so far, valid or not, kept until it is ordered or expires.
 
-A draft knows the request that it became. Ordering locks the draft's row first, so that it becomes exactly one request.
+A draft that was ordered refers to its request. Ordering locks the draft's row first, so that it becomes exactly one
+request.
 """
 
 from __future__ import annotations
@@ -46,9 +47,9 @@ class DraftStep(StrEnum):
 class Draft(Base):
     """An order that is being filled in. `data` maps the form's field names to what was typed, even if invalid.
 
-    `step` is the form's step at which the draft is resumed, and `request_id` the order that the draft became, None if
-    it was not ordered yet. `offered_until` is the time until which the draft's latest offer promises prices, None
-    without one.
+    `step` is the form's step at which the draft is resumed, and `request_id` the order that the draft became, null if
+    it was not ordered yet. An offer promises its prices (`offered_lines`) until `offered_until`; both are null without
+    an offer.
     """
 
     __tablename__ = "order_drafts"
@@ -72,9 +73,9 @@ class Draft(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: the draft, ordered or not, has expired.
+        """Return an SQL condition for drafts to delete, ordered or not: they have expired.
 
-        Its last change was before the day, in Germany, that lies `retention.DRAFTS` (90 days) before today.
+        Their last change was more than `retention.DRAFTS` (90 days) before the start of today in Germany.
         """
         return cls.updated_at < start_of_day(now) - retention.DRAFTS
 
@@ -84,9 +85,9 @@ class Draft(Base):
         return end_of_day(self.updated_at + retention.DRAFTS)
 
     def keep(self, typed: dict[str, Any], step: DraftStep, now: datetime) -> None:
-        """Save the typed fields of a step, by field name, beside those of the other steps.
+        """Save the typed fields of a step, by field name; the fields of other steps stay.
 
-        `step` becomes the step at which the draft is resumed. The time for which the draft is kept starts again.
+        `step` becomes the step at which the draft is resumed. The 90 days for which the draft is kept start again.
         """
         self.data = {**self.data, **{name: _storable(value) for name, value in typed.items()}}
         self.step = step
@@ -97,29 +98,29 @@ class Draft(Base):
         self.step = step
 
     def touch(self, now: datetime) -> None:
-        """Restart, from `now`, the time for which the draft is kept."""
+        """Let the 90 days for which the draft is kept start again at `now`."""
         self.updated_at = now
 
 
 def new_draft_id(session: Session, vault: Vault, principal: Principal) -> uuid.UUID:
-    """Return a new id for a draft of the person; saves nothing, as a draft is saved only when something is typed.
+    """Return a new id for a draft of the person; the draft itself is saved only when something is typed.
 
-    The id itself proves that it was given to this person (`was_given_to`): a URL with an invented id gets the same
-    answer as one with the id of another customer's draft.
+    The id contains a digest that proves that it was given to this person (`was_given_to`). So a URL with an invented id
+    gets the same answer as one with the id of another customer's draft.
     """
     made: uuid.UUID = session.execute(sa.select(sa.func.uuidv7())).scalar_one()
     return _sealed(vault, made, principal)[0]
 
 
 def was_given_to(vault: Vault, id: uuid.UUID, principal: Principal) -> bool:
-    """Return whether `new_draft_id` has made this id for the person, with any key of the vault."""
+    """Return whether `new_draft_id` has made this id for the person; checked with each key of the vault."""
     return any(hmac.compare_digest(made.bytes, id.bytes) for made in _sealed(vault, id, principal))
 
 
 def _sealed(vault: Vault, id: uuid.UUID, principal: Principal) -> list[uuid.UUID]:
     """Return, for each key of the vault, the id with its last 62 bits replaced by a digest.
 
-    The digest is made with the key, of the id's other bits and the person's id.
+    The digest is made with the key, from the other bits of the id and the person's user id.
     """
     head = id.int >> _SEAL_BITS
     digests = vault.fingerprints("draft", f"{principal.user_id} {head}".encode())
@@ -170,10 +171,10 @@ def own_draft(session: Session, id: uuid.UUID, principal: Principal, now: dateti
 
 
 def open_drafts(session: Session, account: Account, now: datetime, limit: int = 50) -> list[Draft]:
-    """Return the account's drafts that can be resumed, each with the user who began it, the latest changed first.
+    """Return up to `limit` of the account's drafts that can be resumed, the latest changed first.
 
-    At most the `limit` latest changed ones; fewer, as those with nothing typed into them are left out. Drafts that were
-    ordered or have expired do not count.
+    The user who began each draft is loaded with it. Drafts that were ordered, have expired, or have nothing typed into
+    them are left out.
     """
     query = (
         sa.select(Draft)
@@ -187,9 +188,9 @@ def open_drafts(session: Session, account: Account, now: datetime, limit: int = 
 
 
 def order_once(session: Session, draft: Draft, submit: Callable[[], Request]) -> Request:
-    """Return the request that the draft became; if there is none yet, call `submit` and keep the request it returns.
+    """Return the request that the draft became; if there is none yet, call `submit`, which creates it, and record it.
 
-    The draft must be locked, so that of two calls the second finds the request of the first.
+    The draft must be locked, so that of two calls at the same time the second returns the request of the first.
     """
     if draft.request_id is not None:
         return session.get_one(Request, draft.request_id)

@@ -1,4 +1,4 @@
-"""Changes of an account's contract holder: who may make them; each updates the history of the account's numbers."""
+"""Changes of an account's contract holder: the rights needed, and the update of the history of its numbers."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from models.telephony.place_facts import places_of
 def set_holder(session: Session, person: Principal, account: Account, data: HolderData, now: datetime) -> None:
     """Save the contract holder of an account, and record the change in its log and in the history of its numbers.
 
-    Locks the account. A holder with equal data changes nothing. The town is saved in the spelling of the directory. A
-    person who may order for the account may enter the first holder; to change one needs the right `MANAGE_HOLDER`.
-    Raises `Forbidden` without that right, if the account is not active, or if its holder is that of its main account.
+    Does nothing if the data are equal to the present holder's. The town is saved in its official spelling. To enter the
+    first holder, the right to order for the account is enough; a change needs the right `MANAGE_HOLDER`. Locks the
+    account. Raises `Forbidden` without the right, if the account is not active, or if it shares the holder of its main
+    account.
     """
     lock_active_account(session, account)
     before = session.get(ContractHolder, account.id)
@@ -41,11 +42,11 @@ def set_holder(session: Session, person: Principal, account: Account, data: Hold
 
 
 def keep_holder_of(session: Session, main_id: int, account: Account, now: datetime) -> None:
-    """Give an account that was detached from a main account a copy of the main account's contract holder as its own.
+    """Give an account that leaves its main account a copy of the main account's contract holder as its own.
 
-    So its contracts keep their holder. An account with a holder of its own keeps it; without a holder of the main
-    account (`main_id`) none is saved. The account's administrators can enter another one afterwards. Also brings the
-    history of the account's numbers up to date.
+    So its contracts keep their holder. Saves nothing if the account has a holder of its own, or the main account
+    (`main_id`) has none. Always updates the history of the account's numbers. The account's administrators can enter
+    another holder afterwards. Flushes.
     """
     holder = session.get(ContractHolder, main_id)
     if holder is not None and session.get(ContractHolder, account.id) is None:

@@ -1,4 +1,4 @@
-"""The person whom an order names to sign in at its location: invited when the account is active."""
+"""The local user of an order: a person at the new location, who is invited to sign in when the account is active."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from models.requests.requests import Request
 
 
 def invite_local_user(session: Session, request: Request, now: datetime) -> bool:
-    """Invite the person whom the order names to be an administrator of its account; add a timeline entry.
+    """Invite the local user whom an order names to administer the new account; return whether they are invited.
 
-    Return whether the person is invited. Does nothing if the order names nobody. Nobody is invited, with another
-    timeline entry, if the person reaches the account through the main account, or nobody of the main account may
-    invite. The invitation is sent in the name of the person who ordered or, if that person's role does not allow it
-    now, of the administrator of the main account who was created first. Call once, in the transaction that completes
-    the order, with the account locked and attached.
+    Does nothing if the order names nobody. Nobody is invited either if the person has access to the account through the
+    main account, or if nobody of the main account may invite. In each case with a named person a timeline entry is
+    added. The invitation names as its sender the person who ordered or, if their role does not allow it now, the main
+    account's administrator who was created first. Call it once, in the transaction that completes the order, with the
+    account locked and attached.
     """
     account = request.account
     if request.local_user_name is None or request.local_user_email is None or account is None:
@@ -48,13 +48,16 @@ def invite_local_user(session: Session, request: Request, now: datetime) -> bool
 
 
 def reaches_sub_accounts(session: Session, main_id: int, email: str) -> bool:
-    """Return whether the user with this e-mail address has a role in the main account that reaches its sub-accounts."""
+    """Return whether the user with this e-mail address has access to sub-accounts by a role in the main account."""
     spellings = stored_spellings(email)
     return any(user.email in spellings for user, _role in _leaders_of(session, main_id))
 
 
 def _leaders_of(session: Session, main_id: int) -> list[tuple[User, Role]]:
-    """Return the users whose role in the main account reaches its sub-accounts, with that role, first created first."""
+    """Return the users with a role in the main account that gives access to sub-accounts, each with the role.
+
+    The user who was created first comes first. Cached in the session.
+    """
     # Hundreds of orders of one transaction are for a few main accounts.
     known: dict[int, list[tuple[User, Role]]] = session.info.setdefault("leaders", {})
     if main_id not in known:

@@ -31,7 +31,8 @@ class Release:
     """The consequences of releasing the number block `block`.
 
     `item` is the contract line that ends, None if no line is for this block alone. `is_last`: the account has no other
-    block. `forwardings` are the account's forwardings for ranges with numbers of the block, which are deleted.
+    block. `forwardings` are the account's call forwardings to be deleted: those for a range that includes a number of
+    the block.
     """
 
     block: NumberBlock
@@ -41,7 +42,7 @@ class Release:
 
 
 def look_at_release(session: Session, person: Principal, account: Account, block_id: int, now: datetime) -> Release:
-    """Return what releasing the account's number block `block_id` would end, without releasing the block.
+    """Return the consequences of releasing the account's number block `block_id`, without releasing it.
 
     Raises `Forbidden` if the person may not manage the account's trunks, `StillOnOrder` while an order for the account
     is running, and `NotFound` if the account has no block with this id.
@@ -62,9 +63,9 @@ def look_at_release(session: Session, person: Principal, account: Account, block
 def release_numbers(session: Session, person: Principal, account: Account, block_id: int, now: datetime) -> None:
     """Release the account's number block `block_id`: its numbers stop ringing and are no longer billed.
 
-    Locks the account, records the release in its log, and schedules the registrar to be updated. The account's
-    forwardings for ranges with numbers of the block are deleted, also those that reach beyond it. The block returns to
-    the pool after its quarantine. The administrators are told by mail.
+    The account's call forwardings for ranges with numbers of the block are deleted, including those that reach beyond
+    it. The block returns to the pool after its quarantine (90 days). Locks the account, records the release in its log,
+    schedules a registrar update, and queues a mail to the administrators.
 
     Raises `Forbidden` if the account is not active or the person may not manage its trunks, `StillOnOrder` while an
     order for the account is running, and `NotFound` if the account has no block with this id, for example because the
@@ -98,9 +99,10 @@ def _is_of(account: Account) -> sa.ColumnElement[bool]:
 
 
 def _item_of(session: Session, block: NumberBlock, now: datetime) -> ContractItem | None:
-    """Return the running contract line of this block; None if there is none or another block of the size shares it.
+    """Return the running contract line that is for this block alone; None if there is none.
 
-    A block that was added later has a line of its own, and those that the contract began with have one for each size.
+    A block that was added later has a line of its own. The blocks with which the contract began share one line for each
+    size, which is returned only if this is the last of them.
     """
     trunk = session.get(SipTrunk, block.trunk_id) if block.trunk_id is not None else None
     if trunk is None:

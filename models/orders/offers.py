@@ -1,4 +1,4 @@
-"""Offers: for 14 days a draft can be ordered at the prices that its offer names."""
+"""Offers: a draft can be ordered for 14 days at the prices that its offer names."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ OFFER_DAYS = 14
 
 
 def make_offer(draft: Draft, lines: Sequence[PriceLine], now: datetime) -> datetime:
-    """Promise the prices of these products to the draft for `OFFER_DAYS` (14) days; return the end of the last day.
+    """Promise the draft the prices in `lines` for `OFFER_DAYS` (14) days; return the end of the last day.
 
-    If an earlier offer is still valid and promises all these products, its last day stays: downloading an offer again
-    does not extend it. Prices promised earlier stay promised, also for products no longer chosen. The draft must be
-    locked.
+    If an earlier offer is still valid and has a price for each of these products, its last day stays: downloading an
+    offer again does not extend it. Prices promised earlier stay promised, also for products no longer chosen. The draft
+    must be locked.
     """
     promised = promised_prices(draft, now)
     if draft.offered_until is None or any(line.product_key not in promised for line in lines):
@@ -37,9 +37,10 @@ def promised_prices(draft: Draft, now: datetime) -> Mapping[str, PriceLine]:
 
 
 def best_price(product: Product, promised: Mapping[str, PriceLine]) -> PriceLine:
-    """Return the product's prices: each the lower one of the price list and of an offer that is still valid.
+    """Return the product's prices, each the lower one of the price list and of an offer that is still valid.
 
-    The monthly and the one-off price are compared separately. `promised` maps product keys to the prices of the offer.
+    The monthly and the one-off price are compared separately. `promised` has the offer's prices by product key; a
+    product that is missing there has its list price.
     """
     now = product.price_line
     then = promised.get(product.key, now)

@@ -1,4 +1,4 @@
-"""Orders: what a customer can order, checked against the rules, and saved as one request."""
+"""Orders: what a customer can order, the checks of an order against the rules, and saving it as a request."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """The person who is asked to confirm their e-mail address, and who gets the mails about the new account."""
+    """The contact person of an order, who has to confirm the e-mail address, and gets mails about the new account."""
 
     name: str
     email: str
@@ -64,7 +64,7 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class LocalUser:
-    """The person to be invited, when the account is active, to sign in at the new location."""
+    """The person who is invited, when the account is active, to sign in and administer the new location."""
 
     name: str
     email: str
@@ -75,8 +75,8 @@ class OrderDraft:
     """An order as it was typed: well-formed, but not yet checked against the business rules.
 
     `channels` is the number of simultaneous calls, and `block_size` the number of phone numbers (1, 10 or 100) in the
-    area code. `product_key` and `option_keys` name products of the price list. `local_user` is None if nobody shall be
-    invited yet.
+    area code. `product_key` (the trunk) and `option_keys` are product keys of the price list. `local_user` is None if
+    nobody is to be invited.
     """
 
     product_key: str
@@ -102,9 +102,9 @@ class OrderDraft:
 
     @property
     def details(self) -> dict[str, Any]:
-        """Return the details of the options by field: `mobile_number` and, as a dictionary, `directory_entry`.
+        """Return the details of the options by field: `mobile_number`, and `directory_entry` as a dict.
 
-        None stands for details that are not given.
+        Details that are not given are None.
         """
         entry = asdict(self.directory_entry) if self.directory_entry is not None else None
         return {"mobile_number": self.mobile_number, "directory_entry": entry}
@@ -120,13 +120,13 @@ def ensure_orderable(
 ) -> Basket:
     """Check products, details of options, channels, countries, address and area code of an order; return its products.
 
-    Products and prices are those that hold on the day of `now`. Products with an agreed price, by product key in
-    `agreed`, can be ordered also if they were withdrawn since.
+    Products and prices are those of the day of `now`. `agreed` maps product keys to agreed prices: these products can
+    be ordered even if they were withdrawn since.
 
-    Raises `InvalidField` if a product cannot be ordered, an option lacks its details, the mobile fallback is a
-    high-risk destination or none that the trunk may call, there are too many countries or channels, or countries that
-    the person may not choose for `main` (`ensure_may_choose`), the area code is unknown, or address and area code
-    cannot be right together.
+    Raises `InvalidField` if a product cannot be ordered, an option lacks its details, or the area code is unknown or
+    does not fit the address; if the mobile fallback is a high-risk destination, or not among the countries that the
+    trunk may call; or if there are too many channels or countries, or countries that the person may not choose for
+    `main`.
     """
     basket = _basket(session, draft, now, agreed)
     ensure_details(draft.option_keys, draft.details)
@@ -142,7 +142,7 @@ def ensure_orderable(
 
 
 def ensure_channels(trunk: Product, channels: int) -> None:
-    """Raise `InvalidField` unless `channels` is between 1 and the most that the trunk product can have."""
+    """Raise `InvalidField` unless `channels` is between 1 and the maximum of the trunk product."""
     if trunk.channels is None or not 1 <= channels <= trunk.channels:
         raise InvalidField("channels", "channels_out_of_range", trunk.channels)
 
@@ -160,9 +160,9 @@ def ensure_area_exists(session: Session, code: str) -> AreaCode:
 
 
 def keep_area(session: Session, code: str, name: str | None) -> None:
-    """Keep the name of an area code in the session, so that `ensure_area_exists` needs no query for it.
+    """Cache the name of an area code's Ortsnetz in the session, so that `ensure_area_exists` needs no query for it.
 
-    `name` is None if there is no such area code.
+    An Ortsnetz is a local exchange area. `name` is None if there is no such area code.
     """
     area = AreaCode(code=code, name=name) if name is not None else None
     session.info.setdefault("area_codes", {})[code] = area
@@ -194,10 +194,9 @@ def submit_orders(
     """Save several orders that `ensure_orderable` has accepted, with one statement for all tables.
 
     Each order gets a request and a new account. Returns the requests in the order of `drafts`. `bulk_id` is the bulk
-    (the uploaded file of orders) that they come from; `agreed` has prices, by product key, that hold instead of those
-    of the price list, also for products withdrawn since. Each order that comes from no bulk queues a receipt to the
-    person. Raises `Forbidden` if the person may not order for `main`, and `RuleBroken` if `main` is closed or a
-    sub-account.
+    (the uploaded file of orders) that the drafts come from; without one, a receipt to the person is queued for each
+    order. `agreed` has prices, by product key, that replace those of the price list, also for products withdrawn since.
+    Raises `Forbidden` if the person may not order for `main`, and `RuleBroken` if `main` is closed or a sub-account.
     """
     _ensure_may_order(principal, main)
     ids = reserve_ids(session, len(drafts))
@@ -219,11 +218,14 @@ def queue_order(
     bulk_id: uuid.UUID | None = None,
     agreed: Mapping[str, PriceLine] = LIST_PRICES,
 ) -> Request:
-    """Queue an order whose ids were reserved before: its account, request and receipt are written at the next flush.
+    """Queue one order whose ids were reserved before; its account, request and receipt are inserted at the next flush.
 
-    Until then nothing in the session may refer to its rows, except rows that are queued, too. Of the rules of an order
-    only the right to order for `main` and the products are checked here. Raises `Forbidden` without that right,
-    `RuleBroken` if `main` cannot have sub-accounts, and `InvalidField` if a product cannot be ordered.
+    Returns the request. Until the flush only other queued rows may refer to the rows of the order. `agreed` has prices,
+    by product key, that replace those of the price list. A receipt is queued only without `bulk_id`.
+
+    Checks only the right to order for `main` and the products; the caller has checked the other rules. Raises
+    `Forbidden` without that right, `RuleBroken` if `main` is closed or a sub-account, and `InvalidField` if a product
+    cannot be ordered.
     """
     _ensure_may_order(principal, main)
     basket = _basket(session, draft, now, agreed)
@@ -291,11 +293,10 @@ def _queue_account(session: Session, ids: ReservedIds, draft: OrderDraft, now: d
 
 
 def blocks_wanted(requests: Iterable[Request], redrawing: Collection[uuid.UUID] = ()) -> Counter[tuple[str, int]]:
-    """Return how many number blocks the requests still need, by (area code, block size).
+    """Count the number blocks that the requests still need, by (area code, block size).
 
-    A request that has reserved its block, and an order that has its block, need none, unless the order's id is in
-    `redrawing`: the orders that need another block, because the registrar lists one of the block's numbers under
-    another trunk.
+    A request that has reserved a block, and an order that has one, need none. Exception: orders whose ids are in
+    `redrawing` need another block, because the registrar has a number of their block under another trunk.
     """
     return Counter(
         (request.area_code, request.block_size)
@@ -310,8 +311,8 @@ def blocks_wanted(requests: Iterable[Request], redrawing: Collection[uuid.UUID] 
 def discard_ordered_account(request: Request, now: datetime) -> None:
     """Close the account, trunk and contract of an order that ended before its account became active.
 
-    Does nothing for other requests. The customer number is never issued again, and the numbers return to the pool
-    after their quarantine.
+    Does nothing for other requests. The customer number is never issued again, and the numbers return to the pool after
+    their quarantine (90 days).
     """
     account = request.account
     if request.kind is Kind.ORDER and account is not None and account.state is AccountState.ORDERED:
@@ -321,14 +322,14 @@ def discard_ordered_account(request: Request, now: datetime) -> None:
 
 
 def cancel_and_release(request: Request, reason: Reason, now: datetime) -> None:
-    """Cancel a request for `reason`; close the account that an order has reserved, and free numbers reserved for it.
+    """Cancel a request for `reason`, and release what it has reserved: the account of an order, or a number block.
 
-    If a cancellation of contracts is taken back by this, the people concerned are told by mail.
+    If the request was a planned detachment, or a cancellation of contracts, mails tell the people concerned that it was
+    taken back. If it had replaced a detachment planned by the people of the other account, that one is restored.
 
-    Raises `TooLate` if the request has ended (except as failed), a worker has claimed it, or its provisioning (for a
-    link or detach request: the change of the account) has begun; `LaterChangePlanned` for a change of a contract on
-    top of which a later one was agreed. Queues the mails about a planned detachment that is taken back, or about that
-    of the other side, which comes back by this.
+    Raises `TooLate` if the request has ended (except as failed), a worker has claimed it, its provisioning has begun
+    (and has not failed), or its step that changes the account or contract has begun. Raises `LaterChangePlanned` for a
+    change of a trunk on top of which a later one was agreed.
     """
     ensure_no_later_change(request)
     was_planned = request.is_scheduled(now)

@@ -1,4 +1,4 @@
-"""The ids and customer numbers of orders, known beforehand, so that one statement writes all their rows."""
+"""Reserving ids and customer numbers for orders, so that one statement can insert all rows of several orders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SPARE = 3
 
 @dataclass(frozen=True, slots=True)
 class ReservedIds:
-    """The id of a new request, and the id and customer number of the account that it orders."""
+    """The id of a new request for an order, and the id and customer number of the account that the order creates."""
 
     request_id: uuid.UUID
     account_id: int
@@ -28,9 +28,9 @@ class ReservedIds:
 
 
 def reserve_ids(session: Session, count: int) -> list[ReservedIds]:
-    """Issue `count` new customer numbers, with ids for their requests and accounts.
+    """Issue `count` new customer numbers, and return each with ids for a new request and a new account.
 
-    Runs one statement, or further ones if most of the numbers drawn were issued before.
+    Runs one statement, or further ones if too many of the numbers drawn were issued before.
     """
     reserved: list[ReservedIds] = []
     while len(reserved) < count:
@@ -40,7 +40,7 @@ def reserve_ids(session: Session, count: int) -> list[ReservedIds]:
 
 
 def proposals(count: int) -> dict[str, Any]:
-    """Return the parameters for a statement with `reserved_rows` that issues `count` customer numbers."""
+    """Return the parameters by name for a statement with `reserved_rows` that is to issue `count` customer numbers."""
     return {"proposed": list({random_customer_number() for _ in range(count + _SPARE)}), "needed": count}
 
 
@@ -50,10 +50,10 @@ def _reserved_rows() -> sa.Select[uuid.UUID, int, str]:
 
 
 def reserved_rows() -> sa.Select[uuid.UUID, int, str]:
-    """Return a query that issues customer numbers, with the columns `request_id`, `account_id` and `customer_number`.
+    """Return a query that issues customer numbers; its columns are `request_id`, `account_id` and `customer_number`.
 
-    Execute it with the parameters that `proposals(count)` returns. It gives at most `count` rows, and fewer if too many
-    of the proposed numbers were issued before.
+    Execute it with the parameters that `proposals(count)` returns. It returns `count` rows, or fewer if too many of the
+    proposed numbers were issued before.
     """
     number = IssuedCustomerNumber.number
     proposed = sa.func.unnest(sa.bindparam("proposed", type_=postgresql.ARRAY(sa.Text))).column_valued("proposed")

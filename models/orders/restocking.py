@@ -1,4 +1,4 @@
-"""Restocking a number pool, and retrying the orders that were held because the pool was empty."""
+"""Restocking a number pool, and retrying the requests that were held because the pool was empty."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_DIGITS = 13
 
 @dataclass(frozen=True, slots=True)
 class Restocked:
-    """The result of restocking: how many blocks were added to the pool, and the ids of the held orders retried."""
+    """The result of restocking: how many blocks were added to the pool, and the ids of the held requests retried."""
 
     added: int
     retried: list[uuid.UUID]
@@ -46,14 +46,15 @@ class PoolLine:
 
 
 def restock(session: Session, area_code: str, first_subscriber: str, size: int, count: int, now: datetime) -> Restocked:
-    """Add `count` consecutive free blocks of `size` numbers to an area code's pool, and retry orders held for them.
+    """Add `count` consecutive free blocks of `size` numbers to an area code's pool, and retry requests held for them.
 
     `first_subscriber` is the first block's first number without the area code. Safe to run twice: numbers that are in
-    the pool already stay unchanged. Held orders that another transaction has locked are left out. A hint to the
-    workers (a message that work is due) follows the commit, because the new blocks have to be announced to the
-    registrar too. Raises `InvalidField` if the area code is unknown, `first_subscriber` has other characters than
-    digits or is not a multiple of `size`, the numbers are too long or outside the area code, or `size` is not 1, 10 or
-    100.
+    the pool already stay unchanged. Held requests that another transaction has locked are left out. After the commit, a
+    Celery message tells the workers that work is due, because the new blocks have to be announced to the registrar,
+    too.
+
+    Raises `InvalidField` if the area code is unknown, `first_subscriber` has other characters than digits or is not a
+    multiple of `size`, the numbers are too long or outside the area code, or `size` is not 1, 10 or 100.
     """
     ensure_range(session, area_code, first_subscriber, size, count)
     added = stock_pool(session, area_code, first_subscriber, size, count, now)
@@ -74,7 +75,10 @@ def restock(session: Session, area_code: str, first_subscriber: str, size: int, 
 
 
 def ensure_range(session: Session, area_code: str, first_subscriber: str, size: int, count: int) -> None:
-    """Raise `InvalidField` unless `count` blocks of `size` numbers from `first_subscriber` on lie in the area code."""
+    """Raise `InvalidField` unless the area code exists and the numbers of all blocks belong to it.
+
+    These are `count` blocks of `size` numbers; `first_subscriber` is the first number without the area code, in digits.
+    """
     if session.get(AreaCode, area_code) is None:
         raise InvalidField("area_code", "unknown_area_code")
     if not (first_subscriber.isascii() and first_subscriber.isdigit()):
@@ -87,9 +91,9 @@ def ensure_range(session: Session, area_code: str, first_subscriber: str, size: 
 
 
 def pool_levels(session: Session, now: datetime, area_code: str | None = None) -> list[PoolLine]:
-    """Return how many blocks are free, quarantined, assigned and withdrawn, a line for each area code and block size.
+    """Return, for each area code and block size, how many blocks are free, in quarantine, given out and withdrawn.
 
-    Sorted by area code, then block size. With `area_code`, return only the lines of this area code.
+    Sorted by area code, then block size. With `area_code`, only the lines of this area code are returned.
     """
     free = NumberBlock.account_id.is_(None) & (NumberBlock.available_from != RESERVED)
     counted = sa.func.count().filter

@@ -1,4 +1,4 @@
-"""Sub-accounts with the name and address of a location that is to be ordered, so that it is not ordered twice."""
+"""Search for sub-accounts with the name and address of a location to be ordered, so that it is not ordered twice."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def site_key(location: Location | Account) -> SiteKey:
 
 
 def same_sites(session: Session, main: Account, postal_codes: Collection[str]) -> Mapping[SiteKey, Account]:
-    """Return the sub-accounts of `main` with one of the postal codes, also those on order, by name and address.
+    """Return, by name and address, the sub-accounts of `main` whose postal code is among `postal_codes`.
 
-    Of several with one name and address it is the one that was created first. Closed accounts and ended orders do not
-    count.
+    Sub-accounts on order are included, closed ones are not. Of several with the same name and address the one that was
+    created first is returned.
     """
     ordered = sa.select(Request.account_id).where(
         Request.main_id == main.id, Request.kind == Kind.ORDER, Request.status.not_in(ENDED)
@@ -44,5 +44,5 @@ def same_sites(session: Session, main: Account, postal_codes: Collection[str]) -
 
 
 def same_site(session: Session, main: Account, location: Location) -> Account | None:
-    """Return the sub-account of `main` that has this name and address already; None if there is none."""
+    """Return the sub-account of `main`, active or on order, that has this name and address; None if there is none."""
     return same_sites(session, main, [location.postal_code]).get(site_key(location))
