@@ -40,21 +40,21 @@ def berlin_day(at: datetime) -> date:
 
 
 def end_of_day(at: datetime) -> datetime:
-    """Return the midnight, in UTC, with which the day in Berlin that contains the moment `at` ends.
+    """Return the end of the day in Berlin on which `at` lies: the following midnight, as a time in UTC.
 
-    A deadline that is given as a day expires at this midnight.
+    A deadline that is given as a day ends with that day.
     """
     next_day = berlin_day(at) + timedelta(days=1)
     return datetime.combine(next_day, time(), BERLIN).astimezone(UTC)
 
 
 def start_of_day(at: datetime) -> datetime:
-    """Return the start of the day in Berlin on which `at` lies, in UTC."""
+    """Return the midnight with which the day in Berlin on which `at` lies begins, as a time in UTC."""
     return first_moment(berlin_day(at))
 
 
 def first_moment(day: date) -> datetime:
-    """Return the moment at which the day begins in Berlin, in UTC."""
+    """Return the midnight in Berlin with which the day begins, as a time in UTC."""
     return datetime.combine(day, time(), BERLIN).astimezone(UTC)
 
 

@@ -65,7 +65,7 @@ def parse_phone_number(typed: str) -> PhoneNumber:
 
 
 def is_emergency_number(number: PhoneNumber) -> bool:
-    """Return whether the number is for emergency calls in its country; in Germany also if it has an area code."""
+    """Return whether the number is for emergency calls in its country; in Germany also when it follows an area code."""
     national = phonenumbers.national_significant_number(number)
     if number.country_code == _GERMANY:
         return national in _EMERGENCY or _after_area_code(number) in _EMERGENCY
@@ -74,7 +74,7 @@ def is_emergency_number(number: PhoneNumber) -> bool:
 
 
 def is_service_number(number: PhoneNumber) -> bool:
-    """Return whether the number is one of a service: premium rate, shared cost, personal, directory enquiries.
+    """Return whether the number belongs to a service: premium rate, shared cost, personal, directory enquiries.
 
     In Germany these are also short numbers such as 115, and 0137, 0180, 0700 and 0900. Freephone numbers, such as 0800,
     do not count.

@@ -42,10 +42,10 @@ CALL_RECORDS = timedelta(days=7)
 class Periods:
     """How long some kinds of rows are kept; the carrier may choose these periods by settings.
 
-    `mails`: after a mail that is no business letter was sent. `documents`: after the decision on a document that was
-    handed in as address proof. `files`: after the last request of an uploaded file has ended. `business_years`: whole
-    calendar years, for requests without a contract, business letters, and name and contact of a closed account; § 257
-    HGB asks for six.
+    `mails` counts from the sending of a mail that is no business letter, `documents` from the decision on a document
+    that was handed in as address proof, and `files` from the end of the last request of an uploaded file.
+    `business_years` are whole calendar years; they hold for requests without a contract, business letters, and name and
+    contact of a closed account. § 257 HGB asks for six.
     """
 
     mails: timedelta = timedelta(days=400)
@@ -66,8 +66,8 @@ def start_of_last_year(now: datetime) -> datetime:
 def start_of_year_ago(now: datetime, years: int) -> datetime:
     """Return the start, in Berlin, of the calendar year that lies `years` before the current one.
 
-    Whatever ended before that moment ended at least `years` whole calendar years ago. Counted from the end of the year
-    in which it ended, as in § 257 (5) HGB.
+    A row that ended before that moment ended at least `years` whole calendar years ago, counted, as in § 257 (5) HGB,
+    from the end of the year in which it ended.
     """
     return datetime(berlin_day(now).year - years, 1, 1, tzinfo=BERLIN)
 

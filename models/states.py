@@ -95,8 +95,8 @@ class Reason(StrEnum):
 class Actor(StrEnum):
     """The party that has to act next on a pending request.
 
-    The carrier, the requester, the contact of an order, or the administrators of the other account: the one to be
-    attached or, in a switch, its present main account.
+    `CARRIER`, `REQUESTER`, `CONTACT` (the contact person of an order), or `OTHER_ACCOUNT`: the administrators of the
+    account to be attached or, in a switch, those of its present main account.
     """
 
     CARRIER = "carrier"

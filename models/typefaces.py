@@ -162,7 +162,7 @@ def shows_itself(character: str) -> bool:
 
 @lru_cache(4096)
 def typeface_of(cluster: str, form: str = "sc") -> Typeface | None:
-    """Return the first typeface that has all parts of a grapheme cluster (one visible character); None without one.
+    """Return the first typeface that has all parts of a grapheme cluster (one visible character); None if none has.
 
     `form` is the regional form of Chinese characters in the text around it: "jp", "kr" or "sc". None also for private
     use characters, whose meaning differs between typefaces, and for more than `MOST_MARKS` (8) combining marks.

@@ -83,7 +83,10 @@ class OwnLimits(Base):
 
 
 class DailyUse(Base):
-    """How many (`used`) of the things that one limit (`what`) counts a company has requested on one day in Germany."""
+    """The use that a company has made of one limit on one day in Germany.
+
+    `what` is the limit, and `used` how many of the things that it counts, such as letters, were requested on that day.
+    """
 
     __tablename__ = "daily_uses"
 
@@ -137,8 +140,8 @@ def lock_limits(session: Session, account_id: int) -> None:
     """Take the advisory lock on the company's limits: wait for it, and hold it until the transaction ends.
 
     It prevents two transactions from both using the last of what a limit allows. No row is locked. `account_id` is the
-    account on which the uses are counted (`daily_uses.account_id`): the main account that orders, links or invites, or
-    for an invitation by others the account that a person is invited to.
+    account on which the uses are counted (`daily_uses.account_id`): the main account that orders, links or invites; for
+    an invitation by people of another account, the account to which they invite.
     """
     take_advisory_lock(session, limits_lock(account_id))
 
@@ -157,10 +160,10 @@ def used_today(session: Session, account_id: int, now: datetime) -> dict[Limit, 
 
 
 def add_uses(session: Session, account_id: int, uses: Mapping[Limit, int], now: datetime) -> None:
-    """Add to the company's counts of today: `uses` maps limits to numbers. They are written at the next flush.
+    """Add to the company's counts of today: `uses` maps limits to numbers. The counts are written at the next flush.
 
-    The caller has called `lock_limits` and compared the counts with the limits. It has to flush before it reads the
-    counts again.
+    The caller must have called `lock_limits` and compared the counts with the limits, and must flush before it reads
+    the counts again.
     """
     for what, count in uses.items():
         if count:
@@ -168,10 +171,10 @@ def add_uses(session: Session, account_id: int, uses: Mapping[Limit, int], now: 
 
 
 def take_one(session: Session, account_id: int, limit: Limit, now: datetime, usual: Limits) -> None:
-    """Count one more use of `limit` for the company today, or raise `LimitReached` if the limit is used up.
+    """Count one more use of `limit` for the company today, or raise `LimitReached` if the limit is used up. Flushes.
 
     `limit` is one that is counted by day, and `usual` are the limits of companies that have none of their own. Holds
-    the company's lock (`lock_limits`) until the transaction ends.
+    the lock on the company's limits (`lock_limits`) until the transaction ends.
     """
     lock_limits(session, account_id)
     allowed = limits_of(session, account_id, usual).of(limit)

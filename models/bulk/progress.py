@@ -16,10 +16,11 @@ from models.states import ENDED, Status
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The progress of a sent bulk file, as numbers of rows: all, without a result yet (`open`), repeated, and refused.
+    """The progress of a sent bulk file, as numbers of rows.
 
-    `left_out` is the number of rows that were left out before it was sent; they are not included in `refused`.
-    `by_status` maps each status to the number of requests of the bulk that have it.
+    `rows` counts all rows, `open` those without a result yet, `repeated` those that repeat an order, and `refused`
+    those that were refused. `left_out` counts the rows that were left out before the bulk was sent; `refused` does not
+    include them. `by_status` maps each status to the number of requests of the bulk that have it.
     """
 
     rows: int

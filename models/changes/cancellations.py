@@ -58,11 +58,12 @@ def submit_cancellation(
 ) -> Request:
     """Save a request to cancel the account and all its contracts with the end of `last_day`; return the request.
 
-    If `last_day` is None, they end as early as possible. Queues mails to the person and to the administrators of the
-    account and of its main account, and records the request in the account's log. Locks the account.
+    If `last_day` is None, the contracts end as early as possible. Queues mails to the person and to the administrators
+    of the account and of its main account, and records the request in the account's log. Locks the account.
 
     Raises `Forbidden` if the account is not active or the person may not change its contracts, `AlreadyRequested` if it
-    is cancelled already, `CannotClose` while it acts as a main account, and `InvalidField` if the day is not possible.
+    is cancelled already, `CannotClose` while it acts as a main account (for example has sub-accounts), and
+    `InvalidField` if the day is not possible.
     """
     lock_active_account(session, account)
     quote = quote_cancellation(session, principal, account, last_day, now)
@@ -153,7 +154,8 @@ def change_before(session: Session, cancellation: Request) -> Request | None:
 def ensure_can_end(session: Session, cancellation: Request) -> Account:
     """Return the account that a cancellation is to close.
 
-    Raises `RuleBroken` if the account is closed already, and `CannotClose` while it acts as a main account.
+    Raises `RuleBroken` if the account is closed already, and `CannotClose` while it acts as a main account, for example
+    has sub-accounts.
     """
     assert cancellation.account_id is not None
     account = session.get_one(Account, cancellation.account_id)
@@ -169,7 +171,7 @@ def end_account(session: Session, cancellation: Request, now: datetime) -> None:
     The contracts end at the agreed moment, even if this is called later. If the account belongs to a main account, it
     is detached, and the request gets the day from which on that main account still sees the account's past costs
     (`costs_from`). Safe to run twice: does nothing if the account is closed. Locks the account. Raises `CannotClose`
-    while the account acts as a main account.
+    while the account acts as a main account, for example has sub-accounts.
     """
     assert cancellation.account_id is not None
     lock_accounts(session, [cancellation.account_id])

@@ -240,10 +240,10 @@ def ensure_not_leaving_invoice(session: Session, principal: Principal, account: 
 def ensure_not_detached_before(
     session: Session, principal: Principal, account: Account, field: str, day: date, now: datetime
 ) -> None:
-    """Raise `InvalidField` if the account is to be detached by `day` and the person would lose access to it by that.
+    """Raise `InvalidField` if the account will be detached by `day` and the person then loses access to it.
 
-    That is a person who has access only by a role in its main account. `field` is the name of the form field with the
-    day.
+    A person loses access if they have it only by a role in the main account. `field` is the name of the form field with
+    the day.
     """
     if through_main(principal, Action.CHANGE_CONTRACT, account) is None:
         return

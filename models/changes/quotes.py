@@ -64,7 +64,7 @@ def current_terms(session: Session, trunk: SipTrunk, now: datetime) -> Terms:
 def planned_terms(session: Session, trunk: SipTrunk, day: date | None, now: datetime) -> Terms:
     """Return the trunk's terms at the start of `day` (None: now), as if everything planned until then had been made.
 
-    Planned are changes of the trunk and numbers to be added. One-off prices are left out.
+    This includes planned changes of the trunk and planned numbers. One-off prices are left out.
     """
     waiting = sa.select(Request).where(
         Request.changed_trunk_id == trunk.id,
@@ -102,7 +102,8 @@ def agreed_line(price_lines: Sequence[Mapping[str, Any]] | None, product_key: st
 def agreed_quote(change: Request) -> Quote:
     """Return the terms of a trunk before and after a change, as they are saved with the request `change`.
 
-    They are those agreed when it was requested; once the change is made, those at that moment.
+    Until the change is made, these are the terms that were agreed when it was requested; afterwards, the terms at the
+    moment at which it was made.
     """
     assert change.channels is not None and change.replaced_channels is not None
     before, after = agreed_lines(change)
@@ -112,7 +113,8 @@ def agreed_quote(change: Request) -> Quote:
 def agreed_lines(request: Request) -> tuple[tuple[PriceLine, ...], tuple[PriceLine, ...]]:
     """Return two tuples: the products of the contract before and after a request that changes it or adds numbers.
 
-    They are those agreed when it was requested; once it is carried out, those at that moment.
+    Until the request is carried out, these are the products that were agreed when it was made; afterwards, the products
+    at the moment at which it was carried out.
     """
     before, after = (
         tuple(PriceLine(**line) for line in lines or ()) for lines in (request.replaced_lines, request.price_lines)

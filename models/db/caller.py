@@ -67,8 +67,8 @@ def name_to_database(session: Session, named: Named, *values: object) -> None:
     """Make further rows visible to the transaction, besides its caller's: those that `values` identify.
 
     `named` is the kind of the values, such as customer numbers. For an e-mail address pass all its spellings, as it is
-    not known which one is stored. The values replace earlier ones of this kind, and hold until the transaction ends; no
-    values only remove the earlier ones. Does nothing in programs other than the web process, which see all rows anyway.
+    not known which one is stored. The values replace earlier ones of this kind, and hold until the transaction ends; a
+    call without values removes them. Does nothing in programs other than the web process, which see all rows anyway.
     """
     if session.info.get(IS_TOLD):
         session.execute(_SET, {"name": f"standorte.{named}", "value": "\n".join(str(value) for value in values)})

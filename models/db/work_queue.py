@@ -24,9 +24,9 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 class WorkKind(StrEnum):
     """The kinds of background work. Each has a Celery task and a queue of its name, and processes of its own.
 
-    `VERIFY` is all steps of a request but one: they need only the portal's database. The exception is `PROVISION`, the
-    step of that name. `PROVISION`, `MESSAGES` (mails and letters) and `REGISTRAR` (changed trunks and new number
-    blocks, which are written to the registrar) wait for an external system. `BULKS` turns rows of uploaded files into
+    `PROVISION` is the step `provision` of a request; `VERIFY` is every other step, which needs only the portal's
+    database. `MESSAGES` sends mails and letters, and `REGISTRAR` writes changed trunks and new number blocks to the
+    registrar. Like `PROVISION`, both have to wait for an external system. `BULKS` turns rows of uploaded files into
     requests, `JOBS` are the scheduled jobs, and `SWEEP` looks for rows that are due.
     """
 

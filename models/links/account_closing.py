@@ -57,7 +57,7 @@ def ensure_closable(session: Session, account: Account) -> None:
 
 
 def ensure_leads_nobody(session: Session, account: Account) -> None:
-    """Raise `CannotClose` while the account acts as a main account, which a closed account cannot do.
+    """Raise `CannotClose` while the account acts as a main account, which it cannot do once it is closed.
 
     The error's code is the first of these that applies; the error's facts are in brackets: `has_sub_accounts` (how
     many), `request_runs` (the ids of its running orders, links and switches), `bulk_runs` (no facts), `billed_together`

@@ -125,7 +125,7 @@ def take_off_invoice(session: Session, number: str, account: Account, now: datet
 
 
 def open_item(session: Session, account_id: int, number: str) -> CollectiveInvoiceItem | None:
-    """Return the item by which the collective invoice `number` bills the account now; None if it does not bill it."""
+    """Return the item by which the invoice `number` bills the account now; None if the account is not on it."""
     return session.scalar(
         sa.select(CollectiveInvoiceItem)
         .join(CollectiveInvoiceItem.invoice)
@@ -157,9 +157,10 @@ def billed_together(session: Session, account_ids: Collection[int]) -> frozenset
 
 @cache
 def _billed() -> sa.Select[int]:
-    """Return the query for those accounts of the parameter `account_ids` that their main account's invoice bills.
+    """Return the query for the ids of accounts that are on a collective invoice of their main account.
 
-    That is a collective invoice. Built once for each process, because every view of the overview runs it.
+    Its parameter `account_ids` has the ids of the accounts to check. Built once for each process, because every view of
+    the overview runs it.
     """
     ids = sa.bindparam("account_ids", type_=postgresql.ARRAY(sa.BigInteger))
     return sa.select(Account.id).where(Account.id == sa.any_(ids), billed_by_main())

@@ -97,7 +97,10 @@ class BillingView:
 
 
 def billing_view(session: Session, principal: Principal, account: Account, now: datetime) -> BillingView:
-    """Return how the account is billed, and what the person may do about it; nothing if it is not a sub-account."""
+    """Return how the account is billed, and what the person may do about it.
+
+    For an account that is not a sub-account, everything in the view is None or False.
+    """
     main = session.get_one(Account, account.main_id) if account.main_id is not None else None
     if main is None:
         return BillingView(None, None, None, answers=False, leaves=False, may_stay=False)

@@ -213,20 +213,20 @@ def submit_detach(
     now: datetime,
     effective_on: date | None = None,
 ) -> Request:
-    """Save a request to detach a sub-account from its main account, and record it in the account's log; return it.
+    """Save a request to detach a sub-account from its main account, log it, and return it.
 
-    `effective_on` is the day in Berlin with whose start the account is detached; None, or today, for at once. A detach
-    request that is planned for another day is cancelled and replaced. If the people of the other account (the
-    sub-account or the main account) had made it, it is restored should the new request end without success. For a
-    planned day, mails to the administrators of both accounts are queued. Locks the account.
+    `effective_on` is the day in Berlin with whose start the account is detached; None, or today, for at once. Two sides
+    can plan a detachment: the people of the sub-account and those of the main account. A detach request that is planned
+    for another day is cancelled and replaced; if the other side had made it, it is restored should the new request end
+    without success. For a planned day, mails to the administrators of both accounts are queued. Locks the account.
 
     Raises `Forbidden` if the person may not detach the account, `NotFound` if it was detached meanwhile, `RuleBroken`
     if it is not a sub-account, is on a collective invoice of its main account or has no administrator of its own, and
     `AlreadyRequested` if a request to detach it on the same day or at once is running.
 
-    Raises `InvalidField` if the day is over, more than 366 days away, or later than the day that the people of the
-    other account have planned; if people who would lose access to the account have planned a change of its contract; or
-    if its contracts are cancelled and end before that day.
+    Raises `InvalidField` if the day is over, more than 366 days away, or later than the day that the other side has
+    planned; if people who would lose access to the account have planned a change of its contract; or if its contracts
+    are cancelled and end before that day.
     """
     lock_account(session, account)
     if not may(principal, Action.DETACH, account):

@@ -34,10 +34,10 @@ class Basket:
 
 
 def still_delivered(session: Session, keys: Iterable[str], now: datetime) -> set[str]:
-    """Return those of the product keys that the carrier sells no longer, but that the portal can still deliver.
+    """Return those of the product keys that are withdrawn from sale, but that the portal can still deliver.
 
-    The carrier sells no longer what the price list of the day of `now` marks as not orderable. The portal cannot
-    deliver what the program's own product table marks so (`Product.orderable`).
+    Withdrawn products are those that the price list of the day of `now` marks as not orderable. The portal can deliver
+    a product if the product table itself (`Product.orderable`) marks it as orderable.
     """
     listed = price_list(session, now)
     withdrawn = {key for key in keys if key in listed and not listed[key].orderable}

@@ -75,9 +75,11 @@ def restock(session: Session, area_code: str, first_subscriber: str, size: int, 
 
 
 def ensure_range(session: Session, area_code: str, first_subscriber: str, size: int, count: int) -> None:
-    """Raise `InvalidField` unless the area code exists and the numbers of all blocks belong to it.
+    """Raise `InvalidField` unless the area code exists and all numbers of the blocks belong to it.
 
-    These are `count` blocks of `size` numbers; `first_subscriber` is the first number without the area code, in digits.
+    `first_subscriber` is the first number of the first block without the area code; it must have only digits. `count`
+    is the number of blocks, and `size` that of the numbers in each. A number may have at most `MOST_DIGITS` (13)
+    digits, including the country code.
     """
     if session.get(AreaCode, area_code) is None:
         raise InvalidField("area_code", "unknown_area_code")
