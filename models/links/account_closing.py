@@ -97,10 +97,11 @@ def close_cancelled(session: Session, account: Account, ended_at: datetime, now:
 
     The contracts end at that moment even if this is called later. The trunks are closed and the numbers released at
     `now`; API tokens, forwardings, invitations and all rights in the account end. A sub-account is detached before, and
-    an account on a collective invoice is taken off it. Running requests about the account are not touched: they are
-    rejected at their next step. Locks the account, and records the closing in its log. Safe to run twice: returns False
-    if the account is closed already, otherwise True. Raises `CannotClose` while the account acts as a main account
-    (`ensure_leads_nobody`).
+    its running detach request rejected; an account on a collective invoice is taken off it. Other running requests
+    about the account are rejected only at their next step. Locks the account, and records the closing in its log.
+
+    Safe to run twice: returns False if the account is closed already, otherwise True. Raises `CannotClose` while the
+    account acts as a main account, for example has sub-accounts.
     """
     lock_accounts(session, [account.id])
     if account.state is AccountState.CLOSED:
