@@ -140,8 +140,9 @@ def lock_limits(session: Session, account_id: int) -> None:
     """Take the advisory lock on the company's limits: wait for it, and hold it until the transaction ends.
 
     It prevents two transactions from both using the last of what a limit allows. No row is locked. `account_id` is the
-    account on which the uses are counted (`daily_uses.account_id`): the main account that orders, links or invites; for
-    an invitation by people of another account, the account to which they invite.
+    account on which the uses are counted (`daily_uses.account_id`): the main account that orders or links; for an
+    invitation, the main account if the inviting person has access by a role there, otherwise the account to which they
+    invite.
     """
     take_advisory_lock(session, limits_lock(account_id))
 
