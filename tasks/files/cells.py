@@ -1,4 +1,4 @@
-"""The text of a cell of an uploaded table, and the faults that make a cell useless in any column."""
+"""Convert cells of uploaded tables to text, and recognise damaged cells."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ _LOST_LETTER = re.compile(r"[^\W\d_]\?[a-z]")
 def cell_text(value: object) -> str:
     """Return the value of a cell as text, without invisible characters and unneeded white space.
 
-    A number of a spreadsheet is written as a person would write it. Control characters become U+FFFD (`UNREADABLE`).
-    The apostrophe that the portal's exports put before what looks like a formula is taken off.
+    A whole number of a spreadsheet loses its ".0". Control characters become U+FFFD (`UNREADABLE`). An apostrophe
+    before a character that can begin a formula is removed, because the portal's exports add one. Text is cut to 1,000
+    characters.
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -32,7 +33,7 @@ def cell_text(value: object) -> str:
 
 
 def cell_fault(text: str) -> str | None:
-    """Return the code of the fault that makes a cell useless in any column; None if it has none.
+    """Return the code of the damage that makes a cell unusable in any column; None if there is none.
 
     `unreadable_character`: a character was lost, when the file was read or before. `error_value`: an error of the
     spreadsheet, such as #N/A. `shortened_number`: a number in the form 4.93E+11, whose last digits are lost.

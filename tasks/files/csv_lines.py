@@ -17,10 +17,10 @@ _DELIMITERS = (";", ",", "\t")
 
 
 class Lines:
-    """A reader of single lines that can put lines back.
+    """Reads a text line by line, and can put lines back that were read too far.
 
     `number` is the number of the line that `take` returned last, counted from 1; 0 before the first. A line longer than
-    `LONGEST_LINE` (65,536) characters is cut to these.
+    `LONGEST_LINE` (65,536) characters is cut to that length.
     """
 
     def __init__(self, text: TextIO) -> None:
@@ -37,9 +37,10 @@ class Lines:
         return line
 
     def fields(self, line: str, delimiter: str) -> list[str] | None:
-        """Return the fields of the record that begins with `line`, the line taken last; None if its quotes are broken.
+        """Return the fields of the CSV record that begins with `line`, the line taken last.
 
-        A record whose quoted fields have line breaks takes further lines; they are put back if the quotes are broken.
+        If quoted fields contain line breaks, further lines are taken. If the quotes are broken, None is returned and
+        the further lines are put back.
         """
         if '"' not in line:
             return line.rstrip("\r\n").split(delimiter)
@@ -79,9 +80,9 @@ def declared_delimiter(line: str) -> str | None:
 
 
 def likely_delimiter(line: str, is_heading: Callable[[str], bool]) -> str:
-    """Return the delimiter (semicolon, comma or tab) that splits a line into the most headings.
+    """Return the delimiter (semicolon, comma or tab) that splits the line into the most known headings.
 
-    `is_heading` returns whether a text is a heading.
+    `is_heading` returns whether a text is a known heading.
     """
 
     def known(delimiter: str) -> int:

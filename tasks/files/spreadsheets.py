@@ -1,4 +1,4 @@
-"""Export of rows as CSV (in the format of German Excel) and XLSX, without keeping all rows in memory."""
+"""Export rows as CSV (in the format of German Excel) or XLSX, without keeping all rows in memory."""
 
 from __future__ import annotations
 
@@ -43,9 +43,10 @@ def csv_of(rows: Iterable[list[Cell]]) -> Iterator[bytes]:
 
 
 def xlsx_of(rows: Iterable[list[Cell]], title: str) -> IO[bytes]:
-    """Return an XLSX file, open at its start, with the rows on one sheet named `title`, the first row frozen.
+    """Return an XLSX file with the rows on one sheet named `title`; the first row has the headings and stays visible.
 
-    Text is never read as a formula; control characters are left out. The caller closes the file.
+    The file is open at its beginning; the caller closes it. Text is never read as a formula, and control characters are
+    left out.
     """
     file = tempfile.SpooledTemporaryFile(_KEPT_IN_MEMORY)  # noqa: SIM115 - it is returned open
     try:
@@ -74,7 +75,7 @@ def xlsx_of(rows: Iterable[list[Cell]], title: str) -> IO[bytes]:
 
 
 def without_escape(text: str) -> str:
-    """Return a cell without the apostrophe that `csv_of` puts in front of what Excel would read as a formula."""
+    """Return the text of a CSV cell without the apostrophe that `csv_of` puts before what looks like a formula."""
     return text[1:] if text[:1] == "'" and _FORMULA.match(text, 1) else text
 
 

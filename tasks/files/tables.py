@@ -1,7 +1,8 @@
-"""Tables that people upload, as CSV or XLSX: the table is found wherever it stands, and read row by row.
+"""Read uploaded tables, CSV or XLSX, row by row. The table's headings may stand anywhere among the first rows.
 
-A title above the headings, blank rows, further columns and headings that are repeated do no harm. In a workbook the
-first visible sheet with all headings counts. Of CSV files encoding and delimiter are recognised; they are streamed.
+A title above the headings, blank rows, additional columns and repeated headings do no harm. In a workbook, the first
+visible sheet with all required headings and with rows is read. Encoding and delimiter of a CSV file are recognised, and
+the file is streamed.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ class UnusableTable(Exception):
     `code` is the reason: `empty` if there is nothing but blank rows, `no_table` if the file is neither text nor a
     readable workbook with sheets, `no_columns` if required columns are missing (`columns` are their keys),
     `columns_twice` if two headings name the same column, `hidden_sheet` if only a hidden sheet has the headings,
-    `line_too_long` if a line before the headings is, `far_row` if a row far below the table has content, or `too_much`
-    for too large a workbook. `line` is the number of the line that the reason is about, counted from 1, 0 if none is;
-    `sheet` the name of its sheet, empty if none is.
+    `line_too_long` if a line above the headings is too long, `far_row` if a row far below the table has content, or
+    `too_much` if a workbook is too large. `line` is the number of the line with the problem, counted from 1; 0 if the
+    problem is in no single line. `sheet` is the name of its sheet, empty if there is none.
     """
 
     def __init__(self, code: str, columns: Sequence[str] = (), line: int = 0, sheet: str = "") -> None:
@@ -43,25 +44,24 @@ class UnusableTable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Headings:
-    """The headings by which the columns of a kind of table are recognised.
+    """Recognises the columns of a kind of table by their headings.
 
-    `key_of` returns the key of the column that a heading names, None if it names none; `required` are the keys of the
-    columns that a table must have.
+    `key_of` returns the key of the column that a heading's text names, None if it names none; `required` are the keys
+    of the columns that a table must have.
     """
 
     key_of: Callable[[str], str | None]
     required: Sequence[str]
 
     def keys(self, values: Sequence[Any]) -> list[str | None]:
-        """Return for each cell of a row the key of the column that it names as a heading; None if it names none.
+        """Return for each cell of a row the key of the column that the cell names as a heading; None if it names none.
 
-        `values` are the cells, in order. One that is no text, such as a number of a workbook, is converted by
-        `cell_text`. A key comes twice if two cells name its column.
+        `values` are the cells in order, of any type. A key appears twice if two cells name the same column.
         """
         return [self.key_of(cell_text(value)) for value in values]
 
     def are(self, values: Sequence[str], keys: Sequence[str | None]) -> bool:
-        """Return whether a row repeats the headings: each required column's cell is a heading of that column.
+        """Return whether a row repeats the headings: the cell of each required column is a heading of that column.
 
         `values` are the cells of the row, `keys` the columns' keys in the same order.
         """
@@ -75,11 +75,11 @@ class Headings:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the table was found: the line of its headings, counted from 1, and the sheet's name, None in a CSV file.
+    """Where a table was found in a file: `line` of its headings, counted from 1, and name of the sheet (None for CSV).
 
-    `others` are the names of further visible sheets that have the headings and rows, too, and are not read.
-    `hidden_rows` is the number of rows that are hidden in the sheet, as by a filter, and read all the same. `encoding`
-    and `delimiter` are those of a CSV file, empty for a workbook.
+    `others` are the names of further visible sheets with such a table, which are not read. `hidden_rows` is the number
+    of rows that are hidden in the sheet, for example by a filter; they are read all the same. `encoding` and
+    `delimiter` are those of a CSV file, empty for a workbook.
     """
 
     line: int
@@ -92,11 +92,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the table: the number of its first line in the file, from 1, and the texts of its cells by column key.
+    """A row of an uploaded table: `line` is its first line in the file, from 1, `cells` its texts by column key.
 
-    `fault` is the code of what is wrong with the row as a whole, None for a usual one: `line_too_long` and
-    `broken_quotes`, without cells; `too_few_columns` and `too_many_columns`. `widths` are the number of the row's cells
-    and that of the headings.
+    `fault` is the code of what is wrong with the row as a whole, None if nothing is: `line_too_long` and
+    `broken_quotes`, for which there are no cells; `too_few_columns` and `too_many_columns`. `widths` are the number of
+    cells in the row and in the headings; (0, 0) if unknown.
     """
 
     line: int
@@ -107,10 +107,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """An open table whose headings have been found.
+    """An open table of an uploaded file, whose headings have been found.
 
-    `place` is where they stand; `rows` yields every row below them, in file order, without blank rows and repeated
-    headings.
+    `place` says where the headings are. `rows` yields every row below them, in file order, without blank rows and
+    repeated headings.
     """
 
     place: Place
@@ -119,17 +119,20 @@ class Table:
 
     @property
     def position(self) -> int:
-        """Return how many bytes of the file have been read, which may be one read buffer more than the yielded rows."""
+        """Return how many bytes of the file have been read, for a progress bar.
+
+        These may be one read buffer more than the rows yielded so far.
+        """
         return self.file.tell()
 
 
 @contextmanager
 def open_table(file: BinaryIO, headings: Headings, most_rows: int) -> Iterator[Table]:
-    """Find the table in a file, and close the file at the end of the block. Rows are read as they are asked for.
+    """Find the table in an uploaded file, yield it, and close the file at the end of the block.
 
-    A file that starts like a ZIP archive is read as a workbook, of which at most `most_rows` rows are read; every other
-    one as CSV. Raises `UnusableTable` if there is no table with the required columns, or the file is too large or
-    broken.
+    `headings` says by which headings the columns are recognised. A file that begins like a ZIP archive is read as a
+    workbook, of which at most `most_rows` rows are read; any other file as CSV, whose rows are read when they are asked
+    for. Raises `UnusableTable` if there is no table with the required columns, or the file is too large or broken.
     """
     file.seek(0)
     if file.read(len(_ARCHIVE)) == _ARCHIVE:
@@ -151,11 +154,11 @@ def _table_of_text(file: BinaryIO, lines: Lines, encoding: Encoding, headings: H
 
 
 def _headings_of_text(lines: Lines, encoding: Encoding, headings: Headings) -> tuple[int, str, list[str]]:
-    """Find the headings of a CSV file among its first rows; return their line, from 1, the delimiter, and their texts.
+    """Find the headings of a CSV file; return the number of their line (from 1), the delimiter, and their texts.
 
-    The headings are the first row with all required columns, within the first `FIRST_ROWS` (30) that are not blank.
+    The headings are the first row with all required columns, among the first 30 rows (`FIRST_ROWS`) that are not blank.
     Raises `UnusableTable` if there is no such row (`no_columns`, `empty`, or `no_table` for a binary file), or a line
-    is too long.
+    above is too long.
     """
     declared: str | None = None
     nearest: tuple[int, int, list[str]] | None = None
@@ -238,9 +241,9 @@ def _table_of_workbook(file: BinaryIO, headings: Headings, most_rows: int) -> Ta
 
 
 def _heading_rows(sheets: Sequence[Sheet], headings: Headings) -> dict[int, tuple[int, list[str | None]]]:
-    """Return by sheet index, from 0, the line of the headings and the keys of their columns.
+    """Return, by sheet index (from 0), the number of the headings' line and the column keys of its cells.
 
-    A sheet is left out if none of its first `FIRST_ROWS` (30) rows has all required columns.
+    A sheet is left out if none of its first 30 rows (`FIRST_ROWS`) has all required columns.
     """
     found: dict[int, tuple[int, list[str | None]]] = {}
     for sheet in sheets:

@@ -1,9 +1,8 @@
-"""Recognise the encoding of a CSV file, and mark the characters of it that cannot be trusted.
+"""Recognise the encoding of a CSV file, and mark characters that may have been read wrongly.
 
-A text in UTF-8 or UTF-16 can be recognised for certain. Spreadsheets also write three single-byte encodings:
-Windows-1252, that of MS-DOS and that of the old Macintosh. The one is taken in which the text looks most like German or
-Western European names: in the others, umlauts become capital letters, symbols or quotation marks in the middle of
-words.
+UTF-8 and UTF-16 can be recognised for certain. Spreadsheets also write three single-byte encodings: Windows-1252, that
+of MS-DOS (cp850) and that of old Macintoshes. Of these, the one is chosen in which the text looks most like German or
+Western European names: in the wrong ones, umlauts appear as capital letters, symbols or quotation marks within words.
 """
 
 from __future__ import annotations
@@ -45,18 +44,18 @@ _WITHIN_WORDS = frozenset("’‘´·–\xa0\xad")
 class Encoding:
     """The recognised encoding of a file.
 
-    `name` is Python's: utf_16, utf_16_le, utf_16_be, utf-8-sig, utf-8, cp1252, cp850 or mac_roman. `doubtful` are the
-    characters whose bytes another encoding, nearly as likely, reads as other letters.
+    `name` is Python's name: utf_16, utf_16_le, utf_16_be, utf-8-sig, utf-8, cp1252, cp850 or mac_roman. `doubtful` are
+    characters that may be wrong, because another encoding is nearly as likely and reads their bytes differently.
     """
 
     name: str
     doubtful: frozenset[str] = frozenset()
 
     def trusted(self, text: str) -> str:
-        """Return a text of the file with U+FFFD (`UNREADABLE`) for every character that cannot be relied on.
+        """Return a text of the file with U+FFFD (`UNREADABLE`) for every character that may have been read wrongly.
 
-        That is a byte invalid in the encoding and, in a single-byte encoding, a character that is doubtful or
-        implausible beside its neighbours. In UTF-8 and UTF-16, text that was once read as Windows-1252 and saved as
+        These are bytes that are invalid in the encoding and, in a single-byte encoding, characters that are doubtful or
+        implausible beside their neighbours. In UTF-8 and UTF-16, text that was once read as Windows-1252 and saved as
         UTF-8 ("BrÃ¼cke") is restored ("Brücke").
         """
         if text.isascii():
@@ -73,10 +72,10 @@ class Encoding:
 
 
 def open_text(file: BinaryIO, encoding: Encoding) -> io.TextIOWrapper:
-    """Open a binary file as text in its encoding, from its beginning, with line ends unchanged.
+    """Open a binary file as text in the given encoding, from its beginning, with line ends unchanged.
 
-    Bytes that are invalid in the encoding become lone surrogates (in UTF-16: U+FFFD), so that such a byte spoils only
-    the cell that contains it.
+    Bytes that are invalid in the encoding become lone surrogates (in UTF-16: U+FFFD), so that they spoil only the cell
+    that contains them.
     """
     file.seek(0)
     errors = "replace" if encoding.name in _UTF_16 else "surrogateescape"
@@ -84,9 +83,10 @@ def open_text(file: BinaryIO, encoding: Encoding) -> io.TextIOWrapper:
 
 
 def encoding_of(file: BinaryIO) -> Encoding:
-    """Recognise the encoding of a CSV file, reading it in small pieces.
+    """Recognise the encoding of a CSV file, reading the file in small pieces.
 
-    A UTF-8 file with a few broken bytes is still UTF-8: in any other encoding, every umlaut would be wrong.
+    A file with a few bytes that are invalid in UTF-8 counts as UTF-8 all the same, as long as at least as many
+    characters beyond ASCII are valid: in any other encoding, every umlaut would be wrong.
     """
     file.seek(0)
     start = file.read(_CHUNK)
@@ -128,9 +128,10 @@ def _single_byte_encoding(file: BinaryIO) -> Encoding:
 
 
 def _total_cost(found: Counter[bytes], encoding: str) -> int:
-    """Return how implausible a file's text is in the encoding: the sum for all characters that are not ASCII.
+    """Return how implausible a file's text is in a single-byte encoding; 0 means that nothing is unusual.
 
-    `found` counts the pieces of the file that consist of a byte above 127 and its neighbours. 0 is a usual text.
+    `found` counts the pieces of the file that consist of a byte above 127 and its neighbours. The result is the sum of
+    `_cost_at` for all characters that are not ASCII.
     """
     total = 0
     for context, count in found.items():
@@ -144,7 +145,7 @@ def _char(byte: int, encoding: str) -> str:
 
 
 def _cost_at(text: str, place: int) -> int:
-    """Return how implausible the character at the index `place` is between its neighbours: 0 if usual, at most 20."""
+    """Return how implausible the character at the index `place` is beside its neighbours: from 0 (usual) to 20."""
     before, char, after = text[place - 1 : place], text[place], text[place + 1 : place + 2]
     if _UNDECODED.match(char):
         return _IMPOSSIBLE

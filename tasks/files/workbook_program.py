@@ -50,11 +50,11 @@ _ERROR_VALUE = re.compile(rb"(" + _ATTRIBUTE % (b"c", b"t") + rb""")e(?=["'])"""
 
 
 def main() -> None:
-    """Print the sheets of the workbook on standard input as JSON, after limiting this process's memory and time.
+    """Read a workbook from standard input and print its sheets as JSON, with limited memory and time.
 
-    The command line arguments are the maximum numbers of rows and of columns, and the index (from 0) of the only sheet
-    to print. Without an index all sheets are printed: whole if it is the only visible one, otherwise its first
-    `FIRST_ROWS` (30) rows. Exits with status `TOO_MUCH` (3) if the memory does not suffice.
+    The command line arguments are the maximum numbers of rows and of columns, and optionally the index (from 0) of the
+    only sheet to print. Without an index all sheets are printed: whole if it is the only visible one, otherwise its
+    first 30 rows (`FIRST_ROWS`). Exits with status `TOO_MUCH` (3) if the memory does not suffice.
     """
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
@@ -95,11 +95,12 @@ def _read(content: bytes, most_rows: int, most_columns: int, only: int | None) -
 def _rows(
     sheet: CalamineSheet, most_rows: int, most_columns: int
 ) -> tuple[list[tuple[int, list[Any]]], list[int], int]:
-    """Return the rows that are not blank, with line numbers from 1; the lines of hidden ones; and a far line.
+    """Return a sheet's rows that are not blank, the line numbers of hidden rows among them, and the line of a far row.
 
-    There are at most `most_rows` rows. The far line is the first one below `LAST_LINE` (50,000) with content, at which
-    reading ends; 0 if none was reached. Columns after `most_columns` are cut off. The value of cells that are merged
-    downwards stands in each of their rows. Ends the program with status 3 (`TOO_MUCH`) if the text is too long.
+    Each row is a pair of line number (from 1) and values; there are at most `most_rows`, with at most `most_columns`
+    values each. The far row is the first one below `LAST_LINE` (50,000) with content, at which reading ends; its line
+    is 0 if there is none. The value of cells that are merged downwards is repeated in each of their rows. Ends the
+    program with status 3 (`TOO_MUCH`) if the text is too long.
     """
     rows: list[tuple[int, list[Any]]] = []
     hidden: list[int] = []
@@ -133,13 +134,13 @@ def _rows(
 
 
 def _drawn_together(content: bytes) -> tuple[bytes, dict[int, int]]:
-    """Return the workbook with its far cells moved closer, and the original numbers of moved rows by their new numbers.
+    """Return the workbook with far cells moved closer, and a map of the moved rows' new to their original numbers.
 
-    The library that reads workbooks keeps every cell between the first and the last in memory, used or not. So rows far
-    below are moved to just below `LAST_LINE` (50,000), and all columns far right, which are not read, into one column.
-    An error value such as #N/A becomes text, because the library drops it, and hidden rows get a mark in a column of
-    its own. A workbook with unusual XML stays unchanged and may run into a limit. Exits with status `TOO_MUCH` (3) if
-    the parts of the workbook unpack to more than `UNPACKED` (60 million) bytes.
+    The library that reads workbooks keeps every cell between the first and the last in memory, used or not. Therefore
+    rows far below are moved to just below `LAST_LINE` (50,000), and all columns far right, which are not read, into one
+    column. An error value such as #N/A becomes text, because the library drops it, and hidden rows get a mark in a
+    column of their own. A workbook with unusual XML stays unchanged and may run into a limit. Exits with status
+    `TOO_MUCH` (3) if the parts of the workbook unpack to more than `UNPACKED` (60 million) bytes.
     """
     with zipfile.ZipFile(io.BytesIO(content)) as book:
         if sum(part.file_size for part in book.infolist()) > UNPACKED:

@@ -1,4 +1,4 @@
-"""Workbooks (XLSX) that people upload, read by a process of its own that runs `workbook_program`."""
+"""Read uploaded workbooks (XLSX) in a separate process, which runs `workbook_program` with limited memory and time."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ _PATIENCE = 30
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A worksheet: its rows that are not blank, each with its line number (from 1) and the values of its cells.
+    """A worksheet of a workbook. `rows` are its rows that are not blank, as pairs of line number (from 1) and values.
 
-    If it is not `whole`, `rows` are the first 30 only. `hidden_lines` are the line numbers of hidden rows, as by a
-    filter. `far` is the number of a row far below the table that has content, 0 if there is none.
+    `index` counts the workbook's sheets from 0. If the sheet is not `whole`, `rows` are only the first 30.
+    `hidden_lines` are the line numbers of hidden rows, for example by a filter. `far` is the number of a row far below
+    the table that has content, 0 if there is none.
     """
 
     index: int
@@ -39,7 +40,10 @@ class Sheet:
 
 
 class UnusableWorkbook(Exception):
-    """Raised when a workbook cannot be read. `code` is `too_much` at a limit of size, memory or time, or `no_table`."""
+    """Raised when a workbook cannot be read.
+
+    `code` is `too_much` if a limit of size, memory or time was reached, otherwise `no_table`.
+    """
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -47,10 +51,11 @@ class UnusableWorkbook(Exception):
 
 
 def sheets_of(content: bytes, most_rows: int, only: int | None = None) -> list[Sheet]:
-    """Return the worksheets of a workbook, in its order; or only the one with the index `only`, counted from 0.
+    """Return the worksheets of a workbook in order, or only the one with the index `only`, counted from 0.
 
-    The only visible sheet, or the sheet `only`, is read whole, up to `most_rows` rows; of the others only the first 30,
-    to look for headings. Raises `UnusableWorkbook` if the content is no workbook or reaches a limit of size or time.
+    The only visible sheet, or the sheet `only`, is read up to `most_rows` rows; of other sheets only the first 30 rows
+    are read, to look for headings. Raises `UnusableWorkbook` if the content is no workbook or reaches a limit of size
+    or time.
     """
     program = [sys.executable, "-I", workbook_program.__file__, str(most_rows), str(WIDEST)]
     if only is not None:

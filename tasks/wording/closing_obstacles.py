@@ -1,4 +1,4 @@
-"""The sentences for what keeps an account from being closed, each with the way out."""
+"""The sentences that say what keeps an account from being closed, and what to do about it."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ OBSTACLES: Mapping[str, str] = {
 
 
 def obstacle_text(obstacle: CannotClose, locale: Locale) -> str:
-    """Return the sentence for why an account cannot be closed or cancelled, and what to do first."""
+    """Return a sentence on why the account cannot be closed or cancelled, and what has to be done first."""
     return translate(locale, OBSTACLES[obstacle.code], facts=", ".join(obstacle.facts))

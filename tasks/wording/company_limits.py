@@ -1,4 +1,4 @@
-"""The sentences that say which limit of a company is reached, when there is room again, and what the way out is."""
+"""The sentences about a company's limits: which limit is reached, when there is room again, and how to get more."""
 
 from __future__ import annotations
 
@@ -45,13 +45,16 @@ _WAY_OUT = N_("If you need more, our customer service can raise the limit.")
 
 
 def limit_text(reached: LimitReached, locale: Locale) -> str:
-    """Return which limit is reached, when there is room again, and that customer service can raise the limit."""
+    """Return sentences on which limit is reached, when there is room again, and that customer service can raise it."""
     said = translate(locale, REACHED[Limit(reached.limit)], allowed=reached.allowed)
     return f"{said} {room_text(reached.free_at, locale)} {translate(locale, _WAY_OUT)}"
 
 
 def room_text(free_at: datetime | None, locale: Locale) -> str:
-    """Return when there is room again: at the time `free_at`, or if it is None, when an open order has ended."""
+    """Return a sentence on when a company may order or send more again.
+
+    That is at the time `free_at`; if it is None, when one of the company's open orders has ended.
+    """
     if free_at is None:
         return translate(locale, _AGAIN_AFTER_ENDS)
     return translate(locale, _AGAIN_AT, free_at=moment_text(free_at, locale))

@@ -1,4 +1,4 @@
-"""The terms of a contract in words: its first term, and how it goes on and can be cancelled."""
+"""The sentences on a contract's terms: first term, notice period and extension."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ _NO_NOTICE = N_("It can be cancelled from one day to the next.")
 
 
 def terms_text(terms: ContractTerms, locale: Locale, started_on: date | None = None) -> str:
-    """Return the sentences about a contract with these terms that began on `started_on`; None for one to be ordered."""
+    """Return the terms of a contract as sentences: first term, notice period and extension.
+
+    `started_on` is the day on which the contract began, so that the last day of its first term is named; None if the
+    contract has yet to be ordered.
+    """
     last = end_of_term(started_on, terms) if started_on is not None else None
     if last is not None:
         said = [translate(locale, _TERM_UNTIL, day=long_date(last, locale))]

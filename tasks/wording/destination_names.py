@@ -1,4 +1,4 @@
-"""The names of the countries and networks to which phone numbers belong."""
+"""The names of the countries and networks that phone numbers belong to."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _NETWORKS: Mapping[str, str] = {
 
 
 def destination_text(number: str, locale: Locale) -> str:
-    """Return the name of the country or network of a number (E.164 with the plus sign) with its first digits.
+    """Return the country or network of a phone number with its prefix, such as "Somalia (+252)".
 
-    For example "Somalia (+252)". A network whose name is not known is called an international network.
+    `number` is in E.164 with the plus sign. A network whose name is not known is called "international network".
     """
     digits = number.removeprefix("+")
     fitting = [(prefix, key) for key, prefixes in PREFIXES.items() for prefix in prefixes if digits.startswith(prefix)]
@@ -39,9 +39,10 @@ def destination_text(number: str, locale: Locale) -> str:
 
 
 def destination_names(keys: Collection[str], locale: Locale) -> str:
-    """Return the names of these destinations (keys of `PREFIXES`), sorted and separated by commas.
+    """Return the names of destinations, sorted and separated by commas.
 
-    A network without a country is named by its calling code.
+    `keys` are keys of `PREFIXES`: country codes such as DE, or calling codes. A network without a country is shown by
+    its calling code, such as +870.
     """
     territories = Languages(locale).territories
     return ", ".join(sorted(f"+{key}" if key.isdigit() else territories[key] for key in keys))

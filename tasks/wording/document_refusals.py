@@ -24,6 +24,6 @@ _NOTE = N_("Our note: “%(note)s”.")
 
 
 def refusal_text(reason: RefusalReason, note: str, locale: Locale) -> str:
-    """Return why a document was refused, as a sentence, followed by the note of staff if there is one."""
+    """Return a sentence on why a document was refused, followed by the staff's `note` to the customer, if any."""
     text = translate(locale, REFUSALS[reason])
     return f"{text} {translate(locale, _NOTE, note=note.rstrip('.'))}" if note else text

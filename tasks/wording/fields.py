@@ -1,7 +1,7 @@
-"""The sentences for a field that breaks a rule: what is wrong, and what would be right.
+"""The sentences for an input field that breaks a rule: what is wrong, and what is allowed.
 
-The API, the portal's forms and bulks (uploaded files) use these sentences. Fields are named as in the API's bodies:
-`location.city`.
+The API, the portal's forms and bulks (uploaded files) use these sentences. Fields are named as in the API's bodies,
+such as `location.city`.
 """
 
 from __future__ import annotations
@@ -207,19 +207,19 @@ _MORE = N_("%(listed)s and %(more)s more")
 
 
 def malformed(field: str) -> str | None:
-    """Return the English sentence for a field whose text has the wrong form, such as a postal code with letters.
+    """Return the English sentence for a field whose text has the wrong form, such as letters in a postal code.
 
-    `field` is its API path. None if the field has no such sentence.
+    `field` is the field's path in the API's body, such as `location.postal_code`. None if there is no sentence for it.
     """
     return MALFORMED.get(field) or MALFORMED.get(field.rpartition(".")[2])
 
 
 def field_error(locale: Locale, field: str, code: str, allowed: object = None) -> str:
-    """Return the sentence, in the language `locale`, for what is wrong with the field of this name and what is allowed.
+    """Return the sentence, in the language `locale`, that says what is wrong with a field and what is allowed.
 
-    `code` is the code of an `InvalidField` or of a Pydantic error. `allowed` is the valid value, or a list of them,
-    None if unknown; or a mapping of placeholders of the sentence to values, in which `more_<name>` is how many values
-    the list `<name>` leaves out.
+    `field` is the field's path in the API's body, `code` the code of an `InvalidField` or of a Pydantic error.
+    `allowed` is the valid value, or a list of valid values, None if unknown. It may also be a mapping of the sentence's
+    placeholders to values; an entry `more_<name>` then says how many further values the list `<name>` leaves out.
     """
     by_field = MISSING.get(field) if code in ("missing", "string_too_short") else malformed(field)
     sentence = RULES.get(code) or by_field or _OTHERWISE.get(code) or N_("This does not have the right form.")

@@ -1,4 +1,4 @@
-"""The sentences for the findings of the scheduled jobs, by kind of finding."""
+"""The sentences for findings (what scheduled jobs have found wrong), by kind of finding."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ WHAT: Mapping[str, str] = {
 
 
 def finding_text(finding: Finding, locale: Locale) -> str:
-    """Return a scheduled job's finding as a sentence in the language `locale`, with times in Europe/Berlin."""
+    """Return a finding of a scheduled job as a sentence in the language `locale`, with times in Europe/Berlin."""
     facts: dict[str, Any] = dict(finding.facts)
     if "since" in facts:
         facts["since"] = moment_text(datetime.fromisoformat(facts["since"]), locale)

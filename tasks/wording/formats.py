@@ -1,4 +1,4 @@
-"""Prices, counts, dates and phone numbers for people, alike on pages, in mails and letters; English is British."""
+"""Format prices, counts, dates and phone numbers for people, in German or British English."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ def long_date(day: date, locale: Locale) -> str:
 
 
 def month_text(month: Month, locale: Locale) -> str:
-    """Format a month with its name in the language: 'März 2026', in English 'March 2026'."""
+    """Format a month with its name in the language `locale`: 'März 2026', in English 'March 2026'."""
     return format_date(month.first, "LLLL y", locale=_REGIONS[locale])
 
 
 def day_text(at: datetime, locale: Locale) -> str:
-    """Format the day in Germany at this moment, in the language `locale`."""
+    """Format the day that it is in Germany at the moment `at`: '16. März 2026', in English '16 March 2026'."""
     return long_date(berlin_day(at), locale)
 
 
 def last_day_text(end: datetime, locale: Locale) -> str:
-    """Format the day that ends at this moment, the last on which something is valid, in the language `locale`."""
+    """Format the last day of a period that ends at the moment `end`, as a day in Germany in the language `locale`."""
     return long_date(last_day(end), locale)
 
 
@@ -62,9 +62,9 @@ def moment_text(at: datetime, locale: Locale) -> str:
 
 
 def number_text(number: str) -> str:
-    """Format an E.164 number for reading, such as '030 901820' or, of another country, '+43 1 234567'.
+    """Format a phone number in E.164 for reading: '030 901820', or '+43 1 234567' for one of another country.
 
-    Raises `phonenumbers.NumberParseException` for what is no number.
+    Raises `phonenumbers.NumberParseException` if the text is no phone number.
     """
     parsed = phonenumbers.parse(number)
     form = phonenumbers.PhoneNumberFormat
@@ -72,5 +72,8 @@ def number_text(number: str) -> str:
 
 
 def are_several(numbers: str) -> bool:
-    """Return whether a text in German notation names several numbers: a block ('030 2312551-0 … -9') or a list."""
+    """Return whether a text names more than one phone number: a block ('030 2312551-0 … -9') or a list.
+
+    The numbers are in German notation.
+    """
     return "…" in numbers or ", " in numbers

@@ -1,4 +1,4 @@
-"""The displayed names of statuses, steps, roles, scopes of API tokens, the carrier's pages, and mails."""
+"""The displayed names of statuses, steps, roles, scopes of API tokens, the carrier's pages, mails and letters."""
 
 from __future__ import annotations
 
@@ -114,7 +114,10 @@ MESSAGES: Mapping[str, str] = {
 
 
 def message_text(template: str, locale: Locale) -> str:
-    """Return the displayed name of a mail or letter in the language; the template's name if it is an older template."""
+    """Return the displayed name of a kind of mail or letter, in the language `locale`.
+
+    Return the template's own name for templates of older versions, which have no displayed name.
+    """
     return translate(locale, MESSAGES[template]) if template in MESSAGES else template
 
 
@@ -124,7 +127,7 @@ def status_text(status: Status, locale: Locale) -> str:
 
 
 def step_text(step: StepName, locale: Locale) -> str:
-    """Return the displayed name of a request's processing step in the language `locale`."""
+    """Return the displayed name of a processing step of requests, such as "Attach", in the language `locale`."""
     return translate(locale, STEPS[step])
 
 
@@ -134,7 +137,7 @@ def role_text(role: Role, locale: Locale) -> str:
 
 
 def scopes_text(scopes: Iterable[Scope], locale: Locale) -> str:
-    """Return what an API token with these scopes may do, in the language `locale`, separated by commas."""
+    """Return what an API token with these scopes may be used for, separated by commas, in the language `locale`."""
     chosen = set(scopes)
     return ", ".join(translate(locale, text) for scope, text in SCOPES.items() if scope in chosen)
 

@@ -1,4 +1,4 @@
-"""What people of a main account may do with a linked account, and what they may not, derived from their rights."""
+"""The phrases for what a main account's people may and may not do with a linked account, derived from their rights."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ _ONLY_ADMINISTRATORS = N_("%(what)s (only administrators of the main account)")
 
 @dataclass(frozen=True, slots=True)
 class LinkRights:
-    """What administrators and location managers of a main account `may` do with a linked account, and `may_not`.
+    """What administrators and location managers of a main account may and may not do with a linked account.
 
-    Each is a list of translated phrases: `may` goes on after "they can", `may_not` after "nobody of the main account
-    can, by the link".
+    `may` and `may_not` are lists of translated phrases, which complete the sentences "they can …" and "nobody of the
+    main account can, by the link, …".
     """
 
     may: list[str]

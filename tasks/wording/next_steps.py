@@ -1,4 +1,4 @@
-"""The sentences for what happens next to a request, who has to act, and how long it usually takes."""
+"""The sentences on a request's next step: what happens, who has to act, and how long it usually takes."""
 
 from __future__ import annotations
 
@@ -110,10 +110,10 @@ _LOOKED_AT_EXPECTED = N_("That usually takes seconds. Then it says here whether 
 
 @dataclass(frozen=True, slots=True)
 class NextAction:
-    """The next action on a request: who has to act, a sentence on `what` to do, and its deadline.
+    """The next action on a request: who has to act (`actor`), a sentence on what to do (`what`), and the deadline.
 
-    The deadline `until` is None if there is none. `by_several`: everybody who may act on the request can do it, not
-    only `actor`, as with a proof of the address.
+    `until` is None if there is no deadline. With `by_several`, everybody who may act on the request can do it, not only
+    `actor`; a proof of the address is an example.
     """
 
     actor: Actor
@@ -123,10 +123,11 @@ class NextAction:
 
 
 def shown_status(request: Request, locale: Locale, now: datetime) -> str:
-    """Return the displayed name of the request's status at the time `now`.
+    """Return the displayed name of the request's status at the time `now`, in the language `locale`.
 
-    A pending or held request counts as in progress while a worker looks at what has come in; a change that waits for
-    its day is called planned, and a cancellation by its name.
+    A pending or held request is shown as in progress while a worker processes what has come in. A detachment, change or
+    order of numbers that waits for its day is shown as planned, a cancellation that waits for its day as cancelled
+    contract.
     """
     if request.is_scheduled(now):
         return translate(locale, _SCHEDULED[request.kind])
@@ -136,8 +137,8 @@ def shown_status(request: Request, locale: Locale, now: datetime) -> str:
 def expectation(request: Request, locale: Locale, now: datetime, asked: Sequence[ProofStatus] = ()) -> str | None:
     """Return sentences about what happens next to the request and how long that usually takes.
 
-    `asked` are the statuses of the request's proofs. Return None if the request has ended, or if there is no sentence
-    for the reason why it is pending.
+    `asked` are the statuses of the request's proofs. Return None if the request has ended, or if there is no such
+    sentence for the reasons why it is pending.
     """
     if request.is_looked_at(now):
         return translate(locale, _LOOKED_AT_EXPECTED)
@@ -155,7 +156,7 @@ def expectation(request: Request, locale: Locale, now: datetime, asked: Sequence
 
 
 def next_action(request: Request, locale: Locale, now: datetime) -> NextAction | None:
-    """Return who has to act next on the request, what to do and until when; None once the request has ended."""
+    """Return who has to act next on the request, what has to be done and until when; None if the request has ended."""
     actions = next_actions(request, locale, now)
     return actions[0] if actions else None
 
@@ -163,10 +164,10 @@ def next_action(request: Request, locale: Locale, now: datetime) -> NextAction |
 def next_actions(
     request: Request, locale: Locale, now: datetime, asked: Sequence[ProofStatus] = ()
 ) -> list[NextAction]:
-    """Return everything that has to be done next on the request, by whom and until when; empty once it has ended.
+    """Return all actions that are needed next on the request; empty if it has ended.
 
-    `asked` are the statuses of the request's proofs: an order that waits for two of them has two actions. If `asked`
-    is empty, the list has only the action for the request's own reason.
+    `asked` are the statuses of the request's proofs: an order that waits for two proofs has two actions. Without them,
+    the list has only the action for the request's own reason.
     """
     if request.status in ENDED:
         return []
@@ -191,9 +192,10 @@ def next_actions(
 
 
 def _awaited(request: Request, asked: Sequence[ProofStatus]) -> list[tuple[Actor, Reason, datetime | None]]:
-    """Return by whom, why and until when a pending request waits: first its own reason, then its other open proofs.
+    """Return what a pending request waits for, as tuples of who has to act, the reason, and the deadline.
 
-    `asked` are the statuses of the request's proofs. Each reason stands once. The time is None if no day is known.
+    The request's own reason comes first, then its other open proofs; each reason appears once. `asked` are the statuses
+    of the request's proofs. The deadline is None if it is not known.
     """
     assert request.reason is not None
     awaited = [(request.waiting_for or Actor.CARRIER, request.reason, request.waiting_until)]

@@ -1,6 +1,6 @@
-"""The details of an order besides products, location and contact, as pairs of name and value.
+"""The details of an order apart from products, location and contact, as pairs of name and value.
 
-The whole order is read in `tasks.outbox.what_was_ordered`.
+`tasks.outbox.what_was_ordered` reads a whole order.
 """
 
 from __future__ import annotations
@@ -33,12 +33,13 @@ def order_details(
     countries: Collection[str] | None = None,
     ordered_at: datetime | None = None,
 ) -> list[tuple[str, str]]:
-    """Return terms and holder of the contract, the options' details and the invited person, as pairs of name and value.
+    """Return the details of an order as pairs of name and value: contract terms and holder, options, invited person.
 
-    `holder` is None if no contract holder was entered, `mobile_number` (E.164) and `entry` None without these options.
-    `local_user` are name and e-mail address of the person who is to sign in at the location, None if the order names
-    nobody. `countries` are the keys of the destinations that the trunk may call, None if the order does not choose.
-    `ordered_at` is when the order was placed, None before: the contract holder is that of now, and if it was entered or
+    `holder` is None if no contract holder was entered. `mobile_number` (E.164) and `entry` are None if the mobile
+    fallback or the directory entry was not ordered, `request_uri` is None if the order does not choose it. `local_user`
+    are name and e-mail address of the person who is to sign in at the location, None if the order names nobody.
+    `countries` are the keys of the destinations that the trunk may call, None if the order does not choose them.
+    `ordered_at` is when the order was placed, None before. The contract holder is the present one; if it was entered or
     changed after the order, the details say so.
     """
     _ = partial(translate, locale)

@@ -1,4 +1,4 @@
-"""The names of the parts of the file in which a person gets all data about them, in the person's language."""
+"""The displayed names of the parts of the file with all data about a person, which the person can download."""
 
 from __future__ import annotations
 
@@ -99,11 +99,11 @@ KEYS: Mapping[str, str] = {
 
 
 def worded(data: Mapping[str, Any], locale: Locale) -> dict[str, Any]:
-    """Return the data of a person with translated keys, for the file that the person gets; the first entry explains it.
+    """Return a person's data with its keys translated, for the file that the person downloads.
 
-    `data` is what `models.views.person_data.person_data` returns. The first key is `ABOUT`, translated like all others.
-    Values are not translated, and within `typed`, `facts` and `scopes` neither are keys. Raises `KeyError` for a key
-    that `KEYS` does not have.
+    `data` is what `models.views.person_data.person_data` returns. The first key of the result is `ABOUT`, translated;
+    its value explains the file. Values are not translated, nor are keys within `typed`, `facts` and `scopes`. Raises
+    `KeyError` for a key that `KEYS` does not have.
     """
     return {translate(locale, ABOUT): translate(locale, _EXPLAINED), **_named(data, locale)}
 

@@ -91,9 +91,10 @@ _FITTING = N_("Area codes that fit: %(area_codes)s.")
 
 
 def reason_text(reason: Reason, locale: Locale, area_codes: Sequence[str] = ()) -> str:
-    """Return the sentence for why a request waits or ended without success, and for what can be done about that.
+    """Return sentences on why a request waits or has ended without success, and on what can be done about it.
 
-    `area_codes` are those that would fit the address, with their names, if the reason is a wrong area code; else empty.
+    `area_codes` are the area codes, with names, that would fit the address, if the reason is a wrong area code; else
+    empty.
     """
     said = translate(locale, REASONS[reason])
     return f"{said} {translate(locale, _FITTING, area_codes=', '.join(area_codes))}" if area_codes else said

@@ -1,4 +1,7 @@
-"""Isolation of right-to-left text in templates of pages and mails, so that it does not reorder the text beside it."""
+"""Keep right-to-left text in templates of pages and mails from reordering the text beside it.
+
+It is put between the invisible Unicode characters FSI and PDI, which isolate its direction.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +15,20 @@ from models.text_direction import isolated, isolated_facts
 
 
 class Typed(str):
-    """A text for an input field, which a template shows as it is.
+    """A text for an input field, which a template shows unchanged.
 
-    Other right-to-left text is put between the invisible characters FSI and PDI. An input field would send these back
-    as if they had been typed.
+    Other right-to-left text is put between the invisible characters FSI and PDI. In an input field, these would be sent
+    back as if the user had typed them.
     """
 
 
 def isolate_names(environment: Environment, count: Callable[[int], str]) -> None:
-    """Put right-to-left text between FSI and PDI wherever a template, or a sentence in it, shows a fact.
+    """Make a Jinja environment put right-to-left values between the invisible characters FSI and PDI.
 
-    `count` formats the number in a sentence with a plural. Call after the translations are installed, and before the
-    first template of the environment is used. The filter `as_typed` leaves the value of a field as it is; `isolated` is
-    for facts that a template puts together itself.
+    This holds for values that a template shows and for placeholders of translated sentences. `count` formats the number
+    in a sentence with a plural. Call this after the translations are installed, and before the first template of the
+    environment is used. Adds the filters `as_typed`, for the value of an input field, which stays unchanged;
+    `isolated`, for values that a template puts together itself; and `counted`, which is `count`.
     """
     environment.finalize = _shown
     environment.filters |= {"as_typed": Typed, "isolated": isolated, "counted": count}

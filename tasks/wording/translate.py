@@ -1,6 +1,6 @@
-"""Translation of the English sentences in the source: `translations/` holds one gettext catalogue for all of them.
+"""Translation of the English sentences in the source code with gettext catalogues, which are in `translations/`.
 
-English needs no catalogue: its sentences are the message ids. Facts are named placeholders, `%(name)s`.
+English needs no catalogue: its sentences are the message ids. Sentences have named placeholders, `%(name)s`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ CATALOGUES = str(files("tasks.wording") / "translations")
 
 
 def N_(sentence: str) -> str:
-    """Return the sentence unchanged; the call marks it as translatable, so that `pybabel extract` finds it."""
+    """Mark a sentence as translatable, so that `pybabel extract` finds it, and return it unchanged."""
     return sentence
 
 
 def translate(locale: Locale, sentence: str, /, **facts: object) -> str:
-    """Translate an English sentence, and replace its placeholders `%(name)s` by the facts of these names.
+    """Translate an English sentence, and fill its placeholders `%(name)s` with the facts of these names.
 
-    A fact in right-to-left letters is put between FSI and PDI, so that it does not reorder the other words. Raises
-    `KeyError` if some facts are given but one that the sentence names is missing.
+    A fact in right-to-left letters is put between the invisible characters FSI and PDI, so that it does not reorder the
+    other words. Raises `KeyError` if facts are given but one that the sentence needs is missing.
     """
     words = translations(locale).gettext(sentence)
     return words % isolated_facts(facts) if facts else words
@@ -33,9 +33,9 @@ def translate(locale: Locale, sentence: str, /, **facts: object) -> str:
 
 @lru_cache
 def translations(locale: Locale) -> NullTranslations:
-    """Load the catalogue of translations of a language, once in each process; that of English is empty.
+    """Load the catalogue of translations of a language, once in each process; it is empty for English.
 
-    Raises `FileNotFoundError` if the catalogue was not compiled.
+    Raises `FileNotFoundError` if there is no compiled catalogue.
     """
     if locale == "en":
         return NullTranslations()
