@@ -1,4 +1,7 @@
-"""Celery's settings, each with its reason. Messages only hint that work is due: what is due stands in PostgreSQL."""
+"""Celery's settings, each with its reason.
+
+A Celery message carries no content: it only says that rows of a PostgreSQL table are due to be processed.
+"""
 
 import os
 

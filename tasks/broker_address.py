@@ -1,4 +1,4 @@
-"""Where the broker is: one Redis by its URL, or the master that Redis Sentinel names at the moment."""
+"""The address of the message broker: one Redis server by its URL, or the present master of a Redis Sentinel group."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ _PORT = 26379
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
-    """The address of the Redis that carries Celery's messages and counts wrong tries.
+    """The address of the Redis that carries Celery's messages and holds the counters of the front's rate limits.
 
-    `url` is that of a server, `redis://…` or with TLS `rediss://…`; or it names sentinels and the master that they
-    watch: `sentinel://:password@host:26379,host:26379/name`. The password is that of servers and sentinels alike.
+    `url` is either the URL of one server, `redis://…` or with TLS `rediss://…`, or it names sentinels and the master
+    that they watch: `sentinel://:password@host:26379,host:26379/name`. The Redis servers and the sentinels have the
+    same password.
     """
 
     url: str
@@ -39,8 +40,8 @@ class BrokerAddress:
     def celery_settings(self) -> dict[str, Any]:
         """Return Celery's settings `broker_url`, `broker_use_ssl` and `broker_transport_options` for this address.
 
-        The transport options have only what Sentinel needs, and are empty for a single Redis: merge them with the
-        others.
+        The transport options contain only what Sentinel needs, and are empty for a single Redis. The caller adds them
+        to its own transport options.
         """
         if not self._is_watched:
             # Without these kombu would take any certificate.
@@ -56,7 +57,10 @@ class BrokerAddress:
 
     @property
     def limiter_settings(self) -> dict[str, Any]:
-        """Return Flask-Limiter's settings: `RATELIMIT_STORAGE_URI` and parts of `RATELIMIT_STORAGE_OPTIONS`."""
+        """Return Flask-Limiter's settings `RATELIMIT_STORAGE_URI` and `RATELIMIT_STORAGE_OPTIONS` for this address.
+
+        The options contain only what Sentinel needs, and are empty for a single Redis.
+        """
         if not self._is_watched:
             return {"RATELIMIT_STORAGE_URI": self.url, "RATELIMIT_STORAGE_OPTIONS": {}}
         # A replica may be behind, and would count too little.
@@ -94,7 +98,10 @@ class BrokerAddress:
 
 
 def with_password(url: str, password: str | None) -> str:
-    """Return the URL of a broker with the password, of any characters, in it; a URL that has one stays as it is."""
+    """Return the broker's URL with the password inserted and percent-encoded.
+
+    The URL is returned unchanged if it contains a password already, or if `password` is None or empty.
+    """
     scheme, mark, server = url.partition("://")
     if not password or not mark or "@" in server:
         return url
@@ -102,9 +109,9 @@ def with_password(url: str, password: str | None) -> str:
 
 
 def checked_url(url: str) -> str:
-    """Return the URL of a broker unchanged. Raises `ValueError` if it cannot be one.
+    """Return the broker's URL unchanged. Raises `ValueError` if it has none of the supported forms.
 
-    It begins with `redis://` or `rediss://`; or with `sentinel://`, and then names the hosts of sentinels and a master.
+    They are `redis://…`, `rediss://…` and `sentinel://…`; the last must name hosts of sentinels and a master.
     """
     if url.startswith(("redis://", "rediss://")):
         return url

@@ -1,6 +1,7 @@
-"""The Celery tasks, one for each kind of work. A task's message (a hint) only says that rows of a work queue are due.
+"""The Celery tasks, one for each kind of work.
 
-A hint may be lost, doubled or late without harm.
+A task's message, called a hint, has no content: it only says that rows of a table are due to be processed. A lost,
+doubled or late message does no harm.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ Task = Callable[[Runtime], None]
 def _task(kind: WorkKind) -> Callable[[Task], Task]:
     """Return a decorator that registers a function as the Celery task of this kind of work.
 
-    If the database is away, the task logs a warning and does not fail: due rows stay due, and the sweep sends hints.
+    If the database does not answer, the task logs a warning and does not fail. Its rows stay due, and the task `sweep`
+    sends messages for them later.
     """
 
     def register(work: Task) -> Task:
@@ -71,9 +73,9 @@ def verify_requests(runtime: Runtime) -> None:
 
 @_task(WorkKind.PROVISION)
 def provision_requests(runtime: Runtime) -> None:
-    """Write the trunks of orders in step `provision` to the registrar, and run the orders' remaining steps.
+    """Write the trunks of new accounts to the registrar, and run the remaining steps of their orders.
 
-    Safe to run twice or when nothing is due.
+    Takes the orders that are due in the step `provision`. Safe to run twice or when nothing is due.
     """
     advance(runtime, WorkKind.PROVISION, lambda: send_hint(WorkKind.PROVISION))
 
@@ -87,7 +89,10 @@ def send_messages(runtime: Runtime) -> None:
 
 @_task(WorkKind.REGISTRAR)
 def sync_registrar(runtime: Runtime) -> None:
-    """Write changed trunks and new number blocks to the registrar. Safe to run twice or when nothing is due."""
+    """Write changed trunks and new number blocks to the registrar's database.
+
+    Also deletes the registrar's rows of closed trunks. Safe to run twice or when nothing is due.
+    """
     for work in (write_due_trunks, announce_due_blocks):
         work(runtime, lambda: send_hint(WorkKind.REGISTRAR))
 
@@ -111,9 +116,9 @@ def run_scheduled_jobs(runtime: Runtime) -> None:
 
 @_task(WorkKind.SWEEP)
 def sweep(runtime: Runtime) -> None:
-    """Send a hint to the workers for each kind of work with rows that are due and not claimed, and count such rows.
+    """Count the due rows that no worker has claimed, and send a Celery message for each kind of work that has any.
 
-    Safe to run in parallel.
+    This replaces messages that were lost. Runs every two seconds; safe to run in parallel.
     """
     now = runtime.clock()
     due: Counter[WorkKind] = Counter()

@@ -1,7 +1,7 @@
-"""Claims on due rows: a lease that is kept alive while the work goes on, and rows that are released afterwards.
+"""Claims: how a worker reserves due rows of a table for itself, by a lease that is extended while the work goes on.
 
-One thread of the process extends all leases in use. It also repeats the release of rows when the first try failed,
-because the database did not answer or another transaction had locked them.
+One thread of the process extends all leases in use. It also retries releasing rows if the first try failed, because the
+database did not answer or another transaction had locked the rows.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ DEADLY_EVERY = 30.0
 
 @dataclass(slots=True, eq=False)
 class Claim:
-    """Rows of one table, by their primary keys (`ids`), that this process has claimed under one lease.
+    """Rows of one table that this process has reserved for itself under one lease; `ids` are their primary keys.
 
-    `lease` is the id of the lease, `began` the time of the claim by `time.monotonic()`, in seconds, `length` how long
-    the lease lasts unless it is extended.
+    `lease` is the id of the lease; `began` is when the rows were claimed, by `time.monotonic()` in seconds; `length` is
+    how long the lease lasts unless it is extended.
     """
 
     runtime: Runtime
@@ -61,20 +61,21 @@ class Claim:
 
     @property
     def is_safe(self) -> bool:
-        """Return whether the claim's lease still lasts long enough to begin a further piece of work (one mail)."""
+        """Return whether the lease still lasts long enough to begin another piece of work, such as sending one mail."""
         return time.monotonic() < self.safe_until
 
     def give_back(self, ids: Collection[Any]) -> None:
-        """Mark the rows with these ids to be released when the claim ends, because no result was recorded for them.
+        """Mark the rows with these ids to be released at the end of the claim, because no result was recorded for them.
 
-        Any worker may claim them one second (`LOCKED_AGAIN`) after their release.
+        Any worker may claim a row one second (`LOCKED_AGAIN`) after its release.
         """
         self.owed.update(ids)
 
     def extend(self) -> None:
-        """Extend the lease by its full length from now, unless no row is claimed under it any longer.
+        """Extend the lease to its full length from now, in a transaction of its own.
 
-        Raises a database error if the database does not answer.
+        Does nothing if none of the rows is claimed under this lease any more. Raises a database error if the database
+        does not answer.
         """
         began = time.monotonic()
         with self.runtime.database.transaction() as session:
@@ -83,10 +84,11 @@ class Claim:
             self._lasts_from(began)
 
     def end(self) -> bool:
-        """Release the rows marked by `give_back`, for any worker. Return whether none is left to release.
+        """Release the rows marked by `give_back`, so that any worker may claim them. Return whether all are released.
 
-        Rows are left if the database fails or another transaction has locked them. Once the lease must have ended,
-        returns True without releasing any, because any worker may claim the rows.
+        Returns False if the database fails or another transaction has locked some of the rows: call again later.
+        Returns True without releasing anything once the lease must have ended, because other workers may claim the rows
+        anyway.
         """
         if not self.owed or time.monotonic() > self.began + (self.longest + self.length).total_seconds():
             return True
@@ -116,13 +118,14 @@ def claimed(
     with_bulks: int | None = None,
     system: ExternalSystem | None = None,
 ) -> Iterator[Claim]:
-    """Claim up to `limit` due rows of a table, and keep the claim alive inside the block.
+    """Claim up to `limit` due rows of a table, yield the claim, and extend its lease until the end of the block.
 
-    Of the rows, only those that match `which` are claimed. Rows of bulks (uploaded files) fill the places that others
-    leave free, at most `with_bulks` of them (None: `limit`); if no other row is due, `with_bulks` rows of bulks are
-    claimed, even if these are more than `limit`. `more_due` is called after claiming a full batch, because more rows
-    may be due, for which another process is free. `system` is the external system that the work needs: while it is
-    recorded as away, no row is claimed; when its pause is over, one process at a time gets one row to try.
+    The claim has no rows if none is due. Only rows that match `which` are claimed. Rows of bulks (uploaded files) fill
+    the places that other rows leave free, at most `with_bulks` of them (None: `limit`); if no other row is due,
+    `with_bulks` rows of bulks are claimed, even if that is more than `limit`. `more_due` is called if `limit` rows were
+    claimed, because more rows may be due, for which another process is free. `system` is the external system that the
+    work needs: while that system is recorded as unavailable, no row is claimed; when the pause is over, one process at
+    a time claims a single row to try the system.
     """
     lease, began = uuid.uuid4(), time.monotonic()
     claim_some = partial(claim_due, table=table, lease=lease, which=which)
@@ -168,15 +171,16 @@ def _is_turn_of_deadly(table: type[QueueRow]) -> bool:
 
 
 def kept_alive(claim: Claim) -> AbstractContextManager[None]:
-    """Return a context manager that keeps the claim alive inside its block, and gives back what is owed afterwards.
+    """Return a context manager that extends the claim's lease inside its block, and releases marked rows at its end.
 
-    The lease is extended by a thread of this process, up to `claim.longest`.
+    The marked rows are those of `Claim.give_back`. A thread of this process extends the lease, for `claim.longest` at
+    most.
     """
     return _keeper.keeping(claim)
 
 
 class _Keeper:
-    """The thread that keeps the process's claims alive; it starts with the first claim."""
+    """The thread that extends the leases of this process's claims. It is started for the first claim."""
 
     def __init__(self) -> None:
         self._changed = Condition()

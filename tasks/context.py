@@ -1,4 +1,4 @@
-"""The `Runtime` of this process: set by `workers` when a worker process starts, read by the Celery tasks."""
+"""The `Runtime` of this process, which the Celery tasks read. A worker process sets it when it starts."""
 
 from __future__ import annotations
 

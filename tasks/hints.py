@@ -1,4 +1,7 @@
-"""Hints: Celery messages that only say that rows of one kind of work are due. The sweep replaces lost hints."""
+"""Hints: Celery messages without content, which only say that rows of one kind of work are due.
+
+A lost hint does no harm: the task `sweep` sends another one within seconds.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,8 @@ READY_KEY = "standorte-ready"
 class BrokerPause:
     """A circuit breaker for the message broker: after a failure no caller contacts the broker for a while.
 
-    When the pause is over, one caller tries the broker while the others go on skipping it. The pause is as long as the
-    broker has been unreachable, at least 2 and at most 30 seconds.
+    When the pause is over, one caller tries the broker while the others still avoid it. The pause is as long as the
+    broker has been unreachable so far, at least 2 and at most 30 seconds.
     """
 
     SHORTEST, LONGEST = 2.0, 30.0
@@ -38,9 +41,10 @@ class BrokerPause:
         self._ends = 0.0
 
     def is_over(self) -> bool:
-        """Return whether the caller may contact the broker: no pause is under way, or this caller is to try it again.
+        """Return whether the caller may contact the broker now.
 
-        When a pause is over, one caller gets True, and for the others another pause begins.
+        True if no pause is under way, or if the pause has just ended and this caller is the one that tries the broker
+        again; for all other callers another pause begins. Report the result of the try with `found`.
         """
         with self._lock:
             if self._away_since is not None:
@@ -50,7 +54,7 @@ class BrokerPause:
             return True
 
     def found(self, *, away: bool) -> None:
-        """Record whether the broker was unreachable (`away`) when a caller contacted it: begin or end the pause."""
+        """Begin a pause if the broker was found unreachable (`away`); end the pause if the broker has answered."""
         with self._lock:
             if not away:
                 self._away_since = None
@@ -67,10 +71,10 @@ _pause = BrokerPause()
 
 
 def sending_app(name: str, broker_url: str, *, connections: int = 1) -> Celery:
-    """Return a Celery app that only sends messages, with short broker timeouts and at most `connections` connections.
+    """Return a Celery app that only sends messages, with short timeouts and at most `connections` broker connections.
 
-    `name` is the app's name, and `broker_url` the broker's URL, as in the setting. For programs that run no tasks: a
-    worker's connection needs longer timeouts. Ends a pause that an earlier failure of the broker has begun.
+    `name` is the app's name and `broker_url` the broker's URL, as in the setting. For programs that run no tasks: a
+    worker's connection needs longer timeouts. Also resets this process's circuit breaker for the broker.
     """
     global _pause
     app = Celery(name)
@@ -88,10 +92,11 @@ def sending_app(name: str, broker_url: str, *, connections: int = 1) -> Celery:
 
 
 def hint(kinds: Collection[WorkKind]) -> bool:
-    """Send the workers a hint, a message that rows are due, for each of these kinds of work.
+    """Send a Celery message for each of these kinds of work, so that workers process the rows that are due.
 
-    For programs that people wait for, such as the front. Call this function after the commit. Never raises; returns
-    False if the broker is unreachable, or was so recently that it is not contacted now.
+    For programs that people wait for, such as the front. Call this function after the commit that made the rows due.
+    Never raises. Return False if the broker is unreachable, or was unreachable so recently that it is not contacted
+    now.
     """
     pause = _pause
     if not pause.is_over():
@@ -102,10 +107,10 @@ def hint(kinds: Collection[WorkKind]) -> bool:
 
 
 def send_hint(kind: WorkKind) -> bool:
-    """Send the workers a hint that rows of this kind of work are due. Never raises.
+    """Send a Celery message that rows of this kind of work are due, unless one waits in its queue already.
 
-    Return False if the broker is unreachable. Sends nothing if the queue of this kind already holds a hint: the worker
-    that takes that hint finds every due row. So the queues stay short under load, and while no worker runs.
+    Never raises: returns False if the broker is unreachable, else True. One message is enough, because the worker that
+    takes it finds every due row. So the queues stay short under load, and while no worker runs.
     """
     try:
         with current_app.producer_or_acquire() as producer:
@@ -118,20 +123,20 @@ def send_hint(kind: WorkKind) -> bool:
 
 
 def send_hints(kinds: Iterable[WorkKind]) -> None:
-    """Send the workers a hint, a message that rows are due, for each of these kinds of work. Never raises.
+    """Send a Celery message for each of these kinds of work, so that workers process the rows that are due.
 
-    For worker processes: contacts the broker even if it was unreachable a moment ago.
+    For worker processes: contacts the broker even if it was unreachable a moment ago. Never raises.
     """
     for kind in kinds:
         send_hint(kind)
 
 
 def broker_fault() -> str | None:
-    """Write a key to the broker and check the type of each queue; return what is wrong, None if nothing is.
+    """Check that the broker can be written to and that its queues are intact; return what is wrong, or None.
 
-    A broker that is full, or has become a replica, still answers a ping. The text is an error's name, or says that
-    under the name of a queue the broker has a key that is no list. The current Celery app has to be one of
-    `sending_app`. Never raises.
+    Writes a key, because a broker that is full or has become a replica still answers a ping. The returned text is the
+    name of an error, or says that a key with the name of a queue is no list. The current Celery app must have been made
+    by `sending_app`. Never raises for a broker that does not answer.
     """
     try:
         with current_app.connection_for_write() as connection:
@@ -146,7 +151,7 @@ def broker_fault() -> str | None:
 
 
 def waiting_hints(channel: Any, kind: WorkKind) -> int:
-    """Return how many hints (messages that rows are due) wait in this kind's queue.
+    """Return how many Celery messages wait in the queue of this kind of work.
 
     `channel` is an open kombu channel to the broker.
     """

@@ -22,9 +22,10 @@ SWEPT = Counter("standorte_swept", "Requests, trunks and messages that a sweep f
 
 
 def clock_offset(database: Database) -> GaugeMetricFamily:
-    """Return the metric of how far this machine's clock is off the database server's, in seconds; positive: it is slow.
+    """Return a metric with the difference in seconds between the clocks of the database server and of this machine.
 
-    Connects if the server's time was never read. Raises `SQLAlchemyError` if the server does not answer then.
+    It is positive if this machine's clock is behind. Connects to the database if its time was not read before, and
+    raises `SQLAlchemyError` if the database does not answer then.
     """
     what = "The database's clock minus this machine's"
     return GaugeMetricFamily("standorte_clock_offset_seconds", what, value=database.clock_offset)

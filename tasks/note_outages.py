@@ -1,4 +1,4 @@
-"""Record how external systems answer. While a system is away, no worker claims work that needs it (`tasks.claims`)."""
+"""Record which external systems are unavailable. No worker claims work that needs an unavailable system."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ _WAITING = {
 
 
 def note_answers(claim: Claim, system: ExternalSystem, answers: Iterable[GatewayError | None]) -> None:
-    """Record how an external system answered the work of a claim: `answers` has each call's error, None for success.
+    """Record whether an external system was available for the calls made in a claim, in a transaction of its own.
 
-    If one call found the system unavailable, a pause begins, in which no worker tries the system. If none did, a pause
-    that is under way ends, and the workers are told by messages that the work which needs the system is due. Calls with
-    the error `NotSent` do not count, as they never reached the system. A database outage is logged, not raised.
+    `answers` has one entry for each call: its error, or None for success. If a call found the system unavailable, a
+    pause begins in which no worker contacts the system. If none did, a running pause ends, and the workers are notified
+    of the work that waited for the system. Errors of the class `NotSent` do not count, because those calls never left
+    this machine. A database outage is logged, not raised.
     """
     answers = [answer for answer in answers if not isinstance(answer, NotSent)]
     if not answers:

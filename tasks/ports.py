@@ -23,9 +23,9 @@ class GatewayError(Exception):
 
 
 class GatewayUnavailable(GatewayError):
-    """A temporary failure, such as no answer in time: the call may have taken effect.
+    """A temporary failure, such as no answer in time. The call may have taken effect all the same.
 
-    The caller may repeat the call, with the same key if it has one.
+    The caller may repeat the call, under the same idempotency key if it has one.
     """
 
 
@@ -38,11 +38,14 @@ class GatewayRefused(GatewayError):
 
 
 class NotSent(GatewayRefused):
-    """A permanent failure before anything left this machine; it says nothing about the external system."""
+    """A permanent failure on this machine, before the external system was contacted: it does not mean an outage."""
 
 
 class NumberTaken(GatewayRefused):
-    """A refusal of a trunk, one of whose numbers the registrar lists as another trunk's. Retry with other numbers."""
+    """Raised or returned when the registrar refuses a trunk because it lists one of its numbers under another trunk.
+
+    Retry with other numbers.
+    """
 
 
 FORWARD = "forward."
@@ -197,9 +200,9 @@ SipAddress = tuple[str, str]
 class Subscriber:
     """All rows that the registrar has for one SIP user, duplicates included.
 
-    `login` is HA1, HA1b and the clear-text password, which must be empty; None if there is no subscriber row.
-    `aliases` are pairs of number and domain, `preferences` pairs of name and value, `keys` the idempotency keys that
-    the preferences were written under. `registered` is whether a phone is registered.
+    `login` is the tuple of HA1, HA1b and the clear-text password, which must be empty; None if there is no subscriber
+    row. `aliases` are pairs of number and domain, `preferences` pairs of name and value, `keys` the idempotency keys
+    under which the preferences were written. `registered` is whether a phone is registered.
     """
 
     sip_user: str
@@ -220,20 +223,20 @@ class Subscribers(Protocol):
     """The port by which the registrar's subscribers (SIP users) and number blocks are read back and deleted."""
 
     def read(self) -> Generator[Subscriber]:
-        """Yield every subscriber, in byte order of SIP user and domain, from one snapshot, read in pages.
+        """Yield every subscriber, in byte order of SIP user and domain, all from one database snapshot.
 
-        Raises `GatewayUnavailable` if the registrar does not answer. The caller closes a generator that it does not
-        exhaust.
+        Raises `GatewayUnavailable` if the registrar does not answer. The caller must close the generator unless it
+        reads all.
         """
 
     def look_up(self, addresses: Collection[SipAddress]) -> dict[SipAddress, Subscriber]:
-        """Return the current subscribers by SIP address; an address that the registrar does not know has no entry.
+        """Return the subscribers with these SIP addresses as they are now, by address; unknown addresses are left out.
 
         Raises `GatewayUnavailable` if the registrar does not answer.
         """
 
     def remove(self, addresses: Collection[SipAddress]) -> None:
-        """Delete every row of the SIP addresses. Safe to run twice.
+        """Delete every row that the registrar has for the SIP addresses. Safe to run twice.
 
         Raises `GatewayUnavailable` if the registrar does not answer.
         """
@@ -245,44 +248,46 @@ class Subscribers(Protocol):
         """
 
     def read_blocks(self) -> Generator[Block]:
-        """Yield all number blocks in the order of their first numbers, read in pages.
+        """Yield all number blocks of the registrar in the order of their first numbers.
 
-        Raises `GatewayUnavailable` if the registrar does not answer. The caller closes a generator that it does not
-        exhaust.
+        Raises `GatewayUnavailable` if the registrar does not answer. The caller must close the generator unless it
+        reads all.
         """
 
     def look_up_blocks(self, first_numbers: Collection[int]) -> dict[int, Block]:
-        """Return the current blocks by first number; a number with which no block begins has no entry.
+        """Return the registrar's number blocks that begin at these numbers, by first number.
 
-        Raises `GatewayUnavailable` if the registrar does not answer.
+        The numbers are E.164 without the plus sign; one with which no block begins has no entry. Raises
+        `GatewayUnavailable` if the registrar does not answer.
         """
 
     def remove_blocks(self, first_numbers: Collection[int]) -> None:
-        """Delete the blocks with these first numbers. Safe to run twice.
+        """Delete the registrar's number blocks that begin at these numbers. Safe to run twice.
 
-        Raises `GatewayUnavailable` if the registrar does not answer.
+        The numbers are E.164 without the plus sign. Raises `GatewayUnavailable` if the registrar does not answer.
         """
 
 
 class CallRecords(Protocol):
-    """The port to the telephone network's records of calls and refused registrations, to delete the old ones."""
+    """The port to the telephone network's records of calls and of refused registrations, which are deleted when old."""
 
     def count(self, before: datetime) -> int:
-        """Return how many records of calls and refusals are older than `before`.
+        """Return how many records, of calls and refused registrations together, are older than `before`.
 
         Raises `GatewayUnavailable` if the telephone network's database does not answer.
         """
 
     def forget(self, before: datetime, limit: int) -> int:
-        """Delete up to `limit` calls and `limit` refusals older than `before`. Return how many were deleted.
+        """Delete up to `limit` call records and up to `limit` refused registrations that are older than `before`.
 
-        Safe to run twice. Raises `GatewayUnavailable` if the telephone network's database does not answer.
+        Return how many records were deleted in all. Safe to run twice. Raises `GatewayUnavailable` if the telephone
+        network's database does not answer.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file that is sent with a mail. `name` is a file name in ASCII, `media_type` one such as `application/pdf`."""
+    """A file that is sent with a mail. `name` is its file name in ASCII, `media_type` such as `application/pdf`."""
 
     name: str
     media_type: str
@@ -293,7 +298,8 @@ class Attachment:
 class Mail:
     """One rendered mail to one person: its subject, its body as text and as HTML, and attached files.
 
-    `message_id` includes the angle brackets and is equal at every attempt to send the mail. `locale` is the language.
+    `message_id` is the Message-ID with its angle brackets, the same at every attempt to send the mail. `locale` is the
+    language of the mail.
     """
 
     message_id: str
@@ -323,11 +329,11 @@ class Mailer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One letter on paper. `key` identifies the letter at every attempt; `recipient` are the lines of the address.
+    """One letter on paper. `key` identifies the letter at every attempt; `recipient` has the lines of the address.
 
-    `text` has paragraphs, divided by empty lines. `date` is the day of the letter in words. `code` is printed large in
-    the place of the paragraph of the text that names it, with `link`, the URL of the page for the code, as a QR code
-    beside it; `code` and `link` are None in a letter without a code.
+    `text` has paragraphs, divided by empty lines. `date` is the day of the letter in words. If there is a `code`, the
+    paragraph of the text that contains it is replaced by the code in large print, with a QR code of `link` beside it:
+    the URL of the page where the code is entered. `code` and `link` are None in a letter without a code.
     """
 
     key: str
@@ -344,7 +350,7 @@ class LetterPrinter(Protocol):
     """The port by which letters are printed and posted."""
 
     def print_letter(self, letter: Letter) -> None:
-        """Print and post one letter. Safe to run twice: letters with one key are printed once.
+        """Print and post one letter. Safe to run twice: letters with the same `key` are printed once.
 
         Raises `GatewayUnavailable` if the printer cannot be reached.
         """

@@ -1,4 +1,4 @@
-"""The retry policy: computes when a failed operation is retried. It neither sleeps nor uses Celery countdowns."""
+"""The retry policy: computes when a failed operation is tried again. It does not wait or schedule anything itself."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from datetime import timedelta
 class RetryPolicy:
     """Exponential backoff: the first pause is `first`, each next pause is twice as long, up to `ceiling`.
 
-    Each pause varies at random by the fraction `jitter`. After `patience` failed attempts the request is held, so that
-    the back office sees it, and retried every `while_held`.
+    Each pause varies at random by the fraction `jitter`. After `patience` failed attempts a request is held, so that
+    the back office sees it, and from then on it is retried every `while_held`.
     """
 
     first: timedelta = timedelta(seconds=1)
@@ -22,7 +22,7 @@ class RetryPolicy:
     while_held: timedelta = timedelta(minutes=30)
 
     def pause(self, attempts: int) -> timedelta:
-        """Return how long to wait for the next try after this number of failed attempts (1 or more), with jitter."""
+        """Return how long to wait after this number of failed attempts (1 or more), with a random variation."""
         plain = min(self.first * int(2 ** min(attempts - 1, 30)), self.ceiling)
         spread: float = random.uniform(1 - self.jitter, 1 + self.jitter)
         return plain * spread

@@ -18,15 +18,15 @@ from tasks.settings import Carrier
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The resources of a worker process, built once by `workers`.
+    """The resources and settings of a worker process, built once when it starts.
 
-    `ports` are the external systems, `retry` says when failed work is tried again. `sip_domain` is the domain of new
-    trunks, `base_url` the beginning of links in mails, and `mail_domain` the domain of Message-IDs. `lease` is how
-    long a claim on due rows lasts: longer than the slowest calls of a batch, yet short enough to wait out when a
-    worker dies. `batch` is how many due rows are claimed together. Mails name `carrier`. `limits` are those of
-    companies that have none of their own. The back office is told at `office_email` of requests that it has to look
-    at; None: it only has its list. `periods` are how long rows are kept where the carrier chooses. `stopping` returns
-    whether this worker was asked to stop, so that a long job ends at its next transaction.
+    `ports` are the external systems. `retry` says when failed work is tried again. `sip_domain` is the domain of new
+    trunks, `base_url` the beginning of links in mails, `mail_domain` the domain of Message-IDs. `lease` is how long a
+    claim on due rows lasts unless it is extended, `batch` how many due rows are claimed together. `carrier` is the
+    sender of mails and letters. `limits` apply to companies without limits of their own. `office_email` is the address
+    to which requests that need the back office are reported; None: no such mails. `periods` are the retention periods
+    that the carrier chooses. `stopping` returns whether this worker was asked to stop; a long job then ends before its
+    next transaction.
     """
 
     database: Database

@@ -31,9 +31,9 @@ def _postgres(url: str) -> str:
 
 
 def sendable(address: str) -> str:
-    """Return a setting's e-mail address with the domain in lower case and in Unicode, such as info@müller.de.
+    """Return an e-mail address with its domain in lower case and in Unicode, such as info@müller.de.
 
-    Raises `ValueError` if the portal can send no mail to the address.
+    Used to check settings. Raises `ValueError` if the portal can send no mail to the address.
     """
     try:
         return typed_email(address)
@@ -71,8 +71,8 @@ _Page = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(
 class CarrierPage(StrEnum):
     """The carrier's pages that portal, mails, letters and offers link to: imprint, privacy notice, terms and help.
 
-    The value is the page's path in the portal. Each has a setting (`CARRIER_IMPRINT` and so on): a URL is linked to,
-    and a text (with spaces) is shown by the portal under that path.
+    The value is the page's path in the portal. Each page has a setting (`CARRIER_IMPRINT` and so on). If the setting is
+    a URL, links lead to that URL; if it is a text (with spaces), the portal shows the text under the page's path.
     """
 
     IMPRINT = "impressum"
@@ -83,10 +83,10 @@ class CarrierPage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """The carrier as customers see it. A fact that is not set is None, or is missing in `links`, and is not shown.
+    """The carrier's name, address, contact and pages, as shown to customers. What is not set is None, and is not shown.
 
-    `address` is the postal address in one line. `links` maps the carrier's pages to their URLs, and `texts` maps those
-    that the portal serves itself to their text.
+    `address` is the postal address in one line. `links` maps the carrier's pages to their URLs, `texts` the pages that
+    the portal serves itself to their text; both leave out pages that are not set.
     """
 
     name: str | None = None
@@ -166,7 +166,10 @@ class CarrierSettings(Settings):
 
 
 class LimitSettings(CarrierSettings):
-    """The settings that limit what one company may ask for, unless the carrier has given it limits of its own."""
+    """The default limits on what one company may order or send at a time or in a day.
+
+    They apply unless the carrier has given the company limits of its own.
+    """
 
     limit_open_orders: Annotated[int, Field(ge=1)] = USUAL_LIMITS.open_orders
     """The greatest number of orders of a company that have not ended, at one time."""
@@ -183,7 +186,7 @@ class LimitSettings(CarrierSettings):
 
     @property
     def limits(self) -> Limits:
-        """Return the limits of companies that have none of their own."""
+        """Return the default limits, which apply to companies that have none of their own."""
         return Limits(
             open_orders=self.limit_open_orders,
             blocks=self.limit_blocks_per_day,
@@ -204,12 +207,12 @@ class SecretSettings(LimitSettings):
 
     @property
     def secret_keys(self) -> list[str]:
-        """Return the keys that SECRET_KEY holds: first the current one, then the old ones that are still accepted."""
+        """Return the keys in SECRET_KEY: first the key used for new data, then older keys that can still decrypt."""
         return _keys_in(self.secret_key)
 
     @property
     def carrier(self) -> Carrier:
-        """Return the carrier as customers see it."""
+        """Return the carrier's name, address, contact and pages from the settings, as shown to customers."""
         set_pages = {
             CarrierPage.IMPRINT: self.carrier_imprint,
             CarrierPage.PRIVACY: self.carrier_privacy,
@@ -241,7 +244,7 @@ class SecretSettings(LimitSettings):
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host name or IP address is the local machine's loopback."""
+    """Return whether a host name or IP address means this machine itself: `localhost` or a loopback address."""
     if host == "localhost":
         return True
     try:

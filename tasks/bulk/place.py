@@ -1,6 +1,7 @@
-"""Turn the rows of a bulk, an uploaded file of orders or links, into requests; mail its sender when all have ended.
+"""Turn the rows of a bulk (an uploaded CSV or XLSX file of orders or link requests) into requests.
 
-The requests then run through the pipeline (`tasks.engine.advance`) after requests that belong to no bulk.
+Also mail the person who uploaded the file when all its requests have ended. The requests run through the pipeline
+(`tasks.engine.advance`) after requests that belong to no bulk.
 """
 
 from __future__ import annotations
@@ -48,10 +49,12 @@ _ROOM_LOOKED_FOR = timedelta(minutes=5)
 
 
 def place_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
-    """Turn a batch of rows of the longest-waiting bulk into requests, or check whether all its requests have ended.
+    """Claim the longest-waiting bulk that is due, and turn a batch of its rows into requests.
 
-    A bulk is an uploaded file. `more_due` is called if a bulk was claimed, because others may be due. Safe to run
-    twice, late or when nothing is due: a row's outcome is saved in one transaction with its request.
+    A bulk is an uploaded file of orders or link requests. If all of its rows are requests already, only check whether
+    these requests have ended, and then end the bulk. `more_due` is called if a bulk was claimed, because other bulks
+    may be due. Safe to run twice, late or when nothing is due: a row's result is saved in one transaction with its
+    request.
     """
     with claimed(runtime, Bulk, more_due, limit=1) as claim:
         for id in claim.ids:
@@ -64,12 +67,13 @@ def place_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
 
 
 def _place_batch(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> None:
-    """Process the claimed bulk `id` once: turn a batch of rows into requests, or end it if its requests have ended.
+    """Process the claimed bulk `id` once: turn a batch of rows into requests, or end the bulk.
 
-    A bulk is an uploaded file. A batch is one row after a failed try, and 100 rows at most (`CHUNK`). Unless the bulk
-    ends, its next processing is scheduled: for now after a batch, for later if a limit of the company is reached or
-    only the requests have yet to end. Queues the sender's receipt at the first limit or once no row is left, and a mail
-    at the end. Does nothing if the claim `lease` no longer holds the bulk.
+    A bulk is an uploaded file; it ends when all its requests have ended. A batch has at most 100 rows (`CHUNK`), and
+    one row after a failed try. Unless the bulk ends, its next processing is scheduled: immediately after a batch;
+    minutes later if a limit of the company is reached; after 2 seconds to 10 minutes, at growing intervals, if only the
+    requests have yet to end. Queues the receipt mail when a limit is reached for the first time or no row is left, and
+    another mail at the end of the bulk. Does nothing if the bulk is no longer claimed under the lease `lease`.
     """
     now = runtime.clock()
     with runtime.database.transaction() as session:
@@ -104,9 +108,10 @@ def _place_batch(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> None:
 
 
 def _limit_reached(session: Session, bulk: Bulk) -> bool:
-    """Return whether a bulk file of link requests has to wait: its main account asks too many for consent already.
+    """Return whether the main account of a bulk has 1,000 (`MOST_OPEN_QUESTIONS`) requests for consent open.
 
-    1,000 questions for consent may be open (`MOST_OPEN_QUESTIONS`). False for a file of orders.
+    A bulk is an uploaded file. While this is True, the rows of a file of link requests have to wait, because each asks
+    the administrators of another account for consent. Always False for a file of orders.
     """
     return bulk.kind is Kind.LINK and open_questions(session, bulk.main) >= MOST_OPEN_QUESTIONS
 
@@ -114,9 +119,10 @@ def _limit_reached(session: Session, bulk: Bulk) -> bool:
 def _place(
     session: Session, runtime: Runtime, bulk: Bulk, rows: Sequence[BulkRow], now: datetime
 ) -> LimitReached | None:
-    """Turn the rows into requests until a limit of the company is reached; return this limit, None if none is reached.
+    """Turn the rows of a bulk file into requests until a limit of the company is reached.
 
-    Rows that repeat an earlier row or file are only marked as repeated. Rows that are done lose their link codes.
+    Return the limit that was reached, None if none was. A row that repeats an earlier row, of this file or another one,
+    is only marked as repeated. The link codes of processed rows are deleted.
     """
     if not rows:
         return None
@@ -219,11 +225,9 @@ def _refuse(row: BulkRow, error: DomainError) -> None:
 
 
 def _queue_receipt(session: Session, bulk: Bulk, now: datetime) -> None:
-    """Queue the receipt of a bulk (uploaded file) to its sender, unless it was queued before.
+    """Queue the receipt mail of a bulk (uploaded file) for the person who uploaded the file, unless queued before.
 
-    The receipt is queued before all rows are placed if rows wait for room among the account's open questions for
-    consent, or for a limit of the company. A sender who has lost the role in the main account gets none: its
-    administrators do.
+    If this person has no role in the main account any more, the account's administrators get the receipt instead.
     """
     occasion = str(bulk.id)
     for to in _senders(session, bulk):
@@ -233,9 +237,9 @@ def _queue_receipt(session: Session, bulk: Bulk, now: datetime) -> None:
 
 
 def _senders(session: Session, bulk: Bulk) -> list[Recipient]:
-    """Return who gets the mails about the bulk file: its sender, or the main account's administrators.
+    """Return the recipients of mails about the bulk file: the person who uploaded it, or else the administrators.
 
-    The administrators get them if the sender has no role in the main account any more.
+    The main account's administrators get the mails if the uploader has no role in that account any more.
     """
     people = people_to_tell(session, bulk.user_id, bulk.main_id)
     return [Recipient(person.name, person.email, person.locale) for person in people]
@@ -269,8 +273,9 @@ def _lock_claimed(session: Session, id: uuid.UUID, lease: uuid.UUID) -> Bulk | N
 def _record_error(claim: Claim, id: uuid.UUID, error: Exception) -> None:
     """Record that placing rows of the claimed bulk file `id` failed with `error`; schedule the next try after a pause.
 
-    The next try takes one row alone. If a try of one row fails, and not with an error that heals, that row is refused
-    with the reason `internal_error`, and its link code is deleted. Does nothing if the claim was lost.
+    The next try takes a single row. If a try of a single row fails with an error that a retry cannot heal, that row is
+    refused with the reason `internal_error`, and its link code is deleted. Does nothing if another worker has claimed
+    the bulk since.
     """
     is_temporary = can_be_repeated(error)
     told = None if is_temporary else error

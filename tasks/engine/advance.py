@@ -1,14 +1,14 @@
-"""The engine that runs the steps of requests: claim, run, record, go to the next step.
+"""The engine that runs the steps of requests: claim due requests, run their steps, record the results.
 
-`advance` claims the longest-waiting due requests, a batch at a time. There are two kinds of claims, each the work of
-processes of its own, so that what needs only the database never waits for an external system:
+`advance` claims the longest-waiting due requests, a batch at a time. There are two kinds of work, each with processes
+of its own, so that what needs only the database never waits for an external system:
 
 - `requests.verify` runs the steps that need only the database, in one transaction for the batch. A request that comes
-  to the step `provision` is released to the other kind.
-- `requests.provision` prepares the calls in a transaction, makes them with no transaction open, and records their
-  results in a second transaction, which also runs the steps that follow.
+  to the step `provision` is released to the other kind of work.
+- `requests.provision` prepares the calls to the registrar in a transaction, makes them with no transaction open, and
+  records their results in a second transaction, which also runs the steps that follow.
 
-A worker that dies loses and doubles nothing: what was not committed did not happen, a claim ends with its lease, and
+If a worker dies, nothing is lost or done twice: uncommitted changes are rolled back, the claim ends with its lease, and
 every external call is safe to repeat.
 """
 
@@ -85,10 +85,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A claimed request, by its id, with its current step and the external call to make.
+    """A claimed request, by its id, with its present step and the external call that the step asks for.
 
-    Step and call are None before the steps run. `failure` is the error of the call; None if the call succeeded or was
-    not made yet.
+    `step` and `call` are None before the steps run. `failure` is the error of the call; None if the call succeeded or
+    was not made yet.
     """
 
     id: uuid.UUID
@@ -98,12 +98,12 @@ class Item:
 
 
 def advance(runtime: Runtime, kind: WorkKind, more_due: Callable[[], object]) -> None:
-    """Claim a batch of requests that wait for this kind of work (`VERIFY` or `PROVISION`) now, and run their steps.
+    """Claim a batch of due requests that wait for this kind of work (`VERIFY` or `PROVISION`), and run their steps.
 
-    The steps of a request run until it waits for a person or the other kind of work, is held or has ended. `more_due`
-    is called after claiming a full batch, because more requests may be due. While the registrar is away, no request is
-    claimed for `PROVISION`, except one at a time to try whether it is back. Safe to run twice, late or when nothing is
-    due.
+    The steps of a request run until the request waits for a person or for the other kind of work, is held or has ended.
+    `more_due` is called after claiming a full batch, because more requests may be due. While the registrar is
+    unavailable, no request is claimed for `PROVISION`, except one at a time to try whether the registrar answers again.
+    Safe to run twice, late or when nothing is due.
     """
     with claimed(
         runtime,
@@ -122,9 +122,10 @@ def advance(runtime: Runtime, kind: WorkKind, more_due: Callable[[], object]) ->
 
 
 def _transact(batch: Batch, items: Sequence[Item]) -> list[Item]:
-    """Run the items' steps in one transaction or, if it fails, each in its own. Return the items with calls to make.
+    """Run the steps of the items' requests in one transaction; if it fails, run each request in its own transaction.
 
-    Items that another transaction has locked are tried once more, then released for any worker.
+    Return the items whose external call has to be made. Requests that another transaction has locked are tried once
+    more, then released for any worker.
     """
     if not items:
         return []
@@ -170,10 +171,10 @@ def _run_together(batch: Batch, items: Sequence[Item]) -> tuple[list[Item], list
 
 
 def _run_steps(batch: Batch, items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
-    """Run the steps of several requests in one transaction.
+    """Run the steps of several requests in one transaction, and commit.
 
-    Return two lists: items with external calls to make, and the items not touched, because another transaction has
-    locked them or one of their accounts, or because they are no longer claimed.
+    Return two lists: the items whose external call has to be made, and the items that were skipped. An item is skipped
+    if another transaction has locked its request or one of the request's accounts, or if it is no longer claimed.
     """
     by_id = {item.id: item for item in items}
     left = []
@@ -200,10 +201,10 @@ def _open_work(
 
 
 def _run_request(work: Work, request: Request, item: Item, kind: WorkKind) -> Call | None:
-    """Record the result of the item's call, if one was made, then run the request's steps one after the other.
+    """Record the result of the item's external call, if one was made, then run the request's steps one after the other.
 
-    Return the next external call to make; None if the request has ended, waits, is held, or was released to the other
-    kind of work.
+    Return the next external call to make. Return None if the request has ended, waits, is held, or was released to the
+    other kind of work.
     """
     request.begin(work.now)
     try:
@@ -299,10 +300,10 @@ def _log_after_commit(work: Work, request: Request, event: str, **facts: object)
 
 
 def _make_calls(batch: Batch, items: Sequence[Item]) -> list[Item]:
-    """Make the items' external calls, grouped by step; if a group raises, make its calls one by one.
+    """Make the items' external calls, all calls of one step together; if they raise an error, make them one by one.
 
-    Return the items with their calls' errors. If a call that is made alone raises, the error is recorded in its
-    request, and the item is left out.
+    Return the items, each with the error of its call in `failure`. If a call that is made alone raises, the error is
+    recorded in its request, and its item is not returned.
     """
     by_step: dict[StepName, list[Item]] = {}
     for item in items:
@@ -343,9 +344,10 @@ def _make_together(batch: Batch, items: Sequence[Item]) -> list[Item]:
 
 
 def _record_error(batch: Batch, id: uuid.UUID, error: Exception) -> None:
-    """Record that a step of the request `id` raised `error`: retry if the error heals, hold for any other error.
+    """Record in a transaction of its own that a step of the request `id` raised `error`.
 
-    If recording fails too, the request is released, so that any worker may claim it.
+    The request is scheduled for a retry if the error is temporary, such as a deadlock; for any other error it is held
+    for the back office. If recording fails too, the request is released, so that any worker may claim it.
     """
     is_temporary = isinstance(error, IntegrityError) or can_be_repeated(error)
     if is_temporary:

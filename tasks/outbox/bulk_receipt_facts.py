@@ -1,4 +1,4 @@
-"""The receipt of a bulk (an uploaded file of orders or link requests): variables of its mail, and a table."""
+"""The receipt mail for a bulk (an uploaded file of orders or link requests): template variables and attachment."""
 
 from __future__ import annotations
 
@@ -47,10 +47,11 @@ FATES = {
 
 @dataclass(frozen=True, slots=True)
 class ReceivedRow:
-    """A row of a bulk file: its checked order or link request (`draft`), and what became of it (None: nothing yet).
+    """A row of a bulk file as the receipt shows it.
 
-    `customer_number` is that of the account ordered or to be linked, `lines` are the ordered products' names and
-    prices.
+    `draft` is the checked order or link request as a dict, `fate` the row's result so far (None: not processed yet),
+    `customer_number` that of the account ordered or to be linked. `lines` are pairs of product name and agreed price;
+    empty unless the row became an order.
     """
 
     draft: dict[str, Any]
@@ -60,10 +61,10 @@ class ReceivedRow:
 
 
 def bulk_facts(session: Session, bulk_id: uuid.UUID, locale: Locale) -> tuple[dict[str, Any], list[ReceivedRow]]:
-    """Return the variables of the receipt's mail for the bulk file with this id, and all of its rows for the table.
+    """Return the template variables of the receipt mail for the bulk file with this id, and all rows of the file.
 
-    The mail lists the first 20 rows (`LISTED`) and says how many more there are. Raises `NoResultFound` of SQLAlchemy
-    if there is no such bulk file.
+    The rows are for the attached table (`bulk_table`); the mail itself lists the first 20 (`LISTED`) and says how many
+    more there are. Raises SQLAlchemy's `NoResultFound` if there is no such bulk file.
     """
     bulk = session.scalars(sa.select(Bulk).where(Bulk.id == bulk_id).options(joinedload(Bulk.main))).one()
     rows = _rows(session, bulk, locale)
@@ -90,9 +91,9 @@ def bulk_facts(session: Session, bulk_id: uuid.UUID, locale: Locale) -> tuple[di
 
 
 def bulk_table(kind: Kind, rows: Sequence[ReceivedRow], locale: Locale) -> list[Attachment]:
-    """Return the table of a bulk's rows as an attached XLSX file, so that Excel keeps the zeros of postal codes.
+    """Return a list with one attachment: an XLSX table of the bulk file's rows and their results.
 
-    `kind` says whether the bulk has orders or link requests, which have different columns.
+    `kind` is `ORDER` or `LINK`: files of orders have other columns than files of link requests.
     """
     from tasks.files import spreadsheets  # a large import, made only for this receipt
 
@@ -102,9 +103,9 @@ def bulk_table(kind: Kind, rows: Sequence[ReceivedRow], locale: Locale) -> list[
 
 
 def _waits(bulk: Bulk, locale: Locale) -> str:
-    """Return for which limit of the company the bulk file's next rows wait, and when there is room again, as sentences.
+    """Return sentences that say which limit of the company delays the file's next rows, and when there is room again.
 
-    Empty if they wait for no limit.
+    Empty if no limit delays them.
     """
     if bulk.waits_for is None:
         return ""
@@ -135,9 +136,9 @@ def _rows(session: Session, bulk: Bulk, locale: Locale) -> list[ReceivedRow]:
 
 
 def _listed(kind: Kind, row: ReceivedRow, locale: Locale) -> str:
-    """Return the line about a row of the file in the mail's list: its location or customer number, and its result.
+    """Return a row of the file as a line of text for the mail: its location or customer number, and its result.
 
-    `kind` says whether the file has orders or link requests. For a placed order the products stand in the line, too.
+    `kind` is `ORDER` or `LINK`, as for the whole file. A placed order is shown with its products instead of a result.
     """
     fate = translate(locale, FATES[row.fate])
     if kind is Kind.LINK:
@@ -151,7 +152,7 @@ def _listed(kind: Kind, row: ReceivedRow, locale: Locale) -> str:
 
 
 def _cells(kind: Kind, rows: Sequence[ReceivedRow], locale: Locale) -> list[list[Cell]]:
-    """Return the rows of the receipt's table as lists of cells, the headings first."""
+    """Return the receipt's table as a list of rows, each a list of cells; the first row has the headings."""
     _ = partial(translate, locale)
     if kind is Kind.LINK:
         links: list[list[Cell]] = [[row.customer_number, _(FATES[row.fate])] for row in rows]

@@ -1,4 +1,4 @@
-"""Typefaces in a PDF, embedded with the glyphs that the PDF shows and no others."""
+"""Embed typefaces in a PDF made with ReportLab, with only the glyphs that the PDF shows."""
 
 from __future__ import annotations
 
@@ -33,16 +33,20 @@ _SYSTEM = pdfdoc.PDFDictionary(
 
 
 class EmbeddedFonts:
-    """The typefaces that one PDF embeds, each in the weights that are used. `document` is ReportLab's `PDFDocument`."""
+    """The typefaces embedded in one PDF, each in the weights that the PDF uses.
+
+    `document` is ReportLab's `PDFDocument`.
+    """
 
     def __init__(self, document: Any) -> None:
         self._document = document
         self._fonts: dict[tuple[str, int], _Font] = {}
 
     def operators(self, run: Run, weight: int, size: float, x: float, y: float) -> str:
-        """Return the PDF operators that show a run (text in one typeface) in the current colour.
+        """Return the PDF operators that print a run (text in one typeface) in the current colour.
 
-        It begins at `x` on the line `y` (points); `weight` is 400 or 600, `size` the size of the text in points.
+        The text begins at `x` on the baseline `y`, both in points; `weight` is 400 or 600, `size` the font size in
+        points. The typeface is embedded in the PDF when this is called for the first time.
         """
         key = run.typeface.name, weight
         if key not in self._fonts:
@@ -53,7 +57,7 @@ class EmbeddedFonts:
 
 
 class _Font:
-    """A typeface in one weight, as one PDF embeds it, with the glyphs that were shown until now."""
+    """A typeface in one weight, as one PDF embeds it, with the glyphs that the PDF has used so far."""
 
     def __init__(self, name: str, typeface: Typeface, weight: int) -> None:
         self._name, self._typeface, self._weight = name, typeface, weight
@@ -62,10 +66,10 @@ class _Font:
         self._shown: dict[int, str] = {}
 
     def operators(self, run: Run, size: float, x: float, y: float) -> str:
-        """Return the PDF operators that show a run of text in this typeface, at `x` and `y` (points).
+        """Return the PDF operators that print a run of text in this typeface, beginning at `x` and `y` (points).
 
-        A cluster (a character as a reader sees it) whose glyphs do not give its text in the right order gets the text
-        as `ActualText`, so that it can be copied and searched.
+        If copying the glyphs of a cluster (a character as a reader sees it) would not give its text, the cluster is
+        marked with its text as `ActualText`, so that the PDF can be copied and searched.
         """
         written: list[str] = []
         line: list[str] = []
@@ -156,7 +160,7 @@ class _Font:
         document.idToObject["BasicFonts"].dict[self._name] = document.Reference(font)
 
     def _subset(self, numbers: list[int]) -> tuple[uharfbuzz.Face, Mapping[int, int]]:
-        """Return a font file with only the glyphs `numbers`, in this weight, and a map from the numbers to its own."""
+        """Return a font file with only the glyphs `numbers`, in this weight, and a map of old to new glyph numbers."""
         face = self._typeface.face(self._weight)
         wanted = uharfbuzz.SubsetInput()
         wanted.glyph_set.update(numbers)
@@ -168,7 +172,7 @@ class _Font:
         return plan.execute(), dict(plan.old_to_new_glyph_mapping)
 
     def _to_unicode(self) -> bytes:
-        """Return the PDF's map from glyphs to the text that they stand for (ToUnicode CMap), for copying text."""
+        """Return the PDF's ToUnicode CMap, which maps glyphs to the text that they stand for, for copying the text."""
         lines = [f"<{number:04x}> <{text.encode('utf-16-be').hex()}>" for number, text in sorted(self._shown.items())]
         blocks = (lines[begin : begin + 100] for begin in range(0, len(lines), 100))
         return "\n".join(
@@ -183,9 +187,11 @@ class _Font:
 
 
 def _named(font: bytes, places: Mapping[int, int]) -> bytes:
-    """Return the CFF font, a subset of a typeface, with each glyph under the number that it had in the whole typeface.
+    """Return a CFF font subset in which each glyph is found by the number that it has in the whole typeface.
 
-    The texts of the PDF use these numbers, because they are written before it is known which glyphs the PDF needs.
+    `places` maps those numbers to the glyphs' positions in the subset. The PDF's text uses the numbers of the whole
+    typeface, because it is written before it is known which glyphs the subset has. Raises `ValueError` if the font has
+    no charset.
     """
     found = _CHARSET.search(font)
     if found is None:
@@ -196,9 +202,9 @@ def _named(font: bytes, places: Mapping[int, int]) -> bytes:
 
 
 def _moved(left: float) -> str:
-    """Return the part of a PDF text operator that moves the following text to the left; "" for no move.
+    """Return the number for a PDF `TJ` operator that moves the following text to the left; "" if the move is too small.
 
-    `left` is the distance in thousandths of the text's size.
+    `left` is the distance in thousandths of the font size; a negative one moves the text to the right.
     """
     return f"{left:.1f}" if abs(left) >= 0.05 else ""
 

@@ -1,4 +1,4 @@
-"""The layout of a letter: address window, date, text, the code large, and a QR code to the page for the code."""
+"""The layout of a letter as PDF: address window, date, text, the code in large print, and a QR code of its page."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ _BLACK: Colour = (0, 0, 0)
 
 
 def letter_pdf(letter: Letter, carrier: Carrier) -> bytes:
-    """Return the letter as PDF, with the recipient in the address window, the code large, and its page as a QR code."""
+    """Return the letter as PDF, laid out for a window envelope (DIN 5008, form B).
+
+    If the letter has a code, the paragraph that contains the code is replaced by a box with the code in large print and
+    a QR code of the page where it is entered.
+    """
     sheet = Sheet(carrier, as_locale(letter.locale), letter.subject)
     for top in _FOLDS:
         sheet.line(5, top, 9)
@@ -48,7 +52,7 @@ def letter_pdf(letter: Letter, carrier: Carrier) -> bytes:
 
 
 def _address(sheet: Sheet, letter: Letter, carrier: Carrier) -> None:
-    """Print sender and recipient in the window; long lines wrap, and long addresses are printed smaller."""
+    """Print sender and recipient in the address window; wrap long lines, and print a long address in a smaller size."""
     sender, size = in_print(" · ".join(filter(None, (carrier.name, carrier.address)))), 7.0
     sheet.ink(QUIET, "", size)
     while sheet.width_of(sender) > _ADDRESS_WIDTH:
@@ -81,9 +85,9 @@ def _facts(sheet: Sheet, letter: Letter, carrier: Carrier) -> None:
 
 
 def _code_box(sheet: Sheet, code: str, link: str | None) -> None:
-    """Print the code large, and beside it a QR code that leads to `link`, the page where the code is entered.
+    """Print a box with the code in large print and a QR code of `link`, the URL of the page where the code is entered.
 
-    There is no QR code if `link` is None.
+    If `link` is None, there is no QR code. Begins a new page if the box does not fit.
     """
     sheet.make_room(_CODE_BOX)
     top = sheet.y + 1
@@ -102,9 +106,9 @@ def _code_box(sheet: Sheet, code: str, link: str | None) -> None:
 
 
 def _qr_code(sheet: Sheet, text: str, left: float, top: float) -> None:
-    """Draw the text as a QR code, `_QR` millimetres wide with its quiet zone, at `left` and `top` (millimetres).
+    """Draw the text as a QR code, 32 mm (`_QR`) wide with its quiet zone; `left` and `top` are in millimetres.
 
-    Neighbouring dots of a row are drawn as one rectangle.
+    Neighbouring dark dots of a row are drawn as one rectangle.
     """
     matrix = [list(row) for row in segno.make_qr(text, error="m").matrix_iter(border=4)]
     dot = _QR / len(matrix)

@@ -1,4 +1,4 @@
-"""The offer for an order, and the summary of an order that was placed, as PDF."""
+"""The PDF of an offer for an order, and the PDF summary of an order that was placed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tasks.wording.translate import translate
 
 @dataclass(frozen=True, slots=True)
 class PrintedOrder:
-    """An order as an offer or a summary prints it.
+    """The data of an order that an offer or a summary prints.
 
     `main_number` is the customer number of the main account that orders, `addressee` its name and address in lines.
     `lines` are pairs of product name and price, `town` is the name of the area code's Ortsnetz (local exchange area).
@@ -41,10 +41,10 @@ class PrintedOrder:
 def offer_pdf(
     order: PrintedOrder, number: str, link: str, now: datetime, until: datetime, locale: Locale, carrier: Carrier
 ) -> bytes:
-    """Return the carrier's offer for a complete order as PDF.
+    """Return the carrier's offer for an order that was filled in but not placed, as PDF.
 
-    `number` identifies the offer; `link`, the URL of the order, is printed. `now` is the date of the offer, and
-    `until`, the end of a day, the moment until which its prices are valid.
+    `number` identifies the offer. `link` is the URL at which the order can be resumed; it is printed. `now` is the date
+    of the offer. The prices are valid until `until`, the end of a day.
     """
     _ = partial(translate, locale)
     end = last_day_text(until, locale)
@@ -66,7 +66,7 @@ def summary_pdf(
 ) -> bytes:
     """Return the carrier's summary of an order that was placed at `ordered_at`, as PDF.
 
-    `customer_number` is that of the ordered account; `link`, the URL of the order's page, is printed.
+    `customer_number` is that of the new account; `link` is the URL of the order's page and is printed.
     """
     _ = partial(translate, locale)
     title = _("Order, customer number %(number)s", number=customer_number)
@@ -87,9 +87,9 @@ def summary_pdf(
 
 
 def _begin(pdf: Sheet, order: PrintedOrder, facts: list[tuple[str, str]], intro: str) -> None:
-    """Begin the PDF and print its head, the addressee, `facts` (pairs of name and value), `intro`, and the products.
+    """Print the beginning of an offer or summary: `facts`, addressee, title, `intro`, address, contact and products.
 
-    The products stand in a table with their prices and totals.
+    `facts` are pairs of name and value. The products are printed as a table with prices and totals.
     """
     _ = pdf.say
     top = pdf.y + 18
@@ -131,9 +131,9 @@ def _numbers(pdf: Sheet, order: PrintedOrder) -> None:
 
 
 def _end(pdf: Sheet, heading: str, said: str, link: str, carrier: Carrier) -> bytes:
-    """Print the heading, the text `said`, the link and where the carrier's terms are; end the PDF and return it.
+    """Print `heading`, the text `said`, the link and the URL of the carrier's terms; return the finished PDF.
 
-    All of these stand on one page, so that no page has the link to the terms alone.
+    All of these are kept on one page, so that no page has nothing but the URL of the terms.
     """
     terms = carrier.links.get(CarrierPage.TERMS)
     pdf.y += 5

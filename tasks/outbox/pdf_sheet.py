@@ -1,4 +1,4 @@
-"""The sheets on which letters and offers are printed, with the portal's colours, typeface and wordmark."""
+"""A4 pages for letters and offers as PDF, with the portal's colours, typeface and wordmark."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _PAGES = "pages"
 
 
 class Sheet:
-    """A PDF in A4 whose pages have the wordmark on top, and the carrier and the page number at the bottom.
+    """A PDF in A4 that is printed from top to bottom, with wordmark, carrier and page number on each page.
 
-    `carrier` says who sends it, `title` is the document's title, and `remark` a sentence for the foot of each page.
-    `say` translates a sentence into the document's language. All lengths are in millimetres, measured from the page's
-    left and top edges; `y` is where the next text is printed. Methods that print text move `y` below it; most of them
-    begin a new page where the page is full.
+    `carrier` is the sender, `title` the document's title, and `remark` a sentence for the foot of each page. `say`
+    translates a sentence into the document's language. Lengths are in millimetres, measured from the page's left and
+    top edges; `y` is where the next text is printed. Most methods that print text move `y` below it and begin a new
+    page where the page is full.
     """
 
     def __init__(self, carrier: Carrier, locale: Locale, title: str, remark: str = "") -> None:
@@ -57,7 +57,7 @@ class Sheet:
         self._begin_page()
 
     def content(self) -> bytes:
-        """End the last page and return the PDF. Call once."""
+        """Finish the PDF and return it. Call once, after everything was printed."""
         # Known only now, and drawn on every page.
         self._canvas.beginForm(_PAGES)
         self.ink(QUIET, "", 8)
@@ -67,11 +67,11 @@ class Sheet:
         return self._file.getvalue()
 
     def ink(self, colour: Colour, style: str, size: float) -> None:
-        """Set the colour (RGB), style ("B" is bold) and size (in points) of the text that is printed next."""
+        """Set colour (RGB, 0 to 255), style ("B" for bold, "" for normal) and size (points) of the following text."""
         self._colour, self._weight, self._size = colour, 600 if style else 400, size
 
     def width_of(self, text: str) -> float:
-        """Return how many millimetres wide the text is in the colour, style and size set by `ink`."""
+        """Return how many millimetres wide the text is in the style and size set by `ink`."""
         if is_plain(text):
             return self._plain_width(text) * _POINT
         return sum(map(self._run_width, runs_of(text, self._weight))) * _POINT
@@ -84,9 +84,10 @@ class Sheet:
         return run.width * self._size / 1000 if run.clusters else self._plain_width(run.text)
 
     def wrapped(self, text: str, width: float) -> list[str]:
-        """Break a text into lines at most `width` millimetres wide: at spaces, too long words between two characters.
+        """Break a text into lines at most `width` millimetres wide: at line breaks, at spaces, or within long words.
 
-        A character is what a reader sees as one: no letter loses its marks, and no emoji is taken apart.
+        A word is only broken between characters as a reader sees them: no letter loses its marks, and no emoji is
+        split.
         """
         lines: list[str] = []
         for part in text.split("\n"):
@@ -111,9 +112,10 @@ class Sheet:
         return _isolated_in_each(lines)
 
     def text(self, text: str, left: float, height: float, right: float | None = None) -> None:
-        """Print one line of text, `height` millimetres high, at `y`, and leave `y` where it is.
+        """Print one line of text, `height` millimetres high, at `y`. Does not change `y`.
 
-        The text begins `left` millimetres from the page's left edge, or, with `right`, ends that far from it.
+        The text begins `left` millimetres from the page's left edge. If `right` is given, the text ends `right`
+        millimetres from the left edge instead, and `left` is ignored.
         """
         shown = in_print(text)
         if right is not None:
@@ -121,7 +123,7 @@ class Sheet:
         self._draw(shown, left, self.y + height / 2 + self._size * _POINT * 0.3)
 
     def line_of(self, text: str, height: float, left: float = LEFT) -> None:
-        """Print one line of text, `height` millimetres high, and move `y` below it.
+        """Print one line of text, `height` millimetres high, beginning at `left`, and move `y` below it.
 
         Begins a new page first if there is no room for the line.
         """
@@ -130,12 +132,19 @@ class Sheet:
         self.y += height
 
     def paragraph(self, text: str, height: float = 5.5, left: float = LEFT, width: float = WIDTH) -> None:
-        """Print a text in lines at most `width` millimetres wide, each `height` millimetres high, from `left` on."""
+        """Print a text wrapped into lines at most `width` millimetres wide, and move `y` below it.
+
+        Each line is `height` millimetres high and begins `left` millimetres from the page's left edge. Begins new pages
+        as needed.
+        """
         for line in self.wrapped(in_print(text), width):
             self.line_of(line, height, left)
 
     def link(self, address: str, height: float = 5.5) -> None:
-        """Print a URL, underlined, as a link to that URL; each line is `height` millimetres high."""
+        """Print a URL, underlined and clickable, and move `y` below it.
+
+        A long URL wraps into several lines, each `height` millimetres high.
+        """
         for line in self.wrapped(address, WIDTH):
             self.line_of(line, height)
             width, bottom = self.width_of(line), self.y - 1
@@ -145,20 +154,24 @@ class Sheet:
             self._canvas.linkURL(address, area)
 
     def heading(self, left: float, text: str) -> None:
-        """Print a small heading that begins `left` millimetres from the page's left edge."""
+        """Print a small heading that begins `left` millimetres from the page's left edge, and move `y` below it."""
         self.ink(QUIET, "B", 9)
         self.line_of(text, 6, left)
 
     def block(self, left: float, lines: list[str]) -> None:
-        """Print short lines, one below the other, that begin `left` millimetres from the page's left edge."""
+        """Print short texts below each other, and move `y` below them.
+
+        They begin `left` millimetres from the page's left edge.
+        """
         self.ink(INK, "", 10.5)
         for line in lines:
             self.paragraph(line, 5.2, left, 80)
 
     def facts(self, left: float, facts: list[tuple[str, str]]) -> None:
-        """Print (name, value) pairs, one per line: the name begins at `left`, the value ends 65 mm right of that.
+        """Print (name, value) pairs, one per line, and move `y` below them.
 
-        Begins no new page, even if the page is full.
+        The names begin `left` millimetres from the page's left edge; the values end 65 mm further right. Begins no new
+        page, even if the page is full.
         """
         for name, value in facts:
             self.ink(QUIET, "", 9)
@@ -168,9 +181,9 @@ class Sheet:
             self.y += 5.6
 
     def row(self, cells: tuple[str, ...], *, fill: bool = False) -> None:
-        """Print a table row: the first cell is a description, which wraps, the others are prices, right-aligned.
+        """Print a table row and move `y` below it.
 
-        `fill` gives the row a background.
+        The first cell is a text, which wraps; the others are prices, right-aligned. `fill` gives the row a background.
         """
         description, *prices = cells
         lines = self.wrapped(description, WIDTH - 2 - PRICE * len(prices))
@@ -210,13 +223,13 @@ class Sheet:
             self._canvas.rect(*place, stroke=0, fill=1)
 
     def make_room(self, height: float) -> None:
-        """Begin a new page if less than `height` millimetres are left on this one above its foot."""
+        """Begin a new page if less than `height` millimetres are left on the present page above its foot."""
         if self.y + height > _END:
             self._canvas.showPage()
             self._begin_page()
 
     def _begin_page(self) -> None:
-        """Print wordmark and foot of a new page, and set `y` to its first line."""
+        """Print the wordmark and the foot of a new page, and set `y` to where its text begins."""
         before = self._colour, self._weight, self._size
         self._canvas.setLineWidth(0.2 * mm)
         self._print_wordmark()
@@ -234,7 +247,7 @@ class Sheet:
         self.text(" ".join(filter(None, (self._carrier.name, self.say(N_("Customer portal"))))), LEFT + 9, 5.5)
 
     def _print_foot(self) -> None:
-        """Print the remark, the carrier's address, contact and imprint, and the page number."""
+        """Print the remark, the carrier's address, contact and imprint, and the page number at the foot of the page."""
         carrier = self._carrier
         imprint = carrier.links.get(CarrierPage.IMPRINT)
         lines = [
@@ -276,7 +289,11 @@ class Sheet:
 
 
 def _isolated_in_each(lines: list[str]) -> list[str]:
-    """Return the lines of a wrapped text, with FSI and PDI repeated where a part between them goes on to a new line."""
+    """Return the lines of a wrapped text so that each line contains its isolated parts whole.
+
+    Right-to-left text stands between the invisible characters FSI and PDI. Where such a part goes on in the next line,
+    PDI is added at the end of the line and FSI at the beginning of the next.
+    """
     if not any(ISOLATE in line for line in lines):
         return lines
     found, is_open = [], False
@@ -288,7 +305,7 @@ def _isolated_in_each(lines: list[str]) -> list[str]:
 
 
 def _shares(colour: Colour) -> tuple[float, float, float]:
-    """Return a colour's red, green and blue, given from 0 to 255, as shares from 0 to 1."""
+    """Convert a colour from red, green and blue between 0 and 255 to the same between 0 and 1."""
     red, green, blue = colour
     return red / 255, green / 255, blue / 255
 

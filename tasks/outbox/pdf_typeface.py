@@ -1,4 +1,4 @@
-"""The usual typeface of printed PDFs, as ReportLab knows it. `shaping` prints characters that this typeface lacks."""
+"""Load the usual typeface of printed PDFs into ReportLab. `shaping` handles characters that this typeface lacks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _SUBSETS = 64
 
 @cache
 def font_name(weight: int) -> str:
-    """Return the name by which ReportLab knows the weight 400 or 600 of the typeface, read once in each process."""
+    """Register the PDFs' usual typeface with ReportLab in the weight 400 or 600, and return its name there.
+
+    The font file is read once in each process.
+    """
     from reportlab import rl_config  # large: only where something is printed
     from reportlab.pdfbase.pdfmetrics import registerFont
     from reportlab.pdfbase.ttfonts import TTFont
@@ -32,7 +35,10 @@ def font_name(weight: int) -> str:
 
 
 def _keep_subsets(face: Any) -> None:
-    """Let the typeface (ReportLab's `TTFontFace`) make and compress each subset once: half the time of a short PDF."""
+    """Patch ReportLab's typeface `face` (a `TTFontFace`) so that it keeps the font subsets that it has made.
+
+    PDFs with the same letters embed the same subset; not making it again halves the time for a short PDF.
+    """
     make, add = face.makeSubset, face.addSubsetObjects
 
     # The typeface reads its file from one position, which the threads of the front would move for each other.
@@ -55,7 +61,7 @@ def _keep_subsets(face: Any) -> None:
 
 
 class _CompressedOnce:
-    """ReportLab's filter for compressed streams, which remembers what it compressed."""
+    """A ReportLab stream filter that compresses with zlib and keeps the most recent results."""
 
     pdfname = "FlateDecode"
     encode = staticmethod(lru_cache(2 * _SUBSETS)(zlib.compress))

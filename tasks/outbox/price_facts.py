@@ -14,9 +14,9 @@ from models.values import Locale
 
 
 def agreed_lines(session: Session, request: Request, locale: Locale) -> list[tuple[str, PriceLine]]:
-    """Return the products of an order as pairs of name, in the language `locale`, and agreed price.
+    """Return the products of an order as pairs of product name, in the language `locale`, and agreed price.
 
-    A product that was withdrawn since is among them. Empty for orders from before agreed prices were saved.
+    Includes products that are no longer sold. Empty for old orders, made before agreed prices were saved.
     """
     products = all_products(session)
     return [
@@ -25,9 +25,9 @@ def agreed_lines(session: Session, request: Request, locale: Locale) -> list[tup
 
 
 def price_facts(lines: Iterable[tuple[str, PriceLine]]) -> dict[str, Any]:
-    """Return the variable `prices` of a mail: each product's name with its prices, and their sums, in euro cents.
+    """Return the mail variable `prices` for products, given as pairs of name and price: each price and the sums.
 
-    Return an empty dict if there are no products, so that the mail says nothing about prices.
+    Amounts are in euro cents. Returns an empty dict if there are no products; the mail then says nothing about prices.
     """
     chosen = list(lines)
     if not chosen:
@@ -38,7 +38,10 @@ def price_facts(lines: Iterable[tuple[str, PriceLine]]) -> dict[str, Any]:
 
 
 def sum_facts(monthly: Amount, one_off: Amount) -> Mapping[str, Any]:
-    """Return net, VAT and gross of the monthly and one-off sums, in euro cents, and the VAT rate, as mail variables."""
+    """Return the mail variables for totals: `vat_percent`, and `sums` with net, VAT and gross in euro cents.
+
+    `monthly` and `one_off` are the totals per month and once.
+    """
     return {
         "vat_percent": VAT_PERCENT,
         "sums": {

@@ -1,6 +1,6 @@
-"""Variables and attachments of receipts, read from the database only when the mail is sent.
+"""The template variables and attachments of receipt mails, read from the database only when the mail is sent.
 
-So accepting a request stays cheap.
+Accepting a request therefore does not have to compute them.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from tasks.wording.reasons import reason_text
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """Variables and attachments of a message that are read only when it is sent; `attach` makes the attachments.
+    """Template variables (`facts`) and attachments of a mail that are not stored with the queued message.
 
-    `attach` needs no database, so it can be called when the transaction is over.
+    `attach` makes the attachments. It needs no database, so it can be called after the transaction has ended.
     """
 
     facts: Mapping[str, Any]
@@ -49,10 +49,10 @@ NOTHING = Details({})
 
 
 def read_details(session: Session, message: Message, base_url: str, carrier: Carrier) -> Details:
-    """Read the variables of a receipt that is about to be sent; return them with a function that makes its attachments.
+    """Read the template variables of a receipt mail, and return them with a function that makes its attachments.
 
-    `message` must be a receipt (a template in `RECEIPTS`). `base_url` is the URL of the portal, with which links in
-    attached PDFs begin; `carrier` is the sender of these PDFs.
+    The template of `message` must be in `RECEIPTS`. `base_url` is the portal's URL, with which links in attached PDFs
+    begin; `carrier` is the sender that these PDFs name.
     """
     return RECEIPTS[message.template](session, message, base_url, carrier)
 
@@ -94,7 +94,7 @@ def _change(session: Session, message: Message, *_: object) -> Details:
 
 
 def _numbers_receipt(session: Session, message: Message, *_: object) -> Details:
-    """Return the details of a receipt for more numbers."""
+    """Return the template variables of the receipt mail for an order of more phone numbers, without attachments."""
     request = _request(session, message)
     return Details({**_about(request), **added_numbers(session, request, message.locale).facts()})
 
@@ -131,10 +131,11 @@ def _about(request: Request) -> dict[str, Any]:
 
 
 def _asked(session: Session, request: Request, locale: Locale) -> list[dict[str, Any]]:
-    """Return what a running order waits for, each with its deadline `until` as ISO text; empty if the order has ended.
+    """Return what a running order waits for, as dicts with the keys `what` and `until`; empty if the order has ended.
 
-    `what` is `email` or `address` for a proof that is not given yet. If the order is held, or its contact's address
-    refuses mail, that alone is returned: `what` is `held` or `reason`, and `text` the sentence for it.
+    `what` is `email` or `address` for a proof that is still missing, and `until` its deadline in ISO format. If the
+    order is held, or the contact's address refuses mail, the list has one entry only: `what` is then `held` or
+    `reason`, `text` the sentence that explains it, and `until` may be None.
     """
     if request.status in ENDED:
         return []
@@ -153,10 +154,10 @@ def _asked(session: Session, request: Request, locale: Locale) -> list[dict[str,
 
 
 def _deadline(request: Request, proof: CodedProof | None) -> str:
-    """Return the deadline of a proof as ISO text.
+    """Return the deadline of a proof in ISO format.
 
-    If the proof was not requested yet (None), or its deadline had passed before the order was placed, so that it has to
-    be requested again, it is the end of the day `VALID_FOR` (14 days) after the order.
+    If the proof was not requested yet (None), or had expired before the order was placed and therefore has to be
+    requested again, the deadline is the end of the 14th day (`VALID_FOR`) after the order.
     """
     until = end_of_day(request.created_at + VALID_FOR)
     if proof is not None and proof.expires_at > request.created_at:

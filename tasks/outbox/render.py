@@ -1,4 +1,4 @@
-"""Render mails and letters from templates in English, for text, HTML and print, translated by `tasks.wording`."""
+"""Render mails and letters from Jinja templates. The templates are English, and are translated by `tasks.wording`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _PRODUCT, _PRICE = 40, 14
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The subject of a mail, and its body as text and as HTML."""
+    """A rendered mail: its subject, and its body as text and as HTML."""
 
     subject: str
     text: str
@@ -56,11 +56,12 @@ def render_mail(
     details: Details = NOTHING,
     carrier: Carrier = NO_CARRIER,
 ) -> Mail:
-    """Render a queued message as a mail with a Message-ID of the domain `domain`.
+    """Render a queued message as a mail.
 
-    `base_url` is the URL of the portal, with which the mail's links begin; `carrier` is the sender. The mail's code and
-    link are stored nowhere: `vault` derives them from the words in `message.proof`, such as kind, account and count of
-    a proof. `details` are variables and attachments that are read when the message is sent.
+    `base_url` is the portal's URL, with which links begin; `domain` is the domain of the Message-ID; `carrier` is the
+    sender. The code and the link token are not stored: `vault` derives them from `message.proof`, a list of words that
+    identifies the proof, such as its kind, account and issue. `details` are variables and attachments that were read
+    from the database for this mail.
     """
     facts = {**all_facts(message, vault, base_url), **details.facts}
     rendered = render(message.template, message.locale, facts, carrier)
@@ -77,9 +78,9 @@ def render_mail(
 
 
 def render_letter(message: Message, vault: Vault, base_url: str) -> Letter:
-    """Render a queued message as a letter to print; its link begins with `base_url`, the URL of the portal.
+    """Render a queued message as a letter to print; its link begins with `base_url`, the portal's URL.
 
-    The letter's code is derived from the message's proof words, and stored nowhere.
+    The letter's code is not stored: `vault` derives it from `message.proof`, the words that identify the proof.
     """
     facts = all_facts(message, vault, base_url)
     template = _environment("letter", message.locale).get_template(f"{message.template}.jinja")
@@ -96,9 +97,10 @@ def render_letter(message: Message, vault: Vault, base_url: str) -> Letter:
 
 
 def all_facts(message: Message, vault: Vault, base_url: str) -> dict[str, Any]:
-    """Return the variables of a message's template by name: the stored facts, the `link` to the portal, and the `code`.
+    """Return the variables of a message's template: the stored facts, `link` (a URL of the portal) and maybe `code`.
 
-    There is a `code` only if the message has proof words, from which it is derived.
+    If `message.proof` is set, `vault` derives from its words the `code` and, if the link ends with a slash, a token
+    that is added to the link. Otherwise there is no `code`.
     """
     facts = dict(message.facts)
     link = base_url + facts.pop("path")
@@ -110,9 +112,9 @@ def all_facts(message: Message, vault: Vault, base_url: str) -> dict[str, Any]:
 
 
 def render(template: str, locale: Locale, facts: Mapping[str, object], carrier: Carrier = NO_CARRIER) -> Rendered:
-    """Render the mail template `template`, a file name without `.jinja`, with the facts as its variables.
+    """Render a mail from the template `template` (a file name without `.jinja`) with `facts` as its variables.
 
-    `carrier` is the sender. Raises `jinja2.UndefinedError` if a fact is missing.
+    `carrier` is the sender. Raises `jinja2.UndefinedError` if a variable of the template is missing.
     """
     found = _environment("txt", locale).get_template(f"{template}.jinja")
     html = _environment("html", locale).get_template(f"{template}.jinja")

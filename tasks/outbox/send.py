@@ -1,7 +1,7 @@
-"""Send queued mails and letters. A message's row says when to send it; a lease says which worker has claimed it.
+"""Send queued mails and letters.
 
-An outage of the mail server delays only mails, not requests. Each message is sent at least once, always under the same
-key; see docs/decisions/0002.
+A message's row says when it is to be sent, and a lease which worker has claimed it. An outage of the mail server delays
+only mails, not requests. Each message is sent at least once, always under the same key; see docs/decisions/0002.
 """
 
 from __future__ import annotations
@@ -50,12 +50,13 @@ RECORDED_WITHIN = timedelta(milliseconds=100)
 
 
 def send_due(runtime: Runtime, channel: Channel, more_due: Callable[[], object]) -> None:
-    """Send up to a batch of the channel's messages that are due, beginning none after 2 seconds (`SENDING_TIME`).
+    """Send a batch of the channel's due messages; after 2 seconds (`SENDING_TIME`) begin no further one.
 
     Messages that were claimed but not begun are released for any worker, in their old order, with no attempt counted.
-    If the database is away when the details of receipts are read, all messages are released and the error is raised.
-    While the channel's external system is away, no message is claimed (`tasks.note_outages`). `more_due` is called
-    after claiming a full batch, because more messages may be due. Safe to run twice, late or when nothing is due.
+    If the database is unavailable when the variables of receipts are read, all messages are released and the error is
+    raised. While the channel's external system (mail server or printer) is unavailable, no message is claimed.
+    `more_due` is called after claiming a full batch, because more messages may be due. Safe to run twice, late or when
+    nothing is due.
     """
     which, system = _SENT_BY[channel], SYSTEMS[channel]
     with claimed(runtime, Message, more_due, limit=runtime.batch, which=which, system=system) as claim:
@@ -80,10 +81,10 @@ def send_due(runtime: Runtime, channel: Channel, more_due: Callable[[], object])
 
 
 def _details(runtime: Runtime, messages: Sequence[Message]) -> dict[int, Details | Exception]:
-    """Return, by message id, variables and attachments of the receipts among the messages, read in one transaction.
+    """Read the template variables and attachments of the receipts among the messages, in one transaction.
 
-    For a receipt that cannot be read, the value is the error; the other receipts are read all the same. Raises only if
-    the database is away, or at the task's time limit.
+    Return them by message id. If a receipt cannot be read, its value is the error, and the other receipts are read all
+    the same. Raises an error only if the database is unavailable or the task's time limit is over.
     """
     receipts = [message for message in messages if message.template in RECEIPTS]
     found: dict[int, Details | Exception] = {}
@@ -104,10 +105,10 @@ def _details(runtime: Runtime, messages: Sequence[Message]) -> dict[int, Details
 def _send_some(
     claim: Claim, channel: Channel, messages: Sequence[Message], details: Mapping[int, Details | Exception]
 ) -> set[int]:
-    """Send messages until `SENDING_TIME` (2 seconds) is over, and record each result. Return the ids of those begun.
+    """Send messages until 2 seconds (`SENDING_TIME`) are over, and record each result. Return the ids of those begun.
 
-    `details` has the variables and attachments of receipts, by message id. Once the channel is unavailable, no further
-    message is begun.
+    `details` has the variables and attachments of receipts, or the error from reading them, by message id. If the
+    channel turns out to be unavailable, no further message is begun.
     """
     runtime, begun = claim.runtime, set[int]()
     unrecorded: dict[int, GatewayError | None] = {}
@@ -135,11 +136,11 @@ def _send_some(
 
 
 def _record_safely(claim: Claim, outcomes: dict[int, GatewayError | None]) -> dict[int, GatewayError | None]:
-    """Record outcomes (errors by message id, None if sent) in one transaction or, if that fails, each in its own.
+    """Record the results of sending, by message id, in one transaction; if it fails, record each in its own.
 
-    Return the outcomes that could not be recorded yet: a sent message must not be sent again because the database or
-    its row was unavailable for a moment. If the request is locked, no timeline entry is added; only a refusal waits
-    for the request, because somebody has to be told of it.
+    A result is the error, or None for a sent message. Return the results that could not be recorded yet, so that the
+    caller can try again: otherwise a sent message would be sent twice. If the request is locked, no timeline entry is
+    added for a sent message; a refusal is left for the next try instead, because the request has to learn of it.
     """
     if not outcomes:
         return {}
@@ -183,13 +184,13 @@ def _send(runtime: Runtime, message: Message, details: Details | Exception) -> G
 
 
 def _record(claim: Claim, outcomes: dict[int, GatewayError | None], *, told: bool = True) -> set[int]:
-    """Record the outcomes of sending: each message's error by message id, None if it was sent.
+    """Record the results of sending in one transaction: each message's error by message id, None if it was sent.
 
-    A refusal ends the message; if it asks for a proof or for consent, the request learns that it reaches nobody. Every
-    other error schedules a further attempt. If the lease was lost, a sent message is recorded as sent nevertheless,
-    and a failure still counts as an attempt. `told` adds an entry to the request's timeline, if the message is one
-    that the timeline announces. Return the ids of the messages that are not recorded, because another transaction has
-    locked them.
+    A message that was refused for good is never sent again; if it asks for a proof or for consent, this is noted in its
+    request. After any other error the message is scheduled for another attempt. A sent message is recorded as sent, and
+    a failed attempt is counted, even if the lease was lost. With `told`, an entry is added to the request's timeline if
+    the message is one that the timeline shows. Return the ids of messages that were not recorded, because another
+    transaction has locked them.
     """
     runtime, lease = claim.runtime, claim.lease
     news: list[Message] = []

@@ -1,4 +1,7 @@
-"""Text as glyphs: letters joined and marks placed as their script wants it, each from a typeface that has it."""
+"""Turn text into positioned glyphs with HarfBuzz, each from a typeface that has the character.
+
+Letters are joined and marks placed as the script requires it.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,10 @@ from tasks.outbox.visual_order import visual_parts
 
 @dataclass(frozen=True, slots=True)
 class Glyph:
-    """A glyph of a typeface: its number in the font, and lengths in thousandths of the text's size.
+    """A glyph of a typeface: its number in the font, and lengths in thousandths of the font size.
 
-    `advance` is its width, `right` and `up` how far it is moved from its place. `text` is what it stands for; empty if
-    another glyph of its cluster stands for that, too.
+    `advance` is its width; `right` and `up` are how far it is printed from its usual position. `text` is the text that
+    the glyph stands for; empty if another glyph of the same cluster stands for that text.
     """
 
     number: int
@@ -33,7 +36,7 @@ class Glyph:
 class Cluster:
     """Characters that are printed together, such as a letter with its marks: `text`, and `glyphs` from left to right.
 
-    `is_in_order` is whether the texts of the glyphs, read in the direction of the text, are `text`.
+    `is_in_order` is whether the glyphs' texts, put together in reading direction, give `text`.
     """
 
     text: str
@@ -43,9 +46,9 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A part of a line that one typeface prints, with its clusters from left to right.
+    """A part of a line in one typeface. `clusters` are its characters with their glyphs, from left to right.
 
-    Without clusters, `text` is printed with the typeface of pages, character by character.
+    Without clusters, `text` is plain text in the usual typeface of PDFs, which ReportLab prints by itself.
     """
 
     text: str
@@ -54,16 +57,16 @@ class Run:
 
     @property
     def width(self) -> float:
-        """Return the width of the glyphs in thousandths of the text's size."""
+        """Return the width of all glyphs together in thousandths of the font size; 0 for a run without clusters."""
         return sum(glyph.advance for cluster in self.clusters for glyph in cluster.glyphs)
 
 
 @lru_cache(1024)
 def runs_of(line: str, weight: int) -> tuple[Run, ...]:
-    """Return the line as runs (parts in one typeface) from left to right, in the weight 400 or 600.
+    """Split a line into runs (parts in one typeface) in the weight 400 or 600; return them from left to right.
 
-    For each character there must be a typeface that has it. FSI and PDI set the direction of the text between them and
-    are left out.
+    Some typeface must have each character. The invisible characters FSI and PDI isolate the direction of the text
+    between them, and are not printed.
     """
     form = eastern_form(line)
     parts = visual_parts(line) if ISOLATE in line or needs_order(line) else [(line, False)]
@@ -119,10 +122,10 @@ def _clusters(text: str, from_right: bool, typeface: Typeface, weight: int) -> t
 
 
 def _texts(text: str, glyphs: list[tuple[int, int]], font: uharfbuzz.Font) -> list[str]:
-    """Return for each glyph of a cluster the part of the text that it stands for; "" for some.
+    """Return for each glyph of a cluster the part of the cluster's `text` that the glyph stands for; "" for some.
 
     `glyphs` are pairs of glyph number and width. A glyph that the font has for a single character of the text stands
-    for that character. All other characters together belong to the widest of the other glyphs.
+    for that character. All other characters together are assigned to the widest of the other glyphs.
     """
     left, found = list(text), [""] * len(glyphs)
     for place, (number, _) in enumerate(glyphs):

@@ -1,4 +1,4 @@
-"""The order in which the parts of a line stand on paper, from left to right, if some are in right-to-left scripts."""
+"""Order the parts of a line as they are printed, from left to right, if some are in right-to-left scripts."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ _STRAY = re.compile(f"[{ISOLATE}{END_ISOLATE}]")
 
 
 def visual_parts(line: str) -> list[tuple[str, bool]]:
-    """Return the parts of a line from left to right, each with whether it is to be read from right to left.
+    """Return the parts of a line as they are printed, from left to right, each with its reading direction.
 
-    The text of a part is in the order in which it is typed. The line is ordered by Unicode's bidirectional algorithm;
-    a part between FSI and PDI is ordered by itself, and both characters are left out. The direction of the line, and
-    of each isolated part, is that of its first letter, left to right if it has none.
+    A part is a pair of its text, in the order in which it is typed, and whether it reads from right to left. The order
+    of the parts follows Unicode's bidirectional algorithm. Text between the invisible characters FSI and PDI is ordered
+    by itself, and both characters are left out. The direction of the line, and of each such text, is that of its first
+    letter; left to right if it has no letter.
     """
     isolated: list[str] = []
 
@@ -52,7 +53,10 @@ def visual_parts(line: str) -> list[tuple[str, bool]]:
 
 
 def _ordered(text: str) -> list[tuple[int, int]]:
-    """Return index and embedding level of each character, from left to right; odd levels read from right to left."""
+    """Return the characters of a text in printing order, from left to right, as pairs of index and embedding level.
+
+    A character with an odd level is read from right to left (Unicode's bidirectional algorithm).
+    """
     storage = get_empty_storage()
     marked = text.translate(_AS_MARKS)
     storage["base_level"] = _base_level(marked)

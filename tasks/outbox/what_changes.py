@@ -1,4 +1,4 @@
-"""A change or the end of a contract in words and prices, before and after: for its pages and its mails."""
+"""A contract's terms before and after a change, more numbers or a cancellation: names and prices for pages and mail."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from models.values import Locale
 
 @dataclass(frozen=True, slots=True)
 class ChangedTerms:
-    """A change in the words of one language.
+    """A change of a contract's tariff or channels, with product names in one language.
 
-    `tariff` is the name of the tariff afterwards, `tariff_before` that of the one before, None without one or if it
-    stays. `others` are the names of the products that stay. The sums are of all products of the contract.
+    `effective_on` is the first day of the new terms, None if they apply at once. `tariff` is the name of the new
+    tariff, `tariff_before` that of the old one; None if there was none or it stays. `others` are the names of the
+    products that stay. `before` and `after` are the costs of all products of the contract.
     """
 
     effective_on: date | None
@@ -51,7 +52,10 @@ class ChangedTerms:
 
 
 def changed_terms(session: Session, quote: Quote, locale: Locale) -> ChangedTerms:
-    """Return the terms before and after a change in the words of the language `locale`."""
+    """Return a contract's terms before and after the change that `quote` describes.
+
+    Names of products are in the language `locale`.
+    """
     tariff, others = _names(session, quote.after, locale)
     before, _ = _names(session, quote.before, locale)
     return ChangedTerms(
@@ -68,10 +72,11 @@ def changed_terms(session: Session, quote: Quote, locale: Locale) -> ChangedTerm
 
 @dataclass(frozen=True, slots=True)
 class AddedNumbers:
-    """More numbers in the words of one language: `block` is the name of the product, `area_code` their area code.
+    """Additional phone numbers for a contract, with the product's name in one language.
 
-    `numbers` is the block in German notation, empty while none is reserved. The sums are of all products of the
-    contract.
+    `effective_on` is the day from which the contract has them, None if at once. `block` is the product's name.
+    `numbers` is the block in German notation; empty while no block is reserved. `before` and `after` are the costs of
+    all products of the contract.
     """
 
     effective_on: date | None
@@ -82,7 +87,7 @@ class AddedNumbers:
     after: Costs
 
     def facts(self) -> dict[str, Any]:
-        """Return the numbers as variables for a mail's template: names, and net and gross sums in euro cents."""
+        """Return the additional numbers as variables for a mail: names, and net and gross sums in euro cents."""
         return {
             "effective_at": first_moment(self.effective_on).isoformat() if self.effective_on is not None else None,
             "block": self.block,
@@ -95,7 +100,10 @@ class AddedNumbers:
 
 
 def added_numbers(session: Session, request: Request, locale: Locale) -> AddedNumbers:
-    """Return what a request for numbers brings, at the agreed prices, in the words of the language `locale`."""
+    """Return the additional numbers that a request of kind `NUMBERS` orders, at the agreed prices.
+
+    The product's name is in the language `locale`.
+    """
     assert request.product_key is not None and request.area_code is not None
     before, after = agreed_lines(request)
     # Hidden from the front, when it has become another customer's.
@@ -111,7 +119,10 @@ def added_numbers(session: Session, request: Request, locale: Locale) -> AddedNu
 
 
 def described_plan(session: Session, found: Request, locale: Locale) -> ChangedTerms | AddedNumbers | None:
-    """Return what a planned change or planned numbers bring, in the words of the language; None for another kind."""
+    """Return the new terms that a request for a change or for more numbers brings; None for a request of another kind.
+
+    Names are in the language `locale`.
+    """
     if found.kind is Kind.NUMBERS:
         return added_numbers(session, found, locale)
     return changed_terms(session, agreed_quote(found), locale) if found.kind is Kind.CHANGE else None
@@ -119,7 +130,7 @@ def described_plan(session: Session, found: Request, locale: Locale) -> ChangedT
 
 @dataclass(frozen=True, slots=True)
 class EndedTerms:
-    """What a cancellation ends, in the words of one language: the names of the products, and their sums until then."""
+    """What a cancellation ends: the last day, the names of all products in one language, and their costs until then."""
 
     last_day: date
     products: Sequence[str]
@@ -127,13 +138,19 @@ class EndedTerms:
 
 
 def ended_terms(session: Session, lines: Sequence[PriceLine], last_day: date, locale: Locale) -> EndedTerms:
-    """Put what a cancellation ends into the words of the language; `last_day` is the contracts' last day."""
+    """Return the products and costs that a cancellation ends, with names in the language `locale`.
+
+    `lines` are the products with their prices, `last_day` is the contracts' last day.
+    """
     products = all_products(session)
     return EndedTerms(last_day, [products[line.product_key].name(locale) for line in lines], costs_of(lines))
 
 
 def _names(session: Session, terms: Terms, locale: Locale) -> tuple[str | None, list[str]]:
-    """Return the names of the tariff (None without one) and of the other products, in the language `locale`."""
+    """Return the name of the tariff (None if there is none) and the names of the other products.
+
+    The names are in the language `locale`.
+    """
     products = [all_products(session)[line.product_key] for line in terms.lines]
     tariffs = [product.name(locale) for product in products if product.kind is ProductKind.TRUNK]
     others = [product.name(locale) for product in products if product.kind is not ProductKind.TRUNK]

@@ -1,4 +1,4 @@
-"""An order that was placed, with everything that was ordered: for its page, its receipt and its PDF."""
+"""Read everything that was ordered with a placed order, for the order's page, its receipt mail and its PDF."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ from tasks.wording.translate import N_, translate
 
 @dataclass(frozen=True, slots=True)
 class PlacedOrder:
-    """An order that was placed, in the words of one language.
+    """A placed order with everything that was ordered; names and texts are in the language `locale`.
 
-    `lines` are pairs of product name and agreed price, empty for orders older than the record of agreed prices.
-    `channels` is the ordered number of simultaneous calls, `most_channels` the most that the product can have.
-    `details` are pairs of name and value, such as contract holder and mobile fallback.
+    `customer_number` is that of the new account, `main_number` that of the main account that has ordered it. `lines`
+    are pairs of product name and agreed price, empty for orders from before agreed prices were saved. `channels` is the
+    ordered number of simultaneous calls, `most_channels` the most that the product can have. `details` are pairs of
+    name and value, such as contract holder and mobile fallback.
     """
 
     locale: Locale
@@ -55,7 +56,10 @@ class PlacedOrder:
         return costs_of(line for _name, line in self.lines)
 
     def pdf(self, link: str, carrier: Carrier) -> Attachment:
-        """Return the order as a PDF attachment, file name included. `link` leads to the order's page and is printed."""
+        """Return the order as a PDF attachment of a mail, with its file name.
+
+        `link` is the URL of the order's page and is printed; `carrier` is the sender that the PDF names.
+        """
         from tasks.outbox.order_pdf import PrintedOrder, summary_pdf  # a large import, made only where one is printed
 
         printed = PrintedOrder(
@@ -75,7 +79,10 @@ class PlacedOrder:
 
 
 def placed_order(session: Session, request: Request, locale: Locale) -> PlacedOrder:
-    """Read everything that was ordered by the order `request`, in the words of the language `locale`."""
+    """Read the order `request` with its products, addresses and options from the database.
+
+    Names and texts are in the language `locale`.
+    """
     account, main = request.account, session.get_one(Account, request.main_id)
     assert account is not None and request.channels is not None and request.block_size is not None
     area, options = session.get_one(AreaCode, request.area_code), request.option_details or {}

@@ -1,4 +1,7 @@
-"""Jobs `audit_seal` and `audit_check`: seal new entries of the audit log, and check all of them against their seals."""
+"""Jobs `audit_seal` and `audit_check`: seal new entries of the audit log, and check all entries against their seals.
+
+A seal is a hash of an entry and of the seal before it, so that later changes are found.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ log = structlog.get_logger()
 def seal_audit_log(run: Run) -> None:
     """Seal the entries of the audit log that have no seal yet. Safe to run twice.
 
-    Logs the position and hash of the newest seal: somebody who rewrites the chain cannot rewrite the logs that have
-    left the machine.
+    Logs the position and hash of the newest seal: whoever rewrites the log and its seals in the database cannot also
+    change logs that were shipped to another machine.
     """
     began = run.now
     after: int | None = None
@@ -38,7 +41,10 @@ def seal_audit_log(run: Run) -> None:
 
 
 def check_audit_log(run: Run) -> None:
-    """Check the whole audit log against its seals, and report each flaw. Nothing is repaired. Safe to run twice."""
+    """Check the whole audit log against its seals, and report each flaw as a finding.
+
+    Repairs nothing. Safe to run twice.
+    """
     check = ChainCheck()
     ended = False
     while not ended:

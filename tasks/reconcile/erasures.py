@@ -1,4 +1,4 @@
-"""Job `erasures`: take away name and address of people who asked to be erased, or whom staff have erased."""
+"""Job `erasures`: remove name and address of people whose data is to be erased, at their own or the staff's request."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from tasks.reconcile.job_run import Run
 
 
 def erase_people(run: Run) -> None:
-    """Erase each person whose access has ended for an erasure, as soon as no mail to or about the person is unsent.
+    """Erase the people whose erasure was requested and whose access has ended.
 
-    A person who has got a role again is not erased. Safe to run twice.
+    A person is left for a later run while a mail to or about them is unsent. One who has got a role again is not
+    erased. Safe to run twice.
     """
     with run.transaction() as session:
         for erasure, user in open_erasures(session):

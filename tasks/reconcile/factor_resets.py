@@ -1,4 +1,4 @@
-"""Job `factor_resets`: remove the second factors of people who have lost them, a day after staff have asked for it."""
+"""Job `factor_resets`: remove the second factors of people who lost them, a day after staff have requested it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from tasks.reconcile.job_run import Run
 
 
 def reset_lost_factors(run: Run) -> None:
-    """Reset the second factors of each person for whom staff asked for it a day ago or earlier.
+    """Remove the second factors of each person for whom staff requested it at least a day ago.
 
-    A person who has used a second factor meanwhile keeps them, and the reset is deleted. Safe to run twice.
+    The request is deleted instead if it is void, for example because the person has used or changed a second factor
+    since. Whoever loses their factors is signed out and told by mail. Safe to run twice.
     """
     with run.transaction() as session:
         for reset, user in open_resets(session):

@@ -1,4 +1,4 @@
-"""Job `invoices`: create link and detach requests, so that the sub-accounts match the collective invoices."""
+"""Job `invoices`: create the link and detach requests by which sub-accounts follow the collective invoices."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ Running = dict[tuple[int, str], Request]
 
 
 def reconcile_invoices(run: Run) -> None:
-    """Create link and detach requests that make the account hierarchy match the collective invoices.
+    """Create the link and detach requests that make the account hierarchy match the collective invoices.
 
-    A running link request that waits for consent is proved by the invoice. Safe to run twice: no request is created if
-    a request of its kind is running for the account, or if it would be rejected.
+    A running link request that waits for consent is accepted without it, because the invoice proves ownership. Safe to
+    run twice: no request is created if one of its kind is running for the account, or if it would be rejected.
     """
     for page in (_leaving, _joining):
         after = 0
@@ -48,11 +48,11 @@ def reconcile_invoices(run: Run) -> None:
 
 
 def _leaving(run: Run, after: int) -> Sequence[int]:
-    """Create detach requests for sub-accounts that an invoice attached and no invoice of their main account bills now.
+    """Create detach requests for sub-accounts that a collective invoice attached and that are on it no longer.
 
-    An account that is to stay linked becomes one that a link has attached. One that nobody can sign in to stays a
-    sub-account, and is reported, until it has an administrator. Works on one page, of accounts with ids above `after`.
-    Return the ids of the accounts of the page.
+    An account that is to stay linked is marked as attached by a link instead. One whose administrators all cannot sign
+    in stays a sub-account and is reported as a finding. Handles one page of accounts, with ids above `after`, in a
+    transaction; returns their ids, which are empty after the last page.
     """
     main = aliased(Account)
     with run.transaction() as session:
@@ -96,7 +96,7 @@ def _leaving(run: Run, after: int) -> Sequence[int]:
 
 
 def _staying(session: Session, account_ids: Sequence[int]) -> frozenset[int]:
-    """Return the ids of those of the accounts that stay linked after they have left their main account's invoice."""
+    """Return the ids of those accounts that stay linked to their main account after leaving its invoice."""
     last = (
         sa.select(CollectiveInvoiceItem.account_id, CollectiveInvoiceItem.stays_linked)
         .ext(postgresql.distinct_on(CollectiveInvoiceItem.account_id))
@@ -111,8 +111,9 @@ def _staying(session: Session, account_ids: Sequence[int]) -> frozenset[int]:
 def _joining(run: Run, after: int) -> Sequence[int]:
     """Create link requests for accounts on a collective invoice that are not sub-accounts of its main account.
 
-    If such a link request is running and waits for consent, the invoice is recorded as its proof. Works on one page, of
-    open invoice items with ids above `after`. Return the ids of the items of the page.
+    If such a link request is running already and waits for consent, the invoice is recorded as its proof of ownership.
+    Handles one page of open invoice items, with ids above `after`, in a transaction; returns their ids, which are empty
+    after the last page.
     """
     with run.transaction() as session:
         items = _not_listed(session, after)

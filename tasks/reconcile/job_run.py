@@ -1,9 +1,9 @@
 """Run a scheduled job: claim its row, work in small transactions, record the outcome.
 
 Two runs of one job never work in parallel: every transaction of a run first locks the job's row and checks the lease.
-The lease is kept alive while the run lasts, also between its transactions, where it reads the registrar for minutes. If
-a worker dies, another run starts when the lease has ended; what the dead run committed stays. A worker that is asked to
-stop ends its run before the next transaction, and gives the job back at once.
+The lease is extended while the run lasts, also between its transactions, where it reads the registrar for minutes. If a
+worker dies, another run starts when the lease has ended; what the dead run committed stays. If the worker is asked to
+stop, the run ends before its next transaction, and another worker can start the job immediately.
 """
 
 from __future__ import annotations
@@ -42,14 +42,15 @@ MOST_RECORDED = 1000
 
 
 class WorkerStops(Exception):
-    """Raised when the worker was asked to stop, so that the run ends here and another worker begins the job again."""
+    """Raised in a run whose worker was asked to stop; another worker then runs the job from its beginning."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduledJob:
-    """A scheduled job: its name, its function `work`, and `every`, the time from the start of a run to the next one.
+    """A scheduled job: its name, its interval and its function `work`.
 
-    That time counts from a successful run; after a failed one the job runs again earlier.
+    `every` is the time from the start of a successful run to the next run; after a failed run the job is retried
+    earlier.
     """
 
     name: str
@@ -58,10 +59,10 @@ class ScheduledJob:
 
 
 class Run:
-    """One run of a job: opens its transactions and collects its counts and findings.
+    """One run of a scheduled job: opens its transactions, and collects its counts and findings.
 
-    `id` is the id of the run's record. A `dry` run changes no data. With `allow_removals`, staff allow the run to
-    delete rows at the registrar even if the difference looks like a mistake of the portal.
+    `id` is the id of the run's record. A `dry` run changes no data. With `allow_removals`, the run may delete rows at
+    the registrar even if it finds so many, or such, that the portal seems to be wrong.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class Run:
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """Open a transaction that renews the run's lease and saves the findings made in it.
+        """Open a transaction that extends the run's lease, and at its end saves the findings made in it.
 
         A dry run rolls back all other changes. Raises `LeaseLost` if another run has claimed the job, because this
         run's lease had ended, and `WorkerStops` if the worker was asked to stop.
@@ -111,11 +112,11 @@ class Run:
         self._fresh.clear()
 
     def find(self, kind: str, subject: str, *, repaired: bool, **facts: Any) -> None:
-        """Record a discrepancy found by the job. Call it inside `transaction`, with which the finding is saved.
+        """Record something that the job has found wrong. Call it inside `transaction`, which saves the finding.
 
-        Of each kind at most `MOST_RECORDED` (1000) findings are saved in a run; all are counted.
-        `tasks.wording.findings` has the sentence for each `kind`, which mentions the `facts`. `subject` is what the
-        finding is about, such as a request's id; `repaired` whether the run repairs it, or would if it were not dry.
+        `kind` is a key of `tasks.wording.findings.FINDINGS`, which has its sentence; `facts` are the values in that
+        sentence. `subject` identifies what is wrong, such as a request's id; `repaired` is whether the run repairs it,
+        or would if it were not dry. Of each kind, a run saves at most 1,000 findings (`MOST_RECORDED`), and counts all.
         """
         self._fresh.append(Finding(run_id=self.id, kind=kind, subject=subject, facts=facts, repaired=repaired))
 
@@ -132,12 +133,13 @@ class Run:
 def run_job(
     runtime: Runtime, job: ScheduledJob, *, dry: bool = False, by_hand: bool = False, allow_removals: bool = False
 ) -> JobRun | None:
-    """Run a scheduled job if its time has come, or anyway if it is started manually (`by_hand`).
+    """Run a scheduled job if it is due, or in any case if a person starts it (`by_hand`).
 
-    Return the run's record; None if the job was not run, because it is not due or another worker runs it. Safe to call
-    twice and in parallel: only one call runs the job. `allow_removals` lets the job delete rows at the registrar even
-    if the difference looks like a mistake of the portal. A dry run changes neither data nor schedule. An error of the
-    job is kept in the run's record and not raised, and the job runs again earlier than by its schedule.
+    Return the run's record; None if the job was not run, because it is not due or another worker runs it.
+    `allow_removals` lets the job delete rows at the registrar even if the difference looks like a mistake of the
+    portal. A dry run changes neither data nor schedule. An error of the job is saved in the run's record and not
+    raised, and the job is retried earlier than by its schedule. Safe to call twice and in parallel: only one call runs
+    the job.
     """
     lease, now, ticks = uuid.uuid4(), runtime.clock(), time.monotonic()
     with runtime.database.transaction() as session:

@@ -1,7 +1,7 @@
-"""Job `leftovers`: delete rows past their retention time, and complete the history of numbers.
+"""Job `leftovers`: delete rows past their retention period, and complete the history of phone numbers.
 
-The periods are in `models.retention`; `left_over` of each table's model says from when they count. What depends on
-several tables, or on a period that the carrier chooses, is in `models.staff.old_records`.
+The periods are in `models.retention`; `left_over` of each table's model says from when they count. Conditions that
+depend on several tables, or on a period that the carrier chooses, are in `models.staff.old_records`.
 """
 
 from __future__ import annotations
@@ -47,15 +47,16 @@ Condition = Callable[[datetime, Periods], sa.ColumnElement[bool]]
 
 
 def _nothing_first(_session: Session, _ids: Sequence[Any]) -> None:
-    """Do nothing: nothing refers to the rows. The default of `DeletionRule.before`."""
+    """Do nothing. The default of `DeletionRule.before`, for tables to which no other rows refer."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeletionRule:
-    """Old rows of a table: their condition, and what is done with them.
+    """Which rows of a table are old, and whether they are deleted or overwritten.
 
-    `before` prepares the deletion of the rows with the given keys. With `values` the rows are not deleted, but get
-    these values. At most `batch` rows are taken at once; None: `BATCH`.
+    `condition` finds the old rows. `before` is called with their keys, to delete or change what refers to them. With
+    `values` the rows are not deleted: these columns get these values. At most `batch` rows (None: `BATCH`) are
+    processed in one transaction.
     """
 
     table: type[Base]
@@ -117,10 +118,10 @@ ALL = (
 
 
 def clear_leftovers(run: Run) -> None:
-    """Delete rows past their retention time, of `ALL` and of call records, and complete the history of numbers.
+    """Delete rows past their retention period (the rules in `ALL`) and old call records; complete the number history.
 
-    The run counts the deleted or changed rows by table, and as `history` the rows of the history that had to be ended
-    or begun. Safe to run twice.
+    The run counts the deleted or overwritten rows by table, and as `history` the rows of the history that had to be
+    ended or begun. Safe to run twice.
     """
     with run.transaction() as session:
         run.counts["history"] += complete_history(session, run.now)

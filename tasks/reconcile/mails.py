@@ -1,6 +1,6 @@
-"""Job `mails`: find messages that were not sent.
+"""Job `mails`: find messages that were not sent, and schedule them again.
 
-A finding names a request id, or a message id if there is no request, never an address or a name.
+Its findings name a request id, or a message id if there is no request, never an address or a name.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ PAGE = 200
 
 
 def reconcile_mails(run: Run) -> None:
-    """Schedule messages that are still unsent after `LATE` (15 minutes) to be sent now, and report them as findings.
+    """Schedule messages that are unsent 15 minutes (`LATE`) after they were queued to be sent now, and report them.
 
-    Messages refused within a day are reported too; findings of refused and often failed messages count as unrepaired.
-    Safe to run twice: a message that was sent is never scheduled again.
+    Messages that were refused within the last day are reported, too. Findings of refused messages and of messages that
+    have failed often count as not repaired. Safe to run twice: a message that was sent is never scheduled again.
     """
     after = 0
     while page := _page(run, after):

@@ -1,8 +1,8 @@
-"""Compare two sorted streams, the portal's rows and the registrar's, in one pass and bounded memory.
+"""Compare the portal's rows with the registrar's, as two sorted streams, in one pass and bounded memory.
 
 A difference found in the pass is only a suspect, because the row may have changed after it was read: suspects are read
-again, a page at a time, before they are repaired. Rows that would be deleted from the registrar are returned to the
-caller.
+again, a page at a time, before they are repaired. Rows to be deleted from the registrar are returned to the caller,
+which decides whether they may be deleted.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ Other = TypeVar("Other")
 
 @dataclass(frozen=True, slots=True)
 class Comparison(Generic[Key, One, Other]):
-    """How one kind of row is compared. `key` returns the sort key of a row of either side, the portal or the registrar.
+    """How rows of one kind (trunks or number blocks) are compared between the portal and the registrar.
 
-    `takes_away` gets the rows of both sides for a key (None if a side has none) and returns None if they agree, True if
-    the registrar's row must be deleted, else False. `settle` reads the rows with some keys again and repairs those that
-    still differ. `counted` names the run's count of rows, `too_many` the finding for too many deletions.
+    `key` returns the sort key of a row of either. `takes_away` gets the portal's and the registrar's row for a key
+    (None if there is none); it returns None if they agree, True if the registrar's row must be deleted, and False for
+    another difference. `settle` reads the rows with the given keys again and repairs those that still differ. `counted`
+    is the name of the run's count of compared rows, `too_many` the kind of finding for too many deletions.
     """
 
     key: Callable[[One | Other], Key]
@@ -42,11 +43,11 @@ class Comparison(Generic[Key, One, Other]):
     too_many: str
 
     def compare(self, run: Run, ours: Iterator[One], theirs: Generator[Other]) -> list[Key] | None:
-        """Compare both sides, each sorted by `key`, and repair the differences that need no deletion at the registrar.
+        """Compare all rows of the portal and the registrar, and repair the differences that need no deletion.
 
-        `ours` yields the portal's rows, `theirs` the registrar's; `theirs` is closed at the end. Return the keys whose
-        rows are to be deleted from the registrar, at most 1,000 (`MOST_REMOVED`); None, with a finding, if there are
-        too many to delete without the staff's permission (`run.allow_removals`).
+        `ours` yields the portal's rows, `theirs` the registrar's, both sorted by `key`; `theirs` is closed at the end.
+        Return the keys of rows to be deleted from the registrar, at most 1,000 (`MOST_REMOVED`). Return None and report
+        a finding if there are so many that staff have to allow it (`run.allow_removals`).
         """
         strange: list[Key] = []
         suspects: list[Key] = []
@@ -73,7 +74,7 @@ class Comparison(Generic[Key, One, Other]):
         return None
 
     def take_away(self, run: Run, strange: Sequence[Key]) -> None:
-        """Read the rows with the keys `strange` again, and delete them from the registrar if they still differ."""
+        """Read the rows with the keys `strange` again, and repair those that still differ: most by deleting them."""
         for start in range(0, len(strange), PAGE):
             self.settle(run, strange[start : start + PAGE])
 
@@ -81,9 +82,10 @@ class Comparison(Generic[Key, One, Other]):
 def side_by_side(
     ours: Iterator[One], theirs: Iterator[Other], key: Callable[[One | Other], Key]
 ) -> Iterator[tuple[Key, One | None, Other | None]]:
-    """Merge two streams of rows sorted by `key`: yield each key once, with the row of each side (None: it has none).
+    """Merge two streams of rows, each sorted by `key`: yield each key once with the row of either stream.
 
-    `ours` are the portal's rows, `theirs` the registrar's. Each stream is read at most one row ahead.
+    `ours` are the portal's rows, `theirs` the registrar's; a row is None if its stream has none with that key. Each
+    stream is read at most one row ahead.
     """
     one, other = next(ours, None), next(theirs, None)
     while one is not None or other is not None:

@@ -1,4 +1,4 @@
-"""Job `office`: tell the back office by mail, once, of requests that are held or have failed, and of waiting files."""
+"""Job `office`: mail the back office about requests that are held or have failed, and about bulk files that wait."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ log = structlog.get_logger()
 
 
 def tell_office(run: Run) -> None:
-    """Queue one mail to the back office about the requests and files that wait for it and were not reported before.
+    """Queue one mail to the back office about the requests and bulk files that wait for it and were not reported yet.
 
-    A request is reported once for each reason that it is held for, a file once. Without an address of the back office
-    nothing is queued and a warning is logged; they are reported by the first run that has an address. Safe to run
-    twice.
+    These are requests that are held or have failed, each reported once for each reason, and uploaded files that wait
+    for a limit of the company, each reported once. If no address of the back office is set, logs a warning and queues
+    nothing; a later run reports them. Safe to run twice.
     """
     to = run.runtime.office_email
     with run.transaction() as session:
@@ -76,9 +76,10 @@ def _untold_bulks(session: Session) -> list[Bulk]:
 
 
 def _lines(waiting: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Return the mail's lines: for each cause, how many wait for it, and up to five of their customer numbers.
+    """Return the mail's lines, one for each cause: how many wait for it, and up to five of their customer numbers.
 
-    `waiting` are pairs of cause and customer number.
+    `waiting` are pairs of cause (a sentence) and customer number. Each line is a dict with the keys `cause`, `count`,
+    `numbers` and `more`, the number of customer numbers left out (negative or 0 if none are).
     """
     causes: dict[str, list[str]] = {}
     for cause, number in waiting:

@@ -1,6 +1,6 @@
-"""Job `proofs`: find requests for which a reminder or deadline of a proof was missed, and schedule step `verify`.
+"""Job `proofs`: find pending requests for which a proof's reminder or deadline was missed, and schedule them.
 
-That step then sends the reminder or rejects the request.
+Their step `verify` then sends the reminder or rejects the request.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from tasks.reconcile.request_batches import look_at_requests
 
 
 def reconcile_proofs(run: Run) -> None:
-    """Schedule pending requests whose proof's reminder or deadline has passed to be worked on now; report them.
+    """Schedule pending requests to be worked on now if a proof's reminder or deadline has passed, and report them.
 
-    Also end expired link codes, take questions for consent of ended requests off the back office's list, and count
-    pending requests by the party that has to act. Safe to run twice: the verify step sends no reminder twice.
+    Also ends expired link codes, removes questions for consent of ended requests from the back office's list, and
+    counts pending requests by the party that has to act. Safe to run twice: the step `verify` sends no reminder twice.
     """
     with run.transaction() as session:
         expired = sa.update(LinkCode).where(LinkCode.ended_at.is_(None), LinkCode.expires_at <= run.now)

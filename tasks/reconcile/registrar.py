@@ -1,8 +1,8 @@
 """Job `registrar`: compare the registrar's subscribers and number blocks with the portal's trunks and blocks.
 
 Two streams sorted by SIP user are merged: the registrar's snapshot from the start of the pass, and the portal's trunks
-read in pages. A difference may be outdated, so that its rows are read again on both sides before it is reported or
-repaired. Trunks that are due to be written to the registrar are skipped.
+read in pages. Because a row may have changed since, the rows of each difference are read again on both sides before the
+difference is reported or repaired. Trunks that are due to be written to the registrar are skipped.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Ours:
     """One of the portal's trunks, to be compared with its rows in the registrar.
 
     `address` is its SIP user and domain, `customer_number` that of its account. `record` is what the registrar should
-    have: None for a closed trunk, and for one whose secret cannot be decrypted (`unreadable`). `on_its_way`: the trunk
-    is scheduled to be written, so a difference is no finding. `attempts` is how often writing it has failed since the
-    last success.
+    have: None for a closed trunk, and for one whose secret cannot be decrypted (`unreadable`). `on_its_way` is whether
+    the trunk is about to be written to the registrar, so that a difference is no finding. `attempts` is how often
+    writing it has failed since the last success.
     """
 
     trunk_id: int
@@ -58,10 +58,11 @@ class Ours:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A difference found for one SIP user. `kind` is the kind of finding, `what` the parts of the record that differ.
+    """A difference between portal and registrar for one SIP user.
 
-    Both are keys of tables in `tasks.wording.findings`. `foreign` is whether the registrar has the SIP user under
-    another idempotency key, so that it would refuse the trunk's record.
+    `kind` is the kind of finding, and `what` names the parts of the trunk's record that differ; both are keys of tables
+    in `tasks.wording.findings`. `foreign` is whether the registrar has the SIP user under another idempotency key, and
+    would therefore refuse the trunk's record.
     """
 
     kind: str
@@ -75,11 +76,13 @@ class Difference:
 
 
 def reconcile_registrar(run: Run) -> None:
-    """Schedule trunks and blocks that the registrar lacks or has differently to be written to it now; report them.
+    """Find differences between the portal's trunks and number blocks and the registrar's, report and repair them.
 
-    Rows of the registrar without a trunk or block of the portal are deleted from it. Unless staff allow it, nothing is
-    deleted if these rows are too many, or if the portal once wrote one of them, so that it must have lost a trunk.
-    Safe to run twice: a trunk is always written from its row. Memory does not grow with the number of rows.
+    What the registrar lacks or has differently is scheduled to be written again. Rows of the registrar without a trunk
+    or block of the portal are deleted from it. Without the staff's permission (`run.allow_removals`), nothing is
+    deleted if these rows are too many, or if one of them is a trunk that the portal once wrote and no longer has, as
+    after restoring an old backup. Safe to run twice: a trunk is always written from its row. Memory does not grow with
+    the number of rows.
     """
     report_set_aside(run)
     there = run.runtime.ports.subscribers
@@ -233,7 +236,7 @@ def _has_doubles(rows: Sequence[tuple[str, str]]) -> bool:
 
 
 def _is_whole(found: Subscriber) -> bool:
-    """Return whether the portal once wrote this subscriber: it can log in and has a record's idempotency key."""
+    """Return whether the portal once wrote this subscriber: it has a login and a trunk record's idempotency key."""
     return found.login is not None and any(name == "provision_key" for name, _ in found.preferences)
 
 
@@ -249,9 +252,9 @@ def _parts(found: Subscriber) -> Iterator[str]:
 
 
 def _settle(run: Run, suspects: Collection[SipAddress]) -> None:
-    """Read the trunks and subscribers with these SIP addresses again, in portal and registrar; repair what differs.
+    """Read the trunks and subscribers with these SIP addresses again, and repair and report those that still differ.
 
-    Each difference that is still there is reported as a finding.
+    Repairing means to schedule a trunk to be written again, or to delete rows from the registrar.
     """
     if not suspects:
         return
@@ -281,10 +284,10 @@ _WRITTEN_AGAIN = {"missing_there", "differs_there", "doubled_there", "still_ther
 
 
 def _clear(run: Run, wrong: dict[SipAddress, Difference], ours: Collection[SipAddress]) -> set[SipAddress]:
-    """Delete rows in the registrar that belong to no trunk of the portal, and keys that block writing of trunks.
+    """Delete the registrar's rows that belong to no trunk of the portal, and keys that keep trunks from being written.
 
-    `wrong` are the differences found, by SIP address, and `ours` the addresses of the portal's trunks. Return the SIP
-    addresses of the deleted rows and keys, also for a dry run, which deletes nothing.
+    `wrong` has the differences by SIP address, `ours` the addresses of the portal's trunks. Return the addresses whose
+    rows or keys are deleted; a dry run returns them too, but deletes nothing.
     """
     cleared = {
         address

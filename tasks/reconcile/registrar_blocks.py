@@ -23,7 +23,8 @@ from tasks.reconcile.merge_compare import Comparison
 class OurBlock:
     """One of the portal's number blocks, to be compared with the registrar's.
 
-    `first_number` is in E.164, without the plus sign; `on_its_way` is whether the block is about to be announced.
+    `first_number` is in E.164, without the plus sign; `on_its_way` is whether the block is about to be written to the
+    registrar.
     """
 
     id: int
@@ -32,7 +33,7 @@ class OurBlock:
     on_its_way: bool
 
     def is_there(self, found: Block | None) -> bool:
-        """Return whether the registrar has this block with the same size, or the block is about to be announced to it.
+        """Return whether the registrar has this block with the same size, or is about to get it.
 
         `found` is the registrar's block with the same first number, None if it has none.
         """
@@ -40,9 +41,10 @@ class OurBlock:
 
 
 def our_blocks(run: Run) -> Iterator[OurBlock]:
-    """Yield all of the portal's number blocks in the order of their numbers, read in pages.
+    """Yield the portal's number blocks in the order of their numbers, read in pages.
 
-    Those that the carrier has withdrawn are not among them: the registrar forgets them.
+    Blocks that the carrier has withdrawn from its number pools are left out, so that they are deleted from the
+    registrar.
     """
     after = 0
     while True:
@@ -70,10 +72,10 @@ def _takes_away(ours: OurBlock | None, found: Block | None) -> bool | None:
 
 
 def _settle(run: Run, suspects: Sequence[int]) -> None:
-    """Read the blocks with these first numbers again, in the portal and the registrar; repair those that still differ.
+    """Read the blocks with these first numbers again on both sides; repair and report those that still differ.
 
-    A block that the registrar lacks is scheduled to be announced, now; one that is not the portal's is deleted from
-    the registrar. Each difference is reported as a finding.
+    A block that the registrar lacks is scheduled to be written to it; one that the portal does not have is deleted from
+    the registrar.
     """
     if not suspects:
         return
@@ -98,7 +100,10 @@ def _settle(run: Run, suspects: Sequence[int]) -> None:
 
 
 def report_set_aside(run: Run) -> None:
-    """Report as findings the blocks set aside because the registrar lists one of their numbers under another trunk."""
+    """Report as findings the number blocks that are set aside: given to no account until staff have looked.
+
+    A block is set aside if the registrar lists one of its numbers under another trunk.
+    """
     with run.transaction() as session:
         for block in session.scalars(sa.select(NumberBlock).where(NumberBlock.available_from == SET_ASIDE)):
             number = f"+{block.first_number}"

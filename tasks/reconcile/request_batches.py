@@ -15,9 +15,10 @@ PAGE = 200
 
 
 def look_at_requests(run: Run, query: sa.Select[Request], look: Callable[[Session, Sequence[Request]], None]) -> None:
-    """Call `look` with each page of the requests that the query finds, locked, in a transaction for each page.
+    """Call `look` with each page of the requests that the query finds, in a transaction of its own for each page.
 
-    Adds their number to the run's count `looked_at`. Skips requests that another transaction has locked at this moment.
+    The requests are locked; those that another transaction has locked at this moment are skipped. Adds the number of
+    requests to the run's count `looked_at`.
     """
     after: uuid.UUID | None = uuid.UUID(int=0)
     locking = query.order_by(Request.id).limit(PAGE).with_for_update(skip_locked=True)

@@ -1,6 +1,6 @@
-"""Job `requests`: find requests that no worker has taken in time, or that have been held or failed for long.
+"""Job `requests`: find requests that no worker has taken in time, or that were held or have failed for long.
 
-It also frees number blocks that are reserved for no running request.
+It also frees number blocks that are reserved for a request that has ended.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ SOME_TIME = timedelta(minutes=1)
 
 
 def reconcile_requests(run: Run) -> None:
-    """Schedule requests that no worker has taken in time to be worked on now, and report them as findings.
+    """Schedule requests that are overdue to be worked on now, and report them as findings.
 
-    Requests that were held or have failed for more than a day (`LONG_HELD`), or were tried too often, are reported too,
-    and number blocks that are reserved for no running request, which are freed. Safe to run twice: only a request's due
-    time and claim change, and a block is freed once.
+    Overdue are requests that no worker has taken in time, whose worker has died, or whose deadline has passed. Requests
+    that were held or have failed for more than a day (`LONG_HELD`), or were tried too often, are only reported. Number
+    blocks that are reserved for no running request are freed and reported. Safe to run twice: only a request's due time
+    and claim change, and a block is freed once.
     """
     now = run.now
     standing_still = sa.or_(
@@ -59,9 +60,9 @@ def reconcile_requests(run: Run) -> None:
 
 
 def _free_forgotten_blocks(run: Run) -> None:
-    """Free the blocks that are reserved for no running request.
+    """Free the number blocks that are reserved for no running request, and report them as findings.
 
-    Such as after a cancellation by an older version, which does not know reserved blocks.
+    They can be left after a cancellation by an older version, which does not know reserved blocks.
     """
     holds = sa.exists().where(Request.reserved_block_id == NumberBlock.id, Request.status.not_in(ENDED))
     forgotten = sa.select(NumberBlock).where(

@@ -1,6 +1,6 @@
-"""The scheduled jobs, and how often each runs.
+"""The list of scheduled jobs and how often each runs.
 
-Each scans for inconsistencies, and repairs what it can by scheduling the normal work again.
+Most scan the database for inconsistencies, and repair them by scheduling the ordinary work again.
 """
 
 from __future__ import annotations

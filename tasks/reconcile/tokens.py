@@ -1,4 +1,4 @@
-"""Job `tokens`: remind of API tokens that expire soon, so that no system of a customer stops without warning."""
+"""Job `tokens`: remind people of API tokens that expire soon, so that no customer's system stops without warning."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ MAIL = "api_token_expires"
 
 
 def remind_of_tokens(run: Run) -> None:
-    """Queue one mail about each usable token that expires within `REMINDED_BEFORE` (14 days), to each person concerned.
+    """Queue mails about usable API tokens that expire within 14 days (`REMINDED_BEFORE`).
 
-    These are the person for whom the token acts and the account's administrators. Safe to run twice: nobody is reminded
-    of a token twice.
+    The person for whom a token acts and the account's administrators get one mail each. Safe to run twice: nobody is
+    reminded of a token twice.
     """
     with run.transaction() as session:
         now = run.now
@@ -48,10 +48,9 @@ def remind_of_tokens(run: Run) -> None:
 
 
 def _expiring(session: Session, run: Run) -> list[tuple[ApiToken, Account, User]]:
-    """Return the tokens of which people are to be reminded, each with its account and the person it acts for.
+    """Return the usable API tokens that expire within 14 days, each with its account and the person it acts for.
 
-    Tokens that can do nothing are left out: revoked ones, and those whose account is closed or whose person has no
-    role in the account.
+    Not usable are revoked tokens, and those whose account is closed or whose person has no role in the account.
     """
     member = sa.exists().where(Membership.user_id == User.id, Membership.account_id == Account.id)
     query = (

@@ -1,4 +1,4 @@
-"""Announce new number blocks to the registrar, which must know all of the carrier's numbers, free ones included."""
+"""Write new number blocks to the registrar, which must know all of the carrier's numbers, free ones included."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ AT_ONCE = 1000
 
 
 def announce_due_blocks(runtime: Runtime, more_due: Callable[[], object]) -> None:
-    """Announce to the registrar a batch of number blocks whose announcements are due.
+    """Write a batch of number blocks to the registrar whose announcement (a row in a work queue) is due.
 
-    A failed announcement is retried with exponential backoff. `more_due` is called after claiming a full batch, because
-    more may be due. Safe to run twice, late or when nothing is due.
+    A failed write is retried with exponential backoff. `more_due` is called after claiming a full batch, because more
+    announcements may be due. Safe to run twice, late or when nothing is due.
     """
     with claimed(runtime, BlockAnnouncement, more_due, limit=AT_ONCE, system=ExternalSystem.REGISTRAR) as claim:
         if claim.ids:

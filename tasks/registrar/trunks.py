@@ -1,6 +1,6 @@
-"""Write changed trunks to the registrar. The step `provision` writes a new trunk, this module every later change.
+"""Write changed SIP trunks to the registrar. A new trunk is written by the step `provision`, later changes here.
 
-The table of trunks is a work queue (`models.db.work_queue`): code that changes a trunk schedules it to be written.
+The table of trunks is a work queue: code that changes a trunk also marks its row as due to be written.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Forwardings = dict[int, tuple[Forwarding, ...]]
 
 
 def forwardings_of(session: Session, account_ids: Collection[int]) -> Forwardings:
-    """Return the enabled call forwardings of the accounts by account id; an account without any has no entry."""
+    """Return the enabled call forwardings by account id; an account without enabled forwardings has no entry."""
     found: Forwardings = {}
     for one in enabled_of(session, account_ids):
         id = one.id if one.numbers else None
@@ -45,10 +45,11 @@ def forwardings_of(session: Session, account_ids: Collection[int]) -> Forwarding
 def record_of(
     trunk: SipTrunk, vault: Vault, forwardings: Forwardings | None = None, blocked: Sequence[str] = ()
 ) -> TrunkRecord:
-    """Build the registrar's record of a trunk, with its account's forwardings from `forwardings` (None: without any).
+    """Build the record of a trunk that is sent to the registrar.
 
-    `blocked` are the high-risk prefixes, which only a trunk with `high_risk` may call. Raises `SecretUnreadable` if the
-    trunk's secret was encrypted with a key that is not configured.
+    `forwardings` has the enabled call forwardings by account id (None: none). `blocked` are the high-risk prefixes,
+    which only a trunk with `high_risk` may call. Raises `SecretUnreadable` if the trunk's secret was encrypted with a
+    key that is not configured.
     """
     numbers = tuple(number for block in trunk.blocks for number in block.numbers)
     return record_from(trunk, numbers, trunk.account.postal_code, forwardings or {}, vault, blocked)
@@ -62,11 +63,12 @@ def record_from(
     vault: Vault,
     blocked: Sequence[str],
 ) -> TrunkRecord:
-    """Build the registrar's record from a trunk, or from a row of its columns, which avoids loading objects.
+    """Build the record that is sent to the registrar, from a trunk or from a row of its columns.
 
-    `numbers` are the trunk's numbers in E.164 with the plus sign, `forwardings` the enabled ones by account id,
-    `blocked` the high-risk prefixes, which only a trunk with `high_risk` may call. Raises `SecretUnreadable` if the
-    trunk's secret was encrypted with a key that is not configured.
+    A row avoids loading objects. `numbers` are the trunk's numbers in E.164 with the plus sign, `postal_code` is that
+    of the connection address, `forwardings` has the enabled call forwardings by account id, and `blocked` are the
+    high-risk prefixes, which only a trunk with `high_risk` may call. Raises `SecretUnreadable` if the trunk's secret
+    was encrypted with a key that is not configured.
     """
     return TrunkRecord(
         key=provision_key(trunk.request_id, trunk.sip_user),
@@ -84,7 +86,7 @@ def record_from(
 
 
 def write_due_trunks(runtime: Runtime, more_due: Callable[[], object]) -> None:
-    """Write a batch of changed trunks to the registrar, of those due to be written; delete its rows of closed trunks.
+    """Write a batch of due (changed) trunks to the registrar, and delete the registrar's rows of closed trunks.
 
     A trunk that fails is retried with exponential backoff, even if the registrar refuses it: its number may still be
     assigned to a trunk that is about to release the number. `more_due` is called after claiming a full batch, because
@@ -156,9 +158,10 @@ def _record(claim: Claim, outcomes: dict[int, GatewayError | None]) -> None:
 
 
 def _lock_claimed(session: Session, ids: Sequence[int], lease: uuid.UUID) -> list[SipTrunk]:
-    """Lock and return those of the trunks `ids` that still have this lease and that no other transaction has locked.
+    """Lock and return the trunks among `ids` that are still claimed under this lease.
 
-    A trunk that was changed after it was claimed has lost its lease.
+    Trunks that another transaction has locked are left out, and so are trunks changed after they were claimed, because
+    a change ends the claim.
     """
     ours = sa.select(SipTrunk).where(SipTrunk.id.in_(ids), SipTrunk.lease == lease).order_by(SipTrunk.id)
     return list(

@@ -12,12 +12,12 @@ from tasks.steps.step import Outcome, Work
 
 
 def attach(work: Work, request: Request) -> Outcome:
-    """Attach the account to the main account as a sub-account.
+    """Make the account a sub-account of the request's main account, and add a timeline entry. Returns None.
 
-    Safe to run twice, because attaching and the request's next step are saved in one transaction. Raises
-    `AlreadyAttached`, which rejects the request, if the account has a main account, even this one: then another request
-    has attached it. A switch takes the account from the main account that has agreed, in the same transaction. Of
-    several requests at one time exactly one succeeds.
+    A switch takes the account away from its former main account, which has agreed, in the same transaction. Raises
+    `AlreadyAttached`, which rejects the request, if the account has a main account already, even this one: another
+    request was faster. Of several requests at the same time exactly one succeeds. Safe to run twice, because attaching
+    and the request's next step are saved in one transaction.
     """
     account = request.account
     assert account is not None

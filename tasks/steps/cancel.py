@@ -1,4 +1,4 @@
-"""The step `cancel`: close the account and end its contracts, from the moment that was agreed."""
+"""The step `cancel`: close the account and end its contracts, on the day that was agreed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from tasks.steps.step import IN_USE, Outcome, Work
 
 
 def cancel(work: Work, request: Request) -> Outcome:
-    """Close the account: its trunks, which become due to be written to the registrar, numbers, contracts and rights.
+    """Close the account with its trunks, numbers, contracts and users' rights, and queue the mails about the end.
 
-    Queues the mails about it, and returns None: the step is done. Returns a hold while the account acts as a main
-    account. Safe to run twice: a closed account stays as it is.
+    Its trunks become due to be written to the registrar. Returns None (the step is done), or a hold while the account
+    acts as a main account. Safe to run twice: a closed account stays as it is.
     """
     try:
         end_account(work.session, request, work.now)

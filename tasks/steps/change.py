@@ -1,4 +1,4 @@
-"""The step `change`: give a trunk the new number of channels, and its contract the trunk product ordered for them."""
+"""The step `change`: give a trunk another number of channels, and its contract the product that belongs to them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from tasks.steps.step import Outcome, Work
 
 
 def change(work: Work, request: Request) -> Outcome:
-    """Give the trunk and its contract what the change asks for, and make the trunk due to be written to the registrar.
+    """Give the trunk the ordered number of channels and its contract the ordered product.
 
-    Returns None: the step is done. Raises `RuleBroken`, which rejects the request, if the account or the trunk was
-    closed. Safe to run twice: a trunk that has its channels and a contract that has its line stay as they are.
+    The trunk becomes due to be written to the registrar. Returns None: the step is done. Raises `RuleBroken`, which
+    rejects the request, if the account or the trunk was closed. Safe to run twice: a trunk and a contract that were
+    changed already stay as they are.
     """
     make_change(work.session, request, work.now)
     request.note(work.now, "changed", channels=request.channels, before=request.replaced_channels)

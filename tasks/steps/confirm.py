@@ -1,4 +1,7 @@
-"""The step `confirm`: queue one mail to each person concerned, in their language. `tasks.outbox.send` sends them."""
+"""The step `confirm`: queue a mail about the completed request to each person concerned, in that person's language.
+
+Also queues the mails about requests that are held or end without success. `tasks.outbox.send` sends them.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +35,10 @@ _OF_CONTACT = ("location_name", "street", "postal_code", "city", "numbers")
 
 
 def confirm(work: Work, request: Request) -> Outcome:
-    """Queue the confirmation mails, one for each address, in the transaction that completes the request.
+    """Queue the mails that confirm a completed request, at most one to each address. Returns None: the step is done.
 
-    Because of that transaction each mail is queued exactly once. An order also invites the person whom it names to
-    sign in at the location, and its mails say so. Returns None: the step is done.
+    They are saved in the transaction that completes the request, so each mail is queued exactly once. For an order, the
+    person named as user at the location is also invited to sign in, and the mails say so.
     """
     is_invited = request.kind is Kind.ORDER and invite_local_user(work.session, request, work.now)
     more: dict[str, Any] = {"invited_name": request.local_user_name} if is_invited else {}
@@ -50,12 +53,12 @@ def confirm(work: Work, request: Request) -> Outcome:
 
 
 def queue_end_mails(work: Work, request: Request) -> None:
-    """Queue mails about a request that ended without success, to its requester or the main account's administrators.
+    """Queue mails about a request that was rejected, cancelled or has failed.
 
-    The administrators are told if the requester has left the company, or if there is none. None of these mails for a
-    request of a running bulk (uploaded file), whose sender gets one mail at its end. The administrators of the account
-    to be attached get a mail too if one of them has given or declined consent, and so do those of the present main
-    account that has answered a switch.
+    The requester gets one; if there is none, or they have left the company, the main account's administrators do. For a
+    request of a running bulk (uploaded file) neither do: the uploader gets one mail when the bulk ends. The
+    administrators of the account to be attached get a mail too if one of them has given or declined consent, and so do
+    those of the present main account if it has answered a switch.
     """
     for person in _requesters(work, request):
         _queue(work, request, "request_ended", _as_recipient(person))
@@ -69,9 +72,11 @@ def queue_end_mails(work: Work, request: Request) -> None:
 
 
 def queue_held_mails(work: Work, request: Request) -> None:
-    """Queue a mail to the requester of a held request: why it waits for the carrier, and until when.
+    """Queue a mail about a held request: why it waits for the carrier, and until when.
 
-    One mail for each reason and day, however often the request goes on and is held again for it.
+    It goes to the requester, or to the main account's administrators if the requester has left the company; not for a
+    request of a running bulk (uploaded file). Only one mail is queued for each reason and deadline, however often the
+    request is held again.
     """
     assert request.reason is not None and request.waiting_until is not None
     occasion = f"{request.reason} {request.waiting_until.isoformat()}"
@@ -121,10 +126,11 @@ def _recipients(work: Work, request: Request) -> Iterator[tuple[str, Recipient]]
 
 
 def _both_sides(ours: list[User], template: str, theirs: list[User]) -> Iterator[tuple[str, Recipient]]:
-    """Yield pairs of template and recipient: the main account's people with `template`, then the account's people.
+    """Yield pairs of mail template and recipient: first the main account's people, then the other account's.
 
-    `ours` are the people of the main account, `theirs` those of the account, who get the variant `…_owner` of the
-    template. The caller sends only the first mail to an address that appears twice.
+    `ours` are the people of the main account, who get `template`; `theirs` are those of the account that was attached
+    or detached, who get the template `{template}_owner`. A person in both lists appears twice; the caller sends only
+    the first mail.
     """
     for person in ours:
         yield template, _as_recipient(person)
@@ -133,9 +139,10 @@ def _both_sides(ours: list[User], template: str, theirs: list[User]) -> Iterator
 
 
 def _three_sides(work: Work, request: Request) -> Iterator[tuple[str, Recipient]]:
-    """Yield pairs of template and recipient: the new main account's people, the account's, and the former one's.
+    """Yield pairs of mail template and recipient about a completed switch of an account to another main account.
 
-    An account that had left its main account before is only linked: then the mails are those of a link.
+    Recipients are the new main account's people, the account's administrators, and those of the former main account. If
+    the account had left its former main account before the switch, the mails are those of a plain link.
     """
     asked = work.session.get(MainConsent, request.id)
     has_moved = asked is not None and asked.moved_at is not None
@@ -149,11 +156,11 @@ def _three_sides(work: Work, request: Request) -> Iterator[tuple[str, Recipient]
 
 
 def _sides_of_detach(work: Work, request: Request) -> tuple[list[User], str, list[User]]:
-    """Return the people of the main account, the name of their template, and the people of the detached account.
+    """Return the main account's people, the name of the mail template, and the detached account's people.
 
     The people are the administrators of each account, and the requester. A requester with a role in the main account
-    that reaches its sub-accounts is among the main account's people; one with a role in the detached account alone is
-    among that account's people; any other, and one who is shut out, is on neither side.
+    that reaches its sub-accounts is added to the main account's people; one with a role in the detached account alone
+    to that account's; a requester with neither role, or whose access was disabled, to none.
     """
     ours, theirs = administrators_of(work.session, request.main_id), _owners(work, request)
     if request.requester is not None:
@@ -166,12 +173,12 @@ def _sides_of_detach(work: Work, request: Request) -> tuple[list[User], str, lis
 
 
 def _requesters(work: Work, request: Request) -> list[User]:
-    """Return the user who made the request, if they belong to the company, or else the main account's administrators.
+    """Return the users who get mails as requesters: the user who made the request, or else administrators.
 
-    A user belongs to it with a role in one of the request's two accounts, for a request about contracts in the account
-    or its present main account; the carrier's staff count, too. Requests of
-    scheduled jobs have no user. Empty for a request of a running bulk (uploaded file): the bulk's sender gets one mail
-    when the bulk ends (`tasks.bulk.place`).
+    The main account's administrators take the user's place if a scheduled job made the request, or if the user has no
+    role in the request's accounts any more and is not one of the carrier's staff. For a request about contracts, the
+    account's present main account counts. Empty for a request of a running bulk (uploaded file), whose uploader gets
+    one mail when the bulk ends (`tasks.bulk.place`).
     """
     if _is_in_running_bulk(work, request):
         return []
@@ -183,9 +190,9 @@ def _requesters(work: Work, request: Request) -> list[User]:
 
 
 def _is_in_running_bulk(work: Work, request: Request) -> bool:
-    """Return whether the request belongs to a bulk (uploaded file) that has not ended, and gets no mails of its own.
+    """Return whether the request belongs to a bulk (uploaded file) that has not ended, and so gets no mails of its own.
 
-    After the bulk's end, a request that was retried gets mails of its own.
+    After the bulk's end, a request that is retried gets mails of its own.
     """
     return request.bulk_id is not None and work.session.get_one(Bulk, request.bulk_id).ended_at is None
 
@@ -216,9 +223,9 @@ def _queue(
     *,
     announced: bool = False,
 ) -> None:
-    """Queue a mail about the request to `to`, with the variables that its template needs and those in `more`.
+    """Queue a mail about the request to `to`, with the variables of its template and those in `more`.
 
-    `announced`: the request's timeline shows the mail once it was sent.
+    With `announced`, the request's timeline gets an entry once the mail was sent.
     """
     facts = {**_facts(work, request, template, to), **more}
     occasion = _which_end(work, request, template, to) if request.reason is not None else ""
@@ -236,10 +243,10 @@ def _queue(
 
 
 def _which_end(work: Work, request: Request, template: str, to: Recipient) -> str:
-    """Return the `occasion` of a mail to `to`, by which the outbox tells it from earlier mails with this template.
+    """Return the `occasion` of a mail: a text that distinguishes it from earlier mails of this template to `to`.
 
-    It is how often this mail was queued before about the request, "" for the first time. So a request that ends again
-    after a retry gets another mail, which is no duplicate.
+    It is the number of such mails queued before about this request; "" if there are none. So a request that ends again
+    after a retry gets another mail, which the outbox does not drop as a duplicate.
     """
     told = sa.select(sa.func.count()).where(
         Message.request_id == request.id, Message.template == template, Message.recipient_address == to.address
@@ -288,7 +295,7 @@ def _facts(work: Work, request: Request, template: str, to: Recipient) -> dict[s
 
 
 def _fitting_area_codes(work: Work, request: Request) -> list[str]:
-    """Return the area codes that fit the account's address, if the request ended because its area code does not fit.
+    """Return the area codes that fit the account's address, with names, if the request ended for a wrong area code.
 
     Empty for every other request.
     """

@@ -1,4 +1,4 @@
-"""The step `detach`: unlink the account from the main account; logins, numbers, contract and address stay."""
+"""The step `detach`: unlink a sub-account from its main account. Its logins, numbers, contract and address stay."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from tasks.steps.step import Outcome, Work
 
 
 def detach(work: Work, request: Request) -> Outcome:
-    """Detach the account from its main account, and delete invitations to it that the main account's people sent.
+    """Detach the account from its main account. Returns None: the step is done.
 
-    Switches that wait for the main account's consent go on without it.
-
-    If the account was ordered and has no contract holder of its own, it is given that of the main account. Returns
-    None: the step is done. Raises `RuleBroken`, which rejects the request, if the account is no longer attached to this
-    main account.
+    Also deletes invitations to the account that the main account's people sent, and lets switches that wait for the
+    main account's consent continue without it. If the account was ordered and has no contract holder of its own, it is
+    given that of the main account. Raises `RuleBroken`, which rejects the request, if the account is not attached to
+    this main account any more.
     """
     assert request.account_id is not None
     account = work.session.get_one(Account, request.account_id)

@@ -1,4 +1,4 @@
-"""Queue the mails and letters that ask for a proof. `tasks.outbox.send` sends them after the commit."""
+"""Queue the mails and letters that ask for a proof or for consent. `tasks.outbox.send` sends them after the commit."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tasks.steps.step import Work
 
 
 def ask_for_email(work: Work, request: Request, proof: EmailProof) -> None:
-    """Queue a mail with the proof's link and code to the order's contact. Adds a timeline entry.
+    """Queue a mail that asks the order's contact to confirm the e-mail address; add a timeline entry.
 
-    It is a reminder if `proof.reminders` is not 0.
+    The mail has the proof's link and code. It is a reminder if `proof.reminders` is not 0.
     """
     account = request.account
     assert account is not None
@@ -44,7 +44,7 @@ def ask_for_email(work: Work, request: Request, proof: EmailProof) -> None:
 
 
 def ask_for_address(work: Work, request: Request, proof: AddressProof) -> None:
-    """Queue a letter with the proof's code to the order's connection address. Adds a timeline entry."""
+    """Queue a letter with the proof's code to the connection address of the order, and add a timeline entry."""
     account = request.account
     assert account is not None
     queue_message(
@@ -70,10 +70,11 @@ def ask_for_address(work: Work, request: Request, proof: AddressProof) -> None:
 
 
 def ask_for_consent(work: Work, request: Request, consent: Consent) -> None:
-    """Queue a mail, or a reminder, to every administrator of the account to be attached, each with their link and code.
+    """Queue a mail to each administrator of the account to be attached, asking for consent; add a timeline entry.
 
-    Adds a timeline entry, also if there is no such account or it has no administrators. An account without
-    administrators is noted for the back office.
+    Each mail has a link and code of its own; it is a reminder if `consent.reminders` is not 0. The timeline entry is
+    added even if no account has this customer number or the account has no administrators, so that it reveals neither.
+    An account without administrators is noted for the back office.
     """
     account = account_by_number(work.session, request.customer_number)
     people = administrators_of(work.session, account.id) if account is not None else []
@@ -83,10 +84,10 @@ def ask_for_consent(work: Work, request: Request, consent: Consent) -> None:
 
 
 def ask_main_for_consent(work: Work, request: Request, account: Account, consent: MainConsent) -> None:
-    """Queue a mail, or a reminder, to every administrator of the account's present main account, as for a link.
+    """Queue a mail to each administrator of the account's present main account, asking for consent to a switch.
 
-    It asks whether the account may go to the main account of the switch. Adds a timeline entry, which does not say who
-    is asked.
+    The question is whether the account may go over to the main account that made the request. The mail is a reminder if
+    `consent.reminders` is not 0. Adds a timeline entry, which does not name the present main account.
     """
     main = work.session.get_one(Account, consent.main_id)
     for person in administrators_of(work.session, main.id):
@@ -113,9 +114,10 @@ def ask_main_for_consent(work: Work, request: Request, account: Account, consent
 
 
 def ask_newcomers(work: Work, request: Request, consent: Consent) -> None:
-    """Queue a mail to every administrator who was not asked yet, because they joined the account after the question.
+    """Queue the mail that asks for consent to those administrators of the account who did not get it yet.
 
-    Adds no timeline entry: an outsider must not learn that the account has a new administrator.
+    They became administrators after the question was sent. Adds no timeline entry: the requester must not learn that
+    the account has a new administrator.
     """
     account = account_by_number(work.session, request.customer_number)
     if account is None:

@@ -1,4 +1,4 @@
-"""The step `provision`: create contract, numbers, trunk and SIP credentials, then write the trunk to the registrar."""
+"""The step `provision`: create a new account's contract, numbers, trunk and SIP credentials, and register the trunk."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class RegisterTrunk:
-    """The external call that writes a trunk to the registrar. Safe to make twice: the request's id is its key.
+    """The external call that writes a new trunk to the registrar. Safe to make twice: the request's id is its key.
 
-    `trunk` is the record to write, `display` the trunk's number blocks in German notation, for the timeline.
+    `trunk` is the record to write. `display` has the trunk's numbers in German notation, for the timeline.
     """
 
     trunk: TrunkRecord
@@ -43,9 +43,9 @@ class RegisterTrunk:
         return ports.registrar.put_trunks([call.trunk for call in calls])
 
     def record(self, work: Work, request: Request, *, done: bool) -> None:
-        """Activate the account, save the directory entry that was ordered, if any, and add a timeline entry.
+        """Activate the account, save the ordered directory entry, if any, and add a timeline entry.
 
-        Do nothing if the trunk was not written (`done` is False).
+        Does nothing if the trunk was not written (`done` is False).
         """
         if not done:
             return
@@ -58,10 +58,11 @@ class RegisterTrunk:
         request.note(work.now, "provisioned", channels=self.trunk.channels, numbers=self.display)
 
     def begin_again(self, work: Work, request: Request, failure: GatewayError) -> bool:
-        """Set the trunk's number blocks aside if the registrar lists one of the trunk's numbers under another trunk.
+        """Take the number blocks from the trunk if the registrar has one of their numbers under another trunk.
 
-        `failure` is the registrar's error. Return True in this case: no account gets these blocks, and the step takes
-        another one. For every other failure nothing changes, and False is returned.
+        `failure` is the registrar's error. In this case the blocks are set aside, so that no account gets them, and
+        True is returned: the step can run again and take another block. For every other error nothing changes, and
+        False is returned.
         """
         if not isinstance(failure, NumberTaken):
             return False
@@ -76,9 +77,9 @@ class RegisterTrunk:
 def provision(work: Work, request: Request) -> Outcome:
     """Create the account's contract and trunk with a number block, and return the call that registers the trunk.
 
-    A new trunk gets the forwarding of the ordered mobile fallback; the directory entry is saved when the call is
-    recorded. Return a hold if the pool has no free block. Safe to run twice: rows created by an earlier run, unique by
-    the request's id, are reused. Raises `RuleBroken` if a product can no longer be ordered.
+    A new trunk also gets the call forwarding of the ordered mobile fallback. Returns a hold if the number pool has no
+    free block. Raises `RuleBroken` if a product is no longer sold. Safe to run twice: a trunk created by an earlier run
+    is reused.
     """
     assert request.account_id is not None
     forwardings: Forwardings = {}
@@ -102,10 +103,10 @@ def provision(work: Work, request: Request) -> Outcome:
 
 
 def _set_up_fallback(work: Work, request: Request) -> Forwardings:
-    """Forward the new account's calls to the ordered mobile number, if there is one, while no phone is registered.
+    """Create a call forwarding to the ordered mobile number, for calls while no phone is registered.
 
-    From then on it is a forwarding like any other: the customer may change or remove it. Return the forwarding as the
-    registrar needs it.
+    Return the forwarding by account id, as the registrar needs it; empty if no mobile fallback was ordered. The
+    customer may later change or remove it like any other forwarding.
     """
     mobile, account_id = (request.option_details or {}).get("mobile_number"), request.account_id
     if mobile is None or account_id is None:

@@ -1,4 +1,4 @@
-"""The interface of a step: its context and its possible outcomes. `tasks.engine.advance` runs the steps."""
+"""The interface of a step of a request: its context (`Work`) and its possible outcomes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tasks.runtime import Runtime
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The context in which steps run while a transaction is open.
+    """The context in which steps run, for all requests of one transaction.
 
-    `session` is that of the transaction, `now` one time for all its rows, `runtime` the worker's resources. `pool` has
-    number blocks for the requests of the batch, and `book` the proofs that these requests need. `committed_callbacks`
-    are called after the commit.
+    `session` is the transaction's session, `now` one time for all its rows, `runtime` the worker's resources. `pool`
+    hands out number blocks, `book` finds the proofs that the requests need. `committed_callbacks` are called after the
+    commit.
     """
 
     session: Session
@@ -35,15 +35,18 @@ class Work:
     committed_callbacks: list[Callable[[], object]] = field(default_factory=list)
 
     def after_commit(self, callback: Callable[..., object], *facts: Any, **named: Any) -> None:
-        """Register a call of `callback` with these arguments for after the commit, such as a log event or a metric."""
+        """Call `callback` with these arguments after the commit; for log events and metrics.
+
+        Nothing is called if the transaction is rolled back.
+        """
         self.committed_callbacks.append(partial(callback, *facts, **named))
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """The outcome of a step whose request waits, for `reason`, for `actor` to act until the deadline `until`.
+    """The outcome of a step that waits for a person: for `reason`, `actor` has to act until the deadline `until`.
 
-    The step runs again as soon as that person has acted, or at `again_at` if nobody has.
+    The step runs again as soon as the person has acted, or at `again_at` if nobody has.
     """
 
     actor: Actor
@@ -54,9 +57,9 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The outcome of a step whose request is held for `reason`, because the carrier has to act.
+    """The outcome of a step that cannot go on because of `reason` until the carrier acts. The request is held.
 
-    The step is tried again when `again_after` has passed, or earlier if the back office retries the request.
+    The step runs again after `again_after`, or earlier if the back office retries the request.
     """
 
     reason: Reason
@@ -65,7 +68,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Postpone:
-    """The outcome of a step whose time has not come: it runs again at `again_at`, and nobody has to act until then."""
+    """The outcome of a step that is too early: it runs again at `again_at`, and nobody has to act until then."""
 
     again_at: datetime
 
@@ -78,22 +81,25 @@ IN_USE = Hold(Reason.ACCOUNT_IN_USE, timedelta(minutes=15))
 
 
 class Call(Protocol):
-    """A call to an external system that a step asks for: made with no transaction open, recorded in the next one."""
+    """A call to an external system that a step returns.
+
+    The engine makes it with no transaction open, and records its result in a new transaction.
+    """
 
     @staticmethod
     def make(calls: Sequence[Any], ports: Ports) -> list[GatewayError | None]:
-        """Make several calls of one step. Return each call's error, in order; None if the call succeeded.
+        """Make several calls of the same step. Return each call's error, in order; None if the call succeeded.
 
         Safe to repeat: each call has an idempotency key. If this method raises, the engine makes each call again alone.
         """
 
     def record(self, work: Work, request: Request, *, done: bool) -> None:
-        """Save the call's result in the database. `done` is False if the call failed."""
+        """Save the call's result in the database. `done` is True if the call succeeded, False if it failed."""
 
     def begin_again(self, work: Work, request: Request, failure: GatewayError) -> bool:
-        """Undo what the failure shows to be wrong, and return whether the step can then run again immediately.
+        """Undo what the failed call has shown to be wrong; return whether the step can run again immediately.
 
-        Return False, and change nothing, for a failure that is retried after a pause or ends the request.
+        Returns False, and changes nothing, if the failure has to be retried after a pause or ends the request.
         """
 
 

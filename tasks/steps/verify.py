@@ -1,8 +1,8 @@
-"""The step `verify`: checks a request against the business rules, and waits until its proofs are given.
+"""The step `verify`: check a request against the business rules, and wait for the proofs that it needs.
 
-A link needs a proof of ownership, a switch also the consent of the present main account; an order needs proofs of the
-contact's e-mail address and of the connection address. A detachment, a change of a contract, more numbers and a
-cancellation wait here for their day.
+A link needs a proof of ownership; a switch also needs the consent of the present main account; an order needs proofs of
+the contact's e-mail address and of the connection address. Detaching, a change of a contract, more numbers and a
+cancellation wait here for the day for which they were requested.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ LOOK_FOR_ANSWER = timedelta(hours=1)
 
 
 def verify(work: Work, request: Request) -> Outcome:
-    """Check the request against the business rules, and ask people for the proofs that the request needs.
+    """Check the request against the business rules, and ask people for the proofs that it needs.
 
-    Returns None if every rule is kept and every proof is given, and a wait while a proof is missing or the contact's
-    e-mail address has to be corrected. Returns a hold if the number pool is empty, if staff have yet to confirm that
-    the address lies in the area of the ordered area code, or if an account to be closed acts as a main account. A
-    request with a day is postponed until then. Raises `RuleBroken` if a rule is broken or the time for a proof is
-    over. Safe to run twice: a proof is requested once, with reminders at their times.
+    Returns None if the request may go on; a wait while a proof is missing or the contact's e-mail address has to be
+    corrected; a postponement until the day for which the request was made. Returns a hold if the number pool is empty,
+    if staff have yet to confirm that the address lies in the area of the ordered area code, or if an account to be
+    closed acts as a main account. Raises `RuleBroken` if a rule is broken or the time for a proof is over. Safe to run
+    twice: a proof is requested once, with reminders at their times.
     """
     match request.kind:
         case Kind.ORDER:
@@ -141,10 +141,10 @@ def _verify_link(work: Work, request: Request) -> Outcome:
 
 
 def _verify_switch(work: Work, request: Request) -> Outcome:
-    """Wait for the proof of ownership, then for the consent of the main account that the account has by then.
+    """Wait for the proof of ownership, then for the consent of the account's present main account, if it has one.
 
-    Before ownership is proved nothing depends on whether the account has a main account. If it has none when its turn
-    comes, it is attached as by a link.
+    Until ownership is proved, the result does not reveal whether the account has a main account. If it has none by the
+    time that ownership is proved, no consent is needed, and the account is attached as by a link.
     """
     proof = find_proof(work.session, request, work.now)
     if proof is None:
@@ -167,9 +167,10 @@ def _verify_switch(work: Work, request: Request) -> Outcome:
 
 
 def _wait_for_main(work: Work, request: Request, account: Account, consent: MainConsent) -> Wait | None:
-    """Return the wait for the answer of the account's present main account; None if that has agreed.
+    """Return the wait for the answer of the account's present main account; None if that account has agreed.
 
-    Raises `AlreadyAttached` if another one was asked, and `RuleBroken` if it has declined, or has not answered in time.
+    Queues the mails that ask for the answer when they are due. Raises `AlreadyAttached` if a different main account was
+    asked, and `RuleBroken` if the main account has declined or has not answered in time.
     """
     if consent.main_id != account.main_id:
         raise AlreadyAttached(account.customer_number)
@@ -185,9 +186,10 @@ def _wait_for_main(work: Work, request: Request, account: Account, consent: Main
 
 
 def _wait_for_owner(work: Work, request: Request) -> Wait:
-    """Return the wait for the consent of the account's administrators, which the request asks for.
+    """Return the wait for the consent of the account's administrators, and queue the mails that ask for it.
 
-    Raises `RuleBroken` if the request asks for another proof, which was not given.
+    Raises `RuleBroken` if they have declined or not answered in time, or if the requester has chosen another kind of
+    proof, which was not given.
     """
     consent = _consent(work, request)
     if consent is None:
@@ -269,18 +271,21 @@ def _verify_cancellation(work: Work, request: Request) -> Outcome:
 
 
 def _too_early(work: Work, request: Request) -> Postpone | None:
-    """Return until when the request waits for its day; None if the day has come, or it counts at once."""
+    """Return a postponement until the day for which the request was made; None if that day has come.
+
+    None, too, for a request that takes effect at once.
+    """
     return Postpone(request.effective_at) if work.now < request.effective_at else None
 
 
 def _end_or_renew(
     work: Work, request: Request, proof: CodedProof, another_waits: Callable[[Session, Request], bool]
 ) -> None:
-    """Raise `RuleBroken` if a pending request's proof has expired; renew the proof for a request not pending yet.
+    """Raise `RuleBroken` if the request is pending and its proof has expired; else renew the proof if necessary.
 
-    The proof, which other orders may share, gets a new code if it is stale or if no other order waits for it
-    (`another_waits`). It gets none sooner than `new_after` after its present code was requested, so that nobody gets
-    mails too often.
+    Only for a request that is not pending yet, the proof, which other orders may share, gets a new code: if it is stale
+    or no other order waits for it, as `another_waits` tells. It gets none before `new_after` has passed since its
+    present code was requested, so that nobody gets mails too often.
     """
     if request.status is Status.PENDING:
         if work.now >= proof.expires_at:
