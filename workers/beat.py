@@ -1,6 +1,6 @@
-"""The scheduler of Celery's beat: it adds no hint to a queue that holds one, and needs no right clock.
+"""The scheduler of Celery's beat: it adds no message to a queue that holds one, and ignores changes of the clock.
 
-A hint is a Celery message that only says that rows of one kind of work are due for processing.
+Its messages, called hints, have no content: they only say that rows of one kind of work may be due.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from tasks.hints import waiting_hints
 
 
 class HintScheduler(PersistentScheduler):
-    """Celery's own scheduler, except that it adds no hint to a queue that already holds one, and ignores clock changes.
+    """Celery's scheduler, except that it adds no message to a queue that holds one, and ignores changes of the clock.
 
-    A hint is a message that only says that work is due. So a queue does not grow while no worker takes messages from
-    it. The time between two hints is measured with the machine's monotonic clock: when the clock is set back by two
-    minutes, Celery's own scheduler sends nothing for two minutes.
+    One message for each kind of work is enough, so queues do not grow while no worker runs. The time between two
+    messages is measured with the machine's monotonic clock: Celery's own scheduler would send nothing for two minutes
+    after the clock was set back by two minutes.
     """
 
     def setup_schedule(self) -> None:
-        """Read from the schedule file when each message was last sent; a time to come, by a wrong clock, counts as now.
+        """Read from the schedule file when each message was last sent. Called by Celery at the start of beat.
 
-        Called by Celery at the start of beat.
+        A time in the future, saved while the clock was wrong, is replaced by the present time.
         """
         # All of Celery's schedules ask the application for the time.
         self.app.now = _steady(self.app.now())  # type: ignore[method-assign]
@@ -38,9 +38,9 @@ class HintScheduler(PersistentScheduler):
                 entry.last_run_at = now
 
     def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **options: Any) -> Any:
-        """Send the message of a schedule entry unless the queue of its task already holds a message.
+        """Send the message of a schedule entry, unless the queue of its task holds a message already.
 
-        Return Celery's result of the sending; None if nothing was sent. The broker's connection errors are not caught.
+        Return Celery's result of sending; None if nothing was sent. The broker's connection errors are not caught.
         """
         sender = producer or self.producer
         if waiting_hints(sender.channel, WorkKind(entry.task)):
@@ -49,6 +49,6 @@ class HintScheduler(PersistentScheduler):
 
 
 def _steady(now: datetime) -> Callable[[], datetime]:
-    """Return a clock that shows `now` and goes on from there, whatever is done to the machine's clock."""
+    """Return a clock that starts at `now` and advances steadily, even if the machine's clock is changed."""
     began = time.monotonic()
     return lambda: now + timedelta(seconds=time.monotonic() - began)

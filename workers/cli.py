@@ -80,7 +80,7 @@ def console() -> None:
 
 
 def main() -> None:
-    """Run the command line. Two kinds of error end it with a message on standard error, without a traceback.
+    """Run the command line, and turn two kinds of errors into a message on standard error without a traceback.
 
     The exit code is 2 for missing or invalid settings (`SettingsError`), 1 for a `StackError` (the embedded stack
     cannot run).

@@ -1,7 +1,7 @@
 """The worker program: one Celery worker for each kind of work, so that no kind waits for another kind's processes.
 
 This process imports the application once and forks the Celery workers, which share that memory. It restarts a Celery
-worker that ended, passes a request to stop on to all Celery workers, and kills what has not ended in time.
+worker that has ended, passes a stop signal on to all Celery workers, and kills those that have not ended in time.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class HostClock(Collector):
-    """A Prometheus collector that compares the host's clock with the database's at each scrape.
+    """A Prometheus collector that compares this machine's clock with the database's at each scrape.
 
-    Each scrape has a connection of its own, and holds `forks` meanwhile: hold it to fork, so that no other process has
-    a part in the connection.
+    Each scrape opens a connection and holds the lock `forks` meanwhile. Hold `forks` to fork, so that no child process
+    inherits the connection.
     """
 
     def __init__(self, database_url: str, forks: Lock) -> None:
@@ -75,7 +75,7 @@ class HostClock(Collector):
         self._forks = forks
 
     def collect(self) -> Iterator[Metric]:
-        """Yield how far the host's clock is off; nothing if the database does not answer within seconds."""
+        """Yield the difference between the clocks as a metric; nothing if the database does not answer in seconds."""
         with self._forks, closing(Database(self._url, pool_size=1, name="standorte worker")) as database:
             try:
                 found = clock_offset(database)
@@ -102,9 +102,9 @@ class Pools:
     def run(self, settings: WorkerSettings) -> None:
         """Start the Celery workers, restart those that end, and return when all have ended after a stop signal.
 
-        Processes that have not ended `stop_seconds` (a setting) after the signal are killed: other workers take over
-        their rows when the claims on them end. If the settings have a `metrics_port`, serve the counters of all worker
-        processes there, and how far the host's clock is off.
+        Processes that have not ended `settings.stop_seconds` after the signal are killed; other workers take over their
+        rows when the claims on them end. If `settings.metrics_port` is set, serves there the counters of all worker
+        processes and the metric of this machine's clock.
         """
         for number in _STOPS:
             # One that is ignored, as by nohup, stays so.
@@ -171,7 +171,7 @@ class Pools:
 
 @contextmanager
 def _stops_wait() -> Iterator[None]:
-    """Block the stop signals (`_STOPS`) in this thread until the end of the block.
+    """Block the stop signals (`_STOPS`) in this thread until the end of the block; they are delivered afterwards.
 
     Threads that are started within the block never receive them.
     """
@@ -205,7 +205,7 @@ def _ignore_hang_up(**_: object) -> None:
 
 
 def _load_once(settings: WorkerSettings) -> None:
-    """Import and read what each Celery worker needs at its start; before the fork, so that all share its memory."""
+    """Import modules and read files that each Celery worker needs, before the fork, so that all share the memory."""
     for module in ("celery.apps.worker", "celery.concurrency.prefork", "celery.worker.consumer"):
         importlib.import_module(module)
     for weight in WEIGHTS:
@@ -222,9 +222,9 @@ def _load_once(settings: WorkerSettings) -> None:
 
 
 def main() -> None:
-    """Run the Celery workers of the kinds of work named by `--queues` (all by default), until a stop signal.
+    """Run the Celery workers for the kinds of work given by `--queues` (all by default), until a stop signal.
 
-    `--concurrency` is the number of processes of each kind of work that has no fixed number.
+    `--concurrency` is the number of processes for each kind of work that has no fixed number.
     """
     parser = argparse.ArgumentParser(prog="workers.process_pools")
     parser.add_argument("--concurrency", type=int, required=True)

@@ -1,4 +1,7 @@
-"""The command lines of the long-running programs, for `standorte web`, `worker` and `beat` and for the stack."""
+"""The command lines of the long-running programs: web front end, worker and beat.
+
+They are used by `standorte web`, `worker` and `beat`, and by the embedded stack.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,10 @@ from models.db.work_queue import WorkKind
 
 
 def web(host: str, port: int, *, processes: int = 2, threads: int = 8) -> list[str]:
-    """Return the command line that runs the web front end under gunicorn, with this number of threads in each process.
+    """Return the command line that runs the web front end under gunicorn.
 
-    The front end checks its settings itself. WEB_THREADS tells it how many database connections it needs.
+    `threads` is the number of threads in each of the `processes`; the variable WEB_THREADS tells it to the front end,
+    which needs as many database connections. The front end checks its settings itself.
     """
     command = [sys.executable, "-m", "web.serve", "--bind", f"{host}:{port}", "--worker-class", "gthread"]
     command += ["--workers", str(processes), "--threads", str(threads), "--env", f"WEB_THREADS={threads}"]
@@ -22,7 +26,7 @@ def web(host: str, port: int, *, processes: int = 2, threads: int = 8) -> list[s
 
 
 def worker(concurrency: int, kinds: Sequence[WorkKind] = ()) -> list[str]:
-    """Return the command line of the worker program for these kinds of work; without kinds, for all of them.
+    """Return the command line of the worker program for these kinds of work; an empty `kinds` means all.
 
     `concurrency` is the number of processes for each of requests.verify, requests.provision and messages.send.
     """
@@ -31,10 +35,10 @@ def worker(concurrency: int, kinds: Sequence[WorkKind] = ()) -> list[str]:
 
 
 def beat(schedule: Path) -> list[str]:
-    """Return the command line of Celery's beat, which regularly tells the workers to look for due work and jobs.
+    """Return the command line of Celery's beat, which regularly sends messages so that workers look for due work.
 
-    One beat is enough for the whole system; a second one, on another host, does no harm, because no hint is added
-    while one of its kind waits. In the file `schedule` it saves when each of its messages was last sent.
+    In the file `schedule`, beat saves when each message was last sent. One beat is enough for the whole system. A
+    second one, on another host, does no harm, because no message is added to a queue that holds one.
     """
     celery = [sys.executable, "-m", "celery", "--quiet", "--app", "workers.app:app"]
     return [*celery, "beat", "--schedule", str(schedule), "--pidfile", "", "--loglevel", "INFO"]

@@ -1,4 +1,4 @@
-"""Builds the runtime that the tasks use (database, gateways, keys, limits) from the settings, and closes it."""
+"""Build the resources that the tasks use (database, gateways, keys, limits) from the settings, and close them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOCK_LIMIT = 2.0
 def build_runtime(
     settings: WorkerSettings, on_due: OnDue = send_hints, *, stopping: Callable[[], bool] = lambda: False
 ) -> Runtime:
-    """Build the runtime of a worker process: database, gateways, vault and settings. Connects to nothing yet.
+    """Build the resources of a worker process from its settings. Connects to nothing yet.
 
     `on_due` is called after each commit that made rows due for processing, with the kinds of work of those rows.
     `stopping` returns whether the worker was asked to stop.

@@ -26,7 +26,7 @@ def _smtp(url: str) -> str:
 
 
 class BeatSettings(RedisSettings):
-    """The settings of beat, which only sends Celery messages (hints that work is waiting) on a schedule."""
+    """The settings of Celery's beat, which only sends messages to the workers on a schedule."""
 
 
 class WorkerSettings(BeatSettings, SecretSettings):
@@ -74,7 +74,7 @@ class WorkerSettings(BeatSettings, SecretSettings):
 
     @property
     def periods(self) -> Periods:
-        """Return the periods of retention that the carrier has chosen."""
+        """Return how long mails, documents, files and business records are kept, as the carrier has chosen."""
         return Periods(
             mails=timedelta(days=self.keep_mails_days),
             documents=timedelta(days=self.keep_documents_days),
@@ -115,7 +115,7 @@ class RolesSettings(Settings):
         return self
 
     def password_of(self, role: DatabaseRole) -> str | None:
-        """Return the password that the role is to get; None if none is set."""
+        """Return the password that the settings give to the database role; None if they give none."""
         passwords = {
             DatabaseRole.OWNER: self.owner_password,
             DatabaseRole.FRONT: self.front_password,

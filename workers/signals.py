@@ -1,4 +1,4 @@
-"""Celery signal handlers for the start and end of workers and their processes: logging, the runtime, metrics."""
+"""Celery signal handlers for the start and end of worker processes: logging, resources, stop requests, metrics."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _stop = mmap.mmap(-1, 1)
 
 
 def connect_signals() -> None:
-    """Connect handlers to Celery's signals: they set up logging, and open and close a worker process's runtime.
+    """Connect handlers to Celery's signals: set up logging, and open and close the resources of a worker process.
 
-    Other handlers record in shared memory that a worker was asked to stop, because Celery does not tell that to a
-    process that is at work. Called once, where the Celery application is created.
+    Other handlers record in shared memory that a worker was asked to stop, because Celery does not tell its busy child
+    processes. Call once, where the Celery application is created.
     """
     signals.worker_init.connect(_share_stop)
     signals.worker_shutting_down.connect(_ask_to_stop)

@@ -57,7 +57,7 @@ def time_text(at: datetime, locale: Locale) -> str:
 
 
 def moment_text(at: datetime, locale: Locale) -> str:
-    """Format the day and the time in Germany at this moment, in the language `locale`: '16. März 2026, 09:00 Uhr'."""
+    """Format day and time in Germany at a moment: '16. März 2026, 09:00 Uhr', in English '16 March 2026, 09:00'."""
     return format_datetime(at, _MOMENTS[locale], BERLIN, _REGIONS[locale])
 
 

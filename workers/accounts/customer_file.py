@@ -1,4 +1,4 @@
-"""Opens a file of customers, CSV or XLSX, and reports what is wrong with a file that has none."""
+"""Open a CSV or XLSX file of customers; if no table of customers can be read from the file, say why."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ _HEADINGS = Headings(lambda name: name.lower() if name.lower() in COLUMNS else N
 
 
 class UnusableFile(Exception):
-    """Raised when no record can be read from the file; the message says why, and what the file should look like."""
+    """Raised when no table of customers can be read from a file; the message says why and what is expected."""
 
 
 @contextmanager
 def open_customers(path: Path) -> Iterator[Table]:
-    """Open a customer file, yield its table of customers, and close the file at the end of the block.
+    """Open a CSV or XLSX file of customers, yield its table, and close the file at the end of the block.
 
-    Raises `UnusableFile` if no table with the columns of customers can be read from it; `OSError` if the file cannot be
-    read.
+    Raises `UnusableFile` if the file has no table with the required columns, and `OSError` if it cannot be read.
     """
     try:
         with path.open("rb") as file, open_table(file, _HEADINGS, LAST_LINE) as table:

@@ -1,4 +1,4 @@
-"""The import of a file of customers: checks each row against the rules, and saves the valid rows in batches."""
+"""Import accounts from a file of customers: check each row against the rules, and save the valid rows in batches."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A problem with one row, or a remark on it: a finding with `notice` set does not stop the row's import.
+    """A problem that keeps one row from being imported or, with `notice` set, a remark on a row that is imported.
 
     `line` is the number of the row's first line in the file, from 1. `column` names the column with the problem; empty
-    if the problem is the whole row's. `reason` is a key of `REASONS`. `str()` returns `detail`, or the sentence of the
-    reason if `detail` is empty.
+    if the problem concerns the whole row. `reason` is a key of `REASONS`. `str()` returns `detail`, or the sentence of
+    the reason if `detail` is empty.
     """
 
     line: int
@@ -76,11 +76,11 @@ class Finding:
 
 @dataclass(slots=True)
 class Summary:
-    """The result of an import, in numbers of rows.
+    """The result of an import, counted in rows.
 
-    `fates` counts the valid rows by what happened to their account (created, updated, unchanged …), `bad` the rows with
-    problems, `addresses_kept` the imported rows with another address than their existing account, which keeps its own.
-    `doubtful` counts the wrong parts of addresses of new accounts; such addresses are taken over as they are.
+    `fates` counts valid rows by what happened to their account (created, updated, unchanged …), `bad` the rows that
+    were not imported. `addresses_kept` counts imported rows whose address differs from that of their existing account,
+    which keeps its own. `doubtful` counts faults in the addresses of new accounts, which are imported all the same.
     """
 
     fates: Counter[Fate] = field(default_factory=Counter)
@@ -90,16 +90,16 @@ class Summary:
 
     @property
     def rows(self) -> int:
-        """Return the number of all data rows, imported or not."""
+        """Return the number of all rows of the file, imported or not."""
         return self.bad + self.fates.total()
 
 
 class AccountImport:
-    """An import of one customer file.
+    """An import of accounts from one file of customers.
 
     `report` is called with every `Finding`: a problem with a row, or a remark on one. `progress` is called after every
-    batch with the number of bytes read so far. Safe to run twice, also after an interrupted run: an account that has
-    the values of its row already is left unchanged.
+    batch with the number of bytes read so far. Safe to run twice, also after an interrupted run: an account that
+    already has the values of its row is left unchanged.
     """
 
     def __init__(
@@ -118,10 +118,10 @@ class AccountImport:
         self._seen = _SeenNumbers()
 
     def run(self, file: Table) -> Summary:
-        """Import every valid row of `file`, report the problems of every other row, and return the numbers of rows.
+        """Import every valid row of `file`, report what is wrong with every other row, and return the counts.
 
-        Raises `OperationalError` if the database fails three times in a row (`ATTEMPTS`) on one batch; the batches
-        saved before it stay.
+        Commits a transaction for each batch of 1,000 rows (`BATCH`). Raises `OperationalError` if the database fails
+        three times in a row (`ATTEMPTS`) on one batch; the batches saved before stay.
         """
         for row in file.rows:
             self._take(row)
@@ -133,7 +133,10 @@ class AccountImport:
         return self._summary
 
     def _take(self, row: Row) -> None:
-        """Add a valid row to the batch; report the problems of any other row, such as a customer number seen before."""
+        """Add a valid row to the batch; report what is wrong with any other row.
+
+        A customer number that appeared on an earlier line is wrong, too.
+        """
         if row.fault is not None:
             detail = "{} columns, not {}".format(*row.widths) if row.widths[0] else ""
             self._refuse(Finding(row.line, "", row.fault, detail))
@@ -151,9 +154,9 @@ class AccountImport:
             self._batch.append((row.line, found))
 
     def _with_zeros(self, cells: Mapping[str, str]) -> Mapping[str, str]:
-        """Return the cells with the leading zero of the postal code that a spreadsheet may have taken off.
+        """Return the row's cells with a leading zero restored in a postal code of four digits, as spreadsheets drop it.
 
-        The zero is added only if the town can have the postal code that results.
+        The zero is added only if the town can have the resulting postal code. Returns other cells unchanged.
         """
         code = cells.get("postal_code", "")
         if len(code) != 4:
@@ -177,10 +180,10 @@ class AccountImport:
         self._batch.clear()
 
     def _doubt(self, line: int, row: AccountRow) -> None:
-        """Report as notices what is wrong with the address of a new account, by the rules for orders.
+        """Report faults in the address of a new account as notices, which do not stop the import.
 
-        Checked are the house number, and whether the postal code can be the city's. Each fault counts in the summary as
-        doubtful; the address is imported all the same.
+        Checks that the street has a house number and that the postal code can be the city's. Each fault is counted in
+        `Summary.doubtful`.
         """
         with self._database.transaction() as session:
             for column, rule, typed in (
@@ -212,13 +215,13 @@ class AccountImport:
 
 
 class _SeenNumbers:
-    """The set of customer numbers seen so far, as one bit for each possible number: always 1.25 MB."""
+    """A set of customer numbers, stored as one bit for each possible number. It always takes 1.25 MB."""
 
     def __init__(self) -> None:
         self._bits = bytearray(10_000_000 // 8)
 
     def add(self, number: str) -> bool:
-        """Add a customer number (seven digits). Return whether the number was not in the set before."""
+        """Add a customer number (seven digits). Return True if it was not in the set before."""
         place, bit = divmod(int(number), 8)
         new = not self._bits[place] >> bit & 1
         self._bits[place] |= 1 << bit

@@ -1,4 +1,4 @@
-"""The files of a backup, and its list of contents, by which a restore sees that all are whole and belong together."""
+"""The files of a backup, and its list of contents, which a restore uses to check that they are whole and unchanged."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _LIST = "contents.json"
 
 
 class Contents(BaseModel):
-    """What a backup holds. Its files are listed with their SHA-256 digests, in hexadecimal.
+    """The list of contents of a backup. `files` maps each file's name to its SHA-256 digest, in hexadecimal.
 
-    `taken_at` is the moment of the portal's data, `revision` that of its schema. `key` is a digest of the first
-    SECRET_KEY, which is not in the backup.
+    `taken_at` is the moment whose data the backup has, `revision` the revision of the portal's schema. `key` is a
+    digest of the first key of SECRET_KEY; the key itself is not in the backup.
     """
 
     taken_at: datetime
@@ -30,14 +30,17 @@ class Contents(BaseModel):
 
 
 def key_digests(vault: Vault) -> list[str]:
-    """Return the digests, in hexadecimal, by which a backup recognizes the vault's keys, in their order."""
+    """Return a digest, in hexadecimal, of each of the vault's secret keys, in their order.
+
+    A backup contains such a digest, so that a restore notices that another key is in use.
+    """
     return [digest.hex() for digest in vault.fingerprints("backup", b"key")]
 
 
 def write_contents(folder: Path, taken_at: datetime, revision: str, vault: Vault) -> None:
-    """Write the list of contents of a backup: digests of the files in the folder and of the first secret key.
+    """Write the list of contents of a backup into its folder: digests of all files there and of the first secret key.
 
-    `taken_at` is the moment of the portal's data, `revision` its schema revision.
+    `taken_at` is the moment whose data the backup has, `revision` the revision of the portal's schema.
     """
     files = {file.name: _digest(file) for file in sorted(folder.iterdir())}
     found = Contents(taken_at=taken_at, revision=revision, key=key_digests(vault)[0], files=files)
@@ -45,7 +48,10 @@ def write_contents(folder: Path, taken_at: datetime, revision: str, vault: Vault
 
 
 def read_contents(folder: Path) -> Contents:
-    """Return the list of contents of a backup. Raises `BackupError` if it is no backup, or a file is not as it was."""
+    """Return the list of contents of a backup, after checking all of its files.
+
+    Raises `BackupError` if the folder is no backup, or a file is missing or was changed.
+    """
     try:
         contents = Contents.model_validate_json((folder / _LIST).read_bytes())
     except (OSError, ValidationError):

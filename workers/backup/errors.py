@@ -1,4 +1,4 @@
-"""The error that ends a backup or a restore with a sentence for the operator."""
+"""The error that ends a backup or a restore, with a message for the operator."""
 
 
 class BackupError(Exception):

@@ -1,4 +1,4 @@
-"""Runs PostgreSQL's own programs `pg_dump` and `pg_restore` on a database that is given by its URL."""
+"""Run PostgreSQL's programs `pg_dump` and `pg_restore` on a database given by its URL."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _LONGEST = 6 * 3600.0
 
 
 def start(name: str, url: str, *arguments: str | Path) -> subprocess.Popen[str]:
-    """Start the program `pg_dump` or `pg_restore` on the database at `url`; `end` waits for it.
+    """Start `pg_dump` or `pg_restore` (`name`) on the database at `url`, and return the running process.
 
-    The programs of the wheel with the embedded PostgreSQL are used where it is installed, otherwise those in PATH.
-    Raises `BackupError` if there is none.
+    `arguments` are further command line arguments. Uses the programs of the wheel with the embedded PostgreSQL if it is
+    installed, otherwise those in PATH. Raises `BackupError` if there are none. Wait for the process with `end`.
     """
     facts = LIMITS | conninfo_to_dict(plain_url(url))
     # A command line can be read by everybody on the machine.
@@ -40,9 +40,9 @@ def start(name: str, url: str, *arguments: str | Path) -> subprocess.Popen[str]:
 
 
 def end(running: subprocess.Popen[str]) -> None:
-    """Wait until a program that `start` has started ends. Raises `BackupError`, with its error output, if it failed.
+    """Wait until a program started by `start` has ended. Raises `BackupError`, with its error output, if it failed.
 
-    Also if it has not ended after six hours, as when its server has become silent: then it is killed.
+    Also raises `BackupError`, after killing the program, if it has not ended after six hours.
     """
     try:
         _, said = running.communicate(timeout=_LONGEST)

@@ -1,4 +1,4 @@
-"""Restores a backup into empty databases."""
+"""Restore a backup into empty databases."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from workers.gateways.registrar import plain_url
 
 
 def restore_backup(folder: Path, portal: str, registrar: str, letters: Path, vault: Vault) -> Contents:
-    """Restore a backup of `take_backup` into two empty databases, and its letters; return its list of contents.
+    """Restore a backup made by `take_backup` into two empty databases and a folder of letters.
 
-    `portal` and `registrar` are the owner's URLs. Each database is restored whole or not at all. Letters that are
-    there already stay. Raises `BackupError`, before anything is written, if the backup is damaged, was made by a newer
-    version or with another SECRET_KEY, or if a database is not empty.
+    `portal` and `registrar` are the databases' URLs with the owner's role. Each database is restored completely or not
+    at all; a letter whose file exists already is left as it is. Return the backup's list of contents. Raises
+    `BackupError` before anything is written if the backup is damaged, was made by a newer version or with another
+    SECRET_KEY, or if a database is not empty; later if PostgreSQL's program fails.
     """
     contents = read_contents(folder)
     if contents.key not in key_digests(vault):

@@ -1,4 +1,4 @@
-"""Takes a backup: both databases and the letters that lie for the print shop, as a folder of files."""
+"""Make a backup: both databases, and the letters that wait for the print shop, as a folder of files."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _OPTIONS = "-c statement_timeout=20s -c tcp_keepalives_idle=60 -c tcp_keepalives
 def take_backup(into: Path, portal: str, registrar: str, letters: Path, vault: Vault) -> Path:
     """Write a backup to a new folder in `into`, named by its time in UTC, and return that folder.
 
-    `portal` and `registrar` are the databases' URLs, `letters` the folder of the letters. Nothing is locked: both
-    databases are read as they were at one moment each, the registrar's first, so that it has no trunk that is newer
-    than the portal's data. Raises `BackupError` if a database does not answer or the disk is full; then the folder is
-    left out.
+    `portal` and `registrar` are the databases' URLs, `letters` is the folder of letters. Nobody has to stop working:
+    each database is read from a snapshot, the registrar's taken first, so that the backup has no trunk at the registrar
+    that the portal's data lacks. Raises `BackupError` if a database does not answer or the disk is full; then no folder
+    is left.
     """
     with ExitStack() as stack:
         there = stack.enter_context(_snapshot(registrar))
@@ -69,7 +69,7 @@ def take_backup(into: Path, portal: str, registrar: str, letters: Path, vault: V
 
 @contextmanager
 def _snapshot(url: str) -> Iterator[tuple[psycopg.Connection, str]]:
-    """Open a snapshot of a database as it is now; yield the connection that holds it and its name for pg_dump.
+    """Open a snapshot of a database as it is now; yield the connection that keeps it, and its name for `pg_dump`.
 
     Raises `BackupError` if the database does not answer.
     """

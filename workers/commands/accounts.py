@@ -114,7 +114,11 @@ def create(
 
 
 def _checked(session: Session, given: dict[str, str], today: date) -> AccountRow:
-    """Return the account as it was typed, in canonical form; end the command with a line for each mistake."""
+    """Return the account data typed on the command line in canonical form, after checking it against the rules.
+
+    `given` maps field names to typed texts; `today` is for checking a date of birth. If anything is wrong, ends the
+    command with a line for each mistake.
+    """
     found = account_row(given, today)
     problems = list(found) if isinstance(found, list) else []
     checks: list[tuple[str, Callable[[], None]]] = [
@@ -176,9 +180,9 @@ def limits(
     invitations: Annotated[str | None, typer.Option(help=_LIMIT_HELP, metavar="NUMBER")] = None,
     consents: Annotated[str | None, typer.Option(help=_LIMIT_HELP, metavar="NUMBER")] = None,
 ) -> None:
-    """Show the limits of a company, or give it limits of its own: open orders, and blocks, letters and so on a day.
+    """Show the limits of a company, or change them: open orders at a time; number blocks, letters and others per day.
 
-    Files of the company that wait for a limit go on at once.
+    The limits are those of the company's main account. Its uploaded files that wait for a limit continue at once.
     """
     given = {
         limit: _limit(typed)
@@ -221,9 +225,9 @@ def close(
 ) -> None:
     """Close an account for good: trunks, numbers, contracts and all users' access. This cannot be undone.
 
-    The account must have no main account, no sub-accounts, no running request or bulk file, and must not be billed
-    together with other accounts. Its numbers are quarantined before they can be assigned again; its customer number is
-    never reused. Safe to run twice. Asks first, unless --yes is given.
+    The account must have no main account, no sub-accounts, no running request or uploaded file, and must not be billed
+    together with other accounts. Its numbers are kept back for 90 days before they can be assigned again; its customer
+    number is never reused. Safe to run twice. Asks first, unless --yes is given.
     """
     with open_database() as database:
         try:
@@ -266,10 +270,10 @@ def _run(database: Database, file: Path, customers: tables.Table, findings: Repo
 
 
 class Report:
-    """The findings of an import: all written to a CSV file, the first `SHOWN` (20) also to the terminal.
+    """The findings of an import: all are written to a CSV file, the first 20 (`SHOWN`) also to the terminal.
 
-    A finding is a problem with one row, or a remark on one. The file is created with the first finding, so there is no
-    file without findings.
+    A finding is a problem with one row, or a remark on one. The file is created with the first finding; without
+    findings there is no file.
     """
 
     def __init__(self, path: Path) -> None:

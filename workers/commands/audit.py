@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="Check the audit log.")
 
 @app.callback()
 def _only_commands() -> None:
-    """Check the audit log against its seals."""
+    """Check the audit log against its seals (hashes that reveal later changes)."""
 
 
 @app.command()
@@ -28,7 +28,7 @@ def verify(
         typer.Option("--head", help="POSITION:HASH that an earlier run printed: the chain must still contain it."),
     ] = None,
 ) -> None:
-    """Check every entry of the audit log against its seal; print each flaw, and the head of the chain.
+    """Check every entry of the audit log against its seal; print each flaw, and position and hash of the newest seal.
 
     Ends with 1 if an entry or a seal was changed, removed, inserted or moved.
     """

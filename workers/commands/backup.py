@@ -1,4 +1,4 @@
-"""`standorte backup` and `standorte restore`: both databases and the letters as files, and back."""
+"""`standorte backup` and `standorte restore`: save both databases and the letters to files, and restore them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from workers.settings import WorkerSettings
 def backup(
     into: Annotated[Path, typer.Argument(help="The folder that gets a new folder, named by the time, with the files.")],
 ) -> None:
-    """Write a backup of both databases, each as it is at one moment, and of the letters; nobody has to stop for it.
+    """Write a backup of both databases, each as it is at one moment, and of the letters, while the system runs.
 
-    SECRET_KEY is not part of it: keep it elsewhere. Connects as the owner's role.
+    SECRET_KEY is not part of the backup: keep it elsewhere. Connects as the owner's role.
     """
     settings = WorkerSettings()
     try:
@@ -37,7 +37,8 @@ def backup(
 def restore(folder: Annotated[Path, typer.Argument(help="What `standorte backup` has printed.")]) -> None:
     """Restore a backup into two empty databases, and migrate them to this version's schema.
 
-    The job `registrar` waits until `standorte reconcile registrar --resume`. Connects as the owner's role.
+    Afterwards the job `registrar` is paused until `standorte reconcile registrar --resume`. Connects as the owner's
+    role.
     """
     settings = WorkerSettings()
     portal, registrar = owner_urls(settings)

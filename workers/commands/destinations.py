@@ -1,4 +1,4 @@
-"""`standorte destinations …`: show and change which destinations of calls are high-risk."""
+"""`standorte destinations …`: show and change which destinations of calls are high-risk, such as for fraud."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ def show() -> None:
 
 @app.command()
 def add(prefix: Prefix, reason: Annotated[str, typer.Option(help="Why; for the carrier's staff.")]) -> None:
-    """Make the numbers with a prefix high-risk destinations. Safe to run twice: the reason is replaced."""
+    """Make numbers with a prefix high-risk destinations, which only trunks with a permission may call.
+
+    Safe to run twice: the reason is replaced. Trunks are updated at the registrar within seconds.
+    """
     digits = _digits(prefix)
     with open_database() as database:
         with database.transaction() as session:
@@ -46,7 +49,10 @@ def add(prefix: Prefix, reason: Annotated[str, typer.Option(help="Why; for the c
 
 @app.command()
 def remove(prefix: Prefix) -> None:
-    """Take a prefix off the list of high-risk destinations. Safe to run twice."""
+    """Take a prefix off the list of high-risk destinations. Safe to run twice.
+
+    Trunks are updated at the registrar within seconds.
+    """
     digits = _digits(prefix)
     with open_database() as database:
         with database.transaction() as session:

@@ -1,4 +1,4 @@
-"""`standorte directory …`: export the entries of the telephone directory for those who publish it."""
+"""`standorte directory …`: export the entries of the telephone directory for its publishers."""
 
 from __future__ import annotations
 

@@ -52,18 +52,18 @@ Check = Callable[[WorkerSettings], str]
 
 
 class Broken(Exception):
-    """Raised when a part of the system does not work as it should; the message says what is wrong."""
+    """Raised by a check when a part of the system does not work as it should; the message says what is wrong."""
 
 
 class Incomplete(Exception):
-    """Raised when a part of the system works, but is not set up as it should be; the message says what to mend."""
+    """Raised by a check when a part of the system works, but its set-up is incomplete; the message says what to do."""
 
 
 def doctor() -> None:
     """Check every part of the system and print a table of findings. Ends with 1 if any part is broken.
 
-    Missing settings about the carrier, missing contract holders, and database roles with more rights than needed are
-    named, but do not count as broken.
+    Missing settings about the carrier, missing contract holders, database roles with more rights than needed, and
+    row-level security that is off are shown as incomplete, which does not count as broken.
     """
     settings = WorkerSettings()
     table = Table("part", "", "finding", box=None, padding=(0, 1))

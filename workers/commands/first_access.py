@@ -1,4 +1,4 @@
-"""How commands give a person the first access: checks of name and address, the mailed or printed link, the refusals."""
+"""How console commands give a person a first login: check name and address, create it, and mail or print the link."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LONGEST_NAME = 200
 def typed_address(option: str, email: str) -> str:
     """Return a typed e-mail address in lower case; end the command with a message if it is no address.
 
-    `option` is the option of the command that the message names.
+    `option` is the name of the command's option, for the message.
     """
     try:
         return typed_email(email).lower()
@@ -35,7 +35,10 @@ def typed_address(option: str, email: str) -> str:
 
 
 def typed_name(option: str, name: str) -> str:
-    """Return a typed name of a person; end the command with a message that names `option` if it cannot be a name."""
+    """Return a typed name of a person without unneeded spaces; end the command with a message if it cannot be a name.
+
+    `option` is the name of the command's option, for the message.
+    """
     text = " ".join(name.split())
     if not 1 <= len(text) <= LONGEST_NAME or name_fault(text) is not None:
         refuse(f"{option} is a person's name of up to {LONGEST_NAME} characters, without an address: {escape(name)!r}")
@@ -43,9 +46,10 @@ def typed_name(option: str, name: str) -> str:
 
 
 def give_access(session: Session, to: Recipient, account: Account | None, now: datetime) -> Access:
-    """Create a login of the carrier's staff (`account` is None), or of the account's first administrator.
+    """Create a login of the carrier's staff (if `account` is None), or of the account's first administrator.
 
-    Safe to run twice. Ends the command with a message if the person cannot get one.
+    `to` is the person. Return the login, and whether it or the role is new. Safe to run twice. Ends the command with a
+    message if the person cannot get the login, for example because the account has an administrator already.
     """
     try:
         if account is None:
@@ -67,10 +71,11 @@ def give_access(session: Session, to: Recipient, account: Account | None, now: d
 
 
 def tell(session: Session, user: User, account: Account | None, now: datetime, *, print_link: bool) -> str | None:
-    """Mail the person a link to the first password, or return it if it is to be printed (`print_link`).
+    """Mail the person a link to set the first password and return None, or with `print_link` return the link.
 
-    `account` is the one that they administer now, None for staff. A person with a password is told without a link.
-    Ends the command with a message if the person is shut out, or there is no link to print.
+    `account` is the account that they now administer, None for staff. A person who has a password already gets a mail
+    without a link. Ends the command with a message if the person is disabled, or has a password and a link was asked
+    for.
     """
     if user.disabled_at is not None:
         refuse(f"{user.email} is disabled. `standorte users enable {user.email}` lets the person in again.")

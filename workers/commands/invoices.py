@@ -1,4 +1,4 @@
-"""`standorte invoices …`: set which accounts a collective invoice bills, where no billing system says so."""
+"""`standorte invoices …`: set which accounts a collective invoice bills, if no billing system sets it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ AccountsArgument = Annotated[list[str], typer.Argument(metavar="CUSTOMER_NUMBER.
 
 @app.command("list")
 def show() -> None:
-    """List the collective invoices: who pays, and whom each bills."""
+    """List the collective invoices, each with the main account that pays and the accounts that it bills."""
     table = Table("invoice", "main account", "customer number", "name", "since", box=None)
     with open_database() as database, database.transaction() as session:
         for item in open_items(session):
@@ -44,8 +44,8 @@ def add(
 ) -> None:
     """Add accounts to a collective invoice; the next `reconcile invoices` makes them sub-accounts of the main account.
 
-    Safe to run twice. If one of the accounts cannot be added, none is: if it does not exist, it is on another
-    collective invoice, or another main account pays this invoice.
+    No account is added if one of them cannot be: because it does not exist or is on another collective invoice, or
+    because another main account pays this invoice. Safe to run twice.
     """
     with open_database() as database, database.transaction() as session:
         payer = known_account(session, main)

@@ -1,4 +1,4 @@
-"""`standorte numbers …`: fill, show and empty the pools of free numbers, and tell who had a number and when."""
+"""`standorte numbers …`: fill, show and empty the pools of free numbers, and show who had a number and when."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ CountOption = Annotated[int, typer.Option(help="Blocks, one after the other.", m
 def stock(area_code: AreaOption, first_subscriber: FirstOption, size: SizeOption, count: CountOption = 1) -> None:
     """Add free number blocks to an area code's pool, and retry the orders held because the pool had none of this size.
 
-    Safe to run twice: numbers that are in the pool already are left unchanged. Withdrawn ones come back; those
-    that an account had in the last 90 days rest first.
+    Blocks that were withdrawn come back; those that an account had in the last 90 days become free after that time.
+    Safe to run twice: numbers that are in the pool already are left unchanged.
     """
     with open_database() as database:
         try:
@@ -58,11 +58,11 @@ def stock(area_code: AreaOption, first_subscriber: FirstOption, size: SizeOption
 
 @app.command()
 def withdraw(area_code: AreaOption, first_subscriber: FirstOption, size: SizeOption, count: CountOption = 1) -> None:
-    """Take number blocks out of an area code's pool, so that nobody gets them any more. Safe to run twice.
+    """Take number blocks out of an area code's pool, so that they are assigned to nobody any more. Safe to run twice.
 
-    Blocks that are given out stay with their accounts, and are free again some time after they are given back. The next
-    run of the job `registrar` takes the others out of the registrar's numbers. `numbers stock` brings them back.
-    Blocks that the job `registrar` reports as set aside stay so.
+    Blocks that are assigned stay with their accounts, and return to the pool some time after they are given back. The
+    next run of the job `registrar` deletes the withdrawn ones from the registrar. `numbers stock` brings them back.
+    Blocks that the job `registrar` reports as set aside are not changed.
     """
     with open_database() as database:
         try:
@@ -87,7 +87,7 @@ def _range(area_code: str, first_subscriber: str, size: int, count: int) -> str:
 
 
 def going_on(orders: int) -> str:
-    """Return the words for the number of held orders that are retried: "2 held orders go on"."""
+    """Return a text on how many held orders are retried, such as "2 held orders go on"."""
     return "1 held order goes on" if orders == 1 else f"{orders} held orders go on"
 
 
@@ -95,7 +95,7 @@ def going_on(orders: int) -> str:
 def show(
     area_code: Annotated[str | None, typer.Option(help="Only this one.", metavar="030")] = None,
 ) -> None:
-    """List the pools with their blocks: free, resting (not to be assigned again yet), given out, and withdrawn."""
+    """List the number pools with their blocks: free, resting (not to be assigned yet), given out, and withdrawn."""
     table = Table("area code", "Ortsnetz", box=None)
     for heading in ("block of", "free", "resting", "given out", "withdrawn"):
         table.add_column(heading, justify="right")
@@ -111,7 +111,7 @@ def show(
 def history(
     number: Annotated[str, typer.Argument(help="In any usual spelling, such as 030 2312551.", metavar="NUMBER")],
 ) -> None:
-    """Tell who had a number from when to when (§ 172 TKG), the newest owner first.
+    """Show which account and contract holder had a number from when to when (§ 172 TKG), the newest first.
 
     Contract holder and connection address are those of that time. An entry is deleted at the end of the year after the
     one in which the account lost the number.

@@ -1,4 +1,4 @@
-"""`standorte prices …`: the price list, new prices from a day on, and products that are sold no longer."""
+"""`standorte prices …`: show the price list, set prices from a day on, and stop selling products."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ _HEADINGS = ("monthly", "one-off", "term", "notice", "renewal", "")
 def show(
     at: Annotated[str | None, typer.Option(help="On this day, as 2027-01-31 or 31.01.2027; today without it.")] = None,
 ) -> None:
-    """List all products with net prices and, of trunks, contract terms in months; and what is set for later days."""
+    """List all products with net prices, and trunk products with contract terms in months.
+
+    Also lists the prices that are set for later days.
+    """
     table = Table("product", "name", box=None)
     for heading in _HEADINGS:
         table.add_column(heading, justify="right")
@@ -87,10 +90,10 @@ def change(
     renewal: RenewalOption = None,
     first_day: DayOption = None,
 ) -> None:
-    """Set price and contract terms of a product from a day on; a withdrawn product is sold again from then.
+    """Set prices and contract terms of a product from a day on; a withdrawn product is sold again from that day.
 
-    Orders from that day on have them. Contracts, and orders that were made before, keep their prices and terms, offers
-    their prices, and no new version of the program changes it. Safe to run twice.
+    They apply to orders from that day on. Contracts and earlier orders keep their prices and terms, offers keep their
+    prices. New versions of the program do not change what was set. Safe to run twice.
     """
     typed = (_cents("--monthly", monthly), _cents("--one-off", one_off))
     with open_database() as database, database.transaction() as session:
@@ -116,9 +119,9 @@ def change(
 
 @app.command()
 def withdraw(key: KeyArgument, first_day: DayOption = None) -> None:
-    """Sell a product no longer from a day on. Contracts and orders that have it keep it. Safe to run twice.
+    """Stop selling a product from a day on. Contracts and orders that contain it keep it. Safe to run twice.
 
-    `prices set` sells it again.
+    `prices set` makes it available again.
     """
     with open_database() as database, database.transaction() as session:
         day = _day(database, first_day)
@@ -142,9 +145,10 @@ def _set(
     orderable: bool,
     **cents: int,
 ) -> bool:
-    """Set a product's prices (`cents`), and whether it is sold, from the day on; log it as `deed` if it is new.
+    """Set a product's prices, contract terms and whether it is sold (`orderable`), from the day `day` on.
 
-    Return whether it is new. Ends the command with a message if the day is over.
+    `cents` are `monthly_cents` and `one_off_cents`. Return whether this changes what was set before; then it is logged
+    in the audit log as the event `deed`. Ends the command with a message if the day is in the past.
     """
     try:
         is_new = set_price(session, key, day, database.now(), orderable=orderable, terms=terms, **cents)
@@ -159,7 +163,11 @@ def _set(
 
 
 def _terms(product: Product, term: int | None, notice: int | None, renewal: int | None) -> ContractTerms:
-    """Return the product's terms with those that were typed; end the command if it is no trunk and some were typed."""
+    """Return the product's contract terms, with those that were typed in place of the present ones.
+
+    `term`, `notice` and `renewal` are months, None if not typed. Ends the command with a message if one was typed and
+    the product is no trunk.
+    """
     typed = {"term_months": term, "notice_months": notice, "renewal_months": renewal}
     given = {name: months for name, months in typed.items() if months is not None}
     if given and product.kind is not ProductKind.TRUNK:
@@ -194,7 +202,7 @@ def _day(database: Database, typed: str | None) -> date:
 
 
 def _product(session: Session, key: str, day: date) -> Product:
-    """Return the product as it is on the day; end the command with a message if there is none with this key."""
+    """Return the product with its prices on the day `day`; end the command with a message if the key is unknown."""
     products = price_list(session, midday(day))
     if key not in products:
         refuse(f"There is no product {escape(key)}. There are: {', '.join(products)}.")

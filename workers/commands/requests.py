@@ -56,7 +56,7 @@ def list_requests(
     ] = None,
     limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=1000)] = 50,
 ) -> None:
-    """List requests (orders, links, detach requests and changes), the newest first."""
+    """List requests of all kinds (orders, links, changes and others), the newest first."""
     table = Table(box=None)
     for heading in ("id", "kind", "main", "account", "status", "step", "reason", "changed"):
         table.add_column(heading, no_wrap=heading in ("id", "account"))
@@ -78,7 +78,7 @@ def list_requests(
 
 @app.command()
 def show(request_id: IdArgument, language: LanguageOption = "de") -> None:
-    """Show one request: its status, the next action and who has to act, its mails, and its timeline for customers."""
+    """Show one request: its status, who has to act next and how, its mails, and its timeline as customers see it."""
     locale = known_locale(language)
     with open_database() as database, database.transaction() as session:
         now = database.now()
@@ -102,10 +102,10 @@ def retry(request_id: IdArgument) -> None:
 
 @app.command()
 def cancel(request_id: IdArgument) -> None:
-    """Cancel a request on the carrier's behalf, and close the account that an order has reserved.
+    """Cancel a request on the carrier's behalf; for an order, also close the account that was reserved for it.
 
-    Refused if a worker is processing the request, if it has ended (except as failed), if the account is being attached
-    or detached, or if an order that has not failed has its trunk already.
+    Refused if a worker is processing the request, if it has ended (unless it has failed), if the account is being
+    attached or detached, or if the trunk of an order exists already (unless the order has failed).
     """
     with open_database() as database, database.transaction() as session:
         request = _request(session, request_id, lock=True)
@@ -128,8 +128,8 @@ def release_address(
 ) -> None:
     """Accept, or with --refuse refuse, the document uploaded as proof of an order's connection address.
 
-    The decision is made in the name of the member of staff that --by names. `requests document` writes the document to
-    a file.
+    The decision is recorded in the name of the member of staff that --by names. `requests document` writes the document
+    to a file.
     """
     id, refusal = _id(request_id), Refusal(reason, note.strip()[:MOST_NOTE]) if refuse_it else None
     if refusal is not None and reason is RefusalReason.OTHER and not refusal.note:

@@ -1,4 +1,4 @@
-"""Helpers of the console's commands: output, the database, look-ups, and ending a command with a message."""
+"""What all console commands share: output, the database, look-ups, and ending a command with a message."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ err = Console(stderr=True)
 
 
 def when(moment: datetime | None, form: str = "%d.%m.%Y %H:%M") -> str:
-    """Return a moment formatted with the strftime pattern `form` in Europe/Berlin; the empty string for None."""
+    """Return a moment as text in German local time, by the strftime pattern `form`; the empty string for None."""
     return moment.astimezone(BERLIN).strftime(form) if moment is not None else ""
 
 
@@ -38,9 +38,9 @@ def midday(day: date) -> datetime:
 
 
 def typed_day(option: str, typed: str) -> date:
-    """Return the day of a text such as 2027-01-31 or 31.01.2027; end the command with a message for any other text.
+    """Return the date in a typed text such as 2027-01-31 or 31.01.2027; end the command with a message for other text.
 
-    The message names `option`.
+    `option` is the name of the command's option, for the message.
     """
     day = read_day(typed)
     if day is None:
@@ -49,15 +49,16 @@ def typed_day(option: str, typed: str) -> date:
 
 
 def refuse(message: str, code: int = 1) -> NoReturn:
-    """Print a message on standard error and end the command with exit code `code`."""
+    """Print a message on standard error and end the command with the exit code `code`. Never returns."""
     err.print(f"[red]{message}[/]", highlight=False, soft_wrap=True)
     raise typer.Exit(code)
 
 
 def owner_urls(settings: WorkerSettings) -> tuple[str, str]:
-    """Return the URLs of the portal's and the registrar's database with the owner's role, else with the workers'.
+    """Return the URLs of the portal's and the registrar's database, with the owner's role if its URLs are set.
 
-    Ends the command with a message if one leads to PgBouncer, which keeps no locks and snapshots of a session.
+    Otherwise they are those with the workers' role. Ends the command with a message if one leads to PgBouncer, through
+    which a session cannot keep locks and snapshots.
     """
     urls = (
         settings.owner_database_url or settings.database_url,
@@ -70,10 +71,10 @@ def owner_urls(settings: WorkerSettings) -> tuple[str, str]:
 
 @contextmanager
 def open_database() -> Iterator[Database]:
-    """Open the portal's database for the length of the block, and close the database afterwards.
+    """Open the portal's database, yield it, and close it at the end of the block.
 
-    After each commit that made rows due, the workers are notified. Statements may take as long as they need. A database
-    that cannot be reached ends the command with a message and exit code 1.
+    After each commit that made rows due, the workers are notified. Statements have no time limit. If the database
+    cannot be reached, the command ends with a message and exit code 1.
     """
     database = Database(WorkerSettings().database_url, on_due=hint_workers, statement_limit=None)
     try:
@@ -87,7 +88,7 @@ def open_database() -> Iterator[Database]:
 def hint_workers(kinds: Collection[WorkKind]) -> None:
     """Notify the workers through the broker that rows of these kinds of work are due for processing.
 
-    If the broker does not answer, print that the workers will find the rows by themselves; raises nothing then.
+    If the broker does not answer, prints that the workers will find the rows later; raises nothing then.
     """
     # Imported here because Celery is slow to import and most commands never need it.
     from tasks.hints import hint, sending_app

@@ -1,4 +1,4 @@
-"""`standorte roles …`: print or run the SQL that creates the roles (users) of the database server for each part."""
+"""`standorte roles …`: print or run the SQL that creates a PostgreSQL role for each part of the system."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HandOver = Annotated[
 
 @app.command("sql")
 def print_script(portal: Portal = "standorte", registrar: Registrar = "registrar", hand_over: HandOver = False) -> None:
-    """Print the SQL that creates the roles and both databases where they are missing: for psql, as a superuser.
+    """Print the SQL, for psql as a superuser, that creates the missing roles and the two databases if missing.
 
     `standorte migrate` then gives each role its privileges on the tables. With `--hand-over`: print the SQL that gives
     databases and tables of an earlier version to the owner's role; run it once every part connects as its own role.
@@ -47,10 +47,10 @@ def print_script(portal: Portal = "standorte", registrar: Registrar = "registrar
 
 @app.command("create")
 def create(portal: Portal = "standorte", registrar: Registrar = "registrar", hand_over: HandOver = False) -> None:
-    """Create the roles; with `--hand-over`, also give both databases to the owner's role. Safe to run twice.
+    """Create the roles where they are missing; with `--hand-over`, also give both databases to the owner's role.
 
-    Connects as the superuser of ADMIN_URL. Passwords come from OWNER_PASSWORD, FRONT_PASSWORD and so on; a role without
-    a password there keeps the one that it has.
+    Connects as the superuser of ADMIN_URL to databases that exist already. Passwords come from OWNER_PASSWORD,
+    FRONT_PASSWORD and so on; a role whose password is not set there keeps the one that it has. Safe to run twice.
     """
     settings = RolesSettings()
     url = plain_url(settings.admin_url)

@@ -37,8 +37,8 @@ def migrate(
 ) -> None:
     """Migrate the portal's database to this version's schema; load price list, area codes and towns. Safe to run twice.
 
-    Also gives each role of `standorte roles` its privileges on the tables, and with --registrar creates Kamailio's
-    tables. Connects as the owner's role.
+    Also gives each role of `standorte roles` its privileges on the tables, and with --registrar creates or upgrades
+    Kamailio's tables. Connects as the owner's role.
     """
     portal, calls = owner_urls(WorkerSettings())
     if registrar:

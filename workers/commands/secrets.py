@@ -1,4 +1,4 @@
-"""`standorte secrets`: encrypt stored secrets anew after a change of SECRET_KEY."""
+"""`standorte secrets`: re-encrypt stored secrets after a change of SECRET_KEY."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ app = typer.Typer(no_args_is_help=True, help="Secrets that are stored encrypted.
 
 @app.callback()
 def secrets() -> None:
-    """Encrypt stored secrets anew after a change of SECRET_KEY."""
+    """Re-encrypt stored secrets after a change of SECRET_KEY."""
 
 
 @app.command("reseal")
 def reseal() -> None:
-    """Encrypt all SIP passwords and second factors with the first key of SECRET_KEY.
+    """Re-encrypt all SIP passwords and second factors with the first key of SECRET_KEY.
 
-    Safe to run twice, and while the system runs. Connects as the owner's role. Ends with 1 if there are secrets that
-    none of the keys opens.
+    Safe to run twice, and while the system runs. Connects as the owner's role. Ends with 1 if some cannot be decrypted
+    with any of the keys.
     """
     settings = WorkerSettings()
     vault = Vault(*settings.secret_keys)

@@ -39,9 +39,9 @@ def create(
         int, typer.Option(help="For how many days it is valid.", min=1, max=LONGEST_LIFE.days)
     ] = LONGEST_LIFE.days,
 ) -> None:
-    """Create an API token of an account and print nothing but the token, which cannot be shown again later.
+    """Create an API token of an account and print only the token, which cannot be shown again later.
 
-    The account's administrators are told by mail.
+    The account's administrators are notified by mail.
     """
     name = name.strip()
     if not 1 <= len(name) <= LONGEST_NAME:
@@ -63,7 +63,7 @@ def list_tokens(
         str | None, typer.Option("--account", help="Only this customer number's.", metavar="NUMBER")
     ] = None,
 ) -> None:
-    """List the API tokens of all accounts, or of one, without the secret, which only a token's owner has."""
+    """List the API tokens of all accounts, or of one. The secret tokens themselves are not shown."""
     table = Table(
         "id", "account", "acts for", "name", "scopes", "created", "last use", "from", "expires", "revoked", box=None
     )

@@ -25,7 +25,7 @@ def suspend(
     sip_user: UserArgument,
     reason: Annotated[str, typer.Option(help="Why, in the customer's words: the portal shows it.")],
 ) -> None:
-    """Suspend a trunk for the carrier: no phone registers with the trunk or calls, except to 110 and 112.
+    """Suspend a trunk for the carrier: no phone can register with the trunk or call, except 110 and 112.
 
     Only `trunks resume` lifts the suspension. Safe to run twice; a new reason replaces the earlier reason.
     """
@@ -50,9 +50,10 @@ def resume(sip_user: UserArgument) -> None:
 
 @contextmanager
 def _changing(sip_user: str) -> Iterator[tuple[Session, datetime]]:
-    """Open a transaction for a change of the trunk with this SIP user, and yield its session and the current time.
+    """Open a transaction for a change of the trunk with this SIP user; yield its session and the current time.
 
-    If there is no such trunk, or the trunk is closed or still on order, the command ends with a message.
+    Ends the command with a message if the block finds that there is no such trunk, or that it is closed or still on
+    order.
     """
     with open_database() as database:
         try:

@@ -1,4 +1,4 @@
-"""`standorte users …`: people who can sign in: first logins, shutting out, stored data, erasure, lost factors."""
+"""`standorte users …`: create, list, disable and erase people who can sign in, export their data, reset factors."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def create(
 ) -> None:
     """Create a login: of a member of the carrier's staff, or of the first administrator of an account.
 
-    The person gets a mail with a link to set a password, valid for 7 days. Staff then set up a second factor, without
-    which they reach nothing. Further people of an account are invited in the portal, by the administrator. Safe to run
-    twice.
+    The person gets a mail with a link to set a password, valid for 7 days. Staff must then set up a second factor
+    before they can use anything. Further people of an account are invited in the portal, by the administrator. Safe to
+    run twice.
     """
     if staff == (account is not None):
         refuse("Say who it is: --staff, or --account CUSTOMER_NUMBER for the first administrator of an account.")
@@ -122,7 +122,7 @@ def list_users(
 
 @app.command()
 def disable(email: EmailArgument) -> None:
-    """Shut a person out at once: sign-ins, API tokens and sent invitations end, and nobody signs in as them any more.
+    """Disable a person's access at once: end all sign-ins, API tokens and sent invitations, and prevent new sign-ins.
 
     The person is told by mail, and keeps roles, password and second factors for `users enable`. Safe to run twice.
     """
@@ -137,7 +137,7 @@ def disable(email: EmailArgument) -> None:
 
 
 def _administered(session: Session, user: User) -> list[str]:
-    """Return the customer numbers of accounts whose administrators, the user among them, all cannot sign in."""
+    """Return the customer numbers of accounts that the user administers and of which no administrator can sign in."""
     mine = (
         sa.select(Account)
         .join(Membership, Membership.account_id == Account.id)
@@ -153,7 +153,7 @@ def _administered(session: Session, user: User) -> list[str]:
 
 @app.command()
 def enable(email: EmailArgument) -> None:
-    """Let a person in again who was disabled, with roles, password and second factors as they were. Safe to run twice.
+    """Let a disabled person sign in again, with the same roles, password and second factors. Safe to run twice.
 
     The person is told by mail. API tokens and invitations do not come back.
     """
@@ -167,10 +167,10 @@ def erase(
     email: Annotated[str, typer.Argument(metavar="EMAIL")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """End a person's access for good and take their name and address away (GDPR, Art. 17). This cannot be undone.
+    """End a person's access for good and delete their name and address (GDPR, Art. 17). This cannot be undone.
 
     Kept are contracts with their contacts and holders, orders and business letters, and the audit log. The workers' job
-    `erasures` removes name and address within minutes. Refused for the only administrator of an account, and for staff.
+    `erasures` deletes name and address within minutes. Refused for the only administrator of an account, and for staff.
     """
     with open_database() as database:
         with database.transaction() as session:
@@ -192,7 +192,7 @@ def export(
     email: Annotated[str, typer.Argument(metavar="EMAIL")],
     file: Annotated[Path | None, typer.Option("--out", help="The file; standard output without it.")] = None,
 ) -> None:
-    """Write everything that is stored about a person as JSON, for the person's request (GDPR, Art. 15 and 20)."""
+    """Write all data stored about a person as JSON, to answer the person's request for it (GDPR, Art. 15 and 20)."""
     with open_database() as database, database.transaction() as session:
         user = _known(session, email)
         content = json.dumps(person_data(session, user), ensure_ascii=False, indent=2)
@@ -210,9 +210,9 @@ def reset(
     email: Annotated[str, typer.Argument(metavar="EMAIL", help="The address with which the person signs in.")],
     proof: Annotated[str, typer.Option(help="How you know that it is the person who asks; kept in the audit log.")],
 ) -> None:
-    """Remove all second factors and recovery codes of a person who has lost them, and end all of the person's logins.
+    """Remove all second factors and recovery codes of a person who has lost them, and sign the person out everywhere.
 
-    The person is told by mail and can sign in with the password alone, to set up a new factor; staff have to set one
+    The person is told by mail and can then sign in with the password alone, to set up a new factor; staff must set one
     up.
     """
     with open_database() as database, database.transaction() as session:

@@ -1,4 +1,4 @@
-"""A client of the portal's JSON API, as a customer's own system would use."""
+"""A client of the portal's JSON API, like one that a customer's own system would have."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Path = Literal["orders", "link-requests", "changes", "numbers", "cancellations"]
 
 
 class UnexpectedAnswer(Exception):
-    """Raised when the portal did not answer as expected; the message says what the answer was."""
+    """Raised when the portal or a mailbox did not give the expected answer; the message says what came instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,8 @@ class View:
 class PortalApi:
     """A client of the portal's API at `base_url`, with one bearer token.
 
-    Every call raises `UnexpectedAnswer` if the portal does not answer, or not with the status code of success.
+    Every method raises `UnexpectedAnswer` if the portal does not answer, or answers with another status code than
+    expected. `transport` replaces the network, for tests.
     """
 
     def __init__(self, base_url: str, token: str, transport: httpx.BaseTransport | None = None) -> None:
@@ -42,14 +43,15 @@ class PortalApi:
         )
 
     def submit(self, path: Path, body: dict[str, Any], key: str) -> View:
-        """Submit a request of the kind that `path` names, `body` as JSON, under the key `key`, and return the request.
+        """Submit a request with the JSON `body` under the idempotency key `key`, and return the created request.
 
-        Safe to repeat: the same key creates only one request. Raises `UnexpectedAnswer` if the portal refuses it.
+        `path` says of which kind: `orders`, `link-requests`, `changes`, `numbers` or `cancellations`. Safe to repeat:
+        the same key creates only one request. Raises `UnexpectedAnswer` if the portal refuses it.
         """
         return self._view("POST", path, 202, json=body, headers={"Idempotency-Key": key})
 
     def request(self, id: str) -> View:
-        """Return the request with this id as it is now. Raises `UnexpectedAnswer` if the portal does not show it."""
+        """Return the request with this id as it is now. Raises `UnexpectedAnswer` if the portal does not return it."""
         return self._view("GET", f"requests/{id}", 200)
 
     def cancel(self, id: str) -> View:
@@ -61,9 +63,9 @@ class PortalApi:
         return self._view("POST", f"requests/{id}/retry", 200, headers={"Idempotency-Key": f"retry-{id}"})
 
     def hand_in(self, id: str, name: str, content: bytes) -> View:
-        """Upload a document as proof of the address of the order `id`, and return the order as it is then.
+        """Upload a document as proof of the connection address of the order `id`, and return the order afterwards.
 
-        `name` is the document's file name. Raises `UnexpectedAnswer` if the portal does not take the document.
+        `name` is the document's file name. Raises `UnexpectedAnswer` if the portal does not accept the document.
         """
         headers = {"Idempotency-Key": f"document-{id}"}
         path = f"requests/{id}/address-document"
@@ -72,8 +74,8 @@ class PortalApi:
     def detach(self, customer_number: str, day: date | None = None) -> View:
         """Submit a request to detach a sub-account from its main account, and return the request.
 
-        `day` is the day with whose start it counts, None for at once.
-        Raises `UnexpectedAnswer` if the portal does not accept it.
+        The account is detached at the beginning of the day `day`; None: at once. Raises `UnexpectedAnswer` if the
+        portal does not accept the request.
         """
         query = {"effective_on": day.isoformat()} if day is not None else {}
         return self._view("DELETE", f"accounts/{customer_number}/link", 202, params=query)

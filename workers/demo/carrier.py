@@ -1,4 +1,4 @@
-"""The made-up carrier of the embedded stack: the texts of the settings that describe it, by environment variable."""
+"""Settings that describe the made-up carrier of the embedded stack, by environment variable."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ MAIN_NUMBER = "1111111"
 
 @dataclass(frozen=True, slots=True)
 class DemoLogin:
-    """A login for the demo: `who` names the person and their role, `can` says what can be tried with the login."""
+    """A login for trying out the demo: `who` names the person and their role, `can` what can be tried with it."""
 
     who: str
     email: str
@@ -37,7 +37,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """An account that exists before the demo: its address, administrator, trunk and number block.
+    """An account of the demo data: its address, administrator, trunk and number block.
 
     With None as customer number the account gets a new one. `product` is the trunk's key in the price list, `channels`
     the number of simultaneous calls, `block_size` the number of phone numbers.
@@ -57,9 +57,9 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """An Ortsnetz (the area of one area code) with 1,000 numbers that the demo can use.
+    """An Ortsnetz (local exchange area) with a range of 1,000 phone numbers that the demo can add to its number pool.
 
-    The subscriber numbers, without the area code, are `prefix` followed by 000 to 999; `postal_code` is one of those of
+    The subscriber numbers, without the area code, are `prefix` followed by 000 to 999. `postal_code` is one of those of
     `city`.
     """
 

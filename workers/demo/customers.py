@@ -1,4 +1,4 @@
-"""Create the demo's customers who had an account before the portal existed: contract, trunk and numbers, too."""
+"""Create accounts for the demo as if they had existed before the portal, with contract, trunk and numbers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KNOWN_FOR = timedelta(days=400)
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """The values that all new demo customers share.
+    """The values that all accounts and users created for the demo share.
 
     `vault` encrypts SIP passwords, `password_hash` is the hash of every login's password, `now` the time of creation.
     """
@@ -42,7 +42,7 @@ class Carrier:
 
 
 def sign_up(session: Session, carrier: Carrier, person: Person) -> User:
-    """Return the user with the person's e-mail address, created with a confirmed address if there is none.
+    """Return the user with the person's e-mail address; create the user, with a confirmed address, if there is none.
 
     An existing user is left unchanged, password included.
     """
@@ -102,9 +102,9 @@ def open_account(session: Session, carrier: Carrier, site: Site) -> Account:
 
 
 def trunk_records(session: Session, vault: Vault, accounts: Sequence[Account]) -> list[TrunkRecord]:
-    """Return the accounts' trunks as records to write to the registrar; `vault` decrypts their SIP passwords.
+    """Return the accounts' trunks as records for the registrar. `vault` decrypts their SIP passwords.
 
-    Left out are closed trunks, and trunks made by an order, which the order itself writes.
+    Closed trunks are left out, and so are trunks created by orders, because the orders write them to the registrar.
     """
     trunks = session.scalars(
         sa.select(SipTrunk)

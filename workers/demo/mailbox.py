@@ -1,4 +1,4 @@
-"""The mails and letters that the embedded stack has stored as files, read as their recipients would read them."""
+"""Read the mails and letters that the embedded stack has stored as files, as their recipients would."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _LINK = re.compile(r"https?://\S+")
 class Mailbox:
     """The mails and letters of all recipients, read from the folders `mails` and `letters`.
 
-    A mail or letter that is not there yet is waited for, at most `patience` seconds. `pause` sleeps for the number of
-    seconds that it is given.
+    Methods wait for a mail or letter that is not there yet, at most `patience` seconds. `pause` sleeps for the number
+    of seconds that it is given.
     """
 
     mails: Path
@@ -88,10 +88,10 @@ def link_in(mail: str) -> str:
 def caught_mails(
     session: Session, folder: Path, request_ids: Sequence[uuid.UUID], since: float
 ) -> Mapping[uuid.UUID, Counter[str]]:
-    """Return, by request id, how many mail files in `folder` there are for each e-mail address.
+    """Return, by request id, how many mail files in `folder` were sent to each e-mail address for that request.
 
-    Files older than `since` (POSIX time) and mails of other requests are left out. A mail belongs to the request of the
-    message whose key is the part of the Message-ID before the @.
+    Files older than `since` (POSIX time) and mails about other requests are left out. The part of the Message-ID before
+    the @ is the key of the queued message, which belongs to a request.
     """
     owners = {message.key: message.request_id for message in messages_of(session, request_ids) if message.request_id}
     caught: dict[uuid.UUID, Counter[str]] = {id: Counter() for id in request_ids}

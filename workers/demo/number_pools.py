@@ -1,4 +1,4 @@
-"""Number pools for the demo: find one with numbers and one without, and refill a pool."""
+"""Number pools for the demo: find a pool with free numbers and one without, and add numbers to a pool."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from workers.demo.play import CannotPlay
 
 
 def stocked(session: Session, preferred: str, size: int, now: datetime) -> Pool:
-    """Return a pool of the demo data with a free block of `size` numbers, that of area code `preferred` if possible.
+    """Return a pool of the demo data with a free block of `size` numbers, preferably that of area code `preferred`.
 
     Raises `CannotPlay` if no pool of the demo data has such a block.
     """
@@ -31,9 +31,10 @@ def stocked(session: Session, preferred: str, size: int, now: datetime) -> Pool:
 
 
 def empty(session: Session, now: datetime, taken: Collection[str] = ()) -> Pool:
-    """Return an Ortsnetz (local exchange area) whose pool has no free single numbers, but to which some can be added.
+    """Return an Ortsnetz (local exchange area) whose pool has no free single number, but to which one can be added.
 
-    A single number is a block of size 1. Its area code is not among `taken`. Raises `CannotPlay` if there is none.
+    A single number is a block of size 1. Area codes in `taken` are not considered. Raises `CannotPlay` if there is
+    none.
     """
     usable = EMPTY_POOL.area_code not in taken and _next_number(session, EMPTY_POOL) is not None
     if usable and not pool_has(session, EMPTY_POOL.area_code, 1, now):
@@ -56,18 +57,18 @@ def empty(session: Session, now: datetime, taken: Collection[str] = ()) -> Pool:
 
 
 def refill(session: Session, pool: Pool, now: datetime) -> Restocked:
-    """Add one single number to the pool, and retry the orders held there because it had no single number.
+    """Add one single number to the pool, and retry the orders that were held because it had none.
 
     Return how many blocks were added and which orders are retried. Raises `CannotPlay` if all 1,000 numbers of the
-    pool's range were added before, by this run or an earlier one.
+    pool's range were added before.
     """
     return restock(session, pool.area_code, _first_free(session, pool), 1, 1, now)
 
 
 def stock(session: Session, pool: Pool, now: datetime) -> None:
-    """Add one single number to the pool, and leave the orders held there for lack of numbers as they are.
+    """Add one single number to the pool, without retrying the orders that are held because it had none.
 
-    Raises `CannotPlay` if all 1,000 numbers of the pool's range were added before, by this run or an earlier one.
+    Raises `CannotPlay` if all 1,000 numbers of the pool's range were added before.
     """
     stock_pool(session, pool.area_code, _first_free(session, pool), 1, 1, now)
 
@@ -80,9 +81,9 @@ def _first_free(session: Session, pool: Pool) -> str:
 
 
 def _next_number(session: Session, pool: Pool) -> str | None:
-    """Return the lowest subscriber number above all blocks that were ever added to the range of the pool.
+    """Return the next number of the pool's range that was never added: the one after the highest block there.
 
-    It is without area code. None if the range of 1,000 numbers is used up.
+    It is a subscriber number, without area code. None if the range of 1,000 numbers is used up.
     """
     prefix = national_to_e164(pool.area_code)
     start = int(f"{prefix}{pool.prefix}000")

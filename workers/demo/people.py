@@ -1,4 +1,4 @@
-"""The people who act in the demo: on the portal's pages, with the links and codes from their mails and letters."""
+"""Simulate what people do in the demo: use the portal's pages with the links and codes from their mails and letters."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ EXTRACT = b"%PDF-1.4\n% Handelsregisterauszug HRB 12345\n%%EOF\n"
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """The acts of all people in the demo, each of which returns a sentence that says what was done.
+    """What people do in the demo. Most methods do one thing and return a sentence that says what was done.
 
-    Only `create_link_code` returns a code instead. `view` is the request that an act is about, as the API shows it.
-    Each act raises `UnexpectedAnswer` if the portal's answer is an error, or a mail or letter does not come in time.
-    `transport` replaces the network, for tests; None: HTTP to the portal at `base_url`.
+    `view` is the request concerned, as the API shows it. The methods raise `UnexpectedAnswer` if the portal's answer is
+    an error, or a mail or letter does not arrive in time. `transport` replaces the network, for tests; None: HTTP to
+    the portal at `base_url`.
     """
 
     base_url: str
@@ -57,10 +57,10 @@ class People:
         return "at the site the letter has come, and somebody types its code"
 
     def decide(self, owner: Person, decision: str, view: View) -> str:
-        """Consent to a link or switch, or decline, as `owner`, the administrator of the account that is asked.
+        """Accept or decline a link or a switch as `owner`, an administrator of the account that is asked for consent.
 
-        Opens the link in the mail and types the mail's code. `decision` is the value of the pressed button:
-        "accepted" or "declined".
+        Opens the link in the mail and types the mail's code. `decision` is the value of the pressed button: "accepted"
+        or "declined".
         """
         mail = self.mailbox.mail(owner.email, view.customer_number)
         with self._browser() as browser:
@@ -68,9 +68,9 @@ class People:
         return f"{owner.name} opens the link in the mail, types the code: {decision}"
 
     def create_link_code(self, owner: Person, customer_number: str) -> str:
-        """Sign in as `owner`, create a link code for the account `customer_number`, and return the code, no sentence.
+        """Sign in as `owner`, an administrator of the account `customer_number`; create and return a link code.
 
-        A link code lets a main account attach the account; `owner` is an administrator of the account.
+        With a link code, a main account may attach the account.
         """
         with self._browser() as browser:
             browser.sign_in(owner.email, PASSWORD)
@@ -83,7 +83,7 @@ class People:
         return "the requester hands in an extract from the commercial register"
 
     def release_document(self, view: View) -> str:
-        """Accept the document uploaded for an order as the back office; the workers continue with the order."""
+        """Accept the document uploaded for an order, as the back office. The workers then continue the order."""
         with self.database.transaction() as session:
             staff = session.scalars(sa.select(User).where(User.email == BACK_OFFICE.email)).one()
             decide_on_document(
@@ -92,7 +92,7 @@ class People:
         return f"standorte requests release-address {view.id[:8]}…: the back office has looked at it"
 
     def stock(self, pool: Pool, view: View) -> str:
-        """Add a single number to a pool as the carrier; the workers then retry the orders held for lack of one."""
+        """Add a single number to a pool, as the carrier; the orders that were held for lack of one are then retried."""
         del view
         with self.database.transaction() as session:
             retried = refill(session, pool, self.database.now()).retried
@@ -107,7 +107,7 @@ class People:
         return "there are numbers again; the requester presses retry"
 
     def cancel(self, view: View) -> str:
-        """Cancel the request as the requester."""
+        """Cancel the request through the API, as the requester."""
         self.api.cancel(view.id)
         return "cancelled through the API, as the requester"
 
@@ -116,7 +116,7 @@ class People:
         return berlin_day(self.database.now()) + timedelta(days=1)
 
     def let_day_come(self, view: View) -> str:
-        """Pretend that the day is here for which a change or cancellation was asked: set the request to today."""
+        """Pretend that the day for which the request was made has come: set its day to today, and schedule it."""
         with self.database.transaction() as session:
             request, now = _locked(session, view), self.database.now()
             request.effective_on = berlin_day(now)
@@ -126,8 +126,8 @@ class People:
     def let_time_pass(self, days: int, view: View) -> str:
         """Pretend that nobody has answered a link request's question for consent for `days` days.
 
-        The times at which the question was asked and expires are moved back by so many days, and the link request is
-        scheduled to be worked on now.
+        Moves the times at which the question was asked and expires back by that time, and schedules the request for
+        now.
         """
         by = timedelta(days=days)
         with self.database.transaction() as session:

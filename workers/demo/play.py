@@ -1,6 +1,6 @@
-"""Plays scenes against the running stack: submits all of them, follows each to its end, acts where a person has to.
+"""Run the scenes of the demo against the running stack, and check how they end.
 
-A scene is one request to the portal (an order or a link, for example) with the acts of the people in it.
+A scene is one request to the portal (an order or a link, for example) with what people do while it runs.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Act = Callable[[View], str]
 
 
 class CannotPlay(Exception):
-    """Raised when something that the demo needs is missing; the message says what, and often how to supply it."""
+    """Raised when something that the demo needs is missing; the message says what, and often how to get it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """A status of a request with the reason for it (None: no reason), as it is now or as a scene expects it."""
+    """A status of a request with its reason (None: no reason): the present one, or the one that a scene expects."""
 
     status: Status
     reason: Reason | None = None
@@ -38,11 +38,11 @@ class Stand:
 class Scene:
     """One request of the demo: how to submit it, how it has to end, and its progress so far.
 
-    `submit` creates the request under an idempotency key, `end` is its expected last status and reason. `acts` are
-    pairs: a status that the request has to reach, in this order, and the act that a person does then. `twice` submits
-    the request a second time under the same key. `mails` is the expected number of mails by e-mail address.
+    `submit` creates the request under an idempotency key; `end` is its expected last status and reason. `acts` are
+    pairs of a status that the request has to reach, in this order, and what a person does then. With `twice`, the
+    request is submitted a second time under the same key. `mails` is the expected number of mails by e-mail address.
 
-    Progress: `view` is the request as the API showed it most recently, `acted` the number of acts done, `began` the
+    Progress: `view` is the request as the API showed it most recently, `acted` the number of `acts` done, `began` the
     clock's value at the submission, `seconds` the time since then, `problems` what went wrong, in words.
     """
 
@@ -69,13 +69,13 @@ class Scene:
 
     @property
     def over(self) -> bool:
-        """Return whether the scene is over: the request has ended, or the scene has a problem."""
+        """Return whether the scene is over: the request has ended, or something went wrong."""
         return bool(self.problems) or (self.view is not None and Status(self.view.status) in ENDED)
 
 
 @dataclass(slots=True)
 class Play:
-    """One run of the demo, which plays `scenes`; `patience` is how many seconds a request may take to end.
+    """One run of the demo with its `scenes`; `patience` is how many seconds a request may take to end.
 
     `say` is called with each new sentence: an event of a request's timeline, or what a person did. `clock` returns a
     time in seconds, `pause` sleeps for as many seconds as it is given.
@@ -89,9 +89,9 @@ class Play:
     pause: Callable[[float], None] = time.sleep
 
     def run(self) -> None:
-        """Submit the request of every scene, act for its people, and wait until each has ended or its time is over.
+        """Submit the requests of all scenes, do what people have to do, and wait until each has ended or timed out.
 
-        What goes wrong, an unexpected end included, is added to the scene's `problems` and not raised.
+        What goes wrong, such as an unexpected end, is added to the scene's `problems` and not raised.
         """
         for scene in self.scenes:
             self._guarded(scene, self._submit)

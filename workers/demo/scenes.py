@@ -1,4 +1,4 @@
-"""The scenes of the demo: orders, links, a switch, detachments, a change, numbers, cancellations; with expected ends.
+"""The scenes of the demo, each one request with its expected end: orders, links, a switch, changes, cancellations …
 
 Everything that a run uses up (numbers, accounts to link, addresses to prove) is created anew for every run, so that the
 demo can be repeated on the same data.
@@ -61,9 +61,9 @@ class Stage:
     """The data prepared for one run of the demo.
 
     `token` is the API token; `hanna` a contact with an unconfirmed e-mail address; `street` a street whose addresses
-    are not proved yet; `berlin` a pool with free numbers; `empty` and `empty_too` pools without free numbers; `fresh`
-    the new accounts by their use in the demo (`FRESH`), `more_area_code` the area code of the one that gets more
-    numbers; `nobodys_number` a customer number without an account.
+    are not proved yet; `berlin` a number pool with free numbers; `empty` and `empty_too` pools without free numbers.
+    `fresh` are the new accounts by what happens to them in the run (`FRESH`); `more_area_code` is the area code of the
+    account that orders more numbers. `nobodys_number` is a customer number without an account.
     """
 
     token: str
@@ -78,7 +78,7 @@ class Stage:
 
 
 def set_stage(session: Session, carrier: Carrier) -> Stage:
-    """Create an API token and accounts to link for one run, and choose pools with and without numbers.
+    """Prepare one run of the demo: create an API token and accounts, and choose pools with and without free numbers.
 
     Raises `CannotPlay` if the demo data is not loaded, or no pool with, or without, free numbers can be found.
     """
@@ -113,13 +113,13 @@ def set_stage(session: Session, carrier: Carrier) -> Stage:
 
 
 def clear_stage(session: Session, now: datetime) -> None:
-    """Revoke all API tokens that runs of the demo have created, also earlier ones."""
+    """Revoke all API tokens that this and earlier runs of the demo have created."""
     for token in session.scalars(sa.select(ApiToken).where(ApiToken.name == TOKEN_NAME, ApiToken.revoked_at.is_(None))):
         token.revoke(now)
 
 
 def scenes(stage: Stage, people: People) -> list[Scene]:
-    """Return all scenes of one run, each with one request that is not submitted yet."""
+    """Return all scenes of one run of the demo; none of their requests is submitted yet."""
     rest = (
         _detach(stage),
         _detach_tomorrow(stage, people),

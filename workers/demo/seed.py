@@ -1,4 +1,4 @@
-"""Demo data: a company with its main account, existing accounts, users of every role, numbers in stock."""
+"""Load the demo data: a company with its main account, existing accounts, users of every role, and free numbers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ SHELVES = ((100, "000", 5), (10, "500", 40), (1, "900", 100))
 
 @dataclass(frozen=True, slots=True)
 class Seeded:
-    """The result of loading the demo data: the logins of the demo, and how many accounts and number blocks were new."""
+    """The result of loading the demo data: its logins, and how many accounts and number blocks were created."""
 
     logins: tuple[DemoLogin, ...]
     new_accounts: int
@@ -61,12 +61,11 @@ class Seeded:
 def seed(
     database: Database, vault: Vault, sip_domain: str, now: datetime, *, registrar: Registrar | None = None
 ) -> Seeded:
-    """Load the demo data. Price list and area codes have to be loaded before (`standorte migrate`).
+    """Load the demo data. Price list and area codes must be loaded before (`standorte migrate`).
 
-    `vault` encrypts the SIP passwords. Safe to run twice: existing accounts and blocks are left unchanged, even if
-    edited after the first run. With `registrar` all demo trunks are written to the registrar every time, which restores
-    lost ones. An advisory lock keeps two runs apart. Raises `GatewayError` if the registrar does not take a trunk; the
-    demo data is saved all the same.
+    `vault` encrypts the SIP passwords. With `registrar`, all demo trunks are written to the registrar every time, which
+    restores lost ones; raises `GatewayError` if it refuses one, but the demo data is saved all the same. Safe to run
+    twice and in parallel: existing accounts and blocks are left unchanged, even if edited since.
     """
     sites = (MAIN, *EXISTING, *BILLED_TOGETHER)
     with database.transaction() as session:

@@ -1,4 +1,4 @@
-"""A simulated browser user without JavaScript, who opens pages, fills in forms and reads the pages."""
+"""A simulated user of a browser without JavaScript, who opens pages and sends forms."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ CODE = re.compile(r"\b[A-Z0-9]{5} [A-Z0-9]{5}\b")
 
 
 class Visitor:
-    """One browser with its own cookies, on the portal at `base_url`.
+    """One simulated browser with its own cookies, on the portal at `base_url`.
 
-    Each method raises `UnexpectedAnswer` if the portal does not answer, or with another status code than 200.
+    Each method raises `UnexpectedAnswer` if the portal does not answer, or answers with another status code than 200.
+    `transport` replaces the network, for tests.
     """
 
     def __init__(self, base_url: str, transport: httpx.BaseTransport | None = None) -> None:
@@ -53,7 +54,7 @@ class Visitor:
 
 
 def code_on(page: str) -> str:
-    """Return the first code (two groups of five characters) in the text of a page, a mail or a letter.
+    """Return the first code (two groups of five letters or digits) in the text of a page, a mail or a letter.
 
     Raises `UnexpectedAnswer` if the text has no code.
     """

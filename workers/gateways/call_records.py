@@ -1,4 +1,4 @@
-"""Deletes old records of calls and refused logins from Kamailio's database."""
+"""Delete old records of calls and refused logins from Kamailio's database."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ SELECT (SELECT count(*) FROM old_calls) + (SELECT count(*) FROM old_refusals)
 
 
 class KamailioCallRecords:
-    """The records of calls and refused logins in Kamailio's database; each method opens its own connection."""
+    """Counts and deletes records of calls and refused logins in Kamailio's database.
+
+    Each method opens its own connection.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = plain_url(url)
@@ -44,8 +47,8 @@ class KamailioCallRecords:
     def forget(self, before: datetime, limit: int) -> int:
         """Delete records of calls and refused logins older than `before`, at most `limit` of each of the two kinds.
 
-        Return how many records were deleted. One statement; rows locked by other transactions are skipped. Safe to run
-        twice. Raises `GatewayUnavailable` if the database does not answer or reports an error.
+        Return how many records were deleted. Runs as one statement; rows locked by other transactions are skipped. Safe
+        to run twice. Raises `GatewayUnavailable` if the database does not answer or reports an error.
         """
         return self._number(_FORGET, {"before": before, "limit": limit})
 

@@ -1,4 +1,4 @@
-"""Writes letters as PDF files to a folder, where a print shop fetches them or a developer reads them."""
+"""Write letters as PDF files to a folder, from which a print shop fetches them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tasks.settings import Carrier
 
 
 class LetterFolder:
-    """A folder of letters as PDF files, each named by the letter's key, which prints a letter by writing its file.
+    """The printer of letters: writes each letter as a PDF file, named by the letter's key, to a folder.
 
     Each letter names `carrier` as its sender, or the name `sender` if the carrier's name is not set.
     """
@@ -24,8 +24,8 @@ class LetterFolder:
     def print_letter(self, letter: Letter) -> None:
         """Write a letter as a PDF file. Safe to run twice: the file is replaced atomically.
 
-        The file is on the disk when this returns, so that a letter that counts as sent outlives a power failure.
-        Raises `GatewayUnavailable` if the file cannot be written.
+        The file has been written to the disk (fsync) when this returns, so that a letter recorded as sent survives a
+        power failure. Raises `GatewayUnavailable` if the file cannot be written.
         """
         from tasks.outbox.letter_layout import letter_pdf  # large imports, made only when a letter is printed
 
@@ -44,7 +44,7 @@ class LetterFolder:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Write the names of the folder's files to the disk."""
+    """Write the folder's list of file names to the disk (fsync), so that new files survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""The registrar: writes trunks to Kamailio's database, a separate system with no shared transaction.
+"""Write trunks and number blocks to Kamailio's database, a separate system with no shared transaction.
 
 A trunk is a row in `subscriber` (HA1 only, no clear-text password), a row in `dbaliases` for each number, and rows in
 `usr_preferences` with its idempotency key, version of the secret, channels, postal code, forwardings and suspension. A
@@ -110,13 +110,13 @@ ON CONFLICT (first_number) DO UPDATE SET size = excluded.size WHERE own_numbers.
 
 
 def plain_url(url: str) -> str:
-    """Convert a database URL of SQLAlchemy (`postgresql+psycopg://`) to the form that libpq accepts."""
+    """Convert a database URL of SQLAlchemy (`postgresql+psycopg://…`) to the form that libpq accepts."""
     return url.replace("postgresql+psycopg://", "postgresql://", 1)
 
 
 @contextmanager
 def unavailable() -> Iterator[None]:
-    """Raise `GatewayUnavailable` in place of any database error within the block."""
+    """Turn any database error (`psycopg.Error`) within the block into `GatewayUnavailable`."""
     try:
         yield
     except psycopg.Error as error:
@@ -126,10 +126,10 @@ def unavailable() -> Iterator[None]:
 def ensure_schema(url: str) -> None:
     """Create Kamailio's tables and the portal's additional ones where missing, and upgrade older versions of them.
 
-    Also gives each role its privileges on the tables. `url` is the URL of the registrar's database as its owner. Safe
-    to run twice, and by two processes in parallel: one waits up to a minute for the other. Raises
-    `psycopg.OperationalError`, and changes nothing, if that takes longer, if a table is in use at each try for half
-    a minute, or if the database does not answer.
+    Also gives each role its privileges on the tables. `url` is the URL of the registrar's database with the owner's
+    role. Safe to run twice, and by two processes in parallel: one waits up to a minute for the other. Raises
+    `psycopg.OperationalError`, and changes nothing, if the other takes longer, if a table stays in use for half a
+    minute, or if the database does not answer.
     """
     schema = resources.files(__package__).joinpath("registrar_schema.sql").read_text("utf-8")
     with TimedConnection.within(_FOR_SCHEMA, plain_url(url), options=_SCHEMA_OPTIONS) as connection:
@@ -153,21 +153,21 @@ def ensure_schema(url: str) -> None:
 
 
 class KamailioRegistrar:
-    """The trunks and number blocks in Kamailio's database, written over one connection, opened when first needed."""
+    """Writes trunks and number blocks to Kamailio's database, over one connection that is opened when first needed."""
 
     def __init__(self, url: str) -> None:
         self._url = plain_url(url)
         self._connection: psycopg.Connection | None = None
 
     def put_trunks(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
-        """Write trunks in one transaction. Return for each record, in order, its error, or None if it was written.
+        """Create or update trunks in one transaction. Return each record's error, in order; None if it was written.
 
-        A record's error is `GatewayRefused` if its SIP user belongs to another key or the database rejects its values;
-        `NumberTaken` if another trunk has one of its numbers (then only the numbers that the trunk no longer has are
-        deleted); `GatewayError` if another transaction holds its rows or a row of it breaks a constraint, and for all
-        records after the third such one; `GatewayUnavailable`, for every record, if the database does not answer or
-        reports any other error, such as a missing privilege. If one record fails the whole transaction, each record is
-        written in a transaction of its own. Safe to run twice: an upsert that replaces numbers and deletes duplicates.
+        The error is `GatewayRefused` if the SIP user exists under another idempotency key or the database rejects a
+        value; `NumberTaken` if another trunk has one of the numbers (numbers that the trunk no longer has are deleted
+        all the same); `GatewayError` if another transaction has locked rows of the trunk or a constraint is violated,
+        and for all records after the third such error; `GatewayUnavailable`, for every record, if the database does not
+        answer or reports any other error, such as a missing privilege. If one record makes the transaction fail, each
+        record is written in a transaction of its own. Safe to run twice: rows are replaced, and duplicates are deleted.
         """
         try:
             return self._put(records)
@@ -202,7 +202,7 @@ class KamailioRegistrar:
         """Save number blocks as the carrier's own numbers, assigned or not. Safe to run twice.
 
         Raises `GatewayUnavailable` if the database does not answer or reports an error, `GatewayError` if another
-        transaction holds one of the rows, or a block is refused.
+        transaction has locked one of the rows, or a constraint is violated.
         """
         facts = {
             "first_numbers": [block.first_number for block in blocks],
@@ -240,7 +240,11 @@ class KamailioRegistrar:
 
 
 def _failure(error: psycopg.Error) -> GatewayError:
-    """Return what a database error means for one record: its own fault, a failure of it alone, or an outage for all."""
+    """Return a database error as the error of a port.
+
+    That is `GatewayRefused` if a value of one trunk is at fault, `GatewayError` if only one trunk is concerned and a
+    retry may succeed, and `GatewayUnavailable` for an outage that concerns all trunks.
+    """
     name = type(error).__name__
     # The end of a sequence is no value of a record, though it is an error of data by its number.
     if isinstance(error, _OWN_FAULT) and not isinstance(error, errors.SequenceGeneratorLimitExceeded):

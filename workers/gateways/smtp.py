@@ -1,4 +1,4 @@
-"""Sends mail over SMTP: over one connection for each process, which is kept open, as standard MIME messages."""
+"""Send mails over SMTP as standard MIME messages, over one connection for each process, which is kept open."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
 
 
 class _Policy(EmailPolicy):
-    """An email policy that parses and encodes a header only if it is not plain ASCII text. Each header occurs once.
+    """An email policy that stores headers in plain ASCII without parsing them. Each header occurs only once.
 
     With the standard policy, two thirds of the time for building a mail would go into parsing headers just written.
     """
@@ -65,7 +65,10 @@ _ON_THE_WIRE = _TEXT.clone(max_line_length=998)
 
 
 class _Client(smtplib.SMTP):
-    """An SMTP client whose connection `opens(host, port)`, with TLS from its beginning if `tls` is not None."""
+    """An SMTP client that gets its connection from the function `opens(host, port)`.
+
+    If `tls` is not None, the connection uses TLS from its beginning.
+    """
 
     def __init__(
         self, host: str, port: int, opens: Callable[[str, int], socket.socket], tls: ssl.SSLContext | None
@@ -82,10 +85,10 @@ class _Client(smtplib.SMTP):
 class SmtpMailer:
     """A client of one mail server.
 
-    `url` is smtp://host:port, smtps://user:password@host:465 or smtp+starttls://user:password@host:587;
-    `sender` is the From header and `reply_to` the address in Reply-To, None for no such header. `clock` has the time of
-    the Date header. Connects for the first mail, and again after the server has closed the connection.
-    The server's certificate is verified; the environment variable SSL_CERT_FILE can name an additional certificate.
+    `url` is smtp://host:port, smtps://user:password@host:465 or smtp+starttls://user:password@host:587; `sender` is the
+    From header and `reply_to` the address in Reply-To, None for no such header. `clock` gives the time for the Date
+    header. Connects for the first mail, and again after the server has closed the connection. The server's certificate
+    is verified; the environment variable SSL_CERT_FILE can name an additional certificate.
     """
 
     def __init__(self, url: str, sender: str, reply_to: str | None = None, clock: Clock = utc_now) -> None:
@@ -108,7 +111,7 @@ class SmtpMailer:
         """Send one mail, in 30 seconds at most (`CONVERSATION`).
 
         Raises `GatewayRefused` if the server refuses recipient or content with 5xx, the mail is too large, or a header
-        is impossible; `RecipientUnavailable` if the server answers 4xx (except 421) to recipient or content;
+        is not allowed; `RecipientUnavailable` if the server answers 4xx (except 421) to recipient or content;
         `GatewayUnavailable` if the server does not answer, closes the connection or refuses the sender.
         """
         message = build_message(mail, self._sender, self._reply_to, self._clock)
@@ -125,7 +128,7 @@ class SmtpMailer:
             raise
 
     def ping(self) -> None:
-        """Raise `GatewayUnavailable` unless the mail server, within 10 seconds, accepts the login and a NOOP."""
+        """Raise `GatewayUnavailable` unless the mail server accepts the login and a NOOP command within 10 seconds."""
         try:
             with self._within(_PING):
                 code, _ = self._connected().noop()
@@ -144,9 +147,9 @@ class SmtpMailer:
 
     @contextmanager
     def _within(self, seconds: float) -> Iterator[None]:
-        """Run the block, and end the connection after so many seconds, whatever it is doing.
+        """Limit the whole block to `seconds`: after that time, shut the connection down, so that reading from it fails.
 
-        A socket's own timeout counts anew from each byte: a server that sends an answer byte by byte would hold this
+        A socket's own timeout starts again with each byte: a server that sends an answer byte by byte could hold this
         process for hours.
         """
         self._ends = time.monotonic() + seconds
@@ -166,7 +169,7 @@ class SmtpMailer:
                 line.shutdown(socket.SHUT_RDWR)
 
     def _name_sender(self, size: int) -> None:
-        """Begin a mail of `size` bytes with MAIL FROM, on a new connection if the server has closed the open one.
+        """Begin a mail of `size` bytes with MAIL FROM; if the server has closed the connection, open a new one first.
 
         Raises `GatewayRefused` if the mail is too large for the server, `GatewayUnavailable` for any other refusal.
         """
@@ -189,9 +192,10 @@ class SmtpMailer:
             return _CLOSED
 
     def _hand_over(self, recipient: str, content: bytes) -> None:
-        """Send RCPT TO and the content. Raises `RecipientUnavailable` for 4xx: the mailbox is full, or greylisting.
+        """Send the recipient (RCPT TO) and the content of a mail that was begun with `_name_sender`.
 
-        Raises `GatewayUnavailable` for 421, with which a server closes the connection, and `GatewayRefused` for 5xx.
+        Raises `RecipientUnavailable` for a 4xx answer, such as a full mailbox or greylisting; `GatewayUnavailable` for
+        421, with which a server closes the connection; and `GatewayRefused` for 5xx.
         """
         smtp = self._connected()
         self._wait(_TIMEOUT)
@@ -209,9 +213,9 @@ class SmtpMailer:
             raise _failure(code)
 
     def _wait(self, seconds: float) -> None:
-        """Limit the wait for the next answer to `seconds`, or to the rest of the mail's 30 seconds if that is less.
+        """Limit the wait for the next answer to `seconds`, or to the time left of `_within` if that is less.
 
-        Raises `TimeoutError` if nothing is left of the 30 seconds, `SMTPServerDisconnected` if there is no connection.
+        Raises `TimeoutError` if no time is left, `SMTPServerDisconnected` if there is no connection.
         """
         left = self._left(seconds)
         if self._smtp is None or self._smtp.sock is None:
@@ -219,14 +223,17 @@ class SmtpMailer:
         self._smtp.sock.settimeout(left)
 
     def _left(self, seconds: float) -> float:
-        """Return `seconds`, or how many are left of the conversation if less. Raises `TimeoutError` if none are."""
+        """Return `seconds`, or the time left of `_within` in seconds if that is less.
+
+        Raises `TimeoutError` if no time is left.
+        """
         left = self._ends - time.monotonic()
         if left <= 0:
             raise TimeoutError
         return min(seconds, left)
 
     def _drop(self) -> None:
-        """Close the connection without sending QUIT to the server, which may not answer."""
+        """Close the connection without sending QUIT to the server, which might not answer."""
         smtp, self._smtp = self._smtp, None
         line, self._line = self._line, None
         if smtp is not None:
@@ -257,7 +264,7 @@ class SmtpMailer:
         self._smtp.ehlo_or_helo_if_needed()
 
     def _open(self, host: str, port: int) -> socket.socket:
-        """Connect to the first address of the host that answers. Raises `OSError` if none does."""
+        """Connect to the first of the host's addresses that answers. Raises `OSError` if none does."""
         failure: OSError | None = None
         for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
             opened = socket.socket(family, kind, protocol)

@@ -1,7 +1,7 @@
-"""Reads the registrar's tables for reconciliation, in one pass and in bounded memory, and deletes rows from them.
+"""Read the registrar's tables, to compare them with the portal's, in one pass and bounded memory; delete rows.
 
 Each of the four tables is read through a server-side cursor, sorted by SIP user and domain, and the four streams are
-merged. The sort order is that of bytes, which Kamailio's indexes need not have; no index of our own is needed.
+merged. The sort order is that of bytes, which Kamailio's indexes need not have; no additional index is needed.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ Row = tuple[Any, ...]
 
 
 class KamailioSubscribers:
-    """The logins and number blocks in Kamailio's database, read and removed; each method opens its own connection.
+    """Reads and deletes SIP users and number blocks in Kamailio's database. Each method opens its own connection.
 
-    `page` is the number of rows fetched in one go when whole tables are read.
+    `page` is the number of rows fetched at once when whole tables are read.
     """
 
     def __init__(self, url: str, page: int = 2000) -> None:

@@ -1,8 +1,8 @@
-"""A test call as a customer's phone system would make it: register, call the own number, answer, hang up.
+"""Make a test call as a customer's phone system would: register, call the own number, answer, hang up.
 
-The call uses a temporary trunk that exists only during the call, with a number under an unassigned country code. A
-reconciliation of the registrar that runs at the same moment would find this trunk's login, which no trunk of the portal
-has, and remove the login.
+The call uses a temporary trunk that exists only during the call, with a number under an unassigned country code. If the
+job `registrar` compares the tables at the same moment, it finds a trunk that the portal does not have, and may delete
+it.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class _Message:
 
 
 class Phone:
-    """One phone of the test call, with its own UDP socket. `server` is host:port; the phone logs in as `trunk`."""
+    """One phone of the test call, with its own UDP socket. It logs in as `trunk` at `server` (host:port)."""
 
     def __init__(self, server: str, trunk: TrunkRecord) -> None:
         host, _, port = server.rpartition(":")
@@ -113,7 +113,7 @@ class Phone:
         self._socket.close()
 
     def ask(self, method: str, uri: str, *, expires: int) -> None:
-        """Send a SIP request, answer the server's demand for authentication, and wait until the request is accepted.
+        """Send a SIP request, authenticate as the server demands, and wait until the request is accepted.
 
         `uri` is the SIP URI of the request line, `expires` the value of the Expires header in seconds. Raises
         `NoDialTone` unless the server demands authentication and then accepts the request, `TimeoutError` if it does
@@ -124,7 +124,7 @@ class Phone:
         self.final(method, uri)
 
     def challenge(self, method: str, uri: str) -> None:
-        """Send a SIP request without authentication and keep the nonce of the server's challenge for later requests.
+        """Send a SIP request without authentication, and keep the nonce of the server's challenge for later requests.
 
         Raises `NoDialTone` unless the server demands authentication, `TimeoutError` if it does not reply.
         """
@@ -139,11 +139,11 @@ class Phone:
         self._nonce = nonce[1]
 
     def send(self, method: str, uri: str, *, within: _Message | None = None, expires: int = 0) -> None:
-        """Send a SIP request. For a request within a call, `within` is the reply to the call's INVITE, else None.
+        """Send a SIP request, without waiting for a reply.
 
-        With an error reply as `within`, the request is the ACK that ends the refused call. `expires` is the value of
-        the Expires header in seconds; 0 leaves the header out. A request outside a call is authenticated if `challenge`
-        has got a nonce.
+        For a request within a call, `within` is the reply to the call's INVITE, else None. With an error reply as
+        `within`, the request is the ACK that ends the refused call. `expires` is the value of the Expires header in
+        seconds; 0 leaves the header out. A request outside a call is authenticated if `challenge` has received a nonce.
         """
         me = f"<sip:{self._trunk.sip_user}@{self._trunk.domain}>"
         refused = within is not None and within.status >= 300
@@ -173,9 +173,9 @@ class Phone:
         self._wire(f"{method} {uri} SIP/2.0", lines)
 
     def final(self, method: str, uri: str) -> _Message:
-        """Wait for the final reply to the request with this method and URI, and return it.
+        """Wait for the final reply to the request with this method and URI that was sent last, and return it.
 
-        Raises `NoDialTone` unless the reply is 200, `TimeoutError` if none comes in time. The refusal of an INVITE is
+        Raises `NoDialTone` unless the reply is 200, `TimeoutError` if none comes in time. A refused INVITE is
         acknowledged first.
         """
         reply = self._reply()

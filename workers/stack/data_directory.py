@@ -1,4 +1,4 @@
-"""The directory `.standorte/`: the data of an embedded stack, and the state of the stack that runs there."""
+"""The directory `.standorte/`, which holds the data of an embedded stack and its state (ports, processes, settings)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ DEFAULT = ".standorte"
 class State:
     """The state of a stack, as saved in stack.json.
 
-    `supervisor` is the process that runs the stack (None if none runs), `environment` the settings of its children as
-    environment variables, `children` the child processes by name. `ports` are the servers' ports by name; they are kept
-    when the stack ends, so that the next start uses them again.
+    `supervisor` is the process that runs the stack, None if none runs; `environment` has the settings of its child
+    processes as environment variables; `children` are the child processes by name. `ports` are the servers' ports by
+    name; they are kept when the stack ends, so that the next start uses them again.
     """
 
     supervisor: Identity | None = None
@@ -34,7 +34,11 @@ class State:
 
 
 class StackDirectory:
-    """The directory of one stack: `path`; without it STANDORTE_DIR, else `.standorte` in the working directory."""
+    """The directory of one embedded stack.
+
+    It is `path`; if that is None, the directory in the variable STANDORTE_DIR, or else `.standorte` in the working
+    directory.
+    """
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = (path or Path(os.environ.get("STANDORTE_DIR", DEFAULT))).absolute()
@@ -51,7 +55,7 @@ class StackDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Create the directory and hold its lock for the length of the block, or until the process ends.
+        """Create the directory and lock it against other stacks until the end of the block, or of the process.
 
         Raises `AlreadyRunning` if another process holds the lock, `StackError` if this user may not write there.
         """
@@ -62,7 +66,7 @@ class StackDirectory:
             yield
 
     def read(self) -> State:
-        """Return the state saved most recently; an empty state if none was saved, or stack.json is damaged."""
+        """Return the state saved most recently; an empty state if none was saved or stack.json is damaged."""
         try:
             raw = json.loads(self._state_file.read_text())
             return State(
@@ -75,14 +79,14 @@ class StackDirectory:
             return State()
 
     def write(self, state: State) -> None:
-        """Save the state to stack.json atomically, readable by the owner only: the settings have passwords in them."""
+        """Save the state to stack.json atomically, readable by its owner only, because settings contain passwords."""
         unfinished = self._state_file.with_suffix(".new")
         unfinished.touch(mode=0o600)
         unfinished.write_text(json.dumps(asdict(state), indent=2) + "\n")
         unfinished.replace(self._state_file)
 
     def secret_key(self) -> str:
-        """Return the stack's SECRET_KEY; the first call generates the key and saves it, readable by the owner only."""
+        """Return the stack's SECRET_KEY. The first call generates it and saves it, readable by its owner only."""
         try:
             return self._key_file.read_text().strip()
         except FileNotFoundError:
@@ -126,9 +130,9 @@ class StackDirectory:
 
 
 def load_running_stack() -> bool:
-    """Add the settings of the stack that runs in this directory to `os.environ`, without replacing set variables.
+    """Add the settings of the stack that runs in this directory to `os.environ`; variables that are set stay.
 
-    The directory is that of `StackDirectory()`. Does nothing if DATABASE_URL is set. Return whether a stack runs and
+    The directory is that of `StackDirectory()`. Does nothing if DATABASE_URL is set. Return True if a stack runs and
     its settings were added.
     """
     if "DATABASE_URL" in os.environ:

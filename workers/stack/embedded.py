@@ -1,4 +1,4 @@
-"""The base class of the stack's servers (PostgreSQL, Redis, Kamailio), which tests start and a supervisor runs."""
+"""The base class of the servers in the embedded stack: PostgreSQL, Redis and Kamailio."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from workers.stack.unprivileged import SystemUser
 class EmbeddedServer(ABC):
     """A server of the embedded stack.
 
-    Tests use `start` and `stop`; a supervisor runs the process itself and uses `prepare`, `command` and `is_ready`.
+    Tests run it with `start` and `stop`. A supervisor starts the process itself, and uses `prepare`, `command` and
+    `is_ready`.
     """
 
     name: ClassVar[str]
@@ -33,7 +34,10 @@ class EmbeddedServer(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Create the files and directories that the server needs, and remove what a crash left. Safe to run twice."""
+        """Create the files and directories that the server needs, and remove what a crash has left.
+
+        Safe to run twice.
+        """
 
     @abstractmethod
     def command(self) -> list[str]:
@@ -80,5 +84,5 @@ class EmbeddedServer(ABC):
 
     @property
     def end_signal(self) -> signal.Signals:
-        """Return the signal that stops the server: sent by `stop`, and by the kernel when this process ends."""
+        """Return the signal that stops the server. It is sent by `stop`, and by the kernel when this process dies."""
         return self.stop_signal

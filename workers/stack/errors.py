@@ -14,7 +14,7 @@ class NotInstalled(StackError):
 
 
 class PortInUse(StackError):
-    """Raised when another program listens on `port`, which the person who starts the stack has asked for."""
+    """Raised when another program listens on `port`, the port chosen for the web front end."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -25,7 +25,10 @@ class PortInUse(StackError):
 
 
 class OtherPostgresVersion(StackError):
-    """Raised when the major version that wrote the data directory (`found`) is not the installed one (`wanted`)."""
+    """Raised when another major version of PostgreSQL wrote the data directory than the one installed.
+
+    `found` is the version that wrote the data, `wanted` the installed one.
+    """
 
     def __init__(self, data_dir: Path, found: str, wanted: str) -> None:
         self.found, self.wanted = found, wanted
@@ -44,7 +47,10 @@ class AlreadyRunning(StackError):
 
 
 class DidNotStart(StackError):
-    """Raised when the child process `name` ended or was not ready in time; the message has the last lines of `log`."""
+    """Raised when the child process `name` has ended or was not ready in time.
+
+    The message has the last lines of the file `log`, if there is one.
+    """
 
     def __init__(self, name: str, log: Path | None = None) -> None:
         said = ""

@@ -1,4 +1,4 @@
-"""Runs Kamailio, if it is installed, with the project's configuration on the registrar's database."""
+"""Run Kamailio, if it is installed, with the project's configuration and the registrar's database."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _PING = (
 
 
 def installed() -> str | None:
-    """Return the path of the Kamailio program; None if there is none.
+    """Return the path of the Kamailio program; None if it is not installed.
 
     Looks in /usr/sbin too, where Debian installs the program and which is on the PATH of root only.
     """
@@ -49,13 +49,13 @@ class EmbeddedKamailio(EmbeddedServer):
     """A Kamailio server on the loopback address.
 
     `registrar_url` is the URL of the registrar's database, `domain` the SIP domain of the trunks. `interconnect` lists
-    the addresses and networks from which calls of the telephone network come, separated by commas; they come to
-    `interconnect_port`, apart from the phones. `network` is the host and port to which calls to the telephone network
-    are sent, `emergency` the host and port for calls to 110 and 112. `media_relay` is where rtpengine takes commands,
-    such as "udp:127.0.0.1:2223"; without it, media goes from phone to phone. `interconnect_tls` is the folder with
-    `certificate.pem`, `key.pem` and `ca.pem` by which calls of the telephone network come over TLS; without it, they
-    come over TCP. Without `port` or `interconnect_port` a free one is chosen. `user` is the user that the server runs
-    as, None for this process's user.
+    the addresses and networks from which calls of the telephone network come, separated by commas; these calls arrive
+    at `interconnect_port`, phones at `port`. `network` is the host and port to which calls to the telephone network are
+    sent, `emergency` the host and port for calls to 110 and 112. `media_relay` is where rtpengine takes commands, such
+    as "udp:127.0.0.1:2223"; without it, media goes from phone to phone. `interconnect_tls` is the folder with
+    `certificate.pem`, `key.pem` and `ca.pem` for calls of the telephone network over TLS; without it, they come over
+    TCP. If `port` or `interconnect_port` is None, a free one is chosen. `user` is the user that the server runs as,
+    None for this process's user.
     """
 
     name = "Kamailio"
@@ -93,12 +93,12 @@ class EmbeddedKamailio(EmbeddedServer):
         self._interconnect_tls = interconnect_tls
 
     def move_to_free_ports(self) -> None:
-        """Replace each port that another program has taken since it was chosen. Call before the server starts."""
+        """Choose another port in place of each that another program uses by now. Call before the server starts."""
         self.port = free_sip_port(self.port)
         self.interconnect_port = free_port(self.interconnect_port)
 
     def check(self) -> None:
-        """Raise `NotInstalled` if there is no Kamailio, or if it does not accept the project's configuration.
+        """Raise `NotInstalled` if Kamailio is not installed, or does not accept the project's configuration.
 
         Creates the server's directory first.
         """
@@ -110,7 +110,10 @@ class EmbeddedKamailio(EmbeddedServer):
             raise NotInstalled(f"This kamailio cannot read our configuration. {_INSTALL}\n{first}")
 
     def command(self) -> list[str]:
-        """Return the command line that runs Kamailio in the foreground. Raises `NotInstalled` without Kamailio."""
+        """Return the command line that runs Kamailio in the foreground.
+
+        Raises `NotInstalled` if Kamailio is not installed.
+        """
         program = installed()
         if program is None:
             raise NotInstalled(f"No kamailio on PATH. {_INSTALL}")
@@ -126,9 +129,9 @@ class EmbeddedKamailio(EmbeddedServer):
         ]
 
     def environment(self) -> dict[str, str]:
-        """Return the environment variables for Kamailio's configuration and for libpq.
+        """Return the environment variables for Kamailio's configuration and its connection to the database.
 
-        A database password is among them, so that no command line contains it.
+        The database password is passed as one of them, so that no command line contains it.
         """
         database = {
             name: str(value) for key, name in _PASSED_ON.items() if (value := self._database.get(key)) is not None
@@ -159,7 +162,7 @@ class EmbeddedKamailio(EmbeddedServer):
     def prepare(self) -> None:
         """Create the server's directory with copies of the configuration and the certificates. Safe to run twice.
 
-        Copies, because the server's user may be unable to read the files themselves.
+        The files are copied because the server's user may be unable to read the originals.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         configuration = self.directory / CONFIGURATION.name

@@ -1,4 +1,4 @@
-"""Sets up a child process of the stack and then executes its command.
+"""Set up a child process of the stack, then execute its command in the same process.
 
 Usage: `python launcher.py PARENT SIGNAL UID GID -- command …`. The launcher is a program of its own, because a Python
 process with threads must not do the following between fork and exec:
@@ -19,10 +19,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_with(parent: int, signal: int) -> bool:
-    """Have the kernel send `signal` to this process when its parent process dies in any way; on Linux only.
+    """Have the kernel send `signal` to this process when its parent process dies in any way (on Linux only).
 
-    `parent` is the process number of the expected parent. Return whether that process is still the parent; if not, it
-    died before, and the signal would never come. On other systems no signal is set up, and only the parent is checked.
+    `parent` is the process number of the expected parent. Return True if that process is still the parent. If not, it
+    has died already and the signal will never come: the caller should end. Systems other than Linux only get this
+    check.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0)
@@ -30,9 +31,9 @@ def end_with(parent: int, signal: int) -> bool:
 
 
 def main() -> None:
-    """Switch to user UID and group GID, have SIGNAL sent when PARENT dies, then replace this process by the command.
+    """Switch to user UID and group GID, have SIGNAL sent when PARENT dies, then execute the command in this process.
 
-    All of them are arguments of the command line: `PARENT SIGNAL UID GID -- command …`. UID 0 keeps the user. Exits
+    These are arguments of the command line: `PARENT SIGNAL UID GID -- command …`. UID 0 keeps the present user. Exits
     with a message if the parent process has died already.
     """
     parent, signal, uid, gid = (int(argument) for argument in sys.argv[1:5])

@@ -1,7 +1,7 @@
 """A mail server that stores mails as files and delivers none: `python -m workers.stack.mailcatcher PORT DIRECTORY`.
 
-There is one file for each mail and recipient, named after the Message-ID: a mail that was sent twice is stored once, as
-in the inbox of a mail program that recognises the Message-ID.
+There is one file for each mail and recipient. A mail that is sent twice with the same Message-ID is stored once, as in
+a mail program that recognises duplicates.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from workers.stack.ports import LOOPBACK
 class Catcher:
     """An aiosmtpd handler that stores mails in `directory`, one file for each mail and recipient, written atomically.
 
-    A mail that comes again (with the same Message-ID and recipient) replaces the earlier file.
+    A mail with the Message-ID and recipient of an earlier one replaces the earlier file.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -65,7 +65,7 @@ async def _serve(port: int, directory: Path) -> None:
 
 
 def main() -> None:
-    """Run the mail server until SIGTERM or SIGINT; port and directory come from the command line."""
+    """Run the mail server until SIGTERM or SIGINT. The command line arguments are its port and its directory."""
     asyncio.run(_serve(int(sys.argv[1]), Path(sys.argv[2])))
 
 

@@ -1,4 +1,4 @@
-"""Finds free TCP and UDP ports on this machine, and checks whether a port is in use."""
+"""Find free TCP and UDP ports on this machine, and check whether a port is in use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Linux begins at 32,768 (`ip_local_port_range`).
 
 
 def is_free(port: int, host: str = LOOPBACK, *, udp: bool = False) -> bool:
-    """Return whether a program could listen on this TCP port (UDP port with `udp`) of `host` now."""
+    """Return whether a program could now listen on this port of `host`: a TCP port, or with `udp` a UDP port."""
     with _socket(udp=udp) as attempt:
         if not udp:
             # As servers do, so that a closed connection in TIME_WAIT does not count as using the port.
@@ -28,17 +28,17 @@ def is_free(port: int, host: str = LOOPBACK, *, udp: bool = False) -> bool:
 
 
 def free_port(preferred: int | None = None, host: str = LOOPBACK, *, udp: bool = False) -> int:
-    """Return a port of `host` that is free now, for TCP or with `udp` for UDP: the preferred one if free, else any."""
+    """Return a TCP port (with `udp` a UDP port) of `host` that is free now: the preferred one if possible."""
     return next(port for port in _candidates(preferred) if is_free(port, host, udp=udp))
 
 
 def free_sip_port(preferred: int | None = None, host: str = LOOPBACK) -> int:
-    """Return a port of `host` that is free now for TCP and for UDP: the preferred one if free for both, else any."""
+    """Return a port of `host` that is free now for both TCP and UDP: the preferred one if possible."""
     return next(port for port in _candidates(preferred) if is_free(port, host, udp=True) and is_free(port, host))
 
 
 def _candidates(preferred: int | None) -> Iterator[int]:
-    """Yield the preferred port, if there is one, then random ports without end."""
+    """Yield the preferred port, unless it is None, and then random ports without end."""
     if preferred is not None:
         yield preferred
     while True:

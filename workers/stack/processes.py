@@ -1,4 +1,4 @@
-"""Starts the stack's child processes, recognises them later, and ends them."""
+"""Start the stack's child processes, recognise them later, and end them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LAUNCHER = Path(__file__).with_name("launcher.py")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A process, identified by its number and start time (seconds since 1970), as process numbers are reused."""
+    """A process, identified by its number and start time (seconds since 1970), because process numbers are reused."""
 
     pid: int
     started: float
@@ -29,7 +29,7 @@ class Identity:
 def through_launcher(
     command: Sequence[str], *, death_signal: signal.Signals = signal.SIGTERM, user: SystemUser | None = None
 ) -> list[str]:
-    """Return a command line that runs `command` through launcher.py, as `user`, None being this process's user.
+    """Return a command line that runs `command` through launcher.py, as `user` (None: this process's user).
 
     On Linux the kernel sends `death_signal` to the command when this process ends. Start the command from the main
     thread, because the kernel treats the end of the starting thread as the end of the parent.
@@ -51,9 +51,9 @@ def launch(
 ) -> subprocess.Popen[bytes]:
     """Start a child process in a new session through launcher.py, and return the process.
 
-    The output is appended to the file `log`. `env` are the environment variables, `directory` is the working directory,
-    `user` the user that runs the child; None means those of this process. On Linux the kernel sends `death_signal` to
-    the child when this process ends.
+    The output is appended to the file `log`. `env` are the environment variables, `directory` the working directory,
+    and `user` the user that runs the child; None means that of this process. On Linux the kernel sends `death_signal`
+    to the child when this process ends.
     """
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -68,7 +68,7 @@ def launch(
 
 
 def identify(pid: int) -> Identity | None:
-    """Return the identity of the running process with this number; None if there is none, or only a zombie."""
+    """Return number and start time of the running process `pid`; None if there is none, or only a zombie."""
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
@@ -79,7 +79,7 @@ def identify(pid: int) -> Identity | None:
 
 
 def session_members(leader: Identity) -> list[psutil.Process]:
-    """Return all living processes of the session that the process `leader` opened, even if `leader` itself is dead.
+    """Return all running processes of the session that the process `leader` opened, even if `leader` itself has ended.
 
     The kernel does not reuse a process number as long as a session has that number. A later process with the leader's
     number therefore means that the session has ended, and the result is empty.
@@ -137,7 +137,10 @@ def _signal(process: psutil.Process, how: signal.Signals) -> None:
 
 
 def wait_for(condition: Callable[[], bool], *, patience: float, interval: float = 0.01) -> bool:
-    """Call `condition` every `interval` seconds. Return True once it is true, False after `patience` seconds."""
+    """Call `condition` every `interval` seconds until it returns True, for at most `patience` seconds.
+
+    Return True if it did, False if the time is over.
+    """
     deadline = time.monotonic() + patience
     while not condition():
         if time.monotonic() >= deadline:

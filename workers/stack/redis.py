@@ -1,7 +1,7 @@
-"""Runs a real Redis or Valkey, from PATH or else from a wheel. The server loses all data when it stops.
+"""Run a real Redis or Valkey, from PATH or else from a wheel. The server loses all data when it stops.
 
-That is on purpose: all lasting data is in PostgreSQL, and every start shows that nothing in Redis is needed. A password
-keeps out other users of the machine and programs that are made to connect anywhere.
+That is on purpose: all lasting data is in PostgreSQL, and every start proves that nothing in Redis is needed. A
+password keeps other users of the machine out.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from workers.stack.ports import LOOPBACK, free_port
 
 
 class EmbeddedRedis(EmbeddedServer):
-    """A Redis server on the loopback address with a random password. Its configuration and log are in `directory`.
+    """A Redis server on the loopback address with a random password.
 
-    Without `port` a free port is chosen.
+    Its configuration and log are in `directory`. If `port` is None, a free port is chosen.
     """
 
     name = "Redis"

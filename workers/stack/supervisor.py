@@ -1,4 +1,4 @@
-"""Keeps child processes running: starts them in order, restarts those that die, ends them in reverse order."""
+"""Keep child processes running: start them in order, restart those that die, end them in reverse order."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def _at_once() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The description of a child process that has to run all the time.
+    """The description of a child process that a supervisor keeps running.
 
-    `prepare` runs before every start; `is_ready` returns whether the started child works, and is called in another
-    thread. `environment`, `user` and `directory` are those of the child; None means those of this process. After
-    `stop_signal` the child has `patience` seconds to end before it is killed; with `may_be_killed`, `Supervisor.hurry`
-    kills it earlier. `log` is the file to which the child writes what it does not print, None if there is none.
+    `prepare` is called before every start. `is_ready` returns whether the started child works; it is called in another
+    thread. `environment`, `user` and `directory` (the working directory) are those of the child; None means those of
+    this process. After `stop_signal` the child has `patience` seconds to end before it is killed; with `may_be_killed`,
+    `Supervisor.hurry` kills it earlier. `log` is the child's log file, if it does not print its log, else None.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """The wait before a dead child is restarted, in seconds: `first`, then doubled each time up to `longest`.
+    """How long to wait before a dead child is restarted, in seconds: `first`, then doubled each time up to `longest`.
 
     After a run of at least `forgiven_after` seconds the wait is `first` again.
     """
@@ -87,9 +87,9 @@ class _Child:
 class Supervisor:
     """A supervisor of child processes, in one asyncio loop in the main thread.
 
-    `say` prints one line of a child's output. `remember` is called with all running children by name whenever a child
-    is started, and with none after the stop, so that a later run can find processes left behind. `backoff` is how long
-    a dead child waits for its restart.
+    `say` prints one line of a child's output. `remember` is called with all running children by name whenever one is
+    started, and with an empty mapping after the stop; what it saves lets a later run find processes left behind.
+    `backoff` says how long a dead child waits for its restart.
     """
 
     def __init__(
@@ -102,11 +102,10 @@ class Supervisor:
         self._stopping = asyncio.Event()
 
     async def start(self, service: Service, *, within: float = 30.0, deaths_allowed: int = 0) -> None:
-        """Start a child, wait until it is ready, and restart it whenever it dies.
+        """Start a child and wait until it is ready. From then on it is restarted whenever it dies.
 
-        Returns when the child is ready. If the child is not ready after `within` seconds, or dies more than
-        `deaths_allowed` times before it is ready, raises the `StackError` that kept it from starting, or `DidNotStart`
-        if there was none.
+        If the child is not ready after `within` seconds, or dies more than `deaths_allowed` times before it is ready,
+        raises the `StackError` that kept it from starting, or `DidNotStart` if there was none.
         """
         child = _Child(service)
         self._children.append(child)
@@ -120,23 +119,26 @@ class Supervisor:
             await asyncio.sleep(0.02)
 
     async def run(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Run a command to its end and print its output under `name`. Raises `StackError` if its exit code is not 0."""
+        """Run a command until it ends, and print its output under `name`.
+
+        Raises `StackError` if its exit code is not 0.
+        """
         process, lines = await self._spawn(command, environment)
         await self._pass_on(name, lines)
         if await process.wait() != 0:
             raise StackError(f"{name} failed, see its lines above.")
 
     async def stop(self) -> None:
-        """End all children one after the other, in the reverse order of their start. None is restarted any more."""
+        """End all children one after the other, in the reverse order of their start, and restart none any more."""
         self._stopping.set()
         for child in reversed(self._children):
             await self._end(child)
         self._remember({})
 
     def hurry(self) -> None:
-        """Kill the children whose `Service` has `may_be_killed`, at once instead of after their `patience`.
+        """Kill the children that have `Service.may_be_killed` at once, without waiting for their `patience`.
 
-        A `stop` that is under way goes on to end the other children in order.
+        Meant for a second stop request. A running `stop` then ends the remaining children in order.
         """
         for child in self._children:
             if child.identity is not None and child.service.may_be_killed:
@@ -162,7 +164,7 @@ class Supervisor:
             await asyncio.sleep(wait)
 
     async def _live(self, child: _Child) -> str:
-        """Start a child's process, wait until it ends, and return how it ended, in words."""
+        """Start a child's process, wait until it ends, and return in words how it ended."""
         service = child.service
         process, lines = await self._spawn(service.command, service.environment, service)
         # As the kernel says when the processes of this machine began.
@@ -182,7 +184,8 @@ class Supervisor:
     ) -> tuple[asyncio.subprocess.Process, asyncio.StreamReader]:
         """Start a process through launcher.py, and return the process with a reader of its output.
 
-        It has the user, the directory and the stop signal of `service`; without one, those of this process and SIGTERM.
+        Its user, working directory and death signal are those of `service`; without a service, it has this process's
+        user and directory, and SIGTERM.
         """
         launched = through_launcher(
             command,
@@ -239,9 +242,9 @@ def _how_it_ended(code: int) -> str:
 
 
 class Lines:
-    """A printer of the children's output on one terminal: each line with its child's name, in that child's own colour.
+    """Prints the children's output on one terminal: each line after the name of its child, in the child's own colour.
 
-    `names` are the names of all children, `colour` is whether names are coloured at all.
+    `names` are the names of all children; `colour` is whether colours are used at all.
     """
 
     _COLOURS = ("36", "32", "33", "35", "34", "96", "92")
@@ -252,7 +255,7 @@ class Lines:
         self._colour = colour
 
     def say(self, name: str, line: str) -> None:
-        """Print one line of the child `name`. A closed standard output is ignored."""
+        """Print one line of the child `name`. Ignores that the standard output is closed."""
         prefix = f"{name:<{self._width}} │ "
         if self._colour:
             prefix = f"\x1b[{self._colours.get(name, '37')}m{prefix}\x1b[0m"

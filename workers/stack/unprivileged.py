@@ -1,4 +1,4 @@
-"""Lets root start servers as another user, because PostgreSQL refuses to run as root.
+"""Let root start servers as another user, because PostgreSQL refuses to run as root.
 
 The other user may be unable to enter the folder of the checkout: root's home has mode 700 on Debian and Ubuntu. The
 permissions of the folder are not changed. Instead:
@@ -31,16 +31,16 @@ _WORKING_DIRECTORY = Path("/proc/self/cwd")
 
 @dataclass(frozen=True, slots=True)
 class SystemUser:
-    """A user and group of this machine that a child process runs as."""
+    """A user and group of this machine, by number, as which a child process runs."""
 
     uid: int
     gid: int
 
 
 def unprivileged_user() -> SystemUser | None:
-    """Return the user that servers run as: `nobody` if this process runs as root, else None, for this process's user.
+    """Return the user as which servers have to run: `nobody` if root runs this process, else None.
 
-    Raises `StackError` if root runs this process on another system than Linux.
+    None means this process's own user. Raises `StackError` if root runs this process on another system than Linux.
     """
     if os.geteuid() != 0:
         return None
@@ -51,17 +51,17 @@ def unprivileged_user() -> SystemUser | None:
 
 
 def name_for(user: SystemUser | None, directory: Path) -> Path:
-    """Return the path by which a server that runs as `user`, started in `directory`, can open that directory.
+    """Return the path under which a server, started in `directory`, can open that directory as `user`.
 
-    For None, this process's user, that is `directory` itself; for another user the working directory's name in /proc.
+    For this process's user (None) that is `directory` itself; for another user the working directory's name in /proc.
     """
     return directory if user is None else _WORKING_DIRECTORY
 
 
 def make_shared(directory: Path) -> None:
-    """Create a directory that every user can enter and only this process's user, root, can change. Safe to run twice.
+    """Create a directory that every user can enter, but only this process's user (root) can change.
 
-    Raises `StackError` if the directory cannot be created or its permissions not set.
+    Safe to run twice. Raises `StackError` if the directory cannot be created or its permissions cannot be set.
     """
     try:
         directory.mkdir(exist_ok=True)
@@ -77,8 +77,8 @@ def make_shared(directory: Path) -> None:
 def installed_wheel(wheel: str, user: SystemUser | None) -> Path:
     """Return the folder with the files of an installed wheel, readable by `user`.
 
-    For None (this process's user) that is the installed folder; for another user a copy, made atomically at the first
-    call. Raises `NotInstalled` if the wheel is not installed, `StackError` if the folder of copies cannot be made.
+    For this process's user (None) that is the installed folder; for another user a copy, made atomically at the first
+    call. Raises `NotInstalled` if the wheel is not installed, `StackError` if the folder for copies cannot be made.
     """
     try:
         distribution = importlib.metadata.distribution(wheel)

@@ -1,4 +1,4 @@
-"""The embedded stack as a whole: its parts, the order of their start, and the welcome text."""
+"""The embedded stack as a whole: its programs, the order in which they start, and the welcome text."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _NAMES = ("stack", "postgres", "redis", "mail", "migrate", "kamailio", "seed", "
 
 
 class Stack:
-    """All programs of the portal as child processes on this machine, with their data in one directory.
+    """Runs all programs of the portal as child processes on this machine, with their data in one directory.
 
     The web front end listens on `port`. `concurrency` is the number of worker processes for each of the Celery queues
-    requests.verify, requests.provision and messages.send. `demo` loads the demo data at the first start.
+    requests.verify, requests.provision and messages.send. With `demo`, the demo data is loaded at the first start.
     """
 
     def __init__(self, directory: StackDirectory, *, port: int, concurrency: int, demo: bool) -> None:
@@ -74,10 +74,11 @@ class Stack:
         self._supervisor = Supervisor(self._say, self._remember)
 
     def run(self) -> None:
-        """Start all parts, print the addresses of the portal, and keep the parts running until a stop signal.
+        """Start all programs, print the addresses of the portal, and keep the programs running until a stop signal.
 
-        The caller has to hold the lock of the stack's directory. Raises `PortInUse` if another program listens on the
-        web front end's port, `StackError` if a part other than Kamailio cannot start.
+        The caller has to hold the lock of the stack's directory. First ends processes that a killed stack has left.
+        Raises `PortInUse` if another program listens on the web front end's port, `StackError` if a program other than
+        Kamailio cannot start.
         """
         end_leftovers(self._directory)
         if not is_free(self._port):
@@ -88,7 +89,7 @@ class Stack:
         asyncio.run(self._run())
 
     def settings(self) -> dict[str, str]:
-        """Return the settings of the children and of console commands, as environment variables."""
+        """Return the settings of the child processes and of console commands, as environment variables."""
         return {
             **self._sip_settings(),
             **self._carrier(),
@@ -104,7 +105,7 @@ class Stack:
         }
 
     def _sip_settings(self) -> dict[str, str]:
-        """Return the settings about Kamailio, without `SIP_SERVER` if it could not start."""
+        """Return the settings about Kamailio as environment variables; SIP_SERVER is missing if it could not start."""
         kamailio = self._kamailio
         address = f"{LOOPBACK}:{kamailio.port}"
         return {
@@ -125,9 +126,9 @@ class Stack:
         }
 
     def _carrier(self) -> dict[str, str]:
-        """Return the settings about the carrier: the environment's, and the demo's made-up ones for those not set.
+        """Return the settings about the carrier: those of the environment and, for those not set, made-up ones.
 
-        A stack without demo data gets none.
+        Empty for a stack without demo data.
         """
         if not self._demo:
             return {}
@@ -152,9 +153,10 @@ class Stack:
             self._say("stack", f"Stopped. The data stays in {self._directory.path}")
 
     def _stop_asked(self, number: signal.Signals, starting: asyncio.Task[None], stopped: asyncio.Event) -> None:
-        """Begin to stop at the first signal; at a Ctrl-C three or more seconds later kill all programs but PostgreSQL.
+        """Handle a stop signal: begin to stop; at a second Ctrl-C kill all programs but PostgreSQL.
 
-        A further Ctrl-C within these three seconds (`ONE_REQUEST`) only prints how to kill the programs.
+        A Ctrl-C within three seconds (`ONE_REQUEST`) of the first signal kills nothing, and only prints how to kill the
+        programs. `starting` is the task that starts the programs and is cancelled; `stopped` is set.
         """
         now = time.monotonic()
         if not stopped.is_set():
@@ -219,7 +221,7 @@ class Stack:
         return Service("redis", redis.command(), is_ready=redis.is_ready, stop_signal=redis.stop_signal, log=redis.log)
 
     async def _start_kamailio(self) -> None:
-        """Start Kamailio. If that fails, keep the reason for the welcome text: the stack can run without Kamailio."""
+        """Start Kamailio. If that fails, keep the error for the welcome text, because the stack can run without it."""
         kamailio = self._kamailio
         # Seconds have passed since the ports were chosen.
         kamailio.move_to_free_ports()
@@ -290,21 +292,21 @@ class Stack:
 
 
 def up(directory: StackDirectory, *, port: int, concurrency: int, demo: bool) -> None:
-    """Run the embedded stack of a directory, under the directory's lock, until a stop signal.
+    """Run the embedded stack of a directory until a stop signal, with the directory locked against other stacks.
 
     The web front end listens on `port`. `concurrency` is the number of worker processes for each of the Celery queues
-    requests.verify, requests.provision and messages.send. `demo` loads the demo data at the first start. Raises
-    `AlreadyRunning` if a stack runs in the directory, `PortInUse` if another program listens on `port`, `StackError` if
-    a part other than Kamailio cannot start.
+    requests.verify, requests.provision and messages.send. With `demo`, the demo data is loaded at the first start.
+    Raises `AlreadyRunning` if a stack runs in the directory, `PortInUse` if another program listens on `port`,
+    `StackError` if a program other than Kamailio cannot start.
     """
     with directory.locked():
         Stack(directory, port=port, concurrency=concurrency, demo=demo).run()
 
 
 def end_leftovers(directory: StackDirectory) -> int:
-    """End the child processes that a killed stack of the directory left running, and return how many there were.
+    """End the child processes that a killed stack of the directory has left running; return how many there were.
 
-    Processes are recognised by number and start time. Raises `StackError` if a process belongs to another user.
+    They are recognised by number and start time. Raises `StackError` if one belongs to another user.
     """
     ended = 0
     children = directory.read().children
