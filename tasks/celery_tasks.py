@@ -64,7 +64,7 @@ def _task(kind: WorkKind) -> Callable[[Task], Task]:
 
 @_task(WorkKind.VERIFY)
 def verify_requests(runtime: Runtime) -> None:
-    """Run the next steps of requests whose time has come, if the steps need only the database.
+    """Run the steps of requests that are due, as far as the steps need only the database.
 
     Safe to run twice or when nothing is due.
     """
@@ -82,7 +82,7 @@ def provision_requests(runtime: Runtime) -> None:
 
 @_task(WorkKind.MESSAGES)
 def send_messages(runtime: Runtime) -> None:
-    """Send queued letters and mails whose time has come. Safe to run twice or when nothing is due."""
+    """Send queued letters and mails that are due. Safe to run twice or when nothing is due."""
     for channel in (Channel.LETTER, Channel.MAIL):
         send_due(runtime, channel, lambda: send_hint(WorkKind.MESSAGES))
 
@@ -105,7 +105,7 @@ def place_bulks(runtime: Runtime) -> None:
 
 @_task(WorkKind.JOBS)
 def run_scheduled_jobs(runtime: Runtime) -> None:
-    """Run the scheduled jobs whose time has come, until the worker is asked to stop.
+    """Run the scheduled jobs that are due, one after the other, until the worker is asked to stop.
 
     Safe to run twice, in parallel or when no job is due.
     """

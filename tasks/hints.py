@@ -73,8 +73,9 @@ _pause = BrokerPause()
 def sending_app(name: str, broker_url: str, *, connections: int = 1) -> Celery:
     """Return a Celery app that only sends messages, with short timeouts and at most `connections` broker connections.
 
-    `name` is the app's name and `broker_url` the broker's URL, as in the setting. For programs that run no tasks: a
-    worker's connection needs longer timeouts. Also resets this process's circuit breaker for the broker.
+    `name` is the app's name; `broker_url` is the broker's URL, in one of the forms allowed for the setting REDIS_URL.
+    For programs that run no tasks: a worker's connection needs longer timeouts. Also resets this process's circuit
+    breaker for the broker.
     """
     global _pause
     app = Celery(name)

@@ -1,6 +1,6 @@
-"""Ports: the Protocols of the external systems that the tasks use.
+"""Ports: Protocols for the external systems that the tasks use.
 
-`workers/gateways/` implements them, `tests/fakes.py` has fakes for unit tests. A gateway reports a failure as either
+`workers/gateways/` implements them, `tests/fakes.py` has fakes for unit tests. A port reports a failure as either
 temporary (`GatewayUnavailable`) or permanent (`GatewayRefused`).
 """
 
@@ -19,7 +19,7 @@ from models.telephony.weekly_hours import Hours
 
 
 class GatewayError(Exception):
-    """Raised or returned when an external system did not do what it was asked for; base class of the errors below."""
+    """Raised or returned when an external system did not do what was asked; base class of the other errors of ports."""
 
 
 class GatewayUnavailable(GatewayError):
@@ -30,11 +30,11 @@ class GatewayUnavailable(GatewayError):
 
 
 class RecipientUnavailable(GatewayError):
-    """A temporary failure of one recipient of mail, such as a full mailbox. Retry with the same Message-ID."""
+    """A temporary failure for one recipient of mail, such as a full mailbox. Retry with the same Message-ID."""
 
 
 class GatewayRefused(GatewayError):
-    """A permanent failure: the external system refused the call, so that an unchanged retry cannot help."""
+    """A permanent failure: the external system refused the call. Repeating the call unchanged cannot help."""
 
 
 class NotSent(GatewayRefused):
@@ -109,10 +109,10 @@ class Forwarding:
 class TrunkRecord:
     """One SIP trunk as sent to the registrar.
 
-    `key` is the idempotency key: writing a record again under its key changes nothing. `numbers` are all numbers of the
-    trunk's blocks, in E.164 with the plus sign. `postal_code` is that of the connection address, by which emergency
-    calls are routed. A `suspended` trunk can only call 110 and 112. `request_uri` is what the request line of incoming
-    calls contains: the registered contact or the dialled number. `rules` say which numbers the trunk may call.
+    `key` is the idempotency key: writing the same record again under its key changes nothing. `numbers` are all numbers
+    of the trunk's blocks, in E.164 with the plus sign. `postal_code` is that of the connection address, by which
+    emergency calls are routed. A `suspended` trunk can only call 110 and 112. `request_uri` is what the request line of
+    incoming calls contains: the registered contact or the dialled number. `rules` say which numbers the trunk may call.
     """
 
     key: str

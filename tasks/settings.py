@@ -97,7 +97,7 @@ class Carrier:
     texts: Mapping[CarrierPage, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        """Return whether any fact about the carrier is set."""
+        """Return True if the carrier's name, address, phone number, e-mail address or one of its pages is set."""
         return any((self.name, self.address, self.phone, self.email, self.links))
 
 
@@ -144,7 +144,7 @@ class RedisSettings(Settings):
 
 
 class CarrierSettings(Settings):
-    """The settings that say who the carrier is, for pages, mails, letters and offers. What is not set is not shown."""
+    """The settings that describe the carrier on pages, mails, letters and offers. What is not set is not shown."""
 
     carrier_name: _Line | None = None
     carrier_address: _Line | None = None

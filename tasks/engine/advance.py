@@ -76,7 +76,11 @@ BULK_BATCHES = 2
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The requests that one call of `advance` works on: their kind of work, and the claim that holds their ids."""
+    """The requests that one call of `advance` works on.
+
+    `kind` is the kind of work that they wait for; `claim` has their ids and the lease under which this worker has
+    reserved them.
+    """
 
     runtime: Runtime
     kind: WorkKind

@@ -1,13 +1,13 @@
 """A program that reads the sheets of the workbook on its standard input and prints their rows as JSON.
 
-It runs as a separate process because uploads are untrusted: a few kilobytes can unpack to any size, or name a cell so
-far away that the reader asks for more memory than there is, which ends the process. The kernel limits its memory and
-time.
+It runs as a separate process, whose memory and time the kernel limits, because uploads are untrusted: a few kilobytes
+can unpack to any size, or name a cell so far away that reading needs more memory than there is.
 
-Prints a list of sheets, each with the keys `index` (from 0), `name`, `hidden`, `whole` (all rows were read, up to the
-limit), `rows` (`[[line, [value, ...]], ...]` without blank rows, lines from 1), `hidden_lines` (which of those rows are
-hidden, for example by a filter) and `far`. If there is content below row `LAST_LINE` (50,000) of a sheet, `far` is its
-line, else 0. Exits with status 1 if the file is no workbook, and with status `TOO_MUCH` (3) or by a signal at a limit.
+Prints a list of sheets, each with the keys `index` (from 0), `name`, `hidden`, `whole` (whether all rows were read, up
+to the limit), `rows` (`[[line, [value, ...]], ...]` without blank rows, lines from 1), `hidden_lines` (the lines of
+those rows that are hidden, for example by a filter) and `far`. If a sheet has content below row `LAST_LINE` (50,000),
+`far` is the line of the first such row, else 0. Exits with status 1 if the file is no workbook, and with status
+`TOO_MUCH` (3) or by a signal if a limit is reached.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class EmbeddedFonts:
         """Return the PDF operators that print a run (text in one typeface) in the current colour.
 
         The text begins at `x` on the baseline `y`, both in points; `weight` is 400 or 600, `size` the font size in
-        points. The typeface is embedded in the PDF when this is called for the first time.
+        points. The run's typeface is registered, so that the PDF embeds it.
         """
         key = run.typeface.name, weight
         if key not in self._fonts:

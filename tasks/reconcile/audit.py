@@ -22,8 +22,8 @@ log = structlog.get_logger()
 def seal_audit_log(run: Run) -> None:
     """Seal the entries of the audit log that have no seal yet. Safe to run twice.
 
-    Logs the position and hash of the newest seal: whoever rewrites the log and its seals in the database cannot also
-    change logs that were shipped to another machine.
+    Logs the position and hash of the newest seal: an attacker who rewrites the log and its seals in the database cannot
+    also change logs that were shipped to another machine.
     """
     began = run.now
     after: int | None = None

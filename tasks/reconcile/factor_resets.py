@@ -10,7 +10,7 @@ def reset_lost_factors(run: Run) -> None:
     """Remove the second factors of each person for whom staff requested it at least a day ago.
 
     The request is deleted instead if it is void, for example because the person has used or changed a second factor
-    since. Whoever loses their factors is signed out and told by mail. Safe to run twice.
+    since. A person whose factors are removed is signed out everywhere and told by mail. Safe to run twice.
     """
     with run.transaction() as session:
         for reset, user in open_resets(session):

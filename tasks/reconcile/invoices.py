@@ -50,9 +50,9 @@ def reconcile_invoices(run: Run) -> None:
 def _leaving(run: Run, after: int) -> Sequence[int]:
     """Create detach requests for sub-accounts that a collective invoice attached and that are on it no longer.
 
-    An account that is to stay linked is marked as attached by a link instead. One whose administrators all cannot sign
-    in stays a sub-account and is reported as a finding. Handles one page of accounts, with ids above `after`, in a
-    transaction; returns their ids, which are empty after the last page.
+    An account that is to stay linked is marked as attached by a link instead. An account without an administrator who
+    can sign in stays a sub-account, and is reported as a finding. Works on one page, of accounts with ids above
+    `after`, in one transaction. Return the ids of these accounts; empty after the last page.
     """
     main = aliased(Account)
     with run.transaction() as session:
@@ -112,8 +112,8 @@ def _joining(run: Run, after: int) -> Sequence[int]:
     """Create link requests for accounts on a collective invoice that are not sub-accounts of its main account.
 
     If such a link request is running already and waits for consent, the invoice is recorded as its proof of ownership.
-    Handles one page of open invoice items, with ids above `after`, in a transaction; returns their ids, which are empty
-    after the last page.
+    Works on one page, of open invoice items with ids above `after`, in one transaction. Return the ids of these items;
+    empty after the last page.
     """
     with run.transaction() as session:
         items = _not_listed(session, after)

@@ -74,7 +74,11 @@ class Comparison(Generic[Key, One, Other]):
         return None
 
     def take_away(self, run: Run, strange: Sequence[Key]) -> None:
-        """Read the rows with the keys `strange` again, and repair those that still differ: most by deleting them."""
+        """Read the rows with the keys `strange`, as returned by `compare`, again; delete those that still differ.
+
+        They are deleted from the registrar. A row that has changed in between is repaired in another way, or left as it
+        is.
+        """
         for start in range(0, len(strange), PAGE):
             self.settle(run, strange[start : start + PAGE])
 

@@ -281,11 +281,11 @@ def _too_early(work: Work, request: Request) -> Postpone | None:
 def _end_or_renew(
     work: Work, request: Request, proof: CodedProof, another_waits: Callable[[Session, Request], bool]
 ) -> None:
-    """Raise `RuleBroken` if the request is pending and its proof has expired; else renew the proof if necessary.
+    """Raise `RuleBroken` if the request is pending and its proof has expired; renew the proof if necessary.
 
-    Only for a request that is not pending yet, the proof, which other orders may share, gets a new code: if it is stale
-    or no other order waits for it, as `another_waits` tells. It gets none before `new_after` has passed since its
-    present code was requested, so that nobody gets mails too often.
+    The proof, which other orders may share, is renewed only for a request that is not pending yet: it gets a new code
+    if it is stale (valid for less than seven days) or if no other order waits for it, which `another_waits` returns. It
+    gets none before `new_after` has passed since its present code was requested, so that nobody gets mails too often.
     """
     if request.status is Status.PENDING:
         if work.now >= proof.expires_at:

@@ -52,7 +52,7 @@ def last_day_text(end: datetime, locale: Locale) -> str:
 
 
 def time_text(at: datetime, locale: Locale) -> str:
-    """Format the time of day in Germany at this moment, in the language `locale`: '09:00 Uhr', in English '09:00'."""
+    """Format the time of day in Germany at the moment `at`: '09:00 Uhr', in English '09:00'."""
     return format_datetime(at, _TIMES[locale], BERLIN, _REGIONS[locale])
 
 

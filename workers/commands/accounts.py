@@ -84,8 +84,8 @@ def create(
     """Open an account for a new customer, with contract holder and first administrator, and print its customer number.
 
     The administrator gets a mail with a link to set a password, valid for 7 days, and can order at once: the account
-    becomes a main account with its first sub-account. An account with the same name and address is not opened twice.
-    Many customers come from a file with `accounts import`.
+    becomes a main account with its first sub-account. If an account with this name and address exists, no second one is
+    opened. To import many customers from a file, use `accounts import`.
     """
     given = {column: value for column, value in locals().items() if column in COLUMNS and value}
     given["customer_number"] = customer_number or "1000000"

@@ -1,4 +1,4 @@
-"""`standorte destinations …`: show and change which destinations of calls are high-risk, such as for fraud."""
+"""`standorte destinations …`: show and change which destinations of calls are high-risk (often used for fraud)."""
 
 from __future__ import annotations
 

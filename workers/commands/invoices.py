@@ -44,8 +44,8 @@ def add(
 ) -> None:
     """Add accounts to a collective invoice; the next `reconcile invoices` makes them sub-accounts of the main account.
 
-    No account is added if one of them cannot be: because it does not exist or is on another collective invoice, or
-    because another main account pays this invoice. Safe to run twice.
+    If one of the accounts does not exist or is on another collective invoice, or if another main account pays this
+    invoice, none is added. Safe to run twice.
     """
     with open_database() as database, database.transaction() as session:
         payer = known_account(session, main)

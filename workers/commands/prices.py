@@ -188,7 +188,7 @@ def _months(row: HasTerms, kind: ProductKind) -> tuple[str, str, str]:
 
 
 def _later(session: Session, key: str, day: date) -> list[date]:
-    """Return the days after `day` for which prices of the product are set."""
+    """Return the days after `day` from which other prices of the product are set."""
     return [row.valid_from for row in planned_prices(session, midday(day)) if row.product_key == key]
 
 

@@ -36,7 +36,7 @@ def web(
     processes: Annotated[int, typer.Option(envvar="WEB_PROCESSES", min=1)] = 2,
     threads: Annotated[int, typer.Option(envvar="WEB_THREADS", min=1, help="In each process.")] = 8,
 ) -> None:
-    """Run the web front end under gunicorn."""
+    """Run the web front end under gunicorn, in place of this process."""
     _become(programs.web(host, port, processes=processes, threads=threads))
 
 
@@ -49,7 +49,10 @@ def worker(
         str | None, typer.Option(envvar="WORKER_QUEUES", metavar="KIND,KIND", help="Only these kinds of work.")
     ] = None,
 ) -> None:
-    """Run the workers: each kind of work has processes of its own, so that it does not wait for another kind."""
+    """Run the workers, in place of this process.
+
+    Each kind of work has processes of its own, so that it does not wait for another kind.
+    """
     from workers.settings import WorkerSettings
 
     _become(programs.worker(concurrency, _kinds(queues)), WorkerSettings())
@@ -60,7 +63,7 @@ def beat(
         Path | None, typer.Option(help="The file for its last runs; in .standorte/ without it.")
     ] = None,
 ) -> None:
-    """Run Celery's beat, which regularly tells the workers to look for due work; on one host or two."""
+    """Run Celery's beat, which regularly tells the workers to look for due work. It may run on one host or on two."""
     from workers.settings import BeatSettings
 
     if schedule is None:

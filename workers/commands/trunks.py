@@ -52,7 +52,7 @@ def resume(sip_user: UserArgument) -> None:
 def _changing(sip_user: str) -> Iterator[tuple[Session, datetime]]:
     """Open a transaction for a change of the trunk with this SIP user; yield its session and the current time.
 
-    Ends the command with a message if the block finds that there is no such trunk, or that it is closed or still on
+    Ends the command with a message if the block raises `NotFound`, `TrunkClosed`, or `Forbidden` for a trunk still on
     order.
     """
     with open_database() as database:

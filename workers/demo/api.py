@@ -55,7 +55,7 @@ class PortalApi:
         return self._view("GET", f"requests/{id}", 200)
 
     def cancel(self, id: str) -> View:
-        """Cancel the request with this id and return it. Raises `UnexpectedAnswer` if the portal does not cancel it."""
+        """Cancel the request with this id, and return it. Raises `UnexpectedAnswer` if the portal refuses to."""
         return self._view("POST", f"requests/{id}/cancel", 200, headers={"Idempotency-Key": f"cancel-{id}"})
 
     def retry(self, id: str) -> View:

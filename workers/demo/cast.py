@@ -1,7 +1,7 @@
 """The people and sites of the demo data: a company with its sites, other customers of the carrier, and their logins.
 
-All of them are invented. Addresses end in example.com or example.de; numbers are from the ranges that the
-Bundesnetzagentur keeps free for films where there is one.
+All of them are invented. E-mail addresses end in example.com or example.de. Phone numbers are from the ranges that the
+Bundesnetzagentur reserves for films, in area codes that have such a range.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def _first_free(session: Session, pool: Pool) -> str:
 
 
 def _next_number(session: Session, pool: Pool) -> str | None:
-    """Return the next number of the pool's range that was never added: the one after the highest block there.
+    """Return the next number of the pool's range that was never added: the one after the highest block in the range.
 
     It is a subscriber number, without area code. None if the range of 1,000 numbers is used up.
     """

@@ -100,7 +100,10 @@ class People:
         return f"standorte numbers stock --area-code {pool.area_code}: {len(retried)} held {orders}"
 
     def stock_and_retry(self, pool: Pool, view: View) -> str:
-        """Add a single number to a pool without retrying the orders held there; then retry one as its requester."""
+        """Add a single number to a pool without retrying the orders held for lack of one; then retry one order.
+
+        The order is that of `view`; it is retried through the API, as its requester.
+        """
         with self.database.transaction() as session:
             stock(session, pool, self.database.now())
         self.api.retry(view.id)

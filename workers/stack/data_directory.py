@@ -96,7 +96,10 @@ class StackDirectory:
             return key
 
     def running_environment(self) -> Mapping[str, str] | None:
-        """Return the settings of the stack that runs in this directory, as environment variables; None if none runs."""
+        """Return the settings of the stack that runs in this directory, by environment variable; None if none runs.
+
+        SECRET_KEY is among them.
+        """
         state = self.read()
         if state.supervisor is None or not _same(state.supervisor):
             return None

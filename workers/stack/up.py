@@ -116,7 +116,10 @@ class Stack:
         }
 
     def _database_urls(self) -> dict[str, str]:
-        """Return the URLs of both databases for each part's role: the workers', the front's and the owner's."""
+        """Return the URLs of both databases, each for the workers', the front's and the owner's role.
+
+        The keys are the names of the environment variables, such as FRONT_DATABASE_URL.
+        """
         parts = {"": DatabaseRole.WORKER, "FRONT_": DatabaseRole.FRONT, "OWNER_": DatabaseRole.OWNER}
         names = {"DATABASE_URL": DATABASE, "REGISTRAR_URL": REGISTRAR}
         return {
