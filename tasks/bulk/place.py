@@ -239,7 +239,8 @@ def _queue_receipt(session: Session, bulk: Bulk, now: datetime) -> None:
 def _senders(session: Session, bulk: Bulk) -> list[Recipient]:
     """Return the recipients of mails about the bulk file: the person who uploaded it, or else the administrators.
 
-    The main account's administrators get the mails if the uploader has no role in that account any more.
+    The main account's administrators get the mails if the uploader was disabled or has no role in that account any
+    more.
     """
     people = people_to_tell(session, bulk.user_id, bulk.main_id)
     return [Recipient(person.name, person.email, person.locale) for person in people]

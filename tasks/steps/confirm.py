@@ -175,10 +175,10 @@ def _sides_of_detach(work: Work, request: Request) -> tuple[list[User], str, lis
 def _requesters(work: Work, request: Request) -> list[User]:
     """Return the users who get mails as requesters: the user who made the request, or else administrators.
 
-    The main account's administrators take the user's place if a scheduled job made the request, or if the user has no
-    role in the request's accounts any more and is not one of the carrier's staff. For a request about contracts, the
-    account's present main account counts. Empty for a request of a running bulk (uploaded file), whose uploader gets
-    one mail when the bulk ends (`tasks.bulk.place`).
+    The main account's administrators take the user's place if a scheduled job made the request, if the user was
+    disabled, or if the user has no role in the request's accounts any more and is not one of the carrier's staff. For a
+    request about contracts, the account's present main account counts. Empty for a request of a running bulk (uploaded
+    file), whose uploader gets one mail when the bulk ends (`tasks.bulk.place`).
     """
     if _is_in_running_bulk(work, request):
         return []
