@@ -131,8 +131,8 @@ _HTTPS_ONLY = "max-age=31536000"
 def create_app(settings: WebSettings | None = None, clock: Clock | None = None) -> OpenAPI:
     """Create the WSGI application. Opens no connection yet.
 
-    `settings` None: read from the environment, which raises `SettingsError` if a setting is missing or invalid. `clock`
-    None: the database server's clock.
+    `settings` are the application's settings; None reads them from the environment, which raises `SettingsError` if one
+    is missing or invalid. `clock` returns the current time; None takes the database server's clock.
     """
     settings = settings or WebSettings()
     configure_logging(settings.log_format)

@@ -1,4 +1,4 @@
-"""The sender of the current HTTP request, as each transaction passes it to the database (row-level security)."""
+"""Who sends the current HTTP request, as a text that each transaction passes to PostgreSQL for row-level security."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from models.people.logins import secret_hash
 
 
 def current_caller() -> str:
-    """Return the caller of the current HTTP request, for `models.db.caller`; reads nothing from the database.
+    """Return the text by which PostgreSQL identifies the sender of the current HTTP request (`models.db.caller`).
 
-    The text contains the hash of the API token in the call's header, or of the login's secret in the browser's cookie.
-    By it the database finds the person, and nobody if the hash is unknown. Without a token, a login or an HTTP request,
-    the text is `NOBODY_SIGNED_IN`.
+    The text contains the hash of the API token in the header, for calls of the API, or of the login's secret in the
+    session cookie. The database looks the person up by that hash; an unknown hash is nobody. Without a token, a login
+    or an HTTP request, the text is `NOBODY_SIGNED_IN`. Reads nothing from the database.
     """
     if not has_request_context():
         return NOBODY_SIGNED_IN

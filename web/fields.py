@@ -52,15 +52,16 @@ def as_email(value: str) -> str:
 
 
 def _said(error: ValueError, code: str) -> ValueError:
-    """Return a `PydanticCustomError` with this code if the code has a message of its own in `RULES`; otherwise `error`.
+    """Return the error to raise for `error`: one with a message for the code `code`, if `RULES` has such a message.
 
-    For any other error the general message of its field is shown.
+    That is a `PydanticCustomError` of this type. Without such a message return `error` itself, for which the API and
+    the portal show the general message of the field.
     """
     return PydanticCustomError(code, code) if code in RULES else error
 
 
 def one_line(most: int) -> StringConstraints:
-    """Return constraints for a text of one line: stripped, 1 to `most` characters, none of them a control character."""
+    """Return pydantic constraints for a one-line text: stripped, 1 to `most` characters, no control characters."""
     return StringConstraints(strip_whitespace=True, min_length=1, max_length=most, pattern=r"^[^\x00-\x1f\x7f]*$")
 
 
@@ -82,7 +83,7 @@ def as_area_code(value: object) -> object:
 
 
 def _destination(value: str) -> str:
-    """Return the value. Raises `PydanticCustomError` unless it is a key of a destination of calls."""
+    """Return the value unchanged. Raises `PydanticCustomError` unless it is a key of `PREFIXES` (call destinations)."""
     if value not in PREFIXES:
         raise PydanticCustomError("unknown_destination", "unknown_destination")
     return value
@@ -130,7 +131,7 @@ CustomerNumber = Annotated[str, StringConstraints(pattern=f"^{CUSTOMER_NUMBER.pa
 
 
 def _calendar_day(value: object) -> object:
-    """Return the day that an ISO text names. Raises `ValueError` for any other value."""
+    """Return the day that an ISO text such as "2026-11-30" names. Raises `ValueError` for any other value."""
     if not (isinstance(value, str) and re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", value)):
         raise ValueError("no day")
     return date.fromisoformat(value)

@@ -76,12 +76,12 @@ class DatabaseCollector(Collector):
         self._found = found
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics that are read from the database.
+        """Yield the metrics that are read from the database, and whether the broker answers.
 
-        They are the numbers of requests and messages by state, the clock's offset, how long the oldest request and the
-        oldest row of each kind of work has been waiting for a worker, the age of the last sweep, the length of outages
-        of external systems, free number blocks, whether the broker answers, and findings and age of the jobs' last
-        runs.
+        They are: requests by status and step, messages by state; how long the oldest request, and the oldest row of
+        each kind of work, has been waiting for a worker; the offset of this machine's clock; the age of the last sweep
+        (the task that looks for due rows); the length of outages of external systems; free number blocks; and for each
+        scheduled job its findings, the age of its last successful run and its interval.
         """
         now = self._found.clock()
         with self._found.database.transaction() as session:
@@ -118,7 +118,11 @@ class DatabaseCollector(Collector):
 
 
 def _waiting(oldest: Iterable[tuple[str, float]], pools: Iterable[tuple[str, int, int]]) -> Iterator[Metric]:
-    """Yield the metrics of what waits for each kind of work (`oldest`), and of free number blocks (`pools`)."""
+    """Yield two metrics: waiting times by kind of work, and free number blocks by number pool.
+
+    `oldest` has pairs of a kind of work and the seconds for which its oldest due row has been waiting. `pools` has the
+    area code, the block size and the count of free blocks of each pool.
+    """
     waits = GaugeMetricFamily("standorte_waiting_seconds", "Age of a kind of work's oldest due row", labels=["work"])
     for work, seconds in oldest:
         waits.add_metric([work], seconds)
@@ -130,9 +134,10 @@ def _waiting(oldest: Iterable[tuple[str, float]], pools: Iterable[tuple[str, int
 
 
 def _jobs(runs: Mapping[str, JobRun], now: datetime) -> Iterator[Metric]:
-    """Yield the metrics of scheduled jobs: findings of each kind in the last successful run, and seconds since its end.
+    """Yield the metrics of scheduled jobs: findings by kind, seconds since the end of the last run, and the interval.
 
-    `runs` are the last successful runs by job name; a job that never succeeded is not among them.
+    `runs` has the last successful run of each job by the job's name; a job that never succeeded is not among them, and
+    has only its interval. Findings are what that run found wrong.
     """
     found = GaugeMetricFamily("standorte_findings", "Findings of a job's last whole run", labels=["job", "kind"])
     ages = GaugeMetricFamily("standorte_job_age_seconds", "Since a job last ran to its end", labels=["job"])

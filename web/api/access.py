@@ -24,7 +24,10 @@ def caller() -> Principal:
 
 
 def detached_token_account() -> Account:
-    """Return the account of the call's API token as read at the start of the call, attached to no database session."""
+    """Return the account of the current call's API token, detached from any database session.
+
+    Its columns have the values that were read at the start of the call; nothing further can be loaded through it.
+    """
     account = g.account
     assert isinstance(account, Account)
     return account
@@ -46,9 +49,10 @@ def viewable_token_account(session: Session) -> Account:
 def get_visible_request(session: Session, id: str, *, lock: bool = False) -> Request:
     """Return the request with this id; `lock` locks its row.
 
-    Raises `NotFound` if `id` is no UUID, if there is no such request, or if the caller may view neither its main
-    account nor, for a detach request or a change, the account that it is about; `Forbidden` if the caller has no right
-    to view the account that the API token is for.
+    Raises `NotFound` if `id` is no UUID, if there is no such request, or if the caller may not see it. The caller may
+    see a request if they may view its main account; for a detachment, a change, more numbers or a cancellation it is
+    enough that they may view the account that is detached, changed or cancelled. Raises `Forbidden` if the caller may
+    not view the account of their API token.
     """
     viewable_token_account(session)
     found = session.get(Request, parse_uuid(id, NotFound()), with_for_update=lock or None)
@@ -60,8 +64,8 @@ def get_visible_request(session: Session, id: str, *, lock: bool = False) -> Req
 def get_changeable_request(session: Session, id: str, *, lock: bool = False) -> Request:
     """Return the request with this id, which the caller may change; `lock` locks its row.
 
-    Raises `NotFound` if `id` is no UUID, or there is no such request, or the caller may not see it; `Forbidden` if the
-    caller may see but not change it, or has no right to view the account that the API token is for.
+    Raises `NotFound` if `id` is no UUID, if there is no such request, or if the caller may not see it. Raises
+    `Forbidden` if the caller may see the request but not change it, or may not view the account of their API token.
     """
     found = get_visible_request(session, id, lock=lock)
     if not may_change(session, caller(), found):
@@ -72,7 +76,8 @@ def get_changeable_request(session: Session, id: str, *, lock: bool = False) -> 
 def get_visible_account(session: Session, customer_number: str, action: Action = Action.VIEW) -> Account:
     """Return the account with this customer number.
 
-    Raises `NotFound` if there is none, or if the caller has neither the right to view it nor the right `action` in it.
+    Raises `NotFound` if there is no such account, or if the caller may neither view it nor perform `action` on it. Does
+    not check that the caller may perform `action`: the function that performs it does.
     """
     account = account_by_number(session, customer_number)
     if account is None or not (may(caller(), Action.VIEW, account) or may(caller(), action, account)):

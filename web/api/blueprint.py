@@ -28,8 +28,9 @@ def check_call() -> Response | None:
 
     Return a problem response (400, 401 or 415) for the first check that fails, None if none fails. Raises
     `TokenExpired` (401) for a token whose time is over, and `InvalidField` (422) for text that PostgreSQL cannot store.
-    Sets `g.principal`, the caller, and `g.account`, the account of the API token. The transaction in which these are
-    read goes on in the endpoint's first `call_transaction`.
+    Sets `g.principal`, the caller, and `g.account`, the account of the API token. The transaction that read them stays
+    open for the endpoint's first `call_transaction`; it is committed at once if it recorded a use of the token, or if
+    the endpoint waits for Redis or for an upload.
     """
     token = bearer_token()
     if token is None:
@@ -62,7 +63,7 @@ def check_call() -> Response | None:
 
 @api.teardown_request
 def end_call(_: BaseException | None) -> None:
-    """End the transaction of a call that was answered before its endpoint began."""
+    """Roll back the transaction that `check_call` left open, if the call was answered without using it."""
     abandon_call_transaction()
 
 

@@ -1,4 +1,7 @@
-"""The transaction of an API call: it begins when the caller is looked up, and goes on in the endpoint."""
+"""The database transaction of an API call: begun to authenticate the caller, and then used by the endpoint.
+
+So most calls need one transaction only.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,10 @@ from web.resources import resources
 
 @contextmanager
 def begin_call_transaction() -> Iterator[Session]:
-    """Begin the transaction of the current call; after the block it stays open, for `call_transaction` to go on with.
+    """Begin the transaction of the current call, and leave it open after the block.
 
-    Rolled back if the block raises an exception.
+    The endpoint's first `call_transaction` continues it. If the block raises an exception, the transaction is rolled
+    back.
     """
     with ExitStack() as opened:
         session = opened.enter_context(resources().database.transaction())
@@ -25,13 +29,16 @@ def begin_call_transaction() -> Iterator[Session]:
 
 
 def end_call_transaction() -> None:
-    """Commit what `begin_call_transaction` has left open."""
+    """Commit the transaction that `begin_call_transaction` left open. Raises `KeyError` if there is none."""
     _, opened = g.pop("call_transaction")
     opened.close()
 
 
 def abandon_call_transaction() -> None:
-    """Roll back what `begin_call_transaction` has left open, if no `call_transaction` has gone on with it."""
+    """Roll back the transaction that `begin_call_transaction` left open; do nothing if there is none.
+
+    There is none once `call_transaction` has taken it over. Errors of a lost database connection are ignored.
+    """
     session, opened = g.pop("call_transaction", (None, None))
     # A lost connection changes nothing any more: the call was answered.
     with suppress(DBAPIError):
@@ -46,8 +53,8 @@ def abandon_call_transaction() -> None:
 def call_transaction() -> Iterator[Session]:
     """Open a session in a transaction; commit at the end of the block, roll back if an exception is raised.
 
-    The first time in a call it goes on with the transaction that found the caller, so that most calls are one
-    transaction; if that has ended, it begins another one.
+    The first block of a call continues the transaction in which the caller was authenticated, if that is still open.
+    Every other block begins a transaction of its own.
     """
     session, opened = g.pop("call_transaction", (None, None))
     if session is None:

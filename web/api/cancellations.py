@@ -22,10 +22,11 @@ from web.request_bodies import CancellationBody
 def create_cancellation(body: CancellationBody) -> Response:
     """Cancel the token's account or one of its sub-accounts, with all its contracts.
 
-    They end with the end of `last_day` in Berlin, without it as early as they can; until then
-    `POST /requests/{id}/cancel` takes it back. Then SIP trunks and numbers are switched off, and the account is closed.
-    The answer's `cancellation` has the last day and what is no longer billed. Answers 404 if the account is not
-    visible, and 409 if it is cancelled already or acts as a main account: `detail` says what to do first.
+    The contracts end at the end of `last_day` (in Berlin); without `last_day`, on the earliest day that their terms
+    allow. Until then `POST /requests/{id}/cancel` withdraws the cancellation. Afterwards the account's SIP trunks and
+    numbers are switched off, and the account is closed. In the answer, `cancellation` has the last day and the monthly
+    cost that ends. Answers 404 if the account is not visible. Answers 409 if the account is cancelled already, or if
+    something else has to be done first, for example because it acts as a main account: `detail` says what.
     """
     with call_transaction() as session:
         call = begin_call(session)

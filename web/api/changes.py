@@ -21,12 +21,12 @@ from web.request_bodies import ChangeBody
     responses={202: schemas.RequestBody, 404: schemas.Problem, 409: schemas.Problem},
 )
 def create_change(body: ChangeBody) -> Response:
-    """Change tariff and channels of a SIP trunk of the token's account or one of its sub-accounts.
+    """Change the tariff and the number of channels of a SIP trunk of the token's account or one of its sub-accounts.
 
     Without `effective_on` the change takes effect at once, otherwise at the beginning of that day in Berlin; until then
-    `POST /requests/{id}/cancel` takes it back. Changes of one trunk are asked for in the order of their days. The
-    answer's `change` has the terms before and after. Answers 404 if the account or the trunk is not visible, and 409
-    while a change of the trunk that takes effect at once is running.
+    `POST /requests/{id}/cancel` withdraws it. A planned change must be for a later day than those planned for the trunk
+    already. In the answer, `change` has the terms before and after. Answers 404 if the account or the trunk is not
+    visible, and 409 while a change of the trunk that takes effect at once is running.
     """
     with call_transaction() as session:
         call = begin_call(session)

@@ -23,9 +23,9 @@ from web.api.paging import known_cursor
 def list_costs(query: schemas.CostsQuery) -> Response:
     """List what the account of the API token and its sub-accounts cost in a month, by customer number.
 
-    Without `month` it is the present one. The month's end, and months to come, are reckoned with what runs today and
-    the changes that are planned. Only accounts with a contract in the month are listed, linked ones from the month in
-    which they were linked.
+    Without `month`, lists the current month. Days that are still to come are calculated with the contracts of today and
+    the changes that are planned. Lists only accounts that have a contract in the month. An account that was linked is
+    listed from the month in which it was linked.
     """
     with call_transaction() as session:
         account = viewable_token_account(session)

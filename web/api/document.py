@@ -23,10 +23,10 @@ _KEY_NEEDED = {"post": True, "delete": False}
 def completed(document: dict[str, Any]) -> dict[str, Any]:
     """Return a copy of the generated OpenAPI document, completed with what all operations have in common.
 
-    Operations that change something (POST, DELETE) get the header `Idempotency-Key`. Every operation gets, as
-    `application/problem+json`, the errors that it declares itself, those of every call, 404 if its path has a
-    parameter, and 413 if it changes something. OpenAPI has no place for the methods that a path does not know, so each
-    operation of the path declares their error, 405.
+    Operations that change something (POST, DELETE) get the header `Idempotency-Key`. Every operation gets these errors
+    as `application/problem+json`: those that it declares itself, those that any call can have, 404 if its path has a
+    parameter, and 413 if it changes something. One of them is 405 (method not allowed): OpenAPI cannot describe a
+    method that a path does not have, so each operation of the path describes that error.
     """
     document = deepcopy(document)
     for path, operations in document["paths"].items():

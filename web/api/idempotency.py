@@ -53,21 +53,25 @@ class IdempotentCall:
             self._due_request = str(about.id) if about.due_at is not None else None
 
     def release_key(self) -> None:
-        """Delete the reserved key, so that it can be used again even if the open transaction is committed."""
+        """Delete the key that `begin_call` reserved, so that the caller can use it again after the commit.
+
+        For a call that failed and must not be answered from the saved answer when it is repeated.
+        """
         self._session.delete(self._row)
 
     def log_acceptance(self) -> None:
-        """Log that the call left a request for the workers to process; call it after the commit.
+        """Log that this call has created or changed a request that workers have to process; call it after the commit.
 
-        Logs nothing if the answer is a repeated one, or if no request waits for the workers.
+        Logs nothing for a repeated call, and if the request does not wait for workers.
         """
         if self._due_request is not None:
             log.info("request.accepted", request=self._due_request, path=request.path)
 
     def response(self, body: dict[str, Any] | None = None) -> Response:
-        """Return the answer saved with the key as a response; `body` replaces the saved body.
+        """Return the answer saved with the key as a response.
 
-        A repeated answer has the header `Idempotency-Replayed: true`. An answer must have been saved.
+        `body` is sent in place of the saved body; None sends the saved one. A repeated answer has the header
+        `Idempotency-Replayed: true`. An answer must have been saved.
         """
         saved = self._saved()
         response = json_response(body or saved["body"], saved["status"])
@@ -85,9 +89,10 @@ class IdempotentCall:
 def begin_call(session: Session, content: bytes = b"", *, lock: str | None = None) -> IdempotentCall:
     """Reserve the `Idempotency-Key` of the current call; a concurrent call with the same key waits for the commit.
 
-    `content` is the part of the body that is no JSON, such as an uploaded file. Raises `IdempotencyConflict` if the
-    caller sent the key before with another method, address or body. A rollback releases the key. A call without a key
-    gets a random one, so that the call repeats no other. `lock` is an advisory lock that the call needs next.
+    `content` is the part of the body that is not JSON, such as an uploaded file. `lock` names an advisory lock to take
+    in the same statement, after the key is reserved (`take_advisory_lock`); None takes none. A call without a key gets
+    a random one. A rollback releases the key. Raises `IdempotencyConflict` if the caller has sent the key before with
+    another method, address or body.
     """
     key = request.headers.get("Idempotency-Key") or str(uuid.uuid4())
     row = reserve_key(session, detached_token_account().id, caller().user_id, key, _fingerprints(content), now(), lock)

@@ -32,15 +32,15 @@ from web.resources import resources
 def create_link_request(body: LinkBody) -> Response:
     """Request to attach an existing account to the account of the API token, as a sub-account.
 
-    With `switch` the request is of kind `switch`: an account that belongs to another main account comes over in one
-    step, once its ownership is proved and that main account has agreed, within 14 days. Its answer is the proof
-    `main_consent`. An account without a main account is attached as by a link.
+    With `switch` the account may belong to another main account. It is then moved in one step, once its ownership is
+    proved and its present main account has consented, within 14 days; the request's proof `main_consent` shows the
+    state of that consent. An account without a main account is attached as by a link.
 
-    Answers 202 with the new request whether or not there is such an account and the proof of ownership is right, so
-    that an outsider learns neither. Answers 409 if a link request or switch for this account is running already, or if
-    the token's account is closed or a sub-account; 429 after too many wrong proofs, if consent for this account, or a
-    switch of it, was asked for five times within a day, or if the company has asked the administrators of as many
-    accounts today as it may.
+    Answers 202 with the new request even if there is no such account or the proof of ownership is wrong, so that an
+    outsider learns neither. Answers 409 if a link request or switch for this account is running already, or if the
+    token's account is closed or a sub-account. Answers 429 after too many wrong proofs, if consent for this account, or
+    a switch of it, was asked for five times within a day, or if the company has reached its daily limit of accounts
+    whose administrators it asks.
     """
     draft = LinkDraft(
         body.customer_number,
@@ -78,14 +78,15 @@ def create_link_request(body: LinkBody) -> Response:
     responses={202: schemas.RequestBody, 404: schemas.Problem, 409: schemas.Problem},
 )
 def detach_account(path: schemas.AccountPath, query: schemas.DetachQuery) -> Response:
-    """Request to detach a sub-account from its main account, at once or with the start of the day `effective_on`.
+    """Request to detach a sub-account from its main account, at once or at the start of a day.
 
-    A repeated call returns the running detach request. One for another day makes a new request, to which the planned
-    one gives way; the other side's can only give way to an earlier day. Until its day `POST /requests/{id}/cancel`
-    takes the detachment back, for the side that has asked for it.
+    `effective_on` is that day, in Berlin. If a detachment at once or for the same day is running, returns that request.
+    If one is planned for another day, the new request replaces it; but a detachment that the other side (main account
+    or sub-account) has planned can only be replaced by an earlier one. Until its day the side that requested it can
+    withdraw it by `POST /requests/{id}/cancel`.
 
-    Once detached, the account is not visible to the main account any more, so only a repeated call with the same
-    `Idempotency-Key` still gets the answer of the first call.
+    Once detached, the account is no longer visible to the main account. From then on only a call with the same
+    `Idempotency-Key` gets the first answer again.
     """
     if request.get_json(silent=True):
         # A day in a body that nobody reads would detach at once.

@@ -24,10 +24,10 @@ from web.request_bodies import AddedNumbersBody
 def create_numbers_request(body: AddedNumbersBody) -> Response:
     """Add a block of phone numbers to a SIP trunk of the token's account or one of its sub-accounts.
 
-    Without `effective_on` the trunk gets the numbers at once, otherwise at the beginning of that day in Berlin; a block
-    is reserved until then, and `POST /requests/{id}/cancel` takes the request back. The answer's `numbers` has the
-    monthly cost before and after; the block stands there once it is reserved. Answers 404 if the account or the trunk
-    is not visible.
+    Without `effective_on` the trunk gets the numbers at once, otherwise at the beginning of that day in Berlin. Until
+    then a block is reserved, and `POST /requests/{id}/cancel` withdraws the request. In the answer, `numbers` has the
+    monthly cost before and after, and the first and last number once a block is reserved. Answers 404 if the account or
+    the trunk is not visible.
     """
     with call_transaction() as session:
         call = begin_call(session)

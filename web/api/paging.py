@@ -11,7 +11,7 @@ from models.errors import InvalidField
 
 @contextmanager
 def known_cursor() -> Iterator[None]:
-    """Turn a `BadCursor` raised within the block into `InvalidField` (422): the text is no cursor of this list."""
+    """Turn a `BadCursor` raised within the block into `InvalidField` (422) for the query parameter `cursor`."""
     try:
         yield
     except BadCursor as error:

@@ -181,9 +181,9 @@ def problem(
 ) -> Response:
     """Return the problem with this code (a key of `PROBLEMS`) as a response in the caller's language.
 
-    `field_errors` are the errors of single fields, `retry_after` is the Retry-After header in seconds (None: none).
-    `facts` fill the placeholders of the problem's detail text; a time among the facts also becomes a member of the
-    body. `members` are further members of the body.
+    `field_errors` are the errors of single fields, as `_field` makes them. `retry_after` is the value of the
+    Retry-After header in seconds; None sends no such header. `facts` fill the placeholders of the problem's detail text
+    by name; a `datetime` among them also becomes a member of the body. `members` are further members of the body.
     """
     status, title, detail = PROBLEMS[code]
     body: dict[str, Any] = {
@@ -222,9 +222,9 @@ def invalid(error: ValidationError) -> Response:
 
 
 def of_domain_error(error: errors.DomainError) -> Response:
-    """Return the problem response for an error of the models, 404 for errors without a case of their own.
+    """Return the problem response for an error of the business rules (`models.errors`).
 
-    Only this function maps the models' errors to HTTP statuses of the API.
+    An error that has no case here gives 404. Only this function maps these errors to HTTP statuses of the API.
     """
     match error:
         case errors.InvalidField(field=field, code=code, allowed=allowed):

@@ -31,8 +31,8 @@ AnyProof = schemas.EmailCode | schemas.LetterCode | schemas.Credentials | schema
 def give_proof(path: schemas.RequestPath, body: schemas.ProofBody) -> Response:
     """Submit a proof that the request waits for: a code, or the login of an administrator of the account to attach.
 
-    Answers 422 if the proof is not accepted, without saying whether it is wrong or expired; 409 if the
-    request does not wait for this proof; 429 after too many wrong proofs.
+    Answers 422 if the proof is wrong or has expired, without saying which of the two; 409 if the request does not wait
+    for this proof; 429 after too many wrong proofs.
     """
     proof = body.root
     with call_transaction() as session:
@@ -66,8 +66,8 @@ def give_proof(path: schemas.RequestPath, body: schemas.ProofBody) -> Response:
 def resend(path: schemas.RequestPath, body: schemas.ResendBody) -> Response:
     """Send a code or a request for consent again, by mail or letter. A new code voids the previous code.
 
-    Answers 429 with `Retry-After` if the previous mail or letter was sent too recently, or if the company has sent as
-    many letters today as it may; 409 if the request does not wait for that proof or all five codes were sent.
+    Answers 429 with `Retry-After` if the previous mail or letter was sent too recently, or if the company has reached
+    its limit of letters a day; 409 if the request does not wait for that proof, or if all five codes were sent.
     """
     with call_transaction() as session:
         call = begin_call(session)
@@ -87,10 +87,10 @@ def resend(path: schemas.RequestPath, body: schemas.ResendBody) -> Response:
 def correct_contact_address(path: schemas.RequestPath, body: schemas.ContactAddressBody) -> Response:
     """Correct the e-mail address of an order's contact; a mail then asks the contact at the new address to confirm it.
 
-    Other orders that wait for an answer from the old address get the new one too; the link in the old mail is void.
-    Answers 200 with the order; 409 if no answer of the contact is awaited or the address was corrected three times
-    already; 422 if the address is malformed or the old one; 429 if the company can have no further contact asked
-    today.
+    The company's other orders that wait for a confirmation from the old address get the new address too. The link in
+    the old mail is void. Answers 200 with the order; 409 if the order does not wait for its contact, or if the address
+    was corrected three times already; 422 if the address is malformed or the old one; 429 if the company has reached
+    its daily limit of contacts that are asked.
     """
     with call_transaction() as session:
         call = begin_call(session)
@@ -133,7 +133,10 @@ def upload_address_document(path: schemas.RequestPath, form: schemas.DocumentFor
 
 
 def _submit(session: Session, target: Request, proof: AnyProof) -> bool:
-    """Submit the proof and return whether it is right. Raises `NotAwaited` if `target` does not wait for it."""
+    """Submit the proof `proof` of the request `target`; return whether it is right. A right proof is recorded.
+
+    Raises `NotAwaited` if the request does not wait for such a proof.
+    """
     vault = resources().vault
     match proof:
         case schemas.EmailCode(code=code):

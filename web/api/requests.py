@@ -48,10 +48,10 @@ def show_request(path: schemas.RequestPath) -> Response:
     responses={200: schemas.RequestBody, 409: schemas.Problem},
 )
 def cancel_request(path: schemas.RequestPath) -> Response:
-    """Cancel a request, and close the account that an order has reserved.
+    """Cancel a request that is running or has failed. Cancelling an order also closes the account reserved for it.
 
-    Answers 409 if the request has ended (unless it has failed), its provisioning or the attaching or detaching has
-    begun, or a worker is processing it.
+    Answers 409 if the request was completed, rejected or cancelled, if provisioning, attaching or detaching has begun
+    (unless the request has failed), if a worker is processing it, or if a later change of the same trunk builds on it.
     """
     with call_transaction() as session:
         call = begin_call(session)

@@ -36,7 +36,10 @@ def request_body(session: Session, of: Request) -> dict[str, Any]:
 
 
 def new_request_body(session: Session, of: Request) -> dict[str, Any]:
-    """Return the JSON body of an order that is saved at the next flush, from what is queued: nothing is read."""
+    """Return the JSON body of a new order that is not in the database yet, without running a statement.
+
+    The timeline is made from the entries that are queued in the session for the next flush. The body has no proofs.
+    """
     rows = queued_rows(session, TimelineEntry)
     return _as_body(of, [TimelineEntry(**row) for row in rows if row["request_id"] == of.id], [])
 

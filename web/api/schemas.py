@@ -40,7 +40,7 @@ class Credentials(Body):
 
 
 class LinkCode(Body):
-    """A code that an administrator of the account to attach has created in that account's dashboard."""
+    """A link code: an administrator of the account to attach has created it in the portal or by the API."""
 
     kind: Literal["link_code"]
     code: Code
@@ -51,10 +51,10 @@ class ProofBody(RootModel[Annotated[EmailCode | LetterCode | Credentials | LinkC
 
 
 class ResendBody(Body):
-    """What to send again: the code for the e-mail address, the code of the letter, or a question for consent.
+    """What to send again: the e-mail with its code, the letter with its code, or a request for consent.
 
-    `consent` asks the account's own administrators, `main_consent` those of its present main account.
-    The code that was sent before is void then.
+    `consent` asks the administrators of the account to attach, `main_consent` those of its present main account. A code
+    that was sent before becomes void.
     """
 
     what: Literal["email", "letter", "consent", "main_consent"]
@@ -93,7 +93,7 @@ class ProofStateBody(BaseModel):
 
 
 class NextBody(BaseModel):
-    """The next action on a request: `actor` has to do it, `what` says what, `until` is the deadline (null: none)."""
+    """The next action on a request: who has to act (`actor`), what to do (`what`), and the deadline (null: none)."""
 
     actor: str
     what: str
@@ -111,8 +111,8 @@ class TimelineBody(BaseModel):
 class TermsBody(BaseModel):
     """The terms of a contract: the key of its tariff (null without one), the channels of its trunk, and its prices.
 
-    `monthly_cents` is the monthly sum of all its products, `one_off_cents` what is due once for the change; both in
-    euro cents, without VAT.
+    `monthly_cents` is the monthly price of all its products together, `one_off_cents` what is charged once for the
+    change; both in euro cents, without VAT.
     """
 
     product: str | None
@@ -122,7 +122,10 @@ class TermsBody(BaseModel):
 
 
 class ChangeTermsBody(BaseModel):
-    """The terms of a contract before and after a change; `effective_on` is its day, null if it takes effect at once."""
+    """The terms of a contract before and after a change.
+
+    `effective_on` is the day in Berlin at whose start the change takes effect; null if it takes effect at once.
+    """
 
     effective_on: date | None
     before: TermsBody
@@ -130,11 +133,11 @@ class ChangeTermsBody(BaseModel):
 
 
 class AddedNumbersTermsBody(BaseModel):
-    """What a request for numbers brings: `block_size` numbers in the area code, and the monthly sum before and after.
+    """What a request for more numbers adds: `block_size` numbers in the area code; and what they cost.
 
-    `first_number` and `last_number`, in E.164, are null until a block is reserved, and once it is free again.
-    `monthly_cents` and `monthly_cents_before` are the monthly sums of all products of the contract, `one_off_cents` is
-    due once; all in euro cents, without VAT.
+    `first_number` and `last_number` of the block, in E.164, are null until a block is reserved, and again after the
+    block was released. `monthly_cents_before` and `monthly_cents` are the monthly prices of all products of the
+    contract, without and with the numbers; `one_off_cents` is charged once. All in euro cents, without VAT.
     """
 
     area_code: str
@@ -159,12 +162,13 @@ class CancellationTermsBody(BaseModel):
 class RequestBody(BaseModel):
     """A request of any kind, with its status, next action, proofs and timeline.
 
-    `kind` is `order`, `link`, `switch`, `detach`, `change`, `numbers` or `cancel`.
-    `step` is the current or last step of the request, `reason` a code that says why it is pending, held or ended
-    without success (else null), `customer_number` the account that it orders, attaches, detaches, changes or cancels.
-    `next` is null once the request has ended. `effective_on` is the day in Berlin with whose start a change or a
-    detachment takes effect; null if it does at once. `change` has the terms of a change, `numbers` those of more
-    numbers, `cancellation` those of a cancellation; they are null for other kinds.
+    `kind` is `order`, `link`, `switch`, `detach`, `change`, `numbers` or `cancel`. `step` is the current or last step
+    of the request. `reason` is a code that says why the request is pending, held or ended without success; else null.
+    `customer_number` is the account that it orders, attaches, detaches, changes or cancels. `next` is null once the
+    request has ended. `effective_on` is the day in Berlin at whose start the request takes effect, null if it does so
+    at once; for a cancellation it is the first day without a contract. `change` has the terms of a change, `numbers`
+    those of more numbers, `cancellation` those of a cancellation; each is null for other kinds, and if the caller may
+    not view the account.
     """
 
     id: str
@@ -194,8 +198,9 @@ class RequestPage(BaseModel):
 class AccountBody(BaseModel):
     """An account with its address, its contact, and the id of the running request about it.
 
-    `role` is `standalone`, `main` or `sub`, `state` is `ordered`, `active` or `closed`. `origin` says how a
-    sub-account came to its main account, `attached_at` when; null for other accounts.
+    `role` is `standalone`, `main` or `sub`, `state` is `ordered`, `active` or `closed`. For a sub-account `origin` says
+    how it came under its main account: `order`, `link` or `collective_invoice`, and `attached_at` when; both are null
+    for other accounts.
     """
 
     customer_number: str
@@ -224,11 +229,12 @@ class AccountPage(BaseModel):
 
 
 class CostLineBody(BaseModel):
-    """A line of a contract in a month, in euro cents, without VAT.
+    """What a line of a contract (one product) costs in a month, in euro cents, without VAT.
 
-    `product` is the product's key, `monthly_cents` its agreed price for a whole month, `share_cents` its part for the
-    days from `first_day` to `last_day` in Berlin, of which there are `days`; both null if no day counts. A day counts
-    for what runs at its end. `one_off_cents` is due in the month in which the line begins, 0 in others.
+    `product` is the product's key and `monthly_cents` its agreed price for a whole month. The line is charged for the
+    days on which it runs until midnight in Berlin: `days` days, from `first_day` to `last_day`, both null if there is
+    none. `share_cents` is the part of the monthly price for these days. `one_off_cents` is charged in the month in
+    which the line begins, and 0 in other months.
     """
 
     product: str
@@ -241,9 +247,10 @@ class CostLineBody(BaseModel):
 
 
 class CostChangeBody(BaseModel):
-    """The beginning or the end of a contract's line: `day` is the first day on which it runs, or no longer runs.
+    """The beginning or the end of a contract's line in the month.
 
-    `planned` is whether that day is still to come.
+    `day` is the first day on which the line runs or, at its end, on which it no longer runs. `planned` is true if that
+    day is still to come.
     """
 
     day: date
@@ -253,7 +260,10 @@ class CostChangeBody(BaseModel):
 
 
 class CostsBody(BaseModel):
-    """What an account costs in a month: `net_cents` is the sum of the shares and one-off prices of its lines."""
+    """What an account costs in a month: `net_cents` is the sum of `share_cents` and `one_off_cents` of its lines.
+
+    `changes` has the beginnings and ends of lines in the month.
+    """
 
     customer_number: str
     name: str
@@ -284,9 +294,10 @@ class CostsPage(BaseModel):
 
 
 class ContractTermsBody(BaseModel):
-    """How long a contract binds, in months: its first term (0: none), its notice period, and its extension after it.
+    """How long a contract binds: its first term, its notice period and its extension after the first term, in months.
 
-    An extension of 0 is one for an indefinite time. After the first term a contract can be cancelled at any time.
+    `term_months` is 0 without a first term. `renewal_months` is 0 if the contract is then extended indefinitely. After
+    the first term the contract can always be terminated with the notice period, whatever its extension.
     """
 
     term_months: int
@@ -297,8 +308,8 @@ class ContractTermsBody(BaseModel):
 class ProductBody(BaseModel):
     """An entry of the price list; prices in euro cents, without VAT.
 
-    `channels` is the most simultaneous calls of a trunk, `terms` how long its contract binds, `block_size` how many
-    numbers a block has; null for other kinds.
+    A SIP trunk has `channels`, the most simultaneous calls that can be ordered, and `terms`, how long its contract
+    binds. A number block has `block_size`, the count of its numbers. These are null for products of other kinds.
     """
 
     key: str
@@ -326,11 +337,11 @@ class FieldProblem(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error (RFC 9457). `again_at` is the time from which the call can be repeated, if it came too early.
+    """An error (RFC 9457). `errors` has the errors of single fields of the body or query.
 
-    `errors` are those of single fields. If a limit of the company is reached, `limit` names it, `allowed` is the
-    greatest number, and `free_at` the time at which there is room again; if `free_at` is null, there is room as soon
-    as an open order has ended.
+    If the call came too early, `again_at` is the time from which it can be repeated. If a limit of the company is
+    reached, `limit` names the limit, `allowed` is the greatest number, and `free_at` the time from which the limit
+    allows more; if `free_at` is null, it allows more as soon as an open order has ended.
     """
 
     type: str
@@ -358,7 +369,10 @@ class AccountPath(BaseModel):
 
 
 class DetachQuery(BaseModel):
-    """The query of a detachment: `effective_on` is the day, in Berlin, with whose start it counts (null: at once)."""
+    """The query of a detachment.
+
+    `effective_on` is the day in Berlin at whose start the account is detached; null detaches it at once.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -393,9 +407,9 @@ class PageQuery(BaseModel):
 
 
 class CostsQuery(PageQuery):
-    """The query for the costs of a month, such as 2026-11 (null: the present one), and the page.
+    """The query for the costs of a month, such as 2026-11 (null: the current month), and the page.
 
-    A month is possible up to the last for which changes can be planned, about a year ahead.
+    The last month allowed is the one up to which changes can be planned, about a year ahead.
     """
 
     month: Annotated[str, Field(pattern="^20[0-9]{2}-(0[1-9]|1[0-2])$", examples=["2026-11"])] | None = None

@@ -23,7 +23,10 @@ from web.portal.telephony.forwarding_text import forwarding_text
 
 
 def deed_text(entry: AuditEntry) -> str:
-    """Describe in one sentence what was done, without who did it and when: the page shows these separately."""
+    """Describe in one sentence what the audit log entry says was done, in the page's language.
+
+    The sentence leaves out the person and the time, which the pages show beside it.
+    """
     facts = entry.facts
     number = facts.get("customer_number")
     match entry.deed:

@@ -1,4 +1,7 @@
-"""The page on which an account's administrators see and change its contract holder."""
+"""The page on which an account's administrators see and change its contract holder.
+
+The contract holder is the company or person with whom the carrier has the account's contracts.
+"""
 
 from __future__ import annotations
 

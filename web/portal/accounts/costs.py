@@ -1,4 +1,4 @@
-"""The page that shows what each location costs in a month, with what runs and what changes; also as files."""
+"""The page that shows what each location costs in a month, and its download as CSV or Excel file."""
 
 from __future__ import annotations
 
@@ -45,10 +45,11 @@ _CHOICES_BACK = 24
 @locations.get("/kosten")
 @login_required
 def costs() -> str:
-    """Show what the selected account and its sub-accounts cost in the month `monat` of the URL, one page of them.
+    """Show what the selected account and its sub-accounts cost in a month, one page of accounts at a time.
 
-    Without `monat` it is the present month. Abort with 404 if no account is selected, or if the month or the cursor in
-    the URL is invalid.
+    The query parameters are `monat` (the month, such as 2026-11; the current month without it), `suche` (a search text)
+    and `nach` (the cursor of the page). Abort with 404 if no account is selected, or if the month or the cursor is
+    invalid.
     """
     month, search, after = _month(), _search(), request.args.get("nach") or None
     try:
@@ -91,9 +92,10 @@ def costs() -> str:
 @locations.get("/kosten/export.<any(csv, xlsx):form>")
 @login_required
 def costs_export(form: str) -> Response:
-    """Download what the page of the month shows, all pages of it, one row for each line of a contract.
+    """Download the costs of the month `monat`, as the costs page shows them, with a row for each line of a contract.
 
-    `form` is "csv" or "xlsx". Abort with 404 if no account is selected or the month in the URL is invalid.
+    The file has all accounts that match the search. `form` is "csv" or "xlsx". Abort with 404 if no account is selected
+    or the month in the URL is invalid.
     """
     month = _month()
     with resources().database.transaction() as database:
@@ -106,7 +108,7 @@ def costs_export(form: str) -> Response:
 
 
 def change_text(change: LineChange) -> str:
-    """Return in words whether a line begins or ends, and from which day on."""
+    """Return a text that says from which day a line of a contract runs, or no longer runs: "new from 1 March 2026"."""
     day = calendar_day(change.day)
     return str(_("new from %(day)s", day=day) if change.begins else _("no longer from %(day)s", day=day))
 
@@ -127,7 +129,10 @@ def _name(month: Month) -> str:
 
 
 def _months(chosen: Month, today: date, latest: Month) -> list[Month]:
-    """Return the months to choose from, the chosen one among them."""
+    """Return the months that the page offers, in order: from 24 before the month of `today` to `latest`.
+
+    The month `chosen` is always among them, even if it is earlier.
+    """
     first = Month.of(today).later(-_CHOICES_BACK)
     offered = [first]
     while offered[-1] < latest:
@@ -136,9 +141,10 @@ def _months(chosen: Month, today: date, latest: Month) -> list[Month]:
 
 
 def _rows(account: Account, month: Month, search: str, names: Mapping[str, str]) -> Iterator[list[spreadsheets.Cell]]:
-    """Yield the headings, the rows of all lines, and three rows with their net sum, the VAT and the gross sum.
+    """Yield the rows of the file: the headings, a row for each line of a contract, and three rows with the sums.
 
-    `names` has the products' names by their keys.
+    The sums are net, the VAT, and gross. `names` has the products' names by product key. Reads each page of accounts in
+    a transaction of its own.
     """
     yield [
         _("Customer number"), _("Name"), _("City"), _("Product"), _("First day"), _("Last day"), _("Days"),

@@ -54,7 +54,7 @@ LOG_PAGE = 50
 class PasswordForm(FlaskForm):  # type: ignore[misc]
     """The form for the user's own password, required before the SIP password (secret) of a trunk is shown or renewed.
 
-    `issue` identifies the secret to renew: a secret that was replaced after the form was opened is not renewed again.
+    `issue` identifies the SIP password that the page is about, so that renewing fails if that one was replaced since.
     """
 
     password = own_password_field()
@@ -150,8 +150,8 @@ def show(customer_number: str) -> str:
 def log(customer_number: str) -> str:
     """Show one page of the audit log of an account, newest entries first.
 
-    The query parameter `vor` is the id of an entry: only older entries are shown. Abort with 404 if the id is invalid
-    or the user may not see the log.
+    The query parameter `vor` is the id of an entry: the page then shows only older entries. Abort with 404 if the id is
+    invalid, or if the user may not see the account or its log.
     """
     before = request.args.get("vor", type=int)
     if "vor" in request.args and (before is None or not 0 <= before < 2**63):

@@ -28,9 +28,10 @@ from web.resources import resources
 @locations.get("/export.<any(csv, xlsx):form>")
 @login_required
 def export(form: str) -> Response:
-    """Download the selected account and all its sub-accounts that match the filters; `form` is "csv" or "xlsx".
+    """Download the selected account and all its sub-accounts that match the filters in the URL.
 
-    Asks the telephone network first which trunks are registered. Abort with 404 if no account is selected.
+    `form` is "csv" or "xlsx". Asks the telephone network which trunks are registered, because one of the filters needs
+    it. Abort with 404 if no account is selected.
     """
     wanted = read_filters()
     with resources().database.transaction() as database:
@@ -52,8 +53,8 @@ def _rows(
 ) -> Iterator[list[spreadsheets.Cell]]:
     """Yield the headings, the row of the main account `itself`, and the rows of its sub-accounts that match `wanted`.
 
-    `kind` is the text for the main account's kind; `offline` are the ids of accounts that have a trunk without a
-    registration.
+    `kind` is the main account's kind in words. `offline` has the ids of the accounts that have a trunk at which no
+    phone system is registered.
     """
     yield [
         _("Customer number"), _("Kind"), _("Name"), _("Contact"), _("Street"), _("Postal code"), _("City"),

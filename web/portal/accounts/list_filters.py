@@ -45,7 +45,7 @@ ORIGINS: Mapping[Origin, Any] = {
 
 
 def read_filters() -> LocationFilter:
-    """Return the filters in the current URL. Invalid ones are ignored, so that an outdated URL shows more."""
+    """Return the filters in the query of the current URL. An invalid filter is ignored, as if it were not there."""
     return LocationFilter(
         search=_typed("suche"),
         show=request.args.get("status", type=Show),
@@ -57,10 +57,10 @@ def read_filters() -> LocationFilter:
 
 
 def chosen_view(sites: int) -> str:
-    """Return the view of the overview to show, cards or table: that in the query parameter `ansicht`.
+    """Return how to show the overview: as cards (`CARDS`) or as a table (`TABLE`).
 
-    A valid one is kept in the session, for URLs without the parameter. A user who has chosen none gets the table with
-    `TABLE_FROM` (50) or more locations (`sites`), the cards with less.
+    A valid choice in the query parameter `ansicht` is kept in the session and applies from then on. A user who never
+    chose gets the table from `TABLE_FROM` (50) locations on, the cards with fewer; `sites` is the number of locations.
     """
     asked = request.args.get("ansicht")
     if asked in (CARDS, TABLE):

@@ -23,8 +23,9 @@ _GROUPED = {"ort": GroupBy.CITY, "status": GroupBy.STATE}
 class GroupedLocations:
     """The locations of the selected account in groups, with what the telephone network said about their trunks.
 
-    `konto` is the customer number for links, None if the user has only one account. `known` are the registrations by
-    trunk's address, None if nothing was asked or there was no answer; `is_network_away` says that there was none.
+    `konto` is the selected account's customer number, for links; None if the user has only one account. `known` says
+    which trunks are registered; None if the network was not asked or did not answer. `is_network_away` is True if it
+    did not answer.
     """
 
     konto: str | None
@@ -56,9 +57,10 @@ def groups(by: str) -> str:
 
 
 def read_groups(by: GroupBy) -> GroupedLocations:
-    """Return the groups of the selected account and its sub-accounts, and ask the telephone network before.
+    """Return the selected account and its sub-accounts in groups, with their totals, by town or by state.
 
-    Abort with 404 if no account is selected, or if it is a sub-account.
+    Asks the telephone network first which trunks are registered, with no transaction open. Abort with 404 if no account
+    is selected, or if it is a sub-account.
     """
     with resources().database.transaction() as database:
         seen = selected_account(database)

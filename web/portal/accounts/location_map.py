@@ -76,9 +76,9 @@ def show_map() -> str:
 
 
 def _dots(towns: Sequence[Group], places: Places) -> list[Dot]:
-    """Return the points of the towns whose place is known, the largest first, so that none hides a smaller one.
+    """Return a point for each town whose position is known, the largest first, so that no point hides a smaller one.
 
-    A point's area grows with the number of locations.
+    A point's area grows with the number of locations in the town.
     """
     most = max((town.sums.sites for town in towns), default=1)
     dots = []
@@ -92,9 +92,9 @@ def _dots(towns: Sequence[Group], places: Places) -> list[Dot]:
 
 
 def _place(latitude: float, longitude: float) -> tuple[float, float]:
-    """Return the x and y of a place on the map, in units of the drawing, for its latitude and longitude in degrees.
+    """Convert latitude and longitude in degrees to x and y on the map, in units of the drawing.
 
-    Everywhere on the map, a degree of longitude is as wide as at the latitude of the middle of Germany.
+    The projection is equirectangular: a degree of longitude has the same width everywhere, that of the middle latitude.
     """
     shrunk = cos(radians((_NORTH + _SOUTH) / 2))
     return (longitude - _WEST) * shrunk * _SCALE, (_NORTH - latitude) * _SCALE

@@ -52,8 +52,8 @@ SOON, LATER, NEVER = 3000, 15000, 0
 class Progress:
     """The state of a request in words, as the overview's cards and rows show it.
 
-    `status` is the text of the request's status, `turns` are the next actions (none once the request has ended), and
-    `who` is who has to act (None if the request waits for nobody).
+    `status` is the text of the request's status. `turns` are the next actions on the request, none once it has ended.
+    `who` says who has to act, None if the request waits for nobody.
     """
 
     request: Request
@@ -77,7 +77,7 @@ class Progress:
 def progress(found: Request | None, asked: Mapping[UUID, Sequence[ProofStatus]]) -> Progress | None:
     """Return the state of the request `found` in words, in the user's language; None if `found` is None.
 
-    `asked` has the statuses of proofs by request id; a request that is not in it has no open proofs to show.
+    `asked` has the statuses of the proofs that requests need, by request id, as `proofs_of` returns them.
     """
     if found is None:
         return None
@@ -90,19 +90,20 @@ def progress(found: Request | None, asked: Mapping[UUID, Sequence[ProofStatus]])
 
 
 def proofs_of(session: Session, requests: Iterable[Request]) -> Mapping[UUID, Sequence[ProofStatus]]:
-    """Return by request id the proof statuses of those of the requests that wait for a person; the others have no key.
+    """Return the statuses of the proofs that requests need, by request id.
 
-    Runs no statement if none of them waits, otherwise a fixed number.
+    Only requests that wait for a person have a key. Runs no statement if none of the requests waits, otherwise a fixed
+    number of statements.
     """
     waiting = [found for found in requests if found.status is Status.PENDING]
     return proof_statuses(session, waiting, resources().clock()) if waiting else {}
 
 
 def poll_interval(requests: list[Request]) -> int:
-    """Return the milliseconds between two polls of the requests' state by the page's script.
+    """Return the milliseconds after which the page's script reads the state of the requests again.
 
-    `SOON` (3 seconds) if the carrier works on one of the requests, `LATER` (15 seconds) if all running ones wait for a
-    person, `NEVER` (0: no polls) if all have ended or wait for their day.
+    `SOON` (3 seconds) if the carrier is working on one of the requests, `LATER` (15 seconds) if all running ones wait
+    for a person, `NEVER` (0: not at all) if all have ended or wait for the day on which they take effect.
     """
     now = resources().clock()
     states = {found.status for found in requests if not found.is_scheduled(now)} - ENDED
@@ -172,13 +173,14 @@ def overview() -> AnyResponse | str:
 class Glance:
     """The content of the overview: the selected account (`main`) and one page of the list of its sub-accounts.
 
-    `count` is the number of the list's rows on all pages, `counts` how many locations are in each state, whatever the
-    filters. `links` are running link requests without an account yet that match the filter by state, `cities` the
-    towns to filter by, `drafts` the number of open order drafts. `known` has the registrations at the telephone
-    network: None if it is not asked, or does not answer (`is_network_away`). `sums` has the totals of all locations;
-    None if there are more than 1,000. `asked` has the statuses of the proofs by request id, for `progress`, and
-    `planned` what waits for its day, by account id: changes of contracts with their terms, and detachments. `billed`
-    are the ids of the accounts that are on the main account's collective invoice.
+    `count` is the number of the list's rows on all pages. `counts` has the number of locations in each state,
+    regardless of the filters. `links` are running link requests whose account is not attached yet. `cities` are the
+    towns to filter by, `drafts` is the number of saved orders. `known` says which trunks are registered; None if the
+    telephone network was not asked or did not answer, `is_network_away` is True if it did not answer. `sums` has the
+    totals of all locations, None if there are more than 1,000. `asked` has the statuses of the proofs that requests
+    need, by request id. `planned` has, by account id, the requests that take effect on a later day, each with its new
+    terms in words (None for a detachment or a cancellation). `billed` has the ids of the shown accounts that are on the
+    main account's collective invoice.
     """
 
     main: listing.ListedAccount
@@ -197,18 +199,19 @@ class Glance:
 
     @property
     def running(self) -> list[Request]:
-        """Return the running requests that the page shows: of the main account and the listed sub-accounts, and links.
+        """Return the running requests that the page shows.
 
-        Links are link requests that have no account yet.
+        These are the requests about the main account and the listed sub-accounts, and the link requests in `links`.
         """
         shown = [item.request for item in (self.main, *self.page.items) if item.request is not None]
         return [*shown, *self.links]
 
 
 def _read(account: Account, wanted: listing.LocationFilter, after: str | None) -> Glance:
-    """Read what the overview of the account shows with the filters `wanted`, from the cursor `after` on (None: start).
+    """Read what the overview of the account shows with the filters `wanted`.
 
-    Asks the telephone network for registrations, too. Raises `BadCursor` if `after` is no cursor of the list.
+    `after` is the cursor of the page of sub-accounts, None for the first page. Asks the telephone network first which
+    trunks are registered, with no transaction open. Raises `BadCursor` if `after` is no cursor of the list.
     """
     person, now = principal(), resources().clock()
     # Whether phone systems are registered is asked of another system, with no transaction open.
@@ -253,10 +256,10 @@ def _read(account: Account, wanted: listing.LocationFilter, after: str | None) -
 @locations.get("/stand")
 @login_required
 def live() -> str:
-    """Return the current state of requests as HTML fragments, for the overview's script.
+    """Return the current state of requests as HTML fragments, which the overview's script puts into the page.
 
-    The query parameters `id` are the requests' ids, 100 at most; further ones, and requests that the user may not see,
-    are left out.
+    The query parameters `id` are the requests' ids. Ids after the first 100, and requests that the user may not see,
+    are ignored.
     """
     ids = request.args.getlist("id", type=UUID)[:_MOST_ASKED]
     with resources().database.transaction() as database:
@@ -294,7 +297,8 @@ def may_add(account: Account) -> bool:
 def kind_label(account: Account, *, listed: bool = False, leads: bool = False) -> str:
     """Return the word for the kind of account: main account, sub-account or account.
 
-    `listed` means that the account is shown under a main account, `leads` that it has sub-accounts or will have some.
+    `listed`: the account is shown as a sub-account, even if it is not attached to its main account yet. `leads`: the
+    account has sub-accounts or sub-accounts on order, even if its role is not `main` yet.
     """
     if listed or account.role is AccountRole.SUB:
         return str(_("Sub-account"))
@@ -312,10 +316,10 @@ def state_label(account: Account) -> str:
 
 
 def standing_label(item: listing.ListedAccount) -> str:
-    """Return the words for the state of a location without a running request.
+    """Return the words for the state of a location about which no request is running.
 
-    They say that the location has a suspended trunk, or a trunk at which no phone system is registered; of a location
-    with neither, the state of its account: ordered, active or closed.
+    "Suspended" if a trunk of the location is suspended, "Phone system not registered" if a trunk has no registration,
+    else the state of its account: ordered, active or closed.
     """
     match item.state:
         case SiteState.SUSPENDED:
@@ -326,7 +330,7 @@ def standing_label(item: listing.ListedAccount) -> str:
 
 
 def count_text(state: SiteState, count: int) -> str:
-    """Return how many locations (`count`) are in a state, in a few words: "3 wait for you"."""
+    """Return a short text that says how many locations are in the state, such as "3 wait for you"."""
     match state:
         case SiteState.YOURS:
             return str(ngettext("%(num)s waits for you", "%(num)s wait for you", count))

@@ -1,4 +1,4 @@
-"""The people of an account as its dashboard shows them: users, invitations, and the first steps of a new local team."""
+"""The people of an account as its dashboard shows them: users, open invitations, and a new local team's first steps."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ SHOWN_FOR = timedelta(days=14)
 
 @dataclass(frozen=True, slots=True)
 class StepDone:
-    """A first step of a new local team that is done: by the signed-in person (`is_own`), or by somebody else.
+    """Who has done one of the first steps that the dashboard proposes to a new local team, and when.
 
-    `name` and `at` are who did it and when. Both are None if the audit log has no entry about it, as for a forwarding
-    that came with the order, and for colleagues whom somebody else has invited.
+    `is_own`: it was the signed-in person. `name` and `at` are the person and the time; both are None if the audit log
+    has no entry to show, for example for a forwarding that came with the order.
     """
 
     is_own: bool = False
@@ -41,11 +41,11 @@ class StepDone:
 
 @dataclass(frozen=True, slots=True)
 class FirstSteps:
-    """The first steps of a new local team: read the SIP password, forward calls, invite colleagues.
+    """The first steps that the dashboard proposes to a new administrator of a sub-account.
 
-    `secret`, `forwarding` and `colleagues` say who has done these three steps and when, as far as that is shown; each
-    is None while it is not done. `trunk` is the account's trunk, None if it has none. `others` are the names of the
-    account's other users and of people who are invited.
+    `secret` (read the SIP password), `forwarding` (set up a call forwarding) and `colleagues` (invite others) say by
+    whom each step was done; None if it was not done yet. `trunk` is the account's first trunk, None if it has none.
+    `others` are the names of the account's other users and of invited people.
     """
 
     trunk: SipTrunk | None
@@ -57,13 +57,14 @@ class FirstSteps:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """The people of an account as its dashboard shows them to a person.
+    """The people of an account as its dashboard shows them to the signed-in person.
 
-    `invited` has the open invitations, each with whether the person may send it again or withdraw it; empty if the
-    person may not invite. `coming` is the name of the person whom the running order of the account will invite, and
-    `not_administered` the reason why nobody can sign in and administer the account; each is None if there is none.
-    `may_name`: the person is one of the carrier's staff and may name an administrator. `first_steps` is None unless the
-    person has joined the account lately and a step is left.
+    `users` has each user with their role. `invited` has each open invitation, and whether the person may send it again
+    or withdraw it; empty if the person may not invite. `coming` is the name of the person whom the account's running
+    order will invite, None if nobody. `not_administered` is a text that says why nobody can administer the account,
+    None if somebody can. `may_name`: the person is one of the carrier's staff and may name an administrator.
+    `first_steps` are the steps proposed to a new administrator of a sub-account; None if all are done, and for
+    everybody else.
     """
 
     users: Sequence[tuple[User, Role]]
@@ -77,7 +78,10 @@ class People:
 def people_of(
     session: Session, person: Principal, account: Account, running: Sequence[Request], now: datetime
 ) -> People:
-    """Return the people of the account as the person sees them; `running` are the account's running requests."""
+    """Return the users, open invitations and first steps of the account, as `person` may see them.
+
+    `running` are the running requests about the account.
+    """
     users = users_of(session, account)
     invitations = invitations_of(session, account) if may(person, Action.INVITE_USERS, account) else []
     handled = handled_by(session, person, account, invitations)
@@ -94,9 +98,9 @@ def people_of(
 
 
 def _coming(session: Session, running: Sequence[Request]) -> str | None:
-    """Return the name of the person whom a running order will invite; None if no running order invites anybody.
+    """Return the name of the local user whom a running order will invite; None if no running order invites anybody.
 
-    A person who reaches the account by a role in its main account is not invited.
+    A local user who already reaches the account by a role in its main account is not invited.
     """
     for found in running:
         if found.local_user_email and not reaches_sub_accounts(session, found.main_id, found.local_user_email):
@@ -132,7 +136,7 @@ def _first_steps(
 
 
 def _done(session: Session, person: Principal, account: Account, *deeds: AuditEvent) -> StepDone | None:
-    """Return who did one of `deeds` last, by the account's audit log; None if nobody has.
+    """Return who last did one of the actions `deeds` in the account, by its audit log; None if nobody did.
 
     If `person` ever did one of them, return the last time that `person` did, even if somebody else did one later.
     """

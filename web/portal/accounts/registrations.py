@@ -32,10 +32,10 @@ class Registrations:
 
 
 def addresses_to_ask(database: Session, account: Account, *, all_of_them: bool) -> list[TrunkAddress] | None:
-    """Return the active trunks of a main account and its sub-accounts, to ask the telephone network about them.
+    """Return the SIP addresses of the active trunks of a main account and its sub-accounts, for `ask_network`.
 
-    None if the network is not to be asked: if none is configured, if the user may not see calls, or, unless
-    `all_of_them`, if there are more than `MOST_TRUNKS` (2,000) active trunks.
+    None if the telephone network is not to be asked: because none is configured, because the user may not see calls, or
+    because there are more than `MOST_TRUNKS` (2,000) trunks and `all_of_them` is False.
     """
     if resources().network is None or not may(principal(), Action.SEE_CALLS, account):
         return None
@@ -43,10 +43,10 @@ def addresses_to_ask(database: Session, account: Account, *, all_of_them: bool) 
 
 
 def ask_network(trunks: Sequence[TrunkAddress] | None) -> Registrations | None:
-    """Ask the telephone network which of the trunks are registered; return None if it does not answer.
+    """Ask the telephone network at which of the trunks a phone system is registered.
 
-    Return None, too, without asking, if `trunks` is None or no telephone network is configured. Call outside a
-    transaction.
+    Return None if the network does not answer, if none is configured, or if `trunks` is None. Call it with no
+    transaction open, because it waits for another system.
     """
     network = resources().network
     if trunks is None or network is None:
@@ -60,5 +60,5 @@ def ask_network(trunks: Sequence[TrunkAddress] | None) -> Registrations | None:
 
 
 def offline_accounts(known: Registrations | None) -> Sequence[int]:
-    """Return the ids of the accounts that have a trunk without a registration; empty if `known` is None."""
+    """Return the ids of the accounts with a trunk at which no phone system is registered; empty if `known` is None."""
     return known.offline if known is not None else ()

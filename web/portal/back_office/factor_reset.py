@@ -37,10 +37,10 @@ class FactorResetForm(FlaskForm):  # type: ignore[misc]
 def reset_factors(id: int) -> Response | tuple[str, int]:
     """Show what a reset of the second factors of the person `id` does; on a valid POST schedule it for a day later.
 
-    The POST redirects to the page, which then says when the factors are removed; an invalid POST shows the form with
-    its errors (status 422). If the person has removed the last factor meanwhile, a POST shows the page without the
-    form (status 409). Abort with 404 if there is no such person, or it is one of the carrier's staff, whose factors
-    are reset at the console.
+    The POST redirects to the same page, which then says when the factors are removed; an invalid POST shows the form
+    with its errors (status 422). If the person has no second factor any more, a POST shows the page without the form
+    (status 409). Abort with 404 if there is no such person, or if the person is one of the carrier's staff, whose
+    factors are reset on the command line.
     """
     form, now, status = FactorResetForm(), resources().clock(), 200
     if form.validate_on_submit():
@@ -75,10 +75,10 @@ def reset_factors(id: int) -> Response | tuple[str, int]:
 
 @office.route("/personen/<int:id>/zweiter-faktor/zuruecknehmen", methods=["GET", "POST"])
 def withdraw_reset(id: int) -> Response | str:
-    """Show what withdrawing the reset of the person `id` does; on POST withdraw it.
+    """Ask whether to withdraw the scheduled reset of the second factors of the person `id`; on POST withdraw it.
 
     Redirect to the page of the reset afterwards, or at once if no reset is scheduled. Abort with 404 if there is no
-    such person, or it is one of the carrier's staff.
+    such person, or if the person is one of the carrier's staff.
     """
     form, back = FlaskForm(), redirect(url_for("office.reset_factors", id=id), 303)
     sent = form.validate_on_submit()
@@ -99,7 +99,10 @@ def withdraw_reset(id: int) -> Response | str:
 
 
 def _customer(session: Session, id: int) -> User:
-    """Return the person `id`; abort with 404 if there is none, or it is one of the carrier's staff."""
+    """Return the person `id`; abort with 404 if there is none, or if it is one of the carrier's staff.
+
+    Tells row-level security that the transaction is about this person, so that the database shows the person.
+    """
     name_to_database(session, Named.PERSON, id)
     user = session.get(User, id)
     if user is None or user.is_staff:

@@ -45,9 +45,10 @@ class AnswerForm(FlaskForm):  # type: ignore[misc]
 
 @office.get("/vorwahlen")
 def places() -> str:
-    """Show the open questions whether an address lies in an Ortsnetz, the longest open first, and the last answers.
+    """Show the open questions whether an address lies in an Ortsnetz (local exchange area), and the last answers.
 
-    Up to 100 of each (`SHOWN`). An Ortsnetz is a local exchange area. Each answer is shown with who gave it and when.
+    The question that has been open longest comes first. Up to 100 of each are shown (`SHOWN`), each answer with its
+    author and time.
     """
     with resources().database.transaction() as session:
         asked = open_questions(session, SHOWN)
@@ -60,9 +61,9 @@ def place(id: UUID) -> Response | str | tuple[str, int]:
     """Show the form to answer the question `id` whether an address lies in an Ortsnetz; on POST save the answer.
 
     An Ortsnetz is a local exchange area. A question that is answered already can be answered again. The POST redirects
-    to the list of questions. A POST without an answer shows the form again with an error (status 422), and so does a
-    POST to a question that was answered since the person saw it (status 409). Abort with 404 if there is no such
-    question.
+    to the list of questions. A POST without an answer shows the form with an error (status 422). If somebody else has
+    answered since the form was opened, nothing is saved and the form is shown with that answer (status 409). Abort with
+    404 if there is no such question.
     """
     form = AnswerForm()
     try:
@@ -87,9 +88,9 @@ def place(id: UUID) -> Response | str | tuple[str, int]:
 
 
 def _answered_meanwhile(id: UUID, form: AnswerForm) -> tuple[str, int]:
-    """Show the form again (status 409) with the answer that somebody else has given since the person opened it.
+    """Show the form for the question `id` again (status 409), because somebody else has answered since it was opened.
 
-    `id` is the question's. What the person had chosen in `form` stays chosen, and can be sent again.
+    The page shows that answer. The choice in `form` stays selected, and can be sent again.
     """
     with resources().database.transaction() as session:
         question = find_question(session, principal(), id)

@@ -137,10 +137,11 @@ def request_retry(id: UUID) -> AnyResponse:
 
 @office.route("/anfragen/<uuid:id>/stornieren", methods=["GET", "POST"])
 def request_cancel(id: UUID) -> AnyResponse | str:
-    """Show a page that says what cancelling the request does; on POST cancel the request and redirect to its page.
+    """Ask whether to cancel the request `id`; on POST cancel the request and redirect to its page.
 
-    If the request cannot be cancelled, a GET redirects to its page, too. A POST does nothing then, or if the request
-    has changed since the page was shown, and a message says why. Abort with 404 if no request has this id.
+    If the request cannot be cancelled, a GET redirects to its page, and a POST changes nothing and shows a message that
+    says why. A POST also changes nothing if the request has changed since the page was shown. Abort with 404 if no
+    request has this id.
     """
 
     def cancel(session: Session, seen: int) -> None:
@@ -184,8 +185,8 @@ def request_document(id: UUID) -> AnyResponse | str | tuple[str, int]:
 def request_file(id: UUID) -> Response:
     """Download the latest address document that was uploaded for the request, and record who opened it.
 
-    The document is sent as an attachment in a sandbox, because it comes from outside. Abort with 404 if there is
-    none.
+    The browser gets the document as an attachment under a sandbox policy, because customers may upload anything. Abort
+    with 404 if there is none.
     """
     with resources().database.transaction() as session:
         document = request_actions.open_document(session, principal(), id, resources().clock())
@@ -214,14 +215,18 @@ def _get_details(id: UUID) -> RequestDetails:
 
 
 def _submitted_version() -> int | None:
-    """Return the version of the request that the submitted page showed (form field `seen`); None without one."""
+    """Return the version of the request that the submitted page showed (form field `seen`); None without one.
+
+    The version is the id of the latest timeline entry; it tells whether the request has changed since.
+    """
     return request.form.get("seen", type=int)
 
 
 def _run_action(id: UUID, verb: Callable[[Session, int], None], done: str) -> AnyResponse:
-    """Run the staff action `verb` and redirect to the request's page with the message `done`, or why nothing was done.
+    """Run an action of staff on the request `id` in a transaction, and redirect to the request's page with a message.
 
-    `verb` takes the session and the version of the request that the submitted page showed.
+    `verb` runs the action; it takes the session and the version of the request that the submitted page showed. The
+    message is `done`, or says why nothing was done: because it is too late, or because the request has changed since.
     """
     seen = _submitted_version() or 0
     try:

@@ -50,8 +50,7 @@ FINDINGS = 50
 def only_for_staff() -> Response | None:
     """Abort with 404 unless the signed-in user is a member of the carrier's staff; return None for staff.
 
-    A browser whose login has ended is redirected to sign-in, because logins of staff are short. Runs before each view
-    of the back office.
+    A browser whose login has ended is redirected to the sign-in page instead. Runs before each view of the back office.
     """
     if not current_user.is_authenticated and "_user_id" in cookie:
         return cast(Response, login_manager.unauthorized())
@@ -62,10 +61,10 @@ def only_for_staff() -> Response | None:
 
 @office.get("")
 def todo() -> str:
-    """Show a page of the requests that wait for staff, the longest waiting first.
+    """Show one page of the requests that wait for staff, the longest waiting first.
 
-    With a search text, the page shows all requests that match, the newest first, whether they wait or not. Abort with
-    404 if the URL's page cursor (`nach`) is invalid.
+    With a search text, show all requests that match it, newest first, even those that do not wait. Abort with 404 if
+    the page cursor in the URL (`nach`) is invalid.
     """
     wanted = MatterFilter(
         search=shortened(request.args.get("suche", "").strip(), 100),
@@ -97,7 +96,10 @@ def todo() -> str:
 
 
 def _list_url(**changes: Any) -> str:
-    """Return the URL of the list of requests with the current filters; `changes` replaces filters, None removes one."""
+    """Return the URL of the list of requests with the filters of the current URL.
+
+    `changes` gives query parameters by name: each replaces the current value of that parameter, None removes it.
+    """
     kept = {name: request.args[name] for name in ("suche", "status", "art", "grund") if request.args.get(name)}
     return url_for("office.todo", **{**kept, **changes})
 
@@ -174,11 +176,11 @@ def jobs() -> str:
 
 @office.route("/abgleich/registrar/entfernen", methods=["GET", "POST"])
 def removals() -> str | Response:
-    """Show the deletions at the registrar that its scheduled job held back, because the portal's data may be wrong.
+    """Show the deletions at the registrar that its scheduled job has held back until staff allow them.
 
-    The page asks whether the job's next run may make these deletions. On POST permit that, schedule the job to run
-    now, and redirect to the page of the jobs. A run that is under way does not get the permission; a message says
-    until when it runs. If no deletion waits for a decision, redirect to the page of the jobs, too.
+    The job holds them back if the portal's data may be wrong. On POST allow the job's next run to make them, schedule
+    that run for now, and redirect to the page of the jobs. If a run is under way, nothing is allowed, and a message
+    says until when it runs. If no deletion is held back, redirect to the page of the jobs at once.
     """
     with resources().database.transaction() as session:
         run = last_successes(session).get("registrar")
@@ -212,10 +214,11 @@ def jobs_run(name: str) -> Response:
 
 
 def _asked(name: str, until: datetime | None, *, paused: bool) -> Response:
-    """Redirect to the page of the jobs, with a message about the job `name`, which staff have asked to run now.
+    """Redirect to the page of the jobs, with a message about the job `name` that staff have scheduled to run now.
 
-    `until` is when a run that is under way already ends at the latest; None if none is: then the workers get a hint.
-    `paused`: the job runs when an operator resumes it.
+    If a run is under way already, `until` is the latest time by which it ends, and the message says that nothing
+    changed. If `until` is None, a Celery message tells the workers that the job is due. `paused`: the job does not run
+    until an operator resumes it, and the message says so.
     """
     if until is not None:
         flash(_("A run is under way already, until %(moment)s at the latest.", moment=moment(until)), "warning")

@@ -149,10 +149,11 @@ def status_label(status: Status) -> str:
 
 
 def advice(found: Request, matter: Matter | None, now: datetime, asked: Sequence[ProofStatus] = ()) -> str:
-    """Return what is to be done next about the request, in the page's language; empty if nothing is left to do.
+    """Return what to do next about the request, in the page's language; empty if nothing is left to do.
 
-    `matter` is why the request waits for staff; if it is None, the text is the next actions on the request by
-    anybody. `asked` are the statuses of the request's proofs.
+    `matter` is why the request waits for staff, and the text then says what staff have to do. Without a matter (None),
+    the text has the next actions on the request, whoever has to take them. `asked` are the statuses of the proofs that
+    the request needs.
     """
     if found.is_looked_at(now):
         matter = None

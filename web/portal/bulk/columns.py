@@ -23,9 +23,9 @@ Cells = Mapping[str, str]
 class Column:
     """A column of a bulk file, a table with one order or link request per row.
 
-    `key` names the column in the code and is a valid heading too; `de` and `en` are the German and English headings,
-    `path` is the path of its field in the API's request body, `example` the cell in the template's example row. A cell
-    may be empty if `optional`.
+    `key` names the column in the code, and is a valid heading. `de` and `en` are the German and English headings.
+    `path` is the path of the matching field in the API's request body, such as `location.city`. `example` is the cell
+    in the example row of the template. If `optional`, a cell may be empty and the column may be missing.
     """
 
     key: str
@@ -105,7 +105,7 @@ def _headings(kind: Kind) -> Mapping[str, str]:
 
 
 def decrypted_cells(vault: Vault, cells: Cells) -> dict[str, str]:
-    """Return the cells of a saved row, by column key, as they were typed: the link code among them is decrypted."""
+    """Return the cells of a saved row by column key, with the link code decrypted. Other cells are not encrypted."""
     code = cells.get("code")
     return {**cells, "code": vault.open(bytes.fromhex(code))} if code else dict(cells)
 
@@ -114,7 +114,7 @@ _PATHS = {column.key: column.path for columns in COLUMNS.values() for column in 
 
 
 def cell_error_text(column: str, error: Sequence[Any]) -> str:
-    """Return a sentence in the page's language about the error in a cell, and what would be valid in its column.
+    """Return a sentence in the page's language that says what is wrong in a cell, and which values would be valid.
 
     `column` is the column's key; `error` is `[code, allowed]`: the broken rule, and the valid values or None.
     """

@@ -17,9 +17,9 @@ LARGEST = 5_000_000
 
 @dataclass(frozen=True, slots=True)
 class BulkFile:
-    """The content of a bulk file: where in the file its table was found, and its rows.
+    """The content of a bulk file: where in the file its table was found (`place`), and the table's rows.
 
-    A row is a pair of line number and cells, which are by column key.
+    A row is a pair of its line number in the file and its cells, a mapping from column key to text.
     """
 
     place: Place
@@ -27,11 +27,12 @@ class BulkFile:
 
 
 def read_file(content: bytes, kind: Kind) -> BulkFile:
-    """Return the rows of a bulk file, without blank ones; a column that the file does not have is empty in each row.
+    """Read a bulk file, CSV or XLSX, with the columns for requests of this kind; skip blank rows.
 
-    Raises `UnusableTable` with the code `too_large` if the file is larger than `LARGEST` (5 MB), `too_many_rows` if
-    it has more than `MOST_ROWS` (10,000), `empty` if it has none, or another code if it is no table with the required
-    columns, or has a row that cannot be split into cells.
+    Every row has a cell for every column, empty if the file does not have that column. Raises `UnusableTable` with the
+    code `too_large` if the file is larger than `LARGEST` (5 MB), `too_many_rows` if it has more than `MOST_ROWS`
+    (10,000), `empty` if it has no row, or another code if it is no table with the required columns, or a row cannot be
+    split into cells.
     """
     if len(content) > LARGEST:
         raise UnusableTable("too_large")

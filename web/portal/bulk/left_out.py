@@ -1,4 +1,4 @@
-"""The rows of a bulk file that are not sent as requests, as a table with reasons, to be mended and uploaded again."""
+"""A table of the rows of a bulk file that do not become requests, with the reasons, to correct and upload again."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from web.resources import resources
 
 
 def left_out_table(session: Session, bulk: Bulk) -> list[list[Cell]]:
-    """Return the rows of a bulk file that are not sent as requests, the headings first.
+    """Return the rows of a bulk file that do not become requests, the headings first.
 
-    The columns are those of the file, then the line number and the reason, which a new upload ignores.
+    The columns are those of the file, followed by the line number and the reason. When the table is corrected and
+    uploaded again, the last two columns are ignored.
     """
     columns = COLUMNS[bulk.kind]
     headings: list[Cell] = [*(column.title(locale()) for column in columns), _("Line"), _("Reason")]

@@ -1,4 +1,4 @@
-"""The pages for many orders or link requests in one file: upload, correct wrong cells, send, follow the progress."""
+"""The pages for many orders or link requests in one file: upload, correct wrong cells, send, see the progress."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ def start() -> str:
 @bulks.post("")
 @login_required
 def upload() -> AnyResponse | tuple[str, int]:
-    """Save the uploaded file with the result of checking its rows, then redirect to the file's page.
+    """Check the rows of the uploaded file, save the file with the result, and redirect to the file's page.
 
-    A file whose content the account uploaded before is not saved; the redirect leads to the page of the first upload.
+    If the account has uploaded a file with the same content before, save nothing and redirect to the page of that file.
     Show the upload page again with an error (status 422) if no kind is chosen, if the user cannot select the chosen
     account, or if the file cannot be read.
     """
@@ -128,9 +128,10 @@ def template(kind: str, form: str) -> Response:
 def show(id: uuid.UUID) -> str:
     """Show the page of an uploaded file.
 
-    Before the file is sent, the page shows its errors and what it would order; rows that have become invalid since they
-    were checked are checked again first, and the result is saved. After the file was sent, the page shows how far its
-    requests are. Answers 404 if there is no such file, or the user may not create requests of its kind for its account.
+    Before the file is sent, the page shows its errors and what it would order. Rows that have become invalid since they
+    were checked are checked again first, and the result is saved. After the file was sent, the page shows how many of
+    its requests are in which status. Answers 404 if there is no such file, or if the user may not create requests of
+    its kind for its account.
     """
     with resources().database.transaction() as session:
         found = own_bulk(session, id, principal())
@@ -154,10 +155,10 @@ def show(id: uuid.UUID) -> str:
 @bulks.post("/<uuid:id>")
 @login_required
 def save(id: uuid.UUID) -> AnyResponse:
-    """Save the corrected cells of a file, valid or not, check their rows again, and redirect to the file's page.
+    """Save the cells that the user has corrected and which rows to leave out, and redirect to the file's page.
 
-    Also saves which rows the user leaves out. A file that was sent already is not changed. Answers 404 if there is no
-    such file, or the user may not create requests of its kind for its account.
+    The changed rows are checked again; cells that are still wrong are saved, too. A file that was sent already is not
+    changed. Answers 404 if there is no such file, or if the user may not create requests of its kind for its account.
     """
     with resources().database.transaction() as session:
         found = own_bulk(session, id, principal(), lock=True)
@@ -174,12 +175,12 @@ def save(id: uuid.UUID) -> AnyResponse:
 @bulks.post("/<uuid:id>/senden")
 @login_required
 def send(id: uuid.UUID) -> AnyResponse:
-    """Schedule the rows of the file to be turned into requests now, and redirect to the file's page.
+    """Send the file: schedule its rows to become requests, and redirect to the file's page.
 
-    First saves which rows the user leaves out. Nothing is sent if a cell is wrong, if no row is left to send, or if
-    the rows, the prices or the rows left out have changed since the page was shown. The prices of the page are those
-    of the orders. Safe to run twice: the second call changes nothing. Answers 404 if there is no such file, or the
-    user may not create requests of its kind for its account.
+    First saves which rows the user leaves out. Nothing is sent if a cell is wrong, if no row is left to send, or if the
+    rows, the prices or the rows left out have changed since the page was shown. The orders get the prices that the page
+    showed. Safe to run twice: the second call changes nothing. Answers 404 if there is no such file, or if the user may
+    not create requests of its kind for its account.
     """
     now = resources().clock()
     with resources().database.transaction() as session:
@@ -207,9 +208,9 @@ def send(id: uuid.UUID) -> AnyResponse:
 @bulks.get("/<uuid:id>/ausgelassen.csv")
 @login_required
 def left_out(id: uuid.UUID) -> Response:
-    """Download the rows of the file that are not ordered, with the reasons, as a CSV file to mend and upload again.
+    """Download the rows of the file that do not become requests, with the reasons, as CSV to correct and upload again.
 
-    Answers 404 if there is no such file, or the user may not create requests of its kind for its account.
+    Answers 404 if there is no such file, or if the user may not create requests of its kind for its account.
     """
     with resources().database.transaction() as session:
         found = own_bulk(session, id, principal())
@@ -221,9 +222,9 @@ def left_out(id: uuid.UUID) -> Response:
 @bulks.post("/<uuid:id>/loeschen")
 @login_required
 def delete(id: uuid.UUID) -> AnyResponse:
-    """Delete an uploaded file that was not sent, and redirect to the upload page. A sent file stays.
+    """Delete an uploaded file that was not sent yet, and redirect to the upload page. A sent file is not deleted.
 
-    Answers 404 if there is no such file, or the user may not create requests of its kind for its account.
+    Answers 404 if there is no such file, or if the user may not create requests of its kind for its account.
     """
     with resources().database.transaction() as session:
         found = own_bulk(session, id, principal(), lock=True)
@@ -236,10 +237,9 @@ def delete(id: uuid.UUID) -> AnyResponse:
 @bulks.get("/<uuid:id>/stand")
 @login_required
 def live(id: uuid.UUID) -> AnyResponse:
-    """Return the parts of the progress page that change, as HTML; 304 if the browser has their current version.
+    """Return the changing parts of the progress page as HTML, for its script; 304 if the browser has them already.
 
-    The page's script polls them. Answers 404 if there is no such file, or the user may not create requests of its kind
-    for its account.
+    Answers 404 if there is no such file, or if the user may not create requests of its kind for its account.
     """
     with resources().database.transaction() as session:
         facts = _facts(session, own_bulk(session, id, principal()))
@@ -259,9 +259,9 @@ def forbid(_error: Forbidden) -> tuple[str, int]:
 
 
 def _known_file_text(found: Bulk, name: str) -> str:
-    """Return the message after a file was uploaded again: its content is that of `found`, sent or not.
+    """Return the message for a user who has uploaded a file whose content is the same as that of `found`.
 
-    `name` is the new file's name, which may be another one.
+    It says whether `found` was sent already. `name` is the name of the new file, which may differ from that of `found`.
     """
     if found.sent_at is None and name == found.file_name:
         return str(_("This file was uploaded before and is not sent yet. You can go on where you were."))
@@ -345,7 +345,7 @@ def _start(kind: str | None, wrong: str, number: str | None) -> str:
 
 
 def _facts(session: Session, bulk: Bulk) -> dict[str, Any]:
-    """Return the variables of the templates that show the progress of a sent bulk file."""
+    """Return the template variables, by name, of the page that shows the progress of a sent bulk file."""
     progress = progress_of(session, bulk)
     stuck = stuck_rows(session, bulk, STUCK)
     repeated = orders_repeated(session, [row for row, _request in stuck])
@@ -364,7 +364,7 @@ def _facts(session: Session, bulk: Bulk) -> dict[str, Any]:
 
 
 def _waits(session: Session, bulk: Bulk) -> str | None:
-    """Return the text about the company's limit for which the next rows wait; None if they wait for none."""
+    """Return a text about the limit of the company that delays the file's next rows; None if no limit delays them."""
     if bulk.waits_for is None:
         return None
     allowed = limits_of(session, bulk.main_id, resources().settings.limits).of(bulk.waits_for)

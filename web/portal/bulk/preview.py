@@ -1,4 +1,4 @@
-"""The preview of an uploaded file: its rows with their errors, its costs, and saving of corrected cells."""
+"""The preview of an uploaded bulk file: its rows with their errors and its costs. Also saves corrected cells."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class ShownRow:
-    """A row of the file as the preview shows it: its line number, its cells, and the error texts of its wrong cells.
+    """A row of a bulk file as the preview shows it: its line number, its cells, and the error texts of its wrong cells.
 
-    `cells` and `wrong` are by column key. `note` says what the row has in common with another row, another file or a
-    sub-account, or that a person has left it out; None if nothing.
+    `cells` and `wrong` are by column key. `note` says why the row is left out (it repeats another row, file or
+    sub-account, or the user left it out), or what it repeats although the user wants it sent; None if there is nothing
+    to say.
     """
 
     line: int
@@ -50,16 +51,15 @@ class ShownRow:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """An uploaded file whose rows are not sent as requests yet, as its preview page shows it.
+    """What the preview page of an uploaded bulk file shows before the file is sent.
 
-    `account` is the main account for which the file is, `columns` are those of the table. `rows`, `wrong_rows` and
-    `wrong_cells` are numbers over the whole file; rows that a person has left out count among `rows` only. `notes` are
-    the notes about rows, by line number: why a row is left out. `shown` are the rows of this page: only rows with
-    errors if the file has any. `chosen` are the rows that a person has left out, read only while other rows are wrong.
-    `content` is a digest of the drafts of all rows and of what a person chose for them. `costs` is the price of all
-    rows to be sent, None for link requests and while rows are wrong. `after` is the line number after which the next
-    page begins, 0 on the last page. `days` says how many orders the limits of the company allow on which day; None for
-    link requests and while rows are wrong.
+    `account` is the main account for which the file is, `columns` are the columns of its table. `rows`, `wrong_rows`
+    and `wrong_cells` are counts over the whole file; a row that the user has left out counts in `rows` only. `notes`
+    says, by line number, why rows are left out or what they repeat. `shown` are the rows of this page, only wrong ones
+    if the file has any; `chosen` are rows that the user has left out, read only while other rows are wrong. `content`
+    is a digest of all rows and of the user's choices about them. `costs` is the price of all rows to be sent, and
+    `days` on which day how many of them become orders under the company's limits; both are None for link requests and
+    while rows are wrong. `after` is the line number after which the next page begins, 0 on the last page.
     """
 
     bulk: Bulk
@@ -88,17 +88,17 @@ class Preview:
 
     @property
     def same(self) -> Mapping[int, RowNote]:
-        """Return the notes about rows whose name and address a sub-account or an earlier row has, by line number."""
+        """Return the notes about rows with the name and address of a sub-account or earlier row, by line number."""
         return {line: note for line, note in self.notes.items() if note.is_same_site}
 
     @property
     def by_person(self) -> int:
-        """Return the number of rows that a person has left out."""
+        """Return the number of rows that the user has left out."""
         return sum(note.chosen for note in self.notes.values())
 
     @property
     def left_out(self) -> int:
-        """Return the number of rows that will not be sent, whether a person or a rule leaves them out."""
+        """Return the number of rows that will not be sent, because the user or a rule leaves them out."""
         return len(lines_not_ordered(self.notes))
 
     @property
@@ -108,21 +108,27 @@ class Preview:
 
     @property
     def later(self) -> int:
-        """Return the number of rows whose day is not known: they can be sent only once open orders have ended."""
+        """Return the number of rows that have to wait until orders that are open now have ended, on an unknown day.
+
+        The reason is a limit of the company. 0 for link requests and while rows are wrong.
+        """
         return self.ordered - sum(count for _day, count in self.days.days) if self.days is not None else 0
 
     @property
     def fingerprint(self) -> str:
-        """Return a hash of the rows, what is left out, the prices and the warnings; it changes with any of them."""
+        """Return a hash of what the user confirms by sending the file: rows, rows left out, notes and prices.
+
+        It changes if one of them changes after the page was shown.
+        """
         sums = (self.costs.monthly.net, self.costs.one_off.net) if self.costs is not None else ()
         facts = (self.bulk.id, self.content, self.before, self.twice, sorted(self.same), self.left_out, sums)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
 
 def preview_of(session: Session, bulk: Bulk, after: int) -> Preview:
-    """Return the preview of an uploaded file, with the page of its rows that begins after the line number `after`.
+    """Return the preview of an uploaded file, with the page of rows that begins after the line number `after`.
 
-    First checks again those rows that have become invalid since they were checked, and saves the result.
+    First checks again, and saves, the rows that have become invalid since they were checked.
     """
     _recheck(session, bulk)
     rows, wrong_rows, wrong_cells = count_rows(session, bulk)
@@ -150,7 +156,10 @@ def preview_of(session: Session, bulk: Bulk, after: int) -> Preview:
 
 
 def save_corrections(session: Session, bulk: Bulk) -> None:
-    """Save the cells of the submitted form, check their rows again, and save which rows the user leaves out."""
+    """Save the cells of the submitted form, check the rows with these cells again, and save which rows to leave out.
+
+    Only cells that were wrong can be changed.
+    """
     typed: dict[int, dict[str, str]] = {}
     for name, value in request.form.items():
         if place := re.fullmatch(r"cell-(\d{1,6})-([a-z_]+)", name):
@@ -166,10 +175,10 @@ def save_corrections(session: Session, bulk: Bulk) -> None:
 
 
 def save_choices(session: Session, bulk: Bulk) -> None:
-    """Save which rows the user leaves out.
+    """Save which rows of the file the user leaves out, by the submitted form.
 
-    Of the rows in the form's fields `listed`, those also in `without` (ticked) are left out and the others are not.
-    Rows that the form does not list keep their choice.
+    The form field `listed` has the line numbers of the rows on the page, `without` those of the ticked rows. Ticked
+    rows are left out, the other listed rows are not. Rows that are not listed keep their choice.
     """
     choose_rows(session, bulk, _lines("listed"), _lines("without"))
 
@@ -194,9 +203,10 @@ def _costs(session: Session, bulk: Bulk, but: Collection[int], now: datetime) ->
 
 
 def _recheck(session: Session, bulk: Bulk) -> None:
-    """Check again the rows of an order file that were valid when they were checked and are not valid any more.
+    """Check again, and save, the rows of an order file that were valid when they were checked but are no longer valid.
 
-    Such a row names a product that was withdrawn since then, or an option that needs details now.
+    For example, a product of the row was withdrawn since, or an option needs details by now. Locks the file, and does
+    nothing if it is sent already.
     """
     if bulk.kind is not Kind.ORDER or not (rows := outdated_rows(session, bulk, resources().clock())):
         return

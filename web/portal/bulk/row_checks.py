@@ -1,6 +1,6 @@
-"""The checks of a row of a bulk file, by the rules of a single order or link request.
+"""The checks of a row of a bulk file, by the same rules as for a single order or link request.
 
-Its form is checked by the API's schemas, the rest by the models.
+The API's schemas check the form of the values, the models check the other rules.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ _CONTACT = frozenset({"contact", "ansprechperson", "kontakt"})
 
 @dataclass
 class Checker:
-    """Checks the rows of an uploaded bulk file: turns each into an order or link request, or lists its wrong cells.
+    """Checks the rows of an uploaded bulk file: turns each into the draft of a request, or lists its wrong cells.
 
-    `main` is the main account for which the file is, `kind` says whether its rows are orders or link requests, `locale`
-    is the language saved with an order, `vault` encrypts link codes. Products are those that are sold on the day of
+    `main` is the main account for which the file is, `kind` says whether the rows are orders or link requests, `locale`
+    is the language saved with an order, `vault` encrypts link codes. A row may name the products that can be ordered at
     `now`.
     """
 
@@ -62,7 +62,7 @@ class Checker:
     _offered: dict[str, Product] = field(default_factory=dict)
 
     def check(self, rows: Sequence[tuple[int, Cells]]) -> list[CheckedRow]:
-        """Return a result for each of the rows, given as line number and cells by column key.
+        """Check the rows, each given as line number and cells by column key; return a result for each, in order.
 
         A result has either all errors found in the row, by column key, or the draft of the request to create. Link
         codes in the results are encrypted. Saves nothing.
@@ -133,9 +133,10 @@ class Checker:
             self._place(cells, errors)
 
     def _place(self, cells: Cells, errors: Errors) -> None:
-        """Check postal code, city and area code together; add an error to each cell that does not fit the others.
+        """Check postal code, city and area code together, and add an error to each cell that does not fit the others.
 
-        The error of one cell names values that would be right; the errors of the other cells only point to that cell.
+        One cell gets an error with the values that would be right; the others get an error that only points to that
+        cell.
         """
         place = cells["postal_code"], cells["city"]
         _refuse(errors, "postal_code", ensure_postal_code, self.session, *place)
@@ -176,7 +177,10 @@ class Checker:
 
 
 def _refuse(errors: Errors, column: str, rule: Callable[..., object], *typed: Any) -> None:
-    """Call `rule` with the typed values; if it raises `InvalidField`, add this error to `errors` for the column."""
+    """Call `rule(*typed)`; if it raises `InvalidField`, put the error into `errors` as that of the column.
+
+    The entry is `[code, allowed]` and replaces an earlier one.
+    """
     try:
         rule(*typed)
     except InvalidField as error:
@@ -196,9 +200,9 @@ _PUBLICATIONS = {
 
 
 def _directory_entry(cells: Cells) -> dict[str, Any] | None:
-    """Return the row's directory entry in the form of the API's body; None if all its cells are empty.
+    """Return the row's telephone directory entry as in the API's request body; None if all its cells are empty.
 
-    Words that the columns do not know stay as they are, so that the API's schema refuses them.
+    A word that is not known is kept as it is, so that the API's schema reports it as an error.
     """
     name, address, places = (cells.get(column, "") for column in _OF_DETAIL["directory_entry"])
     if not (name or address or places):
@@ -212,10 +216,10 @@ def _directory_entry(cells: Cells) -> dict[str, Any] | None:
 
 
 def _check_details(body: Mapping[str, Any], errors: Errors) -> None:
-    """Add an error for the first option that lacks its details, or whose details are given without the option.
+    """Check that each chosen option has its details, such as a mobile number, and that no details lack their option.
 
-    Such details are a mobile number, for example. In the second case the cell of the options gets the error, too. Cells
-    that have an error already keep it.
+    Only the first violation is added to `errors`, in the cells of these details; for details without their option also
+    in the cell of the options. Cells that have an error already keep that error.
     """
     try:
         ensure_details(body["options"], {field: body[field] for field in DETAILS.values()})
@@ -228,10 +232,10 @@ def _check_details(body: Mapping[str, Any], errors: Errors) -> None:
 
 
 def _local_user(cells: Cells, errors: Errors) -> dict[str, str] | None:
-    """Return the person who shall sign in at the location, as in the API's body; None if the cell is empty or wrong.
+    """Return the person who is to sign in at the location, as in the API's request body; None without one.
 
-    The cell has a name and an e-mail address, or says that the contact shall sign in. A wrong cell is added to
-    `errors`.
+    The cell has a name and an e-mail address, or a word that means the contact. It gives None if it is empty or wrong;
+    an error in the cell is added to `errors`, errors in the contact's own cells are not.
     """
     # Files that were uploaded before this column existed have no such cell.
     cell = cells.get("local_user", "").strip()
@@ -261,24 +265,28 @@ _REQUEST_URIS = {
 
 
 def _request_uri(cells: Cells) -> str | None:
-    """Return the row's choice for the request line of calls as in the API's body; None for an empty cell.
+    """Return what the request line of incoming calls is to contain, as in the API's request body.
 
-    An unknown word stays as it is, so that the API's schema refuses it.
+    None for an empty cell. A word that is not known is kept as it is, so that the API's schema reports it as an error.
     """
     cell = cells.get("request_uri", "").strip()
     return _REQUEST_URIS.get(cell.casefold(), cell) or None
 
 
 def _number(cell: str) -> int | str:
-    """Return the cell as an int if it has at most 6 digits and nothing else.
+    """Return the cell as an int if it has only digits, at most 6; otherwise return the text unchanged.
 
-    Any other text is returned unchanged, so that the API's schema refuses it.
+    The API's schema then reports the text as an error.
     """
     return int(cell) if cell.isdecimal() and len(cell) < 7 else cell
 
 
 def _validate(form: type[Any], body: Mapping[str, Any], cells: Cells, kind: Kind, errors: Errors) -> Any:
-    """Return the body validated by the API's schema `form`; None if invalid, with the wrong cells added to `errors`."""
+    """Validate `body` by the API's schema `form`; return the result, or None if the body is invalid.
+
+    The errors of an invalid body are added to `errors` by column key. `cells` are the cells from which the body was
+    made.
+    """
     try:
         return form.model_validate(body)
     except ValidationError as error:

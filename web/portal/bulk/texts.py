@@ -1,4 +1,4 @@
-"""The texts about a bulk file: why a file cannot be used, and what became of each row of a sent file."""
+"""The texts about a bulk file: why a file cannot be used, why rows are left out, and what became of each row."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NONE: Mapping[bytes, tuple[int, Bulk]] = MappingProxyType({})
 
 
 def unusable_text(error: UnusableTable, kind: Kind) -> str:
-    """Return why an uploaded file cannot be read as a table of this kind, and what to do about it."""
+    """Return a text that says why an uploaded file cannot be read as a table of this kind, and what to do about it."""
     titles = [column.title(locale()) for column in COLUMNS[kind] if column.key in error.columns]
     reasons = {
         "empty": _("The file has no rows. The first row has the headings, every other row is one sub-account."),
@@ -70,9 +70,9 @@ def unusable_text(error: UnusableTable, kind: Kind) -> str:
 
 
 def row_result_text(row: BulkRow, found: Request | None, repeated: Mapping[bytes, tuple[int, Bulk]] = NONE) -> str:
-    """Return what became of a row of a sent file: why it was not ordered, or the status of its request `found`.
+    """Return the result of a row after its file was sent: the status of its request, or why there is no request.
 
-    `found` is None if the row was refused or repeats an earlier row. `repeated` says which one: it maps the key of a
+    `found` is the row's request, None if the row was refused or repeats an earlier row. `repeated` maps the key of a
     repeating row (a hash of its content) to the line number and the bulk file of the earlier row.
     """
     said: str
@@ -95,9 +95,9 @@ def row_result_text(row: BulkRow, found: Request | None, repeated: Mapping[bytes
 
 
 def note_text(note: RowNote) -> str:
-    """Return the text of a note about a row of an uploaded file that is not sent yet: why the row will be left out.
+    """Return the text of a note about a row of a bulk file that is not sent yet: why the row will be left out.
 
-    For a row that the user wants ordered although its location exists already (`note.wanted`): what it repeats.
+    If the user wants the row sent although its location exists already (`note.wanted`), the text says what it repeats.
     """
     said: str
     if note.chosen:
@@ -114,7 +114,10 @@ def note_text(note: RowNote) -> str:
 
 
 def wrong_cells_text(kind: Kind, errors: Mapping[str, Sequence[Any]]) -> str:
-    """Return the errors of a row's cells, each with the heading of its column."""
+    """Return all errors of a row in one text, each with the heading of its column.
+
+    `errors` has `[code, allowed]` by column key: the broken rule, and the valid values or None.
+    """
     titles = {column.key: column.title(locale()) for column in COLUMNS[kind]}
     return " ".join(f"{titles[key]}: {cell_error_text(key, error)}" for key, error in errors.items())
 

@@ -1,4 +1,4 @@
-"""The page that cancels an account with all its contracts, with the end of a day."""
+"""The page that cancels an account with all its contracts, at the end of a day."""
 
 from __future__ import annotations
 
@@ -45,9 +45,11 @@ class CancellationForm(Form):  # type: ignore[misc]
 
 @dataclass(frozen=True, slots=True)
 class _Sheet:
-    """What the page shows beside the form: the earliest possible cancellation, the contracts' terms, and what ends.
+    """What the page shows beside the form: the earliest possible cancellation, and what it ends.
 
-    `targets` are the numbers to which calls are forwarded.
+    `quote` is the cancellation on the earliest possible last day. `terms` are the contracts' terms in sentences, `ends`
+    the products and prices that end, `holdings` the account's trunks and numbers, `targets` the numbers to which its
+    calls are forwarded.
     """
 
     quote: Cancellation
@@ -62,10 +64,10 @@ class _Sheet:
 def cancel_contracts(customer_number: str) -> Response | str | tuple[str, int]:
     """Show when the account can end and what ends with it, with a form that cancels it with all its contracts.
 
-    A valid POST with the box ticked asks for that and redirects to the request's page, an invalid one shows the form
-    with its errors, with status 422. An account that is cancelled already leads to that request. While it acts as a
-    main account, the page says what to do first, with status 409 on POST. Abort with 404 unless the account is active
-    and the user may change its contracts.
+    A valid POST with the box ticked requests the cancellation and redirects to the page of that request; an invalid one
+    shows the form with its errors, with status 422. For an account that is cancelled already, redirect to the running
+    cancellation request. While something stands in the way, such as sub-accounts, the page says what to do first, with
+    status 409 on POST. Abort with 404 unless the account is active and the user may change its contracts.
     """
     form = CancellationForm(request.form if request.method == "POST" else None)
     with resources().database.transaction() as database:
@@ -89,7 +91,11 @@ def cancel_contracts(customer_number: str) -> Response | str | tuple[str, int]:
 
 
 def _submit(account: Account, form: CancellationForm, sheet: _Sheet) -> Response | tuple[str, int]:
-    """Ask for the cancellation that was typed, or show the form with its errors."""
+    """Request the cancellation that the form asks for, and redirect to the page of that request.
+
+    Show the form with its errors, with status 422, if the day is not possible or the box is not ticked; then nothing is
+    requested. `sheet` is what the page shows beside the form.
+    """
     try:
         last_day = typed_day("last_day", form.last_day.data)
         if last_day is None:
@@ -110,7 +116,7 @@ def _submit(account: Account, form: CancellationForm, sheet: _Sheet) -> Response
 
 
 def _sheet(database: Session, account: Account) -> _Sheet:
-    """Read what ends with the account, and when it can end."""
+    """Read what ends with the account, when it can end, and on which terms. Changes nothing."""
     now = resources().clock()
     quote = quote_cancellation(database, principal(), account, None, now)
     contracts = running_contracts(database, account, now)

@@ -47,7 +47,10 @@ from web.resources import resources
 
 
 class NumbersForm(Form):  # type: ignore[misc]
-    """The form of more numbers. `shown` has the prices that were shown, and is empty until they were."""
+    """The form that orders more phone numbers.
+
+    `shown` is a hidden field with the prices that the page has shown for these numbers; empty before they were shown.
+    """
 
     area_code = StringField(lazy_gettext("Area code"), filters=[strip])
     block_size = RadioField(lazy_gettext("How many phone numbers"), choices=[], validate_choice=False)
@@ -55,7 +58,10 @@ class NumbersForm(Form):  # type: ignore[misc]
     shown = HiddenField()
 
     def draft(self) -> NumbersDraft:
-        """Return the numbers as typed. Raises `InvalidField` if area code, size or day have not the right form."""
+        """Return the typed numbers as a draft, not checked against the rules of the account.
+
+        Raises `InvalidField` if the area code or the day is malformed, or no offered block size is chosen.
+        """
         area_code = typed_area_code(self.area_code.data or "")
         if not AREA_CODE.fullmatch(area_code):
             raise InvalidField("numbers.area_code", "malformed" if area_code else "missing")
@@ -69,9 +75,9 @@ class NumbersForm(Form):  # type: ignore[misc]
 class _Sheet:
     """What the page shows beside the form.
 
-    `has` and `asked` are how many numbers the trunk has, and how many are asked for besides; `planned` are the requests
-    for these. `hints` say which area codes fit the address, and whether such numbers are free. `quote` is what the
-    typed numbers bring, None if they are not possible.
+    `has` is how many numbers the trunk has, `asked` how many more were requested for it already, `planned` those
+    requests with their terms in words. `hints` say which area codes fit the address, and how many blocks are free.
+    `quote` has the price of the typed numbers; None before anything was typed, and if they cannot be ordered.
     """
 
     has: int
@@ -94,9 +100,10 @@ class _Sheet:
 def order_numbers(customer_number: str, id: int) -> Response | str | tuple[str, int]:
     """Show the form that orders more phone numbers for the SIP trunk `id`, with how many it has and what is planned.
 
-    A valid POST shows what they cost, with the prices before and after; sent again with these prices, it asks for the
-    numbers and redirects to the request's page. An invalid one shows the form with its errors, with status 422. Abort
-    with 404 unless the account is active and the user may change its contracts.
+    A valid POST shows the price before and after, to be confirmed. A POST that confirms these prices requests the
+    numbers and redirects to the page of that request; if the prices have changed since, they are shown again. An
+    invalid POST shows the form with its errors, with status 422. Abort with 404 unless the account is active and the
+    user may change its contracts.
     """
     account, trunk = get_visible_trunk(customer_number, id, Action.CHANGE_CONTRACT)
     if account.state is not AccountState.ACTIVE:
@@ -130,9 +137,9 @@ def order_numbers(customer_number: str, id: int) -> Response | str | tuple[str, 
 
 
 def _offer(database: Session, form: NumbersForm, account: Account, trunk: SipTrunk) -> None:
-    """Fill the choices of the form: the number blocks that can be ordered.
+    """Set the choices of the form to the number blocks that can be ordered, each with its prices.
 
-    If nothing was typed, also fill in the area code of the numbers that the trunk has.
+    On a GET also fill in the area code of a number block that the trunk has.
     """
     blocks = [one for one in orderable_products(database, resources().clock()) if one.kind is ProductKind.NUMBER_BLOCK]
     form.block_size.choices = [
@@ -153,7 +160,10 @@ def _offer(database: Session, form: NumbersForm, account: Account, trunk: SipTru
 
 
 def _sheet(database: Session, form: NumbersForm, account: Account, trunk: SipTrunk) -> _Sheet:
-    """Return what the page shows beside the form; a mistake in what was typed goes to its field."""
+    """Read what the page shows beside the form. On a POST also quote the price of the typed numbers.
+
+    If they cannot be ordered, the error is added to the field of the form that is wrong.
+    """
     now, quote = resources().clock(), None
     if request.method == "POST":
         try:

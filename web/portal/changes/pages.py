@@ -35,7 +35,10 @@ from web.resources import resources
 
 
 class ChangeForm(Form):  # type: ignore[misc]
-    """The form of a change. `shown` has the prices that were shown before it is sent for good; empty until then."""
+    """The form that changes a trunk's contract.
+
+    `shown` is a hidden field with the prices that the page has shown for this change; empty before they were shown.
+    """
 
     product = RadioField(lazy_gettext("Tariff"), choices=[], validate_choice=False)
     channels = StringField(lazy_gettext("Simultaneous calls"), filters=[strip])
@@ -43,7 +46,10 @@ class ChangeForm(Form):  # type: ignore[misc]
     shown = HiddenField()
 
     def draft(self) -> ChangeDraft:
-        """Return the change as typed. Raises `InvalidField` if number or day have not the right form."""
+        """Return the typed change as a draft, not checked against the contract.
+
+        Raises `InvalidField` if the number of channels or the day is malformed.
+        """
         channels = self.channels.data or ""
         if not (channels.isascii() and channels.isdecimal() and len(channels) <= 9):
             raise InvalidField("channels", "int_type")
@@ -53,9 +59,11 @@ class ChangeForm(Form):  # type: ignore[misc]
 
 @dataclass(frozen=True, slots=True)
 class _Sheet:
-    """What the page shows beside the form: the planned changes, and the quote of the typed change, if it is possible.
+    """What the page shows beside the form.
 
-    `changed` is that quote in words; both are None if the typed change is not possible.
+    `planned` are the planned changes of the trunk with their terms in words. `quote` has the terms and prices before
+    and after the typed change, `changed` the same in the user's language; both are None before anything was typed, and
+    if the change is not possible.
     """
 
     planned: list[tuple[Request, ChangedTerms]]
@@ -68,9 +76,10 @@ class _Sheet:
 def change_contract(customer_number: str, id: int) -> Response | str | tuple[str, int]:
     """Show the form that changes tariff and channels of the SIP trunk `id`, with the present terms and planned changes.
 
-    A valid POST shows what would change, with the prices before and after; sent again with these prices, it asks for
-    the change and redirects to the request's page. An invalid one shows the form with its errors, with status 422.
-    Abort with 404 unless the account is active and the user may change its contracts.
+    A valid POST shows the terms and prices before and after, to be confirmed. A POST that confirms these prices
+    requests the change and redirects to the page of that request; if the prices have changed since, they are shown
+    again. An invalid POST shows the form with its errors, with status 422. Abort with 404 unless the account is active
+    and the user may change its contracts.
     """
     account, trunk = get_visible_trunk(customer_number, id, Action.CHANGE_CONTRACT)
     if account.state is not AccountState.ACTIVE:
@@ -100,9 +109,9 @@ def change_contract(customer_number: str, id: int) -> Response | str | tuple[str
 
 
 def _offer(database: Session, form: ChangeForm, trunk: SipTrunk) -> None:
-    """Fill the choices of the form: the tariffs that can be ordered, and the trunk's present one.
+    """Set the choices of the form to the tariffs that can be ordered, and the trunk's present tariff.
 
-    If nothing was typed, also fill in the present tariff and channels of the trunk.
+    On a GET also fill in the present tariff and number of channels of the trunk.
     """
     now = resources().clock()
     present = {line.product_key for line in current_terms(database, trunk, now).lines}
@@ -125,7 +134,10 @@ def _offer(database: Session, form: ChangeForm, trunk: SipTrunk) -> None:
 
 
 def _sheet(database: Session, form: ChangeForm, account: Account, trunk: SipTrunk) -> _Sheet:
-    """Return the planned changes of the trunk and a quote for the typed one; a mistake in it goes to its field."""
+    """Read the planned changes of the trunk. On a POST also quote the typed change.
+
+    If the change is not possible, the error is added to the field of the form that is wrong.
+    """
     planned = [
         (found, changed_terms(database, agreed_quote(found), locale())) for found in planned_changes(database, trunk.id)
     ]

@@ -17,7 +17,11 @@ from web.resources import resources
 
 
 def render_trunk_page(page: str, account: Account, trunk: SipTrunk, form: Form, **facts: object) -> str:
-    """Return the HTML of the page `page` in templates/changes, with the days that can be typed, and these facts."""
+    """Return the HTML of a page that changes what is ordered for the trunk.
+
+    `page` is the name of its template in templates/changes, without ".html"; `facts` are further template variables.
+    The template also gets the first and the last day that can be typed.
+    """
     today = berlin_day(resources().clock())
     return render_template(
         f"changes/{page}.html",

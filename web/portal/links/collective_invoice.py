@@ -1,4 +1,7 @@
-"""The page on which a sub-account joins and leaves the collective invoice of its main account."""
+"""The page on which a sub-account joins or leaves the collective invoice of its main account.
+
+A collective invoice is one invoice for several customer numbers, which the main account pays.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,11 @@ from web.resources import resources
 
 
 class InvoiceForm(FlaskForm):  # type: ignore[misc]
-    """The form of the page: the login of an administrator of the sub-account, and whether it stays linked."""
+    """The form of the page, for joining and for leaving the collective invoice.
+
+    `email` and `password` are the login of an administrator of the sub-account, which may be needed to join. `stays`
+    says whether the sub-account stays linked to its main account after leaving.
+    """
 
     email = StringField(
         lazy_gettext("E-mail address of the other login"), filters=[strip], validators=[Length(max=254)]
@@ -66,12 +73,13 @@ class InvoiceForm(FlaskForm):  # type: ignore[misc]
 @locations.route("/<string(length=7):customer_number>/sammelrechnung", methods=["GET", "POST"])
 @login_required
 def collective_invoice(customer_number: str) -> Response | str | tuple[str, int]:
-    """Show whether the account is on the collective invoice of its main account, with what the user can do about it.
+    """Show whether the account is on the collective invoice of its main account, and what the user can do about it.
 
-    On POST the field `what` says which: join, offer, withdraw, agree, decline or leave. Done, redirect to the account's
-    dashboard with a message, also if a rule forbids it. A wrong login of an administrator, or no choice whether the
-    account stays linked, shows the form with its error, with status 422; after too many wrong logins the answer is 429.
-    Abort with 404 unless the account has a main account, and the user can do something here or look at an offer.
+    On POST do what the form field `what` says: "join", "offer" (ask the account's administrators to join), "withdraw"
+    (that offer), "agree" or "decline" (answer the offer), or "leave". Then redirect to the account's dashboard with a
+    message, which says why if a rule forbids the action. A wrong login, or no choice whether the account stays linked,
+    shows the form with its error (status 422); after too many wrong logins the answer is 429. Abort with 404 if the
+    user can do none of these, or for another value of `what`.
     """
     form = InvoiceForm()
     with resources().database.transaction() as database:
@@ -113,10 +121,11 @@ def collective_invoice(customer_number: str) -> Response | str | tuple[str, int]
 
 
 def _act(database: Session, account: Account, what: str, form: InvoiceForm) -> str | None:
-    """Do what the button says, and return the message about it; None if the login was wrong.
+    """Do what the pressed button says (`what`), and return the message to show; None if the typed login is wrong.
 
     Raises `Forbidden` if the user may not do that, another error of `models.errors` if a rule forbids it, and
-    `BilledElsewhere` or `OtherPayer` if another collective invoice does. Aborts with 404 for another button.
+    `BilledElsewhere` or `OtherPayer` if the account is on another collective invoice. Aborts with 404 if no button has
+    the value `what`.
     """
     person, now = principal(), resources().clock()
     match what:

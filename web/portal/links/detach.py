@@ -36,9 +36,9 @@ from web.resources import resources
 
 
 class DetachForm(FlaskForm):  # type: ignore[misc]
-    """The form that confirms a detachment: its day, and the customer number of the sub-account, which the user types.
+    """The form that confirms a detachment. The user types the customer number of the sub-account, as a safeguard.
 
-    Without a day the account is detached at once.
+    `effective_on` is the day at whose start the account is detached; if it is empty, the account is detached at once.
     """
 
     effective_on = StringField(lazy_gettext("From which day"), filters=[strip])
@@ -50,12 +50,12 @@ class DetachForm(FlaskForm):  # type: ignore[misc]
 def detach(customer_number: str) -> Response | str | tuple[str, int]:
     """Show what detaching the sub-account from its main account does, with a form for the day and its customer number.
 
-    On POST with the right customer number request the detachment and redirect to the overview; with a wrong one, or
-    with a day that is not possible, show the form with an error, with status 422. A detachment that is planned is shown
-    with its day, and gives way to one on another day. An account that nobody can sign in to is not detached: the page
-    says whom to invite first, with status 409 on POST. Redirect to the account's dashboard with a message if another
-    business rule forbids the detachment. Abort with 404 unless the account has a main account and the user may detach
-    it.
+    On POST with the right customer number request the detachment and redirect to the overview. With a wrong number, or
+    a day that is not possible, show the form with an error (status 422). A detachment that is planned already is shown
+    with its day; a POST with another day replaces it. An account that nobody could administer afterwards is not
+    detached: the page says whom to invite first (status 409 on POST). If another business rule forbids the detachment,
+    redirect to the account's dashboard with a message. Abort with 404 unless the account has a main account and the
+    user may detach it.
     """
     form = DetachForm()
     with resources().database.transaction() as database:
@@ -100,7 +100,7 @@ def detach(customer_number: str) -> Response | str | tuple[str, int]:
 
 
 def _detached_already(visible: VisibleAccount, number: str) -> str:
-    """Return the message that the account is being detached, or is to be detached on that day, already."""
+    """Return the message that the account `number` is being detached already, or will be on a planned day."""
     planned = _planned(visible)
     if planned is None or planned.effective_on is None:
         return str(_("Account %(number)s is being detached already.", number=number))
@@ -109,7 +109,7 @@ def _detached_already(visible: VisibleAccount, number: str) -> str:
 
 
 def _received(asked: Request, number: str) -> str:
-    """Return the message that the detachment has been asked for."""
+    """Return the message that confirms the detach request `asked` of the account with the customer number `number`."""
     if asked.effective_on is None:
         return str(
             _(
@@ -128,16 +128,16 @@ def _received(asked: Request, number: str) -> str:
 
 
 def _planned(visible: VisibleAccount) -> Request | None:
-    """Return the running detach request that waits for its day; None if there is none, or the day has come."""
+    """Return the detach request of the account that is planned for a later day; None if there is none."""
     found = visible.detaching
     return found if found is not None and found.is_scheduled(resources().clock()) else None
 
 
 def _refusal(database: Session, visible: VisibleAccount) -> str | None:
-    """Return why nobody could administer the account once it is detached; None if somebody could.
+    """Return a text that says why nobody could administer the account once it is detached; None if somebody could.
 
-    The text is in the page's language. None, too, if the account is being detached already, or is kept by a collective
-    invoice.
+    The text is in the page's language. Also None if the account is being detached at this moment, or cannot be detached
+    because it is on the main account's collective invoice.
     """
     if (visible.detaching is not None and _planned(visible) is None) or visible.is_billed_together:
         return None

@@ -58,10 +58,11 @@ _START = "/standortverwaltung/hinzufuegen"
 
 
 class Way(StrEnum):
-    """The ways to prove the ownership of the account to link; the value is the last part of the page's URL.
+    """The ways to prove that the user may attach the account; the value is the last part of the page's URL.
 
-    `OWN`: the user administers the account. `CREDENTIALS`: the login of an administrator of it. `CODE`: its link
-    code. `CONSENT`: its administrators are asked for their consent.
+    `OWN`: the user administers the account. `CREDENTIALS`: the user enters the login of an administrator of the
+    account. `CODE`: the user enters the account's link code. `CONSENT`: the account's administrators are asked for
+    consent by mail.
     """
 
     OWN = "eigener-account"
@@ -91,7 +92,7 @@ class SendForm(FlaskForm):  # type: ignore[misc]
     """The form that sends the link request.
 
     `key` is a random idempotency key, new each time the page opens, so that two presses of the button send one request.
-    `switches`: if the account belongs to another main account, that one is asked, too.
+    `switches`: the account may belong to another main account, which is then asked for its consent, too.
     """
 
     switches = BooleanField(
@@ -124,8 +125,8 @@ class NotPossible(Exception):
 class LinkTarget:
     """The account `main`, to which an existing account is to be attached as a sub-account.
 
-    `own` are the other accounts that the user could attach as their administrator, without a further proof. `elsewhere`
-    are those that belong to another main account, so that it has to agree, too.
+    `own` and `elsewhere` are the other accounts that the user administers and so can attach without a further proof.
+    Those in `elsewhere` are sub-accounts of another main account, which has to consent.
     """
 
     main: Account
@@ -133,7 +134,7 @@ class LinkTarget:
     elsewhere: Sequence[Account]
 
     def owns(self, customer_number: str) -> Account | None:
-        """Return the account in `own` or `elsewhere` with this customer number; None if there is none."""
+        """Return the account in `own` or `elsewhere` that has this customer number; None if there is none."""
         known = (*self.own, *self.elsewhere)
         return next((account for account in known if account.customer_number == customer_number), None)
 
@@ -141,10 +142,11 @@ class LinkTarget:
 @links.route(_START, methods=["GET", "POST"])
 @login_required
 def start() -> Response | str | tuple[str, int]:
-    """Show the form for the customer number of the account to add, with buttons for the accounts the user administers.
+    """Show the form for the customer number of the account to add, with buttons for the user's own accounts.
 
     A valid POST redirects to the page with the ways to prove the ownership; an invalid one shows the form with its
-    error, with status 422. The query parameter `kundennummer` fills the form and shows what is wrong with the number.
+    error, with status 422. The query parameter `kundennummer` fills the form, and the page shows what is wrong with
+    that number.
     """
     form = NumberForm()
     asked = request.args.get("kundennummer", "")[:40] if request.method == "GET" else ""
@@ -172,7 +174,8 @@ def choose(number: str) -> Response | str | tuple[str, int]:
     """Show the ways to prove the ownership of the account with the customer number `number`.
 
     Redirect to the page of the link request or switch that already runs for the number, or to the first page if the
-    number is wrong. With the query parameter `wechsel` the last page has the switch ticked.
+    number is wrong. With the query parameter `wechsel` the links to the next page preselect a switch: the account's
+    present main account is then asked for its consent.
     """
     with resources().database.transaction() as session:
         target = _link_target(session)
@@ -187,13 +190,14 @@ def choose(number: str) -> Response | str | tuple[str, int]:
 @links.route(_START + "/<number>/<way>", methods=["GET", "POST"])
 @login_required
 def send(number: str, way: str) -> Response | str | tuple[str, int]:
-    """Show what adding the account with the customer number `number` changes, with the form for its proof.
+    """Show what adding the account with the customer number `number` changes, with the form that requests it.
 
-    `way` names the kind of proof (the values of `Way`): a link code, the account's login, its consent, or that the
-    user administers the account already. A valid POST sends the link request and redirects to its page; safe to post
-    twice with one `key`: both answers lead to one request. A POST that a limit forbids redirects to the choice of
-    ways, with a message. Redirect to the request that already runs for the number, or to the first page if the number
-    is wrong. Abort with 404 for an unknown way, and if the user claims to administer the account and does not.
+    `way` says how the ownership is proved (a value of `Way`): by the account's link code, by the login of one of its
+    administrators, by their consent, or because the user administers the account. A valid POST sends the request and
+    redirects to its page; if it is posted twice with one `key`, both answers lead to the same request. A POST that a
+    limit forbids redirects to the choice of ways, with a message. Redirect to the request that already runs for the
+    number, or to the first page if the number is wrong. Abort with 404 for an unknown way, or if the user does not
+    administer the account as `way` says.
     """
     if way not in set(Way):
         abort(404)
@@ -222,7 +226,7 @@ def send(number: str, way: str) -> Response | str | tuple[str, int]:
 @links.get("/zustimmungen")
 @login_required
 def consents() -> str:
-    """Show the link requests that wait for the user's consent, as an administrator of the accounts to attach."""
+    """Show the consent requests that wait for the user's answer, as an administrator of the accounts that are asked."""
     with resources().database.transaction() as session:
         waiting = consents_to_answer(session, principal(), resources().clock())
     return render_template("links/consents.html", waiting=waiting)
@@ -302,10 +306,10 @@ def _fingerprints(number: str, way: Way, form: SendForm) -> list[bytes]:
 
 
 def _link_target(session: Session) -> LinkTarget:
-    """Return the selected account, to which accounts can be added, and the user's accounts that can be attached to it.
+    """Return the selected account as the one to attach to, with the user's own accounts that can be attached to it.
 
-    Raises `NotPossible` if no account is selected, the user may not link accounts to the selected one, or it cannot
-    be a main account.
+    Raises `NotPossible` if no account is selected, if the user may not link accounts to the selected one, or if that
+    cannot be a main account.
     """
     main = selected_account(session).account
     if main is None or not may(principal(), Action.LINK, main):

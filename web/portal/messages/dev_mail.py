@@ -1,8 +1,8 @@
-"""The pages at /dev/mail: the mails and letters that the embedded stack caught, readable in the browser.
+"""The pages at /dev/mail: the mails and letters that the embedded stack (for development) caught, shown in the browser.
 
 The pages show every code. So they are served only if DEV_MAIL_DIR is set and the base URL is local, and only to
-requests from this machine under a local host name (otherwise another site could point its own name here), which no
-proxy or tunnel has forwarded.
+requests from this machine under a local host name, which no proxy or tunnel has forwarded. The host name is checked so
+that no other website can reach the pages by pointing its own name at this machine.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _PAGE_CSP = (
 
 @dataclass(frozen=True, slots=True)
 class CaughtMail:
-    """A caught mail: its file name, recipient, subject, and the time at which it was caught (`at`)."""
+    """A mail that the development mail catcher has saved; `name` is its file name, `at` the time of saving."""
 
     name: str
     to: str
@@ -60,7 +60,10 @@ def only_from_here() -> None:
 
 @dev_mail.get("")
 def overview() -> str:
-    """Show the mails, newest first, and the letters; the query parameter `an` filters by recipient address."""
+    """Show a page of the caught mails, newest first, and the printed letters.
+
+    The query parameter `an` is a part of the recipient's address to filter by, `ab` how many mails to skip.
+    """
     wanted = request.args.get("an", "").strip().lower()
     start = max(0, request.args.get("ab", 0, type=int))
     found = [path for path in _files(_mails(), "*.eml", _MAIL) if wanted in path.name.lower()]
@@ -96,9 +99,10 @@ def show(name: str) -> Response:
 
 @dev_mail.get("/<name>/html")
 def html(name: str) -> Response:
-    """Return the HTML of a mail for the frame, with a policy that forbids scripts and loading from elsewhere.
+    """Return the HTML of a mail, to be shown in a frame.
 
-    Links in it open in a new tab. Abort with 404 if there is no such mail, or it has no HTML.
+    A Content-Security-Policy forbids scripts and loading from elsewhere; links in the mail open in a new tab. Abort
+    with 404 if there is no such mail, or the mail has no HTML.
     """
     found = _body(_parsed(_file(_mails(), name, _MAIL)), "html")
     if found is None:

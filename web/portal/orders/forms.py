@@ -1,4 +1,4 @@
-"""The forms for the steps of an order, checked by the same rules as an order over the API."""
+"""The forms for the steps of an order, which check the typed values by the same rules as the API."""
 
 from __future__ import annotations
 
@@ -40,9 +40,10 @@ _mobile: TypeAdapter[str] = TypeAdapter(Mobile)
 
 
 class _Rule:
-    """A WTForms validator that checks a form field by the API's rule (`rule`) for the field at `path` of its body.
+    """A WTForms validator that checks a form field by a rule of the API.
 
-    If the value is wrong, the form field gets the portal's error text. An empty field is right if it is `optional`.
+    `rule` is the pydantic type of the matching field of the API's request body, and `path` its path there, such as
+    `location.city`, by which the portal's error text is found. If `optional`, an empty field is valid.
     """
 
     def __init__(self, rule: TypeAdapter[str], path: str, *, optional: bool = False) -> None:
@@ -73,11 +74,11 @@ def _of_somebody_else(label: object, path: str, rule: TypeAdapter[str]) -> Strin
 
 
 class StepForm(Form):  # type: ignore[misc]
-    """The form of one step of an order.
+    """Base of the forms for the single steps of an order.
 
-    `offered` has the products that can be ordered, by key; `area` is the Ortsnetz (local exchange area) with the typed
-    area code, None without one. `hints` are facts about address and area code; None while only the typed values are
-    read.
+    `offered` has the products that can be ordered, by product key. `area` is the Ortsnetz (local exchange area) of the
+    typed area code, None if there is none. `hints` are facts about the typed address and area code; None in forms that
+    only read typed values.
     """
 
     offered: Mapping[str, Product] = {}
@@ -104,7 +105,7 @@ class ProductForm(StepForm):
 
     @property
     def trunk(self) -> Product | None:
-        """Return the chosen trunk; None if no trunk that can be ordered is chosen."""
+        """Return the chosen SIP trunk product; None if none is chosen, or it cannot be ordered."""
         return _of_kind(self.offered, self.product.data, ProductKind.TRUNK)
 
     def validate_product(self, _: Field) -> None:
@@ -165,9 +166,10 @@ class ProductForm(StepForm):
 
 
 class LocationForm(StepForm):
-    """The form for the connection address.
+    """The form for the connection address of the new location.
 
-    `city_kept` is postal code and city in one text, if the user insists on a city unknown with that postal code.
+    If the user keeps a city that is unknown with the typed postal code, `city_kept` is that postal code and city as one
+    text; the question about the city is then not asked again for these two.
     """
 
     name = _text(lazy_gettext("Name of the location"), "location.name", _line)
@@ -178,16 +180,19 @@ class LocationForm(StepForm):
 
     @property
     def place(self) -> str:
-        """Return the typed postal code and city in one text, which is `city_kept` once the user insists on the city."""
+        """Return the typed postal code and city as one text, to compare with `city_kept`."""
         return f"{strip(self.postal_code.data)} {strip(self.city.data)}"
 
     @property
     def asks_for_city(self) -> bool:
-        """Return whether the user is asked about the city: it is unknown with this postal code, and not insisted on."""
+        """Return whether to ask the user about the city.
+
+        True if the city is unknown with the typed postal code, and the user has not decided to keep it.
+        """
         return self.hints is not None and self.hints.unknown_town and self.city_kept.data != self.place
 
     def validate_city(self, _: Field) -> None:
-        """Raise WTForms' `ValidationError` if the city may be a typing error, and the user has not insisted on it."""
+        """Raise WTForms' `ValidationError` if the city may be misspelt and the user has not decided to keep it."""
         if self.hints is not None and self.asks_for_city:
             facts = {"code": self.hints.postal_code, "city": self.hints.city, "towns": ", ".join(self.hints.towns)}
             raise Wrong(
@@ -248,7 +253,7 @@ class NumbersForm(StepForm):
 
 
 class WhoSignsIn(StrEnum):
-    """Who shall sign in at the new location, as the user chooses: the contact, somebody else, or nobody yet."""
+    """The choices of the person who is to sign in at the new location: the contact, somebody else, or nobody yet."""
 
     CONTACT = "contact"
     SOMEBODY_ELSE = "somebody_else"
@@ -264,9 +269,10 @@ class _IfSomebodyElse:
 
 
 class ContactForm(StepForm):
-    """The form for the contact of the new account, and for the person who shall sign in there.
+    """The form for the contact of the new account, and for the person who is to sign in there.
 
-    The contact confirms the e-mail address and gets the mails, and also signs in unless the user chooses otherwise.
+    The contact is asked by mail to confirm the e-mail address, and gets the account's mails. Unless the user chooses
+    otherwise, the contact is also the person who signs in.
     """
 
     contact_name = _text(lazy_gettext("Contact's name"), "contact.name", _line)
@@ -298,10 +304,10 @@ FORMS: Mapping[DraftStep, type[StepForm]] = {
 
 
 def form_of(step: DraftStep, data: Mapping[str, Any], offered: Mapping[str, Product], hints: Hints) -> Any:
-    """Return the form of the step, filled from `data` (typed values by field name) and not yet validated.
+    """Return the form of the step, filled with `data` and not yet validated.
 
-    `offered` has the products that can be ordered by key; `hints` is what is known about the typed address and area
-    code.
+    `data` has the typed values of all steps by field name, `offered` the products that can be ordered by product key.
+    `hints` are facts about the typed address and area code.
     """
     form = FORMS[step](_multi(data))
     form.offered, form.area, form.hints = offered, hints.area, hints
@@ -309,7 +315,7 @@ def form_of(step: DraftStep, data: Mapping[str, Any], offered: Mapping[str, Prod
 
 
 def typed_in(step: DraftStep, sent: MultiDict[str, str]) -> dict[str, Any]:
-    """Return the values that the browser sent for the fields of this step, by field name, valid or not."""
+    """Return the values that the browser sent (`sent`) for the fields of this step, by field name, valid or not."""
     return FORMS[step](sent).typed()
 
 
@@ -319,7 +325,10 @@ def area_code_in(data: Mapping[str, Any]) -> str:
 
 
 def without_options(data: Mapping[str, Any], left_out: Sequence[Product]) -> Mapping[str, Any]:
-    """Return a copy of `data`, the typed values by field name, in which the options `left_out` are not chosen."""
+    """Return `data`, the typed values by field name, without the choice of the options `left_out`.
+
+    `data` itself is not changed.
+    """
     if not left_out:
         return data
     keys = {product.key for product in left_out}

@@ -1,4 +1,4 @@
-"""Texts that are shown while the user types an order: whether address and area code fit, how many numbers are free."""
+"""Texts shown while the user types an order: whether the area code fits the address, and how many numbers are free."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ def ngettext(one: str, many: str, number: int, **facts: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """The facts about the typed address, area code and block size, and the texts that the page shows about them.
+    """Facts about the typed address, area code and block size, and the texts that the page shows about them.
 
-    `postal_code` is empty unless the typed one has five digits. `city` is in the spelling of the directory of towns if
-    that has it with the postal code, else as typed. `towns` are the towns with that postal code. `typed` is the area
-    code as typed, `area` its Ortsnetz (local exchange area), None if there is none. `block_size` is 0 if blocks of the
-    typed size do not exist. `suggestions` are area codes for the address. `wrong_address` is the error text about
-    postal code and city, empty if they can be right. `certainty` is how sure it is that the address lies in the
-    Ortsnetz of the area code, None if address or area code is missing or wrong. `free` is the number of free blocks of
-    this size in the area code, at most `MOST` (1,000); None if area code or size is missing or wrong.
+    `postal_code` is empty unless the typed one has five digits. `towns` are the towns with that postal code; `city` is
+    the typed city, in the spelling of `towns` if it is one of them. `typed` is the area code as typed, `area` its
+    Ortsnetz (local exchange area), None if there is none. `block_size` is 0 if there are no blocks of the typed size.
+    `suggestions` are area codes that fit the address. `wrong_address` is an error text about postal code and city,
+    empty if they can belong together. `certainty` is how sure it is that the address lies in the Ortsnetz; None if
+    address or area code is missing or wrong. `free` is the number of free blocks of this size in the area code, at most
+    `MOST` (1,000); None if area code or size is missing or wrong.
     """
 
     postal_code: str
@@ -76,23 +76,26 @@ class Hints:
 
     @property
     def city_is_known(self) -> bool:
-        """Return whether the postal code has a town called `city`, in whatever usual spelling.
+        """Return whether one of the towns with the postal code is called `city`.
 
-        'Frankfurt' counts for 'Frankfurt am Main' too. False while the city or the postal code is missing.
+        Usual short forms count: 'Frankfurt' is 'Frankfurt am Main'. False while the city or the postal code is missing.
         """
         return any(same_place(self.city, town) for town in self.towns)
 
     @property
     def unknown_town(self) -> bool:
-        """Return whether the postal code belongs to other towns than the typed one, which may be a typing error."""
+        """Return whether the city may be misspelt: the postal code is known, but not with a town of this name.
+
+        False if the two cannot belong together (`wrong_address`), and while one of them is missing.
+        """
         return bool(self.towns and self.city and not self.wrong_address and not self.city_is_known)
 
     @property
     def for_city(self) -> str:
-        """Return the text to show below the city: what is wrong with the address, or the area codes that fit the city.
+        """Return the text to show below the city; empty if there is nothing to say.
 
-        While no city is typed: the towns with the postal code. Empty while there is no postal code, and if there is
-        nothing to say.
+        It says what is wrong with the address, or which area codes fit it. While no city is typed, it names the towns
+        with the postal code.
         """
         if self.wrong_address:
             return self.wrong_address

@@ -1,4 +1,7 @@
-"""The pages on which a sub-account is ordered, in five steps. A draft keeps the input and becomes one request."""
+"""The pages on which a sub-account is ordered, in five steps.
+
+The typed values are saved in a draft, which can be resumed later. A draft is ordered at most once.
+"""
 
 from __future__ import annotations
 
@@ -115,9 +118,9 @@ def show_hints() -> Response:
 @orders.get("/<uuid:id>")
 @login_required
 def resume(id: uuid.UUID) -> Response:
-    """Redirect to the step at which the draft was left, or to an earlier one that is incomplete or invalid.
+    """Redirect to the step at which the user left the draft, or to an earlier one that is incomplete or invalid.
 
-    The link in the offer has the address of this view. A draft that was ordered redirects to the overview.
+    The link in a PDF offer leads to this view. If the draft was ordered already, redirect to the overview.
     """
     with resources().database.transaction() as session:
         draft = own_draft(session, id, principal(), resources().clock())
@@ -130,10 +133,10 @@ def resume(id: uuid.UUID) -> Response:
 @orders.get(_STEP)
 @login_required
 def show_step(id: uuid.UUID, slug: str) -> Response | str:
-    """Show the page of a step with its saved input; the first step also for a new order, which has no draft yet.
+    """Show the page of a step of the order, with its saved input. `slug` is the step's name in the URL.
 
-    Redirect to the first incomplete or invalid step if the asked one comes after it, and to the overview if the draft
-    was ordered.
+    For a new order, the first step can be shown before there is a draft. Redirect to the first incomplete or invalid
+    step if that comes before the requested one, and to the overview if the draft was ordered already.
     """
     step, now = STEPS[slug], resources().clock()
     with resources().database.transaction() as session:
@@ -159,11 +162,12 @@ def show_step(id: uuid.UUID, slug: str) -> Response | str:
 @orders.post(_STEP)
 @login_required
 def save_step(id: uuid.UUID, slug: str) -> Response | tuple[str, int]:
-    """Save the input of a step, whether valid or not, and redirect to the step that the user chose.
+    """Save the input of a step, valid or not, and redirect to the step that the pressed button asks for.
 
-    If the chosen step comes after one that is incomplete or invalid, redirect to the first such step. If the user
-    wants to go forward and the saved step has errors, show it again, with status 422. Redirect to the list of drafts
-    if the user continues later, and to the overview if the draft was ordered.
+    `slug` is the step's name in the URL. If the user wants to go forward and the step has errors, show it again with
+    them (status 422). If another step before the wanted one is incomplete or invalid, redirect to the first such step.
+    Redirect to the list of drafts for the button that continues later, and to the overview if the draft was ordered
+    already.
     """
     step = STEPS[slug]
     go = request.form.get("go", "next")
@@ -195,7 +199,7 @@ def save_step(id: uuid.UUID, slug: str) -> Response | tuple[str, int]:
 @orders.post(_STEP + "/merken")
 @login_required
 def autosave(id: uuid.UUID, slug: str) -> Response:
-    """Save the input of a step while the user types. An ordered draft is not changed.
+    """Save the input of a step while the user types. A draft that was ordered already is not changed.
 
     `slug` is the step's name in the URL. Return JSON: `saved` is a text to show, `basket` the HTML of the chosen
     products and their prices. Abort with 404 for the summary, which has no input.
@@ -211,11 +215,11 @@ def autosave(id: uuid.UUID, slug: str) -> Response:
 @orders.get("/<uuid:id>/angebot.pdf")
 @login_required
 def offer(id: uuid.UUID) -> Response:
-    """Download the offer as PDF, with a link that resumes the draft; its prices hold for 14 days.
+    """Download the order as a PDF offer, with a link that resumes the draft. The prices in it hold for 14 days.
 
-    Restarts the time for which the draft is kept. An offer that is still valid and names all chosen products keeps its
-    last day. Redirect to the first incomplete or invalid step if there is one, and to the overview if the draft was
-    ordered.
+    An earlier offer that is still valid and names all chosen products keeps its last day. Also extends the time for
+    which the draft is kept. Redirect to the first incomplete or invalid step if there is one, and to the overview if
+    the draft was ordered already.
     """
     now = resources().clock()
     with resources().database.transaction() as session:
@@ -242,12 +246,12 @@ def offer(id: uuid.UUID) -> Response:
 @orders.post("/<uuid:id>/bestellen")
 @login_required
 def place(id: uuid.UUID) -> Response | tuple[str, int]:
-    """Place the order of the draft and redirect to the overview. Saves the contract holder if one was entered.
+    """Place the order of the draft, and save the contract holder if one was entered; then redirect to the overview.
 
-    Show the summary again, with the typed contract holder, and order nothing if that or the order is wrong (status
-    422), if a limit of the company is reached (status 429), or if the order or a price has changed since the page was
-    shown (status 409). Redirect to the first incomplete or invalid step if there is one. Safe to run twice, also
-    concurrently: the second call finds the request of the first.
+    Nothing is ordered, and the summary is shown again with the entered contract holder, if the order or the contract
+    holder is wrong (status 422), if a limit of the company is reached (429), or if the order or a price has changed
+    since the page was shown (409). Redirect to the first incomplete or invalid step if there is one. Safe to run twice,
+    also concurrently: the second call orders nothing and leads to the request of the first.
     """
     now = resources().clock()
     refused, summary = 0, dict[str, Any]()
@@ -316,9 +320,10 @@ def forbid(_error: Forbidden) -> tuple[str, int]:
 
 
 def _ordering_account(session: Session) -> Account:
-    """Return the selected account.
+    """Return the selected account, for which the user may order a sub-account.
 
-    Raises `Forbidden` if there is none or the user may not order for it; `RuleBroken` if it is closed or a sub-account.
+    Raises `Forbidden` if no account is selected or the user may not order for it; `RuleBroken` if it is closed or
+    itself a sub-account.
     """
     account = selected_account(session).account
     if account is None or not may(principal(), Action.ORDER, account):
@@ -328,15 +333,16 @@ def _ordering_account(session: Session) -> Account:
 
 
 def _is_new(session: Session, id: uuid.UUID) -> bool:
-    """Return whether the id was given to the user for a new order, and there is no draft with the id yet."""
+    """Return whether `begin` gave this id to the user for a new order that has not been saved as a draft yet."""
     return was_given_to(resources().vault, id, principal()) and find_draft(session, id) is None
 
 
 def _keep(session: Session, id: uuid.UUID, step: DraftStep) -> Draft:
-    """Lock the draft, save the browser's input for the step in it unless it was ordered, and return the draft.
+    """Lock the draft `id`, save the browser's input for the step in it, and return the draft.
 
-    The first step creates a missing draft under an id that `begin` has given to the user. Raises `NotFound` if the step
-    is the summary, or if the draft does not exist, has expired, or is of an account for which the user may not order.
+    A draft that was ordered already is returned unchanged. At the first step, a draft that does not exist is created if
+    `begin` gave its id to the user. Raises `NotFound` if the step is the summary, or if the draft does not exist, has
+    expired, or is of an account for which the user may not order.
     """
     now = resources().clock()
     if step is DraftStep.SUMMARY:
@@ -355,10 +361,10 @@ def _wizard(session: Session, draft: Draft) -> Wizard:
 
 
 def _city_decided(go: str) -> dict[str, str] | None:
-    """Return the form values by field name that the pressed button sets on the page of the location.
+    """Return what the pressed button on the page of the location decides about the city, as form values by field name.
 
-    `go` is the button's value. One button replaces the typed town by a town that is known with the postal code
-    (`city`), one keeps the typed town (`city_kept`). None for every other button.
+    `go` is the button's value. One button replaces the typed city by a known one (`city`), one keeps the typed city
+    (`city_kept`). None for every other button.
     """
     if go.startswith(TAKE_TOWN):
         return {"city": go.removeprefix(TAKE_TOWN)}

@@ -1,4 +1,4 @@
-"""What the portal says once an order is placed, and where it leads."""
+"""Redirects to the overview, with a message, for a sub-account that has been ordered."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from models.requests.requests import Request
 
 
 def already_ordered(session: Session, draft: Draft) -> Response:
-    """Redirect to the card of the sub-account that the draft has ordered, with a message that says so."""
+    """Redirect to the overview, at the card of the sub-account that was ordered with this draft, with a message.
+
+    Call it only for a draft that was ordered.
+    """
     accepted = order_once(session, draft, _never)
     said = _("This order was placed already. The new sub-account has customer number %(number)s.",
              number=accepted.customer_number)  # fmt: skip
@@ -27,9 +30,9 @@ def _never() -> Any:
 
 
 def to_card(said: str, accepted: Request) -> Response:
-    """Redirect to the overview, at the card of the sub-account that the request `accepted` has ordered.
+    """Redirect to the overview, at the card of the sub-account that the order `accepted` creates.
 
-    A message there says `said`, with a link to the sub-account's page.
+    `said` is the message shown there, followed by a link to the sub-account's page. Repeated calls give one message.
     """
     link = url_for("locations.show", customer_number=accepted.customer_number)
     shown = Markup('<span>{}</span> <a href="{}">{}</a>').format(said, link, _("Show the new sub-account"))

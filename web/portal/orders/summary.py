@@ -1,4 +1,4 @@
-"""The last step of an order: the facts that its summary shows, its contract holder, and placing the order."""
+"""The summary, the last step of an order: what it shows, its form for the contract holder, and placing the order."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ AGAIN = "again"
 
 
 def summary_facts(session: Session, wizard: Wizard, holder_form: HolderFields | None = None) -> dict[str, Any]:
-    """Return the variables of the summary's template.
+    """Return the variables of the summary's template by name. Call only if all steps before it are valid.
 
-    `holder_form` is the typed contract holder to show again; None for an empty form.
+    `holder_form` has the contract holder that the user has typed, to be shown again; None for an empty form.
     """
     order = wizard.order(locale())
     twin = same_site(session, wizard.account, order.location)
@@ -64,11 +64,11 @@ def summary_facts(session: Session, wizard: Wizard, holder_form: HolderFields | 
 
 
 def refusal_of(session: Session, wizard: Wizard, typed: HolderFields) -> int:
-    """Return the HTTP status with which the summary is shown again; 0 if the order can be placed as it was shown.
+    """Check the submitted summary; return the HTTP status with which to show it again, 0 if the order can be placed.
 
     409, with a message, if the order or a price has changed since the page was shown. 422 if a sub-account has this
-    name and address already and the user has not ticked that it is ordered again, or if the typed contract holder is
-    wrong. With 0, a contract holder that was typed is saved, unless the account's is known already.
+    name and address already and the user has not ticked the box to order it again, or if the typed contract holder is
+    wrong. If the result is 0, a typed contract holder has been saved, unless the account had one already.
     """
     if request.form.get("shown") != wizard.fingerprint:
         flash(_("The order or a price has changed since this page was shown. Please check it once more."), "warning")
@@ -82,8 +82,8 @@ def refusal_of(session: Session, wizard: Wizard, typed: HolderFields) -> int:
 def submit(session: Session, draft: Draft, wizard: Wizard) -> Request:
     """Place the order at the prices that the summary showed, and return its request.
 
-    Also restarts the time for which the draft is kept. Raises `LimitReached` if a limit of the company does not allow
-    the order, and errors such as `InvalidField` if it breaks another rule for orders.
+    Also extends the time for which the draft is kept. Raises `LimitReached` if a limit of the company does not allow
+    the order, and errors such as `InvalidField` if it breaks another rule. Does not commit.
     """
     now = resources().clock()
     draft.touch(now)
@@ -95,9 +95,10 @@ def submit(session: Session, draft: Draft, wizard: Wizard) -> Request:
 
 
 def _enter_holder(session: Session, account: Account, form: HolderFields) -> bool:
-    """Save the contract holder that was typed on the summary; return False, with errors at its fields, if it is wrong.
+    """Save the contract holder that was typed on the summary; return False if it is wrong.
 
-    Return True and do nothing if no field is filled in, or if the account's contract holder is known already.
+    Then its fields have the errors. Return True without saving if no field is filled in, or if the account has a
+    contract holder already.
     """
     if form.is_empty or holder_of(session, account) is not None:
         return True
@@ -109,5 +110,5 @@ def _enter_holder(session: Session, account: Account, form: HolderFields) -> boo
 
 
 def _is_confirmed(twin: Account) -> bool:
-    """Return whether the user has ticked that the location of the sub-account `twin` is ordered again."""
+    """Return whether the user has ticked the box that orders the location of the sub-account `twin` a second time."""
     return request.form.get(AGAIN) == twin.customer_number

@@ -1,4 +1,7 @@
-"""The state of an order that is being entered: typed values, steps with their errors, prices and limits."""
+"""The state of an order that is being entered: typed values, steps with their errors, prices and limits.
+
+It is read anew for each page from the draft, the database row in which the typed values are saved.
+"""
 
 from __future__ import annotations
 
@@ -69,13 +72,13 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Wizard:
-    """The data that every page of an order needs.
+    """The state of an order that is being entered, which every page of the order needs.
 
-    `id` is that of the draft, `account` the main account that orders, `data` the typed values by field name, `offered`
-    the products that can be ordered by key, `area` the Ortsnetz (local exchange area) with the typed area code (None
-    if there is none), `checked` the validated form of each step, `hints` what is known about the typed address and
-    area code, `kept_until` the time at which the draft expires (None if there is no draft yet), `offered_until` the
-    time until which an offer promises prices (None without an offer).
+    `id` is the id of its draft, `account` the main account that orders. `data` has the typed values by field name,
+    `offered` the products that can be ordered by product key. `area` is the Ortsnetz (local exchange area) of the typed
+    area code, None if there is none. `checked` has the validated form of each step except the summary. `hints` are
+    facts about the typed address and area code. `kept_until` is the time at which the draft expires, None before it is
+    saved. `offered_until` is the time until which a PDF offer promises prices, None without an offer.
     """
 
     id: uuid.UUID
@@ -104,12 +107,12 @@ class Wizard:
         return next((step for step, form in self.checked.items() if form.errors), DraftStep.SUMMARY)
 
     def can_reach(self, step: DraftStep) -> bool:
-        """Return whether all steps before this step are valid."""
+        """Return whether the user may open the step: all steps before it are complete and valid."""
         return ORDER.index(step) <= ORDER.index(self.first_wrong)
 
     @property
     def stages(self) -> list[Stage]:
-        """Return the entries of the list of steps, in the order in which the user takes them."""
+        """Return the list of steps as the pages show it, in the order in which the user takes them."""
         titles = step_titles()
         return [
             Stage(
@@ -144,17 +147,20 @@ class Wizard:
 
     @property
     def terms(self) -> ContractTerms:
-        """Return how long the contract binds, by the chosen trunk; the terms of none before one is chosen."""
+        """Return the contract terms of the chosen SIP trunk product.
+
+        While none is chosen, the terms are those without a first term and with a month's notice.
+        """
         return next((one.terms for one in self.products if one.kind is ProductKind.TRUNK), OPEN_TERMS)
 
     @property
     def limit_told(self) -> str | None:
-        """Return the sentences about the limit that forbids placing the order now; None if no limit does."""
+        """Return a text about the limit of the company that forbids placing the order now; None if no limit does."""
         return limit_text(self.limit, locale()) if self.limit is not None else None
 
     @property
     def promised_until(self) -> datetime | None:
-        """Return until when an offer promises the prices of all chosen products; None if none promises all of them."""
+        """Return until when a PDF offer promises the prices of all chosen products; None if there is no such offer."""
         return self.offered_until if all(product.key in self.promised for product in self.products) else None
 
     @property
@@ -174,10 +180,10 @@ class Wizard:
         return replace(order, location=replace(place, city=spelled_town(self.hints.towns, place.city)))
 
     def printed(self, addressee: Addressee, holder: ContractHolder | None, locale: Locale) -> PrintedOrder:
-        """Return the order as an offer prints it. Call only if all steps are complete and valid.
+        """Return the data from which the PDF offer of the order is made. Call only if all steps are complete and valid.
 
-        `addressee` is the head of the letter, `holder` the contract holder of the account that orders, None
-        if it was not entered.
+        `addressee` is the addressee of the letter, `holder` the contract holder of the account that orders, None if
+        none was entered.
         """
         from tasks.outbox.order_pdf import PrintedOrder  # a large import, made only for an offer
 
@@ -205,9 +211,9 @@ class Wizard:
 
 
 def read_wizard(session: Session, id: uuid.UUID, account: Account, draft: Draft | None, now: datetime) -> Wizard:
-    """Return the state of the order with this draft id, all its steps validated; an empty order if `draft` is None.
+    """Return the state of the order whose draft has the id `id`, with all its steps validated.
 
-    `account` is the main account that orders.
+    `draft` is the saved draft; None for a new order, which is empty. `account` is the main account that orders.
     """
     data: Mapping[str, Any] = draft.data if draft is not None else {}
     withdrawn = [product for product in withdrawn_products(session, now) if product.key in (data.get("options") or [])]
@@ -233,9 +239,9 @@ def read_wizard(session: Session, id: uuid.UUID, account: Account, draft: Draft 
 def _limit(
     session: Session, account: Account, data: Mapping[str, Any], checked: Mapping[DraftStep, Any], now: datetime
 ) -> LimitReached | None:
-    """Return the limit of the company that forbids the order now, as far as the order is filled in; None if none does.
+    """Return the limit of the company that forbids placing the order now, as far as it is filled in; None if none does.
 
-    `data` are the typed values by field name, `checked` the validated form of each step. Location and contact count
+    `data` has the typed values by field name, `checked` the validated form of each step. Location and contact count
     only if their steps are valid.
     """
     place = email = None
