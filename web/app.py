@@ -1,4 +1,4 @@
-"""The web application: one factory that assembles the API, the portal and the endpoints for operators."""
+"""The web application: the function `create_app` assembles the API, the portal and the endpoints for operators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recognises HTTP requests that a proxy or tunnel has forwarded: their sender may be anywhere."""
+"""Tells whether a proxy or tunnel has forwarded an HTTP request, so that its sender may be on another machine."""
 
 from __future__ import annotations
 

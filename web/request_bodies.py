@@ -1,4 +1,7 @@
-"""The bodies of orders, link requests, changes and cancellations, used by the API and by the files of bulk orders."""
+"""The JSON bodies of orders, link requests, changes, more numbers and cancellations, as pydantic schemas.
+
+The API reads them; the rows of bulk files are checked by them, too.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ class LocationBody(Body):
 
 
 class ContactBody(Body):
-    """The contact of the new account: the person who confirms the e-mail address and gets the account's mails."""
+    """The contact of the new account, who gets the account's mails and is asked to confirm the e-mail address."""
 
     name: Line
     email: EmailAddress
@@ -51,7 +54,7 @@ class ContactBody(Body):
 
 
 class LocalUserBody(Body):
-    """The person who is invited by e-mail, when the account is active, to sign in and administer the location."""
+    """The person who is to administer the location: invited by e-mail to sign in once the account is active."""
 
     name: Line
     email: EmailAddress
@@ -67,7 +70,8 @@ class NumbersBody(Body):
 class DirectoryEntryBody(Body):
     """An entry in the telephone directory, for the first of the ordered numbers.
 
-    It says the name as printed, whether the address is shown, and in which directories the entry is published.
+    `name` is the name as printed, `show_address` whether the address is shown, `published_in` the directories in which
+    the entry is published.
     """
 
     name: Line
@@ -88,13 +92,13 @@ class OrderBody(Body):
     """An order of a new sub-account.
 
     `product` and `options` are keys of the price list, `channels` is the number of simultaneous calls, `locale` the
-    language of mails and letters. The option `mobile-backup` needs `mobile_number`: calls go there while no phone
-    system is registered. The option `directory-entry` needs `directory_entry`. Without `local_user` nobody is invited
+    language of mails and letters. The option `mobile-backup` needs `mobile_number`, to which calls go while no phone
+    system is registered; the option `directory-entry` needs `directory_entry`. Without `local_user` nobody is invited
     to sign in at the location. `request_uri` says what the request line of incoming calls contains: the `contact` that
-    the phone has registered, or the dialled `number`; without it, `contact` for a single number and `number` for a
-    block. `countries` are the destinations that the SIP trunk may call, as ISO codes; Germany is always among them.
-    Without `countries`, they are those of the European Union and the European Economic Area, and that of
-    `mobile_number`; an order can name no others. An administrator allows further ones later on the dashboard.
+    the phone has registered, or the dialled `number`; by default `contact` for a single number and `number` for a
+    block. `countries` are the destinations that the SIP trunk may call, as ISO codes; Germany is always allowed. By
+    default these are the countries of the European Union and the European Economic Area, and the country of
+    `mobile_number`; an order can name no others. Later an administrator can allow others on the dashboard.
     """
 
     model_config = ConfigDict(json_schema_extra={"example": _AN_ORDER})
@@ -115,7 +119,7 @@ class OrderBody(Body):
     )
 
     def as_draft(self, locale: Locale) -> OrderDraft:
-        """Return the order as a draft for `place_order`. `locale` is used if the body names no language."""
+        """Return the order as a draft for `place_order`. `locale` is its language if the body names none."""
         return OrderDraft(
             product_key=self.product,
             channels=self.channels,
@@ -142,10 +146,10 @@ _A_CHANGE: JsonDict = {
 
 
 class ChangeBody(Body):
-    """A change of a SIP trunk's contract: `product` is the key of its tariff, `channels` the number of its channels.
+    """A change of a SIP trunk's contract: the key of its new tariff (`product`) and the new number of channels.
 
-    `sip_user` names the trunk, and may be left out if the account has only one. `effective_on` is the day, in Berlin,
-    with whose start the change takes effect; without it, at once.
+    `sip_user` names the trunk, and may be left out if the account has only one. `effective_on` is the day in Berlin at
+    whose start the change takes effect; without it, the change takes effect at once.
     """
 
     model_config = ConfigDict(json_schema_extra={"example": _A_CHANGE})
@@ -169,10 +173,10 @@ _NUMBERS: JsonDict = {
 
 
 class AddedNumbersBody(Body):
-    """More phone numbers for a SIP trunk: a block of `numbers`.
+    """A request for more phone numbers of a SIP trunk: `numbers` says the area code and how many.
 
-    `sip_user` names the trunk, and may be left out if the account has only one. `effective_on` is the day, in Berlin,
-    from whose start the trunk has them; without it, at once.
+    `sip_user` names the trunk, and may be left out if the account has only one. `effective_on` is the day in Berlin
+    from whose start the trunk has the numbers; without it, the trunk gets them at once.
     """
 
     model_config = ConfigDict(json_schema_extra={"example": _NUMBERS})
@@ -188,9 +192,9 @@ class AddedNumbersBody(Body):
 
 
 class CancellationBody(Body):
-    """A cancellation of an account with all its contracts: `last_day` is their last day in Berlin.
+    """A cancellation of an account with all its contracts.
 
-    Without it they end as early as they can.
+    `last_day` is the last day of the contracts, in Berlin; without it, the earliest that their terms allow.
     """
 
     model_config = ConfigDict(json_schema_extra={"example": {"customer_number": "1234567", "last_day": "2027-01-31"}})
@@ -214,14 +218,14 @@ class CredentialsProof(Body):
 
 
 class LinkCodeProof(Body):
-    """A code that an administrator of the account to attach has created in that account's dashboard."""
+    """Proof of ownership by a link code, which an administrator of the account to attach has created."""
 
     method: Literal["link_code"]
     code: Code
 
 
 class ConsentProof(Body):
-    """Proof of ownership by consent: administrators of the account to attach are asked for it by e-mail."""
+    """Proof of ownership by consent: the administrators of the account to attach are asked for consent by e-mail."""
 
     method: Literal["consent"]
 
@@ -232,8 +236,9 @@ LinkProof = AdministersBoth | CredentialsProof | LinkCodeProof | ConsentProof
 class LinkBody(Body):
     """A request to attach the existing account `customer_number`, with the proof that the requester may do so.
 
-    With `switch` it may belong to another main account, which is asked for its consent once the proof is given; then
-    it comes over in one step. `locale` is the language of the mails about the request, by default the caller's.
+    With `switch` the account may belong to another main account: once the proof is given, that one is asked for its
+    consent, and then the account is moved in one step. `locale` is the language of the mails about the request, by
+    default the caller's.
     """
 
     model_config = ConfigDict(

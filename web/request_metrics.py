@@ -1,4 +1,4 @@
-"""Prometheus metrics of the front's own answers: how many of each class of status, and how long they took."""
+"""Prometheus metrics of this application's own HTTP responses: how many by class of status, and how long they took."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ SECONDS = Histogram(
 
 
 def count_request(endpoint: str | None, status: int, took: float) -> None:
-    """Count an answer with this status that took `took` seconds; files and endpoints for operators do not count."""
+    """Count a response with this HTTP status that took `took` seconds.
+
+    `endpoint` is Flask's name of the view, None if no view matched. Static files and the endpoints for operators are
+    not counted.
+    """
     if endpoint == "static" or (endpoint or "").startswith("health."):
         return
     ANSWERS.labels(f"{status // 100}xx").inc()

@@ -21,8 +21,9 @@ _KEY = "standorte"
 class Resources:
     """The connections and settings of one web application.
 
-    `vault` encrypts secrets and makes codes, `throttle` limits failed logins and codes, `clock` returns the current
-    time, `network` reads the state of trunks from Kamailio's database; None if no such database is configured.
+    `database` is the portal's PostgreSQL database, `vault` encrypts secrets and derives codes, `throttle` limits failed
+    logins and codes, `clock` returns the current time. `network` reads the state of trunks from Kamailio's database;
+    None if no such database is configured.
     """
 
     settings: WebSettings
@@ -34,12 +35,12 @@ class Resources:
 
 
 def store_resources(app: object, resources: Resources) -> None:
-    """Store the resources in the Flask application `app`, where `resources` finds them."""
+    """Store the resources in the Flask application `app`, where the function `resources` looks for them."""
     app.extensions[_KEY] = resources  # type: ignore[attr-defined]
 
 
 def resources() -> Resources:
-    """Return settings, database, vault, clock and throttle of the application that handles the current request."""
+    """Return the connections and settings of the application that handles the current request."""
     found = current_app.extensions[_KEY]
     assert isinstance(found, Resources)
     return found

@@ -1,8 +1,8 @@
 """The program that runs the web application under gunicorn: `python -m web.serve`, with gunicorn's options.
 
-The settings are checked first, so that a missing setting is reported in one line instead of in a traceback of every
-process. The application's modules are imported, and the facts about places are read, before gunicorn forks, so that its
-processes share their memory and start at once; each process builds its own application.
+The settings are checked first, so that a missing one is reported in one line, not in a traceback of every process. Then
+the application's modules are imported, and the facts about places are read, before gunicorn forks: so its processes
+start at once and share that memory. Each process builds its own application.
 """
 
 from __future__ import annotations

@@ -58,7 +58,10 @@ class WebSettings(RedisSettings, SecretSettings):
 
     @property
     def shows_dev_mail(self) -> bool:
-        """Return whether /dev/mail is served: only with `dev_mail_dir`, a base URL on this machine and no proxy."""
+        """Return whether the pages at /dev/mail are served, which show the mails that the development stack has caught.
+
+        True only if `dev_mail_dir` is set, the base URL is on this machine, and no proxy is configured.
+        """
         address = urlsplit(self.base_url)
         local = address.scheme == "http" and is_loopback(address.hostname or "")
         return self.dev_mail_dir is not None and local and not self.trusted_proxies

@@ -53,7 +53,7 @@ WHERE (username, domain) = (%(user)s, %(domain)s) ORDER BY id DESC
 class NetworkAway(Exception):
     """Raised when Kamailio's database does not answer or reports an error.
 
-    Also raised for 15 seconds (`PAUSE_AFTER_FAILURE`) after such a failure, without asking the database.
+    For 15 seconds (`PAUSE_AFTER_FAILURE`) after such a failure it is raised at once, without asking the database.
     """
 
 
@@ -61,8 +61,8 @@ class NetworkAway(Exception):
 class Registration:
     """A registration of a phone system with a trunk, valid from `since` to `until`.
 
-    `address` is the host and port from which the registration came, or, if they are unknown, those that the phone
-    system named itself; `device` is its User-Agent header without invisible characters.
+    `address` is the host and port from which the registration came or, if these are unknown, those in the contact that
+    the phone system registered. `device` is its User-Agent header without invisible characters.
     """
 
     address: str
@@ -73,10 +73,10 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The last refused login of a trunk.
+    """The last refused login of a phone system with a trunk's SIP user.
 
-    `reason` is one of the codes in kamailio.cfg, `address` where the login came from. `tries` counts the refusals in a
-    row, the first at `first_at`, the last at `last_at`.
+    `reason` is one of the codes in kamailio.cfg, `address` the IP address from which the login came. `tries` counts the
+    refusals since `first_at`, the first after at least an hour without one; the last was at `last_at`.
     """
 
     reason: str
@@ -88,7 +88,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The state of a trunk: its registrations, oldest first, and its last refused login, None if there is none."""
+    """The state of a trunk: its registrations, oldest first, and its last refused login (None if there was none)."""
 
     registrations: list[Registration] = field(default_factory=list)
     refusal: Refusal | None = None
@@ -96,11 +96,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call of a trunk and its result. `direction` is "in" or "out", `result` one of the codes in kamailio.cfg.
+    """A recorded call of a trunk and its result.
 
-    `own_number` is the trunk's number, `other_number` that of the other party, `status` the SIP status code.
-    `forwarded_to` and `forwarded_because` are number and condition of the forwarding that applied. Numbers are E.164;
-    the numbers of other parties end with "xxx". A field is empty if its value is unknown or hidden.
+    `direction` is "in" or "out", `result` one of the codes in kamailio.cfg, `status` the SIP status code. `own_number`
+    is the trunk's number, `other_number` that of the other party. `forwarded_to` and `forwarded_because` are the target
+    and the condition of the call forwarding that applied. Numbers are E.164; those of other parties end with "xxx" in
+    place of the last three digits. A text is empty if it is unknown or hidden.
     """
 
     at: datetime
@@ -114,10 +115,10 @@ class Call:
 
 
 class TelephoneNetwork:
-    """A client of Kamailio's database at `url`, with one connection per query.
+    """A read-only client of Kamailio's database at `url`; each query opens a connection.
 
-    Its methods raise `NetworkAway` if the database does not answer within about two seconds or reports an error, and,
-    without asking the database, for 15 seconds (`PAUSE_AFTER_FAILURE`) after that.
+    Its methods raise `NetworkAway` if the database does not answer within about two seconds or reports an error. For 15
+    seconds (`PAUSE_AFTER_FAILURE`) after that they raise it at once, without asking the database.
     """
 
     def __init__(self, url: str, clock: Clock) -> None:
@@ -126,7 +127,7 @@ class TelephoneNetwork:
         self._paused_until: datetime | None = None
 
     def lines(self, addresses: Collection[SipAddress]) -> dict[SipAddress, Line]:
-        """Return the state of each trunk, by its SIP address (SIP user and domain); every given address is a key.
+        """Return the state of each trunk by its SIP address (SIP user and domain). Every given address has an entry.
 
         Raises `NetworkAway` if Kamailio's database does not answer or reports an error, or did so within the last 15
         seconds.

@@ -1,7 +1,7 @@
-"""Cleaning of typed text in requests: invisible characters are removed, and text that cannot be stored is refused.
+"""Cleans the text in HTTP requests: removes invisible characters, and refuses text that cannot be stored.
 
-PostgreSQL cannot store NUL characters and unpaired surrogates, which JSON can express; spreadsheets (XML) can hold
-neither other control characters nor noncharacters such as U+FFFE.
+PostgreSQL cannot store NUL characters and unpaired surrogates, which JSON can express. Spreadsheets (XML) can hold
+neither these nor other control characters nor noncharacters such as U+FFFE.
 """
 
 from __future__ import annotations
@@ -28,15 +28,18 @@ _MAX_DEPTH = 8
 
 
 class TypedRequest(Request):
-    """A Flask request whose query, form and JSON texts, except passwords, are in NFC without invisible characters."""
+    """A Flask request that cleans the texts in its query, form and JSON body.
+
+    Except in passwords, invisible characters are removed, and the texts are in Unicode's normal form NFC.
+    """
 
     @cached_property
     def args(self) -> MultiDict[str, str]:
-        """Return the query parameters of the URL, in NFC and without invisible characters, except passwords."""
+        """Return the query parameters of the URL, in NFC and without invisible characters; passwords as typed."""
         return _typed_fields(super().args)
 
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
-        """Return the JSON body as Flask's `get_json` does, each text in it without invisible characters, in NFC.
+        """Return the JSON body as Flask's `get_json` does, with its texts in NFC and without invisible characters.
 
         Passwords stay as they were typed.
         """
@@ -48,10 +51,13 @@ class TypedRequest(Request):
 
 
 class UniqueKeys(DefaultJSONProvider):
-    """Flask's JSON provider, which refuses an object with a key that stands twice: programs differ on which counts."""
+    """A JSON provider for Flask that refuses objects in which a key stands twice.
+
+    Programs differ on which of the two values counts.
+    """
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
-        """Return the value of a JSON text. Raises `InvalidField` for a key that stands twice in an object."""
+        """Parse a JSON text and return its value. Raises `InvalidField` if a key stands twice in an object."""
         return super().loads(s, object_pairs_hook=_unique, **kwargs)
 
 
@@ -65,22 +71,22 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class TooDeep(Exception):
-    """Raised when a JSON body is nested deeper than any body that the API accepts."""
+    """Raised when a JSON body is nested more than eight levels deep, which no valid body of the API is."""
 
 
 class IdConverter(IntegerConverter):
-    """A URL converter for integer ids that a database key can have (signed 64 bits); any other number answers 404."""
+    """A Flask URL converter for integer ids. Numbers above the largest database key (signed 64 bits) answer 404."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{"max": 2**63 - 1, **options})
 
 
 def reject_unstorable_text() -> None:
-    """Check the URL and the form fields of the current request for text that PostgreSQL or spreadsheets cannot store.
+    """Refuse the current request if its URL or form fields have text that PostgreSQL or spreadsheets cannot store.
 
     Raises `NotFound` for such text in the path, `InvalidField` for such a query parameter or form field. Runs before
-    any view reads the URL and the form. Form fields of API calls are left out; their JSON bodies are checked by
-    `check_json_text`, after the caller is authenticated.
+    any view. Form fields of API calls are not checked; their JSON bodies are checked by `check_json_text`, after the
+    caller is authenticated.
     """
     if not is_storable_text(request.path):
         raise NotFound
@@ -91,10 +97,10 @@ def reject_unstorable_text() -> None:
 
 
 def check_json_text(body: object) -> None:
-    """Check every string and every key of a JSON body.
+    """Check that PostgreSQL and spreadsheets can store every string and key of a JSON body.
 
-    Raises `InvalidField` for the first one that PostgreSQL or spreadsheets cannot store, `TooDeep` if the body is
-    nested deeper than any body that the API accepts.
+    Raises `InvalidField` for the first that they cannot store, and `TooDeep` if the body is nested more than eight
+    levels deep.
     """
     for path, text in _strings(body, ()):
         if not is_storable_text(text):
@@ -129,8 +135,8 @@ def _typed_json(value: Any) -> Any:
 def _strings(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield every string and key of a JSON value as a pair of path and text.
 
-    The path has the names and list positions that lead to the value that the text is in; it begins with `path`. Raises
-    `TooDeep` if a path is longer than eight.
+    The path of a string has the names and list positions that lead to it, that of a key those of its object. It begins
+    with `path`. Raises `TooDeep` if a path is longer than eight.
     """
     if len(path) > _MAX_DEPTH:
         raise TooDeep

@@ -1,4 +1,4 @@
-"""Uploaded documents: their maximum size, their media type recognized from the content, and a safe file name."""
+"""Uploaded documents: their maximum size, their media type as recognised from the content, and their file name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIGNATURES = {b"%PDF-": "application/pdf", b"\x89PNG\r\n\x1a\n": "image/png", b
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An uploaded document; `name` is a file name that is safe to show, `media_type` is recognized from `content`."""
+    """An uploaded document. `name` is a file name that is safe to show, `media_type` was recognised from `content`."""
 
     name: str
     media_type: str
@@ -29,13 +29,16 @@ class Upload:
 
 
 def allow_uploads() -> None:
-    """Allow the current request a larger body if its endpoint accepts documents. Runs before the form is parsed."""
+    """Raise the size limit of the current request's body if its endpoint accepts files.
+
+    Call it before the form is parsed.
+    """
     if request.endpoint in _UPLOADING:
         request.max_content_length = LARGEST + _FORM_OVERHEAD
 
 
 def read_document(file: FileStorage, field: str) -> Upload:
-    """Read the uploaded document. Its media type is recognized from the first bytes, not from the file name.
+    """Read the uploaded document. Its media type is recognised from its first bytes, not from the file name.
 
     Raises `InvalidField` for `field` if the file is empty, larger than 10 MB (`LARGEST`), or no PDF, PNG or JPEG.
     """
@@ -51,6 +54,9 @@ def read_document(file: FileStorage, field: str) -> Upload:
 
 
 def shown_name(file: FileStorage, unnamed: str) -> str:
-    """Return the uploaded file's name without folders and unprintable characters; `unnamed` if nothing is left."""
+    """Return the uploaded file's name, without folders and unprintable characters, shortened to 100 characters.
+
+    `unnamed` is returned if nothing is left of the name.
+    """
     last = re.split(r"[\\/]", typed_text(file.filename or ""))[-1]
     return shortened("".join(filter(str.isprintable, last)).strip(), 100) or unnamed

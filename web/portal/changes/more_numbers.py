@@ -88,7 +88,7 @@ class _Sheet:
 
     @property
     def added(self) -> AddedNumbers | None:
-        """Return what the typed numbers bring, in the user's language; None if they are not possible."""
+        """Return the cost of the typed numbers in the user's language; None if none are typed or possible."""
         if self.quote is None:
             return None
         terms, name = self.quote.terms, self.quote.product.name(locale())

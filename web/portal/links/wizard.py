@@ -349,11 +349,12 @@ def _not_allowed_text() -> str:
 
 
 def _wrong_number(session: Session, main: Account, number: str) -> tuple[str | None, UUID | None]:
-    """Return the error text for the customer number (None: no error), and the id of the request that runs for it.
+    """Return the error text for the customer number (None: no error), and the id of a request that runs for it.
 
-    It is wrong if malformed, the main account's own, that of a sub-account it has, or if a link or switch by the main
-    account runs for it; only then is there an id. Whether the number exists is not checked: the main account may not
-    know that.
+    The number is wrong if it is malformed, the main account's own, or that of one of its sub-accounts, or if a link
+    request or switch by the main account runs for it; only then there is an id. Whether an account has the number is
+    not checked, because the main account may not learn that. Takes an advisory lock until the transaction ends, so that
+    no other transaction starts a request for the number meanwhile.
     """
     if not CUSTOMER_NUMBER.fullmatch(number):
         return field_error(locale(), "customer_number", "malformed"), None

@@ -86,7 +86,7 @@ class StepForm(Form):  # type: ignore[misc]
     hints: Hints | None = None
 
     def typed(self) -> dict[str, Any]:
-        """Return the typed values by field name, whether valid or not; an empty string for a missing one."""
+        """Return the typed values by field name, valid or not, as a draft saves them; "" for a missing value."""
         return {field.name: field.data if field.data is not None else "" for field in self}
 
 
@@ -139,7 +139,10 @@ class ProductForm(StepForm):
 
     @property
     def fallback(self) -> str | None:
-        """Return the mobile fallback of the validated form, in E.164; None if none is chosen or it has errors."""
+        """Return the number of the mobile fallback in E.164; None if that option is not chosen or is wrong.
+
+        The option forwards calls to this number while no phone system is registered. Call it on a validated form.
+        """
         if MOBILE_BACKUP not in (self.options.data or []) or self.mobile_number.errors:
             return None
         return _mobile.validate_python(self.mobile_number.data)

@@ -121,9 +121,9 @@ class Hints:
 
     @property
     def for_area(self) -> str:
-        """Return the text to show below the area code: its town and whether it fits the address, or that it is wrong.
+        """Return the text to show below the area code: its town and whether it fits the address, or an error.
 
-        Empty as long as the typed digits are no complete area code.
+        Empty while the typed digits are not a complete area code.
         """
         if self.area is None:
             unknown = bool(AREA_CODE.fullmatch(self.typed))

@@ -60,7 +60,7 @@ _STEP = "/<uuid:id>/<any(produkt, standort, rufnummern, kontakt, zusammenfassung
 @orders.get("")
 @login_required
 def begin() -> Response:
-    """Redirect to the first step of a new order. No draft is saved until the user types something."""
+    """Redirect to the first step of a new order. The draft is saved only once the user types something."""
     with resources().database.transaction() as session:
         _ordering_account(session)
         id = new_draft_id(session, resources().vault, principal())
@@ -80,13 +80,14 @@ def list_drafts() -> str:
 @orders.get("/hinweise")
 @login_required
 def show_hints() -> Response:
-    """Return JSON about the typed address, area code and block size (query parameters), for texts shown while typing.
+    """Return JSON about the typed address, area code and block size, for texts shown while the user types.
 
-    `fits` is whether the area code can be that of the address, null if one is missing or wrong; `wrong` whether the
-    postal code cannot be the city's; `unknown_town` whether it belongs to other towns than the typed one.
-    `free_blocks` and `free_numbers` count what is free of this block size in this area code (null: unknown), `towns`
-    are those of the postal code, `suggestions` area codes for the address; `city_text`, `area_text` and `free_text`
-    are shown below the fields.
+    The query parameters are `postal_code`, `city`, `area_code` and `block_size`. In the answer, `fits` says whether the
+    area code can be that of the address (null: one of them is missing or wrong), `wrong` whether postal code and city
+    cannot belong together, `unknown_town` whether the city may be misspelt. `towns` are the towns with the postal code,
+    `suggestions` area codes for the address. `free_blocks` and `free_numbers` count the free blocks of this size in
+    this area code, and their numbers (null: unknown). `city_text`, `area_text` and `free_text` are the texts below the
+    fields.
     """
     asked = request.args
     with resources().database.transaction() as session:

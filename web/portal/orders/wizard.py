@@ -142,7 +142,7 @@ class Wizard:
         return [(product, self.price_of(product)) for product in self.products]
 
     def price_of(self, product: Product) -> PriceLine:
-        """Return the price of a product: the lower one of the price list's and the one that an offer promised."""
+        """Return the price of a product: the price list's, or that promised by a PDF offer if it is lower."""
         return best_price(product, self.promised)
 
     @property

@@ -1,4 +1,4 @@
-"""Access to the account or SIP trunk that a page is about, for the signed-in user."""
+"""Looks up the account or SIP trunk that a page is about, if the signed-in user may see it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from web.resources import resources
 class VisibleAccount:
     """An account that the user may see, its main account, and the running requests about it that the user may see.
 
-    `main` is the account's main account or, while its order is running, the account that ordered it; else None.
+    `main` is the account's main account. For an account that is still on order, `main` is the account that ordered it;
+    for any other account without a main account it is None.
     """
 
     account: Account
@@ -42,7 +43,10 @@ class VisibleAccount:
 
     @property
     def is_foreign(self) -> bool:
-        """Return whether the user sees the account only by rights in its main account or in the one that ordered it."""
+        """Return whether the user has no role in the account that lets them see it.
+
+        They then see it by a role in its main account, or in the account that ordered it.
+        """
         person = principal()
         # An ordered account has neither a main account nor users of its own.
         seen_by_order = not may(person, Action.VIEW, self.account)
@@ -78,10 +82,11 @@ def get_visible_account(database: Session, customer_number: str) -> VisibleAccou
 
 
 def get_visible_trunk(customer_number: str, id: int, right: Action) -> tuple[Account, SipTrunk]:
-    """Return the account with this customer number and its trunk with this id.
+    """Return the account with this customer number and its trunk with this id, in a transaction of its own.
 
-    Abort with 404 if the account is not visible to the user, if it has no such trunk, or if the user does not have the
-    right `right`. A view by a user of the main account or by the carrier's staff is recorded in the audit log.
+    Abort with 404 if the user may not view the account, if the account has no such trunk, or if the user may not
+    perform the action `right` in the account. A view by a user of the main account or by the carrier's staff is
+    recorded in the account's audit log.
     """
     with resources().database.transaction() as database:
         account = get_visible_account(database, customer_number).account

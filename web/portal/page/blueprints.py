@@ -1,4 +1,4 @@
-"""The two blueprints that several subjects add their routes to, because their URLs have one prefix."""
+"""The two blueprints to which several modules add their routes, because the URLs of these share a prefix."""
 
 from __future__ import annotations
 

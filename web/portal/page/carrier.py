@@ -1,6 +1,6 @@
-"""The carrier's own pages (imprint, privacy notice, terms, help) whose setting is a text, not a URL.
+"""The carrier's own pages (imprint, privacy notice, terms, help), shown without a login.
 
-They need no login.
+The setting of each is a text or a URL; only a text is shown here, a URL is linked instead.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ carrier_pages = Blueprint("carrier", __name__)
 
 @carrier_pages.get(f"/<any({', '.join(CarrierPage)}):slug>")
 def show(slug: str) -> str:
-    """Show the carrier's page with this path, such as `impressum`: the text of its setting.
+    """Show the carrier's page with this path, such as `impressum`, whose text is in the settings.
 
-    Abort with 404 if the setting is missing or is a URL, or if there is no such page.
+    Abort with 404 if there is no such page, or if its setting is missing or is a URL.
     """
     page = CarrierPage(slug)
     text = resources().settings.carrier.texts.get(page)

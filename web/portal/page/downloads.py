@@ -1,4 +1,4 @@
-"""Answers that a browser saves as a file instead of showing them."""
+"""HTTP responses that a browser saves as a file instead of showing them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from tasks.files import spreadsheets
 
 
 def attachment(name: str) -> dict[str, str]:
-    """Return the HTTP header for an answer that is saved as a file; `name` is a file name without quotation marks."""
+    """Return the HTTP header that makes a browser save the response under the file name `name`.
+
+    The name must not contain quotation marks.
+    """
     return {"Content-Disposition": f'attachment; filename="{name}"'}
 
 
 def table_file(rows: Iterable[list[spreadsheets.Cell]], form: str, name: str, title: str) -> Response:
-    """Return a download of a table, as CSV or Excel file.
+    """Return a response that downloads a table as CSV or Excel file.
 
-    `rows` begin with the headings and may be read while the answer is being sent; `form` is "csv" or "xlsx"; `name` is
-    the file's name without its extension, `title` that of the sheet in the Excel file.
+    The first of `rows` has the headings. For CSV the rows are read while the response is being sent. `form` is "csv" or
+    "xlsx". `name` is the file's name without its extension, `title` the name of the sheet in the Excel file.
     """
     if form == "csv":
         content = stream_with_context(spreadsheets.csv_of(rows))

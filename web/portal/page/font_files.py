@@ -1,4 +1,7 @@
-"""The font files of pages: the portal's typeface, which letters and offers share, and others for scripts it lacks."""
+"""The font files of the pages: the portal's own typeface, and others for the scripts that it lacks.
+
+PDF letters and offers use the same files.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,10 @@ def show(weight: str) -> Response:
 
 @typeface.get("/schrift/andere.css")
 def other_scripts() -> Response:
-    """Return the style sheet that lists, for each font file of other scripts, the characters that it has.
+    """Return the style sheet that names, for each font file of other scripts, the characters in it.
 
-    A browser fetches only the files whose characters are on the page. It keeps the style sheet for a day.
+    By it, a browser fetches only the font files for characters that are on the page. It caches the style sheet for a
+    day.
     """
     response = Response(_style_sheet(), mimetype="text/css")
     response.headers["Cache-Control"] = f"public, max-age={_A_DAY}"
@@ -39,7 +43,8 @@ def other_scripts() -> Response:
 def part(name: str, block: int) -> Response:
     """Return the font file of one part of a typeface; abort with 404 if there is no such part.
 
-    `name` is the typeface, `block` the code point with which the part begins, 0 for a typeface in one part.
+    `name` is the typeface's name. `block` is the number of the part: its first code point, or 0 if the typeface has
+    only one part.
     """
     found = next((one for one in _others() if one.name == name), None)
     if found is None or block not in _parts(found):
@@ -54,17 +59,20 @@ def _font(content: bytes) -> Response:
 
 
 def _others() -> list[Typeface]:
-    """Return the typefaces for characters that the portal's own typeface lacks; of East Asian ones only the Chinese."""
+    """Return the typefaces for characters that the portal's own typeface lacks.
+
+    Of the East Asian typefaces, it is only the one for simplified Chinese.
+    """
     return [one for one in typefaces()[1:] if not one.name.startswith(EASTERN) or one.name.endswith("sc")]
 
 
 @cache
 def _parts(one: Typeface) -> dict[int, list[int]]:
-    """Return the code points in each part of a typeface, by the number of the part, without those of earlier typefaces.
+    """Divide the characters of a typeface into parts, one font file each; return the code points by number of the part.
 
-    Chinese, Japanese and Korean are divided into blocks of 256 characters, rare ones of 4096, because the whole has
-    30 MB; such a part has the number of its first code point. A typeface of other scripts is one part, number 0,
-    because its letters change each other's shape.
+    Code points that an earlier typeface has are left out. East Asian typefaces have 30 MB, so they are divided into
+    blocks of 256 code points (4096 for rare ones), and a part's number is its first code point. Any other typeface is
+    one part, number 0, because its letters can change each other's shape.
     """
     before = typefaces()[: typefaces().index(one)]
     taken = {
@@ -122,7 +130,7 @@ def _whole(weight: int) -> bytes:
 
 @lru_cache(64)
 def _part_of(one: Typeface, block: int) -> bytes:
-    """Return a part of a typeface as a WOFF file, in the regular weight, from which browsers make the bold one."""
+    """Return one part of a typeface as a WOFF file, in the regular weight; browsers derive bold from it."""
     wanted = uharfbuzz.SubsetInput()
     face = one.face(400)
     wanted.unicode_set.update(_parts(one)[block] if block else _characters(one))

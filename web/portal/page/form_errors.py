@@ -1,4 +1,4 @@
-"""Error texts at form fields: those that only a view can detect, and those for empty fields."""
+"""Helpers for error texts at form fields."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def add_error(field: Field, what: str) -> None:
 
 
 def missing(field: str) -> object:
-    """Return the error text for an empty field, translated when a page shows it.
+    """Return the error text for an empty field, as a lazy string that is translated when a page shows it.
 
-    `field` is the path of the field in the API's body, such as `location.city`.
+    `field` is the path of the field in the API's request body, such as `location.city`.
     """
     return lazy_gettext(MISSING[field])

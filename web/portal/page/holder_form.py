@@ -1,4 +1,7 @@
-"""The form for the contract holder of an account, on a page of its own and in the last step of an order."""
+"""The form for the contract holder of an account, used on a page of its own and in the last step of an order.
+
+The contract holder is the company or person with whom the carrier has the account's contracts.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ HOLDER_FORMS = {
 
 
 class HolderFields(Form):  # type: ignore[misc]
-    """The fields of a contract holder. Their names begin with `holder_`, as an order has other names and addresses."""
+    """The form fields of a contract holder. Their names begin with `holder_`, as an order has other names, too."""
 
     holder_name = StringField(lazy_gettext("Legal name"))
     holder_form = RadioField(
@@ -43,7 +46,7 @@ class HolderFields(Form):  # type: ignore[misc]
         return not any((field.data or "").strip() for field in self)
 
     def checked(self, now: datetime) -> HolderData | None:
-        """Return the typed contract holder; None if it is wrong, with the error texts at the wrong fields."""
+        """Return the typed contract holder, checked on the day of `now`; None if wrong, with errors at the fields."""
         typed = {field.name.removeprefix("holder_"): field.data or "" for field in self}
         found = check_holder(typed, berlin_day(now))
         if isinstance(found, HolderData):
@@ -55,7 +58,10 @@ class HolderFields(Form):  # type: ignore[misc]
 
 
 def holder_values(known: ContractHolder | Account) -> dict[str, str]:
-    """Return the form's initial values by field name: those of a contract holder, or an account's name and address."""
+    """Return the values with which the form begins, by field name.
+
+    They are those of the known contract holder or, while none is known, the name and address of the account.
+    """
     values = {name: getattr(known, name) for name in ("name", "street", "postal_code", "city")}
     if isinstance(known, ContractHolder):
         born = known.born_on.strftime("%d.%m.%Y") if known.born_on is not None else ""

@@ -1,7 +1,7 @@
-"""The input of a form whose session had ended, encrypted for the same person until the next sign-in.
+"""Keeps the input of a form that was sent after the session had ended, until the user has signed in again.
 
-Each form has a hidden field with the person it was made for (`form_owner`). Nothing is stored: the encrypted input
-travels in the sign-in form. It is shown to nobody else, and sent only when the person presses a button again.
+Each form has a hidden field that names the user it was made for (`form_owner`). The input is stored nowhere: it travels
+encrypted in the sign-in form. It is shown to no other user, and sent only when the user presses a button again.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _PATH = re.compile(r"/(?![/\\])[^\x00-\x1f\x7f\\]*")
 
 @dataclass(frozen=True, slots=True)
 class KeptInput:
-    """The input of a form that was not accepted, because the sender's session had ended.
+    """The input of a form that was refused, because the sender's session had ended.
 
-    `path` is where the form was sent to, with its query, and `back` the page on which it was. `fields` are the names
-    and values without passwords, `had_password` whether there was a password. `files` are the names of chosen files,
-    which are not kept.
+    `path` is the URL path to which the form was sent, with its query, `back` that of the page with the form. `fields`
+    are names and values, without passwords; `had_password` says that a password was typed. `files` are the names of
+    chosen files, whose contents are not kept.
     """
 
     path: str
@@ -47,12 +47,18 @@ class KeptInput:
 
     @property
     def is_passwords_alone(self) -> bool:
-        """Return whether the person typed nothing but passwords. A hidden field `issue` does not count as typed."""
+        """Return whether the user typed passwords and nothing else.
+
+        The hidden field `issue`, in forms about a SIP password, does not count as typed.
+        """
         return self.had_password and all(name == "issue" for name, _ in self.fields)
 
 
 def form_owner() -> str:
-    """Return the value of a form's hidden field that identifies the signed-in person; empty if nobody is signed in."""
+    """Return the value of the hidden field that names the signed-in user in a form: the user id and a token for it.
+
+    Empty if nobody is signed in.
+    """
     if not current_user.is_authenticated:
         return ""
     user_id = str(current_user.principal.user_id)
@@ -70,12 +76,12 @@ def owner_of_form() -> int | None:
 
 
 def is_from_here() -> bool:
-    """Return whether the form of the current request was on a page of this site, by the browser's header Origin."""
+    """Return whether the browser's Origin header says that the submitted form was on a page of this portal."""
     return _is_ours(request.headers.get("Origin"))
 
 
 def sent_input() -> KeptInput:
-    """Return what the form of the current request sent, without passwords and the contents of files."""
+    """Return the input of the form in the current request, without passwords and the contents of files."""
     sent = [(name, value) for name, value in request.form.items(multi=True) if name not in _OWN]
     return KeptInput(
         path=request.full_path.removesuffix("?"),
@@ -87,9 +93,9 @@ def sent_input() -> KeptInput:
 
 
 def seal_input(kept: KeptInput, user_id: int) -> str | None:
-    """Encrypt the input for this user, to travel in the sign-in form; `open_input` can read it for an hour.
+    """Encrypt the input for the user `user_id`, to travel in the sign-in form; `open_input` can read it for an hour.
 
-    Return None if the input is longer than `MOST_KEPT` (200,000) characters as JSON: then it is lost.
+    Return None if the input has more than `MOST_KEPT` (200,000) characters as JSON; it is then not kept.
     """
     facts = {
         "use": "kept input",
@@ -108,8 +114,8 @@ def seal_input(kept: KeptInput, user_id: int) -> str | None:
 def open_input(sealed: str) -> tuple[KeptInput, int] | None:
     """Decrypt what `seal_input` returned; return the input and the id of the user for whom it was encrypted.
 
-    Return None if `sealed` is no such text, if its key is no longer in use, or if it is older than an hour
-    (`KEPT_FOR`).
+    Return None if `sealed` is no such text, if the key it was encrypted with is no longer in use, or if it is older
+    than an hour (`KEPT_FOR`).
     """
     try:
         facts = json.loads(resources().vault.open(sealed.encode()))
@@ -125,9 +131,10 @@ def open_input(sealed: str) -> tuple[KeptInput, int] | None:
 
 
 def local_page(target: str | None) -> str | None:
-    """Return `target` if it is the path of a page of the portal, with or without a query; None for anything else.
+    """Return `target` if it is safe to redirect to: the path of a page of the portal; None for anything else.
 
-    So a redirect to it is safe: it leads to a page that answers to GET, and to no other site.
+    The path may have a query, and its page answers to GET. URLs of other sites, of the API and of static files give
+    None.
     """
     if not target or not _PATH.fullmatch(target) or target.startswith(("/api/", "/static/")):
         return None
@@ -144,9 +151,10 @@ def local_page(target: str | None) -> str | None:
 
 
 def _page_of_form() -> str:
-    """Return the path of the page with the submitted form: that of the Referer header if it is a page of the portal.
+    """Return the path of the page that contained the submitted form, with its query.
 
-    Else it is the URL to which the form was sent, or "/" if that is no page.
+    That is the path in the Referer header if it is a page of the portal, else the URL to which the form was sent if
+    that is one, else "/".
     """
     referrer = request.referrer or ""
     parts = urlsplit(referrer) if _is_ours(referrer) else urlsplit("")

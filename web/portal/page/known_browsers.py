@@ -1,4 +1,8 @@
-"""The cookie by which the portal knows a browser in which a person has signed in before. It replaces no password."""
+"""The cookie by which the portal recognises a browser in which a user has signed in before.
+
+It replaces no password. Failed attempts from a recognised browser are counted apart from those of strangers, and no
+mail warns of a sign-in from it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ _THIS_HOST_ONLY = "__Host-"
 
 
 def remember_browser(user: User) -> None:
-    """Make the browser of the current request known to the user, by a cookie in the answer to the request.
+    """Mark the browser of the current request as known to the user, by a cookie set in the response.
 
     Call it only if the person in the browser has just proved to be the user.
     """
@@ -29,10 +33,10 @@ def remember_browser(user: User) -> None:
 
 
 def this_browser(email: str) -> str | None:
-    """Return a text that identifies the browser of the current request, if it is known to the user with this address.
+    """Return a text that identifies the browser of the current request, if the user with this address knows it.
 
-    It is known for a year after a sign-in, and until the user's password or address changes. None for every other
-    browser, and if there is no such user. Call it outside a transaction.
+    A browser is known for a year after the user has signed in there, and until the user's password or address changes.
+    None for every other browser, and if there is no such user. Call it outside a transaction.
     """
     # Without the prefix also those that were kept before there was one: they are signed all the same.
     cookies = {name.removeprefix(_THIS_HOST_ONLY): value for name, value in request.cookies.items()}

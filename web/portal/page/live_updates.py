@@ -1,4 +1,4 @@
-"""Pages that update themselves: js/request.js polls the parts of the page and replaces those that changed."""
+"""Pages that update themselves: the script js/request.js polls the changing parts of a page and replaces them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from werkzeug.wrappers import Response
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A part of a page: the name of its template, its HTML, and in `version` a hash that changes with the HTML."""
+    """A part of a page that is replaced when it changes.
+
+    `name` is the name of its template, `html` its content, and `version` a hash that changes with the content.
+    """
 
     name: str
     html: Markup
@@ -24,9 +27,9 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class LiveParts:
-    """The parts of a page that may change while it is open (`regions`).
+    """All parts of a page that may change while the page is open (`regions`).
 
-    `ended`: nothing can change from now on, so that the browser stops polling.
+    `ended`: no part can change from now on, so the browser stops polling.
     """
 
     regions: Sequence[Region]
@@ -45,9 +48,10 @@ class LiveParts:
 
 
 def render_live_parts(folder: str, names: Sequence[str], facts: Mapping[str, Any], *, ended: bool = False) -> LiveParts:
-    """Render the parts of a page with the template variables `facts`.
+    """Render the changing parts of a page.
 
-    Each of `names` is a template `<name>.html` in the template folder `folder`. `ended`: the browser stops polling.
+    Each of `names` is a template `<name>.html` in the template folder `folder`; `facts` are the template variables of
+    all. `ended`: nothing can change from now on, so the browser stops polling.
     """
     return LiveParts([_region(name, render_template(f"{folder}/{name}.html", **facts)) for name in names], ended)
 

@@ -16,12 +16,12 @@ def locale() -> Locale:
 
 
 def counted(count: int) -> str:
-    """Format a whole number of things in the page's language: '10.000'."""
+    """Format a number of things in the page's language: '10.000', in English '10,000'."""
     return count_text(count, locale())
 
 
 def moment(at: datetime) -> str:
-    """Format date and time (German time zone) in the page's language, for use in a sentence."""
+    """Format date and time in German time, in the page's language, for use within a sentence."""
     return moment_text(at, locale())
 
 
@@ -31,7 +31,7 @@ def clock_time(at: datetime) -> str:
 
 
 def day(at: datetime) -> str:
-    """Format the day (German time zone) in the page's language."""
+    """Format the day, in German time, on which the moment `at` lies, in the page's language."""
     return day_text(at, locale())
 
 
@@ -41,10 +41,13 @@ def calendar_day(date: date) -> str:
 
 
 def last_day(end: datetime) -> str:
-    """Format the day that ends at the moment `end`, the last on which something is valid, in the page's language."""
+    """Format the last day on which something is valid that ends at the moment `end`, in the page's language.
+
+    If `end` is midnight in Germany, that is the day before.
+    """
     return last_day_text(end, locale())
 
 
 def phone(e164: str) -> str:
-    """Format an E.164 number for reading: 030 23125901, a foreign one with its country code."""
+    """Format an E.164 number for reading: "030 23125901", a foreign number with its country code."""
     return number_text(e164)

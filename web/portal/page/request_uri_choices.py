@@ -1,4 +1,7 @@
-"""The choices of what the request line of incoming calls contains, for the order and for the page of a trunk."""
+"""The form choices of what the request line (Request-URI) of incoming calls contains.
+
+The order form and the page of a trunk use them.
+"""
 
 from __future__ import annotations
 

@@ -14,23 +14,29 @@ from web.portal.page.session import principal
 
 @dataclass(frozen=True, slots=True)
 class SelectedAccount:
-    """The account that the portal shows the user (None if there is none to select), and all accounts to choose from."""
+    """The account that the portal shows to the user, and all accounts that the user can select (`choices`).
+
+    `account` is None if the user has no account.
+    """
 
     account: Account | None
     choices: list[Account]
 
     @property
     def konto(self) -> str | None:
-        """Return the customer number for the query parameter `konto`; None if the user has only one account."""
+        """Return the account's customer number, for the query parameter `konto` of links.
+
+        None if the user can select no other account, so that links need no such parameter.
+        """
         return self.account.customer_number if self.account is not None and len(self.choices) > 1 else None
 
 
 def selected_account(database: Session) -> SelectedAccount:
     """Return the selected account and the accounts that the user can select, main accounts first.
 
-    Selected is the account whose customer number is in the URL (`konto=`), which is then kept in the session; else the
-    one kept in the session; else the first; None if the user has no account. A customer number that the user cannot
-    select is ignored. A sub-account can be selected only if the user cannot select its main account.
+    The first of these applies: the account whose customer number is in the URL (`konto=`), which is then kept in the
+    session; the one kept in the session; the first in the list. None if the user has no account. A customer number that
+    the user cannot select is ignored. A sub-account can be selected only if the user cannot select its main account.
     """
     own = own_accounts.accounts_of(database, principal())
     ids = {account.id for account in own}

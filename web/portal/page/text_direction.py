@@ -1,4 +1,4 @@
-"""Translations in which the names of people and companies do not change the direction of the words around them."""
+"""Translations in which names in right-to-left script do not reorder the words around them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from web.portal.page.locale import counted
 
 
 class IsolatingTranslations(Domain):  # type: ignore[misc]
-    """Flask-Babel's translations, in which facts in right-to-left letters are put between FSI and PDI.
+    """Flask-Babel's translations, in which inserted values in right-to-left letters do not reorder the sentence.
 
-    So they do not reorder the rest of the sentence.
+    They are put between the Unicode characters FSI and PDI (isolates).
     """
 
     def gettext(self, string: str, **variables: Any) -> Any:
-        """Translate a sentence and put the variables in the places of their names."""
+        """Translate a sentence and insert the values of `variables` at the placeholders of the same names."""
         return super().gettext(string, **isolated_facts(variables))
 
     def ngettext(self, singular: str, plural: str, num: int, **variables: Any) -> Any:
-        """Translate a sentence in the form that fits the number, and put the variables in the places of their names."""
+        """Translate a sentence in the singular or plural form for `num`, and insert the values at their placeholders.
+
+        `num` can be a placeholder, too, and is formatted with thousands separators.
+        """
         facts = isolated_facts({"num": counted(num), **variables})
         return self.get_translations().ungettext(singular, plural, num) % facts

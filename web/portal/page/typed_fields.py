@@ -1,4 +1,4 @@
-"""Form fields as they are typed: names and e-mail addresses are checked, days are read."""
+"""Filters and validators for typed form fields: names, e-mail addresses and days."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from web.portal.page.locale import locale
 
 
 def strip(value: str | None) -> str | None:
-    """Return the typed text without blanks at its ends; a filter for fields."""
+    """Return the typed text without white space at its ends, None for None. To be used as a filter of form fields."""
     return value.strip() if value is not None else None
 
 
 def typed_day(field: str, typed: str | None) -> date | None:
-    """Return the day that was typed into `field`, as browsers send it or as Germans write it; None if nothing was.
+    """Return the day typed into the form field `field`; None if nothing was typed.
 
-    Raises `InvalidField` for the field if this is no day.
+    Reads the form that browsers send (2026-03-16) and the German one (16.3.2026). Raises `InvalidField` for `field` if
+    the text is no day.
     """
     if not typed:
         return None
@@ -34,9 +35,10 @@ def typed_day(field: str, typed: str | None) -> date | None:
 
 
 def refuse_unsuitable_name(_form: Form, field: Field) -> None:
-    """Raise `StopValidation` if the text cannot be a name: unprintable, a spreadsheet's error, or an address.
+    """Raise `StopValidation` with an error text if the field's text cannot be a name. A validator for form fields.
 
-    An address is a web or e-mail address, which would be a link in mails to others.
+    A name must be printable, no error value of a spreadsheet such as #REF!, and contain no web or e-mail address, which
+    would become a link in mails to others.
     """
     fault = name_fault(field.data or "")
     if fault is not None:
@@ -44,9 +46,10 @@ def refuse_unsuitable_name(_form: Form, field: Field) -> None:
 
 
 def normalize_email(_form: Form, field: Field) -> None:
-    """Replace the typed e-mail address by the spelling in which it is stored: without a name, the domain in lower case.
+    """Replace the typed e-mail address by the spelling in which addresses are stored. A validator for form fields.
 
-    Raises `StopValidation`, with the text of the error, if the portal can send no mail to the address.
+    That is the bare address, without a display name, with the domain in lower case. Raises `StopValidation` with an
+    error text if the portal can send no mail to the address.
     """
     try:
         field.data = typed_email(field.data)

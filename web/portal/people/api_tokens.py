@@ -33,7 +33,7 @@ SCOPES = {"read": frozenset({Scope.READ}), "all": frozenset(Scope)}
 
 
 class TokenForm(FlaskForm):  # type: ignore[misc]
-    """The form for a new API token: its name, what it may do, for how many days, and the user's own password."""
+    """The form for a new API token: its name, its scopes, its lifetime in days, and the user's own password."""
 
     name = StringField(
         lazy_gettext("Name of the token"),
@@ -70,9 +70,10 @@ class TokenForm(FlaskForm):  # type: ignore[misc]
 @users.get("/benutzer/<customer_number>/api-token")
 @login_required
 def tokens(customer_number: str) -> str:
-    """Show all API tokens of the account: the person who made each, what it may do, creation, last use, expiry.
+    """Show all API tokens of the account, also expired and revoked ones.
 
-    Abort with 404 unless the user administers the account.
+    Each is shown with the person who made it, what it may do, and when it was made, was last used and expires. Abort
+    with 404 unless the user administers the account.
     """
     with resources().database.transaction() as session:
         account = _account(session, customer_number)
@@ -86,11 +87,11 @@ def tokens(customer_number: str) -> str:
 @users.route("/benutzer/<customer_number>/api-token/neu", methods=["GET", "POST"])
 @login_required
 def make_token(customer_number: str) -> tuple[str, int]:
-    """Show the form for a new API token; on a valid POST make the token and show it, once, with status 201.
+    """Show the form for a new API token; on a valid POST make the token and show its text, once, with status 201.
 
-    Show the form with an error and status 422 if the name belongs to a usable token, the account has too many, or the
-    password is wrong; after too many wrong passwords, the answer is 429. Abort with 404 unless the user administers the
-    account.
+    Show the form with an error and status 422 if another usable token of the account has the name, if the account has
+    the most tokens allowed, or if the password is wrong; after too many wrong passwords, the answer is 429. Abort with
+    404 unless the user administers the account.
     """
     form = TokenForm()
     with resources().database.transaction() as session:

@@ -1,4 +1,4 @@
-"""The page on which an administrator requires a second factor of all people of the company."""
+"""The page on which an administrator requires a second factor at sign-in of all people of the company."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ MOST_NAMED = 100
 @users.route("/benutzer/<customer_number>/zweiter-faktor", methods=["GET", "POST"])
 @login_required
 def company_factor(customer_number: str) -> Response | tuple[str, int]:
-    """Show whether the company requires a second factor of its people; on POST require it or stop, and redirect.
+    """Show whether the company requires a second factor of its people; on POST require it or stop requiring it.
 
-    With "no" in the form field `demand` the company stops requiring one. The redirect leads to the list of users. A
-    POST of a user without a second factor changes nothing and shows the page with status 409. 404 unless the user
-    administers the account, and for a sub-account, whose main account decides.
+    The form field `demand` is "no" to stop. The POST redirects to the list of users. If the user has no second factor,
+    it changes nothing and shows the page with status 409. Abort with 404 unless the user administers the account, and
+    for a sub-account, because its main account decides.
     """
     form, refused = FlaskForm(), False
     with resources().database.transaction() as session:

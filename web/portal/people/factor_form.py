@@ -1,4 +1,4 @@
-"""The form for a code or a passkey's answer, at sign-in and when the second factor is asked for again."""
+"""The form in which a user proves their second factor, at sign-in and again before some actions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 class FactorForm(FlaskForm):  # type: ignore[misc]
     """The form for a code of the authenticator app, a recovery code, or the answer of a passkey.
 
-    `question` is the encrypted challenge, `credential` the passkey's answer as JSON.
+    `question` is the challenge to the passkey, encrypted; `credential` is the passkey's answer as JSON.
     """
 
     code = StringField(lazy_gettext("Code"), validators=[Length(max=40)])
@@ -36,11 +36,11 @@ class FactorForm(FlaskForm):  # type: ignore[misc]
 
 
 def proved(form: FactorForm, user: User, then: Callable[[Session, User], T]) -> T | None:
-    """Return what `then` returns if the form proves the user's second factor; None if it does not.
+    """Check the submitted form; if it proves the user's second factor, call `then` and return its result; else None.
 
-    `then` is called in the transaction in which the code is used up. A missing or wrong code gives an error on the
-    form; a wrong one is counted, and after too many the request is answered with 429. If no form was sent, there is no
-    error.
+    `then` gets the session and the user, in the transaction that marks the code as used. A missing or wrong code adds
+    an error to the form. A wrong one is counted; after too many, the request is answered with 429. If no form was
+    submitted, there is no error.
     """
     if not form.validate_on_submit():
         return None

@@ -1,4 +1,4 @@
-"""The text about why nobody can administer an account."""
+"""The text that says why nobody can administer an account, for example because an invitation is not accepted yet."""
 
 from __future__ import annotations
 

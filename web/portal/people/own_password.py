@@ -1,4 +1,4 @@
-"""The field for the user's own password, and its check, on forms that show or make a secret."""
+"""The form field for the user's own password, and its check, for forms that show or make a secret."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def own_password_field() -> PasswordField:
 
 
 def is_own_password(field: PasswordField) -> bool:
-    """Return whether the password in the field is that of the signed-in user; if it is not, add an error to the field.
+    """Return whether the field has the password of the signed-in user; if it does not, add an error to the field.
 
-    Wrong attempts are counted for this browser's login; after too many, the request is answered with 429.
+    Wrong passwords are counted for the login of this browser; after too many, the request is answered with 429.
     """
     resources().throttle.begin_own_password_try(current_user.login_id)
     with resources().database.transaction() as session:

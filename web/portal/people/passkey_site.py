@@ -1,4 +1,4 @@
-"""The portal as devices with passkeys know it, and the challenge that a person's passkey answers."""
+"""The portal as a WebAuthn relying party, and the challenge that a user's passkey answers."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from web.resources import resources
 
 
 def passkey_site() -> Site | None:
-    """Return the portal as passkeys know it: host and origin of BASE_URL, and the carrier's name.
+    """Return the portal as passkeys see it (the relying party): host and origin of BASE_URL, and the carrier's name.
 
-    None if the host is an IP address.
+    None if the host is an IP address, for which browsers offer no passkeys.
     """
     settings = resources().settings
     return site_of(settings.base_url, settings.carrier.name or "Standortverwaltung")
 
 
 def passkey_question(user_id: int) -> Question | None:
-    """Return a challenge for the user's passkeys. Call it outside a transaction.
+    """Return a new challenge for the passkeys of the user `user_id`. Call it outside a transaction.
 
     None if the user has no passkey, or if the portal's host is an IP address.
     """

@@ -41,7 +41,10 @@ from web.resources import resources
 
 
 class AppForm(FlaskForm):  # type: ignore[misc]
-    """The form that confirms a new authenticator app by its first code. `setup` is the app's secret, encrypted."""
+    """The form that adds an authenticator app, confirmed by the app's first code.
+
+    `setup` is a hidden field with the app's new secret, encrypted.
+    """
 
     setup = HiddenField()
     name = StringField(
@@ -57,12 +60,12 @@ class AppForm(FlaskForm):  # type: ignore[misc]
 @logins.route("/anmeldung/app", methods=["GET", "POST"])
 @login_required
 def set_up_app() -> Response | str | tuple[str, int]:
-    """Show a new secret for an authenticator app; on POST with the app's first code and the own password add the app.
+    """Show a new secret for an authenticator app; on POST with the app's code and the user's password add the app.
 
-    If it is the user's first factor, the recovery codes are shown, with status 201; after a further factor redirect to
-    the overview. All other logins of the user end, as they were made without the factor. A wrong code or password
-    shows the form with its errors, with status 422; after too many wrong passwords, the answer is 429. A form older
-    than half an hour redirects to this page with a new secret.
+    With the user's first factor, the recovery codes are shown, with status 201; after a further factor redirect to the
+    overview. All other logins of the user end, because they were made without this factor. A wrong code or password
+    shows the form with its errors, with status 422; after too many wrong passwords, the answer is 429. If the secret
+    was shown more than half an hour ago, redirect to this page with a new secret.
     """
     form = AppForm()
     secret = open_setup(resources().vault, principal().user_id, form.setup.data or "", resources().clock())
@@ -108,12 +111,12 @@ class PasskeyForm(FlaskForm):  # type: ignore[misc]
 @logins.route("/anmeldung/passkey", methods=["GET", "POST"])
 @login_required
 def set_up_passkey() -> Response | tuple[str, int]:
-    """Show the form for a new passkey; on POST with the device's answer and the own password add the passkey.
+    """Show the form for a new passkey; on POST with the device's answer and the user's password add the passkey.
 
-    If it is the user's first factor, the recovery codes are shown, with status 201; after a further factor redirect to
-    the overview. All other logins of the user end. A wrong answer or password shows the form with its errors, with
-    status 422; after too many wrong passwords, the answer is 429. 404 if the portal's address is no host name, which
-    passkeys need.
+    With the user's first factor, the recovery codes are shown, with status 201; after a further factor redirect to the
+    overview. All other logins of the user end. A wrong answer or password shows the form with its errors, with status
+    422; after too many wrong passwords, the answer is 429. Abort with 404 if the portal's host is an IP address, for
+    which there are no passkeys.
     """
     site, form = passkey_site(), PasskeyForm()
     if site is None:
@@ -136,9 +139,10 @@ def set_up_passkey() -> Response | tuple[str, int]:
 @logins.route("/anmeldung/faktor/<uuid:id>/entfernen", methods=["GET", "POST"])
 @login_required
 def remove_own_factor(id: UUID) -> Response | tuple[str, int]:
-    """Show what removing the second factor `id` means; on POST remove the factor and redirect to the overview.
+    """Ask whether to remove the user's second factor `id`; on POST remove the factor and redirect to the overview.
 
-    The last factor of a user who has to have one is not removed: status 409. 404 if the user has no such factor.
+    If the user is required to have a factor and this is the last one, it is not removed, and the page is shown with
+    status 409. Abort with 404 if the user has no such factor.
     """
     form, refused = FlaskForm(), False
     user_id, is_required = principal().user_id, current_user.factor_required_from is not None
@@ -164,9 +168,9 @@ def remove_own_factor(id: UUID) -> Response | tuple[str, int]:
 @logins.post("/anmeldung/wiederherstellung")
 @login_required
 def renew_codes() -> str | tuple[str, int]:
-    """Replace the user's recovery codes and show the new ones, once, with status 201. The user is told by mail.
+    """Replace the user's recovery codes and show the new ones, once, with status 201. A mail tells the user.
 
-    404 if the user has no second factor.
+    Abort with 404 if the user has no second factor.
     """
     if not current_user.has_factor:
         abort(404)
@@ -177,10 +181,11 @@ def renew_codes() -> str | tuple[str, int]:
 
 
 def _add(name: str, add: Callable[[Session, User], bool]) -> Response | tuple[str, int] | None:
-    """Add a second factor called `name` by calling `add`, and return the page that follows.
+    """Add a second factor called `name` to the signed-in user, and return the page that follows; None if it is wrong.
 
-    None if `add` returns False. The user's row is locked. All other logins of the user end, and the current one counts
-    as proved by a second factor. With the first factor, new recovery codes are made and shown.
+    `add` adds the factor, given the session and the locked user, and returns whether the typed proof was right. All
+    other logins of the user end, and the current one counts as proved by a second factor. With the user's first factor,
+    recovery codes are made, and the page shows them.
     """
     with resources().database.transaction() as session:
         # Of two first factors at once, one comes with the recovery codes.

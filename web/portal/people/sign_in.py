@@ -1,6 +1,7 @@
 """The pages for sign-in, sign-out and language. A login is a database row; deleting the row signs the browser out.
 
-If a session ends while a form is filled in, sending the form leads to sign-in, after which the input is shown again.
+If the session ends while a form is being filled in, sending the form shows the sign-in page, and after the sign-in the
+input is shown again.
 """
 
 from __future__ import annotations
@@ -81,9 +82,10 @@ def load_user_before_view() -> None:
 
 @people.before_app_request
 def restrict_local_members() -> None:
-    """Abort with 404 if a user who is a local member in every account opens a page that is not for local members.
+    """Abort with 404 if the user may only forward calls (role local member) and opens a page for other users.
 
-    A local member only forwards calls. Open to them are the pages in `_OPEN_TO_LOCAL_MEMBERS` and the API.
+    This concerns users who have that role in every account of theirs. Open to them are the pages in
+    `_OPEN_TO_LOCAL_MEMBERS` and the API.
     """
     endpoint, blueprint = request.endpoint or "", request.blueprint or ""
     if endpoint in _OPEN_TO_LOCAL_MEMBERS or blueprint in _OPEN_TO_LOCAL_MEMBERS or request.path.startswith("/api/"):
@@ -96,10 +98,10 @@ def restrict_local_members() -> None:
 def sign_in() -> Response | str | tuple[str, int]:
     """Show the sign-in form; on POST sign the user in and redirect to the page in the query parameter `next`.
 
-    Without `next` redirect to the overview, also if the user is signed in already. A user with a second factor is asked
-    for it first. If the form carries input of a form whose session had ended, show the page that sends that input
-    again. A wrong address and a wrong password get the same answer (the form with an error, status 422) after the same
-    time; after too many, the answer is 429.
+    Without `next`, redirect to the overview. A user who is signed in already is redirected at once. A user with a
+    second factor is asked for it first. If the form carries input that was sent after a session had ended, show a page
+    that offers to send it again. A wrong address and a wrong password get the same answer (the form with an error,
+    status 422) after the same time; after too many, the answer is 429.
     """
     if current_user.is_authenticated:
         return go_on()
@@ -127,10 +129,10 @@ def sign_in() -> Response | str | tuple[str, int]:
 def second_step() -> Response | str | tuple[str, int]:
     """Ask for the second factor of a user who has just entered the right password; on POST sign the user in.
 
-    Then redirect to the page in the query parameter `next`, else to the overview; if the form carries input of a form
-    whose session had ended, show the page that sends that input again. A wrong code shows the form with an error,
-    status 422; after too many, the answer is 429. After ten minutes, or without a right password before, redirect to
-    the sign-in form.
+    Then redirect to the page in the query parameter `next`, else to the overview. If the form carries input that was
+    sent after a session had ended, show a page that offers to send it again. A wrong code shows the form with an error
+    (status 422); after too many, the answer is 429. Without a right password in the last ten minutes, redirect to the
+    sign-in form.
     """
     if current_user.is_authenticated:
         return go_on()
@@ -148,10 +150,10 @@ def second_step() -> Response | str | tuple[str, int]:
 
 
 def _signed_in(database: Session, user: User, browser: str | None, *, factor_at: datetime | None = None) -> SignedIn:
-    """Create a login of the user for this browser and return the signed-in user.
+    """Create a login (database row) of the user for this browser, and return the signed-in user.
 
-    Tells the user by mail if the browser is not known to the user (`browser` is None). `factor_at` is when the user has
-    proved a second factor, None if not at all.
+    If `browser` is None, the user has not signed in from this browser before, and is told by mail. `factor_at` is when
+    the user has proved a second factor, None if not at all.
     """
     if browser is None:
         tell_of_sign_in(database, user, here(), resources().clock())
@@ -159,9 +161,9 @@ def _signed_in(database: Session, user: User, browser: str | None, *, factor_at:
 
 
 def _half_signed_in() -> User | None:
-    """Return the user whose right password was entered in this browser in the last ten minutes; None if there is none.
+    """Return the user who entered the right password in this browser in the last ten minutes but no second factor.
 
-    None, too, if the password was changed since then.
+    None if there is none, if the password was changed since, or if the user was shut out.
     """
     half = session.get(_HALF)
     if not half or resources().clock() >= datetime.fromisoformat(half["at"]) + _SECOND_STEP_WITHIN:
@@ -191,9 +193,9 @@ def sign_out() -> Response:
 
 @people.post("/sprache/<language>")
 def set_language(language: str) -> Response:
-    """Switch the language of the session, and redirect to the page in the form field `next`, else to the overview.
+    """Set the language of the session, and redirect to the page in the form field `next`, else to the overview.
 
-    A `language` that begins with "en" is English, every other one German.
+    A `language` that begins with "en" means English, every other one German.
     """
     session["language"] = as_locale(language)
     return redirect(local_page(request.form.get("next")) or url_for("portal.overview"))
@@ -201,9 +203,9 @@ def set_language(language: str) -> Response:
 
 @login_manager.unauthorized_handler
 def ask_to_sign_in() -> Response | tuple[str, int]:
-    """Redirect to the sign-in page, which leads back to the page that was asked for.
+    """Answer a request that needs a signed-in user: redirect to the sign-in page, which leads back to the wanted page.
 
-    A form that was sent is answered with the sign-in page itself (status 401), which keeps what was typed.
+    A request that sent a form is answered with the sign-in page itself (status 401), which keeps the form's input.
     """
     if request.method in ("GET", "HEAD"):
         return redirect(url_for("people.sign_in", next=local_page(request.full_path.removesuffix("?"))))
@@ -214,9 +216,9 @@ def answer_stale_form(_error: CSRFError) -> Response | str | tuple[str, int]:
     """Answer a form that was refused because its CSRF token does not belong to the browser's session.
 
     If nobody is signed in and the form names its user, show the sign-in page, which keeps the input (status 401). If
-    the form is the signed-in user's own, or names nobody and comes from this site, offer to send its input again
-    (400). Answer every other form with an error page (400), except two: the sign-in form redirects a signed-in user to
-    the next page and is shown again to anybody else (400); the form to sign out redirects to sign-in.
+    the form was made for the signed-in user, or names nobody and comes from this site, offer to send its input again
+    (400). Answer every other form with an error page (400), with two exceptions: the sign-in form redirects a signed-in
+    user to the next page, and is shown again to anybody else (400); the form to sign out redirects to the sign-in form.
     """
     # Loaded here, because the form is refused before the user is loaded, and templates begin no transaction.
     is_signed_in = current_user.is_authenticated
@@ -244,7 +246,10 @@ def _sign_in_again() -> tuple[str, int]:
 
 
 def _wrong_login_text() -> str:
-    """Return the sentences for a wrong login, which do not reveal whether there is a user with the typed address."""
+    """Return the error text for a wrong login, which does not reveal whether there is a user with the typed address.
+
+    When few tries are left, the text says how many.
+    """
     said = str(gettext("E-mail address or password is not right."))
     left = resources().throttle.tries_left()
     if left is None or left > SAID_OF_TRIES:
@@ -259,10 +264,10 @@ def _sign_in_page(
 ) -> str:
     """Render the sign-in page.
 
-    `sealed` is the encrypted input to keep (`seal_input`), by default that in the current form; `back` is the page to
-    redirect to afterwards, by default the one in the URL. `wrong` is the error text about a wrong login, empty without
-    an error. `state`: `ended` if a session has ended (by default as the browser's cookie says), `no_cookie` if the
-    browser sent no cookie.
+    `sealed` is the encrypted input to keep (from `seal_input`), by default that in the submitted form. `back` is the
+    page to redirect to after sign-in, by default `next` of the URL. `wrong` is the error text about a wrong login,
+    empty without one. `state` can set two variables of the template: `ended` (a session has ended; by default, whether
+    the cookie names a login) and `no_cookie` (the browser sent no cookie; False by default).
     """
     return render_template(
         "people/sign_in.html",
@@ -275,10 +280,11 @@ def _sign_in_page(
 
 
 def go_on() -> Response | str:
-    """Lead the signed-in user on: to a page that sends kept input again if there is some, else to the page in `next`.
+    """Redirect the user who has just signed in to the page in `next`, or to the overview without it.
 
-    Without `next`, to the overview. Input that has expired, or belongs to another user, is dropped with a message. A
-    form with files, or with nothing but passwords, is shown again to be filled in, as files and passwords are not kept.
+    If the form carries input that was sent after a session had ended, show a page that offers to send it again. Input
+    that has expired or belongs to another user is dropped with a message. If it had files, or nothing but passwords,
+    redirect to its form to be filled in again, because files and passwords are not kept.
     """
     target = local_page(request.args.get("next")) or url_for("portal.overview")
     sealed = request.form.get("kept")

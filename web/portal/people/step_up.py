@@ -1,8 +1,8 @@
 """The check that asks for the second factor: once in each login, and again before actions that are hard to undo.
 
-`ASKED_AGAIN` has the endpoints that ask again, unless the factor was proved in the last ten minutes. Who has no second
-factor is never asked for it; but once the company, or for staff the carrier, requires one, most pages lead to its
-set-up instead.
+`ASKED_AGAIN` has the endpoints that ask again, unless the factor was proved in the last ten minutes. A user without a
+second factor is not asked. But once the company (or, for staff, the carrier) requires one, most pages redirect such a
+user to the page where a factor is set up.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ _OPEN_FOR_SET_UP = frozenset({
 
 @people.before_app_request
 def ask_for_factor() -> Response | tuple[str, int] | None:
-    """Ask for the user's second factor before a page if it has to be proved; lead users who need one to its set-up.
+    """Ask for the user's second factor before a page that needs it; return None if the page may be shown.
 
-    Return None if the page may be shown. A form that was sent is answered with the page that asks (status 401), which
-    keeps what was typed.
+    A user who is required to have a factor and has none is redirected to the page where it is set up. A request that
+    sent a form is answered with the page that asks for the factor (status 401), which keeps the form's input.
     """
     endpoint, blueprint = request.endpoint or "", request.blueprint or ""
     if not _OPEN_WITHOUT_FACTOR.isdisjoint((endpoint, blueprint)) or request.path.startswith("/api/"):
@@ -74,11 +74,11 @@ def ask_for_factor() -> Response | tuple[str, int] | None:
 @people.route("/anmeldung/bestaetigen", methods=["GET", "POST"])
 @login_required
 def confirm() -> Response | str | tuple[str, int]:
-    """Ask for the user's second factor; on POST with the right code redirect to the page in the parameter `next`.
+    """Ask for the user's second factor; on POST with the right code redirect to the page in the query parameter `next`.
 
-    `next` is a query parameter. A user without a factor is redirected to that page at once. If the form carries kept
-    input, the page that sends that input is shown in place of the redirect. A wrong code shows the form with an error,
-    status 422; after too many, the answer is 429.
+    Without `next`, redirect to the overview. A user without a factor is redirected at once. If the form carries input
+    of a form that was interrupted, show a page that offers to send that input again. A wrong code shows the form with
+    an error (status 422); after too many, the answer is 429.
     """
     if not current_user.has_factor:
         return go_on()

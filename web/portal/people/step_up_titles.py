@@ -1,4 +1,4 @@
-"""The titles of the pages before which the second factor is asked for again."""
+"""The titles of the pages that ask for the second factor again, so that the question can say what it is for."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ STEP_TITLES: Mapping[str, LazyString] = {
 
 
 def step_title(path: str | None) -> str:
-    """Return the title of the page to which this path of the portal leads, in the page's language.
+    """Return the title of the page at this path of the portal, in the page's language.
 
-    Empty if the page does not ask for the second factor again, or if `path` is None or no page.
+    Empty if that page does not ask for the second factor again, or if `path` is None or leads to no page.
     """
     adapter = current_app.create_url_adapter(request)
     if adapter is None or not path:

@@ -109,11 +109,12 @@ def listed(customer_number: str) -> str:
 @users.route("/benutzer/<customer_number>/einladen", methods=["GET", "POST"])
 @login_required
 def ask(customer_number: str) -> Response | tuple[str, int]:
-    """Show the form that invites a user; on a valid POST send the invitation and redirect to the list of users.
+    """Show the form that invites a user to the account; on a valid POST send the invitation and redirect.
 
-    People of the main account, who do not see that list, are redirected to the account's dashboard. Show the form with
-    an error and status 422 if the person is a user of the account or was invited by others, or if a limit on
-    invitations is reached. Abort with 404 unless the user may invite to the account.
+    The redirect leads to the list of users, or to the account's dashboard for people of the main account who do not see
+    that list. Show the form with an error and status 422 if the invited person is a user of the account already or was
+    invited by people whose invitation the user may not replace, or if a limit on invitations is reached. Abort with 404
+    unless the user may invite to the account.
     """
     form = InviteForm()
     with resources().database.transaction() as session:
@@ -157,7 +158,7 @@ def ask(customer_number: str) -> Response | tuple[str, int]:
 def withdraw_invitation(customer_number: str, id: int) -> Response:
     """Withdraw the invitation `id`, so that its link becomes invalid, and redirect to the users of the account.
 
-    Abort with 404 unless the user may invite to the account and may handle this invitation.
+    Abort with 404 unless the user may invite to the account and may withdraw this invitation.
     """
     with resources().database.transaction() as session:
         account, _ = _invitable(session, customer_number)
@@ -171,8 +172,8 @@ def withdraw_invitation(customer_number: str, id: int) -> Response:
 def invite_again(customer_number: str, id: int) -> Response:
     """Send the invitation `id` again, with a new link, and redirect to the users of the account.
 
-    Redirect with a warning if the invitation cannot be sent. Abort with 404 unless the user may invite to the account
-    and may handle this invitation.
+    Redirect with a warning if the invitation cannot be sent now. Abort with 404 unless the user may invite to the
+    account and may send this invitation again.
     """
     with resources().database.transaction() as session:
         account, _ = _invitable(session, customer_number)
@@ -200,9 +201,9 @@ def edit(customer_number: str, user_id: int) -> Response | tuple[str, int]:
     """Show the form for the role of the user `user_id` in the account; on POST change the role and redirect.
 
     The redirect leads to the list of users, or to the overview after a change of the signed-in user's own role. If the
-    account would have no administrator, show the form with an error and status 422. If the user belongs to the main
-    account and the signed-in user does not, redirect with a message. Abort with 404 unless the signed-in user
-    administers the account and `user_id` is one of its users.
+    account would have no administrator, show the form with an error and status 422. If the user also has a role in the
+    main account and the signed-in user has not, nothing is changed, and the redirect shows a message. Abort with 404
+    unless the signed-in user administers the account and `user_id` is one of its users.
     """
     account, user, role = _member(customer_number, user_id)
     form = RoleForm(role=role)
@@ -225,11 +226,12 @@ def edit(customer_number: str, user_id: int) -> Response | tuple[str, int]:
 @users.route("/benutzer/<customer_number>/<int:user_id>/entfernen", methods=["GET", "POST"])
 @login_required
 def remove(customer_number: str, user_id: int) -> Response | tuple[str, int]:
-    """Show what removing the user `user_id` from the account does; on POST remove the user and redirect.
+    """Ask whether to remove the user `user_id` from the account; on POST remove the user and redirect.
 
-    The redirect leads to the list of users, or to the overview for the signed-in user. Show the page with status 409 if
-    the account would have no administrator. Redirect with a message if the user belongs to the main account. Abort with
-    404 unless the signed-in user administers the account and `user_id` is one of its users.
+    The redirect leads to the list of users, or to the overview if the signed-in user is removed. Show the page with
+    status 409 if the account would have no administrator. If the user also has a role in the main account and the
+    signed-in user has not, nothing is changed, and the redirect shows a message. Abort with 404 unless the signed-in
+    user administers the account and `user_id` is one of its users.
     """
     account, user, role = _member(customer_number, user_id)
     refused = False
@@ -260,10 +262,10 @@ def remove(customer_number: str, user_id: int) -> Response | tuple[str, int]:
 def invitation(id: int, token: str) -> Response | tuple[str, int]:
     """Show the invitation `id` behind the link in the mail; on POST accept the invitation.
 
-    `token` is the secret part of the link. A person without a password has to set one, is then signed in and redirected
-    to the overview, or to the dashboard of a sub-account; a person with a password is redirected to the sign-in form,
-    and from there to the same pages. A link that is wrong or no longer valid shows a page that says so, with status
-    404; with status 409 if the person's former login is being erased.
+    `token` is the secret part of the link. A person without a password has to choose one, is then signed in and
+    redirected to the overview, or to the dashboard of a sub-account. A person with a password is redirected there, too,
+    by way of the sign-in form unless signed in already. A link that is wrong or no longer valid shows a page that says
+    so (status 404); if the person's former login is still being erased, the status is 409.
     """
     if request.method == "POST":
         return _accept(id, token, NewPasswordForm())
@@ -340,7 +342,7 @@ def _too_many(error: TooManyInvitations) -> str:
 
 
 def _account(session: Session, customer_number: str) -> tuple[Account, list[Account]]:
-    """Return the account with this number, and the other accounts that the user administers.
+    """Return the account with this number, and the list of all other accounts that the user administers.
 
     Abort with 404 unless the user administers the account.
     """
@@ -364,7 +366,7 @@ def _invitable(session: Session, customer_number: str) -> tuple[Account, list[Ro
 
 
 def _people_url(account: Account) -> str:
-    """Return the URL of the page on which the signed-in user sees the account's users and invitations.
+    """Return the URL of the page that shows the account's users and invitations to the signed-in user.
 
     That is the list of users if the user administers the account, otherwise the account's dashboard.
     """

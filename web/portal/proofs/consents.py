@@ -1,8 +1,8 @@
-"""The pages on which an administrator accepts or declines that their account is attached to a main account.
+"""The pages on which an administrator agrees or declines that an account is attached to a main account.
 
-For a switch an administrator of the present main account answers on the same pages whether it lets the account go. They
-are reached by the link in the mail, and then need the code from the mail, or by signing in. Opening a page decides
-nothing: the administrator has to choose an answer.
+Asked are the administrators of the account itself and, for a switch, those of its present main account. They open a
+page by the link in a mail and then enter the code from that mail, or they sign in. Opening a page decides nothing: the
+administrator has to choose an answer.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ consents = Blueprint("consents", __name__)
 
 
 class State(StrEnum):
-    """The state of a consent request: the question to an administrator whether their account may be attached.
+    """The state of a consent request: the question to an administrator whether an account may be attached.
 
     `REPLACED`: the link is from an older mail. `CANCELLED`: the link request was cancelled. `SETTLED`: an answer would
-    change nothing, because there is another proof or the link request has moved on.
+    change nothing any more, for example because the ownership was proved otherwise. `EXPIRED`: nobody answered in time.
     """
 
     OPEN = "open"
@@ -52,11 +52,12 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ConsentPage:
-    """A consent request with the data that the page shows.
+    """A consent request with the data that its page shows.
 
     `id` is the id of the link or switch that would attach the account with the customer number `number` to `main`.
-    `account` is that account, None if its former main account does not see it any more. `requester` is the user who
-    made the request, `decided_by` the administrator who answered; each is None if there is none.
+    `account` is that account, None if the database does not show it to the reader, for example to its former main
+    account. `requester` is the user who made the request, `decided_by` the administrator who answered; each is None if
+    there is none.
     """
 
     state: State
@@ -71,12 +72,12 @@ class ConsentPage:
 
     @property
     def is_of_main(self) -> bool:
-        """Return whether the account's present main account is asked, and not the account itself."""
+        """Return whether the account's present main account is asked (for a switch), and not the account itself."""
         return isinstance(self.consent, MainConsent)
 
     @property
     def is_still_attached(self) -> bool:
-        """Return whether the account still belongs to the main account that is asked."""
+        """Return whether a present main account is asked, and the account still belongs to it."""
         if self.account is None or not isinstance(self.consent, MainConsent):
             return False
         return self.account.main_id == self.consent.main_id
@@ -84,12 +85,12 @@ class ConsentPage:
 
 @consents.route("/zustimmung/<uuid:id>/<int:user_id>/<token>", methods=["GET", "POST"])
 def answer_by_code(id: UUID, user_id: int, token: str) -> Response | tuple[str, int]:
-    """Show the consent request of the link request `id` to the administrator `user_id` who opens the link in the mail.
+    """Show the consent request of the link request `id` to the administrator `user_id`, who opens the link in the mail.
 
-    On POST with the right code save the answer and redirect to the same page; a wrong code shows the form with the
-    error, with status 422; after too many, the answer is 429. An administrator who has a second factor, or has to have
-    one by now, is redirected to the page for administrators who sign in. `token` is the secret part of the link. Abort
-    with 404 for an invalid link, whatever is wrong with it.
+    `token` is the secret part of the link. On POST with the right code save the answer and redirect to the same page; a
+    wrong code shows the form with the error (status 422); after too many, the answer is 429. An administrator who has a
+    second factor, or is required to have one, has to sign in and is redirected to the page for that. Abort with 404 for
+    an invalid link, whatever is wrong with it.
     """
     form = CodedAnswerForm()
     with resources().database.transaction() as session:
@@ -109,10 +110,10 @@ def answer_by_code(id: UUID, user_id: int, token: str) -> Response | tuple[str, 
 @consents.route("/zustimmung/<uuid:id>", methods=["GET", "POST"])
 @login_required
 def answer(id: UUID) -> Response | tuple[str, int]:
-    """Show the consent request of the link request or switch `id` to a signed-in administrator of an account asked.
+    """Show the consent request of the link request or switch `id` to a signed-in administrator, with a form.
 
-    On POST save the answer and redirect to the same page. Abort with 404 if there is no such consent request or the
-    user is no administrator of the account to attach, or of the present main account that a switch asks.
+    On POST save the answer and redirect to the same page. Abort with 404 if there is no such consent request, or if the
+    user administers neither the account to attach nor the present main account that a switch asks.
     """
     form = AnswerForm()
     with resources().database.transaction() as session:
@@ -163,10 +164,12 @@ def _get_consent_page(session: Session, id: UUID, user_id: int, token: str | Non
 
 
 def _question(session: Session, link: Request, user_id: int, token: str | None) -> tuple[Consent | MainConsent, int]:
-    """Return the question of the request to this person, and the count of the code that the link's token is from.
+    """Return the consent request about `link` that the user `user_id` is to answer, and the number of a code for it.
 
-    Without a token the count is that of the current code. Somebody who administers both the account and its present
-    main account is asked first about the one, then about the other. Abort with 404 if there is no such question.
+    A new code has a new number. With `token`, the secret part of a mailed link, it is the number of the code in that
+    mail; without one (None), that of the current code. A user who administers both the account and its present main
+    account is asked for the main account first. Abort with 404 if the user is asked nothing, or the token belongs to no
+    mail.
     """
     asked: list[tuple[Consent | MainConsent, int]] = []
     if (of_main := session.get(MainConsent, link.id)) is not None:

@@ -1,4 +1,7 @@
-"""The page behind the link in the mail to an order's contact. Only the mail's code confirms the e-mail address."""
+"""The page behind the link in the mail that asks an order's contact to confirm the e-mail address.
+
+Opening the page confirms nothing: the contact has to enter the code from the mail.
+"""
 
 from __future__ import annotations
 
@@ -61,9 +64,9 @@ class ConfirmationPage:
 def confirm(id: UUID, token: str) -> Response | tuple[str, int]:
     """Show the order `id` and a form for the code from the mail to the order's contact.
 
-    On POST with the right code confirm the contact's e-mail address and redirect to the same page; a wrong code shows
-    the form with the error, with status 422; after too many, the answer is 429. `token` is the secret part of the
-    mail's link. Abort with 404 for an invalid link, whatever is wrong with the link.
+    `token` is the secret part of the mail's link. On POST with the right code confirm the contact's e-mail address and
+    redirect to the same page; a wrong code shows the form with the error (status 422); after too many, the answer is
+    429. Abort with 404 for an invalid link, whatever is wrong with it.
     """
     form = CodeForm()
     seen = _get_confirmation_page(id, token)

@@ -25,7 +25,7 @@ class AnswerForm(FlaskForm):  # type: ignore[misc]
 
 
 class CodeForm(FlaskForm):  # type: ignore[misc]
-    """The form for a code from a mail or letter, or for a link code from another person."""
+    """The form for a code from a mail or a letter, or for the link code of another account."""
 
     code = StringField(_("Code"), validators=[DataRequired(_("Enter the code.")), Length(max=40)])
 
@@ -52,7 +52,7 @@ class LetterForm(FlaskForm):  # type: ignore[misc]
 
 
 class CodedAnswerForm(AnswerForm, CodeForm):
-    """The form in which an administrator without a sign-in answers a consent request, with the code from the mail."""
+    """The form in which an administrator answers a consent request without signing in, with the code from the mail."""
 
 
 class ContactAddressForm(FlaskForm):  # type: ignore[misc]

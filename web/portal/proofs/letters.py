@@ -1,4 +1,4 @@
-"""The page for the code from the letter to a connection address, usable without a login."""
+"""The page on which the code from a letter is entered, which proves a connection address. It needs no login."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ letters = Blueprint("letters", __name__)
 
 @letters.route("/brief", methods=["GET", "POST"])
 def confirm() -> str | tuple[str, int]:
-    """Show the form for the customer number and the code that a letter carries.
+    """Show the form for the customer number and the code that are printed on a letter.
 
-    The letter's QR code leads to this page with the customer number in the query parameter `kundennummer`. On POST
-    with the right code confirm the connection address and show a page that says so; with a wrong one, or with an
-    incomplete form, show the form with an error, with status 422. The error is the same whether the customer number,
-    the order or the code is wrong; after too many attempts, the answer is 429.
+    The letter's QR code leads to this page with the customer number in the query parameter `kundennummer`. On POST with
+    the right code mark the connection address as proved and show a page that says so. With a wrong code or an
+    incomplete form show the form with an error (status 422). The error does not tell whether the customer number or the
+    code is wrong; after too many attempts, the answer is 429.
     """
     form = LetterForm(data={"customer_number": request.args.get("kundennummer", "")})
     if not form.validate_on_submit():

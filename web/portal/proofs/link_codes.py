@@ -1,4 +1,4 @@
-"""The pages for link codes. With an account's link code another company can attach that account to its main account."""
+"""The pages for link codes. An account's link code lets another company attach the account to its main account."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ link_codes = Blueprint("link_codes", __name__)
 def overview() -> str:
     """Show the user's accounts that can be attached to a main account, and whether each has an open link code.
 
-    The codes themselves are not shown.
+    The codes themselves are shown only when they are created.
     """
     with resources().database.transaction() as session:
         now = resources().clock()
@@ -41,11 +41,12 @@ def overview() -> str:
 @link_codes.post("/verknuepfungscode/<customer_number>")
 @login_required
 def create(customer_number: str) -> str | Response:
-    """Create a link code for the account and show the code; it cannot be shown later.
+    """Create a link code for the account and show it, once.
 
-    If another code is open, show a page that asks whether to replace that code, unless the form field `replace` has
-    its id. Redirect to the overview with the reason if the account is a main account. Abort with 404 if the user
-    may not prove the ownership of the account, or the account is neither a main account nor one that can be attached.
+    If an unexpired code is open, show a page that asks whether to replace it; the form field `replace` with that code's
+    id confirms this. Redirect to the overview with a message if the account is a main account, which has no link codes.
+    Abort with 404 if the user may not prove the ownership of the account, or if the account can neither be attached nor
+    is a main account.
     """
     now = resources().clock()
     with resources().database.transaction() as session:
@@ -66,10 +67,10 @@ def create(customer_number: str) -> str | Response:
 @link_codes.post("/verknuepfungscode/<customer_number>/ungueltig")
 @login_required
 def void(customer_number: str) -> Response:
-    """Void the account's link code, if there is an open one, and redirect to the overview of link codes.
+    """Void the account's open link code, and redirect to the overview of link codes. Does nothing if there is none.
 
-    Abort with 404 if the user may not prove the ownership of the account, or the account is neither a main account nor
-    one that can be attached.
+    Abort with 404 if the user may not prove the ownership of the account, or if the account can neither be attached nor
+    is a main account.
     """
     with resources().database.transaction() as session:
         account = _account(session, customer_number)

@@ -1,4 +1,4 @@
-"""Functions that the pages behind a mailed link share: find the mail of a link, and check the code from the mail."""
+"""Functions for the pages behind mailed links: find the mail that a link is from, and check the code from it."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from web.resources import resources
 
 
 def issue_of(proof: CodedProof, token: str, words: Callable[[int], Sequence[str]]) -> int | None:
-    """Return the number, counted from 1, of the mail whose link contains this token; None if no mail's link does.
+    """Return the number, counted from 1, of the mail whose link contains this token; None if the token is wrong.
 
-    Each new mail for a proof has a new number. `words` returns, for such a number, the words from which the token of
-    that mail is derived.
+    The mails sent for a proof are numbered. `words` returns, for the number of a mail, the words from which the token
+    in its link is derived.
     """
     given = (issue for issue in range(1, proof.sent_issue + 1) if resources().vault.is_token(token, *words(issue)))
     return next(given, None)
 
 
 def try_code(field: Field, customer_number: str, give: Callable[[Session], bool]) -> bool:
-    """Call `give`, which submits the code typed in `field` and returns whether it is right. Return False if it is not.
+    """Call `give`, which submits the code typed in `field` and returns whether it is right; return its result.
 
-    A wrong code gets an error at the field and counts towards the limit of wrong attempts for the customer number;
-    beyond the limit, the request is answered with 429. Return True also if `give` raises `NotAwaited`, as no request
-    waits for the proof: the page that is shown next says so.
+    `give` runs in a transaction of its own. A wrong code adds an error to the field and counts towards the limit of
+    wrong codes for the customer number; beyond the limit, the request is answered with 429. Also return True if `give`
+    raises `NotAwaited`: no request waits for the proof any more, and the page that is shown next says so.
     """
     # Counted apart from the codes of letters, for which nobody needs the link of a mail.
     resources().throttle.begin_code_try(f"{customer_number} by mail")
@@ -41,10 +41,10 @@ def try_code(field: Field, customer_number: str, give: Callable[[Session], bool]
 
 
 def give_proof(give: Callable[[Session], bool]) -> bool:
-    """Submit a proof in a transaction of its own by calling `give`; return whether it is right, as `give` returns.
+    """Call `give`, which submits a proof and returns whether it is right, in a new transaction; return its result.
 
-    Return True also if `give` raises `NotAwaited`, as no request waits for the proof: the page that is shown next says
-    so.
+    Also return True if `give` raises `NotAwaited`: no request waits for the proof any more, and the page that is shown
+    next says so.
     """
     try:
         with resources().database.transaction() as session:

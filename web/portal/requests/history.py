@@ -44,7 +44,8 @@ _KINDS = {
 def history() -> str:
     """Show one page of the requests of the selected account that match the filters, newest first, also ended ones.
 
-    The query parameter `before` is the id of a request: only older requests are shown. Abort with 404 if the id is
+    The query parameters are `suche` (a search text), `art` (the kind of request), `status` (running, completed, or
+    ended without success) and `before` (the id of a request: only older ones are shown). Abort with 404 if `before` is
     malformed.
     """
     before = request.args.get("before", type=UUID)
@@ -74,7 +75,10 @@ def history() -> str:
 
 
 def _list_url(**changes: Any) -> str:
-    """Return the URL of the history with the current filters; `changes` replaces filters by name, None removes one."""
+    """Return the URL of the history with the filters of the current URL.
+
+    `changes` gives query parameters by name: each replaces the current value of that parameter, None removes it.
+    """
     kept = {name: request.args[name] for name in ("suche", "art", "status") if request.args.get(name)}
     return url_for("portal.history", **{**kept, **changes})
 

@@ -56,9 +56,10 @@ answers = Blueprint("answers", __name__, url_prefix="/anfragen/<uuid:id>")
 @answers.post("/brief")
 @login_required
 def enter_letter(id: UUID) -> Response | tuple[str, int]:
-    """Prove an order's connection address by the code that a letter carries, and redirect to the request's page.
+    """Prove an order's connection address by the code from the letter, and redirect to the request's page.
 
-    A wrong code shows the page with the error, with status 422; after too many, the answer is 429.
+    A wrong code shows the page with the error (status 422); after too many, the answer is 429. Abort with 404 unless
+    the user may change the request `id`.
     """
 
     def give(session: Session, found: Request, typed: str) -> bool:
@@ -72,8 +73,8 @@ def enter_letter(id: UUID) -> Response | tuple[str, int]:
 def enter_link_code(id: UUID) -> Response | tuple[str, int]:
     """Prove a link request by a link code of the account to attach, instead of waiting for the consent by mail.
 
-    Redirect to the request's page; a wrong code shows the page with the error, with status 422; after too many, the
-    answer is 429.
+    Redirect to the request's page. A wrong code shows the page with the error (status 422); after too many, the answer
+    is 429. Abort with 404 unless the user may change the request `id`.
     """
 
     def give(session: Session, found: Request, typed: str) -> bool:
@@ -87,8 +88,8 @@ def enter_link_code(id: UUID) -> Response | tuple[str, int]:
 def enter_credentials(id: UUID) -> Response | tuple[str, int]:
     """Prove a link request by the login of an administrator of the account to attach, instead of a consent by mail.
 
-    Redirect to the request's page; a wrong login shows the page with the error, with status 422; after too many, the
-    answer is 429.
+    Redirect to the request's page. A wrong login shows the page with the error (status 422); after too many, the answer
+    is 429. Abort with 404 unless the user may change the request `id`.
     """
     form = CredentialsForm()
     if not form.validate_on_submit():
@@ -115,7 +116,7 @@ def enter_credentials(id: UUID) -> Response | tuple[str, int]:
 @answers.get("/stand")
 @login_required
 def live(id: UUID) -> Response:
-    """Return the parts of the request's page that change, for the page's script; 304 if the browser has them already.
+    """Return the changing parts of the request's page as HTML, for its script; 304 if the browser has them already.
 
     Abort with 404 unless the user may see the request `id`.
     """
@@ -127,9 +128,10 @@ def live(id: UUID) -> Response:
 @answers.get("/bestellung.pdf")
 @login_required
 def order_file(id: UUID) -> Response:
-    """Download the order `id` as PDF: what was ordered, at which prices.
+    """Download the order `id` as PDF: what was ordered, and at which prices.
 
-    Abort with 404 unless the request is an order, and the user may see both the request and, now, the ordered account.
+    Abort with 404 unless the request is an order and the user may see it, or if the user may no longer see the account
+    that it created.
     """
     with resources().database.transaction() as session:
         order = get_request_page(session, id).order
@@ -143,10 +145,10 @@ def order_file(id: UUID) -> Response:
 @answers.post("/dokument")
 @login_required
 def upload(id: UUID) -> Response | tuple[str, int]:
-    """Upload a document that proves the connection address of an order, and redirect to the request's page.
+    """Save an uploaded document that is to prove an order's connection address, and redirect to the request's page.
 
-    A file that is empty, too large or of another type than PDF, PNG and JPEG shows the page with the error, with status
-    422.
+    A file that is empty, too large or no PDF, PNG or JPEG shows the page with the error (status 422). Abort with 404
+    unless the user may change the request `id`.
     """
     form = DocumentForm()
     try:
@@ -167,9 +169,10 @@ def upload(id: UUID) -> Response | tuple[str, int]:
 def correct_contact_address(id: UUID) -> Response | tuple[str, int]:
     """Correct the e-mail address of an order's contact; a mail then asks the contact at the new address to confirm it.
 
-    Redirect to the request's page. If the order does not wait for the contact, the address was corrected three times
-    before, or a limit of the company is reached, nothing changes and the page says so. An address that is malformed or
-    the old one shows the page with the error, with status 422.
+    Redirect to the request's page. Nothing changes, and a message says why, if the order does not wait for the contact,
+    if the address was corrected three times already, or if a limit of the company is reached. An address that is
+    malformed or the old one shows the page with the error (status 422). Abort with 404 unless the user may change the
+    request `id`.
     """
     form = ContactAddressForm()
     if not form.validate_on_submit():
@@ -198,11 +201,11 @@ def correct_contact_address(id: UUID) -> Response | tuple[str, int]:
 @answers.post("/erneut-senden")
 @login_required
 def resend(id: UUID) -> Response:
-    """Void the code of a mail or letter and have a new one sent; for a consent, ask the administrators by mail again.
+    """Send a new code by mail or letter, which voids the old one, or ask administrators for consent again.
 
-    The form field `what` is the kind of proof: `email`, `letter`, `consent` or `main_consent`; abort with 404 for
-    another. Redirect to the page of the request `id`. If a new code is not allowed or not needed now, nothing changes
-    and a message says why.
+    The form field `what` is the kind of proof: `email`, `letter`, `consent` or `main_consent`. Redirect to the page of
+    the request `id`. If a new code is not allowed or not needed now, nothing changes and a message says why. Abort with
+    404 for another value of `what`, or unless the user may change the request.
     """
 
     what = request.form.get("what")
@@ -218,10 +221,10 @@ def resend(id: UUID) -> Response:
 @answers.route("/stornieren", methods=["GET", "POST"])
 @login_required
 def cancel(id: UUID) -> Response | str:
-    """Show what cancelling the request `id` does; on POST cancel the request and redirect to its page.
+    """Ask whether to cancel the request `id`; on POST cancel the request and redirect to its page.
 
-    A request that can no longer be cancelled is left as it is: a GET redirects to its page, a POST too, with a message
-    that says why. Abort with 404 on POST unless the user may change the request.
+    If the request can no longer be cancelled, redirect to its page without changing it, after a POST with a message
+    that says why. Abort with 404 unless the user may see the request and, on POST, change it.
     """
     if request.method == "POST":
         return _change(
@@ -237,9 +240,10 @@ def cancel(id: UUID) -> Response | str:
 @answers.post("/wiederholen")
 @login_required
 def retry(id: UUID) -> Response:
-    """Schedule the current step of a held or failed request to run again, now, and redirect to the request's page.
+    """Schedule the current step of a held or failed request to run again now, and redirect to the request's page.
 
-    If the request has another status, nothing changes and a message says why.
+    If the request has another status, nothing changes and a message says why. Abort with 404 unless the user may change
+    the request `id`.
     """
     return _change(id, lambda session, found: found.retry(resources().clock()))
 
@@ -262,11 +266,11 @@ def _submit_code(id: UUID, give: Callable[[Session, Request, str], bool]) -> Res
 def _submit_proof(
     id: UUID, begin: Callable[[str], None], give: Callable[[Session, Request], bool]
 ) -> tuple[str | None, bool]:
-    """Call `give` to submit a proof for the request `id`, and count a wrong one towards the limit of wrong attempts.
+    """Submit a proof of the request `id`; a wrong one counts towards the limit of wrong attempts.
 
-    `begin` begins the attempt, with the customer number of the request's account; it ends the HTTP request with 429
-    beyond the limit. Return two values: a message about why no proof can be submitted now (None if one can), and
-    whether the proof is right.
+    `begin` is called first, with the customer number of the request's account: it counts the attempt, and answers the
+    HTTP request with 429 beyond the limit. `give` submits the proof and returns whether it is right. Return a message
+    that says why no proof can be submitted now (None if one can), and whether the proof is right.
     """
     with resources().database.transaction() as session:
         target = get_request_page(session, id).request.customer_number
@@ -284,18 +288,19 @@ def _submit_proof(
 
 
 def _change(id: UUID, change: Callable[[Session, Request], None], done: str | None = None) -> Response:
-    """Change the request with `change` and redirect to its page with the message `done` (None: no message).
+    """Lock the request `id`, change it with `change`, and redirect to its page.
 
-    If the change is not possible, the message says why. Locks the request. Abort with 404 unless the user may change
-    it.
+    `done` is the message to show there (None: none). If the change is not possible, the message says why. Abort with
+    404 unless the user may change the request.
     """
     return _redirect_to_request(id, done, _try_change(id, change, lock=True))
 
 
 def _try_change(id: UUID, change: Callable[[Session, Request], None], *, lock: bool) -> str | None:
-    """Change the request `id` with `change` and return None, or return a message that says why that is not possible.
+    """Change the request `id` with `change` in a transaction; return None, or a message why it is not possible.
 
-    `lock` locks the request's row first. Abort with 404 unless the user may change the request.
+    `change` gets the session and the request. `lock` locks the request's row first. Abort with 404 unless the user may
+    change the request.
     """
     refusal: str | None = None
     try:

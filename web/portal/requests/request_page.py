@@ -49,14 +49,14 @@ from web.resources import resources
 class RequestPage:
     """A request with the data that its page shows to the user.
 
-    `main` is the main account of the request. `account` is the ordered account, `order` what was ordered, `numbers` the
-    account's number blocks, `change` what a change replaces and brings, `added` what a request for numbers brings,
-    `ends` what a cancellation ends: None or empty for other kinds of requests. `order`, `numbers`, `change` and `added`
-    are also None or empty if the user may no longer see the account.
-    `reached` is the account to whose dashboard the page links, None if there is none. `asked` are the statuses of the
-    proofs that the request has asked for.
-    `may_act`: the user may give proofs, cancel and retry. `may_cancel`: the user may cancel the request now.
-    `corrections` is how often the user may still correct the contact's e-mail address.
+    `main` is the main account of the request. For an order, `account` is the ordered account, `order` what was ordered,
+    and `numbers` its number blocks. `change` has the terms of a change, `added` those of a request for more numbers,
+    `ends` what a cancellation ends. Each is None or empty for other kinds of requests. `order`, `numbers`, `change` and
+    `added` are also None or empty if the user may no longer see the account, and so is `ends` while the cancellation is
+    planned. `reached` is the account to whose dashboard the page links, None if it links to none. `asked` are the
+    statuses of the proofs that the request needs. `may_act`: the user may give proofs, cancel and retry. `may_cancel`:
+    the user may cancel the request now. `corrections` is how often the user may still correct the contact's e-mail
+    address.
     """
 
     request: Request
@@ -126,7 +126,7 @@ def _ends(session: Session, request: Request) -> EndedTerms | None:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of a request as its page shows it, with its name in the user's language.
+    """A step of a request as its page shows it; `name` is its name in the user's language.
 
     `state` is `done`, `current`, `stopped` (at this step the request is held or has ended without success) or `ahead`
     (not reached yet).
@@ -146,7 +146,8 @@ def render(
 ) -> str:
     """Render the whole page of a request as HTML.
 
-    A form given as argument is shown with its input and errors; None shows an empty form if the page has it.
+    A form that is given as argument is shown with its input and errors. Otherwise the page shows an empty form, if the
+    request needs that form now.
     """
     forms = (code, document, credentials, contact)
     wrong = next((form for form in forms if form is not None and form.errors), None)
@@ -162,9 +163,10 @@ def live_parts_of(
     credentials: CredentialsForm | None = None,
     contact: ContactAddressForm | None = None,
 ) -> LiveParts:
-    """Render the parts of a request's page that its script updates: state, forms for missing proofs, and timeline.
+    """Render the changing parts of a request's page: state, forms for missing proofs, timeline, and order.
 
-    A form given as argument is shown with its input and errors; None shows an empty form if the page has it.
+    A form that is given as argument is shown with its input and errors. Otherwise an empty form is shown, if the
+    request needs that form now.
     """
     now = resources().clock()
     waits = page.may_act and page.request.waiting_for is not None
@@ -195,16 +197,16 @@ def live_parts_of(
 
 
 def _contact_form(page: RequestPage) -> ContactAddressForm:
-    """Return the form for the contact's e-mail address, filled with the present one, to mend a typing error in it."""
+    """Return the form that corrects the contact's e-mail address, filled with the present address."""
     assert page.account is not None
     return ContactAddressForm(email=page.account.contact_email)
 
 
 def _is_still_theirs(request: Request, account: Account) -> bool:
-    """Return whether the user may see the account of the request on the request's page.
+    """Return whether the page of the request may show its account to the user.
 
-    Always true for an order that is not completed: its account has no main account yet. For every other request it is
-    true if the user may view the account, which they may not, for example, after it was detached from their main
+    True for an order that is not completed, whose account has no main account yet. For every other request it is True
+    if the user may view the account; it becomes False, for example, when the account is detached from the user's main
     account.
     """
     is_ordered = request.kind is Kind.ORDER and request.status is not Status.COMPLETED
@@ -212,10 +214,10 @@ def _is_still_theirs(request: Request, account: Account) -> bool:
 
 
 def _account_reached(request: Request) -> Account | None:
-    """Return the account to whose dashboard the page links; None if it links to none.
+    """Return the account to whose dashboard the page of the request links; None if it links to none.
 
-    It links to none for a detach request, a link or switch that is not completed, a closed account, and an account that
-    the user may not view.
+    None for a detach request, for a link or switch that is not completed, if the account is closed, and if the user may
+    not view the account.
     """
     if request.kind is Kind.DETACH or (request.kind in ATTACHING and request.status is not Status.COMPLETED):
         return None

@@ -30,7 +30,7 @@ from web.resources import resources
 
 
 class Limit(StrEnum):
-    """The form's choices of the destinations of a trunk: Germany, EU and EEA, all countries, or an own list."""
+    """The choices of the form for the destinations that a trunk may call: Germany, EU and EEA, all, or an own list."""
 
     GERMANY = "germany"
     EEA = "eea"
@@ -39,9 +39,10 @@ class Limit(StrEnum):
 
 
 class DestinationsForm(Form):  # type: ignore[misc]
-    """The form that chooses the destinations of a trunk's calls.
+    """The form that chooses which destinations a trunk may call.
 
-    `asks` is whether the form shows the box that confirms high-risk destinations.
+    `countries` is the typed own list, used only with the choice `OWN`. `asks`: the form shows the checkbox
+    (`confirmed`) that confirms high-risk destinations.
     """
 
     limit = RadioField(
@@ -82,7 +83,10 @@ class DestinationsForm(Form):  # type: ignore[misc]
         return CallLimits(countries, self.high_risk.data, self.confirmed.data)
 
     def add_rule_error(self, error: InvalidField) -> None:
-        """Show the message for an error that `change_limits` raised, at the field that broke the business rule."""
+        """Add the error that `change_limits` raised, as a text, to the field of the form that is wrong.
+
+        For the code `high_risk` the form then shows the checkbox that confirms high-risk destinations.
+        """
         match error.code:
             case "high_risk":
                 self.asks = True

@@ -1,4 +1,4 @@
-"""Texts for the results of calls over a SIP trunk, and advice on how to solve their faults."""
+"""Texts for the results of calls over a SIP trunk, and advice on how to solve what made a call fail."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _HIDDEN = "xxx"
 
 
 def display_number(number: str) -> str:
-    """Format an E.164 number for reading, also if its last three digits are hidden: "030 90000xxx".
+    """Format an E.164 number for reading; its last three digits may be hidden as "xxx": "030 90000xxx".
 
-    A number without a plus sign, or one that cannot be parsed, is returned as it is.
+    A text without a plus sign, or one that is no phone number, is returned as it is.
     """
     if not number.startswith("+"):
         return number
@@ -26,7 +26,7 @@ def display_number(number: str) -> str:
 
 
 def result_text(call: Call) -> str:
-    """Describe in a sentence how a call ended, as seen from the trunk whose list of calls shows it."""
+    """Describe in a sentence how a call ended, seen from the trunk in whose list of calls it stands."""
     comes_in = call.direction == "in"
     match call.result:
         case "answered":
@@ -80,7 +80,7 @@ def result_text(call: Call) -> str:
 
 
 def advice_text(call: Call) -> str:
-    """Return what the people at the location can do about a failed call; empty if nothing."""
+    """Return what people at the location can do so that calls like this one succeed; empty if there is nothing."""
     comes_in = call.direction == "in"
     match call.result:
         case "channels" if comes_in:

@@ -1,4 +1,7 @@
-"""Names of the destinations that a trunk may call, as pages show them and users type them."""
+"""Names of the destinations (countries, and networks without a country) that a trunk may call.
+
+Pages show these names, and users type them.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from tasks.wording.destination_names import destination_names
 def limit_text(countries: Collection[str] | None) -> str:
     """Describe which destinations a trunk may call: "Germany only", "EU and EEA", or the names of the countries.
 
-    None is "All countries".
+    `countries` has the keys of the destinations; None stands for "All countries".
     """
     if countries is None:
         return str(_("All countries"))
@@ -30,18 +33,20 @@ def limit_text(countries: Collection[str] | None) -> str:
 
 
 def names_text(countries: Collection[str]) -> str:
-    """Return the names of these destinations in the user's language, sorted and separated by commas.
+    """Return the names of destinations in the user's language, sorted and separated by commas.
 
-    A network without a country is named by its calling code.
+    `countries` has their keys: ISO codes, or the calling code of a network that belongs to no country, which is also
+    its name.
     """
     return destination_names(countries, as_locale(get_locale().language))
 
 
 def typed_countries(typed: str) -> tuple[list[str], list[str]]:
-    """Read countries typed with commas, semicolons or lines between them; return their keys, and the unknown texts.
+    """Read a typed list of countries, separated by commas, semicolons or line breaks.
 
-    A country is typed as its name in German or English, its ISO code or its calling code. Its key is the ISO code, or
-    the calling code for a network that is no country's.
+    Return the keys of the known ones, and the texts that are not known. A country is typed as its name in German or
+    English, its ISO code or its calling code. Its key is the ISO code, or the calling code of a network that belongs to
+    no country.
     """
     found, unknown = [], []
     for name in filter(None, (part.strip() for part in re.split(r"[,;\n]", typed))):

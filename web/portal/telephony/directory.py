@@ -1,4 +1,4 @@
-"""The pages of an account's entry in the telephone directory: change it, withdraw it."""
+"""The pages that change or withdraw an account's entry in the telephone directory."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ class EntryForm(Form):  # type: ignore[misc]
     )
 
     def validate_directory_name(self, field: StringField) -> None:
-        """Raise `ValidationError` if the text cannot be a name: unprintable, a spreadsheet's error, or an address.
+        """Raise `ValidationError` if the typed text cannot be a name in the directory.
 
-        An address is a web or e-mail address.
+        A name must be printable, no error value of a spreadsheet such as #REF!, and contain no web or e-mail address.
         """
         fault = name_fault(field.data or "")
         if fault is not None:
@@ -113,7 +113,7 @@ def directory(customer_number: str) -> Response | str | tuple[str, int]:
 @locations.route(_PAGE + "/zurueckziehen", methods=["GET", "POST"])
 @login_required
 def withdraw_from_directory(customer_number: str) -> Response | str:
-    """Ask whether to withdraw the account's directory entry; on POST withdraw the entry and redirect to the dashboard.
+    """Ask whether to withdraw the account's directory entry; on POST withdraw it and redirect to the dashboard.
 
     Abort with 404 if there is no entry, or unless the account is active, has booked a directory entry, and the user may
     manage its trunks.

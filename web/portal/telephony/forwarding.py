@@ -62,7 +62,7 @@ def overview() -> Response | str:
 @forwardings.get(_PAGE)
 @login_required
 def listed(customer_number: str) -> str:
-    """Show all call forwardings of an account, and which of them are in force now.
+    """Show all call forwardings of an account, and which of them apply now.
 
     Abort with 404 unless the account is active and the user may forward its calls.
     """
@@ -93,10 +93,10 @@ def listed(customer_number: str) -> str:
 def add(customer_number: str) -> Response | tuple[str, int]:
     """Show the form for a new call forwarding; on a valid POST save the forwarding and redirect to the account's list.
 
-    The query parameter `vorlage` names a preset that fills the form, `nummern` the numbers that the forwarding is for,
-    as the first and the last one in E.164 without the plus sign, with a dash between them. An invalid POST shows the
-    form with its errors, with status 422. The button for another line of the schedule shows the form with one line
-    more, and saves nothing. Abort with 404 unless the account is active and the user may forward its calls.
+    The query parameter `vorlage` names a preset that fills the form. `nummern` fills in the numbers that the forwarding
+    is for: the first and the last one, in E.164 without the plus sign, with a dash between them. An invalid POST shows
+    the form with its errors, with status 422. The button that adds a line to the weekly schedule saves nothing and
+    shows the form with one line more. Abort with 404 unless the account is active and the user may forward its calls.
     """
     return _edit(customer_number, None)
 
@@ -106,9 +106,9 @@ def add(customer_number: str) -> Response | tuple[str, int]:
 def edit(customer_number: str, id: int) -> Response | tuple[str, int]:
     """Show the form of the call forwarding `id`; on a valid POST save the changes and redirect to the account's list.
 
-    An invalid POST shows the form with its errors, with status 422. The button for another line of the schedule shows
-    the form with one line more, and saves nothing. Abort with 404 if the account is unknown or not active, if the
-    user may not forward its calls, or if it has no such forwarding.
+    An invalid POST shows the form with its errors, with status 422. The button that adds a line to the weekly schedule
+    saves nothing and shows the form with one line more. Abort with 404 unless the account is active, the user may
+    forward its calls, and it has this forwarding.
     """
     return _edit(customer_number, id)
 
@@ -116,10 +116,9 @@ def edit(customer_number: str, id: int) -> Response | tuple[str, int]:
 @forwardings.route(_PAGE + "/<int:id>/loeschen", methods=["GET", "POST"])
 @login_required
 def remove(customer_number: str, id: int) -> Response | str:
-    """Ask whether to remove the call forwarding `id`; on POST remove the forwarding and redirect to the account's list.
+    """Ask whether to remove the call forwarding `id`; on POST remove it and redirect to the account's list.
 
-    Abort with 404 if the account is unknown or not active, if the user may not forward its calls, or if it has no such
-    forwarding.
+    Abort with 404 unless the account is active, the user may forward its calls, and it has this forwarding.
     """
     with resources().database.transaction() as database:
         account = _account(database, customer_number)
@@ -179,7 +178,10 @@ def _edit(customer_number: str, id: int | None) -> Response | tuple[str, int]:
 
 
 def _asked_numbers() -> dict[str, object]:
-    """Return the form's values for the numbers in the query parameter `nummern`; empty without a valid one."""
+    """Return the form values, by field name, for the numbers that the query parameter `nummern` names.
+
+    Empty if the parameter is missing or malformed.
+    """
     asked = re.fullmatch(r"([1-9]\d{6,14})-([1-9]\d{6,14})", request.args.get("nummern", ""), re.ASCII)
     if asked is None:
         return {}
@@ -188,10 +190,11 @@ def _asked_numbers() -> dict[str, object]:
 
 
 def _save(database: Session, account_id: int, id: int | None, draft: ForwardingDraft) -> list[str]:
-    """Save the forwarding `draft` under the id `id` (None: as a new one), and return sentences about its effects.
+    """Save the forwarding `draft` and return sentences about how it interacts with the account's other forwardings.
 
-    There is a sentence for each other forwarding of the account that no longer holds for some numbers because of this
-    one, or keeps this one from holding for them.
+    It replaces the forwarding `id`; None adds a new one. A forwarding under another condition for only some numbers
+    takes these out of one that forwards all calls: there is a sentence for each such pair to which the saved forwarding
+    belongs.
     """
     account, now = database.get_one(Account, account_id), resources().clock()
     if id is None:

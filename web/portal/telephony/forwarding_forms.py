@@ -1,4 +1,4 @@
-"""The form of a call forwarding, with its weekly schedule and its presets."""
+"""The form of a call forwarding, with its weekly schedule and the presets that can fill it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _USUAL_WAIT = 20
 
 
 class Preset(StrEnum):
-    """The usual call forwardings, with which a new form can begin; the values stand in the URL's query (`vorlage`)."""
+    """The presets that can fill the form of a new call forwarding, as named in the query parameter `vorlage`."""
 
     OUTSIDE_OFFICE_HOURS = "ausserhalb"
     TO_MOBILE = "mobil"
@@ -72,9 +72,9 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
     """The form of a call forwarding: when calls are forwarded, to which number, for which numbers, at which hours.
 
     `numbers` is `ALL` for all numbers of the account, or `SOME` for those from `first` to `last`. `when` is `ALL` for
-    the whole week, or `SOME` for the weekly schedule in `windows`. `after_seconds` is used only if calls are forwarded
-    when not answered. `asked` is the high-risk number that the person has to confirm, and `confirmed` the number that
-    they have confirmed, in E.164. A field that is missing in what was sent keeps the value that the form began with.
+    the whole week, or `SOME` for the weekly schedule in `windows`. `after_seconds` is used only for the condition "not
+    answered". `asked` is the high-risk number that the user has to confirm, and `confirmed` the number that the user
+    has confirmed, both in E.164. A field that the browser did not send keeps its initial value.
     """
 
     condition = RadioField(
@@ -119,12 +119,15 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
     asked: str | None = None
 
     def offer_another_line(self) -> None:
-        """Add one more empty line to the weekly schedule than usual, because the user has asked for it."""
+        """Add empty lines to the weekly schedule as `offer_lines` does, and one more, because the user asked for it."""
         self.offer_lines()
         self.windows.append_entry()
 
     def offer_lines(self) -> None:
-        """Add empty lines to the weekly schedule until it has at least three and its second-to-last line is empty."""
+        """Add empty lines to the weekly schedule until it has at least three and its second-to-last line is empty.
+
+        So the user usually has two empty lines to fill in.
+        """
         while len(self.windows) < 3 or _is_typed(self.windows[-_MORE_LINES].form):
             self.windows.append_entry()
 
@@ -143,9 +146,10 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
         return ForwardingDraft(condition, target, wait, hours, self.enabled.data, first, last, confirmed)
 
     def add_rule_error(self, error: InvalidField) -> None:
-        """Show the message for a business rule's error at the field that broke the rule.
+        """Add a business rule's error, as a text, to the field of the form that is wrong.
 
-        `error.field` is `target`, `after_seconds`, `numbers`, `hours` or `confirmed`.
+        `error.field` is `target`, `after_seconds`, `numbers`, `hours` or `confirmed`; any other one is shown at
+        `target`.
         """
         fields = {"after_seconds": self.after_seconds, "numbers": self.first, "hours": self.when}
         if error.field == "confirmed":
@@ -174,7 +178,7 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
 
 
 def values_of(found: CallForwarding) -> dict[str, object]:
-    """Return the values with which the form of an existing call forwarding begins, by field name."""
+    """Return the values, by field name, with which the form of the existing call forwarding `found` is filled."""
     windows = windows_of(found.hours) if found.hours != ALL_WEEK else []
     first, last = found.numbers or (None, None)
     return {
@@ -194,7 +198,7 @@ def values_of(found: CallForwarding) -> dict[str, object]:
 
 
 def values_of_preset(name: str | None) -> dict[str, object]:
-    """Return the values with which the form of a new call forwarding begins, by field name; `name` is a preset's value.
+    """Return the values, by field name, with which the preset `name` fills the form of a new call forwarding.
 
     Empty if there is no preset with this name.
     """

@@ -1,4 +1,4 @@
-"""Texts that describe call forwardings: condition, number and hours."""
+"""Texts that describe call forwardings: their condition, numbers and hours, and how they interact."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tasks.wording.formats import number_text
 
 
 def condition_text(condition: Condition, after_seconds: int | None = None) -> str:
-    """Describe on which condition calls are forwarded: "When busy".
+    """Describe the condition under which calls are forwarded: "When busy".
 
-    `after_seconds` are the seconds before a call counts as not answered; None leaves them out of the text.
+    `after_seconds` are the seconds after which a call counts as not answered; None leaves them out of the text.
     """
     match condition:
         case Condition.ALWAYS:
@@ -32,7 +32,10 @@ def condition_text(condition: Condition, after_seconds: int | None = None) -> st
 
 
 def numbers_text(numbers: Numbers) -> str:
-    """Describe for which numbers a forwarding is: "030 123451", or "030 123450 to 030 123459"."""
+    """Describe the numbers that a forwarding is for: "030 123451", or "030 123450 to 030 123459".
+
+    `numbers` are the first and the last of them, as integers of the digits in E.164.
+    """
     first, last = (number_text(f"+{number}") for number in numbers)
     return first if first == last else str(_("%(first)s to %(last)s", first=first, last=last))
 
@@ -40,7 +43,7 @@ def numbers_text(numbers: Numbers) -> str:
 def forwarding_text(found: CallForwarding) -> str:
     """Describe a forwarding in one line: "030 123451: Always → 0171 1234567 · All week".
 
-    The part up to the colon, for which numbers it is, is left out if the forwarding is for all numbers of the account.
+    A forwarding for all numbers of the account has no number in front: "Always → 0171 1234567 · All week".
     """
     condition = condition_text(found.condition, found.after_seconds)
     numbers = f"{numbers_text(found.numbers)}: " if found.numbers else ""
@@ -48,7 +51,11 @@ def forwarding_text(found: CallForwarding) -> str:
 
 
 def exception_text(always: CallForwarding, found: CallForwarding) -> str:
-    """Return a sentence: calls to the numbers of `found` follow `found`, not `always`, which forwards all calls."""
+    """Return a sentence that says that the forwarding `found` takes its numbers out of the forwarding `always`.
+
+    `always` forwards all calls to more numbers. Calls to the numbers of `found` are forwarded only under the condition
+    of `found`, and ring otherwise.
+    """
     assert found.numbers is not None
     facts = {
         "target": number_text(always.target),
@@ -65,7 +72,11 @@ def exception_text(always: CallForwarding, found: CallForwarding) -> str:
 
 
 def exception_hint(found: CallForwarding) -> str | None:
-    """Return a sentence about what this forwarding means for a new one for more or fewer numbers; None if nothing."""
+    """Return a sentence that warns, in the form of another forwarding, how `found` would interact with that one.
+
+    A forwarding under another condition for only some numbers takes these out of one that forwards all calls
+    ("always"). None if `found` is switched off, or is for all numbers under another condition than "always".
+    """
     if not found.enabled:
         return None
     numbers = numbers_text(found.numbers) if found.numbers else str(_("All phone numbers"))
@@ -103,7 +114,7 @@ def exception_hint(found: CallForwarding) -> str | None:
 
 
 def hours_text(hours: Hours) -> str:
-    """Describe the weekly hours of a forwarding: "Mo–Fr 18:00–08:00, Sa 00:00–24:00", or "All week"."""
+    """Describe weekly hours in the page's language: "Mo–Fr 18:00–08:00, Sa 00:00–24:00" in German, or "All week"."""
     if hours == ALL_WEEK:
         return str(_("All week"))
     return ", ".join(map(_window_text, windows_of(hours)))

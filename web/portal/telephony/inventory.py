@@ -1,4 +1,4 @@
-"""The pages with the numbers, trunks and contracts of all locations: searchable tables, also as files."""
+"""The pages that list the numbers, trunks or contracts of all locations in a searchable table, also as files."""
 
 from __future__ import annotations
 
@@ -39,12 +39,13 @@ _LONGEST = 100
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The table of one page: phone numbers, SIP trunks or contracts of the main account and its sub-accounts.
+    """One of the tables: phone numbers, SIP trunks or contracts of the main account and its sub-accounts.
 
     `title`, `search` and `hint` are the texts of the page, of its search field and of the help for that field.
-    `columns` returns the headings, `read` one page of rows after a cursor, and `cells` the formatted cells of one row;
-    for trunks `cells` is told which SIP addresses have a registration, None if that is not known. Every table has the
-    cells of the account (customer number, name, city) in front of its own cells.
+    `columns` returns the headings. `read` returns a page of rows, given the session, the main account, the search text,
+    the cursor (None: first page) and the page size. `cells` returns the formatted cells of a row, given the row and the
+    SIP addresses that have a registration (None: not known), which only the table of trunks uses. Each row of the page
+    begins with the account's customer number, name and city; `columns` and `cells` leave these out.
     """
 
     title: Any
@@ -87,11 +88,10 @@ def _trunk_state(trunk: SipTrunk, registered: Registered) -> str:
 
 
 def _registered(kind: str, account: Account, page: Page[Any]) -> Registered:
-    """Return the SIP addresses of the page's trunks that have a registration; None if that is not known.
+    """Return those SIP addresses of the trunks on the page that have a registration; None if that is not known.
 
-    `kind` is the table that the page shows: only for that of trunks the network is asked, once, so call outside a
-    transaction. Nothing is known without a telephone network or the right to see calls, and if the network does not
-    answer.
+    `kind` is the table: the telephone network is asked, with one query, only for "trunks". It is not known if no
+    network is configured or answers, or if the user may not see calls. Call it outside a transaction.
     """
     network = resources().network
     if kind != "trunks" or network is None or not may(principal(), Action.SEE_CALLS, account):

@@ -1,4 +1,4 @@
-"""The page with the settings of a SIP trunk for common phone systems."""
+"""The page that says how to set up common phone systems for a SIP trunk."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from web.resources import resources
 
 @dataclass(frozen=True, slots=True)
 class PhoneSystem:
-    """The settings of one make of telephone system, such as FreePBX, for a trunk.
+    """How one make of phone system, such as FreePBX, is set up for a trunk.
 
-    `place` is the menu or the name of the file where the settings are entered, `fields` are pairs of field and value,
-    `hints` further advice, and `file` is the content of a configuration file to copy, "" without one.
+    `place` is the menu or the file in which the settings are entered. `fields` are pairs of the name of a setting and
+    its value. `hints` are further advice. `file` is the content of a configuration file to copy, "" if there is none.
     """
 
     name: str
@@ -36,9 +36,9 @@ class PhoneSystem:
 @locations.get("/<string(length=7):customer_number>/sip/<int:id>/telefonanlagen")
 @login_required
 def phone_systems(customer_number: str, id: int) -> str:
-    """Show how the common makes of telephone systems are set up for the SIP trunk `id`.
+    """Show how common phone systems are set up for the SIP trunk `id`.
 
-    Abort with 404 if the account is not visible to the user, or has no such trunk.
+    Abort with 404 if the user may not view the account, or if the account has no such trunk.
     """
     account, trunk = get_visible_trunk(customer_number, id, Action.VIEW)
     port = resources().settings.sip_port

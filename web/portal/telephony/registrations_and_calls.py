@@ -1,4 +1,7 @@
-"""The page of a SIP trunk with its registrations and latest calls, for finding faults; local members see it, too."""
+"""The page of a SIP trunk with its registrations and latest calls, for finding faults.
+
+Local members, who may otherwise only forward calls, see it, too.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ _PAGE = "/standortverwaltung/<string(length=7):customer_number>/sip/<int:id>/anr
 
 @dataclass(frozen=True, slots=True)
 class TrunkPage:
-    """The SIP trunk that the page shows, its account, and the actions in the account that the user may perform."""
+    """A SIP trunk with its account, and the actions that the user may perform in the account (`allowed`)."""
 
     account: Account
     trunk: SipTrunk
@@ -41,7 +44,7 @@ class TrunkPage:
 def show(customer_number: str, id: int) -> str:
     """Show the current registrations of the SIP trunk `id`, its latest refused login, and its latest calls.
 
-    Abort with 404 unless the user may see the trunk's calls, or if no telephone network is configured.
+    Abort with 404 unless the user may see the trunk's calls, and if no telephone network is configured.
     """
     page = _get_trunk_page(customer_number, id)
     return render_template("telephony/registration/show.html", page=page, live=_live_parts(page))
@@ -50,17 +53,17 @@ def show(customer_number: str, id: int) -> str:
 @telephone.get(_PAGE + "/stand")
 @login_required
 def live(customer_number: str, id: int) -> Response:
-    """Return the parts of the trunk's page that change, for the page's script; 304 if the browser has them already.
+    """Return the changing parts of the trunk's page as HTML, for its script; 304 if the browser has them already.
 
-    Abort with 404 unless the user may see the calls of the trunk `id`.
+    Abort with 404 unless the user may see the calls of the trunk `id`, and if no telephone network is configured.
     """
     return _live_parts(_get_trunk_page(customer_number, id)).response()
 
 
 def lines_of(trunks: Sequence[SipTrunk]) -> Mapping[int, Line] | None:
-    """Return the state (registrations, last refused login) of each trunk in the telephone network, by trunk id.
+    """Return the state of each trunk in the telephone network (registrations, last refused login), by trunk id.
 
-    Empty if no telephone network is configured; None if the network does not answer. Call outside a transaction.
+    Empty if no telephone network is configured; None if the network does not answer. Call it outside a transaction.
     """
     network = resources().network
     if network is None or not trunks:

@@ -1,6 +1,6 @@
-"""The page on which a user chooses what the request line of a trunk's incoming calls contains.
+"""The page on which a user chooses what the request line (Request-URI) of a trunk's incoming calls contains.
 
-That is the contact that the phone system registered, or the dialled number.
+It is either the contact that the phone system has registered, or the dialled number.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from web.resources import resources
 
 
 class RequestUriForm(Form):  # type: ignore[misc]
-    """The form that chooses what the request line of a trunk's incoming calls contains."""
+    """The form that chooses what the request line of incoming calls contains: registered contact or dialled number."""
 
     request_uri = RadioField(
         lazy_gettext("How calls reach the phone system"),
@@ -39,10 +39,10 @@ class RequestUriForm(Form):  # type: ignore[misc]
 @locations.route("/<string(length=7):customer_number>/sip/<int:id>/anrufzustellung", methods=["GET", "POST"])
 @login_required
 def request_uri(customer_number: str, id: int) -> Response | str | tuple[str, int]:
-    """Show what the request line of incoming calls of the SIP trunk `id` may contain; on a valid POST save the choice.
+    """Show what the request line of incoming calls of the SIP trunk `id` can contain; on a valid POST save the choice.
 
-    The POST redirects to the settings of phone systems; an invalid one shows the form with its errors, with status 422.
-    Abort with 404 unless the account is active and the user may manage its trunks.
+    The POST redirects to the page that says how phone systems are set up; an invalid one shows the form with its
+    errors, with status 422. Abort with 404 unless the account is active and the user may manage its trunks.
     """
     account, trunk = get_visible_trunk(customer_number, id, Action.MANAGE_TRUNK)
     if account.state is not AccountState.ACTIVE:

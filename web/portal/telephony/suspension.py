@@ -1,4 +1,4 @@
-"""The pages that suspend and resume a SIP trunk and that release numbers."""
+"""The pages that suspend and resume a SIP trunk, and that release number blocks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TRUNK = "/<string(length=7):customer_number>/sip/<int:id>"
 
 
 class ReleaseForm(FlaskForm):  # type: ignore[misc]
-    """The form that confirms by a checkbox that a number block is given back for good."""
+    """The form whose checkbox confirms that a number block is released for good."""
 
     meant = BooleanField(
         lazy_gettext("Yes, give these phone numbers back. I know that this cannot be undone."),
@@ -61,11 +61,11 @@ def suspend(customer_number: str, id: int) -> Response | str:
 @locations.route(_TRUNK + "/entsperren", methods=["GET", "POST"])
 @login_required
 def resume(customer_number: str, id: int) -> Response | str | tuple[str, int]:
-    """Show who can lift the suspensions of the SIP trunk `id`: the customer or the carrier.
+    """Show who has suspended the SIP trunk `id`, the customer or the carrier, and who can resume it.
 
-    On POST lift the customer's own suspension and redirect to the account's dashboard; show the page with status 409 if
-    only the carrier has suspended the trunk. Abort with 404 unless the account is active and the user may manage its
-    trunks.
+    On POST lift the customer's own suspension and redirect to the account's dashboard. If only the carrier has
+    suspended the trunk, show the page with status 409. Abort with 404 unless the account is active and the user may
+    manage its trunks.
     """
     account, trunk = _get_managed_trunk(customer_number, id)
     if request.method != "POST":
@@ -84,11 +84,11 @@ def resume(customer_number: str, id: int) -> Response | str | tuple[str, int]:
 @locations.route("/<string(length=7):customer_number>/rufnummern/<int:id>/zurueckgeben", methods=["GET", "POST"])
 @login_required
 def release(customer_number: str, id: int) -> Response | str | tuple[str, int]:
-    """Show what releasing the number block `id` does; on POST with the box ticked release the block and redirect.
+    """Show what releasing the number block `id` does; on POST with the box ticked release the block.
 
-    The redirect leads to the account's dashboard. Without the tick the page is shown with status 422; while an order
-    for the account is running, with status 409. If the account has no such block, a GET aborts with 404 and a POST
-    redirects with a warning.
+    Then redirect to the account's dashboard. Without the tick the page is shown with status 422. While an order for the
+    account is running, the page is shown with status 409, because nothing can be released. If the account has no such
+    block, a GET aborts with 404 and a POST redirects with a warning.
     """
     form = ReleaseForm()
     account = _get_managed_account(customer_number)
@@ -122,7 +122,7 @@ def _get_managed_trunk(customer_number: str, id: int) -> tuple[Account, SipTrunk
 
 
 def _get_managed_account(customer_number: str) -> Account:
-    """Return the account; abort with 404 unless the account is active and the user may manage its trunks and numbers.
+    """Return the account with this number; abort with 404 unless it is active and the user may manage its trunks.
 
     A view by a user of the main account or by the carrier's staff is recorded in the account's audit log.
     """
