@@ -41,9 +41,9 @@ def as_mobile(value: str) -> str:
 
 
 def as_email(value: str) -> str:
-    """Return the e-mail address in the spelling in which it is stored: without a name, the domain in lower case.
+    """Return the e-mail address as it is stored: without a display name, the domain in lower case.
 
-    Raises `PydanticCustomError` or `ValueError` for a text that is no e-mail address that we can send to.
+    Raises `PydanticCustomError` or `ValueError` for a text that is no e-mail address to which mails can be sent.
     """
     try:
         return typed_email(value)
@@ -66,10 +66,11 @@ def one_line(most: int) -> StringConstraints:
 
 
 def nameable(value: str) -> str:
-    """Return the value unchanged if it can be a name or a part of an address. Raises `PydanticCustomError` if not.
+    """Return the value unchanged if it can be a name or a part of a postal address, for use as a pydantic validator.
 
-    The error's code says why: `unprintable` (letters cannot print a character), `error_value` (an error of a
-    spreadsheet), or `web_address` (it contains a web or e-mail address).
+    Raises `PydanticCustomError` if it cannot. The error's code says why: `unprintable` (a character cannot be printed
+    on letters), `error_value` (an error value of a spreadsheet, such as #REF!), or `web_address` (it contains a web or
+    e-mail address).
     """
     fault = name_fault(value)
     if fault is not None:

@@ -156,10 +156,11 @@ def _jobs(runs: Mapping[str, JobRun], now: datetime) -> Iterator[Metric]:
 
 @health.get("/metrics")
 def metrics() -> Response:
-    """Return the metrics in Prometheus's text format: those read from the database, and the counters of processes.
+    """Return the metrics in Prometheus's text format: those of `DatabaseCollector`, and the processes' counters.
 
-    The counters are those of all processes that share PROMETHEUS_MULTIPROC_DIR; without it there are none. Aborts
-    with 404 if a proxy has forwarded the request: the metrics are for the operator's monitoring, not for the public.
+    The counters are summed over all processes that share PROMETHEUS_MULTIPROC_DIR; without that setting there are none.
+    Aborts with 404 if a proxy has forwarded the request: the metrics are for the operator's monitoring, not for the
+    public.
     """
     if was_forwarded():
         abort(404)

@@ -22,7 +22,7 @@ _BY_NUMBER = LocationFilter(order=Order.NUMBER)
 
 @api.get("/accounts", responses={200: schemas.AccountPage})
 def list_accounts(query: schemas.PageQuery) -> Response:
-    """List the account of the API token first, then its sub-accounts, including those that are still on order."""
+    """List one page of accounts: the account of the API token, then its sub-accounts, also those still on order."""
     with call_transaction() as session:
         account = viewable_token_account(session)
         with known_cursor():

@@ -24,8 +24,8 @@ def create_change(body: ChangeBody) -> Response:
     """Change the tariff and the number of channels of a SIP trunk of the token's account or one of its sub-accounts.
 
     Without `effective_on` the change takes effect at once, otherwise at the beginning of that day in Berlin; until then
-    `POST /requests/{id}/cancel` withdraws it. A planned change must be for a later day than those planned for the trunk
-    already. In the answer, `change` has the terms before and after. Answers 404 if the account or the trunk is not
+    `POST /requests/{id}/cancel` withdraws it. It must take effect on a later day than the changes already planned for
+    the trunk. In the answer, `change` has the terms before and after. Answers 404 if the account or the trunk is not
     visible, and 409 while a change of the trunk that takes effect at once is running.
     """
     with call_transaction() as session:

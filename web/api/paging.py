@@ -1,4 +1,4 @@
-"""The error for a cursor (position in a list) that the API's lists do not know."""
+"""Turns an invalid cursor (position in a list) in a call into an error response."""
 
 from __future__ import annotations
 

@@ -115,10 +115,10 @@ def correct_contact_address(path: schemas.RequestPath, body: schemas.ContactAddr
     },
 )
 def upload_address_document(path: schemas.RequestPath, form: schemas.DocumentForm) -> Response:
-    """Upload a document that proves the connection address of an order.
+    """Upload a document that is to prove the connection address of an order.
 
-    Staff decide later whether they accept it. Answers 409 if the order does not wait for a proof of its address, 422
-    for a file of another type or size.
+    Staff decide later whether they accept the document. Answers 409 if the order does not wait for a proof of its
+    address, 422 for a file of another type than PDF, PNG or JPEG, or one that is empty or larger than 10 MB.
     """
     upload = read_document(form.file, "file")
     with call_transaction() as session:

@@ -150,9 +150,9 @@ class AddedNumbersTermsBody(BaseModel):
 
 
 class CancellationTermsBody(BaseModel):
-    """What a cancellation ends: `last_day` is the last day of the contracts in Berlin.
+    """What a cancellation ends: `last_day` is the last day of the account's contracts, in Berlin.
 
-    `monthly_cents` is the monthly sum of their products, in euro cents, without VAT.
+    `monthly_cents` is the monthly price of all their products together, in euro cents, without VAT.
     """
 
     last_day: date
@@ -167,8 +167,8 @@ class RequestBody(BaseModel):
     `customer_number` is the account that it orders, attaches, detaches, changes or cancels. `next` is null once the
     request has ended. `effective_on` is the day in Berlin at whose start the request takes effect, null if it does so
     at once; for a cancellation it is the first day without a contract. `change` has the terms of a change, `numbers`
-    those of more numbers, `cancellation` those of a cancellation; each is null for other kinds, and if the caller may
-    not view the account.
+    those of more numbers, `cancellation` those of a cancellation; each is null for other kinds, and can be null if the
+    caller may not view the account.
     """
 
     id: str

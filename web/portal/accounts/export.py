@@ -1,4 +1,4 @@
-"""The overview of the Standortverwaltung as a file: the main account and its sub-accounts, as CSV and as XLSX."""
+"""The download of the overview as CSV or Excel file: the main account and its sub-accounts."""
 
 from __future__ import annotations
 

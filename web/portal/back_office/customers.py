@@ -30,7 +30,10 @@ _REQUESTS, _SUBS, _LOG = 20, 50, 10
 
 @office.get("/suche")
 def search() -> str:
-    """Show the accounts, people, phone numbers and requests of all customers that the search text finds, in groups."""
+    """Show what the search text in the query parameter `suche` finds among all customers, in groups.
+
+    The groups are accounts, people, phone numbers and requests.
+    """
     typed = shortened(" ".join(request.args.get("suche", "").split()), 100)
     with resources().database.transaction() as session:
         found = office_search.search(session, typed)
@@ -51,7 +54,7 @@ def search() -> str:
 
 @office.get("/kunden/<string(length=7):customer_number>")
 def customer(customer_number: str) -> str:
-    """Show what staff may see of an account, also a closed one, and record the view in its audit log.
+    """Show what staff may see of an account, even a closed one, and record the view in the account's audit log.
 
     The query parameter `nach` is the cursor of the list of its sub-accounts. Abort with 404 if there is no such account
     or if the cursor is invalid.

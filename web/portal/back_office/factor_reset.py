@@ -22,7 +22,7 @@ from web.resources import resources
 
 
 class FactorResetForm(FlaskForm):  # type: ignore[misc]
-    """The form in which staff note how they know that it is the person who asks for a reset of the second factors."""
+    """The form in which staff note how they verified the identity of the person whose factors are to be reset."""
 
     proof = TextAreaField(
         lazy_gettext("How do you know that it is the person?"),

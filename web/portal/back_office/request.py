@@ -123,10 +123,9 @@ def request_page(id: UUID) -> str:
 
 @office.post("/anfragen/<uuid:id>/wiederholen")
 def request_retry(id: UUID) -> AnyResponse:
-    """Retry a request that is held or has failed, and redirect to its page.
+    """Run the current step of a held or failed request again, and redirect to the request's page.
 
-    If the request has another status, or has changed since the page was shown, nothing is done, and a message says
-    why.
+    If the request has another status, or has changed since the page was shown, nothing is done, and a message says why.
     """
 
     def retry(session: Session, seen: int) -> None:
@@ -159,8 +158,9 @@ def request_cancel(id: UUID) -> AnyResponse | str:
 def request_document(id: UUID) -> AnyResponse | str | tuple[str, int]:
     """Show the form to accept or refuse the uploaded address document; on POST save the decision and redirect.
 
-    The redirect leads to the request's page, also if no document waits for a decision. Nothing is saved if the request
-    has changed since the page was shown. A POST without a decision shows the form again with an error (status 422).
+    The redirect leads to the page of the request `id`. If no document waits for a decision, redirect there at once.
+    Nothing is saved, and a message says why, if the request has changed since the page was shown. A POST without a
+    decision shows the form again with an error (status 422). Abort with 404 if no request has this id.
     """
     form = DecisionForm()
     if form.validate_on_submit():

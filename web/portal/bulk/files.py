@@ -1,4 +1,4 @@
-"""Reading of bulk files: one order or link request per row, as CSV or XLSX."""
+"""Reads bulk files: CSV or XLSX tables with one order or link request per row."""
 
 from __future__ import annotations
 

@@ -148,7 +148,11 @@ class ProductForm(StepForm):
         return _mobile.validate_python(self.mobile_number.data)
 
     def validate_directory_name(self, field: Field) -> None:
-        """Raise WTForms' errors if a directory entry is chosen and its name is missing or not one line."""
+        """Raise WTForms' errors if a directory entry is chosen and its name is missing or cannot be a name.
+
+        A name must be one line of at most 120 printable characters, no error value of a spreadsheet, and contain no web
+        or e-mail address.
+        """
         if self._has_entry:
             DataRequired(missing("directory_entry.name"))(self, field)
             _Rule(_line, "directory_entry.name")(self, field)
@@ -264,7 +268,7 @@ class WhoSignsIn(StrEnum):
 
 
 class _IfSomebodyElse:
-    """A WTForms validator that skips a field, without errors, unless somebody else than the contact shall sign in."""
+    """A WTForms validator that skips a field's other checks unless somebody other than the contact is to sign in."""
 
     def __call__(self, form: ContactForm, _: Field) -> None:
         if form.local_user.data != WhoSignsIn.SOMEBODY_ELSE:
@@ -339,9 +343,10 @@ def without_options(data: Mapping[str, Any], left_out: Sequence[Product]) -> Map
 
 
 def as_order(data: Mapping[str, Any], offered: Mapping[str, Product], locale: Locale) -> OrderDraft:
-    """Return the order draft for `data`, the typed values of all steps by field name.
+    """Return the order draft for `place_order`, made from the typed values of all steps.
 
-    Call only with data that all forms have accepted. `offered` has the products that can be ordered by key.
+    `data` has the typed values by field name; call only if the forms of all steps have accepted them. `offered` has the
+    products that can be ordered by product key. `locale` is the language saved with the order.
     """
     trunk = offered[data["product"]]
     assert trunk.channels is not None

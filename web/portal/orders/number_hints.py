@@ -179,7 +179,10 @@ class Hints:
 
 
 def hints_for(session: Session, postal_code: str, city: str, area_code: str, block_size: str, now: datetime) -> Hints:
-    """Return what is known at `now` about postal code, city, area code and block size, each as the user typed it."""
+    """Read the facts at `now` about a postal code, city, area code and block size, each as the user typed it.
+
+    A value may be empty, incomplete or wrong.
+    """
     place, code, postal = city.strip()[:120], typed_area_code(area_code.strip()), postal_code.strip()
     postal = postal if POSTAL_CODE.fullmatch(postal) else ""
     area = session.get(AreaCode, code) if AREA_CODE.fullmatch(code) else None
@@ -203,9 +206,9 @@ def hints_for(session: Session, postal_code: str, city: str, area_code: str, blo
 
 
 def wrong_address(session: Session, postal_code: str, city: str) -> str:
-    """Return the error text: why the postal code cannot be the city's, and what would fit.
+    """Return an error text if the city cannot have this postal code; it also says what would fit.
 
-    Empty if the postal code can be the city's, or if postal code or city is missing.
+    Empty if the city can have it, or if postal code or city is missing.
     """
     if not postal_code or not city:
         return ""

@@ -138,7 +138,7 @@ class Wizard:
 
     @property
     def priced(self) -> Sequence[tuple[Product, PriceLine]]:
-        """Return the products in the basket, each with its price."""
+        """Return the products chosen so far, each with its price."""
         return [(product, self.price_of(product)) for product in self.products]
 
     def price_of(self, product: Product) -> PriceLine:

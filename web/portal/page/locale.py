@@ -1,4 +1,4 @@
-"""The language of the page, and times, counts and phone numbers in that language."""
+"""The language of the page, and functions that format times, counts and phone numbers in that language."""
 
 from __future__ import annotations
 

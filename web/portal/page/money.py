@@ -1,4 +1,4 @@
-"""Formatting of prices in euros for pages."""
+"""Formats prices in euros for pages."""
 
 from __future__ import annotations
 

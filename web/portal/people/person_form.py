@@ -13,7 +13,7 @@ from web.portal.page.typed_fields import normalize_email, refuse_unsuitable_name
 
 
 class PersonForm(FlaskForm):  # type: ignore[misc]
-    """A form with the name and the e-mail address of a person."""
+    """Base of the forms that invite a person: name and e-mail address."""
 
     name = StringField(
         lazy_gettext("Name"),
@@ -25,5 +25,5 @@ class PersonForm(FlaskForm):  # type: ignore[misc]
     )
 
     def recipient(self, locale: Locale) -> Recipient:
-        """Return the person as the recipient of a mail in this language. Call only if the form is valid."""
+        """Return the typed person as the recipient of a mail in this language. Call only if the form is valid."""
         return Recipient(self.name.data.strip(), self.email.data.lower(), locale)

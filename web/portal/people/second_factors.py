@@ -98,7 +98,11 @@ def set_up_app() -> Response | str | tuple[str, int]:
 
 
 class PasskeyForm(FlaskForm):  # type: ignore[misc]
-    """The form for a new passkey. `question` is the encrypted challenge, `credential` the device's answer as JSON."""
+    """The form that adds a passkey.
+
+    `question` is a hidden field with the challenge to the device, encrypted; `credential` is the device's answer as
+    JSON.
+    """
 
     question = HiddenField()
     credential = HiddenField(validators=[Length(max=20_000)])

@@ -33,7 +33,7 @@ class State(StrEnum):
     """The state of the confirmation of a contact's e-mail address.
 
     `REPLACED`: the link is from an older mail. `CANCELLED`: the order was cancelled. `EXPIRED`: the code was not
-    entered in time. `ENDED`: the order has ended for another reason, so that no confirmation is needed.
+    entered in time. `ENDED`: the order needs no confirmation any more, for another reason.
     """
 
     OPEN = "open"

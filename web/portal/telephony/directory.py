@@ -132,7 +132,7 @@ def withdraw_from_directory(customer_number: str) -> Response | str:
 
 
 def _get_entry(customer_number: str) -> tuple[Account, DirectoryEntry | None]:
-    """Return the account and its directory entry, None if the account has no entry yet.
+    """Return the account with this number and its telephone directory entry, None if the account has no entry yet.
 
     Abort with 404 unless the account is active, has booked a directory entry, and the user may manage its trunks. A
     view by a user of the main account or by the carrier's staff is recorded in the account's audit log.
