@@ -79,7 +79,7 @@ def nameable(value: str) -> str:
 
 
 def as_area_code(value: object) -> object:
-    """Return a text that is a German area code, such as +49 351, in the notation 0351; any other value unchanged."""
+    """Convert a German area code, such as +49 351, to the notation 0351; return any other value unchanged."""
     return typed_area_code(value) if isinstance(value, str) else value
 
 

@@ -1,4 +1,7 @@
-"""The errors of the API as problem details (RFC 9457), in the caller's language, with the field and the remedy."""
+"""The error responses of the API as problem details (RFC 9457), in the caller's language.
+
+They name the wrong fields, and say what the caller can do.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from web.resources import resources
 
 @api.get("/products", responses={200: schemas.ProductList})
 def list_products() -> Response:
-    """List the products that can be ordered, with their prices and, of trunks, the terms of their contracts."""
+    """List the products that can be ordered with their prices and, for SIP trunks, the terms of their contracts."""
     with call_transaction() as session:
         items = [
             {

@@ -135,8 +135,8 @@ class Checker:
     def _place(self, cells: Cells, errors: Errors) -> None:
         """Check postal code, city and area code together, and add an error to each cell that does not fit the others.
 
-        One cell gets an error with the values that would be right; the others get an error that only points to that
-        cell.
+        One cell gets an error with the values that would be right; the errors of the other cells only say that they do
+        not fit that cell.
         """
         place = cells["postal_code"], cells["city"]
         _refuse(errors, "postal_code", ensure_postal_code, self.session, *place)

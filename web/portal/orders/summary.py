@@ -35,7 +35,7 @@ AGAIN = "again"
 
 
 def summary_facts(session: Session, wizard: Wizard, holder_form: HolderFields | None = None) -> dict[str, Any]:
-    """Return the variables of the summary's template by name. Call only if all steps before it are valid.
+    """Return the variables of the summary's template by name. Call only if all other steps are valid.
 
     `holder_form` has the contract holder that the user has typed, to be shown again; None for an empty form.
     """

@@ -41,7 +41,7 @@ def calendar_day(date: date) -> str:
 
 
 def last_day(end: datetime) -> str:
-    """Format the last day on which something is valid that ends at the moment `end`, in the page's language.
+    """Format the last day on which something that ends at the moment `end` is valid, in the page's language.
 
     If `end` is midnight in Germany, that is the day before.
     """

@@ -1,4 +1,4 @@
-"""The pages on which a person sets up and removes second factors, and gets new recovery codes."""
+"""The pages on which users set up and remove their second factors, and get new recovery codes."""
 
 from __future__ import annotations
 

@@ -152,8 +152,8 @@ def second_step() -> Response | str | tuple[str, int]:
 def _signed_in(database: Session, user: User, browser: str | None, *, factor_at: datetime | None = None) -> SignedIn:
     """Create a login (database row) of the user for this browser, and return the signed-in user.
 
-    If `browser` is None, the user has not signed in from this browser before, and is told by mail. `factor_at` is when
-    the user has proved a second factor, None if not at all.
+    `browser` is None if the user has not signed in from this browser before: then a mail tells the user of the sign-in.
+    `factor_at` is when the user has proved a second factor, None if not at all.
     """
     if browser is None:
         tell_of_sign_in(database, user, here(), resources().clock())

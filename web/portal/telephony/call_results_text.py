@@ -26,7 +26,7 @@ def display_number(number: str) -> str:
 
 
 def result_text(call: Call) -> str:
-    """Describe in a sentence how a call ended, seen from the trunk in whose list of calls it stands."""
+    """Describe in a sentence how a call ended, from the point of view of the trunk in whose list it is shown."""
     comes_in = call.direction == "in"
     match call.result:
         case "answered":
