@@ -225,7 +225,7 @@ class LocationForm(StepForm):
 
 
 class NumbersForm(StepForm):
-    """The form for the area code and the size of the number block."""
+    """The form for the area code, the size of the number block, and what the request line of calls contains."""
 
     area_code = _text(lazy_gettext("Area code"), "numbers.area_code", _area_code)
     block_size = RadioField(lazy_gettext("How many phone numbers"), choices=[], validate_choice=False)
