@@ -61,7 +61,7 @@ class ApiToken(Base):
     )
 
     def revoke(self, now: datetime) -> None:
-        """Revoke the token, so that requests with the token are rejected. Safe to run twice: the first time is kept."""
+        """Revoke the token: requests with it are rejected from now on. Safe to run twice: the first time is kept."""
         self.revoked_at = self.revoked_at or now
 
     def has_expired(self, now: datetime) -> bool:
@@ -78,9 +78,10 @@ def create_token(
     now: datetime,
     valid_for: timedelta = LONGEST_LIFE,
 ) -> str:
-    """Create an API token that acts for `user`, and return its text. It cannot be read later: only a hash is stored.
+    """Create an API token of the account that acts for `user`, and return its text, which cannot be read later.
 
-    Valid for `valid_for`, at most 365 days, to the end of the last day. Is not logged, and nobody is told.
+    Only a hash of the text is stored. The token is valid for `valid_for`, at most 365 days, to the end of the last day.
+    The creation is not recorded in the audit log, and no mail is sent. Flushes the session.
     """
     return _create(session, account, user, name, scopes, now, valid_for)[1]
 
@@ -123,9 +124,10 @@ def issue_token_for_carrier(
     valid_for: timedelta,
     now: datetime,
 ) -> str:
-    """Create an API token that acts for `user`, in the carrier's name, and return its text. It cannot be read later.
+    """Create an API token of the account that acts for `user`, on behalf of the carrier, and return the token's text.
 
-    The account's log names the carrier, and all of the account's administrators are told by mail.
+    The text cannot be read later. The token is valid for `valid_for`, at most 365 days, to the end of the last day. The
+    account's audit log names the carrier as the creator, and all administrators of the account are told by mail.
     """
     token, text = _create(session, account, user, name, scopes, now, valid_for)
     record_of_carrier(session, account, AuditEvent.TOKEN_CREATED, now, {"name": name})
@@ -134,9 +136,9 @@ def issue_token_for_carrier(
 
 
 def tokens_of(session: Session, account: Account) -> Sequence[tuple[ApiToken, User]]:
-    """Return all tokens of the account, each with the person it acts for.
+    """Return all tokens of the account, each with the user it acts for.
 
-    Tokens that are not revoked come before revoked ones; among each of these two, the newest comes first.
+    Tokens that are not revoked come first, then the revoked ones; within each group, the newest comes first.
     """
     query = sa.select(ApiToken, User).join(User, User.id == ApiToken.user_id).where(ApiToken.account_id == account.id)
     rows = session.execute(query.order_by(ApiToken.revoked_at.is_not(None), ApiToken.id.desc()))
@@ -167,7 +169,7 @@ def revoke_token(session: Session, person: Principal, account: Account, token_id
 def revoke_tokens_of_user(session: Session, user_id: int, account_id: int, now: datetime) -> None:
     """Revoke all tokens of the account that act for the user. Safe to run twice.
 
-    A later role of the user in the account does not revive them.
+    The tokens stay revoked if the user gets a role in the account again.
     """
     theirs = sa.update(ApiToken).where(ApiToken.user_id == user_id, ApiToken.account_id == account_id)
     session.execute(theirs.where(ApiToken.revoked_at.is_(None)).values(revoked_at=now))
@@ -177,7 +179,8 @@ def revoke_tokens_of_user(session: Session, user_id: int, account_id: int, now: 
 class TokenUse:
     """A call with an API token: the person who acts with it, without staff rights, and the token's account.
 
-    `is_noted`: this use was recorded in the open transaction, because the last one recorded is 5 minutes old.
+    `is_noted`: the open transaction has stored this use as the token's last one. It does so only if no use was stored
+    in the 5 minutes before.
     """
 
     person: Principal
@@ -186,11 +189,11 @@ class TokenUse:
 
 
 def use_token(session: Session, token: str, address: str, now: datetime) -> TokenUse | None:
-    """Return who acts with the token, and record the token's use, at most every 5 minutes.
+    """Return the person and the account of an API token, and record the use of the token, at most every 5 minutes.
 
-    `address` is the caller's IP address. Returns None if the token is unknown or revoked, or its person is shut out or
-    has no role in the token's account that gives one of the token's actions; nobody has a role in a closed account.
-    Raises `TokenExpired` if the token was good until its expiry.
+    `address` is the caller's IP address. Returns None if the token is unknown or revoked, if its user is shut out, or
+    if the user's role in the token's account allows nothing that the token's scopes allow; in a closed account nobody
+    has a role. Raises `TokenExpired` if the token has expired but is valid otherwise.
     """
     row = session.execute(_by_hash(), {"hash": token_hash(token)}).one_or_none()
     if row is None:
@@ -216,9 +219,9 @@ def use_token(session: Session, token: str, address: str, now: datetime) -> Toke
 
 @cache
 def _by_hash() -> sa.Select[*tuple[Any, ...]]:
-    """Return the query for the token with the hash `hash`, its person, its account and the person's roles.
+    """Return the query for a token, its user, its account and the user's roles; parameter `hash` is the token's hash.
 
-    It is built once, because it runs at each call; and only what is needed is read of token and person.
+    It selects only the needed columns of token and user. It is built once, because it runs at each call of the API.
     """
     token = ApiToken.id.label("token_id"), ApiToken.scopes, ApiToken.expires_at, ApiToken.last_used_at
     person = User.id.label("user_id"), User.email, User.name, User.locale, roles_sql(User.id).label("roles")
@@ -266,9 +269,9 @@ def _is_usable(token: ApiToken, now: datetime) -> bool:
 def _tell_administrators(
     session: Session, account: Account, token: ApiToken, maker: str | None, now: datetime, *, but: int | None = None
 ) -> None:
-    """Queue a mail about the new token to the account's administrators, except the user `but`.
+    """Queue a mail about the new token to each of the account's administrators, except to the user with the id `but`.
 
-    `maker` is the name of the person who has made the token; None for the carrier.
+    `maker` is the name of the person who has created the token; None for the carrier.
     """
     assert token.expires_at is not None
     facts = {
@@ -287,9 +290,9 @@ def _tell_administrators(
 
 
 def _note_use(session: Session, token_id: int, last: datetime | None, address: str, now: datetime) -> bool:
-    """Record the token's use from the IP address `address`.
+    """Store `now` and the IP address `address` as the token's last use, and return True.
 
-    Return False, recording nothing, if the `last` use is less than 5 minutes old, otherwise True.
+    Return False and store nothing if the last stored use, at the time `last`, is less than 5 minutes old.
     """
     before = now - _USE_NOTED_EVERY
     if last is not None and last > before:
@@ -302,6 +305,6 @@ def _note_use(session: Session, token_id: int, last: datetime | None, address: s
 
 
 def token_hash(token: str) -> bytes:
-    """Return the hash under which the database knows an API token."""
+    """Return the SHA-256 hash of an API token's text, under which the database stores the token."""
     # 256 random bits need no salt and no slow hash; the duration of a lookup by hash reveals nothing about the token.
     return hashlib.sha256(token.encode()).digest()

@@ -1,8 +1,8 @@
 """The audit log's seals: a chain of hashes over all entries, by which any later change of the log is found.
 
-A scheduled job seals new entries in the order of their ids. A seal's hash covers its predecessor's hash, its own
-position and time, and the entry's content. Seals are rows of their own, because entries are never updated, and because
-an entry is written without waiting for the chain.
+A scheduled job seals new entries in the order of their ids. A seal's hash covers the hash of the seal before, its own
+position and time, and the entry's content. Seals have a table of their own, because rows of entries are never updated,
+and so that inserting an entry need not wait for the chain.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ _CONTENT = sa.cast(sa.func.jsonb_build_array(*CONTENT[:-1], _AT), sa.Text)
 
 
 class AuditSeal(Base):
-    """The seal of one audit entry, at `position` in the chain, counted from 1. `hash` is a SHA-256."""
+    """The seal of one entry of the audit log, at `position` in the chain, counted from 1.
+
+    `hash` is the SHA-256 of the seal before, of this seal's position and time, and of the entry's content.
+    """
 
     __tablename__ = "audit_seals"
 
@@ -59,7 +62,10 @@ class AuditSeal(Base):
 
 
 class Flaw(StrEnum):
-    """The kinds of flaws that a check of the audit log's seals can find; also the kinds of findings about them."""
+    """The kinds of flaws that a check of the audit log's seals can find.
+
+    Their values are also the kinds of the findings that a scheduled job reports about them.
+    """
 
     CHANGED = "audit_entry_changed"
     """The content of the entry, or its seal, is not what was sealed."""
@@ -75,8 +81,9 @@ class Flaw(StrEnum):
 class ChainFlaw:
     """A flaw that a check of the audit log's chain found: its kind, its position, and the id of the audit entry.
 
-    `position` is that of the bad or missing seal; of an entry without a seal, that of the last seal checked. `entry_id`
-    is None if the entry is not known: its seal is missing, or the chain is shorter or another than it was.
+    `position` is that of the bad or missing seal; for an entry without a seal, that of the last seal checked.
+    `entry_id` is None if it is not known which entry is affected: if a seal is missing, or if the chain was cut or
+    replaced.
     """
 
     flaw: Flaw
@@ -97,7 +104,10 @@ class ChainHead:
 
     @classmethod
     def parse(cls, text: str) -> ChainHead:
-        """Parse position and hexadecimal hash, separated by a colon. Raises `ValueError` for any other text."""
+        """Parse a position and a hash in hexadecimal digits, separated by a colon; a missing hash becomes an empty one.
+
+        Raises `ValueError` if the position is no number or the hash is not hexadecimal.
+        """
         position, _, digits = text.partition(":")
         return cls(int(position), bytes.fromhex(digits))
 
@@ -111,8 +121,8 @@ def chain_head(session: Session) -> ChainHead:
 def seal_entries(session: Session, now: datetime, limit: int, after: int | None = None) -> list[int]:
     """Seal up to `limit` entries of the audit log that are not sealed yet, and return their ids, the smallest first.
 
-    `now` is the same for all calls of one run, `after` the last id that the previous call has returned; None for the
-    first call. Of two transactions that seal at the same time, one fails with `IntegrityError`.
+    Several calls form one run: `now` is the same for all of them, and `after` is the last id that the previous call has
+    returned, None for the first call. Of two transactions that seal at the same time, one fails with `IntegrityError`.
     """
     head = chain_head(session)
     position, previous = head.position, head.hash
@@ -126,9 +136,10 @@ def seal_entries(session: Session, now: datetime, limit: int, after: int | None 
 
 
 class ChainCheck:
-    """A check of all seals of the audit log, in pages, each of which may be read in a transaction of its own.
+    """A check of all seals of the audit log, page by page; each page may be read in a transaction of its own.
 
-    An entry that is sealed while the check runs may be checked or not; both are right.
+    Call `next_page` until it returns None, then `end`. Entries that are sealed while the check runs may or may not be
+    included.
     """
 
     def __init__(self) -> None:
@@ -160,11 +171,12 @@ class ChainCheck:
         return flaws if rows else None
 
     def end(self, session: Session, known: Sequence[ChainHead], limit: int) -> list[ChainFlaw]:
-        """Check the entries without a seal, and return the flaws: entries inserted later, and a chain cut or replaced.
+        """Check the entries without a seal; return flaws: entries inserted later, and a chain that was cut or replaced.
 
-        `known` are heads (newest seals) that the chain had at an earlier time; a head of which only the position is
-        known has an empty hash. Counts up to `limit` entries that wait for a seal, and reports up to `limit` that have
-        none although later ones are sealed. To be called after the last page.
+        Call this after the last page. `known` are newest seals that the chain had at earlier times, all of which must
+        still be there; where only a position is known, the hash is empty. Counts in `unsealed` up to `limit` entries
+        that wait for a seal, and reports up to `limit` entries that have none although much newer ones (by `LATE` ids
+        or more) are sealed.
         """
         flaws = [ChainFlaw(Flaw.SHORTENED, head.position) for head in known if not _reached(session, head)]
         newest = session.scalar(sa.select(sa.func.max(AuditSeal.entry_id))) or 0
@@ -193,10 +205,10 @@ class ChainCheck:
 
 
 class _Runs:
-    """The newest id and time that earlier sealing runs have sealed, to find entries that were inserted afterwards.
+    """The newest entry id and time that earlier runs of sealing have sealed, to find entries inserted afterwards.
 
-    Runs are told apart by the time of their seals. A later run seals nothing older, except entries that were committed
-    late.
+    Seals with the same `sealed_at` belong to one run. An entry that is sealed in a later run but is older than these
+    was inserted afterwards, unless its transaction was merely committed late.
     """
 
     def __init__(self) -> None:
@@ -207,23 +219,23 @@ class _Runs:
         """The newest id and the newest time of all runs, the current one included."""
 
     def begin(self, sealed_at: datetime) -> None:
-        """Close the current run of seals and begin a new one with the time `sealed_at`.
+        """Begin a new run of seals, made at the time `sealed_at`; the run before counts as an earlier one from now on.
 
-        Do nothing if the current run has this time already.
+        Do nothing if `sealed_at` is the time of the current run.
         """
         if sealed_at != self._sealed_at:
             self.close()
             self._sealed_at = sealed_at
 
     def close(self) -> None:
-        """End the current run, so that later entries are compared with it, too."""
+        """End the current run, so that entries checked from now on are compared with its entries, too."""
         self._closed = self._open
 
     def add(self, id: int, at: datetime) -> None:
         """Add an entry to the current run, by its id and its time.
 
-        A time after that of the run's seals is replaced by theirs: an entry from the future would make all later ones
-        look late.
+        If the entry's time is later than the time of the run's seals, the latter is used: an entry dated in the future
+        would make all later entries look as if they had been inserted afterwards.
         """
         if self._sealed_at is not None:
             # An entry from the future would make all that follow look late.
@@ -232,10 +244,10 @@ class _Runs:
         self._open = max(id, newest_id), max(at, newest_at)
 
     def is_late(self, id: int, at: datetime) -> bool:
-        """Return whether the entry was inserted after newer ones were sealed: its time or its id is older than theirs.
+        """Return whether an entry was inserted after newer entries had been sealed, judged by its id and its time `at`.
 
-        `id` and `at` are those of the entry. It is compared with the newest id and time that were sealed before the
-        current run. An hour (`TAKES`) is allowed between an entry's time and its commit.
+        True if it is older, by time or by id, than the newest entry sealed in the runs before the current one. A
+        difference of an hour (`TAKES`) between an entry's time and its commit is allowed.
         """
         if self._closed is None:
             return False

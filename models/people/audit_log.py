@@ -1,8 +1,8 @@
 """The audit log: which person did what to an account, by which right and when.
 
-The log is meant for the local team, which shares its account with the main account; people of the main account see in
-it what was done through the main account. Actions of the carrier's staff on a request are logged at the main account
-that the request is for.
+The log is meant for the local team of a sub-account, to which the main account has access. People of the main account
+see in the log only what was done by the main account's rights. Actions of the carrier's staff on a request are logged
+at the main account to which the request belongs.
 
 An entry is inserted in the same transaction as the logged action. An entry holds no secret and is never changed.
 """
@@ -27,7 +27,7 @@ from models.people.users import User
 
 
 class AuditEvent(StrEnum):
-    """The kinds of logged actions: what was done to an account, and changes of a person's login (`OF_LOGINS`)."""
+    """The kinds of logged actions: actions on an account, and changes of a person's login (`OF_LOGINS`)."""
 
     LOOKED_IN = "looked_in"
     SECRET_SEEN = "secret_seen"  # noqa: S105 - a name
@@ -122,12 +122,12 @@ _OF_STAFF = quoted(
 
 
 class AuditEntry(Base):
-    """One logged action on an account: `deed` says which, `facts` are the details for the entry's text.
+    """One logged action on an account: `deed` is the kind of action, `facts` the details that the entry's text needs.
 
-    `user_id` is the person who acted. `through_id` is the main account if the person's right came only from a role
-    there, and null if the person had a right of their own. `by_staff`: the right came only from being the carrier's
-    staff; if `user_id` is null as well, the action was done at the console. `account_id` is null only for a change of
-    the login of a person without an account, such as one of the carrier's staff, and for actions of the carrier that
+    `user_id` is the person who acted. `through_id` is the main account if the person had the right only by a role
+    there, and null otherwise. `by_staff` is true if the person had the right only as one of the carrier's staff; if
+    `user_id` is null as well, the carrier acted on the command line. `account_id` is null only for a change of the
+    login of a person without an account, such as one of the carrier's staff, and for actions of the carrier that
     concern no account, such as new prices (`OF_CARRIER`).
     """
 
@@ -176,7 +176,11 @@ class AuditEntry(Base):
 
 @dataclass(frozen=True, slots=True)
 class AttributedEntry:
-    """An audit entry with its user (None: at the console) and the main account that gave the right (None: none did)."""
+    """An audit entry, the user who acted, and the main account whose rights that user had.
+
+    `user` is None for an action on the command line. `through` is None unless the user had the right only by a role in
+    the main account.
+    """
 
     entry: AuditEntry
     user: User | None
@@ -194,8 +198,8 @@ def record(
 ) -> None:
     """Record in the audit log that the person did `deed` to the account, an action that needs the right `right`.
 
-    `facts` are the details for the entry's text, by name. The entry also says by which main account the person had the
-    right, if only by a role in that one, and whether the person had it only as one of the carrier's staff.
+    `facts` are the details for the entry's text, by name. The entry also stores whether the person had the right only
+    by a role in the account's main account, or only as one of the carrier's staff.
     """
     session.add(
         AuditEntry(
@@ -213,20 +217,20 @@ def record(
 def record_of_carrier(
     session: Session, account: Account | None, deed: AuditEvent, now: datetime, facts: Mapping[str, Any] | None = None
 ) -> None:
-    """Record in the audit log that the carrier did `deed` to the account at the console, in no person's name.
+    """Record in the audit log that the carrier did `deed` to the account on the command line, without naming a person.
 
     `account` is None for an action that concerns no account, such as new prices (`OF_CARRIER`). `facts` are the details
-    for the entry's text.
+    for the entry's text, by name.
     """
     about = account.id if account is not None else None
     session.add(AuditEntry(account_id=about, by_staff=True, deed=deed, facts=dict(facts or {}), at=now))
 
 
 def record_look(session: Session, person: Principal, account: Account, now: datetime) -> None:
-    """Record that a person from the main account or of the carrier's staff viewed the account.
+    """Record in the audit log that a person viewed the account by a role in its main account or as the carrier's staff.
 
-    At most one entry for each person, account and hour, so safe to run twice. A person with a role of their own in the
-    account is not recorded.
+    Adds at most one entry for each person, account and hour, so it is safe to run twice. Does nothing if the person may
+    view the account by a role in the account itself.
     """
     through = through_main(person, Action.VIEW, account)
     by_staff = only_as_staff(person, Action.VIEW, account)
@@ -249,8 +253,9 @@ def entries_of(
 ) -> Sequence[AttributedEntry]:
     """Return up to `limit` audit entries of the account, the newest first. Runs one statement.
 
-    `before` is the id of an audit entry: only entries older than it are returned; None starts with the newest entry.
-    `through` is the id of a main account: only what was done by its rights is returned; None returns everything.
+    `before` is the id of an audit entry: only older entries are returned; None starts with the newest entry. `through`
+    is the id of a main account: only actions by people who had the right by a role there are returned; None returns
+    all.
     """
     query = sa.select(AuditEntry).where(AuditEntry.account_id == account.id).limit(limit)
     if through is not None:
@@ -270,9 +275,10 @@ def visible_entries(
 ) -> Sequence[AttributedEntry]:
     """Return up to `limit` audit entries of the account that the person may see, the newest first.
 
-    With the right to see the log these are all entries. A person who reaches the account only through its main account
-    sees what people of that main account did by its rights, and nothing of the local team. Nobody else sees any.
-    `before` is the id of an audit entry: only older entries are returned; None starts with the newest entry.
+    A person with the right to see the log gets all entries. A person who reaches the account only through its main
+    account gets those of actions that were done by a role in the main account, and none of the local team's. Anybody
+    else gets none. `before` is the id of an audit entry: only older entries are returned; None starts with the newest
+    entry.
     """
     if may(person, Action.SEE_LOG, account):
         return entries_of(session, account, before=before, limit=limit)
@@ -287,8 +293,8 @@ def last_done(
 ) -> AttributedEntry | None:
     """Return the newest entry of one of the kinds `deeds` in the account's audit log; None if there is none.
 
-    If the user with the id `first_of` has an entry of these kinds, the newest of that user is returned, even if others
-    have newer ones.
+    Entries of the user with the id `first_of` take precedence: if there are any, the newest of them is returned, even
+    if another user has a newer one.
     """
     query = (
         sa.select(AuditEntry)

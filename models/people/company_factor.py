@@ -1,4 +1,4 @@
-"""The demand of a company that every user of its account and of its sub-accounts has a second factor."""
+"""The requirement of a company that each user of its account and of its sub-accounts has a second factor."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ GRACE = timedelta(days=14)
 
 
 def people_concerned(session: Session, account: Account) -> tuple[int, Sequence[User]]:
-    """Return two values: how many users the account and its sub-accounts have, and the users without a second factor.
+    """Return how many users the account and its sub-accounts have, and those of them without a second factor.
 
-    The second are sorted by name. A user counts once, however many of these accounts they are in.
+    The users without one are sorted by name. A user counts once, even with roles in several of these accounts.
     """
     ids = (
         sa.select(Membership.user_id)
@@ -38,12 +38,12 @@ def people_concerned(session: Session, account: Account) -> tuple[int, Sequence[
 
 
 def demand_factor(session: Session, person: Principal, account: Account, now: datetime) -> None:
-    """Require a second factor of each person of the account and of its sub-accounts, after a grace period of 14 days.
+    """Require a second factor of each user of the account and of its sub-accounts, after a grace period of 14 days.
 
-    Locks the account and records the demand in its log. People without a factor are told by mail, with the last day of
-    the grace period. Safe to run twice: the first period stays. Raises `Forbidden` if `person` may not manage the
-    account's users, `OfMainAccount` if the account has a main account, which decides, and `FactorNeeded` if `person`
-    has no second factor, so that nobody shuts themselves out.
+    Locks the account and records the requirement in its audit log. Users without a factor are told the last day of the
+    grace period by mail. Safe to run twice: the first grace period stays. Raises `Forbidden` if `person` may not manage
+    the account's users, `OfMainAccount` if the account is a sub-account (only its main account can require this), and
+    `FactorNeeded` if `person` has no second factor, so that nobody locks themselves out.
     """
     person = lock_users(session, person, account, Action.MANAGE_USERS)
     if account.main_id is not None:
@@ -58,11 +58,11 @@ def demand_factor(session: Session, person: Principal, account: Account, now: da
 
 
 def stop_demanding_factor(session: Session, person: Principal, account: Account, now: datetime) -> None:
-    """Require no second factor of the people of the account and of its sub-accounts any more. Safe to run twice.
+    """Stop requiring a second factor of the users of the account and of its sub-accounts. Safe to run twice.
 
-    Locks the account and records the change in its log. A later demand has a new grace period of 14 days, since people
-    may have removed their factors. Raises `Forbidden` if `person` may not manage the account's users, and
-    `FactorNeeded` if `person` has no second factor, since nobody frees themselves from what is demanded of them.
+    Locks the account and records the change in its audit log. If a factor is required again later, a new grace period
+    of 14 days begins, since people may have removed their factors. Raises `Forbidden` if `person` may not manage the
+    account's users, and `FactorNeeded` if `person` has no second factor: nobody may lift the requirement to escape it.
     """
     person = lock_users(session, person, account, Action.MANAGE_USERS)
     if not factors_of(session, person.user_id):
@@ -73,9 +73,9 @@ def stop_demanding_factor(session: Session, person: Principal, account: Account,
 
 
 def _tell(session: Session, account: Account, until: datetime, now: datetime) -> None:
-    """Queue a mail to every user of the account and its sub-accounts who has no second factor yet.
+    """Queue a mail to each user of the account and its sub-accounts who has no second factor yet.
 
-    The mail names the last day by which they need one, the day of `until`.
+    `until` is the end of the grace period; the mail names its day as the last one without a factor.
     """
     facts = {
         "customer_number": account.customer_number,

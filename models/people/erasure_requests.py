@@ -1,4 +1,4 @@
-"""People whose personal data is to be erased, or was erased; `models.staff.erasing_people` does that."""
+"""The people whose personal data is to be erased or has been erased. `models.staff.erasing_people` erases it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from models.db.base import Base
 
 
 class Erasure(Base):
-    """A person who is to be erased; `done_at` is when it was done, null until then.
+    """The request to erase a user's personal data; `done_at` is when the data was erased, null until then.
 
-    The row is written in the transaction that ends the person's access.
+    The row is inserted in the transaction that ends the user's access.
     """
 
     __tablename__ = "erasures"
@@ -26,6 +26,6 @@ class Erasure(Base):
 
 
 def is_being_erased(session: Session, user_id: int) -> bool:
-    """Return whether the user is to be erased and still has name and address, because the erasure is not done yet."""
+    """Return whether the erasure of the user's personal data was requested and has not been carried out yet."""
     query = sa.select(Erasure.user_id).where(Erasure.user_id == user_id, Erasure.done_at.is_(None))
     return session.scalar(query) is not None

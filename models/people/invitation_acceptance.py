@@ -1,4 +1,4 @@
-"""Accepting an invitation: the invitation behind a mailed link, and the role that the invited person gets."""
+"""Acceptance of invitations: finding the invitation of a mailed link, and giving the invited person their role."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def find_invitation(
 ) -> Invitation:
     """Return the invitation whose link contains this id and this token.
 
-    `lock` locks the invitation's account, and then its row, until the transaction ends. Raises `NotFound` if there is
-    no such invitation, the token is wrong, or the invitation has expired.
+    With `lock`, locks the invitation's account and then the invitation's row until the transaction ends. Raises
+    `NotFound` if there is no such invitation, the token is wrong, or the invitation has expired.
     """
     name_to_database(session, Named.INVITATION, id)
     if lock:
@@ -39,17 +39,19 @@ def find_invitation(
 
 
 def invited_user(session: Session, invitation: Invitation) -> User | None:
-    """Return the user with the invited e-mail address; None if there is none, or if the user has no password yet."""
+    """Return the user who has the invited e-mail address and a password; None if there is no such user."""
     return session.scalar(sa.select(User).where(User.email == invitation.email, User.password_hash.is_not(None)))
 
 
 def accept(session: Session, invitation: Invitation, password: str | None, now: datetime) -> tuple[User, bool]:
     """Give the invited person the offered role and delete the invitation; create the person's user if there is none.
 
-    A role that the person has already changes only to administrator. Returns the user, and whether `password` was set
+    If the person has a role in the account already, it is replaced only by that of administrator. The address counts as
+    confirmed, and a new role is recorded in the account's audit log. Returns the user, and whether `password` was set
     as the user's password: an existing password stays. Raises `PasswordMissing` if the user has no password and
     `password` is None, `PasswordGuessable` if the new password is too easy to guess, `NotFound` if the user is shut
-    out, and `BeingErased` if the user is to be erased: the new role would be erased, too.
+    out, and `BeingErased` if the user's personal data is about to be erased, because the new role would be erased with
+    it.
     """
     name_to_database(session, Named.EMAIL, invitation.email)
     # Invitations to two accounts may be accepted at the same time: the second then finds the user of the first.

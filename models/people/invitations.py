@@ -1,7 +1,8 @@
 """Invitations by mail to become a user of an account.
 
-An invitation gives no rights. The rights begin when a person who can read mail to the invited address accepts. People
-of a main account may invite to its sub-accounts, too, and an order names the first person of its account.
+An invitation gives no rights before it is accepted, which only a person who can read mail to the invited address can
+do. People of a main account may also invite users to its sub-accounts. An order may name the first user of the new
+account, who is then invited.
 """
 
 from __future__ import annotations
@@ -50,11 +51,11 @@ OPEN_PER_INVITER = 100
 
 
 class Invitation(Base):
-    """An invitation that was not accepted yet. `issue` counts its mails; the link of a new mail voids the old link.
+    """An invitation to an account that was not accepted yet; it can be accepted until `expires_at`.
 
-    It is valid until `expires_at`; `invited_by` is the user in whose name it was sent. `by_order`: an order has named
-    the person. Such an invitation stands for the company that ordered, so it stays when the user who ordered loses
-    their role.
+    `issue` counts the mails sent; the link in a new mail makes the older link invalid. `invited_by` is the user in
+    whose name the mail was sent. `by_order` is true if an order named the invited person. Such an invitation is the
+    ordering company's, so it stays when the user who ordered loses their role.
     """
 
     __tablename__ = "invitations"
@@ -85,13 +86,13 @@ class Invitation(Base):
         return cls.expires_at <= now - retention.INVITATIONS
 
     def words(self) -> list[str]:
-        """Return the words from which the token of the invitation's link is derived."""
+        """Return the texts from which the vault derives the secret token in the invitation's link."""
         words = ["invitation", str(self.id), str(self.issue), self.email]
         return words if self.salt is None else [*words, self.salt]
 
 
 def invitations_of(session: Session, account: Account) -> Sequence[Invitation]:
-    """Return the account's invitations that were not accepted yet, sorted by name."""
+    """Return the account's invitations that were not accepted yet, also expired ones, sorted by the invited name."""
     query = sa.select(Invitation).where(Invitation.account_id == account.id)
     return session.scalars(query.order_by(Invitation.name, Invitation.id)).all()
 
@@ -114,17 +115,18 @@ def invite(
     now: datetime,
     usual: Limits = USUAL_LIMITS,
 ) -> Invitation:
-    """Invite a person to the account by mail, or renew the invitation that the address already has; log it.
+    """Invite a person to the account by mail, and record this in the account's audit log.
 
-    Holds the lock of the company's limits and then the account's. A renewed invitation gets a new link, and its old
-    link becomes invalid. `usual` are the limits of companies that have none of their own. A user without the role of
-    administrator can be invited to that role by a person who cannot change roles.
+    If the address has an invitation to the account already, that one is renewed with a new link, and the old link
+    becomes invalid. Somebody who is a user without the role of administrator can be invited to that role, if the
+    inviting person cannot change roles. Locks the daily limits of the company and then the account, until the
+    transaction ends. `usual` are the limits of companies that have none of their own.
 
-    Raises `Forbidden` if the inviting person may not offer the role, `AlreadyUser` if the invited address has a role
-    in the account, `AlreadyInvited` if the address has an unexpired invitation of the local team or the carrier and
-    the person may invite only through the main account, `TooManyInvitations` if the account (50) or the inviting
-    person (100) has the maximum of unexpired invitations, and `LimitReached` if the company has sent as many today as
-    it may, also if they were withdrawn since.
+    Raises `Forbidden` if the inviting person may not offer the role. Raises `AlreadyUser` if the invited address has a
+    role in the account. Raises `AlreadyInvited` if the address has an unexpired invitation by the local team or the
+    carrier and the inviting person may invite only through the main account. Raises `TooManyInvitations` if the account
+    has 50 or the inviting person 100 unexpired invitations, those of orders not counted. Raises `LimitReached` if the
+    company has sent its maximum for today, withdrawn invitations included.
     """
     company = _company(person, account)
     # Before the account, as orders lock: first the company's limits.
@@ -144,10 +146,11 @@ def invite(
 def invite_by_order(
     session: Session, person: Principal, account: Account, to: Recipient, now: datetime, bulk_id: uuid.UUID | None
 ) -> None:
-    """Invite the person whom an order names, as an administrator of its account, in the name of `person`.
+    """Invite the person named in an order as an administrator of the new account, in the name of `person`, who ordered.
 
-    The caller has locked the account. There is no limit of open invitations: each belongs to an order that was proved
-    and is paid for. `bulk_id` is the bulk (the uploaded file of orders) that the order comes from.
+    The caller must have locked the account. The number of such invitations is not limited, because each belongs to an
+    order that was verified and costs money. `bulk_id` is the bulk (an uploaded file of orders) to which the order
+    belongs, or None.
     """
     _send(session, person, account, to, Role.ADMINISTRATOR, now, by_order=True, bulk_id=bulk_id)
 
@@ -155,11 +158,11 @@ def invite_by_order(
 def invite_for_carrier(
     session: Session, staff: Principal, account: Account, to: Recipient, evidence: str, now: datetime
 ) -> Invitation:
-    """Invite a person as an administrator, in the carrier's name; for accounts with no administrator, or only one.
+    """Invite a person as an administrator of the account on behalf of the carrier, if it has at most one administrator.
 
-    Locks the account and records the invitation in its log, with `evidence`: what proved to the member of staff that
-    the person may administer the account. Raises `Forbidden` if `staff` is not one of the carrier's staff,
-    `SeveralAdministrators` if the account has more than one administrator, and `AlreadyUser` if the person is the
+    Locks the account and records the invitation in its audit log, with `evidence`: what proved to the member of staff
+    that the person may administer the account. Raises `Forbidden` if `staff` is not one of the carrier's staff,
+    `SeveralAdministrators` if the account has more than one administrator, and `AlreadyUser` if the person is the one
     administrator.
     """
     staff = lock_users(session, staff, account, Action.OPERATE)
@@ -180,9 +183,9 @@ def renew(
     """Send an invitation to the account again, with a new link; its old link becomes invalid.
 
     Counts as a new invitation for the limits; `usual` are those of companies that have none of their own. Raises
-    `NotFound` if the account has no such invitation, or if it is of the local team or the carrier and the person may
-    invite only through the main account. Raises `Forbidden`, `AlreadyUser`, `TooManyInvitations` or `LimitReached` if
-    the person could not be invited anew.
+    `NotFound` if the account has no such invitation, or if the local team or the carrier has sent it and the person may
+    invite only through the main account. Raises `Forbidden`, `AlreadyUser`, `TooManyInvitations` or `LimitReached`
+    under the same conditions as a new invitation.
     """
     found = session.get(Invitation, invitation_id)
     if found is None or found.account_id != account.id or not handled_by(session, person, account, [found]):
@@ -193,9 +196,9 @@ def renew(
 def withdraw(session: Session, person: Principal, account: Account, invitation_id: int, now: datetime) -> None:
     """Delete an invitation to the account, so that its link becomes invalid; do nothing if there is none.
 
-    Locks the account and records the withdrawal in its log. Safe to run twice. Raises `Forbidden` if the person may
-    not invite to the account, or may do so only through the main account and the local team or the carrier has sent
-    it.
+    Locks the account and records the withdrawal in its audit log. Safe to run twice. Raises `Forbidden` if the person
+    may not invite to the account, or if the local team or the carrier has sent the invitation and the person may invite
+    only through the main account.
     """
     person = lock_users(session, person, account, Action.INVITE_USERS)
     found = session.get(Invitation, invitation_id)
@@ -210,10 +213,10 @@ def withdraw(session: Session, person: Principal, account: Account, invitation_i
 
 
 def handled_by(session: Session, person: Principal, account: Account, invitations: Sequence[Invitation]) -> set[int]:
-    """Return the ids of those of the account's invitations that the person may send again or withdraw.
+    """Return the ids of those of the given invitations to the account that the person may send again or withdraw.
 
-    A person who may invite only through the main account may do so with invitations by an order or by people of the
-    main account, not with those of the local team or the carrier.
+    A person who may invite only through the main account may do so with invitations that an order caused or people of
+    the main account sent, but not with those of the local team or the carrier.
     """
     above = people_of_main(session, account)
     return {
@@ -224,9 +227,9 @@ def handled_by(session: Session, person: Principal, account: Account, invitation
 
 
 def ensure_administered(session: Session, account: Account, now: datetime) -> None:
-    """Raise `RuleBroken` unless the account has an administrator of its own, who can sign in.
+    """Raise `RuleBroken` unless the account has an administrator of its own who can sign in.
 
-    The reason is `INVITATION_OPEN` if a person is invited as administrator and has not accepted yet, otherwise
+    The error's reason is `INVITATION_OPEN` if there is an unexpired invitation to become administrator, otherwise
     `NO_ADMINISTRATOR`.
     """
     if administrators_of(session, account.id):
@@ -236,7 +239,7 @@ def ensure_administered(session: Session, account: Account, now: datetime) -> No
 
 
 def open_administrator_invitation(session: Session, account: Account, now: datetime) -> Invitation | None:
-    """Return the unexpired invitation to be an administrator of the account that expires last; None without one."""
+    """Return the account's unexpired invitation to become administrator, the one that expires last; None if none."""
     query = sa.select(Invitation).where(
         Invitation.account_id == account.id, Invitation.role == Role.ADMINISTRATOR, Invitation.expires_at > now
     )
@@ -244,9 +247,9 @@ def open_administrator_invitation(session: Session, account: Account, now: datet
 
 
 def void_foreign_invitations(session: Session, account: Account) -> None:
-    """Delete the invitations to a detached account that neither its own administrators nor the carrier have sent.
+    """Delete the invitations to a detached account, except those that its own administrators or the carrier have sent.
 
-    So nobody from the former main account can let people in.
+    This prevents people of the former main account from giving others access to the account.
     """
     own = sa.select(Membership.user_id).where(
         Membership.account_id == account.id, Membership.role == Role.ADMINISTRATOR
@@ -264,10 +267,10 @@ def _found(session: Session, account: Account, to: Recipient) -> Invitation | No
 
 
 def _company(person: Principal, account: Account) -> int:
-    """Return the id of the account whose daily limit the person's invitations to `account` count against.
+    """Return the id of the account against whose daily limit the person's invitations to `account` count.
 
-    It is the main account if the person has a role there that reaches its sub-accounts, and `account` itself for
-    everybody else: a local team has a count of its own, so that it cannot use up what the main account may send.
+    This is the main account if the person has a role there that gives access to its sub-accounts, and `account` itself
+    for anybody else. So a local team cannot use up the limit of the main account.
     """
     leads = account.main_id is not None and person.roles.get(account.main_id) in LEADS
     return account.main_id if leads and account.main_id is not None else account.id
@@ -289,11 +292,11 @@ def _send(
     evidence: str | None = None,
     bulk_id: uuid.UUID | None = None,
 ) -> Invitation:
-    """Create or renew an invitation, queue its mail and record it in the account's log.
+    """Create or renew an invitation, queue its mail and record it in the account's audit log.
 
     `evidence` is what proved to the carrier's staff that the person may administer the account; None unless staff
-    invite. `by_order`: an order has named the person. `bulk_id` is the bulk (the uploaded file of orders) that the
-    order comes from, None without one.
+    invite. `by_order`: an order named the invited person. `bulk_id` is the bulk (an uploaded file of orders) to which
+    that order belongs, or None.
     """
     invited = {
         "name": to.name,
@@ -358,10 +361,10 @@ def _ensure_not_user(session: Session, person: Principal, account: Account, to: 
 
 
 def lock_users(session: Session, person: Principal, account: Account, right: Action) -> Principal:
-    """Lock the account against parallel changes of its users, and return the person with their roles read anew.
+    """Lock the account against concurrent changes of its users, and return `person` with the roles as they are now.
 
     Raises `Forbidden` if the person does not have the right `right` in the account. Without the lock, two
-    administrators who remove each other at the same time would leave no administrator.
+    administrators who remove each other at the same time would leave the account without one.
     """
     lock_account(session, account)
     # Read the roles again after the wait for the lock: the other transaction may have removed one.

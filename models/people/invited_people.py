@@ -1,4 +1,4 @@
-"""Names of invited people, for the audit log: its entries, which cannot be changed, contain an invitation's id only."""
+"""Names of invited people, for the audit log: its entries, which cannot be changed, contain only an invitation's id."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from models.db.base import Base
 
 
 class InvitedPerson(Base):
-    """The person whom an invitation has invited, with the name and the address of its latest mail.
+    """The name and e-mail address of an invited person, as in the latest mail of the invitation.
 
-    The row stays when the invitation is accepted, withdrawn or expired, and is deleted when the person is erased.
+    The row stays after the invitation was accepted, was withdrawn or has expired. It is deleted when the person's data
+    is erased.
     """
 
     __tablename__ = "invited_people"
@@ -28,14 +29,14 @@ class InvitedPerson(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: the latest mail was at least `retention.INVITED_NAMES` (400 days) ago."""
+        """Return an SQL condition: the invitation's last mail is at least `retention.INVITED_NAMES` (400 days) old."""
         return cls.invited_at <= now - retention.INVITED_NAMES
 
 
 def note_name(session: Session, invitation_id: int, account_id: int, name: str, email: str, now: datetime) -> None:
-    """Store name and e-mail address of the person whom an invitation invites.
+    """Store the name and e-mail address of an invited person, and when the invitation was sent (`now`).
 
-    A renewed invitation replaces both, and the time.
+    For an invitation that has a row already, all three are replaced.
     """
     who = {"name": name, "email": email, "invited_at": now}
     new = postgresql.insert(InvitedPerson).values(invitation_id=invitation_id, account_id=account_id, **who)

@@ -1,7 +1,8 @@
-"""Known browsers: those in which a person has signed in before. Each keeps a signed text (a mark); no table has them.
+"""Known browsers: those in which a user has signed in before. The browser proves it with a signed cookie, the mark.
 
-Wrong passwords that strangers enter elsewhere do not keep the person out of a known browser. A mark replaces no
-password. It is valid for a year and until the person's password or e-mail address changes.
+Marks are not stored in the database. Failed sign-ins from elsewhere, such as by strangers who guess passwords, do not
+lock the user out of a known browser. A mark does not replace the password. It is valid for a year, and only until the
+user's password or e-mail address changes.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ NAME = "browser_"
 
 
 def new_mark(vault: Vault, user: User, now: datetime) -> tuple[str, str]:
-    """Return name and value of a new mark: a signed text by which a browser that keeps it is known to the user.
+    """Return the cookie name and the value of a new mark: a signed text that makes the browser a known one of the user.
 
-    Call it only if the person in the browser has just proved to be the user, such as by the password.
+    Call this only if the person in the browser has just proved to be the user, for example by the password.
     """
     browser = f"{int(now.timestamp())}.{secrets.token_urlsafe(9)}"
     return f"{NAME}{user.id}", f"{browser}.{vault.token(*_words(user, browser))}"
 
 
 def known_browser(session: Session, vault: Vault, email: str, marks: Mapping[str, str], now: datetime) -> str | None:
-    """Return a text that identifies the browser, if one of its marks is valid for the user with this e-mail address.
+    """Return a text that identifies the browser if it has a valid mark of the user with this e-mail address.
 
-    `marks` maps the names of the browser's marks to their values. None if no valid mark is the user's, or there is no
-    such user.
+    `marks` maps the names of the browser's cookies to their values; a mark is the signed cookie that `new_mark` makes.
+    Returns None if there is no valid mark of this user, or no such user.
     """
     spellings = stored_spellings(email)
     name_to_database(session, Named.EMAIL, *spellings)

@@ -1,4 +1,4 @@
-"""Changes of a person's login, and sign-ins in new browsers: logged, and told to the person by mail."""
+"""Audit entries and mails about changes of a user's login, and mails about sign-ins in unknown browsers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from models.people.users import User, roles_of
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """The browser in which a person does something: its name, empty if it is not known, and its IP address."""
+    """The browser in which a person acts: its name, empty if not known, and its IP address."""
 
     browser: str
     address: str
@@ -31,11 +31,12 @@ def note_change(
     by_staff: int | None = None,
     **facts: str | int,
 ) -> None:
-    """Record a change of the user's login in the log of each of the user's accounts, and tell the user by mail.
+    """Record a change of the user's login in the audit log of each of the user's accounts, and mail the user about it.
 
-    `deed` is what was changed. A user without an account gets one entry that belongs to no account. `where` is the
-    browser in which the user did it; None: the carrier did it, as the member of staff with the id `by_staff`, or at
-    the console. `facts` are the details for the texts of entry and mail.
+    `deed` is the kind of change. A user without an account gets one entry that belongs to no account. `where` is the
+    browser in which the user made the change. None means that the carrier made it: the member of staff with the id
+    `by_staff`, or somebody on the command line if that is None. `facts` are the details for the texts of entry and
+    mail.
     """
     accounts: list[int | None] = [*sorted(roles_of(session, user.id))]
     for account_id in accounts or [None]:
@@ -57,7 +58,7 @@ def note_change(
 
 
 def tell_of_sign_in(session: Session, user: User, where: Where, now: datetime) -> None:
-    """Tell the user by mail that somebody has signed in with the user's login in an unknown browser (`where`)."""
+    """Queue a mail that tells the user of a sign-in with the user's login in the unknown browser `where`."""
     _tell(session, user, "new_sign_in", where, now)
 
 

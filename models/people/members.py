@@ -1,7 +1,7 @@
-"""The users of an account: administrators change their roles and remove users.
+"""The users of an account: changing their roles and removing them.
 
-People of a main account neither change nor remove users of its sub-accounts; nor may the local team change or remove
-people of the main account.
+People of a main account cannot change or remove the users of its sub-accounts. The local team of a sub-account cannot
+change or remove its users who also have a role in the main account.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from models.people.users import Membership, User, administrators_of, people_of_m
 
 
 def users_of(session: Session, account: Account) -> list[tuple[User, Role]]:
-    """Return every user with a role in the account, each with that role, sorted by the users' names."""
+    """Return every user with a role in the account, together with that role, sorted by the users' names."""
     query = sa.select(User, Membership.role).join(Membership, Membership.user_id == User.id)
     rows = session.execute(query.where(Membership.account_id == account.id).order_by(User.name, User.id))
     return [(user, role) for user, role in rows]
 
 
 def managed_accounts(session: Session, person: Principal) -> list[Account]:
-    """Return the accounts whose users the person may manage, sorted by account id."""
+    """Return the accounts whose users the person may manage by a role there, sorted by account id."""
     accounts = session.scalars(sa.select(Account).where(Account.id.in_(person.roles)).order_by(Account.id))
     return [account for account in accounts if may(person, Action.MANAGE_USERS, account)]
 
 
 def change_role(session: Session, person: Principal, account: Account, user_id: int, role: Role, now: datetime) -> None:
-    """Change a user's role in the account, and record it in the account's log.
+    """Change a user's role in the account, and record it in the account's audit log.
 
-    Unless the new role is administrator, deletes the open invitations to this account that the user has sent, and
-    those to its sub-accounts if the new role gives no right to invite to sub-accounts. Revokes the user's API tokens
-    of the account if the new role gives nothing that a token could do. Raises `Forbidden` if `person` may not manage
-    the account's users, `NotFound` if no user of the account has the id `user_id`, `OfMainAccount` if the user belongs
-    to the main account and `person` does not, and `LastAdministrator` if the user is the account's only administrator
-    and `role` is another role.
+    Unless the new role is administrator, deletes the invitations to this account that the user has sent, and those to
+    its sub-accounts if the new role gives no right to invite to sub-accounts. Revokes the user's API tokens of the
+    account if the new role gives no right that a token can use. Locks the account. Raises `Forbidden` if `person` may
+    not manage the account's users, `NotFound` if no user of the account has the id `user_id`, `OfMainAccount` if the
+    user is also an administrator or location manager of the main account and `person` is not, and `LastAdministrator`
+    if the user is the account's only administrator and `role` is another role.
     """
     membership = _membership(session, person, account, user_id)
     if role is not Role.ADMINISTRATOR:
@@ -59,10 +59,11 @@ def change_role(session: Session, person: Principal, account: Account, user_id: 
 def remove_user(session: Session, person: Principal, account: Account, user_id: int, now: datetime) -> None:
     """Remove a user from the account; delete the invitations to it and its sub-accounts that the user has sent.
 
-    The user's API tokens of the account are revoked, and the account's log records the removal. Raises `Forbidden` if
-    `person` may not manage the account's users, `NotFound` if no user of the account has the id `user_id`,
-    `OfMainAccount` if the user belongs to the main account and `person` does not, and `LastAdministrator` if the user
-    is the account's only administrator.
+    Invitations to sub-accounts stay if an order caused them or if the user is an administrator of the sub-account.
+    Revokes the user's API tokens of the account, and records the removal in the account's audit log. Locks the account.
+    Raises `Forbidden` if `person` may not manage the account's users, `NotFound` if no user of the account has the id
+    `user_id`, `OfMainAccount` if the user is also an administrator or location manager of the main account and `person`
+    is not, and `LastAdministrator` if the user is the account's only administrator.
     """
     membership = _membership(session, person, account, user_id)
     _keep_an_administrator(session, membership)
@@ -73,11 +74,11 @@ def remove_user(session: Session, person: Principal, account: Account, user_id: 
 
 
 def leave(session: Session, user: User, account: Account, now: datetime) -> None:
-    """Take the user's role in the account away, as the user wants; the account's log says that the user has left.
+    """Remove the user from the account at the user's own wish, and record this in the account's audit log.
 
-    Invitations to the account and its sub-accounts that the user has sent are deleted, and the user's API tokens of
-    the account revoked. The caller has locked the account, and made sure that it keeps an administrator if it needs
-    one.
+    Deletes the invitations to the account and its sub-accounts that the user has sent, and revokes the user's API
+    tokens of the account. The caller must have locked the account and checked that it keeps an administrator if it
+    needs one.
     """
     membership = session.get_one(Membership, (user.id, account.id))
     _void_what_they_sent(session, membership, leads=False)
@@ -121,9 +122,9 @@ def _keep_an_administrator(session: Session, membership: Membership) -> None:
 def _void_what_they_sent(session: Session, membership: Membership, *, leads: bool) -> None:
     """Delete the invitations to the account that the member has sent; unless `leads`, also those to its sub-accounts.
 
-    So a former administrator cannot come back by an invitation to another address of their own. `leads`: the member's
-    new role still gives the right to invite to sub-accounts. Two kinds of invitations to sub-accounts stay: those that
-    an order has caused, and those to a sub-account of which the member is an administrator.
+    This prevents a former administrator from coming back by an invitation to another address of their own. `leads`: the
+    member's new role still gives the right to invite to sub-accounts. Two kinds of invitations to sub-accounts stay:
+    those that an order has caused, and those to a sub-account of which the member is an administrator.
     """
     to = [Invitation.account_id == membership.account_id]
     if not leads:

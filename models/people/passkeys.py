@@ -1,7 +1,7 @@
-"""Passkeys (WebAuthn): second factors that a device signs with, after it has checked who holds it.
+"""Passkeys (WebAuthn): second factors with which a device signs a challenge, after it has checked who uses it.
 
-A question to the device (challenge) is encrypted for its user and travels in the form. It is valid for ten minutes,
-and only until the passkey is used, so that no answer counts twice.
+A challenge is encrypted for its user and sent with the form, not stored. It is valid for ten minutes, and only until
+the passkey is used, so that no answer counts twice.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _VERIFIED = UserVerificationRequirement.REQUIRED
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The portal as devices know it: its host name, to which passkeys belong, its origin and its name."""
+    """The portal as WebAuthn devices know it: host name (to which passkeys are bound), origin and displayed name."""
 
     host: str
     origin: str
@@ -58,7 +58,10 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question to a device: `options` for the browser as JSON, and `sealed`, the encrypted challenge for the form."""
+    """A WebAuthn challenge to a device: `options` for the browser, as JSON, and `sealed`, a hidden value for the form.
+
+    `sealed` is the challenge, encrypted, as only the server can read it. The browser has to send it back.
+    """
 
     options: str
     sealed: str
@@ -66,19 +69,16 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a browser sent back: the encrypted challenge of the question, `sealed`, and what the device answered.
-
-    The device's answer is `credential`, as JSON.
-    """
+    """What a browser sent back: `sealed`, the encrypted challenge, and `credential`, the device's answer as JSON."""
 
     sealed: str
     credential: str
 
 
 def site_of(base_url: str, name: str) -> Site | None:
-    """Return the portal at the URL `base_url` as devices know it; None if its host is an IP address.
+    """Return the portal at the URL `base_url` as WebAuthn devices know it; None if its host is an IP address.
 
-    Such a portal can have no passkeys. `name` is the portal's name, which devices show.
+    Passkeys need a host name. `name` is the portal's name, which devices show.
     """
     parts = urlsplit(base_url)
     host = parts.hostname or ""
@@ -89,9 +89,10 @@ def site_of(base_url: str, name: str) -> Site | None:
 
 
 def ask_for_new_passkey(session: Session, vault: Vault, site: Site, user: User, now: datetime) -> Question:
-    """Return the question that makes a device create a passkey of the user; devices that have one already are left out.
+    """Return the challenge that makes a device create a passkey of the user.
 
-    The device has to check who holds it.
+    Devices that have a passkey of the user already are excluded. The device must check who uses it, such as by a
+    fingerprint.
     """
     challenge = generate_challenge()
     options = generate_registration_options(
@@ -110,7 +111,7 @@ def ask_for_new_passkey(session: Session, vault: Vault, site: Site, user: User, 
 
 
 def ask_for_passkey(session: Session, vault: Vault, site: Site, user_id: int, now: datetime) -> Question | None:
-    """Return the question that one of the user's passkeys has to answer; None if the user has no passkey."""
+    """Return a challenge that any of the user's passkeys can answer; None if the user has no passkey."""
     known = _descriptors(session, user_id)
     if not known:
         return None
@@ -124,11 +125,11 @@ def ask_for_passkey(session: Session, vault: Vault, site: Site, user_id: int, no
 def add_passkey(
     session: Session, vault: Vault, site: Site, user: User, name: str, answer: Answer, where: Where, now: datetime
 ) -> bool:
-    """Add the passkey that a device has created for a question of `ask_for_new_passkey`; return whether it was added.
+    """Add the passkey that a device created for a challenge of `ask_for_new_passkey`; return whether it was added.
 
     `name` is what the user calls the passkey, `where` the browser in which the user adds it. If the passkey is added,
-    this is logged and the user told by mail. False if the answer is wrong, the question is older than ten minutes, or
-    the passkey is that of any user already.
+    this is recorded in the audit log and the user told by mail. Returns False if the answer is wrong, the challenge is
+    older than ten minutes, or the passkey is stored already, for any user.
     """
     asked = _open(vault, user.id, answer.sealed, now)
     if asked is None:
@@ -164,10 +165,10 @@ def add_passkey(
 
 
 def prove_by_passkey(session: Session, vault: Vault, site: Site, user: User, answer: Answer, now: datetime) -> bool:
-    """Return whether a passkey of the user has given this answer to a question of `ask_for_passkey`; record its use.
+    """Return whether one of the user's passkeys gave this answer to a challenge of `ask_for_passkey`; store its use.
 
-    The device must have checked who holds it, and its counter of signatures, if it has one, must have grown. False
-    also for a question that is older than ten minutes, or than the last use of the passkey.
+    The device must have checked who uses it, and its signature counter, if it has one, must have grown. Returns False,
+    too, if the challenge is older than ten minutes or older than the passkey's last use.
     """
     asked = _open(vault, user.id, answer.sealed, now)
     if asked is None:
@@ -197,10 +198,10 @@ def prove_by_passkey(session: Session, vault: Vault, site: Site, user: User, ans
 
 
 def _checked(check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-    """Return what `check` finds in a device's answer; None if it raises any error, since the answer is wrong then.
+    """Call `check` with the other arguments and return its result; return None if it raises any exception.
 
-    For an answer that no device has made, the library webauthn raises not only its own errors: its parsers also fail
-    on deep nesting, wrong types and truncated data.
+    For data that no device has made, the library webauthn raises not only its own exceptions: its parsers also fail on
+    deep nesting, wrong types and truncated data. Each failure means that the answer is wrong.
     """
     try:
         return check(*args, **kwargs)
@@ -223,9 +224,10 @@ def _seal(vault: Vault, user_id: int, challenge: bytes, now: datetime) -> str:
 
 
 def _open(vault: Vault, user_id: int, sealed: str, now: datetime) -> tuple[bytes, datetime] | None:
-    """Return the challenge in `sealed`, which was encrypted for this user, and the time at which it was encrypted.
+    """Decrypt `sealed`, and return the challenge that it contains and the time at which it was encrypted.
 
-    None if `sealed` is no such text, was encrypted for another user, or is older than ten minutes (`QUESTION_LASTS`).
+    Returns None if `sealed` is not an encrypted challenge, was encrypted for another user, or is older than ten minutes
+    (`QUESTION_LASTS`).
     """
     try:
         facts = json.loads(vault.open(sealed.encode()))

@@ -1,4 +1,4 @@
-"""Passwords: which new ones are refused, how they are hashed, and how an e-mail address with a password is checked."""
+"""Passwords: refusing weak ones, hashing them, and checking an e-mail address with a password."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _EXAMINED = 20
 
 
 def _nobodys_hash(hasher: PasswordHasher) -> str:
-    """Return a hash that matches no password, with the hasher's parameters.
+    """Return a well-formed Argon2id hash that matches no password, with the parameters of `hasher`.
 
-    Assembled as text, because computing a real hash would slow down the start of every program.
+    It is assembled as text, because computing a real hash would slow down the start of every program.
     """
     cost = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
     return f"$argon2id$v={ARGON2_VERSION}${cost}${'A' * 22}${'A' * 43}"
@@ -49,19 +49,19 @@ _NOBODY = _nobodys_hash(_hasher)
 
 
 def hash_password(password: str) -> str:
-    """Hash a password with Argon2id and the library's default parameters (RFC 9106, low-memory profile).
+    """Return the Argon2id hash of a password, with the library's default parameters (RFC 9106, low-memory profile).
 
-    The password is hashed in its form NFKC (NIST SP 800-63B, 5.1.1.2): devices type one letter in different ways.
+    The password is first normalised to NFKC (NIST SP 800-63B, 5.1.1.2), because devices encode the same letter in
+    different ways.
     """
     return _hasher.hash(_normal(password))
 
 
 def authenticate(session: Session, email: str, password: str) -> User | None:
-    """Return the user with this e-mail address and password; None if either is wrong.
+    """Return the user with this e-mail address and password; None if either is wrong or the user is shut out.
 
-    None, too, for a user who is shut out. A wrong password, a user without a password and an unknown address take the
-    same time. The stored hash is renewed if it was made with other parameters, or, as in the past, of the password
-    without its normalisation (NFKC).
+    A wrong password, a user without a password and an unknown address take the same time. If the password is right, but
+    its stored hash has outdated parameters or was made without NFKC normalisation, the hash is replaced.
     """
     spellings = stored_spellings(email)
     name_to_database(session, Named.EMAIL, *spellings)
@@ -79,8 +79,8 @@ def authenticate(session: Session, email: str, password: str) -> User | None:
 def ensure_hard_to_guess(password: str, *known: str) -> None:
     """Raise `PasswordGuessable` if a password is common, a simple pattern, or made of words that others know.
 
-    These are words about the portal (`OUR_WORDS`) and the `known` words of its user, such as the name and the e-mail
-    address. Judged by the library zxcvbn with its own lists of common passwords, without a network.
+    Such words are those of the portal (`OUR_WORDS`) and the `known` words about its user, for example the name and the
+    e-mail address. The library zxcvbn judges the rest of the password with its own lists of common passwords, offline.
     """
     # Large lists of words, needed only where a new password is chosen.
     from zxcvbn import zxcvbn

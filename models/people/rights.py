@@ -12,7 +12,7 @@ from models.values import Locale
 
 
 class Role(StrEnum):
-    """A person's role in an account. `RIGHTS` lists what each role allows: administrator most, local member least."""
+    """A person's role in an account. `RIGHTS` lists what each role may do: administrators most, local members least."""
 
     ADMINISTRATOR = "administrator"
     LOCATION_MANAGER = "location_manager"
@@ -42,10 +42,10 @@ class Action(StrEnum):
 
 
 class Scope(StrEnum):
-    """The scopes of an API token.
+    """The scopes that limit what an API token may do.
 
-    `read` allows viewing; `write` ordering, linking, detaching, changing contracts and proving ownership, without
-    viewing.
+    `read` allows viewing. `write` allows ordering, linking, detaching, changing contracts and proving ownership, but
+    not viewing.
     """
 
     READ = "read"
@@ -115,8 +115,8 @@ SCOPED: Mapping[Scope, frozenset[Action]] = {
 class Principal:
     """The acting person, signed in or using an API token. `roles` maps account ids to the person's role there.
 
-    The roles are those at the time when this object was created. `token_id`, the token's account `token_account_id` and
-    its `scopes` are set only if the person acts with an API token.
+    `roles` are as they were when this object was created. `token_id`, the token's account `token_account_id` and the
+    token's `scopes` are set only if the person uses an API token.
     """
 
     user_id: int
@@ -133,9 +133,9 @@ class Principal:
 def may(principal: Principal, action: Action, account: Account) -> bool:
     """Return whether the person may perform the action on the account. Every decision about a right is made here.
 
-    A person has rights by a role in the account or in its main account; the carrier's staff may do what `STAFF` lists
-    in every account. An API token limits its user's rights to the token's account with its sub-accounts, and to the
-    token's scopes, and never gives rights of staff.
+    A person has rights by a role in the account or in its main account. The carrier's staff may do what `STAFF` lists,
+    in every account. An API token limits its user's rights to the token's scopes, and to the token's account and its
+    sub-accounts. It never gives the rights of staff.
     """
     if principal.token_id is not None:
         if not any(action in SCOPED[scope] for scope in principal.scopes):
@@ -148,7 +148,7 @@ def may(principal: Principal, action: Action, account: Account) -> bool:
 
 
 def token_gives_rights(principal: Principal) -> bool:
-    """Return whether the person's role in the account of their API token gives any right within the token's scopes.
+    """Return whether the person's role in the account of their API token allows anything that the token's scopes allow.
 
     False if the person has no role in that account. A token for which this is False can do nothing and is refused.
     """
@@ -162,10 +162,9 @@ def may_use_tokens(role: Role) -> bool:
 
 
 def through_main(principal: Principal, action: Action, account: Account) -> int | None:
-    """Return the id of the main account if only the person's role in the main account allows the action on `account`.
+    """Return the id of the account's main account if the person may do `action` only by a role in that main account.
 
-    None if the person has the right by a role in the account itself, or if a role in the main account does not give
-    it.
+    None if a role in the account itself allows the action, or if no role in the main account allows it.
     """
     if _by_own_role(principal, action, account) or not _by_main_account(principal, action, account):
         return None
@@ -173,7 +172,7 @@ def through_main(principal: Principal, action: Action, account: Account) -> int 
 
 
 def invitable_roles(principal: Principal, account: Account, *, has_administrator: bool) -> list[Role]:
-    """Return the roles that the person may offer in an invitation to the account; none if they may not invite.
+    """Return the roles that the person may offer in an invitation to the account; empty if they may not invite.
 
     `has_administrator`: the account has an administrator of its own. A person who may invite only through the main
     account may offer the role of administrator only if the main account has ordered the account, or if the account has
@@ -190,8 +189,8 @@ def invitable_roles(principal: Principal, account: Account, *, has_administrator
 def handles_invitation(principal: Principal, account: Account, *, sent_from_main: bool) -> bool:
     """Return whether the person may send an invitation to the account again, or withdraw it.
 
-    `sent_from_main`: the invitation was sent by an order or by a person of the main account. A person who may invite
-    only through the main account handles these, not the invitations of the local team or of the carrier.
+    `sent_from_main`: an order or a person of the main account caused the invitation. A person who may invite only
+    through the main account may handle only such invitations, not those of the local team or of the carrier.
     """
     if may(principal, Action.MANAGE_USERS, account):
         return True
@@ -206,7 +205,7 @@ def only_as_staff(principal: Principal, action: Action, account: Account) -> boo
 
 
 def only_forwards(principal: Principal) -> bool:
-    """Return whether the person can only forward and see calls: they are a local member in all of their accounts.
+    """Return whether the person can only forward calls and see calls, being a local member in all of their accounts.
 
     False for the carrier's staff and for a person without any role.
     """

@@ -1,11 +1,11 @@
-"""Second factors: what a person proves besides the password, here by an app's code or by a recovery code.
+"""Second factors: what a person proves besides the password. Here: authenticator apps and recovery codes.
 
 Passkeys are in `models.people.passkeys`.
 
-A code of an authenticator app (TOTP, RFC 6238) is valid for half a minute, and half a minute before and after because
-clocks differ; each works once. The app's secret is encrypted together with the ids of its row and its person, so that
-it is of no use in another row. Recovery codes are for a lost device; each works once, and only a salted hash of it is
-stored.
+A code of an authenticator app (TOTP, RFC 6238) is valid for its half minute, and for the ones before and after because
+clocks differ. Each code works once. The app's secret is encrypted together with the ids of its row and its user, so
+that a copy in another row is useless. Recovery codes are for a lost device. Each works once, and only a salted hash of
+it is stored.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ class FactorKind(StrEnum):
 
 
 class SecondFactor(Base):
-    """A second factor of a person.
+    """A second factor of a user: an authenticator app or a passkey.
 
-    Of an app, `secret` is its secret, encrypted, and `counter` the number of the half minute (since 1970) of the last
-    code that was used. Of a passkey, `secret` is the public key, `credential_id` its id, and `counter` the number of
-    signatures that the device has counted.
+    For an app, `secret` is its encrypted secret, and `counter` the number of the half minute (since 1970) of the last
+    code that was used. For a passkey, `secret` is the public key, `credential_id` the passkey's id, and `counter` the
+    device's signature counter.
     """
 
     __tablename__ = "second_factors"
@@ -74,7 +74,7 @@ class SecondFactor(Base):
 
 
 class RecoveryCode(Base):
-    """A code that replaces the second factor once; only a salted hash of it is stored.
+    """A code that can be used once instead of a second factor; only a salted hash of it is stored.
 
     `used_at` is null until the code is used.
     """
@@ -96,15 +96,15 @@ def has_factor(user_id: sa.SQLColumnExpression[int]) -> sa.ColumnElement[bool]:
 
 
 def factor_required_from(user_id: sa.SQLColumnExpression[int]) -> sa.ColumnElement[datetime | None]:
-    """Return SQL for the time from which a company of the user asks for a second factor; null if none does."""
+    """Return SQL for the time from which any of the user's accounts requires a second factor; null if none does."""
     # The front does not see every account of a person whose password it checks.
     return sa.func.factor_required_from(user_id, type_=sa.TIMESTAMP(timezone=True))
 
 
 def needs_more_than_password(session: Session, user_id: int, now: datetime) -> bool:
-    """Return whether a password alone, or a code by mail, proves nothing for this user.
+    """Return whether a password, or a code sent by mail, is not enough to prove that somebody is this user.
 
-    True if the user has a second factor, or if a company of the user asks for one and its grace has passed.
+    True if the user has a second factor, or if a company of the user requires one and the grace period is over.
     """
     id = sa.literal(user_id, sa.BigInteger)
     demanded = sa.func.coalesce(factor_required_from(id) <= now, sa.false())
@@ -118,21 +118,25 @@ def factors_of(session: Session, user_id: int) -> Sequence[SecondFactor]:
 
 
 def new_app_secret() -> str:
-    """Return a new secret for an authenticator app: 160 random bits as the 32 characters that people type."""
+    """Return a new random secret for an authenticator app: 160 bits as 32 characters (Base32)."""
     return pyotp.random_base32()
 
 
 def seal_setup(vault: Vault, user: int, secret: str, now: datetime) -> str:
-    """Encrypt the new secret of an authenticator app, to travel in the form until a code confirms it.
+    """Encrypt a new secret of an authenticator app for the user with the id `user`, and return the encrypted text.
 
-    It can be decrypted for half an hour.
+    The text is a hidden field of the form in which the user confirms the app by a code. `open_setup` decrypts it, for
+    half an hour.
     """
     facts = {"use": "new factor", "user": user, "at": now.isoformat(), "secret": secret}
     return vault.seal(json.dumps(facts)).decode()
 
 
 def open_setup(vault: Vault, user: int, sealed: str, now: datetime) -> str | None:
-    """Return the secret that `seal_setup` has encrypted for this user; None for other texts, and after half an hour."""
+    """Return the app secret that `seal_setup` has encrypted in `sealed` for the user with the id `user`.
+
+    None if `sealed` is another text, was encrypted for another user, or is older than half an hour.
+    """
     try:
         facts = json.loads(vault.open(sealed.encode()))
     except (SecretUnreadable, ValueError):
@@ -143,7 +147,7 @@ def open_setup(vault: Vault, user: int, sealed: str, now: datetime) -> str | Non
 
 
 def app_address(secret: str, email: str, issuer: str) -> str:
-    """Return the otpauth:// address that an authenticator app reads from a QR code.
+    """Return the `otpauth://` URI that an authenticator app reads from a QR code.
 
     `email` is the user's address, `issuer` the name of the portal; the app shows both.
     """
@@ -153,10 +157,10 @@ def app_address(secret: str, email: str, issuer: str) -> str:
 def add_app(
     session: Session, vault: Vault, user: User, name: str, secret: str, typed: str, where: Where, now: datetime
 ) -> bool:
-    """Add an authenticator app with this secret as a second factor if `typed` is a code of it; return whether it is.
+    """Add an authenticator app with this secret as a second factor if `typed` is its current code; return if it is.
 
     `name` is what the user calls the app, `where` the browser in which the user adds it. If the app is added, this is
-    logged and the user told by mail.
+    recorded in the audit log and the user told by mail.
     """
     step = _matching_step(secret, typed, now)
     if step is None:
@@ -168,10 +172,10 @@ def add_app(
 
 
 def new_app(vault: Vault, user_id: int, name: str, secret: str, counter: int, now: datetime) -> SecondFactor:
-    """Return an authenticator app as a second factor of the user, to be added; its secret is encrypted for its row.
+    """Return a new second factor of the user, an authenticator app; its secret is encrypted. The caller adds it.
 
-    `name` is what the user calls the app. Codes up to the half minute with the number `counter` (since 1970) are used
-    up; 0 if none was used.
+    `name` is what the user calls the app. Codes are refused up to and including that of the half minute with the number
+    `counter` (since 1970); 0 if no code was used yet.
     """
     id = uuid.uuid4()
     return SecondFactor(
@@ -197,11 +201,11 @@ def find_factor(session: Session, user_id: int, id: uuid.UUID) -> SecondFactor:
 def remove_factor(
     session: Session, user_id: int, id: uuid.UUID, where: Where, now: datetime, *, is_required: bool
 ) -> None:
-    """Remove the user's second factor with this id; with the last one the recovery codes end, too.
+    """Remove the user's second factor with this id; if it is the last one, delete the user's recovery codes, too.
 
-    The removal is logged with the browser `where` in which the user does it, and the user told by mail. Locks the
-    user's row. `is_required`: the user must have a second factor. Raises `NotFound` if the user has no factor with
-    this id, and `FactorNeeded` if it is the last one and `is_required`.
+    The removal is recorded in the audit log with the browser `where` in which the user asked for it, and the user told
+    by mail. Locks the user's row. `is_required`: the user must have a second factor. Raises `NotFound` if the user has
+    no factor with this id, and `FactorNeeded` if it is the last one and `is_required`.
     """
     # Of two removals at once, the second finds one factor less.
     user = session.get_one(User, user_id, with_for_update=True)
@@ -216,11 +220,11 @@ def remove_factor(
 
 
 def reset_factors(session: Session, user: User, proof: str, now: datetime, *, by_staff: int | None = None) -> int:
-    """Remove all second factors and recovery codes of a user who has lost them; log it and tell the user by mail.
+    """Remove all second factors and recovery codes of a user who has lost them; return how many factors there were.
 
-    `proof` is how the carrier knows that it is the user who asks; `by_staff` is the id of the member of staff who
-    asked for the reset, None at the console. Return how many factors there were. If there were none, nothing is
-    logged and nobody is told.
+    `proof` is how the carrier knows that the user has asked for it. `by_staff` is the id of the member of staff who
+    asked for the reset, None on the command line. If there were any factors, the removal is recorded in the audit log
+    and the user told by mail.
     """
     factors = factors_of(session, user.id)
     session.execute(sa.delete(RecoveryCode).where(RecoveryCode.user_id == user.id))
@@ -233,8 +237,9 @@ def reset_factors(session: Session, user: User, proof: str, now: datetime, *, by
 def renew_recovery_codes(session: Session, user: User, now: datetime, where: Where | None = None) -> list[str]:
     """Replace the user's recovery codes by ten new ones and return them; they cannot be read later.
 
-    `where` is the browser in which the user asks for them: this is logged, and the user told by mail. None if they
-    come with the first factor, which is logged and told already.
+    `where` is the browser in which the user asks for them: this is recorded in the audit log, and the user told by
+    mail. None if the codes are made together with the user's first factor: then neither is done, because adding the
+    factor was recorded and mailed already.
     """
     session.execute(sa.delete(RecoveryCode).where(RecoveryCode.user_id == user.id))
     codes = ["".join(secrets.choice(CODE_ALPHABET) for _ in range(_RECOVERY_LENGTH)) for _ in range(RECOVERY_CODES)]
@@ -254,10 +259,10 @@ def recovery_codes_left(session: Session, user_id: int) -> int:
 
 
 def prove(session: Session, vault: Vault, user: User, typed: str, where: Where, now: datetime) -> bool:
-    """Return whether `typed` is an unused code of the user's authenticator app, or an unused recovery code; use it up.
+    """Return whether `typed` is an unused code of the user's authenticator app or an unused recovery code; use it up.
 
-    The use of a recovery code is logged with the browser `where` in which it was typed, and the user told by mail. The
-    use of an app's code is not.
+    The use of a recovery code is recorded in the audit log with the browser `where` in which it was typed, and the user
+    told by mail. The use of an app's code is not.
     """
     plain = plain_code(typed)
     if len(plain) == _APP_DIGITS:
@@ -299,7 +304,10 @@ def _use_recovery_code(session: Session, user: User, code: str, where: Where, no
 
 
 def _matching_step(secret: str, typed: str, now: datetime) -> int | None:
-    """Return the number of the half minute for which `typed` is the code of the secret; None if it is no code now."""
+    """Return the number of the half minute (since 1970) whose code `typed` is, for an app with this secret.
+
+    None unless it is the code of the current half minute, of the one before or of the one after.
+    """
     app, code = pyotp.TOTP(secret), plain_code(typed).encode()
     current = app.timecode(now)
     steps = (current + difference for difference in _APP_STEPS)

@@ -1,4 +1,4 @@
-"""People who can sign in, and their memberships in accounts."""
+"""Users (people who can sign in), and their memberships (roles) in accounts."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from models.values import Locale
 class User(Base):
     """A person who can sign in. `password_hash` is null until the first password is set.
 
-    `disabled_at` is since when the carrier has shut the person out (`models.staff.access`); null if it has not.
-    `links_void_at` is when it last did so, also after they were let in again: links mailed to them before are void.
+    `disabled_at` is the time since which the carrier has shut the user out (`models.staff.access`); null if the user is
+    not shut out. `links_void_at` is when the carrier last shut the user out, and stays when the user is let in again:
+    links mailed before that time are invalid.
     """
 
     __tablename__ = "users"
@@ -59,7 +60,7 @@ class Membership(Base):
 
 
 def user_text() -> sa.ColumnElement[str]:
-    """Return SQL for the text of a person that the back office's search looks through.
+    """Return SQL for the text of a user in which the back office's search looks for words.
 
     It joins name and e-mail address, without accents and with umlauts spelled out (`searchable_sql`).
     """
@@ -67,9 +68,9 @@ def user_text() -> sa.ColumnElement[str]:
 
 
 def principal_of(session: Session, user: User) -> Principal:
-    """Return the user as an acting person, with all roles read from the database now.
+    """Return the user as an acting person (`Principal`), with all roles read from the database now.
 
-    Who is shut out (`User.disabled_at`) has no roles, and is not the carrier's staff.
+    A user who is shut out (`User.disabled_at`) has no roles and does not count as the carrier's staff.
     """
     if user.disabled_at is not None:
         return Principal(user_id=user.id, email=user.email, name=user.name, locale=user.locale, roles={})
@@ -77,14 +78,14 @@ def principal_of(session: Session, user: User) -> Principal:
 
 
 def acting(user: User, roles: dict[int, Role]) -> Principal:
-    """Return the user as an acting person with these roles by account id."""
+    """Return the user as an acting person (`Principal`) with the given roles, a dict of account id to role."""
     return Principal(
         user_id=user.id, email=user.email, name=user.name, locale=user.locale, roles=roles, is_staff=user.is_staff
     )
 
 
 def roles_of(session: Session, user_id: int) -> dict[int, Role]:
-    """Return a dict of account id to role, for every account that the person is a member of.
+    """Return a dict of account id to role, for every account of which the user is a member.
 
     Closed accounts are left out, because nobody has any right in a closed account.
     """
@@ -93,7 +94,7 @@ def roles_of(session: Session, user_id: int) -> dict[int, Role]:
 
 @cache
 def _roles() -> sa.Select[int, Role]:
-    """Return the query for the roles of the user `user_id`: built once, because it runs at each call of the API."""
+    """Return the query for the roles of the user `user_id`, a parameter; built once, because it runs very often."""
     return (
         sa.select(Membership.account_id, Membership.role)
         .join(Account, Account.id == Membership.account_id)
@@ -102,7 +103,7 @@ def _roles() -> sa.Select[int, Role]:
 
 
 def roles_sql(user_id: sa.SQLColumnExpression[int]) -> sa.ScalarSelect[dict[str, str]]:
-    """Return SQL for a JSON object that maps account ids, not of closed ones, to the roles of the user with this id."""
+    """Return SQL for a JSON object of account id to role, for the user with this id; closed accounts are left out."""
     roles = sa.func.json_object_agg(Membership.account_id, Membership.role)
     return (
         sa.select(sa.func.coalesce(roles, sa.literal_column("'{}'::json"), type_=sa.JSON))
@@ -113,9 +114,9 @@ def roles_sql(user_id: sa.SQLColumnExpression[int]) -> sa.ScalarSelect[dict[str,
 
 
 def administrators_of(session: Session, account_id: int) -> list[User]:
-    """Return the users who are administrators of the account itself, not of its main account, first created first.
+    """Return the administrators of the account itself, not of its main account, those created first before others.
 
-    Who is shut out (`User.disabled_at`) does not count.
+    Users who are shut out (`User.disabled_at`) are left out.
     """
     return list(
         session.scalars(
@@ -134,9 +135,9 @@ def administrators_of(session: Session, account_id: int) -> list[User]:
 def people_to_tell(session: Session, asked_by: int | None, main_id: int, account_id: int | None = None) -> list[User]:
     """Return the people who get the mails about a request that the user with the id `asked_by` has made.
 
-    That is this user alone, if they still have a role in the main account or in the account that it is about
-    (`account_id`), or are the carrier's staff, and are not shut out. Otherwise, and if `asked_by` is None, these are
-    all administrators of the main account.
+    This is only that user, if they are not shut out and either are the carrier's staff or still have a role in the main
+    account `main_id` or in the account that the request is about (`account_id`). Otherwise, and if `asked_by` is None,
+    all administrators of the main account are returned.
     """
     belongs = Membership.user_id == User.id, Membership.account_id.in_((main_id, account_id))
     query = sa.select(User).where(User.id == asked_by, sa.or_(User.is_staff, sa.exists().where(*belongs)))
@@ -145,7 +146,7 @@ def people_to_tell(session: Session, asked_by: int | None, main_id: int, account
 
 
 def people_of_main(session: Session, account: Account) -> set[int]:
-    """Return the ids of the users who have a role in the account's main account that reaches its sub-accounts.
+    """Return the ids of the users with a role in the account's main account that gives access to its sub-accounts.
 
     Empty if the account has no main account.
     """

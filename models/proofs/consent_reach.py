@@ -1,6 +1,7 @@
-"""Questions for consent that reach no administrator: the back office sees them, and an outsider sees no difference.
+"""Records which questions for consent reach no administrator, so that the back office can act.
 
-A question for consent asks the administrators of an account whether another customer may attach it.
+A question for consent (`Consent`) asks the administrators of an account whether another customer may attach it. The
+requester is not shown whether it reaches anybody.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ CONSENT_MAIL = "consent_asked"
 def note_reach(
     consent: Consent, account: Account | None, now: datetime, *, reaches: bool, kind: Kind = Kind.LINK
 ) -> None:
-    """Record whether a question for consent reaches an administrator of `account`, the account that is to be attached.
+    """Record whether the question `consent` reaches an administrator of `account`, who is asked to have it attached.
 
-    If it reaches nobody, the back office has to act from now on (`unreached_since`), unless there is no such account
-    (None), or the account could not be attached by a request of this kind: it is closed, still on order, a main account
-    or, for a link, a sub-account.
+    `reaches` says so. If False, `unreached_since` is set (an earlier time stays), and the back office has to act. It is
+    null, too, if `account` is None (the requester named an unknown number), or if a request of this kind could not
+    attach the account anyway: because it is not in service, is a main account or, for a link, is a sub-account.
     """
     roles = {AccountRole.STANDALONE, AccountRole.SUB} if kind is Kind.SWITCH else {AccountRole.STANDALONE}
     attachable = account is not None and account.role in roles and account.state is AccountState.ACTIVE
@@ -35,9 +36,9 @@ def note_reach(
 
 
 def note_refused(session: Session, message: Message, now: datetime) -> None:
-    """Record that a question for consent reaches nobody, if the mail servers have refused every mail that asks it.
+    """Record that a question for consent reaches nobody, if mail servers have refused every mail with that question.
 
-    `message` is the refused mail, of template `CONSENT_MAIL`.
+    `message` is the mail refused just now, of template `CONSENT_MAIL`. Flushes the session.
     """
     session.flush()
     link = message.request_id
@@ -50,10 +51,10 @@ def note_refused(session: Session, message: Message, now: datetime) -> None:
 
 
 def asked_addresses(session: Session, request: Request) -> set[str]:
-    """Return the e-mail addresses to which a mail with a link request's question for consent was ever queued.
+    """Return the e-mail addresses to which the link request's question for consent was ever queued as a mail.
 
-    Also those whose mail is not sent yet or was refused by a mail server. A person whose address is among them is not
-    asked again as somebody who has become an administrator since.
+    Mails that are not sent yet or were refused by a mail server are included. Callers use this to ask each person only
+    once, also those who become administrators of the account later.
     """
     query = sa.select(Message.recipient_address).where(
         Message.request_id == request.id, Message.template == CONSENT_MAIL
@@ -62,25 +63,28 @@ def asked_addresses(session: Session, request: Request) -> set[str]:
 
 
 def end_cases(session: Session, account: Account) -> None:
-    """Take the open questions for consent about the account off the back office's list.
+    """Remove the open questions for consent about the account from the back office's list of those that reach nobody.
 
-    Called when the back office has acted: it has named an administrator of the account, who is now invited.
+    Call this when the back office has invited an administrator to the account.
     """
     cases = sa.update(Consent).where(Consent.request_id.in_(sa.select(Request.id).where(*_open_questions(account))))
     session.execute(cases.values(unreached_since=None))
 
 
 def forget_ended(session: Session) -> None:
-    """Clear `unreached_since` of unanswered questions for consent of ended link requests: nobody has to act now."""
+    """Clear `unreached_since` of the unanswered questions for consent whose link request has ended.
+
+    The back office need not act on them any more.
+    """
     ended = sa.exists().where(Request.id == Consent.request_id, Request.status.in_(ENDED))
     unreached = Consent.unreached_since.is_not(None), Consent.decision.is_(None)
     session.execute(sa.update(Consent).where(*unreached, ended).values(unreached_since=None))
 
 
 def wake_questions(session: Session, account: Account, now: datetime) -> None:
-    """Lock the link requests that wait for consent about the account, and schedule them to be worked on now.
+    """Lock the link requests that wait for consent about the account, and schedule their next steps for now.
 
-    Called when an administrator has joined the account, so that this person is asked, too.
+    Call this when an administrator has joined the account, so that this person is asked, too.
     """
     waiting = sa.select(Request).where(*_open_questions(account))
     for request in session.scalars(waiting.order_by(Request.id).with_for_update()):

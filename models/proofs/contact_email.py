@@ -1,4 +1,4 @@
-"""The contact's e-mail address of an order: what happens if it refuses our mail, and how it is corrected."""
+"""The e-mail address of an order's contact: correcting it, and recording that a mail server has refused mail to it."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ CONTACT_MAIL = "email_code"
 
 
 def corrections_left(session: Session, request: Request) -> int:
-    """Return how often the order's contact e-mail address can still be corrected, at most 3 times in all.
+    """Return how many more times the e-mail address of the order's contact can be corrected, at most 3 times in all.
 
-    0 if the order does not wait for the contact to confirm the address.
+    0 unless the order is pending and the contact has been asked to confirm the address and has not done so.
     """
     if request.kind is not Kind.ORDER or request.status is not Status.PENDING:
         return 0
@@ -44,13 +44,14 @@ def corrections_left(session: Session, request: Request) -> int:
 def correct_contact(
     session: Session, principal: Principal, request: Request, address: str, now: datetime, usual: Limits
 ) -> int:
-    """Replace the contact's e-mail address of a pending order, and have a mail ask the new address for confirmation.
+    """Replace the e-mail address of a pending order's contact, and have the new address asked for confirmation by mail.
 
-    Every other order of the main account that waits for an answer from the old address gets the new one too. Code and
-    link of the old mail are void for all of them. Return the number of orders corrected. Raises `NotAwaited` if the
-    order does not wait for the contact, or was corrected `MOST_CORRECTIONS` (3) times, `InvalidField` if the address
-    is the old one, and `LimitReached` if the company can have no further contact asked today; `usual` are the limits
-    of companies that have none of their own.
+    All other pending orders of the main account whose contact has not confirmed the old address get the new one, too.
+    They are locked, and their next steps scheduled for now; code and link of the old mail become useless for them.
+    Returns the number of orders changed. Raises `NotAwaited` if the order does not wait for the contact, or was
+    corrected `MOST_CORRECTIONS` (3) times already, `InvalidField` if the address is the old one, and `LimitReached` if
+    the company may have no further contact asked today. `usual` are the limits of companies that have none of their
+    own.
     """
     if request.kind is not Kind.ORDER or request.account is None:
         raise NotAwaited
@@ -84,11 +85,11 @@ def correct_contact(
 
 
 def note_refused(session: Session, message: Message, now: datetime) -> None:
-    """Record that the mail server has refused, for good, the mail that asks a contact to confirm the e-mail address.
+    """Record that a mail server has permanently refused the mail that asks a contact to confirm the e-mail address.
 
-    `message` is that mail, of template `CONTACT_MAIL`. The timelines of all orders that wait for the answer say
-    so, each person who placed some of them gets one mail, and the orders' next steps are scheduled for now. Does
-    nothing if the mail was not about the current code or the address is confirmed.
+    `message` is that mail, of template `CONTACT_MAIL`. All orders that wait for the confirmation get a timeline entry,
+    and their next steps are scheduled for now. Each user who placed some of these orders gets one mail. Does nothing if
+    the mail carried an older code than the current one, or if the address is confirmed already.
     """
     words = message.proof
     assert words is not None
@@ -132,9 +133,9 @@ def note_refused(session: Session, message: Message, now: datetime) -> None:
 
 
 def _awaiting(session: Session, orders: Sequence[Request], *, lock: bool = True) -> list[Request]:
-    """Return those of the orders whose contact was asked to confirm the e-mail address and has not answered.
+    """Return those of the orders whose contact was asked to confirm the e-mail address and has not done so.
 
-    `lock` locks the orders' proofs that are not given yet until the transaction ends.
+    With `lock`, locks the rows of the orders' uncompleted e-mail proofs until the transaction ends.
     """
     book = ProofBook(session, orders, lock=lock)
     people = sa.select(User).where(User.id.in_({order.requested_by for order in orders}))

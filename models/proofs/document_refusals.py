@@ -1,4 +1,4 @@
-"""Refusals of documents that were to prove an address: the reason, a note of staff, and the mail to the customer."""
+"""Refusing a document that was to prove an address: the reason, a note for the customer, and the mail that is sent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_NOTE = 500
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The reason why a document is refused, and a note of staff that the customer reads; "" without a note."""
+    """Why a document is refused, and a note of staff for the customer, "" if there is none."""
 
     reason: RefusalReason = RefusalReason.DOES_NOT_SHOW
     note: str = ""
@@ -29,8 +29,8 @@ class Refusal:
 def refuse(session: Session, request: Request, document: AddressDocument, refusal: Refusal, now: datetime) -> None:
     """Save `refusal` in the document, add a timeline entry to the order, and queue a mail that tells the customer why.
 
-    The mail goes to the person who placed the order or, if that person has left the company, to the administrators of
-    the main account.
+    The mail goes to the user who placed the order or, if this user has left the company or is shut out, to the
+    administrators of the main account.
     """
     document.refusal, document.refusal_note = refusal.reason, refusal.note or None
     request.note(now, "document_refused", refusal=refusal.reason, refusal_note=refusal.note)

@@ -1,4 +1,4 @@
-"""Documents that are to prove a connection address: handed in by customers, decided by staff."""
+"""Documents that are to prove a connection address: customers upload them, and staff accept or refuse them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def upload_document(
 ) -> AddressDocument:
     """Save an uploaded document that is to prove the order's connection address, for the back office to decide on.
 
-    `name` is the file's name, `media_type` its type, such as `application/pdf`. The document replaces an earlier one
-    that is not decided yet; a timeline entry is added, and the order's next step scheduled for now. Raises
-    `NotAwaited` unless `request` is a pending order whose address proof was requested and is not given yet.
+    `name` is the file's name, `media_type` its type, such as `application/pdf`. If the order has a document that is not
+    decided on yet, it is replaced. Adds a timeline entry, and schedules the order's next step for now. Raises
+    `NotAwaited` unless `request` is a pending order whose address proof was requested and is not completed yet.
     """
     book = ProofBook(session, [request])
     proof = book.address(request) if (request.kind, request.status) == (Kind.ORDER, Status.PENDING) else None
@@ -49,9 +49,10 @@ def decide_document(
 ) -> None:
     """Accept or refuse the document uploaded for an order, and schedule the order's next step for now.
 
-    `refusal` is why the document is refused, and the customer is told by mail; None accepts the document, which proves
-    the connection address for all orders of the main account at this address. Raises `Forbidden` unless `staff` is one
-    of the carrier's staff, and `NotAwaited` if the order is not pending or has no document that is still undecided.
+    `refusal` says why the document is refused; the customer is told by mail. None accepts the document, which proves
+    the connection address for all orders of the main account at this address. Adds a timeline entry, and locks the
+    pending orders with the same postal code. Raises `Forbidden` unless `staff` is one of the carrier's staff, and
+    `NotAwaited` if the order is not pending or has no undecided document.
     """
     if not staff.is_staff:
         raise Forbidden

@@ -14,11 +14,11 @@ from models.states import RefusalReason
 
 
 class AddressDocument(Base):
-    """An uploaded document that is to prove an address (commercial register extract, business registration).
+    """An uploaded document that is to prove an address, such as an extract from the commercial register.
 
-    `released` is the back office's decision: whether the document is accepted; None until the back office decides.
-    `refusal` is why the document was refused, None unless it was and in rows older than this column. `refusal_note` is
-    what staff added for the customer.
+    `released` is whether the back office has accepted the document; None until the back office decides. `refusal` is
+    the reason for refusing it; None if it was not refused, and in rows that are older than this column. `refusal_note`
+    is a note of staff for the customer.
     """
 
     __tablename__ = "address_documents"
@@ -47,9 +47,9 @@ class AddressDocument(Base):
 
 
 def latest_document(session: Session, request: Request) -> AddressDocument | None:
-    """Return the newest document uploaded for the request, decided on or not; None if there is none.
+    """Return the newest document uploaded for the request, whether or not it was decided on; None if there is none.
 
-    The document's content is loaded only on access.
+    The document's content is loaded only when the attribute is accessed.
     """
     of_request = sa.select(AddressDocument).where(AddressDocument.request_id == request.id)
     return session.scalar(of_request.order_by(AddressDocument.id.desc()).limit(1))

@@ -1,4 +1,4 @@
-"""Link codes: an administrator makes one for their account, and another customer attaches the account with it."""
+"""Link codes: an administrator creates one for their account, and another customer can attach the account with it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from models.states import AccountRole
 
 
 def create_link_code(session: Session, principal: Principal, account: Account, now: datetime) -> LinkCode:
-    """Create a link code, valid for 7 days, by which another customer may attach the account; void the previous one.
+    """Create a link code, valid for 7 days, with which another customer may attach the account; void the previous one.
 
-    Locks the account. Raises `Forbidden` if the person may not prove ownership of the account, `IsMainAccount` if it is
-    a main account.
+    Locks the account and flushes. Raises `Forbidden` if the person may not prove ownership of the account, and
+    `IsMainAccount` if it is a main account.
     """
     # Two at once would both find none to replace; and what was read before may be over.
     lock_account(session, account)
@@ -36,7 +36,7 @@ def create_link_code(session: Session, principal: Principal, account: Account, n
 
 
 def void_link_code(session: Session, principal: Principal, account: Account, now: datetime) -> None:
-    """Void the account's link code, if there is one, and lock its row. Safe to run twice.
+    """Make the account's link code invalid, if there is one; its row is locked. Safe to run twice.
 
     Raises `Forbidden` if the person may not prove ownership of the account.
     """

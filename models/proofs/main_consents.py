@@ -1,4 +1,4 @@
-"""The consent of a sub-account's present main account to a switch: that the account goes to another main account."""
+"""Consents of main accounts to a switch, that is to a sub-account's move to another main account."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from models.vault import Vault
 
 
 def open_main_consent(session: Session, switch: Request, account: Account, now: datetime) -> MainConsent:
-    """Save and return the question to the main account of `account` whether the switch may take the account away.
+    """Store and return the question to the main account of `account`: may the account move to another main account?
 
-    If the person who asks for the switch administers that main account, too, it is answered with yes in their name. A
-    person with an API token acts for the token's account alone, and is asked.
+    `switch` is the request for this move. If the user who made the request administers that main account, too, the
+    question is answered with yes in their name, which the audit log records. This is not done for a request made with
+    an API token, because a token acts for its own account only. Flushes the session.
     """
     assert account.main_id is not None
     consent = MainConsent(request_id=switch.id, main_id=account.main_id, issue=1, sent_issue=0)
@@ -40,12 +41,13 @@ def open_main_consent(session: Session, switch: Request, account: Account, now: 
 def decide_for_main(
     session: Session, vault: Vault, switch: Request, user: User, decision: Decision, typed: str | None, now: datetime
 ) -> bool:
-    """Record the answer of an administrator of the present main account to a switch, if the code is right.
+    """Record an administrator's answer, for the present main account, to a switch; return whether the code is right.
 
-    `user` is the administrator, `typed` the code from the mail, None for a signed-in person. Return False if the code
-    is wrong. The first answer counts; the switch's next step is scheduled for now, and the account's log says who
-    answered. Raises `NotAwaited` if the switch is not pending, or the question is answered, has expired, or was put to
-    an account that is not the main account any more, and `Forbidden` if the user may not decide for the main account.
+    A switch is a request to move a sub-account to another main account. `typed` is the code from the mail, or None if
+    the administrator `user` is signed in. Returns False, and records nothing, if the code is wrong. Otherwise the
+    switch's next step is scheduled for now, and the account's audit log names the user. Raises `NotAwaited` if the
+    switch is not pending, or if the question is answered already, has expired, or was put to an account that is not the
+    main account any more. Raises `Forbidden` if the user may not decide for the main account.
     """
     session.refresh(switch, with_for_update=True)
     consent = session.get(MainConsent, switch.id, with_for_update=True)
@@ -68,10 +70,11 @@ def decide_for_main(
 
 
 def wake_switches(session: Session, account: Account, now: datetime) -> None:
-    """Make due now the pending switches of this account that wait for a main account's answer.
+    """Schedule, for now, the next steps of the account's pending switches that wait for its main account's answer.
 
-    Called when the account has left its main account, so that nobody waits for an answer that does not count any more.
-    Switches that another transaction has locked are left out: those are being worked on.
+    A switch is a request to move the account to another main account. Call this when the account has left its main
+    account, so that no switch waits for an answer that does not count any more. Switches locked by other transactions
+    are skipped: they are being processed already.
     """
     waiting = sa.select(Request).where(
         Request.kind == Kind.SWITCH,

@@ -1,6 +1,6 @@
-"""Codes that prove what an order claims: its contact's e-mail address and its connection address.
+"""Checking the codes that prove an order's claims: the contact's e-mail address and the connection address.
 
-Functions that take a code return whether the code was right. A wrong try changes nothing.
+Functions that take a code return whether the code was right. A wrong code changes nothing.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from models.vault import Vault
 
 
 def confirm_email(session: Session, vault: Vault, request: Request, typed: str, now: datetime) -> bool:
-    """Confirm the e-mail address of the order's contact by the typed code from the mail; return whether it is right.
+    """Confirm the e-mail address of the order's contact by the code from the mail; return whether the code is right.
 
-    Safe to run twice: the code stays right. One mail serves all orders of the main account with this contact; those
-    that are pending are locked, and their next steps scheduled for now. Raises `NotAwaited` if `request` is no order,
-    if no proof of the address was requested, or if the address is not confirmed and none of these orders is pending.
+    `typed` is the code as the person typed it. Safe to run twice: the code stays right. One mail serves all orders of
+    the main account with this contact. The pending ones are locked, and if the address is confirmed now, their next
+    steps are scheduled for now. Raises `NotAwaited` if `request` is no order, if no proof of the address was requested,
+    or if the address is not confirmed and none of these orders is pending.
     """
     if request.kind is not Kind.ORDER:
         raise NotAwaited
@@ -41,21 +42,21 @@ def confirm_email(session: Session, vault: Vault, request: Request, typed: str, 
 
 
 def is_email_awaited(session: Session, request: Request) -> bool:
-    """Return whether `request`, or another order of its main account with the same contact's address, is running.
+    """Return whether the order, or another order of its main account with the same contact address, has not ended yet.
 
-    The address is the contact's e-mail address. These orders share one mail, which asks the contact to confirm it.
+    These orders share one mail, which asks the contact to confirm the e-mail address.
     """
     running = orders_of_contact(request).where(Request.status.not_in(ENDED))
     return session.scalar(running.limit(1)) is not None
 
 
 def enter_letter_code(session: Session, vault: Vault, request: Request, typed: str, now: datetime) -> bool:
-    """Prove the order's connection address by the typed code from the letter; return whether it is right.
+    """Prove the order's connection address by the code from the letter; return whether the code is right.
 
-    Safe to run twice: the code stays right. One letter serves all orders of the main account with this address, and
-    their next steps are scheduled for now. Raises `NotAwaited` if `request` is no order, if no proof of the address
-    was requested, or if the address is not proved and none of these orders is pending. Locks the pending orders of the
-    main account with this postal code.
+    `typed` is the code as the person typed it. Safe to run twice: the code stays right. One letter serves all orders of
+    the main account with this address; if the address is proved now, their next steps are scheduled for now. Locks the
+    pending orders of the main account with this postal code. Raises `NotAwaited` if `request` is no order, if no proof
+    of the address was requested, or if the address is not proved and none of the orders with this address is pending.
     """
     if request.kind is not Kind.ORDER:
         raise NotAwaited
@@ -73,10 +74,11 @@ def enter_letter_code(session: Session, vault: Vault, request: Request, typed: s
 
 
 def answer_letter(session: Session, vault: Vault, customer_number: str, typed: str, now: datetime) -> Request | None:
-    """Prove a connection address with the customer number and the typed code that a letter carries, without a login.
+    """Prove a connection address, without a login, by the customer number and the code that are printed in a letter.
 
-    Return the order that the letter was sent for; None if the customer number or the code is wrong, or no order waits
-    for that proof. An outsider learns nothing: the same statements run in every case.
+    `typed` is the code as the person typed it. Returns the order with this customer number. Returns None if the
+    customer number or the code is wrong, or if the order's address is neither proved nor waiting to be proved. The same
+    statements run in every case, so that a stranger learns nothing from the duration.
     """
     name_to_database(session, Named.CUSTOMER_NUMBER, customer_number)
     account = account_by_number(session, customer_number)
@@ -91,20 +93,19 @@ def answer_letter(session: Session, vault: Vault, customer_number: str, typed: s
 
 
 def lock_for_address(session: Session, request: Request) -> bool:
-    """Lock the pending orders of the main account of the order `request` that have the same postal code.
+    """Lock all pending orders that have the main account and the postal code of the order `request`.
 
-    Return whether `request` is itself one of these orders; if it is an order that is not pending, the others are locked
-    all the same. For a request that is no order, lock nothing and return False. To avoid a deadlock, call this function
-    before one of these orders is locked alone.
+    Returns whether `request` itself is pending, and so one of the locked orders. If `request` is no order, locks
+    nothing and returns False. To avoid a deadlock, call this before any of these orders is locked on its own.
     """
     return request.kind is Kind.ORDER and request in lock_pending(session, orders_in_town(request))
 
 
 def prove_address(session: Session, request: Request, method: AddressMethod, now: datetime, by: int | None) -> None:
-    """Complete an order's address proof, and schedule the next step of all orders at this address that wait for it.
+    """Complete the proof of an order's connection address, and make all pending orders with this address due now.
 
-    `by` is the id of the member of staff who decided, None for a letter. The caller holds the locks of
-    `lock_for_address`, or of `lock_pending`, which takes the same ones: without them, two orders could deadlock.
+    `by` is the id of the member of staff who accepted a document, None for a letter. To avoid a deadlock between two
+    orders, the caller must have called `lock_for_address`, or `lock_pending` for the orders with this postal code.
     """
     proof = ProofBook(session, [request]).address(request)
     assert proof is not None and request.account is not None
@@ -117,7 +118,7 @@ def _is_right(
 ) -> bool:
     """Return whether the typed text is the valid code of the proof.
 
-    The code of a proof that was completed before stays right. `awaited`: an order waits for the proof. Raises
+    The code of a proof that is completed already stays right. `awaited`: a pending order waits for the proof. Raises
     `NotAwaited` if `proof` is None, or if it is neither completed nor awaited.
     """
     if proof is not None and proof.proved_at is not None:
@@ -133,9 +134,9 @@ def _nobodys_order() -> Request:
 
 
 def _wake(session: Session, orders: sa.Select[Request], now: datetime, key: str | None = None) -> None:
-    """Lock those of the orders that are pending, and schedule their next step for now.
+    """Lock those of the orders that are pending, and schedule their next steps for now.
 
-    With `key`, an `address_key`, only the orders with that connection address.
+    With `key`, the `address_key` of a connection address, only steps of orders with that address are scheduled.
     """
     # In the order in which the workers lock them. One that a worker is looking at is waited for: it may have read
     # the proof before it was given.

@@ -1,4 +1,4 @@
-"""Count orders, and the letters and mails that they cause, against the limits of the company that places them."""
+"""Placing orders within the limits of the company, which also count the letters and mails that its orders cause."""
 
 from __future__ import annotations
 
@@ -46,12 +46,13 @@ def place_order(
     usual: Limits,
     agreed: Mapping[str, PriceLine] = LIST_PRICES,
 ) -> Request:
-    """Place an order for a sub-account of `main`, if the limits of the company allow one more, and count it.
+    """Place an order for a sub-account of `main`, if the limits of the company allow one more; return its request.
 
-    Everything is written at the next flush (`queue_order`). `usual` are the limits of companies that have none of their
-    own, `agreed` prices by product key that hold instead of the price list's. Raises `Forbidden`
-    if the person may not order for `main`, `RuleBroken` if `main` cannot have sub-accounts, `InvalidField` if
-    a field of the order breaks a rule, and `LimitReached` if a limit does not allow the order.
+    The order is counted against these limits; other transactions that do so for this company wait. Its rows are
+    inserted at the next flush (`queue_order`). `usual` are the limits of companies that have none of their own.
+    `agreed` are prices by product key that replace those of the price list. Raises `Forbidden` if the person may not
+    order for `main`, `RuleBroken` if `main` cannot have sub-accounts, `InvalidField` if a field of the order breaks a
+    rule, and `LimitReached` if a limit does not allow the order.
     """
     if not may(principal, Action.ORDER, main):
         raise Forbidden
@@ -74,11 +75,11 @@ def take_for_orders(
     now: datetime,
     usual: Limits,
 ) -> tuple[int, LimitReached | None]:
-    """Count as many of the orders, from the first on, as the limits of their company allow.
+    """Count as many of the orders `drafts`, from the first on, as the limits of their company allow.
 
-    The caller places these orders in the same transaction. Return their number, and the limit that forbids the next
-    one; None if all are allowed. `usual` are the limits of companies that have none of their own. Other transactions
-    that count for this company wait until this transaction ends.
+    Returns how many that are, and the limit that forbids the next one; None if all are allowed. The caller must place
+    these orders in the same transaction. `usual` are the limits of companies that have none of their own. Other
+    transactions that count for this company wait until this transaction ends.
     """
     lock_limits(session, main.id)
     count, uses, reached = _fitting(session, principal, main, drafts, now, usual)
@@ -92,11 +93,11 @@ def _daily(uses: Mapping[Limit, int]) -> dict[Limit, int]:
 
 @dataclass(frozen=True, slots=True)
 class OrderDays:
-    """How many of some orders can be placed on which day, as far as the limits of their company are known now.
+    """A forecast of how many orders of a list can be placed on which day, under the present limits of their company.
 
-    `days` has a pair for each day (in Germany) on which some can be placed, and first one for today: the day's begin
-    and the number of orders. `reached` is the limit that ends today's, None if all can be placed today.
-    `open_at_most`: the orders that are left wait until open orders end, on a day that nobody knows.
+    `days` has a pair for today, and one for each later day (in Germany) on which some can be placed: the begin of the
+    day and the number of orders. `reached` is the limit that stops today's; None if all can be placed today.
+    `open_at_most`: the remaining orders have to wait until open orders end, on a day that is not known.
     """
 
     days: Sequence[tuple[datetime, int]]
@@ -117,10 +118,10 @@ def plan_orders(
     now: datetime,
     usual: Limits,
 ) -> OrderDays:
-    """Return how many of the orders, from the first on, the limits of their company allow on which day.
+    """Return how many of the orders `drafts`, from the first on, the company's limits would allow on which day.
 
-    Counts nothing, and guarantees nothing for later. It assumes that no open order ends meanwhile, and that nothing
-    else is ordered. `usual` are the limits of companies that have none of their own.
+    Nothing is counted or reserved. The result assumes that no open order ends and that nothing else is ordered. `usual`
+    are the limits of companies that have none of their own.
     """
     known, needs = _compared(session, principal, main, _entered(drafts), now, usual)
     limits, used = known.limits, known.used
@@ -149,10 +150,10 @@ def limit_of_draft(
     now: datetime,
     usual: Limits,
 ) -> LimitReached | None:
-    """Return the limit of the company that forbids placing this order now, as far as the order is known; None without.
+    """Return the limit of the company that forbids placing an order that is still being typed; None if none does.
 
-    `location` and the contact's `email` are None while they are not entered. `usual` are the limits of companies that
-    have none of their own. Counts nothing.
+    `location` and the contact's `email` are None as long as they are not entered, and then not counted. `usual` are the
+    limits of companies that have none of their own. Nothing is counted or reserved.
     """
     known, [needed] = _compared(session, principal, main, [(location, email)], now, usual)
     return _reached(known.limits, known.used, needed, now)
@@ -177,7 +178,7 @@ def _entered(drafts: Sequence[OrderDraft]) -> list[tuple[Location | None, str | 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """The limits of a company, what it has used of them today, and the ids of an order if they were reserved."""
+    """The limits of a company, what it has used of them today, and the ids of an order, empty if none were reserved."""
 
     limits: Limits
     used: Counter[Limit]
@@ -193,11 +194,11 @@ def _compared(
     usual: Limits,
     area_code: str | None = None,
 ) -> tuple[_Known, Iterator[list[Limit]]]:
-    """Return the company's limits and what it has used of them, and for each order the limits that it counts against.
+    """Return a company's limits and what it has used of them, and for each order the limits against which it counts.
 
-    `orders` are pairs of location and contact's e-mail address; None for what is not entered yet, which counts for
-    nothing. Runs one statement. With an `area_code` there is one order, to be placed now: the statement also reserves
-    its ids and reads what `ensure_orderable` looks up.
+    `orders` are pairs of location and contact's e-mail address; None for what is not entered yet, which does not count.
+    Runs one statement. With an `area_code`, the one order is about to be placed: the statement then also reserves ids
+    for it and reads what `ensure_orderable` looks up.
     """
     keys = [address_key(place.street, place.postal_code, place.city) if place else None for place, _ in orders]
     emails = [email.lower() if email else None for _, email in orders]
@@ -225,7 +226,10 @@ def _compared(
 
 
 def _reached(limits: Limits, used: Counter[Limit], needed: Sequence[Limit], now: datetime) -> LimitReached | None:
-    """Return the first of the limits `needed` by an order that does not allow one more; None if all allow it."""
+    """Return the first of the limits `needed` that does not allow one more order; None if all allow it.
+
+    `needed` are the limits against which the order counts, `used` how often each is used already.
+    """
     for limit in needed:
         if used[limit] + 1 > limits.of(limit):
             return LimitReached(limit, limits.of(limit), None if limit is Limit.OPEN_ORDERS else next_day(now))
@@ -234,11 +238,12 @@ def _reached(limits: Limits, used: Counter[Limit], needed: Sequence[Limit], now:
 
 @cache
 def _known() -> sa.Select[*tuple[Any, ...]]:
-    """Return the query for the facts with which the limits of a company are compared, in one row.
+    """Return the query for the facts that decide whether the limits of a company allow an order, in one row.
 
-    They are the company's own limits, today's uses, its open orders, and the contacts and addresses that it has used
-    before. An address whose letter is so old that a new order may ask for another one is not among the `addresses`.
-    The address of the person who orders is among the `contacts` once it is confirmed.
+    They are the company's own limits, what it has used today, the number of its open orders, and those of the given
+    `contacts` and `addresses` that it has used before and that so do not count again. Addresses whose letter is old
+    enough for a new one to be requested are left out. The confirmed e-mail address of the ordering user is always
+    included.
     """
     main, strings = sa.bindparam("main", type_=sa.BigInteger), postgresql.ARRAY(sa.Text)
     uses = sa.func.json_object_agg(DailyUse.what, DailyUse.used)
@@ -271,10 +276,10 @@ def _known() -> sa.Select[*tuple[Any, ...]]:
 
 @cache
 def _known_and_reserved() -> sa.Select[*tuple[Any, ...]]:
-    """Return the query for the facts with which a company's limits are compared, in one row, with ids for one order.
+    """Return the query of `_known` (facts about a company's limits, in one row), which also reserves ids for one order.
 
-    The ids are those of `reserved_rows`, null if all the proposed customer numbers were issued before. The row also has
-    the price list and the name of the area code.
+    The ids are those of `reserved_rows`; they are null if all the proposed customer numbers were issued before. The row
+    also has the price list and the name of the area code.
     """
     reserved = reserved_rows().subquery()
     area = sa.select(AreaCode.name).where(AreaCode.code == sa.bindparam("area_code", type_=sa.Text))
@@ -288,11 +293,11 @@ def _known_and_reserved() -> sa.Select[*tuple[Any, ...]]:
 def _needs(
     emails: Sequence[str | None], keys: Sequence[str | None], contacts: set[str], addresses: set[str]
 ) -> Iterator[list[Limit]]:
-    """Yield for each order the limits it counts against; orders are given as contact's e-mail and address key.
+    """Yield for each order the limits against which it counts.
 
-    `emails` has the addresses of the orders' contacts, `keys` the keys of their connection addresses. A contact or
-    address counts only once, for the first order that has it, and not if it is among the known `contacts` and
-    `addresses`, to which it is added. None counts for nothing.
+    `emails` are the e-mail addresses of the orders' contacts, `keys` the address keys of their connection addresses;
+    None does not count. A new contact or address counts once, for the first order that has it. One that is among the
+    known `contacts` or `addresses` does not count; new ones are added to these sets.
     """
     for email, key in zip(emails, keys, strict=True):
         needed = [Limit.OPEN_ORDERS, Limit.BLOCKS]

@@ -1,6 +1,6 @@
 """Proofs that a customer may attach an account: an administrator's credentials, a link code, or consent.
 
-Functions that take a code return whether the code was right. A wrong try changes nothing.
+Functions that take a code return whether the code was right. A wrong code changes nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from models.vault import Vault
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The login of an administrator of the account to link, used once, immediately; never stored, never logged."""
+    """E-mail address and password of an administrator of the account to attach; never stored and never logged."""
 
     email: str
     password: str
@@ -36,10 +36,11 @@ class Credentials:
 
 
 def prove_ownership(session: Session, vault: Vault, request: Request, means: Credentials | str, now: datetime) -> bool:
-    """Prove a pending link or switch by `means`: an administrator's credentials, or a link code as it was typed.
+    """Prove that the requester of a pending link or switch may attach the account; return whether `means` are right.
 
-    Return whether the means are right; if so, the request's next step is scheduled for now. Raises `NotAwaited` unless
-    the request is a pending link request or switch without a proof.
+    `means` are the credentials of one of the account's administrators, or a link code as it was typed. If they are
+    right, the proof is stored and the request's next step scheduled for now. Locks the request. Raises `NotAwaited`
+    unless it is a pending link request or switch without a proof of ownership.
     """
     _ensure_unproved(session, request)
     proof = ownership_by(session, vault, request.customer_number, means, now)
@@ -54,11 +55,12 @@ def prove_ownership(session: Session, vault: Vault, request: Request, means: Cre
 def ownership_by(
     session: Session, vault: Vault, customer_number: str, means: Credentials | str, now: datetime
 ) -> OwnershipProof | None:
-    """Check `means`, an administrator's credentials or a link code as it was typed, for the account to link.
+    """Check an administrator's credentials or a link code for the account to attach; return a new ownership proof.
 
-    Return an ownership proof whose `request_id` the caller sets, or None if the means are wrong, or are the
-    credentials of a person whose password alone proves nothing, as they have or need a second factor. An outsider
-    learns nothing: the same statements run in both cases. The right code is used up.
+    `means` are the credentials, or the link code as it was typed. The caller must set `request_id` of the proof. A link
+    code that is right is used up. Returns None if the means are wrong, or if a password is not enough for the
+    administrator because they have, or must have, a second factor. The same statements run in both cases, so that a
+    stranger learns nothing from the duration.
     """
     name_to_database(session, Named.CUSTOMER_NUMBER, customer_number)
     if isinstance(means, Credentials):
@@ -69,12 +71,12 @@ def ownership_by(
 def decide(
     session: Session, vault: Vault, request: Request, user: User, decision: Decision, typed: str | None, now: datetime
 ) -> bool:
-    """Record an administrator's answer to the question whether an account may be attached, if the code is right.
+    """Record an administrator's answer to the question whether an account may be attached; return if the code is right.
 
-    `user` is the administrator, `typed` the code from the mail, None for a signed-in person. Return False if the code
-    is wrong. The first answer counts; the link request's next step is scheduled for now. Raises `NotAwaited` if the
-    request is not pending, is proved or answered already, or the question has expired, and `Forbidden` if the user may
-    not decide for the account.
+    `typed` is the code from the mail, or None if the administrator `user` is signed in. Returns False, and records
+    nothing, if the code is wrong. Otherwise the next step of the link request or switch is scheduled for now;
+    acceptance is also stored as proof of ownership. Raises `NotAwaited` if the request is not pending, is proved or
+    answered already, or the question has expired. Raises `Forbidden` if the user may not decide for the account.
     """
     _ensure_unproved(session, request)
     consent = session.get(Consent, request.id, with_for_update=True)
@@ -128,7 +130,10 @@ def _ownership(request: Request, account_id: int, method: ProofMethod, by: int |
 
 
 def _ensure_unproved(session: Session, request: Request) -> None:
-    """Lock a request. Raises `NotAwaited` unless it is a pending link or switch without an ownership proof."""
+    """Lock a request and read it anew; raise `NotAwaited` unless it is a pending link or switch.
+
+    Also raises `NotAwaited` if the request has a proof of ownership already.
+    """
     session.refresh(request, with_for_update=True)
     waits = request.kind in ATTACHING and request.status is Status.PENDING
     if not waits or session.get(OwnershipProof, request.id) is not None:

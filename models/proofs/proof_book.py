@@ -1,4 +1,4 @@
-"""The proofs of e-mail and connection address that several orders need, read together with a few queries."""
+"""Reads the proofs of e-mail and connection addresses that several orders need, with few queries."""
 
 from __future__ import annotations
 
@@ -25,11 +25,10 @@ P = TypeVar("P", EmailProof, AddressProof)
 
 
 class ProofBook:
-    """The proofs of e-mail and connection address that the orders among `requests` need, given or not.
+    """The proofs of e-mail and connection addresses that the orders among `requests` need, completed or not.
 
-    All proofs of a kind are read with at most two queries when the first is needed, instead of a query for each order.
-
-    The rows of proofs that are not given yet are locked until the transaction ends, unless `lock` is False.
+    All proofs of one kind are read when the first of them is needed, with at most two queries in total. The rows of
+    uncompleted proofs are locked until the transaction ends, unless `lock` is False.
     """
 
     def __init__(self, session: Session, requests: Sequence[Request], *, lock: bool = True) -> None:
@@ -52,9 +51,9 @@ class ProofBook:
         return self._documents.get(request.id)
 
     def open_email(self, request: Request, now: datetime) -> EmailProof:
-        """Insert and return the row of a proof, not given yet, that the e-mail address reaches the order's contact.
+        """Insert and return a new, uncompleted proof that the e-mail address of the order's contact reaches them.
 
-        If another transaction has inserted it since this book was read, returns that row. Sends no mail.
+        If another transaction has inserted this row already, returns that row. Locks the row. Sends no mail.
         """
         assert request.account is not None
         main_id, address = request.main_id, request.account.contact_email
@@ -63,9 +62,9 @@ class ProofBook:
         return found
 
     def open_address(self, request: Request, now: datetime) -> AddressProof:
-        """Insert and return the row of a proof, not given yet, that the order's connection address is real.
+        """Insert and return a new, uncompleted proof that the order's connection address is real.
 
-        If another transaction has inserted it since this book was read, returns that row. Sends no letter.
+        If another transaction has inserted this row already, returns that row. Locks the row. Sends no letter.
         """
         assert request.account is not None
         main_id, key = request.main_id, account_address_key(request.account)
@@ -110,5 +109,5 @@ class ProofBook:
 
 
 def account_address_key(account: Account) -> str:
-    """Return the `address_key` of the proof of the account's address: different spellings have one key."""
+    """Return the account's address in the normalised form `address_key`, which is the same for different spellings."""
     return address_key(account.street, account.postal_code, account.city)

@@ -1,6 +1,6 @@
-"""The proofs that requests have asked people for, with their states and deadlines: for pages and the API.
+"""The proofs that requests have asked people for, with states and deadlines, as pages and the API show them.
 
-For a link request the result does not depend on the owner of the account, nor on whether the account exists.
+What is shown for a link request does not reveal whose the other account is, nor whether it exists.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from models.states import ATTACHING, ENDED, AccountRole, AddressMethod, Kind, Re
 class ProofKind(StrEnum):
     """The kinds of proof that people are asked for, as pages and the API show them.
 
-    A code by mail or by letter, an uploaded document, the consent of an account's administrators, or, to a switch, that
-    of its present main account.
+    These are a code by mail or by letter, an uploaded document, the consent of an account's administrators, and for a
+    switch also the consent of the administrators of the account's present main account.
     """
 
     EMAIL = "email"
@@ -57,10 +57,10 @@ class ProofState(StrEnum):
 class ProofStatus:
     """A proof that a request has asked for, as pages and the API show it. `until` is its deadline.
 
-    `until` is None once the proof was proved or declined, and for a document while the order names another reason to
-    wait. `again_from` is the time from which a new code can be requested, None if none can be. `is_refused` is
-    whether the mail server has refused the mail with the current code for good. `refusal` is why a document was
-    refused, None if it was not or if the reason was not kept.
+    `until` is None once the proof is proved or declined. For an undecided document it is also None while the order
+    waits for another reason. `again_from` is the time from which a new code can be requested, None if none can be.
+    `is_refused`: the mail server has permanently refused the mail with the current code. `refusal` is why a document
+    was refused; None if it was not, or if the reason was not stored.
     """
 
     kind: ProofKind
@@ -74,8 +74,8 @@ class ProofStatus:
 def proof_statuses(session: Session, requests: Sequence[Request], now: datetime) -> dict[uuid.UUID, list[ProofStatus]]:
     """Return, by request id, the statuses of the proofs that each request has asked for, as its requester sees them.
 
-    Left out are requests that no worker has begun yet, and open proofs of a request that is not pending. Runs a fixed
-    number of statements.
+    The list is empty for a request that no worker has processed yet. Open proofs are left out unless the request is
+    pending. Runs a fixed number of statements.
     """
     begun = [request for request in requests if request.status is not Status.ACKNOWLEDGED]
     orders = [request for request in begun if request.kind is Kind.ORDER]
@@ -98,10 +98,10 @@ def proof_statuses(session: Session, requests: Sequence[Request], now: datetime)
 
 @dataclass(frozen=True, slots=True)
 class OpenConsent:
-    """A link or switch of the account `main` that would attach `account`, and waits for an answer.
+    """A link or switch of the main account `main` that would attach `account` and waits for somebody's consent.
 
-    `consent` is the question, with its deadline: to the administrators of `account`, or to those of its present main
-    account.
+    `consent` is the unanswered question, with its deadline: `Consent` if the administrators of `account` are asked,
+    `MainConsent` if those of its present main account are.
     """
 
     request: Request
@@ -111,14 +111,15 @@ class OpenConsent:
 
     @property
     def is_of_main(self) -> bool:
-        """Return whether the present main account of `account` is asked, not `account` itself."""
+        """Return whether the administrators of the account's present main account are asked, not the account's own."""
         return isinstance(self.consent, MainConsent)
 
 
 def consents_to_answer(session: Session, principal: Principal, now: datetime) -> list[OpenConsent]:
-    """Return the open questions that this person may answer: whether an account may be attached, oldest first.
+    """Return the links and switches that wait for a consent which this person may give, the oldest first.
 
-    First those to an account itself, then those to the present main account of one.
+    Those about an account of the person come first. Those that would take away a sub-account of the person's main
+    account follow.
     """
     own = [
         account
@@ -145,10 +146,11 @@ def consents_to_answer(session: Session, principal: Principal, now: datetime) ->
 
 
 def count_open_consents(session: Session, accounts: Collection[Account], now: datetime) -> int:
-    """Return how many questions wait at `now` for administrators of these accounts; one statement.
+    """Return how many questions for consent administrators of these accounts can answer at `now`. Runs one statement.
 
-    Counted are links and switches that are pending and ask for a consent that is neither answered nor expired: whether
-    one of the accounts may be attached, of which there is no proof yet, or a sub-account of one may go elsewhere.
+    These are pending links and switches with a question that is neither answered nor expired: whether one of the
+    accounts may be attached (unless that is proved otherwise), or whether a sub-account of one may move to another main
+    account.
     """
     count: int = session.scalars(_count_open(), _values(accounts, now)).one()
     return count
@@ -156,7 +158,10 @@ def count_open_consents(session: Session, accounts: Collection[Account], now: da
 
 @cache
 def _count_open() -> sa.Select[int]:
-    """Return the query that counts the open questions; built once, because it runs at each request of a browser."""
+    """Return the query that counts open questions for consent.
+
+    It is built once, because it runs at each request of a browser.
+    """
     asked = _open_consents(sa.select(sa.func.count(Request.id))).scalar_subquery()
     moving = _open_main_consents(sa.select(sa.func.count(Request.id))).scalar_subquery()
     return sa.select(asked + moving)
@@ -165,7 +170,7 @@ def _count_open() -> sa.Select[int]:
 def _values(accounts: Collection[Account], now: datetime) -> dict[str, Any]:
     """Return the values of the parameters of `_open_consents` and `_open_main_consents`.
 
-    Whether a link may attach it is not asked of an account that has a main account.
+    The customer numbers of sub-accounts are kept apart, because only switches can attach these, not links.
     """
     return {
         "alone": [account.customer_number for account in accounts if account.role is AccountRole.STANDALONE],
@@ -181,9 +186,9 @@ _NOW = sa.bindparam("now", type_=Consent.expires_at.type)
 
 
 def _open_consents(query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
-    """Restrict `query` to pending links and switches whose account has not answered. Joins `Consent`.
+    """Restrict `query` to pending links and switches that wait for the consent of the account to attach.
 
-    The account is among those given to `_values`, and can still answer.
+    Joins `Consent`. The account is one of those given to `_values`, and the question is neither answered nor expired.
     """
     asked_of = sa.or_(
         Request.customer_number == sa.any_(_ALONE),
@@ -206,7 +211,11 @@ def _open_consents(query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, 
 
 
 def _open_main_consents(query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
-    """Limit a query to switches that lack the answer of the account's present main account, one of these accounts."""
+    """Restrict `query` to pending switches that wait for the consent of the account's present main account.
+
+    Joins `MainConsent` and `Account`, which is the account to move. The main account is one of those given to
+    `_values`, and the question is neither answered nor expired.
+    """
     return (
         query.join_from(Request, MainConsent, MainConsent.request_id == Request.id)
         .join(Account, Account.customer_number == Request.customer_number)
@@ -223,9 +232,10 @@ def _open_main_consents(query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[
 
 
 def _of_orders(session: Session, orders: Sequence[Request], now: datetime) -> dict[uuid.UUID, list[ProofStatus]]:
-    """Return by order id the statuses of the orders' proofs; runs a fixed number of queries, without locks.
+    """Return, by order id, the statuses of the orders' proofs. Runs a fixed number of queries, without locks.
 
-    Empty for an order whose account was detached, so that the front's caller may not see it now.
+    The list is empty for an order whose account is not visible to the caller any more (row-level security), because it
+    was detached.
     """
     # Held until the end, so that no order reads its account alone.
     accounts = session.scalars(sa.select(Account).where(Account.id.in_([order.account_id for order in orders]))).all()
@@ -258,9 +268,8 @@ def _address(
 ) -> Iterator[ProofStatus]:
     """Yield the statuses of the proof of the connection address; nothing if the proof was not requested.
 
-    A proved address has one status. If it is not proved yet, the letter has one, and `document` has another if staff
-    have not decided on it yet or have refused it; `document` is the newest one uploaded for the order, None without
-    one.
+    A proved address has one status. Otherwise there is one for the letter, and a second one for `document` if staff
+    have refused it or not decided on it yet. `document` is the newest one uploaded for the order, or None.
     """
     if proofs.address is None:
         return
@@ -294,5 +303,5 @@ def _consent(kind: ProofKind, consent: Consent | MainConsent, now: datetime) -> 
 
 
 def _still_says_something(request: Request, asked: ProofStatus) -> bool:
-    """Return whether to show the proof: an open proof only while its request is pending, every other proof always."""
+    """Return whether to show the status `asked`: False for an open proof of a request that is not pending."""
     return asked.state is not ProofState.OPEN or request.status is Status.PENDING

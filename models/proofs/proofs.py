@@ -1,7 +1,7 @@
 """The tables of proofs: ownership of an account, an e-mail address, a connection address.
 
-A proof that waits for a person is a row with the time at which it was requested and a count of the codes issued for
-it. A code is not stored: it is derived from words that identify the row and the count (`models.vault`).
+A proof for which a person has to enter a code is a row with the time of the request and the number of codes issued so
+far. Codes are not stored: the vault derives each from the row's key and the code's number (`models.vault`).
 """
 
 from __future__ import annotations
@@ -45,12 +45,13 @@ class Decision(StrEnum):
 
 
 class CodedProof:
-    """The columns of a proof by a code sent to a person. `issue` counts the codes: a new code voids the old one.
+    """Columns of a proof by a code that is sent to a person. `issue` is the number of the current code, counted from 1.
 
-    `asked_at` is when the current code was requested, and `expires_at` when it expires. `sent_issue` is the `issue` of
-    the code that was sent latest, `reminders` how many reminders of the current code were sent, and `resent` how many
-    further codes a person requested. Requesting a new code only increases `issue`; the verify step sends the code, in
-    an equal way and time whether there is a recipient or not.
+    A new code makes the older one invalid. `asked_at` is when the current code was requested, `expires_at` when it
+    expires. `sent_issue` is the number of the code that was sent last, 0 before the first. `reminders` counts the
+    reminders of the current code, `resent` the further codes that a person has requested. Requesting a code only
+    increases `issue`. The verify step sends the code later, in the same way and time whether or not there is a
+    recipient.
     """
 
     reminded_after: ClassVar[tuple[timedelta, ...]] = REMINDED_AFTER
@@ -71,20 +72,22 @@ class CodedProof:
     """
 
     def salted(self, *words: str) -> list[str]:
-        """Return the words with the proof's salt after them, if it has one."""
+        """Return `words` with the proof's random salt appended, if it has one, to derive a code from them."""
         return [*words] if self.salt is None else [*words, self.salt]
 
     def ask(self, now: datetime) -> None:
-        """Start, from `now`, the time in which the current code can be entered; the verify step sends the code."""
+        """Begin the period in which the current code can be entered: 14 days from `now`, to the end of the last day.
+
+        The code is sent later, by the verify step.
+        """
         self.asked_at, self.expires_at = now, end_of_day(now + VALID_FOR)
         self.reminders = 0
 
     def ask_again(self, now: datetime) -> None:
-        """Void the current code and request a new one.
+        """Make the current code invalid and request a new one, because a person asked for it.
 
-        Raises `TooEarly` until the pause since the current code was requested is over (`new_after`: ten minutes for an
-        e-mail address, a day for consent, three days for a letter), and `NotAwaited` if the person has had
-        `MOST_ISSUES` (5) codes.
+        Raises `TooEarly` until a pause since the last request is over (`new_after`: ten minutes for an e-mail address,
+        a day for consent, three days for a letter), and `NotAwaited` if the person has had `MOST_ISSUES` (5) codes.
         """
         if now < self.asked_at + self.new_after:
             raise TooEarly(self.asked_at + self.new_after)
@@ -95,9 +98,9 @@ class CodedProof:
         self.ask(now)
 
     def renew(self, now: datetime) -> None:
-        """Void the current code, which was not answered, and begin again with a new one: a new order needs the proof.
+        """Make the current, unanswered code invalid and request a new one, because a new order needs the proof.
 
-        The count of further codes that a person may request starts again, too.
+        The number of further codes that a person may request is counted anew.
         """
         self.issue += 1
         self.resent = 0
@@ -108,9 +111,10 @@ class CodedProof:
         return self.expires_at - now < LEAST_LEFT
 
     def start_sending(self, now: datetime) -> bool:
-        """Return whether a mail or letter with the code, or a reminder, has to be sent now, and record it as sent.
+        """Return whether the code or a reminder has to be sent now, and record it as sent; the caller sends it.
 
-        A second call for the same code and reminder returns False.
+        A second call for the same code and reminder returns False. The first call of all gives the proof its random
+        salt.
         """
         if self.sent_issue == 0:
             self.salt = new_salt()
@@ -125,24 +129,25 @@ class CodedProof:
         return min([*reminders, self.expires_at])
 
     def new_one_from(self) -> datetime | None:
-        """Return the time from which a new code can be requested; None after `MOST_ISSUES` (5) codes."""
+        """Return the time from which a person can request a new code; None after `MOST_ISSUES` (5) codes."""
         return self.asked_at + self.new_after if self.resent + 1 < MOST_ISSUES else None
 
     def try_code(self, vault: Vault, typed: str, about: Sequence[str], now: datetime) -> bool:
         """Return whether the typed text is the proof's current code, and this code was sent and has not expired.
 
-        Case, spaces and dashes do not matter. `about` is what the method `words` of this proof returns. Changes
-        nothing: the caller limits the number of tries. Before the first code is sent no text is right: the proof has
-        no salt yet, so that anybody with the vault's key could compute the code.
+        Case, spaces and dashes do not matter. `about` is the result of the method `words` of this proof. Wrong tries
+        are not recorded: the caller limits their number. No text is right before the first code is sent, because the
+        proof has no salt until then, and anybody with the vault's key could compute the code.
         """
         right = self.sent_issue > 0 and vault.is_code(typed, *about)
         return right and now < self.expires_at
 
 
 class OwnershipProof(Base):
-    """The proof that the requester of a link may attach the account: its method, time, and the person who gave it.
+    """A proof that the requester of a link or switch may attach the account: method, time, and who gave the proof.
 
-    `proved_by` is None if the billing system proved it: both accounts are on one collective invoice.
+    `proved_by` is the id of that user; None if the billing system proved it, as both accounts are on one collective
+    invoice.
     """
 
     __tablename__ = "ownership_proofs"
@@ -160,12 +165,12 @@ class OwnershipProof(Base):
 
 
 class Consent(CodedProof, Base):
-    """A question to the administrators of an account whether the account may be attached. The first answer counts.
+    """The question to an account's administrators whether it may be attached, and their answer; the first one counts.
 
-    `decision` is the answer, None until one is given. Every link request that asks for consent has a row, even if no
-    account has its customer number: an outsider must see no difference. `unreached_since` is the time since which the
-    back office has to act because the question reaches no administrator; None if it reaches one, if there is no account
-    that could be attached, if the back office has acted, or soon after the request has ended.
+    `decision` is the answer, None until one is given. Every link request that needs consent has a row, even if no
+    account has its customer number, so that a stranger sees no difference. `unreached_since` is when it was found that
+    the question reaches no administrator, so that the back office has to act. It is None if the question reaches one,
+    if no account could be attached, if the back office has acted, or soon after the request has ended.
     """
 
     __tablename__ = "consents"
@@ -189,22 +194,22 @@ class Consent(CodedProof, Base):
     )
 
     def words(self, person: User, issue: int | None = None) -> list[str]:
-        """Return the words that the code and link sent to this administrator are derived from.
+        """Return the texts from which the code and the link sent to the administrator `person` are derived.
 
-        They change when the person is shut out, which so voids what was mailed before. `issue` is the count of the
-        code, None for the current one. With the count of an older code these are the words of an older mail, so that
-        its link can be recognised.
+        They change when the person is shut out, which makes earlier mails invalid. `issue` is the number of the code,
+        None for the current one. With an older number, the texts are those of an older mail, so that its link can be
+        recognised.
         """
         void = () if person.links_void_at is None else (str(person.links_void_at.timestamp()),)
         return self.salted("consent", str(self.request_id), str(person.id), str(issue or self.issue), *void)
 
 
 class MainConsent(CodedProof, Base):
-    """A question to the administrators of a sub-account's main account: may the account go to another main account?
+    """The question to the administrators of a sub-account's main account: may the account go to another main account?
 
-    A switch has one, from when the ownership of the account is proved. `main_id` is the main account that is asked; an
-    answer counts only while the account belongs to it. The first answer counts. `moved_at` is when the account left
-    that main account by the switch; None if it did not.
+    A switch has such a row as soon as the ownership of the account is proved. `main_id` is the main account that is
+    asked; an answer counts only while the account belongs to that main account. The first answer counts. `moved_at` is
+    when the account left it by this switch; None if it did not.
     """
 
     __tablename__ = "main_consents"
@@ -224,7 +229,11 @@ class MainConsent(CodedProof, Base):
     )
 
     def words(self, person: User, issue: int | None = None) -> list[str]:
-        """Return the words that the code and link sent to this administrator are derived from, as `Consent.words`."""
+        """Return the texts from which the code and the link sent to the administrator `person` are derived.
+
+        They change when the person is shut out, which makes earlier mails invalid. `issue` is the number of the code,
+        None for the current one.
+        """
         void = () if person.links_void_at is None else (str(person.links_void_at.timestamp()),)
         return self.salted("main consent", str(self.request_id), str(person.id), str(issue or self.issue), *void)
 
@@ -234,9 +243,9 @@ class MainConsent(CodedProof, Base):
 
 
 class LinkCode(Base):
-    """A single-use code that an administrator creates in the dashboard; its holder may attach the account.
+    """A single-use code that an administrator of an account creates. Another customer can attach the account with it.
 
-    `ended_at` is set when the code is used, replaced or voided; an account has at most one code that has not ended.
+    `ended_at` is set when the code is used, replaced or voided; an account has at most one code without it.
     """
 
     __tablename__ = "link_codes"
@@ -256,11 +265,14 @@ class LinkCode(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: the code ended at least `retention.LINK_CODES` (30 days) ago."""
+        """Return an SQL condition: the code was used, replaced or voided 30 days ago or earlier.
+
+        The period is `retention.LINK_CODES`.
+        """
         return cls.ended_at <= now - retention.LINK_CODES
 
     def words(self) -> list[str]:
-        """Return the words from which the vault derives the link code."""
+        """Return the texts from which the vault derives the link code."""
         return ["link", str(self.id)]
 
     def is_good(self, now: datetime) -> bool:
@@ -269,10 +281,10 @@ class LinkCode(Base):
 
 
 class EmailProof(CodedProof, Base):
-    """Proof that a contact's e-mail address reaches a person; all orders of a main account with this contact share it.
+    """The proof that a contact's e-mail address reaches a person, shared by a main account's orders with this contact.
 
-    `proved_at` is None until the contact has confirmed the address. `refused_at` is when the mail server refused the
-    mail with the current code for good, None if it did not; nobody can answer then.
+    `proved_at` is None until the contact has confirmed the address. `refused_at` is when a mail server permanently
+    refused the mail with the current code; None if none did.
     """
 
     __tablename__ = "email_proofs"
@@ -284,16 +296,17 @@ class EmailProof(CodedProof, Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: nobody gave the proof, and its code expired `retention.UNANSWERED` (400 days) ago.
+        """Return an SQL condition: the proof was never completed, and its code expired 400 days ago or earlier.
 
-        False while any request of the main account runs, because it may need the proof.
+        The period is `retention.UNANSWERED`. False while the main account has a request that has not ended, because
+        that may need the proof.
         """
         return _unanswered(cls, now)
 
     def ask(self, now: datetime) -> None:
-        """Start, from `now`, the time in which the current code can be entered; the verify step sends the code.
+        """Begin the period in which the current code can be entered: 14 days from `now`, to the end of the last day.
 
-        Forgets that the mail with an earlier code was refused.
+        The code is sent later, by the verify step. Clears `refused_at`, which concerned an earlier code.
         """
         super().ask(now)
         self.refused_at = None
@@ -310,21 +323,21 @@ class EmailProof(CodedProof, Base):
         return super().wakes_at() if self.refused_at is None else self.expires_at
 
     def words(self, issue: int | None = None) -> list[str]:
-        """Return the words from which the vault derives the code and the link of the mail to the contact.
+        """Return the texts from which the vault derives the code and the link in the mail to the contact.
 
-        `issue` is the count of the code, None for the current one. With the count of an older code these are the words
-        of an older mail, so that its link can be recognised.
+        `issue` is the number of the code, None for the current one. With an older number, the texts are those of an
+        older mail, so that its link can be recognised.
         """
         return self.salted("email", str(self.main_id), self.address, str(issue or self.issue))
 
 
 class AddressProof(CodedProof, Base):
-    """Proof that a connection address is real: one row for all orders of a main account with this address.
+    """The proof that a connection address is real, shared by all orders of a main account with this address.
 
-    `address_key` is the address in a form in which different spellings agree. `code_key` is the key from which the
-    current code is derived, None if it is `address_key`: a change of the form must not void a letter in the post.
-    `method`, the letter or a document, is None until the address is proved. A proved address stays proved; moving
-    means another address and another proof.
+    `address_key` is the address in a normalised form, equal for different spellings. `code_key` is the key from which
+    the current code was derived, if it is another one: when the normalisation changes, letters on their way stay valid.
+    `method` (letter or document) is None until the address is proved. A proved address stays proved; another address
+    needs another proof.
     """
 
     __tablename__ = "address_proofs"
@@ -345,26 +358,28 @@ class AddressProof(CodedProof, Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: nobody gave the proof, and its code expired `retention.UNANSWERED` (400 days) ago.
+        """Return an SQL condition: the proof was never completed, and its code expired 400 days ago or earlier.
 
-        False while any request of the main account runs, because it may need the proof.
+        The period is `retention.UNANSWERED`. False while the main account has a request that has not ended, because
+        that may need the proof.
         """
         return _unanswered(cls, now)
 
     def ask(self, now: datetime) -> None:
-        """Start, from `now`, the time in which the current code can be entered; the verify step sends the code.
+        """Begin the period in which the current code can be entered: 14 days from `now`, to the end of the last day.
 
-        The code is derived from `address_key` from now on, so `code_key` is cleared.
+        The code is sent later, by the verify step. Clears `code_key`, because the code is derived from `address_key`
+        now.
         """
         super().ask(now)
         self.code_key = None
 
     def words(self) -> list[str]:
-        """Return the words from which the vault derives the current code of the letter to the address."""
+        """Return the texts from which the vault derives the current code in the letter to the address."""
         return self.salted("letter", str(self.main_id), self.code_key or self.address_key, str(self.issue))
 
     def prove(self, method: AddressMethod, now: datetime, by: int | None = None) -> None:
-        """Record the address as proved, by `method` and, for a document, by the staff member with the user id `by`.
+        """Record the address as proved by `method`; for a document, `by` is the id of the staff member who accepted it.
 
         Safe to run twice: the first proof is kept.
         """
@@ -373,9 +388,10 @@ class AddressProof(CodedProof, Base):
 
 
 def _unanswered(table: type[EmailProof] | type[AddressProof], now: datetime) -> sa.ColumnElement[bool]:
-    """Return an SQL condition: the proof was not given, and its code expired `retention.UNANSWERED` (400 days) ago.
+    """Return an SQL condition: the proof was never completed, and its code expired 400 days ago or earlier.
 
-    While a request of the main account runs, which may need the proof, it stays.
+    The period is `retention.UNANSWERED`. False while the main account has a request that has not ended, because that
+    may need the proof.
     """
     runs = sa.exists().where(Request.main_id == table.main_id, Request.ended_at.is_(None))
     return table.proved_at.is_(None) & (table.expires_at <= now - retention.UNANSWERED) & ~runs

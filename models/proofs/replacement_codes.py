@@ -1,4 +1,4 @@
-"""New codes for proofs, requested when the mail or the letter with the code was lost."""
+"""New codes for proofs, requested when a mail or letter with a code was lost."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from models.states import Kind, Status
 
 
 def ask_again(session: Session, request: Request, what: str, now: datetime, usual: Limits) -> None:
-    """Void a proof's code and request a new one, by mail or by post.
+    """Make the current code of a request's proof invalid, and request a new one by mail or by post.
 
-    `what` is `email`, `consent` or `main_consent` for a mail, and `letter` for the post.
-    The request's next step, which sends the code, is scheduled for now. A letter counts for the company's daily limit;
-    `usual` are the limits of companies that have none of their own. Raises `TooEarly` if the current code was
-    requested too recently, `NotAwaited` if the request is not pending, does not wait for this proof, or has had the
-    most codes allowed (5), and `LimitReached` if the company can have no further letter today.
+    `what` names the proof: `email`, `consent` or `main_consent`, whose codes are mailed, or `letter`. The request's
+    next step, scheduled for now, sends the code. A letter counts against the company's daily limit; `usual` are the
+    limits of companies that have none of their own. Raises `TooEarly` if the current code was requested too recently,
+    `NotAwaited` if the request is not pending, does not wait for this proof, or has had the most codes allowed (5), and
+    `LimitReached` if the company may cause no further letter today.
     """
     proof = _asked(session, request, what)
     if proof is None or request.status is not Status.PENDING:

@@ -1,4 +1,4 @@
-"""The proofs that an order needs (the contact's e-mail address, the connection address), and whether each is given."""
+"""The proofs that an order needs (contact's e-mail address, connection address), and whether each is completed."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from models.same_address import address_key
 
 @dataclass(frozen=True, slots=True)
 class OrderProofs:
-    """The two proofs of an order, of the contact's e-mail address and of the connection address.
+    """The two proofs of an order: of the contact's e-mail address and of the connection address.
 
     A proof is None as long as it was not requested. `needs_email` is False if the contact's e-mail address is the
-    requester's own, confirmed address.
+    requester's own, confirmed one; the proof `email` is then not needed.
     """
 
     needs_email: bool
@@ -30,19 +30,16 @@ class OrderProofs:
 
     @property
     def awaits_email(self) -> bool:
-        """Return whether the contact has yet to confirm the e-mail address."""
+        """Return whether the contact still has to confirm the e-mail address."""
         return self.needs_email and (self.email is None or self.email.proved_at is None)
 
     @property
     def awaits_address(self) -> bool:
-        """Return whether the connection address has yet to be proved."""
+        """Return whether the connection address still has to be proved."""
         return self.address is None or self.address.proved_at is None
 
     def asked(self) -> Iterator[tuple[str, CodedProof]]:
-        """Yield name and proof for each proof that was requested and is not given yet.
-
-        The name is `email` or `address`.
-        """
+        """Yield a name (`email` or `address`) and the proof, for each proof that was requested and is still needed."""
         if self.email is not None and self.awaits_email:
             yield "email", self.email
         if self.address is not None and self.awaits_address:
@@ -57,7 +54,7 @@ def order_proofs(book: ProofBook, order: Request, requester: User | None) -> Ord
 
 
 def opened_proofs(book: ProofBook, order: Request, requester: User | None, now: datetime) -> OrderProofs:
-    """Create the proofs that the order needs and that were not requested yet; return all proofs of the order.
+    """Insert the proofs that the order needs and that do not exist yet; return all proofs of the order.
 
     `requester` is the user who placed the order, None if unknown. Sends no mail and no letter.
     """
@@ -70,7 +67,7 @@ def opened_proofs(book: ProofBook, order: Request, requester: User | None, now: 
 
 
 def draft_proofs(session: Session, main_id: int, draft: OrderDraft, requester: User) -> OrderProofs:
-    """Return the proofs that the order `draft` would have if the requester placed it now for the main account."""
+    """Return the existing proofs that the order `draft` would use if `requester` placed it now for the main account."""
     email, place = draft.contact.email.lower(), draft.location
     key = address_key(place.street, place.postal_code, place.city)
     return OrderProofs(

@@ -1,4 +1,4 @@
-"""Orders that share one proof: of the same main account, with the same contact or the same connection address."""
+"""Queries for the orders that share one proof: same main account, and same contact or same connection address."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.states import Kind, Status
 
 
 def orders_of_contact(order: Request) -> sa.Select[Request]:
-    """Return a query for all orders of the main account with the contact's e-mail address of `order`, `order` included.
+    """Return a query for all orders with the main account and the contact's e-mail address of `order`, itself included.
 
     Each order is joined with its account.
     """
@@ -31,17 +31,18 @@ def orders_with_contact(main_id: int, address: str) -> sa.Select[Request]:
 
 
 def pending(orders: sa.Select[Request]) -> sa.Select[Request]:
-    """Limit a query for orders to pending ones (status `pending`), and load each order's account with it.
+    """Restrict a query for orders to those with status `pending`, and load each order's account in the same statement.
 
-    The query must have joined the accounts. One statement, however many orders there are.
+    The query must have joined the accounts.
     """
     return orders.where(Request.status == Status.PENDING).options(contains_eager(Request.account))
 
 
 def lock_pending(session: Session, orders: sa.Select[Request]) -> Sequence[Request]:
-    """Lock those of the orders that are pending, in the order of their ids; return them, with accounts, read anew.
+    """Lock those of the queried orders that are pending, in the order of their ids, and return them.
 
-    Call this function before a proof is locked: the workers lock requests before proofs.
+    Orders and their accounts are read anew. Call this before locking a proof: workers lock requests before proofs, and
+    another order could deadlock.
     """
     locking = pending(orders).order_by(Request.id).with_for_update(of=Request)
     # Read anew: the transaction that held the locks may have changed them.
@@ -49,21 +50,21 @@ def lock_pending(session: Session, orders: sa.Select[Request]) -> Sequence[Reque
 
 
 def orders_in_town(order: Request) -> sa.Select[Request]:
-    """Return a query for all orders of the main account with the postal code of `order`, `order` included.
+    """Return a query for all orders with the main account and the postal code of `order`, itself included.
 
-    Each order is joined with its account. Compare `account_address_key` to find the orders with an equal address.
+    Each order is joined with its account. Compare `account_address_key` of the results to find equal addresses.
     """
     assert order.account is not None
     return _orders(order.main_id).where(Account.postal_code == order.account.postal_code)
 
 
 def another_has_contact(session: Session, order: Request) -> bool:
-    """Return whether another order of the main account, with the contact's e-mail address of `order`, is pending."""
+    """Return whether another pending order of the main account has the same contact e-mail address as `order`."""
     return session.scalar(sa.select(orders_of_contact(order).where(*_waits_besides(order)).exists())) or False
 
 
 def another_has_address(session: Session, order: Request) -> bool:
-    """Return whether another order of the main account, with the connection address of `order`, is pending."""
+    """Return whether another pending order of the main account has the same connection address as `order`."""
     assert order.account is not None
     key = account_address_key(order.account)
     others = session.scalars(orders_in_town(order).where(*_waits_besides(order)).with_only_columns(Account))
