@@ -49,12 +49,10 @@ def void_link_code(session: Session, principal: Principal, account: Account, now
 
 
 def open_link_code(session: Session, account_id: int | None, *, lock: bool = False) -> LinkCode | None:
-    """Return the account's link code that has not ended, even if it has expired; None if there is none.
+    """Return the account's link code that was not used, replaced or voided, but may have expired; None without one.
 
-    A code ends when it is used, replaced or voided; an account has at most one that has not.
-
-    `lock` locks the code's row until the transaction ends. With None as `account_id` the result is None, after the
-    same statements, so that the duration tells an outsider nothing.
+    An account has at most one such code. With `lock`, locks its row until the transaction ends. If `account_id` is
+    None, returns None but runs the same statement, so that the duration does not reveal whether an account exists.
     """
     query = sa.select(LinkCode).where(LinkCode.account_id == account_id, LinkCode.ended_at.is_(None))
     return session.scalar(query.with_for_update() if lock else query)

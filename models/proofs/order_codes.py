@@ -102,7 +102,7 @@ def lock_for_address(session: Session, request: Request) -> bool:
 
 
 def prove_address(session: Session, request: Request, method: AddressMethod, now: datetime, by: int | None) -> None:
-    """Complete the proof of an order's connection address, and make all pending orders with this address due now.
+    """Complete the proof of an order's connection address; schedule the next steps of all pending orders there for now.
 
     `by` is the id of the member of staff who accepted a document, None for a letter. To avoid a deadlock between two
     orders, the caller must have called `lock_for_address`, or `lock_pending` for the orders with this postal code.

@@ -1,4 +1,4 @@
-"""Locks on the requests of a batch, as the workers take them, and on the accounts that these requests change."""
+"""Row locks that workers take on a batch of requests and on the accounts that these requests change."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _WHOLE = (
 
 
 def lock_claimed(session: Session, ids: Sequence[uuid.UUID], lease: uuid.UUID) -> list[Request]:
-    """Lock the requests with these ids that are still claimed under `lease`, and their accounts; return the requests.
+    """Lock the requests with these ids that this worker still claims, and their accounts; return these requests.
 
-    Never waits for a lock: a request is left out if another transaction has locked it or one of its accounts, so that
-    one locked row delays only its own request.
+    `lease` identifies the worker's claim. Never waits for a lock: a request is left out if another transaction has
+    locked it or one of its accounts, so that one locked row delays only its own request.
     """
     ours = sa.select(Request).where(Request.id.in_(ids), Request.lease == lease)
     locked = session.scalars(ours.order_by(Request.id).with_for_update(skip_locked=True).options(*_WHOLE)).all()
@@ -40,10 +40,10 @@ def lock_claimed(session: Session, ids: Sequence[uuid.UUID], lease: uuid.UUID) -
 
 
 def lock_announcing(session: Session, messages: Sequence[int]) -> None:
-    """Lock the requests whose timelines will show one of the messages with these ids once the message is sent.
+    """Lock the requests in whose timelines the messages with these ids will appear once they are sent.
 
-    Only messages that are still queued count. Lock the requests before the messages and before reading the time: then
-    timeline entries of two transactions are in the order of their times.
+    Messages that are not queued any more are ignored. Call this before locking the messages and before reading the
+    time, so that the timeline entries of two transactions are in the order of their times.
     """
     announced = sa.select(Message.request_id).where(Message.id.in_(messages), Message.announced)
     announced = announced.where(Message.state == MessageState.QUEUED)
@@ -52,11 +52,11 @@ def lock_announcing(session: Session, messages: Sequence[int]) -> None:
 
 
 def _accounts_needed(session: Session, requests: Sequence[Request]) -> dict[Request, tuple[set[int], int]]:
-    """Return for each request: the ids of the accounts that it may change, and the id of its main account.
+    """Return, for each request, the ids of the accounts that it may change, and the id of its main account.
 
-    The caller locks them with one statement for the batch, in one order for every worker, before anything is written.
-    Otherwise two batches would deadlock: a foreign key takes a shared lock of its account, and both would need the
-    full lock afterwards.
+    The caller must lock all of them before anything is written: with one statement for the batch, in the same order as
+    every other worker. Otherwise two batches could deadlock, because inserting a row that refers to an account takes a
+    shared lock on it, and both would then wait for the full lock.
     """
     named = [request.customer_number for request in requests if request.account_id is None]
     ids = ids_by_customer_number(session, named)

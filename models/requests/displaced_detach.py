@@ -1,4 +1,7 @@
-"""A planned detachment that gave way to an earlier one of the other side, and comes back if that comes to nothing."""
+"""Restores a planned detachment that was replaced by an earlier one of the other account, if that did not happen.
+
+A sub-account and its main account may both plan to end their link. Only the earlier request runs.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,12 @@ from models.states import AccountState, Kind, Status
 
 
 def restore_displaced(request: Request, now: datetime) -> Request | None:
-    """Save again the other side's detach request that `request`, which has ended without success, had displaced.
+    """Create again the detach request that the detach request `request`, which ended without success, had replaced.
 
-    It keeps its requester and its day, and administrators of both sides are told; if the day has come it is made at
-    once, without these mails. Return the new request. Do nothing and return None if `request` was completed or had
-    displaced none, or if the account has left its main account or was closed.
+    The main account or the sub-account had planned it for a later day. The new request keeps the requester and the day,
+    and the administrators of both accounts are told by mail. If the day has come already, the detachment is requested
+    for now, without mails. Returns the new request. Returns None, and does nothing, if `request` was completed or had
+    replaced none, or if the account has left its main account or was closed.
     """
     session = object_session(request)
     if session is None or request.displaced_id is None or request.status is Status.COMPLETED:

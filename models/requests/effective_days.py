@@ -1,4 +1,4 @@
-"""The day from which a request counts: which days can be asked for, and which requests wait for theirs."""
+"""The day from which a request takes effect: checking a requested day, and listing requests that wait for theirs."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ LONGEST_AHEAD = timedelta(days=366)
 
 
 def day_to_wait_for(typed: date | None, now: datetime) -> date | None:
-    """Return the day in Berlin with whose start a request takes effect; None, also for today, if it does at once.
+    """Return the day in Berlin on which a request takes effect, or None if it does so at once.
 
-    Raises `InvalidField` for the field `effective_on` if the day is over or more than `LONGEST_AHEAD` away.
+    `typed` is the requested day; None, like today, means at once. Raises `InvalidField` for `effective_on` if the day
+    is over or more than `LONGEST_AHEAD` (366 days) away.
     """
     today = berlin_day(now)
     if typed is None or typed == today:
@@ -35,7 +36,10 @@ def day_to_wait_for(typed: date | None, now: datetime) -> date | None:
 
 
 def planned_of(session: Session, account_ids: Collection[int]) -> dict[int, list[Request]]:
-    """Return by account id the running requests that have a day, in the order of their days; others have no entry."""
+    """Return, by account id, the requests with an effective day that have not ended, sorted by that day.
+
+    Accounts without such a request have no entry.
+    """
     found: dict[int, list[Request]] = {}
     for request in session.scalars(_planned(), {"account_ids": list(account_ids)}):
         assert request.account_id is not None
@@ -45,7 +49,7 @@ def planned_of(session: Session, account_ids: Collection[int]) -> dict[int, list
 
 @cache
 def _planned() -> sa.Select[Request]:
-    """Return the query of `planned_of`: built once, because it runs at each view of the overview."""
+    """Return the query of `planned_of`, with the parameter `account_ids`; built once, because it runs very often."""
     ids = sa.bindparam("account_ids", type_=postgresql.ARRAY(sa.BigInteger))
     query = sa.select(Request).where(
         Request.account_id == sa.any_(ids), Request.effective_on.is_not(None), Request.status.not_in(ENDED)

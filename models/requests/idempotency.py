@@ -1,4 +1,4 @@
-"""Idempotency keys: a call repeated with an equal key and body gets the first call's answer and changes nothing."""
+"""Idempotency keys: a call of the API repeated with the same key and body gets the first answer and changes nothing."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from models.errors import IdempotencyConflict
 
 
 class IdempotencyKey(Base):
-    """An idempotency key, unique for an account and the person who sent the key, with the answer to the first call.
+    """An idempotency key that a caller of the API sent, unique for account and user, with the answer to the first call.
 
-    `fingerprint` is a digest of the first call's body, `request_id` the request that the call created, None if it
-    created none, and `answer` the status, location and body of the response, None until the first call has ended.
+    `fingerprint` is a digest of the first call's body. `request_id` is the request that the call created, None if it
+    created none. `answer` holds status, location and body of the response, None until the first call has ended.
     """
 
     __tablename__ = "idempotency_keys"
@@ -46,13 +46,13 @@ class IdempotencyKey(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: the key is older than `retention.IDEMPOTENCY_KEYS` (30 days) and can be deleted."""
+        """Return an SQL condition: the key is at least `retention.IDEMPOTENCY_KEYS` (30 days) old, so it may go."""
         return cls.created_at <= now - retention.IDEMPOTENCY_KEYS
 
     def save_answer(self, session: Session, answer: dict[str, Any], request_id: uuid.UUID | None) -> None:
-        """Save the answer to the first call, and the request that it has created or changed, at the next flush.
+        """Store the answer to the first call, and the request that the call created or changed, at the next flush.
 
-        It is written with the rows that are queued then (`batch_insert`), so that it may refer to one of them.
+        The row is written together with the other queued rows (`batch_insert`), so that it can refer to one of them.
         """
         batch_insert(
             session,
@@ -68,10 +68,10 @@ class IdempotencyKey(Base):
 
 
 def known_key(session: Session, account_id: int, user_id: int, keys: Sequence[str]) -> str:
-    """Return which of these idempotency keys the person has used for the account before; the first one if none.
+    """Return which of these idempotency keys the user has used for the account before; the first one if none.
 
-    The keys stand for the same call: each has a fingerprint of its content, made with another `SECRET_KEY`, the newest
-    first. So a call is known again after the secret was replaced.
+    All keys stand for the same call: each is derived from the call's content with another value of `SECRET_KEY`, the
+    newest first. So a repeated call is recognised even after the secret was replaced.
     """
     used = sa.select(IdempotencyKey.key).where(
         IdempotencyKey.account_id == account_id, IdempotencyKey.user_id == user_id, IdempotencyKey.key.in_(keys)
@@ -88,12 +88,12 @@ def reserve_key(
     now: datetime,
     lock: str | None = None,
 ) -> IdempotencyKey:
-    """Return the row of the idempotency key `key`, locked: a new one without an answer, or one with the first answer.
+    """Insert and lock the row of the idempotency key `key`, or lock the one that exists; return the row.
 
-    `fingerprints` are digests of the call's body by each key of the vault; the first is stored. A second call with the
-    same key waits until the first call's transaction has ended. `lock` names an advisory lock that is taken after that,
-    in the same round trip (`take_advisory_lock`); None for none. Raises `IdempotencyConflict` if the key was first sent
-    with another body.
+    A new row has no answer yet; an existing one has that of the first call. A second call with the same key waits until
+    the first call's transaction has ended. `fingerprints` are digests of the call's body, one for each secret of the
+    vault; the first is stored. `lock` names an advisory lock that the same statement takes afterwards
+    (`take_advisory_lock`), or is None. Raises `IdempotencyConflict` if the key was first sent with another body.
     """
     values = {"account": account_id, "person": user_id, "name": key, "print": fingerprints[0], "now": now}
     if lock is None:
@@ -118,7 +118,7 @@ def _reserve_and_lock() -> Any:
 
 
 def _reserving(*more: sa.ColumnElement[Any]) -> Any:
-    """Return the statement of `reserve_key`: it locks the key's row, then evaluates the SQL expressions `more`."""
+    """Return a statement that inserts or locks the row of an idempotency key, then evaluates the expressions `more`."""
     table = IdempotencyKey.__table__
     assert isinstance(table, sa.Table)
     new = postgresql.insert(table).values(

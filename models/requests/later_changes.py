@@ -1,4 +1,4 @@
-"""The order of what is planned for a contract: each change on top of those before it, and nothing after its end."""
+"""Rules for what is planned for a contract: changes build on earlier ones, and none takes effect after the end."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from models.states import ENDED, Kind
 
 
 def ensure_no_later_change(request: Request) -> None:
-    """Raise `LaterChangePlanned` if a later change of the same trunk is planned; it has to be cancelled first.
+    """Raise `LaterChangePlanned` if a later change of the same trunk's contract is planned than the change `request`.
 
-    The price of the later change was agreed on top of this one, and would be wrong without it. Does nothing for
-    requests that are no changes.
+    The price of a later change was agreed on the basis of this one. So the later one has to be cancelled first. Does
+    nothing if `request` is not a change.
     """
     session = object_session(request)
     if request.kind is not Kind.CHANGE or session is None:
@@ -35,7 +35,7 @@ def ensure_no_later_change(request: Request) -> None:
 
 
 def running_cancellation(session: Session, account_id: int) -> Request | None:
-    """Return the running request that cancels the account, which has one at most; None if there is none."""
+    """Return the request to cancel the account that has not ended yet; None if there is none. There is at most one."""
     return session.scalar(
         sa.select(Request).where(
             Request.account_id == account_id, Request.kind == Kind.CANCEL, Request.status.not_in(ENDED)
@@ -44,7 +44,7 @@ def running_cancellation(session: Session, account_id: int) -> Request | None:
 
 
 def first_day_without(cancellation: Request) -> date:
-    """Return the first day in Berlin on which the cancelled account has no contract."""
+    """Return the first day, in Berlin, on which the account has no contract because of `cancellation`."""
     assert cancellation.effective_on is not None
     return cancellation.effective_on
 
@@ -55,7 +55,10 @@ def last_day_of(cancellation: Request) -> date:
 
 
 def ensure_before_end(session: Session, account_id: int, day: date) -> None:
-    """Raise `InvalidField` for `effective_on` if the account is cancelled and has no contract on that day in Berlin."""
+    """Raise `InvalidField` for `effective_on` if the account's contracts have ended by `day` because of a cancellation.
+
+    `day` is a day in Berlin. Does nothing if no cancellation is planned.
+    """
     ending = running_cancellation(session, account_id)
     if ending is not None and day >= first_day_without(ending):
         raise InvalidField("effective_on", "contract_ends", last_day_of(ending))

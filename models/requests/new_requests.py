@@ -1,4 +1,4 @@
-"""Saving new requests, with the first of their steps due."""
+"""Inserting new requests and scheduling their first steps."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from models.values import Locale
 def create_account_request(
     session: Session, principal: Principal, account: Account, kind: Kind, locale: Locale, now: datetime, **details: Any
 ) -> Request:
-    """Save the person's request of this kind about an account, and schedule its first step; return the request.
+    """Insert a person's request of this kind about an account, and schedule its first step; return the request.
 
-    It belongs to the account's main account, or to the account itself if it has none. `details` are columns for the
-    kind, such as `effective_on`, the day for which the step is scheduled; without a day it is due now. The caller adds
-    the first timeline entry.
+    The request belongs to the account's main account, or to the account itself if it has none. `details` are values of
+    further columns for this kind, such as `effective_on`. The first step runs on that day, or now if there is none or
+    if the request is for numbers. The caller adds the first timeline entry.
     """
     request = Request(
         kind=kind,
@@ -38,10 +38,10 @@ def create_account_request(
 
 
 def create_request(session: Session, request: Request, now: datetime) -> Request:
-    """Save a new request, with its id and times, and schedule its first step to run now. Return the request.
+    """Insert a new request, so that it has its id and times, and schedule its first step; return the request.
 
-    A request with a day is scheduled for that day, but one for numbers for now: its first step reserves them. The
-    caller adds the first timeline entry.
+    The step runs on the day `effective_on` of the request, or now if there is none. The first step of a request for
+    numbers always runs now, because it reserves them. Flushes the session. The caller adds the first timeline entry.
     """
     request.created_at = request.updated_at = now
     request.make_due(now if request.kind is Kind.NUMBERS else max(now, request.effective_at))
@@ -51,9 +51,9 @@ def create_request(session: Session, request: Request, now: datetime) -> Request
 
 
 def queue_request(session: Session, request: Request, now: datetime) -> None:
-    """Save a new request, which has its id, at the next flush (`batch_add`), and schedule its first step to run now.
+    """Insert a new request at the next flush (`batch_add`), and schedule its first step for now.
 
-    The caller adds the first timeline entry.
+    The request's id must be set already. The caller adds the first timeline entry.
     """
     request.created_at = request.updated_at = now
     request.make_due(now)

@@ -1,4 +1,4 @@
-"""The mails about a detachment that is planned for a day, and about one that is taken back, to both sides."""
+"""The mails to both accounts about a detachment that is planned for a day, and about one that was withdrawn."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from models.states import Kind
 
 
 def tell_of_plan(session: Session, request: Request, template: str, now: datetime, name: str = "") -> None:
-    """Queue a mail about a planned detachment to the administrators of both accounts, and to who has asked for it.
+    """Queue the mail `template` about a planned detachment to the administrators of both accounts and to the requester.
 
-    `name` is that of the person who has planned it.
+    Each person gets one mail. `name` is the name of the person who planned the detachment, as the mail says it.
     """
     assert request.account_id is not None and request.effective_on is not None
     account, main = (session.get_one(Account, id) for id in (request.account_id, request.main_id))
@@ -39,7 +39,7 @@ def tell_of_plan(session: Session, request: Request, template: str, now: datetim
 
 
 def tell_of_withdrawal(request: Request, now: datetime) -> None:
-    """Queue the mails about a planned detachment that was cancelled; do nothing for another kind of request."""
+    """Queue the mails that a planned detachment was cancelled; do nothing if `request` is of another kind."""
     session = object_session(request)
     if session is not None and request.kind is Kind.DETACH:
         tell_of_plan(session, request, "detach_taken_back", now)

@@ -1,4 +1,4 @@
-"""The day by which the carrier promises to act on a held request. Needs no database."""
+"""The day by which the carrier promises to act on a held request. Uses no database."""
 
 from __future__ import annotations
 

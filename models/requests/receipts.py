@@ -1,4 +1,4 @@
-"""Receipts: the mail that confirms at once that an order or a link request has arrived."""
+"""Receipts: the mail that confirms at once that an order or a link request has been received."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from models.requests.requests import Request
 
 
 def queue_receipt(session: Session, request: Request, principal: Principal, template: str, now: datetime) -> None:
-    """Queue the receipt of a new request to the person who made it, in the transaction that saves the request.
+    """Queue the mail `template`, which confirms a new request, to the person who made it, in the current transaction.
 
-    The row has no facts of the request: they are read when the mail is sent, so that accepting a request stays cheap.
-    No Celery message tells the workers of the receipt alone: it leaves with the first mail of the request's first
-    check, or when the sweep next looks for due work.
+    The mail's details are read from the request only when it is sent, so that accepting a request stays cheap. No
+    Celery message is sent for the receipt alone: it leaves together with the next mail of the request, or with the next
+    periodic look for due work.
     """
     to, facts = Recipient(principal.name, principal.email, principal.locale), {"path": f"/anfragen/{request.id}"}
     queue_message(session, request.id, template, to, facts, now, hinted=False)

@@ -1,4 +1,4 @@
-"""Who may see a request, and who may change it."""
+"""Rights on requests: who may see a request, and who may change it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from models.states import OF_CONTRACTS, Kind
 
 
 def concerns(session: Session, principal: Principal, request: Request) -> bool:
-    """Return whether the person may see the request.
+    """Return whether the person may see the request, because they may view the main account that made it.
 
-    They may view its main account or, of a detach request or one about contracts, the account that it is about.
+    For a detach request, or a request about contracts, the right to view the account concerned is enough, too.
     """
     of_both = request.kind in OF_CONTRACTS | {Kind.DETACH}
     sides = [request.main_id, request.account_id] if of_both else [request.main_id]
@@ -21,12 +21,12 @@ def concerns(session: Session, principal: Principal, request: Request) -> bool:
 
 
 def may_change(session: Session, principal: Principal, request: Request) -> bool:
-    """Return whether the person may give the request's proofs, cancel it and retry it.
+    """Return whether the person may cancel or retry the request and submit its proofs.
 
-    An order, a link or a switch needs the right to order or link for the main account that asks, and one about
-    contracts (a change, more numbers, a cancellation) that to change the account's contracts. A detach request needs
-    the right to detach the sub-account, and a role on the side that has asked for it: the other side can neither keep
-    the account nor let it go by changing that request.
+    For an order, link or switch this takes the right to order or link for the requesting main account. For a request
+    about contracts (change, more numbers, cancellation) it takes the right to change the account's contracts. For a
+    detach request it takes the right to detach the sub-account and a role in the account that made the request, so that
+    the opposite account can neither stop the detachment nor bring it about.
     """
     match request.kind:
         case Kind.ORDER:
@@ -45,9 +45,9 @@ def may_change(session: Session, principal: Principal, request: Request) -> bool
 
 
 def acts_for(principal: Principal, account_id: int) -> bool:
-    """Return whether the person acts for the account: by a role there that orders, links and detaches.
+    """Return whether the person may act for the account: by a role there that allows to order, link and detach.
 
-    A person with an API token acts for the token's account only.
+    A person with an API token acts only for the token's account.
     """
     return principal.token_account_id in (None, account_id) and principal.roles.get(account_id) in LEADS
 

@@ -42,13 +42,13 @@ _PROVISION = f"step = {quoted(StepName.PROVISION)}"
 
 
 class Request(BulkQueueRow, Base):
-    """A request by a main account: to order a sub-account, link or detach an account, or change or cancel what it has.
+    """A request: to order a sub-account, link or detach an account, change or cancel contracts, or add numbers.
 
-    `main` is that main account and `account` the account ordered, linked, detached, changed or cancelled, None until a
-    link was proved. A switch is a link from another main account, which has to consent, too: `main` is the new one, and
-    `account` None until both have agreed. If it has no main account, a request about its contracts has itself as
-    `main`. Change the status by the methods only; they keep the status, its reason, the times and the timeline
-    consistent.
+    `main` is the main account that makes the request; for a request about its own contracts, this may be an account
+    without a main account, itself. `account` is the account that is ordered, linked, detached, changed or cancelled;
+    None for a link until ownership is proved. A switch is a link for which the account's present main account has to
+    consent, too; `main` is the new one, and `account` None until both have agreed. Change the status only by the
+    methods, which keep status, reason, times and timeline consistent.
     """
 
     __tablename__ = "requests"
@@ -234,7 +234,7 @@ class Request(BulkQueueRow, Base):
 
     @property
     def work(self) -> WorkKind:
-        """Return the kind of work of the request's next step: `PROVISION` for step `provision`, otherwise `VERIFY`.
+        """Return the kind of work of the next step: `PROVISION` for the step `provision`, otherwise `VERIFY`.
 
         Only the step `provision` needs an external system.
         """
@@ -248,9 +248,9 @@ class Request(BulkQueueRow, Base):
         return sa.literal_column(f"(requests.{_PROVISION})", sa.Boolean).is_(kind is WorkKind.PROVISION)
 
     def note(self, now: datetime, code: str, **facts: Any) -> None:
-        """Add a timeline entry: `code` names the event, `facts` are the values that its sentence mentions.
+        """Add a timeline entry: `code` names the event, `facts` are the values for its sentence.
 
-        The request must be in a session, and flushed.
+        The request must have been added to a session and flushed.
         """
         session = object_session(self)
         assert session is not None and self.id is not None
@@ -258,28 +258,28 @@ class Request(BulkQueueRow, Base):
 
     @property
     def effective_at(self) -> datetime:
-        """Return the moment from which the request counts: the start of its day in Berlin, or when it was made."""
+        """Return the time from which the request takes effect: the start of its day in Berlin, or when it was made."""
         return first_moment(self.effective_on) if self.effective_on is not None else self.created_at
 
     def is_scheduled(self, now: datetime) -> bool:
-        """Return whether the request waits for the day from which it counts."""
+        """Return whether the request waits for its effective day, not for a person or the carrier."""
         waits = self.effective_on is not None and self.status in (Status.ACKNOWLEDGED, Status.IN_PROGRESS)
         return waits and now < self.effective_at
 
     @property
     def holds_numbers(self) -> bool:
-        """Return whether the request has reserved a number block, or has added it: it has not ended without success."""
+        """Return whether the request has reserved or added a number block, and has not ended without success."""
         return self.reserved_block_id is not None and (self.status not in ENDED or self.status is Status.COMPLETED)
 
     def begin(self, now: datetime) -> None:
-        """Set the request to `in_progress`, because a worker begins with it; do nothing unless it is `acknowledged`."""
+        """Set an `acknowledged` request to `in_progress`, because a worker begins with it; otherwise do nothing."""
         if self.status is Status.ACKNOWLEDGED:
             self._become(Status.IN_PROGRESS, now)
 
     def go_on(self, step: StepName, now: datetime) -> None:
-        """Set `step` as the next step, because the current one is finished. The status becomes `in_progress`.
+        """Finish the current step: set `step` as the next one, and the status to `in_progress`.
 
-        Resets the count of failed attempts. The worker keeps its claim on the request.
+        The count of failed attempts becomes 0. The worker keeps its claim on the request.
         """
         self._proceed(now)
         self.step = step
@@ -287,18 +287,19 @@ class Request(BulkQueueRow, Base):
         self.updated_at = now
 
     def postpone(self, at: datetime, now: datetime) -> None:
-        """Schedule the current step to run again at the time `at`, because its time has not come yet.
+        """Schedule the current step to run again at the time `at`, for example on the request's effective day.
 
-        A held request is in progress again; any other status stays. No attempt is counted.
+        A held request becomes `in_progress`; any other status stays. This does not count as a failed attempt. Ends the
+        worker's claim.
         """
         if self.status is Status.HELD:
             self._proceed(now)
         self.make_due(at)
 
     def try_again(self, at: datetime, now: datetime) -> None:
-        """Schedule the current step to run again at the time `at`, after an outside system did not answer.
+        """Schedule the current step to run again at the time `at`, because an external system did not answer.
 
-        Counts the failed attempt and ends the worker's claim; the first failure adds a timeline entry.
+        Counts a failed attempt, and ends the worker's claim. The first failure adds a timeline entry.
         """
         self.attempts += 1
         if self.attempts == 1:
@@ -307,10 +308,10 @@ class Request(BulkQueueRow, Base):
         self.make_due(at)
 
     def wait_for(self, actor: Actor, reason: Reason, until: datetime, now: datetime, again_at: datetime) -> None:
-        """Set the request pending: it waits for `actor` to act until the deadline `until`, for `reason`.
+        """Set the status to `pending`: until the deadline `until`, the request waits for `actor`, because of `reason`.
 
-        The current step is scheduled to run again at `again_at`, and a worker's claim ends. A timeline entry is added
-        only if actor or reason is another one than before.
+        The current step is scheduled to run again at `again_at`, and the worker's claim ends. A timeline entry is added
+        only if actor or reason has changed.
         """
         if (self.waiting_for, self.reason) != (actor, reason):
             if self.status in (Status.PENDING, Status.HELD):
@@ -322,11 +323,11 @@ class Request(BulkQueueRow, Base):
         self.make_due(again_at)
 
     def hold(self, reason: Reason, now: datetime, again_at: datetime | None = None) -> None:
-        """Hold the request for the carrier, for `reason`; the current step runs again at `again_at`.
+        """Set the status to `held`: the carrier has to act because of `reason`. The step runs again at `again_at`.
 
-        If `again_at` is None, only a retry, for example by the back office, runs the step again. If the request was
-        not held for this reason before, a timeline entry is added, and `waiting_until` becomes the day by which the
-        carrier acts. Ends a worker's claim.
+        If `again_at` is None, the step runs again only after a retry, for example by the back office. Unless the
+        request was held for this reason already, a timeline entry is added, and `waiting_until` becomes the day by
+        which the carrier promises to act. Ends the worker's claim.
         """
         if (self.status, self.reason) != (Status.HELD, reason):
             self._proceed(now)
@@ -345,23 +346,23 @@ class Request(BulkQueueRow, Base):
         self.note(now, "completed")
 
     def reject(self, reason: Reason, now: datetime, **facts: Any) -> None:
-        """End the request as rejected, because a business rule forbids it: `reason` says which. Adds a timeline entry.
+        """End the request as rejected, because the business rule `reason` forbids it, and add a timeline entry.
 
-        `facts` are values for the sentence that tells the customer, such as the area codes that would be allowed.
+        `facts` are further values for its sentence, such as the area codes that would be allowed.
         """
         self._end(Status.REJECTED, now, reason)
         self.note(now, "rejected", reason=reason, **facts)
 
     def fail(self, reason: Reason, now: datetime) -> None:
-        """End the request as failed for `reason`, and add a timeline entry; a failed request can be retried."""
+        """End the request as failed because of `reason`, and add a timeline entry. A failed request can be retried."""
         self._end(Status.FAILED, now, reason)
         self.note(now, "failed", reason=reason)
 
     def is_looked_at(self, now: datetime) -> bool:
-        """Return whether a worker checks, or is about to check, if the pending or held request can go on.
+        """Return whether a worker is checking, or will check at once, if the pending or held request can continue.
 
-        True after an answer has come in, until the step has run again. A hold for a system that does not answer does
-        not count: its step is repeated all the time.
+        True from the arrival of an answer until the step has run again. Always False for a request that is held because
+        an external system does not answer, since its step is repeated all the time.
         """
         if self.status not in (Status.PENDING, Status.HELD) or self.reason is Reason.GATEWAY_UNAVAILABLE:
             return False
@@ -369,17 +370,21 @@ class Request(BulkQueueRow, Base):
 
     @property
     def can_cancel(self) -> bool:
-        """Return whether the request can be cancelled: its step is `verify` or `provision`, and it is not claimed.
+        """Return whether the request can be cancelled.
 
-        Besides, it must not have ended, except as failed. An order that has not failed can no longer be cancelled once
-        it has a trunk, because the registrar may know the trunk even if it did not answer.
+        True if the next step is `verify` or `provision`, no worker has claimed the request, and it has failed or not
+        ended. An order that has not failed cannot be cancelled any more once it has a trunk, because the registrar may
+        know the trunk even if it did not answer.
         """
         if self.step not in (StepName.VERIFY, StepName.PROVISION) or self.lease is not None:
             return False
         return self.status is Status.FAILED or (self.status not in ENDED and self.trunk is None)
 
     def cancel(self, reason: Reason, now: datetime) -> None:
-        """End the request as cancelled for `reason`; add a timeline entry. Raises `TooLate` unless `can_cancel`."""
+        """End the request as cancelled because of `reason`, and add a timeline entry.
+
+        Raises `TooLate` unless `can_cancel` is True.
+        """
         if not self.can_cancel:
             raise TooLate(self.status)
         self._end(Status.CANCELLED, now, reason)
@@ -391,7 +396,7 @@ class Request(BulkQueueRow, Base):
         return self.status in (Status.HELD, Status.FAILED)
 
     def retry(self, now: datetime) -> None:
-        """Schedule the current step of a held or failed request to run again now, as staff or the requester want.
+        """Schedule the current step of a held or failed request to run again now, on demand of staff or the requester.
 
         The status becomes `in_progress`, the count of failed attempts 0, and a timeline entry is added. Raises
         `IllegalTransition` unless the request is held or failed.

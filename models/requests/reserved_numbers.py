@@ -1,4 +1,4 @@
-"""The number block that a request for numbers reserves until its day, and puts back if it ends before."""
+"""The number block that a request for numbers reserves until its effective day, and frees if it is not completed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from models.telephony.numbers import NumberBlock
 
 
 def reserve_numbers(pool: NumberPool, request: Request, now: datetime) -> None:
-    """Reserve a block of the pool for the request, and add a timeline entry. Safe to run twice: one block each.
+    """Reserve a number block of the pool for the request, and add a timeline entry.
 
-    Raises `NoNumbersAvailable` if the pool has no such block.
+    Safe to run twice: a request that has reserved a block keeps it. Raises `NoNumbersAvailable` if the pool has no
+    block of the requested size and area code.
     """
     assert request.area_code is not None and request.block_size is not None
     if request.reserved_block_id is None:
@@ -24,9 +25,9 @@ def reserve_numbers(pool: NumberPool, request: Request, now: datetime) -> None:
 
 
 def free_reserved_numbers(request: Request, now: datetime) -> None:
-    """Put the block that the request has reserved back into the pool.
+    """Return the number block that the request has reserved to the pool, and flush the session.
 
-    Do nothing if it has reserved none, or if the block is already the trunk's.
+    Does nothing if the request has reserved none, or if the block has been added to the trunk already.
     """
     session = object_session(request)
     if request.reserved_block_id is not None and session is not None:

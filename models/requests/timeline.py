@@ -13,10 +13,10 @@ from models.db.base import Base
 
 
 class TimelineEntry(Base):
-    """One event of a request: `code` names it, `facts` are its values; `tasks.wording.timeline` makes it a sentence.
+    """One event of a request: `code` names it, `facts` are the values for its sentence (`tasks.wording.timeline`).
 
-    Lock the request before adding an entry. The database never lets times run backwards from one entry to the next,
-    since a transaction may read the time and then wait for the lock of the request.
+    Lock the request before adding an entry. A transaction may read the time and then wait for that lock; the database
+    raises an earlier time to that of the entry before, so that times never run backwards.
     """
 
     __tablename__ = "timeline_entries"

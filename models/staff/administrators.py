@@ -1,4 +1,4 @@
-"""Administrators that the carrier's staff name for accounts where nobody can invite one."""
+"""Lets the carrier's staff invite an administrator to an account in which nobody can do so."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ def name_administrator(
 ) -> Invitation:
     """Invite a person as administrator of an account that has none, or whose only one cannot be reached any more.
 
-    Whether the present administrator can be reached is the judgement of the member of staff; it is not checked.
-    `proof` is the evidence that the person may administer the account, in that member's words; it stands in the
-    account's log. A present administrator is told by mail and keeps the role, which the new one can take away. The
-    open questions for consent about the account leave the back office's list. Raises `NotFound` unless the account is
-    active, `Forbidden` if `staff` is not one of the carrier's staff, `SeveralAdministrators` if there is more than one
-    administrator, and `AlreadyUser` if the person is the only administrator already.
+    The member of staff judges whether a present administrator can be reached; this is not checked. `proof` is that
+    member's description of the evidence that the person may administer the account; it is stored in the account's audit
+    log. A present administrator is told by mail and keeps the role, but the new one can take it away. The open
+    questions whether the account may be attached leave the back office's list of those that reach nobody. Raises
+    `NotFound` unless the account is in service, `Forbidden` if `staff` is not one of the carrier's staff,
+    `SeveralAdministrators` if there is more than one administrator, and `AlreadyUser` if the person is the only
+    administrator already.
     """
     if account.state is not AccountState.ACTIVE:
         raise NotFound

@@ -1,9 +1,9 @@
-"""Erasing a person who can sign in (GDPR, Art. 17): access ends at once, and a job removes name and address.
+"""Erasing a user's personal data (GDPR, Art. 17): access ends at once, and a job later removes name and address.
 
-What contracts, business letters and the audit log need stays, and refers to the person by a number. The web front end,
-which may not change names or addresses, only records that a person is to be erased (`Erasure`); the job `erasures` does
-the rest. Entries of the audit log cannot be changed: they contain the person's id only, so the name is removed with the
-user.
+Rows that contracts, business letters and the audit log need are kept, and refer to the user by id. The web front end
+may not change names or addresses: it only records the request (`Erasure`), and the job `erasures` does the rest.
+Entries of the audit log cannot be changed, but contain only the user's id, so that removing the name from the user is
+enough.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ ERASED_NAME = "Gelöschte Person"
 
 
 def only_administrator_of(session: Session, user: User) -> list[Account]:
-    """Return the accounts, not closed, of which the user is the only administrator, sorted by their ids.
+    """Return the accounts of which the user is the only administrator, sorted by id; closed accounts are left out.
 
-    Before the user is erased, another administrator has to be invited to each, or the account closed.
+    Before the user can be erased, each of them must get another administrator or be closed.
     """
     mine = sa.select(Account).join(Membership, Membership.account_id == Account.id).where(Membership.user_id == user.id)
     accounts = session.scalars(mine.where(Account.state != AccountState.CLOSED).order_by(Account.id))
@@ -59,11 +59,12 @@ def only_administrator_of(session: Session, user: User) -> list[Account]:
 
 
 def ask_for_erasure(session: Session, user: User, now: datetime) -> None:
-    """End the person's access everywhere, and record that they are to be erased. Safe to run twice.
+    """End the user's access everywhere, and record that their personal data is to be erased. Safe to run twice.
 
-    Locks the person's accounts, then the person. A last mail tells the person. Roles, logins, password, API tokens and
-    unsent orders of the person end now; the accounts' logs say that the person has left. Raises `LastAdministrator` if
-    an account would be left without an administrator, and `Forbidden` for the carrier's staff, who cannot be erased so.
+    Locks the user's accounts, then the user. The user's roles, logins, password, API tokens and unsent orders end at
+    once, each account's audit log says that the user has left, and a last mail is queued to the user. Raises
+    `LastAdministrator` if an account would be left without an administrator, and `Forbidden` if the user is one of the
+    carrier's staff, who cannot be erased in this way.
     """
     if user.is_staff:
         raise Forbidden
@@ -88,10 +89,11 @@ def ask_for_erasure(session: Session, user: User, now: datetime) -> None:
 
 
 def _lock_with_accounts(session: Session, user: User) -> Sequence[Account]:
-    """Lock the accounts in which the user has a role, and then the user; return these accounts, sorted by their ids.
+    """Lock the accounts in which the user has a role, and then the user; return these accounts, sorted by id.
 
-    No role can be given or taken until the transaction ends: an invitation is accepted in the same order of locks. The
-    locks on the accounts also keep two administrators who leave at once from both leaving.
+    Until the transaction ends, nobody can give the user a role or take one away: accepting an invitation takes the
+    locks in the same order. The locks also prevent the last two administrators of an account from leaving it at the
+    same time.
     """
     mine = sa.select(Account).join(Membership, Membership.account_id == Account.id).where(Membership.user_id == user.id)
     while True:
@@ -108,19 +110,19 @@ def _lock_with_accounts(session: Session, user: User) -> Sequence[Account]:
 
 
 def open_erasures(session: Session) -> Sequence[tuple[Erasure, User]]:
-    """Lock and return the erasures that are not done yet, each with the person to be erased. Skips locked rows."""
+    """Lock and return the erasures that are not carried out yet, each with the user to erase. Skips locked rows."""
     query = sa.select(Erasure, User).join(User, User.id == Erasure.user_id).where(Erasure.done_at.is_(None))
     rows = session.execute(query.order_by(Erasure.user_id).with_for_update(skip_locked=True, of=Erasure))
     return [(erasure, user) for erasure, user in rows]
 
 
 def erase(session: Session, erasure: Erasure, user: User, now: datetime) -> bool:
-    """Remove the person's name and address, and return True; return False if they cannot be removed yet.
+    """Remove the user's name and e-mail address, and return True; return False if that is not possible yet.
 
-    They have to stay while a mail to the person, or one to others with the person's name, is not sent yet, or if the
-    person has a role again. Sent mails to the person lose recipient and content unless they are business letters; sent
-    mails to others with the person's name lose their content. Logins, second factors, and invitations to the address
-    from before the person asked are deleted. Locks the user's row.
+    It is not possible while a mail to the user, or a mail to others with the user's name, is still queued, or if the
+    user has a role again. Sent mails to the user lose recipient and content unless they are business letters; sent
+    mails to others that name the user lose their content. Logins, second factors, and invitations to the address from
+    before the erasure was requested are deleted. Locks the user's row.
     """
     # Accepting an invitation locks the user, too.
     session.refresh(user, with_for_update=True)
@@ -149,9 +151,10 @@ def erase(session: Session, erasure: Erasure, user: User, now: datetime) -> bool
 
 
 def _names_in_mails_of_others(user: User) -> sa.ColumnElement[bool]:
-    """Return an SQL condition on mails to others that contain the user's name and are no business letters.
+    """Return an SQL condition on messages: mails to others, other than business letters, that contain the user's name.
 
-    Mails about another person of the same name may be among them; once sent, they need their content no more.
+    Mails about another person with the same name may be among them. That does no harm: a sent mail's content is not
+    needed.
     """
     fact = sa.func.jsonb_each_text(Message.facts).table_valued("key", "value")
     asked = sa.select(Request.id).where(Request.requested_by == user.id)

@@ -1,8 +1,8 @@
-"""Removing the second factors of a person who has lost them, asked for by staff and done a day later.
+"""Removing the second factors of a user who has lost them: requested by staff, carried out a day later.
 
-The person is told at once, and stops the reset by using a second factor or recovery code meanwhile, which shows that
-it is not lost. Staff can withdraw it until then. Factors of the carrier's staff are reset at the console only
-(`second_factors.reset_factors`).
+The user is told by mail at once, and stops the reset by using a second factor or a recovery code, because that shows
+that it is not lost. Staff can withdraw the reset before it is carried out. Factors of the carrier's staff can be reset
+only on the command line (`second_factors.reset_factors`).
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _USES = (
 
 
 class FactorReset(Base):
-    """A reset of a person's second factors that waits for its time; `proof` says how staff know the person.
+    """A scheduled reset of a user's second factors; `proof` is how staff know that the user has asked for it.
 
-    The row is deleted when the reset is done, stopped or withdrawn: the audit log keeps what happened.
+    The row is deleted when the reset is carried out, stopped or withdrawn; the audit log keeps what happened.
     """
 
     __tablename__ = "factor_resets"
@@ -50,17 +50,18 @@ class FactorReset(Base):
 
     @property
     def due_at(self) -> datetime:
-        """Return when the factors are removed, unless one of them is used before."""
+        """Return when the factors are removed, unless one of them is used before that time."""
         return self.asked_at + RESET_AFTER
 
 
 def ask_for_factor_reset(session: Session, staff: Principal, user: User, proof: str, now: datetime) -> FactorReset:
-    """Schedule the removal of the user's second factors and recovery codes in a day, and tell the user by mail at once.
+    """Schedule the removal of the user's second factors and recovery codes in a day; tell the user by mail at once.
 
-    Using a factor before then stops it. `proof` is how the carrier knows that it is the user who asks; it stands in the
-    log of each of the user's accounts, with the name of the member of staff. Safe to run twice: a reset that waits
-    already stays as it is, and nobody is told again. Raises `Forbidden` unless a member of staff asks, without an API
-    token, for a user who is not staff, and `NotFound` if the user has no second factor.
+    Using a factor before then stops the reset. `proof` is how the carrier knows that the user has asked for it. The
+    audit log of each of the user's accounts stores it, with the name of the member of staff. Safe to run twice: a reset
+    that is scheduled already stays as it is, and no further mail is sent. Raises `Forbidden` unless `staff` is one of
+    the carrier's staff, acts without an API token, and the user is not staff. Raises `NotFound` if the user has no
+    second factor.
     """
     if not staff.is_staff or staff.token_id is not None or user.is_staff:
         raise Forbidden
@@ -77,10 +78,10 @@ def ask_for_factor_reset(session: Session, staff: Principal, user: User, proof: 
 
 
 def withdraw_factor_reset(session: Session, staff: Principal, user: User, now: datetime) -> None:
-    """Withdraw the reset of the user's second factors that waits, log it, and tell the user by mail.
+    """Withdraw the scheduled reset of the user's second factors, record this in the audit log, and mail the user.
 
-    Any member of staff may do this, not only the one who asked for the reset. Raises `Forbidden` unless `staff` is one
-    of the carrier's staff, and `NotFound` if no reset waits any more.
+    Any member of staff may do this, not only the one who requested the reset. Raises `Forbidden` unless `staff` is one
+    of the carrier's staff and acts without an API token, and `NotFound` if no reset is scheduled any more.
     """
     if not staff.is_staff or staff.token_id is not None:
         raise Forbidden
@@ -93,20 +94,21 @@ def withdraw_factor_reset(session: Session, staff: Principal, user: User, now: d
 
 
 def open_resets(session: Session) -> Sequence[tuple[FactorReset, User]]:
-    """Lock the people whose reset is neither done nor stopped; return these resets, due or not, each with its person.
+    """Lock the users for whom a reset of second factors is scheduled; return the resets, each with its user.
 
-    A person whom another transaction has locked is left out. Every deletion of a reset, also an erasure, locks the
-    person first.
+    The time of a reset may not have come yet. Users whom another transaction has locked are left out. Every transaction
+    that deletes a reset must lock the user first.
     """
     query = sa.select(FactorReset, User).join(User, User.id == FactorReset.user_id).order_by(FactorReset.user_id)
     return [(reset, user) for reset, user in session.execute(query.with_for_update(skip_locked=True, of=User))]
 
 
 def end_reset(session: Session, reset: FactorReset, user: User, now: datetime) -> str:
-    """Do the reset if its time has come, or delete it if it is void. Return `reset`, `stopped` (void) or `waiting`.
+    """Carry out a reset of second factors if its time has come, or delete it if it is void; return what was done.
 
-    It is void if the user has used or changed a second factor since it was asked for, has none left, or is staff, or if
-    the person who asked for it is staff no more or shut out. The user must be locked. When it is done, the user is
+    The result is `reset`, `stopped` (it was void) or `waiting`. A reset is void if the user has used or changed a
+    second factor since it was requested, has none left, or is staff. It is also void if the person who requested it is
+    no longer staff or is shut out. The caller must have locked the user. When the reset is carried out, the user is
     signed out everywhere and told by mail.
     """
     asked_by = session.get_one(User, reset.asked_by)

@@ -1,7 +1,7 @@
-"""What is deleted of old requests, mails, documents and closed accounts, after the carrier's periods.
+"""Conditions that select old requests, mails, documents and closed accounts for deletion after the carrier's periods.
 
-`models.retention` has the periods with their reasons; the job `leftovers` runs these functions in batches. What belongs
-to the history of contracts stays: contracts, trunks, and the orders that they come from.
+`models.retention` has the periods with their reasons. The job `leftovers` uses these functions in batches. The history
+of contracts is kept: contracts, trunks, and the orders that created them.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _NOBODY = "erased-account-%@erased.invalid"
 
 
 def old_messages(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
-    """Return an SQL condition for mails and letters to delete: sent or refused so long ago that their period is over.
+    """Return an SQL condition for mails and letters to delete: sent or refused before their retention period began.
 
-    Mails of requests that have not ended stay: some are sent only once.
+    Messages about requests that have not ended are kept, because some are sent only once.
     """
     left = sa.func.coalesce(Message.sent_at, Message.refused_at)
     letter = Message.template.in_(BUSINESS_LETTERS)
@@ -50,23 +50,29 @@ def old_messages(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
 
 
 def old_documents(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
-    """Return an SQL condition for address documents to delete: of ended requests, decided on or uploaded long ago."""
+    """Return an SQL condition for address documents to delete.
+
+    They belong to ended requests, and were decided on, or else uploaded, before the retention period began.
+    """
     decided = sa.func.coalesce(AddressDocument.decided_at, AddressDocument.uploaded_at)
     runs = sa.exists().where(Request.id == AddressDocument.request_id, Request.ended_at.is_(None))
     return (decided <= now - periods.documents) & ~runs
 
 
 def old_token_addresses(now: datetime, _periods: Periods) -> sa.ColumnElement[bool]:
-    """Return an SQL condition for API tokens that lose the address of their last use: they ended 90 days ago."""
+    """Return an SQL condition for API tokens whose last use (time and IP address) is to be cleared.
+
+    They expired or were revoked at least `TOKEN_ADDRESSES` (90 days) ago.
+    """
     ended = sa.func.least(ApiToken.revoked_at, ApiToken.expires_at)
     return ApiToken.last_used_address.is_not(None) & (ended <= now - TOKEN_ADDRESSES)
 
 
 def old_accounts(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
-    """Return an SQL condition for accounts that lose name, street and contact.
+    """Return an SQL condition for accounts whose name, street and contact are to be removed.
 
-    They are closed, or were ordered and never came into service, and no contract and no request has run for the
-    period of business letters. An order that staff can try again still needs them.
+    They are closed, or were ordered and never came into service. No contract or request of theirs has been active
+    during the retention period of business letters, and none of their orders can still be retried by staff.
     """
     before = start_of_year_ago(now, periods.business_years)
     contract = sa.exists().where(
@@ -82,15 +88,15 @@ def old_accounts(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
 
 
 def old_holders(now: datetime, _periods: Periods) -> sa.ColumnElement[bool]:
-    """Return an SQL condition for contract holders to delete: of accounts that ended before last year began.
+    """Return an SQL condition for contract holders to delete: those of accounts that ended before last year began.
 
-    An imported account has no contracts here; when it was closed, the audit log says.
+    Imported accounts have no contracts in this database, so their end is taken from the audit log.
     """
     return ContractHolder.left_over(now) & ~_closed_since(ContractHolder.account_id, start_of_last_year(now))
 
 
 def _closed_since(account_id: Any, moment: datetime) -> sa.ColumnElement[bool]:
-    """Return an SQL condition: the account was closed at this moment or later."""
+    """Return an SQL condition: by the audit log, the account was closed at `moment` or later."""
     return sa.exists().where(
         AuditEntry.account_id == account_id, AuditEntry.deed == AuditEvent.ACCOUNT_CLOSED, AuditEntry.at >= moment
     )
@@ -109,11 +115,11 @@ WITHOUT_ADDRESS = {ApiToken.last_used_at: None, ApiToken.last_used_address: None
 
 
 def old_requests(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
-    """Return an SQL condition for requests to delete: ended before the period of business letters, and not in force.
+    """Return an SQL condition for requests to delete.
 
-    A request of a file stays until the file is deleted. An order stays from which a contract or trunk comes; a link or
-    switch, with its proofs and consents, while the account is attached by it; and a change of a contract or more
-    numbers as long as letters about that contract are kept.
+    They ended before the retention period of business letters began, and nothing in force depends on them. Kept are the
+    requests of an uploaded file (until the file is deleted), orders from which a contract or trunk comes, the link or
+    switch by which an account is attached, and changes of contracts as long as letters about the contract are kept.
     """
     before = start_of_year_ago(now, periods.business_years)
     contract = sa.exists().where(Contract.request_id == Request.id)
@@ -131,9 +137,9 @@ def old_requests(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
 
 
 def delete_of_requests(session: Session, ids: Sequence[UUID]) -> None:
-    """Delete what belongs to these requests: timelines, answers, proofs, documents and messages.
+    """Delete the rows that belong to these requests: timelines, consents, proofs, documents and messages.
 
-    A detachment that one of them gave way to forgets it.
+    A detach request that had replaced one of these requests no longer refers to it.
     """
     for table in OF_REQUEST:
         gone = sa.delete(table).where(table.request_id.in_(ids))

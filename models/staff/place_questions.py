@@ -1,4 +1,4 @@
-"""Answers of the carrier's staff whether an address lies in the Ortsnetz (local exchange area) of an area code."""
+"""Lets the carrier's staff decide whether an address lies in the Ortsnetz (local exchange area) of an area code."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from models.telephony.place_facts import places_of
 
 @dataclass(frozen=True, slots=True)
 class PlaceQuestion:
-    """The question whether an address lies in an Ortsnetz (local exchange area), with facts that help to answer it.
+    """The question to staff whether an address lies in an Ortsnetz (local exchange area), with facts for the answer.
 
-    `place` has town, postal code and area code, `towns` are all towns with the postal code, `near` the Ortsnetze that
-    the address may lie in, and `orders` the running orders that wait for the answer.
+    `place` has town, postal code and area code. `towns` are all towns with this postal code, `near` the Ortsnetze in
+    which the address may lie, and `orders` the unfinished orders that wait for the answer.
     """
 
     place: KnownPlace
@@ -37,9 +37,9 @@ class PlaceQuestion:
 
 
 def find_question(session: Session, staff: Principal, id: uuid.UUID) -> PlaceQuestion:
-    """Return the question with this id, answered or not.
+    """Return the question with this id: whether an address lies in an Ortsnetz. It may be answered already.
 
-    Raises `Forbidden` if the person does not belong to the staff, and `NotFound` if there is no such question.
+    Raises `Forbidden` if `staff` is not one of the carrier's staff, and `NotFound` if there is no such question.
     """
     place = _place_for_staff(session, staff, id)
     return PlaceQuestion(
@@ -51,9 +51,10 @@ def find_question(session: Session, staff: Principal, id: uuid.UUID) -> PlaceQue
 
 
 def answer_version(place: KnownPlace) -> int:
-    """Return a number that changes with each answer to the question, 0 without one.
+    """Return a number that changes with each answer to the question about `place`; 0 while there is no answer.
 
-    A form sends back the version that the person saw, to notice that somebody else has answered since.
+    The question is whether a town lies in the area of an area code. A form sends back the number that the person saw,
+    which reveals whether somebody else has answered since.
     """
     return _version(place.decided_at)
 
@@ -61,13 +62,14 @@ def answer_version(place: KnownPlace) -> int:
 def answer_place_question(
     session: Session, staff: Principal, id: uuid.UUID, now: datetime, *, fits: bool, seen: int
 ) -> list[Request]:
-    """Save whether the question's address lies in the Ortsnetz (`fits`), and schedule the waiting orders to go on now.
+    """Store the answer whether the question's address lies in the Ortsnetz, and let the waiting orders continue now.
 
-    An Ortsnetz is the local exchange area of an area code. The answer holds for every later order, too. After a yes
-    the waiting orders go on; after a no they are rejected with the area codes that fit. Return these orders. An answer
-    can be given again and replaces the one before; orders that have ended stay as they are. `seen` is the
-    `answer_version` that the person saw. Raises `SeenOtherwise` if the question was answered since then, `Forbidden`
-    if the person does not belong to the staff, and `NotFound` if there is no question with the id `id`.
+    An Ortsnetz is the local exchange area of an area code. `fits` is the answer, which holds for all later orders, too.
+    The next steps of the waiting orders are scheduled for now: after True the orders continue, after False they are
+    rejected, with the area codes that fit. Returns these orders. A new answer replaces an earlier one; orders that have
+    ended stay as they are. `seen` is the `answer_version` that the person saw. Raises `SeenOtherwise` if the question
+    was answered since then, `Forbidden` if `staff` is not one of the carrier's staff, and `NotFound` if there is no
+    question with the id `id`.
     """
     place = _place_for_staff(session, staff, id)
     waiting = _waiting(session, place, sa.select(Request).order_by(Request.id).with_for_update(of=Request))
@@ -98,9 +100,9 @@ def _place_for_staff(session: Session, staff: Principal, id: uuid.UUID) -> Known
 
 
 def _waiting(session: Session, place: KnownPlace, query: sa.Select[Request]) -> list[Request]:
-    """Return the orders of `query` at step `verify` with the question's town, postal code and area code, by id.
+    """Return the orders of `query` at the step `verify` with the town, postal code and area code of `place`, by id.
 
-    Among them are those of more numbers for an account that is there already.
+    Requests for more numbers for an existing account are included.
     """
     found = query.join(Account, Account.id == Request.account_id).where(
         Request.kind.in_((Kind.ORDER, Kind.NUMBERS)),

@@ -1,6 +1,6 @@
-"""Actions of the carrier's staff on a request, each in the name of a member of staff.
+"""Actions on a request that a member of the carrier's staff performs in their own name.
 
-An action applies to the request as the person saw it: if the request has changed since, `SeenOtherwise` is raised.
+An action is refused with `SeenOtherwise` if the request has changed since the person saw it on the page.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from models.states import Reason
 
 
 class SeenOtherwise(Exception):
-    """Raised when a request or question has changed since the page was made on which the person decided to act."""
+    """Raised when a request or question has changed since the page was rendered on which the person decided to act."""
 
 
 def retry(session: Session, staff: Principal, id: uuid.UUID, seen: int, now: datetime) -> None:
-    """Try a held or failed request again, as a member of the carrier's staff, and record that in the audit log.
+    """Retry a held or failed request, as a member of the carrier's staff, and record this in the audit log.
 
-    `seen` is the version of the request that the person saw on the page. Raises `SeenOtherwise` if the request has
-    changed since then, `IllegalTransition` if it is neither held nor failed, `NotFound` if no request has this id, and
-    `Forbidden` if the person does not belong to the staff.
+    `seen` is the version of the request that the person saw: the id of its newest timeline entry. Locks the request.
+    Raises `SeenOtherwise` if the request has changed since then, `IllegalTransition` if it is neither held nor failed,
+    `NotFound` if no request has this id, and `Forbidden` if `staff` is not one of the carrier's staff.
     """
     request = _locked(session, staff, id)
     _ensure_seen(session, request, seen)
@@ -45,12 +45,13 @@ def retry(session: Session, staff: Principal, id: uuid.UUID, seen: int, now: dat
 
 
 def cancel(session: Session, staff: Principal, id: uuid.UUID, seen: int, now: datetime) -> None:
-    """Cancel a customer's request, as a member of the carrier's staff, and record that in the audit log.
+    """Cancel a customer's request, as a member of the carrier's staff, and record this in the audit log.
 
-    Also closes the account that an order has reserved. `seen` is the version of the request that the person saw on the
-    page. Raises `SeenOtherwise` if the request has changed since then, `TooLate` if it was completed, rejected or
-    cancelled, if its provisioning has begun (and has not failed), if its attaching or detaching has begun, or if a
-    worker has claimed it. Raises `NotFound` if no request has this id, and `Forbidden` if the person is not staff.
+    Also closes the account that an order has reserved. `seen` is the version of the request that the person saw: the id
+    of its newest timeline entry. Locks the request. Raises `SeenOtherwise` if the request has changed since then, and
+    `TooLate` if it was completed, rejected or cancelled, if its provisioning has begun (and has not failed), if its
+    attaching or detaching has begun, or if a worker has claimed it. Raises `NotFound` if no request has this id, and
+    `Forbidden` if `staff` is not one of the carrier's staff.
     """
     request = _locked(session, staff, id)
     _ensure_seen(session, request, seen)
@@ -67,13 +68,13 @@ def decide_on_document(
     *,
     refusal: Refusal | None,
 ) -> None:
-    """Accept or refuse the document that was uploaded as address proof, and record that in the audit log.
+    """Accept or refuse the document that was uploaded as address proof, and record this in the audit log.
 
     `refusal` is why the document is refused, which the customer reads; None accepts the document. After a refusal the
-    order still waits, for the code that was sent by letter or for another document. `seen` is the version of the
-    request that the person saw on the page, None at the console. Raises `SeenOtherwise` if the request has changed
-    since then, `NotAwaited` if no document is undecided or the order does not wait for an address proof, `NotFound` if
-    no request has this id, and `Forbidden` if the person does not belong to the staff.
+    order waits for the code from the letter or for another document. `seen` is the version of the request that the
+    person saw (the id of its newest timeline entry), None on the command line. Raises `SeenOtherwise` if the request
+    has changed since then, `NotAwaited` if no document is undecided or the order is not pending, `NotFound` if no
+    request has this id, and `Forbidden` if `staff` is not one of the carrier's staff.
     """
     request = find_for_staff(session, staff, id)
     lock_for_address(session, request)
@@ -85,9 +86,10 @@ def decide_on_document(
 
 
 def open_document(session: Session, staff: Principal, id: uuid.UUID, now: datetime) -> AddressDocument | None:
-    """Return the request's latest uploaded document, decided on or not, and record who opened it; None without one.
+    """Return the request's newest uploaded document, and record in the audit log who opened it; None if there is none.
 
-    Raises `NotFound` if no request has this id, and `Forbidden` if the person does not belong to the staff.
+    The document may be decided on already. Raises `NotFound` if no request has this id, and `Forbidden` if `staff` is
+    not one of the carrier's staff.
     """
     request = find_for_staff(session, staff, id)
     document = latest_document(session, request)
@@ -97,7 +99,10 @@ def open_document(session: Session, staff: Principal, id: uuid.UUID, now: dateti
 
 
 def find_for_staff(session: Session, staff: Principal, id: uuid.UUID) -> Request:
-    """Return the request with this id. Raises `NotFound` if there is none, `Forbidden` if the person is not staff."""
+    """Return the request with this id.
+
+    Raises `NotFound` if there is none, and `Forbidden` if `staff` is not one of the carrier's staff.
+    """
     return _allowed(session, staff, session.get(Request, id))
 
 
@@ -114,7 +119,7 @@ def _allowed(session: Session, staff: Principal, request: Request | None) -> Req
 
 
 def _ensure_seen(session: Session, request: Request, seen: int) -> None:
-    """Raise `SeenOtherwise` unless `seen` is the id of the newest timeline entry, which is the request's version."""
+    """Raise `SeenOtherwise` unless `seen` is the request's version, the id of its newest timeline entry."""
     last = sa.select(sa.func.max(TimelineEntry.id)).where(TimelineEntry.request_id == request.id)
     if session.scalar(last) != seen:
         raise SeenOtherwise
