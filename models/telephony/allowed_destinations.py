@@ -1,6 +1,6 @@
-"""The destinations that trunks may call: those of a new trunk, what an order may choose, and later changes.
+"""Which countries and high-risk destinations a trunk may call: defaults, choices in an order, and later changes.
 
-The account's log records each change.
+Each change is recorded in the account's audit log.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ MOST_FOLLOWING = 5_000
 
 @dataclass(frozen=True, slots=True)
 class CallLimits:
-    """The destinations that a trunk may call: the keys of its countries (None: all), and whether high-risk ones, too.
+    """The destinations that a trunk may call: keys of countries (None: all), and whether high-risk ones as well.
 
-    `confirmed` is whether the person has confirmed that high-risk destinations are to be allowed.
+    `confirmed`: the person has confirmed that high-risk destinations are to be allowed.
     """
 
     countries: tuple[str, ...] | None
@@ -41,10 +41,10 @@ class CallLimits:
 
 
 def limits_for(fallback: str | None) -> list[str]:
-    """Return the keys of the countries that a new trunk may call: those of EU and EEA.
+    """Return the keys of the countries that a new trunk may call by default: those of the EU and the EEA.
 
-    If the ordered mobile fallback, `fallback` (E.164 with the plus sign, None without one), leads to another country,
-    that country is added.
+    `fallback` is the mobile number to which an order forwards calls while no phone is registered, in E.164 with the
+    plus sign, or None. If that number belongs to another country, the country is added.
     """
     if fallback is None or rules_of(EEA).allows(fallback):
         return list(EEA)
@@ -53,9 +53,9 @@ def limits_for(fallback: str | None) -> list[str]:
 
 
 def chosen_limits(countries: Sequence[str]) -> list[str]:
-    """Return the keys of chosen countries as they are stored: sorted, each once, with Germany.
+    """Return the keys of the chosen countries in the form that is stored: Germany added, sorted, without duplicates.
 
-    Raises `InvalidField` (`countries`, `too_many`) for more than a trunk's list can have.
+    Raises `InvalidField` (field `countries`, code `too_many`) if there are more than a trunk's list can have.
     """
     found = sorted({*countries, *GERMANY})
     if len(found) > MOST_COUNTRIES:
@@ -64,10 +64,11 @@ def chosen_limits(countries: Sequence[str]) -> list[str]:
 
 
 def ensure_fallback_within(countries: Sequence[str] | None, fallback: str | None) -> None:
-    """Raise `InvalidField` if an order chooses countries without that of its mobile fallback, or too many.
+    """Raise `InvalidField` if the countries chosen in an order exclude its mobile fallback, or are too many.
 
-    The error is for `countries`, with the code `forwardings_outside` and the number, or `too_many`. `countries` are
-    keys, None for the usual ones, to which the fallback's is added; `fallback` is in E.164, None without one.
+    The field is `countries`, the code `forwardings_outside` (with the number) or `too_many`. `countries` are keys; None
+    means the default countries, which always include the fallback's. `fallback` is the mobile number to which calls go
+    while no phone is registered, in E.164, or None.
     """
     if countries is None:
         return
@@ -79,12 +80,13 @@ def ensure_fallback_within(countries: Sequence[str] | None, fallback: str | None
 def ensure_may_choose(
     person: Principal, account: Account, countries: Sequence[str] | None, fallback: str | None
 ) -> None:
-    """Raise `InvalidField` if an order chooses more countries than the person may choose for the account.
+    """Raise `InvalidField` if an order chooses countries that the person may not choose for the account.
 
-    A person who may order chooses among the usual ones: EU, EEA and the country of the mobile fallback. Further ones
-    need the right `ALLOW_DESTINATIONS`, which no API token gives. The error is for `countries`, with the code
-    `administrator_chooses` and the keys of the further ones. `countries` are keys, None for no choice; `fallback` is
-    the ordered mobile fallback in E.164, None without one; `account` is the main account that orders.
+    Anybody who may order may choose the default countries: EU, EEA, and that of the mobile fallback. Other countries
+    need the right `ALLOW_DESTINATIONS`, which no API token gives. The field is `countries`, the code
+    `administrator_chooses`, with the keys of these other countries. `countries` are keys, None for no choice.
+    `fallback` is the mobile number to which calls go while no phone is registered, in E.164, or None. `account` is the
+    ordering main account.
     """
     further = sorted(set(countries or ()) - set(limits_for(fallback)))
     if further and not may(person, Action.ALLOW_DESTINATIONS, account):
@@ -94,14 +96,15 @@ def ensure_may_choose(
 def change_limits(
     session: Session, person: Principal, account: Account, id: int, limits: CallLimits, now: datetime
 ) -> bool:
-    """Set the destinations that the account's trunk `id` may call, and schedule the registrar to be updated.
+    """Set the destinations that the account's trunk `id` may call, and schedule a registrar update.
 
-    Locks account and trunk, and records the change in the account's log. Safe to run twice: returns False if these are
-    set already. Germany is always among the countries. The other administrators get a mail if high-risk destinations
-    are allowed that were not. Raises `Forbidden` if the account is not active or the person is no administrator of it
-    or its main account, `NotFound` if the account has no open trunk with this id, and `InvalidField`: for `countries`
-    with the code `too_many`, or `forwardings_outside` with the targets of the enabled forwardings that lead to other
-    countries; for `confirmed` with `high_risk` if high-risk destinations are not confirmed.
+    Locks account and trunk, and records the change in the account's audit log. Safe to run twice: returns False if
+    nothing changes. Germany is always allowed. The other administrators get a mail if high-risk destinations are newly
+    allowed. Raises `Forbidden` if the account is not active or the person is not an administrator of it or of its main
+    account, and `NotFound` if the account has no trunk with this id that is not closed. Raises `InvalidField` for
+    `countries` with the code `too_many`, or `forwardings_outside` if enabled forwardings lead to countries that would
+    be excluded (with their targets); for `confirmed` with the code `high_risk` if high-risk destinations are not
+    confirmed.
     """
     lock_active_account(session, account)
     trunk = find_trunk(session, person, Action.ALLOW_DESTINATIONS, account, id, lock=True)
@@ -124,11 +127,11 @@ def change_limits(
 
 
 def follow_high_risk(session: Session, prefix: str, now: datetime, *, after: int = 0) -> int | None:
-    """Schedule an update at the registrar of the trunks whose rules change with a high-risk prefix, new or removed.
+    """Schedule a registrar update of the trunks that a new or removed high-risk prefix affects.
 
-    These are the open trunks that may not call high-risk destinations, and may call a country of the prefix. `prefix`
-    is in E.164 without the plus sign. Locks and schedules at most `MOST_FOLLOWING` (5,000) trunks, with ids above
-    `after`; returns the highest id, with which to go on, or None if there are no more.
+    These trunks are not closed, may not call high-risk destinations, and may call a country of the prefix. `prefix` is
+    in E.164 without the plus sign. Locks and schedules at most `MOST_FOLLOWING` (5,000) trunks with ids above `after`.
+    Returns the highest id, to be given as `after` in the next call, or None if there was no trunk left.
     """
     keys = [key for key, begins in PREFIXES.items() if any(_overlap(prefix, begin) for begin in begins)]
     concerned = (

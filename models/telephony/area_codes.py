@@ -1,4 +1,4 @@
-"""Ortsnetze (local exchange areas): the German area codes, each with the name of the town that it belongs to."""
+"""Ortsnetze (local exchange areas): the German area codes, each with the name of its town."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class AreaCode(Base):
 
 
 def area_names() -> dict[str, str]:
-    """Return the name of every Ortsnetz (local exchange area) that the phonenumbers package knows, by area code."""
+    """Return a dict of area code to name, for each Ortsnetz (local exchange area) known to the phonenumbers package."""
     from phonenumbers.geodata import GEOCODE_DATA  # large: only where it is needed
 
     names = {
@@ -34,10 +34,7 @@ def area_names() -> dict[str, str]:
 
 
 def load_area_codes(session: Session) -> int:
-    """Insert every Ortsnetz (local exchange area) that `area_names` returns, or update its name.
-
-    Return how many Ortsnetze there are.
-    """
+    """Insert every Ortsnetz (local exchange area) of `area_names`, or update its name; return how many there are."""
     rows = [{"code": code, "name": name} for code, name in area_names().items()]
     statement = postgresql.insert(AreaCode).values(rows)
     session.execute(

@@ -1,4 +1,4 @@
-"""The mails about a change of an account's telephony that cannot be taken back: numbers released, a secret renewed."""
+"""Mails about changes of an account's telephony that cannot be undone: numbers released, a secret renewed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from models.people.users import administrators_of
 def tell_of_change(
     session: Session, person: Principal, account: Account, action: Action, template: str, told: str, now: datetime
 ) -> None:
-    """Queue a mail to each of the account's administrators, also to `person`, about what `person` has changed.
+    """Queue the mail `template` about a change by `person` to each of the account's administrators, `person` included.
 
-    The main account's administrators get it too if `person` had the right `action` only by a role in the main account.
-    `template` is that of the mail; `told` is what was changed, as the mail shows it: the numbers, or the name of the
-    trunk.
+    The main account's administrators get it, too, if `person` had the right `action` only by a role in the main
+    account. `told` is what was changed, as the mail shows it: the numbers, or the name of the trunk.
     """
     readers = {found.id: found for found in administrators_of(session, account.id)}
     if (main_id := through_main(person, action, account)) is not None:

@@ -1,8 +1,8 @@
-"""Countries and international networks, by the first digits of their numbers, and a trunk's limit to some of them.
+"""Countries and international networks by the first digits of their numbers, and rules that limit a trunk to some.
 
-A key names a destination: the ISO 3166 code of a country, or the calling code of a network that is no country's, such
-as "870" for Inmarsat. Territories that share the calling code of a country count as that country, except in zone 1
-(North America and the Caribbean) and zone 7 (Russia and Kazakhstan), whose prices differ. Needs no database:
+A destination has a key: the ISO 3166 code of a country, or the calling code of a network that belongs to no country,
+such as "870" for Inmarsat. Territories that share the calling code of a country count as that country, except in zone 1
+(North America and the Caribbean) and zone 7 (Russia and Kazakhstan), whose prices differ. Uses no database:
 `allowed_destinations` decides which destinations a trunk may call.
 """
 
@@ -54,11 +54,11 @@ _ELSEWHERE: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class PrefixRules:
-    """Which numbers may be called: of all prefixes that a number begins with, the longest decides.
+    """Rules for which numbers may be called: of all prefixes with which a number begins, the longest one decides.
 
-    A number is allowed if its longest prefix is in `allowed`, and not if that prefix is in `denied`. A number that
-    begins with none of them is allowed if `allowed` is empty. Prefixes are in E.164 without the plus sign; none is in
-    both tuples.
+    A number is allowed if that prefix is in `allowed`, and not if it is in `denied`. A number that begins with none of
+    the prefixes is allowed only if `allowed` is empty. Prefixes are in E.164 without the plus sign; none is in both
+    tuples.
     """
 
     allowed: tuple[str, ...] = ()
@@ -76,11 +76,11 @@ UNLIMITED = PrefixRules()
 
 
 def rules_of(countries: Collection[str] | None, blocked: Sequence[str] = ()) -> PrefixRules:
-    """Return the rules for a trunk that may call these destinations (None: all), except numbers with a blocked prefix.
+    """Return the rules for a trunk that may call these countries (None: all), except numbers with a blocked prefix.
 
     `countries` are keys of `PREFIXES`; Germany is always allowed. `blocked` are prefixes in E.164 without the plus
-    sign. With any limit, prefixes that hide the true destination (`HIDING`) are denied, too; a trunk without a limit
-    may call them.
+    sign. If anything is limited, prefixes that hide the true destination (`HIDING`) are denied, too; a trunk without
+    limits may call them.
     """
     if countries is None:
         return PrefixRules(denied=tuple(sorted({*blocked, *HIDING}))) if blocked else UNLIMITED

@@ -1,7 +1,7 @@
-"""Entries in the telephone directory, which `standorte directory export` hands on to publishers.
+"""Entries in the telephone directory, which `standorte directory export` exports for publishers.
 
-An account that has booked a directory entry, an option of the price list, can have one. A withdrawn entry is kept for a
-while, so that an export can say that it is withdrawn.
+An account can have one entry if it has booked this option of the price list. A withdrawn entry is kept for a while, so
+that an export can report the withdrawal.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from models.telephony.numbers import NumberBlock, is_own_number
 
 
 class Publication(StrEnum):
-    """The places where an entry is published: the printed directory, the online one, directory enquiries by phone."""
+    """The places where a directory entry is published: the printed directory, the online one, directory enquiries."""
 
     PRINT = "print"
     ONLINE = "online"
@@ -40,7 +40,7 @@ class Publication(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DirectoryData:
-    """The content of an entry: the name as printed, whether the address is shown, and where it is published."""
+    """The content of a directory entry: name as printed, whether the address is shown, and where it is published."""
 
     name: str
     show_address: bool
@@ -48,14 +48,14 @@ class DirectoryData:
 
 
 def directory_data(saved: Mapping[str, Any] | None) -> DirectoryData | None:
-    """Return the entry's content from the JSON object that was saved; None if none was saved."""
+    """Return the content of a directory entry from a stored JSON object; None if `saved` is None."""
     return DirectoryData(**{**saved, "published_in": tuple(saved["published_in"])}) if saved is not None else None
 
 
 class DirectoryEntry(Base):
     """The directory entry of an account, for one of its numbers (`number`, E.164 without the plus sign).
 
-    The address shown is the account's. `withdrawn_at` is the time at which the entry was withdrawn, else None.
+    The address shown is the account's. `withdrawn_at` is when the entry was withdrawn, None if it was not.
     """
 
     __tablename__ = "directory_entries"
@@ -88,10 +88,10 @@ class DirectoryEntry(Base):
 
 
 def put_entry(session: Session, account_id: int, number: int, data: DirectoryData, now: datetime) -> None:
-    """Save the directory entry of an account, which has at most one; replace an earlier one, even if withdrawn.
+    """Store the account's directory entry; as an account has at most one, replace an earlier one, even if withdrawn.
 
-    `number` is in E.164 without the plus sign. Checks neither rights nor whether the number is the account's, and
-    writes nothing into the account's log: both are left to the caller.
+    `number` is in E.164 without the plus sign. The caller must check the rights and that the number is the account's,
+    and record the change in the account's audit log.
     """
     new = {
         "number": number,
@@ -106,9 +106,9 @@ def put_entry(session: Session, account_id: int, number: int, data: DirectoryDat
 
 
 def withdraw_for_block(session: Session, block: NumberBlock, now: datetime) -> None:
-    """Withdraw the directory entry whose number is in the block, because the block is taken from its account.
+    """Withdraw the directory entry for a number of this block, because the block is taken from its account.
 
-    One statement; does nothing if there is no such entry.
+    Does nothing if there is no such entry. Runs one statement.
     """
     numbers = DirectoryEntry.number.between(block.first_number, block.last_number)
     theirs = sa.and_(DirectoryEntry.account_id == block.account_id, DirectoryEntry.withdrawn_at.is_(None), numbers)
@@ -125,11 +125,12 @@ def entry_of(session: Session, account: Account) -> DirectoryEntry | None:
 def change_entry(
     session: Session, person: Principal, account: Account, number: str, data: DirectoryData, now: datetime
 ) -> None:
-    """Save the account's directory entry for the typed `number`, one of its own, and record it in the account's log.
+    """Store the account's directory entry for `number`, and record it in the account's audit log.
 
-    Locks the account. A withdrawn entry is published again. Raises `Forbidden` if the account is not active or the
-    person may not manage its trunks, `NotFound` if the account has not booked a directory entry (an option of the price
-    list), and `InvalidField` if the number is not one of the account's.
+    `number` is one of the account's numbers in any usual spelling. Locks the account. A withdrawn entry is published
+    again. Raises `Forbidden` if the account is not active or the person may not manage its trunks, `NotFound` if the
+    account has not booked a directory entry (an option of the price list), and `InvalidField` if the number is not one
+    of the account's.
     """
     _begin(session, person, account, now)
     try:
@@ -144,10 +145,10 @@ def change_entry(
 
 
 def withdraw_entry(session: Session, person: Principal, account: Account, now: datetime) -> None:
-    """Withdraw the account's directory entry, and record it in the account's log. Safe to run twice.
+    """Withdraw the account's directory entry, and record it in the account's audit log. Safe to run twice.
 
     Locks the account. Raises `Forbidden` if the account is not active or the person may not manage its trunks, and
-    `NotFound` if the account has not booked a directory entry or has none yet.
+    `NotFound` if the account has not booked a directory entry or never had one.
     """
     _begin(session, person, account, now)
     found = entry_of(session, account)
@@ -160,10 +161,10 @@ def withdraw_entry(session: Session, person: Principal, account: Account, now: d
 
 
 def entries_since(session: Session, since: datetime | None) -> Sequence[sa.Row[DirectoryEntry, Account]]:
-    """Return directory entries with their accounts, in the order of their numbers.
+    """Return directory entries with their accounts, sorted by number.
 
-    `since` None: all that are not withdrawn, of active accounts. With a time: those that were made, changed or
-    withdrawn from that time on; of these, an entry that is not withdrawn counts only if its account is active.
+    If `since` is None: all entries of active accounts that are not withdrawn. Otherwise: the entries created, changed
+    or withdrawn at that time or later, where entries of accounts that are not active count only if they are withdrawn.
     """
     query = sa.select(DirectoryEntry, Account).join(Account, Account.id == DirectoryEntry.account_id)
     if since is None:

@@ -1,7 +1,7 @@
-"""The phone numbers that a call forwarding is for: one number or a range of an account's numbers.
+"""The phone numbers to which a call forwarding applies: one number or a range of an account's numbers.
 
-Two ranges of one account are equal, apart, or one lies inside the other: they never overlap partly, which a trigger of
-the database ensures, too. So of all ranges with a certain number one is the smallest.
+Two ranges of one account are equal or disjoint, or one contains the other. They never overlap partly, which a trigger
+of the database ensures, too. So among all ranges with a certain number there is a smallest one.
 """
 
 from __future__ import annotations
@@ -25,25 +25,26 @@ WIDEST = 10**15
 
 
 def width(numbers: Numbers | None) -> int:
-    """Return how many numbers a range has.
+    """Return how many numbers the range has.
 
-    For None, which stands for all numbers of an account, it is larger than for any range.
+    None stands for all numbers of an account, and counts as larger than any range.
     """
     return WIDEST if numbers is None else numbers[1] - numbers[0] + 1
 
 
 def has_number(numbers: Numbers | None, number: int | None) -> bool:
-    """Return whether a forwarding for the range `numbers` (None: for all numbers of the account) includes `number`.
+    """Return whether a forwarding for the range `numbers` applies to `number`.
 
-    None as `number` stands for a number that no range includes; only a forwarding for all numbers includes it.
+    `numbers` is None for a forwarding of all the account's numbers. `number` is None for a number that is in no range;
+    only a forwarding of all numbers applies to it.
     """
     return numbers is None or (number is not None and numbers[0] <= number <= numbers[1])
 
 
 def typed_numbers(first: str, last: str) -> Numbers:
-    """Return a typed range; an empty `last` means the one number `first`.
+    """Return the range from `first` to `last` as typed by a person; if `last` is empty, the one number `first`.
 
-    The numbers may be in any usual spelling. `last` may also be the last digits only: "030 2312551-0" to "9" ends with
+    The numbers may be in any usual spelling. `last` may also be only the last digits: "030 2312551-0" to "9" ends with
     030 2312551-9. Raises `InvalidField` for `numbers` with the code `not_a_phone_number`, or `backwards` if the last
     number is before the first one.
     """
@@ -55,7 +56,10 @@ def typed_numbers(first: str, last: str) -> Numbers:
 
 
 def ensure_owned(session: Session, account: Account, numbers: Numbers) -> None:
-    """Raise `InvalidField` (`numbers`, `not_own`) unless all `numbers`, a range, are in the account's number blocks."""
+    """Raise `InvalidField` unless each number of the range `numbers` is in one of the account's number blocks.
+
+    The field is `numbers`, the code `not_own`.
+    """
     first, last = numbers
     shared = sa.func.least(NumberBlock.last_number, last) - sa.func.greatest(NumberBlock.first_number, first) + 1
     query = sa.select(sa.func.sum(shared)).where(
@@ -66,7 +70,11 @@ def ensure_owned(session: Session, account: Account, numbers: Numbers) -> None:
 
 
 def ensure_nested(numbers: Numbers, others: Iterable[Numbers]) -> None:
-    """Raise `InvalidField` (`numbers`, `crosses`, with the other range) if a range overlaps one of `others` partly."""
+    """Raise `InvalidField` if the range `numbers` overlaps one of the ranges `others` only partly.
+
+    The field is `numbers`, the code `crosses`, with the other range. Ranges that are disjoint, or of which one contains
+    the other, are allowed.
+    """
     first, last = numbers
     for other in others:
         apart = last < other[0] or other[1] < first

@@ -1,9 +1,9 @@
 """Call forwardings: where calls to an account go, under which condition, and at which hours of the week.
 
-A forwarding is for all numbers of its account, or for a range of them, which can be a single number. Two enabled
-forwardings of an account for the same numbers with one condition never share a minute; a trigger of the database
-enforces this rule too. For a called number the more exact forwarding wins (`applying`): that of the number before that
-of a range, that of a smaller range before that of a larger one, and these before that of the account.
+A forwarding applies to all numbers of its account, or to a range, which can be a single number. Two enabled forwardings
+of an account with the same numbers and the same condition never share a minute of the week; a trigger of the database
+enforces this, too. If several apply to a called number, the one for the fewest numbers wins (`applying`): that of a
+small range before that of a larger one, and any range before all numbers of the account.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SHORTEST_WAIT, LONGEST_WAIT = 5, 120
 
 
 class Condition(StrEnum):
-    """The condition under which a call is forwarded: always, when busy, when not answered, or no phone registered."""
+    """The condition under which a call is forwarded: always, if busy, if not answered, if no phone is registered."""
 
     ALWAYS = "always"
     BUSY = "busy"
@@ -56,10 +56,10 @@ class _HoursOfWeek(sa.types.TypeDecorator[Hours]):
 class CallForwarding(Base):
     """A call forwarding of an account: calls under `condition` go to `target`, a number in E.164 with the plus sign.
 
-    `after_seconds` is how long a call rings first, set for the condition "no answer" alone; `hours` are the minutes
-    of the week, in German local time, in which the forwarding applies. It never applies unless it is `enabled`.
-    It is for the numbers from `first_number` to `last_number`, E.164 without the plus sign, or, if both are None, for
-    all numbers of the account.
+    `after_seconds` is how long a call rings first; it is set only for the condition "no answer". `hours` are the
+    minutes of the week, in German local time, in which the forwarding applies. It applies only while it is `enabled`.
+    It is for the numbers from `first_number` to `last_number`, in E.164 without the plus sign, or for all numbers of
+    the account if both are None.
     """
 
     __tablename__ = "call_forwardings"
@@ -86,7 +86,7 @@ class CallForwarding(Base):
 
     @property
     def numbers(self) -> Numbers | None:
-        """Return the range of numbers that the forwarding is for; None for all numbers of the account."""
+        """Return the range of numbers to which the forwarding applies; None for all numbers of the account."""
         if self.first_number is None or self.last_number is None:
             return None
         return self.first_number, self.last_number
@@ -94,12 +94,12 @@ class CallForwarding(Base):
 
 @dataclass(frozen=True, slots=True)
 class ForwardingDraft:
-    """A call forwarding as a user typed it, not yet checked. Numbers may be in any usual spelling.
+    """A call forwarding as a user typed it, not checked yet. Numbers may be in any usual spelling.
 
     It is for the numbers from `first` to `last`, for one number if `last` is empty, and for all numbers of the account
-    if `first` is None. `after_seconds` is how long a call rings first, for the condition "no answer" alone. `hours` are
-    minutes of the week. `confirmed` is the high-risk target that the person has confirmed
-    (`models.telephony.high_risk`), in E.164 with the plus sign.
+    if `first` is None. `after_seconds` is how long a call rings first, only for the condition "no answer". `hours` are
+    minutes of the week. `confirmed` is the high-risk target that the user has confirmed (`models.telephony.high_risk`),
+    in E.164 with the plus sign, or None.
     """
 
     condition: Condition
@@ -113,9 +113,9 @@ class ForwardingDraft:
 
 
 def forwardings_of(session: Session, account: Account) -> Sequence[CallForwarding]:
-    """Return all forwardings of an account, enabled or not: first those for all numbers, then by their numbers.
+    """Return all forwardings of an account, enabled or not, those for all numbers first, then sorted by their numbers.
 
-    Those for the same numbers are in the order of `Condition` ("always" first).
+    Forwardings for the same numbers are in the order of `Condition` ("always" first).
     """
     query = sa.select(CallForwarding).where(CallForwarding.account_id == account.id)
     places = list(Condition)
@@ -129,7 +129,10 @@ def forwardings_of(session: Session, account: Account) -> Sequence[CallForwardin
 
 
 def forwardings_within(session: Session, account: Account, numbers: Numbers) -> Sequence[CallForwarding]:
-    """Return the account's forwardings for ranges that include at least one of these numbers, in the order of ids."""
+    """Return the account's forwardings whose range includes at least one of `numbers`, sorted by id.
+
+    Forwardings for all numbers of the account have no range and are left out.
+    """
     first, last = numbers
     query = sa.select(CallForwarding).where(
         CallForwarding.account_id == account.id,
@@ -140,14 +143,17 @@ def forwardings_within(session: Session, account: Account, numbers: Numbers) -> 
 
 
 def enabled_of(session: Session, account_ids: Collection[int]) -> Sequence[CallForwarding]:
-    """Return the enabled forwardings of the accounts with these ids, whether in force at this hour or not, by id."""
+    """Return the enabled forwardings of the accounts with these ids, at whatever hours they apply, sorted by id."""
     ids = sa.any_(sa.literal(list(account_ids), postgresql.ARRAY(sa.BigInteger)))
     query = sa.select(CallForwarding).where(CallForwarding.account_id == ids, CallForwarding.enabled)
     return session.scalars(query.order_by(CallForwarding.id)).all()
 
 
 def trunks_for(session: Session, account: Account, numbers: Numbers | None) -> Sequence[SipTrunk]:
-    """Return the account's open trunks that have one of `numbers`, a range; all of its open trunks for None."""
+    """Return the account's trunks, except closed ones, that have at least one number of the range `numbers`, by id.
+
+    None as `numbers` returns all of the account's trunks, except closed ones.
+    """
     query = sa.select(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED)
     if numbers is not None:
         first, last = numbers

@@ -1,4 +1,4 @@
-"""Adding, changing and removing call forwardings: rights, allowed targets, the log, and the registrar's update."""
+"""Adding, changing and removing call forwardings, with checks of rights and targets, audit log and registrar update."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _NO_ZERO = ("+", "0")
 def add_forwarding(
     session: Session, person: Principal, account: Account, draft: ForwardingDraft, now: datetime
 ) -> CallForwarding:
-    """Add a call forwarding to the account, record it in the log, and schedule the registrar to be updated.
+    """Add a call forwarding to the account, record it in the account's audit log, and schedule a registrar update.
 
-    Locks the account. The other administrators get a mail if it is enabled and leads to a high-risk destination. Raises
-    `Forbidden` if the person may not forward the account's calls or the account is not active, and `InvalidField` if a
-    field of the draft breaks a rule, for example if its hours overlap those of another forwarding, or if only an
-    administrator may confirm its target.
+    Locks the account. The other administrators get a mail if the forwarding is enabled and leads to a high-risk
+    destination. Raises `Forbidden` if the person may not forward the account's calls or the account is not active.
+    Raises `InvalidField` if a field of the draft breaks a rule, for example if its hours overlap those of another
+    forwarding, or if only an administrator may confirm its target.
     """
     _begin(session, person, account)
     forwarding = CallForwarding(account_id=account.id)
@@ -58,11 +58,11 @@ def add_forwarding(
 def change_forwarding(
     session: Session, person: Principal, account: Account, id: int, draft: ForwardingDraft, now: datetime
 ) -> None:
-    """Change the account's forwarding `id` to the draft, record it in the log, and schedule a registrar update.
+    """Change the account's forwarding `id` to the draft, record it in the audit log, and schedule a registrar update.
 
-    Locks the account. The other administrators get a mail if it is enabled and leads to a high-risk destination. Raises
-    `Forbidden` if the person may not forward the account's calls or the account is not active, `NotFound` if the
-    account has no forwarding with this id, and `InvalidField` if a field of the draft breaks a rule.
+    Locks the account. The other administrators get a mail if the forwarding is enabled and leads to a high-risk
+    destination. Raises `Forbidden` if the person may not forward the account's calls or the account is not active,
+    `NotFound` if the account has no forwarding with this id, and `InvalidField` if a field of the draft breaks a rule.
     """
     _begin(session, person, account)
     forwarding = find_forwarding(session, account, id)
@@ -73,7 +73,7 @@ def change_forwarding(
 
 
 def remove_forwarding(session: Session, person: Principal, account: Account, id: int, now: datetime) -> None:
-    """Delete the account's forwarding `id`, record it in the log, and schedule the registrar to be updated.
+    """Delete the account's forwarding `id`, record it in the account's audit log, and schedule a registrar update.
 
     Locks the account. Raises `Forbidden` if the person may not forward the account's calls or the account is not
     active, and `NotFound` if the account has no forwarding with this id.
@@ -87,10 +87,10 @@ def remove_forwarding(session: Session, person: Principal, account: Account, id:
 def remove_with_numbers(
     session: Session, person: Principal, account: Account, forwardings: Collection[CallForwarding], now: datetime
 ) -> None:
-    """Delete the account's forwardings for numbers that it is about to lose, and record each in the account's log.
+    """Delete these forwardings of the account, because it is about to lose their numbers.
 
-    Schedules the registrar to be updated. The caller has locked the account and checked the right to release its
-    numbers.
+    Records each deletion in the account's audit log, and schedules a registrar update. The caller must have locked the
+    account and checked the right to release its numbers.
     """
     for forwarding in forwardings:
         session.delete(forwarding)
@@ -100,11 +100,12 @@ def remove_with_numbers(
 
 
 def target_of(typed: str) -> str:
-    """Return the target number of a forwarding in E.164, with the plus sign, from any usual spelling.
+    """Return the typed target number of a forwarding in E.164 with the plus sign.
 
-    Raises `InvalidField` with a code: `emergency_number`; `needs_area_code` if the text begins with neither "+" nor
-    "0"; `costly_number` for premium-rate, shared-cost, personal and other service numbers; `not_as_dialled` for more
-    than one number; and `not_a_phone_number` for every other text that is no valid number.
+    `typed` may have any usual spelling. Raises `InvalidField` for `target` with one of these codes: `emergency_number`;
+    `needs_area_code` if the text begins with neither "+" nor "0"; `costly_number` for premium-rate, shared-cost,
+    personal and other service numbers; `not_as_dialled` for more than one number; `not_a_phone_number` for any other
+    invalid text.
     """
     digits = "".join(character for character in typed if character.isdecimal())
     if digits.lstrip("0") in _EMERGENCY:
@@ -127,7 +128,7 @@ def target_of(typed: str) -> str:
 def _begin(session: Session, person: Principal, account: Account) -> None:
     """Lock the account and check the person's right, before a forwarding of the account is changed.
 
-    With the lock, the second of two simultaneous changes sees the first. Raises `Forbidden` if the person may not
+    Because of the lock, the second of two concurrent changes sees the first. Raises `Forbidden` if the person may not
     forward the account's calls or the account is not active.
     """
     # What was read before may be over: it may have been detached, or closed.

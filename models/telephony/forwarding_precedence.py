@@ -1,4 +1,4 @@
-"""Which of several call forwardings applies to a call: the most exact one, at the hour of the call."""
+"""Which of several call forwardings applies to a call: the one for the fewest numbers, at the time of the call."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from models.telephony.weekly_hours import covers, overlap
 
 
 def in_force(forwardings: Iterable[CallForwarding], trunks: Iterable[SipTrunk], at: datetime) -> list[CallForwarding]:
-    """Return which of an account's forwardings apply at the moment `at`: enabled, and with that moment in their hours.
+    """Return those of an account's forwardings that apply at the time `at`: enabled, and with hours that include it.
 
-    A forwarding is left out if more exact ones take its place for every number. `trunks` are the account's trunks: if
-    all of them are suspended, or there are none, no forwarding applies.
+    A forwarding is left out if others, for fewer numbers, take precedence for every number. `trunks` are the account's
+    trunks: if all of them are suspended, or there are none, the result is empty.
     """
     if all(trunk.state is TrunkState.SUSPENDED for trunk in trunks):
         return []
@@ -27,11 +27,12 @@ def in_force(forwardings: Iterable[CallForwarding], trunks: Iterable[SipTrunk], 
 
 
 def applying(forwardings: Sequence[CallForwarding], number: int | None) -> list[CallForwarding]:
-    """Return which of the forwardings in force apply to calls to `number`: at most one for each condition.
+    """Return which of the forwardings apply to calls to `number`: at most one for each condition.
 
-    `number` is in E.164 without the plus sign; None stands for a number that no range includes. Of one condition the
-    most exact forwarding applies. "Always" applies alone, but only if no more exact forwarding of another condition is
-    in force for the number. The route FORWARDINGS of `workers/sip/kamailio.cfg` follows this rule for calls.
+    `forwardings` are those that are enabled at the time of the call. `number` is in E.164 without the plus sign; None
+    stands for a number in no range. For each condition, the forwarding for the fewest numbers applies. One of condition
+    "always" applies alone, but not at all if one of another condition is for fewer numbers. Calls are forwarded by the
+    same rule in the route FORWARDINGS of `workers/sip/kamailio.cfg`.
     """
     found = sorted((one for one in forwardings if has_number(one.numbers, number)), key=lambda one: width(one.numbers))
     exact = [one for one in found if width(one.numbers) == width(found[0].numbers)]
@@ -44,12 +45,12 @@ def applying(forwardings: Sequence[CallForwarding], number: int | None) -> list[
 
 
 def exceptions_to(always: CallForwarding, forwardings: Iterable[CallForwarding]) -> list[CallForwarding]:
-    """Return the forwardings for whose numbers `always`, a forwarding of condition "always", does not hold.
+    """Return the account's forwardings that take precedence over `always`, one of condition "always", for some numbers.
 
-    `forwardings` are all of the account. Returned are the enabled ones of another condition that are for a part of its
-    numbers, at some of its hours: calls to that part are forwarded only under their conditions. A forwarding is left
-    out if another enabled one of condition "always" is for exactly its numbers, at some of the hours of `always`. Empty
-    if `always` is disabled or has another condition.
+    These are enabled, have another condition, and are for a part of its numbers, at some of its hours: calls to that
+    part are forwarded only under their conditions. One is left out if another enabled forwarding of condition "always"
+    is for exactly its numbers, at some of the hours of `always`. `forwardings` are all of the account. The result is
+    empty if `always` is disabled or has another condition.
     """
     if always.condition is not Condition.ALWAYS or not always.enabled:
         return []

@@ -1,7 +1,7 @@
-"""High-risk destinations: satellite networks, shared premium numbers and countries known for fraud with calls.
+"""High-risk destinations: satellite networks, shared premium numbers, and countries known for fraud with calls.
 
-Only an administrator may confirm a forwarding to one, or let a trunk call them; the other administrators are told by
-mail. The prefixes are rows, which the carrier changes with `standorte destinations`.
+Only an administrator may confirm a forwarding to such a destination, or let a trunk call them; the other administrators
+are told by mail. The prefixes are stored in a table, which the carrier changes with `standorte destinations`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from models.people.users import administrators_of
 
 
 class HighRiskPrefix(Base):
-    """A prefix, in E.164 without the plus sign, whose numbers are high-risk destinations, and why (`reason`)."""
+    """A prefix in E.164 without the plus sign, all of whose numbers are high-risk destinations. `reason` says why."""
 
     __tablename__ = "high_risk_prefixes"
 
@@ -32,7 +32,7 @@ class HighRiskPrefix(Base):
 
 
 def high_risk_prefixes(session: Session) -> Sequence[str]:
-    """Return all high-risk prefixes, in E.164 without the plus sign, sorted. Reads them once in a transaction."""
+    """Return all high-risk prefixes, in E.164 without the plus sign, sorted. Reads them once in each transaction."""
     known: Sequence[str] | None = session.info.get("high_risk_prefixes")
     if known is None:
         known = session.scalars(sa.select(HighRiskPrefix.prefix).order_by(HighRiskPrefix.prefix)).all()
@@ -51,10 +51,11 @@ def high_risk_of(session: Session, numbers: Iterable[str]) -> set[str]:
 
 
 def ensure_usual_fallback(session: Session, number: str | None) -> None:
-    """Raise `InvalidField` (`mobile_number`, `high_risk`) if an order's mobile fallback is a high-risk destination.
+    """Raise `InvalidField` if an order's mobile fallback is a high-risk destination.
 
-    The page of an order has no place where an administrator could confirm such a destination. `number` is in E.164 with
-    the plus sign, None without a fallback.
+    The field is `mobile_number`, the code `high_risk`. `number` is the fallback: the mobile number to which calls go
+    while no phone is registered, in E.164 with the plus sign, or None. An order has no form in which an administrator
+    could confirm such a number.
     """
     if number is not None and is_high_risk(session, number):
         raise InvalidField("mobile_number", "high_risk")
@@ -65,9 +66,9 @@ def ensure_confirmed(
 ) -> None:
     """Raise `InvalidField` unless an administrator of the account or its main account confirms a high-risk destination.
 
-    The error is for `field`, with the code `administrator_confirms`, if the person is no such administrator; and for
-    `confirmed`, with the code `high_risk` and `about` (such as the number) as `allowed`, if the person has not
-    confirmed.
+    If the person is no such administrator, the error is for `field`, with the code `administrator_confirms`. If
+    `confirmed` is False, it is for the field `confirmed`, with the code `high_risk`; its `allowed` is `about`, such as
+    the number.
     """
     if not may(person, Action.ALLOW_DESTINATIONS, account):
         raise InvalidField(field, "administrator_confirms")
@@ -78,10 +79,10 @@ def ensure_confirmed(
 def tell_administrators(
     session: Session, person: Principal, account: Account, path: str, facts: dict[str, object], now: datetime
 ) -> None:
-    """Queue a mail to the other administrators of the account and of its main account about what `person` has allowed.
+    """Queue a mail, to the other administrators, that `person` has allowed a high-risk destination for the account.
 
-    The mail says that `person` has allowed a high-risk destination. `path` is the URL path of the page with the
-    setting; `facts` are further variables of the mail.
+    They are all administrators of the account and of its main account, except `person`. `path` is the URL path of the
+    page with the setting; `facts` are further variables of the mail.
     """
     others = {found.id: found for found in administrators_of(session, account.id)}
     if account.main_id is not None:

@@ -1,4 +1,4 @@
-"""What an account has: its contracts, trunks and numbers, read with a fixed number of SQL statements."""
+"""The contracts, trunks and numbers of one account, read with a fixed number of SQL statements."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from models.telephony.trunks import SipTrunk, TrunkState
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What one account has: running contract lines with their products, trunks not closed, and number blocks."""
+    """What one account has: contract lines that run now, with their products, trunks not closed, and number blocks."""
 
     items: Sequence[tuple[ContractItem, Product]]
     trunks: Sequence[SipTrunk]
@@ -26,7 +26,7 @@ class Holdings:
 
     @property
     def monthly_cents(self) -> int:
-        """Return the sum of the monthly prices of the contract lines, net, in cents."""
+        """Return the sum of the monthly net prices of the contract lines, in cents."""
         return sum(item.monthly_cents for item, _ in self.items)
 
 

@@ -1,7 +1,7 @@
-"""Numbers, trunks and contracts of a main account and its sub-accounts, searched and read page by page.
+"""Numbers, trunks and contracts of a main account and its sub-accounts, with a search, page by page.
 
-Whether a trunk is registered is not known here: the portal asks the telephone network. All lists are in the order of
-customer numbers, so that a page costs the same whatever the number of accounts.
+Whether a trunk is registered is not included: the portal asks the telephone network. All lists are sorted by customer
+number, so that a page costs the same whatever the number of accounts.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _Query = sa.Select[*tuple[Any, ...]]
 
 @dataclass(frozen=True, slots=True)
 class ListedNumbers:
-    """A row of the list of numbers: a block, its account, and the SIP user of the trunk at which the numbers ring.
+    """A row of the list of numbers: a block, its account, and the SIP user of the trunk that gets the calls.
 
-    `sip_user` is None for a block that has no trunk.
+    `sip_user` is None for a block without a trunk.
     """
 
     account: Account
@@ -54,7 +54,7 @@ class ListedTrunk:
 
 @dataclass(frozen=True, slots=True)
 class ListedContract:
-    """A row of the list of contracts: a contract, its account, and its running lines, each with its product."""
+    """A row of the list of contracts: a contract, its account, and its lines that run now, each with its product."""
 
     account: Account
     contract: Contract
@@ -62,7 +62,7 @@ class ListedContract:
 
     @property
     def monthly_cents(self) -> int:
-        """Return the monthly price of all lines of the contract, net, in cents."""
+        """Return the sum of the monthly net prices of the contract's lines, in cents."""
         return sum(item.monthly_cents for item, _ in self.items)
 
 
@@ -71,9 +71,9 @@ def numbers_of(
 ) -> Page[ListedNumbers]:
     """Return a page of the number blocks of the main account `main` and its sub-accounts.
 
-    Digits in `search` must be part of a number; each word must be part of the account's customer number, name, street
-    or city. `after` is the cursor of the page (None: the first), `limit` its size. Two statements at most. Raises
-    `BadCursor` if `after` is no cursor of this list.
+    Digits in `search` must occur in a number of the block. Each word must occur in the account's customer number, name,
+    street or city. `after` is the cursor from the page before (None: first page), `limit` the page size. Runs two
+    statements at most. Raises `BadCursor` if `after` is no cursor of this list.
     """
     words, typed = _split(search)
     query: _Query = (
@@ -96,9 +96,9 @@ def trunks_of(
 ) -> Page[ListedTrunk]:
     """Return a page of the trunks, except closed ones, of the main account `main` and its sub-accounts.
 
-    Each word of `search` must be part of the account's customer number, name, street or city, or of the trunk's SIP
-    user or domain. `after` is the cursor of the page (None: the first), `limit` its size. One statement. Raises
-    `BadCursor` if `after` is no cursor of this list.
+    Each word of `search` must occur in the account's customer number, name, street or city, or in the trunk's SIP user
+    or domain. `after` is the cursor from the page before (None: first page), `limit` the page size. Runs one statement.
+    Raises `BadCursor` if `after` is no cursor of this list.
     """
     query: _Query = (
         sa.select(Account, SipTrunk)
@@ -113,11 +113,11 @@ def trunks_of(
 def contracts_of(
     session: Session, main: Account, now: datetime, search: str = "", *, after: str | None = None, limit: int = 50
 ) -> Page[ListedContract]:
-    """Return a page of the contracts, running at `now`, of the main account `main` and its sub-accounts.
+    """Return a page of the contracts that run at `now` of the main account `main` and its sub-accounts.
 
-    Each word of `search` must be part of the account's customer number, name, street or city, or of a product's name.
-    `after` is the cursor of the page (None: the first), `limit` its size. Two statements. Raises `BadCursor` if
-    `after` is no cursor of this list.
+    Each word of `search` must occur in the account's customer number, name, street or city, or in a product's name.
+    `after` is the cursor from the page before (None: first page), `limit` the page size. Runs two statements. Raises
+    `BadCursor` if `after` is no cursor of this list.
     """
     products = (
         sa.select(sa.func.string_agg(sa.func.concat_ws(" ", Product.name_de, Product.name_en), " "))
@@ -143,16 +143,19 @@ def contracts_of(
 
 
 def _split(search: str) -> tuple[list[str], str]:
-    """Split a search into its words with letters, and the rest as one typed number ("" if the rest has no digit)."""
+    """Split a search into the words that have letters, and all other words as one typed number.
+
+    The number is "" if those other words have no digit.
+    """
     words = [word for word in search.split() if re.search(r"[^\W\d_]", word)]
     numbers = " ".join(word for word in search.split() if word not in words)
     return words, numbers if re.search("[0-9]", numbers) else ""
 
 
 def _few_hits(session: Session, typed: str) -> list[int] | None:
-    """Return the ids of the number blocks, of the accounts of all customers, that match the typed digits.
+    """Return the ids of the number blocks, of any customer, that match the typed digits; None if more than `FEW` match.
 
-    None if more than `FEW` (2,000) do: the caller then looks only through the blocks of the accounts that it lists.
+    `FEW` is 2,000. For more hits, the caller compares the digits only with the blocks of the listed accounts.
     """
     hits = sa.select(NumberBlock.id).where(NumberBlock.account_id.is_not(None), found_by(typed)).limit(FEW + 1)
     found = list(session.scalars(hits))
@@ -167,9 +170,10 @@ def _narrowed(query: _Query, main: Account, words: Sequence[str], *more: Any) ->
 def _page(
     session: Session, query: _Query, second: Any, after: str | None, limit: int
 ) -> tuple[Sequence[sa.Row[Any]], Callable[[Callable[[Any], int]], str | None]]:
-    """Return one page of rows in the order of customer number and column `second`, and a function for the next cursor.
+    """Return one page of the query's rows, sorted by customer number and the column `second`, and a function.
 
-    The function takes a getter of `second` from a row, and returns the next page's cursor, None after the last page.
+    The function returns the cursor of the next page, None after the last page. Its argument is a function that returns
+    the value of `second` for a row.
     """
     key = sa.tuple_(Account.customer_number, second)
     if after is not None:

@@ -1,8 +1,8 @@
 """The history of phone numbers: who had a number from when to when (§ 172 TKG).
 
-Each row is about a whole number block and keeps the names and addresses of its own time. An exclusion constraint keeps
-two rows of one block from ever overlapping. A row is kept to the end of the calendar year after the one in which the
-account lost the block.
+Each row is about a whole number block, with names and addresses as they were at that time. An exclusion constraint
+prevents two rows of one block from overlapping in time. A row is kept until the end of the calendar year after the one
+in which the account lost the block.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class NumberAssignment(Base):
     """The assignment of a number block to one account and one contract holder, from `since` until `until`.
 
     `until` is None while the account still has the block. `holder_…` is the name and address of the contract holder,
-    `street`, `postal_code` and `city` the connection address, all as of then.
+    `street`, `postal_code` and `city` the connection address, all as they were during the assignment.
     """
 
     __tablename__ = "number_assignments"
@@ -88,11 +88,11 @@ _END = sa.text("""
 
 
 def _renewal(of: str) -> tuple[sa.TextClause, sa.TextClause]:
-    """Return two SQL statements that bring the history of numbers in line with the present owners of the blocks.
+    """Return two SQL statements that update the history of numbers to the present owners of the blocks.
 
-    The first ends open assignments with another account, holder or address than now, the second inserts one for each
-    block that an account has without an open assignment. `of` is the SQL comparison that limits both to some accounts:
-    it is put behind the name of a column with account ids.
+    The first ends open assignments whose account, holder or address is not the present one. The second inserts an
+    assignment for each block of an account that has no open one. `of` is an SQL comparison, such as `IN (…)`, that
+    limits both statements to some account ids; it follows the name of a column.
     """
     known, true = (", ".join(f"{table}.{name}" for name in ("account_id", *_COLUMNS)) for table in ("known", "owners"))
     end = f"""
@@ -117,29 +117,34 @@ _COMPLETION = _renewal("IS NOT NULL")
 
 
 def begin_assignment(session: Session, block_id: int, account_id: int, now: datetime) -> None:
-    """Record that the account gets the number block now, with its contract holder and connection address.
+    """Record that the account gets the number block now, with the account's contract holder and connection address.
 
-    Both are read, and the row is inserted, at the next flush or commit, with one statement for all blocks until then.
+    Holder and address are read, and the row is inserted, at the next flush or commit: with one statement for all blocks
+    that were recorded until then.
     """
     batch_execute(session, _BEGIN, block_id=block_id, account_id=account_id, since=now)
 
 
 def end_assignment(session: Session, block_id: int, now: datetime) -> None:
-    """Record that the block's account loses the block now. Does nothing if no account has the block. One statement."""
+    """Record that the block's account loses the block now; do nothing if no account has the block.
+
+    Runs one statement, and one more if calls of `begin_assignment` are not written yet.
+    """
     execute_queued(session, _BEGIN)
     session.execute(_END, {"block_id": block_id, "now": now})
 
 
 def last_end(block_id: sa.SQLColumnExpression[int]) -> sa.ScalarSelect[datetime | None]:
-    """Return SQL for when an account last lost the block with this id; null if none did, as far as is kept."""
+    """Return SQL for the time at which an account last lost the block with this id; null if the history has none."""
     ends = sa.select(sa.func.max(NumberAssignment.until)).where(NumberAssignment.block_id == block_id)
     return ends.scalar_subquery()
 
 
 def renew_history(session: Session, account_id: int, now: datetime) -> None:
-    """Bring the history of the account's numbers in line with its present contract holder and connection address.
+    """Record the account's present contract holder and connection address in the history of its numbers.
 
-    Does so as well for the accounts that were ordered for it and have its contract holder. Runs two statements.
+    If they have changed, open assignments end and new ones begin. The same is done for the accounts whose contract
+    holder is this account's, because it has ordered them. Runs two statements.
     """
     execute_queued(session, _BEGIN)
     for statement in _RENEWALS:
@@ -147,10 +152,10 @@ def renew_history(session: Session, account_id: int, now: datetime) -> None:
 
 
 def complete_history(session: Session, now: datetime) -> int:
-    """Bring the history of numbers in line with the blocks, names and addresses that all accounts have now.
+    """Update the history of numbers to the blocks, contract holders and addresses that all accounts have now.
 
-    Needed after changes that did not write the history: the import of customers, and those by an older program that
-    runs beside this one and knows no history. Return how many rows were ended or begun. Safe to run twice.
+    Needed after changes that were not recorded: an import of customers, or changes by an older version of this software
+    that runs in parallel and has no history. Returns how many rows were ended or inserted. Safe to run twice.
     """
     return sum(session.connection().execute(statement, {"now": now}).rowcount for statement in _COMPLETION)
 
@@ -161,7 +166,7 @@ def block_of(session: Session, number: int) -> NumberBlock | None:
 
 
 def assignments_of(session: Session, block: NumberBlock) -> Sequence[sa.Row[NumberAssignment, str]]:
-    """Return the rows of a block's history that are still kept, the newest first, with the customer numbers."""
+    """Return a block's assignments that are still stored, the newest first, each with its account's customer number."""
     query = (
         sa.select(NumberAssignment, Account.customer_number)
         .join(Account, Account.id == NumberAssignment.account_id)

@@ -1,4 +1,7 @@
-"""The pool of free number blocks: counting, taking, adding and releasing blocks, and a released block's quarantine."""
+"""The pool of free number blocks: counting, taking, adding, withdrawing and releasing blocks.
+
+A released block is in quarantine for 90 days before it is free again.
+"""
 
 from __future__ import annotations
 
@@ -41,27 +44,27 @@ def _free(area_code: str, size: int, now: datetime) -> sa.ColumnElement[bool]:
 
 
 def pool_has(session: Session, area_code: str, size: int, now: datetime) -> bool:
-    """Return whether the pool of the area code has a free block of `size` numbers (1, 10 or 100) at `now`.
+    """Return whether the area code has a free block of `size` numbers (1, 10 or 100) at `now`.
 
-    No guarantee for later: other transactions take blocks too.
+    The block may be gone at the next moment, since other transactions take blocks, too.
     """
     return session.scalar(sa.select(NumberBlock.id).where(_free(area_code, size, now)).limit(1)) is not None
 
 
 def count_free(session: Session, area_code: str, size: int, now: datetime, most: int = 1000) -> int:
-    """Return how many blocks of `size` numbers are free in the area code at `now`; `most` if there are more.
+    """Return how many blocks of `size` numbers are free in the area code at `now`, counting no further than `most`.
 
-    No guarantee for later: other transactions take blocks too.
+    The number may change at the next moment, since other transactions take blocks, too.
     """
     some = sa.select(NumberBlock.id).where(_free(area_code, size, now)).limit(most).subquery()
     return session.scalar(sa.select(sa.func.count()).select_from(some)) or 0
 
 
 class NumberPool:
-    """Free number blocks for the orders of one transaction, assigned without waiting for other transactions.
+    """Free number blocks for the orders of one transaction, which are taken without waiting for other transactions.
 
-    `wanted` maps (area code, block size) to the number of blocks that the transaction may take: that many are locked
-    with one statement when the pair is first used. Blocks that other transactions have locked are skipped.
+    `wanted` maps pairs of area code and block size to the number of blocks that the transaction may take. That many are
+    locked with one statement when the pair is first used. Blocks that other transactions have locked are skipped.
     """
 
     def __init__(self, session: Session, now: datetime, wanted: Mapping[tuple[str, int], int]) -> None:
@@ -73,14 +76,15 @@ class NumberPool:
     def has(self, area_code: str, size: int) -> bool:
         """Return whether a block of this area code and of `size` numbers is left to take.
 
-        The first call for an area code and size locks as many free blocks as `wanted` names for them, or one.
+        The first call for an area code and size locks free blocks: as many as `wanted` says, or one if it says nothing.
         """
         return bool(self._of(area_code, size))
 
     def take(self, area_code: str, size: int, account_id: int) -> NumberBlock:
-        """Assign a block to the account with this id, and return the block: the one that has been free for longest.
+        """Assign a block to the account with this id, and return it: of the free blocks, the one free for longest.
 
-        The block's history records it. Raises `NoNumbersAvailable` if no block of this area code and size is left.
+        Records the assignment in the history of numbers. Raises `NoNumbersAvailable` if no block of this area code and
+        size is left.
         """
         block = self._next(area_code, size)
         begin_assignment(self._session, block.id, account_id, self._now)
@@ -88,9 +92,10 @@ class NumberPool:
         return block
 
     def reserve(self, area_code: str, size: int) -> NumberBlock:
-        """Reserve a block for a request, and return the block: nobody gets it until it is given out or freed.
+        """Reserve a block for a request, and return it. Nobody gets the block until it is assigned or freed.
 
-        Raises `NoNumbersAvailable` if no block of this area code and size is left.
+        Assign it with `give_reserved_block`, free it with `free_reserved_block`. Raises `NoNumbersAvailable` if no
+        block of this area code and size is left.
         """
         block = self._next(area_code, size)
         block.available_from = RESERVED
@@ -118,12 +123,13 @@ class NumberPool:
 
 
 def stock_pool(session: Session, area_code: str, first_subscriber: str, size: int, count: int, now: datetime) -> int:
-    """Add `count` consecutive free blocks of `size` numbers, and schedule their announcement to the registrar, now.
+    """Add `count` consecutive free blocks of `size` numbers to the pool; return how many were added.
 
-    `first_subscriber` is the first block's first number without the area code. Returns how many blocks were added: a
-    block whose numbers are in the table already is skipped, unless it was withdrawn (`withdraw_from_pool`). A withdrawn
-    block that an account has lost less than `QUARANTINE` (90 days) ago rests until that time is over. Raises
-    `InvalidField` if `size` is not 1, 10 or 100, or if the first number is not a multiple of `size`.
+    `first_subscriber` is the first block's first number without the area code. The announcement of the blocks to the
+    registrar is scheduled for now. Blocks with numbers that are in the table already are skipped, except withdrawn ones
+    (`withdraw_from_pool`). A withdrawn block that an account has lost less than `QUARANTINE` (90 days) ago becomes free
+    only when that time is over. Raises `InvalidField` if `size` is not 1, 10 or 100, or if the first number is not a
+    multiple of `size`.
     """
     first = _first_number(area_code, first_subscriber, size)
     back = sa.update(NumberBlock).where(_among(first, size, count), NumberBlock.available_from == WITHDRAWN)
@@ -153,13 +159,13 @@ def stock_pool(session: Session, area_code: str, first_subscriber: str, size: in
 def withdraw_from_pool(
     session: Session, area_code: str, first_subscriber: str, size: int, count: int
 ) -> tuple[int, list[NumberBlock]]:
-    """Take `count` consecutive blocks of `size` numbers out of the pool, so that they are given to nobody any more.
+    """Withdraw `count` consecutive blocks of `size` numbers from the pool, so that nobody is assigned them any more.
 
-    `first_subscriber` is the first block's first number without the area code. Return how many blocks were taken out
-    that were in the pool before, free or in quarantine, and those that are given out or reserved, which stay so.
-    Blocks that are set aside (`set_aside_block`) stay so, as staff have yet to act on them.
-    The job `registrar` then takes them out of the registrar's numbers. `stock_pool` adds them again. Safe to run twice.
-    Raises `InvalidField` if `size` is not 1, 10 or 100, or if the first number is not a multiple of `size`.
+    `first_subscriber` is the first block's first number without the area code. Returns how many blocks were withdrawn,
+    and those that stay because they are assigned or reserved. Free blocks and those in quarantine are withdrawn; blocks
+    that are set aside (`set_aside_block`) stay, as staff have yet to act on them. The job `registrar` then removes the
+    withdrawn blocks from the registrar's numbers. `stock_pool` adds them again. Safe to run twice. Raises
+    `InvalidField` if `size` is not 1, 10 or 100, or if the first number is not a multiple of `size`.
     """
     these = _among(_first_number(area_code, first_subscriber, size), size, count)
     pooled = NumberBlock.account_id.is_(None), NumberBlock.available_from.not_in((WITHDRAWN, SET_ASIDE, RESERVED))
@@ -171,7 +177,11 @@ def withdraw_from_pool(
 
 
 def _first_number(area_code: str, first_subscriber: str, size: int) -> int:
-    """Return the first number in E.164, as an integer. Raises `InvalidField` unless a block can begin there."""
+    """Return the first number of the first block in E.164, as an integer.
+
+    `first_subscriber` is this number without the area code. Raises `InvalidField` if there are no blocks of `size`
+    numbers, or if none can begin with this number.
+    """
     if size not in BLOCK_SIZES:
         raise InvalidField("size", "unknown_block_size", BLOCK_SIZES)
     first = int(national_to_e164(area_code) + first_subscriber)
@@ -181,20 +191,20 @@ def _first_number(area_code: str, first_subscriber: str, size: int) -> int:
 
 
 def _among(first: int, size: int, count: int) -> sa.ColumnElement[bool]:
-    """Return an SQL condition: one of `count` blocks of `size` numbers that begin with the number `first`."""
+    """Return an SQL condition: the block is one of `count` consecutive blocks of `size` numbers from `first` on."""
     return sa.and_(
         NumberBlock.first_number.between(first, first + (count - 1) * size), NumberBlock.size == sa.literal(size)
     )
 
 
 def give_reserved_block(session: Session, block: NumberBlock, account_id: int, trunk_id: int, now: datetime) -> None:
-    """Give a reserved block to the account and its trunk. The block's history records it."""
+    """Assign a reserved block to the account and its trunk, and record this in the history of numbers."""
     begin_assignment(session, block.id, account_id, now)
     block.account_id, block.trunk_id, block.available_from = account_id, trunk_id, now
 
 
 def free_reserved_block(block: NumberBlock, now: datetime) -> None:
-    """Put a reserved block back into the pool, at once: nobody has had its numbers. Do nothing to any other block."""
+    """Make a reserved block free at once, without quarantine, as nobody has had its numbers; ignore any other block."""
     if block.account_id is None and block.available_from == RESERVED:
         block.available_from = now
 
@@ -202,8 +212,8 @@ def free_reserved_block(block: NumberBlock, now: datetime) -> None:
 def release_block(block: NumberBlock, now: datetime) -> None:
     """Take a block from its account and trunk; it can be assigned to an account again after `QUARANTINE` (90 days).
 
-    The block's history records it, and a directory entry for one of its numbers is withdrawn. The block must be in a
-    session.
+    Records this in the history of numbers, and withdraws a directory entry for one of the block's numbers. The block
+    must be in a session.
     """
     _take_away(block, now)
     block.available_from = now + QUARANTINE
@@ -212,8 +222,8 @@ def release_block(block: NumberBlock, now: datetime) -> None:
 def set_aside_block(block: NumberBlock, now: datetime) -> None:
     """Take a block from its account and trunk, because the registrar lists one of its numbers under another trunk.
 
-    The block is assigned to no other account until staff act; job `registrar` reports it to them. The block's history
-    records it, and a directory entry for one of its numbers is withdrawn. The block must be in a session.
+    The block is assigned to no account until staff act; the job `registrar` reports it to them. Records this in the
+    history of numbers, and withdraws a directory entry for one of the block's numbers. The block must be in a session.
     """
     _take_away(block, now)
     block.available_from = SET_ASIDE

@@ -1,10 +1,10 @@
 """Finding a number by any part of it, in any usual spelling, without a row for each number of a block.
 
-A block of 1, 10 or 100 numbers is aligned: its numbers are its stem (the first number without its last 0, 1 or 2
-digits) followed by every possible tail. Digits are part of one of the numbers if the stem contains them, or if the
-stem ends with their beginning and their rest is no longer than the tail. So a few patterns on the stem, with a
-trigram index, find all blocks. Digits at the beginning of a number are a few ranges of numbers instead, answered by
-the index of the exclusion constraint.
+A block of 1, 10 or 100 numbers consists of a stem (the first number without its last 0, 1 or 2 digits) followed by
+every possible tail of that many digits. Digits occur in one of its numbers if the stem contains them, or if the stem
+ends with their beginning and the rest of them is no longer than the tail. So a few patterns for the stem, with a
+trigram index, find all blocks. Digits at the beginning of a number are a few ranges of numbers instead, which the index
+of the exclusion constraint finds.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ class Part:
 
 
 def parts_of(typed: str) -> list[Part]:
-    """Turn a typed search into alternatives: a number matches if it contains at least one of the returned parts.
+    """Return the alternatives for which a typed search stands: a number matches if it contains at least one of them.
 
-    "+49 30" has to be the beginning of the number. Digits that begin with 0 ("0049 30", "030") yield two parts: one for
-    the beginning, one for anywhere. Other digits may stand anywhere. A text without digits matches every number.
+    Digits after "+" must be at the beginning of the number. Digits that begin with 0 ("0049 30", "030") yield two
+    parts: an international one for the beginning, and the digits as typed for anywhere. Other digits may be anywhere. A
+    text without digits matches every number.
     """
     plain = re.sub(r"\(\s*0\s*\)", "", typed).strip(" (")
     digits = re.sub(r"[^0-9]", "", plain)
@@ -48,16 +49,16 @@ def parts_of(typed: str) -> list[Part]:
 
 
 def is_everywhere(typed: str) -> bool:
-    """Return whether the typed digits may stand anywhere in a number and are three at most: many numbers have them."""
+    """Return whether the typed digits are three at most and may be anywhere in a number, so that many numbers match."""
     return any(not part.from_start and len(part.digits) <= 3 for part in parts_of(typed))
 
 
 def found_by(typed: str) -> sa.ColumnElement[bool]:
     """Return an SQL condition for the number blocks with a number that contains the typed digits.
 
-    Digits after "+" have to be the beginning of the number; other digits may stand anywhere, and "030" also finds
-    numbers that begin with 4930. The digits are part of the statement's text, not parameters: the planner must see
-    them to estimate the number of hits, else it would read the whole index.
+    Digits after "+" must be at the beginning of the number; other digits may be anywhere, and "030" also finds numbers
+    that begin with 4930. The digits are part of the statement's text, not parameters: the planner must see them to
+    estimate the number of hits, because otherwise it would read the whole index.
     """
     return sa.or_(*(_begins(part.digits) if part.from_start else _contains(part.digits) for part in parts_of(typed)))
 
@@ -82,9 +83,9 @@ def _stem_is_like(pattern: str) -> sa.ColumnElement[bool]:
 
 
 def _patterns(digits: str) -> Iterator[tuple[int, str]]:
-    """Yield pairs: the smallest block size to which a LIKE pattern applies, and the pattern.
+    """Yield LIKE patterns that find the digits in a block, each with the smallest block size to which it applies.
 
-    The pattern is for a block's stem, the digits that all numbers of the block begin with.
+    A pattern is for the block's stem: the digits with which all numbers of the block begin.
     """
     yield 1, f"%{digits}%"
     for size in BLOCK_SIZES[1:]:

@@ -1,7 +1,7 @@
 """Phone numbers in blocks of 1, 10 or 100, and the announcement of blocks to the registrar.
 
-A number block is free when it belongs to no account and its quarantine is over (`available_from`); so no job has
-to run for a quarantine to end. An exclusion constraint keeps two blocks from ever sharing a number.
+A number block is free when it belongs to no account and its quarantine is over (`available_from`), so that no job is
+needed to end the quarantine. An exclusion constraint prevents two blocks from sharing a number.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class NumberBlock(Base):
 
     @hybrid_property
     def last_number(self) -> int:
-        """Return the block's highest number in E.164, without the plus sign; in a query, SQL for that."""
+        """Return the block's highest number in E.164, without the plus sign; on the class, SQL for that number."""
         return self.first_number + self.size - 1
 
     @classmethod
@@ -103,10 +103,10 @@ def is_own_number(session: Session, account_id: int, number: int) -> bool:
 
 
 class BlockAnnouncement(QueueRow, Base):
-    """The task to tell the registrar that a number block is one of the carrier's; deleted once that is done.
+    """The task to tell the registrar that a number block is one of the carrier's; deleted once the registrar knows.
 
-    Kept in a table apart from the blocks: a worker that tells the registrar does not lock the block, as taking blocks
-    from the pool skips locked ones.
+    The table is separate from the blocks, so that a worker with such a task does not lock the block: taking blocks from
+    the pool skips locked ones.
     """
 
     __tablename__ = "block_announcements"

@@ -1,6 +1,7 @@
-"""Answers of the carrier's staff: whether an address lies in an Ortsnetz (local exchange area), if facts do not tell.
+"""Answers of the carrier's staff to the question whether a town lies in an Ortsnetz (local exchange area).
 
-An answer holds for every later order with the same postal code, town and area code, until staff give another one.
+Staff are asked when the facts about places do not decide it. An answer holds for every later order with the same postal
+code, town and area code, until staff give another one.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from models.telephony.towns import FURTHER_TOWNS
 
 
 class KnownPlace(Base):
-    """A question and its answer: whether a town with a postal code lies in the Ortsnetz of an area code.
+    """The question whether a town with a postal code lies in the Ortsnetz (local exchange area) of an area code.
 
-    An Ortsnetz is a local exchange area. `town` is the town's name as staff read it, `place` in the spelling by which
-    it is compared. `fits` is the answer, null while the question is open; `decided_by` is the user who gave it, at
-    `decided_at`. An answer without `decided_by` was known from the start (`load_towns`); then the question was never
-    asked, and `asked_at` is null.
+    `town` is the town's name as staff read it, `place` the same name in the normalised spelling for comparisons. `fits`
+    is the answer, null while the question is open; `decided_by` is the user who gave it, at `decided_at`. If there is
+    an answer without `decided_by`, it was supplied with the software (`load_towns`); nobody was asked then, and
+    `asked_at` is null.
     """
 
     __tablename__ = "known_places"
@@ -56,20 +57,20 @@ class KnownPlace(Base):
 
 
 def place_key(city: str) -> str:
-    """Return the town's name in the spelling by which towns are compared.
+    """Return the town's name in a normalised spelling, by which towns are compared.
 
-    'UNTERSCHLEISSHEIM' and 'Unterschleißheim' have one spelling.
+    'UNTERSCHLEISSHEIM' and 'Unterschleißheim' have the same one.
     """
     return " ".join(town_words(city))
 
 
 def answers_for(session: Session, postal_code: str, city: str) -> Mapping[str, bool]:
-    """Return, by area code, whether the town with this postal code lies in the area code's Ortsnetz.
+    """Return a dict of area code to the stored answer whether the town with this postal code lies in that area.
 
-    An Ortsnetz is a local exchange area. Area codes without an answer, or whose question is still open, are left out.
-    An answer of the staff holds only for the name they were asked about, whatever its case, umlauts or title
-    (`place_key`). One known from the start (`load_towns`) also holds for shorter, longer and abbreviated names of the
-    place (`same_place_words`); an answer for exactly this name goes before it.
+    The area is an Ortsnetz (local exchange area). Area codes without an answer are left out. An answer of staff holds
+    only for the name about which they were asked, whatever its case, umlauts or title (`place_key`). An answer supplied
+    with the software (`load_towns`) also holds for shorter, longer and abbreviated names of the place
+    (`same_place_words`), unless there is an answer for exactly this name.
     """
     # Hundreds of orders are about a few places: each postal code is looked up once a transaction.
     read: dict[str, list[KnownPlace]] = session.info.setdefault("known_places", {})
@@ -86,9 +87,9 @@ def answers_for(session: Session, postal_code: str, city: str) -> Mapping[str, b
 
 
 def ask(session: Session, postal_code: str, city: str, area_code: str, now: datetime) -> None:
-    """Add the question for the staff whether the town lies in the Ortsnetz (local exchange area) of the area code.
+    """Store the question to staff whether the town lies in the Ortsnetz (local exchange area) of the area code.
 
-    Safe to run twice: a question that exists, open or answered, stays as it is.
+    Safe to run twice: a question that exists already, open or answered, stays as it is.
     """
     asked = postgresql.insert(KnownPlace).values(
         postal_code=postal_code, place=place_key(city), town=city, area_code=area_code, asked_at=now
@@ -97,9 +98,9 @@ def ask(session: Session, postal_code: str, city: str, area_code: str, now: date
 
 
 def question_id(session: Session, postal_code: str, city: str, area_code: str) -> uuid.UUID | None:
-    """Return the id of the question whether the town lies in the area code's Ortsnetz; None if there is no such row.
+    """Return the id of the stored question whether the town lies in the area code's Ortsnetz; None if there is none.
 
-    An Ortsnetz is a local exchange area. The row may be open, answered by staff, or known from the start.
+    An Ortsnetz is a local exchange area. The question may be open, answered by staff, or answered from the start.
     """
     return session.scalar(
         sa.select(KnownPlace.id).where(
@@ -111,10 +112,9 @@ def question_id(session: Session, postal_code: str, city: str, area_code: str) -
 
 
 def load_towns(session: Session, now: datetime) -> None:
-    """Insert the answers known from the start: towns that share another town's Ortsnetz (local exchange area).
+    """Insert the answers supplied with the software: towns that share another town's Ortsnetz (local exchange area).
 
-    Existing answers stay. Each town is known with every postal code of its name that lies within 60 km of the
-    Ortsnetz.
+    Existing answers stay. There is one answer for each postal code of the town that is within 60 km of the Ortsnetz.
     """
     places = places_of(session)
     rows = [
@@ -135,18 +135,19 @@ def load_towns(session: Session, now: datetime) -> None:
 
 
 def open_questions(session: Session, most: int) -> Sequence[KnownPlace]:
-    """Return up to `most` questions without an answer, those open for longest first, each with its Ortsnetz.
+    """Return up to `most` questions without an answer, those open for longest first, each with its area code loaded.
 
-    An Ortsnetz is a local exchange area.
+    The question is whether a town lies in the Ortsnetz (local exchange area) of the area code.
     """
     found = sa.select(KnownPlace).where(KnownPlace.fits.is_(None)).order_by(KnownPlace.asked_at, KnownPlace.id)
     return session.scalars(found.options(joinedload(KnownPlace.area)).limit(most)).all()
 
 
 def answered_questions(session: Session, most: int) -> Sequence[KnownPlace]:
-    """Return at most `most` questions that staff have answered, the last answered first.
+    """Return up to `most` questions that staff have answered, the last answered first.
 
-    Each comes with its Ortsnetz (local exchange area) and the member of staff.
+    The question is whether a town lies in the Ortsnetz (local exchange area) of an area code. The area code and the
+    member of staff are loaded with each.
     """
     found = sa.select(KnownPlace).where(KnownPlace.decided_by.is_not(None))
     parts = (joinedload(KnownPlace.area), joinedload(KnownPlace.decider))

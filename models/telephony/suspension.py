@@ -1,4 +1,4 @@
-"""Suspending and resuming a trunk, by the customer and by the carrier. The account's log records each change."""
+"""Suspending and resuming a trunk, by the customer and by the carrier. Each change is recorded in the audit log."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from models.telephony.trunks import SipTrunk, SuspendedBy, TrunkState
 def find_trunk(
     session: Session, person: Principal, right: Action, account: Account, id: int, *, lock: bool = False
 ) -> SipTrunk:
-    """Return the account's trunk `id`, if the person has the right `right` in the account.
+    """Return the account's trunk `id`, if it is not closed and the person has the right `right` in the account.
 
-    `lock` locks the trunk's row until the transaction ends. Raises `Forbidden` if the person lacks the right, and
+    With `lock`, locks the trunk's row until the transaction ends. Raises `Forbidden` if the person lacks the right, and
     `NotFound` if the account has no trunk with this id or the trunk is closed.
     """
     if not may(person, right, account):
@@ -36,11 +36,11 @@ def find_trunk(
 
 
 def suspend(session: Session, person: Principal, account: Account, id: int, now: datetime) -> bool:
-    """Suspend the account's trunk `id` for the customer, and schedule a registrar update.
+    """Suspend the account's trunk `id` on behalf of the customer, and schedule a registrar update.
 
-    Locks account and trunk, and records the change in the account's log. Safe to run twice: returns False if the trunk
-    is suspended already, also by the carrier. Raises `Forbidden` if the account is not active or the person may not
-    manage its trunks, and `NotFound` if the account has no open trunk with this id.
+    Locks account and trunk, and records the change in the account's audit log. Safe to run twice: returns False if the
+    trunk is suspended already, by the customer or the carrier. Raises `Forbidden` if the account is not active or the
+    person may not manage its trunks, and `NotFound` if the account has no trunk with this id that is not closed.
     """
     lock_active_account(session, account)
     trunk = find_trunk(session, person, Action.MANAGE_TRUNK, account, id, lock=True)
@@ -54,10 +54,10 @@ def suspend(session: Session, person: Principal, account: Account, id: int, now:
 def resume(session: Session, person: Principal, account: Account, id: int, now: datetime) -> SipTrunk:
     """Lift the customer's suspension of the account's trunk `id`, and return the trunk. Safe to run twice.
 
-    Locks account and trunk, records the change in the account's log, and schedules a registrar update. A suspension by
-    the carrier stays. Raises `Forbidden` if the account is not active or the person may not manage its trunks,
-    `NotFound` if the account has no open trunk with this id, and `SuspendedByCarrier` if only the carrier has suspended
-    the trunk.
+    Locks account and trunk, records the change in the account's audit log, and schedules a registrar update. A
+    suspension by the carrier stays. Raises `Forbidden` if the account is not active or the person may not manage its
+    trunks, `NotFound` if the account has no trunk with this id that is not closed, and `SuspendedByCarrier` if only the
+    carrier has suspended the trunk.
     """
     lock_active_account(session, account)
     trunk = find_trunk(session, person, Action.MANAGE_TRUNK, account, id, lock=True)
@@ -71,11 +71,11 @@ def resume(session: Session, person: Principal, account: Account, id: int, now: 
 
 
 def suspend_for_carrier(session: Session, sip_user: str, reason: str, now: datetime) -> bool:
-    """Suspend a trunk so that only the carrier can lift the suspension. The customer reads the reason.
+    """Suspend the trunk with this SIP user so that only the carrier can lift it. The customer can read `reason`.
 
-    Locks account and trunk, records the change in the account's log, and schedules a registrar update. Safe to run
-    twice: returns False if the carrier has suspended the trunk for this reason already. Raises `NotFound` if no trunk
-    has this SIP user, `TrunkClosed` if it is closed, and `Forbidden` if its account is not active yet.
+    Locks account and trunk, records the change in the account's audit log, and schedules a registrar update. Safe to
+    run twice: returns False if the carrier has suspended the trunk for this reason already. Raises `NotFound` if no
+    trunk has this SIP user, `TrunkClosed` if it is closed, and `Forbidden` if its account is not active yet.
     """
     account, trunk = _of_sip_user(session, sip_user)
     changed = trunk.suspend(SuspendedBy.CARRIER, now, reason)
@@ -86,11 +86,12 @@ def suspend_for_carrier(session: Session, sip_user: str, reason: str, now: datet
 
 
 def resume_for_carrier(session: Session, sip_user: str, now: datetime) -> tuple[SipTrunk, bool]:
-    """Lift the carrier's suspension of a trunk; the customer's own stays. Return the trunk, and whether it changed.
+    """Lift the carrier's suspension of the trunk with this SIP user; return the trunk, and whether it was changed.
 
-    Locks account and trunk, records the change in the account's log, and schedules a registrar update. Safe to run
-    twice: for a trunk that the carrier has not suspended nothing changes. Raises `NotFound` if no trunk has this SIP
-    user, `TrunkClosed` if it is closed, and `Forbidden` if its account is not active yet.
+    A suspension by the customer stays. Locks account and trunk, records the change in the account's audit log, and
+    schedules a registrar update. Safe to run twice: nothing is changed unless the carrier has suspended the trunk.
+    Raises `NotFound` if no trunk has this SIP user, `TrunkClosed` if it is closed, and `Forbidden` if its account is
+    not active yet.
     """
     account, trunk = _of_sip_user(session, sip_user)
     changed = trunk.resume(SuspendedBy.CARRIER, now)

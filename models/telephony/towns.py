@@ -1,8 +1,8 @@
-"""Towns that share another town's Ortsnetz (local exchange area), or have another name than their Ortsnetz.
+"""Towns that share another town's Ortsnetz (local exchange area), or whose name is not that of their Ortsnetz.
 
-The phonenumbers package knows one name for an area code, but an Ortsnetz may include further towns, and merged towns
-have a name that no Ortsnetz has. Only well-known cases are listed here, as answers that are known from the start;
-about other towns the carrier's staff are asked (`models.telephony.place_answers`). Needs no database.
+The phonenumbers package knows one name for an area code. But an Ortsnetz may include further towns, and the name of
+merged towns may be that of no Ortsnetz. Only well-known cases are listed here; for all others, the carrier's staff are
+asked (`models.telephony.place_answers`). Uses no database.
 """
 
 from __future__ import annotations

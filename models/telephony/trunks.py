@@ -29,36 +29,39 @@ class TrunkState(StrEnum):
 
 
 class SuspendedBy(StrEnum):
-    """The party that has suspended a trunk. Each party lifts only its own suspension."""
+    """The party that has suspended a trunk: the customer or the carrier. Each can lift only its own suspension."""
 
     CUSTOMER = "customer"
     CARRIER = "carrier"
 
 
 class RequestUri(StrEnum):
-    """What the request line of incoming calls contains: the contact that the phone registered or the dialled number."""
+    """What the request line (request URI) of incoming calls contains: the phone's contact or the dialled number.
+
+    The contact is the address that the phone registered.
+    """
 
     CONTACT = "contact"
     NUMBER = "number"
 
 
 def usual_request_uri(block_size: int) -> RequestUri:
-    """Return what the request line of a new trunk's calls contains, by its block's size, unless the order chooses.
+    """Return what the request line of a new trunk's calls contains by default, given the size of its number block.
 
-    A single number is usually a single phone, which takes only calls to the contact that it registered; a phone system
-    with a block has to read the dialled number.
+    A single number is usually a single phone, which takes only calls to the contact that it registered. A phone system
+    with a block needs the dialled number.
     """
     return RequestUri.CONTACT if block_size == 1 else RequestUri.NUMBER
 
 
 class SipTrunk(QueueRow, Base):
-    """A SIP trunk with its credentials; the secret is encrypted by the `Vault`.
+    """A SIP trunk with its credentials; `secret` is encrypted by the `Vault`.
 
-    The trunk is suspended as long as `customer_suspended_at` or `carrier_suspended_at` is set; `carrier_reason` is
-    shown to the customer. `due_at` is the time from which a worker may write the trunk to the registrar; None if the
-    registrar is up to date. Call `changed` after every change of something that the registrar knows.
-    `countries` are the destinations that the trunk may call (`models.telephony.country_prefixes`), None for all;
-    `high_risk` is whether it may call those that are high-risk (`models.telephony.high_risk`).
+    The trunk is suspended while `customer_suspended_at` or `carrier_suspended_at` is set; `carrier_reason` is shown to
+    the customer. `due_at` is the time from which a worker may write the trunk to the registrar; None if the registrar
+    is up to date. Call `changed` after each change that the registrar has to know. `countries` are the keys of the
+    destinations that the trunk may call (`models.telephony.country_prefixes`), None for all; `high_risk` is whether
+    these include high-risk ones (`models.telephony.high_risk`).
     """
 
     __tablename__ = "sip_trunks"
@@ -108,14 +111,14 @@ class SipTrunk(QueueRow, Base):
     )
 
     def changed(self, now: datetime) -> None:
-        """Schedule the trunk to be written to the registrar, now, and reset the count of failed attempts."""
+        """Schedule a registrar update of the trunk for now, and reset the count of failed attempts."""
         self.attempts = 0
         self.make_due(now)
 
     def suspend(self, by: SuspendedBy, now: datetime, reason: str | None = None) -> bool:
-        """Suspend the trunk for the party `by`: no registration, no calls except to 110 and 112, until it is resumed.
+        """Suspend the trunk on behalf of `by`: no registration, no calls except to 110 and 112, until it is resumed.
 
-        The carrier must give a `reason`, and may change it later; the customer gives none (None). Safe to run twice:
+        The carrier must give a `reason`, and may change it later; for the customer it must be None. Safe to run twice:
         returns False if nothing changed. A change schedules a registrar update. Raises `TrunkClosed` if the trunk is
         permanently closed.
         """
@@ -133,10 +136,10 @@ class SipTrunk(QueueRow, Base):
         return changed
 
     def resume(self, by: SuspendedBy, now: datetime) -> bool:
-        """Lift the suspension by the party `by`; the trunk stays suspended if the other party has suspended it too.
+        """Lift the suspension by `by`; the trunk stays suspended if the other party has suspended it, too.
 
-        Safe to run twice: returns False if nothing changed. A change schedules a registrar update. Raises
-        `TrunkClosed` if the trunk is permanently closed.
+        Safe to run twice: returns False if nothing changed. A change schedules a registrar update. Raises `TrunkClosed`
+        if the trunk is permanently closed.
         """
         self._ensure_open()
         if by is SuspendedBy.CUSTOMER:

@@ -1,7 +1,8 @@
-"""A weekly schedule: days and times of day in Germany. Needs no database.
+"""Weekly schedules: days and times of day in Germany. Uses no database.
 
-A schedule is stored as minutes of the week, from Monday 00:00 German local time, and shown as windows. A window that
-ends no later than it begins continues on the next day: 18:00 to 08:00 is a night, 00:00 to 00:00 a whole day.
+A schedule is stored as minutes of the week, counted from Monday 00:00 German local time, and shown as time windows. A
+window that ends no later than it begins continues on the next day: 18:00 to 08:00 is a night, 00:00 to 00:00 a whole
+day.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ ALL_WEEK: Hours = ((0, WEEK),)
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A time window that begins on each of `days` (0 is Monday); `start` and `end` are minutes of the day.
+    """A time window on each of `days` (0 is Monday), from `start` to `end`, both in minutes of the day.
 
     An `end` that is not later than `start` is on the following day.
     """
@@ -35,7 +36,7 @@ class Window:
 
 
 def hours_of(windows: Iterable[Window]) -> Hours:
-    """Return the minutes of the week that at least one of the windows covers."""
+    """Return the weekly schedule (minutes of the week) that at least one of the windows covers."""
     found = []
     for window in windows:
         length = (window.end - window.start) % DAY or DAY
@@ -48,7 +49,7 @@ def hours_of(windows: Iterable[Window]) -> Hours:
 
 
 def windows_of(hours: Hours) -> list[Window]:
-    """Return a weekly schedule as windows, in the order of the week; days with the same times share a window.
+    """Return a weekly schedule as time windows, in the order of the week; days with the same times share a window.
 
     A span of more than 24 hours is split at each midnight.
     """
@@ -61,13 +62,13 @@ def windows_of(hours: Hours) -> list[Window]:
 
 
 def minute_of(at: datetime) -> int:
-    """Return the minute of the week (0 is Monday 00:00) in Germany at the moment `at`."""
+    """Return the minute of the week in Germany (0 is Monday 00:00) at the time `at`."""
     there = at.astimezone(BERLIN)
     return there.weekday() * DAY + there.hour * 60 + there.minute
 
 
 def covers(hours: Hours, at: datetime) -> bool:
-    """Return whether the weekly schedule includes the moment `at`."""
+    """Return whether the weekly schedule includes the time `at`."""
     minute = minute_of(at)
     return any(start <= minute < end for start, end in hours)
 
