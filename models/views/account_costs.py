@@ -1,8 +1,9 @@
-"""What a main account and its sub-accounts cost in a month: page by page, in all, and one account alone.
+"""What a main account and its sub-accounts cost in a month: page by page, in total, and for a single account.
 
-The people who see an account's contract see its costs. Of an account that was linked, or attached by a collective
-invoice, only the months since then are shown: its company has not agreed to more. Each statement reads the lines of
-many accounts. An account that was closed by a cancellation stays in the months in which it had a contract.
+People who may see an account's contract may see its costs. For an account that was attached by a link or a collective
+invoice, only the months since then are shown: its company has not agreed to more. An account that was closed by a
+cancellation is shown in the months in which it had a contract. Each statement reads the contract lines of many
+accounts.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ EARLIEST = Month(2000, 1)
 
 
 def latest_month(now: datetime) -> Month:
-    """Return the last month whose costs can be asked for at `now`: the last for which a change can be planned."""
+    """Return the last month whose costs can be requested at `now`: the last one for which a change can be planned."""
     return Month.of(berlin_day(now) + LONGEST_AHEAD)
 
 
 def month_asked_for(text: str | None, now: datetime) -> Month:
-    """Return the month that a text such as '2026-11' names; the month of `now` if it is None.
+    """Return the month that a text such as '2026-11' names; the current month if `text` is None.
 
     Raises `InvalidField` if the text names no month, or one after `latest_month`.
     """
@@ -60,9 +61,10 @@ def month_asked_for(text: str | None, now: datetime) -> Month:
 
 @dataclass(frozen=True, slots=True)
 class AccountCosts:
-    """What an account costs in a month: `charges` has its lines, tariffs first, by their days.
+    """What an account costs in a month: `charges` has one charge for each of its contract lines.
 
-    Among them are lines that only begin or end in the month, without a day that counts. `changes` says which do.
+    They are sorted by contract, tariffs first, then by begin. A line that begins or ends in the month is included even
+    if no day of it is charged. `changes` are the lines that begin or end in the month.
     """
 
     account: Account
@@ -78,11 +80,11 @@ class AccountCosts:
 def costs_page(
     session: Session, main: Account, month: Month, search: str = "", *, after: str | None = None, limit: int = 50
 ) -> Page[AccountCosts]:
-    """Return a page of the accounts with a contract in the month, `main` and its sub-accounts, by customer number.
+    """Return a page of the costs of `main` and its sub-accounts with a contract in the month, by customer number.
 
-    Each word of `search` must be part of the account's customer number, name, street or city. `after` is the cursor of
-    the page (None: the first), `limit` its size. Four statements at most. Raises `BadCursor` if `after` is no cursor of
-    this list.
+    Each word of `search` must occur in the account's customer number, name, street or city. `after` is the cursor from
+    the page before (None: first page), `limit` the page size. Runs four statements at most. Raises `BadCursor` if
+    `after` is no cursor of this list.
     """
     query = sa.select(Account).where(_seen(main, month, search), _has_contract(month))
     if after is not None:
@@ -97,14 +99,14 @@ def costs_page(
 
 
 def costs_of_account(session: Session, account: Account, month: Month) -> AccountCosts:
-    """Return what one account costs in the month, also before it was linked. Three statements at most."""
+    """Return what one account costs in the month, even before it was attached. Runs three statements at most."""
     return _costs(session, [account], month)[0]
 
 
 def total_costs(session: Session, main: Account, month: Month, search: str = "") -> Amount:
-    """Return what all pages of `costs_page` add up to. Four statements at most, whatever the number of accounts.
+    """Return the total of the costs on all pages of `costs_page`. Runs four statements at most for any number of pages.
 
-    Lines that cost the same on the same days are counted by the database and charged once.
+    The database counts contract lines with the same price and days, so that each such group is computed once.
     """
     seen = _seen(main, month, search)
     planned = planned_events(session, seen, month.after)
@@ -127,7 +129,7 @@ def total_costs(session: Session, main: Account, month: Month, search: str = "")
 
 
 def _seen(main: Account, month: Month, search: str) -> sa.ColumnElement[bool]:
-    """Return an SQL condition on `Account`: its costs in the month belong to the list of `main`, and match `search`."""
+    """Return an SQL condition: the costs of `Account` in the month are shown to `main`, and it matches `search`."""
     since = sa.or_(Account.origin == Origin.ORDER, Account.attached_at < first_moment(month.after))
     # Another name: queries for what is planned have requests of their own.
     ending = aliased(Request)
@@ -168,7 +170,7 @@ _ENDED = sa.func.least(ContractItem.ended_at, Contract.ended_at)
 
 
 def _lines(month: Month) -> sa.Select[*tuple[Any, ...]]:
-    """Return the query for the lines of contracts in the month, with the days in Berlin on which they begin and end."""
+    """Return the query for the contract lines in the month, with the days in Berlin on which each begins and ends."""
     return (
         sa.select(
             Contract.account_id,
@@ -223,6 +225,9 @@ def _costs(session: Session, accounts: Sequence[Account], month: Month) -> list[
 
 
 def _place(line: RunningLine, listed: tuple[int, int]) -> tuple[int, int, date, int]:
-    """Return the sort key of a line; `listed` are the places of its product's kind and of its product."""
+    """Return the sort key of a contract line: contract, kind of product, begin, product.
+
+    `listed` are the positions of the product's kind and of the product in the price list.
+    """
     kind, product = listed
     return line.contract_id, kind, line.began, product

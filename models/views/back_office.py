@@ -1,4 +1,4 @@
-"""Queries of the carrier's back office: requests that wait for the carrier, search results, one request in detail."""
+"""Queries of the carrier's back office: requests that wait for the carrier, search results, details of a request."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from models.views.request_lists import timelines
 
 
 class Matter(StrEnum):
-    """The reasons why a request waits for the carrier.
+    """The reasons why a request waits for the carrier's staff.
 
-    It is held, has failed, has a document that staff have yet to accept or refuse, or asks for consent that no
-    administrator can give, because the mail reaches none.
+    It is held; it has failed; it has a document that staff have to accept or refuse; or it needs the consent of another
+    account's administrators, but no mail reaches any.
     """
 
     HELD = "held"
@@ -45,10 +45,10 @@ class Matter(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MatterFilter:
-    """The filters of the back office's list of requests; None and "" filter nothing.
+    """The filters of the back office's list of requests; a field that is None or "" does not filter.
 
     `search` is a request id or a customer number. `matter` is why a request waits for the carrier, `reason` the reason
-    code of its status. A search finds requests whether they wait for the carrier or not.
+    code of its status. With a search, requests that do not wait for the carrier are found, too.
     """
 
     search: str = ""
@@ -61,8 +61,8 @@ class MatterFilter:
 class Listed:
     """A row of the back office's list: a request, and why it waits for the carrier; None if it does not wait.
 
-    `since` is when the undecided document was uploaded, or from when on the request's question for consent reaches
-    nobody; without either, the request's last change.
+    `since` is when the undecided document was uploaded, or when it was found that the question for consent reaches
+    nobody. For other requests it is the time of the last change.
     """
 
     request: Request
@@ -74,7 +74,7 @@ class Listed:
 class RequestDetails:
     """One request with its timeline, its messages, its newest uploaded document and the staff's actions on it.
 
-    `asked` are the statuses of the proofs that the request has asked for. `document` is None without an upload.
+    `asked` are the statuses of the proofs that the request has asked for. `document` is None if none was uploaded.
     """
 
     request: Request
@@ -90,7 +90,7 @@ class RequestDetails:
 
     @property
     def version(self) -> int:
-        """Return the id of the newest timeline entry, 0 without entries: it grows with each change of the request."""
+        """Return the request's version: the id of its newest timeline entry, 0 without one. Each change raises it."""
         return self.timeline[-1].id if self.timeline else 0
 
     @property
@@ -101,7 +101,7 @@ class RequestDetails:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many requests wait for the carrier: by why they wait (`Matter`), by kind of request, and by reason code."""
+    """How many requests wait for the carrier: by the reason for it (`Matter`), by kind of request, by reason code."""
 
     matters: Mapping[Matter, int]
     kinds: Mapping[Kind, int]
@@ -116,8 +116,8 @@ class Counts:
 def matter_of(status: Status, document: AddressDocument | None, consent: Consent | None) -> Matter | None:
     """Return why a request with this status waits for the carrier; None if it does not.
 
-    `document` is the newest document uploaded for the request, `consent` its question for consent, each None if there
-    is none.
+    `document` is the newest document uploaded for the request, `consent` the question to the other account's
+    administrators whether it may be attached; each is None if there is none.
     """
     match status:
         case Status.HELD:
@@ -158,10 +158,11 @@ _SINCE = sa.func.coalesce(AddressDocument.uploaded_at, Consent.unreached_since, 
 
 
 def page_of(session: Session, wanted: MatterFilter, *, after: str | None = None, limit: int = 50) -> Page[Listed]:
-    """Return a page of requests: with `wanted.search`, the requests that the search finds, the newest first.
+    """Return a page of requests that wait for the carrier, the longest waiting first.
 
-    Without a search, return the requests that wait for the carrier, the longest waiting first. `after` is the cursor
-    of the page (None: the first), `limit` its size. Raises `BadCursor` if `after` is no cursor of this list.
+    With `wanted.search`, return the requests that it finds instead, whether or not they wait, the newest first. `after`
+    is the cursor from the page before (None: first page), `limit` the page size. Raises `BadCursor` if `after` is no
+    cursor of this list.
     """
     place = _place(after) if after is not None else None
     query = sa.select(Request, _MATTER.label("matter"), _SINCE.label("since"))
@@ -180,7 +181,7 @@ def page_of(session: Session, wanted: MatterFilter, *, after: str | None = None,
 
 
 def matter_counts(session: Session) -> Counts:
-    """Return how many requests wait for the carrier, for each reason to wait, kind and reason code. One statement."""
+    """Return how many requests wait for the carrier, by `Matter`, kind and reason code. Runs one statement."""
     groups = (_MATTER.label("matter"), Request.kind, Request.reason)
     query = _with_matters(sa.select(*groups, sa.func.count().label("times")).select_from(Request))
     rows = session.execute(query.where(*_waiting()).group_by(*groups)).all()
@@ -192,7 +193,7 @@ def matter_counts(session: Session) -> Counts:
 
 
 def request_details(session: Session, id: uuid.UUID, now: datetime) -> RequestDetails | None:
-    """Return the request with this id in detail; None if there is none. A fixed number of statements."""
+    """Return the request with this id in detail; None if there is none. Runs a fixed number of statements."""
     parts = (
         joinedload(Request.main),
         joinedload(Request.account),
@@ -217,18 +218,19 @@ def request_details(session: Session, id: uuid.UUID, now: datetime) -> RequestDe
 
 
 def waiting_files(session: Session, most: int = 50) -> list[Bulk]:
-    """Return up to `most` bulks (uploaded files) whose next rows wait for a limit of the company, oldest first.
+    """Return up to `most` bulks (uploaded files) whose next rows wait for a limit of their company, the oldest first.
 
-    Each comes with its main account.
+    Each bulk's main account is loaded with it.
     """
     query = sa.select(Bulk).where(Bulk.waits_for.is_not(None)).order_by(Bulk.id).limit(most)
     return list(session.scalars(query.options(joinedload(Bulk.main))))
 
 
 def _with_matters(query: sa.Select[Any]) -> sa.Select[Any]:
-    """Join to a query for requests the undecided document and the question for consent that reaches nobody, if any.
+    """Join an undecided document, and a question for consent that reaches nobody, to a query for requests.
 
-    `_MATTER` and `_SINCE` read from these columns why a request waits for the carrier, and since when.
+    Both are outer joins. `_MATTER` and `_SINCE` use their columns to tell why a request waits for the carrier, and
+    since when.
     """
     return query.outerjoin(AddressDocument, _OPEN_DOCUMENT).outerjoin(Consent, _UNREACHED_CONSENT)
 
@@ -249,10 +251,10 @@ def _filters(wanted: MatterFilter) -> list[sa.ColumnElement[bool]]:
 
 
 def _found(session: Session, wanted: MatterFilter, place: _Place | None, limit: int) -> sa.SelectBase:
-    """Return a query for the ids of a page of search results: a subquery for each way in which a request can match.
+    """Return a query for the ids of a page of search results: a union of one subquery for each way to match.
 
-    `wanted` has the search text and the filters. The page begins after the request named by `place` (None: first page)
-    and has `limit` ids at most in each subquery. Each subquery reads a range of one index.
+    `wanted` has the search text and the filters. The page begins after the request that `place` names (None: first
+    page). Each subquery returns at most `limit` ids and reads a range of one index.
     """
     filters = _filters(wanted)
     if place is not None:
@@ -270,7 +272,7 @@ def _found(session: Session, wanted: MatterFilter, place: _Place | None, limit: 
 
 
 def _ways(session: Session, search: str) -> list[sa.ColumnElement[bool]]:
-    """Return SQL conditions, each a way in which a request matches the search: an id or a customer number.
+    """Return SQL conditions, each a way in which a request can match the search, which is an id or a customer number.
 
     The number may be that of the request's main account, or of the account that the request is about.
     """

@@ -1,4 +1,4 @@
-"""Numbers and totals of a main account's locations: by state, and in groups by state or by town."""
+"""Counts and totals of a main account's locations: by state, and in groups by state or by town."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ class Counts:
     """The numbers of locations of a main account.
 
     `sites` is the number of all locations, the main account included, and `states` how many are in each state. `links`
-    is the number of running requests to link an account that is not known yet: no locations, but counted in `states`.
+    is the number of link requests that have not ended and whose account is not known yet. They are no locations, but
+    `states` includes them.
     """
 
     sites: int
@@ -62,7 +63,7 @@ class Sums:
     """The totals of several locations: their number (`sites`), monthly price, channels, phone numbers, and trunks.
 
     `monthly_cents` is in net euro cents. `urgent` counts the locations that wait for the requester, are suspended, or
-    have a trunk without a registration.
+    have a trunk without a registered phone system.
     """
 
     sites: int = 0
@@ -75,7 +76,7 @@ class Sums:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Locations with the same town or state (`name`), their totals (`sums`), and the lowest of their postal codes."""
+    """The locations in one town or state (`name`), their totals (`sums`), and the lowest of their postal codes."""
 
     name: str
     sums: Sums
@@ -83,9 +84,9 @@ class Group:
 
 
 def counts_of(session: Session, main: Account, *, offline: Sequence[int] = ()) -> Counts:
-    """Count the locations of a main account by their states, in one statement.
+    """Return how many locations of a main account are in each state. Runs one statement.
 
-    `offline` are the ids of the accounts that have a trunk without a registration.
+    `offline` are the ids of the accounts that have a trunk without a registered phone system.
     """
     rows = session.execute(_counts(), values_for(main, offline)).all()
     states: Counter[SiteState] = Counter()
@@ -97,7 +98,7 @@ def counts_of(session: Session, main: Account, *, offline: Sequence[int] = ()) -
 
 @cache
 def _counts() -> sa.Select[str, bool, int]:
-    """Return the query that counts a main account's locations and its requested links by state.
+    """Return the query that counts a main account's locations, and its link requests without a known account, by state.
 
     Its columns are `state`, `is_link` and `times`, its parameters those of `values_for`. Built once per process.
     """
@@ -119,10 +120,10 @@ def _counts() -> sa.Select[str, bool, int]:
 def groups_of(
     session: Session, main: Account, by: GroupBy, now: datetime, *, offline: Sequence[int] = ()
 ) -> list[Group]:
-    """Return the locations of a main account, the main account included, in groups by town or state, sorted by name.
+    """Return the locations of a main account, itself included, in groups by town or state, sorted by name.
 
-    At most `MOST_GROUPS` (500) groups. `offline` are the ids of the accounts that have a trunk without a registration.
-    One statement, whose cost grows with the number of locations.
+    There are at most `MOST_GROUPS` (500) groups. `offline` are the ids of the accounts that have a trunk without a
+    registered phone system. Runs one statement, whose cost grows with the number of locations.
     """
     return [
         Group(
@@ -204,14 +205,14 @@ def _groups(by: GroupBy) -> sa.Select[*tuple[Any, ...]]:
 
 
 def total(groups: Iterable[Group]) -> Sums:
-    """Return the totals of the locations of all groups."""
+    """Return the sum of the totals of all groups."""
     columns = zip(*(astuple(group.sums) for group in groups), strict=True)
     return Sums(*(sum(column) for column in columns))
 
 
 @dataclass(frozen=True, slots=True)
 class TrunkAddress:
-    """The SIP user and domain of a trunk that is in service, and the id of its account."""
+    """The SIP user and domain of an active trunk, and the id of its account."""
 
     account_id: int
     sip_user: str
@@ -221,7 +222,7 @@ class TrunkAddress:
 def trunk_addresses(session: Session, main: Account, limit: int | None = None) -> list[TrunkAddress] | None:
     """Return the active trunks of a main account and its sub-accounts; None if there are more than `limit`.
 
-    `limit` None: no limit.
+    With `limit` None, returns any number.
     """
     columns = (SipTrunk.account_id, SipTrunk.sip_user, SipTrunk.domain)
     active = sa.select(*columns).where(SipTrunk.state == TrunkState.ACTIVE)

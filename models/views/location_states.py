@@ -16,11 +16,11 @@ from models.telephony.trunks import SipTrunk, TrunkState
 
 
 class SiteState(StrEnum):
-    """The state of a location, the most urgent first; each location has exactly one.
+    """The state of a location (an account with its connection address), most urgent first; each has exactly one.
 
-    With a running request: `YOURS` waits for the requester, `CONFIRMATION` for the contact or another account's
-    administrators, `RUNNING` is worked on by the carrier. Without one: `SUSPENDED` has a suspended trunk, `OFFLINE` a
-    trunk at which no phone system is registered, `IN_SERVICE` neither.
+    If a request about the account has not ended: `YOURS` waits for the requester, `CONFIRMATION` for the contact or
+    another account's administrators, `RUNNING` for the carrier. Otherwise: `SUSPENDED` has a suspended trunk, `OFFLINE`
+    a trunk at which no phone system is registered, `IN_SERVICE` neither.
     """
 
     YOURS = "yours"
@@ -34,10 +34,10 @@ class SiteState(StrEnum):
 class Show(StrEnum):
     """The filters of the overview by an account's state; an account can match several.
 
-    `NEW` accounts have a running order, `WAITING` accounts a request that waits for anybody but the carrier, `ACTIVE`
-    accounts no running request. The others are states of locations: `YOURS` and `CONFIRMATION` wait for the requester
-    or for somebody's confirmation, `RUNNING` for the carrier, `OFFLINE` has a trunk without a registration, `SUSPENDED`
-    a suspended one, and `IN_SERVICE` none of these.
+    `NEW` accounts have an order that has not ended, `WAITING` accounts a request that waits for somebody other than the
+    carrier, `ACTIVE` accounts no such request at all. The others are states of locations: `YOURS` waits for the
+    requester, `CONFIRMATION` for somebody's confirmation, `RUNNING` for the carrier, `OFFLINE` has a trunk without a
+    registered phone system, `SUSPENDED` a suspended one, and `IN_SERVICE` none of these.
     """
 
     NEW = "new"
@@ -54,8 +54,8 @@ class Show(StrEnum):
     def states(self) -> frozenset[SiteState]:
         """Return the states that a location shown by this filter can be in.
 
-        For `NEW` these are all states with a running request; the caller also has to check that the request is an
-        order.
+        For `NEW` these are all states with a request that has not ended; the caller must also check that this request
+        is an order.
         """
         match self:
             case Show.WAITING:
@@ -86,7 +86,7 @@ MOVING = frozenset(SiteState) - frozenset(RESTING)
 
 
 def state_of(request: Request | None) -> SiteState | None:
-    """Return the state of a location with this running request; None if `request` is None."""
+    """Return the state of a location given its unfinished request; None if `request` is None."""
     if request is None:
         return None
     return WAITS.get(request.waiting_for, SiteState.RUNNING) if request.waiting_for else SiteState.RUNNING
@@ -99,14 +99,14 @@ _OFFLINE = sa.bindparam("offline", type_=postgresql.ARRAY(sa.BigInteger))
 def values_for(main: Account, offline: Sequence[int] = ()) -> dict[str, Any]:
     """Return the values of the parameters `main_id` and `offline` of queries about the locations of `main`.
 
-    `offline` are the ids of the accounts that have a trunk without a registration. The queries themselves are built
-    once and kept, because building one takes longer than running it.
+    `offline` are the ids of the accounts that have a trunk without a registered phone system. The queries themselves
+    are built once and kept, because building one takes longer than running it.
     """
     return {"main_id": main.id, "offline": list(offline)}
 
 
 def resting_state() -> sa.ColumnElement[str]:
-    """Return SQL for the state of an account without a running request: suspended, offline or in service."""
+    """Return SQL for the state of an account without an unfinished request: suspended, offline or in service."""
     return sa.case(
         (is_suspended(), SiteState.SUSPENDED),
         (is_offline(), SiteState.OFFLINE),
@@ -115,9 +115,10 @@ def resting_state() -> sa.ColumnElement[str]:
 
 
 def running() -> sa.Subquery:
-    """Return a subquery with one row for each account that a running request of the main account `MAIN_ID` is about.
+    """Return a subquery with the newest unfinished request about each account, among those of a main account.
 
-    The row is that of the account's newest such request.
+    The main account is the query parameter `MAIN_ID`. Requests that the location need not wait for (`RUNS`) do not
+    count.
     """
     # An account can have two at a time: its order is being confirmed while it is already taken out again.
     columns = (
@@ -139,7 +140,10 @@ def running() -> sa.Subquery:
 
 
 def moving_state(request: Any) -> sa.ColumnElement[str]:
-    """Return SQL for the state of a location with a running request; `request` has that request's columns."""
+    """Return SQL for the state of a location with an unfinished request.
+
+    `request` is a table or subquery with the columns of that request.
+    """
     return sa.case(*((request.waiting_for == actor, state) for actor, state in WAITS.items()), else_=SiteState.RUNNING)
 
 
@@ -149,8 +153,8 @@ def is_suspended() -> sa.ColumnElement[bool]:
 
 
 def is_offline() -> sa.ColumnElement[bool]:
-    """Return an SQL condition: the account has a trunk without a registration.
+    """Return an SQL condition: the account has a trunk without a registered phone system.
 
-    That is: the account's id is among those in the query's parameter `offline`.
+    It compares the account's id with the query parameter `offline`, a list of account ids.
     """
     return Account.id == sa.any_(_OFFLINE)

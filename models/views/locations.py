@@ -1,8 +1,8 @@
-"""The overview of a main account: its accounts searched, filtered, sorted and read page by page.
+"""The overview of a main account: its accounts, with search, filters and sort orders, page by page.
 
-The list is put together from several queries without common rows: for sub-accounts without a running request (one for
-each state, in the order of need), and for accounts with one, attached already or not. Each reads one range of an index
-in the order of the list, so that the cost of a page does not depend on the number of accounts.
+The list is the union of several queries without common rows: one for each state of sub-accounts without an unfinished
+request, and one for accounts with such a request, whether attached already or not. Each reads one range of an index in
+the order of the list, so that the cost of a page does not depend on the number of accounts.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ _KEPT = 64
 class Order(StrEnum):
     """The sort orders of the overview's list.
 
-    `need`: first single orders that have just come in, then what somebody has to act on, then the rest. `newest`: by
-    when the running request was made or, without one, the account attached. `name`, `city` and `number` (customer
-    number) are alphabetical.
+    `need`: first orders that have just come in (not those of a file), then what somebody has to act on, then the rest.
+    `newest`: by the time when the unfinished request was made or, without one, when the account was attached. `name`,
+    `city` and `number` (customer number) are alphabetical.
     """
 
     NEED = "need"
@@ -66,10 +66,10 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LocationFilter:
-    """The filters and the sort order of the overview's list; None and "" filter nothing.
+    """The filters and the sort order of the overview's list; a field that is None or "" does not filter.
 
-    `search` is words that must each be part of the account's customer number, name, contact or address; `show` filters
-    by state, `origin` by how an account was attached. `city` is the beginning of a city's name, or the whole name if
+    Each word of `search` must occur in the account's customer number, name, contact or address. `show` filters by
+    state, `origin` by how an account was attached. `city` is the beginning of a city's name, or the whole name if
     `is_whole_city`.
     """
 
@@ -88,7 +88,7 @@ class LocationFilter:
 
 @dataclass(frozen=True, slots=True)
 class ListedAccount:
-    """A row of the overview's list: an account with its state and newest running request, None if none is running."""
+    """A row of the overview's list: an account with its state and its newest unfinished request, or None."""
 
     account: Account
     request: Request | None
@@ -96,7 +96,7 @@ class ListedAccount:
 
     @property
     def is_new(self) -> bool:
-        """Return whether the account's running request is its order, so that the list marks the account as 'Neu'."""
+        """Return whether the account's unfinished request is its order, so that the list marks the account as 'Neu'."""
         return self.request is not None and self.request.kind is Kind.ORDER
 
 
@@ -109,11 +109,11 @@ def page_of(
     limit: int = 50,
     offline: Sequence[int] = (),
 ) -> Page[ListedAccount]:
-    """Return a page of the sub-accounts of `main`, and of accounts about to become one, that match the filters.
+    """Return a page of the accounts that match the filters: sub-accounts of `main`, and accounts about to become one.
 
-    `wanted` are the filters and the order. `after` is the cursor of the page (None: the first), `limit` its size,
-    `offline` the ids of the accounts that have a trunk without a registration. One statement. Raises `BadCursor` if
-    `after` is no cursor of the list in this order.
+    `wanted` are the filters and the sort order. `after` is the cursor from the page before (None: first page), `limit`
+    the page size. `offline` are the ids of the accounts that have a trunk without a registered phone system. Runs one
+    statement. Raises `BadCursor` if `after` is no cursor of the list in this order.
     """
     place = _place(after, wanted.order) if after is not None else None
     query = _page(wanted, place, limit)
@@ -132,10 +132,10 @@ def page_of(
 
 @lru_cache(_KEPT)
 def _page(wanted: LocationFilter, place: tuple[Any, ...] | None, limit: int) -> sa.Select[*tuple[Any, ...]] | None:
-    """Return the query for a page of the list that begins at the sort keys `place` (None: the first page).
+    """Return the query for a page of the list after the row with the sort keys `place` (None: first page).
 
-    `wanted` are the filters and the order; one row more than `limit` is read, to know whether a next page exists. None
-    if the filters exclude every row.
+    `wanted` are the filters and the sort order. The query reads one row more than `limit`, to know whether there is a
+    next page. None if the filters exclude every row.
     """
     parts = [_from(part, wanted, place).limit(limit + 1) for part in _parts(wanted)]
     if not parts:
@@ -153,7 +153,7 @@ def _page(wanted: LocationFilter, place: tuple[Any, ...] | None, limit: int) -> 
 def count_of(session: Session, main: Account, wanted: LocationFilter, *, offline: Sequence[int] = ()) -> int:
     """Return how many accounts of the overview of `main` match the filters, on all pages.
 
-    `offline` are the ids of the accounts that have a trunk without a registration.
+    `offline` are the ids of the accounts that have a trunk without a registered phone system.
     """
     query = _count(replace(wanted, order=Order.NEWEST))
     return (session.scalar(query, values_for(main, offline)) or 0) if query is not None else 0
@@ -172,9 +172,9 @@ def listed_itself(
 ) -> ListedAccount:
     """Return the row of a main account itself for its own overview. Runs one statement.
 
-    If the account is being detached from a main account of its own, that request is in the row. It is looked for in
-    `own`, the account's running requests that the list of its sub-accounts does not show. `offline` are the ids of
-    accounts that have a trunk without a registration.
+    `own` are the account's requests that have not ended and that the list of sub-accounts does not show
+    (`own_requests`). If one of them detaches the account from a main account of its own, it is in the row. `offline`
+    are the ids of accounts that have a trunk without a registered phone system.
     """
     leaving = next((found for found in own if found.kind is Kind.DETACH), None)
     resting = session.scalars(_state_of_main(), values_for(account, offline)).one()
@@ -201,10 +201,10 @@ def _cities() -> sa.Select[str]:
 
 
 def own_requests(session: Session, account: Account) -> list[Request]:
-    """Return up to `MOST_LINKS` (12) running requests of the account that the overview's list does not show.
+    """Return up to `MOST_LINKS` (12) unfinished requests of the account that the overview's list does not show.
 
-    They are its link requests that have not been proved yet, so that they lead to no account, and a request that
-    detaches the account itself from its main account. Those that wait for the requester come first, then the newest.
+    They are its link requests for accounts that are not known yet, because ownership is not proved, and a request to
+    detach the account itself from its main account. Those that wait for the requester come first, then the newest.
     """
     return list(session.scalars(_own_requests(), values_for(account)))
 
@@ -219,14 +219,14 @@ def _own_requests() -> sa.Select[Request]:
 
 
 def requests_by_id(session: Session, principal: Principal, ids: Sequence[uuid.UUID]) -> list[Request]:
-    """Return those of the requests with these ids that the person may see, with their accounts. One statement."""
+    """Return those of the requests with these ids that the person may see, with their accounts loaded."""
     accounts = joinedload(Request.main), joinedload(Request.account)
     found = session.scalars(sa.select(Request).where(Request.id.in_(ids)).options(*accounts))
     return [request for request in found if concerns(session, principal, request)]
 
 
 def running_about(session: Session, account: Account) -> list[Request]:
-    """Return the running requests of any main account about this account, the newest first."""
+    """Return the requests about this account that have not ended, of any main account, the newest first."""
     query = sa.select(Request).where(Request.account_id == account.id, Request.status.not_in(ENDED))
     return list(session.scalars(query.order_by(Request.id.desc())))
 
@@ -238,9 +238,10 @@ _JUST_ORDERED = len(_URGENCY)
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One of the queries that make the list together; no row is in two of them.
+    """One of the queries whose union is the overview's list; no row is in two of them.
 
-    `urgency` is the urgency of its rows (smaller ones stand first), `key` sorts rows of one urgency.
+    `urgency` is the urgency of its rows, where higher ones come first in the order of need. `key` sorts rows of one
+    urgency.
     """
 
     query: sa.Select[Any]
@@ -370,7 +371,7 @@ def _sorted(order: Order, urgency: Any, key: Any, id: Any) -> tuple[Any, ...]:
 
 
 def _place(cursor: str, order: Order) -> tuple[Any, ...]:
-    """Return the sort keys of a cursor: the urgency (only in the order of need), the key and the account's id."""
+    """Return a row's sort keys from a cursor: the urgency (only in the order of need), the key and the account's id."""
     match order:
         case Order.NEED:
             return read_cursor(cursor, int, datetime, int)

@@ -1,4 +1,4 @@
-"""The search of the carrier's back office for accounts, people and phone numbers by parts of words or numbers.
+"""The back office's search for accounts, people and phone numbers, by parts of words or numbers.
 
 Accounts are found by customer number, name, address and contact, people by name and e-mail address.
 """
@@ -32,7 +32,7 @@ _NUMBER = re.compile(r"[0-9+()/. -]+")
 
 @dataclass(frozen=True, slots=True)
 class FoundAccount:
-    """An account that the search has found, with its main account, None if it has none."""
+    """An account that the search has found, with its main account, or None if it has none."""
 
     account: Account
     main: Account | None
@@ -40,7 +40,7 @@ class FoundAccount:
 
 @dataclass(frozen=True, slots=True)
 class FoundPerson:
-    """A person whom the search has found, with their roles in accounts."""
+    """A user whom the search has found, with their roles: pairs of account and role."""
 
     user: User
     roles: Sequence[tuple[Account, Role]]
@@ -56,7 +56,7 @@ class FoundNumbers:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The hits of a search, of each kind up to the limit asked for; `more` if a kind may have further ones."""
+    """The hits of a search; `more` is whether any of the three lists was cut off at the limit."""
 
     accounts: Sequence[FoundAccount]
     people: Sequence[FoundPerson]
@@ -70,12 +70,12 @@ class SearchResult:
 
 
 def search(session: Session, typed: str, limit: int = 20) -> SearchResult:
-    """Find accounts, people and phone numbers of all customers, at most `limit` of each.
+    """Return the accounts, people and phone numbers, of all customers, that match `typed`, at most `limit` of each.
 
-    Each word must be part of an account's customer number, name, address, contact or the contact's e-mail address or
-    phone number; or of a person's name or e-mail address. A text of digits is searched for in accounts and, from four
-    digits on, in phone numbers, in any usual spelling, but not in people. A text of less than `LEAST` (3) characters
-    finds nothing. Runs a fixed number of statements.
+    Each word must occur in an account's customer number, name, address or contact (name, e-mail address, phone number),
+    or in a user's name or e-mail address. A text of digits is searched for in accounts and, from four digits on, in
+    phone numbers, in any usual spelling, but not in people. A text of less than `LEAST` (3) characters finds nothing.
+    Runs a fixed number of statements.
     """
     if len(typed) < LEAST:
         return SearchResult([], [], [], more=False)
@@ -132,10 +132,10 @@ def _numbers(session: Session, typed: str, limit: int) -> list[FoundNumbers]:
 
 
 def _unhindered(query: sa.Select[int]) -> sa.Select[int]:
-    """Return the query rewritten to read its table through the view `…_of_staff`, which has rows only for staff.
+    """Return the query changed to read from the view `…_of_staff` of its table, which shows rows only to staff.
 
-    On the table itself PostgreSQL would read every row rather than the index: it examines the policies of row-level
-    security before conditions that it does not know to be harmless, such as the search in texts and ranges.
+    On the table itself, PostgreSQL would read every row instead of using the index, because it checks row-level
+    security before conditions that it does not know to be leakproof, such as the search in texts and ranges.
     """
     views = {
         mapped.__table__: sa.table(

@@ -1,4 +1,4 @@
-"""The accounts in which a person has a role of their own, for viewing, linking and forwarding, and for the menu."""
+"""The accounts in which a person has a role of their own: for viewing, linking, forwarding calls, and the menu."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def _viewable(principal: Principal, accounts: Iterable[Account]) -> list[Account
 
 
 def linkable_accounts(session: Session, principal: Principal) -> list[Account]:
-    """Return the active standalone accounts whose ownership the person may prove, so that they can be attached."""
+    """Return the active standalone accounts whose ownership the person may prove, so that a link can attach them."""
     return _linkable(_provable(principal, accounts_of(session, principal)))
 
 
 def switchable_accounts(session: Session, principal: Principal) -> list[Account]:
-    """Return the active sub-accounts whose ownership the person may prove: a switch takes them to another main account.
+    """Return the active sub-accounts whose ownership the person may prove, by a role in the account itself.
 
-    Only those in which the person has a role of their own.
+    A switch can move them to another main account.
     """
     return _attached(_provable(principal, accounts_of(session, principal)))
 
@@ -62,7 +62,7 @@ def _linkable(provable: Sequence[Account]) -> list[Account]:
 
 @dataclass(frozen=True, slots=True)
 class MenuFacts:
-    """Facts that decide which entries the menu shows to a person; further ones follow from the person's roles alone."""
+    """Facts that, besides the person's roles, decide which entries the menu shows to a person."""
 
     sees_locations: bool
     """Whether the person has the overview of locations: not with roles in sub-accounts only."""
@@ -73,9 +73,9 @@ class MenuFacts:
 
 
 def person_with_menu(session: Session, user: User, now: datetime) -> tuple[Principal, MenuFacts]:
-    """Return the user as an acting person, with the roles that hold now, and what the person's menu shows.
+    """Return the user as an acting person (`Principal`), with the present roles, and the facts for the person's menu.
 
-    By at most two statements, because it is read at each request.
+    Runs two statements at most, because it is called at each request of a browser.
     """
     own = session.execute(_own(), {"user_id": user.id}).all()
     principal = acting(user, {account.id: role for account, role in own})
@@ -85,7 +85,10 @@ def person_with_menu(session: Session, user: User, now: datetime) -> tuple[Princ
 
 @cache
 def _own() -> sa.Select[Account, Role]:
-    """Return the query for the accounts in which the user `user_id` has a role, each with this role, built once."""
+    """Return the query for the accounts in which the user `user_id` (a parameter) has a role, each with this role.
+
+    Closed accounts are left out. The query is built once.
+    """
     return (
         sa.select(Account, Membership.role)
         .join(Membership, Membership.account_id == Account.id)

@@ -1,11 +1,11 @@
-"""Everything that is stored about one person who can sign in, for the person (GDPR, Art. 15 and 20) and for staff.
+"""Everything that is stored about one user, for the user (GDPR, Art. 15 and 20) and for staff.
 
-Secrets (hashes, keys, codes) are left out, and so is what is about others: an entry of an audit log says what the
-person did to which account, without the names in its details.
+Secrets (hashes, keys, codes) are left out. So is what is about other people: an entry of an audit log says what the
+user did to which account, without the names in its details.
 
-With row-level security the front sees only rows of the accounts that the person reaches now. It therefore asks the
-database's function `own_data`, which `standorte migrate` makes from the queries here: it acts as the owner, and answers
-for the person who is signed in only.
+With row-level security, the web front end sees only rows of the accounts that the user can reach now. Therefore it
+calls the database function `own_data`, which `standorte migrate` creates from the queries here. The function runs with
+the rights of the database's owner, and answers only for the user who is signed in.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ END $body$
 
 
 def person_data(session: Session, user: User) -> dict[str, Any]:
-    """Return what is stored about the person, as a JSON object: times are ISO 8601 in UTC.
+    """Return what is stored about the user, as a dict for JSON; times are in ISO 8601.
 
-    Where row-level security is told for whom the transaction works, that has to be the person.
+    If row-level security applies to the transaction, it must act for this user.
     """
     parts = _parts(user.id, sa.literal(user.email.lower()))
     if session.info.get(IS_TOLD):
@@ -89,7 +89,10 @@ def person_data(session: Session, user: User) -> dict[str, Any]:
 
 
 def make_own_data(database: Database) -> None:
-    """Make the function `own_data` from this version's queries, connected as the owner. Safe to run twice."""
+    """Create or replace the database function `own_data` from the queries of this version. Safe to run twice.
+
+    `database` must be connected as the owner of the tables.
+    """
     dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
     parts = {
         name: part.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
@@ -105,7 +108,10 @@ def make_own_data(database: Database) -> None:
 
 
 def _parts(mine: int | sa.ColumnElement[int], email: sa.ColumnElement[str]) -> dict[str, sa.Select[Any]]:
-    """Return, for each part of a person's stored data by name, the query that returns its rows as one JSON array."""
+    """Return a dict of name to query, for each part of a user's stored data.
+
+    A query returns the rows of its part as one JSON array.
+    """
     return {
         name: sa.select(
             sa.func.coalesce(sa.func.json_agg(sa.func.row_to_json(sa.text("part"))), sa.text("'[]'"))
@@ -115,9 +121,10 @@ def _parts(mine: int | sa.ColumnElement[int], email: sa.ColumnElement[str]) -> d
 
 
 def queries(mine: int | sa.ColumnElement[int], email: sa.ColumnElement[str]) -> dict[str, sa.Select[Any]]:
-    """Return the queries for all parts of the data by name, for the person with this id and this lower-case address.
+    """Return a dict of name to query, for each part of a user's stored data, with one row for each stored item.
 
-    A test compares them with the tables that refer to people.
+    `mine` is the user's id, `email` the user's address in lower case. A test ensures that all tables that refer to
+    users are included.
     """
     return {
         "roles": _of(Membership, Membership.account_id, role=Membership.role).where(Membership.user_id == mine),
@@ -221,13 +228,16 @@ def queries(mine: int | sa.ColumnElement[int], email: sa.ColumnElement[str]) -> 
 
 
 def _of(table: Any, account_id: sa.ColumnElement[int] | Any, **columns: Any) -> sa.Select[Any]:
-    """Return a query for these columns of the rows of a table, each with the customer number of its account."""
+    """Return a query for the given columns of a table, by name, with the customer number of each row's account.
+
+    `account_id` is the column of the table with the account's id.
+    """
     named = [column.label(name) for name, column in columns.items()]
     return sa.select(_number, *named).select_from(table).join(Account, Account.id == account_id)
 
 
 def _without_paths(value: Any) -> Any:
-    """Return a JSON value without the paths of mails' links: they can hold a secret."""
+    """Return a JSON value without its keys `path`: in mails they are the paths of links, which can contain a secret."""
     match value:
         case Mapping():
             return {key: _without_paths(one) for key, one in value.items() if key != "path"}

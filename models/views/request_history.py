@@ -1,4 +1,4 @@
-"""The history of a main account's requests: filtered, searched and read page by page, the newest first."""
+"""The history of a main account's requests, with filters and search, page by page, the newest first."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Progress(StrEnum):
 
     @property
     def statuses(self) -> frozenset[Status]:
-        """Return the statuses of the requests that this filter lets through."""
+        """Return the statuses of the requests that match this filter."""
         match self:
             case Progress.OPEN:
                 return frozenset(Status) - ENDED
@@ -40,10 +40,9 @@ class Progress(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HistoryFilter:
-    """The filters of the history; None and "" filter nothing.
+    """The filters of the history; a field that is None or "" does not filter.
 
-    `search` is words that must each be part of the customer number, of the location's name or city, or of the
-    requester's name. `progress` filters by status: not ended, completed, or ended without success.
+    Each word of `search` must occur in the customer number, in the location's name or city, or in the requester's name.
     """
 
     search: str = ""
@@ -58,9 +57,10 @@ class HistoryFilter:
 
 @dataclass(frozen=True, slots=True)
 class PastRequest:
-    """A row of the history: a request, its requester (None: the carrier's scheduled job) and its location.
+    """A row of the history: a request with its requester loaded, and its location (an account).
 
-    `location` is None if the main account does not know the account yet, or if the account has left the main account.
+    The request's `requester` is None if a scheduled job of the carrier made the request. `location` is None if the main
+    account does not know the account yet, or if the account has left the main account.
     """
 
     request: Request
@@ -75,9 +75,9 @@ def history_of(
     before: uuid.UUID | None = None,
     limit: int = 50,
 ) -> Sequence[PastRequest]:
-    """Return up to `limit` requests of a main account that match the filters, the newest first, in one statement.
+    """Return up to `limit` requests of a main account that match the filters, the newest first. Runs one statement.
 
-    With `before`, a request id, return only older requests.
+    With `before`, a request id, returns only older requests.
     """
     query = (
         sa.select(Request, Account)

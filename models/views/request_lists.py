@@ -1,4 +1,4 @@
-"""Requests as lists, the newest first, and their timelines, each with a fixed number of SQL statements."""
+"""Lists of requests, the newest first, and their timelines, each with a fixed number of SQL statements."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from models.states import ENDED, OF_CONTRACTS, AccountRole, Kind, Status
 
 
 def running_request(session: Session, main: Account, account: Account) -> Request | None:
-    """Return the newest running request of `main` that is about `account`; None if there is none."""
+    """Return the newest request of `main` about `account` that has not ended; None if there is none."""
     return session.scalar(
         sa.select(Request)
         .where(Request.main_id == main.id, Request.account_id == account.id, Request.status.not_in(ENDED))
@@ -26,10 +26,10 @@ def running_request(session: Session, main: Account, account: Account) -> Reques
 
 
 def listed_of(account: Account) -> sa.ColumnElement[bool]:
-    """Return an SQL condition on `Request` for the account's list.
+    """Return an SQL condition on `Request`: the request belongs in the account's own list of requests.
 
-    It selects requests that the account made as a main account, and, unless it is a main account now, those about its
-    own contracts or its own detachment, even under a former main account.
+    That is true of the requests that the account made as a main account. Unless it is a main account now, it is also
+    true of those about its own contracts or its own detachment, even under a former main account.
     """
     own = Request.main_id == account.id
     if account.role is AccountRole.MAIN:
@@ -48,7 +48,7 @@ def requests_of(
 ) -> list[Request]:
     """Return up to `limit` requests of a main account, the newest first.
 
-    With `before`, a request id, return only older requests; with `statuses`, only requests with one of them.
+    With `before`, a request id, returns only older requests; with `statuses`, only requests that have one of them.
     """
     query = sa.select(Request).where(listed_of(main)).order_by(Request.id.desc()).limit(limit)
     if before is not None:
@@ -61,9 +61,9 @@ def requests_of(
 def recent_requests(
     session: Session, *, main: Account | None = None, statuses: Sequence[Status] = (), limit: int = 50
 ) -> list[Request]:
-    """Return up to `limit` requests for the back office, of all customers or of `main` alone, the newest first.
+    """Return up to `limit` requests for the back office, of all customers or only of `main`, the newest first.
 
-    With `statuses`, return only requests with one of them. Each request comes with its main account.
+    With `statuses`, returns only requests that have one of them. Each request's main account is loaded with it.
     """
     query = sa.select(Request).order_by(Request.id.desc()).limit(limit).options(joinedload(Request.main))
     if main is not None:
@@ -74,7 +74,7 @@ def recent_requests(
 
 
 def timelines(session: Session, request_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[TimelineEntry]]:
-    """Return the timeline of each request by request id, the oldest entry first; an empty list for a missing id."""
+    """Return a defaultdict of request id to timeline, the oldest entry first; empty for a request without entries."""
     entries: dict[uuid.UUID, list[TimelineEntry]] = defaultdict(list)
     for entry in session.scalars(
         sa.select(TimelineEntry).where(TimelineEntry.request_id.in_(request_ids)).order_by(TimelineEntry.id)

@@ -1,4 +1,4 @@
-"""The secrets that tables store encrypted: checks of the keys, and new encryption after a change of the key."""
+"""The secrets that tables store encrypted: checking that keys can decrypt them, and encrypting them with a new key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ SAMPLE = 100
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A table with a column `secret` that the vault encrypts in those rows that match the SQL condition `which`."""
+    """A table whose column `secret` the vault encrypts, in the rows that match the SQL condition `which`.
+
+    `name` is the kind of secret, such as "SIP passwords".
+    """
 
     name: str
     table: type[SipTrunk] | type[SecondFactor]
@@ -36,9 +39,9 @@ SEALED = (
 
 
 def unreadable_secrets(session: Session, vault: Vault) -> Counter[str]:
-    """Return, by kind of secret, how many of the 100 oldest and 100 newest rows no key of the vault opens.
+    """Return, by kind of secret, how many of the 100 oldest and 100 newest rows cannot be decrypted by any key.
 
-    A kind of which all of these can be opened has no entry.
+    A kind without such rows has no entry.
     """
     found: Counter[str] = Counter()
     for sealed in SEALED:
@@ -49,10 +52,11 @@ def unreadable_secrets(session: Session, vault: Vault) -> Counter[str]:
 
 
 def reseal_page(session: Session, vault: Vault, sealed: Sealed, after: Any) -> tuple[Any, Counter[str]]:
-    """Encrypt with the first key what other keys have sealed, in the next `PAGE` (500) rows after the id `after`.
+    """Encrypt again, with the vault's first key, those of the next `PAGE` (500) secrets that another key has encrypted.
 
-    `after` is None to begin. Locks these rows. Return the last row's id, None if there are no more rows; and how many
-    secrets were `resealed`, and how many stayed as they are because no key opens them, `unreadable`.
+    `after` is the id after which the rows begin, None for the first call. Locks these rows. Returns the last row's id,
+    None if there are no more rows, and two counts: `resealed`, and `unreadable` for secrets that no key can decrypt and
+    that stay as they are.
     """
     table, found = sealed.table, Counter[str]()
     rows = sa.select(table.id, table.secret).where(sealed.which).order_by(table.id).limit(PAGE).with_for_update()
