@@ -1,1 +1,1 @@
-"""The system on ten hosts, each a network namespace, under load while one after the other loses its network."""
+"""The system on ten hosts (network namespaces), tested under load while one host after another loses its network."""

@@ -1,7 +1,7 @@
-"""`make hosts`: the system on ten hosts, each a network namespace, of which one after the other loses its network.
+"""`make hosts`: run the system on ten hosts (network namespaces) under load; one host after another loses its network.
 
-Prints a table and the auditor's report. Exits with 1 if anything was lost, doubled or did not heal, and with 77 if it
-cannot run here.
+Prints a table and the auditor's report. Exits with 1 if anything was lost or done twice, or if the system did not
+recover, and with 77 if the test cannot run on this machine.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class _Run:
     record: Record
 
     def wait_until_calm(self, since: float) -> float | None:
-        """Wait until no call has failed for `CALM` seconds and an order that was sent afterwards is completed.
+        """Wait until no call has failed for `CALM` seconds and an order sent after the last failure is completed.
 
-        Return the seconds from `since` to the end of the last failure or, if later, to that completion; None if it
-        does not happen in `WAITS` seconds.
+        Return the seconds from `since` to the end of the last failure or, if later, to that completion; None if this
+        does not happen within `WAITS` seconds. `since` is in seconds since 1970.
         """
         while time.time() < since + WAITS + CALM:
             self.record.read()
@@ -58,7 +58,10 @@ class _Run:
         return None
 
     def lose(self, loss: Loss, how: Cut, seconds: float) -> Span:
-        """Cut the host's link, do what is due then, and connect it again after `seconds`."""
+        """Cut the host's link, do what its operator would do then, and connect the host again after `seconds` or later.
+
+        Return what happened; also prints a line about it.
+        """
         host = self.plant.hosts[loss.host]
         loss.prepare(self.plant)
         began = time.time()
@@ -82,7 +85,7 @@ class _Run:
 
 
 def main() -> None:
-    """Run the load and lose the hosts, keep the record and all logs in .standorte/hosts, audit, and exit."""
+    """Run the load, cut hosts off one by one, keep record and logs in .standorte/hosts, audit the result, and exit."""
     parser = argparse.ArgumentParser(prog="make hosts", description=__doc__)
     parser.add_argument("--long", action="store_true", help="every host, in each way to lose its network, for longer")
     parser.add_argument("--only", choices=sorted({loss.host for loss in LONG}), action="append")
@@ -118,7 +121,7 @@ def _run(plant: Plant, losses: list[Loss], rate: float, *, long: bool) -> int:
 
 
 def _wait_for_the_end(plant: Plant) -> None:
-    """Wait until no work is left, or none was done for `WAITS` seconds: a busy machine sends many mails slowly."""
+    """Wait until no work is left, or none was done for `WAITS` seconds, since a busy machine sends mails slowly."""
     least, at = plant.waiting(), time.time()
     while least and time.time() < at + WAITS:
         time.sleep(0.5)

@@ -1,4 +1,4 @@
-"""The balancer before the fronts, which runs an example of docs/ as it is but for the paths of its files."""
+"""The load balancer before the web front ends, which runs an example of docs/ with only the file paths changed."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ http {{ log_format where "$upstream_addr $status"; access_log {log} where; inclu
 
 
 class Balancer(ABC):
-    """A balancer that runs an example of docs/ on a host: the file `program` with `suffix`.
+    """A load balancer on a host, configured by an example of docs/: the file with the name `program` and `suffix`.
 
-    Raises `NotPossible` if it is not installed.
+    The constructor raises `NotPossible` if the program is not installed.
     """
 
     program: ClassVar[str]
@@ -43,7 +43,10 @@ class Balancer(ABC):
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the balancer."""
+        """Write the configuration and start the balancer.
+
+        Raises `AssertionError` if the example lacks a path that has to be replaced.
+        """
         text = (_DOCS / f"{self.program}{self.suffix}").read_text()
         for path, ours in self._paths.items():
             if path not in text:
@@ -66,15 +69,15 @@ class Balancer(ABC):
 
     @abstractmethod
     def serves(self, front: str, address: str) -> bool:
-        """Return whether the balancer sends calls to the front of this name and address now."""
+        """Return whether the balancer forwards calls to the web front end with this name and address now."""
 
     @abstractmethod
     def forget(self) -> None:
-        """Count only calls from now on, for `serves`."""
+        """Ignore the calls made until now when `serves` is asked, if it judges by the calls that were made."""
 
 
 class HAProxy(Balancer):
-    """HAProxy with docs/haproxy.cfg."""
+    """HAProxy, configured by docs/haproxy.cfg; its admin socket tells which servers are up."""
 
     program, suffix, certificate = "haproxy", ".cfg", "/etc/haproxy/portal.pem"
     _SOCKET = "/run/haproxy/admin.sock"
@@ -97,11 +100,11 @@ class HAProxy(Balancer):
         return any(row["svname"] == front and row["status"].startswith("UP") for row in rows)
 
     def forget(self) -> None:
-        """Do nothing: HAProxy says what holds now."""
+        """Do nothing, because HAProxy reports the present state."""
 
 
 class Nginx(Balancer):
-    """nginx with docs/nginx.conf. It does not say whom it serves: its log does."""
+    """nginx, configured by docs/nginx.conf; its access log tells to which servers it forwards calls."""
 
     program, suffix, certificate = "nginx", ".conf", "/etc/nginx/portal.pem"
     _read = 0
@@ -118,7 +121,7 @@ class Nginx(Balancer):
             return any(line.startswith(address) and line.split()[-1][0] in "234" for line in log)
 
     def forget(self) -> None:
-        """Count only the lines that are written to the log from now on."""
+        """Ignore the lines that the access log has now when `serves` is asked."""
         self._read = (self._directory / "access.log").stat().st_size
 
 

@@ -1,9 +1,9 @@
-"""The customers of a run: a program that sends orders over HTTPS at a steady rate.
+"""The load of a run: a program that plays customers and sends orders over HTTPS at a steady rate.
 
-`python -m tests.hosts.load TASK.json RECORD.jsonl`. TASK has the portal's `url`, its certificate's authority `ca`, the
-API `tokens` of the customers, the `rate` in orders a second, and how many connections are `kept` open. Each try, and
-how each order ended, is a line of RECORD at once. SIGTERM ends the load: no new order is begun, those under way are
-repeated until they are answered.
+`python -m tests.hosts.load TASK.json RECORD.jsonl`. TASK has the portal's `url`, the certificate `ca` of the authority
+to trust, the API `tokens` of the customers, the `rate` in orders a second, and the number `kept` of connections to keep
+open. Each call, and how each order ended, is written to RECORD at once, as one line of JSON. SIGTERM ends the load: no
+new order is begun, and those that are not answered yet are repeated until they are.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MOST = 600
 
 
 class Customers:
-    """The customers: each order is sent with an idempotency key of its own, again and again until it is answered."""
+    """The customers, who send each order with its own idempotency key, and repeat the call until it is answered."""
 
     def __init__(self, task: dict[str, Any], record: TextIO) -> None:
         self._task, self._record = task, record
@@ -42,7 +42,7 @@ class Customers:
         self._is_over = asyncio.Event()
 
     async def run(self) -> None:
-        """Send orders until SIGTERM comes; return when all have been answered or given up."""
+        """Send orders until SIGTERM; return when all of them have been answered or given up."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._is_over.set)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=self._task["kept"], keepalive_expiry=5)
         trusted = ssl.create_default_context(cafile=self._task["ca"])
@@ -91,7 +91,7 @@ class Customers:
 
 
 def main() -> None:
-    """Send orders until SIGTERM."""
+    """Read the task, and send orders until SIGTERM."""
     task = json.loads(Path(sys.argv[1]).read_text())
     with Path(sys.argv[2]).open("w") as record:
         asyncio.run(Customers(task, record).run())

@@ -1,4 +1,4 @@
-"""How each kind of host is lost: what its operator or a watching program does meanwhile, and when it is back."""
+"""For each kind of host: what an operator does when the host is lost, and how to tell that it is back."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ WAITS = 60.0
 
 @dataclass
 class Loss:
-    """The loss of the host `host`, and how it comes back. Subclasses say what is done for it."""
+    """The loss of the host `host`, and its return. Subclasses define what is done about it."""
 
     host: str
     what: str
     """What the host does in the system."""
 
     def prepare(self, plant: Plant) -> None:
-        """Do what belongs to the picture before the host is cut off."""
+        """Set up what the test needs before the host is cut off. Does nothing by default."""
 
     def act(self, plant: Plant) -> str:
-        """Do what has to be done while the host is away. Return what was done, for the table."""
+        """Do what an operator has to do while the host is away. Return what was done, for the table; "" for nothing."""
         return ""
 
     def prepare_return(self, plant: Plant) -> None:
-        """Do what has to be done before the host is connected again."""
+        """Do what has to be done before the host is connected again. Does nothing by default."""
 
     def complete_return(self, plant: Plant) -> None:
-        """Do what has to be done after the host was connected again."""
+        """Do what has to be done after the host was connected again. Does nothing by default."""
 
     def is_back(self, plant: Plant) -> bool:
-        """Return whether the host takes part again."""
+        """Return whether the host does its part of the work again after its return."""
         raise NotImplementedError
 
 
 class FrontLoss(Loss):
-    """The loss of one of the fronts: the balancer leaves it and takes it back by itself."""
+    """The loss of a web front end: the balancer stops using it, and later uses it again, without an operator."""
 
     def complete_return(self, plant: Plant) -> None:
         plant.balancer.forget()
@@ -59,9 +59,9 @@ class FrontLoss(Loss):
 
 @dataclass
 class WorkerLoss(Loss):
-    """The loss of a host with a worker and a beat: the other one goes on with what was in hand.
+    """The loss of a host with a worker and a beat: the other worker continues the work that this one had begun.
 
-    It is lost in the midst of a transaction, which has locked a customer's account.
+    The host is lost in the middle of a transaction that has locked a customer's account.
     """
 
     _written: int = field(default=0, init=False)
@@ -102,7 +102,7 @@ class BrokerLoss(Loss):
 
 
 class DatabaseLoss(Loss):
-    """The loss of one of the two PostgreSQL servers: the other one goes on, as the master and alone."""
+    """The loss of one of the two PostgreSQL servers: the other one continues as the master, without a standby."""
 
     def act(self, plant: Plant) -> str:
         time.sleep(NOTICED)

@@ -1,7 +1,7 @@
-"""Hosts on one machine: network namespaces on one switch, whose links can be cut in two ways.
+"""Hosts on one machine: network namespaces connected by a switch, whose links can be cut in two ways.
 
-The switch is in a namespace of its own, so that nothing of it is in the machine's own network, and the addresses are
-those of documents (192.0.2.0/24). Needs root on Linux, `ip` and `iptables`.
+The switch has a namespace of its own, so that the machine's own network is not touched. The addresses are those
+reserved for documentation (192.0.2.0/24). Needs root on Linux, `ip` and `iptables`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ NOT_RUN = 77
 
 
 class NotPossible(Exception):
-    """Raised where the test of a whole system cannot run; the message says what is missing."""
+    """Raised if a test of the whole system cannot run on this machine; the message says what is missing."""
 
 
 class Cut(StrEnum):
-    """How a host loses its network; the value stands in the table."""
+    """The ways in which a host loses its network; the value is shown in the table."""
 
     SILENT = "packets vanish"
     """The others still find the host, as behind a router, and get no answer."""
@@ -41,7 +41,7 @@ class Cut(StrEnum):
 
 
 class Host:
-    """A host of a `Network`: a network namespace with one address, and a host name of its own for its programs."""
+    """A host of a `Network`: a network namespace with one address. Programs on it see their own host name."""
 
     def __init__(self, name: str, address: str, namespace: str, switch: str) -> None:
         self.name, self.address = name, address
@@ -58,9 +58,9 @@ class Host:
         directory: Path | None = None,
         **launcher: int,
     ) -> subprocess.Popen[bytes]:
-        """Start a program on the host, in a session of its own, as `user` (None: root); it ends with this process.
+        """Start a program on the host, in a new session, as `user` (None: root); it ends when this process ends.
 
-        `launcher` are further arguments of `through_launcher`. The output is appended to the file `log`.
+        The output is appended to the file `log`. `launcher` are further arguments of `through_launcher`.
         """
         with log.open("ab") as output:
             return subprocess.Popen(
@@ -75,7 +75,7 @@ class Host:
 
     @contextmanager
     def inside(self) -> Iterator[None]:
-        """Let the sockets that this thread opens in the block be the host's."""
+        """Let the sockets that this thread opens in the `with` block belong to the host."""
         with Path("/proc/thread-self/ns/net").open() as before, (_NAMESPACES / self._namespace).open() as here:
             _enter(here.fileno())
             try:
@@ -84,7 +84,7 @@ class Host:
                 _enter(before.fileno())
 
     def cut(self, how: Cut) -> None:
-        """Take the host's network away: packets in both directions are lost, and no connection is told."""
+        """Cut the host off the network: packets in both directions are lost, and no connection is closed."""
         if how is Cut.SILENT:
             self._is_silent = True
             self._filter("-I")
@@ -92,7 +92,7 @@ class Host:
             _run("ip", "-n", self._switch, "link", "set", "dev", self.name, "down")
 
     def reconnect(self) -> None:
-        """Give the host its network back. Safe to run twice."""
+        """Connect the host to the network again. Safe to run twice."""
         if self._is_silent:
             self._filter("-D")
             self._is_silent = False
@@ -110,7 +110,7 @@ class Host:
 
 
 class Network:
-    """A switch, and the hosts that are connected to it."""
+    """A switch, and the hosts that are connected to it. All are network namespaces."""
 
     def __init__(self) -> None:
         self._prefix = f"standorte-{os.getpid()}"
@@ -120,7 +120,7 @@ class Network:
         self._set_up(self._switch, "link", "set", "switch", "up")
 
     def host(self, name: str, address: str) -> Host:
-        """Connect a new host. `name` has at most 15 characters, `address` is in `SUBNET`."""
+        """Create a host and connect it to the switch. `name` has at most 15 characters; `address` is in `SUBNET`."""
         namespace = self._namespace(name)
         self._all.append(namespace)
         self._set_up(
@@ -133,7 +133,7 @@ class Network:
         return Host(name, address, namespace, self._switch)
 
     def close(self) -> None:
-        """Remove the switch and all hosts. Their programs have to have ended."""
+        """Remove the switch and all hosts. Their programs must have ended."""
         for namespace in reversed(self._all):
             with suppress(NotPossible):
                 _run("ip", "netns", "delete", namespace)
@@ -149,7 +149,7 @@ class Network:
 
 @contextmanager
 def open_network() -> Iterator[Network]:
-    """Make a switch for the time of the block. Raises `NotPossible` if this machine does not allow it."""
+    """Create a switch for the time of a `with` block. Raises `NotPossible` if this machine does not allow it."""
     if sys.platform != "linux" or os.geteuid() != 0:
         raise NotPossible("network namespaces need root on Linux")
     for program in ("ip", "iptables", "unshare", "hostname"):
@@ -164,7 +164,7 @@ def open_network() -> Iterator[Network]:
 
 
 def _try_out(network: Network) -> None:
-    """Raise `NotPossible` unless a host of the network can be cut off: a container may lack the right."""
+    """Raise `NotPossible` unless a host of the network can be cut off, for which a container may lack the right."""
     host = network.host("first", "192.0.2.254")
     host.cut(Cut.SILENT)
     host.reconnect()
@@ -176,7 +176,7 @@ def _enter(descriptor: int) -> None:
 
 
 def _found(command: Sequence[str]) -> list[str]:
-    """Return the command with its program's path, which the launcher does not look for."""
+    """Return the command with the full path of its program, because the launcher does not search PATH."""
     return [
         shutil.which(command[0], path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin") or command[0],
         *command[1:],

@@ -1,4 +1,7 @@
-"""The whole system on ten hosts: two each for fronts, workers, PostgreSQL and Redis, a balancer, and the outside."""
+"""The whole system on ten hosts: two each for web front ends, workers, PostgreSQL and Redis, a balancer, one outside.
+
+The host outside runs the customers and the mail server.
+"""
 
 from __future__ import annotations
 
@@ -55,14 +58,14 @@ _THREADS = 16
 
 @dataclass
 class Program:
-    """A program of the system on a host, which nobody starts again."""
+    """A program of the system that runs on a host. If it ends, nothing restarts it."""
 
     name: str
     process: subprocess.Popen[bytes]
     log: Path
 
     def children(self) -> set[int]:
-        """Return the numbers of the program's process and its direct children; empty if the program has ended."""
+        """Return the ids of the program's process and its direct child processes; empty if the program has ended."""
         try:
             process = psutil.Process(self.process.pid)
             return {process.pid, *(child.pid for child in process.children())}
@@ -79,7 +82,7 @@ class Program:
 
 @dataclass
 class Plant:
-    """The system: its hosts by name, servers, customers and programs. Nothing runs on `outside` but the customers."""
+    """The whole system under test: its hosts by name, its servers, customers and programs."""
 
     directory: Path
     hosts: dict[str, Host]
@@ -94,7 +97,7 @@ class Plant:
     _started: dict[str, set[int]] = field(default_factory=dict)
 
     def start_all(self) -> None:
-        """Start fronts, workers, a beat beside each worker, and the balancer; wait until all are ready."""
+        """Start the web front ends, workers, a beat beside each worker, and the balancer; wait until all are ready."""
         for name in ("front1", "front2"):
             self._start(name, "web", programs.web(ADDRESSES[name], _FRONT_PORT, processes=1, threads=_THREADS))
         for name in ("worker1", "worker2"):
@@ -108,16 +111,19 @@ class Plant:
         self._started = {program.name: program.children() for program in self.programs}
 
     def program(self, name: str) -> Program:
-        """Return the program of this name, such as "worker1 worker"."""
+        """Return the program with this name: its host and what it is, such as "worker1 worker"."""
         return next(program for program in self.programs if program.name == name)
 
     def restarted(self) -> list[str]:
-        """Return the names of programs that have ended since `start_all`, or replaced one of their processes."""
+        """Return the names of programs that have ended since `start_all` or have replaced one of their processes."""
         return [program.name for program in self.programs if program.children() != self._started[program.name]]
 
     @contextmanager
     def load(self, rate: float) -> Iterator[Path]:
-        """Run customers who place `rate` orders a second, for the time of the block; yields their record."""
+        """Run customers who place `rate` orders a second, for the time of a `with` block; yield their record's file.
+
+        Raises `AssertionError` if the load has ended with an error.
+        """
         task, record = self.directory / "load.json", self.directory / "load.jsonl"
         tokens = [customer.token for customer in self.customers]
         facts = {"url": URL, "ca": str(self.certificate), "tokens": tokens, "rate": rate, "kept": 20}
@@ -134,7 +140,7 @@ class Plant:
                 raise AssertionError(f"the load ended: {log.read_text()[-2000:]}")
 
     def completed_at(self, id: str) -> float | None:
-        """Return when the request was completed, in seconds since 1970; None if it is not."""
+        """Return when the request with this id was completed, in seconds since 1970; None if it is not completed."""
         ended = self.databases.master.ask(
             f"SELECT extract(epoch FROM ended_at) FROM requests WHERE id = '{id}' AND status = 'completed'",
             "standorte",
@@ -142,7 +148,7 @@ class Plant:
         return None if ended is None else float(ended)
 
     def waiting(self) -> int:
-        """Return how many rows wait to be processed."""
+        """Return how many rows of the work queues still have to be processed, now or later."""
         tables = ("requests", "messages", "sip_trunks", "bulks")
         due = " + ".join(f"(SELECT count(*) FROM {table} WHERE due_at IS NOT NULL)" for table in tables)
         return int(self.databases.master.ask(f"SELECT {due}", "standorte") or 0)
@@ -153,7 +159,7 @@ class Plant:
         return str(found or "").split()
 
     def end_all(self) -> None:
-        """End every program; the servers go on."""
+        """End the balancer and every program; the database, Redis and mail servers keep running."""
         self.balancer.stop()
         for program in self.programs:
             program.end()
@@ -164,7 +170,7 @@ class Plant:
         self.programs.append(Program(f"{host} {name}", process, log))
 
     def _answer(self, url: str) -> str:
-        """Return what a GET from outside is answered with; an empty text without an answer."""
+        """Return the body of the answer to a GET from the host `outside`; "" if there is no answer."""
         with suppress(httpx.HTTPError), self.hosts["outside"].inside():
             return httpx.get(url, timeout=20, verify=ssl.create_default_context(cafile=self.certificate)).text
         return ""
@@ -172,9 +178,10 @@ class Plant:
 
 @contextmanager
 def open_plant(network: Network, balancer: type[Balancer], blocks: int) -> Iterator[Plant]:
-    """Make the hosts, start the servers and make customers, for the time of the block; no program runs yet.
+    """Create the hosts, start the servers and create customers, for the time of a `with` block; no program runs yet.
 
-    `blocks` is how many orders can get a number block. Raises `NotPossible` if the balancer is not installed.
+    `blocks` is the number of free number blocks, and so of orders that can get one. Raises `NotPossible` if the
+    balancer is not installed.
     """
     with ExitStack() as stack:
         directory = Path(stack.enter_context(TemporaryDirectory()))

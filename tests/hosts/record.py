@@ -1,4 +1,4 @@
-"""What the customers of a run have seen, read from the record that the load writes (`tests.hosts.load`)."""
+"""What the customers of a run have seen, read from the file that the load writes (`tests.hosts.load`)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """A call of the API: the order's number, beginning and end (seconds since 1970), and how it ended.
+    """A call of the API: the number of the order, begin and end of the call (seconds since 1970), and how it ended.
 
-    `status` is None if there was no answer; `error` then says why.
+    `status` is None if there was no answer; `error` then is the name of the exception.
     """
 
     order: int
@@ -23,7 +23,7 @@ class Try:
 
     @property
     def is_failed(self) -> bool:
-        """Return whether the customer has to repeat the call."""
+        """Return whether the customer has to repeat the call: there was no answer, a 5xx or a 429."""
         return self.status is None or self.status >= 500 or self.status == 429
 
     @property
@@ -34,7 +34,10 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """An order that was answered with 202: its number, the request's id, and when its first try began and it ended."""
+    """An order that was answered with 202: its number, the id of the request, and two times in seconds since 1970.
+
+    `began` is when its first call began, `ended` when it was accepted.
+    """
 
     order: int
     id: str
@@ -44,7 +47,11 @@ class Accepted:
 
 @dataclass
 class Record:
-    """The record so far: `tries`, accepted orders, the number of `unanswered` ones, and answers nobody expected."""
+    """What customers have seen so far, read from `file`, which the load still writes.
+
+    `tries` are the calls, `accepted` the orders that were accepted, `unanswered` the number of orders given up without
+    an answer, and `failed` the answers that should not occur, such as a 400.
+    """
 
     file: Path
     tries: list[Try] = field(default_factory=list)
@@ -55,7 +62,7 @@ class Record:
     _first: dict[int, float] = field(default_factory=dict)
 
     def read(self) -> None:
-        """Read the lines that were written since the last call."""
+        """Read the lines that were written to the file since the last call."""
         with self.file.open("rb") as file:
             file.seek(self._read)
             written = file.read()
@@ -65,11 +72,11 @@ class Record:
             self._note(json.loads(line))
 
     def last_failure(self, since: float) -> float | None:
-        """Return when the last failed try ended that ended after `since`; None if there was none."""
+        """Return the latest end of a failed call, if after `since` (seconds since 1970); None if there is none."""
         return max((one.ended for one in self.tries if one.is_failed and one.ended > since), default=None)
 
     def first_accepted(self, since: float) -> Accepted | None:
-        """Return the order that was the first to be sent and accepted after `since`; None if there is none."""
+        """Return the order accepted first of those sent after `since` (seconds since 1970); None if there is none."""
         return next((one for one in self.accepted if one.began > since), None)
 
     def _note(self, line: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Servers on hosts: two PostgreSQL servers of which one follows the other, Redis with sentinels, and the balancers."""
+"""Servers on hosts of the network: a PostgreSQL server with a standby, a Redis server with replica and sentinels."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ class _OnHost(EmbeddedServer):
 
 
 class HostPostgres(EmbeddedPostgres, _OnHost):
-    """A PostgreSQL server on a host, which lets every host of the network in and can follow another one."""
+    """A PostgreSQL server on a host, which all hosts of the network can reach and which can be a standby."""
 
     def __init__(self, host: Host, directory: Path) -> None:
         super().__init__(directory, fsync=False)
         self.host = host
 
     def prepare(self) -> None:
-        """Create the data directory if needed, and let the other hosts in."""
+        """Create the data directory if needed, and allow connections from the other hosts."""
         super().prepare()
         rules = self.data_dir / "pg_hba.conf"
         if SUBNET not in rules.read_text():
@@ -74,14 +74,14 @@ class HostPostgres(EmbeddedPostgres, _OnHost):
                 file.writelines(f"host {what} all {SUBNET} trust\n" for what in ("all", "replication"))
 
     def command(self) -> list[str]:
-        """Return the command line of the server, which listens at its host's address, too."""
+        """Return the server's command line; the server also listens at its host's address."""
         # What a standby misses while it is away is kept for it. A sender notices within seconds that it is away.
         settings = {"listen_addresses": self.host.address, "wal_keep_size": "1GB", "wal_sender_timeout": "5s"}
         settings["wal_receiver_timeout"] = "5s"
         return [*super().command(), *(part for name, value in settings.items() for part in ("-c", f"{name}={value}"))]
 
     def follow(self, master: HostPostgres) -> None:
-        """Fetch all data of the master and start as its standby; what was here is dropped."""
+        """Replace all data of this server by a copy of the master's, and start it as the master's standby."""
         self.stop()
         shutil.rmtree(self.data_dir, ignore_errors=True)
         self.data_dir.mkdir(mode=0o700)
@@ -102,13 +102,13 @@ class HostPostgres(EmbeddedPostgres, _OnHost):
         self.start()
 
     def ask(self, question: str, database: str = "postgres") -> str | None:
-        """Return the first value of a query, which reaches the server without the network; None if there is no row."""
+        """Return the first value of a query's result as text; None if there is no row. Does not use the network."""
         with psycopg.connect(self.url(database, driver=""), autocommit=True) as connection:
             row = connection.execute(question.encode()).fetchone()
         return None if row is None else str(row[0])
 
     def act(self, *statements: str) -> None:
-        """Run statements without a result, each in a transaction of its own, without the network."""
+        """Run statements, each in a transaction of its own, without using the network. Their results are ignored."""
         with psycopg.connect(self.url("postgres", driver=""), autocommit=True) as connection:
             for statement in statements:
                 connection.execute(statement.encode())
@@ -116,31 +116,31 @@ class HostPostgres(EmbeddedPostgres, _OnHost):
 
 @dataclass
 class DatabasePair:
-    """A PostgreSQL server and its standby, and what their operator, or a program such as Patroni, does with them.
+    """A PostgreSQL server and its standby, with the actions of an operator, or of a program such as Patroni.
 
-    Replication is synchronous while the standby is there: what was accepted is on both.
+    Replication is synchronous while the standby is connected, so that what was committed is on both servers.
     """
 
     master: HostPostgres
     standby: HostPostgres
 
     def connect(self) -> None:
-        """Start the standby anew from the master's data, and let the master's commits wait for it from then on."""
+        """Start the standby with a new copy of the master's data; from then on, commits wait for the standby."""
         self.standby.follow(self.master)
         self.wait_for_standby()
 
     def wait_for_standby(self) -> None:
-        """Wait until the standby has all of the master's data, and let commits wait for it from then on."""
+        """Wait until the standby has all data of the master; from then on, commits wait for the standby."""
         wait_until(lambda: self._streams("streaming"), seconds=60, what="the standby to stream")
         self.master.act("ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
         wait_until(lambda: self._streams("streaming", "sync"), what="the standby to be synchronous")
 
     def go_on_alone(self) -> None:
-        """Let the master's commits wait for no standby."""
+        """Make replication asynchronous, so that the master's commits wait for no standby."""
         self.master.act("ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
 
     def promote(self) -> None:
-        """Make the standby the master. The old one has to be stopped before its host is connected again."""
+        """Make the standby the master. The old master must be stopped before its host is connected again."""
         self.master, self.standby = self.standby, self.master
         self.go_on_alone()
         self.master.act("SELECT pg_promote()")
@@ -153,7 +153,7 @@ class DatabasePair:
 
 
 class HostRedis(RedisServer, _OnHost):
-    """A Redis server on a host, or with `sentinel` a program that watches one; `lines` are added to its settings."""
+    """A Redis server on a host or, with `sentinel`, a Redis Sentinel. `lines` are added to its configuration."""
 
     def __init__(self, host: Host, directory: Path, *lines: str, sentinel: bool = False) -> None:
         own = f"bind {host.address}"
@@ -162,14 +162,14 @@ class HostRedis(RedisServer, _OnHost):
         self.host = host
 
     def is_ready(self) -> bool:
-        """Return whether the server answers to a program on its own host."""
+        """Return whether the server answers a program on its own host."""
         try:
             return bool(self.client().ping())
         except redis.RedisError:
             return False
 
     def client(self) -> redis.Redis:
-        """Return a connection that was opened on the server's own host."""
+        """Return a client of the server whose connection was opened on the server's own host."""
         client = redis.Redis(
             host=self.host.address,
             port=self.port,
@@ -185,38 +185,41 @@ class HostRedis(RedisServer, _OnHost):
 
 @dataclass(frozen=True)
 class BrokerPair:
-    """A Redis master, its replica, and the sentinels that make the other one the master if they miss it."""
+    """A Redis master with its replica, and the sentinels that promote the replica when the master does not answer."""
 
     servers: tuple[HostRedis, HostRedis]
     sentinels: tuple[HostRedis, ...]
 
     @property
     def url(self) -> str:
-        """Return the setting REDIS_URL."""
+        """Return the value of the setting REDIS_URL, which names the sentinels."""
         hosts = ",".join(f"{sentinel.host.address}:{_SENTINEL}" for sentinel in self.sentinels)
         return f"sentinel://:{quote(PASSWORD, safe='')}@{hosts}/{MASTER}"
 
     def start(self) -> None:
-        """Start all servers, and wait until every sentinel knows the replica and the other sentinels."""
+        """Start all servers and sentinels, and wait until every sentinel knows the replica and the other sentinels."""
         for server in (*self.servers, *self.sentinels):
             server.start()
         for sentinel in self.sentinels:
             wait_until(partial(self._is_informed, sentinel), seconds=60, what="the sentinels to know each other")
 
     def stop(self) -> None:
-        """Stop all servers."""
+        """Stop all servers and sentinels."""
         for server in (*self.sentinels, *self.servers):
             server.stop()
 
     def master(self, witness: Host) -> HostRedis:
-        """Return the server that is the master as the sentinel on the host `witness`, or any other one, says."""
+        """Return the server that is the master according to the sentinel on the host `witness`.
+
+        If there is no sentinel on that host, another one is asked.
+        """
         asked = next((one for one in self.sentinels if one.host is witness), self.sentinels[-1])
         with asked.client() as client:
             address = client.sentinel_get_master_addr_by_name(MASTER)[0]
         return next(server for server in self.servers if server.host.address == address)
 
     def is_whole(self) -> bool:
-        """Return whether one server is the master and the other one its replica, with all data."""
+        """Return whether one server is the master and the other one a replica that is connected to its master."""
         roles = []
         # A server that becomes a replica ends all connections.
         with suppress(redis.RedisError):
@@ -233,7 +236,7 @@ class BrokerPair:
 
 
 def broker_pair(hosts: tuple[Host, Host], third: Host, directory: Path) -> BrokerPair:
-    """Return a master and a replica on two hosts, with a sentinel on each and on a third host; nothing runs yet."""
+    """Return a Redis master and a replica on two hosts, with sentinels there and on a third host; none is started."""
     first, second = hosts
     servers = (
         HostRedis(first, directory / "redis-1", f"masterauth {PASSWORD}"),
@@ -252,6 +255,6 @@ def broker_pair(hosts: tuple[Host, Host], third: Host, directory: Path) -> Broke
 
 
 def database_url(pair: DatabasePair, database: str, role: str) -> str:
-    """Return the URL of a database on either server, as operators write it: it leads to the one that can be written."""
+    """Return the URL of a database that names both servers, as operators write it; it leads to the writable one."""
     hosts = ",".join(f"{server.host.address}:{_POSTGRES}" for server in (pair.master, pair.standby))
     return f"postgresql+psycopg://{role}@{hosts}/{database}?target_session_attrs=read-write"

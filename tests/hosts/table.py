@@ -1,4 +1,4 @@
-"""The table of a run: for each loss, what customers felt, and what of it is too much."""
+"""The table of a run: for each lost host, what customers noticed, and which of it is not acceptable."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ and a new order was completed, the host still away. back: from the return until 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A loss that has happened, until the next one begins. Times are seconds since 1970, others seconds."""
+    """The loss of a host, and the time until the next one. `began`, `returned` and `ended` are seconds since 1970.
+
+    `began` is when the host was cut off, `returned` when it was connected again. Other times are durations in seconds.
+    """
 
     host: str
     what: str
@@ -49,12 +52,15 @@ class Span:
     """From the return until orders went through without a failed call; None: never."""
 
     def line(self) -> str:
-        """Return a line that says how it went, printed while the run goes on."""
+        """Return a line about the loss and how the system recovered, to be printed during the run."""
         times = f"healed {_seconds(self.healed)}, back {_seconds(self.back)}, calm {_seconds(self.calm)}"
         return f"{self.host} ({self.what}): {self._doings}; {times}"
 
     def as_fault(self) -> dict[str, Any]:
-        """Return the loss as the auditor reads it, named so that it explains second copies of mails where it does."""
+        """Return the loss as an entry of the auditor's list of faults.
+
+        The auditor recognises by the name whether the fault may have caused mails to be sent twice.
+        """
         kind = {"worker": "worker: ", "database": "database: its host silent, "}.get(self.host.rstrip("0123456789"), "")
         return {
             "name": f"{kind}{self.host}: {self.how}",
@@ -64,7 +70,7 @@ class Span:
         }
 
     def row(self, record: Record) -> list[str]:
-        """Return the loss's row of the table."""
+        """Return the table's row about the loss: its cells as text."""
         tries = self._tries(record)
         accepted = sorted(one.ended for one in record.accepted if self.began <= one.ended < self.ended)
         gap = max(later - earlier for earlier, later in pairwise([self.began, *accepted, self.ended]))
@@ -82,12 +88,15 @@ class Span:
         ]
 
     def last_error(self, record: Record) -> float:
-        """Return after how many seconds a customer got the last 5xx, counted from the cut and from the return."""
+        """Return the longest time from the cut, or from the return, to a 5xx answer that followed it; in seconds.
+
+        0 if there was none.
+        """
         ends = [one.ended for one in self._tries(record) if one.is_server_error]
         return max((end - (self.began if end < self.returned else self.returned) for end in ends), default=0.0)
 
     def wrong(self, record: Record) -> list[str]:
-        """Return what is too much, as sentences."""
+        """Return sentences about what is not acceptable; empty if nothing is."""
         missed = {"did not heal": self.healed, "did not come back": self.back, "went on with errors": self.calm}
         found = [f"{self.host}: {what}" for what, seconds in missed.items() if seconds is None]
         if (last := self.last_error(record)) > LONGEST:
@@ -103,18 +112,18 @@ class Span:
 
 
 def table(spans: Sequence[Span], record: Record) -> str:
-    """Return the table as text."""
+    """Return the table of all losses as text, with explanations below it."""
     return "\n".join([*aligned([list(_HEADS), *(span.row(record) for span in spans)]), _FOOT])
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the rows of a table as lines, each column as wide as its widest cell."""
+    """Return the rows of a table as lines of text, each column as wide as its widest cell."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _seconds_of(tries: Sequence[Try]) -> int:
-    """Return in how many seconds of the clock a call of these ended."""
+    """Return the number of different clock seconds in which one of these calls ended."""
     return len({int(one.ended) for one in tries})
 
 

@@ -1,1 +1,1 @@
-"""An upgrade under load (`make upgrade`): the version before serves customers while this one migrates its database."""
+"""An upgrade under load (`make upgrade`): the older version serves customers while this one migrates its database."""

@@ -1,7 +1,8 @@
-"""`make upgrade`: the version before this one serves customers while this one migrates a database of a million rows.
+"""`make upgrade`: the older version serves customers while this one migrates the database, which has a million rows.
 
-Then both serve, then only this one. Prints a table. Exits with 1 if a customer got a 5xx or no answer, a statement
-waited too long for a lock, or an order was lost; and with 77 if it cannot run here.
+Then both versions serve customers, and finally only this one. Prints a table. Exits with 1 if a customer got a 5xx or
+no answer, a statement waited too long for a lock, or an order was lost, and with 77 if the test cannot run on this
+machine.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _SHOWN = 20
 
 
 def main() -> None:
-    """Upgrade under load, keep all logs in .standorte/upgrade, print the table, and exit."""
+    """Run the upgrade under load, keep all logs in .standorte/upgrade, print the table, and exit."""
     parser = argparse.ArgumentParser(prog="make upgrade", description=__doc__)
     parser.add_argument("--rev", help="the version before: a tag or revision of git")
     parser.add_argument("--rows", type=int, default=ROWS, help=f"rows in the database ({ROWS:,})")
@@ -84,7 +85,10 @@ def _upgrade(plant: Plant, old: Version, new: Version, arguments: argparse.Names
 def _parts(
     plant: Plant, watch: Watch, before: tuple[Version, str], new: Version, arguments: argparse.Namespace
 ) -> list[Part]:
-    """Play the parts of the upgrade under load; return them."""
+    """Carry out the parts of the upgrade under load, one after the other, and return them.
+
+    `before` is the older version with the URL of its web front end, which runs already.
+    """
     old, front = before
     parts: list[Part] = []
 

@@ -1,6 +1,6 @@
-"""Makes customers who can order and a stock of numbers, and prints the customers' API tokens as JSON.
+"""Creates customers who can order, and number blocks for them, and prints the customers' API tokens as JSON.
 
-`python tests/upgrade/customers.py URL`. It is run with the version before this one, and imports nothing else.
+`python tests/upgrade/customers.py URL`. The script runs with the code of the older version, and so imports only that.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tests.benchmarks.system import customers_of
 
 
 def main() -> None:
-    """Make the customers in the database of the URL."""
+    """Create the customers in the database with the URL given as argument."""
     with closing(Database(sys.argv[1])) as database:
         print(json.dumps([customer.token for customer in customers_of(database)]))
 

@@ -1,6 +1,6 @@
-"""Fills a database with masses of rows, whatever its schema: what some orders have written, again and again.
+"""Fills a database of any schema with a large number of rows: copies of the rows that some orders have written.
 
-Asks the database for its tables and foreign keys, so that it works with every version.
+Reads tables and foreign keys from the database, so that it works with every version.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _COPIED = {
 
 @dataclass
 class _Schema:
-    """The tables: their columns, their keys, and which column refers to which table."""
+    """The tables of a database: their columns, their keys, and which column refers to which table."""
 
     keys: dict[str, tuple[str, str]] = field(default_factory=dict)
     """The column that is the primary key, and its type, by table; without tables whose key has several columns."""
@@ -62,14 +62,14 @@ class _Schema:
     columns: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def target(self, table: str, column: str) -> str | None:
-        """Return the table whose key the column holds: its own, or the one to which it refers; None for no key."""
+        """Return the table whose key the column holds: its own, or the one to which it refers; None for the rest."""
         if (table, column) in self.references:
             return self.references[table, column]
         return table if self.keys.get(table, ("", ""))[0] == column else None
 
 
 class Filling:
-    """Copies of all rows that are written while a `with` block lasts."""
+    """Remembers all rows that are inserted while a `with` block lasts, and can copy them many times."""
 
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
@@ -84,7 +84,7 @@ class Filling:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """Remember the rows that are there now and were not there before."""
+        """Remember the rows that have been inserted since the block began."""
         for table, key in self._tables().items():
             same = sql.SQL(" AND ").join(
                 sql.SQL("before.{0} = rows.{0}").format(sql.Identifier(column)) for column in key
@@ -97,10 +97,10 @@ class Filling:
             )
 
     def copy(self, rows: int) -> int:
-        """Copy the rows until there are about `rows` more in all tables; return how many there are.
+        """Copy the remembered rows until there are about `rows` more in all tables; return how many were added.
 
-        A copy refers to copies, where the row referred to a row that was written in the block too. It is left out where
-        a unique index has room for one only. Runs as a superuser: triggers and foreign keys are not asked.
+        Where a row refers to another remembered row, its copy refers to that row's copy. A copy that would violate a
+        unique index is left out. Must run as a superuser: triggers and foreign keys are switched off meanwhile.
         """
         counts = {table: self._count("SELECT count(*) FROM {new}", table) for table in self._tables()}
         copies = rows // max(1, sum(counts.values()))
@@ -133,7 +133,10 @@ class Filling:
         )
 
     def _value(self, table: str, column: str) -> sql.Composable:
-        """Return the SQL expression for a column of a copy, from the row `rows` and the number `copy` of the copy."""
+        """Return the SQL expression for a column of a copy.
+
+        In it, `rows` is the original row and `copy` the number of the copy.
+        """
         plain = sql.SQL("rows.{}").format(sql.Identifier(column))
         target = self._schema.target(table, column)
         if target is None and column == "customer_number":

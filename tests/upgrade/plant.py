@@ -1,4 +1,4 @@
-"""The servers, programs and customers of an upgrade."""
+"""The servers, programs and customers of an upgrade test."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ SELECT NOT EXISTS (SELECT FROM requests WHERE due_at IS NOT NULL OR status <> 'c
 
 @dataclass
 class Plant:
-    """The servers and what runs on them. `tokens` are the customers', `records` what customers saw at each front."""
+    """The servers, and the programs that run with them. `tokens` are the API tokens of the customers.
+
+    `records` has what customers saw, one record for each web front end under load.
+    """
 
     directory: Path
     postgres: EmbeddedPostgres
@@ -59,7 +62,7 @@ class Plant:
 
     @property
     def superuser(self) -> str:
-        """Return the URL, in libpq's form, with which the superuser connects to the portal's database."""
+        """Return the URL, as libpq reads it, by which the superuser connects to the portal's database."""
         return self.postgres.url("standorte", driver="")
 
     def migrate(self, version: Version) -> str:
@@ -67,12 +70,12 @@ class Plant:
         return version.run(version.console("migrate", "--registrar"), self.environment)
 
     def make_customers(self, version: Version) -> None:
-        """Make customers and numbers, with the program of this version."""
+        """Create customers and number blocks with the code of this version, and keep the customers' API tokens."""
         script = [sys.executable, str(ROOT / "tests/upgrade/customers.py"), self.postgres.url("standorte")]
         self.tokens = json.loads(version.run(script, self.environment))
 
     def start(self, version: Version) -> str:
-        """Start a front, a worker and a beat of the version; return the front's URL when it is ready."""
+        """Start a web front end, a worker and a beat of the version; return the front end's URL when it is ready."""
         port = free_port()
         url = f"http://{LOOPBACK}:{port}"
         environment = version.environment() | self.environment | {"PORT": str(port), "BASE_URL": url}
@@ -86,20 +89,20 @@ class Plant:
         return url
 
     def end(self, version: Version) -> None:
-        """End front, worker and beat of the version, as an upgrade does: what is under way is finished."""
+        """End the web front end, worker and beat of the version, as an upgrade does: begun work is finished."""
         for program in self._programs.pop(version.name, []):
             program.end()
 
     def end_all(self) -> None:
-        """End all programs."""
+        """End all programs of all versions."""
         for programs in self._programs.values():
             for program in programs:
                 program.end()
 
     def fill(self, url: str, rows: int) -> int:
-        """Place some orders at the front, and copy what they have written until there are about `rows` more rows.
+        """Place some orders at the web front end `url`, and copy their rows until there are about `rows` more rows.
 
-        Return how many were added.
+        Return how many rows were added.
         """
         with psycopg.connect(self.superuser, autocommit=True) as connection:
             filling = Filling(connection)
@@ -118,9 +121,9 @@ class Plant:
 
     @contextmanager
     def load(self, name: str, url: str, rate: float) -> Iterator[None]:
-        """Run customers who place `rate` orders a second at the front, for the time of a `with` block.
+        """Run customers who place `rate` orders a second at the web front end `url`, for the time of a `with` block.
 
-        The block begins when the first order was accepted.
+        The block begins when the first order was accepted. `name` is the name of the customers' record and log.
         """
         task, file = self.directory / f"{name}.json", self.directory / f"{name}.jsonl"
         # No connection is kept: no proxy stands before this front that would send a call again on another one.
@@ -140,9 +143,10 @@ class Plant:
 
     @contextmanager
     def reports(self) -> Iterator[None]:
-        """Read large tables one after the other for the time of a `with` block, each in a transaction of two seconds.
+        """Read large tables in turn for the time of a `with` block, each in a transaction open for two seconds.
 
-        So do jobs, backups and people with psql: a migration has to let others pass while it waits for them.
+        Jobs, backups and people with psql do the same. A migration that waits for such a transaction must not block
+        others.
         """
         over = threading.Event()
 
@@ -163,7 +167,10 @@ class Plant:
             reading.result()
 
     def not_completed(self) -> list[str]:
-        """Return how the accepted orders ended that are not completed: "id: status" or "id: lost"."""
+        """Return texts about up to 100 accepted orders that are not completed: "id: status", or "id: lost".
+
+        An order is lost if it is not stored.
+        """
         accepted = [one.id for record in self.records for one in record.accepted]
         with psycopg.connect(self.superuser) as connection:
             found = connection.execute(
@@ -177,7 +184,7 @@ class Plant:
 
 @contextmanager
 def open_plant() -> Iterator[Plant]:
-    """Start servers with empty databases for the time of a `with` block; no program runs yet."""
+    """Start servers with empty databases for the time of a `with` block; no program is started yet."""
     with ExitStack() as stack:
         directory, postgres, broker = stack.enter_context(open_servers(fsync=False, migrated=False))
         mail = MoodyMailServer()

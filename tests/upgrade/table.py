@@ -1,4 +1,4 @@
-"""The table of an upgrade: for each of its parts, what customers saw and how long statements waited for locks."""
+"""The table of an upgrade: for each part, what customers saw and how long statements waited for locks."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """All that was seen in an upgrade: the customers' records, and the watch over pages and locks."""
+    """All that was seen during an upgrade: the customers' records, and the answers and lock waits of the watch."""
 
     records: Sequence[Record]
     watch: Watch
 
     def row(self, part: Part) -> list[str]:
-        """Return the part's row of the table."""
+        """Return the table's row about the part: its cells as text."""
         tries, answers, waits = self._tries(part), self._answers(part), self._waits(part)
         statuses = [one.status for one in tries] + [one.status for one in answers]
         return [
@@ -51,7 +51,7 @@ class Seen:
         ]
 
     def wrong(self, parts: Sequence[Part]) -> list[str]:
-        """Return what is too much or missing, as sentences."""
+        """Return sentences about what is not acceptable or is missing in these parts; empty if all is well."""
         found = []
         for part in parts:
             tries = self._tries(part)
@@ -81,7 +81,7 @@ class Seen:
 
 
 def table(parts: Sequence[Part], seen: Seen) -> str:
-    """Return the table as text."""
+    """Return the table of all parts as text, with explanations below it."""
     foot = _FOOT.format(every=1000 * max(seen.watch.longest_look, 0.001))
     return "\n".join([*aligned([list(_HEADS), *(seen.row(part) for part in parts)]), foot])
 

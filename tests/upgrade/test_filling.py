@@ -1,4 +1,4 @@
-"""Masses of rows for `make upgrade`: copies of what orders have written, which belong together as those do."""
+"""Tests of the many rows for `make upgrade`: copies of what orders have written, with references among the copies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Orders = Callable[[int], None]
 
 @pytest.fixture
 def orders(database: Database) -> Orders:
-    """Provide a function by which a customer places so many orders; one is placed already."""
+    """Provide a function that places the given number of orders for a customer; one order is placed already."""
     with database.transaction() as session:
         fill_pool(session)
         main, manager = make_main(session)
@@ -37,7 +37,7 @@ def orders(database: Database) -> Orders:
 
 @pytest.fixture
 def filled(orders: Orders, portal_url: str) -> int:
-    """Fill the database with about 2,000 rows like those of three orders; return how many were added."""
+    """Fill the database with about 2,000 copies of the rows of three orders; return how many rows were added."""
     with psycopg.connect(plain_url(portal_url), autocommit=True) as connection:
         with Filling(connection) as filling:
             orders(3)

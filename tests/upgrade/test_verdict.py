@@ -1,4 +1,7 @@
-"""The verdict of `make upgrade`: the version before is found, too much is named, and no run is no success."""
+"""Tests of the verdict of `make upgrade`: the older version is found, and whatever is not acceptable is reported.
+
+A run that could not take place does not count as a success.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ PART = Part("old", 100.0, 160.0)
 
 
 def seen(tmp_path: Path, *lines: dict[str, object], watch: Watch | None = None) -> Seen:
-    """Return what was seen if the load has written these lines, beside an order that was accepted."""
+    """Return what was seen in an upgrade whose load has written one accepted order and these lines."""
     file = tmp_path / "load.jsonl"
     first = {"at": 101.0, "order": 0, "began": 100.5, "status": 202}
     file.write_text("".join(f"{json.dumps(line)}\n" for line in (first, *lines)))

@@ -1,4 +1,4 @@
-"""The version before this one, taken from git and laid out in a folder of its own."""
+"""The older version for an upgrade test, taken from git and extracted to a folder of its own."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ _MIGRATIONS = "models/migrations/versions"
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version of the program: its name in the table, its folder, and the number of its newest migration."""
+    """A version of this software: its name in the table, its folder, and the number of its newest migration."""
 
     name: str
     root: Path
     revision: str
 
     def environment(self) -> dict[str, str]:
-        """Return the environment in which Python imports this version, whatever is installed."""
+        """Return environment variables by which Python imports this version, whatever is installed."""
         return os.environ | {"PYTHONPATH": str(self.root)}
 
     def run(self, command: list[str], environment: dict[str, str]) -> str:
-        """Run a command of this version to its end, in its folder; return what it printed.
+        """Run a command of this version in its folder until it ends; return what it printed to standard output.
 
-        Raises `AssertionError`, with the end of its messages, if it fails.
+        `environment` is added to the environment variables. Raises `AssertionError`, with the end of the output, if the
+        command fails.
         """
         done = subprocess.run(
             command, cwd=self.root, env=self.environment() | environment, capture_output=True, text=True, check=False
@@ -43,21 +44,21 @@ class Version:
         return done.stdout
 
     def console(self, *arguments: str) -> list[str]:
-        """Return the command line of this version's `standorte`, which has to be run in its folder."""
+        """Return the command line that runs `standorte` with these arguments, to be run in the version's folder."""
         return programs.console(*arguments)
 
 
 def this_version() -> Version:
-    """Return the version in whose folder this program lies."""
+    """Return the version to which this file belongs."""
     return Version("new", ROOT, head_revision())
 
 
 def version_before(asked: str | None, directory: Path) -> Version:
-    """Lay out the version before this one in `directory`, with its translations compiled.
+    """Extract an older version to a folder in `directory`, compile its translations, and return the version.
 
-    `asked` is a revision or tag of git. Without it, it is the newest tag whose newest migration is older than this
-    version's, and without such a tag the newest commit of which that is true. Raises `NotPossible` without git's
-    history, and if the version asked for has this version's schema.
+    `asked` is a revision or tag of git. If it is None, the newest tag whose newest migration is older than this
+    version's is used, or else the newest such commit. Raises `NotPossible` if git's history is missing, or if the
+    version does not have an older schema than this one.
     """
     revision = asked or _newest_before()
     name = _git("describe", "--tags", "--always", revision).strip()
@@ -73,9 +74,9 @@ def version_before(asked: str | None, directory: Path) -> Version:
 
 
 def changed_requirements(version: Version) -> list[str]:
-    """Return the packages that this version requires in another release than `version`, or does not require.
+    """Return the names of packages that `version` requires, but this version in another release or not at all.
 
-    Both versions run with the packages that are installed, which are this version's.
+    Both versions run with the installed packages, which are this version's.
     """
     before, now = (_pinned(root / "requirements.lock") for root in (version.root, ROOT))
     return sorted(name for name, release in before.items() if now.get(name) != release)
@@ -97,7 +98,7 @@ def _newest_before() -> str:
 
 
 def _newest_migration(revision: str) -> str:
-    """Return the number of the newest migration of a revision of git."""
+    """Return the number of the newest migration in a revision of git."""
     names = _git("ls-tree", "--name-only", revision, f"{_MIGRATIONS}/").split()
     return max(Path(name).name.split("_")[0] for name in names if name.endswith(".py"))
 

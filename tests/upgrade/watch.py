@@ -1,4 +1,4 @@
-"""Looks all the time which statements wait for a lock, for whose, and whether the fronts answer."""
+"""Watches, for the time of an upgrade, which statements wait for locks, and whether the web front ends answer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ WHERE NOT pg_locks.granted AND pg_locks.waitstart IS NOT NULL AND waiting.usenam
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A statement that waited for a lock: until when (seconds since 1970), how long, and for what other statement."""
+    """A statement that was seen waiting for a lock: `at` is when it was last seen so, in seconds since 1970.
+
+    `seconds` is how long it had waited by then, `blocked_by` the statements for which it waited, each after its role.
+    """
 
     at: float
     seconds: float
@@ -42,13 +45,13 @@ class Wait:
 
     @property
     def by_owner(self) -> bool:
-        """Return whether it waited for the migration, which connects as the owner, and only then."""
+        """Return whether the statement waited for one of the owner's role, as which only the migration connects."""
         return DatabaseRole.OWNER in self.blocked_by
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A page that was called: its address, when it was answered (seconds since 1970), and the status; None: not."""
+    """A call of a page: its URL, when it ended (seconds since 1970), and the status, None if there was no answer."""
 
     url: str
     at: float
@@ -57,7 +60,7 @@ class Answer:
 
 @dataclass
 class Watch:
-    """What was seen so far: the waits, each once with the longest time seen, and the answers of the pages."""
+    """What was seen so far: each wait for a lock, with the longest time seen, and the answers of the pages."""
 
     waits: dict[tuple[int, str], Wait] = field(default_factory=dict)
     answers: list[Answer] = field(default_factory=list)
@@ -69,7 +72,10 @@ class Watch:
     _calling: threading.Lock = field(default_factory=threading.Lock)
 
     def look_at_locks(self, url: str) -> None:
-        """Look until the end at the locks of the server of this URL, as a superuser."""
+        """Look at the locks of the PostgreSQL server with this URL, every `EVERY` seconds until `end` is called.
+
+        The URL must be that of a superuser.
+        """
         with psycopg.connect(url, autocommit=True) as connection:
             before = time.monotonic()
             while not self._over.wait(EVERY):
@@ -79,7 +85,7 @@ class Watch:
                 self.longest_look, before = max(self.longest_look, now - before), now
 
     def call_pages(self) -> None:
-        """Call the pages of all fronts until the end."""
+        """Call the pages of all web front ends, every `PAGES_EVERY` seconds until `end`."""
         while not self._over.wait(PAGES_EVERY):
             with self._calling:
                 for url in [f"{front}{page}" for front in self.fronts for page in PAGES]:
@@ -90,12 +96,12 @@ class Watch:
                     self.answers.append(Answer(url, time.time(), status))
 
     def leave(self, front: str) -> None:
-        """Call no page of this front any longer; return when no call is on its way."""
+        """Stop calling the pages of the web front end with this URL; return when no call is under way any more."""
         with self._calling:
             self.fronts.remove(front)
 
     def end(self) -> None:
-        """Tell both loops to end."""
+        """Tell the loops of `look_at_locks` and `call_pages` to end."""
         self._over.set()
 
     def _note(self, key: tuple[int, str], seconds: float, statement: str, blocked_by: str | None) -> None:
@@ -107,9 +113,10 @@ class Watch:
 
 @contextmanager
 def watching(url: str) -> Iterator[Watch]:
-    """Watch the server of this URL, and the fronts that are added to the watch, for the time of a `with` block.
+    """Watch a PostgreSQL server, and the web front ends added to the watch, for the time of a `with` block.
 
-    Raises what a loop has raised, because then not all was seen.
+    `url` is the server's URL for a superuser. Raises the exception that ended a loop, because then not everything was
+    seen.
     """
     watch = Watch()
     with ThreadPoolExecutor(2) as threads:
