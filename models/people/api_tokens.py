@@ -36,8 +36,8 @@ _USE_NOTED_EVERY = timedelta(minutes=5)
 class ApiToken(Base):
     """A bearer token that acts for a user, limited to one account and to the token's scopes.
 
-    `expires_at` is null for tokens that were made before tokens had an expiry. `last_used_at` is up to 5 minutes behind
-    the last call; `last_used_address` is the IP address of the call at that time.
+    `expires_at` is null for tokens that were made before tokens had an expiry. `last_used_at` is the time of the last
+    recorded call, up to 5 minutes before the last call; `last_used_address` is the IP address of the recorded call.
     """
 
     __tablename__ = "api_tokens"
@@ -97,10 +97,11 @@ def issue_token(
 ) -> str:
     """Create an API token of the account that acts for `person`, and return its text, which cannot be read later.
 
-    It has these scopes and is valid for `valid_for`, at most 365 days, to the end of the last day. Locks the account
-    and records the creation in its log. The account's other administrators are told by mail. Raises `Forbidden` if the
-    person may not manage the account's tokens, `TokenNameTaken` if a usable token of the account has this name, and
-    `TooManyTokens` if the account has the maximum of usable tokens.
+    The token has the scopes `scopes` and is valid for `valid_for`, at most 365 days, to the end of the last day. Locks
+    the account and records the creation in the account's audit log. The account's other administrators are told by
+    mail. Raises `Forbidden` if the person may not manage the account's tokens, `TokenNameTaken` if a token of the
+    account that is neither revoked nor expired has this name, and `TooManyTokens` if the account has the maximum (50)
+    of such tokens.
     """
     person = lock_users(session, person, account, Action.MANAGE_TOKENS)
     usable = [token.name for token, _ in tokens_of(session, account) if _is_usable(token, now)]
@@ -156,8 +157,8 @@ def find_token(session: Session, account: Account, token_id: int) -> ApiToken:
 def revoke_token(session: Session, person: Principal, account: Account, token_id: int, now: datetime) -> None:
     """Revoke a token of the account, so that requests with the token are rejected. Safe to run twice.
 
-    Locks the account and records the revocation in its log. Raises `Forbidden` if the person may not manage the
-    account's tokens, `NotFound` if the account has no such token.
+    Locks the account and records the revocation in the account's audit log. Raises `Forbidden` if the person may not
+    manage the account's tokens, and `NotFound` if the account has no such token.
     """
     person = lock_users(session, person, account, Action.MANAGE_TOKENS)
     token = find_token(session, account, token_id)
@@ -191,7 +192,7 @@ class TokenUse:
 def use_token(session: Session, token: str, address: str, now: datetime) -> TokenUse | None:
     """Return the person and the account of an API token, and record the use of the token, at most every 5 minutes.
 
-    `address` is the caller's IP address. Returns None if the token is unknown or revoked, if its user is shut out, or
+    `address` is the caller's IP address. Returns None if the token is unknown or revoked, if its user is disabled, or
     if the user's role in the token's account allows nothing that the token's scopes allow; in a closed account nobody
     has a role. Raises `TokenExpired` if the token has expired but is valid otherwise.
     """

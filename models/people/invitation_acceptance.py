@@ -49,9 +49,9 @@ def accept(session: Session, invitation: Invitation, password: str | None, now: 
     If the person has a role in the account already, it is replaced only by that of administrator. The address counts as
     confirmed, and a new role is recorded in the account's audit log. Returns the user, and whether `password` was set
     as the user's password: an existing password stays. Raises `PasswordMissing` if the user has no password and
-    `password` is None, `PasswordGuessable` if the new password is too easy to guess, `NotFound` if the user is shut
-    out, and `BeingErased` if the user's personal data is about to be erased, because the new role would be erased with
-    it.
+    `password` is None, `PasswordGuessable` if the new password is too easy to guess, `NotFound` if the user is
+    disabled, and `BeingErased` if the user's personal data is about to be erased, because the new role would be erased
+    with it.
     """
     name_to_database(session, Named.EMAIL, invitation.email)
     # Invitations to two accounts may be accepted at the same time: the second then finds the user of the first.

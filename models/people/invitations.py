@@ -239,7 +239,10 @@ def ensure_administered(session: Session, account: Account, now: datetime) -> No
 
 
 def open_administrator_invitation(session: Session, account: Account, now: datetime) -> Invitation | None:
-    """Return the account's unexpired invitation to become administrator, the one that expires last; None if none."""
+    """Return the unexpired invitation to become administrator of the account; None if there is none.
+
+    If there are several, returns the one that expires last.
+    """
     query = sa.select(Invitation).where(
         Invitation.account_id == account.id, Invitation.role == Role.ADMINISTRATOR, Invitation.expires_at > now
     )

@@ -58,7 +58,7 @@ def hash_password(password: str) -> str:
 
 
 def authenticate(session: Session, email: str, password: str) -> User | None:
-    """Return the user with this e-mail address and password; None if either is wrong or the user is shut out.
+    """Return the user with this e-mail address and password; None if either is wrong or the user is disabled.
 
     A wrong password, a user without a password and an unknown address take the same time. If the password is right, but
     its stored hash has outdated parameters or was made without NFKC normalisation, the hash is replaced.

@@ -157,10 +157,10 @@ def app_address(secret: str, email: str, issuer: str) -> str:
 def add_app(
     session: Session, vault: Vault, user: User, name: str, secret: str, typed: str, where: Where, now: datetime
 ) -> bool:
-    """Add an authenticator app with this secret as a second factor if `typed` is its current code; return if it is.
+    """Add an authenticator app with this secret as a second factor, but only if `typed` is its current code.
 
-    `name` is what the user calls the app, `where` the browser in which the user adds it. If the app is added, this is
-    recorded in the audit log and the user told by mail.
+    Return whether it was added; then this is recorded in the audit log and the user told by mail. `name` is what the
+    user calls the app, `where` the browser in which the user adds it.
     """
     step = _matching_step(secret, typed, now)
     if step is None:
@@ -172,10 +172,10 @@ def add_app(
 
 
 def new_app(vault: Vault, user_id: int, name: str, secret: str, counter: int, now: datetime) -> SecondFactor:
-    """Return a new second factor of the user, an authenticator app; its secret is encrypted. The caller adds it.
+    """Return a new second factor of the user: an authenticator app, whose secret is encrypted. The caller adds it.
 
-    `name` is what the user calls the app. Codes are refused up to and including that of the half minute with the number
-    `counter` (since 1970); 0 if no code was used yet.
+    `name` is what the user calls the app. Its codes are valid only for half minutes with a number (since 1970) above
+    `counter`; 0 if no code was used yet.
     """
     id = uuid.uuid4()
     return SecondFactor(

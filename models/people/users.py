@@ -19,9 +19,9 @@ from models.values import Locale
 class User(Base):
     """A person who can sign in. `password_hash` is null until the first password is set.
 
-    `disabled_at` is the time since which the carrier has shut the user out (`models.staff.access`); null if the user is
-    not shut out. `links_void_at` is when the carrier last shut the user out, and stays when the user is let in again:
-    links mailed before that time are invalid.
+    `disabled_at` is when the carrier has disabled the user (`models.staff.access`), so that they cannot sign in any
+    more; null if the user is not disabled. `links_void_at` is when the carrier last disabled the user, and stays when
+    the user is enabled again: links mailed before that time are invalid.
     """
 
     __tablename__ = "users"
@@ -70,7 +70,7 @@ def user_text() -> sa.ColumnElement[str]:
 def principal_of(session: Session, user: User) -> Principal:
     """Return the user as an acting person (`Principal`), with all roles read from the database now.
 
-    A user who is shut out (`User.disabled_at`) has no roles and does not count as the carrier's staff.
+    A disabled user (`User.disabled_at`) has no roles and does not count as the carrier's staff.
     """
     if user.disabled_at is not None:
         return Principal(user_id=user.id, email=user.email, name=user.name, locale=user.locale, roles={})
@@ -114,9 +114,9 @@ def roles_sql(user_id: sa.SQLColumnExpression[int]) -> sa.ScalarSelect[dict[str,
 
 
 def administrators_of(session: Session, account_id: int) -> list[User]:
-    """Return the administrators of the account itself, not of its main account, those created first before others.
+    """Return the administrators of the account itself, not of its main account, sorted by user id.
 
-    Users who are shut out (`User.disabled_at`) are left out.
+    Disabled users (`User.disabled_at`) are left out.
     """
     return list(
         session.scalars(
@@ -135,7 +135,7 @@ def administrators_of(session: Session, account_id: int) -> list[User]:
 def people_to_tell(session: Session, asked_by: int | None, main_id: int, account_id: int | None = None) -> list[User]:
     """Return the people who get the mails about a request that the user with the id `asked_by` has made.
 
-    This is only that user, if they are not shut out and either are the carrier's staff or still have a role in the main
+    This is only that user, if they are not disabled and either are the carrier's staff or still have a role in the main
     account `main_id` or in the account that the request is about (`account_id`). Otherwise, and if `asked_by` is None,
     all administrators of the main account are returned.
     """

@@ -24,11 +24,12 @@ CONSENT_MAIL = "consent_asked"
 def note_reach(
     consent: Consent, account: Account | None, now: datetime, *, reaches: bool, kind: Kind = Kind.LINK
 ) -> None:
-    """Record whether the question `consent` reaches an administrator of `account`, who is asked to have it attached.
+    """Record whether the question `consent`, whether `account` may be attached, reaches one of its administrators.
 
-    `reaches` says so. If False, `unreached_since` is set (an earlier time stays), and the back office has to act. It is
-    null, too, if `account` is None (the requester named an unknown number), or if a request of this kind could not
-    attach the account anyway: because it is not in service, is a main account or, for a link, is a sub-account.
+    If `reaches` is False, `unreached_since` is set, unless it is set already: the back office has to act. It is cleared
+    if `reaches` is True, if `account` is None (the requester named an unknown number), or if a request of this kind
+    could not attach the account anyway, because it is not in service, is a main account or, for a link, is a
+    sub-account.
     """
     roles = {AccountRole.STANDALONE, AccountRole.SUB} if kind is Kind.SWITCH else {AccountRole.STANDALONE}
     attachable = account is not None and account.role in roles and account.state is AccountState.ACTIVE
@@ -36,9 +37,10 @@ def note_reach(
 
 
 def note_refused(session: Session, message: Message, now: datetime) -> None:
-    """Record that a question for consent reaches nobody, if mail servers have refused every mail with that question.
+    """Record that a link request's question for consent reaches nobody, if mail servers have refused all its mails.
 
-    `message` is the mail refused just now, of template `CONSENT_MAIL`. Flushes the session.
+    The question asks an account's administrators whether the account may be attached. `message` is the mail refused
+    just now, of template `CONSENT_MAIL`. Flushes the session.
     """
     session.flush()
     link = message.request_id
@@ -63,9 +65,9 @@ def asked_addresses(session: Session, request: Request) -> set[str]:
 
 
 def end_cases(session: Session, account: Account) -> None:
-    """Remove the open questions for consent about the account from the back office's list of those that reach nobody.
+    """Remove the questions whether the account may be attached from the back office's list of those that reach nobody.
 
-    Call this when the back office has invited an administrator to the account.
+    Call this when the back office has invited an administrator to the account. Answered questions stay as they are.
     """
     cases = sa.update(Consent).where(Consent.request_id.in_(sa.select(Request.id).where(*_open_questions(account))))
     session.execute(cases.values(unreached_since=None))
@@ -82,7 +84,7 @@ def forget_ended(session: Session) -> None:
 
 
 def wake_questions(session: Session, account: Account, now: datetime) -> None:
-    """Lock the link requests that wait for consent about the account, and schedule their next steps for now.
+    """Lock the requests that wait for the account's consent to be attached, and schedule their next steps for now.
 
     Call this when an administrator has joined the account, so that this person is asked, too.
     """

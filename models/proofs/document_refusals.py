@@ -29,7 +29,7 @@ class Refusal:
 def refuse(session: Session, request: Request, document: AddressDocument, refusal: Refusal, now: datetime) -> None:
     """Save `refusal` in the document, add a timeline entry to the order, and queue a mail that tells the customer why.
 
-    The mail goes to the user who placed the order or, if this user has left the company or is shut out, to the
+    The mail goes to the user who placed the order or, if this user has left the company or is disabled, to the
     administrators of the main account.
     """
     document.refusal, document.refusal_note = refusal.reason, refusal.note or None

@@ -77,9 +77,9 @@ def take_for_orders(
 ) -> tuple[int, LimitReached | None]:
     """Count as many of the orders `drafts`, from the first on, as the limits of their company allow.
 
-    Returns how many that are, and the limit that forbids the next one; None if all are allowed. The caller must place
-    these orders in the same transaction. `usual` are the limits of companies that have none of their own. Other
-    transactions that count for this company wait until this transaction ends.
+    Returns the number of allowed orders, and the limit that forbids the next one; None if all are allowed. The caller
+    must place the allowed orders in the same transaction. `usual` are the limits of companies that have none of their
+    own. Other transactions that count for this company wait until this transaction ends.
     """
     lock_limits(session, main.id)
     count, uses, reached = _fitting(session, principal, main, drafts, now, usual)

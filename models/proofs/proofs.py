@@ -78,7 +78,7 @@ class CodedProof:
     def ask(self, now: datetime) -> None:
         """Begin the period in which the current code can be entered: 14 days from `now`, to the end of the last day.
 
-        The code is sent later, by the verify step.
+        The code is sent later, by the request's step `verify`.
         """
         self.asked_at, self.expires_at = now, end_of_day(now + VALID_FOR)
         self.reminders = 0
@@ -196,7 +196,7 @@ class Consent(CodedProof, Base):
     def words(self, person: User, issue: int | None = None) -> list[str]:
         """Return the texts from which the code and the link sent to the administrator `person` are derived.
 
-        They change when the person is shut out, which makes earlier mails invalid. `issue` is the number of the code,
+        They change when the person is disabled, which makes earlier mails invalid. `issue` is the number of the code,
         None for the current one. With an older number, the texts are those of an older mail, so that its link can be
         recognised.
         """
@@ -231,7 +231,7 @@ class MainConsent(CodedProof, Base):
     def words(self, person: User, issue: int | None = None) -> list[str]:
         """Return the texts from which the code and the link sent to the administrator `person` are derived.
 
-        They change when the person is shut out, which makes earlier mails invalid. `issue` is the number of the code,
+        They change when the person is disabled, which makes earlier mails invalid. `issue` is the number of the code,
         None for the current one.
         """
         void = () if person.links_void_at is None else (str(person.links_void_at.timestamp()),)
@@ -306,7 +306,7 @@ class EmailProof(CodedProof, Base):
     def ask(self, now: datetime) -> None:
         """Begin the period in which the current code can be entered: 14 days from `now`, to the end of the last day.
 
-        The code is sent later, by the verify step. Clears `refused_at`, which concerned an earlier code.
+        The code is sent later, by the request's step `verify`. Clears `refused_at`, which concerned an earlier code.
         """
         super().ask(now)
         self.refused_at = None
@@ -368,8 +368,8 @@ class AddressProof(CodedProof, Base):
     def ask(self, now: datetime) -> None:
         """Begin the period in which the current code can be entered: 14 days from `now`, to the end of the last day.
 
-        The code is sent later, by the verify step. Clears `code_key`, because the code is derived from `address_key`
-        now.
+        The code is sent later, by the request's step `verify`. Clears `code_key`, because the code is derived from
+        `address_key` now.
         """
         super().ask(now)
         self.code_key = None

@@ -1,6 +1,6 @@
-"""Restores a planned detachment that was replaced by an earlier one of the other account, if that did not happen.
+"""Restores a planned detachment that was replaced by an earlier one, if the earlier one did not take place.
 
-A sub-account and its main account may both plan to end their link. Only the earlier request runs.
+A sub-account and its main account may each plan to end their link. Only the earlier request runs.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from models.states import AccountState, Kind, Status
 
 
 def restore_displaced(request: Request, now: datetime) -> Request | None:
-    """Create again the detach request that the detach request `request`, which ended without success, had replaced.
+    """Create a replaced detach request again, because `request`, which had replaced it, has ended without success.
 
-    The main account or the sub-account had planned it for a later day. The new request keeps the requester and the day,
-    and the administrators of both accounts are told by mail. If the day has come already, the detachment is requested
-    for now, without mails. Returns the new request. Returns None, and does nothing, if `request` was completed or had
-    replaced none, or if the account has left its main account or was closed.
+    Both are requests to detach one sub-account: one was made by the main account, the other by the sub-account. The new
+    request keeps requester and day of the replaced one, and the administrators of both accounts are told by mail. If
+    the day has come already, the detachment is requested for now, without mails. Returns the new request. Returns None,
+    and does nothing, if `request` was completed or had replaced none, or if the account has left its main account or
+    was closed.
     """
     session = object_session(request)
     if session is None or request.displaced_id is None or request.status is Status.COMPLETED:

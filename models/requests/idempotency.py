@@ -46,7 +46,7 @@ class IdempotencyKey(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: the key is at least `retention.IDEMPOTENCY_KEYS` (30 days) old, so it may go."""
+        """Return an SQL condition: the key was first used 30 days ago (`retention.IDEMPOTENCY_KEYS`) or earlier."""
         return cls.created_at <= now - retention.IDEMPOTENCY_KEYS
 
     def save_answer(self, session: Session, answer: dict[str, Any], request_id: uuid.UUID | None) -> None:

@@ -13,10 +13,10 @@ from models.states import ENDED, Kind
 
 
 def ensure_no_later_change(request: Request) -> None:
-    """Raise `LaterChangePlanned` if a later change of the same trunk's contract is planned than the change `request`.
+    """Raise `LaterChangePlanned` if another change of the same trunk is planned for a later day than `request`.
 
-    The price of a later change was agreed on the basis of this one. So the later one has to be cancelled first. Does
-    nothing if `request` is not a change.
+    The price of a later change was agreed on the basis of this one, so that the later one has to be cancelled first.
+    Does nothing if `request` is not a change of a contract.
     """
     session = object_session(request)
     if request.kind is not Kind.CHANGE or session is None:
@@ -35,7 +35,10 @@ def ensure_no_later_change(request: Request) -> None:
 
 
 def running_cancellation(session: Session, account_id: int) -> Request | None:
-    """Return the request to cancel the account that has not ended yet; None if there is none. There is at most one."""
+    """Return the account's cancellation, a request that has not ended yet; None if there is none.
+
+    An account has at most one.
+    """
     return session.scalar(
         sa.select(Request).where(
             Request.account_id == account_id, Request.kind == Kind.CANCEL, Request.status.not_in(ENDED)

@@ -18,7 +18,7 @@ from models.states import Kind
 def tell_of_plan(session: Session, request: Request, template: str, now: datetime, name: str = "") -> None:
     """Queue the mail `template` about a planned detachment to the administrators of both accounts and to the requester.
 
-    Each person gets one mail. `name` is the name of the person who planned the detachment, as the mail says it.
+    Each person gets one mail. The mail gives `name` as the person who planned the detachment; "" names nobody.
     """
     assert request.account_id is not None and request.effective_on is not None
     account, main = (session.get_one(Account, id) for id in (request.account_id, request.main_id))

@@ -44,11 +44,11 @@ _PROVISION = f"step = {quoted(StepName.PROVISION)}"
 class Request(BulkQueueRow, Base):
     """A request: to order a sub-account, link or detach an account, change or cancel contracts, or add numbers.
 
-    `main` is the main account that makes the request; for a request about its own contracts, this may be an account
-    without a main account, itself. `account` is the account that is ordered, linked, detached, changed or cancelled;
-    None for a link until ownership is proved. A switch is a link for which the account's present main account has to
-    consent, too; `main` is the new one, and `account` None until both have agreed. Change the status only by the
-    methods, which keep status, reason, times and timeline consistent.
+    `main` is the main account that makes the request. In requests about the contracts of an account without a main
+    account, it is that account itself. `account` is the account that is ordered, linked, detached, changed or
+    cancelled; None for a link until ownership is proved. A switch is a link for which the account's present main
+    account has to consent, too; then `main` is the new main account, and `account` is None until both have agreed.
+    Change the status only by the methods, which keep status, reason, times and timeline consistent.
     """
 
     __tablename__ = "requests"
@@ -361,8 +361,8 @@ class Request(BulkQueueRow, Base):
     def is_looked_at(self, now: datetime) -> bool:
         """Return whether a worker is checking, or will check at once, if the pending or held request can continue.
 
-        True from the arrival of an answer until the step has run again. Always False for a request that is held because
-        an external system does not answer, since its step is repeated all the time.
+        So it is True from the arrival of an answer until the step has run again. Always False for a request that is
+        held because an external system does not answer, since its step is repeated all the time.
         """
         if self.status not in (Status.PENDING, Status.HELD) or self.reason is Reason.GATEWAY_UNAVAILABLE:
             return False

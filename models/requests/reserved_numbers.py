@@ -25,7 +25,7 @@ def reserve_numbers(pool: NumberPool, request: Request, now: datetime) -> None:
 
 
 def free_reserved_numbers(request: Request, now: datetime) -> None:
-    """Return the number block that the request has reserved to the pool, and flush the session.
+    """Put the number block that the request has reserved back into the pool, and flush the session.
 
     Does nothing if the request has reserved none, or if the block has been added to the trunk already.
     """

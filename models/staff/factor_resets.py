@@ -108,7 +108,7 @@ def end_reset(session: Session, reset: FactorReset, user: User, now: datetime) -
 
     The result is `reset`, `stopped` (it was void) or `waiting`. A reset is void if the user has used or changed a
     second factor since it was requested, has none left, or is staff. It is also void if the person who requested it is
-    no longer staff or is shut out. The caller must have locked the user. When the reset is carried out, the user is
+    no longer staff or is disabled. The caller must have locked the user. When the reset is carried out, the user is
     signed out everywhere and told by mail.
     """
     asked_by = session.get_one(User, reset.asked_by)

@@ -36,9 +36,10 @@ _NOBODY = "erased-account-%@erased.invalid"
 
 
 def old_messages(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
-    """Return an SQL condition for mails and letters to delete: sent or refused before their retention period began.
+    """Return an SQL condition for mails and letters to delete: they were sent or refused longer ago than they are kept.
 
-    Messages about requests that have not ended are kept, because some are sent only once.
+    `periods` has the time for which they are kept. Messages about requests that have not ended stay, because some are
+    sent only once.
     """
     left = sa.func.coalesce(Message.sent_at, Message.refused_at)
     letter = Message.template.in_(BUSINESS_LETTERS)
@@ -52,7 +53,8 @@ def old_messages(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
 def old_documents(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
     """Return an SQL condition for address documents to delete.
 
-    They belong to ended requests, and were decided on, or else uploaded, before the retention period began.
+    They belong to ended requests, and were decided on, or else uploaded, longer ago than they are kept
+    (`periods.documents`).
     """
     decided = sa.func.coalesce(AddressDocument.decided_at, AddressDocument.uploaded_at)
     runs = sa.exists().where(Request.id == AddressDocument.request_id, Request.ended_at.is_(None))
@@ -71,8 +73,8 @@ def old_token_addresses(now: datetime, _periods: Periods) -> sa.ColumnElement[bo
 def old_accounts(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
     """Return an SQL condition for accounts whose name, street and contact are to be removed.
 
-    They are closed, or were ordered and never came into service. No contract or request of theirs has been active
-    during the retention period of business letters, and none of their orders can still be retried by staff.
+    They are closed, or were ordered and never came into service. They have had no contract and no unfinished request
+    for as long as business letters are kept (`periods.business_years`), and staff can retry none of their orders.
     """
     before = start_of_year_ago(now, periods.business_years)
     contract = sa.exists().where(
@@ -117,9 +119,10 @@ WITHOUT_ADDRESS = {ApiToken.last_used_at: None, ApiToken.last_used_address: None
 def old_requests(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
     """Return an SQL condition for requests to delete.
 
-    They ended before the retention period of business letters began, and nothing in force depends on them. Kept are the
-    requests of an uploaded file (until the file is deleted), orders from which a contract or trunk comes, the link or
-    switch by which an account is attached, and changes of contracts as long as letters about the contract are kept.
+    They ended longer ago than business letters are kept (`periods.business_years`), and nothing in force depends on
+    them. Kept are the requests of an uploaded file (until the file is deleted), orders from which a contract or trunk
+    comes, the link or switch by which an account is attached, and changes of contracts as long as letters about the
+    contract are kept.
     """
     before = start_of_year_ago(now, periods.business_years)
     contract = sa.exists().where(Contract.request_id == Request.id)

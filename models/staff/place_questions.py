@@ -37,9 +37,10 @@ class PlaceQuestion:
 
 
 def find_question(session: Session, staff: Principal, id: uuid.UUID) -> PlaceQuestion:
-    """Return the question with this id: whether an address lies in an Ortsnetz. It may be answered already.
+    """Return the question with this id: whether an address lies in an Ortsnetz (local exchange area).
 
-    Raises `Forbidden` if `staff` is not one of the carrier's staff, and `NotFound` if there is no such question.
+    It may be answered already. Raises `Forbidden` if `staff` is not one of the carrier's staff, and `NotFound` if there
+    is no such question.
     """
     place = _place_for_staff(session, staff, id)
     return PlaceQuestion(

@@ -45,12 +45,13 @@ def applying(forwardings: Sequence[CallForwarding], number: int | None) -> list[
 
 
 def exceptions_to(always: CallForwarding, forwardings: Iterable[CallForwarding]) -> list[CallForwarding]:
-    """Return the account's forwardings that take precedence over `always`, one of condition "always", for some numbers.
+    """Return those of the account's forwardings that take precedence over `always` for a part of its numbers.
 
-    These are enabled, have another condition, and are for a part of its numbers, at some of its hours: calls to that
-    part are forwarded only under their conditions. One is left out if another enabled forwarding of condition "always"
-    is for exactly its numbers, at some of the hours of `always`. `forwardings` are all of the account. The result is
-    empty if `always` is disabled or has another condition.
+    `always` is one of condition "always". The returned ones are enabled, have another condition, and are for a part of
+    the numbers of `always`, at some of its hours: calls to that part are forwarded only under their conditions. One is
+    left out if another enabled forwarding of condition "always" is for exactly its numbers, at some of the hours of
+    `always`. `forwardings` are all of the account. The result is empty if `always` is disabled or has another
+    condition.
     """
     if always.condition is not Condition.ALWAYS or not always.enabled:
         return []

@@ -41,7 +41,7 @@ def high_risk_prefixes(session: Session) -> Sequence[str]:
 
 
 def is_high_risk(session: Session, number: str) -> bool:
-    """Return whether a number, in E.164 with the plus sign, is a high-risk destination."""
+    """Return whether a number, in E.164 with the plus sign, begins with a prefix of the high-risk destinations."""
     return number.removeprefix("+").startswith(tuple(high_risk_prefixes(session)))
 
 

@@ -18,7 +18,10 @@ from models.telephony.trunks import SipTrunk, TrunkState
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What one account has: contract lines that run now, with their products, trunks not closed, and number blocks."""
+    """What one account has at a time: running contract lines with their products, open trunks, and number blocks.
+
+    Open trunks are those that are not closed; they may be suspended.
+    """
 
     items: Sequence[tuple[ContractItem, Product]]
     trunks: Sequence[SipTrunk]

@@ -54,7 +54,7 @@ class ListedTrunk:
 
 @dataclass(frozen=True, slots=True)
 class ListedContract:
-    """A row of the list of contracts: a contract, its account, and its lines that run now, each with its product."""
+    """A row of the list of contracts: a contract, its account, and its running lines, each with its product."""
 
     account: Account
     contract: Contract

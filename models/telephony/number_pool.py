@@ -76,7 +76,8 @@ class NumberPool:
     def has(self, area_code: str, size: int) -> bool:
         """Return whether a block of this area code and of `size` numbers is left to take.
 
-        The first call for an area code and size locks free blocks: as many as `wanted` says, or one if it says nothing.
+        The first call for an area code and size locks free blocks: as many as `wanted` says, or one if it lacks the
+        pair.
         """
         return bool(self._of(area_code, size))
 

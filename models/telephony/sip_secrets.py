@@ -27,7 +27,7 @@ def issue_of(trunk: SipTrunk) -> str:
 
 
 def reveal(session: Session, vault: Vault, person: Principal, account: Account, id: int, now: datetime) -> str:
-    """Return the secret of the account's trunk `id` in clear, and record in the audit log that the person saw it.
+    """Return the SIP password of the account's trunk `id` in plain text, and record in the audit log who saw it.
 
     Raises `Forbidden` if the person may not see the account's secrets, `NotFound` if the account has no trunk with this
     id that is not closed, and `SecretUnreadable` if the secret was encrypted with a key that is not configured.
@@ -41,7 +41,7 @@ def reveal(session: Session, vault: Vault, person: Principal, account: Account, 
 def renew(
     session: Session, vault: Vault, person: Principal, account: Account, id: int, issue: str, now: datetime
 ) -> str:
-    """Replace the secret of the account's trunk `id` and return the new one in clear.
+    """Replace the secret (SIP password) of the account's trunk `id`, and return the new one in plain text.
 
     Locks account and trunk, records the change in the account's audit log, and schedules a registrar update; the old
     secret is valid until then. The administrators are told by mail, without the secret. `issue` identifies the secret

@@ -19,8 +19,9 @@ class SiteState(StrEnum):
     """The state of a location (an account with its connection address), most urgent first; each has exactly one.
 
     If a request about the account has not ended: `YOURS` waits for the requester, `CONFIRMATION` for the contact or
-    another account's administrators, `RUNNING` for the carrier. Otherwise: `SUSPENDED` has a suspended trunk, `OFFLINE`
-    a trunk at which no phone system is registered, `IN_SERVICE` neither.
+    another account's administrators, `RUNNING` for the carrier. Changes of contracts and planned detachments do not
+    count. Otherwise: `SUSPENDED` has a suspended trunk, `OFFLINE` a trunk at which no phone system is registered,
+    `IN_SERVICE` neither.
     """
 
     YOURS = "yours"
@@ -35,7 +36,7 @@ class Show(StrEnum):
     """The filters of the overview by an account's state; an account can match several.
 
     `NEW` accounts have an order that has not ended, `WAITING` accounts a request that waits for somebody other than the
-    carrier, `ACTIVE` accounts no such request at all. The others are states of locations: `YOURS` waits for the
+    carrier, and `ACTIVE` accounts have no unfinished request. The others are states of locations: `YOURS` waits for the
     requester, `CONFIRMATION` for somebody's confirmation, `RUNNING` for the carrier, `OFFLINE` has a trunk without a
     registered phone system, `SUSPENDED` a suspended one, and `IN_SERVICE` none of these.
     """
@@ -117,8 +118,8 @@ def resting_state() -> sa.ColumnElement[str]:
 def running() -> sa.Subquery:
     """Return a subquery with the newest unfinished request about each account, among those of a main account.
 
-    The main account is the query parameter `MAIN_ID`. Requests that the location need not wait for (`RUNS`) do not
-    count.
+    The main account is the query parameter `MAIN_ID`. Changes of contracts and planned detachments do not count
+    (`RUNS`).
     """
     # An account can have two at a time: its order is being confirmed while it is already taken out again.
     columns = (

@@ -88,7 +88,10 @@ class LocationFilter:
 
 @dataclass(frozen=True, slots=True)
 class ListedAccount:
-    """A row of the overview's list: an account with its state and its newest unfinished request, or None."""
+    """A row of the overview's list: an account and its state.
+
+    `request` is its newest unfinished request, None if there is none.
+    """
 
     account: Account
     request: Request | None

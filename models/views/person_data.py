@@ -66,7 +66,7 @@ END $body$
 def person_data(session: Session, user: User) -> dict[str, Any]:
     """Return what is stored about the user, as a dict for JSON; times are in ISO 8601.
 
-    If row-level security applies to the transaction, it must act for this user.
+    If row-level security applies to the transaction, the transaction must act for this user.
     """
     parts = _parts(user.id, sa.literal(user.email.lower()))
     if session.info.get(IS_TOLD):

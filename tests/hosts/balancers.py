@@ -73,7 +73,7 @@ class Balancer(ABC):
 
     @abstractmethod
     def forget(self) -> None:
-        """Ignore the calls made until now when `serves` is asked, if it judges by the calls that were made."""
+        """Make `serves` ignore the calls that were forwarded until now, if it judges by calls."""
 
 
 class HAProxy(Balancer):
@@ -100,7 +100,7 @@ class HAProxy(Balancer):
         return any(row["svname"] == front and row["status"].startswith("UP") for row in rows)
 
     def forget(self) -> None:
-        """Do nothing, because HAProxy reports the present state."""
+        """Do nothing, because `serves` asks HAProxy for the present state."""
 
 
 class Nginx(Balancer):
@@ -121,7 +121,7 @@ class Nginx(Balancer):
             return any(line.startswith(address) and line.split()[-1][0] in "234" for line in log)
 
     def forget(self) -> None:
-        """Ignore the lines that the access log has now when `serves` is asked."""
+        """Make `serves` ignore the lines that the access log has now."""
         self._read = (self._directory / "access.log").stat().st_size
 
 

@@ -34,7 +34,10 @@ _MOST = 600
 
 
 class Customers:
-    """The customers, who send each order with its own idempotency key, and repeat the call until it is answered."""
+    """The customers: they send each order with its own idempotency key, and repeat the call until it is answered.
+
+    An order is given up after `PATIENCE` (90) seconds.
+    """
 
     def __init__(self, task: dict[str, Any], record: TextIO) -> None:
         self._task, self._record = task, record

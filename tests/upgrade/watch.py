@@ -45,7 +45,7 @@ class Wait:
 
     @property
     def by_owner(self) -> bool:
-        """Return whether the statement waited for one of the owner's role, as which only the migration connects."""
+        """Return whether the statement waited for the migration, which alone connects as the owner of the tables."""
         return DatabaseRole.OWNER in self.blocked_by
 
 
@@ -60,7 +60,7 @@ class Answer:
 
 @dataclass
 class Watch:
-    """What was seen so far: each wait for a lock, with the longest time seen, and the answers of the pages."""
+    """What was seen so far: each wait for a lock, with the longest time seen, and the answers to calls of pages."""
 
     waits: dict[tuple[int, str], Wait] = field(default_factory=dict)
     answers: list[Answer] = field(default_factory=list)
