@@ -25,9 +25,9 @@ def confirm_email(session: Session, vault: Vault, request: Request, typed: str, 
     """Confirm the e-mail address of the order's contact by the code from the mail; return whether the code is right.
 
     `typed` is the code as the person typed it. Safe to run twice: the code stays right. One mail serves all orders of
-    the main account with this contact. The pending ones are locked, and if the address is confirmed now, their next
-    steps are scheduled for now. Raises `NotAwaited` if `request` is no order, if no proof of the address was requested,
-    or if the address is not confirmed and none of these orders is pending.
+    the main account with this contact. The pending ones are locked; if the address is newly confirmed, their next steps
+    are scheduled for now. Raises `NotAwaited` if `request` is no order, if no proof of the address was requested, or if
+    the address is not confirmed and none of these orders is pending.
     """
     if request.kind is not Kind.ORDER:
         raise NotAwaited
@@ -54,9 +54,9 @@ def enter_letter_code(session: Session, vault: Vault, request: Request, typed: s
     """Prove the order's connection address by the code from the letter; return whether the code is right.
 
     `typed` is the code as the person typed it. Safe to run twice: the code stays right. One letter serves all orders of
-    the main account with this address; if the address is proved now, their next steps are scheduled for now. Locks the
-    pending orders of the main account with this postal code. Raises `NotAwaited` if `request` is no order, if no proof
-    of the address was requested, or if the address is not proved and none of the orders with this address is pending.
+    the main account with this address; if it is newly proved, their next steps are scheduled for now. Locks the pending
+    orders of the main account with this postal code. Raises `NotAwaited` if `request` is no order, if no proof of the
+    address was requested, or if the address is not proved and none of the orders with this address is pending.
     """
     if request.kind is not Kind.ORDER:
         raise NotAwaited

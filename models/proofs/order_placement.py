@@ -75,7 +75,7 @@ def take_for_orders(
     now: datetime,
     usual: Limits,
 ) -> tuple[int, LimitReached | None]:
-    """Count as many of the orders `drafts`, from the first on, as the limits of their company allow.
+    """Count the orders `drafts` against the limits of their company: as many as the limits allow, from the first on.
 
     Returns the number of allowed orders, and the limit that forbids the next one; None if all are allowed. The caller
     must place the allowed orders in the same transaction. `usual` are the limits of companies that have none of their

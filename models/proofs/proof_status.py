@@ -158,9 +158,9 @@ def count_open_consents(session: Session, accounts: Collection[Account], now: da
 
 @cache
 def _count_open() -> sa.Select[int]:
-    """Return the query that counts open questions for consent.
+    """Return the query that counts the questions for consent that the administrators of given accounts can answer.
 
-    It is built once, because it runs at each request of a browser.
+    Its parameters are those of `_values`. It is built once, because it runs at each request of a browser.
     """
     asked = _open_consents(sa.select(sa.func.count(Request.id))).scalar_subquery()
     moving = _open_main_consents(sa.select(sa.func.count(Request.id))).scalar_subquery()

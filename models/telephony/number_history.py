@@ -90,9 +90,9 @@ _END = sa.text("""
 def _renewal(of: str) -> tuple[sa.TextClause, sa.TextClause]:
     """Return two SQL statements that update the history of numbers to the present owners of the blocks.
 
-    The first ends open assignments whose account, holder or address is not the present one. The second inserts an
-    assignment for each block of an account that has no open one. `of` is an SQL comparison, such as `IN (…)`, that
-    limits both statements to some account ids; it follows the name of a column.
+    The first ends open assignments (without an end) whose account, holder or address is not the present one. The second
+    inserts an open assignment for each block of an account that has none. `of` is an SQL comparison, such as `IN (…)`,
+    that limits both statements to some account ids; it follows the name of a column.
     """
     known, true = (", ".join(f"{table}.{name}" for name in ("account_id", *_COLUMNS)) for table in ("known", "owners"))
     end = f"""

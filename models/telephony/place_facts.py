@@ -248,10 +248,10 @@ class Places:
         return located
 
     def _nearest_alike(self, words: Words, middle: Point) -> Point | None:
-        """Return the point of the town that one of the words names, nearest to `middle`; None if none is within 90 km.
+        """Return the point of a town that a single one of `words` names; None if none is within 90 km of `middle`.
 
-        Longer words are tried first. This is for an Ortsnetz (local exchange area) whose whole name no town has, such
-        as 'Burg auf Fehmarn', which is where Fehmarn is.
+        Longer words are tried first; of several towns with the name, the nearest to `middle` is taken. This is for an
+        Ortsnetz (local exchange area) whose whole name no town has: 'Burg auf Fehmarn' is where Fehmarn is.
         """
         for word in sorted(words, key=len, reverse=True):
             at = nearest_point(self._points_named((word,)), middle)

@@ -72,9 +72,9 @@ class Watch:
     _calling: threading.Lock = field(default_factory=threading.Lock)
 
     def look_at_locks(self, url: str) -> None:
-        """Look at the locks of the PostgreSQL server with this URL, every `EVERY` seconds until `end` is called.
+        """Record which statements wait for locks on the PostgreSQL server with this URL, until `end` is called.
 
-        The URL must be that of a superuser.
+        Looks every `EVERY` seconds. The URL must be that of a superuser.
         """
         with psycopg.connect(url, autocommit=True) as connection:
             before = time.monotonic()
@@ -85,7 +85,10 @@ class Watch:
                 self.longest_look, before = max(self.longest_look, now - before), now
 
     def call_pages(self) -> None:
-        """Call the pages of all web front ends, every `PAGES_EVERY` seconds until `end`."""
+        """Call the pages of all web front ends, and record the answers, until `end` is called.
+
+        Each page is called every `PAGES_EVERY` seconds.
+        """
         while not self._over.wait(PAGES_EVERY):
             with self._calling:
                 for url in [f"{front}{page}" for front in self.fronts for page in PAGES]:
