@@ -2,7 +2,7 @@
 
 The start of a period is defined by the table's method `left_over`; for messages, documents, requests, accounts and
 tokens it is defined in `models/staff/old_records.py`. The job `leftovers` (`tasks.reconcile.leftovers`) deletes rows
-past their period. Logins are deleted when they expire (`models.people.logins`). Needs no database.
+past their period. Logins are deleted when they expire (`models.people.login_sessions`). Needs no database.
 """
 
 from __future__ import annotations

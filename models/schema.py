@@ -17,7 +17,7 @@ from models.people import (
     erasure_requests,
     invitations,
     invited_people,
-    logins,
+    login_sessions,
     second_factors,
     users,
 )
@@ -37,8 +37,8 @@ from models.telephony import (
 
 MODULES = (
     accounts, users, api_tokens, catalogue, contracts, area_codes, trunks, numbers, requests, proofs, documents, outbox,
-    collective_invoices, invoice_membership, idempotency, jobs, findings, outages, drafts, logins, invitations, bulk,
-    audit_log, audit_chain, forwarding, number_history, contract_holders, directory, place_answers, high_risk,
+    collective_invoices, invoice_membership, idempotency, jobs, findings, outages, drafts, login_sessions, invitations,
+    bulk, audit_log, audit_chain, forwarding, number_history, contract_holders, directory, place_answers, high_risk,
     company_limits, erasure_requests, second_factors, factor_resets, invited_people,
 )  # fmt: skip
 metadata = Base.metadata

@@ -34,9 +34,18 @@ from web.api import problems
 from web.api.document import completed
 from web.api.endpoints import api
 from web.api.schemas import Problem
+from web.attempt_limits import Throttle
 from web.caller import current_caller
 from web.health import health
-from web.portal.accounts import contract_holder, costs, dashboard, export, location_groups, location_map, overview
+from web.portal.accounts import (
+    contract_holder,
+    costs,
+    dashboard,
+    location_groups,
+    location_map,
+    overview,
+    overview_export,
+)
 from web.portal.back_office import administrators as back_office_administrators
 from web.portal.back_office import customers as back_office_customers
 from web.portal.back_office import factor_reset as back_office_factor_reset
@@ -55,11 +64,11 @@ from web.portal.page.carrier import carrier_pages
 from web.portal.page.font_files import typeface
 from web.portal.page.kept_input import form_owner
 from web.portal.page.locale import calendar_day, clock_time, counted, day, last_day, locale, moment, phone
+from web.portal.page.login_session import AgelessSessions, choose_language, login_manager, session_cookie
 from web.portal.page.money import euros
-from web.portal.page.session import AgelessSessions, choose_language, login_manager, session_cookie
 from web.portal.page.text_direction import IsolatingTranslations
-from web.portal.people import api_tokens, company_factor, second_factors, step_up
-from web.portal.people.logins import logins
+from web.portal.people import api_tokens, company_factor, own_data, passwords, second_factors, step_up
+from web.portal.people.login_sessions import logins
 from web.portal.people.sign_in import answer_stale_form, people
 from web.portal.people.users import users
 from web.portal.proofs.consents import consents
@@ -76,7 +85,6 @@ from web.resources import Resources, resources, store_resources
 from web.settings import WebSettings
 from web.telephone_network import TelephoneNetwork
 from web.text_input import IdConverter, TypedRequest, UniqueKeys, reject_unstorable_text
-from web.throttle import Throttle
 from web.uploads import allow_uploads
 
 log = structlog.get_logger()
@@ -87,12 +95,14 @@ STATEMENT_LIMIT = 10.0
 # Imported for their routes, which they add to the blueprints `users`, `portal`, `locations` and `office`.
 _PAGES = (
     overview,
-    export,
+    overview_export,
     location_groups,
     location_map,
     costs,
     dashboard,
     api_tokens,
+    passwords,
+    own_data,
     second_factors,
     company_factor,
     step_up,

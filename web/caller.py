@@ -6,7 +6,7 @@ from flask import has_request_context, request, session
 
 from models.db.caller import NOBODY_SIGNED_IN, login_caller, token_caller
 from models.people.api_tokens import token_hash
-from models.people.logins import secret_hash
+from models.people.login_sessions import secret_hash
 
 
 def current_caller() -> str:

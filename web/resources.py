@@ -10,9 +10,9 @@ import models.schema  # noqa: F401 - foreign keys name tables that nothing else 
 from models.db.session import Database
 from models.values import Clock
 from models.vault import Vault
+from web.attempt_limits import Throttle
 from web.settings import WebSettings
 from web.telephone_network import TelephoneNetwork
-from web.throttle import Throttle
 
 _KEY = "standorte"
 

@@ -26,8 +26,8 @@ from models.links.account_closing import close_cancelled, ensure_leads_nobody
 from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal, may
 from models.requests.cancellation_mails import tell_of_cancellation
+from models.requests.contract_end import running_cancellation
 from models.requests.effective_days import LONGEST_AHEAD
-from models.requests.later_changes import running_cancellation
 from models.requests.new_requests import create_account_request
 from models.requests.requests import Request
 from models.states import CONTRACT_CHANGES, ENDED, AccountState, Kind, Origin, Reason, Status

@@ -25,8 +25,8 @@ from models.orders.area_code_of_address import ensure_area_code
 from models.orders.orders import ensure_area_exists
 from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal
+from models.requests.contract_end import ensure_before_end
 from models.requests.effective_days import day_to_wait_for
-from models.requests.later_changes import ensure_before_end
 from models.requests.new_requests import create_account_request
 from models.requests.receipts import queue_receipt
 from models.requests.requests import Request

@@ -33,10 +33,10 @@ from models.people.users import User, principal_of
 from models.proofs.deadlines import MOST_ISSUES
 from models.proofs.ownership import Credentials, ownership_by
 from models.proofs.proofs import OwnershipProof
+from models.requests.contract_end import ensure_before_end
+from models.requests.detach_mails import tell_of_plan
 from models.requests.effective_days import day_to_wait_for
-from models.requests.later_changes import ensure_before_end
 from models.requests.new_requests import create_account_request, create_request
-from models.requests.plan_notices import tell_of_plan
 from models.requests.receipts import queue_receipt
 from models.requests.request_rights import acts_for
 from models.requests.requests import Request

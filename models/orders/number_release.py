@@ -18,7 +18,7 @@ from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal, may
 from models.requests.requests import Request
 from models.states import ENDED, Kind
-from models.telephony.change_notices import tell_of_change
+from models.telephony.change_mails import tell_of_change
 from models.telephony.forwarding import CallForwarding, forwardings_within
 from models.telephony.forwarding_changes import remove_with_numbers
 from models.telephony.number_pool import release_block

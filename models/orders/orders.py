@@ -23,10 +23,10 @@ from models.orders.options import ensure_details
 from models.orders.reserved_ids import ReservedIds, reserve_ids
 from models.people.rights import Action, Principal, may
 from models.requests.cancellation_mails import tell_of_cancellation
+from models.requests.contract_end import ensure_no_later_change
+from models.requests.detach_mails import tell_of_withdrawal
 from models.requests.displaced_detach import restore_displaced
-from models.requests.later_changes import ensure_no_later_change
 from models.requests.new_requests import queue_request
-from models.requests.plan_notices import tell_of_withdrawal
 from models.requests.receipts import queue_receipt
 from models.requests.requests import Request
 from models.requests.reserved_numbers import free_reserved_numbers

@@ -19,8 +19,8 @@ from models.values import Locale
 class User(Base):
     """A person who can sign in. `password_hash` is null until the first password is set.
 
-    `disabled_at` is when the carrier has disabled the user (`models.staff.access`), so that they cannot sign in any
-    more; null if the user is not disabled. `links_void_at` is when the carrier last disabled the user, and stays when
+    `disabled_at` is when the carrier has disabled the user (`models.staff.sign_in_access`), so that they cannot sign in
+    any more; null if the user is not disabled. `links_void_at` is when the carrier last disabled the user, and stays when
     the user is enabled again: links mailed before that time are invalid.
     """
 

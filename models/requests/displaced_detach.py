@@ -12,8 +12,8 @@ from sqlalchemy.orm import object_session
 from models.accounts.accounts import Account
 from models.calendar_days import berlin_day
 from models.people.users import User
+from models.requests.detach_mails import tell_of_plan
 from models.requests.new_requests import create_request
-from models.requests.plan_notices import tell_of_plan
 from models.requests.requests import Request
 from models.states import AccountState, Kind, Status
 

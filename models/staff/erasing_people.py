@@ -23,7 +23,7 @@ from models.orders.drafts import Draft
 from models.people.erasure_requests import Erasure
 from models.people.invitations import Invitation
 from models.people.invited_people import InvitedPerson
-from models.people.logins import Login, end_logins
+from models.people.login_sessions import Login, end_logins
 from models.people.members import leave
 from models.people.second_factors import RecoveryCode, SecondFactor
 from models.people.users import Membership, User, administrators_of, roles_of

@@ -18,7 +18,7 @@ from models.db.base import Base
 from models.errors import Forbidden, NotFound
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.login_changes import note_change
-from models.people.logins import Login, end_logins
+from models.people.login_sessions import Login, end_logins
 from models.people.rights import Principal
 from models.people.second_factors import RecoveryCode, SecondFactor, factors_of, reset_factors
 from models.people.users import User

@@ -11,7 +11,7 @@ from models.accounts.accounts import Account
 from models.accounts.locks import lock_account
 from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal
-from models.telephony.change_notices import tell_of_change
+from models.telephony.change_mails import tell_of_change
 from models.telephony.suspension import find_trunk
 from models.telephony.trunks import SipTrunk
 from models.vault import Vault, new_sip_secret

@@ -30,7 +30,7 @@ from models.people.audit_log import AuditEntry
 from models.people.erasure_requests import Erasure
 from models.people.invitations import Invitation
 from models.people.invited_people import InvitedPerson
-from models.people.logins import Login
+from models.people.login_sessions import Login
 from models.people.second_factors import RecoveryCode, SecondFactor
 from models.people.users import Membership, User
 from models.proofs.documents import AddressDocument

@@ -31,7 +31,7 @@ from tasks.wording.company_limits import WAITS, room_text
 from tasks.wording.translate import N_, translate
 
 if TYPE_CHECKING:
-    from tasks.files.spreadsheets import Cell
+    from tasks.files.exported_tables import Cell
 
 LISTED = 20
 """The most rows of the file that stand in the text of the mail; all are in the attached table."""
@@ -95,11 +95,11 @@ def bulk_table(kind: Kind, rows: Sequence[ReceivedRow], locale: Locale) -> list[
 
     `kind` is `ORDER` or `LINK`: files of orders have other columns than files of link requests.
     """
-    from tasks.files import spreadsheets  # a large import, made only for this receipt
+    from tasks.files import exported_tables  # a large import, made only for this receipt
 
     _ = partial(translate, locale)
-    with spreadsheets.xlsx_of(_cells(kind, rows, locale), _("Receipt")) as file:
-        return [Attachment(_("Receipt.xlsx"), spreadsheets.XLSX, file.read())]
+    with exported_tables.xlsx_of(_cells(kind, rows, locale), _("Receipt")) as file:
+        return [Attachment(_("Receipt.xlsx"), exported_tables.XLSX, file.read())]
 
 
 def _waits(bulk: Bulk, locale: Locale) -> str:

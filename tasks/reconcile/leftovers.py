@@ -26,7 +26,7 @@ from models.orders.drafts import Draft
 from models.people.api_tokens import ApiToken
 from models.people.invitations import Invitation
 from models.people.invited_people import InvitedPerson
-from models.people.logins import Login
+from models.people.login_sessions import Login
 from models.proofs.documents import AddressDocument
 from models.proofs.proofs import AddressProof, EmailProof, LinkCode
 from models.requests.idempotency import IdempotencyKey

@@ -19,7 +19,7 @@ from models.messages.outbox import Recipient
 from models.orders.drafts import DraftStep, begin_draft, new_draft_id
 from models.people.api_tokens import ApiToken
 from models.people.invitations import invite
-from models.people.logins import Login
+from models.people.login_sessions import Login
 from models.people.rights import Role, Scope
 from models.people.second_factors import SecondFactor
 from models.people.users import User

@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 
 import web
-from models.people.logins import Login, begin_login
+from models.people.login_sessions import Login, begin_login
 from models.people.users import User
 from tests.factories import NOW, PASSWORD
 from tests.web.conftest import Front, FrontOf

@@ -17,7 +17,7 @@ from models.db.roles import DatabaseRole
 from models.db.row_security import PORTAL, apply_row_security
 from models.db.session import Database
 from models.people.api_tokens import create_token, token_hash
-from models.people.logins import begin_login
+from models.people.login_sessions import begin_login
 from models.people.rights import Role, Scope
 from models.people.users import User
 from models.schema import metadata

@@ -30,7 +30,7 @@ from tests.fakes import wait_until
 from tests.sentinels import PASSWORD, Watched, watched_redis
 from tests.tls_proxy import tls_in_front_of
 from tests.workers.conftest import Children
-from web.throttle import Throttle
+from web.attempt_limits import Throttle
 from workers import programs
 from workers.stack.ports import LOOPBACK
 

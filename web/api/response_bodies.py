@@ -16,7 +16,7 @@ from models.contracts.costs import costs_of
 from models.db.batch_insert import queued_rows
 from models.people.rights import Action, may
 from models.proofs.proof_status import ProofStatus, proof_statuses
-from models.requests.later_changes import last_day_of
+from models.requests.contract_end import last_day_of
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
 from models.states import Kind, Status

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from models.accounts.customer_import import COLUMNS, OPTIONAL, REQUIRED
 from tasks.files.csv_lines import LONGEST_LINE
-from tasks.files.tables import Headings, Table, UnusableTable, open_table
+from tasks.files.uploaded_tables import Headings, Table, UnusableTable, open_table
 from tasks.files.workbook_program import LAST_LINE, UNPACKED
 
 _HEADINGS = Headings(lambda name: name.lower() if name.lower() in COLUMNS else None, REQUIRED)

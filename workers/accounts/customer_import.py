@@ -14,8 +14,8 @@ from models.db.session import Database
 from models.errors import InvalidField
 from models.orders.area_code_of_address import ensure_house_number, ensure_postal_code, restored_postal_code
 from models.values import Clock
-from tasks.files.cells import cell_fault
-from tasks.files.tables import Row, Table
+from tasks.files.uploaded_cells import cell_fault
+from tasks.files.uploaded_tables import Row, Table
 
 BATCH = 1000
 """The most rows saved in one transaction."""

@@ -27,7 +27,7 @@ from models.orders.area_code_of_address import ensure_house_number, ensure_posta
 from models.people.audit_log import AuditEvent, record_of_carrier
 from models.states import AccountState
 from models.telephony.holdings import holdings_of
-from tasks.files import tables
+from tasks.files import uploaded_tables
 from workers.accounts.customer_file import UnusableFile, open_customers
 from workers.accounts.customer_import import REASONS, AccountImport, Finding, Summary
 from workers.commands.first_access import give_access, tell
@@ -251,7 +251,7 @@ def close(
     out.print(f"Account {customer_number} is closed.", highlight=False)
 
 
-def _run(database: Database, file: Path, customers: tables.Table, findings: Report) -> Summary:
+def _run(database: Database, file: Path, customers: uploaded_tables.Table, findings: Report) -> Summary:
     place = customers.place
     form = f"sheet {place.sheet!r}" if place.sheet else f"{place.encoding}, columns separated by {place.delimiter!r}"
     err.print(escape(f"{file}: {form}, headings in line {place.line}"), style="dim")

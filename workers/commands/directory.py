@@ -11,7 +11,7 @@ import typer
 from models.accounts.accounts import Account
 from models.calendar_days import BERLIN
 from models.telephony.directory import DirectoryEntry, Publication, entries_since
-from tasks.files.spreadsheets import Cell, csv_of
+from tasks.files.exported_tables import Cell, csv_of
 from workers.commands.resources import err, open_database
 
 app = typer.Typer(help="The telephone directory.")

@@ -14,14 +14,14 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.messages.outbox import Recipient
-from models.people.logins import Login, end_logins
+from models.people.login_sessions import Login, end_logins
 from models.people.rights import Role
 from models.people.second_factors import SecondFactor, reset_factors
 from models.people.users import Membership, User, administrators_of
-from models.staff.access import disable as shut_out
-from models.staff.access import enable as let_in
-from models.staff.access import user_by_email
 from models.staff.erasing_people import ask_for_erasure, only_administrator_of
+from models.staff.sign_in_access import disable as shut_out
+from models.staff.sign_in_access import enable as let_in
+from models.staff.sign_in_access import user_by_email
 from models.states import AccountState
 from models.views.person_data import person_data
 from workers.commands.first_access import give_access, tell, typed_address, typed_name

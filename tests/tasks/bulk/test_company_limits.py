@@ -20,7 +20,7 @@ from models.orders.orders import cancel_and_release
 from models.people.users import User, principal_of
 from models.proofs.link_codes import create_link_code
 from models.requests.requests import Request
-from models.staff.access import disable
+from models.staff.sign_in_access import disable
 from models.states import Reason, Status
 from tests.factories import NOW, PLENTY, an_order, make_account, make_bulk, make_user, sites
 from tests.tasks.bulk.test_place import bulk, rows, send, send_links, stock

@@ -16,7 +16,7 @@ from models.errors import TooLate
 from models.orders.orders import cancel_and_release
 from models.people.users import User, principal_of
 from models.requests.requests import Request
-from models.staff.access import disable
+from models.staff.sign_in_access import disable
 from models.states import AccountRole, AccountState, Origin, Reason, Status
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import RequestUri, SipTrunk

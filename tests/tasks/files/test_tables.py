@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from xlsxwriter import Workbook
 
-from tasks.files.tables import Headings, Place, Row, UnusableTable, open_table
+from tasks.files.uploaded_tables import Headings, Place, Row, UnusableTable, open_table
 
 KEYS = {"Name": "name", "Straße": "street", "Ort": "city", "Notiz": "note"}
 HEADINGS = Headings(KEYS.get, ("name", "street", "city"))

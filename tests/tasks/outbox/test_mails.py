@@ -29,7 +29,7 @@ from models.people.audit_log import OF_LOGINS, AuditEvent
 from models.people.company_factor import demand_factor
 from models.people.invitations import invite
 from models.people.login_changes import Where, note_change, tell_of_sign_in
-from models.people.logins import ask_for_reset
+from models.people.password_resets import ask_for_reset
 from models.people.rights import Action, Role, Scope
 from models.people.users import User, principal_of
 from models.proofs.document_refusals import Refusal
@@ -38,11 +38,11 @@ from models.proofs.main_consents import decide_for_main
 from models.proofs.ownership import decide
 from models.proofs.proofs import AddressProof, Decision, EmailProof
 from models.requests.requests import Request
-from models.staff.access import add_first_administrator, create_staff, mail_access
 from models.staff.administrators import name_administrator
 from models.staff.erasing_people import ask_for_erasure
+from models.staff.sign_in_access import add_first_administrator, create_staff, mail_access
 from models.states import Kind, Origin, ProofMethod, Reason, RefusalReason
-from models.telephony.change_notices import tell_of_change
+from models.telephony.change_mails import tell_of_change
 from models.telephony.high_risk import tell_administrators
 from models.telephony.trunks import SipTrunk
 from models.values import LOCALES, Locale

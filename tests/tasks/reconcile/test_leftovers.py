@@ -22,10 +22,10 @@ from models.links.account_closing import close_account
 from models.links.invoice_membership import InvoiceOffer
 from models.messages.outbox import Recipient
 from models.orders.drafts import Draft, begin_draft, find_draft, new_draft_id
-from models.people import logins
+from models.people import login_sessions
 from models.people.invitations import INVITATION_VALID_FOR, Invitation, invite
 from models.people.invited_people import InvitedPerson
-from models.people.logins import Login, begin_login
+from models.people.login_sessions import Login, begin_login
 from models.people.rights import Role
 from models.people.users import User
 from models.proofs.deadlines import VALID_FOR
@@ -44,7 +44,7 @@ TABLES = [
     (Invitation, end_of_day(NOW + INVITATION_VALID_FOR) + retention.INVITATIONS - NOW),
     (InvitedPerson, retention.INVITED_NAMES),
     (InvoiceOffer, end_of_day(NOW + VALID_FOR) - NOW),
-    (Login, logins.IDLE),
+    (Login, login_sessions.IDLE),
 ]
 MOMENT = timedelta(seconds=1)
 

@@ -10,7 +10,7 @@ from models.links.links import submit_detach
 from models.messages.outbox import Message
 from models.people.rights import Role
 from models.people.users import User, principal_of
-from models.staff.access import disable
+from models.staff.sign_in_access import disable
 from models.states import AccountRole, Kind, Status
 from tests.factories import a_link, join, make_main, make_user
 from tests.tasks.conftest import Pipeline

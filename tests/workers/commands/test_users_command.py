@@ -13,7 +13,8 @@ from typer.testing import CliRunner, Result
 from models.db.session import Database
 from models.messages.outbox import Message, MessageState
 from models.people.audit_log import AuditEntry
-from models.people.logins import Login, begin_login, user_by_reset
+from models.people.login_sessions import Login, begin_login
+from models.people.password_resets import user_by_reset
 from models.people.rights import Role
 from models.people.second_factors import RecoveryCode, SecondFactor, renew_recovery_codes
 from models.people.users import User

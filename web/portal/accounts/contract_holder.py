@@ -19,7 +19,7 @@ from models.states import AccountState
 from web.portal.page.account_access import get_visible_account
 from web.portal.page.blueprints import locations
 from web.portal.page.holder_form import HolderFields, holder_values
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.resources import resources
 
 

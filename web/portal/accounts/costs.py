@@ -26,8 +26,8 @@ from models.views.account_costs import (
     month_asked_for,
     total_costs,
 )
-from tasks.files import spreadsheets
-from tasks.files.spreadsheets import EXPORT_PAGE
+from tasks.files import exported_tables
+from tasks.files.exported_tables import EXPORT_PAGE
 from tasks.wording.formats import month_text
 from web.portal.page.blueprints import locations
 from web.portal.page.downloads import table_file
@@ -140,7 +140,9 @@ def _months(chosen: Month, today: date, latest: Month) -> list[Month]:
     return sorted({*offered, chosen})
 
 
-def _rows(account: Account, month: Month, search: str, names: Mapping[str, str]) -> Iterator[list[spreadsheets.Cell]]:
+def _rows(
+    account: Account, month: Month, search: str, names: Mapping[str, str]
+) -> Iterator[list[exported_tables.Cell]]:
     """Yield the rows of the file: the headings, a row for each line of a contract, and three rows with the sums.
 
     The sums are net, the VAT, and gross. `names` has the products' names by product key. Reads each page of accounts in
@@ -172,7 +174,7 @@ def _rows(account: Account, month: Month, search: str, names: Mapping[str, str])
         yield [what, *[""] * 9, _euros(cents), ""]
 
 
-def _row(item: AccountCosts, charge: Charge, names: Mapping[str, str]) -> list[spreadsheets.Cell]:
+def _row(item: AccountCosts, charge: Charge, names: Mapping[str, str]) -> list[exported_tables.Cell]:
     today = berlin_day(resources().clock())
     changes = [
         _("%(what)s (planned)", what=change_text(change)) if change.day > today else change_text(change)

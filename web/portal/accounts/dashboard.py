@@ -38,8 +38,8 @@ from web.portal.page.account_access import get_visible_account, get_visible_trun
 from web.portal.page.blueprints import locations
 from web.portal.page.directory_form import PUBLICATION_NAMES
 from web.portal.page.locale import locale
+from web.portal.page.login_session import principal
 from web.portal.page.selected_account import selected_account
-from web.portal.page.session import principal
 from web.portal.people.own_password import is_own_password, own_password_field
 from web.portal.people.users import ROLE_NAMES
 from web.portal.telephony.country_names import limit_text

@@ -35,8 +35,8 @@ from web.portal.accounts.list_filters import ORDERS, ORIGINS, SHOWN, chosen_view
 from web.portal.accounts.registrations import Registrations, addresses_to_ask, ask_network, offline_accounts
 from web.portal.page.blueprints import locations, portal
 from web.portal.page.locale import locale
+from web.portal.page.login_session import principal
 from web.portal.page.selected_account import selected_account
-from web.portal.page.session import principal
 from web.resources import resources
 
 PAGE = 48

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.people.rights import Action, may
 from models.views.location_counts import TrunkAddress, trunk_addresses
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.resources import resources
 from web.telephone_network import NetworkAway
 

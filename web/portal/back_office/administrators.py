@@ -18,7 +18,7 @@ from models.states import AccountState
 from models.values import as_locale
 from web.portal.back_office.requests_and_jobs import office
 from web.portal.page.form_errors import add_error
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.portal.people.person_form import PersonForm
 from web.resources import resources
 

@@ -22,7 +22,7 @@ from web.portal.accounts.overview import kind_label, state_label
 from web.portal.back_office import wording
 from web.portal.back_office.requests_and_jobs import office
 from web.portal.page.locale import locale
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.resources import resources
 
 _REQUESTS, _SUBS, _LOG = 20, 50, 10

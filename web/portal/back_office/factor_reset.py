@@ -17,7 +17,7 @@ from models.people.users import User
 from models.staff.factor_resets import RESET_AFTER, FactorReset, ask_for_factor_reset, withdraw_factor_reset
 from web.portal.back_office.requests_and_jobs import office
 from web.portal.page.locale import moment
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.resources import resources
 
 

@@ -19,7 +19,7 @@ from models.staff.place_questions import answer_place_question, answer_version, 
 from models.staff.request_actions import SeenOtherwise
 from models.telephony.place_answers import answered_questions, open_questions
 from web.portal.back_office.requests_and_jobs import office
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.resources import resources
 
 YES, NO = "yes", "no"

@@ -33,7 +33,7 @@ from web.portal.back_office import wording
 from web.portal.back_office.requests_and_jobs import office
 from web.portal.page.downloads import attachment
 from web.portal.page.locale import locale, moment
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.resources import resources
 
 _ENDINGS = {"application/pdf": "pdf", "image/png": "png", "image/jpeg": "jpg"}

@@ -34,7 +34,7 @@ from tasks.wording.findings import finding_text
 from tasks.wording.translate import translate
 from web.portal.back_office import wording
 from web.portal.page.locale import locale, moment
-from web.portal.page.session import login_manager, principal
+from web.portal.page.login_session import login_manager, principal
 from web.resources import resources
 
 log = structlog.get_logger()

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from models.bulk.bulk import MOST_ROWS
 from models.states import Kind
-from tasks.files.spreadsheets import without_escape
-from tasks.files.tables import Headings, Place, UnusableTable, open_table
+from tasks.files.exported_tables import without_escape
+from tasks.files.uploaded_tables import Headings, Place, UnusableTable, open_table
 from web.portal.bulk.columns import COLUMNS, Cells, column_of
 
 LARGEST = 5_000_000

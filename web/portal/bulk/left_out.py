@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from models.bulk.bulk import Bulk
 from models.bulk.left_out import notes_of, orders_repeated, rows_left_out
-from tasks.files.spreadsheets import Cell
+from tasks.files.exported_tables import Cell
 from web.portal.bulk.columns import COLUMNS, decrypted_cells
 from web.portal.bulk.texts import note_text, row_result_text, wrong_cells_text
 from web.portal.page.locale import locale

@@ -35,8 +35,8 @@ from models.contracts.catalogue import orderable_products
 from models.errors import Forbidden, LimitReached, RuleBroken
 from models.people.rights import may
 from models.states import Kind, Reason, Status
-from tasks.files import spreadsheets
-from tasks.files.tables import UnusableTable
+from tasks.files import exported_tables
+from tasks.files.uploaded_tables import UnusableTable
 from tasks.wording.company_limits import limit_text
 from tasks.wording.labels import status_text
 from web.portal.bulk.columns import COLUMNS
@@ -48,8 +48,8 @@ from web.portal.bulk.texts import note_text, row_result_text, unusable_text
 from web.portal.page.downloads import table_file
 from web.portal.page.live_updates import LiveParts, render_live_parts
 from web.portal.page.locale import locale, moment
+from web.portal.page.login_session import principal
 from web.portal.page.selected_account import selected_account
-from web.portal.page.session import principal
 from web.resources import resources
 from web.uploads import shown_name
 
@@ -116,7 +116,7 @@ def template(kind: str, form: str) -> Response:
     `kind` is "order" or "link", `form` is "csv" or "xlsx".
     """
     columns = COLUMNS[Kind(kind)]
-    rows: list[list[spreadsheets.Cell]] = [
+    rows: list[list[exported_tables.Cell]] = [
         [column.title(locale()) for column in columns],
         [column.example for column in columns],
     ]

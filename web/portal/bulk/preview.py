@@ -25,7 +25,7 @@ from models.states import Kind
 from web.portal.bulk.columns import COLUMNS, Cells, Column, cell_error_text, decrypted_cells
 from web.portal.bulk.row_checks import Checker
 from web.portal.bulk.texts import wrong_cells_text
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.resources import resources
 
 AT_ONCE = 100

@@ -33,7 +33,7 @@ from models.states import AccountState, Kind
 from models.telephony.high_risk import ensure_usual_fallback
 from models.values import Locale, typed_customer_number
 from models.vault import Vault
-from tasks.files.cells import cell_fault
+from tasks.files.uploaded_cells import cell_fault
 from tasks.wording.fields import RULES
 from web.portal.bulk.columns import COLUMNS, Cells
 from web.request_bodies import LinkBody, LocalUserBody, OrderBody

@@ -13,7 +13,7 @@ from models.bulk.left_out import BY_PERSON, SAME_ACCOUNT, SAME_LINE, RowNote
 from models.requests.requests import Request
 from models.states import Kind, Reason
 from tasks.files.csv_lines import LONGEST_LINE
-from tasks.files.tables import UnusableTable
+from tasks.files.uploaded_tables import UnusableTable
 from tasks.files.workbook_program import UNPACKED
 from tasks.wording.fields import field_error
 from tasks.wording.labels import status_text

@@ -40,8 +40,8 @@ from web.portal.page.account_access import get_visible_trunk
 from web.portal.page.blueprints import locations
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
+from web.portal.page.login_session import principal
 from web.portal.page.money import euros
-from web.portal.page.session import principal
 from web.portal.page.typed_fields import strip, typed_day
 from web.resources import resources
 

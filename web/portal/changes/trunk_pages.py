@@ -12,7 +12,7 @@ from models.calendar_days import berlin_day
 from models.people.rights import Action, through_main
 from models.requests.effective_days import LONGEST_AHEAD
 from models.telephony.trunks import SipTrunk
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.resources import resources
 
 

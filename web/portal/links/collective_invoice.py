@@ -37,7 +37,7 @@ from web.portal.page.blueprints import locations
 from web.portal.page.form_errors import add_error
 from web.portal.page.known_browsers import this_browser
 from web.portal.page.locale import locale
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.portal.page.typed_fields import strip
 from web.resources import resources
 

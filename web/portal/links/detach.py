@@ -29,7 +29,7 @@ from web.portal.page.account_access import VisibleAccount, get_visible_account
 from web.portal.page.blueprints import locations
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.portal.page.typed_fields import strip, typed_day
 from web.portal.people.missing_administrator import not_administered_text
 from web.resources import resources

@@ -45,8 +45,8 @@ from tasks.wording.reasons import reason_text
 from web.portal.page.form_errors import add_error, missing
 from web.portal.page.known_browsers import this_browser
 from web.portal.page.locale import locale, moment
+from web.portal.page.login_session import principal
 from web.portal.page.selected_account import selected_account
-from web.portal.page.session import principal
 from web.portal.proofs.forms import CodeForm, CredentialsForm
 from web.resources import resources
 

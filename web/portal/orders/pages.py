@@ -43,8 +43,8 @@ from web.portal.orders.wizard import ORDER, SLUGS, STEPS, Wizard, read_wizard
 from web.portal.page.downloads import attachment
 from web.portal.page.holder_form import HolderFields
 from web.portal.page.locale import locale
+from web.portal.page.login_session import principal
 from web.portal.page.selected_account import selected_account
-from web.portal.page.session import principal
 from web.resources import resources
 
 log = structlog.get_logger()

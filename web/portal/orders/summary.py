@@ -27,7 +27,7 @@ from web.portal.orders.wizard import SLUGS, Wizard
 from web.portal.page.directory_form import PUBLICATION_NAMES
 from web.portal.page.holder_form import HolderFields
 from web.portal.page.locale import locale
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.resources import resources
 
 AGAIN = "again"

@@ -37,7 +37,7 @@ from web.portal.orders.forms import FORMS, area_code_in, as_order, chosen_produc
 from web.portal.orders.number_hints import Hints, hints_for
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.resources import resources
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from models.states import AccountState, Kind
 from models.telephony.suspension import find_trunk
 from models.telephony.trunks import SipTrunk
 from models.views import locations as listing
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.resources import resources
 
 

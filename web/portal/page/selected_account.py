@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.views import own_accounts
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 
 
 @dataclass(frozen=True, slots=True)

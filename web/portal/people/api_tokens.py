@@ -22,7 +22,7 @@ from models.people.users import User
 from tasks.wording.labels import scopes_text
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.portal.page.typed_fields import refuse_unsuitable_name
 from web.portal.people.own_password import is_own_password, own_password_field
 from web.portal.people.users import users

@@ -12,7 +12,7 @@ from models.accounts.accounts import Account, account_by_number
 from models.errors import FactorNeeded
 from models.people.company_factor import GRACE, demand_factor, people_concerned, stop_demanding_factor
 from models.people.rights import Action, may
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.portal.people.users import users
 from web.resources import resources
 

@@ -17,7 +17,7 @@ from models.people.second_factors import prove
 from models.people.users import User
 from web.portal.page.form_errors import add_error
 from web.portal.page.known_browsers import this_browser
-from web.portal.people.logins import here
+from web.portal.people.login_sessions import here
 from web.portal.people.passkey_site import passkey_site
 from web.resources import resources
 

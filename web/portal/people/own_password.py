@@ -9,7 +9,7 @@ from wtforms.validators import DataRequired, Length
 
 from models.people.passwords import authenticate
 from web.portal.page.form_errors import add_error
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.resources import resources
 
 

@@ -17,7 +17,7 @@ from wtforms import HiddenField, StringField
 from wtforms.validators import DataRequired, Length
 
 from models.errors import FactorNeeded, NotFound
-from models.people.logins import end_logins, note_factor
+from models.people.login_sessions import end_logins, note_factor
 from models.people.passkeys import Answer, add_passkey, ask_for_new_passkey
 from models.people.second_factors import (
     LONGEST_NAME,
@@ -33,8 +33,8 @@ from models.people.second_factors import (
 )
 from models.people.users import User
 from web.portal.page.form_errors import add_error
-from web.portal.page.session import principal
-from web.portal.people.logins import here, logins
+from web.portal.page.login_session import principal
+from web.portal.people.login_sessions import here, logins
 from web.portal.people.own_password import is_own_password, own_password_field
 from web.portal.people.passkey_site import passkey_site
 from web.resources import resources

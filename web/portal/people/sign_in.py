@@ -21,7 +21,8 @@ from wtforms.validators import DataRequired, Length
 
 from models.db.caller import Named, name_to_database
 from models.people.login_changes import tell_of_sign_in
-from models.people.logins import end_login, password_state
+from models.people.login_sessions import end_login
+from models.people.password_resets import password_state
 from models.people.passwords import authenticate
 from models.people.second_factors import factors_of
 from models.people.users import User
@@ -36,9 +37,9 @@ from web.portal.page.kept_input import (
     sent_input,
 )
 from web.portal.page.known_browsers import this_browser
-from web.portal.page.session import SignedIn, create_login, end_session, login_manager, principal, start_session
+from web.portal.page.login_session import SignedIn, create_login, end_session, login_manager, principal, start_session
 from web.portal.people.factor_form import FactorForm, proved
-from web.portal.people.logins import here
+from web.portal.people.login_sessions import here
 from web.portal.people.passkey_site import passkey_question
 from web.portal.people.step_up_titles import step_title
 from web.resources import resources

@@ -12,11 +12,11 @@ from flask_login import current_user, login_required
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
-from models.people.logins import note_factor
+from models.people.login_sessions import note_factor
 from models.people.second_factors import PROOF_LASTS
 from models.people.users import User
 from web.portal.page.kept_input import local_page, open_input, owner_of_form, seal_input, sent_input
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.portal.people.factor_form import FactorForm, proved
 from web.portal.people.passkey_site import passkey_question
 from web.portal.people.sign_in import go_on, people

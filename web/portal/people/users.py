@@ -39,8 +39,8 @@ from tasks.wording.company_limits import limit_text
 from tasks.wording.labels import role_text
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
-from web.portal.page.session import create_login, principal, start_session
-from web.portal.people.logins import NewPasswordForm, add_guessable
+from web.portal.page.login_session import create_login, principal, start_session
+from web.portal.people.passwords import NewPasswordForm, add_guessable
 from web.portal.people.person_form import PersonForm
 from web.resources import resources
 

@@ -26,7 +26,7 @@ from models.proofs.ownership import decide
 from models.proofs.proofs import Consent, Decision, MainConsent, OwnershipProof
 from models.requests.requests import Request
 from models.states import Kind, Reason, Status
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.portal.proofs.forms import AnswerForm, CodedAnswerForm
 from web.portal.proofs.mailed_codes import give_proof, issue_of, try_code
 from web.resources import resources

@@ -19,7 +19,7 @@ from models.typed_codes import display_code
 from models.views import own_accounts
 from tasks.wording.reasons import reason_text
 from web.portal.page.locale import locale
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.resources import resources
 
 link_codes = Blueprint("link_codes", __name__)

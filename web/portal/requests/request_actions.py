@@ -42,7 +42,7 @@ from web.portal.page.downloads import attachment
 from web.portal.page.form_errors import add_error
 from web.portal.page.known_browsers import this_browser
 from web.portal.page.locale import locale, moment
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.portal.proofs.forms import CodeForm, ContactAddressForm, CredentialsForm, DocumentForm
 from web.portal.requests.request_page import get_request_page, live_parts_of, render
 from web.resources import resources

@@ -16,7 +16,7 @@ from models.changes.quotes import agreed_quote
 from models.people.rights import Action, may
 from models.proofs.contact_email import corrections_left
 from models.proofs.proof_status import ProofKind, ProofState, ProofStatus, proof_statuses
-from models.requests.later_changes import last_day_of
+from models.requests.contract_end import last_day_of
 from models.requests.request_rights import concerns, may_change
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
@@ -40,7 +40,7 @@ from tasks.wording.reasons import reason_text
 from tasks.wording.timeline import sentence
 from web.portal.page.live_updates import LiveParts, render_live_parts
 from web.portal.page.locale import locale
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.portal.proofs.forms import CodeForm, ContactAddressForm, CredentialsForm, DocumentForm
 from web.resources import resources
 

@@ -24,7 +24,7 @@ from tasks.wording.formats import number_text
 from web.portal.page.account_access import get_visible_trunk
 from web.portal.page.blueprints import locations
 from web.portal.page.form_errors import add_error
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.portal.telephony.country_names import names_text, typed_countries
 from web.resources import resources
 

@@ -34,7 +34,7 @@ from web.portal.page.blueprints import locations
 from web.portal.page.directory_form import ADDRESS, PUBLICATION_NAMES, PUBLICATIONS, YES_NO
 from web.portal.page.form_errors import add_error, missing
 from web.portal.page.locale import locale
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.resources import resources
 
 _PAGE = "/<string(length=7):customer_number>/telefonbuch"

@@ -26,7 +26,7 @@ from models.views.own_accounts import forwardable_accounts
 from tasks.wording.destination_names import destination_text
 from tasks.wording.formats import number_text
 from web.portal.page.locale import locale
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.portal.telephony.forwarding_forms import PRESET_NAMES, SOME, ForwardingForm, values_of, values_of_preset
 from web.portal.telephony.forwarding_text import (
     condition_text,

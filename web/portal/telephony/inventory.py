@@ -19,15 +19,15 @@ from models.people.rights import Action, may
 from models.telephony import inventory
 from models.telephony.trunks import SipTrunk, TrunkState
 from models.text_cutting import shortened
-from tasks.files import spreadsheets
-from tasks.files.spreadsheets import EXPORT_PAGE
+from tasks.files import exported_tables
+from tasks.files.exported_tables import EXPORT_PAGE
 from tasks.ports import SipAddress
 from web.portal.page.blueprints import locations
 from web.portal.page.downloads import table_file
 from web.portal.page.locale import locale
+from web.portal.page.login_session import principal
 from web.portal.page.money import euros
 from web.portal.page.selected_account import selected_account
-from web.portal.page.session import principal
 from web.resources import resources
 from web.telephone_network import NetworkAway
 
@@ -193,7 +193,7 @@ def _search() -> str:
     return shortened(request.args.get("suche", "").strip(), _LONGEST)
 
 
-def _rows(kind: str, account: Account, search: str) -> Iterator[list[spreadsheets.Cell]]:
+def _rows(kind: str, account: Account, search: str) -> Iterator[list[exported_tables.Cell]]:
     chosen, after = TABLES[kind], None
     yield [_("Customer number"), _("Name"), _("City"), *chosen.columns()]
     while True:

@@ -14,7 +14,7 @@ from models.states import AccountState
 from models.telephony.trunks import RequestUri, SipTrunk
 from web.portal.page.account_access import get_visible_trunk
 from web.portal.page.blueprints import locations
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.resources import resources
 
 

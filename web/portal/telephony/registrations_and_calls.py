@@ -20,7 +20,7 @@ from models.states import AccountState
 from models.telephony.suspension import find_trunk
 from models.telephony.trunks import SipTrunk
 from web.portal.page.live_updates import LiveParts, render_live_parts
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.portal.telephony.call_results_text import advice_text, display_number, result_text
 from web.resources import resources
 from web.telephone_network import Line, NetworkAway

@@ -20,8 +20,8 @@ from models.telephony.request_uri import change_request_uri
 from models.telephony.trunks import RequestUri
 from web.portal.page.account_access import get_visible_trunk
 from web.portal.page.blueprints import locations
+from web.portal.page.login_session import principal
 from web.portal.page.request_uri_choices import CHOICES
-from web.portal.page.session import principal
 from web.resources import resources
 
 

@@ -23,7 +23,7 @@ from models.telephony.number_pool import QUARANTINE
 from models.telephony.trunks import SipTrunk, TrunkState
 from web.portal.page.account_access import get_visible_account, get_visible_trunk
 from web.portal.page.blueprints import locations
-from web.portal.page.session import principal
+from web.portal.page.login_session import principal
 from web.portal.telephony.forwarding_text import forwarding_text
 from web.resources import resources
 

@@ -17,7 +17,7 @@ from tests.workbooks import SHEET, read_xlsx
 
 
 def test_csv_has_what_is_shown_and_no_formulas(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("web.portal.accounts.export.EXPORT_PAGE", 2)
+    monkeypatch.setattr("web.portal.accounts.overview_export.EXPORT_PAGE", 2)
     with front.database.transaction() as session:
         main = session.get_one(Account, front.main.id)
         for place in range(5):

@@ -15,7 +15,7 @@ from models.accounts.accounts import Account
 from models.messages.outbox import Message
 from models.people.audit_log import AuditEntry
 from models.people.login_changes import Where
-from models.people.logins import Login
+from models.people.login_sessions import Login
 from models.people.second_factors import PROOF_LASTS, SecondFactor, prove, remove_factor, renew_recovery_codes
 from models.people.users import User
 from models.staff.factor_resets import FactorReset

@@ -10,7 +10,7 @@ from datetime import date
 import pytest
 
 from models.states import Kind
-from tasks.files.tables import UnusableTable
+from tasks.files.uploaded_tables import UnusableTable
 from tests.web.portal.bulk.uploading import HEAD, as_csv, row
 from tests.workbooks import NAMESPACE, SHEET, as_xlsx, with_parts, with_sheet
 from web.portal.bulk.files import read_file

@@ -16,12 +16,12 @@ from models.db.session import Database
 from models.messages.outbox import Recipient
 from models.people.audit_log import AuditEntry
 from models.people.invitations import Invitation
-from models.people.logins import begin_login
+from models.people.login_sessions import begin_login
 from models.people.rights import Role
 from models.people.users import User, administrators_of, principal_of
 from models.proofs.link_codes import create_link_code
 from models.proofs.proofs import LinkCode
-from models.staff.access import add_first_administrator, create_staff, disable, enable, mail_access
+from models.staff.sign_in_access import add_first_administrator, create_staff, disable, enable, mail_access
 from tests.factories import NOW, PASSWORD, give_app, join, make_account, make_user
 from tests.second_factor import app_codes
 from tests.web.api.calls import a_link

@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
 from models.accounts.accounts import Account
-from models.people.logins import Login
+from models.people.login_sessions import Login
 from tests.factories import PASSWORD, make_main, make_user
 from tests.fakes import FakeClock
 from tests.web.api.calls import owned

@@ -20,7 +20,7 @@ from models.people.api_tokens import create_token, token_hash
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.invitations import Invitation
 from models.people.invited_people import note_name
-from models.people.logins import begin_login
+from models.people.login_sessions import begin_login
 from models.people.rights import Role, Scope
 from models.people.users import User
 from models.proofs.proofs import AddressProof, EmailProof, LinkCode

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
 
-from models.people.logins import Login
+from models.people.login_sessions import Login
 from tests.factories import PASSWORD, make_staff, make_user
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid

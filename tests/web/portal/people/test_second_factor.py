@@ -16,7 +16,7 @@ from models.accounts.accounts import Account
 from models.messages.outbox import Message
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.invitations import Invitation
-from models.people.logins import Login
+from models.people.login_sessions import Login
 from models.people.rights import Role
 from models.people.second_factors import PROOF_LASTS, RecoveryCode, SecondFactor
 from models.people.users import User

@@ -12,7 +12,7 @@ from itsdangerous import BadSignature
 from sqlalchemy.orm import Session
 
 from models.db.caller import act_for, login_caller
-from models.people.logins import FoundLogin, begin_login, find_login, secret_hash
+from models.people.login_sessions import FoundLogin, begin_login, find_login, secret_hash
 from models.people.rights import RIGHTS, Action, Principal, only_forwards
 from models.people.users import User
 from models.values import LOCALES, as_locale

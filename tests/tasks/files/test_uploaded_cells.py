@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.files.cells import cell_fault, cell_text
+from tasks.files.uploaded_cells import cell_fault, cell_text
 
 
 @pytest.mark.parametrize(

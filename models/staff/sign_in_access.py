@@ -22,7 +22,8 @@ from models.people.audit_log import AuditEvent, record_of_carrier
 from models.people.erasure_requests import is_being_erased
 from models.people.invitations import Invitation
 from models.people.login_changes import note_change
-from models.people.logins import FIRST_VALID_FOR, end_logins, first_password_link
+from models.people.login_sessions import end_logins
+from models.people.password_resets import FIRST_VALID_FOR, first_password_link
 from models.people.rights import Role
 from models.people.users import Membership, User, administrators_of
 from models.proofs.proofs import LinkCode

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from tasks.files.cells import cell_text
 from tasks.files.csv_lines import LONGEST_LINE, Lines, declared_delimiter, likely_delimiter
 from tasks.files.text_encoding import Encoding, encoding_of, open_text
+from tasks.files.uploaded_cells import cell_text
 from tasks.files.workbook_program import FIRST_ROWS
 from tasks.files.workbooks import WIDEST, Sheet, UnusableWorkbook, sheets_of
 

@@ -12,8 +12,8 @@ from flask_login import login_required
 from models.accounts.accounts import Account
 from models.calendar_days import berlin_day, last_day
 from models.views import locations as listing
-from tasks.files import spreadsheets
-from tasks.files.spreadsheets import EXPORT_PAGE
+from tasks.files import exported_tables
+from tasks.files.exported_tables import EXPORT_PAGE
 from tasks.wording.labels import status_text
 from web.portal.accounts.list_filters import read_filters
 from web.portal.accounts.overview import kind_label, origin_label, standing_label
@@ -50,7 +50,7 @@ def export(form: str) -> Response:
 
 def _rows(
     itself: listing.ListedAccount, wanted: listing.LocationFilter, kind: str, offline: Sequence[int]
-) -> Iterator[list[spreadsheets.Cell]]:
+) -> Iterator[list[exported_tables.Cell]]:
     """Yield the headings, the row of the main account `itself`, and the rows of its sub-accounts that match `wanted`.
 
     `kind` is the main account's kind in words. `offline` has the ids of the accounts that have a trunk at which no
@@ -80,7 +80,7 @@ def _pages(
             return
 
 
-def _row(item: listing.ListedAccount, kind: str) -> list[spreadsheets.Cell]:
+def _row(item: listing.ListedAccount, kind: str) -> list[exported_tables.Cell]:
     account, found = item.account, item.request
     return [
         account.customer_number,
@@ -97,5 +97,5 @@ def _row(item: listing.ListedAccount, kind: str) -> list[spreadsheets.Cell]:
     ]
 
 
-def _day(at: datetime | None) -> spreadsheets.Cell:
+def _day(at: datetime | None) -> exported_tables.Cell:
     return berlin_day(at) if at is not None else ""

@@ -1,0 +1,96 @@
+"""The page of the user's sign-in and security: second factors, and the browsers in which the user is signed in.
+
+A login is the database row of one browser in which the user is signed in.
+"""
+
+from __future__ import annotations
+
+import re
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_babel import gettext
+from flask_login import current_user, login_required
+from werkzeug.wrappers import Response
+
+from models.people.login_changes import Where
+from models.people.login_sessions import end_login, end_logins, logins_of
+from models.people.second_factors import factors_of, recovery_codes_left
+from web.portal.page.login_session import principal
+from web.portal.people.passkey_site import passkey_site
+from web.resources import resources
+
+logins = Blueprint("logins", __name__)
+
+# In this order, because browsers also name the browsers that they imitate.
+_BROWSERS = (("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
+_SYSTEMS = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("Linux", "Linux"),
+)
+
+
+@logins.get("/anmeldung")
+@login_required
+def overview() -> str:
+    """Show the user's second factors, and the browsers in which the user is signed in, with times of sign-in."""
+    with resources().database.transaction() as session:
+        listed = logins_of(session, principal().user_id, resources().clock())
+        factors = factors_of(session, principal().user_id)
+        codes_left = recovery_codes_left(session, principal().user_id)
+    rows = [(login, browser_name(login.user_agent), login.id == current_user.login_id) for login in listed]
+    return render_template(
+        "people/logins/overview.html",
+        listed=rows,
+        person=principal(),
+        factors=factors,
+        codes_left=codes_left,
+        takes_passkeys=passkey_site() is not None,
+        is_last_needed=len(factors) == 1 and current_user.factor_required_from is not None,
+    )
+
+
+@logins.post("/anmeldung/<int:id>/beenden")
+@login_required
+def end(id: int) -> Response:
+    """End the user's login `id`, so that its browser is signed out, and redirect to the list of browsers.
+
+    Does nothing if the user has no such login.
+    """
+    with resources().database.transaction() as session:
+        end_login(session, principal().user_id, id)
+    flash(gettext("Signed out there."))
+    return redirect(url_for("logins.overview"), 303)
+
+
+@logins.post("/anmeldung/andere/beenden")
+@login_required
+def end_others() -> Response:
+    """Sign out all browsers of the user except the current one, and redirect to the list of browsers."""
+    with resources().database.transaction() as session:
+        end_logins(session, principal().user_id, but=current_user.login_id)
+    flash(gettext("You are signed in nowhere else any more."))
+    return redirect(url_for("logins.overview"), 303)
+
+
+def browser_name(user_agent: str) -> str:
+    """Return the browser and operating system that a User-Agent header names: "Firefox, Windows".
+
+    A part that is not recognized is left out; without both, returns "Unknown browser" in the user's language.
+    """
+    return known_browser_name(user_agent) or gettext("Unknown browser")
+
+
+def known_browser_name(user_agent: str) -> str:
+    """Return the browser and operating system that a User-Agent header names; empty if neither is recognized."""
+    browser = next((name for sign, name in _BROWSERS if sign in user_agent), None)
+    system = next((name for sign, name in _SYSTEMS if re.search(rf"\b{sign}\b", user_agent)), None)
+    return ", ".join(filter(None, (browser, system)))
+
+
+def here() -> Where:
+    """Return the browser and the address of the current request, as mails about logins name them."""
+    return Where(known_browser_name(request.user_agent.string), request.remote_addr or "")
