@@ -110,7 +110,11 @@ def test_the_carriers_list_of_high_risk_destinations_outlives_a_second_run(empty
     assert rows(empty, asked) == [(None,), ("true",)]
 
 
-def test_a_migration_gives_up_rather_than_queue_in_front_of_customers(empty: sa.Engine) -> None:
+def test_a_migration_gives_up_rather_than_queue_in_front_of_customers(
+    empty: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # For two tries, and not for two minutes.
+    monkeypatch.setattr(migrations, "_TRY_FOR", 0.4)
     migrations.upgrade(empty)
     with empty.connect() as busy:
         busy.execute(sa.text("SELECT 1 FROM accounts"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from html.parser import HTMLParser
 from importlib import resources
@@ -48,7 +48,7 @@ from models.telephony.trunks import SipTrunk
 from models.values import LOCALES, Locale
 from tasks.outbox.receipt_facts import RECEIPTS, read_details
 from tasks.outbox.render import all_facts, render
-from tasks.ports import GatewayRefused, Mail
+from tasks.ports import GatewayRefused, Letter, Mail, TrunkRecord
 from tasks.wording.link_rights import link_rights
 from tests.factories import HOLDER, NOW, a_link, an_order, give_app, join, make_account, make_bulk, make_main, make_user
 from tests.tasks.conftest import Pipeline
@@ -108,9 +108,38 @@ def locale(request: pytest.FixtureRequest) -> Locale:
     return spoken
 
 
+@dataclass(frozen=True)
+class Sent:
+    """Every kind of mail, sent in one language to people with hostile names, and what the pipeline had afterwards.
+
+    `mails` has each mail with the facts of its message, `trunks` the trunks that the registrar was told, `letters`
+    the printed letters, and `stored` the facts of all messages as the database has them.
+    """
+
+    mails: list[tuple[Mail, dict[str, Any]]]
+    trunks: list[TrunkRecord]
+    letters: list[Letter]
+    stored: str
+
+
+_sent: dict[Locale, Sent] = {}
+
+
 @pytest.fixture
-def mails(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> list[tuple[Mail, dict[str, Any]]]:
-    """Send every kind of mail to people with hostile names; return each mail, and the facts of its message."""
+def sent(request: pytest.FixtureRequest, locale: Locale) -> Sent:
+    """Send every kind of mail; once for each language and test process, because it takes seconds."""
+    if locale not in _sent:
+        _sent[locale] = _send_all(request.getfixturevalue("pipeline"), locale, request.getfixturevalue("superuser"))
+    return _sent[locale]
+
+
+@pytest.fixture
+def mails(sent: Sent) -> list[tuple[Mail, dict[str, Any]]]:
+    """Provide each mail with the facts of its message."""
+    return sent.mails
+
+
+def _send_all(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> Sent:
     with pipeline.runtime.database.transaction() as session:
         owner = make_user(session)
         linked, asked = (make_account(session, administrator=owner, name=HOSTILE) for _ in range(2))
@@ -224,10 +253,12 @@ def mails(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> list[tupl
             if message.template in RECEIPTS
         }
     facts = {message.id: all_facts(message, runtime.vault, runtime.base_url) for _, message in known}
-    return [
+    mails = [
         (mail, {**facts[message.id], **details.get(message.id, {}), "template": message.template})
         for mail, message in known
     ]
+    stored = str([(message.facts, message.proof) for message in told.values()])
+    return Sent(mails, list(pipeline.registrar.trunks.values()), pipeline.printer.printed, stored)
 
 
 def test_text_and_html_tell_the_same(mails: list[tuple[Mail, dict[str, Any]]], locale: Locale) -> None:
@@ -295,20 +326,15 @@ def test_names_do_no_harm(mails: list[tuple[Mail, dict[str, Any]]]) -> None:
         assert not re.search("&lt;|&amp;|&#", mail.text + page.words), facts["template"]
 
 
-def test_no_sip_password_leaves(mails: list[tuple[Mail, dict[str, Any]]], pipeline: Pipeline) -> None:
-    trunks = list(pipeline.registrar.trunks.values())
-    assert any(trunks[0].sip_user in mail.text for mail, _ in mails)
-    for mail, facts in mails:
-        for trunk in trunks:
+def test_no_sip_password_leaves(sent: Sent) -> None:
+    assert any(sent.trunks[0].sip_user in mail.text for mail, _ in sent.mails)
+    for mail, facts in sent.mails:
+        for trunk in sent.trunks:
             assert trunk.secret not in f"{mail.subject}{mail.text}{mail.html}{facts}"
 
 
-def test_codes_and_links_stand_in_the_mail_and_not_in_the_database(
-    mails: list[tuple[Mail, dict[str, Any]]], pipeline: Pipeline
-) -> None:
-    with pipeline.runtime.database.transaction() as session:
-        stored = str([(row.facts, row.proof) for row in session.scalars(sa.select(Message))])
-    secret = [(mail, facts) for mail, facts in mails if "code" in facts]
+def test_codes_and_links_stand_in_the_mail_and_not_in_the_database(sent: Sent) -> None:
+    secret = [(mail, facts) for mail, facts in sent.mails if "code" in facts]
     coded, linked = (
         {"email_code", "consent_asked", "main_consent_asked"},
         {"password_reset", "invitation", "login_created"},
@@ -316,8 +342,8 @@ def test_codes_and_links_stand_in_the_mail_and_not_in_the_database(
     assert {facts["template"] for _, facts in secret} == coded | linked
     for mail, facts in secret:
         assert (facts["code"] in mail.text) == (facts["template"] in coded) and facts["link"] in mail.text
-        assert facts["code"] not in stored and facts["code"].replace(" ", "") not in stored
-        assert facts["link"].rpartition("/")[2] not in stored
+        assert facts["code"] not in sent.stored and facts["code"].replace(" ", "") not in sent.stored
+        assert facts["link"].rpartition("/")[2] not in sent.stored
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -327,11 +353,8 @@ def test_a_fact_that_is_missing_is_an_error_and_no_gap(template: str) -> None:
             render(template, locale, {"customer_number": "1234567"})
 
 
-def test_a_letter_has_whole_paragraphs_and_the_code(
-    mails: list[tuple[Mail, dict[str, Any]]], pipeline: Pipeline
-) -> None:
-    assert mails
-    [letter] = pipeline.printer.printed
+def test_a_letter_has_whole_paragraphs_and_the_code(sent: Sent) -> None:
+    [letter] = sent.letters
     paragraphs = letter.text.strip().split("\n\n")
     # The printer breaks the lines; only the link is on a line of its own.
     assert {paragraph.count("\n") for paragraph in paragraphs} == {0, 1}
