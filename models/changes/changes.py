@@ -13,7 +13,15 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.accounts.locks import lock_active_account
 from models.calendar_days import berlin_day
-from models.changes.quotes import Quote, Terms, agreed_line, current_terms, paid_line, planned_terms, without_tariffs
+from models.changes.quotes import (
+    Quote,
+    TrunkTerms,
+    agreed_line,
+    current_terms,
+    paid_line,
+    planned_terms,
+    without_tariffs,
+)
 from models.contracts.catalogue import PriceLine, Product, ProductKind, all_products, price_list
 from models.contracts.contracts import ContractItem
 from models.errors import AlreadyRequested, Forbidden, InvalidField, NotFound, PricesChanged, RuleBroken
@@ -136,7 +144,7 @@ def quote_change(
     before = planned_terms(session, trunk, day, now)
     product = _product(session, draft.product_key, before, now)
     ensure_channels(product, draft.channels)
-    after = Terms(draft.channels, _lines_with(session, before, product))
+    after = TrunkTerms(draft.channels, _lines_with(session, before, product))
     if (after.channels, after.lines) == (before.channels, before.lines):
         raise InvalidField("channels", "nothing_changes")
     return Quote(before, after, day)
@@ -252,7 +260,7 @@ def ensure_not_detached_before(
         raise InvalidField(field, "detached_before", leaves_on)
 
 
-def _product(session: Session, key: str, before: Terms, now: datetime) -> Product:
+def _product(session: Session, key: str, before: TrunkTerms, now: datetime) -> Product:
     """Return the tariff with this product key.
 
     Raises `InvalidField` unless the tariff can be ordered or is the present one, contained in the terms `before`.
@@ -264,7 +272,7 @@ def _product(session: Session, key: str, before: Terms, now: datetime) -> Produc
     return found
 
 
-def _lines_with(session: Session, before: Terms, product: Product) -> tuple[PriceLine, ...]:
+def _lines_with(session: Session, before: TrunkTerms, product: Product) -> tuple[PriceLine, ...]:
     """Return the contract lines of the terms `before` with their tariff replaced by the tariff `product`.
 
     If the tariff stays the same, so does its agreed price. A new tariff costs its one-off price only if it can have

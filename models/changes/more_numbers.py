@@ -17,7 +17,7 @@ from models.accounts.accounts import Account
 from models.accounts.locks import lock_active_account
 from models.calendar_days import berlin_day
 from models.changes.changes import ensure_changeable, ensure_not_detached_before, ensure_not_leaving_invoice
-from models.changes.quotes import Quote, Terms, agreed_line, current_terms, planned_terms
+from models.changes.quotes import Quote, TrunkTerms, agreed_line, current_terms, planned_terms
 from models.contracts.catalogue import Product, ProductKind, block_key, price_list
 from models.contracts.contracts import ContractItem
 from models.errors import Forbidden, InvalidField, PricesChanged
@@ -164,7 +164,7 @@ def quote_numbers(
         code = "too_many_numbers_asked" if asked else "too_many_numbers"
         raise InvalidField("numbers.block_size", code, {"most": MOST_NUMBERS, "has": has, "asked": asked})
     before = planned_terms(session, trunk, day, now)
-    after = Terms(before.channels, (*before.lines, product.price_line))
+    after = TrunkTerms(before.channels, (*before.lines, product.price_line))
     return NumbersQuote(draft.area_code, product, has + asked, Quote(before, after, day))
 
 

@@ -20,7 +20,7 @@ from models.telephony.trunks import SipTrunk
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class TrunkTerms:
     """The channels of a trunk and all products of its contract, at their agreed prices, at one point in time."""
 
     channels: int
@@ -39,8 +39,8 @@ class Quote:
     `effective_on` is the day in Berlin with whose start the change takes effect; None if it does at once.
     """
 
-    before: Terms
-    after: Terms
+    before: TrunkTerms
+    after: TrunkTerms
     effective_on: date | None
 
     @property
@@ -50,7 +50,7 @@ class Quote:
         return f"{before.monthly.net}-{after.monthly.net}-{after.one_off.net}"
 
 
-def current_terms(session: Session, trunk: SipTrunk, now: datetime) -> Terms:
+def current_terms(session: Session, trunk: SipTrunk, now: datetime) -> TrunkTerms:
     """Return the trunk's channels and the products of its contract at `now`, without their one-off prices."""
     items = session.scalars(
         sa.select(ContractItem)
@@ -58,10 +58,10 @@ def current_terms(session: Session, trunk: SipTrunk, now: datetime) -> Terms:
         .where(ContractItem.contract_id == trunk.contract_id, runs(Contract, now), runs(ContractItem, now))
         .order_by(ContractItem.product_key, ContractItem.occurrence)
     )
-    return Terms(trunk.channels, tuple(paid_line(item.price_line) for item in items))
+    return TrunkTerms(trunk.channels, tuple(paid_line(item.price_line) for item in items))
 
 
-def planned_terms(session: Session, trunk: SipTrunk, day: date | None, now: datetime) -> Terms:
+def planned_terms(session: Session, trunk: SipTrunk, day: date | None, now: datetime) -> TrunkTerms:
     """Return the trunk's terms at the start of `day` (None: now), as if everything planned until then had been made.
 
     This includes planned changes of the trunk and planned numbers. One-off prices are left out.
@@ -84,7 +84,7 @@ def planned_terms(session: Session, trunk: SipTrunk, day: date | None, now: date
             lines = terms.lines
             if line.product_key not in [one.product_key for one in lines]:
                 lines = (line, *without_tariffs(session, lines))
-            terms = Terms(coming.channels, lines)
+            terms = TrunkTerms(coming.channels, lines)
     return terms
 
 
@@ -107,7 +107,7 @@ def agreed_quote(change: Request) -> Quote:
     """
     assert change.channels is not None and change.replaced_channels is not None
     before, after = agreed_lines(change)
-    return Quote(Terms(change.replaced_channels, before), Terms(change.channels, after), change.effective_on)
+    return Quote(TrunkTerms(change.replaced_channels, before), TrunkTerms(change.channels, after), change.effective_on)
 
 
 def agreed_lines(request: Request) -> tuple[tuple[PriceLine, ...], tuple[PriceLine, ...]]:

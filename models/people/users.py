@@ -20,8 +20,8 @@ class User(Base):
     """A person who can sign in. `password_hash` is null until the first password is set.
 
     `disabled_at` is when the carrier has disabled the user (`models.staff.sign_in_access`), so that they cannot sign in
-    any more; null if the user is not disabled. `links_void_at` is when the carrier last disabled the user, and stays when
-    the user is enabled again: links mailed before that time are invalid.
+    any more; null if the user is not disabled. `links_void_at` is when the carrier last disabled the user, and stays
+    when the user is enabled again: links mailed before that time are invalid.
     """
 
     __tablename__ = "users"

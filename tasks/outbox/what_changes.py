@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from models.calendar_days import first_moment
-from models.changes.quotes import Quote, Terms, agreed_lines, agreed_quote
+from models.changes.quotes import Quote, TrunkTerms, agreed_lines, agreed_quote
 from models.contracts.catalogue import PriceLine, ProductKind, all_products
 from models.contracts.costs import Costs, costs_of
 from models.requests.requests import Request
@@ -146,7 +146,7 @@ def ended_terms(session: Session, lines: Sequence[PriceLine], last_day: date, lo
     return EndedTerms(last_day, [products[line.product_key].name(locale) for line in lines], costs_of(lines))
 
 
-def _names(session: Session, terms: Terms, locale: Locale) -> tuple[str | None, list[str]]:
+def _names(session: Session, terms: TrunkTerms, locale: Locale) -> tuple[str | None, list[str]]:
     """Return the name of the tariff (None if there is none) and the names of the other products.
 
     The names are in the language `locale`.

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.changes.cancellations import agreed_cancellation
-from models.changes.quotes import Terms, agreed_lines, agreed_quote
+from models.changes.quotes import TrunkTerms, agreed_lines, agreed_quote
 from models.contracts.catalogue import ProductKind, all_products
 from models.contracts.costs import costs_of
 from models.db.batch_insert import queued_rows
@@ -99,7 +99,7 @@ def _numbers_body(session: Session, of: Request) -> dict[str, Any] | None:
     }
 
 
-def _terms_body(session: Session, terms: Terms) -> dict[str, Any]:
+def _terms_body(session: Session, terms: TrunkTerms) -> dict[str, Any]:
     products, costs = all_products(session), terms.costs
     tariffs = [line.product_key for line in terms.lines if products[line.product_key].kind is ProductKind.TRUNK]
     return {
