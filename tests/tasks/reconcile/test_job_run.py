@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -85,6 +87,23 @@ def test_by_hand_it_runs_at_once_and_counts_as_a_run(pipeline: Pipeline) -> None
     now = pipeline.clock.advance(timedelta(minutes=10))
     assert start(pipeline, nothing, by_hand=True) is not None
     assert row(pipeline).due_at == now + HOUR
+
+
+@pytest.mark.parametrize(("by_hand", "rests"), [(False, [0.3, 1.0]), (True, [])])
+def test_a_scheduled_run_rests_as_long_as_it_worked_and_one_by_hand_does_not(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, by_hand: bool, rests: list[float]
+) -> None:
+    worked, rested = [time.monotonic()], list[float]()
+    clock = SimpleNamespace(monotonic=lambda: sum(worked), sleep=rested.append)
+    monkeypatch.setattr(jobs, "time", clock)
+
+    def three_pieces(run: Run) -> None:
+        for seconds in (0.3, 240, 0):
+            with run.transaction():
+                worked.append(seconds)
+
+    start(pipeline, three_pieces, by_hand=by_hand)
+    assert rested == pytest.approx(rests)
 
 
 def test_of_two_at_the_same_time_one_works(pipeline: Pipeline) -> None:
