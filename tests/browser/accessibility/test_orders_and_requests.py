@@ -8,12 +8,18 @@ from datetime import timedelta
 
 import pytest
 from playwright.sync_api import Page, expect
+from sqlalchemy.orm import Session
 
 from models.accounts.hierarchy import attach
+from models.changes.cancellations import submit_cancellation
+from models.changes.changes import ChangeDraft, submit_change
+from models.changes.more_numbers import NumbersDraft, submit_numbers
+from models.contracts.contracts import ContractItem
 from models.links.links import submit_detach, submit_link
-from models.people.users import User
+from models.people.users import User, principal_of
 from models.requests.requests import Request
-from models.states import Actor, Kind, Origin, Reason, Status
+from models.states import ATTACHING, Actor, Kind, Origin, Reason, Status
+from models.telephony.trunks import SipTrunk
 from models.vault import Vault
 from tasks.ports import GatewayRefused
 from tests.browser.accessibility.looks import NEW, look, look_after, look_as_it_is, look_wrong, shows, sign_in_as
@@ -24,6 +30,7 @@ from tests.browser.test_proofs import CONTACT, asked_owner, waiting_order
 from tests.factories import NOW, a_link, an_order, make_account, make_main, make_user, submit_order
 from tests.fakes import FakeClock
 from tests.web.conftest import SECRET, back_of
+from tests.web.portal.accounts.sites import make_trunk
 from tests.web.portal.bulk.uploading import HEAD, as_csv, row
 
 
@@ -128,23 +135,41 @@ def becomes(request: Request, status: Status) -> None:
             request.cancel(Reason.CANCELLED_BY_REQUESTER, NOW)
 
 
+def submitted(session: Session, portal: Portal, kind: Kind, place: int) -> Request:
+    """Return a new request of this kind by the portal's manager; `place` tells its SIP trunk from those of others."""
+    main, person = session.merge(portal.main), session.get_one(User, portal.manager.user_id)
+    if kind is Kind.ORDER:
+        return submit_order(session, portal.manager, main, an_order(), NOW)
+    account = make_account(session, administrator=person)
+    if kind in ATTACHING:
+        if kind is Kind.SWITCH:
+            attach(session, make_main(session)[0].id, account.id, Origin.LINK, NOW)
+        return submit_link(session, Vault(SECRET), portal.manager, main, replace(a_link(account), kind=kind), NOW)
+    attach(session, main.id, account.id, Origin.LINK, NOW)
+    trunk = session.get_one(SipTrunk, make_trunk(session, account, f"t{place:012d}"))
+    facts = {"product_key": "trunk-10", "monthly_cents": 2990, "one_off_cents": 0}
+    session.add(ContractItem(contract_id=trunk.contract_id, **facts))
+    session.flush()
+    manager = principal_of(session, person)
+    match kind:
+        case Kind.DETACH:
+            return submit_detach(session, manager, account, "de", NOW)
+        case Kind.CHANGE:
+            return submit_change(session, manager, account, trunk.id, ChangeDraft("trunk-50", 30, None, "de"), NOW)
+        case Kind.NUMBERS:
+            return submit_numbers(session, manager, account, trunk.id, NumbersDraft("0521", 10, None, "de"), NOW)
+        case _:
+            return submit_cancellation(session, manager, account, None, "de", NOW)
+
+
 @shows("portal.show_request")
 @pytest.mark.parametrize("kind", Kind)
 def test_requests_of_every_kind_and_state(page: Page, portal: Portal, kind: Kind) -> None:
     ids = []
     with portal.database.transaction() as session:
-        main = session.merge(portal.main)
-        person = session.get_one(User, portal.manager.user_id)
-        for status in Status:
-            account = make_account(session, administrator=person)
-            if kind is Kind.ORDER:
-                request = submit_order(session, portal.manager, main, an_order(), NOW)
-            elif kind is Kind.LINK:
-                request = submit_link(session, Vault(SECRET), portal.manager, main, a_link(account), NOW)
-            else:
-                attach(session, main.id, account.id, Origin.LINK, NOW)
-                session.flush()
-                request = submit_detach(session, portal.manager, account, "de", NOW)
+        for place, status in enumerate(Status):
+            request = submitted(session, portal, kind, place)
+            assert request.kind is kind
             becomes(request, status)
             ids.append(request.id)
     sign_in(page, portal)
