@@ -292,12 +292,13 @@ def place(id: uuid.UUID) -> Response | tuple[str, int]:
 def delete(id: uuid.UUID) -> Response:
     """Delete a draft and redirect to the list of drafts.
 
-    A draft that was ordered is not deleted, because it refers to its request.
+    A draft that was ordered is not deleted, because it refers to its request: redirect to the ordered sub-account.
     """
     with resources().database.transaction() as session:
         draft = own_draft(session, id, principal(), resources().clock(), lock=True)
-        if draft.request_id is None:
-            session.delete(draft)
+        if draft.request_id is not None:
+            return already_ordered(session, draft)
+        session.delete(draft)
     flash(_("The draft is deleted."))
     return redirect(url_for("orders.list_drafts"), 303)
 

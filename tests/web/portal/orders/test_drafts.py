@@ -127,6 +127,16 @@ def test_drafts_can_be_deleted_and_expire(front: Front, clock: FakeClock) -> Non
     assert "Es gibt keine gespeicherten Bestellungen." in front.client.get(f"{NEW}/entwuerfe").text
 
 
+def test_a_draft_that_was_ordered_is_kept_and_the_page_says_so(front: Front) -> None:
+    draft = begin(front)
+    summary = fill_all(front, draft)
+    token = csrf(front.client.get(f"{NEW}/entwuerfe").text)
+    assert order(front.client, draft, summary).status_code == 303
+    page = front.client.post(f"{draft}/loeschen", data={"csrf_token": token}, follow_redirects=True).text
+    assert "schon aufgegeben" in page and "Entwurf ist gelöscht" not in page
+    assert len(drafts_in(front.database)) == 1
+
+
 def test_an_order_begins_only_under_an_id_that_was_given_to_the_person(front: Front) -> None:
     with front.database.transaction() as session:
         _, other = make_main(session)
