@@ -37,7 +37,10 @@ from workers.stack.data_directory import StackDirectory
 
 
 class LeftOut(Exception):
-    """Raised by a part of the benchmarks that cannot run on this machine; `figures` are those that were measured."""
+    """Raised by a part of the benchmarks that cannot run, or only in part, because a program is not installed.
+
+    `figures` has what the part has measured before it stopped; empty if nothing.
+    """
 
     def __init__(self, why: str, figures: Sequence[Figure] = ()) -> None:
         super().__init__(why)
@@ -51,9 +54,10 @@ MOST_SLOWED = 1.5
 
 
 def dial_tone(system: System, size: Size) -> list[Figure]:
-    """Measure from a click at the portal until a phone system notices, and how fast Kamailio takes registrations.
+    """Measure the milliseconds from a click at the portal until a phone system notices the order or change.
 
-    Raises `LeftOut` where Kamailio is not installed; where sipp is not, with the figures that do not need sipp.
+    Also measure the registrations a second that Kamailio takes. Raises `LeftOut` without Kamailio; without sipp it
+    raises `LeftOut` with the figures that do not need sipp.
     """
     if kamailio.installed() is None:
         raise LeftOut("No kamailio on this machine")
@@ -109,7 +113,10 @@ def throughput(system: System, size: Size) -> list[Figure]:
 
 
 def whole(system: System, size: Size) -> list[Figure]:
-    """Measure single orders over HTTP until their last mails, against a plain application with the same mails."""
+    """Measure orders over HTTP until their last mail has left: how many a second, and processor time of each.
+
+    The baseline is a plain application (Flask, SQLAlchemy, four Celery tasks) that sends the same mails.
+    """
     found = whole_way.measure(system, size.orders // 2, size.rounds)
     against = f"plain Flask, SQLAlchemy and a chain of four tasks, the same {found.mails} mails"
     return [
@@ -128,7 +135,10 @@ def latency(system: System, size: Size) -> list[Figure]:
 
 
 def acceptance(system: System, size: Size) -> list[Figure]:
-    """Measure the orders that the front accepts over HTTP, against a Flask endpoint that inserts one row."""
+    """Measure orders accepted over HTTP: how many a second, response times, processor time and SQL traffic of each.
+
+    The baseline is a Flask endpoint that inserts one row.
+    """
     found = accepting.measure(system, size.posts, size.rounds)
     ours, bare, against = found.ours, found.bare, "Flask endpoint that inserts one row"
     return [
@@ -151,9 +161,9 @@ def row_security(system: System, size: Size) -> list[Figure]:
 
 
 def broken_broker(system: System, size: Size) -> list[Figure]:
-    """Measure the orders accepted over HTTP while Redis is away, frozen, full, read-only or refuses writes.
+    """Measure the orders a second that are accepted over HTTP while Redis is in a bad state, one figure for each state.
 
-    The baseline is a Redis that works.
+    Redis is away, frozen, full, read-only or refuses writes. The baseline is a Redis that works.
     """
     rates = broker.measure(system, size.posts, size.rounds)
     what = "orders accepted beside a Redis"
@@ -165,9 +175,9 @@ def broken_broker(system: System, size: Size) -> list[Figure]:
 
 
 def memory(system: System, size: Size) -> list[Figure]:
-    """Measure the resident memory of a worker process that handles `size.tasks` tasks.
+    """Measure the resident memory of the largest worker process while the worker handles `size.tasks` tasks.
 
-    Compares the mean of the last third with that of the third before: a leak shows as a ratio above 1.
+    Compares the mean of the last third of the samples with that of the third before: a leak shows as a ratio above 1.
     """
     samples = pipeline.memory(system, size.tasks)
     third = len(samples) // 3
@@ -192,9 +202,9 @@ def registrar(system: System, size: Size) -> list[Figure]:
 
 
 def due(system: System, size: Size) -> list[Figure]:
-    """Measure the sweep, and a worker's claim of one batch, while `size.due` requests are due.
+    """Measure how long a sweep (a look for due work) and a worker's claim of a batch take with many requests due.
 
-    The baselines are a sweep with nothing due, and a bare SELECT … FOR UPDATE SKIP LOCKED.
+    `size.due` requests are due. The baselines are a sweep with nothing due, and a bare SELECT … FOR UPDATE SKIP LOCKED.
     """
     found = sweep.measure(system, size.due, size.sweeps)
     return [
@@ -211,7 +221,10 @@ def locations(system: System, size: Size) -> list[Figure]:
 
 
 def bulks(system: System, size: Size) -> list[Figure]:
-    """Measure a bulk file of orders from upload to confirmed, against single orders, and single orders meanwhile."""
+    """Measure a bulk file of orders, from upload until all are confirmed, against orders that are sent one by one.
+
+    Also measure how long another customer's single orders take while the workers are busy with the file.
+    """
     found = bulk.measure(system, size.rows, size.orders)
     what = f"a bulk of {size.rows:,} orders, upload to confirmed"
     against = "one order a request, same front and workers"
@@ -240,10 +253,10 @@ def number_search(system: System, size: Size) -> list[Figure]:
 
 
 def bulkhead_table(system: System, size: Size) -> list[Figure]:
-    """Measure single orders and links on an idle system and during trouble elsewhere.
+    """Measure how long orders and link requests take on an idle system, and while another part of it is in trouble.
 
-    The median may be at most 1.5 times that of the idle system (`MOST_SLOWED`), the slowest at most two seconds; a
-    figure beyond that is marked as missed.
+    The median may be at most 1.5 times (`MOST_SLOWED`) that of the idle system, the slowest at most two seconds; a
+    figure beyond its limit is marked as missed.
     """
     troubles = bulkheads.measure(system, size.bulkheads)
     idle = troubles["idle"]
@@ -289,9 +302,9 @@ PARTS: dict[str, Callable[[System, Size], list[Figure]]] = {
 
 
 def main() -> None:
-    """Measure all parts, or those named with `--only`; print the table and write it as JSON.
+    """Run all parts of the benchmarks, or those named with `--only`; print the table of figures and save it as JSON.
 
-    `--short` measures little of everything.
+    `--short` runs each part with small numbers (see `sizes.py`).
     """
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--short", action="store_true", help="little of everything, to see that it works")

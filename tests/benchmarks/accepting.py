@@ -23,7 +23,10 @@ from web.resources import resources
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The medians of all rounds for the portal (`ours`) and the bare endpoint, and the SQL traffic of one order."""
+    """The medians of all rounds for the portal (`ours`) and the bare endpoint (`bare`), and `traffic`.
+
+    `traffic` counts the round trips to PostgreSQL and the transactions of one order.
+    """
 
     ours: Load
     bare: Load
@@ -50,7 +53,10 @@ def _counted(system: System) -> Traffic:
 
 
 def _count(token: str) -> Traffic:
-    """Count the round trips and transactions that one order costs, in a process that has accepted others before."""
+    """Return the round trips to PostgreSQL and the transactions that one order costs, once statements are prepared.
+
+    `token` is the API token with which this process orders.
+    """
     app = create_app()
     with app.app_context():
         database = resources().database

@@ -1,4 +1,4 @@
-"""Measures how many orders a second the front accepts while Redis is in one of several bad states or works."""
+"""Measures how many orders a second the web application accepts while Redis works, and while it is in a bad state."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ State = Callable[[System], AbstractContextManager[None]]
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Orders accepted a second, one figure a round, while Redis is in one bad state (broken) and works (normal)."""
+    """Orders accepted a second, one figure a round: while Redis is in a bad state (`broken`) and works (`normal`)."""
 
     broken: list[float]
     normal: list[float]
@@ -27,9 +27,10 @@ class Rates:
 
 
 def measure(system: System, posts: int, rounds: int) -> dict[str, Rates]:
-    """Return the orders accepted a second by bad state of Redis, each beside the rate with a Redis that works.
+    """Measure the orders accepted a second in each bad state of Redis, in turns with a Redis that works.
 
-    Both are measured alternately `rounds` times with `posts` orders each. A key describes a state: "that is full".
+    Each state is measured in `rounds` rounds of `posts` orders. Return the rates by a description of the state, such as
+    "that is full".
     """
     rates = {state: Rates([], []) for state in _STATES}
     for _ in range(rounds):
@@ -45,9 +46,9 @@ def _rate(system: System, posts: int) -> float:
 
 
 def _commands(cause: list[str], end: list[str]) -> State:
-    """Return a context manager that puts Redis into a bad state by the command `cause`, and ends it by `end`.
+    """Return a context manager that executes the Redis command `cause` when it is entered, and `end` when it is left.
 
-    Each command is its words, such as CONFIG, SET, maxmemory.
+    A command is a list of its words, such as CONFIG, SET, maxmemory, 1.
     """
 
     @contextmanager

@@ -34,9 +34,9 @@ PAUSE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Orders a second until all are confirmed and every mail has left, and what an order costs.
+    """Orders a second until all are confirmed and every mail has left, and the processor time of one order (`cpu`).
 
-    `cpu` is its processor time in milliseconds, of all processes.
+    The processor time is in milliseconds, of all processes together.
     """
 
     per_second: float
@@ -46,10 +46,10 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The rates of a bulk file of orders and of single orders, and how long customers wait during the bulk file.
+    """The rates of single orders and of the orders of a bulk file, and how long people waited for the system meanwhile.
 
-    `answered` is how many seconds the press that sends the bulk file took; `waits` are the seconds from sending to
-    completed of single orders that came during the bulk file.
+    `answered` is the seconds until the browser got an answer to the form that sends the bulk file. `waits` are the
+    seconds from sending to completed of another customer's single orders during the bulk file.
     """
 
     single: Rate
@@ -61,10 +61,10 @@ class Result:
 
 
 def measure(system: System, rows: int, singles: int) -> Result:
-    """Measure single orders from `front.CLIENTS` clients, and a file of `rows` orders, with the same front and workers.
+    """Measure `singles` single orders from 8 clients (`front.CLIENTS`), and a bulk file of `rows` orders.
 
-    Half of the `singles` come before the file and half after it: other work on the machine then slows both alike. While
-    the bulk is worked on, another customer orders one location after the other.
+    Half of the single orders come before the file and half after it: other work on the machine then slows both alike.
+    During the file another customer orders one location after the other. All use the same web application and workers.
     """
     port = free_port()
     web, beat = programs.web(LOOPBACK, port), programs.beat(system.directory / "schedule")
@@ -91,7 +91,10 @@ def _rate(system: System, count: int, began: float, used: float) -> Rate:
 
 
 def upload(client: httpx.Client, customer_number: str, content: bytes) -> httpx.Response:
-    """Upload a file of orders. Return the page of the file; if an equal one was uploaded before, the page of that."""
+    """Upload a bulk file of orders for the customer number. Return the file's page, to which the portal redirects.
+
+    If a file with the same content was uploaded before, the portal shows that file's page.
+    """
     token = front.field_of(client.get(START).text, "csrf_token")
     data = {"csrf_token": token, "kind": "order", "account": customer_number}
     return client.post(START, data=data, files={"file": ("bench.csv", content)}).raise_for_status()

@@ -45,7 +45,7 @@ MAILS = 500
 
 @dataclass(slots=True)
 class Felt:
-    """Seconds from accepted to completed, of single orders and of links, in the order in which they came."""
+    """Seconds from accepted to completed of single orders and of link requests (`links`), in the order of sending."""
 
     orders: list[float] = field(default_factory=list)
     links: list[float] = field(default_factory=list)
@@ -53,10 +53,10 @@ class Felt:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is measured: requests of each kind in each trouble, trunks and rows.
+    """How much the benchmark measures: `requests` is the number of orders and of link requests during each trouble.
 
-    The mass work beside the measured orders and links is a run of the job `registrar` over `trunks` trunks, and a bulk
-    file of `rows` orders.
+    The mass work beside them is a run of the scheduled job `registrar` over `trunks` trunks, and a bulk file of `rows`
+    orders.
     """
 
     requests: int
@@ -76,10 +76,10 @@ _trouble = partial(named, TROUBLES)
 
 
 def measure(system: System, size: Size) -> dict[str, Felt]:
-    """Measure orders and links on an idle system and during each trouble, such as a silent mail server.
+    """Measure single orders and link requests on an idle system and during each trouble, such as a silent mail server.
 
-    Return what was felt by the name of the trouble (`TROUBLES`). The idle system is measured first (`idle`) and again
-    at the end (`idle, once more`).
+    Return the measured times by the name of the trouble (`TROUBLES`). The idle system is measured first ("idle") and
+    again at the end ("idle, once more").
     """
     system = replace(system, database=Database(system.postgres.url("standorte"), on_due=hint))
     felt: dict[str, Felt] = {}
@@ -133,10 +133,10 @@ def _link(system: System) -> UUID:
 
 @contextmanager
 def _working(system: System, **environment: str) -> Iterator[System]:
-    """Run beat and a worker with empty queues for the time of a `with` block.
+    """Run beat and a worker, with the additional variables `environment`, for the time of a `with` block.
 
-    `environment` is added to their environment variables. Yield the system once two link requests are completed and
-    the registrar has learned all number blocks.
+    Empties the Celery queues first. Yield the system, with these variables, once two link requests are completed and
+    all number blocks are written to the registrar.
     """
     system.flush()
     troubled = replace(system, environment=system.environment | environment)

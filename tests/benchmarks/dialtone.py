@@ -1,8 +1,8 @@
 """Measures the seconds from a click at the portal until a phone system notices an order or a change of a trunk.
 
-Front, workers, beat, Redis and PostgreSQL are as `make run` has them, and idle but for this one order or change. The
-phones are those of `standorte doctor`. They know a trunk's secret as its customer does: out of the portal's database,
-opened with the portal's key, or off the page that shows a renewed one. They try again and again until it works.
+Web application, workers, beat, Redis and PostgreSQL run as with `make run`, and are idle but for this one order or
+change. The phones are those of `standorte doctor`. A trunk's password is decrypted from the portal's database, or read
+from the page that shows a renewed one. The phones try again and again until they succeed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _Found = TypeVar("_Found")
 
 @dataclass(frozen=True, slots=True)
 class Felt:
-    """Seconds until a phone system notices what was done, one entry for each measurement."""
+    """Seconds of each measured order, registration and change of a trunk."""
 
     dial_tone: list[float]
     """From the POST of an order, whose proofs are all given, to the first 200 for a REGISTER of its new trunk."""
@@ -64,9 +64,11 @@ class Felt:
 
 
 def measure(system: System, server: str, orders: int, changes: int) -> Felt:
-    """Measure `orders` orders until a phone registers, as many until completed, and `changes` changes of each kind.
+    """Measure orders and changes of trunks, `changes` of each kind, until they are completed or a phone notices.
 
-    `server` is Kamailio's host:port. `changes` has to be smaller than `orders`: the trunks come from the orders.
+    `orders` orders are measured until a phone can register, and as many, in turns with them, until they are completed.
+    `server` is Kamailio's host:port. `changes` has to be smaller than `orders`: the changed trunks are the ordered
+    ones.
     """
     port = free_port()
     web, beat = programs.web(LOOPBACK, port), programs.beat(system.directory / "schedule")
@@ -89,9 +91,10 @@ def measure(system: System, server: str, orders: int, changes: int) -> Felt:
 def _forwardings(
     one: _Customer, portal: httpx.Client, trunks: list[TrunkRecord], changes: int
 ) -> dict[str, list[float]]:
-    """Measure how long adding and removing a forwarding takes, for `changes` trunks. Return seconds by kind of change.
+    """Measure how long adding and removing a forwarding takes, for `changes` trunks.
 
-    `trunks` are the caller's, the target and those that forward, in this order; the target's phone declines every call.
+    Return the seconds by kind of change. `trunks` are, in this order, the one that calls, the target of the
+    forwardings, and those that forward. The target's phone declines every call.
     """
     caller, target, *others = trunks
     with _declining(one.server, target):
@@ -106,10 +109,10 @@ def _forwardings(
 
 
 def _limits(one: _Customer, portal: httpx.Client, trunks: list[TrunkRecord]) -> dict[str, list[float]]:
-    """Measure how long limiting the trunks' calls to Germany takes, and then to EU and EEA.
+    """Measure how long it takes until the trunks can call Germany only, and then also the EU and the EEA.
 
-    Return seconds by kind of change. The trunks call a number abroad, of a trunk without a phone: the answer tells
-    whether the call was allowed.
+    Return lists of seconds by kind of change. The trunks call a number abroad that belongs to a trunk without a phone:
+    Kamailio's answer tells whether the call was allowed.
     """
     abroad = replace(trunks[0], key=str(uuid4()), sip_user=f"abroad{uuid4().hex[:8]}", numbers=(_ABROAD,))
     registrar = KamailioRegistrar(one.system.environment["REGISTRAR_URL"])
@@ -124,9 +127,9 @@ def _limits(one: _Customer, portal: httpx.Client, trunks: list[TrunkRecord]) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Customer:
-    """The first customer of the system at the API and the portal, and the phones at the customer's trunks.
+    """The first customer of the system, who uses the API and the portal, and the phones of this customer's trunks.
 
-    `server` is Kamailio's host:port.
+    `api` is an HTTP client with the customer's token, `server` is Kamailio's host:port.
     """
 
     system: System
@@ -136,9 +139,9 @@ class _Customer:
     @classmethod
     @contextmanager
     def of(cls, system: System, port: int, server: str) -> Iterator[_Customer]:
-        """Wait until the front at `port` accepts connections, and yield the customer; close its API client at the end.
+        """Yield the first customer, once the web application accepts connections at `port`.
 
-        `server` is Kamailio's host:port.
+        `server` is Kamailio's host:port. The customer's API client is closed at the end.
         """
         wait_until(lambda: accepts_connections(port), what="the front")
         head = {"Authorization": f"Bearer {system.customers[0].token}", "Content-Type": "application/json"}
@@ -146,9 +149,10 @@ class _Customer:
             yield cls(system, api, server)
 
     def waits_for_dial_tone(self) -> tuple[float, TrunkRecord]:
-        """Order, and register at the new trunk as soon as that works. Return the seconds and the trunk.
+        """Place an order, and register a phone at its new trunk as soon as Kamailio accepts that.
 
-        Waits until the order's mails have left, so that the next measurement begins on an idle system.
+        Return the seconds that took, and the trunk. Returns only after the order's mails have left, so that the next
+        measurement begins on an idle system.
         """
         began, order = self._orders()
         trunk = _until(lambda: self._trunk_of(order))
@@ -158,9 +162,9 @@ class _Customer:
         return seconds, trunk
 
     def waits_for_the_end(self) -> tuple[float, TrunkRecord]:
-        """Order, and wait until the order is completed. Return the seconds and the new trunk.
+        """Place an order and wait until its status is completed. Return the seconds that took, and the new trunk.
 
-        Returns after the order's mails have left, so that the next measurement begins on an idle system.
+        Returns only after the order's mails have left, so that the next measurement begins on an idle system.
         """
         began, order = self._orders()
         _until(lambda: self._is_completed(order))
@@ -169,9 +173,9 @@ class _Customer:
         return seconds, _until(lambda: self._trunk_of(order))
 
     def renews(self, portal: httpx.Client, trunk: TrunkRecord) -> float:
-        """Renew a trunk's secret at the portal.
+        """Renew a trunk's SIP password on the portal's page; `portal` is a client that is signed in.
 
-        Return the seconds until a phone can register with the new secret and is refused with the old one.
+        Return the seconds until Kamailio accepts a phone with the new password and refuses one with the old.
         """
         number, id = self._place(trunk)
         path = f"/standortverwaltung/{number}/sip/{id}/erneuern"
@@ -194,10 +198,11 @@ class _Customer:
         *,
         of_one_number: bool = False,
     ) -> tuple[float, float]:
-        """Add a forwarding of a trunk without phones, then remove it; return the seconds until each change is in force.
+        """Add a call forwarding of `trunk`, which has no phone, then remove it.
 
-        It forwards all calls, or with `of_one_number` those to one number. `caller` calls the trunk again and again:
-        when a call is forwarded, the target's phone declines it.
+        Return the seconds until each change is in force. All calls are forwarded to `target`, or with `of_one_number`
+        those to the trunk's first number. `caller` calls the trunk again and again: while its calls are forwarded, the
+        target's phone declines them.
         """
         number, _ = self._place(trunk)
         path = f"/standortverwaltung/{number}/rufweiterleitung"
@@ -220,7 +225,8 @@ class _Customer:
     def limits(self, portal: httpx.Client, trunk: TrunkRecord, abroad: TrunkRecord) -> tuple[float, float]:
         """Limit a trunk's calls to Germany, then to EU and EEA. Return the seconds until each limit is in force.
 
-        It is in force when a call to `abroad`, a trunk with a number in another country, is refused, and then allowed.
+        The trunk calls `abroad`, a trunk with a number in another EEA country: the first limit is in force when
+        Kamailio refuses the call, the second when it allows the call again.
         """
         number, id = self._place(trunk)
         path = f"/standortverwaltung/{number}/sip/{id}/ziele"
@@ -239,7 +245,10 @@ class _Customer:
             return _answer_to(lambda: phone.ask("REGISTER", f"sip:{trunk.domain}", expires=3600))
 
     def registers_again(self, trunk: TrunkRecord) -> float:
-        """Return the seconds that one accepted REGISTER takes at an existing trunk, with its challenge."""
+        """Register a phone at a trunk that exists already. Return the seconds until Kamailio has accepted it.
+
+        Kamailio first answers with a challenge, so there are two REGISTER messages.
+        """
         began = time.perf_counter()
         assert self.registers(trunk) == _ACCEPTED
         return time.perf_counter() - began
@@ -272,7 +281,10 @@ class _Customer:
             return session.scalar(sa.select(Request.status).where(Request.id == order)) is Status.COMPLETED
 
     def _place(self, trunk: TrunkRecord) -> tuple[str, int]:
-        """Return the customer number of the trunk's account and the trunk's id: its address at the portal."""
+        """Return the customer number of the trunk's account, and the trunk's id in the portal's database.
+
+        Both are parts of the paths of the trunk's pages in the portal.
+        """
         whole = sa.select(SipTrunk).options(selectinload(SipTrunk.account))
         with self.system.database.transaction() as session:
             found = session.scalars(whole.where(SipTrunk.sip_user == trunk.sip_user)).one()
@@ -312,7 +324,7 @@ def _answer_to(ask: Callable[[], object]) -> str:
 
 
 def _until(look: Callable[[], _Found | None]) -> _Found:
-    """Call `look` until it returns something true, and return that. Fails after 30 seconds."""
+    """Call `look` again and again until it returns something true; return that. Fails after 30 seconds."""
     deadline = time.monotonic() + 30
     while not (found := look()):
         assert time.monotonic() < deadline

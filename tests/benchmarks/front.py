@@ -1,4 +1,4 @@
-"""Measures how many orders a second the front accepts, against a Flask endpoint that inserts one row.
+"""Measures how many orders a second the web application accepts, against a Flask endpoint that inserts one row.
 
 Both are served by gunicorn.
 """
@@ -46,9 +46,10 @@ Headers = Callable[[], dict[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How requests from 8 clients (`CLIENTS`) were answered: how many a second, and how many milliseconds one took.
+    """How fast a server answered POST requests from 8 clients (`CLIENTS`) at once.
 
-    `p50` is the median, `p99` what 99 % did not exceed. `cpu` is the processor time of a request, in milliseconds.
+    `per_second` is the number of answers a second. `p50` and `p99` are the median and the 99th percentile of the
+    response time, `cpu` is the processor time of one request; all three in milliseconds.
     """
 
     per_second: float
@@ -61,22 +62,25 @@ class Load:
 
 
 def ours(system: System, count: int) -> Load:
-    """Start a front and measure its answers to `count` POSTs to /api/v1/orders, each with its own idempotency key."""
+    """Start the web application and measure its answers to `count` POST requests to /api/v1/orders.
+
+    Each request has its own idempotency key, so each makes an order.
+    """
     port = free_port()
     with system.running(programs.web(LOOPBACK, port)):
         return _load(system, port, "/api/v1/orders", _headers(system), count)
 
 
 def send_orders(system: System, port: int, count: int) -> None:
-    """Send `count` single orders to the API of the front that listens on the port. Raises if one is not accepted."""
+    """Send `count` single orders to the API at `port`. Raises if one is not accepted."""
     send(port, "/api/v1/orders", _headers(system), count)
 
 
 @contextmanager
 def signed_in(port: int, person: Principal) -> Iterator[httpx.Client]:
-    """Yield an HTTP client with which the person has signed in at the front that listens on the port.
+    """Yield an HTTP client that has signed in as the person at the web application on `port`.
 
-    Raises `httpx.HTTPStatusError` if the front does not let the person in.
+    Raises `httpx.HTTPStatusError` if the sign-in is refused.
     """
     with httpx.Client(base_url=f"http://{LOOPBACK}:{port}", timeout=300, follow_redirects=True) as browser:
         form = {"csrf_token": field_of(browser.get("/anmelden").text, "csrf_token")}
@@ -103,7 +107,7 @@ def _headers(system: System) -> Headers:
 
 
 def minimal(system: System, count: int) -> Load:
-    """Start a Flask endpoint that inserts the body into one row, and measure its answers to `count` POSTs."""
+    """Start a Flask endpoint that inserts a request's body as one row; measure its answers to `count` POST requests."""
     with system.database.engine.begin() as connection:
         connection.execute(
             sa.text("CREATE TABLE IF NOT EXISTS bare_rows (id bigint GENERATED ALWAYS AS IDENTITY, body text)")
@@ -126,9 +130,9 @@ def _load(system: System, port: int, path: str, headers: Headers, count: int) ->
 
 
 def send(port: int, path: str, headers: Headers, count: int) -> list[float]:
-    """Send `count` POST requests from 8 clients (`CLIENTS`) at once. Raises if one is not accepted.
+    """Send `count` POST requests to `path` from 8 clients (`CLIENTS`) at once; return the seconds that each took.
 
-    Return the seconds that each took. `headers` is called for the headers of each request.
+    `headers` is called without arguments for the headers of each request. Raises if a request is not accepted.
     """
     results: SimpleQueue[list[float] | Exception] = SimpleQueue()
 

@@ -23,9 +23,9 @@ from workers.settings import WorkerSettings
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The result of one run of a scheduled job: seconds, peak memory in MiB, outcome, its counts, its findings.
+    """The result of one run of a scheduled job: its seconds, its peak memory in MiB and its outcome.
 
-    `found` is how many findings it made of each kind.
+    `counts` are the counts that the job has recorded, by name; `found` is the number of its findings of each kind.
     """
 
     seconds: float
@@ -37,7 +37,7 @@ class Measured:
 
 
 def measure(name: str, environment: Mapping[str, str]) -> Measured:
-    """Run the scheduled job of this name in a new process with this environment; return what it has measured."""
+    """Run the scheduled job `name` in a new process with this environment; return its time, memory and results."""
     command = [sys.executable, "-m", __name__, name]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return Measured(**json.loads(done.stdout.splitlines()[-1]))

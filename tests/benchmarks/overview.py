@@ -42,16 +42,16 @@ _PATH = "/standortverwaltung"
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Median seconds to serve the first page of the overview's cards: with many sub-accounts, and with few."""
+    """Median seconds to serve the overview's first page: of an account with many sub-accounts, and of one with few."""
 
     many: float
     few: float
 
 
 def measure(system: System, rounds: int) -> Served:
-    """Request the overviews with many and with few sub-accounts alternately, each as its own administrator.
+    """Time the overviews of two main accounts in turns: one has many sub-accounts, the other few.
 
-    Each is timed `rounds` times, after five times that are not counted.
+    Each is requested by its own administrator and timed `rounds` times, after five requests that are not counted.
     """
     with system.fresh("overview", prepare) as url:
         settings = WebSettings(
@@ -84,7 +84,7 @@ def _customer(url: str, database: Database, subs: int) -> Principal:
 
 
 def signed_in_at(app: Flask, person: Principal) -> FlaskClient:
-    """Sign the person in to the application, and return the client."""
+    """Return a test client of the application in which the person is signed in."""
     client = app.test_client()
     token = re.search('name="csrf_token" value="([^"]+)"', client.get("/anmelden").text)
     assert token is not None

@@ -24,14 +24,14 @@ SWEPT_EVERY = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Orders a second with all orders due at once: until all are completed, and until all their mails have left."""
+    """Orders a second, of orders that are all due at once: until all are completed, and until all mails have left."""
 
     completed: float
     mailed: float
 
 
 def orders_per_second(system: System, processes: int, count: int) -> Rates:
-    """Measure `count` orders that are all due at once, with a worker that has `processes` processes."""
+    """Measure how fast a worker with `processes` processes completes `count` orders that are all due at once."""
     before = system.completed()
     with system.worker(processes):
         _run(system, count // 10)
@@ -41,7 +41,10 @@ def orders_per_second(system: System, processes: int, count: int) -> Rates:
 
 
 def chains_per_second(system: System, processes: int, count: int) -> float:
-    """Return how many bare chains of four Celery tasks a second a worker completes, of `count` queued at once."""
+    """Return how many chains of four empty Celery tasks a worker completes a second.
+
+    `count` chains are queued at once; the worker has `processes` processes.
+    """
     broker = system.redis.url(0)
     with redis.Redis.from_url(broker) as client, system.bare_worker(processes):
         done = partial(_number, client, baselines.DONE)
@@ -57,9 +60,9 @@ def chains_per_second(system: System, processes: int, count: int) -> float:
 
 
 def _run(system: System, count: int) -> tuple[float, float]:
-    """Accept `count` orders and send a hint that they are due.
+    """Accept `count` orders, and send the workers a Celery message that they are due.
 
-    Return the seconds from the hint until all are completed, and until every mail has left.
+    Return the seconds from this message until all are completed, and until every mail has left.
     """
     system.accept(count)
     began = swept = time.perf_counter()
@@ -79,9 +82,9 @@ def _run(system: System, count: int) -> tuple[float, float]:
 
 
 def seconds_for_one(system: System, count: int) -> list[float]:
-    """Process `count` orders one at a time on an idle system. Return the seconds of each until its mails have left.
+    """Process `count` orders one at a time on an idle system.
 
-    The time begins before the order is accepted.
+    Return the seconds of each, from before the order is accepted until its last mail has left.
     """
     found = []
     with system.worker(2):

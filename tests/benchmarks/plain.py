@@ -40,7 +40,10 @@ app.conf.update(task_ignore_result=True, worker_prefetch_multiplier=8, task_defa
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A mail about an order: its template, language and facts, and what its PDF prints; None if it has none."""
+    """A mail about an order: its template, language and facts (the values in its text).
+
+    `printed` is the order that the mail's PDF shows; None if the mail has no PDF.
+    """
 
     template: str
     locale: Locale
@@ -137,9 +140,9 @@ def confirm(id: int) -> None:
 
 
 def create_app() -> Flask:
-    """Return the front: POST /orders inserts an order, sends the chain of tasks and answers 202.
+    """Return the Flask application that accepts orders.
 
-    An incomplete body gets 422.
+    POST /orders inserts an order, sends the chain of tasks and answers 202; a body without all fields gets 422.
     """
     front = Flask("plain")
 

@@ -1,6 +1,6 @@
-"""Measures the scheduled job `registrar` over many trunks, against a bare COPY of the tables that it compares.
+"""Measures the scheduled job `registrar`, which compares the trunks of the portal's and the registrar's databases.
 
-It compares the portal's database with the registrar's. Some rows are damaged first, and the job has to find only them.
+The baseline is a bare COPY of the compared tables. A few rows are damaged first, and the job has to find exactly these.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ def measure(system: System, trunks: int) -> Reconciled:
 def fill(ours: str, theirs: str, trunks: int, vault: Vault) -> None:
     """Write `trunks` trunks, with their accounts, numbers and forwardings, to both databases.
 
-    `ours` is the URL of the portal's database, `theirs` of the registrar's; `vault` seals the SIP secrets.
+    `ours` is the URL of the portal's database, `theirs` of the registrar's; `vault` encrypts the SIP passwords. Drops
+    the constraint that number blocks must not overlap, because checking it takes long.
     """
     secrets = [(secret, vault.seal(secret).decode()) for secret in (new_sip_secret() for _ in range(_SEALED))]
     with psycopg.connect(plain_url(ours)) as our_side, psycopg.connect(plain_url(theirs)) as their_side:
@@ -118,10 +119,11 @@ def _copy_in(connection: psycopg.Connection, statement: str, lines: list[str]) -
 
 
 def _rows(place: int, secret: str, sealed: str) -> Iterator[Line]:
-    """Yield the rows of an account with a registered trunk of one number, each with its table; `place` counts accounts.
+    """Yield table and values of each row of one account, its trunk with one number, and the trunk at the registrar.
 
-    `secret` is the trunk's SIP password, `sealed` the same encrypted. Every second account was ordered at the portal,
-    the others were imported. Every third forwards its calls, in two ways.
+    `place` is the number of the account, from 0 on; `secret` is the trunk's SIP password, `sealed` the same encrypted.
+    Every second account was ordered at the portal, the others were imported. Every third forwards its calls, in two
+    ways.
     """
     id, number, first = place + 1, 1_000_000 + place, _FIRST_NUMBER + place
     # All over the order of SIP users, as random ones are, and never the same twice.
@@ -152,10 +154,10 @@ def _rows(place: int, secret: str, sealed: str) -> Iterator[Line]:
 
 
 def _spoil(ours: str, theirs: str, trunks: int) -> dict[str, int]:
-    """Do ten kinds of damage, each to a few rows; return how many findings of each kind `registrar` has to make.
+    """Do ten kinds of damage, each to `OF_EACH` rows; return how many findings of each kind the job has to make.
 
-    `registrar` is the scheduled job that is measured. `ours` is the URL of the portal's database, `theirs` of the
-    registrar's, which have `trunks` trunks.
+    The job is the measured one, `registrar`. `ours` is the URL of the portal's database, `theirs` of the registrar's,
+    which have `trunks` trunks.
     """
     with psycopg.connect(plain_url(ours)) as our_side, psycopg.connect(plain_url(theirs)) as their_side:
         step = trunks // (5 * OF_EACH)

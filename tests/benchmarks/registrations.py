@@ -48,16 +48,17 @@ FROM users
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Registrations a second, one figure a round: with many subscribers in the database, and with `FEW` (100)."""
+    """Registrations a second, one figure a round: with many subscribers in Kamailio's database, and with few (100)."""
 
     many: list[float]
     few: list[float]
 
 
 def measure(system: System, subscribers: int, registrations: int, rounds: int) -> Rates:
-    """Measure `registrations` registrations with many subscribers and with `FEW`, alternately. Raises if one fails.
+    """Measure how fast Kamailio takes registrations, in turns with many subscribers and with `FEW` (100).
 
-    Each of the `rounds` rounds gives one figure; a round before them is not counted.
+    Each of the `rounds` rounds makes `registrations` registrations and gives one figure; a round before them is not
+    counted. Raises if a registration fails.
     """
     rates = Rates([], [])
     sides = ((subscribers, rates.many), (FEW, rates.few))

@@ -37,9 +37,10 @@ FROM (
 
 @dataclass(frozen=True, slots=True)
 class Milliseconds:
-    """Median milliseconds of finding a number by seven of its digits (middle), by all (whole) and by three (short).
+    """Median milliseconds of a search for a number by a part of it.
 
-    `by_key` is the baseline: reading one row by its primary key.
+    The part is seven digits from within the number (`middle`), the `whole` number or three digits (`short`). `by_key`
+    is the baseline: reading one row by its primary key.
     """
 
     middle: float
@@ -49,7 +50,7 @@ class Milliseconds:
 
 
 def measure(database: Database, accounts: int, tries: int) -> Milliseconds:
-    """Make `accounts` accounts with a hundred numbers each, and search `tries` times by each kind of part."""
+    """Make `accounts` accounts with a hundred numbers each, and time `tries` searches by each kind of part."""
     with database.transaction() as session:
         main, _ = make_main(session, name="Zentrale")
         sample = _fill(session, main, accounts)

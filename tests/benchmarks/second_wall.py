@@ -1,7 +1,7 @@
-"""Measures what row-level security costs: orders and overviews behind it, against a front and database without it.
+"""Measures the processor time that row-level security costs: of orders and overviews, with it and without it.
 
-Both sides take turns. Each has one process and one connection. Processor time is measured, of the front and of its
-PostgreSQL backend, because it depends less than other time on what else the machine does.
+Two systems take turns, each with one process and one connection. Processor time of the web application and of its
+PostgreSQL backend is measured, because it depends less than elapsed time on what else the machine does.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ _AT_ONCE = 20
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Milliseconds of processor time of one request: behind row-level security, and without it; medians of rounds."""
+    """Milliseconds of processor time of one request: with row-level security (`walled`), and without it (`bare`).
+
+    Both are medians of the rounds.
+    """
 
     walled: float
     bare: float
@@ -50,7 +53,11 @@ class Cost:
 
 @dataclass(slots=True)
 class _Side:
-    """One of the two systems that are compared; `backend` is the process id of its connection's PostgreSQL backend."""
+    """One of the two compared systems: the web application with row-level security, or the one without it.
+
+    `client` is not signed in, `signed_in` is; `backend` is the process id of the PostgreSQL backend of its only
+    connection.
+    """
 
     client: FlaskClient
     signed_in: FlaskClient
@@ -67,13 +74,16 @@ class _Side:
         assert self.signed_in.get("/standortverwaltung").status_code == 200
 
     def used(self) -> float:
-        """Return the milliseconds of processor time that this process and the backend have used."""
+        """Return the milliseconds of processor time that this process and the PostgreSQL backend have used so far."""
         ran = Path(f"/proc/{self.backend}/schedstat").read_text("ascii").split()[0]
         return time.process_time() * 1000 + int(ran) / 1e6
 
 
 def measure(system: System, rounds: int) -> dict[str, Cost]:
-    """Measure so many rounds of each request among 20 companies with `SUBS` sub-accounts each."""
+    """Measure each kind of request `rounds` times with and without row-level security; return the costs by its name.
+
+    The databases have 20 companies with `SUBS` sub-accounts each.
+    """
     with ExitStack() as stack:
         logging.disable(logging.INFO)
         stack.callback(logging.disable, logging.NOTSET)

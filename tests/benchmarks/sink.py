@@ -1,7 +1,7 @@
-"""An SMTP server that takes every mail and keeps none: `python -m tests.benchmarks.sink PORT [SECONDS]`.
+"""An SMTP server that accepts every mail and keeps none: `python -m tests.benchmarks.sink PORT [SECONDS]`.
 
-It stands for a mail server on another machine, so it must use next to no processor time. With SECONDS it takes that
-long for each mail.
+It stands for a mail server on another machine, so it must use next to no processor time. With SECONDS it answers each
+mail only after this time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 
 
 class Sink(asyncio.Protocol):
-    """One SMTP connection (RFC 5321), with as much of the protocol as a correct client needs."""
+    """One SMTP connection; of the protocol (RFC 5321) it has as much as a correct client needs."""
 
     def __init__(self, pause: float = 0) -> None:
         self._pause = pause
@@ -26,7 +26,7 @@ class Sink(asyncio.Protocol):
         transport.write(b"220 sink\r\n")
 
     def data_received(self, data: bytes) -> None:
-        """Answer every complete command at once, and every complete mail after the program's argument SECONDS."""
+        """Answer each complete command at once; answer each complete mail after SECONDS, the program's argument."""
         assert self._transport is not None
         self._rest += data
         while True:

@@ -51,9 +51,9 @@ _BARE = sa.text("SELECT id FROM requests WHERE due_at <= :now ORDER BY due_at LI
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """Median seconds of a sweep with requests due (sweep) and without (idle), and of claiming one batch (claim).
+    """Median seconds of a sweep with requests due (`sweep`) and with none (`idle`), and of claiming a batch (`claim`).
 
-    `bare` is the baseline of a claim: locking the same number of rows, and nothing else.
+    `bare` is the baseline of a claim: a SELECT that only locks as many rows.
     """
 
     sweep: float
@@ -66,9 +66,9 @@ class Swept:
 
 
 def measure(system: System, due: int, rounds: int) -> Swept:
-    """Time `rounds` sweeps with `due` requests due, then alternately claims and bare SELECTs until no row is due.
+    """Time `rounds` sweeps (looks for due work) with `due` requests due, then claims of batches until no row is due.
 
-    Fails if a row is still due at the end.
+    Claims alternate with bare SELECTs that lock as many rows. Fails if a row is still due at the end.
     """
     with system.fresh("swept", prepare) as url:
         _fill(url, due)

@@ -46,7 +46,7 @@ _BLOCKS = 80_000
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """A main account that orders, its manager, and an API token of the manager with all scopes."""
+    """A customer who orders: a main account, its manager, and an API token of the manager with all scopes."""
 
     main: Account
     manager: Principal
@@ -55,7 +55,7 @@ class Customer:
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """The servers that all measurements of a run share, the environment of their clients, and the customers who order.
+    """The servers that all measurements of a run share, the environment variables of the programs, and the customers.
 
     `directory` takes the logs and other files of the run.
     """
@@ -68,7 +68,10 @@ class System:
     directory: Path
 
     def accept(self, count: int) -> list[UUID]:
-        """Accept `count` orders as the front does, but send no hint that they are due. Return their ids."""
+        """Save `count` orders as the web application does, but send no Celery message that they are due.
+
+        Return their ids.
+        """
         ids = []
         for start in range(0, count, 100):
             with self.database.transaction() as session:
@@ -79,21 +82,24 @@ class System:
         return ids
 
     def completed(self) -> int:
-        """Return how many orders have been completed since this system was started."""
+        """Return how many requests, of any kind, are completed in the portal's database."""
         with self.database.transaction() as session:
             return session.scalar(sa.select(sa.func.count()).where(Request.status == Status.COMPLETED)) or 0
 
     def idle(self) -> bool:
-        """Return whether no request is under way and every mail has left. Costs next to nothing: it may be polled."""
+        """Return whether every request has ended and every message has been sent. Cheap enough to be polled."""
         return not self.has_due(Request) and not self.has_due(Message)
 
     def has_due(self, table: type[Request | Message]) -> bool:
-        """Return whether a row of the table waits to be processed, now or later."""
+        """Return whether the table has a row with a due time, past or future: one that is still to be processed."""
         with self.database.transaction() as session:
             return bool(session.scalar(sa.select(sa.exists().where(table.due_at.is_not(None)))))
 
     def idle_but_alone(self) -> bool:
-        """Return whether no request of a bulk is under way and no mail about a bulk is left to send."""
+        """Return whether every request of a bulk file has ended, and every message about a bulk file has been sent.
+
+        Requests and messages of single orders are not looked at.
+        """
         with self.database.transaction() as session:
             return not any(
                 session.scalar(sa.select(sa.exists().where(table.due_at.is_not(None), table.bulk_id.is_not(None))))
@@ -117,7 +123,10 @@ class System:
 
     @contextmanager
     def fresh(self, name: str, make: Callable[[str], None]) -> Iterator[str]:
-        """Create a database for the time of a `with` block and let `make` fill it; yields its URL."""
+        """Create a database `name` and fill it by calling `make` with its URL.
+
+        Yield the URL; drop the database after the `with` block.
+        """
         self.postgres.create_database(name)
         url = self.postgres.url(name)
         try:
@@ -204,7 +213,10 @@ def open_servers(
 
 @contextmanager
 def open_system() -> Iterator[System]:
-    """Start all servers but workers and front, and make customers, for the time of a `with` block."""
+    """Start PostgreSQL, Redis, registrar database and mail server, and make customers, for the time of a `with` block.
+
+    Web application and workers are not started.
+    """
     with ExitStack() as stack:
         directory, postgres, broker = stack.enter_context(open_servers())
         smtp_port = free_port()
@@ -229,7 +241,10 @@ def open_system() -> Iterator[System]:
 
 
 def customers_of(database: Database, first: str = "20000000", *, blocks: int = _BLOCKS) -> list[Customer]:
-    """Make customers who can order, and a stock of free number blocks in 030 from the number `first` on."""
+    """Create `MAIN_ACCOUNTS` customers with all proofs that the example order needs; return them.
+
+    Also add `blocks` free number blocks of ten to the pool of area code 030, from the subscriber number `first` on.
+    """
     with database.transaction(statement_limit=600) as session:
         stock_pool(session, "030", first, 10, blocks, utc_now())
         found = []

@@ -1,4 +1,4 @@
-"""Measures an order over HTTP, from first byte to last mail, against a plain application with the same mails."""
+"""Measures orders over HTTP until their last mail has left, against a plain application that sends the same mails."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _SECRET, _BASE_URL = "for-development-only: the key of the benchmarks", "https:/
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Orders a second until their last mails have left, and milliseconds of processor time of one order (cpu)."""
+    """Orders a second until their last mails have left, and the processor time of one order in milliseconds (`cpu`)."""
 
     per_second: float
     cpu: float
@@ -45,7 +45,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The medians of all rounds for the portal (ours) and for the plain application.
+    """The medians of all rounds for the portal (`ours`) and for the plain application (`plain`).
 
     `mails` is how many mails each order has.
     """
@@ -131,7 +131,10 @@ def _median(rates: Sequence[Rate]) -> Rate:
 
 
 def _receipts(system: System) -> tuple[Path, int]:
-    """Complete one order and save its mails to a file for the plain application. Return the file and their number."""
+    """Complete one order, and save its mails to a file from which the plain application sends the same mails.
+
+    Return the file and the number of mails.
+    """
     [id] = system.accept(1)
     with system.worker(1):
         hint([WorkKind.VERIFY])
