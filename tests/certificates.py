@@ -13,9 +13,9 @@ from cryptography.x509.oid import NameOID
 
 
 def self_signed(folder: Path, address: str = "127.0.0.1") -> Path:
-    """Write a self-signed certificate for an IP address and its key into one file in the folder, and return the file.
+    """Write a self-signed certificate for an IP address and its private key into a file in the folder; return the file.
 
-    Only a client that is given the file as its authority, as by SSL_CERT_FILE, trusts it.
+    Only a client that is told to trust the file, for example by SSL_CERT_FILE, accepts the certificate.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "server of a test")])

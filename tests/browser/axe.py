@@ -50,9 +50,9 @@ _RUN_ON_NEW = f"""async ([rules, shapes]) => {{
 
 
 class _Checked:
-    """The shapes of page elements (tag, classes, attributes) that axe-core found accessible, kept as digests.
+    """The page elements that axe-core has found accessible, each as a digest of its shape: tag, classes and attributes.
 
-    `file` holds those found by all test processes of a run; None: nothing is shared with other processes.
+    `file` keeps the digests of all test processes of a run; None: this process shares them with no other.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class _Checked:
         self.file: Path | None = None
 
     def new_of(self, shapes: list[str]) -> list[str]:
-        """Return those shapes that were not checked yet, by this process or by another one that shares the file."""
+        """Return those of `shapes` that neither this process nor one that shares the file has checked yet."""
         new = [shape for shape in shapes if _digest(shape) not in self._known]
         if not new or self.file is None or not self.file.exists():
             return new
@@ -68,7 +68,10 @@ class _Checked:
         return [shape for shape in new if _digest(shape) not in self._known]
 
     def add(self, shapes: list[str]) -> None:
-        """Record that the shapes were found accessible, also for the other processes that share the file."""
+        """Record that axe-core found elements of these shapes accessible.
+
+        Processes that share the file learn it, too.
+        """
         digests = [_digest(shape) for shape in shapes]
         self._known.update(digests)
         if self.file is not None:
@@ -80,7 +83,7 @@ _checked = _Checked()
 
 
 def share_checks(directory: Path) -> None:
-    """Share which elements were checked with the other test processes of this run, through a file in the directory."""
+    """Share the list of checked elements with the other test processes of this run, by a file in the directory."""
     _checked.file = directory / "accessible-shapes"
 
 
@@ -103,10 +106,9 @@ def axe_source() -> str:
 
 
 def assert_accessible(page: Page) -> None:
-    """Fail with a list of the violations that axe-core finds on the page in its light and dark colour schemes.
+    """Fail with a list of the violations that axe-core finds on the page, in its light and its dark colour scheme.
 
-    The check is skipped if all elements of the page have shapes (tag, classes, attributes) that passed before in this
-    run.
+    The check is left out if every element's shape (tag, classes, attributes) has passed before in this run.
     """
     new = _checked.new_of(page.evaluate(_SHAPES))
     if not new:

@@ -52,7 +52,7 @@ _NO_CHROMIUM = "NO CHROMIUM ON PATH: NO BROWSER TEST HAS RUN. As root on Debian:
 
 @dataclass
 class Served:
-    """The running web application, its URL, and the folder of mails that the pages /dev/mail show."""
+    """The running web application, its URL, and the folder of the mails that the pages at /dev/mail show."""
 
     url: str
     app: Flask
@@ -61,9 +61,10 @@ class Served:
 
 @dataclass
 class Portal:
-    """The running portal with a main account, a sub-account and a new order; `manager` is the administrator of `main`.
+    """The running web application at `url`, with a main account that has a sub-account and a new order.
 
-    `ordered` is the customer number of the new order, `mails` the folder that /dev/mail reads.
+    `manager` is the administrator of `main`, `ordered` the customer number of the new order, `mails` the folder of the
+    mails that the pages at /dev/mail show.
     """
 
     url: str
@@ -98,7 +99,10 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 def _usual(
     postgres: EmbeddedPostgres, session_clock: FakeClock, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    """Create and serve the web application once per session, because creating it takes longer than a test."""
+    """Create and serve the web application once per session, because that takes longer than a test.
+
+    The data of tests is not reset here, but by the fixture `served`.
+    """
     mails = tmp_path_factory.mktemp("mails")
     settings: dict[str, Any] = {"registrar_url": postgres.url("registrar", DatabaseRole.FRONT)}
     settings |= {"dev_mail_dir": mails, "dev_letters_dir": mails}
@@ -115,7 +119,7 @@ def _usual(
 
 @pytest.fixture
 def served(_usual: Served, database: Database, registrar_url: str, clock: FakeClock) -> Iterator[Served]:
-    """Provide the running web application without workers; its state of earlier tests is reset."""
+    """Provide the running web application, with what earlier tests left in it reset. No workers run."""
     with _usual.app.app_context():
         pool = resources().database.engine.pool
     assert isinstance(pool, sa.QueuePool)
@@ -129,7 +133,10 @@ def served(_usual: Served, database: Database, registrar_url: str, clock: FakeCl
 
 @pytest.fixture
 def pages(browser: Browser, served: Served) -> Iterator[Pages]:
-    """Provide a factory of browser contexts, as many as a test needs; closed before the test's data is removed."""
+    """Provide a factory of browser contexts, as many as a test needs.
+
+    They are closed before the test's data is deleted.
+    """
     opened = Pages(browser)
     yield opened
     opened.close()
@@ -162,9 +169,10 @@ def visit(
     smtp_sink: MailSink,
     tmp_path: Path,
 ) -> Iterator[Visit]:
-    """Provide a visit by a main account's administrator, in a German desktop browser or as the test is parametrized.
+    """Provide a visit of a main account's administrator to the portal, in a German desktop browser.
 
-    Workers, with real mails by SMTP and letters as PDF, run when the test calls them.
+    A test can be parametrized with another `Way` (language, screen, JavaScript). The visit's workers run only when the
+    test calls them; they send mails by SMTP and print letters as PDF.
     """
     way: Way = getattr(request, "param", DESKTOP)
     with database.transaction() as session:

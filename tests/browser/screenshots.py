@@ -63,9 +63,9 @@ def main() -> None:
 
 @contextmanager
 def fresh_stack() -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Run an embedded stack with only the demo data. Yield its URL and the environment of its parts.
+    """Run an embedded stack (the whole system as child processes) with the demo data only.
 
-    The stack and its data are removed at the end.
+    Yield its URL and the environment variables of its programs. The stack and its data are removed at the end.
     """
     with tempfile.TemporaryDirectory(prefix="standorte-") as folder:
         port = free_port()
@@ -87,7 +87,10 @@ def fresh_stack() -> Iterator[tuple[str, Mapping[str, str]]]:
 
 
 def take_all(browser: Browser, url: str, folder: Path) -> None:
-    """Take the pictures of a customer's pages, in the order in which a user meets them."""
+    """Take all pictures of the pages that customers use, and save them in the folder.
+
+    On the way, orders a location and requests a link.
+    """
     page = open_page(browser, url, MAXI.email)
     page.goto(url + "/standortverwaltung/hinzufuegen")
     page.get_by_label("Kundennummer").fill(f"{KOELN.customer_number}")
@@ -109,7 +112,7 @@ def take_all(browser: Browser, url: str, folder: Path) -> None:
 
 
 def order(page: Page, url: str, folder: Path) -> None:
-    """Order a location in Dresden and take pictures of the steps."""
+    """Order a location in Dresden, and take pictures of the order's third step and of its summary."""
     page.goto(url + "/standortverwaltung/neu")
     page.get_by_label("SIP-Trunk mit 10 Kanälen").check()
     onward = page.locator(".order-main .primary")
@@ -178,9 +181,9 @@ def other_pages(page: Page, url: str, folder: Path) -> None:
 
 
 def calls(browser: Browser, url: str, running: Mapping[str, str], folder: Path) -> None:
-    """Play calls to and from a trunk with sipp, and take a picture of the page that lists them.
+    """Play three calls of two trunks with sipp, and take a picture of the page that lists one trunk's calls.
 
-    `running` is the environment of the stack's parts.
+    `running` is the environment of the stack's programs, which names Kamailio's ports.
     """
     page = open_page(browser, url, MAXI.email)
     with tempfile.TemporaryDirectory() as scenarios:
@@ -207,7 +210,10 @@ def calls(browser: Browser, url: str, running: Mapping[str, str], folder: Path) 
 
 
 def phone(page: Page, url: str, line: Line, site: Site) -> Phone:
-    """Register a phone system, played by sipp, with the credentials that the site's dashboard shows, and return it."""
+    """Return a phone system, played by sipp, that has registered at the site's trunk.
+
+    User name and password are read from the site's pages in the portal.
+    """
     page.goto(f"{url}/standortverwaltung/{site.customer_number}")
     page.get_by_role("link", name="SIP-Passwort anzeigen").click()
     page.get_by_label("Passwort").fill(PASSWORD)
@@ -219,9 +225,9 @@ def phone(page: Page, url: str, line: Line, site: Site) -> Phone:
 
 
 def back_office(browser: Browser, url: str, folder: Path) -> None:
-    """Upload a document as proof of an order's address.
+    """Upload a document that proves an order's address, and take a picture of the back office.
 
-    Take a picture of the back office, where it waits for review.
+    There the document waits for review.
     """
     page = open_page(browser, url, MAXI.email)
     page.goto(url + "/standortverwaltung")
@@ -249,7 +255,7 @@ def mail(page: Page, url: str, folder: Path) -> None:
 
 
 def set_up_app(page: Page, url: str) -> None:
-    """Set up an authenticator app for the signed-in user, because the back office demands a second factor."""
+    """Set up an authenticator app for the signed-in user: the back office demands a second factor."""
     page.goto(url + "/anmeldung/app")
     secret = page.locator("#secret .code").inner_text().replace(" ", "")
     page.get_by_label("Code aus der App").fill(pyotp.TOTP(secret).now())
@@ -273,7 +279,7 @@ def open_page(browser: Browser, url: str, email: str, size: tuple[int, int] = DE
 
 
 def keep(page: Page, file: Path, *, whole: bool = True) -> None:
-    """Save a picture of the whole page, or of its visible part, to the file."""
+    """Save a picture of the page to the file; `whole`: all of it, not only the part on the screen."""
     page.wait_for_load_state("networkidle")
     picture = Image.open(BytesIO(page.screenshot(full_page=whole)))
     picture.convert("RGB").quantize(COLOURS).save(file, optimize=True)

@@ -1,4 +1,4 @@
-"""The texts of the specification, German and English, by which the browser tests find links and buttons."""
+"""German texts of the specification and their English translations, by which browser tests find links and buttons."""
 
 from __future__ import annotations
 

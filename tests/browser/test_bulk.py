@@ -38,7 +38,10 @@ def lines() -> list[list[str]]:
 
 @pytest.fixture
 def works(portal: Portal, database: Database, clock: FakeClock) -> Iterator[Event]:
-    """Provide an event: once it is set, a worker runs beside the web application until the end of the test."""
+    """Provide an event; once the test sets it, a worker runs in a thread until the end of the test.
+
+    Also records the proofs that the orders need, and fills the number pool.
+    """
     with database.transaction() as session:
         fill_pool(session, count=ROWS, first="50000000")
         prove_contact(session, portal.main)

@@ -20,13 +20,13 @@ from tests.web.portal.accounts.sites import OLD, Site, give_numbers, make_site
 
 @pytest.fixture
 def site(portal: Portal) -> Site:
-    """Create a sub-account with a trunk, an administrator, a local member, and a forwarding when busy."""
+    """Create a location: a sub-account with a trunk, an administrator, a local member, and a forwarding when busy."""
     with portal.database.transaction() as session:
         return make_site(session, session.get_one(Account, portal.main.id))
 
 
 def come_in(page: Page, portal: Portal, email: str) -> None:
-    """Sign out a person who is signed in, then sign in with this e-mail address."""
+    """Sign in as the user with this e-mail address; sign out the user who is signed in, if any."""
     page.goto(portal.url)
     if page.get_by_role("button", name="Abmelden").count():
         page.get_by_role("button", name="Abmelden").click()

@@ -1,4 +1,4 @@
-"""Tests of tables across all locations in the browser: search for a number in every spelling, and downloads."""
+"""Tests of the tables of all locations' numbers in the browser: search for a number in every spelling, downloads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.workbooks import read_xlsx
 
 @pytest.fixture
 def site(portal: Portal) -> Site:
-    """Create a location with the numbers 0221 70034200 to 70034299 and a trunk."""
+    """Create a location: a sub-account with the numbers 0221 70034200 to 70034299 and a trunk."""
     with portal.database.transaction() as session:
         site = make_site(session, session.get_one(Account, portal.main.id), city="Köln")
         block = {"area_code": "0221", "first_number": 4922170034200, "size": 100, "trunk_id": site.trunk}

@@ -31,7 +31,7 @@ def owned(portal: Portal) -> tuple[Account, User]:
 
 
 def begin(page: Page, portal: Portal, number: str) -> None:
-    """Sign in and submit the customer number of the account that is to be linked."""
+    """Sign in, open the page that links an existing account, and submit the account's customer number."""
     sign_in(page, portal)
     page.goto(portal.url + START)
     page.get_by_label("Kundennummer").fill(number)
@@ -39,7 +39,10 @@ def begin(page: Page, portal: Portal, number: str) -> None:
 
 
 def watch(page: Page, back: Back) -> None:
-    """Run the workers and expect the link request's open page to show, without a reload, that the account is linked."""
+    """Run the workers, and expect the open page of the link request to show by itself that the account is linked.
+
+    Fails if the page was loaded anew for that.
+    """
     expect(page.get_by_role("heading", name="Verlauf")).to_be_visible()
     page.evaluate("window.same = true")
     back.advance()

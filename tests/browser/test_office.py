@@ -1,4 +1,4 @@
-"""Tests of the back office in the browser: staff accept a document, and the order that waited for it goes on."""
+"""Tests of the back office in the browser: staff accept a document, and the order that waited for it continues."""
 
 from __future__ import annotations
 

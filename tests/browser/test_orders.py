@@ -21,7 +21,7 @@ NEW = "/standortverwaltung/neu"
 
 
 def orders_in(portal: Portal) -> Sequence[str]:
-    """Return the customer numbers of the orders that the test has placed, without the order of the fixture."""
+    """Return the customer numbers of the orders that the test has placed; the fixture's order is left out."""
     with portal.database.transaction() as session:
         numbers = session.scalars(sa.select(Request.customer_number).order_by(Request.id))
         return [number for number in numbers if number != portal.ordered]
@@ -35,18 +35,18 @@ def chosen_product(portal: Portal) -> str:
 
 
 def go_on(page: Page, name: str = "Weiter") -> None:
-    """Press the button with this name below the form of the order's step."""
+    """Press the button with this name below the form of the order's current step."""
     page.locator(".order-main").get_by_role("button", name=name, exact=True).click()
 
 
 def step(page: Page, title: str) -> None:
-    """Expect the step with this title: in a heading, and as the current one in the list of steps."""
+    """Expect the order's step with this title: as the heading, and marked as the current one in the list of steps."""
     expect(page.get_by_role("heading", name=title, exact=True).first).to_be_visible()
     expect(page.locator("[aria-current=step]")).to_contain_text(title)
 
 
 def fill_location(page: Page) -> None:
-    """Fill in the connection address."""
+    """Fill in the fields of the connection address with valid values."""
     page.get_by_label("Name des Standorts").fill("Filiale Hafen")
     page.get_by_label("Straße und Hausnummer").fill("Brückenstr. 5")
     page.get_by_label("Postleitzahl").fill("10179")
@@ -54,7 +54,7 @@ def fill_location(page: Page) -> None:
 
 
 def fill_up_to_the_summary(page: Page, portal: Portal) -> None:
-    """Fill in all steps with the mouse, up to the summary."""
+    """Fill in every step of an order with valid values, by mouse, until the summary is shown."""
     page.goto(portal.url + NEW)
     page.get_by_label("SIP-Trunk mit 2 Kanälen").check()
     go_on(page)

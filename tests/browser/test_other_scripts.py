@@ -25,7 +25,7 @@ NAMES = {
 
 @pytest.fixture
 def names(portal: Portal) -> None:
-    """Give the portal's accounts and people names in many scripts."""
+    """Give the portal's accounts and their contacts names in many scripts, and all users a Chinese name."""
     with portal.database.transaction() as session:
         for place, account in enumerate(session.scalars(sa.select(Account).order_by(Account.id))):
             account.name = list(NAMES.values())[place % len(NAMES)]

@@ -41,20 +41,23 @@ def url(postgres: EmbeddedPostgres, database: Database, clock: FakeClock) -> Ite
 
 @pytest.fixture
 def company(database: Database) -> tuple[Account, Principal]:
-    """Create an account; return it and its manager."""
+    """Create an account; return it and its administrator."""
     with database.transaction() as session:
         return make_main(session)
 
 
 @pytest.fixture
 def page(pages: Pages, url: str, company: tuple[Account, Principal]) -> Page:
-    """Open a page of a browser. It is closed before the fixtures `url` and `company` end."""
+    """Open a page in a browser that is closed before the web application of `url` stops."""
     return pages.open()
 
 
 @pytest.fixture
 def device(page: Page) -> tuple[CDPSession, str]:
-    """Add a simulated authenticator that confirms by itself; return the DevTools session and the authenticator's id."""
+    """Add a simulated passkey device to the browser, which confirms every request without being touched.
+
+    Return the DevTools session that controls the device, and the device's id.
+    """
     session = page.context.new_cdp_session(page)
     session.send("WebAuthn.enable")
     options = {
@@ -66,7 +69,7 @@ def device(page: Page) -> tuple[CDPSession, str]:
 
 
 def enter_password(page: Page, url: str, email: str) -> None:
-    """Enter e-mail address and password on the sign-in page and press the button, whatever the next page is."""
+    """Submit e-mail address and password on the sign-in page. Does not check which page follows."""
     page.goto(url + "/anmelden")
     page.get_by_label("E-Mail-Adresse").fill(email)
     page.get_by_label("Passwort").fill(PASSWORD)

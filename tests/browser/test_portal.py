@@ -22,7 +22,7 @@ _OUTLINE = """element => {
 
 
 def send_form(page: Page, portal: Portal, password: str) -> None:
-    """Fill in the sign-in form and submit it."""
+    """Submit the sign-in form with the manager's e-mail address and this password."""
     page.goto(portal.url)
     page.get_by_label("E-Mail-Adresse").fill(portal.manager.email)
     page.get_by_label("Passwort").fill(password)
@@ -30,13 +30,13 @@ def send_form(page: Page, portal: Portal, password: str) -> None:
 
 
 def sign_in(page: Page, portal: Portal) -> None:
-    """Sign in with the mouse and expect the overview."""
+    """Sign in as the manager with the mouse, and expect the overview."""
     send_form(page, portal, PASSWORD)
     expect(page).to_have_url(portal.url + "/standortverwaltung")
 
 
 def card(page: Page, customer_number: str) -> Locator:
-    """Return the card of the account with this customer number."""
+    """Return the card of the account with this customer number on the overview."""
     return page.get_by_role("listitem").filter(has_text=customer_number)
 
 

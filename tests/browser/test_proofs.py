@@ -1,4 +1,7 @@
-"""Tests of the proofs in the browser: from a mail, a letter or the portal to an accepted proof."""
+"""Tests of proofs in the browser, from mail or letter until accepted.
+
+They prove an e-mail address, a connection address, or the consent to a link.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,9 @@ CONTACT = an_order().contact.email
 
 
 def waiting_order(portal: Portal, clock: FakeClock) -> tuple[Back, Request]:
-    """Create an order that waits for its proofs; its mail and letter have been sent.
+    """Create an order that waits for its proofs, and send the mail and the letter with the codes.
 
-    Return the workers and the order.
+    Return the workers' code, which keeps the mail and the letter, and the order.
     """
     back = back_of(portal.database, clock)
     with portal.database.transaction() as session:
@@ -33,9 +36,9 @@ def waiting_order(portal: Portal, clock: FakeClock) -> tuple[Back, Request]:
 
 
 def asked_owner(portal: Portal, clock: FakeClock) -> tuple[Back, User, UUID]:
-    """Create a link request that waits for consent.
+    """Create a link request that waits for the consent of another account's administrator, and send the mail about it.
 
-    Return the workers, the administrator whose consent is requested, and the request's id.
+    Return the workers' code, which keeps the mail, the administrator and the request's id.
     """
     back = back_of(portal.database, clock)
     with portal.database.transaction() as session:

@@ -1,4 +1,7 @@
-"""Tests in a browser of an order from Mein Produkt to the new sub-account: cancelled, lapsed, retried; detaching."""
+"""Tests in a browser of an order from the menu Mein Produkt to the new sub-account.
+
+Also of orders that are cancelled, expire or are retried, and of detaching.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,10 @@ CONTACT = "hanna@mustermensch.example"
 
 
 def ordered(visit: Visit, *, proved: bool = False) -> Request:
-    """Order a new sub-account and return the order; `proved`: e-mail and connection address are proved already."""
+    """Place an order for the visit's main account without the browser, and return it.
+
+    `proved`: the contact's e-mail address and the connection address have been proved before.
+    """
     with visit.database.transaction() as session:
         main = session.merge(visit.main)
         if proved:
@@ -33,7 +39,7 @@ def ordered(visit: Visit, *, proved: bool = False) -> Request:
 
 
 def reads(card: Locator, *lines: str) -> None:
-    """Expect these lines on the card, in this order."""
+    """Expect these lines of text on the card, in this order; other lines may stand between them."""
     expect(card).to_contain_text(re.compile(".*".join(map(re.escape, lines)), re.DOTALL))
 
 
@@ -63,9 +69,9 @@ def fill_in_the_order(visit: Visit) -> None:
 
 
 def confirm_by_code(hanna: Visit, number: str) -> None:
-    """Prove e-mail address and connection address of an order with the codes from the mail and the letter.
+    """Prove an order's e-mail address and connection address with the codes from its mail and its letter.
 
-    `hanna` is the contact's visit, `number` the customer number of the ordered account.
+    `hanna` is the visit of the order's contact, `number` the customer number of the ordered account.
     """
     mail = hanna.workers.mail_to(CONTACT)
     hanna.page.goto(link_in(mail))

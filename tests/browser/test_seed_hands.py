@@ -1,4 +1,4 @@
-"""Tests of ordering and linking as in the specification, by keyboard alone and with every button pressed twice."""
+"""Tests of ordering and linking as the specification says, by keyboard alone and with each button pressed twice."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ TWICE = "button => { button.click(); button.click(); }"
 
 
 def press(visit: Visit, target: Locator, key: str = "Enter") -> None:
-    """Move to the target with Tab, expecting a visible focus at each stop, and press the key."""
+    """Press Tab until `target` has the focus, then press `key`; fail if the focus is invisible on the way."""
     tab_to(visit.page, target)
     visit.page.keyboard.press(key)
 
 
 def write(visit: Visit, words: str, typed: str) -> None:
-    """Move with Tab to the field whose label is `words`, and type the text `typed` into it."""
+    """Press Tab until the field with the label `words` has the focus, and type `typed` into it."""
     tab_to(visit.page, visit.field(words))
     visit.page.keyboard.type(typed)
 

@@ -1,6 +1,6 @@
-"""Tests of linking an existing account, the second way of the specification.
+"""Tests in the browser of linking an existing account, as the specification describes.
 
-Each kind of proof and each outcome is played in the browser.
+Each kind of proof and each outcome is played.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DECLINED = "Ein Administrator des Accounts hat die Verknüpfung abgelehnt."
 
 
 def location_of_another(visit: Visit) -> tuple[str, Visit]:
-    """Create an account of another company. Return its customer number and a visit of its administrator."""
+    """Create an account of another company; return its customer number and a visit of its administrator."""
     with visit.database.transaction() as session:
         owner = make_user(session, name="Hanna Palmer", locale=visit.way.language)
         number = make_account(session, administrator=owner, contact_name="Hanna Palmer").customer_number
@@ -28,9 +28,9 @@ def location_of_another(visit: Visit) -> tuple[str, Visit]:
 
 
 def choose(visit: Visit, number: str, way: str) -> None:
-    """Submit the customer number of the account to be linked, and press the link `way`, which names a kind of proof.
+    """Enter the customer number of the account to link, and choose the kind of proof by the link with the text `way`.
 
-    Expect the page to explain what stays and what changes.
+    Expect the page to explain what stays as it is and what changes.
     """
     visit.add_account("Bestehendes Konto hinzufügen")
     visit.sees("Bestehendes Konto hinzufügen")
@@ -42,7 +42,10 @@ def choose(visit: Visit, number: str, way: str) -> None:
 
 
 def ask_for_consent(visit: Visit, owner: Visit, number: str) -> str:
-    """Request consent to link the account `number`; return the mail that its administrator (`owner`) gets."""
+    """Request consent to link the account with this customer number, and run the workers.
+
+    Return the mail that the account's administrator, the person of the visit `owner`, gets.
+    """
     choose(visit, number, "Mit Zustimmung per E-Mail")
     visit.button("Um Zustimmung bitten").click()
     visit.sees("Verlauf")
@@ -55,7 +58,10 @@ def ask_for_consent(visit: Visit, owner: Visit, number: str) -> str:
 
 
 def expect_the_account(visit: Visit, number: str) -> None:
-    """Run the workers; expect the linked account on the request's page, in a mail and in the overview."""
+    """Run the workers.
+
+    Expect the account as linked on the request's page, in a mail, in the overview and on its dashboard.
+    """
     visit.sees("Verlauf")
     visit.workers.work()
     visit.waits_for(DONE)

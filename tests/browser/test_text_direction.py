@@ -48,7 +48,10 @@ SWAPPED = """(names) => {
 
 @pytest.fixture
 def names(portal: Portal) -> list[str]:
-    """Give all accounts a Hebrew and all people an Arabic name, without FSI and PDI; return both names."""
+    """Give all accounts a Hebrew name and all people an Arabic name; return both names.
+
+    The names are stored without the characters FSI and PDI, which isolate text of another direction.
+    """
     with portal.database.transaction() as session:
         session.execute(sa.update(Account).values(name=HEBREW, street=f"{ARABIC}", city=HEBREW, contact_name=ARABIC))
         session.execute(sa.update(User).values(name=ARABIC))

@@ -30,13 +30,16 @@ MOBILE = "+4915112345678"
 
 @dataclass
 class Telephony:
-    """A visit whose orders reach a real Kamailio, and the line by which sipp plays phone system and network."""
+    """A visit to the portal whose workers write to a real Kamailio.
+
+    `line` runs sipp, which plays the phone system and the telephone network.
+    """
 
     visit: Visit
     line: Line
 
     def provision(self) -> None:
-        """Run the workers' code for all that is due, including the writes of trunks and numbers to the registrar."""
+        """Run a batch of each kind of due work, including the writes of trunks and number blocks to the registrar."""
         self.visit.workers.work()
         sync_registrar(self.visit.workers.runtime)
 

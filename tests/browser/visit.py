@@ -1,4 +1,4 @@
-"""A simulated visit to the portal in German or English, on a desktop or a phone.
+"""A user's visit to the portal in a real browser, in German or English, on a desktop or a phone.
 
 The workers are real: mails are sent by SMTP and letters are printed to PDF. Only the registrar is a fake.
 """
@@ -32,7 +32,7 @@ def chromium() -> str | None:
 
 @dataclass(frozen=True)
 class Way:
-    """How a visitor comes: language, screen size in pixels, and whether JavaScript is enabled (`scripts`)."""
+    """How a visitor uses the portal: language, screen size in pixels, and whether JavaScript is enabled (`scripts`)."""
 
     language: Locale = "de"
     size: tuple[int, int] = (1280, 800)
@@ -53,7 +53,7 @@ EVERYWHERE = [*ONCE_EACH, Way("de", PHONE), Way("en")]
 
 
 class Pages:
-    """Opens browser contexts, each with a page, and watches them for errors in the console and blocked resources."""
+    """Opens pages, each in a browser context of its own, and records errors in their consoles and blocked resources."""
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
@@ -88,11 +88,11 @@ class Pages:
 
 @dataclass(frozen=True)
 class Visit:
-    """A user who is signed in, or signs in, at the portal, and the workers that process what the user has ordered.
+    """A user at the portal in a browser, and the workers that process what the user has ordered.
 
-    `person` is the user, `way` the language and the screen. The methods take the German texts of the pages and
-    translate them to the visit's language; each `{}` in a text stands for one of the `facts`, such as a customer
-    number.
+    `person` is the user, `main` the user's main account, `way` the language and the screen. The methods take the German
+    texts of the pages and translate them to the visit's language; each `{}` in a text stands for one of the `facts`,
+    such as a customer number.
     """
 
     page: Page
@@ -109,23 +109,23 @@ class Visit:
         return self.workers.runtime.database
 
     def say(self, words: str, *facts: str) -> str:
-        """Return the German text `words` in the visit's language, its `{}` filled with `facts`."""
+        """Return the German text `words` in the visit's language, with `facts` in place of each `{}`."""
         return (words if self.way.language == "de" else ENGLISH.get(words, words)).format(*facts)
 
     def link(self, words: str, *facts: str) -> Locator:
-        """Return the link named `words`, its `{}` filled with `facts`."""
+        """Return the link whose German text is `words`, in the visit's language, with `facts` for each `{}`."""
         return self.page.get_by_role("link", name=self.say(words, *facts), exact=True)
 
     def button(self, words: str, *facts: str) -> Locator:
-        """Return the button named `words`, its `{}` filled with `facts`."""
+        """Return the button whose German text is `words`, in the visit's language, with `facts` for each `{}`."""
         return self.page.get_by_role("button", name=self.say(words, *facts), exact=True)
 
     def field(self, words: str) -> Locator:
-        """Return the field with the label `words`."""
+        """Return the form field whose German label is `words`, in the visit's language."""
         return self.page.get_by_label(self.say(words), exact=True)
 
     def choice(self, words: str) -> Locator:
-        """Return the link in the main part of the page that contains the text `words`.
+        """Return the link in the main part of the page that contains the German text `words`, in the visit's language.
 
         An explanation may follow inside the link.
         """
@@ -136,14 +136,20 @@ class Visit:
         return self.page.get_by_text(self.say(words, *facts), exact=True)
 
     def sees(self, words: str, *facts: str) -> None:
-        """Expect a page with the heading `words`, its `{}` filled with `facts`, and no wider than the screen."""
+        """Expect a page that is no wider than the screen, with the German heading `words` in the visit's language.
+
+        `facts` stand in place of each `{}`.
+        """
         expect(self.page.get_by_role("heading", name=self.say(words, *facts), exact=True)).to_be_visible()
         # Before its styles are loaded, a page has no meaningful width.
         self.page.wait_for_load_state("load")
         assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), self.page.url
 
     def waits_for(self, words: str) -> None:
-        """Expect `words` on the page once it was updated: by its script, or without JavaScript by a reload."""
+        """Make the page update itself, or reload it if JavaScript is disabled, and expect the text `words` on it.
+
+        `words` is German; it is expected in the visit's language.
+        """
         if self.way.scripts:
             self.page.evaluate("dispatchEvent(new Event('focus'))")
         else:
@@ -175,12 +181,15 @@ class Visit:
         self.sees("Unternehmensstandorte")
 
     def open_menu(self, entry: str, *facts: str) -> None:
-        """Open the menu Mein Produkt and follow the link named `entry`, its `{}` filled with `facts`."""
+        """Open the menu Mein Produkt and follow the link with the German text `entry`, with `facts` for each `{}`."""
         self.page.locator("summary").filter(has_text=self.say("Mein Produkt")).click()
         self.link(entry, *facts).click()
 
     def add_account(self, way: str) -> None:
-        """Sign in, press Nebenaccount hinzufügen and follow the link `way`: to a new order, or an existing account."""
+        """Sign in, press Nebenaccount hinzufügen, and follow the link with the German text `way`.
+
+        `way` leads to the order of a new sub-account, or to linking an existing account.
+        """
         self.open_locations()
         self.link("Nebenaccount hinzufügen").click()
         self.sees("Nebenaccount hinzufügen")
@@ -192,5 +201,5 @@ class Visit:
             return session.scalars(sa.select(Request).order_by(Request.id)).all()
 
     def of(self, person: User) -> Visit:
-        """Return a visit of another user, in a browser context of its own."""
+        """Return a visit of another user in a new browser context, with the same language, screen and workers."""
         return replace(self, page=self.pages.open(self.way), person=person)

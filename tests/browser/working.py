@@ -1,4 +1,4 @@
-"""Workers beside a browser test; real mails by SMTP and letters as PDF are read as their recipients would read them."""
+"""The workers' code beside a browser test, and the mails and letters that it sends, as their recipients read them."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ from workers.gateways.smtp import SmtpMailer
 
 @dataclass(frozen=True)
 class Workers:
-    """The workers' code, run when a test calls it, and the mails and letters that it has sent.
+    """The workers' code, which runs when a test calls it, and the mails and letters that it has sent.
 
-    `post` is the SMTP server that keeps the mails, `letters` the folder of the letters' PDF files.
+    `post` is the SMTP server that keeps the mails, `letters` the folder of the letters as PDF files. The registrar is a
+    fake.
     """
 
     runtime: Runtime
@@ -36,17 +37,17 @@ class Workers:
     letters: Path
 
     def work(self, *, after: timedelta = timedelta()) -> None:
-        """Advance the clock by `after` and process everything that is due."""
+        """Advance the clock by `after`, then run one batch of due requests and send one batch of due messages."""
         self.clock.advance(after)
         advance_requests(self.runtime)
         send_messages(self.runtime)
 
     def work_at(self, moment: datetime) -> None:
-        """Advance the clock to the moment and process everything that is due."""
+        """Advance the clock to `moment`, then run one batch of due requests and send one batch of due messages."""
         self.work(after=moment - self.clock.now)
 
     def mail_to(self, address: str, holding: str = "") -> str:
-        """Return subject and text of the newest mail to this address that contains `holding`.
+        """Return subject and text of the newest mail to this address that contains the text `holding`.
 
         Fails if there is none.
         """
@@ -54,7 +55,10 @@ class Workers:
         return [text for text in texts if holding in text][-1]
 
     def mails(self) -> list[tuple[str, str]]:
-        """Return address and text of each mail, the oldest first, without the mails that report a sign-in."""
+        """Return the recipient's address and the text of each mail, the oldest first.
+
+        Mails that report a new sign-in are left out.
+        """
         texts = [(to, _text_of(message)) for to, message in self.post.received]
         return [(to, text) for to, text in texts if not text.startswith(_SIGN_INS)]
 
@@ -78,7 +82,10 @@ def _text_of(message: Message) -> str:
 
 @contextmanager
 def working(url: str, database: Database, clock: FakeClock, post: MailSink, letters: Path) -> Iterator[Workers]:
-    """Provide workers that put the portal's URL into mails and letters, with real SMTP and PDF but a fake registrar."""
+    """Provide the workers' code, with the portal's `url` in mails and letters.
+
+    Mails are sent by SMTP to `post`, letters are printed to PDF in the folder `letters`; the registrar is a fake.
+    """
     runtime, registrar = back_of(database, clock).runtime, FakeRegistrar()
     mailer = SmtpMailer(post.url, "Standortverwaltung <noreply@portal.example>")
     ports = Ports(registrar, mailer, LetterFolder(letters, "Standortverwaltung"), registrar, registrar)
@@ -87,12 +94,12 @@ def working(url: str, database: Database, clock: FakeClock, post: MailSink, lett
 
 
 def code_in(text: str) -> str:
-    """Return the code in a mail or a letter."""
+    """Return the code that the text of a mail or letter contains."""
     return _found(CODE, text)
 
 
 def link_in(text: str) -> str:
-    """Return the URL in a mail or a letter."""
+    """Return the first URL in the text of a mail or letter."""
     return _found(r"(https?://\S+)", text)
 
 

@@ -1,1 +1,1 @@
-"""Chaos runs: load on a system whose parts are killed, cut off, slowed and filled up, and an audit afterwards."""
+"""Chaos runs: load on a system whose programs are killed and whose connections are cut or slowed; then an audit."""

@@ -1,4 +1,4 @@
-"""`make chaos`: puts load on the system for two minutes, causes one fault after the other, and has the result audited.
+"""`make chaos`: puts load on the system for two minutes, causes one fault after the other, and audits the result.
 
 With `--long` every fault lasts longer and comes several times. Prints the auditor's report; exits with 1 if it finds
 anything wrong.
@@ -42,7 +42,10 @@ GIVES_UP = 120.0
 
 
 def main() -> None:
-    """Run load and faults, save the record to .standorte/chaos.json, audit it, and exit with the auditor's status."""
+    """Run load and faults, save the record of the run to .standorte/chaos.json, and let the auditor check it.
+
+    Exits with the auditor's exit status: 1 if anything is wrong.
+    """
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--long", action="store_true", help="longer faults, several rounds, and 10,000 requests")
     parser.add_argument("--requests", type=int, default=MANY, help="so many instead of 10,000 in a long run")
@@ -91,10 +94,10 @@ def _run(plant: Plant, names: Sequence[str], *, long: bool, requests: int) -> di
 
 
 def _suffer(plant: Plant, load: Load, name: str, seconds: float) -> dict[str, Any]:
-    """Cause the fault of this name for some seconds, and measure how long after its end an order is completed.
+    """Cause the fault of this name for some seconds, then place an order and wait until it is completed.
 
-    Return the fault for the record: name, beginning, end (seconds since 1970), and `healed`, the seconds until the
-    order was completed (None: never).
+    Return the fault for the record of the run: `name`, when it `began` and `ended` (seconds since 1970), and `healed`,
+    the seconds from its end until the order was completed (None: never).
     """
     began = time.time()
     FAULTS[name](plant, seconds)
@@ -116,7 +119,10 @@ def _is_completed(plant: Plant, id: UUID) -> bool:
 
 
 def _wait_for_end(plant: Plant) -> None:
-    """Wait until all work is done; give up once no row was done for `GIVES_UP` seconds, and print how many are left."""
+    """Wait until no row of work is left; give up once their number has not fallen for `GIVES_UP` seconds.
+
+    Prints how many are left when it gives up.
+    """
     fewest, moved = math.inf, time.monotonic()
     while left := _left(plant):
         if left < fewest:
@@ -128,7 +134,7 @@ def _wait_for_end(plant: Plant) -> None:
 
 
 def _left(plant: Plant) -> int:
-    """Return how many rows of work are not done."""
+    """Return how many requests, messages, trunks and bulk files still have work to be done."""
     with plant.database.transaction() as session:
         return sum(
             session.scalars(sa.select(sa.func.count()).select_from(table).where(table.due_at.is_not(None))).one()

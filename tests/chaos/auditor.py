@@ -1,17 +1,17 @@
-"""The auditor of a chaos run: reads what is left and reports what was lost, doubled, left undone or unexplained.
+"""The auditor of a chaos run: reports what was lost, doubled, left undone or unexplained.
 
-A program of its own, which shares no code with the product, only the names of its tables:
-`python -m tests.chaos.auditor RECORD.json`. It ends with 1 if anything is wrong.
+A program of its own, which shares no code with the product, only the names of its tables: `python -m
+tests.chaos.auditor RECORD.json`. It ends with 1 if anything is wrong.
 
 RECORD.json is what the run recorded: `portal` and `registrar`, the URLs of the databases; `secret_key`, with which it
-decrypts the SIP passwords; `accounts`, the customer numbers that were there before the load; `accepted`, the calls that
+decrypts the SIP passwords; `accounts`, the customer numbers that existed before the load; `accepted`, the calls that
 were answered with 202 (`id`, `kind`); `unanswered`, how many calls never got an answer, so that nobody knows whether
 they were accepted; `failed`, errors on which clients stopped; `cancelled`, the ids of requests that a client cancelled;
 `answers`, what the API said at the end of each request (`id`, `main`: the customer number of the token's account,
-`kind`, `status`, `step`, `reason`, `customer_number`); `bulks`, the ids of files that were sent; `pages`, the tries on
-the portal's pages (`what`, `began`, `ended`, `error`: None if it succeeded); `mails` that arrived (`id`, `to`, `at`);
-`letters` that were printed; `faults` (`name`, `began`, `ended`, `healed`: seconds, None if never). Times are seconds
-since 1970.
+`kind`, `status`, `step`, `reason`, `customer_number`); `bulks`, the ids of bulk files that were sent; `pages`, the
+tries on the portal's pages (`what`, `began`, `ended`, `error`: None if it succeeded); `mails` that arrived (`id`, `to`,
+`at`); `letters` that were printed; `faults` (`name`, `began`, `ended`, `healed`: seconds, None if never). Times are
+seconds since 1970.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from tests.chaos.mail_checks import second_copies
 class Audit:
     """The result of an audit.
 
-    `found` has the findings of each check, as sentences, by the check's name: an empty list where nothing is wrong.
+    `found` has the findings of each check, as sentences, by the check's name; an empty list if the check found nothing.
     `ends` has how many requests of each `kind` have each `status`.
     """
 
@@ -46,7 +46,7 @@ class Audit:
 
 
 def audit(record: dict[str, Any], *, without: Collection[str] = ()) -> Audit:
-    """Make all checks on the databases and the record of a run, except those named in `without`."""
+    """Run all checks on the databases and the record of a run, except the checks named in `without`."""
     with (
         psycopg.connect(record["portal"], row_factory=dict_row) as portal,
         psycopg.connect(record["registrar"], row_factory=dict_row) as registrar,
@@ -59,7 +59,7 @@ def audit(record: dict[str, Any], *, without: Collection[str] = ()) -> Audit:
 def report(record: dict[str, Any], result: Audit) -> str:
     """Return the result of an audit as text: requests, mails, pages, faults with times to heal, and findings.
 
-    Of each check's findings all are counted, and the first ten are listed. At the end stand the second copies of mails.
+    All findings of a check are counted, and the first ten are listed. At the end stand the mails that arrived twice.
     """
     copies = second_copies(record)
     lines = [

@@ -1,4 +1,4 @@
-"""What the auditor of a chaos run reads, and the checks that it makes, by their names in the report."""
+"""What the auditor of a chaos run reads, and the registry of its checks, by their names in the report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the auditor reads: the record of the chaos run, the portal's database and the registrar's database."""
+    """What the auditor reads: the record of the chaos run, and the portal's and the registrar's database."""
 
     record: dict[str, Any]
     portal: psycopg.Connection[dict[str, Any]]
@@ -30,7 +30,10 @@ class Evidence:
         return self.portal.execute(question.encode()).fetchall()
 
     def password_digest(self, trunk: dict[str, Any]) -> str:
-        """Return the digest (HA1) that the registrar should have for a trunk, from its encrypted password."""
+        """Return the digest (HA1) that the registrar should have for a trunk.
+
+        `trunk` is a row of the portal's table of trunks; its encrypted SIP password is decrypted for this.
+        """
         key = hashlib.sha256(f"standorte/vault/1:{self.record['secret_key']}".encode()).digest()
         password = Fernet(base64.urlsafe_b64encode(key)).decrypt(trunk["secret"]).decode()
         return hashlib.md5(f"{trunk['sip_user']}:{trunk['domain']}:{password}".encode()).hexdigest()

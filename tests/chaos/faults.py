@@ -1,4 +1,4 @@
-"""The faults of a chaos run: functions that cause a fault, let it last, and end it."""
+"""The faults of a chaos run: functions that cause a fault, wait while it lasts, and end it."""
 
 from __future__ import annotations
 
@@ -201,9 +201,9 @@ def refuse_one_for_good(plant: Plant, seconds: float) -> None:
 
 @_fault("letters: their disk full")
 def fill_letters_disk(plant: Plant, seconds: float) -> None:
-    """Put a small disk that is full in the place of the letters' folder, and take it away again.
+    """Mount a small, full disk in the place of the letters' folder, and unmount it after `seconds`.
 
-    Only root can. Otherwise a file stands in the folder's place: another error, with the same effect.
+    Only root can do that. For other users a file stands in the folder's place: another error, with the same effect.
     """
     folder = plant.directory / "letters"
     folder.mkdir(exist_ok=True)

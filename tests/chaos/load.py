@@ -1,4 +1,4 @@
-"""The load of a chaos run: customers who order, link, cancel, detach and change things, and try until answered."""
+"""The load of a chaos run: clients that order, link, cancel, detach and change, and repeat each call until answered."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ class Owned:
 class Load:
     """All clients of a chaos run, and what they record.
 
-    `clients` is how many call the API beside the ones with a part of their own, `owned` how many accounts there are to
-    link, `files` how many files of orders are sent at most. `accounts` are the customer numbers that were there before
-    the load, `accepted` has the calls that were answered with 202 (id, kind), `cancelled` ids of requests, `unanswered`
-    the number of calls without an answer, `failed` what clients did not expect, so that they ended, `bulks` the ids of
-    the files that were sent.
+    `clients` is the number of general API clients; further ones use the portal's pages, send files and answer letters.
+    `owned` is how many accounts there are to link, `files` how many files of orders are sent at most. `accounts` are
+    the customer numbers that existed before the load, `accepted` has the calls that were answered with 202 (id, kind),
+    `cancelled` the ids of cancelled requests, `unanswered` the number of calls without an answer, `failed` the errors
+    on which a client stopped, `bulks` the ids of the files that were sent.
     """
 
     plant: Plant
@@ -83,7 +83,7 @@ class Load:
         self.pages = Pages(self.plant.port)
 
     def start(self) -> None:
-        """Make the accounts that can be linked, and start the clients, each in a thread."""
+        """Create the accounts that can be linked, and start all clients, each in a thread."""
         with self.plant.database.transaction() as session:
             for _ in range(self.owned):
                 owner: User = make_user(session)
@@ -104,7 +104,7 @@ class Load:
             thread.join()
 
     def order(self, customer: Customer) -> str | None:
-        """Order until the API accepts it.
+        """Send an order to the API, again and again until it is accepted.
 
         Return the request's id; None if there is no answer within 90 seconds (`PATIENCE`).
         """
@@ -141,7 +141,10 @@ class Load:
                 self._detach(customer, links.pop(0))
 
     def _change(self, customer: Customer, id: str) -> None:
-        """Change tariff and channels of what was ordered, once or twice, each time once the change before is done."""
+        """Change tariff and channels of the account that the order `id` has made, once or twice.
+
+        Waits until the order is completed, and before a second change until the first is.
+        """
         for product, channels in random.sample(TARIFFS, random.choice([1, 2])):
             done = self._completed(customer, id)
             if done is None:
@@ -153,7 +156,10 @@ class Load:
             id = changed
 
     def _completed(self, customer: Customer, id: str) -> dict[str, Any] | None:
-        """Wait until the request is completed and return it; None if it is not in `PATIENCE` seconds, or at the end."""
+        """Wait until the request is completed, and return it as the API shows it.
+
+        Return None if that takes longer than `PATIENCE` seconds, or if the load stops before.
+        """
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and not self._over.wait(0.5):
             answer = self._ask(customer, "GET", f"/requests/{id}")
@@ -181,7 +187,10 @@ class Load:
         return id is not None
 
     def _insist(self, what: str, act: Callable[[], T]) -> T:
-        """Try on the portal's pages until it succeeds. Raises `TimeoutError` after `PATIENCE` seconds."""
+        """Call `act`, which uses the portal's pages, until it succeeds; return its result.
+
+        `what` is its name in the record of tries. Raises `TimeoutError` after `PATIENCE` seconds.
+        """
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             done = self.pages.attempt(what, act)
@@ -191,7 +200,10 @@ class Load:
         raise TimeoutError(what)
 
     def _await_question(self, customer: Customer, id: str) -> None:
-        """Wait until the link request waits for the consent. Raises `TimeoutError` after `PATIENCE` seconds."""
+        """Wait until the link request with this id is pending, which means that the consent can be given.
+
+        Raises `TimeoutError` after `PATIENCE` seconds.
+        """
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             answer = self._ask(customer, "GET", f"/requests/{id}")
@@ -201,7 +213,7 @@ class Load:
         raise TimeoutError(id)
 
     def _letters(self) -> None:
-        """Order for addresses that need a proof, and prove each with the code in its letter, until the load stops."""
+        """Place orders for addresses that need a proof, and enter the code of each letter, until the load stops."""
         customer = self.plant.customers[4]
         read: set[Path] = set()
         while not self._over.wait(PAUSE):
@@ -221,7 +233,7 @@ class Load:
             read.add(letter)
 
     def _upload(self) -> None:
-        """Send files of orders, each again until it is sent, until there are enough or the load stops."""
+        """Send bulk files of orders, each repeated until it succeeds, until `files` are sent or the load stops."""
         customer = self.plant.customers[3]
         while len(self.bulks) < self.files and not self._over.wait(PAUSE):
             content = bulk.file_of(ROWS, f"Lager {len(self.bulks)}.")
@@ -265,9 +277,9 @@ class Load:
         return id
 
     def _ask(self, customer: Customer, method: str, path: str, body: Any = None) -> httpx.Response | None:
-        """Call the API until the answer is neither a 5xx nor 429; return the answer, None after 90 s (`PATIENCE`).
+        """Call the API, again and again until the answer is neither a 5xx nor 429. Return the answer.
 
-        All tries have one idempotency key.
+        Return None if there is no such answer within 90 seconds (`PATIENCE`). All tries have the same idempotency key.
         """
         head = {"Authorization": f"Bearer {customer.token}", "Idempotency-Key": uuid4().hex}
         content = {"content": body, "headers": head | {"Content-Type": "application/json"}}
@@ -282,7 +294,10 @@ class Load:
         return None
 
     def _portal(self) -> None:
-        """Order, add a forwarding and renew the secret on the portal's pages again and again, until the load stops."""
+        """Order at the API, then add a forwarding and renew the SIP password on the portal's pages, again and again.
+
+        Ends when the load stops.
+        """
         customer = self.plant.customers[-1]
         while not self._over.wait(2 * PAUSE):
             id = self.order(customer)
@@ -293,9 +308,10 @@ class Load:
                 self.pages.attempt("a new secret", partial(self.pages.renew_secret, customer.manager, number))
 
     def answers(self) -> list[dict[str, Any]]:
-        """Return what the API says of all requests of the plant's customers, each with its `main` customer number.
+        """Return all requests of the plant's customers as the API lists them.
 
-        A list that gets no answer is added to `failed`.
+        `main` is added to each: the customer number of the account for which it was listed. If a list cannot be read,
+        that is added to `failed`.
         """
         found: list[dict[str, Any]] = []
         for customer in self.plant.customers:

@@ -1,4 +1,4 @@
-"""The auditor's checks of mails and letters: each arrived, and second copies only after faults that explain them."""
+"""The auditor's checks of mails and letters: each has arrived, and twice only if a fault explains it."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ That is a minute, and in a long run as long as ten thousand mails before it take
 
 @check("mails owed and not sent, or sent and not owed")
 def owed(evidence: Evidence) -> Iterator[str]:
-    """Find messages that were not sent, and recipients who did not get as many different mails as were sent to them.
+    """Yield a finding for each message that was not sent, and for each recipient with too few or too many mails.
 
-    Mails that were refused for good may have arrived or not: a try may have succeeded without an answer.
+    Mails are counted without second copies. Mails that the server refused for good may have arrived or not: an earlier
+    try may have succeeded without an answer. Printed letters are counted, too.
     """
     for row in evidence.ask("SELECT id, template, channel, attempts FROM messages WHERE state = 'queued'"):
         yield f"message {row['id']} ({row['template']}, {row['channel']}) waits after {row['attempts']} attempts"
@@ -57,10 +58,10 @@ def owed(evidence: Evidence) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class SecondCopy:
-    """A mail that arrived again.
+    """A mail that arrived a second time.
 
     `id` is its Message-ID, `to` the recipient, `earlier` and `later` are when the two copies came (seconds since 1970),
-    `fault` is the name of the fault that explains the second one, None if none does.
+    `fault` is the name of the fault that explains the second copy, None if none does.
     """
 
     id: str
@@ -71,9 +72,9 @@ class SecondCopy:
 
 
 def second_copies(record: dict[str, Any]) -> list[SecondCopy]:
-    """Return the mails of a run that arrived again, each with the fault that explains it, in the order of time.
+    """Return the second copies of mails, each with the fault that explains it, in the order of arrival.
 
-    A fault explains a copy if it may have kept the first sending, which was under way in it, from being recorded.
+    A fault explains a second copy if it may have prevented the portal from recording that the first copy was sent.
     """
     copies: dict[tuple[str, str], list[float]] = defaultdict(list)
     for mail in record["mails"]:
@@ -99,7 +100,7 @@ def _cause(faults: Rows, earlier: float, later: float) -> str | None:
 
 @check("mails that came twice without a fault that explains it")
 def doubled_mails(evidence: Evidence) -> Iterator[str]:
-    """Find second copies of mails that no fault explains."""
+    """Yield a finding for each second copy of a mail that no fault explains."""
     for copy in second_copies(evidence.record):
         if copy.fault is None:
             yield f"{copy.id} after {copy.later - copy.earlier:.1f} s"

@@ -15,10 +15,10 @@ from workers.stack.ports import LOOPBACK, free_port
 
 
 class MoodyMailServer:
-    """An SMTP server in this process, whose behaviour can be changed.
+    """An SMTP server in a thread of this process, whose behaviour can be changed while it runs.
 
-    `mood` is its behaviour from now on: "slow", "hangs up after DATA" and so on. It listens at the address `host`;
-    without `port` at a free port.
+    `mood` names the behaviour from now on, such as "slow" or "hangs up after DATA". The server listens at the address
+    `host`, at `port` (None: a free port).
     """
 
     def __init__(self, host: str = LOOPBACK, port: int | None = None) -> None:
@@ -36,13 +36,17 @@ class MoodyMailServer:
             return list(self._taken)
 
     def stop(self) -> None:
-        """End the server."""
+        """Stop the server."""
         self._controller.stop()
 
     async def handle_RCPT(
         self, server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
-        """Answer RCPT: accept the recipient, or refuse the orders' contact with 450 or 550 if the mood says so."""
+        """Answer the SMTP command RCPT: accept the recipient.
+
+        In the moods "refuses one for now" and "refuses one for good", refuse the contact of the example order with 450
+        or 550.
+        """
         if self.mood == "refuses one for now" and address.startswith("hanna"):
             return "450 4.2.0 come again"
         if self.mood == "refuses one for good" and address.startswith("hanna"):
@@ -51,7 +55,11 @@ class MoodyMailServer:
         return "250 OK"
 
     async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:
-        """Record the mail and answer 250; a mood makes it two seconds late, or closes the connection instead."""
+        """Record the mail and answer 250.
+
+        In the mood "slow" this takes two seconds; in "hangs up after DATA" the mail is recorded, but the connection is
+        closed without an answer.
+        """
         if self.mood == "slow":
             await asyncio.sleep(2)
         content = envelope.content

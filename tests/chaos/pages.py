@@ -1,4 +1,4 @@
-"""The portal's pages as customers of a chaos run use them, with a record of what went through and what failed."""
+"""The portal's pages as the customers of a chaos run use them, with a record of each try."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _PORTAL = "/standortverwaltung"
 
 @dataclass
 class Pages:
-    """The pages of the front that listens on `port`.
+    """A client of the portal's pages at `port`.
 
-    `tried` records each try: `what`, when it `began` and `ended` (seconds since 1970), and its `error` as text, None if
-    it succeeded.
+    `tried` records each try: `what` was tried, when it `began` and `ended` (seconds since 1970), and its `error` as
+    text, None if it succeeded.
     """
 
     port: int
@@ -32,7 +32,10 @@ class Pages:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def attempt(self, what: str, act: Callable[[], T]) -> T | None:
-        """Call `act`, which uses the pages, and record how it went. Return its result, None if it failed."""
+        """Call `act`, which uses the pages, and record the try under the name `what`.
+
+        Return the result of `act`; None if a page could not be reached or was not as expected.
+        """
         began, error = time.time(), None
         try:
             return act()
@@ -44,7 +47,10 @@ class Pages:
                 self.tried.append({"what": what, "began": began, "ended": time.time(), "error": error})
 
     def create_link_code(self, owner: Principal, customer_number: str) -> str:
-        """Create a link code for the account, in place of one that is open, and return it."""
+        """Create a link code for the account as its administrator `owner`, and return it.
+
+        A code that exists is replaced.
+        """
         with front.signed_in(self.port, owner) as browser:
             form = {"csrf_token": front.field_of(_page(browser, "/verknuepfungscode"), "csrf_token")}
             path = f"/verknuepfungscode/{customer_number}"
@@ -57,9 +63,9 @@ class Pages:
         return code[1]
 
     def consent(self, owner: Principal, id: str) -> bool:
-        """Agree to the link request as an administrator of its account. Return True.
+        """Consent to the link request `id` as `owner`, an administrator of the account to be linked. Return True.
 
-        Safe to run twice: an answer that is there already stays.
+        Safe to run twice: a consent that was given already stays.
         """
         with front.signed_in(self.port, owner) as browser:
             path = f"/zustimmung/{id}"
@@ -71,7 +77,7 @@ class Pages:
         return True
 
     def renew_secret(self, manager: Principal, customer_number: str) -> None:
-        """Renew the secret of the account's trunk. Fails as long as there is no trunk."""
+        """Renew the SIP password of the account's trunk. Fails if the account has no trunk yet."""
         with front.signed_in(self.port, manager) as browser:
             dashboard = _page(browser, f"{_PORTAL}/{customer_number}")
             path = re.search(rf"{_PORTAL}/{customer_number}/sip/\d+/erneuern", dashboard)
@@ -81,7 +87,7 @@ class Pages:
             browser.post(path[0], data=form).raise_for_status()
 
     def add_forwarding(self, manager: Principal, customer_number: str) -> None:
-        """Forward all calls of an account that has no forwarding."""
+        """Add a forwarding of all calls to an account that has no forwarding yet."""
         with front.signed_in(self.port, manager) as browser:
             path = f"{_PORTAL}/{customer_number}/rufweiterleitung/neu"
             form = {"condition": "always", "target": "+4930901820", "when": "all", "enabled": "y"}
@@ -89,9 +95,9 @@ class Pages:
             browser.post(path, data=form | {"after_seconds": "20"}).raise_for_status()
 
     def send_file(self, manager: Principal, customer_number: str, content: bytes) -> str:
-        """Upload a file of orders, order them, and return the id of the bulk.
+        """Upload a bulk file of orders, send it off, and return the id of the bulk.
 
-        Safe to run twice: an equal file does not make a second bulk.
+        Safe to run twice: a file with the same content does not make a second bulk.
         """
         with front.signed_in(self.port, manager) as browser:
             page = bulk.upload(browser, customer_number, content)

@@ -1,4 +1,4 @@
-"""The real system for a chaos run: every program a process of its own, every connection through a proxy."""
+"""The real system for a chaos run: each program is a process of its own, and each connection goes through a proxy."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ LEASE = 20
 
 
 class Program:
-    """A program, run in `folder` or where this process runs, that is started again whenever it ends.
+    """A running program that is started again whenever it ends, as a supervisor does.
 
-    A supervisor does the same. What it prints is in `directory`, in a file with the program's name.
+    It runs in `folder` (None: the folder of this process). Its output is added to NAME.log in `directory`.
     """
 
     def __init__(
@@ -66,7 +66,10 @@ class Program:
         return []
 
     def kill(self, *, first: bool = False, some: int | None = None) -> None:
-        """Kill the program with SIGKILL: all its processes, or its main process (first), or `some` of its children."""
+        """Kill processes of the program with SIGKILL: all of them by default.
+
+        With `first` only the main process, with `some` so many of its children, chosen by chance.
+        """
         processes = self.all()
         doomed = processes[:1] if first else processes
         if some is not None:
@@ -76,14 +79,17 @@ class Program:
                 process.kill()
 
     def ask_to_end(self) -> None:
-        """Ask the program to end, and do not start it again. Safe to run twice."""
+        """Send the program SIGTERM, and do not start it again. Safe to run twice."""
         if not self._ending.is_set():
             self._ending.set()
             self._left = self.all()
             self._process.terminate()
 
     def end(self) -> None:
-        """Ask the program to end and wait for that; after 20 seconds kill it. Kill the children that are left."""
+        """Send the program SIGTERM and wait until it ends; kill it if that takes more than 20 seconds.
+
+        Children that are left are killed, too.
+        """
         self.ask_to_end()
         try:
             self._process.wait(20)
@@ -104,7 +110,7 @@ class Program:
 
 
 def end_together(programs: Collection[Program]) -> None:
-    """End the programs, all at once, because each may take its time."""
+    """Ask all programs to end at the same time, and wait until each has ended."""
     for program in programs:
         program.ask_to_end()
     for program in programs:
@@ -115,8 +121,8 @@ def end_together(programs: Collection[Program]) -> None:
 class Plant:
     """All parts of the system in a chaos run, with the proxies between them that can cut or slow a connection.
 
-    `database` connects to the portal's database directly, past the proxies. `front_port` is the port at which the front
-    listens behind its proxy; `programs` are the running programs by name.
+    `database` connects to the portal's database directly, past the proxies. `front_port` is the port at which the web
+    application listens behind its proxy; `programs` are the running programs by name.
     """
 
     directory: Path
@@ -138,35 +144,38 @@ class Plant:
 
     @property
     def port(self) -> int:
-        """Return the port of the proxy at which clients reach the front."""
+        """Return the port of the proxy at which clients reach the web application."""
         return self.to_front.port
 
     @property
     def front(self) -> str:
-        """Return the URL at which clients reach the front, through a proxy."""
+        """Return the URL at which clients reach the web application, through a proxy."""
         return f"http://{LOOPBACK}:{self.port}"
 
     def start(self, name: str, command: list[str], **environment: str) -> Program:
-        """Start a program, with additional environment variables, which is started again whenever it ends."""
+        """Start a program, with additional environment variables, and keep it in `programs`.
+
+        It is started again whenever it ends.
+        """
         program = Program(name, command, self.environment | environment, self.directory)
         self.programs[name] = program
         return program
 
     def start_all(self) -> None:
-        """Start front, worker and beat, and wait until the front accepts connections."""
+        """Start web application, worker and beat, and wait until the web application accepts connections."""
         self.start("front", programs.web(LOOPBACK, self.front_port, processes=2, threads=8))
         self.start("worker", programs.worker(2))
         self.start("beat", programs.beat(self.directory / "schedule"))
         wait_until(lambda: accepts_connections(self.front_port), seconds=120, what="the front")
 
     def end_all(self) -> None:
-        """End every program."""
+        """End every program, all at the same time."""
         end_together(self.programs.values())
 
 
 @contextmanager
 def open_plant() -> Iterator[Plant]:
-    """Start servers and proxies and make customers, for the time of a `with` block; no program runs yet."""
+    """Start servers and proxies and create customers, for the time of a `with` block. No program is started."""
     with ExitStack() as stack:
         directory, postgres, redis = stack.enter_context(open_servers(fsync=False))
         mail = MoodyMailServer()

@@ -1,4 +1,4 @@
-"""The auditor's checks of requests: none is lost, doubled, left undone or told wrongly, and nothing stands still."""
+"""The auditor's checks of requests: none is lost, doubled, unfinished or misreported, and no work stands still."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOLD = ("main", "kind", "status", "step", "reason", "customer_number")
 
 @check("lost: accepted, and not there")
 def lost(evidence: Evidence) -> Iterator[str]:
-    """Find calls of the API that were answered with 202 but whose request is not in the database, and sent files."""
+    """Yield a finding for each accepted call (202) without its request, and each sent bulk file without its row."""
     known = {str(row["id"]) for row in evidence.ask("SELECT id FROM requests")}
     for call in evidence.record["accepted"]:
         if call["id"] not in known:
@@ -35,7 +35,7 @@ API_AGREES = "the API says otherwise than the rows"
 
 @check(API_AGREES)
 def told(evidence: Evidence) -> Iterator[str]:
-    """Find requests that the API does not list once, under their main account, as they are in the database."""
+    """Yield a finding for each request that the API does not list once, with the values of its row."""
     listed: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
     for one in evidence.record["answers"]:
         listed[one["id"]].append(tuple(one[name] for name in TOLD))
@@ -54,13 +54,16 @@ def told(evidence: Evidence) -> Iterator[str]:
 
 @check("answers that no client expected")
 def unexpected(evidence: Evidence) -> Iterator[str]:
-    """Find errors on which a client of the load stopped."""
+    """Yield each error on which a client of the load stopped."""
     yield from evidence.record["failed"]
 
 
 @check("doubled: there, and never accepted")
 def invented(evidence: Evidence) -> Iterator[str]:
-    """Find requests that no call explains, and bulks with more or fewer requests than rows."""
+    """Yield a finding if there are more requests than calls explain, and for bulks with too many or too few requests.
+
+    A call that got no answer may have made one request.
+    """
     asked = {call["id"] for call in evidence.record["accepted"]}
     there = {str(row["id"]) for row in evidence.ask("SELECT id FROM requests WHERE bulk_id IS NULL")}
     unknown = sorted(there - asked)
@@ -75,7 +78,10 @@ def invented(evidence: Evidence) -> Iterator[str]:
 
 @check("not ended")
 def unended(evidence: Evidence) -> Iterator[str]:
-    """Find requests that are not completed; those that a customer cancelled may have any final status."""
+    """Yield a finding for each request that is not completed.
+
+    One that a customer cancelled may have any final status.
+    """
     cancelled = set(evidence.record["cancelled"])
     for row in evidence.ask("SELECT id, kind, status, step, reason FROM requests ORDER BY id"):
         wanted = ENDED if str(row["id"]) in cancelled else {"completed"}
@@ -85,7 +91,10 @@ def unended(evidence: Evidence) -> Iterator[str]:
 
 @check("timelines out of order")
 def timelines(evidence: Evidence) -> Iterator[str]:
-    """Find timelines of requests whose times go backwards, or with entries after the end that do not belong there."""
+    """Yield a finding for each request whose timeline goes back in time, or goes on after its end.
+
+    Entries about the mails that report the end may follow it.
+    """
     entries: dict[str, list[tuple[str, Any]]] = defaultdict(list)
     for row in evidence.ask("SELECT request_id, code, at FROM timeline_entries ORDER BY id"):
         entries[str(row["request_id"])].append((row["code"], row["at"]))
@@ -101,7 +110,10 @@ def timelines(evidence: Evidence) -> Iterator[str]:
 
 @check("rows that stand still")
 def still(evidence: Evidence) -> Iterator[str]:
-    """Find tables with rows that have been due, or claimed beyond the end of their leases, for `STANDS_STILL`."""
+    """Yield a finding for each table with rows that have been due for more than 30 seconds (`STANDS_STILL`).
+
+    A claimed row is due again when the claim's lease ends.
+    """
     for table in ("requests", "messages", "sip_trunks", "block_announcements", "bulks", "jobs"):
         for row in evidence.ask(
             f"SELECT count(*), min(due_at) FROM {table}"

@@ -1,4 +1,4 @@
-"""The auditor's checks of how the run went: faults heal, and pages fail only while a fault explains it."""
+"""The auditor's checks of the run itself: each fault heals, and pages fail only if a fault explains it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGES_HEAL_WITHIN = 15.0
 
 @check("faults that did not heal")
 def unhealed(evidence: Evidence) -> Iterator[str]:
-    """Find faults after which no order was completed within `HEALS_WITHIN` seconds."""
+    """Yield a finding for each fault after which no order was completed within `HEALS_WITHIN` seconds."""
     for fault in evidence.record["faults"]:
         if fault["healed"] is None or fault["healed"] > HEALS_WITHIN:
             yield f"{fault['name']}: {fault['healed']}"
@@ -25,7 +25,10 @@ def unhealed(evidence: Evidence) -> Iterator[str]:
 
 @check("pages that failed without a fault that explains it")
 def failed_pages(evidence: Evidence) -> Iterator[str]:
-    """Find tries on the portal's pages that failed and should not have, and kinds of tries of which none succeeded."""
+    """Yield a finding for each failed try on the portal's pages that no fault explains.
+
+    Also for each kind of try that never succeeded.
+    """
     tries = evidence.record["pages"]
     explained = [
         (

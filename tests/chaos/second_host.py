@@ -1,6 +1,7 @@
-"""A second host of the plant, whose clock is wrong: a front, a worker and a beat of its own.
+"""A second host of the system with a wrong clock: a web application, a worker and a beat of its own.
 
-It changes nothing: half of the clients' connections go to its front, its worker takes part in all work.
+It changes nothing for customers: half of their connections go to its web application, its worker takes part in all
+work.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ _SIGNED_IN = "/standortverwaltung"
 
 @contextmanager
 def second_host(plant: Plant, off: float) -> Iterator[None]:
-    """Run a second host, whose clock is `off` seconds fast, during the `with` block.
+    """Run a second host, whose clock is `off` seconds fast (negative: slow), during the `with` block.
 
-    What is wrong with it is added to `plant.unexpected`: a clock that is not off after all, or not shown to be off by
-    front and worker, and people who are signed in at one of the two fronts only.
+    Adds what is wrong with it to `plant.unexpected`: a clock that is not off after all, or is not reported as off, and
+    people who are signed in at only one of the two web applications.
     """
     front, worker = free_port(), free_port()
     counters = plant.directory / "second-counters"

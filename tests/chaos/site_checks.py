@@ -1,4 +1,4 @@
-"""The auditor's checks of what requests have made: accounts, contracts, charges, trunks, numbers, registrar rows."""
+"""The auditor's checks of what requests have made: accounts, contracts, prices, trunks, numbers, registrar's rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ ENDED = {"completed", "rejected", "cancelled"}
 
 @check("doubled or missing at the end: contract, trunk, numbers")
 def provisioned_once(evidence: Evidence) -> Iterator[str]:
-    """Find completed orders without one contract, trunk and block each, and other ended ones with any."""
+    """Yield a finding for each completed order without exactly one contract, trunk and number block.
+
+    Also for each order that ended otherwise and has any of them.
+    """
     for row in evidence.ask(
         """
         SELECT r.id, r.status,
@@ -30,10 +33,11 @@ def provisioned_once(evidence: Evidence) -> Iterator[str]:
 
 @check("doubled accounts, or accounts in wrong hands")
 def accounts(evidence: Evidence) -> Iterator[str]:
-    """Find accounts that not exactly one order has made, and accounts that are not where their last request put them.
+    """Yield a finding for each account that has not exactly one order, or the wrong main account or state.
 
-    The accounts that were there before the run have no order. An ordered or linked account belongs to the main account
-    of its last completed request, a detached one to none, and that of an order that did not come about is closed.
+    An account that existed before the run has no order. An ordered or linked account belongs to the main account of its
+    last completed request, a detached one to none, and the account of an order that was rejected or cancelled is
+    closed.
     """
     before = set(evidence.record["accounts"])
     for row in evidence.ask(
@@ -61,11 +65,12 @@ def accounts(evidence: Evidence) -> Iterator[str]:
 
 @check("charges and channels otherwise than ordered and changed")
 def charges(evidence: Evidence) -> Iterator[str]:
-    """Find contracts whose lines are not those of their order and of the changes that were completed since.
+    """Yield a finding for each contract whose lines do not follow from its order and the changes completed since.
 
-    A contract begins with the tariff, the number block and the options of the order, each once and at the agreed
-    price. Each change of the tariff ends its line and begins one other at the same moment. Trunk and registrar have the
-    channels of the last change. A contract of no order must be of an account that was there before the run.
+    A contract begins with the tariff, the number block and the options of the order, each once and at the agreed price.
+    Each change of the tariff ends the line of the old tariff and begins a new line at the same moment. Trunk and
+    registrar have the channels of the last change. A contract without an order must belong to an account from before
+    the run.
     """
     blocks = {row["block_size"]: row["key"] for row in evidence.ask("SELECT key, block_size FROM products")}
     channels = {
@@ -106,7 +111,7 @@ def charges(evidence: Evidence) -> Iterator[str]:
 
 
 def _by_contract(evidence: Evidence) -> tuple[dict[int, Rows], dict[int, Rows]]:
-    """Return the lines and the completed changes of each contract, in the order of time, by the contract's id."""
+    """Return each contract's lines, and its completed changes, both by the contract's id and in the order of time."""
     lines: dict[int, Rows] = defaultdict(list)
     for row in evidence.ask(
         "SELECT i.*, p.kind FROM contract_items i JOIN products p ON p.key = i.product_key"
@@ -123,7 +128,11 @@ def _by_contract(evidence: Evidence) -> tuple[dict[int, Rows], dict[int, Rows]]:
 
 
 def _wrong_at_first(lines: Rows, ordered: list[str], agreed: Rows) -> Iterator[str]:
-    """Find the lines of a contract's beginning that were not ordered, ordered ones that lack, and other prices."""
+    """Yield a sentence if a contract's first lines are not the ordered products, and for each other price than agreed.
+
+    `lines` are the contract's first lines, `ordered` the product keys of the order, `agreed` the lines with their
+    prices that the order has stored.
+    """
     if sorted(line["product_key"] for line in lines) != sorted(ordered):
         yield f"lines are {sorted(line['product_key'] for line in lines)} and not {sorted(ordered)}"
     prices = {line["product_key"]: (line["monthly_cents"], line["one_off_cents"]) for line in agreed}
@@ -134,9 +143,9 @@ def _wrong_at_first(lines: Rows, ordered: list[str], agreed: Rows) -> Iterator[s
 
 
 def _wrong_in_time(lines: Rows, tariffs: list[str]) -> Iterator[str]:
-    """Yield a sentence for each fault in the tariffs of one contract, in time.
+    """Yield a sentence for each fault in the sequence of one contract's tariffs.
 
-    `lines` are its lines with a tariff, in the order of their beginnings; `tariffs` the expected keys of products: the
+    `lines` are its lines with a tariff, in the order of their beginnings; `tariffs` the expected product keys: the
     ordered one, then that of each change. A line has to end when the next one begins.
     """
     found = [line["product_key"] for line in lines]
@@ -149,7 +158,7 @@ def _wrong_in_time(lines: Rows, tariffs: list[str]) -> Iterator[str]:
 
 @check("numbers with two owners")
 def shared_numbers(evidence: Evidence) -> Iterator[str]:
-    """Find numbers that belong to two trunks, in the portal's or the registrar's database."""
+    """Yield a finding for each number that belongs to two trunks, in the portal's or the registrar's database."""
     for row in evidence.ask(
         "SELECT a.first_number FROM number_blocks a JOIN number_blocks b ON a.id < b.id"
         " AND a.first_number < b.first_number + b.size AND b.first_number < a.first_number + a.size"
@@ -164,7 +173,7 @@ def shared_numbers(evidence: Evidence) -> Iterator[str]:
 
 @check("registrar differences")
 def differences(evidence: Evidence) -> Iterator[str]:
-    """Find what the registrar has otherwise than the portal.
+    """Yield a finding for each difference between the registrar's database and the portal's.
 
     Compared are subscribers, passwords, suspensions, numbers, channels, and the forwardings with their targets.
     """

@@ -1,7 +1,7 @@
 """Runs a program of `workers.programs` as on a host whose clock is wrong: `SECONDS MODULE ARGUMENT…`.
 
-All that Python tells of the time is changed, in the program and in what it forks. As on a real host, monotonic clocks
-go right. A program that replaces itself by another (exec) is out of reach.
+Every clock that Python offers is changed, in the program and in the processes that it forks; monotonic clocks run at
+their usual speed, as on a real host. A program that replaces itself by another one (exec) has the real clock again.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import time_machine
 
 
 def skewed(command: Sequence[str], seconds: float) -> list[str]:
-    """Return the command line that runs a command line of `workers.programs` with a clock that is `seconds` fast.
+    """Return a command line that runs `command` with a clock that is `seconds` fast; negative: slow.
 
-    Negative: slow.
+    `command` is a command line of `workers.programs`: python, an option, a module and its arguments.
     """
     python, option, *module_and_arguments = command
     return [python, option, __name__, str(seconds), *module_and_arguments]
 
 
 def main() -> None:
-    """Run the module with its arguments as a program, with the clock set forward by so many seconds."""
+    """Run the module that the command line names, with its arguments, and a clock that is SECONDS fast."""
     _, seconds, *sys.argv = sys.argv
     time_machine.travel(timedelta(seconds=float(seconds))).start()
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -47,9 +47,9 @@ PAGES = "pages that failed without a fault that explains it"
 
 @pytest.fixture
 def record(pipeline: Pipeline, portal_url: str, registrar_url: str) -> dict[str, Any]:
-    """Provide the record of a run with two orders and a change that went through, and databases that fit it.
+    """Provide the record of a run with two completed orders and a change, and databases that agree with it.
 
-    The second order has an option, and the tariff that it has ordered is changed.
+    The second order has an option; the change is one of its tariff.
     """
     with pipeline.runtime.database.transaction() as session:
         before = list(session.scalars(sa.select(Account.customer_number)))
@@ -101,7 +101,7 @@ def record(pipeline: Pipeline, portal_url: str, registrar_url: str) -> dict[str,
 
 
 def wrong(record: dict[str, Any]) -> set[str]:
-    """Audit the databases and return the names of the checks that found something wrong."""
+    """Audit the databases and the record; return the names of the checks that found something wrong."""
     return {name for name, found in audit(record).found.items() if found}
 
 

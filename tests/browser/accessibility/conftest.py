@@ -1,4 +1,4 @@
-"""Fixtures of the accessibility tests: a check that a test visits the pages it declares, and a site with numbers."""
+"""Fixtures of the accessibility tests: a check that each test visits the pages it declares, and a location."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.web.portal.accounts.sites import Site, make_site
 
 @pytest.fixture(autouse=True)
 def kept_promises(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Check after each test that it visited the endpoints that it declared."""
+    """Fail a test that has not visited all the endpoints which its decorator `shows` declares."""
     looked.clear()
     yield
     app: Flask | None = request.node.funcargs["portal"].app if "portal" in request.node.funcargs else None
@@ -28,7 +28,7 @@ def kept_promises(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def site(portal: Portal) -> Site:
-    """Create a sub-account with a trunk, a hundred numbers, users, and a call forwarding when busy."""
+    """Create a location: a sub-account with a trunk, a hundred numbers, users, and a call forwarding when busy."""
     with portal.database.transaction() as session:
         site = make_site(session, session.get_one(Account, portal.main.id))
         block = {"area_code": "0221", "first_number": 4922170034200, "size": 100, "trunk_id": site.trunk}
@@ -37,5 +37,5 @@ def site(portal: Portal) -> Site:
 
 
 def is_of(site: Site) -> sa.ColumnElement[bool]:
-    """Return an SQL condition: the number block belongs to the account of the site."""
+    """Return the SQL condition that a number block belongs to the site's account."""
     return NumberBlock.account_id == site.account.id

@@ -1,4 +1,7 @@
-"""Checks of a page: valid HTML, no axe-core violations, no horizontal scrolling; `shows` declares a test's pages."""
+"""Checks of a page: valid HTML, no axe-core violations, no horizontal scrolling.
+
+The decorator `shows` declares which pages a test visits.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ looked: list[str] = []
 
 
 def shows(*endpoints: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Declare the endpoints whose pages a test visits; the test fails if it does not visit all of them."""
+    """Return a decorator for tests that declares by `endpoints` which of the application's pages a test visits.
+
+    A test fails if it does not visit all of them.
+    """
 
     def promise(test: Callable[..., None]) -> Callable[..., None]:
         PROMISED.setdefault(test.__name__, set()).update(endpoints)
@@ -47,7 +53,7 @@ def endpoint_of(app: Flask, url: str) -> str | None:
 
 
 def look(page: Page, address: str) -> None:
-    """Open the address, and check the page for valid HTML, axe-core violations and horizontal scrolling."""
+    """Open `address` and check the page: valid HTML, no axe-core violations, and no horizontal scrolling."""
     answer = page.goto(address)
     assert answer is not None
     assert_valid(answer.text())
@@ -55,7 +61,10 @@ def look(page: Page, address: str) -> None:
 
 
 def look_after(page: Page, pressed: Locator) -> None:
-    """Press the button or link `pressed`, and check the next page for valid HTML, axe-core violations and scrolling."""
+    """Press the button or link `pressed` and check the page that follows.
+
+    Its HTML must be valid, axe-core must find no violation, and nothing may scroll horizontally.
+    """
     with page.expect_navigation() as navigation:
         pressed.click()
     assert_valid(navigation.value.text())
@@ -63,7 +72,10 @@ def look_after(page: Page, pressed: Locator) -> None:
 
 
 def look_wrong(page: Page, button: Locator | None = None) -> None:
-    """Submit the form unchanged, by `button` or the main button; check the next page, which has to show an error."""
+    """Submit the form as it is, with `button` (None: its main button), and check the page that follows.
+
+    That page must show an error, have valid HTML and no axe-core violations, and not scroll horizontally.
+    """
     look_after(page, button or page.get_by_role("main").locator("form .primary, form .danger").first)
     expect(page.get_by_role("alert")).to_be_visible()
 
@@ -90,7 +102,10 @@ _AT_THE_END = """() => [...document.querySelectorAll(".is-stacking :is(tbody, tf
 
 
 def look_as_it_is(page: Page) -> None:
-    """Check the open page: no horizontal scrolling at 320 pixels, and no axe-core violations on a desktop."""
+    """Check the open page: no axe-core violations on a desktop, and a layout that fits a width of 320 pixels.
+
+    At that width it must not scroll horizontally, and no element may be too wide or touch another or the edge.
+    """
     looked.append(page.url)
     page.set_viewport_size({"width": 320, "height": 640})
     assert_no_sideways_scrolling(page)
@@ -102,7 +117,7 @@ def look_as_it_is(page: Page) -> None:
 
 
 def sign_in_as(page: Page, portal: Portal, person: User) -> None:
-    """Sign in as this person, with the code of a second factor."""
+    """Sign in as this person, with password and the code of an authenticator app if the portal asks for one."""
     page.goto(portal.url)
     page.get_by_label("E-Mail-Adresse").fill(person.email)
     page.get_by_label("Passwort").fill(PASSWORD)

@@ -115,7 +115,10 @@ def test_the_order(page: Page, portal: Portal) -> None:
 
 
 def becomes(request: Request, status: Status) -> None:
-    """Give a new request this status, with a reason that fits its kind where the status needs one."""
+    """Move the new request to `status` by its own methods.
+
+    A pending, held, rejected, failed or cancelled request gets a reason that fits its kind.
+    """
     if status in (Status.IN_PROGRESS, Status.HELD, Status.COMPLETED, Status.REJECTED, Status.FAILED):
         request.begin(NOW)
     match status:
