@@ -1,4 +1,4 @@
-"""Fixtures with real services: PostgreSQL and Redis servers, started once for each test process."""
+"""Fixtures with real servers, which are started once for each test process: PostgreSQL, Redis and a mail server."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ _LONG = {"browser", "faults", "sip", "workers"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the long tests first, and spread those that mostly wait among those that compute, so that no core is idle."""
+    """Put the tests of slow folders first, and mix these folders' tests evenly.
+
+    So those that mostly wait run beside those that compute, and no core is idle.
+    """
     folders = [item.path.parent.name for item in items]
     total, seen = Counter(folders), Counter[str]()
     turns: dict[pytest.Item, tuple[bool, float]] = {}
@@ -65,7 +68,10 @@ settings.load_profile("untimed")
 
 @pytest.fixture(scope="session", autouse=True)
 def _logging() -> None:
-    """Configure logging as every program does: structlog's default prints all local variables, which takes seconds."""
+    """Configure logging as every program does.
+
+    Without this, structlog prints all local variables of a traceback, which takes seconds.
+    """
     configure_logging("console")
     # The tests' mail server tells every word of a conversation.
     logging.getLogger("mail.log").setLevel(logging.WARNING)
@@ -75,8 +81,8 @@ def _logging() -> None:
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     """Start a PostgreSQL server with the databases `standorte` (migrated, with reference data) and `registrar`.
 
-    Each part under test connects as its own role, whose privileges are as in production. The data directory is made
-    once for all processes of pytest-xdist, and copied.
+    Each part under test connects as its own role, with the same privileges as in production. The data directory is made
+    once for all processes of pytest-xdist, which each copy it.
     """
     run = tmp_path_factory.getbasetemp()
     shared = run.parent if "PYTEST_XDIST_WORKER" in os.environ else run
@@ -110,7 +116,10 @@ def _make_data(directory: Path) -> None:
 
 @pytest.fixture(scope="session")
 def superuser(postgres: EmbeddedPostgres) -> Iterator[sa.Engine]:
-    """Provide a superuser's engine: only a superuser may delete in any order, and may delete audit entries."""
+    """Provide an engine that connects to the portal's database as a superuser.
+
+    Only a superuser may delete rows in any order, and entries of the audit log.
+    """
     engine = sa.create_engine(postgres.url("standorte"))
     yield engine
     engine.dispose()
@@ -132,7 +141,7 @@ def _session_worker_database(postgres: EmbeddedPostgres) -> Iterator[Database]:
 
 @pytest.fixture
 def database(_session_database: Database, superuser: sa.Engine) -> Iterator[Database]:
-    """Provide the portal's database, connected as its owner, with reference data only.
+    """Provide the portal's database, connected as its owner, with reference data only (price list, area codes, towns).
 
     All other tables are emptied after the test.
     """
@@ -145,25 +154,31 @@ def database(_session_database: Database, superuser: sa.Engine) -> Iterator[Data
 
 @pytest.fixture
 def owner_database(_session_database: Database, database: Database) -> Database:
-    """Provide the portal's database, connected as its owner, for changes that no program's role may make."""
+    """Provide the portal's database, connected as its owner.
+
+    For tests whose fixture `database` connects as another role, but which change what only the owner may.
+    """
     return _session_database
 
 
 @pytest.fixture
 def worker_database(_session_worker_database: Database, database: Database) -> Database:
-    """Provide the portal's database, connected as the workers' role."""
+    """Provide the portal's database, connected with the role of the workers."""
     return _session_worker_database
 
 
 @pytest.fixture
 def portal_url(postgres: EmbeddedPostgres, database: Database) -> str:
-    """Return the URL of the portal's database as superuser; it is emptied after the test except for reference data."""
+    """Return a URL of the portal's database that connects as superuser.
+
+    After the test the database is emptied, except for the reference data.
+    """
     return postgres.url("standorte")
 
 
 @pytest.fixture
 def changing_products(owner_database: Database) -> Iterator[None]:
-    """Allow the test to change the price list; restore the price list after the test."""
+    """Restore the price list after the test, which may change it."""
     yield
     with owner_database.transaction() as session:
         for row in PRICE_LIST:
@@ -182,7 +197,7 @@ def registrar_url(postgres: EmbeddedPostgres) -> Iterator[str]:
 
 @pytest.fixture
 def worker_registrar_url(postgres: EmbeddedPostgres, registrar_url: str) -> str:
-    """Return the URL of the registrar's database with the workers' role; it is emptied after the test."""
+    """Return a URL of the registrar's database that connects with the workers' role; it is emptied after the test."""
     return postgres.url("registrar", DatabaseRole.WORKER)
 
 
@@ -202,7 +217,7 @@ def redis_url(_redis: EmbeddedRedis) -> str:
 
 @pytest.fixture
 def smtp_sink() -> Iterator[MailSink]:
-    """Run a mail server that keeps every mail it receives."""
+    """Run an SMTP server that keeps every mail it receives."""
     sink = MailSink()
     sink.start()
     yield sink
@@ -211,13 +226,13 @@ def smtp_sink() -> Iterator[MailSink]:
 
 @pytest.fixture(scope="session")
 def session_clock() -> FakeClock:
-    """Create the clock of objects that are created once for all tests."""
+    """Create the clock for objects that are created once for all tests of a process."""
     return FakeClock()
 
 
 @pytest.fixture
 def clock(session_clock: FakeClock) -> FakeClock:
-    """Return the clock, reset to its initial time; only the test advances the clock."""
+    """Return the clock of the whole process, reset to its initial time. It stands still unless the test advances it."""
     session_clock.reset()
     return session_clock
 

@@ -1,4 +1,4 @@
-"""Functions that do the workers' work in a test's own process: a batch of each kind, in the order of an order's way."""
+"""Functions that do the workers' work in the test's own process, one batch of each kind of due work."""
 
 from __future__ import annotations
 
@@ -15,37 +15,40 @@ from tasks.runtime import Runtime
 
 
 def _nobody() -> None:
-    """Ignore that more work is due: the default for more_due, which in a worker sends a hint."""
+    """Do nothing: the default of the parameter `more_due`.
+
+    In a worker, `more_due` sends a message that more rows are due.
+    """
 
 
 def advance_requests(runtime: Runtime, more_due: Callable[[], object] = _nobody) -> None:
-    """Run one batch of due steps of requests, first those in the database alone, then those with the registrar.
+    """Run one batch of due steps of requests: first those that need only the database, then those with the registrar.
 
-    `more_due` is called if a full batch was found, so that more may be due.
+    Call `more_due` for each of the two whose batch was full, because more may be due.
     """
     advance(runtime, WorkKind.VERIFY, more_due)
     advance(runtime, WorkKind.PROVISION, more_due)
 
 
 def send_messages(runtime: Runtime, more_due: Callable[[], object] = _nobody) -> None:
-    """Send one batch of due letters and one of due mails. `more_due` is called if more may be due."""
+    """Send one batch of due letters and one of due mails. Call `more_due` after a full batch: more may be due."""
     for channel in (Channel.LETTER, Channel.MAIL):
         send_due(runtime, channel, more_due)
 
 
 def sync_registrar(runtime: Runtime, more_due: Callable[[], object] = _nobody) -> None:
-    """Write one batch of due trunks and one of number blocks to the registrar.
+    """Write one batch of due trunks and one of due number blocks to the registrar.
 
-    `more_due` is called if more may be due.
+    Call `more_due` after a full batch, because more may be due.
     """
     write_due_trunks(runtime, more_due)
     announce_due_blocks(runtime, more_due)
 
 
 def process_due(runtime: Runtime, more_due: Callable[[], object] = _nobody) -> None:
-    """Do one batch of each kind of due work: requests, registrar, messages and bulks.
+    """Do one batch of each kind of due work: requests, registrar, messages and bulk files, in this order.
 
-    `more_due` is called if more may be due.
+    Call `more_due` after each full batch, because more may be due.
     """
     advance_requests(runtime, more_due)
     sync_registrar(runtime, more_due)

@@ -1,4 +1,4 @@
-"""Factories of test data: people, accounts and orders with realistic German defaults."""
+"""Functions that create test data with realistic German defaults: people, accounts, orders and links."""
 
 from __future__ import annotations
 
@@ -91,7 +91,10 @@ MOBILE = "+4915123456789"
 
 
 def make_user(session: Session, *, email: str | None = None, **facts: Any) -> User:
-    """Create a user who can sign in with `PASSWORD`; `facts` override the defaults of the columns."""
+    """Create a user who can sign in with the password `PASSWORD`; `facts` are columns that replace the defaults.
+
+    Without `email`, the user gets an address of their own.
+    """
     number = next(_count)
     user = User(
         email=email or f"person{number}@example.com",
@@ -103,9 +106,9 @@ def make_user(session: Session, *, email: str | None = None, **facts: Any) -> Us
 
 
 def make_staff(session: Session, **facts: Any) -> User:
-    """Create one of the carrier's staff, with an authenticator app, which all of them need.
+    """Create a member of the carrier's staff, with the authenticator app that staff need to sign in.
 
-    `facts` are user columns.
+    `facts` are columns of the user that replace the defaults.
     """
     user = make_user(session, is_staff=True, **facts)
     give_app(session, user)
@@ -113,13 +116,13 @@ def make_staff(session: Session, **facts: Any) -> User:
 
 
 def give_app(session: Session, user: User) -> None:
-    """Give the user an authenticator app with `APP_SECRET`, with no code used so far."""
+    """Give the user an authenticator app with the key `APP_SECRET`. None of its codes has been used."""
     session.add(new_app(Vault(SECRET), user.id, "Phone", APP_SECRET, 0, NOW))
     session.flush()
 
 
 def make_account(session: Session, *, administrator: User | None = None, **facts: Any) -> Account:
-    """Create a standalone account in Bielefeld; `facts` override the defaults of the columns.
+    """Create a standalone account in Bielefeld; `facts` are columns that replace the defaults.
 
     `administrator` becomes the account's administrator; None leaves the account without users.
     """
@@ -151,9 +154,10 @@ def join(session: Session, user: User, account: Account, role: Role = Role.ADMIN
 
 
 def make_main(session: Session, *, subs: int = 0, **facts: Any) -> tuple[Account, Principal]:
-    """Create an account with `subs` sub-accounts; return the account and its administrator.
+    """Create an account with `subs` sub-accounts; return it and its administrator, as a principal for the model.
 
-    With `subs=0` it is a standalone account, which can become a main account. `facts` are columns of the account.
+    With `subs=0` it is a standalone account, which becomes a main account with its first sub-account. `facts` are
+    columns of the account.
     """
     user = make_user(session)
     main = make_account(session, administrator=user, **facts)
@@ -166,12 +170,15 @@ def make_main(session: Session, *, subs: int = 0, **facts: Any) -> tuple[Account
 def fill_pool(
     session: Session, *, area_code: str = "030", size: int = 10, count: int = 20, first: str = "20000000"
 ) -> None:
-    """Add `count` free number blocks of `size` numbers each to the pool of an area code, beginning at `first`."""
+    """Add `count` free blocks of `size` numbers to the number pool of the area code.
+
+    `first` is the first number without its area code; the blocks follow each other.
+    """
     stock_pool(session, area_code, first, size, count, NOW)
 
 
 def an_order(**changes: Any) -> OrderDraft:
-    """Return the example order of the API documentation (`ORDER`); `changes` replace fields."""
+    """Return the example order of the API documentation (`ORDER`), with the fields in `changes` replaced."""
     return replace(ORDER, **changes)
 
 
@@ -183,9 +190,10 @@ def a_link(
     code: str | None = None,
     method: ProofMethod = ProofMethod.ADMINISTERS_BOTH,
 ) -> LinkDraft:
-    """Return a link request for an account: by credentials if `email` is given, by link code if `code` is given.
+    """Return the draft of a link request for an account, which is given as object or as customer number.
 
-    Without either, the request uses the kind of proof `method`.
+    Its proof is the login `email` and `password` if `email` is given, the link code `code` if that is given, and else
+    of the kind `method`.
     """
     number = account if isinstance(account, str) else account.customer_number
     if email is not None:
@@ -202,7 +210,7 @@ def make_bulk(
     name: str = "Filialen.csv",
     now: datetime = NOW,
 ) -> Bulk:
-    """Save a bulk of the orders `drafts` as an uploaded file, checked and without invalid cells; it is not sent yet."""
+    """Save the orders `drafts` as an uploaded and checked bulk file without invalid cells. It is not sent off yet."""
     rows = [
         CheckedRow(line, {"name": draft.location.name}, None, as_facts(draft)) for line, draft in enumerate(drafts, 2)
     ]
@@ -211,13 +219,16 @@ def make_bulk(
 
 
 def sites(count: int, first: int = 1) -> list[OrderDraft]:
-    """Return `count` orders for one address, with the location names 'Filiale 1' (from `first` on) and so on."""
+    """Return `count` orders for one address; the locations are named "Filiale NUMBER", with numbers from `first` on."""
     place = ORDER.location
     return [an_order(location=replace(place, name=f"Filiale {number}")) for number in range(first, first + count)]
 
 
 def prove_contact(session: Session, main: Account, draft: OrderDraft = ORDER) -> None:
-    """Record that the contact's e-mail address and the connection address of the order are already proved."""
+    """Record that both the contact's e-mail address and the connection address of the order are proved for `main`.
+
+    An order for them then waits for no proof.
+    """
     place = draft.location
     asked = {"main_id": main.id, "asked_at": NOW, "expires_at": NOW + VALID_FOR, "proved_at": NOW}
     key = address_key(place.street, place.postal_code, place.city)
@@ -229,7 +240,7 @@ def prove_contact(session: Session, main: Account, draft: OrderDraft = ORDER) ->
 def prepare(url: str) -> None:
     """Migrate an empty database as its owner, and load the reference data: price list, area codes and towns.
 
-    Also grants the roles their privileges, and switches row-level security on or off as `ROW_SECURITY` says.
+    Also grants the database roles their privileges, and switches row-level security on or off as `ROW_SECURITY` says.
     """
     database = Database(url)
     try:
@@ -246,6 +257,9 @@ def prepare(url: str) -> None:
 
 
 def submit_order(session: Session, principal: Principal, main: Account, draft: OrderDraft, now: datetime) -> Request:
-    """Check and save an order, without the limits of the company. Raises `InvalidField` if a field breaks a rule."""
+    """Check and save one order; the company's daily limits are not applied.
+
+    Raises `InvalidField` if a field breaks a rule.
+    """
     ensure_orderable(session, principal, main, draft, now)
     return submit_orders(session, principal, main, [draft], now)[0]

@@ -1,4 +1,4 @@
-"""Fakes of external systems, which record their calls so that tests can check them, and a function that waits."""
+"""Fakes of external systems that record what they are sent, a clock that tests advance, and a function that waits."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from workers.stack.ports import free_port
 
 
 class FakeClock:
-    """A clock that stands still at Monday, 2 March 2026, 9:00 in Berlin, until a test advances the clock."""
+    """A clock that stands still at Monday, 2 March 2026, 9:00 in Berlin, until a test advances it."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Set the clock back to its initial time."""
+        """Set the clock back to Monday, 2 March 2026, 9:00 in Berlin."""
         self.now = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 
     def __call__(self) -> datetime:
@@ -40,12 +40,13 @@ class FakeClock:
 
 @dataclass
 class FakeRegistrar:
-    """A registrar in memory that keeps trunks by SIP user; `writes` are all records written, in order.
+    """A fake of the registrar that keeps trunks in memory by SIP user.
 
-    Writing a trunk takes the next of the `failures`: a `GatewayError` is returned for the trunk, any other one is
-    raised. `strangers` are subscribers that were added outside the portal, `calls` the times of the recorded calls,
-    `blocks` the announced number blocks by first number. Unless `away` is None, it is raised by reading and removing
-    subscribers, by counting and forgetting calls, and by reading and writing blocks.
+    `writes` are all trunk records written, in order. Each write of a trunk removes the next of the `failures`: a
+    `GatewayError` is returned as that trunk's result, any other exception is raised. `strangers` are subscribers that
+    were added outside the portal, `calls` the times of the recorded calls, `blocks` the number blocks that were
+    written, by first number. If `away` is set, that error is raised by reading and removing subscribers, by counting
+    and deleting calls, and by writing and reading blocks.
     """
 
     trunks: dict[str, TrunkRecord] = field(default_factory=dict)
@@ -140,9 +141,9 @@ def _as_subscriber(record: TrunkRecord) -> Subscriber:
 
 @dataclass
 class FakeMailer:
-    """A mailer that keeps mails.
+    """A fake of the mail gateway that keeps each mail in `sent`.
 
-    `failures` has errors by recipient address: each mail to the address raises the next one.
+    `failures` has lists of errors by recipient address: each mail to the address raises and removes the next one.
     """
 
     sent: list[Mail] = field(default_factory=list)
@@ -150,7 +151,7 @@ class FakeMailer:
 
     @property
     def but_receipts(self) -> list[Mail]:
-        """Return the mails that were sent, without those that confirm that an order or a request has arrived."""
+        """Return the sent mails without receipts: those that only confirm that an order or a request has arrived."""
         return [
             mail for mail in self.sent if not re.search("^Wir haben Ihre .*erhalten|^We have received", mail.subject)
         ]
@@ -166,7 +167,10 @@ class FakeMailer:
 
 @dataclass
 class FakePrinter:
-    """A printer that keeps letters. Each letter raises the next one of the `failures`, if any is left."""
+    """A fake of the letter printer that keeps each letter in `printed`.
+
+    As long as there are `failures`, each letter raises and removes the next one.
+    """
 
     printed: list[Letter] = field(default_factory=list)
     failures: list[GatewayError] = field(default_factory=list)
@@ -178,7 +182,7 @@ class FakePrinter:
 
 
 class MailSink:
-    """A real SMTP server on a free port that parses and keeps every mail."""
+    """A real SMTP server on a free port that keeps every mail, raw and parsed. Each test starts it when needed."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -209,7 +213,7 @@ class MailSink:
 
     @property
     def received(self) -> list[tuple[str, EmailMessage]]:
-        """Return recipient and parsed mail of each received mail, in the order of arrival."""
+        """Return recipient and parsed mail of every mail so far, in the order of arrival."""
         with self._lock:
             return list(self._messages)
 
@@ -239,7 +243,10 @@ class MailSink:
 
 
 def wait_until(condition: Callable[[], object], *, seconds: float = 30, what: str = "the condition") -> None:
-    """Wait until the condition is true; raise `AssertionError`, naming `what`, if it is still false after `seconds`."""
+    """Wait until `condition` returns something true; raise `AssertionError` if it does not within `seconds`.
+
+    `what` names the condition in the error.
+    """
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -1,6 +1,6 @@
-"""Runs the portal's programs in processes forked from one that has imported their modules: two seconds faster each.
+"""Runs the portal's programs in processes forked from one that has imported their modules: two seconds faster.
 
-`standorte up` is tested otherwise: it starts every program with a Python interpreter of its own.
+`standorte up`, which starts every program with a Python interpreter of its own, is tested elsewhere.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ processes.set_forkserver_preload(["tests.preloaded"])
 
 
 def start(command: Sequence[str], environment: Mapping[str, str], log: Path) -> BaseProcess:
-    """Start a command line of `workers.programs` in the folder of the file `log`; its output is added to the file.
+    """Run a command line of `workers.programs` in a new process, in the folder of the file `log`.
 
-    The process leads a process group of its own.
+    Its output is added to the file. The process leads a process group of its own.
     """
     process = processes.Process(target=_run, args=(command, environment, log))
     process.start()
@@ -31,7 +31,7 @@ def start(command: Sequence[str], environment: Mapping[str, str], log: Path) -> 
 
 
 def kill(process: BaseProcess) -> None:
-    """Kill a program and all processes of its group with SIGKILL, and wait for its end."""
+    """Kill a program and all processes of its process group with SIGKILL, and wait until it has ended."""
     assert process.pid is not None
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""A copy of all rows of the database that can be restored, so that a test can try many things from one state."""
+"""A copy of all rows of a database that can be restored, so that a test can try many changes on the same rows."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from models.schema import metadata
 
 @contextmanager
 def kept_rows(engine: sa.Engine) -> Iterator[KeptRows]:
-    """Copy all rows of the database to a schema `kept`, yield the means to restore them, and drop the copy afterwards.
+    """Copy all rows of the database to a schema `kept`; yield an object that restores them; drop the copy at the end.
 
-    `engine` connects as a superuser.
+    `engine` must connect as a superuser.
     """
     with engine.begin() as connection:
         names = [
@@ -45,6 +45,6 @@ class KeptRows:
         self._restore = "; ".join(["SET LOCAL session_replication_role = replica", *statements])
 
     def restore(self) -> None:
-        """Set all rows of the database back to what they were when the copy was made; delete those that were added."""
+        """Set all tables back to the copied rows; rows that were added since are deleted."""
         with self._engine.begin() as connection:
             connection.exec_driver_sql(self._restore)

@@ -1,4 +1,4 @@
-"""Which row locks an SQL statement takes, and which two transactions could wait for each other because of theirs."""
+"""Which row locks an SQL statement takes, and at which of them two transactions could deadlock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models.schema import metadata
 
 
 class Mode(IntEnum):
-    """How strongly rows are locked; each mode conflicts with those of `CONFLICTS`."""
+    """The strength of a row lock of PostgreSQL; `CONFLICTS` says which modes exclude each other."""
 
     KEY_SHARE = 1
     SHARE = 2
@@ -36,7 +36,10 @@ _APPENDED = {"audit_entries", "findings", "messages", "timeline_entries"}
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """A lock on rows of a table. `waits`: the statement waits if another transaction has locked a row."""
+    """A row lock that a statement takes: the table of the rows, and the lock's mode.
+
+    `waits`: the statement waits if another transaction has locked a row; False for SKIP LOCKED and NOWAIT.
+    """
 
     table: str
     mode: Mode
@@ -44,7 +47,10 @@ class Lock:
 
 
 def locks_of(statement: str) -> Iterator[Lock]:
-    """Yield the row locks that the statement takes, those by foreign keys of new rows included."""
+    """Yield the row locks that an SQL statement takes, also those on the rows to which new rows refer by foreign keys.
+
+    Locks on tables to which the operations only add rows (`_APPENDED`) are left out.
+    """
     waits = not _NEVER_WAITS.search(statement)
     for how, only in _FOR.findall(statement):
         for table in [only] if only else _READ.findall(statement):
@@ -61,9 +67,10 @@ def locks_of(statement: str) -> Iterator[Lock]:
 
 
 def dangerous_places(one: Sequence[Lock], other: Sequence[Lock]) -> list[int]:
-    """Return the places of those locks of `one` with which the two transactions could wait for each other.
+    """Return the indexes of those locks of the transaction `one` at which it could deadlock with `other`.
 
-    That is so if `one` holds the lock when `other` wants it, and then wants one that `other` holds already.
+    That is so if `other` wants the lock while `one` holds it, and `one` later wants a lock that `other` already holds.
+    Each list has a transaction's locks in the order in which it takes them.
     """
     return [
         place

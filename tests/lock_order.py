@@ -1,4 +1,4 @@
-"""Fails a test in which several rows are locked by one statement without an order: two of them could deadlock."""
+"""Fails a test in which one statement locks several rows without an ORDER BY: two such statements could deadlock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ _HARMLESS = re.compile(r"\bORDER BY\b|\bSKIP LOCKED\b|\bNOWAIT\b")
 
 
 def check_lock_order() -> None:
-    """Check every statement of every database engine from now on; one that breaks the rule raises `AssertionError`."""
+    """Check from now on every statement of every engine: one that locks several rows without an order fails the test.
+
+    The error is an `AssertionError`.
+    """
     sa.event.listen(sa.Engine, "after_cursor_execute", _check)
 
 

@@ -1,6 +1,7 @@
-"""Operations that lock an account and what belongs to it, and the accounts, trunks and requests that they meet at.
+"""Operations that lock accounts and what belongs to them, and the rows (`Scene`) on which tests let two of them meet.
 
-Each operation is one transaction of the portal, the console or a worker, as a function of a session and a `Scene`.
+Each operation is one transaction of the web application, the console or a worker: a function of a session and a
+`Scene`.
 """
 
 from __future__ import annotations
@@ -65,10 +66,11 @@ LEASE = UUID(int=1)
 
 @dataclass
 class Scene:
-    """An account with what belongs to it, and a person who administers it and its main account, if it has one.
+    """An account with what belongs to it, on which operations are tried, and the person who does them.
 
-    `trunk`, `block`, `invitation`, `guest` and `job_run` are ids of rows, `guest` that of a second person with a role
-    in the account. `ids` has the ids of requests and files that operations have prepared, by name.
+    `person` administers the account, and its main account if it has one; `id` is the account's. `trunk`, `block`,
+    `invitation`, `guest` and `job_run` are ids of rows, `guest` that of a second person with a role in the account.
+    `ids` has the ids of requests and bulk files that operations have prepared, by name.
     """
 
     pipeline: Pipeline
@@ -90,7 +92,7 @@ class Scene:
         return session.get_one(Account, self.pipeline.main.id)
 
     def day(self, days: int) -> date:
-        """Return the day in so many days from now."""
+        """Return the date `days` days after the tests' fixed present (`NOW`)."""
         return berlin_day(NOW) + timedelta(days=days)
 
 
@@ -99,10 +101,11 @@ Act = Callable[[Session, Scene], object]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What somebody does: `act` in a transaction, once `prepare` has been committed.
+    """An operation that is tried at the same time as another one: `act` is its transaction.
 
-    `whole` is called instead of `act` for work that opens its transactions itself. `at` are the kinds of scenes in
-    which it can be done: a linked account, one alone, and an ordered one.
+    `prepare` makes the rows that it needs, and is committed before. `whole` is called instead of `act` if the operation
+    opens its transactions itself. `at` are the kinds of scenes in which it can be done: with a linked account, one
+    without a main account ("alone"), or an ordered one.
     """
 
     act: Act | None
@@ -111,12 +114,15 @@ class Operation:
     whole: Callable[[Pipeline, Scene], object] | None = None
 
     def run(self, pipeline: Pipeline, scene: Scene) -> None:
-        """Do it with the pipeline's database. A rule that forbids it is no failure: the other one came first."""
+        """Do the operation with the pipeline's database. An error because a rule forbids it by now is ignored.
+
+        The operation that it meets may have come first and changed what is allowed.
+        """
         with suppress(DomainError):
             self.run_strictly(pipeline, scene)
 
     def run_strictly(self, pipeline: Pipeline, scene: Scene) -> None:
-        """Do it with the pipeline's database. Raises `DomainError` if a rule forbids it."""
+        """Do the operation with the pipeline's database. Raises `DomainError` if a rule forbids it."""
         if self.whole is not None:
             self.whole(pipeline, scene)
         if self.act is not None:
@@ -125,7 +131,10 @@ class Operation:
 
 
 def make_scene(pipeline: Pipeline, kind: str) -> Scene:
-    """Create a scene of this kind: "linked", "alone" or "ordered" (an account whose contact has yet to confirm)."""
+    """Create the rows for operations: an account that is "linked" to a main account, "alone", or newly "ordered".
+
+    The ordered account's request waits until its contact confirms the e-mail address.
+    """
     if kind == "ordered":
         contact = replace(an_order().contact, email="new@example.com")
         id = pipeline.order(an_order(contact=contact))
@@ -155,7 +164,10 @@ def _somebody() -> Recipient:
 
 
 def _prepared(name: str, submit: Callable[[Session, Scene], Request]) -> Act:
-    """Return what prepares a request by `submit`, once in a scene, and claims it for a worker."""
+    """Return a function that submits a request by `submit`, once in a scene, and claims it as a worker does.
+
+    The request's id is stored in the scene under `name`.
+    """
 
     def prepare(session: Session, scene: Scene) -> None:
         if name not in scene.ids:
@@ -168,7 +180,10 @@ def _prepared(name: str, submit: Callable[[Session, Scene], Request]) -> Act:
 
 
 def _free(name: str, submit: Callable[[Session, Scene], Request]) -> Act:
-    """Return what prepares a request by `submit`, once in a scene, for somebody who takes it back: unclaimed."""
+    """Return a function that submits a request by `submit`, once in a scene, and leaves it unclaimed.
+
+    A person can then cancel it. The request's id is stored in the scene under `name`.
+    """
 
     def prepare(session: Session, scene: Scene) -> None:
         if name not in scene.ids:
@@ -178,7 +193,7 @@ def _free(name: str, submit: Callable[[Session, Scene], Request]) -> Act:
 
 
 def _worked_on(name: str) -> Act:
-    """Return what a worker does with the request of this name, from its first step to its last."""
+    """Return a function that does all steps of the prepared request `name` as a worker does, in one transaction."""
 
     def act(session: Session, scene: Scene) -> None:
         for request in lock_claimed(session, [scene.ids[name]], LEASE):
@@ -266,7 +281,10 @@ def _put_on_invoice(session: Session, scene: Scene) -> None:
 
 
 def _take_off(session: Session, scene: Scene) -> None:
-    """Let the account be one that an invoice had attached, that has left it, and is to stay linked."""
+    """Make the account one that a collective invoice has attached.
+
+    It has left the invoice since, but is to stay linked.
+    """
     _put_on_invoice(session, scene)
     account = scene.account(session)
     item = own_item(session, account)
@@ -320,7 +338,10 @@ def _confirm(session: Session, scene: Scene) -> None:
 
 
 def _of(function: Callable[..., object], *arguments: Any) -> Act:
-    """Return what calls `function` for the scene's person, account and trunk, with further arguments and the time."""
+    """Return a function that calls `function` for the scene's person, account and trunk.
+
+    The arguments are session, person, account, id of the trunk, then `arguments`, and last the time `NOW`.
+    """
 
     def act(session: Session, scene: Scene) -> None:
         function(session, scene.person, scene.account(session), scene.trunk, *arguments, NOW)
@@ -329,7 +350,11 @@ def _of(function: Callable[..., object], *arguments: Any) -> Act:
 
 
 def _about(function: Callable[..., object], what: str) -> Act:
-    """Return what calls `function` for the scene's person, account, and the id of this name, with the time."""
+    """Return a function that calls `function` for the scene's person and account and one id.
+
+    The id is the field of the scene that `what` names, such as "invitation". The arguments are session, person,
+    account, id, and last the time `NOW`.
+    """
 
     def act(session: Session, scene: Scene) -> None:
         function(session, scene.person, scene.account(session), getattr(scene, what), NOW)
@@ -338,7 +363,10 @@ def _about(function: Callable[..., object], what: str) -> Act:
 
 
 def _for_account(function: Callable[..., object], *arguments: Any) -> Act:
-    """Return what calls `function` for the scene's person and account, with further arguments and the time."""
+    """Return a function that calls `function` for the scene's person and account.
+
+    The arguments are session, person, account, then `arguments`, and last the time `NOW`.
+    """
 
     def act(session: Session, scene: Scene) -> None:
         function(session, scene.person, scene.account(session), *arguments, NOW)

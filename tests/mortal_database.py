@@ -1,4 +1,4 @@
-"""A database whose user dies at a commit, as a process that is killed."""
+"""A database at which the calling code dies at a chosen commit, as a process that is killed there."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from models.db.session import Database
 
 
 class Death(BaseException):
-    """Raised to end the worker's code at a commit, as if its process was killed."""
+    """Raised to end a worker's code at a commit, as if its process had been killed there."""
 
 
 class Mortal:
-    """A database whose user dies at the commit of the transaction with the number `commits`.
+    """A database that raises `Death` at one of its commits: `commits` is its number, from 1 on.
 
-    `before`: the user dies before the commit takes effect, and not after it.
+    `before`: raised before this commit, which then does not take effect; otherwise right after it.
     """
 
     def __init__(self, database: Database, commits: int, *, before: bool) -> None:
@@ -31,7 +31,10 @@ class Mortal:
 
     @contextmanager
     def transaction(self, **limits: Any) -> Iterator[Session]:
-        """Open a transaction as the real database does; raise `Death` before or after the commit that is fatal."""
+        """Open a transaction as the real database does.
+
+        Raises `Death` before or after the commit at which the code has to die.
+        """
         self._left -= 1
         with self._database.transaction(**limits) as session:
             yield session

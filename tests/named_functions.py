@@ -1,4 +1,4 @@
-"""A decorator that keeps functions by name in a dictionary, for a table or a command line that lists them."""
+"""A decorator that registers functions by name in a dictionary, for example for a table or a command line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def named(kept: dict[str, T], name: str) -> Callable[[T], T]:
-    """Return a decorator that puts a function into `kept` under this name and returns the function unchanged."""
+    """Return a decorator that stores the decorated function in `kept` under this name, and returns it unchanged."""
 
     def keep(function: T) -> T:
         kept[name] = function

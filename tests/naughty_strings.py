@@ -1,4 +1,4 @@
-"""Strings that break programs which do not expect them, by the kind of fault that each may cause."""
+"""Strings that break programs which do not expect them, each under the kind of fault that it may cause."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Imports modules, and reads place facts and templates, in the process from which the tests fork their programs.
+"""Imported by the process from which tests fork programs: imports modules, and reads place facts and templates.
 
-Otherwise each forked worker would import Celery, read the facts about places and compile the mails itself.
+Otherwise each forked program would import Celery, read the facts about places and compile the mails' templates itself.
 """
 
 from __future__ import annotations

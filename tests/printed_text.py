@@ -1,4 +1,4 @@
-"""The text that the pages of a PDF show, read by the fonts' own maps from glyphs to characters."""
+"""Reads the text that the pages of a PDF show, by mapping each glyph of an embedded typeface to its character."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _MAPPED = re.compile(r"<([0-9a-f]{4})> <([0-9a-f]*)>")
 def printed_lines(content: bytes) -> list[str]:
     """Return the texts that the PDF shows with embedded typefaces, each run of glyphs from left to right.
 
-    Glyphs of right-to-left text are in the order in which they stand on the page. Fails if a character has no glyph in
-    the typeface, so that a box stands in its place.
+    This is their order on the page, also for right-to-left scripts. Fails if a character has no glyph in the typeface,
+    so that the page shows a box in its place.
     """
     reader = PdfReader(BytesIO(content))
     lines = []

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a real server that can make the connection silent, lose answers or cut it."""
+"""A TCP proxy in front of a real server that can silence, delay or cut connections, or lose the server's answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOOPBACK = "127.0.0.1"
 
 
 class Proxy:
-    """Forwards connections to a server on this machine; its methods silence or cut them."""
+    """Forwards TCP connections to a server on this machine, until a method silences, delays or cuts them."""
 
     def __init__(self, server: int | str) -> None:
         self._servers = deque([server])
@@ -28,26 +28,29 @@ class Proxy:
         Thread(target=self._accept, daemon=True).start()
 
     def silence(self) -> None:
-        """Pass nothing from now on, in either direction, on old and new connections."""
+        """Forward no data from now on, in either direction, on old and new connections, which stay open."""
         self._silent.set()
 
     def speak(self) -> None:
-        """Pass data again; connections that were silent are cut, as by a firewall that has forgotten them."""
+        """End the effect of `silence`: cut all present connections, and forward data on new ones.
+
+        A firewall that has forgotten connections does the same.
+        """
         self.cut()
         self._silent.clear()
 
     @contextmanager
     def losing_answers(self) -> Iterator[None]:
-        """End each connection as soon as the server answers, without passing on the answer, during the `with` block."""
+        """During the `with` block, close each connection when the server answers, without forwarding the answer."""
         self._loses_answers.set()
         yield
         self._loses_answers.clear()
 
     @contextmanager
     def taking_turns_with(self, server: int | str) -> Iterator[None]:
-        """Lead every other new connection to another server during the `with` block; other connections stay.
+        """During the `with` block, forward every other new connection to `server` instead; open connections stay.
 
-        When the block ends, those to the other server have to be ended by that server.
+        `server` is a port or Unix socket. It has to end its connections itself when the block ends.
         """
         self._servers.append(server)
         yield
@@ -55,16 +58,16 @@ class Proxy:
 
     @contextmanager
     def answering_late(self, seconds: float) -> Iterator[None]:
-        """Pass on all that the server says so many seconds later, on old and new connections, during the `with` block.
+        """During the `with` block, forward the server's data `seconds` late, on old and new connections.
 
-        What is on its way when the block ends still takes that long.
+        Data that is delayed when the block ends still comes late.
         """
         self._late = seconds
         yield
         self._late = 0.0
 
     def cut(self) -> None:
-        """End all connections."""
+        """Close all open connections. New ones are still accepted."""
         pairs, self._pairs = self._pairs, []
         for pair in pairs:
             for end in pair:
@@ -119,7 +122,7 @@ class Proxy:
 
 @contextmanager
 def proxy_to(server: int | str) -> Iterator[Proxy]:
-    """Run a proxy to a server, given by its port or its Unix socket, for the length of the block."""
+    """Run a proxy to a server, given by its port or its Unix socket, for the time of a `with` block."""
     proxy = Proxy(server)
     try:
         yield proxy

@@ -1,4 +1,4 @@
-"""Counts how often a program talks to PostgreSQL, by libpq's own trace of the protocol."""
+"""Counts how often a program exchanges messages with PostgreSQL, by the trace of the protocol that libpq writes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ PREPARED = 8
 
 @dataclass(slots=True)
 class Traffic:
-    """The round trips to PostgreSQL and the transactions of a block; zero until the block has ended.
+    """The number of round trips to PostgreSQL, and of transactions, of a `with` block; both are 0 until it has ended.
 
-    A round trip ends with the server's `ReadyForQuery`, so BEGIN and COMMIT count unless they travel with a statement.
-    Preparing a statement takes one more, once for each connection (`PREPARED`).
+    A round trip ends with the server's message `ReadyForQuery`, so BEGIN and COMMIT count unless they are sent together
+    with a statement. Preparing a statement takes one more, once for each connection (`PREPARED`).
     """
 
     round_trips: int = 0
@@ -32,7 +32,10 @@ class Traffic:
 
 @contextmanager
 def traffic(database: Database) -> Iterator[Traffic]:
-    """Count what the database's connections send inside the block; none of them may be in use when it begins."""
+    """Count the round trips and transactions of the database's connections inside the `with` block.
+
+    No connection may be in use when the block begins. The counts are set in the yielded object when the block ends.
+    """
     found = Traffic()
     with tempfile.TemporaryFile("w+") as file:
 

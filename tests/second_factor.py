@@ -1,4 +1,4 @@
-"""Helpers by which tests prove a second factor: with the codes that an authenticator app would show."""
+"""Functions by which tests enter the second factor: the codes that an authenticator app would show."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from web.resources import resources
 
 
 def app_codes(now: datetime, secret: str = APP_SECRET) -> list[str]:
-    """Return the codes of the authenticator app with this secret that are valid now, the oldest first.
+    """Return the codes that the portal accepts now from an authenticator app with this key, the oldest first.
 
-    Each works once, and none works after a newer one was used.
+    Each is accepted once, and none after a newer one.
     """
     return [pyotp.TOTP(secret).at(now, counter_offset=offset) for offset in (-1, 0, 1)]
 
 
 def enter_code_in_browser(page: Page, now: datetime) -> None:
-    """Enter the code of the user's authenticator app in the browser, if the page that opens asks for one."""
+    """Wait for the page that opens; if it asks for a code of the authenticator app, enter one."""
     field, arrived = page.locator("input[autocomplete=one-time-code]"), page.locator("form[action='/abmelden']")
     field.or_(arrived).first.wait_for()
     for code in app_codes(now):

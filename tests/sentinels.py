@@ -1,4 +1,4 @@
-"""A Redis master, its replica and a sentinel for tests: a broker with a stand-by that takes over."""
+"""A Redis master, its replica and a sentinel for tests: a Celery broker with a stand-by that takes over."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ NAME = "hints"
 
 
 class RedisServer(EmbeddedRedis):
-    """A Redis server with further lines in its configuration (`lines`); with `sentinel` it watches other servers.
+    """A Redis server with a password, and with `lines` added to its configuration.
 
-    Without `port` a free port is chosen.
+    With `sentinel` it is a Redis Sentinel, which watches other servers. Without `port` a free port is chosen.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class RedisServer(EmbeddedRedis):
         self._lines, self._sentinel = lines, sentinel
 
     def prepare(self) -> None:
-        """Write the server's settings."""
+        """Write the server's configuration file."""
         super().prepare()
         known = self._configuration.read_text().splitlines()
         if self._sentinel:
@@ -46,10 +46,10 @@ class RedisServer(EmbeddedRedis):
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A Redis master, its replica, and the sentinel that watches them.
+    """A Redis master, its replica, and the sentinel that watches both.
 
-    `url` names the sentinel, as the setting REDIS_URL may. `master` and `replica` are the servers that had these parts
-    at the start.
+    `url` is the sentinel's URL, a valid value of the setting REDIS_URL. `master` and `replica` are the servers that had
+    these roles at the start.
     """
 
     url: str

@@ -1,4 +1,4 @@
-"""Snapshots of rows with which many tests begin: written once by the programs, then put back for each test."""
+"""Snapshots of the rows with which many tests begin: created by the programs once, then restored for each test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ALWAYS_THERE = {"area_codes", "high_risk_prefixes", "known_places", "products",
 
 @dataclass(frozen=True)
 class _Snapshot:
-    """A database's rows, by table as COPY writes them, and its sequences' last values."""
+    """The rows of a database, by table in the format of COPY, and the last values of its sequences."""
 
     tables: dict[str, bytes]
     sequences: list[tuple[str, int]]
@@ -30,10 +30,10 @@ _kept: dict[str, tuple[Any, list[_Snapshot]]] = {}
 
 
 def written_once(name: str, urls: Sequence[str], write: Callable[[], Said]) -> Said:
-    """Run `write` on the empty databases at `urls`, or put back the rows that its first call with this name wrote.
+    """Call `write`, which fills the empty databases at `urls`, or restore the rows that it wrote before.
 
-    Return what that first call of `write` returned. `write` may depend on nothing that differs between the tests of one
-    process.
+    They are restored from the second call with the same `name` on. Return what the first call of `write` returned. The
+    rows must not depend on anything that differs between the tests of one process.
     """
     if name not in _kept:
         said = write()

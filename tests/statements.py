@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 @contextmanager
 def recorded_statements() -> Iterator[list[str]]:
-    """Record the SQL statements that run inside the `with` block, in the list that it yields.
+    """Yield a list to which the SQL statements that run inside the `with` block are added.
 
-    Statements of all engines of this process are recorded, without their parameters.
+    It gets the statements of all engines of this process, without their parameters.
     """
     ran: list[str] = []
 

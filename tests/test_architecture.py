@@ -13,7 +13,7 @@ COLUMNS = ("", "models", "tasks", "web/portal")
 
 
 def found(folder: Path, path: str) -> bool:
-    """Return whether there is a file or folder with this path, which may have asterisks, below `folder`."""
+    """Return whether a file or folder with this path exists below `folder`. The path may have asterisks."""
     return any(folder.glob(path.rstrip("/")))
 
 

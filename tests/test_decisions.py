@@ -1,4 +1,4 @@
-"""Each page in docs/decisions has the parts that a reader looks for, and those that it names exist."""
+"""Tests that each page in docs/decisions has the usual parts and a number of its own, and links to existing pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests that docs/law.md names for each duty tests that exist, and lets the carrier sign for what is not met."""
+"""Tests that docs/law.md names existing tests for each legal duty.
+
+Duties that are not met must be listed for the carrier to sign.
+"""
 
 from __future__ import annotations
 

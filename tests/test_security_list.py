@@ -1,4 +1,4 @@
-"""Tests that docs/security.md lists each requirement of ASVS 5.0 once, and the tests and files that it names exist."""
+"""Tests that docs/security.md lists each requirement of ASVS 5.0 once, and names only tests and files that exist."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DIGEST = "8751ab9539fda73863d003f3456022a1829dfa180672b5847ebf2314ffa97320"
 
 @cache
 def defined_tests() -> Counter[str]:
-    """Return how often each name of a test function is defined."""
+    """Return how often each name of a test function is defined in the tests."""
     texts = (file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
     return Counter(name for text in texts for name in re.findall(r"^def (test_\w+)", text, re.M))
 

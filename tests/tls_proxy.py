@@ -1,4 +1,4 @@
-"""A proxy that takes TLS connections in front of a server without TLS, as stunnel does."""
+"""A proxy that accepts TLS connections for a server without TLS, as stunnel does."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ LOOPBACK = "127.0.0.1"
 
 @contextmanager
 def tls_in_front_of(port: int, certificate: Path) -> Iterator[int]:
-    """Take TLS connections with the certificate for the server at `port`, for the time of the block.
+    """Run a proxy that accepts TLS connections and forwards them to the server at `port`.
 
-    Yields the port of the proxy. `certificate` is a file with a certificate and its key.
+    It runs for the time of a `with` block; yield its port. `certificate` is a file with its certificate and private
+    key.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)

@@ -15,7 +15,7 @@ NAMESPACE = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 
 
 def as_xlsx(rows: Sequence[Sequence[object]]) -> bytes:
-    """Return a workbook with these rows on its first sheet; None is a cell without a value."""
+    """Return an XLSX workbook with these rows on its first sheet; None stands for a cell without a value."""
     out = io.BytesIO()
     with Workbook(out, {"in_memory": True}) as book:
         sheet = book.add_worksheet()
@@ -32,13 +32,16 @@ def as_xlsx(rows: Sequence[Sequence[object]]) -> bytes:
 
 
 def read_xlsx(content: bytes) -> list[list[object]]:
-    """Return the rows of the workbook's first sheet."""
+    """Return the rows of the first sheet of an XLSX workbook, each as its cells' values."""
     sheet = CalamineWorkbook.from_filelike(io.BytesIO(content)).get_sheet_by_index(0)
     return [list(row) for row in sheet.iter_rows()]
 
 
 def with_parts(book: bytes, changes: Mapping[str, bytes | None]) -> bytes:
-    """Return the workbook with the ZIP parts of these names replaced or added; None leaves a part out."""
+    """Return a copy of the XLSX workbook `book`, with files of its ZIP archive replaced or added.
+
+    `changes` has their contents by name; None leaves a file out.
+    """
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(book)) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
         for name, part in ({name: old.read(name) for name in old.namelist()} | dict(changes)).items():
@@ -48,7 +51,10 @@ def with_parts(book: bytes, changes: Mapping[str, bytes | None]) -> bytes:
 
 
 def with_sheet(data: str, strings: str = "", dimension: str = "") -> bytes:
-    """Return a workbook whose first sheet has these rows (XML), shared strings (XML) and declared dimension."""
+    """Return an XLSX workbook whose first sheet has the rows `data` and the declared range `dimension`.
+
+    `data` and the shared texts `strings` are XML.
+    """
     declared = f'<dimension ref="{dimension}"/>' if dimension else ""
     parts = {
         SHEET: f'<worksheet xmlns="{NAMESPACE}">{declared}<sheetData>{data}</sheetData></worksheet>'.encode(),

@@ -1,4 +1,4 @@
-"""Names of people and firms in the scripts of the world, each under its language or kind."""
+"""Names of people and firms in many scripts, each under its language or kind."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ class Visit:
         return self.page.get_by_role("main").get_by_role("link").filter(has_text=self.say(words))
 
     def text(self, words: str, *facts: str) -> Locator:
-        """Return the element with exactly the text `words`, its `{}` filled with `facts`."""
+        """Return the element whose whole German text is `words`, in the visit's language; `facts` replace each `{}`."""
         return self.page.get_by_text(self.say(words, *facts), exact=True)
 
     def sees(self, words: str, *facts: str) -> None:

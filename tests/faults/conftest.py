@@ -54,10 +54,10 @@ LEASE = timedelta(minutes=10)
 
 @dataclass
 class Plant:
-    """The real parts of the system, with methods to start and kill worker processes and to inspect what they have done.
+    """The real parts of the system, with methods that start and kill worker processes, and inspect what they have done.
 
-    `sink` is the mail server. An engine is a process that does a worker's work without Celery's programs, which starts
-    faster.
+    `sink` is the mail server. An "engine" is a process that does a worker's work without Celery's programs, and so
+    starts faster.
     """
 
     KINDS = (WorkKind.VERIFY, WorkKind.PROVISION, WorkKind.MESSAGES)
@@ -76,14 +76,14 @@ class Plant:
     """How much later it is for the processes without Celery than by the machine's clock."""
 
     def now(self) -> datetime:
-        """Return the current time of the engines: the machine's plus `ahead`."""
+        """Return the current time of engines (workers without Celery): the machine's time plus `ahead`."""
         return utc_now() + self.ahead
 
     def start_engine(self, stop: Stop | None = None) -> BaseProcess:
-        """Start an engine, a process that does a worker's work without Celery.
+        """Start an engine: a process that does a worker's work without Celery.
 
-        With `stop` it stops dead at the point of that name, such as `provision.after`, so that a test can kill it
-        there.
+        With `stop` the process stops at the point of this name, such as `provision.after`, and waits there to be
+        killed.
         """
         log = self.directory / f"engine-{len(list(self.directory.glob('engine-*.log')))}.log"
         environment = self.environment | {"LEASE_SECONDS": str(LEASE.total_seconds())}
@@ -95,17 +95,17 @@ class Plant:
         return process
 
     def kill_engine(self, process: BaseProcess) -> None:
-        """Kill an engine with SIGKILL."""
+        """Kill an engine (a worker process without Celery) with SIGKILL, and wait for its end."""
         process.kill()
         process.join(10)
         self.engines.remove(process)
 
     @contextmanager
     def engine_stopped_at(self, point: str) -> Iterator[None]:
-        """Start an engine, a worker process without Celery, and wait until it stops dead at `point`.
+        """Start an engine (a worker process without Celery), and wait until it stops at `point`.
 
         A point is a name such as `provision.after`. When the `with` block ends, the engine is killed and another one
-        starts, whose clock is past the end of the leases of the killed one.
+        starts, whose clock is so far ahead that the leases of the killed one have ended.
         """
         stop = Stop(point, self.directory / "reached")
         doomed = self.start_engine(stop)
@@ -117,9 +117,9 @@ class Plant:
 
     @contextmanager
     def worker_stopped_at(self, point: str) -> Iterator[None]:
-        """Start a Celery worker and wait until it stops dead at `point`, such as `provision.after`.
+        """Start a Celery worker and wait until it stops at `point`, such as `provision.after`.
 
-        When the `with` block ends it is killed, and beat and another worker start.
+        When the `with` block ends, the worker is killed, and beat and another worker start.
         """
         reached = self.directory / "reached"
         doomed = self.start_worker(STOP_AT=point, STOP_FILE=str(reached))
@@ -133,7 +133,7 @@ class Plant:
     def start_worker(self, concurrency: int = 1, **extra: str) -> BaseProcess:
         """Start a Celery worker with `concurrency` processes for each kind of work.
 
-        `extra` are further environment variables: STOP_AT and STOP_FILE make it stop dead at a point.
+        `extra` are further environment variables: with STOP_AT and STOP_FILE the worker stops at the point STOP_AT.
         """
         command = programs.worker(concurrency)
         if "STOP_AT" in extra:
@@ -141,16 +141,16 @@ class Plant:
         return self._start(command, f"worker-{len(self.programs)}", extra)
 
     def start_beat(self) -> None:
-        """Start Celery beat, which every two seconds sends the task that looks for due work."""
+        """Start Celery beat, which every two seconds sends the task that looks for due work (the sweep)."""
         self._start(programs.beat(self.directory / "schedule"), "beat", {})
 
     def kill(self, program: BaseProcess) -> None:
-        """Kill a program and all its processes with SIGKILL."""
+        """Kill a program and all processes of its group with SIGKILL."""
         forked_programs.kill(program)
         self.programs.remove(program)
 
     def start_front(self) -> int:
-        """Start the web front and return its port, once it accepts connections."""
+        """Start the web application and return its port, once it accepts connections."""
         port = free_port()
         self._start(programs.web(LOOPBACK, port, processes=1), "front", {})
         wait_until(lambda: accepts_connections(port), what="the front")
@@ -163,25 +163,28 @@ class Plant:
             return create_token(session, self.main, manager, "test", frozenset(Scope), utc_now())
 
     def order(self, count: int, draft: OrderDraft | None = None) -> list[UUID]:
-        """Submit `count` orders as the front does, but send no hint that they are due. Return the requests' ids."""
+        """Save `count` orders as the web application does, but send no Celery message that they are due.
+
+        Return the requests' ids. `draft` is the order (None: the example order).
+        """
         order, main = draft or an_order(), self.main
         with self.database.transaction() as session:
             return [submit_order(session, self.manager, main, order, utc_now()).id for _ in range(count)]
 
     def order_one_trunk(self) -> None:
-        """Submit an order and have an engine complete it; the engine is killed afterwards."""
+        """Place an order and let an engine (a worker process without Celery) complete it; then kill the engine."""
         ids = self.order(1)
         helper = self.start_engine()
         self.wait_for_completion(ids)
         self.kill_engine(helper)
 
     def link(self, draft: LinkDraft) -> UUID:
-        """Submit a link request as the front does, but send no hint that it is due. Return the request's id."""
+        """Save a link request as the web application does, but send no Celery message that it is due. Return its id."""
         with self.database.transaction() as session:
             return submit_link(session, Vault(SECRET), self.manager, self.main, draft, utc_now()).id
 
     def code_to(self, recipient: str) -> str:
-        """Return the code in the only mail to a recipient; duplicate deliveries count as one."""
+        """Return the code in the only mail to the recipient. Several copies of the mail count as one."""
         mails = [mail for to, mail in self.sink.received if to == recipient]
         [code] = {_code_in(body.get_content()) for mail in mails if (body := mail.get_body(("plain",)))}
         return code
@@ -193,7 +196,10 @@ class Plant:
         return _code_in(text)
 
     def publish(self, hints: int = 1) -> None:
-        """Put `hints` messages into the queue of each kind of work of an order; each says that rows are due."""
+        """Put `hints` messages into the Celery queue of each kind of work that orders need.
+
+        Such a message only says that rows are due.
+        """
         with Celery(broker=self.redis.url(0), set_as_current=False) as sender:
             for kind in self.KINDS * hints:
                 sender.send_task(kind, queue=kind)
@@ -209,31 +215,35 @@ class Plant:
             return session.scalar(sa.select(sa.func.count()).where(Message.state == MessageState.QUEUED)) or 0
 
     def told(self, id: UUID) -> list[str]:
-        """Return the names of the templates of the request's messages, in alphabetical order."""
+        """Return the template names of all messages about the request with this id, in alphabetical order."""
         with self.database.transaction() as session:
             return sorted(session.scalars(sa.select(Message.template).where(Message.request_id == id)))
 
     def at_registrar(self, query: str) -> list[tuple[Any, ...]]:
-        """Return the rows that answer an SQL query to the registrar's database."""
+        """Return the rows that an SQL query to the registrar's database has as its result."""
         with psycopg.connect(plain_url(self.registrar_url)) as connection:
             return connection.execute(query).fetchall()
 
     def unannounced(self) -> int:
-        """Return how many number blocks were not yet announced to the registrar."""
+        """Return how many number blocks have not yet been written to the registrar."""
         with self.database.transaction() as session:
             return session.scalar(sa.select(sa.func.count()).select_from(BlockAnnouncement)) or 0
 
     def wait_for_completion(self, ids: list[UUID]) -> None:
-        """Wait until all requests are completed and all messages sent; fails after 60 seconds each."""
+        """Wait until all requests with these ids are completed, then until all messages are sent.
+
+        Fails if either takes more than 60 seconds.
+        """
         wait_until(lambda: self.statuses(ids) == {Status.COMPLETED}, seconds=60, what=f"{len(ids)} completed requests")
         wait_until(lambda: self.unsent() == 0, seconds=60, what="the last mail")
 
     def assert_everything_once(self, ids: list[UUID]) -> None:
-        """Assert that each order was provisioned once and has three mails: two to the manager, one to the contact.
+        """Assert that each order was provisioned once, and that exactly three different mails were sent about it.
 
-        They are the receipt, and the mails that tell each of the completion. Mails count by Message-ID: a worker killed
-        between the server's answer and the record of it makes a second delivery of one mail, which mail systems drop
-        (see docs/decisions/0002).
+        These are the receipt and the mail about completion to the manager, and the one about completion to the contact.
+        Copies with the same Message-ID count as one mail: if a worker is killed after the server has accepted a mail
+        and before that is recorded, the mail is sent again, and mail systems drop the second copy (see
+        docs/decisions/0002).
         """
         self.assert_provisioned_once(ids)
         mails = {(recipient, mail["Message-ID"]) for recipient, mail in self.sink.received}
@@ -248,7 +258,10 @@ class Plant:
         )
 
     def assert_provisioned_once(self, ids: list[UUID]) -> None:
-        """Assert that each order has one account, contract, trunk and number block, and their rows at the registrar."""
+        """Assert that each order has one account, contract, trunk and number block, and their rows at the registrar.
+
+        There must be no others.
+        """
         with self.database.transaction() as session:
             accounts = session.scalars(sa.select(Account.id).where(Account.main_id == self.main.id)).all()
             contracts = session.scalars(sa.select(Contract.request_id)).all()
@@ -281,7 +294,7 @@ def database(database: Database, worker_database: Database) -> Database:
 def plant(
     database: Database, postgres: Any, registrar_url: str, smtp_sink: MailSink, tmp_path: Path
 ) -> Iterator[Plant]:
-    """Provide all real parts but the workers, which each test starts as it needs them. Redis is the test's own."""
+    """Provide the real parts of the system, Redis among them, but no workers: each test starts those it needs."""
     redis = EmbeddedRedis(tmp_path / "redis")
     redis.start()
     environment = os.environ | {

@@ -1,7 +1,7 @@
 """A process that does a worker's work without Celery's programs around it, because these take seconds to start.
 
-It calls the tasks as functions. The hints that the tasks send to each other, messages that work is due, stay in its
-memory.
+It calls the tasks as functions. Hints (the messages that work is due), which tasks send to each other, stay in the
+process's memory.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ TASKS = {
 
 
 def run(environment: Mapping[str, str], log: Path, ahead: timedelta, stop: Stop | None) -> None:
-    """Run the sweep, and the work that it finds to be due, again and again until the process is killed.
+    """Do due work again and again, until the process is killed.
 
-    Output is added to `log`. `ahead` is how much the process's clock is fast, so that it need not wait for the claims
-    of a dead one to end. With `stop` it stops dead at the point of this name.
+    `environment` replaces the process's environment variables; output goes to the file `log`. `ahead` is how much the
+    process's clock is fast, so that it need not wait until the claims of a dead process end. With `stop` the process
+    stops at the point of this name.
     """
     os.environ.clear()
     os.environ.update(environment)

@@ -1,8 +1,8 @@
-"""Points of the steps and gateways at which a worker can be made to fail once.
+"""Points in a worker's steps and gateways at which tests make the worker fail once.
 
-Production code needs no switch for this. At `provision.after` and the like the process stops dead, so that it can be
-killed. At `provision.timeout` it goes on, but believes that the registrar has not answered. `receipt` is the sending of
-a receipt, `mail` that of any other mail.
+Production code has no switch for this. At points such as `provision.after` the process stops and waits to be killed. At
+`provision.timeout` it continues, but believes that the registrar has not answered. The points `receipt` and `mail` are
+the sending of a receipt, and of any other mail.
 """
 
 from __future__ import annotations
@@ -24,13 +24,16 @@ from tasks.steps.step import Outcome, Step, Work
 
 @dataclass(frozen=True)
 class Stop:
-    """A point at which a worker fails, by its name, and the file that gets the id of the process that fails."""
+    """The name of a point at which one worker process fails, and the file into which that process writes its id."""
 
     point: str
     file: Path
 
     def is_first_at(self, point: str) -> bool:
-        """Return whether this stop is for `point` and no process has reached it yet; if so, save this process's id."""
+        """Return True if this stop is for `point` and no process has reached it before.
+
+        In this case, write this process's id to the file.
+        """
         if point != self.point or self.file.exists():
             return False
         # Renamed when it is complete, so that a reader never sees it empty.
@@ -40,7 +43,10 @@ class Stop:
         return True
 
     def pass_by(self, point: str) -> None:
-        """Stop this process dead (it waits for a signal) if this stop is for `point`, and is the first to reach it."""
+        """Stop this process at `point`: wait for a signal, for ever.
+
+        Does nothing if this stop is for another point, or if a process has reached it before.
+        """
         if self.is_first_at(point):
             while True:
                 signal.pause()
@@ -107,7 +113,7 @@ def _stopping(stop: Stop, name: StepName, step: Step) -> Step:
 
 
 def install(stop: Stop) -> None:
-    """Wrap the gateways and the steps of this process, so that it fails when it reaches the point of `stop`."""
+    """Wrap this process's gateways and steps so that it fails at the point of `stop`."""
     runtime = context.runtime()
     ports = replace(
         runtime.ports,

@@ -1,4 +1,7 @@
-"""The Celery worker, made to stop dead at the point STOP_AT; STOP_FILE is the file that then gets its process id."""
+"""The Celery worker, made to stop at the point that the environment variable STOP_AT names.
+
+The stopped process writes its id to the file STOP_FILE and waits to be killed.
+"""
 
 from __future__ import annotations
 

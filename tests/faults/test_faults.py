@@ -1,4 +1,4 @@
-"""Tests that nothing is lost or done twice when workers are killed, messages come twice, or a server is gone."""
+"""Tests that nothing is lost or done twice if workers are killed, Celery messages come twice, or a server is down."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def test_a_worker_killed_while_it_closes_a_cancelled_account_is_replaced(plant: 
 
 
 def _kill_at(plant: Plant, point: str) -> None:
-    """Kill a worker process when it reaches `point`, such as `verify.before`, and start another one."""
+    """Run a worker process without Celery until `point`, such as `verify.before`; kill it and start another one."""
     with plant.engine_stopped_at(point):
         pass
 
