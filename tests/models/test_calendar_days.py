@@ -1,4 +1,4 @@
-"""Tests of calendar days: how they are typed, and when deadlines that are shown as a day end in Berlin."""
+"""Tests of calendar days: how they may be typed, and that a deadline shown as a day ends with that day in Berlin."""
 
 from __future__ import annotations
 

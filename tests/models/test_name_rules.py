@@ -1,4 +1,4 @@
-"""Tests of what no name may contain: web and e-mail addresses are refused, usual names are not."""
+"""Tests of what names must not contain: web and e-mail addresses are refused, usual names are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests of addresses: spellings of one address are equal, two addresses are not; which streets have a house number."""
+"""Tests of comparing addresses: spellings of one address are equal, two addresses are not.
+
+Also of recognising whether a street has a house number.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that each program imports every table: a foreign key to a table never imported breaks the first flush."""
+"""Tests that each program imports all tables: a foreign key to a table that was not imported breaks the first flush."""
 
 from __future__ import annotations
 

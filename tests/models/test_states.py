@@ -1,4 +1,4 @@
-"""Tests of a request's status changes: the table of transitions, the methods, and the database constraints."""
+"""Tests of a request's changes of status: the table of allowed ones, the methods, and the database's constraints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of what can be printed: characters that an installed typeface has, and joiners where they have an effect."""
+"""Tests of what can be printed: which characters the installed typefaces have, and how joined characters are kept."""
 
 from __future__ import annotations
 

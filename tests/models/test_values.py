@@ -1,4 +1,4 @@
-"""Tests of German place names, customer numbers, and number blocks in readable notation."""
+"""Tests of typed and random customer numbers, number blocks in readable notation, and the choice of language."""
 
 from __future__ import annotations
 

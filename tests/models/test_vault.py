@@ -1,4 +1,7 @@
-"""Tests that encrypted secrets can be read again, before and after a change of the key."""
+"""Tests of encrypting secrets: they can be read before and after a change of the key.
+
+Also of codes and fingerprints.
+"""
 
 from __future__ import annotations
 

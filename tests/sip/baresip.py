@@ -1,4 +1,4 @@
-"""The real softphone baresip (Debian's baresip-core), driven by its control socket."""
+"""The real softphone baresip (Debian's baresip-core), controlled by commands to its socket."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ module_app menu.so
 
 
 class Baresip(Softphone):
-    """A running process of the softphone baresip.
+    """A running baresip (a softphone) with the credentials of a trunk.
 
     If `anonymous`, it does not register, and hides its number in calls.
     """
@@ -48,9 +48,9 @@ class Baresip(Softphone):
     records_after_hold = False
 
     def __init__(self, folder: Path, phone: Phone, *, tone: int, anonymous: bool = False) -> None:
-        """Start baresip with the trunk's credentials and a tone of `tone` Hz.
+        """Start baresip with the credentials of the phone's trunk; in calls it plays a tone of `tone` Hz.
 
-        Unless `anonymous`, wait until it registers.
+        Wait until it is registered, or if `anonymous` until it is ready. `folder` takes its files.
         """
         program = shutil.which("baresip")
         assert program is not None
@@ -77,7 +77,7 @@ class Baresip(Softphone):
         return (self._folder / "log").read_text(errors="replace")
 
     def do(self, command: str) -> None:
-        """Send a command to its control socket."""
+        """Send a command in baresip's own language to its control socket."""
         with socket.socket(type=socket.SOCK_DGRAM) as wire:
             wire.sendto(f"/{command}\n".encode(), (LOOPBACK, self._control))
 
@@ -98,5 +98,5 @@ class Baresip(Softphone):
         self.do("hangup")
 
     def recordings(self) -> Sequence[Path]:
-        """Return the WAV files of the sound that came from the other side, the oldest first."""
+        """Return the WAV files of the sound that the other party of each call has sent, the oldest first."""
         return sorted(self._folder.glob("dump-*-dec.wav"))

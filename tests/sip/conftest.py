@@ -1,4 +1,4 @@
-"""Fixtures of the telephony tests: Kamailio on the registrar's database, ordered sites, and sipp as phone systems."""
+"""Fixtures of the telephony tests: Kamailio, locations that are ordered, and sipp in the place of phone systems."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ DOMAIN = "sip.example"
 
 @pytest.fixture(scope="session")
 def psap_port() -> int:
-    """Return a free UDP port of the loopback address at which a test takes emergency calls to 110 and 112."""
+    """Return a free UDP port of the loopback address, at which a test answers emergency calls to 110 and 112."""
     return free_sip_port()
 
 
 @pytest.fixture(scope="session")
 def network_port() -> int:
-    """Return a free UDP port at `NETWORK`, the telephone network's address, at which a test takes calls."""
+    """Return a free UDP port at `NETWORK`, the telephone network's address, at which a test answers calls."""
     return free_sip_port(host=NETWORK)
 
 
@@ -67,7 +67,7 @@ def network_port() -> int:
 def kamailio(
     postgres: EmbeddedPostgres, psap_port: int, network_port: int, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[EmbeddedKamailio]:
-    """Yield a running Kamailio for the session. Without Kamailio or sipp, skip the tests, or fail if CI=true."""
+    """Run one Kamailio for all tests. Without Kamailio or sipp the tests are skipped; on CI (CI=true) they fail."""
     if installed() is None or shutil.which("sipp") is None:
         if os.environ.get("CI") == "true":
             pytest.fail(_NO_SIP, pytrace=False)
@@ -87,11 +87,12 @@ def run_kamailio(
     interconnect_tls: Path | None = None,
     registrar_url: str | None = None,
 ) -> Iterator[EmbeddedKamailio]:
-    """Run Kamailio on the registrar's database, at `registrar_url` or on its socket, for the time of a `with` block.
+    """Run Kamailio on the registrar's database for the time of a `with` block.
 
-    Emergency calls go to the UDP port `psap_port`, other calls to the telephone network to `network_port`.
-    `media_relay` is the control address of rtpengine (empty: media go past Kamailio). `interconnect_tls` is the folder
-    of certificates with which calls from and to the telephone network go over TLS (None: without TLS).
+    `registrar_url` is the database's URL (None: by its Unix socket). Emergency calls go to the UDP port `psap_port`,
+    other calls to the telephone network to `network_port`. `media_relay` is the control address of rtpengine (empty:
+    media go past Kamailio). `interconnect_tls` is the folder of certificates with which calls from and to the telephone
+    network go over TLS (None: without TLS).
     """
     server = EmbeddedKamailio(
         folder,
@@ -119,20 +120,23 @@ def _need(*programs: str) -> None:
 
 
 class Softphones:
-    """Starts softphones, which are killed at the test's end."""
+    """Starts softphones, each in a folder of its own, and kills them at the test's end."""
 
     def __init__(self, folder: Path, running: ExitStack) -> None:
         self._folder = folder
         self._running = running
 
     def baresip(self, phone: Phone, *, tone: int, anonymous: bool = False) -> Baresip:
-        """Start baresip for a trunk, playing a tone of `tone` Hz; `anonymous`: not registered, with a hidden number."""
+        """Start baresip with the credentials of the phone's trunk; in calls it plays a tone of `tone` Hz.
+
+        If `anonymous`, it is not registered and hides its number.
+        """
         started = Baresip(self._folder / phone.user, phone, tone=tone, anonymous=anonymous)
         self._running.callback(started.end)
         return started
 
     def linphone(self, phone: Phone, *, tone: int) -> Linphone:
-        """Start Linphone for a trunk, playing a tone of `tone` Hz."""
+        """Start Linphone with the credentials of the phone's trunk; in calls it plays a tone of `tone` Hz."""
         started = Linphone(self._folder / phone.user, phone, tone=tone)
         self._running.callback(started.end)
         return started
@@ -140,7 +144,10 @@ class Softphones:
 
 @pytest.fixture
 def soft(tmp_path: Path) -> Iterator[Softphones]:
-    """Provide a starter of the softphones baresip and Linphone. Without them skip the test, or fail if CI=true."""
+    """Provide a starter of the softphones baresip and Linphone.
+
+    If they are not installed, the test is skipped; on CI (CI=true) it fails.
+    """
     _need("baresip", "linphonec")
     with ExitStack() as running:
         yield Softphones(tmp_path, running)
@@ -148,7 +155,7 @@ def soft(tmp_path: Path) -> Iterator[Softphones]:
 
 @pytest.fixture
 def relay(postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[EmbeddedRelay]:
-    """Yield a running rtpengine, the relay of media. Without rtpengine skip the test, or fail if CI=true."""
+    """Run rtpengine, which relays media. If it is not installed, the test is skipped; on CI (CI=true) it fails."""
     _need("rtpengine")
     relay = EmbeddedRelay(tmp_path / "relay", postgres.user)
     relay.start()
@@ -165,7 +172,7 @@ def relayed(
     network_port: int,
     tmp_path: Path,
 ) -> Iterator[Line]:
-    """Yield the means to run sipp against a Kamailio that sends the media of calls through rtpengine."""
+    """Provide a runner of sipp against a Kamailio that sends the media of calls through rtpengine."""
     with run_kamailio(postgres, tmp_path / "sip", psap_port, network_port, media_relay=relay.control) as server:
         line = Line(tmp_path, server.port, server.domain, interconnect=server.interconnect_port)
         yield line
@@ -174,7 +181,7 @@ def relayed(
 
 @pytest.fixture
 def line(kamailio: EmbeddedKamailio, tmp_path: Path) -> Iterator[Line]:
-    """Yield the means to run sipp against Kamailio; scenarios that still run are killed at the test's end."""
+    """Provide a runner of sipp against Kamailio; runs that have not ended are killed at the test's end."""
     found = Line(tmp_path, kamailio.port, DOMAIN, interconnect=kamailio.interconnect_port)
     yield found
     found.end()
@@ -182,7 +189,7 @@ def line(kamailio: EmbeddedKamailio, tmp_path: Path) -> Iterator[Line]:
 
 @pytest.fixture
 def berlin(sites: Sites) -> Phone:
-    """Return the registered phone system of a newly ordered site."""
+    """Order a location, and return its phone system, which is registered."""
     phone = sites.order()
     phone.register()
     return phone
@@ -190,7 +197,7 @@ def berlin(sites: Sites) -> Phone:
 
 @pytest.fixture
 def hamburg(sites: Sites) -> Phone:
-    """Return the registered phone system of a second newly ordered site."""
+    """Order a second location, and return its phone system, which is registered."""
     phone = sites.order()
     phone.register()
     return phone
@@ -198,7 +205,7 @@ def hamburg(sites: Sites) -> Phone:
 
 @dataclass
 class Sites:
-    """A company whose sites are ordered as at the portal and get their trunks from the workers' code."""
+    """A company whose locations are ordered as in the portal; the workers' code sets up their trunks at Kamailio."""
 
     runtime: Runtime
     line: Line
@@ -207,9 +214,9 @@ class Sites:
     clock: FakeClock
 
     def order(self, channels: int = 4, numbers: int = 10) -> Phone:
-        """Order a site and run the workers' code; return its phone system with the trunk's data, not registered.
+        """Order a location and run the workers' code; return its phone system, which has not registered yet.
 
-        `channels` is how many calls the trunk can have at once, `numbers` the size of its number block, 1 or 10.
+        `channels` is how many calls its trunk can have at once, `numbers` the size of its number block, 1 or 10.
         """
         clock, database = self.runtime.clock, self.runtime.database
         with database.transaction() as session:
@@ -226,7 +233,10 @@ class Sites:
 
     @contextmanager
     def changing(self, phone: Phone) -> Iterator[SipTrunk]:
-        """Yield a site's trunk to be changed; after the block, save the change and write it to the registrar."""
+        """Yield the trunk of a phone system, to be changed in the `with` block.
+
+        At the end of the block the changes are saved and written to the registrar.
+        """
         with self.runtime.database.transaction() as session:
             trunk = session.scalars(sa.select(SipTrunk).where(SipTrunk.sip_user == phone.user)).one()
             yield trunk
@@ -244,10 +254,10 @@ class Sites:
         first: str | None = None,
         last: str = "",
     ) -> int:
-        """Add a call forwarding to a site as the portal does, and write it to the registrar; return its id.
+        """Add a call forwarding to a location as the portal does, write it to the registrar, and return its id.
 
-        It is for all numbers of the site, or for those from `first` to `last` (empty: for `first` alone).
-        `after_seconds` is how long a call rings before it is forwarded; None for other conditions than no answer.
+        It forwards calls to all numbers of the location, or to those from `first` to `last` (empty: to `first` alone).
+        `after_seconds` is how long a call rings before it is forwarded (only for the condition "no answer").
         """
         with self.runtime.database.transaction() as session:
             draft = ForwardingDraft(condition, target, after_seconds, hours, first=first, last=last)
@@ -257,7 +267,7 @@ class Sites:
         return id
 
     def stop_forwarding(self, phone: Phone, id: int) -> None:
-        """Remove a site's call forwarding as the portal does, and write that to the registrar."""
+        """Remove the call forwarding `id` of a location as the portal does, also from the registrar."""
         with self.runtime.database.transaction() as session:
             remove_forwarding(session, self.manager, self._account(session, phone), id, self.runtime.clock())
         self.tell()
@@ -267,11 +277,11 @@ class Sites:
         return session.scalars(sa.select(Account).join(SipTrunk).where(SipTrunk.sip_user == phone.user)).one()
 
     def tell(self) -> None:
-        """Write the changed trunks and number blocks to the registrar, as the workers do."""
+        """Write due trunks and number blocks to the registrar, as the workers do."""
         sync_registrar(self.runtime)
 
     def reconcile(self) -> list[Finding]:
-        """Run the scheduled job `registrar` with its repairs, until they are made, and return its findings."""
+        """Run the scheduled job `registrar`, then make the repairs that it has set going; return the job's findings."""
         run = run_job(self.runtime, JOBS["registrar"], by_hand=True)
         assert run is not None
         for _ in range(2):
@@ -285,7 +295,10 @@ class Sites:
 def sites(
     postgres: EmbeddedPostgres, registrar_url: str, worker_database: Database, clock: FakeClock, line: Line
 ) -> Iterator[Sites]:
-    """Provide a company in Berlin with numbers in stock and all proofs given, whose trunks Kamailio knows."""
+    """Provide a company in Berlin that can order locations: the pool has numbers, and all proofs are given.
+
+    The workers' code writes its trunks to Kamailio's database.
+    """
     runtime = back_of(worker_database, clock).runtime
     url = postgres.url("registrar", DatabaseRole.WORKER)
     registrar = KamailioRegistrar(url)

@@ -1,4 +1,4 @@
-"""The real softphone Linphone, driven by its console linphonec (Debian's linphone-cli)."""
+"""The real softphone Linphone, controlled by commands to its console linphonec (Debian's linphone-cli)."""
 
 from __future__ import annotations
 
@@ -49,12 +49,15 @@ _OTHER_CODECS = (("opus", 48000, 2), ("speex", 16000, 1), ("speex", 8000, 1), ("
 
 
 class Linphone(Softphone):
-    """A running process of linphonec, the softphone Linphone for the console."""
+    """A running linphonec, the softphone Linphone for the console, with the credentials of a trunk."""
 
     over = "ended (No error)"
 
     def __init__(self, folder: Path, phone: Phone, *, tone: int) -> None:
-        """Start linphonec with the trunk's credentials and a tone of `tone` Hz, and wait until it is registered."""
+        """Start linphonec with the credentials of the phone's trunk, and wait until it is registered.
+
+        In calls it plays a tone of `tone` Hz. `folder` takes its files.
+        """
         program = shutil.which("linphonec")
         assert program is not None
         self._domain = phone.line.domain
@@ -98,7 +101,7 @@ class Linphone(Softphone):
         return "".join(file.read_text(errors="replace").replace("\r", "") for file in files if file.exists())
 
     def do(self, command: str) -> None:
-        """Type a command into its console."""
+        """Type a command in linphonec's own language into its console."""
         os.write(self._terminal, f"{command}\n".encode())
 
     def dial(self, number: str) -> None:
@@ -118,7 +121,7 @@ class Linphone(Softphone):
         self.do("terminate")
 
     def recordings(self) -> Sequence[Path]:
-        """Return the WAV file of the sound that came from the other side."""
+        """Return the WAV file of the sound that the other party of the call has sent."""
         return [self._folder / "heard.wav"]
 
     def end(self) -> None:

@@ -1,4 +1,4 @@
-"""Phone systems and the telephone network, played by sipp: registering, taking and making calls."""
+"""Phone systems and the telephone network, played by sipp: they register, take calls and make calls."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ NETWORK = "127.0.0.2"
 
 @dataclass(frozen=True)
 class Within:
-    """A SIP request that sipp sends within a call; `gets` is the status expected in reply (an ACK expects none).
+    """A SIP request that sipp sends within a call; `gets` is the expected status of the reply (an ACK gets none).
 
-    `target` is the Request-URI, `route` the value of the Route header; empty: those of the call. `extra` are further
-    header lines.
+    `target` is the Request-URI, `route` the value of the Route header; if empty, they are those of the call. `extra`
+    are further header lines.
     """
 
     method: str
@@ -49,7 +49,10 @@ class Within:
 
 @dataclass
 class Phone:
-    """A trunk's phone system, played by sipp. It registers from `port` and takes calls there, for the `numbers`."""
+    """A phone system with the credentials of a trunk, played by sipp.
+
+    It registers from `port` and takes calls there. `numbers` are the trunk's.
+    """
 
     line: Line
     user: str
@@ -66,10 +69,10 @@ class Phone:
         contact: str | None = None,
         extra: str = "",
     ) -> Played:
-        """Register from `port`; `gets` is the expected status of the attempt with credentials.
+        """Register from the phone's port; `gets` is the expected status of the REGISTER with credentials.
 
-        `as_user` is the SIP user (None: the trunk's), `expires` the wanted seconds, `contact` the value of Contact,
-        `extra` one more header line.
+        `as_user` is the SIP user (None: the trunk's), `expires` the requested seconds, `contact` the value of the
+        Contact header (None: the usual one), `extra` one more header line. Return the finished run of sipp.
         """
         steps = self._registering(gets=gets, as_user=as_user, expires=expires, contact=contact, extra=extra)
         return self.line.play(steps, name="register", port=self.port).finish()
@@ -88,7 +91,10 @@ class Phone:
         return registering(who, contact, self._credentials() + (extra and f"\n{extra}"), gets=gets, expires=expires)
 
     def attend(self, call_id: str, *, takes: bool = True) -> Played:
-        """Register over TCP and take the call with this Call-ID on that connection; with `takes=False` let it ring."""
+        """Register over TCP, and answer the call with this Call-ID on the same connection.
+
+        With `takes=False` only ring. Return the running sipp once it is registered.
+        """
         steps = [*self._registering(contact=f"<sip:{self.user}@{LOOPBACK}:{self.port};transport=tcp>")]
         steps += ANSWERING if takes else RINGING
         attending = replace(self.line, tcp=True).play(steps, name="attend", port=self.port, call_id=call_id)
@@ -96,18 +102,29 @@ class Phone:
         return attending
 
     def answer(self, *, contact: str = "[local_ip]:[local_port]") -> Played:
-        """Take the next call, with `contact` as host and port in the Contact header."""
+        """Answer the next call, with `contact` as host and port in the Contact header.
+
+        Return the running sipp once it listens.
+        """
         steps = [step.replace("phone@[local_ip]:[local_port]", f"phone@{contact}") for step in ANSWERING]
         return _listen(self.line, steps, self.port)
 
     def answer_behind_nat(self, announced: str) -> Played:
-        """Take the next call; announce the foreign address `announced` for media, and echo the media that arrive."""
+        """Answer the next call as a phone behind a NAT, and send back the media that arrive.
+
+        `announced` is the address for media in its SDP: one at which it cannot be reached. Return the running sipp once
+        it listens.
+        """
         media = free_sip_port()
         steps = [behind_nat(step, announced, media) for step in ANSWERING]
         return _listen(self.line, steps, self.port, echo=media)
 
     def call_from_behind_nat(self, number: str, announced: str) -> Played:
-        """Call a number and hold; announce the foreign address `announced` for media, and echo the media received."""
+        """Call a number as a phone behind a NAT, stay in the call, and send back the media that arrive.
+
+        `announced` is the address for media in its SDP: one at which it cannot be reached. Return the running sipp once
+        the call is answered.
+        """
         media = free_sip_port()
         head = invite_head(self.line, number, self.user, "")
         steps = [*self._invite(head), *after_invite(head, 2, 200, meanwhile=[LATE, '<recv request="INFO"/>'])]
@@ -116,25 +133,32 @@ class Phone:
         return held
 
     def answer_and_hang_up(self) -> Played:
-        """Take the next call and hang up."""
+        """Answer the next call, then hang up. Return the running sipp once it listens."""
         return _listen(self.line, HANGING_UP, self.port)
 
     def ring(self) -> Played:
-        """Ring at the next call until the caller gives up."""
+        """Ring at the next call until the caller cancels. Return the running sipp once it listens."""
         return _listen(self.line, RINGING, self.port)
 
     def refuse(self, status: str) -> Played:
-        """Refuse the next call with this status, such as "486 Busy Here"."""
+        """Refuse the next call with this status, such as "486 Busy Here". Return the running sipp once it listens."""
         return refuse(self.line, self.port, status)
 
     def call(
         self, number: str, *, gets: int = 200, sender: str | None = None, extra: str = "", call_id: str | None = None
     ) -> Played:
-        """Call as `sender` (None: the trunk), with a header `extra`; expect status `gets`; once answered, hang up."""
+        """Call a number and expect the status `gets`; hang up if the call was answered.
+
+        Return the finished run of sipp. `sender` is the user or URI in the From header (None: the trunk's user),
+        `extra` one more header line, `call_id` the Call-ID (None: a new one).
+        """
         return self._call(number, gets, sender, extra, hold=False, call_id=call_id).finish()
 
     def hold(self, number: str) -> Played:
-        """Call a number and stay in the call; return once it is answered. `hang_up` of the result ends the call."""
+        """Call a number and stay in the call.
+
+        Return the running sipp once the call is answered; its `hang_up` ends the call.
+        """
         held = self._call(number, 200, None, "", hold=True)
         assert wait_for(held.is_up, patience=PATIENCE), held.messages
         return held
@@ -142,11 +166,11 @@ class Phone:
     def call_and_wait(
         self, number: str, *, contact: str, sender: str = "", extra: str = "", name: str = "phone"
     ) -> Played:
-        """Start a call to `number` and return at once; sipp expects an answer and lets the other side hang up.
+        """Call `number`, expect an answer, and wait until the called phone hangs up. Return the running sipp at once.
 
-        `finish` of the result waits for that and asserts it. `contact` is host and port in the Contact header, `name`
-        the user there and in the SDP (o= and s=), `sender` the user or URI in the From header, also with a name before
-        it (empty: the phone's own user), `extra` a further header of the INVITE.
+        Its method `finish` asserts that all this happened. `contact` is host and port in the Contact header, `name` the
+        user there and in the SDP (o= and s=), `sender` the user or URI in the From header, also with a name before it
+        (empty: the trunk's user), `extra` a further header line of the INVITE.
         """
         head = invite_head(self.line, number, sender or self.user, extra)
         own = f"<sip:{name}@{contact}>"
@@ -162,16 +186,19 @@ class Phone:
         return self.line.play(steps, name="wait", port=self.port)
 
     def transfer(self, number: str, target: str) -> Played:
-        """Call, ask for a transfer of the other side to the number `target` (REFER), expect 405, and hang up."""
+        """Call `number`, ask for a transfer of the called phone to the number `target` (REFER).
+
+        Expect 405, and hang up.
+        """
         ask = f"Refer-To: <sip:{target}@{self.line.domain}>"
         return self.say_within(number, [Within("REFER", extra=ask, gets=405)])
 
     def turn_to(self, number: str, target: str) -> Played:
-        """Call, send a re-INVITE with the Request-URI `target` within the call, expect 481, and hang up."""
+        """Call `number`, send a re-INVITE within the call with the Request-URI `target`, expect 481, and hang up."""
         return self.say_within(number, [Within("INVITE", target, gets=481)])
 
     def say_within(self, number: str, messages: Sequence[Within]) -> Played:
-        """Call, send the messages within the call, expect their replies, and hang up."""
+        """Call `number`, send the requests `messages` within the call, expect their replies, and hang up."""
         head = invite_head(self.line, number, self.user, "")
         said: list[str] = []
         for place, one in enumerate(messages):
@@ -188,11 +215,11 @@ class Phone:
         return self.line.play(steps, name="within").finish()
 
     def attempt(self, number: str, *, refused: int) -> Played:
-        """Start a call without waiting for its result; it may be answered or get the status `refused`."""
+        """Start a call that may be answered, or refused with the status `refused`. Return the running sipp at once."""
         return self._call(number, refused, None, "", hold=False)
 
     def give_up(self, number: str) -> Played:
-        """Call, and cancel the call as soon as it rings."""
+        """Call `number`, and cancel the call as soon as it rings. Return the finished run of sipp."""
         head = invite_head(self.line, number, self.user, "")
         cancel = head.replace("INVITE", "CANCEL").format(2, "") + HEADERS.replace("[branch]", "[branch-3]")
         steps = [
@@ -230,9 +257,9 @@ class Phone:
 
 
 def answer(line: Line, port: int, host: str = LOOPBACK, *, extra: str = "") -> Played:
-    """Take the next call at `host`, an address without a trunk; return once sipp listens at the port.
+    """Answer the next call at this port of `host`, as a party without a trunk. Return the running sipp once it listens.
 
-    `extra` is a further header of the replies.
+    `extra` is a further header line of its replies.
     """
     told = extra and f"\n{extra}"
     ringing, taken = "SIP/2.0 180 Ringing", "SIP/2.0 200 OK"
@@ -243,7 +270,7 @@ def answer(line: Line, port: int, host: str = LOOPBACK, *, extra: str = "") -> P
 def refuse(line: Line, port: int, status: str, host: str = LOOPBACK) -> Played:
     """Refuse the next call at this port of `host` with this status, such as "486 Busy Here".
 
-    Return once sipp listens at the port.
+    Return the running sipp once it listens.
     """
     return _listen(line, refusing(status), port, host)
 
@@ -258,9 +285,9 @@ def _listen(line: Line, steps: list[str], port: int, host: str = LOOPBACK, echo:
 
 
 def call_in(line: Line, number: str, *, gets: int = 200, extra: str = "", sender: str = "+441632960961") -> Played:
-    """Call from the telephone network as `sender`; expect the status `gets`, and hang up if the call was answered.
+    """Call a number from the telephone network as `sender`; expect the status `gets`, and hang up if it was answered.
 
-    `extra` is one more header line.
+    `extra` is one more header line. Return the finished run of sipp.
     """
     head = invite_head(line, number, sender, extra)
     steps = [send(head.format(1, "") + SDP), *after_invite(head, 1, gets)]
@@ -268,7 +295,7 @@ def call_in(line: Line, number: str, *, gets: int = 200, extra: str = "", sender
 
 
 def bye_out_of_nowhere(line: Line, target: str, *, gets: int) -> Played:
-    """Send Kamailio a BYE of a call that does not exist, with the Request-URI `target`; expect the status `gets`."""
+    """Send Kamailio a BYE with the Request-URI `target` that belongs to no call, and expect the status `gets`."""
     request = (
         f"BYE {target} SIP/2.0\nRoute: <sip:{LOOPBACK}:{line.server};lr>\nFrom: <sip:a@test>;tag=1\n"
         f"To: <sip:b@test>;tag=2\nCSeq: 1 BYE{HEADERS}"

@@ -1,4 +1,4 @@
-"""Runs the media relay rtpengine (Debian's rtpengine-daemon) without root and without its kernel module."""
+"""Runs rtpengine (Debian's rtpengine-daemon), which relays media, without root and without its kernel module."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workers.stack.unprivileged import SystemUser
 
 
 class EmbeddedRelay(EmbeddedServer):
-    """An rtpengine on the loopback interface; `host` is the address to which phones send their media."""
+    """An rtpengine (relay of media) on the loopback interface; `host` is the address for the phones' media."""
 
     name = "rtpengine"
     stop_signal = signal.SIGTERM
@@ -29,7 +29,7 @@ class EmbeddedRelay(EmbeddedServer):
 
     @property
     def control(self) -> str:
-        """Return the address at which rtpengine takes commands, as Kamailio's configuration names it."""
+        """Return the address at which rtpengine takes commands, in the form that Kamailio's configuration needs."""
         return f"udp:{LOOPBACK}:{self.port}"
 
     def prepare(self) -> None:
@@ -37,7 +37,7 @@ class EmbeddedRelay(EmbeddedServer):
         self.directory.mkdir(parents=True, exist_ok=True)
 
     def command(self) -> list[str]:
-        """Return the command line. Raises `NotInstalled` without rtpengine."""
+        """Return the command line of rtpengine. Raises `NotInstalled` if it is not installed."""
         program = shutil.which("rtpengine")
         if program is None:
             raise NotInstalled("No rtpengine on PATH. As root on Debian: .make/sip")

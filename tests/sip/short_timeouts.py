@@ -1,4 +1,4 @@
-"""Kamailio with timeouts of a few seconds, for tests of what happens when they end."""
+"""Kamailio with its timeouts cut to a few seconds, for tests of what happens when they end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ class HastyKamailio(EmbeddedKamailio):
     """Kamailio with timeouts of seconds instead of a minute, and TCP connections that live for two seconds."""
 
     def prepare(self) -> None:
-        """Create Kamailio's directory with a copy of its configuration, its timeouts shortened. Safe to run twice."""
+        """Create Kamailio's directory, with a copy of the configuration that has shorter timeouts.
+
+        Safe to run twice.
+        """
         super().prepare()
         text = CONFIGURATION.read_text("utf-8")
         for usual, shorter in _SHORTER.items():

@@ -20,7 +20,7 @@ _count = count(1)
 
 @dataclass
 class Played:
-    """One run of sipp, with the log of its messages, its call's Call-ID and its address and port (where)."""
+    """One run of sipp: its process, the log of its messages, its call's Call-ID, and its address and port (`where`)."""
 
     process: subprocess.Popen[bytes]
     log: Path
@@ -33,22 +33,22 @@ class Played:
         return self.log.read_text() if self.log.exists() else ""
 
     def heard(self, kind: str) -> str:
-        """Return the first received message whose first line begins with `kind`; the empty string if there is none."""
+        """Return the first received message that begins with `kind`, such as "INVITE"; "" if there is none."""
         came = re.findall(r"message received \[\d+\] bytes :\n\n(.*?)\n-{20,}", self.messages + "\n" + "-" * 30, re.S)
         return next((message for message in came if message.startswith(kind)), "")
 
     def finish(self) -> Played:
-        """Wait until sipp ends, and assert that the scenario went as expected."""
+        """Wait until sipp ends; fail unless every message was as the scenario expects. Return this run."""
         code = self.process.wait(PATIENCE + 10)
         assert code == 0, f"sipp ended with {code}\n{self.messages}"
         return self
 
     def is_up(self) -> bool:
-        """Return whether the call has been answered and the answer acknowledged."""
+        """Return whether the log has both the answer to the call (200) and the ACK of it."""
         return "SIP/2.0 200 " in self.messages and "\nACK sip:" in self.messages
 
     def hang_up(self) -> None:
-        """End the call that sipp holds: tell sipp to hang up, and wait until it ends."""
+        """End the call in which sipp stays: send it an INFO, on which its scenario hangs up, and wait until it ends."""
         told = (
             f"INFO sip:phone@{self.where[0]} SIP/2.0\nVia: SIP/2.0/UDP {LOOPBACK}:9;branch=z9hG4bKhangup\n"
             f"From: <sip:test@{LOOPBACK}>;tag=test\nTo: <sip:phone@{LOOPBACK}>\nCall-ID: {self.call_id}\n"
@@ -66,7 +66,10 @@ class Played:
 
 @dataclass
 class Line:
-    """How to run sipp: in which directory, to which port (server) and domain of Kamailio, and whether over TCP."""
+    """How to run sipp against a Kamailio.
+
+    `directory` takes its files, `server` is Kamailio's port for phones, `domain` its SIP domain; `tcp`: over TCP.
+    """
 
     directory: Path
     server: int
@@ -87,12 +90,11 @@ class Line:
         echo: int | None = None,
         outside: bool = False,
     ) -> Played:
-        """Start a scenario for one call, from `host` and `port` (None: a free one); return the running sipp.
+        """Start sipp with a scenario of one call, from `host` and `port` (None: a free one). Return the running sipp.
 
-        `steps` are the scenario's XML elements, `name` is a part of its files' names. It is played to Kamailio's port
-        for phones; if `outside`, to the port for the telephone network, over TCP. Media that arrive at the port `echo`
-        are sent back. sipp accepts an incoming message only if the message has the scenario's Call-ID (None: a new
-        one).
+        `steps` are the scenario's XML elements, `name` is a part of its files' names. The scenario is played to
+        Kamailio's port for phones; if `outside`, to its port for the telephone network, over TCP. Media that arrive at
+        the port `echo` are sent back. sipp only accepts incoming messages with the Call-ID `call_id` (None: a new one).
         """
         number = next(_count)
         scenario = self.directory / f"{number}-{name}.xml"
@@ -119,7 +121,7 @@ class Line:
         return played
 
     def end(self) -> None:
-        """Kill all runs of sipp that have not ended."""
+        """Kill all runs of sipp that were started here and have not ended."""
         for played in self.running:
             played.end()
 

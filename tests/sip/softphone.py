@@ -1,4 +1,4 @@
-"""The base class of real softphones: they are given commands, play a tone, and record what they hear."""
+"""The base class of real softphones, which take commands, play a tone in calls, and record what they hear."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _HEADER = 44
 
 
 class Softphone(ABC):
-    """A softphone that is registered with the credentials of a trunk and answers calls by itself.
+    """A running softphone with the credentials of a trunk, which answers calls by itself.
 
-    It plays a tone of `tone` Hz to the other side for the first seconds of each call.
+    For the first seconds of each call it plays a tone of `tone` Hz to the other party.
     """
 
     over: ClassVar[str]
@@ -48,7 +48,7 @@ class Softphone(ABC):
 
     @abstractmethod
     def do(self, command: str) -> None:
-        """Give the softphone a command in its own language."""
+        """Send the softphone a command in its own language."""
 
     @abstractmethod
     def dial(self, number: str) -> None:
@@ -68,24 +68,27 @@ class Softphone(ABC):
 
     @abstractmethod
     def recordings(self) -> Sequence[Path]:
-        """Return the WAV files of the sound that came from the other side, the oldest first."""
+        """Return the WAV files of the sound that the other party of each call has sent, the oldest first."""
 
     def wait(self, words: str, *, times: int = 1) -> None:
-        """Wait until the softphone has printed the words at least `times` times; fail after `PATIENCE` seconds."""
+        """Wait until the softphone's output has the text `words` at least `times` times.
+
+        Fail after `PATIENCE` seconds.
+        """
         assert wait_for(lambda: self.log.count(words) >= times, patience=PATIENCE), self.log
 
     def last_invite(self) -> str:
-        """Return what was printed after the last "INVITE", sent or received: its URI and everything since."""
+        """Return the softphone's output from the last INVITE on, sent or received, beginning with its Request-URI."""
         return self.log.rpartition("\nINVITE ")[2]
 
     def forget(self) -> None:
-        """Ignore the sound up to now in `heard` and `hears`."""
+        """Make `heard` and `hears` ignore the sound that was recorded up to now."""
         self._forgotten = len(self._heard())
 
     def heard(self) -> int:
-        """Return the frequency (Hz) of the sound from the other side since the last `forget`.
+        """Return the frequency (Hz) of the sound recorded from the other party since the last call of `forget`.
 
-        0 for silence, or if less than half a second was recorded.
+        Return 0 if it was mostly silence, or shorter than half a second.
         """
         heard = self._heard()[self._forgotten :]
         samples = array("h", heard[: len(heard) // 2 * 2])
@@ -96,29 +99,30 @@ class Softphone(ABC):
         return round(crossings * RATE / len(samples))
 
     def hears(self, other: Softphone) -> bool:
-        """Return whether the tone of the other softphone was heard since the last call of `forget`."""
+        """Return whether the sound recorded since the last call of `forget` is the tone that `other` plays."""
         return abs(self.heard() - other.tone) < 20
 
     def _heard(self) -> bytes:
         return b"".join(file.read_bytes()[_HEADER:] for file in self.recordings() if file.exists())
 
     def end(self) -> None:
-        """Kill the softphone; it would otherwise wait for a server that may be gone."""
+        """Kill the softphone. An orderly end would wait for a server that may be gone."""
         self._process.kill()
         self._process.wait()
 
 
 def hear_each_other(one: Softphone, other: Softphone) -> None:
-    """Wait until both softphones hear the tone of the other one, from now on."""
+    """Wait until each softphone hears the tone of the other one; sound from before this call does not count."""
     for phone in (one, other):
         phone.forget()
     wait_until(lambda: one.hears(other) and other.hears(one), what="both tones")
 
 
 def talk(caller: Softphone, called: Softphone, number: str) -> None:
-    """Let `caller` call `called` by this number: they hear each other, also after each has held the call.
+    """Let `caller` call `number`, at which `called` answers, and assert that they hear each other.
 
-    At the end the caller hangs up. A softphone whose recording stops when a call is held is not checked after that.
+    Then each puts the call on hold and resumes it, after which they must hear each other again; last, the caller hangs
+    up. A softphone whose recording stops at a hold is not checked after that.
     """
     ended = [(phone, phone.log.count(phone.over)) for phone in (caller, called)]
     caller.dial(number)
@@ -137,13 +141,16 @@ def talk(caller: Softphone, called: Softphone, number: str) -> None:
 
 
 def _was_told(phone: Softphone, direction: str) -> bool:
-    """Return whether the phone's last INVITE was acknowledged and offered this direction of media ("a=sendonly")."""
+    """Return whether the phone's last INVITE was acknowledged and has this direction of media.
+
+    `direction` is an SDP line, such as "a=sendonly", with which the other party puts the call on hold.
+    """
     told = phone.last_invite()
     return direction in told and "\nACK " in told
 
 
 def write_tone(file: Path, frequency: int) -> None:
-    """Write a tone of this frequency (Hz) as a WAV file of some seconds."""
+    """Write a tone of this frequency (Hz) to a WAV file, `PATIENCE` seconds long."""
     wave_of = (round(8000 * math.sin(2 * math.pi * frequency * place / RATE)) for place in range(RATE * PATIENCE))
     with wave.open(str(file), "wb") as writing:
         writing.setparams((1, 2, RATE, 0, "NONE", ""))

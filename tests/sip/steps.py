@@ -1,4 +1,4 @@
-"""The steps of sipp's scenarios: SIP messages to send, and those to expect."""
+"""Builds the steps of sipp's scenarios (XML): SIP messages to send, and those to expect."""
 
 from __future__ import annotations
 
@@ -42,12 +42,15 @@ LATE = '<recv response="180" optional="true"/>'
 
 
 def send(text: str) -> str:
-    """Return the step that sends this message."""
+    """Return the step of a scenario that sends this SIP message."""
     return f"<send><![CDATA[\n{text.strip()}\n\n]]></send>"
 
 
 def reply(status: str, *, tag: str = "") -> str:
-    """Return the step that replies with `status`, such as "200 OK", to the last request; `tag` is added to To."""
+    """Return the step that replies to the last received request with `status`, such as "200 OK".
+
+    `tag` is added to the To header.
+    """
     return send(f"SIP/2.0 {status}{_BACK.format(tag=tag)}")
 
 
@@ -103,9 +106,10 @@ HANGING_UP = [
 
 
 def registering(who: str, contact: str, credentials: str, *, gets: int = 200, expires: int = 600) -> list[str]:
-    """Return sipp's steps to register `who` (user@domain): challenged, then with `credentials` (a header line).
+    """Return the steps that register `who` (user@domain): a REGISTER, its challenge, and one with credentials.
 
-    `contact` is the value of Contact, `expires` the wanted seconds, `gets` the status expected of the second attempt.
+    `credentials` are a header line, `contact` is the value of Contact, `expires` the requested seconds, `gets` the
+    expected status of the second REGISTER.
     """
     request = (
         f"REGISTER sip:{who.partition('@')[2]} SIP/2.0\nFrom: <sip:{who}>;tag=[call_number]\nTo: <sip:{who}>\n"
@@ -120,14 +124,15 @@ def registering(who: str, contact: str, credentials: str, *, gets: int = 200, ex
 
 
 def behind_nat(step: str, announced: str, media: int) -> str:
-    """Return the step with another address and port for media in its SDP."""
+    """Return the step with the address `announced` and the port `media` for media in its SDP."""
     return step.replace("c=IN IP4 [local_ip]", f"c=IN IP4 {announced}").replace("m=audio 40000", f"m=audio {media}")
 
 
 def invite_head(line: Line, number: str, sender: str, extra: str) -> str:
-    """Return the head of an INVITE to `number`, with a place for the CSeq number and one for a further header line.
+    """Return the request line and the first headers of an INVITE to `number`, a number or a URI.
 
-    `sender` is the user or URI of From, also with a name before it; `extra` a header line.
+    It has two placeholders `{}`: for the CSeq number, and for a further header line. `sender` is the user or URI of the
+    From header, also with a name before it; `extra` is a header line (empty: none).
     """
     uri = number if ":" in number else f"sip:{number}@{line.domain}"
     # '"Kim" +4930901820' has a name to show.
@@ -142,14 +147,20 @@ def invite_head(line: Line, number: str, sender: str, extra: str) -> str:
 
 
 def ack(head: str, sequence: int, *, back: int) -> str:
-    """Return the ACK to the refused INVITE with this head and CSeq number, which was sent `back` steps before."""
+    """Return the ACK to a refused INVITE with this `head` and CSeq number.
+
+    `back` is how many steps before in the scenario that INVITE was sent.
+    """
     # It has the branch of that INVITE.
     text = head.replace("INVITE", "ACK").format(sequence, "").replace(">\nCSeq", ">[peer_tag_param]\nCSeq")
     return text + HEADERS.replace("[branch]", f"[branch-{back}]")
 
 
 def request_within(head: str, sequence: int, method: str, extra: str = "") -> str:
-    """Return a request of this method within the call that the INVITE with this head has begun."""
+    """Return a request with this method and CSeq number within the call that the INVITE with this `head` has begun.
+
+    `extra` are further header lines, each with a line break before it.
+    """
     sender = head.split("\n")[1]
     return f"{method} [next_url] SIP/2.0\n[routes]\n{sender}\nTo[$to]\nCSeq: {sequence} {method}{extra}{HEADERS}"
 
@@ -157,10 +168,10 @@ def request_within(head: str, sequence: int, method: str, extra: str = "") -> st
 def after_invite(
     head: str, sequence: int, gets: int, *, meanwhile: Sequence[str] = (), last: int | None = None
 ) -> list[str]:
-    """Return the steps after an INVITE: expect the status `gets`, acknowledge it, and end an answered call.
+    """Return the steps that follow an INVITE: expect the status `gets`, acknowledge it, and end the call if answered.
 
-    `sequence` is the CSeq number of the INVITE, `last` that of the BYE (None: the next one). `meanwhile` are steps
-    during the call.
+    `head` and `sequence` are the INVITE's head and CSeq number, `last` is the CSeq number of the BYE (None: the next
+    one). `meanwhile` are steps during the call.
     """
     steps = [f'<recv response="{code}" optional="true"/>' for code in (100, 180, 183)]
     if gets != 200:

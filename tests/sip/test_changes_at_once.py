@@ -1,4 +1,4 @@
-"""Tests that changes at the portal, or in the registrar's database by hand, apply from the next SIP message on."""
+"""Tests that changes in the portal, or by SQL in the registrar's database, apply from the next SIP message on."""
 
 from __future__ import annotations
 

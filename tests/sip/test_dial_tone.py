@@ -1,4 +1,7 @@
-"""Tests that the phone system of an ordered site can make and take calls, and no other phone can."""
+"""Tests that the phone system of an ordered location can make and take calls.
+
+Phones without the trunk's password cannot.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the test call that `standorte doctor` makes to check for a dial tone."""
+"""Tests of the call that `standorte doctor` makes to check whether phones have a dial tone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from workers.stack.postgres import EmbeddedPostgres
 def doctor(
     postgres: EmbeddedPostgres, database: Database, registrar_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> CliRunner:
-    """Return a command runner with the test's databases in its environment; nothing listens at the other addresses."""
+    """Set the environment to the test's databases, and return a runner of console commands.
+
+    Nothing listens at the addresses of the other services.
+    """
     monkeypatch.setenv("DATABASE_URL", postgres.url("standorte", DatabaseRole.WORKER))
     monkeypatch.setenv("REGISTRAR_URL", postgres.url("registrar", DatabaseRole.WORKER))
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
@@ -33,7 +36,7 @@ def doctor(
 
 
 def dial_tone(doctor: CliRunner) -> str:
-    """Run `standorte doctor` and return its output line about the dial tone."""
+    """Run `standorte doctor` and return the line of its output about the dial tone."""
     app = typer.Typer()
     app.command()(command)
     return next(line for line in doctor.invoke(app).output.splitlines() if "dial tone" in line)

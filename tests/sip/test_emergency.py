@@ -1,4 +1,4 @@
-"""Tests that calls to 110 and 112 go through in every spelling, even if something is wrong with the trunk."""
+"""Tests that calls to 110 and 112 go through in every spelling, also from a trunk that cannot call otherwise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that Kamailio forwards calls as the portal's users have set it up."""
+"""Tests that Kamailio forwards calls by the rules that users have set up in the portal."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_at_certain_hours_only(sites: Sites, berlin: Phone, hamburg: Phone, now:
 
 
 def around(minute: int) -> tuple[Hours, Hours]:
-    """Return the hours from five minutes before to five minutes after `minute` of the week, and all other hours."""
+    """Return two weekly schedules: the ten minutes around `minute` of the week, and all the rest of the week."""
     start, end = (minute - 5) % WEEK, (minute + 5) % WEEK
     between, beside = ((min(start, end), max(start, end)),), ((0, min(start, end)), (max(start, end), WEEK))
     return (between, beside) if start < end else (beside, between)

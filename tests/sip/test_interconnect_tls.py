@@ -1,4 +1,4 @@
-"""Tests of calls of the telephone network over TLS: both sides show a certificate, and none is accepted without one."""
+"""Tests of calls of the telephone network over TLS: both sides must show a certificate."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def encrypted(
     out_port: int,
     tmp_path: Path,
 ) -> Iterator[Line]:
-    """Yield the means to run sipp against a Kamailio whose port for the telephone network takes TLS only."""
+    """Provide a runner of sipp against a Kamailio whose port for the telephone network takes only TLS."""
     with run_kamailio(postgres, tmp_path / "tls", psap_port, out_port, interconnect_tls=folder) as server:
         line = Line(tmp_path, server.port, server.domain, interconnect=server.interconnect_port)
         yield line
@@ -58,7 +58,7 @@ def encrypted(
 
 @pytest.fixture
 def site(sites: Sites, encrypted: Line) -> Phone:
-    """Provide a phone system that is registered at the Kamailio of the fixture `encrypted`."""
+    """Return a phone system that is registered at the Kamailio of the fixture `encrypted`."""
     phone = replace(sites.order(), line=encrypted)
     phone.register()
     return phone
@@ -73,7 +73,7 @@ def test_with_its_certificate_the_telephone_network_calls(encrypted: Line, site:
 
 
 def is_refused(encrypted: Line, call: bytes, context: ssl.SSLContext) -> bool:
-    """Return whether Kamailio ends the connection, opened with this TLS context, instead of answering the call."""
+    """Return whether Kamailio closes a connection with this TLS context instead of answering `call`, a SIP message."""
     try:
         with connect(encrypted.interconnect, context) as line:
             # By TLS 1.3 a client hears of the refusal after its first message.
@@ -129,10 +129,10 @@ def test_calls_to_the_telephone_network_go_to_its_certificate_alone(
 
 
 class ContainedKamailio(EmbeddedKamailio):
-    """A Kamailio that is started as in its container, with `SIP_INTERCONNECT_TLS` empty, as compose leaves it."""
+    """A Kamailio that is started as in its container, with the empty `SIP_INTERCONNECT_TLS` of docker-compose.yml."""
 
     def command(self) -> list[str]:
-        """Return the command line of the container image, with the test's folders in place of the container's."""
+        """Return the command line of the Dockerfile, with the test's folders in place of the container's."""
         [start] = re.findall(r"^ENTRYPOINT (\[.*kamailio.*)$", Path("Dockerfile").read_text(), re.M)
         folder = str(name_for(self.user, self.directory))
         ours = ["-m", "64", "-M", "4", "-w", folder, "-Y", folder, "-f", f"{folder}/kamailio.cfg"]

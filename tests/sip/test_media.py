@@ -1,4 +1,4 @@
-"""Tests of whether callers hear each other: without a media relay, with one, and with one that is gone."""
+"""Tests of whether the parties of a call hear each other: without a media relay, with one, and after it has ended."""
 
 from __future__ import annotations
 
@@ -80,5 +80,5 @@ def test_a_relay_that_is_gone_stops_no_call(
 
 
 def _sent(phone: Baresip) -> bool:
-    """Return whether the softphone's log shows a call of three seconds: time enough for media to arrive."""
+    """Return whether the softphone's log shows a call of three seconds, which is enough for media to arrive."""
     return "[0:00:03]" in phone.log

@@ -1,4 +1,4 @@
-"""Tests of what the portal shows of a trunk whose phone system has registered, was refused, or has called."""
+"""Tests of what the portal shows of a trunk whose phone system has registered, was refused, or has made calls."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ FREE = "+493020000199"
 
 @dataclass
 class Portal:
-    """The portal with the company's manager signed in; `network` reads registrations and calls of Kamailio."""
+    """The web application with the company's manager signed in; `network` reads Kamailio's registrations and calls."""
 
     front: Front
     network: TelephoneNetwork
 
     def line(self, phone: Phone) -> Line:
-        """Return what the portal reads about the phone's trunk in the telephone network, such as its registrations."""
+        """Return what the portal reads from Kamailio's database about the phone's trunk, such as its registrations."""
         address = (phone.user, phone.line.domain)
         return self.network.lines([address])[address]
 
     def page(self, phone: Phone) -> str:
-        """Return the HTML of the calls page of the phone's trunk."""
+        """Return the HTML of the page with the registrations and calls of the phone's trunk."""
         with self.front.database.transaction() as session:
             trunk = session.scalars(sa.select(SipTrunk).where(SipTrunk.sip_user == phone.user)).one()
             number = session.get_one(Account, trunk.account_id).customer_number
@@ -57,9 +57,10 @@ class Portal:
         return answer.text
 
     def calls(self, phone: Phone, count: int = 1) -> list[list[str]]:
-        """Return direction, own number, other side and result of the calls of the phone's trunk, the newest first.
+        """Return the calls that the page of the phone's trunk shows, the newest first.
 
-        Waits until at least `count` calls are shown, because a refusal is sent before its record is saved.
+        Each is direction, own number, other number and result. Waits until at least `count` calls are shown, because
+        Kamailio refuses a call before it saves the record of it.
         """
         wait_until(lambda: len(rows(self.page(phone))) >= count, what="the result of the call")
         return rows(self.page(phone))
@@ -67,7 +68,7 @@ class Portal:
 
 @pytest.fixture
 def portal(sites: Sites, postgres: EmbeddedPostgres, registrar_url: str) -> Iterator[Portal]:
-    """Yield the portal with the company's manager signed in."""
+    """Provide the web application with the company's manager signed in."""
     settings = WebSettings(
         database_url=postgres.url("standorte", DatabaseRole.FRONT),
         redis_url="redis://127.0.0.1:1/0",
@@ -92,19 +93,19 @@ def network(registrar_url: str) -> Iterator[psycopg.Connection]:
 
 
 def shown(number: str) -> str:
-    """Return a Berlin number as the page shows it."""
+    """Return a Berlin number, given in E.164, in the form of the portal's pages."""
     return f"030 {number.removeprefix('+4930')}"
 
 
 def hidden(number: str) -> str:
-    """Return a Berlin number as the page of another trunk shows it, without its last digits."""
+    """Return a Berlin number as another trunk's page shows it: its last three digits are "xxx"."""
     return shown(number)[:-3] + "xxx"
 
 
 def since(portal: Portal, phone: Phone) -> datetime:
-    """Return when the registration of the trunk's only phone system began.
+    """Return when the only registration at the phone's trunk began.
 
-    Expect its address and an end in 10 minutes.
+    Fails unless it has the phone's address and ends in 10 minutes.
     """
     [found] = portal.line(phone).registrations
     assert found.address == f"127.0.0.1:{phone.port}"

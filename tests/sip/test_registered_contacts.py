@@ -1,4 +1,4 @@
-"""Tests that Kamailio sends only to addresses from which packets came, not to others that a message names."""
+"""Tests that Kamailio sends only to addresses from which packets have come, not to others that a message names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from workers.stack.processes import wait_for
 
 
 class Inside:
-    """A stand-in for a server inside the carrier's network: it notices every TCP connection and UDP datagram."""
+    """A stand-in for a server inside the carrier's network that notices each TCP connection and UDP datagram."""
 
     def __init__(self) -> None:
         self.port = free_sip_port()
@@ -30,7 +30,7 @@ class Inside:
             wire.setblocking(False)
 
     def was_reached(self) -> bool:
-        """Return whether a connection or a datagram has arrived since the last call of this method."""
+        """Return whether a connection or a datagram has arrived that no earlier call of this method has reported."""
         try:
             self._streams.accept()[0].close()
         except BlockingIOError:
@@ -48,7 +48,7 @@ class Inside:
 
 @pytest.fixture
 def inside() -> Iterator[Inside]:
-    """Yield a server inside the carrier's network; the test fails if anything reaches the server."""
+    """Yield a stand-in for a server inside the carrier's network; fail if anything reaches it."""
     server = Inside()
     yield server
     reached = server.was_reached()
@@ -224,7 +224,7 @@ def test_a_reply_goes_to_where_the_request_came_from(
 
 
 class Wire:
-    """A UDP socket of a sender without a trunk, connected to Kamailio."""
+    """A UDP socket to Kamailio of somebody who has no trunk."""
 
     def __init__(self, server: EmbeddedKamailio) -> None:
         self._socket = socket.socket(type=socket.SOCK_DGRAM)
@@ -238,12 +238,18 @@ class Wire:
         self._socket.close()
 
     def send(self, start: str, method: str) -> None:
-        """Send a SIP request: the request line `start`, then a Via header of this socket; `method` is in its CSeq."""
+        """Send a SIP request with the request line `start` and a Via header of this socket.
+
+        `method` stands in its CSeq.
+        """
         port = self._socket.getsockname()[1]
         self.say(f"{start}\r\nVia: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bK{method}", method)
 
     def say(self, start: str, method: str, *, hops: int = 70) -> None:
-        """Send a message that begins with the lines `start`; `method` is in its CSeq, `hops` is its Max-Forwards."""
+        """Send a SIP message that begins with the lines `start`.
+
+        `method` stands in its CSeq, `hops` in its Max-Forwards.
+        """
         lines = [
             start,
             f"Max-Forwards: {hops}",

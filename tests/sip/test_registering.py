@@ -1,4 +1,4 @@
-"""Tests of registering and calling with Kamailio: twice, briefly, often, with an old nonce or a wrong secret."""
+"""Tests of the rules of registering with Kamailio: repeated requests, contacts, used nonces and wrong passwords."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of Kamailio while its database is silent: emergency calls go through, everybody else is told to come back."""
+"""Tests of Kamailio while its database is silent: emergency calls go through, other requests are told to come later."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PROCESSES = 8
 
 @pytest.fixture
 def between(postgres: EmbeddedPostgres) -> Iterator[Proxy]:
-    """Yield the proxy between Kamailio and its database."""
+    """Run the proxy between Kamailio and its database, which can make the database silent."""
     with proxy_to(f"{postgres.socket_dir}/.s.PGSQL.5432") as proxy:
         yield proxy
 
@@ -43,7 +43,7 @@ def berlin(
     network_port: int,
     tmp_path: Path,
 ) -> Iterator[Phone]:
-    """Yield a registered phone system at a Kamailio whose database can fall silent."""
+    """Return a registered phone system at a Kamailio whose database is behind the proxy `between`."""
     url = f"postgresql+psycopg://{DatabaseRole.KAMAILIO}@{LOOPBACK}:{between.port}/registrar"
     with run_kamailio(postgres, tmp_path / "sip", psap_port, network_port, registrar_url=url) as server:
         sites.line.server = server.port

@@ -25,7 +25,10 @@ from workers.gateways.registrar import plain_url
 
 @contextmanager
 def at_the_portal(sites: Sites, phone: Phone) -> Iterator[tuple[Session, Account, SipTrunk]]:
-    """Yield a session with a site's account and trunk; after the block, write what became due to the registrar."""
+    """Yield a session, and the account and trunk of a phone system, to be changed in the `with` block.
+
+    At the end of the block the changes are saved, and what became due is written to the registrar.
+    """
     with sites.runtime.database.transaction() as session:
         trunk = session.scalars(sa.select(SipTrunk).where(SipTrunk.sip_user == phone.user)).one()
         yield session, session.get_one(Account, trunk.account_id), trunk
@@ -33,7 +36,7 @@ def at_the_portal(sites: Sites, phone: Phone) -> Iterator[tuple[Session, Account
 
 
 def suspended(sites: Sites, phone: Phone) -> None:
-    """Suspend the phone's trunk as the portal does, and write that to the registrar."""
+    """Suspend the phone's trunk as the portal does, also at the registrar."""
     with at_the_portal(sites, phone) as (session, account, trunk):
         assert suspend(session, sites.manager, account, trunk.id, sites.runtime.clock())
 

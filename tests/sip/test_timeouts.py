@@ -1,4 +1,7 @@
-"""Tests of Kamailio after its timeouts, which are shortened: a call whose phones died, a silent connection."""
+"""Tests of what Kamailio does when its timeouts end, which are shortened for this.
+
+Among them are a call whose phones have died, and a silent connection.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ from workers.stack.postgres import EmbeddedPostgres
 
 @pytest.fixture
 def hasty(kamailio: EmbeddedKamailio, postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Line]:
-    """Yield the means to run sipp against a second Kamailio, with short timeouts."""
+    """Provide a runner of sipp against a second Kamailio, which has short timeouts."""
     server = HastyKamailio(
         tmp_path / "hasty",
         registrar_url=postgres.url("registrar", DatabaseRole.KAMAILIO),
@@ -83,9 +86,9 @@ def test_what_takes_its_time(sites: Sites, hasty: Line, registrar_url: str) -> N
 
 
 def _guess(berlin: Phone, hamburg: Phone, registrar_url: str) -> None:
-    """Assert that logins from an IP address with too many wrong secrets are refused until a pause is over.
+    """Assert that after too many wrong passwords from an IP address its registrations are refused for a while.
 
-    Phones at the same address that have registered with the right secret before are not refused.
+    Phones at the same address that have registered with the right password before are not refused.
     """
     nobody = replace(hamburg, user="t000000000009")
     with (

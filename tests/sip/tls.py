@@ -1,4 +1,4 @@
-"""Certificates, and tunnels that carry sipp's TCP connections through TLS, because Debian's sipp has no TLS."""
+"""Certificates, and tunnels that carry sipp's TCP connections over TLS, because Debian's sipp has no TLS."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from workers.stack.ports import LOOPBACK
 
 
 def make_certificates(folder: Path) -> Path:
-    """Create a certification authority and a certificate issued by it in the folder; return the folder.
+    """Create a certification authority and a certificate that it has issued in a new folder; return the folder.
 
-    Their file names are those that Kamailio reads.
+    The files have the names that Kamailio reads.
     """
     folder.mkdir(parents=True)
     common = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc", "-days", "2"]
@@ -29,7 +29,7 @@ def make_certificates(folder: Path) -> Path:
 
 
 def client_context(folder: Path | None, trusted: Path) -> ssl.SSLContext:
-    """Return a client's TLS context that shows the certificate in `folder` (None: none).
+    """Return a client's TLS context with the certificate in `folder` (None: without a certificate).
 
     It trusts the authority in the folder `trusted`, and does not check host names.
     """
@@ -42,7 +42,7 @@ def client_context(folder: Path | None, trusted: Path) -> ssl.SSLContext:
 
 
 def server_context(folder: Path) -> ssl.SSLContext:
-    """Return a server's TLS context that shows the certificate in `folder` and demands one of its authority."""
+    """Return a server's TLS context with the certificate in `folder`; clients need one of the same authority."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=folder / "ca.pem")
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
@@ -57,7 +57,10 @@ def connect(port: int, context: ssl.SSLContext, source: str = NETWORK) -> ssl.SS
 
 @contextmanager
 def tunnel_in(port: int, context: ssl.SSLContext) -> Iterator[int]:
-    """Yield a TCP port; its first connection is carried over TLS to Kamailio's port for the telephone network."""
+    """Yield a TCP port whose first connection is carried over TLS to Kamailio.
+
+    `port` is Kamailio's port for calls from the telephone network.
+    """
     with socket.create_server((LOOPBACK, 0)) as taking, ExitStack() as ends:
 
         def serve() -> None:
@@ -70,7 +73,7 @@ def tunnel_in(port: int, context: ssl.SSLContext) -> Iterator[int]:
 
 @contextmanager
 def tunnel_out(host: str, port: int, context: ssl.SSLContext, to: int) -> Iterator[None]:
-    """Accept one TLS connection at host and port, and carry it over TCP to the port `to` of that host."""
+    """Accept one TLS connection at host and port, and carry it over TCP to the port `to` of the same host."""
     with socket.create_server((host, port)) as taking, ExitStack() as ends:
 
         def serve() -> None:

@@ -1,4 +1,4 @@
-"""A phone that sends SIP messages over UDP, for tests that send exactly the same bytes twice."""
+"""A phone that sends SIP messages over UDP, for tests that must send exactly the same bytes twice."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _numbers = count(1)
 
 
 class Wire:
-    """A UDP socket at the address `host` that sends SIP messages with the credentials of the phone's trunk."""
+    """A UDP socket, bound to `host`, that sends Kamailio SIP messages with the credentials of the phone's trunk."""
 
     def __init__(self, phone: Phone, host: str = LOOPBACK) -> None:
         self._phone = phone
@@ -33,7 +33,7 @@ class Wire:
         self._socket.close()
 
     def ask(self, message: str) -> str:
-        """Send a message and return the final reply to it."""
+        """Send a message; return the final reply to it (a status of 200 or more)."""
         [sequence] = re.findall("^CSeq: .+$", message, re.M)
         self._socket.send(message.encode())
         while True:
@@ -43,10 +43,10 @@ class Wire:
                 return reply
 
     def replies(self, message: str) -> list[str]:
-        """Send a message and return all replies to it.
+        """Send a message; return all replies to it, provisional ones too.
 
-        To be sure that none is missing, later messages are sent until every process of Kamailio has answered: a process
-        sends all replies to one message before it takes another.
+        To be sure that none is missing, further messages are sent until every process of Kamailio has answered: a
+        process sends all replies to one message before it takes another.
         """
         [sequence] = re.findall("^CSeq: .+$", message, re.M)
         self._socket.send(message.encode())
@@ -60,7 +60,7 @@ class Wire:
         return [reply for reply in found if sequence in reply]
 
     def send(self, message: str) -> None:
-        """Send a message and wait for nothing."""
+        """Send a message without waiting for a reply."""
         self._socket.send(message.encode())
 
     def receive(self) -> str:
@@ -72,19 +72,19 @@ class Wire:
         return nonce_in(self.ask(self.request()))
 
     def register(self, contact: str = "", expires: int = 600) -> str:
-        """Register with a fresh nonce and return the reply.
+        """Register with a new nonce, and return the reply.
 
-        An empty `contact` is this socket's address; `expires` is in seconds.
+        `contact` is the value of the Contact header (empty: this socket's address), `expires` is in seconds.
         """
         return self.ask(self.request(contact=contact, expires=expires, nonce=self.nonce()))
 
     def request(
         self, method: str = "REGISTER", number: str = "", *, contact: str = "", expires: int = 600, nonce: str = ""
     ) -> str:
-        """Return the text of a new request of the trunk, with credentials for this nonce (empty: without).
+        """Return the text of a new SIP request of the trunk, with credentials for `nonce` (empty: without credentials).
 
-        `number` is the called number (empty: the domain itself), `contact` the value of the Contact header (empty: this
-        socket's address).
+        `number` is the called number (empty: the request is to the domain), `contact` the value of the Contact header
+        (empty: this socket's address), `expires` is in seconds.
         """
         phone, domain, place = self._phone, self._phone.line.domain, next(_numbers)
         uri = f"sip:{number}@{domain}" if number else f"sip:{domain}"
@@ -112,7 +112,7 @@ class Wire:
 
 
 def nonce_in(challenge: str) -> str:
-    """Return the nonce of a challenge, a 401 or 407."""
+    """Return the nonce in a challenge, a reply with the status 401 or 407."""
     found = re.search(r'nonce="([^"]+)"', challenge)
     assert found is not None, challenge
     return found[1]

@@ -1,4 +1,4 @@
-"""Tests that prices hold from a day on, and a contract keeps those of the day of its order."""
+"""Tests that prices hold from a day on, and that a contract keeps the prices of the day of its order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What lines cost in a month, compared with a simple model: each day alone, in exact fractions."""
+"""Tests of what contract lines cost in a month, compared with a simple model.
+
+The model counts each day by itself, in exact fractions.
+"""
 
 from __future__ import annotations
 
@@ -24,19 +27,25 @@ FIRST, LAST = first_moment(SPAN[0].first), first_moment(SPAN[-1].after)
 
 @st.composite
 def moments(draw: st.DrawFn) -> datetime:
-    """Draw a moment of `SPAN`, often a midnight in Berlin, the moment before or after it, or one of few others."""
+    """Draw a moment within `SPAN`: often a midnight in Berlin, or a microsecond before or after one."""
     day = SPAN[0].first + timedelta(days=draw(st.integers(0, (SPAN[-1].after - SPAN[0].first).days - 1)))
     beside = draw(st.sampled_from([0, 1, -1, 10 * 3600 * 10**6, draw(st.integers(0, 86_000 * 10**6))]))
     return min(max(first_moment(day) + timedelta(microseconds=beside), FIRST), LAST)
 
 
 def line(began: datetime, ended: datetime | None, monthly: int, one_off: int = 0, key: str = "trunk-10") -> RunningLine:
-    """Return a line that runs between the two moments."""
+    """Return a contract line that runs from the day of `began` to that of `ended` (None: it has no end).
+
+    `monthly` and `one_off` are its prices in cents, `key` is its product key.
+    """
     return RunningLine(1, PriceLine(key, monthly, one_off), berlin_day(began), ended and berlin_day(ended))
 
 
 def days_that_count(began: datetime, ended: datetime | None, month: Month) -> list[int]:
-    """Return the days of the month at whose end something runs between the two moments: each day is looked at."""
+    """Return the days of the month (1 to 31) at whose end something runs that began and ended at these moments.
+
+    The plain model of the tests: each day is checked by itself.
+    """
     days = []
     for place in range(month.days):
         midnight = datetime.combine(month.first + timedelta(days=place + 1), datetime.min.time(), BERLIN)

@@ -1,4 +1,4 @@
-"""The earliest end of a contract: a table of month ends and leap years, and what holds for every day."""
+"""Tests of the earliest end of a contract: a table of month ends and leap years, and rules that hold for every day."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ terms = st.builds(ContractTerms, st.integers(0, LONGEST_TERM), st.integers(0, 1)
 
 
 def day(text: str) -> date:
-    """Return the day that is written as 2027-01-31."""
+    """Return the date that the text names, such as 2027-01-31."""
     return date.fromisoformat(text)
 
 

@@ -15,7 +15,7 @@ LOCKS = [*AdvisoryLock, "bulk 1", "bulk 2", "order 1 1234567"]
 
 
 def take_at_once(session: Session, lock: AdvisoryLock | str) -> None:
-    """Take the lock; raise `OperationalError` if another transaction still holds the lock after 50 ms."""
+    """Take the advisory lock; raise `OperationalError` if another transaction holds it for more than 50 ms."""
     session.execute(sa.text("SET LOCAL lock_timeout = '50ms'"))
     take_advisory_lock(session, lock)
 

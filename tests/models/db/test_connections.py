@@ -1,4 +1,4 @@
-"""Every connection to PostgreSQL has limits: of connecting, of each answer, and of a transaction that asks nothing."""
+"""Tests that each connection to PostgreSQL has limits: for connecting, for each answer, and for idle transactions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ROOMS = ("models", "tasks", "workers", "web")
 
 @pytest.fixture
 def silent(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """Yield the URL of a database that takes connections and never answers, in the form of libpq."""
+    """Yield the URL, in libpq's form, of a database server that accepts connections and never answers."""
     with proxy_to(f"{postgres.socket_dir}/.s.PGSQL.5432") as proxy:
         proxy.silence()
         yield f"postgresql://standorte@{LOOPBACK}:{proxy.port}/registrar"

@@ -1,4 +1,7 @@
-"""Tests of cursors of lists: reading one returns the values that were written, and every other text is refused."""
+"""Tests of the cursors of lists, texts that say where the next page begins.
+
+Reading a cursor returns the values that were written into it, and every other text is refused.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ ID = UUID("0195a9f0-0000-7000-8000-000000000001")
 
 
 def encoded(text: str) -> str:
-    """Encode the text as the content of a cursor."""
+    """Return the text encoded as the content of a cursor is encoded."""
     return urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 

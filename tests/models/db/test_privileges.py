@@ -40,21 +40,24 @@ WHERE relation.relnamespace = 'public'::regnamespace AND relation.relkind IN ('r
 
 
 def connect(postgres: EmbeddedPostgres, database: str, role: DatabaseRole | None = None) -> psycopg.Connection:
-    """Connect to the database as the role; None connects as the superuser."""
+    """Connect to the database with this name as the role; None connects as the superuser."""
     url = postgres.url(database, driver="") if role is None else postgres.url(database, role, driver="")
     return psycopg.connect(url, autocommit=True)
 
 
 @contextmanager
 def refused() -> Iterator[None]:
-    """Expect that PostgreSQL refuses the statements of the `with` block for want of a privilege."""
+    """Expect that PostgreSQL refuses the statements of the `with` block because a privilege is missing."""
     with pytest.raises(psycopg.Error) as caught:
         yield
     assert "permission denied" in str(caught.value) or getattr(caught.value, "sqlstate", None) == FORBIDDEN
 
 
 def wanted(role: DatabaseRole, tables: Mapping[str, Privileges]) -> set[tuple[str, str, str | None]]:
-    """Return the privileges that the role should have: table, privilege, and column (None: the whole table)."""
+    """Return the privileges that the role should have, as sets of table, privilege and column.
+
+    The column is None if the privilege holds for the whole table.
+    """
     found: set[tuple[str, str, str | None]] = set()
     for table, privileges in tables.items():
         for part in privileges.of(role).replace(")", "").split(", ") if privileges.of(role) else []:

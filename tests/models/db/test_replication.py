@@ -1,4 +1,7 @@
-"""A server with a synchronous standby that is away, and a connection over TCP: what is said to be saved is on both."""
+"""Tests of saving on a server whose synchronous standby is away, over TCP.
+
+The portal says that something is saved only once it is on both servers.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from workers.stack.postgres import EmbeddedPostgres
 
 
 class Alone(EmbeddedPostgres):
-    """A server that listens on a port, and whose synchronous standby is away."""
+    """A PostgreSQL server that listens on a TCP port, and whose synchronous standby does not exist."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory, fsync=False)
@@ -38,14 +41,14 @@ class Alone(EmbeddedPostgres):
 
     @property
     def far(self) -> str:
-        """Return the URL of the server by TCP, with a host before it at which nobody listens."""
+        """Return a URL of this server by TCP that names two hosts: the first one does not listen."""
         hosts = f"{LOOPBACK}:{free_port()},{LOOPBACK}:{self.port}"
         return in_one_form(f"postgresql+psycopg://standorte@{hosts}/postgres")
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
-    """Run a server whose synchronous standby is away."""
+    """Run a PostgreSQL server whose synchronous standby does not exist."""
     server = Alone(tmp_path_factory.mktemp("alone") / "postgres")
     server.start()
     yield server

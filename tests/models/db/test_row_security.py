@@ -1,4 +1,4 @@
-"""Tests of switching row-level security on and off; what it hides is tested with the pages, in `tests/web`."""
+"""Tests of switching row-level security on and off. Which rows it hides is tested with the pages, in `tests/web`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _ON = sa.text("SELECT relname FROM pg_class WHERE relrowsecurity AND relnamespac
 
 @pytest.fixture
 def owner(owner_database: Database) -> Iterator[Database]:
-    """Provide the database as its owner, with row-level security switched on during the test."""
+    """Provide the database, connected as its owner; row-level security is on during the test."""
     assert apply_row_security(owner_database, on=True)
     yield owner_database
     apply_row_security(owner_database, on=ROW_SECURITY)
 
 
 def accounts_seen(postgres: EmbeddedPostgres, role: DatabaseRole) -> int:
-    """Return how many accounts the role sees in a connection that has named no caller to row-level security."""
+    """Return how many accounts the role can read in a connection that names no caller to row-level security."""
     engine = sa.create_engine(postgres.url("standorte", role))
     with engine.connect() as connection:
         found = connection.scalar(sa.text("SELECT count(*) FROM accounts"))

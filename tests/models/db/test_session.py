@@ -1,4 +1,4 @@
-"""Tests of the database connection: limits of every wait, the server's clock, and a read-only server."""
+"""Tests of the database connection: a limit for every wait, the server's clock, and a read-only server."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def proxy(postgres: EmbeddedPostgres) -> Iterator[Proxy]:
 
 @pytest.fixture
 def behind(postgres: EmbeddedPostgres, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
-    """Provide the database behind the proxy, with limits of at most two seconds."""
+    """Provide the portal's database, connected through the proxy, with limits of at most two seconds."""
     monkeypatch.setattr(sessions, "_MARGIN", 0.3)
     monkeypatch.setattr(sessions, "_CHECK_LIMIT", 0.3)
     monkeypatch.setattr(sessions, "CONNECT_LIMIT", 2)
@@ -45,7 +45,7 @@ def behind(postgres: EmbeddedPostgres, proxy: Proxy, monkeypatch: pytest.MonkeyP
 
 
 def ask(database: Database) -> int:
-    """Run a query in a transaction and return its result, 42."""
+    """Run a query in a transaction, and return its result: 42."""
     with database.transaction() as session:
         return int(session.scalar(sa.text("SELECT 42")) or 0)
 

@@ -1,4 +1,4 @@
-"""URLs of databases with several hosts: each library reads them, and finds the server that can be written."""
+"""Tests of database URLs with several hosts: each library reads the same hosts, and connects to the writable server."""
 
 from __future__ import annotations
 

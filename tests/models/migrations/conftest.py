@@ -1,4 +1,4 @@
-"""Databases on which migrations are tried."""
+"""Fixtures of the tests of migrations: databases of their own."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from workers.stack.postgres import EmbeddedPostgres
 
 @pytest.fixture
 def empty(postgres: EmbeddedPostgres) -> Iterator[sa.Engine]:
-    """Provide an engine on an empty database."""
+    """Provide an engine on a new database without tables."""
     yield from _own_database(postgres, "migrations")
 
 
 @pytest.fixture
 def created(postgres: EmbeddedPostgres) -> Iterator[sa.Engine]:
-    """Provide an engine on a database whose tables were created from the models, without migrations."""
+    """Provide an engine on a new database whose tables are created from the models, without migrations."""
     for engine in _own_database(postgres, "created"):
         metadata.create_all(engine)
         yield engine

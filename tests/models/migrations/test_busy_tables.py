@@ -1,4 +1,4 @@
-"""A migration of tables that customers use: nobody waits long behind it, and it comes to its end all the same."""
+"""Tests of migrating tables that customers use: nobody waits long behind the migration, and it is completed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IS_WHOLE = sa.text(f"SELECT indisvalid FROM pg_index WHERE indexrelid = '{INDEX}
 
 @pytest.fixture
 def engine(postgres: EmbeddedPostgres) -> Iterator[sa.Engine]:
-    """Provide an engine on a database of the revision `BEFORE`."""
+    """Provide an engine on a new database that is migrated up to the revision `BEFORE`."""
     postgres.create_database("busy")
     engine = sa.create_engine(postgres.url("busy"))
     migrations.upgrade(engine, BEFORE)

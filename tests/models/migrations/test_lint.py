@@ -20,7 +20,10 @@ HARMLESS = "BEGIN; ALTER TABLE accounts ADD COLUMN IF NOT EXISTS note text; COMM
 
 
 def lint(*files: Path) -> subprocess.CompletedProcess[str]:
-    """Run the Makefile's migration linter with this Python's environment, on the files or else on the migrations."""
+    """Run the linter for migrations as `make check` does, on these files (none: on all migrations).
+
+    Return its result.
+    """
     command = [str(ROOT / ".make" / "lint-migrations"), sys.prefix, *map(str, files)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 

@@ -1,4 +1,7 @@
-"""Tests of the migrations: up from an empty database, down again, twice and at once, and as the models say."""
+"""Tests of the migrations: up, down and up again, on two machines at once, and interrupted.
+
+The tables that they create have to be those of the models.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of what migrations, up and down, do with the rows that are there."""
+"""Tests of what migrations do with the rows of an earlier version, on the way up and down."""
 
 from __future__ import annotations
 

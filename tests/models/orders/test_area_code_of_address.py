@@ -18,7 +18,10 @@ TABLE = Path(__file__).with_name("addresses.csv")
 
 
 def verdict(session: Session, postal_code: str, city: str, area_code: str) -> str:
-    """Return the error code of the postal code, or how certain it is that address and area code belong together."""
+    """Return how certain it is that an address and an area code belong together.
+
+    If the postal code does not fit the town, return the error code of that instead.
+    """
     try:
         ensure_postal_code(session, postal_code, city)
     except InvalidField as error:

@@ -1,4 +1,4 @@
-"""Tests of creating and revoking API tokens: rights, limits, the account's log, and mails to other administrators."""
+"""Tests of creating and revoking API tokens: rights, limits, entries in the account's log, mails to administrators."""
 
 from __future__ import annotations
 

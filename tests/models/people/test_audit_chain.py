@@ -1,4 +1,4 @@
-"""Tests of the audit log's seals: rows can only be added, and any change made without the portal is found."""
+"""Tests of the audit log's seals (chained hashes): entries can only be added, and any other change is found."""
 
 from __future__ import annotations
 
@@ -28,14 +28,17 @@ WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'trans
 
 @pytest.fixture
 def account(database: Database) -> Account:
-    """Create an account, in whose log the tests write."""
+    """Create an account, into whose log the tests write entries."""
     with database.transaction() as session:
         return make_account(session)
 
 
 @pytest.fixture
 def attack(postgres: EmbeddedPostgres, database: Database) -> Iterator[Attack]:
-    """Provide a function that runs SQL as a superuser with all triggers off. It fails if no row was changed."""
+    """Provide a function that runs an SQL statement as a superuser, with all triggers off.
+
+    The function fails if the statement changed no row.
+    """
     engine = sa.create_engine(postgres.url("standorte"))
 
     def run(statement: str) -> None:
@@ -48,7 +51,7 @@ def attack(postgres: EmbeddedPostgres, database: Database) -> Iterator[Attack]:
 
 
 def write(database: Database, account: Account, *, count: int = 1, at: datetime = NOW) -> list[int]:
-    """Write `count` entries into the account's log and return their ids."""
+    """Write `count` entries into the account's log; return their ids, the oldest first."""
     with database.transaction() as session:
         for number in range(count):
             record_of_carrier(session, account, AuditEvent.TRUNK_SUSPENDED, at, {"number": number})
@@ -58,7 +61,7 @@ def write(database: Database, account: Account, *, count: int = 1, at: datetime 
 
 
 def seal(database: Database, at: datetime = NOW) -> ChainHead:
-    """Seal all entries, in pages of two; return the chain's head."""
+    """Seal all entries of the audit log, two at a time; return the last entry with its seal (the head of the chain)."""
     with database.transaction() as session:
         after: int | None = None
         while ids := seal_entries(session, at, 2, after):
@@ -67,7 +70,10 @@ def seal(database: Database, at: datetime = NOW) -> ChainHead:
 
 
 def flaws(database: Database, *known: ChainHead) -> list[ChainFlaw]:
-    """Check the chain of seals in pages of two; return the flaws. `known` are heads that the chain had earlier."""
+    """Check the seals of the whole audit log, two entries at a time; return the flaws that were found.
+
+    `known` are heads that the chain had earlier, which must still be in it.
+    """
     check, found = ChainCheck(), []
     with database.transaction() as session:
         while (page := check.next_page(session, 2)) is not None:
@@ -76,7 +82,7 @@ def flaws(database: Database, *known: ChainHead) -> list[ChainFlaw]:
 
 
 def sealed_log(database: Database, account: Account) -> list[int]:
-    """Write and seal five entries, in two runs two hours apart; return their ids."""
+    """Write five entries into the account's log and seal them in two runs, two hours apart; return their ids."""
     later = NOW + timedelta(hours=2)
     ids = write(database, account, count=3)
     seal(database)
@@ -268,7 +274,7 @@ def test_two_that_seal_at_once_do_not_fork_the_chain(database: Database, account
 
 @contextmanager
 def refused(database: Database, code: str) -> Iterator[sa.orm.Session]:
-    """Expect that PostgreSQL refuses a statement of the `with` block with this SQLSTATE; yields a session for it."""
+    """Yield a session; expect that PostgreSQL refuses one of its statements with the SQLSTATE `code`."""
     with pytest.raises(sa.exc.DBAPIError) as caught, database.transaction() as session:
         yield session
     assert getattr(caught.value.orig, "sqlstate", None) == code

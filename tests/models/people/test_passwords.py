@@ -1,4 +1,7 @@
-"""Tests of passwords: every way to type one is accepted, old hashes are renewed, and easily guessed ones refused."""
+"""Tests of passwords: the same one typed on any device is accepted, and easily guessed ones are refused.
+
+Hashes made by an older rule are renewed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the rights: every action for every role, in own and other accounts, for staff, and with API tokens."""
+"""Tests of the rights: every action for every role in its own and in other accounts, for staff, and by API token."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ BOTH = frozenset({Scope.READ, Scope.WRITE})
 
 
 def person(**facts: object) -> Principal:
-    """Return a person without any role; `facts` replace fields."""
+    """Return a person without any role; `facts` are fields that replace the usual ones."""
     return replace(Principal(7, "kim@example.com", "Kim", "de"), **facts)  # type: ignore[arg-type]
 
 
 def allowed(principal: Principal, account: str) -> set[str]:
-    """Return the names of all actions that the person may perform on the account of this name in `ACCOUNTS`."""
+    """Return the names of all actions that the person may perform on the account called `account` in `ACCOUNTS`."""
     return {str(action) for action in Action if may(principal, action, ACCOUNTS[account])}
 
 

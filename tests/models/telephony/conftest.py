@@ -1,4 +1,4 @@
-"""Fixtures: a company with an account, a trunk and numbers, for the tests of suspension, release and closing."""
+"""Fixtures of the telephony tests: a company with an account, a trunk and numbers."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ MONTHLY = {"trunk-10": 2990, "block-10": 290, "block-1": 100}
 
 
 class Company:
-    """An account with a trunk, a contract, a block of ten numbers, a single number, and an administrator.
+    """An account with a contract, a trunk, a block of ten numbers, a single number, and an administrator.
 
-    `person` is the administrator, `number` the customer number; `id`, `trunk`, `contract`, `ten` and `one` are row ids
-    of the account, the trunk, the contract and the two number blocks. Several companies need a `place` each, from 0 on.
+    `person` is the administrator, `number` the customer number. `id`, `trunk`, `contract`, `ten` and `one` are the row
+    ids of the account, the trunk, the contract and the two number blocks. If a test has several companies, each needs
+    its own `place`, from 0 on, which decides its numbers and SIP user.
     """
 
     def __init__(self, session: Session, place: int = 0) -> None:
@@ -64,7 +65,10 @@ def company(database: Database) -> Company:
 
 
 def state(database: Database, company: Company) -> tuple[TrunkState, bool]:
-    """Return the trunk's state, and whether the trunk was due to be sent to the registrar; mark it as sent."""
+    """Return the state of the company's trunk, and whether it was due to be written to the registrar.
+
+    Also mark the trunk as written.
+    """
     with database.transaction() as session:
         trunk = session.get_one(SipTrunk, company.trunk)
         is_due = trunk.due_at is not None
@@ -73,6 +77,6 @@ def state(database: Database, company: Company) -> tuple[TrunkState, bool]:
 
 
 def deeds(session: Session) -> list[tuple[AuditEvent, int | None, dict[str, Any]]]:
-    """Return deed, user id and facts of every audit entry, the oldest first."""
+    """Return event, user id (None: no user) and facts of every entry in the audit log, the oldest first."""
     entries = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))
     return [(entry.deed, entry.user_id, entry.facts) for entry in entries]

@@ -1,4 +1,4 @@
-"""Tests of closing an account: what ends with it, and what keeps an account from being closed."""
+"""Tests of closing an account: what ends with it, and what prevents it."""
 
 from __future__ import annotations
 

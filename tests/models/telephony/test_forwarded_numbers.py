@@ -38,9 +38,9 @@ def company(database: Database) -> Company:
 def a_draft(
     first: str | None, last: str = "", condition: Condition = Condition.ALWAYS, hours: Hours = ALL_WEEK
 ) -> ForwardingDraft:
-    """Return the draft of a forwarding to a mobile number, for the numbers typed as `first` and `last`.
+    """Return the draft of a forwarding to a mobile number, for calls to the numbers from `first` to `last` as typed.
 
-    `first` None is for all numbers of the account.
+    `first` None: for calls to all numbers of the account.
     """
     return ForwardingDraft(condition, MOBILE, hours=hours, first=first, last=last)
 
@@ -52,7 +52,7 @@ def add(database: Database, company: Company, draft: ForwardingDraft) -> int:
 
 
 def refused(database: Database, company: Company, draft: ForwardingDraft) -> tuple[str, str]:
-    """Try to add a forwarding that must be refused; return the error's field and code."""
+    """Try to add a forwarding that must be refused; return field and code of the error."""
     with pytest.raises(InvalidField) as error:
         add(database, company, draft)
     return error.value.field, error.value.code
@@ -120,10 +120,10 @@ def test_ranges_are_equal_apart_or_one_inside_the_other(database: Database, comp
 
 
 def write(database: Database, company: Company, *ranges: tuple[int | None, int | None], enabled: bool = True) -> None:
-    """Insert forwardings when busy for these ranges of numbers directly, without the checks of the model.
+    """Insert forwardings for busy lines into the table, without the checks of the model.
 
-    The ends of a range are its first and last number; None and None: all numbers of the account. `enabled` is stored in
-    the rows.
+    Each of `ranges` is the first and the last number of a forwarding; None and None: all numbers of the account.
+    `enabled` says whether they are in force.
     """
     facts = {"account_id": company.id, "condition": Condition.BUSY, "target": MOBILE, "enabled": enabled}
     with database.transaction() as session:
@@ -154,7 +154,7 @@ def test_hours_are_kept_apart_for_the_same_numbers_only(database: Database, comp
 
 
 def a_forwarding(condition: Condition, numbers: Numbers | None = None, hours: Hours = ALL_WEEK) -> CallForwarding:
-    """Return an enabled forwarding that is not saved; `numbers` are its first and last number, None: all."""
+    """Return an enabled forwarding that is not saved. `numbers` are its first and last number; None: all numbers."""
     first, last = numbers or (None, None)
     return CallForwarding(condition=condition, hours=hours, enabled=True, first_number=first, last_number=last)
 

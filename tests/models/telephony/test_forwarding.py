@@ -34,7 +34,7 @@ BUSY = ForwardingDraft(Condition.BUSY, MOBILE)
 
 @pytest.fixture
 def site(database: Database) -> tuple[Account, Principal]:
-    """Create a sub-account; return it and a member of its local team."""
+    """Create a sub-account; return it and a local member, a user with a role in it."""
     with database.transaction() as session:
         main, _ = make_main(session)
         account, member = make_account(session), make_user(session)
@@ -50,7 +50,7 @@ def add(database: Database, site: tuple[Account, Principal], draft: ForwardingDr
 
 
 def refused(database: Database, site: tuple[Account, Principal], draft: ForwardingDraft) -> tuple[str, str]:
-    """Try to add a call forwarding that must be refused; return the error's field and code."""
+    """Try to add a forwarding that must be refused; return field and code of the error."""
     with pytest.raises(InvalidField) as error:
         add(database, site, draft)
     return error.value.field, error.value.code
@@ -113,7 +113,7 @@ def test_hours_of_one_condition_never_overlap(database: Database, site: tuple[Ac
 
 
 def write(database: Database, account_id: int, *all_hours: Hours) -> None:
-    """Insert call forwardings with the given hours directly, without the checks of the model."""
+    """Insert one call forwarding for each of `all_hours` into the table, without the checks of the model."""
     with database.transaction() as session:
         for hours in all_hours:
             session.add(CallForwarding(account_id=account_id, condition=Condition.BUSY, target=MOBILE, hours=hours))

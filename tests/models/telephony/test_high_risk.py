@@ -1,4 +1,7 @@
-"""Tests of high-risk destinations: who may forward calls to them, who is told, and the rules of a trunk's limit."""
+"""Tests of high-risk destinations: who may forward calls to them, who is told of it, and the rules of a trunk's limit.
+
+A trunk's limit says which destinations it may call.
+"""
 
 from __future__ import annotations
 
@@ -76,11 +79,11 @@ def test_a_new_trunk_calls_the_eea_and_the_country_of_its_fallback() -> None:
 
 @pytest.fixture
 def people(database: Database) -> dict[str, int]:
-    """Create a sub-account with a trunk and users, and users of its main account.
+    """Create a sub-account with a trunk and users, and users of its main account; return their ids by name.
 
-    Return ids by name. `main` and `account` are the two accounts, `trunk` is the trunk. `leader` and `above` are
-    administrators of the main account, `manager` is its location manager; `administrator` and `colleague` are
-    administrators of the sub-account, `member` is its local member.
+    `main` and `account` are the two accounts, `trunk` is the trunk. `leader` and `above` are administrators of the main
+    account, `manager` is its location manager; `administrator` and `colleague` are administrators of the sub-account,
+    `member` is its local member.
     """
     with database.transaction() as session:
         main, leader = make_main(session)
@@ -103,7 +106,7 @@ def people(database: Database) -> dict[str, int]:
 
 
 def forward(database: Database, people: dict[str, int], who: str, draft: ForwardingDraft, id: int | None = None) -> int:
-    """Add a forwarding to the sub-account, or change the one with this id, as the person `who`; return its id."""
+    """Add a forwarding to the sub-account, or change the forwarding `id`, as the user named `who`; return its id."""
     with database.transaction() as session:
         account = session.get_one(Account, people["account"])
         person = principal_of(session, session.get_one(User, people[who]))

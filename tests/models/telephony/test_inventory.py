@@ -1,6 +1,6 @@
-"""Tests of the lists of numbers, trunks and contracts of all locations, and of the search by part of a number.
+"""Tests of the lists of numbers, trunks and contracts of all locations, and of the search by a part of a number.
 
-The search is compared with a plain look at every single number.
+The search is compared with a plain model that looks at every number.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ def stocked(database: Database) -> Iterator[Session]:
 
 
 def by_hand(digits: str, plain: str) -> set[int]:
-    """Return the first number of each block in the list `BLOCKS` with a number that fits, looking at every number.
+    """Return the first number of each block in `BLOCKS` that has a matching number, by looking at every number.
 
-    `plain` is the text as typed, `digits` its digits. Digits after a "+" must be the beginning of the number in E.164;
-    any others may also stand within the number.
+    `plain` is the text that is searched for, `digits` its digits. After a "+" they must be the beginning of the number
+    in E.164; otherwise they may also stand within it, or begin it as dialled with 0 or 00.
     """
     found = set()
     for _, first, size in BLOCKS:
@@ -77,7 +77,7 @@ def by_hand(digits: str, plain: str) -> set[int]:
 
 @st.composite
 def typed_parts(draw: st.DrawFn) -> str:
-    """Draw a part of a number in any spelling, or random digits, with common separators between the digits."""
+    """Draw a text that is searched for: a part of a number in any spelling or random digits, with common separators."""
     if draw(st.booleans()):
         _, first, size = draw(st.sampled_from(BLOCKS))
         e164 = str(first + draw(st.integers(0, size - 1)))
@@ -114,9 +114,9 @@ def test_usual_spellings_find_the_number_inside_its_block(stocked: Session, type
 
 @pytest.fixture
 def company(database: Database) -> tuple[Account, list[Account]]:
-    """Create a main account with five sub-accounts, and an unrelated account; return main account and sub-accounts.
+    """Create a main account with five sub-accounts, and another customer's account.
 
-    Each account has two number blocks, a trunk and a contract.
+    Return main account and sub-accounts. Each account has two number blocks, a trunk and a contract.
     """
     with database.transaction() as session:
         main, _ = make_main(session, name="Zentrale")

@@ -20,7 +20,10 @@ FIRST = 493020000000
 
 
 def told(database: Database, number: int = FIRST) -> list[tuple[str, str, datetime, datetime | None]]:
-    """Return customer number, holder, beginning and end (or None) of each assignment of the number, newest first."""
+    """Return the history of a number, the newest assignment first.
+
+    Each entry has customer number, name of the contract holder, beginning and end (None: it has not ended).
+    """
     with database.transaction() as session:
         block = block_of(session, number)
         assert block is not None

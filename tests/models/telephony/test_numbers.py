@@ -1,4 +1,4 @@
-"""Tests of number pools: no number is assigned twice, too early or outside its local exchange area (Ortsnetz).
+"""Tests of number pools: no number is given out twice, too early or outside its local exchange area (Ortsnetz).
 
 Concurrent transactions do not wait for each other.
 """
@@ -42,9 +42,9 @@ def account_id(database: Database) -> int:
 
 
 def pool(session: Session, *, size: int = 10, wanted: int = 1) -> NumberPool:
-    """Return Berlin's number pool; its transaction fails instead of waiting more than 50 ms for a lock.
+    """Return a number pool for Berlin (030), whose transaction fails instead of waiting for a lock.
 
-    `wanted` is how many blocks of `size` numbers will be taken.
+    `wanted` is how many blocks of `size` numbers will be taken. A wait of 50 ms is allowed.
     """
     session.execute(sa.text("SET LOCAL lock_timeout = '50ms'"))
     return NumberPool(session, NOW, {("030", size): wanted})

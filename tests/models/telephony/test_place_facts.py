@@ -1,4 +1,4 @@
-"""Tests of the facts about places: towns and positions by postal code."""
+"""Tests of the facts about places, read from a file: the town and the position of each postal code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of suspending a trunk, releasing numbers and closing an account: the rules, and the rows they leave."""
+"""Tests of suspending and resuming a trunk: who may do it, and what it leaves in the tables."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from tests.web.portal.accounts.sites import make_trunk
 
 
 def suspended(database: Database, company: Company, person: Principal | None = None) -> bool:
-    """Suspend the company's trunk as `person` (None: its administrator); return whether that changed the trunk."""
+    """Suspend the company's trunk as `person` (None: its administrator); return False if it was suspended already."""
     with database.transaction() as session:
         return suspend(session, person or company.person, company.account(session), company.trunk, LATER)
 
 
 def resumed(database: Database, company: Company) -> SipTrunk:
-    """Resume the company's trunk as its administrator and return the trunk."""
+    """Resume the company's trunk as its administrator; return the trunk."""
     with database.transaction() as session:
         return resume(session, company.person, company.account(session), company.trunk, LATER)
 
 
 def by_carrier(database: Database, reason: str | None) -> None:
-    """Suspend the trunk as the carrier for the given reason; None resumes the trunk as the carrier."""
+    """Suspend the trunk as the carrier for this reason; with None, resume it as the carrier."""
     with database.transaction() as session:
         if reason is None:
             resume_for_carrier(session, "t000000000001", LATER)

@@ -1,4 +1,4 @@
-"""Tests of SIP trunks: every change of the registrar's data makes the trunk due at once, despite earlier failures."""
+"""Tests of SIP trunks: after a change of what the registrar has, the trunk is due at once, despite earlier failures."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _lifted_by_carrier(session: Session, _company: Company, trunk: SipTrunk) -> 
 
 
 def _failed(trunk: SipTrunk) -> None:
-    """Make the trunk look as if claimed by a worker after many failed attempts."""
+    """Make the trunk look as if a worker had failed to write it many times, and had claimed it for an hour."""
     trunk.attempts, trunk.lease, trunk.due_at = 12, uuid.uuid4(), LATER + timedelta(hours=1)
 
 

@@ -1,4 +1,4 @@
-"""Costs of a company's accounts: as a plain look at every line has them, page by page and in all."""
+"""Tests of the list of a company's monthly costs by account: pages and sums agree with a plain look at every line."""
 
 from __future__ import annotations
 
@@ -35,7 +35,11 @@ KEYS = ("trunk-2", "trunk-10", "trunk-50", "block-10", "block-100")
 def add_contract(
     session: Session, account: Account, began: datetime, ended: datetime | None = None, **prices: int
 ) -> int:
-    """Give the account a contract with a trunk; `prices` are the monthly prices of its products, with _ for -."""
+    """Give the account a contract with a trunk, and return the contract's id.
+
+    `prices` are the monthly prices of its products in cents, by product key with "_" for "-"; each costs 100 cents
+    once.
+    """
     contract = Contract(account_id=account.id, started_at=began, ended_at=ended)
     session.add(contract)
     session.flush()
@@ -51,7 +55,7 @@ def add_contract(
 def plan(
     session: Session, account: Account, contract: int, user_id: int, product: str, day: date, cents: int
 ) -> Request:
-    """Save a change of the contract's tariff that waits for its day; it brings one-off costs of 500 cents."""
+    """Save a request to change the contract's tariff to `product` on `day`, for `cents` a month and 500 cents once."""
     trunk = session.scalars(sa.select(SipTrunk).where(SipTrunk.contract_id == contract)).one()
     line = {"product_key": product, "monthly_cents": cents, "one_off_cents": 500}
     facts: dict[str, Any] = {"price_lines": [line], "replaced_lines": [], "replaced_channels": 2, "channels": 2}
@@ -64,7 +68,7 @@ def plan(
 
 
 def every_page(session: Session, main: Account, month: Month, search: str = "", limit: int = 7) -> list[AccountCosts]:
-    """Return the rows of all pages of the list."""
+    """Return the rows of all pages of the list of costs, in the list's order. Each page has at most `limit` rows."""
     found: list[AccountCosts] = []
     after: str | None = None
     while True:
@@ -77,7 +81,7 @@ def every_page(session: Session, main: Account, month: Month, search: str = "", 
 
 
 def moment(dice: random.Random) -> datetime:
-    """Draw a moment between January and June 2026, often a midnight in Berlin."""
+    """Draw a moment in the first 180 days of 2026, often a midnight in Berlin or a microsecond before one."""
     midnight = first_moment(date(2026, 1, 1) + timedelta(days=dice.randrange(180)))
     return midnight + timedelta(microseconds=dice.choice([0, 0, -1, dice.randrange(86_400 * 10**6)]))
 
