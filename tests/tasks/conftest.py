@@ -1,4 +1,4 @@
-"""Fixtures of the tests of workers' code: a real PostgreSQL, fakes for outside systems, and a clock under control."""
+"""Fixtures of the tests of workers' code: a real PostgreSQL, fakes of outside systems, and a clock under control."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from tests.fakes import FakeClock, FakeMailer, FakePrinter, FakeRegistrar
 
 @dataclass
 class Pipeline:
-    """A main account, a runtime with fakes, and methods that submit requests and run the workers' code.
+    """The workers' code with fakes of outside systems and a main account, and methods to submit requests and run it.
 
-    `hints` gets an entry whenever the workers' code finds that further rows are due, `told` the kinds of work for
-    which a transaction made rows due.
+    `manager` is the administrator of `main`. `hints` gets an entry when the code has found a full batch, so that more
+    rows may be due; `told` are the kinds of work for which committed transactions made rows due.
     """
 
     runtime: Runtime
@@ -49,18 +49,21 @@ class Pipeline:
     """The kinds of work that became due, in the order of the commits."""
 
     def order(self, draft: OrderDraft, main: Account | None = None) -> UUID:
-        """Submit an order for the account `main` (None: the pipeline's own) and return the request's id."""
+        """Submit an order for the account `main` (None: the pipeline's main account); return the request's id."""
         with self.runtime.database.transaction() as session:
             return submit_order(session, self.manager, main or self.main, draft, self.clock.now).id
 
     def link(self, draft: LinkDraft, manager: Principal | None = None, main: Account | None = None) -> UUID:
-        """Submit a link request as `manager` for the account `main` (None: the pipeline's own), and return its id."""
+        """Submit a link request as `manager` for the account `main`; return the request's id.
+
+        Where they are None, the pipeline's manager and main account are used.
+        """
         with self.runtime.database.transaction() as session:
             vault = self.runtime.vault
             return submit_link(session, vault, manager or self.manager, main or self.main, draft, self.clock.now).id
 
     def advance(self) -> None:
-        """Do one batch of all due work: requests, registrar, messages and bulks."""
+        """Do one batch of each kind of due work: requests, registrar, messages and bulk files."""
         process_due(self.runtime, lambda: self.hints.append("more"))
 
     def send(self) -> None:
@@ -68,13 +71,13 @@ class Pipeline:
         send_messages(self.runtime, lambda: self.hints.append("more"))
 
     def run(self, name: str, *, dry: bool = False) -> JobRun:
-        """Run a scheduled job now and return the run; `dry`: without repairs."""
+        """Run the scheduled job `name` now and return the run. With `dry` it only reports what it would repair."""
         run = run_job(self.runtime, JOBS[name], dry=dry, by_hand=True)
         assert run is not None
         return run
 
     def findings(self, run: JobRun) -> list[Finding]:
-        """Return the findings of a job run."""
+        """Return the findings of a run of a scheduled job: what it found wrong."""
         with self.runtime.database.transaction() as session:
             return list(findings_of(session, run, limit=1000))
 
@@ -99,7 +102,10 @@ def database(database: Database, worker_database: Database) -> Database:
 def pipeline(
     database: Database, owner_database: Database, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> Pipeline:
-    """Provide a main account with an administrator, numbers in Berlin, and the proofs that the default order needs."""
+    """Provide the workers' code with fakes of outside systems, and a main account with an administrator.
+
+    The account has the proofs that the example order needs, and the number pool has numbers in Berlin.
+    """
     registrar, mailer, printer = FakeRegistrar(), FakeMailer(), FakePrinter()
     runtime = Runtime(
         database=database,

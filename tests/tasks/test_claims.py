@@ -1,6 +1,6 @@
-"""Tests of claims on due rows: extended while the work goes on, released if nothing could be recorded.
+"""Tests of claims on due rows: extended while the work continues, released if nothing could be recorded.
 
-While an external system is away, nothing is claimed that needs it.
+While an external system is down, rows that need it are not claimed.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ AWAY = GatewayUnavailable("down")
 
 
 def nobody() -> None:
-    """Ignore that more rows are due."""
+    """Do nothing: a function for the parameter that is called when more rows are due."""
 
 
 def by_the_real_clock(pipeline: Pipeline, lease: timedelta) -> Runtime:
-    """Return a runtime with the machine's clock and leases of this length."""
+    """Return a runtime with the machine's clock, whose claims have leases of this length."""
     return replace(pipeline.runtime, clock=utc_now, lease=lease)
 
 
@@ -110,9 +110,9 @@ def test_while_a_system_is_away_nobody_claims_for_it(pipeline: Pipeline) -> None
 
 
 def answered(pipeline: Pipeline, system: ExternalSystem, answers: list[GatewayError | None], before: int = -1) -> None:
-    """Record the answers of a worker that knew of `before` failures of the system when it began.
+    """Record the answers of an external system to a worker, each an error or None for success.
 
-    -1 stands for all failures until now. Each of `answers` is the error of a call, or None for success.
+    `before` is how many failures of the system were known when the worker began; -1: as many as now.
     """
     if before < 0:
         before = failures(pipeline, system)
@@ -120,7 +120,7 @@ def answered(pipeline: Pipeline, system: ExternalSystem, answers: list[GatewayEr
 
 
 def failures(pipeline: Pipeline, system: ExternalSystem) -> int:
-    """Return how often in a row the system is known to have failed."""
+    """Return how many failures in a row are recorded for the external system."""
     with pipeline.runtime.database.transaction() as session:
         outage = session.get(Outage, system)
         return 0 if outage is None else outage.failures
@@ -146,7 +146,7 @@ def test_what_never_left_this_machine_ends_no_pause(pipeline: Pipeline) -> None:
 
 
 def claims(pipeline: Pipeline, system: ExternalSystem) -> int:
-    """Return how many rows, at most ten, a worker claims that needs the external system."""
+    """Claim up to ten requests as work that needs the external system; return how many were claimed."""
     with claimed(pipeline.runtime, Request, nobody, limit=10, system=system) as claim:
         return len(claim.ids)
 
@@ -174,9 +174,9 @@ def test_a_database_that_restarts_costs_no_lease(pipeline: Pipeline) -> None:
 
 
 def die_with(pipeline: Pipeline, times: int) -> None:
-    """Claim due requests and let them go without a result, as a worker that dies; do so `times` times.
+    """Claim due requests and do nothing with them, as a worker that dies; do so `times` times.
 
-    The clock moves to the end of each lease.
+    The clock moves to the end of each claim's lease.
     """
     for _ in range(times):
         with claimed(pipeline.runtime, Request, nobody, limit=10):

@@ -1,4 +1,7 @@
-"""Tests of hints (messages that work is due) on a real Redis: one for each kind of work, none beside a waiting one."""
+"""Tests of hints (Celery messages that work is due) on a real Redis: one for each kind of work.
+
+None is sent while one for the same kind waits in the queue.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from workers.beat import HintScheduler
 
 @pytest.fixture
 def app(redis_url: str) -> Iterator[Celery]:
-    """Provide a Celery app on an empty Redis, as the current app of this process."""
+    """Empty Redis, and provide a Celery app on it that is the current app of this process."""
     with redis.Redis.from_url(redis_url) as client:
         client.flushdb()
     with sending_app("tests", redis_url) as app:
@@ -28,7 +31,7 @@ def app(redis_url: str) -> Iterator[Celery]:
 
 
 def waiting(redis_url: str) -> dict[WorkKind, int]:
-    """Return the number of waiting messages by kind of work; empty queues are left out."""
+    """Return how many messages wait in Redis, by kind of work; kinds without any are left out."""
     with redis.Redis.from_url(redis_url) as client:
         lengths = {kind: client.llen(kind) for kind in WorkKind}
     return {kind: int(length) for kind, length in lengths.items() if length}
@@ -43,7 +46,7 @@ def test_a_message_that_waits_stops_none_of_another_kind(redis_url: str) -> None
 
 
 def scheduler_of(app: Celery, directory: Path) -> HintScheduler:
-    """Return beat's scheduler, whose schedule file is in the directory."""
+    """Return the scheduler of Celery beat, which keeps its schedule in a file in the directory."""
     return HintScheduler(app=app, schedule_filename=str(directory / "schedule"))
 
 

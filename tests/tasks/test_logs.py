@@ -1,4 +1,4 @@
-"""Tests that log lines about errors say what went wrong, but never an e-mail address."""
+"""Tests that log lines about errors say what failed, but never contain an e-mail address."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ADDRESS = "hanna.seen@example.com"
 
 @pytest.fixture(params=["json", "console"])
 def logged(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[str]]:
-    """Configure logging as JSON and as console text in turn, and capture what goes to stderr."""
+    """Configure logging and capture stderr. The test runs twice, with log lines as JSON and as console text."""
     handlers = logging.getLogger().handlers[:]
     configure_logging(request.param)
     yield capsys
@@ -33,14 +33,14 @@ def logged(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -
 
 
 def doubled(work: Work, _: Request) -> Outcome:
-    """Make a step fail on a unique index, with a database error that repeats the e-mail address."""
+    """Fail as a step that violates a unique index; the database's error repeats an e-mail address."""
     make_user(work.session, email=ADDRESS)
     work.session.flush()
     raise AssertionError("unreachable")
 
 
 def no_number(work: Work, _: Request) -> Outcome:
-    """Make a step fail on a cast; the first line of the database's message has the e-mail address."""
+    """Fail as a step with an impossible cast; the first line of the database's error has an e-mail address."""
     work.session.execute(sa.text("SELECT CAST(CAST(:address AS text) AS integer)"), {"address": ADDRESS})
     raise AssertionError("unreachable")
 

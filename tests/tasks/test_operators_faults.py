@@ -1,4 +1,4 @@
-"""Tests that requests outlive what an operator has broken in a database, until it is mended."""
+"""Tests that requests survive an operator's mistakes in a database, and continue once these are corrected."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ from workers.gateways.registrar import KamailioRegistrar, plain_url
 
 @contextmanager
 def without(url: str, privilege: str) -> Iterator[None]:
-    """Take a privilege, "INSERT ON table", from the workers for the time of a `with` block; `url` is a superuser's."""
+    """Revoke a privilege, such as "INSERT ON table", from the workers' role for the time of a `with` block.
+
+    `url` connects as a superuser.
+    """
     with psycopg.connect(plain_url(url), autocommit=True) as connection:
         connection.execute(f"REVOKE {privilege} FROM {DatabaseRole.WORKER}".encode())
         try:
@@ -32,7 +35,7 @@ def without(url: str, privilege: str) -> Iterator[None]:
 
 
 def work_on(pipeline: Pipeline, minutes: int) -> None:
-    """Let the workers run each minute, for so many minutes."""
+    """Run the workers once a minute, `minutes` times, by the test's clock."""
     for _ in range(minutes):
         pipeline.advance()
         pipeline.clock.advance(timedelta(minutes=1))

@@ -1,4 +1,4 @@
-"""Tests of the settings: published secret keys are refused, and settings about the carrier are checked."""
+"""Tests of the settings: secret keys from the repository are refused, and settings about the carrier are checked."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ Program = Callable[..., SecretSettings]
 
 
 def for_web(**settings: Any) -> SecretSettings:
-    """Return the front's settings: usual ones, of which those in `settings` are replaced."""
+    """Return settings of the web application: usual values, of which those in `settings` are replaced."""
     database = "postgresql+psycopg://127.0.0.1/standorte"
     usual = {"database_url": database, "redis_url": "redis://127.0.0.1", "trusted_proxies": 1}
     return WebSettings(**{**usual, **settings})
 
 
 def for_workers(**settings: Any) -> SecretSettings:
-    """Return a worker's settings: usual ones, of which those in `settings` are replaced."""
+    """Return settings of a worker: usual values, of which those in `settings` are replaced."""
     database = "postgresql+psycopg://127.0.0.1/standorte"
     return WorkerSettings(
         **{
@@ -50,13 +50,13 @@ def for_workers(**settings: Any) -> SecretSettings:
 
 
 def default_of(variable: str) -> str:
-    """Return the default that docker-compose.yml has for a variable that is not set."""
+    """Return the default that docker-compose.yml has for this environment variable."""
     [default] = re.findall(rf"\${{{variable}:-([^}}]+)}}", COMPOSE)
     return str(default)
 
 
 def keys_in_the_repository() -> set[str]:
-    """Return every string of 32 or more characters that the repository gives to a variable SECRET or SECRET_KEY."""
+    """Return every text of 32 or more characters that a file of the repository assigns to SECRET or SECRET_KEY."""
     given = re.compile(r"""\bSECRET(?:_KEY)?["']?\s*[:=,]\s*["']?([^"'}\n]{32,})""")
     folders = [ROOT / name for name in ("docs", "models", "tasks", "tests", "web", "workers")]
     # Not those of `make compose-env`, which nobody else has.

@@ -1,4 +1,4 @@
-"""Tests that companies take turns: one with many mails or trunks does not hold up another's single one."""
+"""Tests that companies take turns: one with many mails or trunks does not delay the single one of another company."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ Company = tuple[Account, Principal]
 
 @pytest.fixture
 def companies(pipeline: Pipeline) -> list[Company]:
-    """Create a second main account with the proofs that the example order needs; return both with their managers."""
+    """Create a second main account with the proofs that the example order needs.
+
+    Return the pipeline's main account and this one, each with its manager.
+    """
     with pipeline.runtime.database.transaction() as session:
         main, manager = make_main(session)
         prove_contact(session, main)
@@ -32,7 +35,10 @@ def companies(pipeline: Pipeline) -> list[Company]:
 
 
 def queue(pipeline: Pipeline, company: Company, name: str, count: int) -> None:
-    """Queue `count` mails to NAME@example.com about an order of the company, a second after all others so far."""
+    """Place an order of the company, and queue `count` mails about it to NAME@example.com.
+
+    They are a second newer than all mails so far.
+    """
     pipeline.manager = company[1]
     request = pipeline.order(an_order(), company[0])
     now = pipeline.clock.advance(timedelta(seconds=1))
@@ -44,10 +50,10 @@ def queue(pipeline: Pipeline, company: Company, name: str, count: int) -> None:
 
 
 def make_due(pipeline: Pipeline, company: Company | None, first: int, count: int) -> list[str]:
-    """Create `count` sub-accounts of the company, each with a trunk that is due a second after all others so far.
+    """Create `count` sub-accounts of the company, each with a trunk that is due to be written to the registrar.
 
-    `company` None: accounts without a main account. `first` is the number in the SIP user of the first trunk. Return
-    the SIP users.
+    The trunks are due a second after all others so far. `company` None: the accounts have no main account. `first` is
+    the number in the first trunk's SIP user. Return the SIP users.
     """
     now = pipeline.clock.advance(timedelta(seconds=1))
     users = [f"t{number:012d}" for number in range(first, first + count)]

@@ -1,6 +1,6 @@
-"""Tests of a company's daily limits for bulk files: rows beyond a limit wait and are not refused.
+"""Tests of a company's limits for bulk files: rows beyond a limit wait and are not refused.
 
-The back office is told of them.
+They wait for the next day, or until open orders have ended. The back office gets a mail about them.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ OFFICE = "office@carrier.example"
 
 
 def limit(pipeline: Pipeline, **limits: int) -> None:
-    """Set the usual limits of companies for the workers, and the address at which the back office gets mails.
+    """Let the workers apply these limits to each company, and send the back office's mails to `OFFICE`.
 
-    Limits that `limits` does not name are so high that no test reaches them.
+    Limits that are not named are so high that no test reaches them.
     """
     pipeline.runtime = replace(pipeline.runtime, limits=replace(PLENTY, **limits), office_email=OFFICE)
 
@@ -42,7 +42,7 @@ def placed(pipeline: Pipeline, found: Bulk) -> int:
 
 
 def told(pipeline: Pipeline) -> list[str]:
-    """Send one batch of due mails, and return the texts of all mails to the back office so far."""
+    """Send one batch of due mails; return the texts of all mails that the back office has got so far."""
     pipeline.send()
     return [mail.text for mail in pipeline.mailer.sent if mail.recipient_address == OFFICE]
 

@@ -1,4 +1,4 @@
-"""Tests of bulk files: each row becomes one request, single requests go first, and the sender gets one mail."""
+"""Tests of bulk files: each row becomes one request, single requests go first, and one mail tells of the end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CONTACT = "hanna.palmer@example.com"
 
 
 def send(pipeline: Pipeline, wanted: Sequence[OrderDraft], name: str = "Filialen.csv") -> UUID:
-    """Create and send a bulk file of these orders; return its id."""
+    """Save a bulk file of these orders and send it off, as its sender does; return its id."""
     with pipeline.runtime.database.transaction() as session:
         found = make_bulk(session, pipeline.manager, pipeline.main, wanted, name=name)
         found.send(pipeline.clock())
@@ -41,9 +41,9 @@ def send(pipeline: Pipeline, wanted: Sequence[OrderDraft], name: str = "Filialen
 
 
 def ended(pipeline: Pipeline, completed: int, of: int) -> str:
-    """Return the subject that the mail about an ended bulk file must have.
+    """Return the expected subject of the mail about the end of a bulk file of `of` orders.
 
-    It says that `completed` of the bulk's `of` orders were completed.
+    `completed` of them were completed.
     """
     return f"Sammelbestellung für {pipeline.main.customer_number} abgeschlossen: {completed} von {of}"
 
@@ -64,7 +64,10 @@ def statuses(pipeline: Pipeline, id: UUID) -> dict[Status, int]:
 
 
 def run_to_the_end(pipeline: Pipeline, id: UUID) -> int:
-    """Run the workers every two seconds until the bulk file has ended; return how often they ran. Fails after 100."""
+    """Run the workers every two seconds, by the test's clock, until the bulk has ended.
+
+    Return how often they ran. Fails after 100 times.
+    """
     hints = 0
     while bulk(pipeline, id).ended_at is None:
         pipeline.advance()
@@ -255,7 +258,10 @@ def test_links_by_code_and_by_consent(pipeline: Pipeline) -> None:
 
 
 def send_links(pipeline: Pipeline, wanted: Sequence[tuple[str, str]]) -> UUID:
-    """Send a bulk file of link requests, pairs of customer number and link code ("": none); return its id."""
+    """Save a bulk file of link requests and send it off; return its id.
+
+    `wanted` are pairs of customer number and link code ("": without a link code).
+    """
     with pipeline.runtime.database.transaction() as session:
         seal = pipeline.runtime.vault.seal
         lines = [{"customer_number": number, "code": seal(code).hex() if code else ""} for number, code in wanted]

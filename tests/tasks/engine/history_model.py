@@ -1,4 +1,4 @@
-"""A simple model of a random history: how each request has to end, and what that leaves in tables and outside."""
+"""A simple model of a random history: which status each request ends with, and what it leaves in tables and outside."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ COMPLETED = ("order_completed", "order_completed_contact")
 
 @dataclass
 class Model:
-    """What has to be true in the end.
+    """What has to be true at the end of a random history.
 
-    `expected` has the final status of each request by its id, `rivals` the link requests about one account by its
-    customer number, of which one at most is completed, and `channels` what each changed trunk has in the end. `asked`
-    has the proofs that an order still lacks, `consents` the user who has to consent to a link, both by the request's
-    id; `files` the number of orders of each bulk file by its id.
+    `expected` has the final status of each request by its id; `rivals` has two link requests for the same account by
+    its customer number, of which exactly one is completed; `channels` has the channels of each changed trunk by its id.
+    `asked` has the proofs that an order still lacks ("email", "letter"), `consents` the id of the user who has to
+    consent to a link, both by the request's id; `files` has the number of orders of each bulk file by its id.
     """
 
     expected: dict[UUID, Status] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Model:
     files: dict[UUID, int] = field(default_factory=dict)
 
     def compare(self, session: Session, pipeline: Pipeline) -> None:
-        """Compare the rows with the model, and what the fakes of registrar, mail server and printer were sent."""
+        """Assert that the rows, and what registrar, mail server and printer were sent, agree with the model."""
         placed = session.execute(sa.select(Request.id, Request.bulk_id).where(Request.bulk_id.in_(self.files))).all()
         assert Counter(row.bulk_id for row in placed) == Counter(self.files)
         self.expected |= {row.id: Status.COMPLETED for row in placed}
@@ -69,7 +69,10 @@ class Model:
         self._compare_messages(session, pipeline, done, {row.id for row in placed})
 
     def _compare_messages(self, session: Session, pipeline: Pipeline, done: set[UUID], placed: set[UUID]) -> None:
-        """Compare what was sent: `done` are the completed orders, `placed` those of files."""
+        """Assert that all messages were sent, and that each request has the right ones.
+
+        `done` are the ids of the completed orders, `placed` those of the orders from bulk files.
+        """
         owed = session.scalars(sa.select(Message).where(Message.request_id.in_(self.expected))).all()
         sent = {mail.message_id for mail in pipeline.mailer.sent}
         sent |= {letter.key for letter in pipeline.printer.printed}
@@ -88,7 +91,7 @@ class Model:
 
 
 def _compare_hierarchy(session: Session) -> None:
-    """Compare who is whose sub-account with the completed requests: the last one about an account decides."""
+    """Assert that each account has the main account that the last completed request about it has given it."""
     done = sa.select(Request).where(Request.status == Status.COMPLETED, Request.kind != Kind.CHANGE)
     last = {request.account_id: request for request in session.scalars(done.order_by(Request.ended_at, Request.id))}
     for account in session.scalars(sa.select(Account).where(Account.id.in_(last))):
@@ -97,5 +100,5 @@ def _compare_hierarchy(session: Session) -> None:
 
 
 def select_ids(session: Session, which: sa.Select[UUID], among: dict[UUID, Status]) -> set[UUID]:
-    """Return the ids of requests in `among` that the query `which` selects."""
+    """Return the ids that the query `which`, a query for ids of requests, finds among the keys of `among`."""
     return set(session.scalars(which.where(Request.id.in_(among))))

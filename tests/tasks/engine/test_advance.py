@@ -1,4 +1,4 @@
-"""Tests of orders and link requests from their first to their final status, also when a step goes wrong."""
+"""Tests of orders and link requests from their first to their final status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of requests while the telephone network, a mail server or a worker fails, or the code has a bug."""
+"""Tests of requests while the telephone network, a mail server or a worker fails, or a step has a bug."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Tests that everybody can read of a held request who acts and by when.
+"""Tests that a held request, one for which the carrier has to act, names this and the day by which it will.
 
-It stands on its page, in the API, in its receipt and in a mail.
+It stands on the request's page, in the API, in the receipt and in a mail.
 """
 
 from __future__ import annotations

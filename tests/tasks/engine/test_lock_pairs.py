@@ -1,9 +1,10 @@
-"""Tests that no two operations wait for each other's locks, whichever comes between the locks of the other.
+"""Tests that no two operations deadlock, wherever the second one starts between the locks of the first.
 
 Each operation is done alone first, and its locks are noted. Two that lock the same tables in different orders are then
-done at once: one stops after each of its locks in turn, until the other has ended or waits for a lock. Then it goes on:
-if the other waits for it, and it for the other, PostgreSQL ends one of them with an error. Transactions are rolled back
-at their ends, so that each pair needs its rows only once. With LOCK_PAIRS=all in the environment each two are done.
+done at once: the first stops after each of its locks in turn, until the second has ended or waits for a lock; then it
+continues. If each now waits for the other, PostgreSQL ends one of them with an error, and the test fails. Transactions
+are rolled back at their ends, so that each pair needs its rows only once. With LOCK_PAIRS=all in the environment, all
+pairs are tried.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ EVERY_PAIR = os.environ.get("LOCK_PAIRS") == "all"
 
 
 class Undone(Exception):
-    """Raised to roll a transaction back at its end."""
+    """Raised at the end of a transaction to roll it back."""
 
 
 class UndoneDatabase:
-    """A database whose transactions write everything, and are rolled back at their ends."""
+    """A database whose transactions execute all statements, and are rolled back instead of committed."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -56,9 +57,11 @@ class UndoneDatabase:
 
 
 class Stop:
-    """The locks that a thread takes, and the point at which it stops: after the lock with this place, from 0 on.
+    """Records the row locks that a thread takes, and stops the thread after one of them.
 
-    With None it does not stop. A lock is noted when its rows are locked more strongly than this thread has so far.
+    `place` is the index of this lock, from 0 on; None: the thread is not stopped. A lock is recorded if it is stronger
+    than those that the thread has on rows of the table so far. `reached` is set when the thread stops; setting `go_on`
+    lets it continue.
     """
 
     def __init__(self, place: int | None = None) -> None:
@@ -67,7 +70,10 @@ class Stop:
         self._place = place
 
     def locked(self, statement: str) -> None:
-        """Note that the thread has executed the statement; wait for `go_on` if it is the one to stop at."""
+        """Record the locks of a statement that the thread has executed.
+
+        If one of them is the lock to stop at, wait for `go_on`.
+        """
         for lock in locks_of(statement):
             if all(lock.table != held.table or lock.mode > held.mode for held in self.locks):
                 self.locks.append(lock)
@@ -77,20 +83,23 @@ class Stop:
 
 
 class Stops:
-    """The stops of threads, by thread."""
+    """The `Stop` objects of the threads whose locks are recorded, by the thread's id (`of`)."""
 
     def __init__(self) -> None:
         self.of: dict[int, Stop] = {}
 
     def note(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
-        """Tell the thread's stop of a statement that it has executed."""
+        """Pass an executed statement to the `Stop` of this thread, if it has one.
+
+        The parameters are those of SQLAlchemy's event "after_cursor_execute".
+        """
         if stop := self.of.get(threading.get_ident()):
             stop.locked(statement)
 
 
 @pytest.fixture
 def stops(database: Database) -> Iterator[Stops]:
-    """Watch all statements of the database for those at which threads stop."""
+    """Record the locks of all statements of the database, for each thread that has a `Stop`."""
     found = Stops()
     sa.event.listen(database.engine, "after_cursor_execute", found.note)
     yield found
@@ -99,13 +108,16 @@ def stops(database: Database) -> Iterator[Stops]:
 
 @pytest.fixture
 def undone(pipeline: Pipeline) -> Pipeline:
-    """Provide a pipeline whose transactions are rolled back."""
+    """Provide the pipeline with a database whose transactions are rolled back instead of committed."""
     database = cast(Database, UndoneDatabase(pipeline.runtime.database))
     return replace(pipeline, runtime=replace(pipeline.runtime, database=database))
 
 
 def prepared(pipeline: Pipeline, bare: Scene, kind: str, names: list[str]) -> Scene:
-    """Return a scene in which the operations of these names can be done: `bare` if they need no preparation."""
+    """Return a scene with the rows that the operations of these names need.
+
+    It is `bare` if none of them needs a preparation, otherwise a new scene of this kind.
+    """
     preparations = [prepare for name in names if (prepare := OPERATIONS[name].prepare) is not None]
     scene = make_scene(pipeline, kind) if preparations else bare
     for prepare in preparations:
@@ -131,7 +143,7 @@ def test_no_two_operations_wait_for_each_other(pipeline: Pipeline, undone: Pipel
 
 
 def locks_alone(stops: Stops, undone: Pipeline, scene: Scene, name: str) -> list[Lock]:
-    """Do the operation with nobody beside it, and return the locks that it takes, in their order."""
+    """Do the operation while no other one runs; return the row locks that it takes, in their order."""
     stop = stops.of[threading.get_ident()] = Stop()
     OPERATIONS[name].run_strictly(undone, scene)
     del stops.of[threading.get_ident()]
@@ -141,7 +153,10 @@ def locks_alone(stops: Stops, undone: Pipeline, scene: Scene, name: str) -> list
 def meet(
     pool: ThreadPoolExecutor, stops: Stops, undone: Pipeline, scene: Scene, names: tuple[str, str], place: int
 ) -> None:
-    """Stop the first operation after its lock with this place, run the second until it waits or ends; let both end."""
+    """Do two operations at once, the second one while the first has stopped after its lock with the index `place`.
+
+    When the second has ended or waits for a lock, the first continues. Fails if they deadlock. `names` are their names.
+    """
     stop = Stop(place)
 
     def run_first() -> None:
@@ -167,11 +182,11 @@ def meet(
 
 
 def ended(operation: Future[None]) -> bool:
-    """Return whether the operation ends within 10 ms."""
+    """Wait up to 10 ms for the operation; return whether it has ended."""
     return bool(wait([operation], timeout=0.01).done)
 
 
 def waiting(pipeline: Pipeline) -> bool:
-    """Return whether a transaction waits for a lock."""
+    """Return whether any transaction in the database waits for a lock."""
     with pipeline.runtime.database.transaction() as session:
         return bool(session.scalar(WAITING))

@@ -1,4 +1,4 @@
-"""Tests that a locked row delays only itself, and the orders of one customer do not delay those of others."""
+"""Tests that a locked row delays only the work on itself, and one customer's orders do not delay those of others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.tasks.conftest import Pipeline
 
 @contextmanager
 def locked(pipeline: Pipeline, row: sa.Select[Any]) -> Iterator[None]:
-    """Lock the row, selected by the query, in a transaction for the time of the `with` block."""
+    """Lock the row that the query `row` selects, in a transaction of its own, for the time of the `with` block."""
     with pipeline.runtime.database.transaction() as session:
         session.execute(row.with_for_update())
         yield

@@ -1,4 +1,4 @@
-"""Tests of area codes that only probably fit an address: staff confirm or refuse the pair once for all customers."""
+"""Tests of area codes that only probably fit an address: staff decide once, for all customers, whether they do."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def dachau() -> OrderDraft:
 
 
 def answer(pipeline: Pipeline, *, fits: bool) -> int:
-    """Answer the only open question as a member of staff: `fits` is whether the address lies in the Ortsnetz.
+    """Answer as staff the only open question: whether the address lies in the area of the area code (`fits`).
 
-    An Ortsnetz is a local exchange area. Return how many orders waited for the answer.
+    Return how many orders waited for the answer.
     """
     with pipeline.runtime.database.transaction() as session:
         staff = principal_of(session, make_user(session, is_staff=True))
@@ -43,7 +43,7 @@ def answer(pipeline: Pipeline, *, fits: bool) -> int:
 
 
 def prove(pipeline: Pipeline, id: UUID) -> None:
-    """Record all requested connection addresses as proved, and make the order `id` due now."""
+    """Record all connection addresses as proved, and make the order `id` due now."""
     with pipeline.runtime.database.transaction() as session:
         session.execute(sa.update(AddressProof).values(proved_at=pipeline.clock.now, method="letter"))
         session.get_one(Request, id).make_due(pipeline.clock.now)

@@ -1,7 +1,7 @@
-"""Tests that random histories of what customers do, of outages and of dying workers end as a simple model says.
+"""Tests that random histories end as a simple model says.
 
-With HISTORIES=1000 in the environment there are so many histories, others in each run; without it, a few that are the
-same in each run.
+They consist of what customers and staff do, of outages, scheduled jobs, and workers that die. With HISTORIES=1000 in
+the environment there are 1000 histories, different ones in each run; without it a few, the same in each run.
 """
 
 from __future__ import annotations
@@ -78,17 +78,17 @@ WRONG = "AAAAA AAAAA"
 
 
 def run_one(name: str, runtime: Runtime) -> None:
-    """Run the scheduled job of this name, unless a run that has died still holds it."""
+    """Run the scheduled job of this name. Does nothing if a run whose worker has died still holds the job."""
     run_job(runtime, JOBS[name], by_hand=True)
 
 
 def place_files(runtime: Runtime) -> None:
-    """Place one batch of rows of files."""
+    """Turn one batch of rows of bulk files into requests."""
     place_due(runtime, lambda: None)
 
 
 class History(RuleBasedStateMachine):
-    """Actions of customers, staff, workers, scheduled jobs and outside systems, in any order, and a model of them."""
+    """Random actions of customers, staff, workers, scheduled jobs and outside systems, and a model of their results."""
 
     pipeline: Pipeline
     requests: Bundle[UUID] = Bundle("requests")
@@ -121,9 +121,9 @@ class History(RuleBasedStateMachine):
 
     @rule(target=requests, who=st.integers(0, 1), has_numbers=mostly)
     def order(self, who: int, has_numbers: bool = True) -> UUID:
-        """Order as customer number `who`; the model expects the order to be completed. Return its id.
+        """Place an order as customer `who` (0 or 1); the model expects that it is completed. Return its id.
 
-        `has_numbers`: the pool has numbers for the order; without any it is held until the carrier buys some.
+        `has_numbers`: the pool has numbers for it; otherwise it is held until the carrier adds some.
         """
         id = self._order(who, an_order() if has_numbers else NO_NUMBERS)
         self.model.expected[id] = Status.COMPLETED
@@ -131,7 +131,10 @@ class History(RuleBasedStateMachine):
 
     @rule(target=requests, who=st.integers(0, 1))
     def order_for_a_new_contact(self, who: int) -> UUID:
-        """Order for a contact and an address that are not proved: the model expects that the order waits for both."""
+        """Place an order as customer `who` (0 or 1) with an unproved contact and address.
+
+        The model expects that it waits for both proofs. Return its id.
+        """
         return self._order_unproved(who)
 
     def _order_unproved(self, who: int) -> UUID:
@@ -150,7 +153,10 @@ class History(RuleBasedStateMachine):
         place=st.integers(0, 5), what=st.sampled_from(["email", "letter"]), right=st.sampled_from([True, True, False])
     )
     def type_a_code(self, place: int, what: str, right: bool) -> None:
-        """Type the code of a mail or letter, the right one or another, for one of the orders that wait for it."""
+        """Enter a code for one of the orders that wait for one: the right code, or with `right=False` another.
+
+        `what` is the kind of code: "email" or "letter". `place` chooses the order.
+        """
         waiting = [id for id, lacks in self.model.asked.items() if what in lacks]
         if waiting:
             self._type(waiting[place % len(waiting)], what, right)
@@ -173,9 +179,9 @@ class History(RuleBasedStateMachine):
 
     @rule(target=requests, who=st.integers(0, 1))
     def link(self, who: int) -> UUID:
-        """Request a link as customer number `who`, with the login of the account's administrator.
+        """Request a link as customer `who` (0 or 1), with the login of the account's administrator as proof.
 
-        The model expects the request to be completed. Return its id.
+        The model expects that the request is completed. Return its id.
         """
         account, owner = self._new_account()
         main, manager = self.customers[who]
@@ -185,7 +191,10 @@ class History(RuleBasedStateMachine):
 
     @rule(target=requests, who=st.integers(0, 1))
     def link_by_consent(self, who: int) -> UUID:
-        """Request a link as customer number `who`: the model expects that it waits for the account's administrator."""
+        """Request a link by consent as customer `who` (0 or 1); return the request's id.
+
+        The model expects that it waits for the account's administrator.
+        """
         account, owner = self._new_account()
         main, manager = self.customers[who]
         id = self.pipeline.link(a_link(account, method=ProofMethod.CONSENT), manager, main)
@@ -194,7 +203,10 @@ class History(RuleBasedStateMachine):
 
     @rule(place=st.integers(0, 5), decision=st.sampled_from(Decision), right=st.booleans())
     def answer(self, place: int, decision: Decision, right: bool) -> None:
-        """Answer one of the questions for consent, with the code of the mail or another one."""
+        """Answer one of the requests for consent, with the code from the mail, or with `right=False` another code.
+
+        `place` chooses the request.
+        """
         waiting = list(self.model.consents)
         if not waiting:
             return
@@ -217,7 +229,10 @@ class History(RuleBasedStateMachine):
 
     @rule()
     def both_link_the_same(self) -> None:
-        """Let both customers request a link to the same account: the model expects that one of them gets it."""
+        """Let both customers request a link to the same account.
+
+        The model expects that exactly one of them is completed.
+        """
         account, owner = self._new_account()
         for main, manager in self.customers:
             id = self.pipeline.link(a_link(account, email=owner.email), manager, main)
@@ -225,7 +240,7 @@ class History(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, 1))
     def send_a_file(self, who: int) -> None:
-        """Send a file with two orders as customer number `who`: the model expects both to be completed."""
+        """Send a bulk file of two orders as customer `who` (0 or 1); the model expects that both are completed."""
         main, manager = self.customers[who]
         with self.pipeline.runtime.database.transaction() as session:
             file = make_bulk(session, manager, main, sites(2, first=10 * next(self.numbers)))
@@ -234,7 +249,10 @@ class History(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, 1))
     def detach(self, who: int) -> None:
-        """Detach the first linked account of customer number `who`, if there is one that can be detached."""
+        """Request to detach the first linked account of customer `who` (0 or 1).
+
+        Does nothing if there is none, or if a rule forbids it.
+        """
         main, manager = self.customers[who]
         linked = sa.select(Account).where(Account.main_id == main.id, ~Account.id.in_(_ordered())).order_by(Account.id)
         with suppress(DomainError), self.pipeline.runtime.database.transaction() as session:
@@ -244,7 +262,10 @@ class History(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, 1), channels=st.integers(2, 10))
     def change(self, who: int, channels: int) -> None:
-        """Change the newest contract of customer number `who`, if there is one that can be changed so."""
+        """Request `channels` channels for the newest trunk of customer `who` (0 or 1).
+
+        Does nothing if there is none, or if a rule forbids it.
+        """
         with suppress(DomainError), self.pipeline.runtime.database.transaction() as session:
             trunk = self._trunk(session, who)
             if trunk is not None:
@@ -255,7 +276,10 @@ class History(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, 1), suspended=st.booleans())
     def change_the_trunk(self, who: int, suspended: bool) -> None:
-        """Renew the secret of the newest trunk of customer number `who`, or suspend or resume it, if there is one."""
+        """Change the newest trunk of customer `who` (0 or 1), if there is one, without a request.
+
+        With `suspended`, suspend it or resume it if it is suspended; otherwise renew its SIP password.
+        """
         manager, now = self.customers[who][1], self.pipeline.clock.now
         with suppress(DomainError), self.pipeline.runtime.database.transaction() as session:
             trunk = self._trunk(session, who)
@@ -280,7 +304,7 @@ class History(RuleBasedStateMachine):
     def cancel(self, id: UUID) -> None:
         """Cancel the request as its customer.
 
-        If it is too late for that, the request goes on, and the model does not change.
+        If it is too late for that, the request continues, and the model does not change.
         """
         with self.pipeline.runtime.database.transaction() as session:
             request = session.get_one(Request, id, with_for_update=True)
@@ -294,11 +318,11 @@ class History(RuleBasedStateMachine):
 
     @rule()
     def staff_tries_again(self) -> None:
-        """Let the back office try all held and failed requests again; the model does not change."""
+        """Let staff retry all held and failed requests. The model does not change."""
         self._retry_all()
 
     def _retry_all(self) -> bool:
-        """Try all held and failed requests again; return whether there was one."""
+        """Retry all held and failed requests as staff; return whether there were any."""
         with self.pipeline.runtime.database.transaction() as session:
             stuck = sa.select(Request.id).where(Request.status.in_((Status.HELD, Status.FAILED))).order_by(Request.id)
             found = session.scalars(stuck).all()
@@ -309,19 +333,20 @@ class History(RuleBasedStateMachine):
 
     @rule(work=works)
     def a_worker_works(self, work: Any) -> None:
-        """Do one batch of the kind of work `work`, a function that takes the runtime."""
+        """Do one batch of one kind of work: call `work` with the runtime."""
         work(self.pipeline.runtime)
 
     @rule(job=jobs)
     def a_job_runs(self, job: Callable[[Runtime], object]) -> None:
-        """Run a scheduled job, or the sweep: the model does not change."""
+        """Run a scheduled job or the sweep (the look for due work). The model does not change."""
         job(self.pipeline.runtime)
 
     @rule(work=works | jobs, commits=st.integers(1, 6), before=st.booleans())
     def a_worker_dies(self, work: Any, commits: int, before: bool) -> None:
-        """Do one batch of the kind of work `work`, and die at the commit with the number `commits`.
+        """Do one batch of one kind of work as a worker that dies at its commit number `commits`.
 
-        `before`: die before this commit takes effect, not after it. A batch with fewer commits is finished.
+        `before`: it dies before this commit takes effect, otherwise right after. A batch with fewer commits is
+        finished.
         """
         mortal = cast(Database, Mortal(self.pipeline.runtime.database, commits, before=before))
         try:
@@ -331,12 +356,15 @@ class History(RuleBasedStateMachine):
 
     @rule(times=st.integers(1, 3))
     def the_registrar_fails(self, times: int) -> None:
-        """Make the registrar fail for the next `times` trunks that are written."""
+        """Make the registrar unavailable for the next `times` trunks that are written."""
         self.pipeline.registrar.failures += [GatewayUnavailable("down")] * times
 
     @rule()
     def the_registrar_refuses(self) -> None:
-        """Make the registrar refuse the next trunk that is written: an order fails, until staff try it again."""
+        """Make the registrar refuse the next trunk that is written.
+
+        If it is an order's, the order fails until staff retry it.
+        """
         self.pipeline.registrar.failures.append(GatewayRefused("no"))
 
     @rule(times=st.integers(1, 3))
@@ -346,7 +374,7 @@ class History(RuleBasedStateMachine):
 
     @rule(times=st.integers(1, 3), who=st.integers(0, 1))
     def the_mail_server_fails(self, times: int, who: int) -> None:
-        """Make the mail server fail for the next `times` mails to customer number `who`."""
+        """Make the mail server unavailable for the next `times` mails to the manager of customer `who` (0 or 1)."""
         with self.pipeline.runtime.database.transaction() as session:
             address = session.get_one(User, self.customers[who][1].user_id).email
         self.pipeline.mailer.failures.setdefault(address, []).extend([GatewayUnavailable("down")] * times)
@@ -357,7 +385,7 @@ class History(RuleBasedStateMachine):
         self.pipeline.clock.advance(timedelta(seconds=seconds))
 
     def teardown(self) -> None:
-        """Let everything work again and run workers and staff until nothing is due; compare the rows with the model."""
+        """End all outages, run workers and staff until nothing is due, and compare the rows with the model."""
         self.pipeline.registrar.failures.clear()
         self.pipeline.mailer.failures.clear()
         self.pipeline.printer.failures.clear()
@@ -382,7 +410,10 @@ class History(RuleBasedStateMachine):
                 fill_pool(session, area_code="0521", count=1, first=str(4000000 + 10 * next(self.numbers)))
 
     def _due(self) -> bool:
-        """Return whether anything is due within the hour: no reminder of a proof, which is days away."""
+        """Return whether a request, message, trunk or bulk file is due within the hour.
+
+        Reminders of proofs do not count, because they are due only after days.
+        """
         soon = self.pipeline.clock.now + timedelta(hours=1)
         with self.pipeline.runtime.database.transaction() as session:
             return any(

@@ -1,4 +1,4 @@
-"""Tests of uploaded tables: found anywhere on a sheet, read completely, or refused with the place of the fault."""
+"""Tests of uploaded tables: found anywhere on a sheet and read completely, or refused with the place of the error."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def as_csv(rows: Sequence[Sequence[str]]) -> bytes:
 
 
 def as_book(sheets: Mapping[str, Sequence[Sequence[str]]], *, hidden: Sequence[str] = (), **merged: str) -> bytes:
-    """Return an XLSX workbook with these sheets, of which some are hidden.
+    """Return an XLSX workbook with these sheets, given as rows of cells by name; `hidden` are the names of hidden ones.
 
-    `merged` maps the name of a sheet to a range to merge on it, such as A1:B2.
+    `merged` has, by the name of a sheet, a range whose cells are merged, such as A1:B2.
     """
     out = io.BytesIO()
     with Workbook(out, {"in_memory": True}) as book:

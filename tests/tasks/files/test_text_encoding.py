@@ -1,4 +1,7 @@
-"""Tests of recognising the encoding of text files: files of spreadsheets are read correctly, or marked as doubtful."""
+"""Tests of recognising the encoding of text files: those of spreadsheet programs are read correctly.
+
+What cannot be read with certainty is marked.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,9 @@ ONLY = {"ü": "Brückenstr.", "ö": "Köln", "ä": "Bäcker", "ß": "Große Stra
 
 
 def read(content: bytes) -> str:
-    """Decode a file in its recognised encoding, and clean the text as that of a cell is cleaned.
+    """Return the file's text, decoded in its recognised encoding.
 
-    U+FFFD stands for each doubtful character.
+    U+FFFD stands for each character that is doubtful in this encoding.
     """
     encoding = encoding_of(io.BytesIO(content))
     with open_text(io.BytesIO(content), encoding) as text:

@@ -1,4 +1,4 @@
-"""Tests of how a cell of an uploaded table becomes text, and of cells that are refused in any column."""
+"""Tests of how the cells of an uploaded table become text, and of cells that are refused in any column."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of every mail as its reader gets it: in both languages, complete, in text and HTML, with any name."""
+"""Tests of every kind of mail as its reader gets it: in both languages, complete, in text and HTML, with any name."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ HOSTILE = "<script>alert('x')</script> & \"Söhne\""
 
 
 class Page(HTMLParser):
-    """The text that a mail program shows of an HTML mail, and the URLs of its links."""
+    """An HTML mail as it is parsed: its visible text (`words`), language, tags, and the URLs of its links."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -97,13 +97,13 @@ class Page(HTMLParser):
 
 
 def plain(text: str) -> str:
-    """Return the text with one space in place of each line break or run of spaces."""
+    """Return the text with each run of spaces and line breaks replaced by one space."""
     return " ".join(text.split())
 
 
 @pytest.fixture(params=LOCALES)
 def locale(request: pytest.FixtureRequest) -> Locale:
-    """Provide the language that all people in the test speak; each test runs once for each language."""
+    """Provide the language of all people in the test. Each test runs once for each language."""
     spoken: Locale = request.param
     return spoken
 

@@ -1,4 +1,4 @@
-"""Tests that names in any script are printed right: shaped, in order, each glyph from a typeface that has it."""
+"""Tests that PDFs show names in any script correctly: shaped, in order, each glyph from a typeface that has it."""
 
 from __future__ import annotations
 

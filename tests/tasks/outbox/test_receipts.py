@@ -1,6 +1,6 @@
-"""Tests of receipts: one for each order, link request and bulk file, sent at once.
+"""Tests of receipts: each order, link request and bulk file gets one mail at once that confirms it has arrived.
 
-They have the agreed prices, and who has to act by when.
+They name the agreed prices, and who has to act by when.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ from workers.gateways.smtp import SmtpMailer
 
 
 def plain(text: str) -> str:
-    """Return the text with one space in place of each line break, non-breaking space or run of spaces."""
+    """Return the text with each run of spaces, non-breaking spaces and line breaks replaced by one space."""
     return " ".join(text.replace("\xa0", " ").split())
 
 
 def receipts(pipeline: Pipeline) -> list[Mail]:
-    """Return the mails to the requester that confirm the receipt of an order, a link request or a bulk file."""
+    """Return the mails to the requester that confirm that an order, a link request or a bulk file has arrived."""
     return [mail for mail in pipeline.mailer.sent if mail.recipient_address == pipeline.manager.email
             and ("erhalten" in mail.subject or "received" in mail.subject)]  # fmt: skip
 
@@ -54,7 +54,7 @@ def pdf_text(content: bytes) -> str:
 
 
 def in_english(pipeline: Pipeline, superuser: sa.Engine) -> None:
-    """Make English the language of the requester and of all other users, for mails that are queued from now on."""
+    """Set the language of the requester and all other users to English, for mails that are queued from now on."""
     pipeline.manager = replace(pipeline.manager, locale="en")
     # No part of the system changes a person's language.
     with superuser.begin() as connection:
@@ -205,7 +205,7 @@ def test_a_link_request_has_a_receipt_without_prices(pipeline: Pipeline, method:
 
 
 def send(pipeline: Pipeline, drafts: list[OrderDraft]) -> UUID:
-    """Create and send a bulk file of these orders; return its id."""
+    """Save a bulk file of these orders and send it off, as its sender does; return its id."""
     with pipeline.runtime.database.transaction() as session:
         bulk = make_bulk(session, pipeline.manager, pipeline.main, drafts)
         bulk.send(pipeline.clock.now)
@@ -213,7 +213,7 @@ def send(pipeline: Pipeline, drafts: list[OrderDraft]) -> UUID:
 
 
 def table(mail: Mail) -> list[list[object]]:
-    """Return the rows of the mail's only attachment, a workbook."""
+    """Return the rows of the workbook that is the mail's only attachment."""
     [attached] = mail.attachments
     assert attached.name == "Eingangsbestaetigung.xlsx"
     return read_xlsx(attached.content)
@@ -248,7 +248,7 @@ def test_a_file_has_one_receipt_with_its_list_and_the_sum(pipeline: Pipeline) ->
 
 @pytest.fixture
 def real(pipeline: Pipeline, smtp_sink: MailSink) -> Iterator[MailSink]:
-    """Make the workers' code send by SMTP to a real server that keeps the mails; yields the server."""
+    """Let the workers' code send mails by SMTP to a real server that keeps them; yield the server."""
     mailer = SmtpMailer(smtp_sink.url, "Portal <noreply@portal.example>")
     pipeline.runtime = replace(pipeline.runtime, ports=replace(pipeline.runtime.ports, mailer=mailer))
     yield smtp_sink

@@ -1,4 +1,4 @@
-"""Tests that mails leave through a slow mail server one after the other, each once, and orders do not wait for them."""
+"""Tests of sending through a slow mail server: one mail after the other, each once, without delaying orders."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ ONE_MAIL = timedelta(seconds=4)
 
 @dataclass
 class SlowMailer(FakeMailer):
-    """A mail server that takes each mail, and then moves `clock` on by 4 seconds (`ONE_MAIL`), until it answers.
+    """A fake of a mail server that needs 4 seconds (`ONE_MAIL`) for each mail: it advances `clock` by them.
 
-    After each mail it calls `beside`, if that is set: what happens beside the sending.
+    After each mail it calls `beside`, if that is set: something that happens while mails are sent.
     """
 
     clock: FakeClock | None = None
@@ -50,16 +50,16 @@ class SlowMailer(FakeMailer):
 
 @pytest.fixture
 def mailer(pipeline: Pipeline) -> SlowMailer:
-    """Provide the slow mail server to which the workers' code sends."""
+    """Provide the slow fake of a mail server, to which the workers' code sends."""
     mailer = SlowMailer(clock=pipeline.clock)
     pipeline.runtime = replace(pipeline.runtime, ports=replace(pipeline.runtime.ports, mailer=mailer))
     return mailer
 
 
 def queue(pipeline: Pipeline, *names: str, bulk_id: UUID | None = None) -> None:
-    """Queue a mail to each of these people, NAME@example.com.
+    """Queue a mail to NAME@example.com for each of `names`.
 
-    `bulk_id` is the id of the bulk file that the mails belong to (None: none).
+    `bulk_id` is the bulk file to which the mails belong (None: to none).
     """
     with pipeline.runtime.database.transaction() as session:
         for name in names:
@@ -69,7 +69,7 @@ def queue(pipeline: Pipeline, *names: str, bulk_id: UUID | None = None) -> None:
 
 
 def queued(pipeline: Pipeline) -> list[Message]:
-    """Return the messages that were not sent yet, the oldest first."""
+    """Return the messages that have not been sent yet, the oldest first."""
     with pipeline.runtime.database.transaction() as session:
         waiting = sa.select(Message).where(Message.state == MessageState.QUEUED).order_by(Message.id)
         return list(session.scalars(waiting))
@@ -221,7 +221,7 @@ def test_a_sent_mail_stands_in_the_timeline_after_what_its_record_waited_for(pip
 
 
 def impatient(connection: sa.Connection) -> None:
-    """Let the transaction wait for locks for 100 ms: shorter than a worker does, so that the test is fast."""
+    """Let the transaction wait only 100 ms for a lock, less than in a worker, so that the test is fast."""
     connection.exec_driver_sql("SET LOCAL lock_timeout = '100ms'")
 
 

@@ -1,4 +1,4 @@
-"""Helpers of tests of scheduled jobs: run one dry and for real, and compare and check the findings."""
+"""Functions that run a scheduled job in tests, dry and for real, and check its findings."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 
 @contextmanager
 def changing(pipeline: Pipeline) -> Iterator[Session]:
-    """Open a transaction as the owner of the database, to change rows in ways that no program may."""
+    """Open a transaction as the database's owner, for changes of rows that no program's role may make."""
     with pipeline.owner.transaction() as session:
         yield session
 
 
 def finds(pipeline: Pipeline, job: str, *kinds: str) -> list[Finding]:
-    """Run a job dry, which changes nothing, and then for real; assert that both find exactly these kinds.
+    """Run a scheduled job twice dry (without repairs) and once for real; return the findings of the real run.
 
-    Return the findings of the real run. Each must have a text in all languages, and no e-mail address in its facts.
+    Assert that all runs find the same, that the findings have exactly these kinds, and that each has a text in all
+    languages and no e-mail address among its facts.
     """
     dry = pipeline.run(job, dry=True)
     again = pipeline.run(job, dry=True)
@@ -46,5 +47,5 @@ def finds(pipeline: Pipeline, job: str, *kinds: str) -> list[Finding]:
 
 
 def described(pipeline: Pipeline, run: JobRun) -> list[tuple[str, str, bool]]:
-    """Return kind, subject and whether it was repaired of each of a run's findings, sorted."""
+    """Return kind, subject and "was repaired" of each finding of a run, sorted."""
     return sorted((finding.kind, finding.subject, finding.repaired) for finding in pipeline.findings(run))

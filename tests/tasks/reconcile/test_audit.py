@@ -21,7 +21,7 @@ Attack = Callable[[str], None]
 
 @pytest.fixture
 def attack(postgres: EmbeddedPostgres, database: Database) -> Iterator[Attack]:
-    """Provide a function that runs an SQL statement as a superuser with all triggers off, without the portal's code."""
+    """Provide a function that runs an SQL statement as a superuser, with all triggers off."""
     engine = sa.create_engine(postgres.url("standorte"))
 
     def run(statement: str) -> None:
@@ -46,7 +46,7 @@ def write(pipeline: Pipeline, count: int) -> None:
 
 
 def sealed(pipeline: Pipeline) -> int:
-    """Return how many entries have a seal."""
+    """Return how many entries of the audit log have a seal."""
     with pipeline.runtime.database.transaction() as session:
         return session.scalar(sa.select(sa.func.count()).select_from(AuditSeal)) or 0
 

@@ -29,9 +29,9 @@ from tests.tasks.reconcile.job_findings import changing, finds
 
 
 def billed(pipeline: Pipeline, number: str = "SR-1", main: Account | None = None, **facts: object) -> Account:
-    """Create an account with an administrator, and put it on the collective invoice `number`; return the account.
+    """Create an account with an administrator, put it on the collective invoice `number`, and return it.
 
-    `main` pays the invoice (None: the pipeline's main account). `facts` are columns of the created account.
+    `main` pays the invoice (None: the pipeline's main account). `facts` are columns of the new account.
     """
     with changing(pipeline) as session:
         payer = session.get_one(Account, (main or pipeline.main).id)

@@ -1,4 +1,4 @@
-"""Tests that scheduled jobs run one at a time when they are due, are recorded, and outlive their worker."""
+"""Tests of running scheduled jobs: one at a time, when they are due, recorded, and taken over if their worker dies."""
 
 from __future__ import annotations
 

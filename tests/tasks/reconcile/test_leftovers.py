@@ -1,4 +1,4 @@
-"""Tests of the scheduled job `leftovers`: it deletes only what nobody can use any more; a dry run counts it."""
+"""Tests of the scheduled job `leftovers`: it deletes only rows that nobody can use any more; a dry run counts them."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ MOMENT = timedelta(seconds=1)
 
 
 def leave(pipeline: Pipeline, words: str) -> None:
-    """Create a row in each table whose rows the job `leftovers` deletes, as people leave it who never come back.
+    """Add a row to each table from which the job `leftovers` deletes, as people leave them who never come back.
 
-    `words` is a text in these rows, which makes the rows of two calls differ.
+    `words` is a text in these rows, and has to differ between two calls.
     """
     manager, now = pipeline.manager, pipeline.clock.now
     with pipeline.owner.transaction() as session:

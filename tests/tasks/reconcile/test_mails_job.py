@@ -1,4 +1,4 @@
-"""Tests of the scheduled job `mails`: it finds mails that are late, were tried often, or were refused."""
+"""Tests of the scheduled job `mails`: it reports mails that are late, were tried often, or were refused."""
 
 from __future__ import annotations
 

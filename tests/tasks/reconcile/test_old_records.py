@@ -1,4 +1,4 @@
-"""Tests of the job `leftovers` for the periods that the carrier chooses, and of the list of all periods."""
+"""Tests of the scheduled job `leftovers` with periods that the carrier can choose, and of the list of all periods."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ DOCUMENT = b"%PDF-1.7"
 
 
 def run_at(pipeline: Pipeline, now: datetime) -> Callable[[str], int]:
-    """Run the job at this time; return a function from a table's name to how many of its rows were deleted."""
+    """Run the job `leftovers` at this time.
+
+    Return a function that returns, for a table's name, how many of its rows were deleted.
+    """
     pipeline.clock.now = now
     counts = pipeline.run("leftovers").counts
     return lambda table: counts.get(table, 0)
@@ -66,7 +69,7 @@ def reject_order(pipeline: Pipeline) -> UUID:
 
 
 def templates(pipeline: Pipeline) -> set[str]:
-    """Return the templates of all messages that are there."""
+    """Return the template names of all messages in the database."""
     with pipeline.runtime.database.transaction() as session:
         return set(session.scalars(sa.select(Message.template)))
 

@@ -1,4 +1,4 @@
-"""Tests of the scheduled job `proofs`: it finds missed reminders and deadlines, and ends link codes."""
+"""Tests of the scheduled job `proofs`: it reports missed reminders and deadlines, and ends link codes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.tasks.reconcile.job_findings import DAY, changing, finds
 
 
 def asleep(pipeline: Pipeline, id: uuid.UUID) -> None:
-    """Make a request due only in a year, later than its proof expires: a state that the job `proofs` has to find."""
+    """Make the request due only in a year, long after its proof expires: an error that the job `proofs` has to find."""
     with changing(pipeline) as session:
         session.get_one(Request, id).due_at = pipeline.clock.now + 365 * DAY
 
 
 def new_place(pipeline: Pipeline) -> uuid.UUID:
-    """Submit an order whose e-mail address and connection address are not proved."""
+    """Submit an order whose e-mail address and connection address have not been proved; return its id."""
     with changing(pipeline) as session:
         for table in (EmailProof, AddressProof):
             session.execute(sa.delete(table))

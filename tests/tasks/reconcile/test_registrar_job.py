@@ -1,4 +1,4 @@
-"""Tests of the scheduled job `registrar`: trunks that the registrar lacks, does not take, or has without the portal."""
+"""Tests of the scheduled job `registrar`: it finds differences between the portal's trunks and the registrar's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.tasks.reconcile.job_findings import MINUTE, changing, finds
 
 
 def trunk(pipeline: Pipeline) -> SipTrunk:
-    """Complete an order and return its trunk."""
+    """Complete an order, and return its trunk."""
     pipeline.order(an_order())
     pipeline.advance()
     with changing(pipeline) as session:

@@ -1,4 +1,4 @@
-"""Tests of the scheduled job `requests`: requests that stand still, make workers die, or are held for long."""
+"""Tests of the scheduled job `requests`: it reports requests that stand still, kill workers, or are held for long."""
 
 from __future__ import annotations
 

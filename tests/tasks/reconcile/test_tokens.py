@@ -1,4 +1,4 @@
-"""Tests of the scheduled job `tokens`: one reminder before an API token expires, and none if it no longer works."""
+"""Tests of the scheduled job `tokens`: one reminder before an API token expires, none for a token without effect."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def make_token(pipeline: Pipeline, user_id: int, days: int = 30) -> None:
 
 
 def reminded(pipeline: Pipeline) -> list[str]:
-    """Run the job `tokens` and the sending of mails; return the recipients of all mails so far."""
+    """Run the scheduled job `tokens` and send due mails; return the recipients of all mails so far."""
     pipeline.run("tokens")
     pipeline.send()
     return sorted(mail.recipient_address for mail in pipeline.mailer.sent)

@@ -1,4 +1,4 @@
-"""Tests of where calls to 110 and 112 go: the registrar is told the postal code of the ordered address."""
+"""Tests of where emergency calls go: the registrar is told the postal code of the ordered address."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ TABLE = Path(__file__).with_name("emergency.csv")
 
 
 def destination(session: Session, principal: Principal, main: Account, street: str, postal_code: str, city: str) -> str:
-    """Order at the address and return the postal code that its emergency calls name; "-" if the order is refused."""
+    """Order a location at this address; return the postal code by which its emergency calls are routed.
+
+    Return "-" if the order is refused.
+    """
     fitting = area_codes_for(session, postal_code, city, 1)
     place = replace(an_order().location, street=street, postal_code=postal_code, city=city)
     draft = an_order(location=place, area_code=fitting[0].code if fitting else "030")

@@ -1,4 +1,4 @@
-"""Tests that new number blocks are announced to the registrar, which has to know which numbers are the carrier's."""
+"""Tests that new number blocks are written to the registrar, which has to know the carrier's own numbers."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from tests.tasks.conftest import Pipeline
 
 @pytest.fixture
 def stocked(pipeline: Pipeline) -> dict[int, Block]:
-    """Add number blocks of 100 and of 1 to the pool of area code 030, none of them announced yet.
+    """Add blocks of 100 numbers and of one number to the pool of area code 030, not yet written to the registrar.
 
-    Return all blocks in the database by first number.
+    Return all blocks in the database by their first number.
     """
     with pipeline.runtime.database.transaction() as session:
         for first, size in (("30000000", 100), ("40000000", 1)):

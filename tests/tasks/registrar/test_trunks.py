@@ -1,4 +1,4 @@
-"""Tests that a renewed secret reaches the registrar, even if an older one is being written at that moment."""
+"""Tests that a renewed SIP password reaches the registrar, even if an older one is being written at that moment."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from tests.web.portal.accounts.sites import OLD, make_trunk
 
 @dataclass
 class SlowRegistrar(FakeRegistrar):
-    """A registrar that lets something else happen while it writes: it first calls the functions in `meanwhile`.
+    """A fake registrar that first calls the functions in `meanwhile` when trunks are written, as if others acted then.
 
-    It calls the last one first, each once.
+    It calls and removes the last one first.
     """
 
     meanwhile: list[Callable[[], None]] = field(default_factory=list)
@@ -48,7 +48,7 @@ def trunk(pipeline: Pipeline) -> int:
 
 
 def renewed(pipeline: Pipeline, database: Database, trunk: int) -> str:
-    """Renew the secret of the trunk with this id; return the new secret."""
+    """Renew the SIP password of the trunk with this id; return the new password."""
     with database.transaction() as session:
         found = session.get_one(SipTrunk, trunk)
         main = session.get_one(Account, pipeline.main.id)

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of steps."""
+"""A fixture of the tests of the steps that requests go through: an account of another company."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from tests.tasks.conftest import Pipeline
 
 @pytest.fixture
 def owned(pipeline: Pipeline) -> tuple[Account, User, User]:
-    """Create an account of another company; return it and its two administrators. It also has a local member."""
+    """Create an account of another company, with two administrators and a local member.
+
+    Return the account and its administrators.
+    """
     with pipeline.runtime.database.transaction() as session:
         one, two = make_user(session, name="Ina Inhaber"), make_user(session, name="Otto Owner", locale="en")
         account = make_account(session, administrator=one)

@@ -1,4 +1,4 @@
-"""Orders that nobody has proved yet, and giving their proofs, in tests of steps."""
+"""Orders that lack their proofs, and functions that give these, for the tests of steps."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ STRANGER = Contact("Nele Neu", "nele@example.com", None)
 
 
 def fresh(**changes: object) -> OrderDraft:
-    """Return an order for an address and a contact that were never proved; `changes` replace its fields."""
+    """Return an order whose contact and connection address have not been proved; `changes` replace its fields."""
     return an_order(**{"location": ELSEWHERE, "contact": STRANGER, **changes})
 
 
 def waits(pipeline: Pipeline, id: UUID) -> tuple[Actor | None, Reason | None, datetime | None]:
-    """Return for whom, why and until when a request waits; each None if it does not wait."""
+    """Return for whom, why and until when the request waits; all None if it does not wait."""
     request = pipeline.request(id)
     return request.waiting_for, request.reason, request.waiting_until
 
@@ -38,18 +38,18 @@ def code_in(text: str) -> str:
 
 
 def mails_to(pipeline: Pipeline, address: str) -> list[str]:
-    """Return the texts of all mails to an address, except receipts."""
+    """Return the texts of all mails to an address, without receipts, which only confirm that something has arrived."""
     return [mail.text for mail in pipeline.mailer.but_receipts if mail.recipient_address == address]
 
 
 def confirm(pipeline: Pipeline, id: UUID, code: str) -> bool:
-    """Confirm the e-mail address with a code. Return whether the code was accepted."""
+    """Enter this code to prove the e-mail address of the order `id`; return whether it was accepted."""
     with pipeline.runtime.database.transaction() as session:
         return confirm_email(session, pipeline.runtime.vault, session.get_one(Request, id), code, pipeline.clock.now)
 
 
 def enter(pipeline: Pipeline, id: UUID, code: str) -> bool:
-    """Confirm the connection address with the letter's code. Return whether the code was accepted."""
+    """Enter this code to prove the connection address of the order `id`; return whether it was accepted."""
     with pipeline.runtime.database.transaction() as session:
         return enter_letter_code(
             session, pipeline.runtime.vault, session.get_one(Request, id), code, pipeline.clock.now
@@ -57,6 +57,6 @@ def enter(pipeline: Pipeline, id: UUID, code: str) -> bool:
 
 
 def again(pipeline: Pipeline, id: UUID, what: str) -> None:
-    """Request a new code of the kind `what`: "email" or "letter"."""
+    """Request a new code for the order `id`; `what` is its kind: "email" or "letter"."""
     with pipeline.runtime.database.transaction() as session:
         ask_again(session, session.get_one(Request, id), what, pipeline.clock.now, PLENTY)

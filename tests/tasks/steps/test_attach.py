@@ -1,4 +1,4 @@
-"""Tests of the step `attach` for an account that is attached already."""
+"""A test of the step `attach` for an account that already belongs to the main account."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Cancellations: the day, what ends with the account, what contradicts, taken back, and who is told."""
+"""Tests of cancellations of accounts: which day is possible, what ends then, and what prevents it.
+
+Also of taking one back, and of the mails.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ from tests.tasks.conftest import Pipeline
 
 @pytest.fixture
 def site(pipeline: Pipeline) -> str:
-    """Order a sub-account, forget its mails, and return its customer number."""
+    """Complete the order of a sub-account, delete the kept mails about it, and return its customer number."""
     pipeline.order(an_order())
     pipeline.advance()
     pipeline.mailer.sent.clear()
@@ -56,14 +59,20 @@ def account_of(session: Session, number: str) -> Account:
 
 
 def ask(pipeline: Pipeline, number: str, last_day: date | None = None, person: Principal | None = None) -> UUID:
-    """Cancel the account with the end of the day; as early as possible without one."""
+    """Request to cancel the account with the end of `last_day` (None: as early as possible); return the request's id.
+
+    `person` requests it (None: the manager).
+    """
     with pipeline.runtime.database.transaction() as session:
         account, now = account_of(session, number), pipeline.clock.now
         return submit_cancellation(session, person or pipeline.manager, account, last_day, "de", now).id
 
 
 def change(pipeline: Pipeline, number: str, product: str, channels: int, day: date | None = None) -> UUID:
-    """Ask for a change of the account's only trunk."""
+    """Request another tariff (`product`) and so many channels for the account's only trunk; return the request's id.
+
+    `day` is the day from which it holds (None: at once).
+    """
     with pipeline.runtime.database.transaction() as session:
         account = account_of(session, number)
         trunk_id = session.scalars(sa.select(SipTrunk.id).where(SipTrunk.account_id == account.id)).one()
@@ -72,14 +81,14 @@ def change(pipeline: Pipeline, number: str, product: str, channels: int, day: da
 
 
 def go_to(pipeline: Pipeline, at: datetime) -> None:
-    """Set the clock on to the moment and let the workers run."""
+    """Set the clock to `at` and run the workers."""
     pipeline.clock.now = at
     for _ in range(3):
         pipeline.advance()
 
 
 def earliest(pipeline: Pipeline) -> date:
-    """Return the earliest last day of a contract without a first term that is cancelled now."""
+    """Return the earliest possible last day of a contract without a first term, if it is cancelled now."""
     return months_later(berlin_day(pipeline.clock.now), 1)
 
 

@@ -1,4 +1,4 @@
-"""Cancellations of accounts that lead others, that became main accounts, or are billed by one."""
+"""Tests of cancelling main accounts: those with sub-accounts, new ones, and those that pay for others."""
 
 from __future__ import annotations
 

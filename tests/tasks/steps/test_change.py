@@ -1,6 +1,6 @@
-"""Tests of changes of a contract: at once, on a day, several in order, taken back.
+"""Tests of changes of a contract: at once, on a day, several in order, and taken back.
 
-Also of what they leave in contract and mails.
+Also of the contract lines and mails that they leave.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ONE_OFF = {"trunk-2": 0, "trunk-10": 2900, "trunk-50": 9900}
 
 @pytest.fixture
 def trunk_id(pipeline: Pipeline) -> int:
-    """Order a sub-account with a trunk of four channels, forget its mails, and return the trunk's id."""
+    """Complete the order of a sub-account with four channels, delete the kept mails, and return its trunk's id."""
     pipeline.order(an_order())
     pipeline.advance()
     pipeline.mailer.sent.clear()
@@ -56,7 +56,8 @@ def ask(
 ) -> UUID:
     """Request the tariff `product` for the trunk from `day` on (None: at once); return the request's id.
 
-    It has as many channels as the product allows, unless `channels` says how many. `person` asks (None: the manager).
+    `channels` is the number of channels (None: as many as the product allows), `person` requests it (None: the
+    manager).
     """
     with pipeline.runtime.database.transaction() as session:
         account = session.get_one(Account, session.get_one(SipTrunk, trunk_id).account_id)
@@ -65,25 +66,25 @@ def ask(
 
 
 def in_days(pipeline: Pipeline, days: int) -> date:
-    """Return the day in so many days from now."""
+    """Return the date that is `days` days from now."""
     return berlin_day(pipeline.clock.now) + timedelta(days=days)
 
 
 def go_to(pipeline: Pipeline, at: datetime) -> None:
-    """Set the clock on to the time `at` and let the workers run."""
+    """Set the clock to `at` and run the workers."""
     pipeline.clock.now = at
     for _ in range(3):
         pipeline.advance()
 
 
 def channels_of(pipeline: Pipeline, trunk_id: int) -> int:
-    """Return the trunk's channels in the database."""
+    """Return how many channels the trunk has in the database."""
     with pipeline.runtime.database.transaction() as session:
         return session.get_one(SipTrunk, trunk_id).channels
 
 
 def tariffs_at(pipeline: Pipeline, trunk_id: int, at: datetime) -> list[tuple[str, int]]:
-    """Return the tariffs that the trunk's contract has at the time `at`, with their monthly prices."""
+    """Return the tariffs of the trunk's contract that hold at the time `at`, each with its monthly price in cents."""
     with pipeline.runtime.database.transaction() as session:
         items = session.scalars(
             sa.select(ContractItem)
@@ -334,7 +335,7 @@ def test_histories_of_changes_leave_on_every_day_what_a_simple_model_says(pipeli
 
 
 def _model(wanted: dict[date, str], day: date) -> str:
-    """Return the tariff on the day, by a simple model: that of the last change until then, or the first tariff.
+    """Return the tariff on a day by a simple model: that of the last change until then, or the first tariff.
 
     `wanted` has the tariff of each change by its day.
     """
@@ -363,7 +364,10 @@ def test_a_month_costs_what_was_shown_before_its_changes_were_made(
 
 
 def costs_of_months(pipeline: Pipeline, trunk_id: int, months: list[Month]) -> list[list[tuple[str, range, int]]]:
-    """Return for each month the lines of the trunk's account: product, days that count, and net cents."""
+    """Return what the trunk's account costs in each of the months, as a list of lines.
+
+    A line is product key, days of the month for which it is charged, and net cents.
+    """
     with pipeline.runtime.database.transaction() as session:
         account = session.get_one(Account, session.get_one(SipTrunk, trunk_id).account_id)
         return [

@@ -1,6 +1,6 @@
-"""Tests that requests for consent that no person can receive go to the back office.
+"""Tests that requests for consent which no person can receive go to the back office.
 
-Their requesters see no difference to other requests.
+Requesters see no difference to other requests.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ HANNA = Recipient("Hanna Palmer", "hanna@example.com", "de")
 
 
 def ask(pipeline: Pipeline, account: Account | str) -> UUID:
-    """Ask for consent to attach the account (or customer number), run the workers' code and return the request's id."""
+    """Request a link by consent to the account (or customer number), and run the workers' code.
+
+    Return the request's id.
+    """
     id = pipeline.link(a_link(account, method=ProofMethod.CONSENT))
     pipeline.advance()
     pipeline.send()
@@ -43,7 +46,7 @@ def ask(pipeline: Pipeline, account: Account | str) -> UUID:
 
 
 def cases(pipeline: Pipeline) -> list[UUID]:
-    """Return the ids of the requests about consent that wait for the back office.
+    """Return the ids of the requests for consent that wait for the back office.
 
     Fails unless the back office's list, counts and details agree about them.
     """
@@ -57,7 +60,7 @@ def cases(pipeline: Pipeline) -> list[UUID]:
 
 
 def alone(pipeline: Pipeline, **facts: Any) -> Account:
-    """Create an account without users, with the columns `facts`."""
+    """Create an account without users; `facts` are its columns."""
     with pipeline.runtime.database.transaction() as session:
         return make_account(session, **facts)
 
@@ -69,7 +72,7 @@ def staff(pipeline: Pipeline) -> Principal:
 
 
 def told(pipeline: Pipeline, id: UUID) -> tuple[object, ...]:
-    """Return status, reason, who must act and until when, and the timeline's codes: what the requester sees."""
+    """Return what the requester sees: status, reason, who must act, until when, and the timeline's codes."""
     request = pipeline.request(id)
     return (request.status, request.reason, request.waiting_for, request.waiting_until, *pipeline.codes(id))
 

@@ -1,4 +1,4 @@
-"""Tests of a contact's address that the mail server refuses: who is told, and how the address is corrected."""
+"""Tests of a contact's e-mail address that the mail server refuses: who is told, and how it is corrected."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ RIGHT = "nele.neu@example.com"
 
 
 def correct(pipeline: Pipeline, id: UUID, address: str = RIGHT, usual: Limits = PLENTY) -> int:
-    """Correct the contact's e-mail address of the order `id` to `address`; return how many orders got the new one.
+    """Correct the contact's e-mail address of the order `id`; return how many orders got the new address.
 
-    `usual` are the limits of companies that have none of their own.
+    `usual` are the limits of companies without limits of their own.
     """
     with pipeline.runtime.database.transaction() as session:
         return correct_contact(
@@ -43,13 +43,13 @@ def left(pipeline: Pipeline, id: UUID) -> int:
 
 
 def refuse(pipeline: Pipeline, *addresses: str) -> None:
-    """Make the mail server refuse the next mail to each address for good."""
+    """Make the mail server refuse the next mail to each of the addresses for good."""
     for address in addresses:
         pipeline.mailer.failures[address] = [GatewayRefused("550")]
 
 
 def bounced(pipeline: Pipeline) -> UUID:
-    """Place an order whose mail to the contact, with a code, is refused for good; return its id."""
+    """Place an order whose mail with a code to the contact is refused for good; return the order's id."""
     refuse(pipeline, STRANGER.email)
     id = pipeline.order(fresh())
     pipeline.advance()
@@ -58,7 +58,7 @@ def bounced(pipeline: Pipeline) -> UUID:
 
 
 def told(pipeline: Pipeline) -> list[str]:
-    """Return the mails to the requester that report a refused address."""
+    """Return the texts of the mails to the requester that report a refused address."""
     return [text for text in mails_to(pipeline, pipeline.manager.email) if "kam zurück" in text]
 
 

@@ -1,4 +1,4 @@
-"""Tests of detaching at once: what the account keeps, and who is told what."""
+"""Tests of detaching a sub-account at once: what it keeps, and which mails go to whom."""
 
 from __future__ import annotations
 

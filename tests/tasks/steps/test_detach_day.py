@@ -1,4 +1,7 @@
-"""Detachments on a day: seen and taken back, put off and brought forward, done once; contradictions are named."""
+"""Tests of detaching a sub-account on a day: planned, shown, moved, taken back and done once.
+
+What contradicts it is refused with the reason.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,10 @@ DAY = 30
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A sub-account of the pipeline's main account: its id, its administrator, and a manager of the main account."""
+    """A sub-account of the pipeline's main account.
+
+    `id` is its id; `owner` and `local` are its administrator, as a row and as a principal for the model.
+    """
 
     id: int
     owner: User
@@ -49,12 +55,12 @@ class Branch:
 
 @pytest.fixture
 def branch(pipeline: Pipeline) -> Branch:
-    """Create a linked sub-account with an administrator of its own."""
+    """Create a sub-account that was linked, with an administrator of its own."""
     return make_branch(pipeline, Origin.LINK)
 
 
 def make_branch(pipeline: Pipeline, origin: Origin) -> Branch:
-    """Create a sub-account that was attached in this way, with an administrator of its own."""
+    """Create a sub-account that came to the main account by `origin`, with an administrator of its own."""
     with pipeline.runtime.database.transaction() as session:
         owner = make_user(session)
         account = make_account(session, administrator=owner)
@@ -64,39 +70,42 @@ def make_branch(pipeline: Pipeline, origin: Origin) -> Branch:
 
 
 def day_in(pipeline: Pipeline, days: int) -> date:
-    """Return the day in so many days from now."""
+    """Return the date that is `days` days from now."""
     return berlin_day(pipeline.clock.now) + timedelta(days=days)
 
 
 def ask(pipeline: Pipeline, branch: Branch, day: date | None, person: Principal | None = None) -> UUID:
-    """Ask for the detachment on the day, as the main account's manager unless `person` says who."""
+    """Request to detach the sub-account on `day` (None: at once); return the request's id.
+
+    `person` requests it (None: the main account's manager).
+    """
     with pipeline.runtime.database.transaction() as session:
         account = session.get_one(Account, branch.id)
         return submit_detach(session, person or pipeline.manager, account, "de", pipeline.clock.now, day).id
 
 
 def take_back(pipeline: Pipeline, id: UUID) -> None:
-    """Take the request back, as the page and the API do."""
+    """Cancel the request as its customer."""
     with pipeline.runtime.database.transaction() as session:
         request = session.get_one(Request, id, with_for_update=True)
         cancel_and_release(request, Reason.CANCELLED_BY_REQUESTER, pipeline.clock.now)
 
 
 def go_to(pipeline: Pipeline, at: datetime) -> None:
-    """Set the clock on to the moment and let the workers run."""
+    """Set the clock to `at` and run the workers."""
     pipeline.clock.now = at
     for _ in range(3):
         pipeline.advance()
 
 
 def main_of(pipeline: Pipeline, branch: Branch) -> int | None:
-    """Return the id of the account's main account as it is in the database."""
+    """Return the id of the sub-account's main account in the database; None if it has none."""
     with pipeline.runtime.database.transaction() as session:
         return session.get_one(Account, branch.id).main_id
 
 
 def told(pipeline: Pipeline, id: UUID) -> list[tuple[str, str]]:
-    """Return the templates and addresses of the mails about the request, in alphabetical order."""
+    """Return template name and recipient of each message about the request, sorted."""
     with pipeline.runtime.database.transaction() as session:
         query = sa.select(Message.template, Message.recipient_address).where(Message.request_id == id)
         return sorted((template, to) for template, to in session.execute(query))
@@ -211,7 +220,7 @@ def test_either_side_may_have_it_sooner_and_neither_may_put_off_what_the_other_p
 
 
 def running(pipeline: Pipeline, branch: Branch) -> Request:
-    """Return the only running request about the account."""
+    """Return the only request about the sub-account that has not ended."""
     with pipeline.runtime.database.transaction() as session:
         asked = sa.select(Request).where(Request.account_id == branch.id, Request.status.not_in(ENDED))
         return session.scalars(asked).one()
@@ -307,7 +316,10 @@ def test_an_account_that_was_detached_otherwise_ends_the_plan_with_a_mail(pipeli
 
 @pytest.fixture
 def led(pipeline: Pipeline) -> Branch:
-    """Create an ordered sub-account, whose contract the main account's people change, with a trunk of two channels."""
+    """Create a sub-account that was ordered, with a trunk of two channels.
+
+    People of the main account may change its contract.
+    """
     branch = make_branch(pipeline, Origin.ORDER)
     with pipeline.owner.transaction() as session:
         account = session.get_one(Account, branch.id)
@@ -319,7 +331,10 @@ def led(pipeline: Pipeline) -> Branch:
 
 
 def change(pipeline: Pipeline, branch: Branch, day: date | None, person: Principal) -> UUID:
-    """Ask for a change of the account's contract on the day."""
+    """Request the tariff for 50 channels for the sub-account on `day` (None: at once), as `person`.
+
+    Return the request's id.
+    """
     with pipeline.runtime.database.transaction() as session:
         account = session.get_one(Account, branch.id)
         trunk = session.scalars(sa.select(SipTrunk.id).where(SipTrunk.account_id == branch.id)).one()
@@ -328,7 +343,10 @@ def change(pipeline: Pipeline, branch: Branch, day: date | None, person: Princip
 
 
 def refused(act: Callable[..., UUID], *args: Any) -> tuple[str, object]:
-    """Return the code of the `InvalidField` for the day that `act(*args)` raises, and the day that it names."""
+    """Call `act(*args)`, which must refuse its day with `InvalidField`.
+
+    Return the error's code and the day that it offers instead.
+    """
     with pytest.raises(InvalidField) as error:
         act(*args)
     assert error.value.field == "effective_on"

@@ -1,4 +1,4 @@
-"""Tests of the proofs of a link request: consent, link codes, and how often may be asked."""
+"""Tests of the proofs of a link request: consent and link codes, and how often they may be asked for."""
 
 from __future__ import annotations
 

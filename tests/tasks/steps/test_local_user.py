@@ -1,4 +1,4 @@
-"""Tests that the person whom an order names as local user is invited once, when the account is active."""
+"""Tests that the local user, whom an order names, is invited once, when the account is active."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def invited(pipeline: Pipeline) -> list[Invitation]:
 
 
 def work(pipeline: Pipeline) -> list[str]:
-    """Do one batch of all due work and return the texts of the mails to Anna, the local user."""
+    """Do one batch of all due work; return the texts of all mails so far to Anna, the local user."""
     pipeline.advance()
     pipeline.send()
     return [mail.text for mail in pipeline.mailer.sent if mail.recipient_address == "anna@filiale.example"]
 
 
 def completion_mails(pipeline: Pipeline) -> list[str]:
-    """Return the texts of the mails that say that the account is set up, each in one line."""
+    """Return the texts of the mails which tell that the account is set up, without line breaks."""
     texts = [" ".join(mail.text.split()) for mail in pipeline.mailer.sent]
     return [text for text in texts if "ist eingerichtet" in text]
 

@@ -1,4 +1,4 @@
-"""Tests of more numbers for a trunk: at once, on a day, reserved until then, taken back, and what may not be."""
+"""Tests of requests for more numbers: at once, reserved until a day, taken back, and refused."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from tests.tasks.steps.test_change import go_to, in_days
 
 @pytest.fixture
 def trunk_id(pipeline: Pipeline) -> int:
-    """Order a sub-account with ten numbers, forget its mails, and return the trunk's id."""
+    """Complete the order of a sub-account with ten numbers, delete the kept mails, and return its trunk's id."""
     pipeline.order(an_order())
     pipeline.advance()
     pipeline.mailer.sent.clear()
@@ -57,9 +57,10 @@ def ask(
     person: Principal | None = None,
     shown: str | None = None,
 ) -> UUID:
-    """Request `size` numbers for the trunk from `day` on (None: at once) as `person` (None: the manager).
+    """Request a block of `size` numbers for the trunk from `day` on (None: at once); return the request's id.
 
-    Return the request's id. `shown` are the prices that the person was shown.
+    `person` requests it (None: the manager). `shown` are the prices that the form had shown, as it sends them (None:
+    they are not checked).
     """
     now = pipeline.clock.now
     with pipeline.runtime.database.transaction() as session:
@@ -75,7 +76,7 @@ def take_back(pipeline: Pipeline, id: UUID) -> None:
 
 
 def block_of(pipeline: Pipeline, id: UUID) -> NumberBlock:
-    """Return the block that the request has reserved or added, as it is now."""
+    """Return the number block that the request has reserved or added, as it is in the database now."""
     with pipeline.runtime.database.transaction() as session:
         found = session.get_one(Request, id).reserved_block_id
         assert found is not None
@@ -83,7 +84,10 @@ def block_of(pipeline: Pipeline, id: UUID) -> NumberBlock:
 
 
 def block_lines(pipeline: Pipeline, trunk_id: int, at: datetime) -> list[tuple[str, int, int | None]]:
-    """Return the lines for number blocks that run in the trunk's contract: key, occurrence, and block."""
+    """Return the lines for number blocks of the trunk's contract that run at the time `at`.
+
+    Each is product key, occurrence (1 for the first line of this product, 2 for the second) and the block's id.
+    """
     with pipeline.runtime.database.transaction() as session:
         items = session.scalars(
             sa.select(ContractItem)
@@ -95,7 +99,7 @@ def block_lines(pipeline: Pipeline, trunk_id: int, at: datetime) -> list[tuple[s
 
 
 def numbers_there(pipeline: Pipeline) -> int:
-    """Return how many numbers the registrar has for the only trunk."""
+    """Return how many numbers the fake registrar has for the only trunk."""
     [record] = pipeline.registrar.trunks.values()
     return len(record.numbers)
 
@@ -228,7 +232,7 @@ def test_numbers_that_come_late_are_paid_from_when_they_come(pipeline: Pipeline,
 
 
 def near_munich(pipeline: Pipeline, trunk_id: int) -> None:
-    """Put the trunk's account into Dachau, and numbers of Dachau and of the city nearby into the pool."""
+    """Move the trunk's account to Dachau, and add numbers of Dachau and of München to the pools."""
     with pipeline.owner.transaction() as session:
         account = session.get_one(Account, session.get_one(SipTrunk, trunk_id).account_id)
         account.street, account.postal_code, account.city = "Münchner Str. 1", "85221", "Dachau"
@@ -237,7 +241,10 @@ def near_munich(pipeline: Pipeline, trunk_id: int) -> None:
 
 
 def answer(pipeline: Pipeline, *, fits: bool) -> list[UUID]:
-    """Answer the only question about a place as a member of staff; return the ids of the requests that waited."""
+    """Answer as staff the only open question: whether an address lies in the area of an area code (`fits`).
+
+    Return the ids of the requests that waited for the answer.
+    """
     with pipeline.owner.transaction() as session:
         [question] = open_questions(session, 10)
         staff, now = principal_of(session, make_staff(session)), pipeline.clock.now

@@ -1,4 +1,4 @@
-"""Tests of proofs that wait for people: who is asked, how, until when, and what the answer changes."""
+"""Tests of proofs that a request waits for: who is asked, how, until when, and what the answer changes."""
 
 from __future__ import annotations
 

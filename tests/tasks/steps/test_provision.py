@@ -1,4 +1,4 @@
-"""Tests of the step `provision`: what an order's contract costs, and what its options set up."""
+"""Tests of the step `provision`: what an ordered contract costs, and what its options set up."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def double_all_prices(pipeline: Pipeline) -> None:
 
 
 def billed(pipeline: Pipeline) -> dict[str, tuple[int, int]]:
-    """Return what the only contract costs, by product key: cents a month and cents once."""
+    """Return the prices of the only contract by product key: cents a month and cents once."""
     with pipeline.runtime.database.transaction() as session:
         contract = session.scalars(sa.select(Contract)).one()
         items = session.scalars(sa.select(ContractItem).where(ContractItem.contract_id == contract.id))

@@ -1,4 +1,7 @@
-"""Tests that all places agree which proofs an order needs: summary, verify step, pages, scheduled job and new codes."""
+"""Tests that all parts of the portal agree which proofs an order needs.
+
+They are the summary, the step `verify`, pages, the scheduled job `proofs` and requests for new codes.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +29,7 @@ KINDS = {ProofKind.EMAIL: "email", ProofKind.LETTER: "address"}
 
 
 def draft_awaits(pipeline: Pipeline, draft: OrderDraft) -> set[str]:
-    """Return the proofs that would be asked for if the order `draft` was placed: "email", "address" or both.
-
-    The summary of an order shows these.
-    """
+    """Return the proofs that the order `draft` would need, as its summary shows them: "email", "address" or both."""
     with pipeline.runtime.database.transaction() as session:
         requester = session.get_one(User, pipeline.manager.user_id)
         proofs = draft_proofs(session, pipeline.main.id, draft, requester)
@@ -44,7 +44,7 @@ def page_awaits(pipeline: Pipeline, id: UUID) -> set[str]:
 
 
 def new_code_awaits(pipeline: Pipeline, id: UUID) -> set[str]:
-    """Return the proofs for which a new code can be requested: "email", "address" or both."""
+    """Request new codes for the order; return the proofs for which that was possible: "email", "address" or both."""
     awaited = set()
     for what, kind in (("email", "email"), ("letter", "address")):
         try:
@@ -57,9 +57,9 @@ def new_code_awaits(pipeline: Pipeline, id: UUID) -> set[str]:
 
 
 def overdue(pipeline: Pipeline, id: UUID) -> set[str]:
-    """Return the proofs whose deadline the scheduled job `proofs` reports as missed, after the deadline has passed.
+    """Return the proofs of the request that the scheduled job `proofs` reports as late: "email", "address" or both.
 
-    Moves the clock 15 days on, and makes the request due only later than that.
+    Before that, moves the clock 15 days on, past the deadlines, and makes the request due only after 60 days.
     """
     with pipeline.runtime.database.transaction() as session:
         session.get_one(Request, id).make_due(pipeline.clock.now + 60 * DAY)
@@ -69,7 +69,7 @@ def overdue(pipeline: Pipeline, id: UUID) -> set[str]:
 
 
 def give(pipeline: Pipeline, id: UUID, *given: str) -> None:
-    """Record the proofs of the order `id` that `given` names ("email", "address") as given now."""
+    """Record the proofs named in `given` ("email", "address") of the order `id` as given now."""
     with pipeline.runtime.database.transaction() as session:
         order = session.get_one(Request, id)
         assert order.account is not None

@@ -1,4 +1,4 @@
-"""Switches: a sub-account goes to another main account in one step, when both main accounts have agreed."""
+"""Tests of switches: a sub-account goes to another main account in one step, once both main accounts have agreed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,11 @@ from tests.tasks.conftest import Pipeline
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A sub-account of another main account than the pipeline's: both ids, its administrator, and that one's."""
+    """A sub-account of another main account than the pipeline's.
+
+    `id`, `number` and `owner` are its id, customer number and administrator; `main_id` and `chief` are the id and the
+    administrator of its main account.
+    """
 
     id: int
     number: str
@@ -55,12 +59,12 @@ class Branch:
 
 @pytest.fixture
 def branch(pipeline: Pipeline) -> Branch:
-    """Create a linked sub-account of another main account."""
+    """Create a sub-account that another main account has linked."""
     return make_branch(pipeline)
 
 
 def make_branch(pipeline: Pipeline, origin: Origin = Origin.LINK) -> Branch:
-    """Create a sub-account of another main account, attached in this way, with an administrator of its own."""
+    """Create a sub-account of another main account, with an administrator of its own; `origin` is how it came there."""
     with pipeline.runtime.database.transaction() as session:
         main, chief = make_main(session)
         owner = make_user(session)
@@ -70,7 +74,10 @@ def make_branch(pipeline: Pipeline, origin: Origin = Origin.LINK) -> Branch:
 
 
 def ask(pipeline: Pipeline, branch: Branch, **means: Any) -> UUID:
-    """Ask for the switch to the pipeline's main account, with the login of the account's administrator by default."""
+    """Request to switch the sub-account to the pipeline's main account, and run the workers; return the request's id.
+
+    `means` are the proof, as parameters of `a_link` (none: the login of the sub-account's administrator).
+    """
     draft = a_link(branch.number, **(means or {"email": branch.owner.email}))
     id = pipeline.link(replace(draft, kind=Kind.SWITCH))
     pipeline.advance()
@@ -78,7 +85,7 @@ def ask(pipeline: Pipeline, branch: Branch, **means: Any) -> UUID:
 
 
 def answer(pipeline: Pipeline, id: UUID, person: int, decision: Decision = Decision.ACCEPTED) -> None:
-    """Answer for the present main account as the user `person`, signed in, and let the workers run."""
+    """Answer the switch as the user with the id `person`, for the present main account, and run the workers."""
     with pipeline.runtime.database.transaction() as session:
         switch, user = session.get_one(Request, id), session.get_one(User, person)
         assert decide_for_main(session, pipeline.runtime.vault, switch, user, decision, None, pipeline.clock.now)
@@ -92,13 +99,13 @@ def standing(pipeline: Pipeline, id: UUID) -> tuple[Status, Reason | None]:
 
 
 def main_of(pipeline: Pipeline, branch: Branch) -> int | None:
-    """Return the id of the account's main account."""
+    """Return the id of the sub-account's main account in the database."""
     with pipeline.runtime.database.transaction() as session:
         return session.get_one(Account, branch.id).main_id
 
 
 def mails(pipeline: Pipeline, id: UUID) -> list[tuple[str, str]]:
-    """Return template and address of the request's mails, sorted."""
+    """Return template name and recipient of each mail about the request, sorted."""
     with pipeline.runtime.database.transaction() as session:
         found = session.execute(sa.select(Message.template, Message.recipient_address).where(Message.request_id == id))
         return sorted((row[0], row[1]) for row in found)
@@ -106,7 +113,7 @@ def mails(pipeline: Pipeline, id: UUID) -> list[tuple[str, str]]:
 
 @contextmanager
 def changes_of_accounts() -> Iterator[list[str]]:
-    """Record the statements of the `with` block that change accounts."""
+    """Yield a list to which the UPDATE statements on the table of accounts in the `with` block are added."""
     said: list[str] = []
 
     def listen(_: object, __: object, statement: str, *more: object) -> None:

@@ -1,4 +1,4 @@
-"""Tests that all findings of scheduled jobs have a text for people, in German and English."""
+"""Tests that each kind of finding of the scheduled jobs has a text for people, in German and English."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FACTS = {
 
 
 def kinds() -> set[str]:
-    """Return every string in the source of the scheduled jobs, because each may be a kind of finding."""
+    """Return every text constant in the source of the scheduled jobs: each may be a kind of finding."""
     words: set[str] = set(Flaw)
     for path in Path(reconcile.__file__).parent.glob("*.py"):
         words |= {

@@ -1,4 +1,4 @@
-"""Tests that every reason, status, step and role has a text of its own in both languages."""
+"""Tests that every reason, status, step and role has its own text in both languages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that the sentences about what a link lets the main account do match the rules of rights.
+"""Tests that the portal's sentences about what a link lets a main account do agree with the rules of rights.
 
 A right without a sentence fails here.
 """

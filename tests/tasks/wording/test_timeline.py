@@ -1,6 +1,6 @@
-"""Tests that a timeline shows sentences, never the codes of its entries.
+"""Tests that timelines show sentences, not codes.
 
-Each entry that the source code can write has German and English words, and the facts that they need.
+Each entry that the source code can write has German and English words, and the facts (values) that they need.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ EXPANDED = {"method": list(ProofMethod)}
 
 @dataclass(frozen=True)
 class Note:
-    """A line that the source can write into timelines: its place in the source, its code and the names of its facts."""
+    """A timeline entry that the source code can write: the place where it does so, its code and its facts' names."""
 
     place: str
     code: str
@@ -36,7 +36,7 @@ class Note:
 
 
 def notes() -> Iterator[Note]:
-    """Yield every timeline entry that a call of `note(now, code, …)` in the source can write."""
+    """Yield every timeline entry that a call of `note(now, code, …)` in the source code can write."""
     for path in sorted(path for room in ("models", "tasks") for path in (ROOT / room).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "note":
@@ -46,7 +46,7 @@ def notes() -> Iterator[Note]:
 
 
 def codes(node: ast.expr) -> list[str]:
-    """Return all texts that a Python expression, which stands for a code, can have as its value."""
+    """Return all values that an expression for an entry's code, given as syntax tree, can have."""
     if isinstance(node, ast.Constant):
         return [str(node.value)]
     if isinstance(node, ast.IfExp):
@@ -56,7 +56,7 @@ def codes(node: ast.expr) -> list[str]:
 
 
 def pieces(node: ast.expr) -> list[str]:
-    """Return all texts that a part of an f-string can have as its value."""
+    """Return all values that a part of an f-string, given as syntax tree, can have."""
     if isinstance(node, ast.FormattedValue):
         assert isinstance(node.value, ast.Attribute)
         return [str(value) for value in EXPANDED[node.value.attr]]
@@ -67,7 +67,7 @@ NOTES = list(notes())
 
 
 def placeholders(text: str) -> set[str]:
-    """Return the names of the facts that a sentence has placeholders for."""
+    """Return the names in the placeholders of a sentence, such as day for %(day)s."""
     return set(re.findall(r"%\((\w+)\)s", text))
 
 

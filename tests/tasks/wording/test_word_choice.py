@@ -1,6 +1,6 @@
 """Tests that texts use one word for each thing, British English and one style of dates.
 
-Checked are the catalogue of translations, templates and documents.
+They look at the catalogue of translations, at templates and documents.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ MACHINES = {"web/portal/page/holder_form.py"}
 
 
 def sentences() -> list[tuple[str, str]]:
-    """Return every English sentence of the catalogue after its German one; each plural form is a pair of its own."""
+    """Return pairs of German and English sentence from the catalogue; each plural form is a pair of its own."""
     with CATALOGUE.open("rb") as file:
         catalogue = read_po(file)
     found: list[tuple[str, str]] = []
