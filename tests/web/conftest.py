@@ -1,4 +1,4 @@
-"""Fixtures: the web application in one process, on a real PostgreSQL, without a reachable broker."""
+"""Fixtures: the web application in the test's process, on a real PostgreSQL, without a reachable Redis."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ FrontOf = Callable[..., FlaskClient]
 
 @dataclass
 class Front:
-    """An HTTP client of the web application, a main account with its manager, and an API token of the manager."""
+    """A client of the web application, and who uses it: a main account, its manager, and the manager's API token.
+
+    `post`, `get` and `delete` call the API with the token; `client` has the cookies of a browser.
+    """
 
     client: FlaskClient
     database: Database
@@ -62,20 +65,23 @@ class Front:
     token: str
 
     def post(self, path: str, body: object = None, *, key: str | None = None, **headers: str) -> TestResponse:
-        """Send a POST of the JSON `body` to a path under /api/v1, with a new idempotency key unless `key` is given."""
+        """Send a POST with the JSON `body` to a path under /api/v1, with the idempotency key `key` (None: a new one).
+
+        `headers` are further headers. Return the answer.
+        """
         head = {"Authorization": f"Bearer {self.token}", "Idempotency-Key": key or uuid4().hex, **headers}
         return self.client.post("/api/v1" + path, json=body, headers=head)
 
     def get(self, path: str, **headers: str) -> TestResponse:
-        """Send a GET to the path under /api/v1."""
+        """Send a GET to a path under /api/v1 with the API token; return the answer."""
         return self.client.get("/api/v1" + path, headers={"Authorization": f"Bearer {self.token}", **headers})
 
     def delete(self, path: str) -> TestResponse:
-        """Send a DELETE to the path under /api/v1."""
+        """Send a DELETE to a path under /api/v1 with the API token; return the answer."""
         return self.client.delete("/api/v1" + path, headers={"Authorization": f"Bearer {self.token}"})
 
     def token_with(self, *scopes: Scope) -> str:
-        """Create an API token of the manager for the main account, with these scopes, and return its text."""
+        """Create an API token of the manager for the main account, with these scopes; return the token."""
         with self.database.transaction() as session:
             account = session.get_one(Account, self.main.id)
             user = session.get_one(User, self.manager.user_id)
@@ -84,7 +90,7 @@ class Front:
 
 @dataclass
 class Back:
-    """The workers' code with fakes for outside systems, which keep the mails and letters that it sends."""
+    """The workers' code with fakes of outside systems, which keep the mails and letters that it sends."""
 
     runtime: Runtime
     mailer: FakeMailer
@@ -92,13 +98,13 @@ class Back:
     clock: FakeClock
 
     def advance(self) -> None:
-        """Do one batch of due work: requests, messages and bulks."""
+        """Do one batch of due requests, one of due messages and one of due bulk files."""
         advance_requests(self.runtime)
         send_messages(self.runtime)
         place_due(self.runtime, lambda: None)
 
     def mail_to(self, address: str) -> tuple[str, str]:
-        """Return the path of the link and the code in the newest mail to this address. Fails if either is missing."""
+        """Return the link's path and the code in the newest mail to this address. Fails if either is missing."""
         text = [mail.text for mail in self.mailer.sent if mail.recipient_address == address][-1]
         return _found(rf"{BASE_URL}(/\S+)", text), _found(CODE, text)
 
@@ -119,12 +125,15 @@ def _found(pattern: str, text: str) -> str:
 
 @pytest.fixture
 def back(worker_database: Database, clock: FakeClock) -> Back:
-    """Provide the workers' code with the web application's secret key and database."""
+    """Provide the workers' code with fakes of outside systems, for the web application on the test's database."""
     return back_of(worker_database, clock)
 
 
 def back_of(database: Database, clock: FakeClock) -> Back:
-    """Return the workers' code, with fakes for outside systems, for the web application on this database."""
+    """Return the workers' code with fakes of outside systems, on this database.
+
+    Its secret key is that of the web application in tests.
+    """
     registrar, mailer, printer = FakeRegistrar(), FakeMailer(), FakePrinter()
     runtime = Runtime(
         database=database,
@@ -148,7 +157,10 @@ _COMPILED = Path(__file__).parents[2] / ".pytest_cache" / "isolating-templates"
 
 @contextmanager
 def running(postgres: Any, clock: FakeClock, **settings: Any) -> Iterator[Flask]:
-    """Create the web application on the test's database, with changed settings, for the time of a `with` block."""
+    """Create the web application on the test's database, for the time of a `with` block.
+
+    `settings` are settings that replace the usual ones. Unless a Redis is set, Redis is a fake.
+    """
     usual = {
         "database_url": postgres.url("standorte", DatabaseRole.FRONT),
         "redis_url": NO_REDIS,
@@ -169,7 +181,10 @@ def running(postgres: Any, clock: FakeClock, **settings: Any) -> Iterator[Flask]
 
 
 def as_new(app: Flask) -> Flask:
-    """Reset an application that tests share: counters of failed attempts, and the default Celery app; return it."""
+    """Reset what tests leave in an application that they share, and return it.
+
+    This is the counters of failed attempts, and the process's default Celery app.
+    """
     for limiter in app.extensions["limiter"]:
         limiter.limiter.storage.reset()
     sending_app("standorte-front", NO_REDIS).set_default()
@@ -185,7 +200,10 @@ def usual_app(postgres: Any, session_clock: FakeClock) -> Iterator[Flask]:
 
 @pytest.fixture
 def front_of(postgres: Any, database: Database, clock: FakeClock) -> Iterator[FrontOf]:
-    """Return a function that creates an application with other settings on the test's database; it returns a client."""
+    """Provide a function that creates a web application with other settings on the test's database.
+
+    The function's parameters are these settings; it returns a client.
+    """
     with ExitStack() as stack:
 
         def make(**settings: Any) -> FlaskClient:
@@ -198,7 +216,10 @@ def front_of(postgres: Any, database: Database, clock: FakeClock) -> Iterator[Fr
 
 @pytest.fixture
 def front(usual_app: Flask, database: Database, clock: FakeClock) -> Iterator[Front]:
-    """Provide a client with a main account and an API token of its administrator, who is not signed in."""
+    """Provide a client that is not signed in, a main account with numbers to order, and its manager.
+
+    The client's API token is the manager's.
+    """
     with database.transaction() as session:
         main, manager = make_main(session)
         fill_pool(session)
@@ -211,7 +232,7 @@ def front(usual_app: Flask, database: Database, clock: FakeClock) -> Iterator[Fr
 
 @contextmanager
 def templates_leave_alone(app: Flask) -> Iterator[None]:
-    """Fail if a transaction is open, or begins, while a template is rendered in the `with` block."""
+    """Fail if a transaction is open or begins while the application renders a template inside the `with` block."""
     with app.app_context():
         engine = resources().database.engine
     here = threading.local()

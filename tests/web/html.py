@@ -10,7 +10,7 @@ REFERENCES = ("for", "aria-describedby", "aria-labelledby", "aria-controls")
 
 
 def html_errors(page: str) -> list[str]:
-    """Return the errors of the page as texts; an empty list if it is valid."""
+    """Return the errors in the page's HTML as texts; an empty list if it is valid."""
     parser = html5lib.HTMLParser(html5lib.getTreeBuilder("etree"), namespaceHTMLElements=False)
     tree = parser.parse(page)
     lines = page.splitlines()
@@ -29,6 +29,6 @@ def html_errors(page: str) -> list[str]:
 
 
 def assert_valid(page: str) -> None:
-    """Fail with all errors of the page."""
+    """Fail with a list of all errors if the page's HTML is not valid."""
     errors = html_errors(page)
     assert not errors, "\n".join(errors)

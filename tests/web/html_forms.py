@@ -1,4 +1,4 @@
-"""Forms of a page: read from its HTML, and filled in as a browser does."""
+"""Reads the forms of an HTML page, and fills them in as a browser does."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ _TEXT_TYPES = {"text", "search", "email", "tel", "url", "number", "password", "t
 
 @dataclass
 class HtmlForm:
-    """A form of the page with the path `page`: where and how it is sent, and its fields.
+    """A form on the page with the path `page`, which is sent to `action` with the HTTP method `method`.
 
-    It is sent to `action` with the HTTP method `method`. `values` are the pairs of name and value that a browser sends
-    if nothing is changed. `texts` are the names of the fields in which people type, `files` of those for files,
-    `others` of all other fields with a name.
+    `values` are the pairs of name and value that a browser sends if nothing is changed. `texts` are the names of the
+    fields in which people type, `files` those of the fields for files, `others` those of all other fields.
     """
 
     page: str
@@ -27,7 +26,7 @@ class HtmlForm:
     files: list[str] = field(default_factory=list)
 
     def filled(self, name: str, value: str) -> list[tuple[str, str]]:
-        """Return the pairs of name and value that a browser sends if the field `name` has this value."""
+        """Return the pairs of name and value that a browser sends if only the field `name` is changed, to `value`."""
         return [pair for pair in self.values if pair[0] != name] + [(name, value)]
 
 
@@ -96,7 +95,7 @@ class _Reader(HTMLParser):
 
 
 def forms_of(path: str, page: str) -> list[HtmlForm]:
-    """Return the forms of a page; `path` is where it was found."""
+    """Return the forms in the HTML `page`; `path` is the path of the page, kept in each form."""
     reader = _Reader(path)
     reader.feed(page)
     return reader.forms

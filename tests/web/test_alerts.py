@@ -1,4 +1,7 @@
-"""Tests of docs/alerts.yml and of the dashboard: they use figures of /metrics; each alert fires, and has a runbook."""
+"""Tests of the alerts in docs/alerts.yml and of the dashboard: their figures exist.
+
+Each alert fires when it should, and has a runbook.
+"""
 
 from __future__ import annotations
 
@@ -32,20 +35,20 @@ Figures = dict[str, list[tuple[dict[str, str], float]]]
 
 
 def names_in(expression: str) -> list[tuple[str, str]]:
-    """Return the figures of an expression, each with its labels."""
+    """Return name and labels of each figure in a Prometheus expression."""
     return LABELLED.findall(expression)
 
 
 @pytest.fixture
 def quiet(front: Front, back: Back) -> Front:
-    """Provide a system in which nothing is wrong."""
+    """Provide a client of a system in which no alert should fire: the sweep has run just now."""
     with back.runtime.database.transaction() as session:
         record_run(session, "sweep", back.clock())
     return front
 
 
 def figures(front: Front) -> Figures:
-    """Return what /metrics shows, with the counters of this process, by name: labels and value."""
+    """Return the figures of /metrics and of this process by name, each as list of labels and value."""
     text = front.client.get("/metrics").text
     found: Figures = {}
     families = [*text_string_to_metric_families(text), *REGISTRY.collect()]
@@ -67,7 +70,7 @@ def test_there_are_eleven_rules_each_with_a_runbook() -> None:
 
 
 def ensure_shown(front: Front, expression: str) -> None:
-    """Assert that the expression asks for figures that /metrics shows, with labels that they have."""
+    """Fail if a Prometheus expression has a figure that /metrics does not show, or a label that the figure lacks."""
     front.client.get("/anmelden")
     shown = figures(front)
     asked = names_in(expression)
@@ -79,7 +82,7 @@ def ensure_shown(front: Front, expression: str) -> None:
 
 
 def base(name: str) -> str:
-    """Return the name of the figure to which the name of a sample belongs."""
+    """Return the name of the figure to which a sample belongs: without endings such as _total or _bucket."""
     return re.sub("_(total|bucket|count|sum|created)$", "", name)
 
 
@@ -114,7 +117,7 @@ def test_what_a_summary_names_is_a_label_that_the_rule_keeps(rule: dict[str, Any
 
 
 def value(front: Front, name: str, **labels: str) -> float:
-    """Return the greatest value of the figure with these labels; 0 if there is none."""
+    """Return the highest value of the figure `name` among those with these labels; 0 if there is none."""
     fitting = [number for its, number in figures(front).get(name, []) if labels.items() <= its.items()]
     return max(fitting, default=0.0)
 

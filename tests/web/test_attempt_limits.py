@@ -1,4 +1,4 @@
-"""Tests that failed attempts are counted in Redis for all processes, and in memory while Redis is unreachable."""
+"""Tests that failed attempts are counted in Redis for all processes, and in each one's memory while Redis is away."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from workers.stack.redis import EmbeddedRedis
 
 @pytest.fixture
 def counters(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    """Start a Redis of the test's own."""
+    """Start a Redis for this test alone."""
     server = EmbeddedRedis(tmp_path)
     server.start()
     yield server
@@ -31,12 +31,15 @@ def counters(tmp_path: Path) -> Iterator[EmbeddedRedis]:
 
 @pytest.fixture
 def make(front: Front, front_of: FrontOf, counters: EmbeddedRedis) -> FrontOf:
-    """Return a function that creates clients of separate applications, which share one Redis."""
+    """Provide a function that creates separate web applications which share one Redis; it returns a client."""
     return partial(front_of, redis_url=counters.url(0))
 
 
 def attempt(client: FlaskClient, number: str = "9999999", peer: str = "192.0.2.1", **headers: str) -> int:
-    """Submit a wrong code on the letter's page from the IP address `peer`; return the status."""
+    """Submit a wrong code on the page for letters' codes, from the IP address `peer`; return the status.
+
+    `number` is the customer number on the form, `headers` are headers of the request.
+    """
     token = csrf(client.get("/brief").text)
     form = {"csrf_token": token, "customer_number": number, "code": "AAAAA AAAAA"}
     answer = client.post("/brief", data=form, headers=headers, environ_base={"REMOTE_ADDR": peer})
@@ -44,7 +47,10 @@ def attempt(client: FlaskClient, number: str = "9999999", peer: str = "192.0.2.1
 
 
 def guess(client: FlaskClient, name: str, peer: str = "192.0.2.1", **headers: str) -> int:
-    """Sign in with a wrong password as NAME@example.com from the IP address `peer`; return the status."""
+    """Sign in with a wrong password as NAME@example.com from the IP address `peer`; return the status.
+
+    `headers` are headers of the request.
+    """
     form = {"csrf_token": csrf(client.get("/anmelden").text), "email": f"{name}@example.com", "password": "wrong"}
     answer = client.post("/anmelden", data=form, headers=headers, environ_base={"REMOTE_ADDR": peer})
     return answer.status_code

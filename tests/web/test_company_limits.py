@@ -1,4 +1,4 @@
-"""Tests that a company's limits refuse even faultless orders, links and invitations, by API, portal and file.
+"""Tests that a company's limits refuse further orders, links and invitations, by API, portal and bulk file.
 
 The answer names the limit.
 """
@@ -34,15 +34,15 @@ from tests.web.portal.people.forms import invite, post
 
 
 def an_order_of(number: int) -> dict[str, Any]:
-    """Return the body of an order whose contact and connection address differ for each number."""
+    """Return the JSON body of an order whose contact and connection address differ for each `number`."""
     place = {**ORDER["location"], "street": f"Brückenstr. {number + 20}"}
     return {**ORDER, "location": place, "contact": {**ORDER["contact"], "email": f"site{number}@example.com"}}
 
 
 def with_limits(front: Front, front_of: FrontOf, **limits: int) -> Front:
-    """Give `front` a client of an application with these limits of a company, and return `front`.
+    """Give `front` a client of a web application with these limits for each company; return `front`.
 
-    `limits` are settings without their prefix `limit_`, such as `blocks`.
+    `limits` are settings without the prefix `limit_`, such as `blocks_per_day`.
     """
     front.client = front_of(**{f"limit_{name}": most for name, most in limits.items()})
     return front
@@ -217,7 +217,10 @@ def test_a_local_team_uses_up_its_own_invitations(front: Front, front_of: FrontO
 
 
 def a_question(number: int) -> dict[str, Any]:
-    """Return the body of a request to link the account 76543NN with its consent; NN are the two digits of `number`."""
+    """Return the JSON body of a request to link the account with the customer number 76543NN by consent.
+
+    NN is `number`, which must have two digits.
+    """
     return {"customer_number": f"76543{number}", "proof": {"method": "consent"}}
 
 
@@ -250,7 +253,7 @@ def test_in_the_portal_too_so_many_are_asked_for_consent(front: Front, front_of:
 
 @pytest.fixture
 def narrow(front: Front, front_of: FrontOf) -> Front:
-    """Provide a client in which the manager is signed in, and whose company can order two number blocks a day."""
+    """Provide a client with the manager signed in, whose company may order two number blocks a day."""
     with_limits(front, front_of, blocks_per_day=2)
     with front.database.transaction() as session:
         prove_contact(session, front.main)

@@ -1,7 +1,4 @@
-"""Tests of flows that need a row while a person has no right to it, with row-level security switched on.
-
-The right has not begun yet, or has ended.
-"""
+"""Tests with row-level security of flows that need a row before a person's right to it begins, or after its end."""
 
 from __future__ import annotations
 
@@ -67,7 +64,7 @@ FLOWS: dict[str, Flow] = {
 
 @pytest.fixture
 def walled(front: Front, front_of: FrontOf, postgres: EmbeddedPostgres) -> Iterator[Front]:
-    """Switch row-level security on and provide a client of an application that uses it."""
+    """Switch row-level security on during the test, and provide a client of an application that uses it."""
     with enforced(postgres):
         front.client = front_of()
         yield front

@@ -1,4 +1,4 @@
-"""Tests that a URL with an id answers alike, whether the id is another customer's or does not exist."""
+"""Tests that URLs with the id of another customer's object are answered as if the object did not exist."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ BODIES = {
 
 @pytest.fixture(scope="module", autouse=True)
 def first_wall_alone(postgres: EmbeddedPostgres) -> Iterator[None]:
-    """Switch row-level security off, so that what a page forgets is not hidden by the second wall."""
+    """Switch row-level security off during the tests, so that it does not hide a check that a page forgets."""
     with enforced(postgres, on=False):
         yield
 
 
 def foreign_things(front: Front, back: Back) -> dict[str, Any]:
-    """Create a draft, a trunk, a number block and so on for the client's main account, one of each kind.
+    """Create objects of the client's main account, one of each kind: a draft, a trunk, a number block and so on.
 
-    Another customer will ask for them in the test. Return lists of their ids, by the word that stands before the id in
+    In the test another customer asks for them. Return lists of their ids, by the word that stands before the id in
     URLs: `drafts`, `sip`, `number` and so on.
     """
     order = front.post("/orders", ORDER).get_json()["id"]
@@ -102,10 +102,9 @@ def foreign_things(front: Front, back: Back) -> dict[str, Any]:
 
 
 def kind_of(rule: Rule, name: str) -> tuple[str, str]:
-    """Return two keys for the parameter `name` of a URL rule: the kind of object it identifies, and its type.
+    """Return two keys for the parameter `name` of a URL rule: one for ids that exist, one for ids that do not.
 
-    With the first, `foreign_things` has ids of another customer; with the second, `MISSING` has an id that does not
-    exist.
+    The first is a key of what `foreign_things` returns, the second a key of `MISSING`.
     """
     if name in ("customer_number", "number"):
         return "number", "number"
@@ -122,11 +121,11 @@ def kind_of(rule: Rule, name: str) -> tuple[str, str]:
 
 
 def fillings(rule: Rule, foreign: dict[str, Any], own_number: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Return pairs of values for a URL's parameters: ids of another customer, and ids that do not exist.
+    """Return values for a URL's parameters, in pairs: with ids of another customer, and with ids that do not exist.
 
     `foreign` has lists of the other customer's ids, by the word that stands before the id in URLs. If the URL has a
-    customer number and further parameters, there are also pairs with the visitor's own number (`own_number`), in which
-    only the other parameters are foreign or unknown.
+    customer number and further parameters, some pairs have the visitor's own number (`own_number`), and only the other
+    parameters are another customer's or unknown.
     """
     fixed = {name: CHOICES[name] for name in rule.arguments if name in CHOICES}
     slugs = ("produkt", "kontakt", "zusammenfassung") if "slug" in rule.arguments else ()
@@ -143,9 +142,9 @@ def fillings(rule: Rule, foreign: dict[str, Any], own_number: str) -> list[tuple
 
 
 def plain(answer: TestResponse, values: dict[str, Any]) -> tuple[int, str, str]:
-    """Return status, location and body of the answer, without form tokens and with "ID" in place of the URL's ids.
+    """Return status, location and body of the answer in a form that can be compared with another id's answer.
 
-    `values` are the ids by the name of the URL's parameter. So the answers for two different ids can be compared.
+    The ids `values` (by the URL's parameters) are replaced by "ID", and form tokens are left out.
     """
     body = re.sub(r'(name="csrf_token"[^>]*value=")[^"]+', r"\1", answer.text)
     location = answer.headers.get("Location") or ""
@@ -186,9 +185,9 @@ def test_foreign_and_missing_things_answer_alike(front: Front, back: Back) -> No
 
 
 def ask(front: Front, method: str, rule: Rule, values: dict[str, Any], form: dict[str, str]) -> TestResponse:
-    """Send the visitor's request to the URL of `rule` with these values of its parameters, and return the answer.
+    """Send the visitor's request to the URL of `rule` with these values of its parameters; return the answer.
 
-    A call of the API has the visitor's token; a POST to the portal sends the fields `form`.
+    A call of the API has the visitor's token; a POST to a page sends the fields `form`.
     """
     as_new(front.client.application)
     with front.client.application.test_request_context():

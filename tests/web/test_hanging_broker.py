@@ -1,4 +1,4 @@
-"""Tests that the front accepts requests while its broker hangs, or answers but refuses writes."""
+"""Tests that the web application accepts requests while Redis, the broker, hangs, or answers but refuses writes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from workers.stack.redis import EmbeddedRedis
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    """Start a Redis of the test's own."""
+    """Start a Redis for this test alone."""
     server = EmbeddedRedis(tmp_path)
     server.start()
     yield server
@@ -27,7 +27,7 @@ def broker(tmp_path: Path) -> Iterator[EmbeddedRedis]:
 
 @pytest.fixture
 def front(front: Front, front_of: FrontOf, broker: EmbeddedRedis) -> Front:
-    """Provide a client of an application whose broker is the test's own Redis, which answers at first."""
+    """Provide a client of a web application whose broker is the Redis of this test."""
     front.client = front_of(redis_url=broker.url(0))
     return front
 

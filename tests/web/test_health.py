@@ -1,4 +1,4 @@
-"""Tests of the endpoints for operators: health checks and metrics, and what both say about scheduled jobs."""
+"""Tests of the endpoints for operators, health checks and metrics, and of what both report about scheduled jobs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Start = Callable[[Callable[[Run], None]], None]
 
 @pytest.fixture
 def start(front: Front, clock: FakeClock) -> Start:
-    """Return a function that runs the function given to it as one run of the scheduled job `registrar`."""
+    """Provide a function that runs the scheduled job `registrar` with another function in place of its work."""
     registrar = FakeRegistrar()
     ports = Ports(registrar, FakeMailer(), FakePrinter(), registrar, registrar)
     runtime = Runtime(front.database, ports, Vault("a key"), clock, "sip.example", "http://portal.example", "example")
@@ -93,7 +93,10 @@ def test_a_proxy_hears_only_how_it_is(front: Front) -> None:
 
 @pytest.fixture
 def schema(superuser: sa.Engine) -> Iterator[Callable[[str], None]]:
-    """Provide a function that makes the database's schema say that it has this revision; restore it after the test."""
+    """Provide a function that makes the database claim to have the schema revision given to it.
+
+    The true revision is restored after the test.
+    """
 
     def say(revision: str) -> None:
         with superuser.begin() as connection:

@@ -132,7 +132,10 @@ def test_a_sign_in_page_with_line_breaks_in_its_address_does_not_break(front: Fr
 
 
 def paths(front: Front, method: str) -> Iterator[str]:
-    """Yield one path of each route that has this HTTP method, except static files; ids in them do not exist."""
+    """Yield one path for each route of the application that has this HTTP method, with ids that do not exist.
+
+    Static files are left out.
+    """
     app = front.client.application
     values = {"UUIDConverter": uuid4(), "IdConverter": 1, "UnicodeConverter": front.main.customer_number}
     for rule in app.url_map.iter_rules():

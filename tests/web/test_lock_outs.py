@@ -1,4 +1,4 @@
-"""Tests that strangers who enter wrong codes and passwords are slowed down, and cannot lock out anybody else."""
+"""Tests that strangers who try codes and passwords are slowed down, and cannot lock out anybody else."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def browser(front: Front) -> FlaskClient:
 
 
 def enter(client: FlaskClient, path: str, peer: str = "127.0.0.1", **fields: str) -> int:
-    """Submit the form at this path from the IP address `peer`; return the status of the answer."""
+    """Submit `fields` to the form at this path from the IP address `peer`; return the status of the answer."""
     token = csrf(client.get(path).text)
     answer = client.post(path, data={"csrf_token": token, **fields}, environ_base={"REMOTE_ADDR": peer})
     return answer.status_code
 
 
 def log_in(client: FlaskClient, email: str, password: str = PASSWORD, peer: str = "127.0.0.1") -> int:
-    """Sign in from the IP address `peer` and, if that succeeds, out again; return the status of the sign-in.
+    """Sign in from the IP address `peer`, and sign out again if that succeeds; return the status of the sign-in.
 
-    It is 302 if the password is right.
+    The status is 302 if the sign-in succeeds.
     """
     status = enter(client, "/anmelden", peer, email=email, password=password)
     if status == 302:
@@ -48,10 +48,7 @@ def log_in(client: FlaskClient, email: str, password: str = PASSWORD, peer: str 
 
 
 def guess(front: Front, email: str, tries: int, peer: str = "198.51.100.7") -> list[int]:
-    """Enter wrong passwords `tries` times for one person from the IP address `peer`.
-
-    Return the statuses of the answers.
-    """
+    """Enter a wrong password for one person `tries` times from the IP address `peer`; return the statuses."""
     stranger = browser(front)
     return [log_in(stranger, email, "wrong", peer) for _ in range(tries)]
 
@@ -184,7 +181,7 @@ def test_with_a_new_password_by_mail_an_unknown_browser_gets_in_at_once(front: F
 
 
 def guess_links(front: Front, email: str) -> list[int]:
-    """Ask eleven times for a new password for another person, as a stranger; return the statuses of the answers."""
+    """Request eleven links to reset the password of `email`, as a stranger; return the statuses."""
     stranger = browser(front)
     return [enter(stranger, "/passwort", "198.51.100.7", email=email) for _ in range(11)]
 

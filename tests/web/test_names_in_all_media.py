@@ -1,4 +1,4 @@
-"""Tests that names in any script, also as older rows have them, work in pages, mails, PDFs and the registrar."""
+"""Tests that names in any script work in pages, mails, PDFs and at the registrar, also as stored by older versions."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ HEADERS = {
 
 
 def received(mail: Mail) -> EmailMessage | None:
-    """Return the mail as a mail program parses it; None if it cannot be sent, because a header is impossible."""
+    """Return the mail as a mail program would parse it; None if a header cannot be built and it is not sent."""
     try:
         content = build_message(mail, SENDER).as_bytes(policy=_ON_THE_WIRE)
     except NotSent:

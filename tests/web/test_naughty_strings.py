@@ -1,7 +1,7 @@
-"""Tests that naughty strings in all forms are refused by the field's name, or shown afterwards as typed.
+"""Tests that naughty strings in all forms are refused with the field's name, or shown afterwards as typed.
 
-Forms and fields are found on the pages. `NAUGHTY_STRINGS=all` tries each string in each field, also in those that
-nobody types into; otherwise each field gets one of the strings in turn.
+Forms and fields are found on the pages. With `NAUGHTY_STRINGS=all` in the environment each string is tried in each
+field, also in those that nobody types into; otherwise each field gets one of the strings in turn.
 """
 
 from __future__ import annotations
@@ -110,14 +110,14 @@ NOT_SHOWN = {
 
 @pytest.fixture
 def portal(front: Front, back: Back) -> WholePortal:
-    """Create a portal in which every page has something to show."""
+    """Create a portal in which every page has something to show, with signed-in visitors of all kinds."""
     return whole_portal(front, back)
 
 
 def found_forms(portal: WholePortal) -> dict[tuple[str, tuple[str, ...]], tuple[str, HtmlForm]]:
-    """Return the first visitor and form found on the pages for each endpoint and set of text fields.
+    """Open all pages; return each different form with the first visitor who has seen it.
 
-    The keys are pairs of the endpoint that the form is sent to and the sorted names of its text fields.
+    The keys are pairs of the endpoint to which the form is sent and the sorted names of its text fields.
     """
     found: dict[tuple[str, tuple[str, ...]], tuple[str, HtmlForm]] = {}
     for visitor, path in portal.paths():
@@ -133,9 +133,9 @@ def found_forms(portal: WholePortal) -> dict[tuple[str, tuple[str, ...]], tuple[
 
 
 def check_that_none_is_forgotten(portal: WholePortal, found: Collection[tuple[str, tuple[str, ...]]]) -> None:
-    """Fail if a form of the portal, or a text field of one, was on none of the pages that were looked at.
+    """Fail if the portal has a form or a text field that was not found on any page.
 
-    `found` are the forms that were, as pairs of endpoint and names of text fields.
+    `found` are the forms that were found, as pairs of endpoint and names of text fields.
     """
     rules = portal.front.client.application.url_map.iter_rules()
     sent = {rule.endpoint for rule in rules if "POST" in (rule.methods or ()) and not rule.rule.startswith("/api/")}
@@ -186,7 +186,10 @@ def test_every_string_in_every_field_is_shown_or_refused_by_name(portal: WholePo
 
 
 class Trial:
-    """Sends one form again and again with a naughty string in one of its fields."""
+    """Sends one form again and again, each time with a naughty string in one of its fields.
+
+    `outcome` is what became of the last one, such as "refused".
+    """
 
     def __init__(self, portal: WholePortal, rows: KeptRows, visitor: str, form: HtmlForm, endpoint: str) -> None:
         self._portal, self._rows, self._form, self._endpoint = portal, rows, form, endpoint
@@ -199,9 +202,10 @@ class Trial:
         form.values += chosen.items()
 
     def of(self, name: str, text: str) -> str:
-        """Send the form with the text in the field `name`; return what is wrong with the answer, empty if nothing is.
+        """Send the form with `text` in the field `name`; return what is wrong with the answer, "" if nothing is.
 
-        If something is wrong, try once more on the rows as they were before the first string.
+        If something other than a 5xx is wrong, the form is sent once more, after the rows were restored to their first
+        state.
         """
         for _ in range(2):
             answer = self._send(name, text)
@@ -273,12 +277,12 @@ class Trial:
 
 
 def is_a_name(name: str) -> bool:
-    """Return whether a field of this name takes a name or a part of an address; cells of files do not count."""
+    """Return whether the field `name` takes a name or a part of an address; False for cells of bulk files."""
     return re.fullmatch("(?!cell-).*(name|street|city|register_number)", name) is not None
 
 
 def is_named(page: str, name: str) -> bool:
-    """Return whether the page marks the field `name` as wrong, or names it in a sentence."""
+    """Return whether the page marks the field `name` as invalid, links to it from an error, or quotes its name."""
     tag = re.search(rf'<(?:input|textarea|select)\b[^>]*\bname="{re.escape(name)}"[^>]*>', page)
     return (
         (tag is not None and "aria-invalid" in tag[0])
@@ -289,7 +293,7 @@ def is_named(page: str, name: str) -> bool:
 
 
 def as_shown(text: str) -> str:
-    """Return the text as a reader sees it: without invisible characters, each run of white space as one space."""
+    """Return the text as a page shows it: without invisible characters, each run of white space as one space."""
     # Werkzeug leaves bytes that are no UTF-8 as they were quoted.
     text = re.sub("[\ud800-\udfff]", lambda found: quote(found[0], errors="surrogatepass"), text)
     return " ".join(typed_text(text).replace(ISOLATE, "").replace(END_ISOLATE, "").split())

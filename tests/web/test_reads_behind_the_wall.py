@@ -1,7 +1,7 @@
-"""Tests how many rows the statements of a page read where row-level security holds.
+"""Tests how many rows the statements of a page read under row-level security.
 
-PostgreSQL evaluates a policy before every condition that could leak a value, so that such a condition (any with
-`lower` or `translate`) finds its rows by no index. A statement that relied on the index still works, and reads every
+PostgreSQL evaluates a policy before every condition that could leak a value, so that such a condition (any with `lower`
+or `translate`) finds its rows by no index. A statement that relied on the index still works, but reads every
 sub-account again and again.
 """
 
@@ -30,7 +30,10 @@ _TIMES = 6
 
 @contextmanager
 def _plans() -> Iterator[list[tuple[str, Any]]]:
-    """Execute each query twice, the second time for its plan; yield the list of texts and plans."""
+    """Yield a list that gets, for each query in the `with` block, its text and its execution plan with row counts.
+
+    For this each query is executed a second time.
+    """
     found: list[tuple[str, Any]] = []
 
     def note(_connection: object, cursor: Cursor[Any], statement: str, values: Any, *_: object) -> None:
@@ -47,7 +50,7 @@ def _plans() -> Iterator[list[tuple[str, Any]]]:
 
 
 def _rows_read(plan: Any) -> float:
-    """Return how many rows of the table of accounts a plan read, in all its loops."""
+    """Return how many rows of the table of accounts were read by a plan and its parts, in all loops."""
     loops, kept = plan["Actual Loops"], plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
     own = loops * kept if plan.get("Relation Name") == "accounts" else 0
     return own + sum(_rows_read(part) for part in plan.get("Plans", ()))
@@ -55,7 +58,7 @@ def _rows_read(plan: Any) -> float:
 
 @pytest.fixture
 def company(front: Front, owner_database: Database) -> Front:
-    """Give the main account many sub-accounts, each in a city of its own, and sign its administrator in."""
+    """Give the main account many sub-accounts, each in its own city; provide the client with its manager signed in."""
     with owner_database.transaction() as session:
         for place in range(_SUBS):
             sub = make_account(session, name=f"Filiale {place}", city=f"Ort {place}")

@@ -1,4 +1,4 @@
-"""Tests of who gets in at every URL of a customer, for every relation of a person to the customer."""
+"""Tests of who may open each URL of a customer: every relation of a person to the customer is tried."""
 
 from __future__ import annotations
 
@@ -150,14 +150,14 @@ UPLOADS = {"answers.upload", "api.upload_address_document"}
 
 @pytest.fixture(scope="module", autouse=True)
 def first_wall_alone(postgres: EmbeddedPostgres) -> Iterator[None]:
-    """Switch row-level security off, so that what a page forgets is not hidden by the second wall."""
+    """Switch row-level security off during the tests, so that it does not hide a check that a page forgets."""
     with enforced(postgres, on=False):
         yield
 
 
 @dataclass
 class Place:
-    """An account, and the ids of what belongs to it, one of each kind: a trunk, a request and so on.
+    """An account, and the ids of its objects, one of each kind: a trunk, a request and so on.
 
     `things` has the ids by the word that stands before the id in URLs, such as `sip`.
     """
@@ -167,10 +167,10 @@ class Place:
 
 
 class World:
-    """Accounts in all roles and states (places), people in all relations to them, and their means of access.
+    """Accounts in all roles and states, people in all relations to them, and the browsers and tokens of these people.
 
-    `places` and `people` are by name. By the person's name, `clients` are browsers in which the person is signed in,
-    `tokens` API tokens and `forms` CSRF tokens; "nobody" has a browser without a sign-in.
+    `places` are the accounts and `people` the users, by name. By the user's name, `clients` are browsers in which the
+    user is signed in, `tokens` API tokens and `forms` CSRF tokens; "nobody" has a browser without a sign-in.
     """
 
     def __init__(self, front: Front) -> None:
@@ -264,10 +264,7 @@ class World:
 
 
 def cells(world: World, rule: Rule) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each account of the world that has all ids which the rule's URL needs.
-
-    Each is given by its name, with values for the URL's parameters.
-    """
+    """Yield name and URL parameters for each account of the world that has all objects which the URL needs."""
     for name in PLACES:
         things = world.places[name].things
         values = {}
@@ -283,7 +280,7 @@ def cells(world: World, rule: Rule) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 class Visit:
-    """Requests of one URL by all people, each on unchanged rows."""
+    """Requests people's access to URLs, each time on the same rows."""
 
     def __init__(self, world: World, rows: KeptRows) -> None:
         self.world, self.rows = world, rows
@@ -291,9 +288,9 @@ class Visit:
         self.count = 0
 
     def enters(self, who: str, rule: Rule, method: str, values: dict[str, Any]) -> bool:
-        """Return whether the person `who` gets in at the URL of `rule`.
+        """Request the URL of `rule` as the person named `who`; return whether that person gets in.
 
-        Getting in means: no 401, 403 or 404, and no redirect to sign-in. `values` are those of the URL's parameters.
+        False for 401, 403 and 404, and for a redirect to the sign-in page. `values` are those of the URL's parameters.
         Rows that the request has changed are restored.
         """
         self.count += 1

@@ -1,4 +1,7 @@
-"""Tests of row-level security: which rows the front's role reaches with statements that have no or a hostile filter."""
+"""Tests of row-level security: which rows the web application's role can read and change.
+
+Statements have no filter, or a hostile one.
+"""
 
 from __future__ import annotations
 
@@ -66,18 +69,18 @@ INSERT INTO audit_seals SELECT max(id), max(id), now(), sha256('') FROM audit_en
 
 
 def fill(connection: sa.Connection, main: int) -> None:
-    """Add rows that belong to the account `main` to the tables that stay empty when only pages are used."""
+    """Add rows that belong to the account `main` to the tables which stay empty if only pages are used."""
     for statement in _FILL.split(";"):
         connection.execute(sa.text(statement), {"main": main} if ":main" in statement else {})
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Two companies: a visitor of the second one must not see rows of the first one.
+    """Two companies, and callers of the second one, who must not see rows of the first.
 
-    `foreign` has the primary keys of the first company's rows, by table; `callers` has, by name, people of the second
-    as the database knows them. `main` and `sub` are ids of the second company's accounts, `other_main` is the id of
-    the first company's main account.
+    `foreign` has the primary keys of the first company's rows, by table. `callers` has the texts by which the database
+    knows the callers, by name. `front` is connected as the web application's role. `main` and `sub` are ids of the
+    second company's accounts, `other_main` is the id of the first company's main account.
     """
 
     foreign: Mapping[str, set[str]]
@@ -91,7 +94,7 @@ class World:
 
 @pytest.fixture
 def world(front: Front, back: Back, postgres: EmbeddedPostgres, superuser: sa.Engine) -> Iterator[World]:
-    """Fill the portal with two companies, and connect as the front's role, without the web application between."""
+    """Fill the portal with two companies, and connect as the web application's role, but without the application."""
     with superuser.begin() as connection:
         before = {table: rows_of(connection, table) for table in metadata.tables}
     with front.database.transaction() as session:
@@ -158,7 +161,10 @@ def rows_of(connection: sa.Connection, table: str, where: str = "true") -> set[s
 
 
 def seen_by(world: World, caller: str) -> dict[str, set[str]]:
-    """Return the keys of all rows that the front sees for this caller without a filter, by table."""
+    """Return the primary keys of all rows that the web application's role sees for this caller, by table.
+
+    `caller` is the text by which the database knows the caller. Statements have no filter.
+    """
     with world.front.engine.begin() as connection:
         connection.execute(sa.text("SELECT set_config('standorte.caller', :caller, true)"), {"caller": caller})
         readable = "SELECT table_name FROM information_schema.column_privileges WHERE privilege_type = 'SELECT'"

@@ -1,4 +1,7 @@
-"""Tests that right-to-left names, also those of older rows, do not move the text beside them, on pages and in mails."""
+"""Tests that right-to-left names do not move the text beside them, on pages and in mails.
+
+Also names as older versions have stored them.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ def give_names(portal_front: Front) -> None:
 
 
 class _Texts(HTMLParser):
-    """All texts and attributes of an HTML page (texts), and apart from them the values of its fields (values)."""
+    """The texts and attributes of an HTML page (`texts`), and separately the values of its form fields (`values`)."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -61,7 +64,10 @@ class _Texts(HTMLParser):
 
 
 def not_isolated(page: str) -> list[str]:
-    """Return the texts with right-to-left letters that are not between FSI and PDI, and the field values that are."""
+    """Return the errors of a page: right-to-left texts that are not isolated, and isolated values of form fields.
+
+    Isolated means: between the invisible characters FSI and PDI.
+    """
     found = _Texts()
     found.feed(page)
     rest = [text.replace(ISOLATED, "").replace(isolated(NAME.lower()), "") for text in found.texts]
@@ -72,7 +78,8 @@ def not_isolated(page: str) -> list[str]:
 def walked(portal: WholePortal) -> tuple[list[tuple[str, str]], int]:
     """Open all pages; return path and text of each error, and the number of pages that show the name isolated.
 
-    Errors are right-to-left texts that are not between FSI and PDI, and field values that have these characters.
+    Errors are right-to-left texts outside the invisible characters FSI and PDI, and values of form fields that have
+    these.
     """
     wrong, seen = [], 0
     for visitor, path in portal.paths():

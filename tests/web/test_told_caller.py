@@ -1,4 +1,4 @@
-"""Tests of how a transaction tells the database its caller: what is told cannot be read, forged or kept."""
+"""Tests of how a transaction tells the database for whom it acts: nobody can read, forge or keep that."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Two fronts whose hosts' clocks differ by two minutes are one portal: nothing depends on a host's clock.
+"""Tests that two web applications whose hosts' clocks differ by two minutes work as one portal.
 
-The requests of a test go to the two in turn, so each that shows a form differs from the one that takes it.
+The requests of a test go to the two in turn, so that the one that shows a form is not the one that takes it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TWO_MINUTES = timedelta(minutes=2)
 
 @pytest.fixture(params=[-TWO_MINUTES, TWO_MINUTES], ids=["behind", "ahead"])
 def fronts(request: pytest.FixtureRequest, front: Front, monkeypatch: pytest.MonkeyPatch) -> Front:
-    """Provide a client whose requests go in turn to a front with a right clock and to one whose clock is off."""
+    """Provide a client whose requests go in turn to an application with the right clock and to one with a wrong one."""
     app, turns = front.client.application, cycle([True, False])
     right = app.wsgi_app
 

@@ -1,4 +1,4 @@
-"""Tests that text that is typed in forms or sent to the API is stored without invisible characters, or refused."""
+"""Tests that texts from forms and the API are stored without invisible characters, or refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.web.portal.page.test_portal import csrf, sign_in
 
 
 def order(**changes: object) -> dict[str, Any]:
-    """Return the body of an order with changed fields: `contact__email` changes the field `email` of `contact`."""
+    """Return the JSON body of an order with changed fields: `contact__email` changes the field `email` of `contact`."""
     body = copy.deepcopy(WHOLE_ORDER if "directory_entry__name" in changes or "local_user__name" in changes else ORDER)
     for path, value in changes.items():
         part, _, name = path.partition("__")

@@ -1,4 +1,4 @@
-"""A portal in which every page has something to show, and visitors of all kinds who can open the pages."""
+"""A portal in which every page has something to show, and visitors of all kinds who can open its pages."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ _UPLOAD = "/standortverwaltung/sammelauftrag"
 
 @dataclass
 class WholePortal:
-    """A portal with one row of each kind that pages show, and a browser of each kind of visitor.
+    """A portal with one object of each kind that pages show, and a browser for each kind of visitor.
 
-    `things` has the ids of these rows by the word that stands before the id in URLs, `visitors` the browsers by the
+    `things` has the objects' ids by the word that stands before the id in URLs, `visitors` the browsers by the
     visitor's name, `mailed` the paths of the links in mails and letters.
     """
 
@@ -68,7 +68,7 @@ class WholePortal:
     mailed: list[str] = field(default_factory=list)
 
     def paths(self) -> Iterator[tuple[str, str]]:
-        """Yield visitor and path of every page, once for each id that the page can be about."""
+        """Yield visitor's name and path for every page, once for each object that the page can be about."""
         app = self.front.client.application
         for rule in app.url_map.iter_rules():
             if "GET" not in (rule.methods or set()) or rule.rule.startswith(_NO_PAGES) or "form" in rule.arguments:
@@ -82,7 +82,7 @@ class WholePortal:
             yield "nobody", path
 
     def endpoint_of(self, path: str, method: str) -> str | None:
-        """Return the name of the endpoint that a request to this path reaches; None if there is none."""
+        """Return the name of the endpoint that handles a request to this path; None if there is none."""
         try:
             endpoint, _ = self.front.client.application.url_map.bind("localhost").match(path.split("?")[0], method)
         except HTTPException:
@@ -120,7 +120,7 @@ def _choices(rule: Rule, name: str) -> list[str]:
 
 
 def whole_portal(front: Front, back: Back) -> WholePortal:
-    """Create one row of each kind that pages show, such as an order or a trunk, and sign in visitors of all kinds."""
+    """Create one object of each kind that pages show, such as an order; sign in visitors of all kinds."""
     with front.database.transaction() as session:
         main = session.get_one(Account, front.main.id)
         site, blocked = make_site(session, main), make_account(session, name="Ohne Verwaltung")
@@ -199,7 +199,10 @@ def signed_in(front: Front, email: str) -> FlaskClient:
 
 
 def half_signed_in(front: Front, email: str) -> tuple[FlaskClient, TestResponse]:
-    """Return a browser in which only the password was entered, not the second factor, and the page that follows."""
+    """Enter e-mail address and password in a new browser, but no second factor.
+
+    Return the browser and the page that asks for the second factor.
+    """
     client = front.client.application.test_client()
     form = {"csrf_token": csrf(client.get("/anmelden").text), "email": email, "password": PASSWORD}
     return client, client.post("/anmelden", data=form)
@@ -220,7 +223,7 @@ def _links(back: Back) -> list[str]:
 
 
 def _bulk(client: FlaskClient) -> UUID:
-    """Upload a file of orders with a row of invalid cells and a valid one; return the id of the bulk file."""
+    """Upload a bulk file of two orders, one with invalid cells; return the file's id."""
     page = client.get(_UPLOAD).text
     account = re.search(r'name="account" value="([0-9]+)"', page)
     assert account is not None

@@ -1,4 +1,4 @@
-"""Functions that make calls of the API which several test modules need."""
+"""Calls of the API that several test modules make."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ PDF = b"%PDF-1.7 a register extract"
 
 
 def an_order(front: Front, back: Back) -> str:
-    """Place an order and run the workers, so that it waits for its proofs; return its id."""
+    """Place the example order by the API and run the workers, so that it waits for its proofs; return its id."""
     id: str = front.post("/orders", ORDER).get_json()["id"]
     back.advance()
     return id
 
 
 def a_link(front: Front, number: str, method: str = "consent", **means: str) -> TestResponse:
-    """Post a link request for the customer number; `means` are further fields of its proof, such as a code."""
+    """Post a request to link the account with this customer number, with the kind of proof `method`.
+
+    `means` are further fields of the proof, such as a code. Return the answer.
+    """
     return front.post("/link-requests", {"customer_number": number, "proof": {"method": method, **means}})
 
 
 def upload(front: Front, id: str, content: bytes, name: str = "Auszug.pdf", key: str = "upload") -> TestResponse:
-    """Upload a document as address proof of the request; `key` is the idempotency key."""
+    """Upload a document as address proof of the request `id`; `key` is the idempotency key. Return the answer."""
     boundary, body = encode_multipart({"file": FileStorage(io.BytesIO(content), name)})
     return front.client.post(
         f"/api/v1/requests/{id}/address-document",
@@ -52,7 +55,10 @@ def owned(front: Front) -> tuple[Account, User]:
 
 @contextmanager
 def statements() -> Iterator[list[str]]:
-    """Record the SQL statements of the `with` block, each up to FROM, SET or VALUES; the list is filled at its end."""
+    """Yield a list that gets, at the end of the `with` block, the beginnings of the SQL statements that ran inside.
+
+    Each is cut off before FROM, SET or VALUES.
+    """
     said: list[str] = []
     with recorded_statements() as ran:
         yield said
@@ -60,7 +66,7 @@ def statements() -> Iterator[list[str]]:
 
 
 def new_link_code(front: Front, account: Account, owner: User) -> str:
-    """Create a link code through the API as the account's administrator; return the code."""
+    """Create a link code by the API as `owner`, the account's administrator; return the code."""
     mine, front.token = front.token, token_of(front, account, owner)
     made = front.post(f"/accounts/{account.customer_number}/link-code")
     front.token = mine
@@ -70,7 +76,7 @@ def new_link_code(front: Front, account: Account, owner: User) -> str:
 
 
 def token_of(front: Front, account: Account, user: User) -> str:
-    """Create an API token of this user for this account, for reading and writing; return the token."""
+    """Create an API token of the user for the account, which may read and write; return the token."""
     before = front.main, front.manager
     front.main, front.manager = account, type(before[1])(user.id, user.email, user.name, user.locale)
     token = front.token_with(Scope.READ, Scope.WRITE)

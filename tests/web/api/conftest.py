@@ -14,7 +14,7 @@ from tests.web.portal.accounts.sites import Site, make_site
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a site of the front's main account, with a trunk of the tariff for ten channels."""
+    """Create a location: a sub-account with a trunk, whose contract has the tariff for ten channels."""
     with front.database.transaction() as session:
         site = make_site(session, session.get_one(Account, front.main.id), Origin.ORDER)
         contract = session.get_one(SipTrunk, site.trunk).contract_id

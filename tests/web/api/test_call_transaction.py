@@ -1,4 +1,4 @@
-"""Tests of the transaction of an API call: what is recorded of a refused one, and that none is left open."""
+"""Tests of the transaction of an API call: what a refused call leaves in the database, and that none is left open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cancellations through the API."""
+"""Tests of cancellations of accounts through the API."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EARLIEST = months_later(berlin_day(NOW), 1)
 
 
 def a_cancellation(site: Site, last_day: date | None = None) -> dict[str, str]:
-    """Return the body of a cancellation of the site; as early as possible without a day."""
+    """Return the JSON body of a call that cancels the site's account with `last_day` (None: as early as possible)."""
     body = {"customer_number": site.account.customer_number}
     return body if last_day is None else {**body, "last_day": last_day.isoformat()}
 

@@ -25,7 +25,7 @@ DAY = (berlin_day(NOW) + timedelta(days=30)).isoformat()
 
 
 def a_change(site: Site, **more: Any) -> dict[str, Any]:
-    """Return the body of a change of the site's trunk to fifty channels, with further fields `more`."""
+    """Return the JSON body of a call that asks for fifty channels for the site's trunk; `more` are further fields."""
     return {"customer_number": site.account.customer_number, "product": "trunk-50", "channels": 50, **more}
 
 

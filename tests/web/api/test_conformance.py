@@ -1,6 +1,7 @@
-"""Tests that the API does what its OpenAPI document says: schemathesis calls it with valid and with invalid input.
+"""Tests that the API does what its OpenAPI document says.
 
-`CONFORMANCE_EXAMPLES=500` tries more examples than usual.
+The tool schemathesis calls it with valid and with invalid input. `CONFORMANCE_EXAMPLES=500` in the environment tries
+more examples than usual.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ CHECKS = {
 
 @pytest.fixture
 def url(front: Front) -> Iterator[str]:
-    """Serve the application, and yield its URL; every idempotency key of a call is made unique on the way.
+    """Serve the application and yield its URL; the idempotency key of each call is made unique on the way.
 
-    Otherwise schemathesis would send one key with many bodies.
+    Otherwise schemathesis would send different bodies with the same key.
     """
     app, calls = front.client.application, count()
 
@@ -91,7 +92,10 @@ def test_every_answer_is_one_that_the_document_names(front: Front, back: Back, u
 
 
 def _names(document: dict[str, Any], address: str, status: int) -> bool:
-    """Return whether the document names this status for this URL; True for a URL outside the API."""
+    """Return whether the OpenAPI document lists this status among the answers for this URL.
+
+    Return True for a URL that is not in the document.
+    """
     path = urlsplit(address).path
     known = [
         operation["responses"]

@@ -1,4 +1,4 @@
-"""Costs of a month through the API."""
+"""Tests of the costs of a month through the API."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.web.portal.accounts.sites import Site, make_site, make_trunk
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a site whose contract began on 2 March 2026 with a tariff and, until 10 March, a block of numbers."""
+    """Create a location whose contract began on 2 March 2026 with a tariff and, until 10 March, a number block."""
     with front.database.transaction() as session:
         site = make_site(session, session.get_one(Account, front.main.id), Origin.ORDER)
         contract = session.get_one(SipTrunk, site.trunk).contract_id

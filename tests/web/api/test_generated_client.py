@@ -1,4 +1,4 @@
-"""Tests that a client that openapi-python-client generates from the API's document can call the API."""
+"""Tests that the client which openapi-python-client generates from the API's document can call the API."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from tests.web.conftest import ORDER, Front
 
 @pytest.fixture
 def client(front: Front, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Generate the package `generated` from the document, and return its client, which calls the application."""
+    """Generate the Python package `generated` from the API's OpenAPI document; provide its client with a token.
+
+    It calls the application in this process.
+    """
     document = tmp_path / "openapi.json"
     document.write_text(json.dumps(front.client.get("/api/v1/openapi.json").get_json()))
     config = Config.from_sources(

@@ -1,7 +1,7 @@
-"""Tests that naughty strings in all input of the API are stored as sent, or refused by the field's name.
+"""Tests that naughty strings in all input of the API are stored as sent, or refused with the field's name.
 
-The fields in bodies, queries and paths are found in the API's document. `NAUGHTY_STRINGS=all` tries each string
-everywhere.
+The fields of bodies, queries and paths are found in the API's OpenAPI document. With `NAUGHTY_STRINGS=all` in the
+environment each string is tried in each field.
 """
 
 from __future__ import annotations
@@ -80,10 +80,10 @@ AS_STORED = {
 
 
 def texts_of(schema: dict[str, Any], document: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[str]:
-    """Yield the path of every field for which a JSON schema allows a string, such as contact.name.
+    """Yield the path of every field in a JSON schema that may be a string, such as contact.name.
 
-    The items of a list have the path of the list. `$ref` is looked up in `document`, an OpenAPI document; `path` is the
-    path of `schema` itself.
+    The items of a list have the path of the list. A `$ref` is looked up in `document`, the whole OpenAPI document;
+    `path` is the path of `schema` in the body.
     """
     if "$ref" in schema:
         name = schema["$ref"].rsplit("/", 1)[-1]
@@ -101,7 +101,10 @@ def texts_of(schema: dict[str, Any], document: dict[str, Any], path: tuple[str, 
 
 
 def texts_in(body: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
-    """Yield the path of every string in a body, such as contact.name; items of a list have the path of the list."""
+    """Yield the path of every string in a JSON body, such as contact.name.
+
+    The items of a list have the path of the list; `path` is the path of `body` itself.
+    """
     match body:
         case str():
             yield ".".join(path)
@@ -114,7 +117,7 @@ def texts_in(body: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
 
 
 def with_text(body: dict[str, Any], path: str, text: str) -> dict[str, Any]:
-    """Return a copy of the body with the text at this path, such as contact.name."""
+    """Return a copy of the JSON body in which the field at this path, such as contact.name, has the value `text`."""
     made = copy.deepcopy(body)
     *groups, name = path.split(".")
     inner = made
@@ -157,14 +160,20 @@ def test_every_string_in_every_text_is_stored_or_refused_by_its_field(front: Fro
 
 
 def send(front: Front, address: str, body: dict[str, Any]) -> TestResponse:
-    """Post the body to the API; lone surrogates are sent as JSON escapes."""
+    """Post the body as JSON to this address of the API, with a new idempotency key; return the answer.
+
+    Lone surrogates are sent as JSON escapes.
+    """
     as_new(front.client.application)
     head = {"Authorization": f"Bearer {front.token}", "Idempotency-Key": uuid4().hex}
     return front.client.post("/api/v1" + address, data=json.dumps(body), headers=head, content_type="application/json")
 
 
 def fault_of(front: Front, answer: TestResponse, path: str, text: str) -> str:
-    """Return what is wrong with the API's answer to a body with the text at this path; empty if nothing is."""
+    """Return what is wrong with the answer to a body whose field at `path` is `text`; "" if nothing is.
+
+    Wrong are a 5xx, a refusal that does not name the field, and a value that is not stored as sent.
+    """
     if answer.status_code >= 500:
         return f"answer {answer.status_code}"
     if answer.status_code == 422:
@@ -197,9 +206,10 @@ def test_every_string_in_queries_and_paths_is_answered(front: Front) -> None:
 
 
 def ask(front: Front, method: str, path: str, place: str, name: str, text: str) -> TestResponse:
-    """Call the API with the text as parameter `name` of the query, as a part of the path, or as header `name`.
+    """Call the API with `text` in one `place` of its input; return the answer.
 
-    `place` says which: "query", "path" or "header".
+    `place` is "query" (the parameter `name`), "path" (the part for an id or customer number) or "header" (the header
+    `name`).
     """
     as_new(front.client.application)
     head = {"Authorization": f"Bearer {front.token}"}

@@ -27,7 +27,7 @@ DAY = (berlin_day(NOW) + timedelta(days=30)).isoformat()
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a site of the front's main account, with a trunk of the tariff for ten channels."""
+    """Create a location: a sub-account with a trunk, whose contract has the tariff for ten channels."""
     with front.database.transaction() as session:
         site = make_site(session, session.get_one(Account, front.main.id), Origin.ORDER, **BERLIN)
         contract = session.get_one(SipTrunk, site.trunk).contract_id
@@ -36,7 +36,7 @@ def site(front: Front) -> Site:
 
 
 def body_of(site: Site, size: int = 10, area_code: str = "030", **more: Any) -> dict[str, Any]:
-    """Return the body that asks for numbers for the site's trunk, with further fields `more`."""
+    """Return the JSON body of a call that asks for more numbers for the site's trunk; `more` are further fields."""
     numbers = {"area_code": area_code, "block_size": size}
     return {"customer_number": site.account.customer_number, "numbers": numbers, **more}
 

@@ -21,7 +21,10 @@ from web.resources import resources
 
 
 def changed(path: str, value: object) -> dict[str, Any]:
-    """Return the example order with the field at this path changed; the value `...` removes it."""
+    """Return the example order's JSON body with the field at this path, such as contact.name, set to `value`.
+
+    The value `...` removes the field.
+    """
     body = copy.deepcopy(ORDER)
     place: dict[str, Any] = body
     *parents, last = path.split(".")

@@ -27,7 +27,7 @@ from tests.web.conftest import SECRET, Back, Front
 
 
 def proofs(front: Front, id: str) -> dict[str, str]:
-    """Return the state of each proof of the request, by kind."""
+    """Return the state of each proof of the request, by the kind of proof, as the API shows them."""
     return {proof["kind"]: proof["state"] for proof in front.get(f"/requests/{id}").get_json()["proofs"]}
 
 
@@ -158,9 +158,10 @@ def test_a_kind_that_is_not_known_is_named(front: Front, back: Back) -> None:
 
 @pytest.fixture
 def numbers(front: Front) -> dict[str, str]:
-    """Create accounts that outsiders must not tell apart, and return customer numbers by the case that they stand for.
+    """Create accounts between which outsiders must not see a difference; return their customer numbers by case.
 
-    The account "wrong code" has a valid link code, "expired" an expired one, "foreign" none; "unknown" does not exist.
+    The account "wrong code" has a valid link code, "expired" an expired one and "foreign" none; "unknown" does not
+    exist.
     """
     with front.database.transaction() as session:
         owners = [make_user(session) for _ in range(3)]
@@ -179,7 +180,7 @@ def numbers(front: Front) -> dict[str, str]:
 
 
 def without_its_own(answer: TestResponse) -> bytes:
-    """Return the body of the answer without ids, customer numbers and times, so that answers can be compared."""
+    """Return the body of the answer without ids, customer numbers and times, so that it can be compared with others."""
     return re.sub(rb"[0-9a-f-]{36}|[0-9]{7}|20[0-9]{2}-[0-9T:.+-]+", b"", answer.data)
 
 

@@ -1,4 +1,4 @@
-"""Tests of API tokens: they expire, their use is recorded, and they end with the role of their person."""
+"""Tests of API tokens: they expire, their use is recorded, and they end with their owner's role in the account."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sites of customers in tests of the portal: an account with a trunk and people, and a browser at its pages."""
+"""Locations in tests of the portal (a sub-account with a trunk and users), and functions that open their pages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OLD = "the secret of the trunk"
 
 
 def make_trunk(session: Session, account: Account, sip_user: str = "t000000000001") -> int:
-    """Create a contract and a trunk that is provisioned with the secret `OLD`. Return the trunk's id."""
+    """Create a contract and an active trunk of the account, with the SIP password `OLD`. Return the trunk's id."""
     contract = Contract(account_id=account.id, started_at=NOW)
     session.add(contract)
     session.flush()
@@ -49,9 +49,9 @@ def make_trunk(session: Session, account: Account, sip_user: str = "t00000000000
 
 @dataclass
 class Site:
-    """A sub-account with a trunk, an administrator, a local member and a forwarding when busy, and its pages' paths.
+    """A location: a sub-account with a trunk, an administrator, a local member and a forwarding when busy.
 
-    `trunk` and `forwarding` are ids.
+    `trunk` and `forwarding` are ids. The properties are paths of the location's pages.
     """
 
     account: Account
@@ -67,17 +67,20 @@ class Site:
 
     @property
     def secret(self) -> str:
-        """Return the path of the page that shows the trunk's secret."""
+        """Return the path of the page that shows the trunk's SIP password."""
         return f"{self.path}/sip/{self.trunk}/passwort"
 
     @property
     def renewal(self) -> str:
-        """Return the path of the page that renews the trunk's secret."""
+        """Return the path of the page that renews the trunk's SIP password."""
         return f"{self.path}/sip/{self.trunk}/erneuern"
 
 
 def make_site(session: Session, main: Account, origin: Origin = Origin.LINK, **facts: Any) -> Site:
-    """Create a sub-account of `main` with trunk, users and a forwarding when busy; `facts` are account columns."""
+    """Create a sub-account of `main` with a trunk, two users and a forwarding when busy.
+
+    `origin` is how the account came to the main account; `facts` are its columns.
+    """
     account = make_account(session, **{"name": "Filiale Köln", **facts})
     administrator, member = make_user(session, name="Lore Lokal"), make_user(session, name="Mia Mitglied")
     join(session, administrator, account)
@@ -91,9 +94,9 @@ def make_site(session: Session, main: Account, origin: Origin = Origin.LINK, **f
 
 
 def give_numbers(session: Session, site: Site, first: int = 49221700340) -> int:
-    """Assign a block of ten numbers, from `first` (E.164, as an integer) on, to the site's trunk.
+    """Assign a block of ten numbers to the site's trunk; return the block's id.
 
-    Return the block's id.
+    `first` is the first number in E.164, as an integer.
     """
     facts = {"area_code": "0221", "first_number": first, "size": 10, "trunk_id": site.trunk}
     block = NumberBlock(account_id=site.account.id, available_from=NOW, **facts)
@@ -103,7 +106,7 @@ def give_numbers(session: Session, site: Site, first: int = 49221700340) -> int:
 
 
 def come_in(front: Front, email: str) -> str:
-    """Sign in as the user with this e-mail address, and return the path to which /standortverwaltung leads.
+    """Sign in as the user with this e-mail address; return the path of the page that /standortverwaltung then shows.
 
     A user who is signed in is signed out first.
     """
@@ -125,13 +128,19 @@ def get(front: Front, path: str, status: int = 200) -> str:
 
 
 def enter(front: Front, path: str, password: str = PASSWORD) -> tuple[int, str]:
-    """Open a page about a secret, submit its form with the password, and return status and page."""
+    """Open the page at `path`, which shows or renews a SIP password, and submit its form with the user's password.
+
+    Return status and HTML of the answer.
+    """
     page = front.client.get(path).text
     return send(front, path, page, password)
 
 
 def send(front: Front, path: str, page: str, password: str = PASSWORD) -> tuple[int, str]:
-    """Submit the form of the given page about a secret, and return status and page. Expect Cache-Control: no-store."""
+    """Submit the form of `page`, which shows or renews a SIP password, with the user's password.
+
+    Return status and HTML of the answer. Fails unless the answer has the header Cache-Control: no-store.
+    """
     found = re.search(r'name="issue" value="([^"]*)"', page)
     assert found is not None
     data = {"csrf_token": csrf(page), "password": password, "issue": found[1]}
@@ -141,10 +150,10 @@ def send(front: Front, path: str, page: str, password: str = PASSWORD) -> tuple[
 
 
 def deeds(front: Front) -> list[tuple[AuditEvent, int | None, int | None]]:
-    """Return deed, user id and main account's id of each entry of the audit log, the oldest first.
+    """Return the entries of the audit log, the oldest first: event, user id, and id of the main account.
 
-    The user id is None for the carrier. The main account's id is None unless the user had the right to the deed only
-    by a role in the main account.
+    The user id is None for the carrier. The main account is the one by whose role alone the user had the right; None if
+    the user had it otherwise.
     """
     with front.database.transaction() as session:
         entries = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))

@@ -1,4 +1,4 @@
-"""The page of what each location costs in a month: rows, sums, what is planned, files, and who sees what."""
+"""Tests of the page of what each location costs in a month: rows, sums, planned changes, downloads and rights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ COSTS = "/standortverwaltung/kosten"
 
 
 def add_line(front: Front, trunk: int, key: str, monthly: int, one_off: int = 0, **days: datetime | None) -> None:
-    """Add a line to the contract of the trunk."""
+    """Add a line to the contract of the trunk; `key` is its product, `monthly` and `one_off` are its prices in cents.
+
+    `days` are its columns `started_at` and `ended_at`.
+    """
     with front.database.transaction() as session:
         contract = session.get_one(SipTrunk, trunk).contract_id
         prices = {"product_key": key, "monthly_cents": monthly, "one_off_cents": one_off}
@@ -37,7 +40,7 @@ def add_line(front: Front, trunk: int, key: str, monthly: int, one_off: int = 0,
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a site of the front's main account whose contract began on 2 March 2026, with a tariff and a block."""
+    """Create a location whose contract began on 2 March 2026, with a tariff and a number block."""
     with front.database.transaction() as session:
         site = make_site(session, session.get_one(Account, front.main.id), Origin.ORDER)
     add_line(front, site.trunk, "trunk-10", 3100, 2900)
@@ -46,12 +49,12 @@ def site(front: Front) -> Site:
 
 
 def rows_of(page: str) -> list[str]:
-    """Return the text of each row of the table."""
+    """Return the text of each row of the table on the page."""
     return [plain(row) for row in re.findall("<tr>\n(.*?)</tr>", page, re.DOTALL)]
 
 
 def listed(page: str) -> list[str]:
-    """Return the customer numbers in the rows of the table, from top to bottom."""
+    """Return the customer numbers in the rows of the page's table, from top to bottom."""
     return re.findall(r'<span class="number">(\d{7})</span>', page)
 
 
@@ -168,7 +171,7 @@ def test_files_hold_what_is_shown_and_their_rows_add_up(
 
 
 def as_text(cell: Any, column: int) -> str:
-    """Return a cell of a workbook as the CSV file has it."""
+    """Return the value of a workbook's cell in the form of the CSV file; `column` is its index, from 0 on."""
     if isinstance(cell, float):
         return f"{cell:.0f}" if column == 6 else f"{cell:.2f}".replace(".", ",")
     return f"{cell:%d.%m.%Y}" if isinstance(cell, date) else str(cell)

@@ -1,4 +1,4 @@
-"""Tests of the dashboard, the audit log, and the rights to open each page."""
+"""Tests of the dashboard and the audit log of an account, and of the rights to open each page."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_a_local_administrator_has_a_dashboard_and_nothing_of_others(front: Fron
 
 
 def make_site_of_another(session: Session, front: Front) -> Account:
-    """Create a second sub-account of the client's main account."""
+    """Create another sub-account of the client's main account, without users or a trunk; return it."""
     other = make_account(session)
     attach(session, front.main.id, other.id, Origin.LINK, NOW)
     return other

@@ -1,4 +1,4 @@
-"""Tests of the page of an account, and of detaching it there."""
+"""Tests of an account's page in the Standortverwaltung, and of detaching the account there."""
 
 from __future__ import annotations
 
@@ -52,7 +52,10 @@ def test_the_page_of_an_ordered_account_and_of_others_requests(front: Front) -> 
 
 
 def detach(front: Front, number: str, typed: str) -> tuple[int, str]:
-    """Submit `typed` as the customer number on the page that detaches the account. Return status and page."""
+    """Submit the page that detaches the account `number`, with `typed` as the customer number that confirms it.
+
+    Return status and HTML of the answer.
+    """
     path = f"{OVERVIEW}/{number}/loesen"
     answer = front.client.post(path, data={"csrf_token": csrf(get(front, path)), "customer_number": typed})
     return answer.status_code, answer.text

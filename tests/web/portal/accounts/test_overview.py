@@ -1,4 +1,4 @@
-"""Tests of the overview: its cards, search, filters, orders and pages."""
+"""Tests of the overview: its cards, search, filters, sorting and pages."""
 
 from __future__ import annotations
 
@@ -43,14 +43,15 @@ def get(front: Front, path: str = OVERVIEW, status: int = 200) -> str:
 
 
 def listed(page: str) -> list[str]:
-    """Return the customer numbers of the cards, from top to bottom."""
+    """Return the customer numbers of the page's cards, from top to bottom."""
     return re.findall(r'id="konto-(\d{7})"', page)
 
 
 def sub(session: Session, main: Account, origin: Origin = Origin.LINK, days: int = 0, **facts: Any) -> str:
-    """Create a sub-account, attached `days` days after `NOW`, with the columns `facts`; return its customer number.
+    """Create a sub-account of `main`, and return its customer number.
 
-    One that a collective invoice has attached is on that invoice.
+    It came by `origin`, `days` days after `NOW`; `facts` are its columns. If it came by a collective invoice, it is on
+    one.
     """
     account = make_account(session, **facts)
     attach(session, main.id, account.id, origin, NOW + timedelta(days=days))

@@ -1,4 +1,4 @@
-"""Tests of the overview's downloads, as CSV and as workbook."""
+"""Tests of downloading the overview as CSV and as workbook."""
 
 from __future__ import annotations
 

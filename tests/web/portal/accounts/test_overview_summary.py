@@ -1,4 +1,7 @@
-"""Tests of the overview at a glance: counts that filter, what to do first, sums, groups, registrations."""
+"""Tests of the summary above the overview's list.
+
+It has counts that filter the list, what to do first, totals, groups, and whether phone systems are registered.
+"""
 
 from __future__ import annotations
 
@@ -35,14 +38,14 @@ LATER = NOW + timedelta(days=14)
 
 
 def strip(page: str) -> list[str]:
-    """Return the texts of the links that count locations above the overview's list."""
+    """Return the texts of the links above the overview's list that count locations, such as those to act on."""
     found = re.search(r'<ul class="strip">(.*?)</ul>', page, re.S)
     assert found is not None
     return [html.unescape(word) for word in re.findall(r">([^<>]+)</a>", found[1])]
 
 
 def totals(page: str) -> dict[str, str]:
-    """Return the totals above the overview's list, as text by label."""
+    """Return the totals above the overview's list: their values as text, by their labels."""
     return {
         name: html.unescape(value).replace("\xa0", " ")
         for name, value in re.findall(r"<div><dt>(.*?)</dt><dd>(.*?)</dd></div>", page)
@@ -50,9 +53,9 @@ def totals(page: str) -> dict[str, str]:
 
 
 def ordered(session: Session, front: Front, actor: Actor | None = None, **facts: Any) -> Request:
-    """Create an order whose request waits for `actor` (None: for nobody) and has the columns `facts`.
+    """Create an order whose request waits for `actor` (None: for nobody), and return the request.
 
-    Return the request.
+    `facts` are columns of the request.
     """
     main = session.get_one(Account, front.main.id)
     request = submit_order(session, front.manager, main, an_order(), NOW)
@@ -72,7 +75,7 @@ def ordered(session: Session, front: Front, actor: Actor | None = None, **facts:
 
 @dataclass
 class Sites:
-    """Customer numbers of locations, each in the state that its field is named for.
+    """The customer numbers of locations, one in each state that the overview counts.
 
     `yours`, `confirmation` and `carrier` have orders that wait for the requester, the contact or the carrier; `fresh`
     has an order that waits for nobody, `suspended` a suspended trunk, and `calm` needs nothing.
@@ -315,20 +318,20 @@ def test_drafts_are_found_from_the_overview(front: Front) -> None:
 
 @pytest.fixture
 def network(registrar_url: str) -> Iterator[Network]:
-    """Provide a writer of registrations to Kamailio's database, which is empty at first."""
+    """Provide an object that writes registrations to Kamailio's database, which is empty at first."""
     with psycopg.connect(plain_url(registrar_url), autocommit=True) as connection:
         yield Network(connection)
 
 
 @pytest.fixture
 def wired(front: Front, front_of: FrontOf, registrar_url: str) -> Front:
-    """Provide a client of an application that reads Kamailio's database, with the manager signed in."""
+    """Provide a client, with the manager signed in, of a web application that reads Kamailio's database."""
     return signed_in(Front(front_of(registrar_url=registrar_url), front.database, front.main, front.manager, ""))
 
 
 @pytest.fixture
 def site(wired: Front) -> Site:
-    """Create two sub-accounts, one with a trunk, and return that one."""
+    """Create two sub-accounts of the client's main account; return the one that has a trunk."""
     with wired.database.transaction() as session:
         main = session.get_one(Account, wired.main.id)
         sub(session, main, days=9)

@@ -1,4 +1,4 @@
-"""Tests of the secrets of trunks: shown for the password, logged, and renewed."""
+"""Tests of SIP passwords: shown only for the user's password, which the audit log records, and renewed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fixtures of the back office's tests: members of staff at their desks."""
+"""Fixtures of the back office's tests: browsers in which members of staff are signed in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.web.portal.back_office.desk import Desk, SitDown, staff
 
 @pytest.fixture
 def sit_down(front: Front) -> Callable[[str | None], Desk]:
-    """Return a function that opens a browser in which the user with this e-mail address is signed in; None: nobody."""
+    """Provide a function that opens a browser in which the user with an e-mail address is signed in; None: nobody."""
     return lambda email: Desk(front.client.application.test_client(), email)
 
 

@@ -1,4 +1,4 @@
-"""The back office as staff use it in tests: a browser of their own, and requests that need them."""
+"""Browsers in which staff are signed in, for tests of the back office, and requests that need staff."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NOBODYS = UUID("01890000-0000-7000-8000-000000000000")
 
 
 class Desk:
-    """A browser with cookies of its own, in which the user with the address `email` is signed in; None: nobody.
+    """A browser, with its own cookies, in which the user with the address `email` is signed in; None: nobody.
 
     `arrives_at` is the path of the page that follows the sign-in.
     """
@@ -54,9 +54,9 @@ class Desk:
         return answer.text
 
     def press(self, path: str, shown: str, **fields: str) -> TestResponse:
-        """Submit `fields` to `path` from the page `shown` (HTML), and return the page that follows.
+        """Submit `fields` to `path` as the form of the page `shown` (HTML); return the page that follows.
 
-        The CSRF token and the version of the request that the page showed (`seen`) are sent as that page has them.
+        The CSRF token and `seen`, the state of the request that the page shows, are sent as that page has them.
         """
         found = re.search(r'name="seen" value="(\d+)"', shown)
         seen = {"seen": found[1]} if found is not None else {}
@@ -77,7 +77,10 @@ def staff(front: Front, name: str) -> User:
 
 
 def ordered(front: Front, change: Callable[[Request], None] | None = None) -> UUID:
-    """Create an order, call `change` with its request (None: leave it as it is), and return the order's id."""
+    """Place an order, and return its id.
+
+    `change` is called with its request, to bring it into another state (None: it stays new).
+    """
     with front.database.transaction() as session:
         order = submit_order(session, front.manager, session.get_one(Account, front.main.id), an_order(), NOW)
         session.flush()
@@ -87,12 +90,12 @@ def ordered(front: Front, change: Callable[[Request], None] | None = None) -> UU
 
 
 def held(front: Front, reason: Reason = Reason.INTERNAL_ERROR, at: datetime = NOW) -> UUID:
-    """Create an order that is held for this reason since `at`; return its id."""
+    """Place an order that is held since `at` for this reason: the carrier has to act. Return its id."""
     return ordered(front, lambda order: order.hold(reason, at))
 
 
 def failed(front: Front, at: datetime = NOW) -> UUID:
-    """Create an order that was refused by the telephone network; return its id."""
+    """Place an order that the telephone network has refused at `at`; return its id."""
 
     def fail(order: Request) -> None:
         order.begin(at)
@@ -102,7 +105,7 @@ def failed(front: Front, at: datetime = NOW) -> UUID:
 
 
 def with_document(front: Front, back: Back) -> str:
-    """Create an order with a document that waits for review; return its id."""
+    """Place an order, and upload an address document for it that waits for review; return its id."""
     id = waiting_order(front, back)
     assert upload(front, id, PDF).status_code == 200
     back.advance()
@@ -110,7 +113,7 @@ def with_document(front: Front, back: Back) -> str:
 
 
 def of(id: UUID | str, more: str = "") -> str:
-    """Return the path of a request's page in the back office; `more` is added to it, such as the path of an action."""
+    """Return the path of the request's page in the back office, followed by `more`, such as the path of an action."""
     return f"{OFFICE}/anfragen/{id}{more}"
 
 
@@ -127,12 +130,15 @@ def codes(front: Front, id: UUID | str) -> list[str]:
 
 
 def deeds(front: Front) -> list[tuple[AuditEvent, int | None, int | None, bool]]:
-    """Return the audit log: deed, acting user's id, account's id, and whether the user acted as staff."""
+    """Return the entries of the audit log, the oldest first.
+
+    Each is event, user id, account's id, and whether the user acted as staff.
+    """
     with front.database.transaction() as session:
         entries = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))
         return [(entry.deed, entry.user_id, entry.account_id, entry.by_staff) for entry in entries]
 
 
 def listed(page: str) -> list[str]:
-    """Return the ids of the requests on a page of the back office, in their order."""
+    """Return the ids of the requests that a page of the back office lists, from top to bottom."""
     return re.findall(rf'<a href="{OFFICE}/anfragen/([0-9a-f-]+)"', page)

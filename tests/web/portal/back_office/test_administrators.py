@@ -1,4 +1,4 @@
-"""Tests of the page on which staff name an administrator of an account where no user can do that."""
+"""Tests of the page on which staff appoint an administrator of an account that has none."""
 
 from __future__ import annotations
 

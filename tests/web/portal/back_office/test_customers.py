@@ -1,4 +1,4 @@
-"""Tests that staff find customers, people and phone numbers, and that every look at an account is logged."""
+"""Tests that staff find customers, people and phone numbers, and that each opening of an account is logged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ SEARCH, CUSTOMER = "/backoffice/suche", "/backoffice/kunden/{}"
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a site with users, a trunk and numbers under the client's main account, and an unrelated account."""
+    """Create a location with users, a trunk and numbers under the client's main account.
+
+    Also create an account of another customer.
+    """
     with front.database.transaction() as session:
         main = session.get_one(Account, front.main.id)
         main.name = "Mustermensch Größenwahn GmbH"
@@ -42,7 +45,7 @@ def site(front: Front) -> Site:
 
 
 def accounts(page: str) -> set[str]:
-    """Return the customer numbers to which the page leads."""
+    """Return the customer numbers of the accounts to which the page has links."""
     return set(re.findall(r'href="/backoffice/kunden/(\d{7})"', page))
 
 

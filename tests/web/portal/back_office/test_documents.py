@@ -24,7 +24,7 @@ from tests.web.portal.back_office.desk import OFFICE, Desk, SitDown, codes, deed
 
 
 def confirm_contact(front: Front, back: Back, id: str) -> None:
-    """Confirm the contact's e-mail address of an order with the code of the mail, and run the workers."""
+    """Confirm the e-mail address of the order's contact with the code from the mail, and run the workers."""
     code = back.mail_to(CONTACT)[1]
     assert front.post(f"/requests/{id}/proofs", {"kind": "email_code", "code": code}).status_code == 200
     back.advance()

@@ -1,4 +1,4 @@
-"""Tests of the page of scheduled jobs: their findings, starting them, and permission to remove."""
+"""Tests of the page of scheduled jobs: their findings, starting them, and permitting them to remove rows."""
 
 from __future__ import annotations
 

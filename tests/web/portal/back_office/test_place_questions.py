@@ -1,4 +1,4 @@
-"""Tests of the pages on which staff confirm, once for all customers, which area code a town has."""
+"""Tests of the pages on which staff decide, once for all customers, whether a town has an area code."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ def desk(front: Front) -> Desk:
 
 
 def held(front: Front) -> tuple[UUID, UUID]:
-    """Create an order that is held until staff say which area code Dachau has; return the ids of order and question."""
+    """Place an order that is held until staff say whether Dachau has the area code of München.
+
+    Return the ids of the order and of the question.
+    """
     place = replace(an_order().location, street="Münchner Str. 1", postal_code="85221", city="DACHAU")
     with front.database.transaction() as session:
         main = session.get_one(Account, front.main.id)

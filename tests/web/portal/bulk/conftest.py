@@ -11,7 +11,7 @@ from tests.web.portal.page.test_portal import sign_in
 
 @pytest.fixture
 def signed(front: Front) -> Front:
-    """Sign the manager in, and record the proofs that the example order needs; return the client."""
+    """Provide the client with the manager signed in, and record the proofs that the example order needs."""
     with front.database.transaction() as session:
         prove_contact(session, front.main)
     sign_in(front, front.manager.email)

@@ -1,4 +1,4 @@
-"""Tests of the formats of bulk files: what is read as it really comes, and what cannot be read."""
+"""Tests of the formats of bulk files: those that spreadsheets write are read, and broken ones are refused."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from tests.workbooks import SHEET, as_xlsx, with_parts, with_sheet
 
 
 def broken(part: str, content: bytes | None) -> bytes:
-    """Return a workbook with one order whose ZIP part of this name has the content `content` (None: is left out)."""
+    """Return a workbook with one order in which a file of its ZIP archive has the content `content`.
+
+    `part` is the file's name; None leaves it out.
+    """
     return with_parts(as_xlsx([HEAD, row(1)]), {part: content})
 
 
 def damaged(part: str, *, at: int, flag: bool = False) -> bytes:
-    """Return a workbook whose ZIP part of this name is damaged: four bytes from `at` on are overwritten.
+    """Return a workbook with one order in whose ZIP archive the file `part` is damaged.
 
-    With `flag` it is marked as encrypted instead.
+    Four of its bytes, from `at` on, are overwritten; with `flag` it is marked as encrypted instead.
     """
     content = bytearray(as_xlsx([HEAD, row(1)]))
     with zipfile.ZipFile(io.BytesIO(content)) as book:

@@ -1,4 +1,4 @@
-"""Tests of reading bulk files: which rows are read, and limits on memory and time for hostile files."""
+"""Tests of reading bulk files: which rows are read, and that hostile files cost little memory and time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ MOST_SECONDS = 8
 
 
 def sheet_row(line: int, values: list[str]) -> str:
-    """Return a row of an XLSX sheet as XML without line breaks, with every text written in its cell."""
+    """Return the XML of a row of an XLSX sheet, with each text stored in its cell instead of the shared texts.
+
+    `line` is the row's number, from 1 on.
+    """
     cells = "".join(CELL % (f"{chr(ord('A') + column)}{line}", value) for column, value in enumerate(values))
     return f'<row r="{line}">{cells}</row>'
 
@@ -30,7 +33,10 @@ TABLE = sheet_row(1, HEAD) + "".join(sheet_row(line, row(line)) for line in rang
 
 
 def lying(content: bytes, size: int) -> bytes:
-    """Return the workbook with `size` as the unpacked size of its sheet, in ZIP directory and local header."""
+    """Return the workbook with `size` as the unpacked size of its sheet, which is false.
+
+    It stands in the ZIP directory and in the local header.
+    """
     changed = bytearray(content)
     name = SHEET.encode()
     local, listed = changed.index(name) - 30, changed.rindex(name) - 46
@@ -40,7 +46,10 @@ def lying(content: bytes, size: int) -> bytes:
 
 
 def repeated(length: int, rows: int) -> bytes:
-    """Return a workbook with one text of this length, stored once, in 60 cells of each of `rows` rows."""
+    """Return a workbook with `rows` rows of 60 cells that all have one text of `length` characters.
+
+    The text is stored once.
+    """
     return with_sheet(("<row>" + '<c t="s"><v>0</v></c>' * 60 + "</row>") * rows, f"<si><t>{'x' * length}</t></si>")
 
 
@@ -54,7 +63,7 @@ def names(rows: list[tuple[int, Mapping[str, str]]]) -> list[tuple[int, str]]:
 
 @pytest.fixture(autouse=True)
 def _quickly() -> Iterator[None]:
-    """Fail if a test takes more than `MOST_SECONDS` of processor time, including the program that reads workbooks."""
+    """Fail a test that takes more than `MOST_SECONDS` of processor time, with the program that reads workbooks."""
 
     def used() -> float:
         children = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -1,4 +1,4 @@
-"""Tests of what a row of a bulk file may say beyond the least: options, people, the request line."""
+"""Tests of what a row of a bulk file may contain besides the required cells: options, people, the request line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests that a row that would order a location a second time is left out; any row can be left out or taken in again."""
+"""Tests that a row of a bulk file which would order a location a second time is left out at first.
+
+Users can leave out any row, and take it in again.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from tests.web.portal.bulk.uploading import HEAD, as_csv, opened, orders, post, 
 
 
 def notes(page: str) -> list[str]:
-    """Return, for each row of the table on the bulk file's page, the text beside its line number, without tags."""
+    """Return the text beside the line number of each row in the table on the bulk file's page."""
     cells = re.findall(r'<th scope="row">(.*?)</th>', page, re.DOTALL)
     return [" ".join(re.sub(r"<[^>]+>", " ", cell).split()) for cell in cells]
 
@@ -61,9 +64,9 @@ def test_a_location_that_is_there_already_is_left_out(signed: Front, back: Back)
 
 
 def chosen(front: Front, address: str, *, without: Collection[int] = ()) -> dict[str, list[str]]:
-    """Return the form fields by which the user leaves out exactly the rows of the lines `without`.
+    """Return the form fields with which the user leaves out exactly the rows on the lines `without`.
 
-    The form is that on the page of the file at `address`: its `listed` are all rows that it shows.
+    `address` is the path of the bulk file's page, whose form also sends the numbers of all rows that it lists.
     """
     listed = re.findall(r'name="listed" value="([0-9]+)"', front.client.get(address).text)
     return {"listed": listed, "without": [str(line) for line in without]}

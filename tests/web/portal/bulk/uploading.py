@@ -1,4 +1,4 @@
-"""Uploading bulk files through the portal's pages in tests, and what came of them."""
+"""Functions that upload bulk files through the portal's pages in tests, and send them off."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FALLBACK = "Mobilnummer der Notfall-Umleitung"
 
 
 def row(number: int, **changes: str) -> list[str]:
-    """Return the cells of a valid order, for the location "Filiale NUMBER"; `changes` replace cells by heading."""
+    """Return the cells of a valid row that orders the location "Filiale NUMBER"; `changes` replace cells by heading."""
     facts = dict(
         zip(
             HEAD,
@@ -42,7 +42,7 @@ def as_csv(rows: Sequence[Sequence[str]], *, delimiter: str = ";", encoding: str
 
 
 def upload(front: Front, content: bytes, *, kind: str = "order", name: str = "Filialen.csv") -> TestResponse:
-    """Submit the upload form with a file of this content."""
+    """Upload a bulk file with this content and name; `kind` is "order" or "link". Return the answer."""
     page = front.client.get(START).text
     account = page.partition('name="account" value="')[2].partition('"')[0]
     data = {"csrf_token": csrf(page), "account": account, "kind": kind, "file": (io.BytesIO(content), name)}
@@ -50,20 +50,23 @@ def upload(front: Front, content: bytes, *, kind: str = "order", name: str = "Fi
 
 
 def opened(front: Front, content: bytes, **more: str) -> str:
-    """Upload a bulk file, with its `kind` and `name` in `more`, and return the path of its page. Fails on a refusal."""
+    """Upload a bulk file and return the path of its page. Fails if it is refused.
+
+    `more` are its `kind` and `name`.
+    """
     answer = upload(front, content, **more)
     assert answer.status_code == 303, answer.text
     return answer.headers["Location"]
 
 
 def post(front: Front, address: str, **data: object) -> TestResponse:
-    """Submit a form of a bulk file's page to the address, with these fields."""
+    """Submit these fields to `address`, a path of a bulk file's page, with a CSRF token; return the answer."""
     page = front.client.get(address.removesuffix("/senden")).text
     return front.client.post(address, data={"csrf_token": csrf(page), **data})
 
 
 def press(front: Front, address: str) -> TestResponse:
-    """Press the button that sends the bulk file whose page is at `address`, as that page is now; return the answer."""
+    """Send off the bulk file whose page has the path `address`, as that page shows it now; return the answer."""
     page = front.client.get(address).text
     shown = page.partition('name="shown" value="')[2].partition('"')[0]
     return post(front, address + "/senden", shown=shown)

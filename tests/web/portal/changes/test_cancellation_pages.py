@@ -1,4 +1,4 @@
-"""The page that cancels an account: what ends and when, the day, and what is seen until then and afterwards."""
+"""Tests of the page that cancels an account: what ends, the possible days, and what is shown until then and after."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the page that changes a contract: form, prices, and what is seen until the day and afterwards."""
+"""Tests of the page that changes a contract: its form, the prices, and what is shown until the day and after it."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ DAY = berlin_day(NOW) + timedelta(days=30)
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Provide a site of the front's main account, with a trunk of the tariff for ten channels."""
+    """Create a location: a sub-account with a trunk, whose contract has the tariff for ten channels."""
     return make_ordered_site(front)
 
 
 def make_ordered_site(front: Front) -> Site:
-    """Create a site of the front's main account, with a trunk of the tariff for ten channels."""
+    """Create a sub-account that was ordered, with a trunk, and the tariff for ten channels in its contract."""
     with front.database.transaction() as session:
         site = make_site(session, session.get_one(Account, front.main.id), Origin.ORDER)
         contract = session.get_one(SipTrunk, site.trunk).contract_id
@@ -51,21 +51,21 @@ def path_of(site: Site) -> str:
 
 
 def plain(page: str) -> str:
-    """Return the page's text without tags, isolating characters and line breaks."""
+    """Return the page's text without tags and invisible characters, each run of white space as one space."""
     text = re.sub("[\u2066-\u2069]", "", unescape(re.sub("<[^>]*>", " ", page))).replace("\xa0", " ")
     return " ".join(text.split())
 
 
 def hidden(page: str) -> dict[str, str]:
-    """Return product, channels, day and agreed prices from the hidden fields of the page that shows the prices."""
+    """Return the fields of the page that shows the prices of a change: product, channels, day and agreed prices."""
     fields = dict(re.findall('<input type="hidden" name="([a-z_]+)" value="([^"]*)">', page))
     return {name: fields[name] for name in ("product", "channels", "effective_on", "shown")}
 
 
 def send(front: Front, site: Site, **typed: str) -> TestResponse:
-    """Submit the fields `typed` for a change of the site's contract, then the page of prices that follows.
+    """Submit the fields `typed` on the page that changes the site's contract, and confirm on the page of prices.
 
-    Return the answer to the second. Fails unless the first leads to that page.
+    Return the answer to the confirmation. Fails unless the first answer is the page of prices.
     """
     shown = press(front, path_of(site), **typed)
     assert shown.status_code == 200

@@ -1,4 +1,4 @@
-"""Tests of the page that orders more numbers: form, prices, and what is seen until the day and afterwards."""
+"""Tests of the page that orders more numbers: its form, the prices, and what is shown until the day and after it."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ KOELN = {"street": "Alter Markt 1", "postal_code": "50667", "city": "Köln"}
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Provide a site of the front's main account in Köln, with ten numbers, and more in the pool."""
+    """Create a location in Köln with ten numbers; the pool of its area code has further ones."""
     return make_koeln(front)
 
 
 def make_koeln(front: Front) -> Site:
-    """Create a site of the front's main account in Köln, with ten numbers, and fill the pool of its area code."""
+    """Create a sub-account in Köln that was ordered, with ten numbers, and add numbers to the pool of its area code."""
     with front.database.transaction() as session:
         site = make_site(session, session.get_one(Account, front.main.id), Origin.ORDER, **KOELN)
         give_numbers(session, site)
@@ -54,13 +54,16 @@ def path_of(site: Site) -> str:
 
 
 def hidden(page: str) -> dict[str, str]:
-    """Return what was typed, and the agreed prices, from the hidden fields of the page that shows the prices."""
+    """Return the fields of the page that shows the prices of more numbers: area code, size, day and agreed prices."""
     fields = dict(re.findall('<input type="hidden" name="([a-z_]+)" value="([^"]*)">', page))
     return {name: fields[name] for name in ("area_code", "block_size", "effective_on", "shown")}
 
 
 def send(front: Front, site: Site, **typed: str) -> TestResponse:
-    """Submit the fields `typed` for the site's trunk, then the page of prices that follows; return the last answer."""
+    """Submit the fields `typed` on the page that orders numbers, and confirm on the page of prices.
+
+    Return the answer to the confirmation. Fails unless the first answer is the page of prices.
+    """
     shown = press(front, path_of(site), **typed)
     assert shown.status_code == 200
     assert_valid(shown.text)

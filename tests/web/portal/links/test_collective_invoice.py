@@ -1,4 +1,4 @@
-"""The page on which a sub-account joins and leaves its main account's collective invoice, and who may do that."""
+"""Tests of the page on which a sub-account joins and leaves the collective invoice of its main account."""
 
 from __future__ import annotations
 
@@ -33,25 +33,28 @@ BADGE = 'class="badge is-info">Sammelrechnung<'
 
 @pytest.fixture(params=[Origin.LINK, Origin.ORDER])
 def site(front: Front, request: pytest.FixtureRequest) -> Site:
-    """Create a site of the front's main account that was linked, or ordered, with an administrator of its own."""
+    """Create a location with an administrator of its own. The test runs for a linked one and for an ordered one."""
     with front.database.transaction() as session:
         return make_site(session, session.get_one(Account, front.main.id), request.param)
 
 
 @pytest.fixture
 def linked(front: Front) -> Site:
-    """Create a linked site of the front's main account, with an administrator of its own."""
+    """Create a linked location with an administrator of its own."""
     with front.database.transaction() as session:
         return make_site(session, session.get_one(Account, front.main.id))
 
 
 def path_of(site: Site) -> str:
-    """Return the path of the page that is tested."""
+    """Return the path of the page about the site's collective invoice."""
     return f"{site.path}/sammelrechnung"
 
 
 def do(front: Front, site: Site, what: str, **typed: str) -> TestResponse:
-    """Look at the page, check that it is valid HTML, and press the button `what`."""
+    """Open the page about the site's collective invoice, and press its button `what` with the fields `typed`.
+
+    Fails unless the page is valid HTML and has this button. Return the answer.
+    """
     page = get(front, path_of(site))
     assert_valid(page)
     assert f'value="{what}"' in page
@@ -59,7 +62,7 @@ def do(front: Front, site: Site, what: str, **typed: str) -> TestResponse:
 
 
 def billed(front: Front, site: Site) -> list[str]:
-    """Return the numbers of the collective invoices that bill the site now."""
+    """Return the numbers of the collective invoices that the site is on now."""
     with front.database.transaction() as session:
         query = sa.select(CollectiveInvoice.number).join(
             CollectiveInvoiceItem, CollectiveInvoiceItem.invoice_id == CollectiveInvoice.id
@@ -69,21 +72,21 @@ def billed(front: Front, site: Site) -> list[str]:
 
 
 def told(front: Front) -> set[tuple[str, str]]:
-    """Return the templates and addresses of all mails about collective invoices."""
+    """Return pairs of template name and recipient's address of all messages about collective invoices."""
     with front.database.transaction() as session:
         query = sa.select(Message.template, Message.recipient_address).where(Message.template.like("invoice%"))
         return {(template, to) for template, to in session.execute(query)}
 
 
 def of_job(back: Back) -> None:
-    """Run the job `invoices`, and what it makes due."""
+    """Run the scheduled job `invoices`, then the workers for what it has made due."""
     assert run_job(back.runtime, JOBS["invoices"], dry=False, by_hand=True) is not None
     for _ in range(3):
         back.advance()
 
 
 def now(front: Front, site: Site) -> tuple[int | None, Origin | None]:
-    """Return main account and origin of the site as they are in the database."""
+    """Return the site's main account (its id, None: none) and its origin in the database."""
     with front.database.transaction() as session:
         account = session.get_one(Account, site.account.id)
         return account.main_id, account.origin
@@ -194,7 +197,7 @@ def test_either_side_leaves_and_chooses_whether_it_stays_linked(front: Front, si
 
 
 def attached_by_invoice(front: Front, back: Back, site: Site) -> None:
-    """Let the carrier bill the site, which stands alone then, by the main account, and the job attach it."""
+    """Detach the site, put it on a collective invoice of the main account as the carrier, and let the job attach it."""
     with back.runtime.database.transaction() as session:
         detach(session, front.main.id, site.account.id)
         session.flush()

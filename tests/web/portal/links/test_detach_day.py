@@ -1,4 +1,4 @@
-"""The page that detaches an account on a day, and what both sides see of it until then."""
+"""Tests of the page that detaches an account on a day, and of what both accounts see of it until then."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ OVERVIEW = "/standortverwaltung"
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a linked site of the front's main account, with an administrator of its own."""
+    """Create a linked location with an administrator of its own."""
     with front.database.transaction() as session:
         return make_site(session, session.get_one(Account, front.main.id))
 
 
 def plan(front: Front, site: Site, day: str = DAY.isoformat()) -> None:
-    """Fill in the form that detaches the account, and expect that it is sent."""
+    """Submit the page that detaches the site's account, for this day; fail unless that is accepted."""
     answer = press(front, f"{site.path}/loesen", effective_on=day, customer_number=site.account.customer_number)
     assert answer.status_code == 303, answer.text
 
@@ -46,7 +46,7 @@ def running(front: Front) -> list[Request]:
 
 
 def plain(page: str) -> str:
-    """Return the page's text without tags, isolating characters and line breaks."""
+    """Return the page's text without tags and invisible characters, each run of white space as one space."""
     text = re.sub("[\u2066-\u2069]", "", unescape(re.sub("<[^>]*>", " ", page))).replace("\xa0", " ")
     return " ".join(text.split())
 

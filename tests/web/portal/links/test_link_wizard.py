@@ -26,14 +26,17 @@ NOBODYS = "9876543"
 
 
 def account_address_key(page: str) -> str:
-    """Return the value of the form's hidden field `key`, which keeps a form from being submitted twice."""
+    """Return the value of the page's hidden field `key`, by which a form that is sent twice makes one request."""
     found = re.search(r'name="key" value="([0-9a-f]{32})"', page)
     assert found is not None
     return found[1]
 
 
 def add(front: Front, number: str, way: str, **typed: str) -> TestResponse:
-    """Submit the wizard's last page for the account `number` and the kind of proof `way`, with the fields `typed`."""
+    """Submit the wizard's last page for the account `number` and the kind of proof `way`; return the answer.
+
+    `typed` are fields of the form.
+    """
     path = f"{START}/{number}/{way}"
     return send(front, path, key=account_address_key(front.client.get(path).text), **typed)
 
@@ -45,7 +48,7 @@ def requests(front: Front) -> list[Request]:
 
 
 def page_of(answer: TestResponse) -> str:
-    """Return the path of the link request's page, to which the answer redirects."""
+    """Return the path of the new link request's page, to which the answer must redirect."""
     assert answer.status_code == 303
     place = answer.headers["Location"]
     assert re.fullmatch(r"/anfragen/[0-9a-f-]{36}", place), place

@@ -1,4 +1,7 @@
-"""Tests of the pages of a switch: who asks, who answers, and what each of the three sides sees before and after."""
+"""Tests of the pages of a switch (an account goes to another main account).
+
+They show what the account, its present main account and the new one can do and see, before and after.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ from tests.web.whole_portal import signed_in
 
 
 def elsewhere(front: Front) -> tuple[Account, User, Account, User]:
-    """Create a sub-account of another main account. Return both, each followed by its administrator."""
+    """Create a sub-account of another main account.
+
+    Return the sub-account, its administrator, the main account and its administrator.
+    """
     with front.database.transaction() as session:
         main, chief = make_main(session, name="Alpenfracht AG")
         owner = make_user(session)
@@ -35,13 +41,16 @@ def elsewhere(front: Front) -> tuple[Account, User, Account, User]:
 
 
 def turn_to(front: Front, email: str) -> None:
-    """Sign out the present user, if any, and sign in the user with this e-mail address."""
+    """Sign in as the user with this e-mail address, in place of the user who is signed in."""
     front.client.delete_cookie("session")
     sign_in(front, email)
 
 
 def asked(front: Front, back: Back) -> tuple[str, Account, User, Account, User]:
-    """Ask for a switch in the portal, with the account's login. Return its id, and what `elsewhere` returns."""
+    """Request a switch in the portal for a sub-account of another main account, with its administrator's login.
+
+    Return the request's id, the sub-account, its administrator, the main account and its administrator.
+    """
     account, owner, main, chief = elsewhere(front)
     sign_in(front, front.manager.email)
     page = page_of(

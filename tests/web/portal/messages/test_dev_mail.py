@@ -1,4 +1,4 @@
-"""Tests that /dev/mail shows the mails and letters that the stack caught, only to the machine it runs on."""
+"""Tests that /dev/mail shows the mails and letters that the embedded stack has caught, to the same machine only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from tests.web.conftest import FrontOf
 
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
-    """Create the folders for mails and letters, with private files beside them; return the folders."""
+    """Create the folders for mails and letters, and private files beside them that must not be shown.
+
+    Return the folders.
+    """
     mails, letters = tmp_path / "mail", tmp_path / "letters"
     mails.mkdir()
     letters.mkdir()
@@ -29,7 +32,10 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def open_front(front_of: FrontOf, folders: tuple[Path, Path]) -> FrontOf:
-    """Return a function that creates a client of an application that shows the mails and letters in these folders."""
+    """Provide a function that creates a web application which shows the mails and letters in `folders`.
+
+    It returns a client.
+    """
     return partial(front_of, dev_mail_dir=folders[0], dev_letters_dir=folders[1])
 
 

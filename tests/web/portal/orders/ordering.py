@@ -1,4 +1,4 @@
-"""Ordering through the portal's pages in tests: the steps with their usual values, and what came of them."""
+"""Functions that order through the portal's pages in tests, with usual values for each step."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ STEPS: dict[str, dict[str, Any]] = {
 
 
 def begin(front: Front) -> str:
-    """Sign in and begin an order; return the path of its draft, under which its pages are."""
+    """Sign in as the manager and begin an order; return the path of its draft, with which its pages' paths begin."""
     sign_in(front, front.manager.email)
     return fresh(front)
 
 
 def fresh(front: Front) -> str:
-    """Begin an order as the signed-in user; return the path of its draft, under which its pages are."""
+    """Begin an order as the signed-in user; return the path of its draft, with which its pages' paths begin."""
     return front.client.get(NEW).headers["Location"].removesuffix("/produkt")
 
 
 def fill(front: Front, draft: str, slug: str, **changes: Any) -> TestResponse:
-    """Submit the step `slug` of the order with its usual values and `changes` of them; return the answer.
+    """Submit one step of the order with its usual values, of which `changes` replace some; return the answer.
 
-    `draft` is the path of the order's draft.
+    `draft` is the path of the order's draft, `slug` the step's name in paths, such as produkt.
     """
     page = front.client.get(f"{draft}/{slug}").text
     return front.client.post(f"{draft}/{slug}", data={"csrf_token": csrf(page), **STEPS[slug], **changes})
 
 
 def fill_all(front: Front, draft: str, *slugs: str) -> str:
-    """Submit the steps `slugs` (none: all steps) with their usual values, and return the HTML of the summary.
+    """Submit the named steps of the order (none: all) with their usual values; return the HTML of the summary.
 
     `draft` is the path of the order's draft. Fails unless each step is accepted.
     """
@@ -56,9 +56,9 @@ def fill_all(front: Front, draft: str, *slugs: str) -> str:
 
 
 def order(client: FlaskClient, draft: str, summary: str, **ticked: str) -> TestResponse:
-    """Press the button that places the order on its summary, with the boxes `ticked`; return the answer.
+    """Press the button on an order's summary that places the order; return the answer.
 
-    `draft` is the path of the order's draft, `summary` the HTML of its summary.
+    `draft` is the path of the order's draft, `summary` the HTML of its summary, `ticked` the boxes that are ticked.
     """
     shown = re.search(r'name="shown" value="(\w+)"', summary)
     assert shown is not None, summary
@@ -66,17 +66,17 @@ def order(client: FlaskClient, draft: str, summary: str, **ticked: str) -> TestR
 
 
 def plain(text: str) -> str:
-    """Return the text with normal spaces in place of non-breaking ones."""
+    """Return the text with each run of white space, also of non-breaking spaces, replaced by one space."""
     return re.sub(r"\s+", " ", text.replace("\xa0", " ").replace("\u202f", " "))
 
 
 def requests_in(database: Database) -> list[Request]:
-    """Return all requests."""
+    """Return all requests in the database."""
     with database.transaction() as session:
         return list(session.scalars(sa.select(Request)))
 
 
 def drafts_in(database: Database) -> list[Draft]:
-    """Return all drafts."""
+    """Return all drafts of orders in the database."""
     with database.transaction() as session:
         return list(session.scalars(sa.select(Draft)))

@@ -1,4 +1,4 @@
-"""Tests of address, town and area code of an order: what is refused where, and what fits."""
+"""Tests of address, town and area code of an order: what is offered, and which field names what does not fit."""
 
 from __future__ import annotations
 

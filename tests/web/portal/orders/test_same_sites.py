@@ -1,4 +1,4 @@
-"""Tests that a location that the main account has already can be ordered again only after a confirmation."""
+"""Tests that a location which the main account has already is ordered again only after a confirmation."""
 
 from __future__ import annotations
 

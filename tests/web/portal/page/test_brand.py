@@ -27,7 +27,7 @@ FACTS = {"recipient_name": "Hanna", "link": "https://portal.example/x/", "email"
 
 
 def scheme(css: str) -> dict[str, str]:
-    """Return the colours that the style sheet's text defines, by name, each as # and six digits."""
+    """Return the colours that a style sheet defines, by name, each as # and six hexadecimal digits."""
     found = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,6})\b", css))
     return {name: "#" + "".join(c * 2 for c in code[1:]) if len(code) == 4 else code for name, code in found.items()}
 

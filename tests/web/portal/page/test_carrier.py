@@ -1,4 +1,4 @@
-"""Tests of facts about the carrier: the foot of every page, pages whose text is a setting, and missing settings."""
+"""Tests of the carrier's details: the foot of every page, pages whose text is a setting, and missing settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of deadlines shown as a day: page, mail and letter name the day at whose end the deadline is."""
+"""Tests of deadlines shown as a day: page, mail and letter name the same day, and the deadline ends with it."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ SAID_WITH_TIME = re.compile(rf"(?:\d\. (?:{'|'.join(MONTHS)}) 2026, )\d\d:\d\d")
 
 @dataclass
 class Deadline:
-    """The texts of pages, mails and letters about one deadline; `is_open` returns whether it has not passed yet.
+    """A deadline: the texts of pages, mails and letters that name it, and a function that tests whether it has passed.
 
-    Each text is cut so that no other deadline is named in it.
+    `is_open` returns True as long as it has not. The texts are cut so that they name no other day.
     """
 
     texts: list[str]
@@ -39,7 +39,7 @@ class Deadline:
 
 
 def days_in(text: str) -> set[date]:
-    """Return the dates that a German text names."""
+    """Return all dates that a German text contains."""
     found = set()
     for day, month, year, only_day, name, its_year in SAID.findall(text):
         found.add(date(int(year or its_year), int(month or MONTHS.index(name) + 1), int(day or only_day)))
@@ -47,9 +47,9 @@ def days_in(text: str) -> set[date]:
 
 
 def near(text: str, words: str) -> str:
-    """Return `words` as they stand in the text of a page or mail, with the thirty characters after them, without tags.
+    """Return the part of a text, without tags, that begins with `words` and ends thirty characters after them.
 
-    Raises `ValueError` if the text does not contain them.
+    Raises `ValueError` if the text does not contain `words`.
     """
     text = " ".join(re.sub(r"<[^>]*>", " ", text).split())
     place = text.index(words)
@@ -63,13 +63,13 @@ def an_order(front: Front, back: Back) -> str:
 
 
 def proof(front: Front, id: str, kind: str) -> str:
-    """Return the state of the request's proof of this kind, as the API gives it."""
+    """Return the state of the request's proof of this kind, as the API shows it."""
     [state] = [one["state"] for one in front.get(f"/requests/{id}").get_json()["proofs"] if one["kind"] == kind]
     return str(state)
 
 
 def runs(front: Front, back: Back, id: str) -> bool:
-    """Run the workers once, and return whether the request is pending afterwards."""
+    """Run the workers once; return whether the request is pending after that."""
     back.advance()
     return bool(front.get(f"/requests/{id}").get_json()["status"] == "pending")
 

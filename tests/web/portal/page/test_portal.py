@@ -1,4 +1,4 @@
-"""Tests of signing in, the list of all requests, and properties of all pages."""
+"""Tests of signing in, of the list of all requests, and of rules that hold for all pages."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from tests.web.conftest import ORDER, SECRET, Front, FrontOf
 
 
 def csrf(page: str) -> str:
-    """Return the CSRF token of a form on this page. Fails if there is none."""
+    """Return the CSRF token of the first form on the page (HTML). Fails if there is none."""
     found = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page)
     assert found is not None
     return found[1]
 
 
 def sign_in(front: Front, email: str, password: str = PASSWORD, target: str = "") -> tuple[int, str, str]:
-    """Submit the sign-in form, and the code of the second factor if it is asked for.
+    """Submit the sign-in form, then the code of an authenticator app if it is asked for.
 
-    `target` is the form's query string. Return status, redirect target (empty: none) and page.
+    `target` is the query string of the sign-in page, such as the page to open afterwards. Return status, redirect
+    target ("": none) and HTML of the last answer.
     """
     form = front.client.get("/anmelden").text
     answer = front.client.post(

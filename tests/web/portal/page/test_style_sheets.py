@@ -17,7 +17,7 @@ PUT_TOGETHER |= {"is-yours", "is-confirmation", "is-offline", "is-suspended"}
 
 
 def rules(sheet: Path) -> list[str]:
-    """Return the style sheet without comments, in pieces: the head of each rule, its contents, closing braces."""
+    """Return the style sheet's text without comments, cut after each brace: selectors, declarations, closing braces."""
     css = re.sub(r"/\*.*?\*/", "", sheet.read_text(), flags=re.S)
     return [line.strip() for line in re.split(r"(?<=[{}])", css) if line.strip()]
 

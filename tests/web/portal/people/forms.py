@@ -1,4 +1,4 @@
-"""Helpers that submit forms of the pages about people, and find the links in the mails that follow."""
+"""Functions that submit forms of the pages about people, and find the links in the mails that follow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NEW = "vier Wörter die bleiben"
 
 
 def post(client: FlaskClient, path: str, form: str | None = None, **data: str) -> TestResponse:
-    """Submit these fields to `path`, with the CSRF token of the page at `form` (None: at `path`)."""
+    """Submit these fields to `path`, with the CSRF token of the page at `form` (None: at `path`); return the answer."""
     return client.post(path, data={"csrf_token": csrf(client.get(form or path).text), **data})
 
 
@@ -29,6 +29,6 @@ def link_to(back: Back, address: str) -> str:
 
 
 def invite(front: Front, email: str, role: Role = Role.LOCATION_MANAGER) -> TestResponse:
-    """Invite a person to the main account on its page, as the signed-in manager."""
+    """Invite Hanna Palmer at this e-mail address to the main account, as the signed-in manager; return the answer."""
     path = f"/benutzer/{front.main.customer_number}/einladen"
     return post(front.client, path, name="Hanna Palmer", email=email, role=role)

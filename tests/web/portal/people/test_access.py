@@ -1,6 +1,6 @@
-"""Tests of people whom the carrier lets in, or shuts out, at its console.
+"""Tests of people whom the carrier lets in, or shuts out, by console commands.
 
-Who is let in gets a mailed link to set the first password.
+A person who is let in gets a mail with a link to set the first password.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tests that pages on which something hard to undo is decided ask for the second factor again."""
+"""Tests that forms for decisions that are hard to undo ask for the second factor again."""
 
 from __future__ import annotations
 
@@ -65,7 +65,10 @@ def test_every_page_that_decides_such_a_thing_asks_again(usual_app: Flask) -> No
 
 
 def _names(view: object, module: str) -> Iterator[str]:
-    """Yield every name used by the view function, or by functions of `module` that the view calls, also indirectly."""
+    """Yield every name in the code of a view function, and of the functions that it calls.
+
+    Calls are followed, also indirectly, to functions of the module named `module`.
+    """
     seen, waiting = set[object](), [view]
     while waiting:
         function = waiting.pop()

@@ -1,4 +1,4 @@
-"""Tests of a form that is sent after its session has ended: sign-in leads back to it, with what was typed.
+"""Tests of forms that are sent after the session has ended: after a new sign-in the user can send them again.
 
 Nobody else sees what was typed.
 """
@@ -39,7 +39,7 @@ WAYS = ("ended elsewhere", "cookies gone", "signed out in another tab")
 
 
 def hidden(page: str) -> dict[str, str]:
-    """Return the hidden fields of the page's main part by name, without those of its top bar."""
+    """Return the hidden fields, by name, of the main part of the page, without those in its top bar."""
     main = page[page.index("<main") :]
     found = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', main)
     return {name: unescape(value) for name, value in found}
@@ -53,9 +53,9 @@ def fields_of(front: Front, path: str) -> dict[str, str]:
 
 
 def end_session(front: Front, way: str = "ended elsewhere") -> None:
-    """End the browser's session: by deleting its login, by deleting its cookie, or by signing out.
+    """End the browser's session in one of three ways.
 
-    `way` says which, in this order: "ended elsewhere", "cookies gone" or any other text.
+    `way` "ended elsewhere" deletes the login in the database, "cookies gone" deletes the cookie, any other signs out.
     """
     if way == "ended elsewhere":
         with front.database.transaction() as session:
@@ -68,15 +68,17 @@ def end_session(front: Front, way: str = "ended elsewhere") -> None:
 
 
 def send(front: Front, path: str, page: str | None = None, **typed: Any) -> TestResponse:
-    """Send the fields `typed` to `path`, as a browser does from a form on the page `page` (None: on that at `path`)."""
+    """Send the fields `typed` to `path`, as a browser does from a form on the page at `page` (None: at `path`).
+
+    Return the answer.
+    """
     return front.client.post(path, data=typed, headers={"Referer": f"http://localhost{page or path}", **HERE})
 
 
 def sign_in_again(front: Front, asked: TestResponse, email: str | None = None, **changes: str) -> TestResponse:
-    """Fill in the sign-in page that was the answer `asked` to a form, as `email` (None: the manager); submit it.
+    """Sign in on the sign-in page that answered a form (`asked`), as `email` (None: the manager); return the answer.
 
-    `changes` replace fields of that page. Fails unless `asked` is a sign-in page that keeps the form's input. Return
-    the answer.
+    `changes` replace fields of that page. Fails unless it is a sign-in page that keeps the form's input.
     """
     assert asked.status_code == 401 and "Sie sind nicht mehr angemeldet" in asked.text
     assert_valid(asked.text)
@@ -87,9 +89,9 @@ def sign_in_again(front: Front, asked: TestResponse, email: str | None = None, *
 
 
 def send_again(front: Front, shown: TestResponse) -> TestResponse:
-    """Press the button of the page `shown`, which sends what had been typed before the session ended.
+    """Press the button on the page `shown` that sends the form from before the session ended; return the answer.
 
-    Fails unless `shown` is the page that offers this. Return the answer.
+    Fails unless `shown` is the page that offers this.
     """
     assert STILL_THERE in shown.text, shown.location
     assert_valid(shown.text)

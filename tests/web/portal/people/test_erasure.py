@@ -1,4 +1,4 @@
-"""Tests of people who delete their own login: access ends, and name and address go.
+"""Tests of people who delete their own login: their access ends, and their name and addresses are erased.
 
 What has to be kept stays.
 """
@@ -61,7 +61,7 @@ def job(back: Back) -> None:
 
 
 def where_found(database: Database, word: str) -> set[tuple[str, str]]:
-    """Return table and column of all values in the database that contain the word."""
+    """Return table and column of each value in the database that contains the word."""
     found = set()
     with database.transaction() as session:
         for table in models.schema.metadata.sorted_tables:
@@ -235,7 +235,7 @@ def test_an_invitation_accepted_while_its_person_asks_for_erasure_leaves_no_role
 
 
 def invited_again(front: Front, back: Back) -> str:
-    """Let the manager invite the person to be administrator; return the path of the link in the mail."""
+    """Invite the person whose login was deleted as administrator; return the path of the link in the mail."""
     front.client = browser(front)
     sign_in(front, front.manager.email)
     form = f"/benutzer/{front.main.customer_number}/einladen"

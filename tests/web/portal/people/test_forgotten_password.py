@@ -1,4 +1,4 @@
-"""Tests that a link in a mail, which works once, replaces a forgotten password; strangers learn nothing."""
+"""Tests of replacing a forgotten password by a mailed link that works once; strangers learn nothing."""
 
 from __future__ import annotations
 

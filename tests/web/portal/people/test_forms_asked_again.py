@@ -1,4 +1,4 @@
-"""Tests that forms that divert calls or attach accounts ask for the second factor again, and keep what was typed."""
+"""Tests that forms which divert calls or attach accounts ask for the second factor again, and keep what was typed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def file(front: Front, site: Site) -> Form:
 
 
 def happened(front: Front) -> list[object]:
-    """Return what the forms of this module would change in the database, to compare it before and after."""
+    """Return all values in the database that the forms of this module can change, to compare before and after."""
     with front.database.transaction() as session:
         return [
             session.scalars(sa.select(CallForwarding.target).order_by(CallForwarding.id)).all(),

@@ -1,4 +1,4 @@
-"""Tests of the people of a location: the main account invites the first, and they manage themselves.
+"""Tests of the users of a location: the main account invites the first one, and they manage themselves after that.
 
 One administrator always remains.
 """
@@ -48,7 +48,7 @@ def alone(front: Front) -> Account:
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a sub-account that was linked, with a trunk and a local team."""
+    """Create a sub-account that was linked, with a trunk and users of its own."""
     with front.database.transaction() as session:
         return make_site(session, session.get_one(Account, front.main.id))
 

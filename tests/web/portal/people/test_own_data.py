@@ -1,4 +1,4 @@
-"""Tests of the file that people download of what is stored about them: everything of theirs, and no secret."""
+"""Tests of the download of all data that is stored about a person: complete, and without secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that, with row-level security, the file with a person's own data is complete and for that person alone."""
+"""Tests that with row-level security the download of a person's own data is complete and for that person only."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from workers.stack.postgres import EmbeddedPostgres
 
 
 def name_in_other_companies(session: Session, person: User) -> None:
-    """Have a company in which the person has no role store the person's name or address in every possible table."""
+    """Store the person's name or address in every possible table of a company in which the person has no role."""
     main, manager = make_main(session, subs=1)
     [site] = session.scalars(sa.select(Account).where(Account.main_id == main.id))
     site.contact_email = person.email

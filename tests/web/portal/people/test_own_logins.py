@@ -21,7 +21,7 @@ from tests.web.portal.people.forms import NEW, invite, link_to, post
 
 @contextmanager
 def no_login_is_kept(front: Front) -> Iterator[None]:
-    """Make every commit that adds a login fail, for the time of the `with` block."""
+    """Make every transaction that adds a login fail at its commit, for the time of the `with` block."""
     with front.database.transaction() as session:
         session.execute(
             sa.text(
@@ -38,7 +38,7 @@ def no_login_is_kept(front: Front) -> Iterator[None]:
 
 
 def who(client: FlaskClient) -> str | None:
-    """Return the secret of the login that the browser's session cookie has; None if nobody is signed in."""
+    """Return the secret of the login in the browser's session cookie; None if nobody is signed in."""
     with client.session_transaction() as cookie:
         return cookie.get("_user_id")
 

@@ -1,4 +1,4 @@
-"""Tests that answers of a browser that no passkey can have given are refused, whatever is wrong with them."""
+"""Tests that answers which no browser with a passkey can give are refused, whatever is wrong with them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ DEEP_CBOR = urlsafe_b64encode(b"\x81" * 5000).decode()
 
 
 def registration(attestation: str) -> str:
-    """Return a browser's answer to a passkey's registration with this attestation object (base64)."""
+    """Return the JSON with which a browser answers the registration of a passkey.
+
+    `attestation` is its attestation object in base64.
+    """
     asked = urlsafe_b64encode(b'{"type":"webauthn.create","challenge":"","origin":""}').decode()
     return json.dumps({**KNOWN, "response": {"clientDataJSON": asked, "attestationObject": attestation}})
 

@@ -1,4 +1,4 @@
-"""Tests that the second factor is set up, asked for at sign-in, and asked for again before grave changes."""
+"""Tests of the second factor: set up, asked for at sign-in, and again before important changes."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ HALF_MINUTE = timedelta(seconds=30)
 
 
 def press(client: FlaskClient, path: str, page: str | None = None, **fields: str) -> TestResponse:
-    """Submit a form to this path with its hidden fields and `fields`; return the answer.
+    """Submit `fields` to `path` together with the hidden fields of a form; return the answer.
 
-    `page` is the HTML that has the form (None: the page at the path).
+    `page` is the HTML that has the form (None: the page at `path`).
     """
     shown = page or client.get(path).text
     hidden = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', shown[shown.index("<main") :]))
@@ -46,7 +46,7 @@ def press(client: FlaskClient, path: str, page: str | None = None, **fields: str
 
 
 def set_up(client: FlaskClient, clock: FakeClock, **fields: str) -> tuple[TestResponse, str]:
-    """Set up an authenticator app with the key on the page and its code at the clock's time.
+    """Set up an authenticator app for the signed-in user with the key on the page and a code that is valid now.
 
     `fields` replace fields of the form. Return the answer and the key.
     """
@@ -65,7 +65,10 @@ def browser(front: Front) -> FlaskClient:
 
 
 def enter_password(client: FlaskClient, email: str, target: str = "") -> TestResponse:
-    """Enter e-mail address and password on the sign-in page with the query string `target`, and no code."""
+    """Submit the sign-in form with e-mail address and password; return the answer. No code is entered.
+
+    `target` is the query string of the sign-in page.
+    """
     form = {"csrf_token": csrf(client.get("/anmelden").text), "email": email, "password": PASSWORD}
     return client.post("/anmelden" + target, data=form)
 
@@ -78,7 +81,7 @@ def mails(front: Front, *templates: str) -> list[Message]:
 
 
 def deeds(front: Front) -> list[tuple[AuditEvent, int | None]]:
-    """Return deed and account's id of every entry of the audit log, the oldest first."""
+    """Return event and account's id (None: no account) of each entry of the audit log, the oldest first."""
     with front.database.transaction() as session:
         return [(one.deed, one.account_id) for one in session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))]
 

@@ -1,4 +1,4 @@
-"""Answering in tests what the pages for proofs ask."""
+"""Functions by which tests answer on the pages for proofs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WRONG = "AAAAA AAAAA"
 
 
 def send(front: Front, path: str, page: str = "", **fields: str) -> TestResponse:
-    """Submit these fields to `path`, with the CSRF token of the page at `page` (empty: at `path`)."""
+    """Submit these fields to `path`, with the CSRF token of the page at `page` ("": at `path`); return the answer."""
     token = csrf(front.client.get(page or path).text)
     return front.client.post(path, data={"csrf_token": token, **fields})
 
@@ -29,13 +29,13 @@ def title(answer: TestResponse) -> str:
 
 
 def status(front: Front, id: str) -> str:
-    """Return the status of the request with this id, read through the API."""
+    """Return the status of the request with this id, as the API shows it."""
     found: str = front.get(f"/requests/{id}").get_json()["status"]
     return found
 
 
 def asked(front: Front, back: Back) -> tuple[str, Account, User]:
-    """Create a link request that waits for consent. Return its id, the account and its administrator."""
+    """Create a link request that waits for consent; return its id, the account to be linked and its administrator."""
     account, owner = owned(front)
     id = a_link(front, account.customer_number).get_json()["id"]
     back.advance()

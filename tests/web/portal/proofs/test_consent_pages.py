@@ -1,4 +1,4 @@
-"""Tests of the page on which an owner consents to a link, and of the pages of link codes."""
+"""Tests of the page on which an account's administrator consents to a link, and of the pages of link codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the pages for proofs, reached from a mail, a letter or the portal, without a browser."""
+"""Tests of the pages on which proofs are given, reached from a mail, a letter or the portal, without a browser."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.web.portal.proofs.answering import WRONG, asked, send, status, title
 
 
 def rows(front: Front) -> list[object]:
-    """Return the values that answers to proofs could change, to compare them before and after."""
+    """Return all values in the database that answers on these pages can change, to compare before and after."""
     with front.database.transaction() as session:
         return [
             session.execute(sa.select(EmailProof.proved_at)).all(),
@@ -180,7 +180,10 @@ def test_the_letters_page_tells_an_outsider_nothing(front: Front, back: Back, da
 
 
 def make_waiting(front: Front, back: Back, street: str) -> str:
-    """Create an order that waits for the code of its letter; return the customer number of the ordered account."""
+    """Place an order that waits for its letter's code; return the ordered account's customer number.
+
+    `street` is a part of the name of its street.
+    """
     order = {**ORDER, "location": {**ORDER["location"], "street": f"{street}weg 1"}}
     number: str = front.post("/orders", order).get_json()["customer_number"]
     back.advance()

@@ -1,4 +1,4 @@
-"""Tests of correcting the contact's e-mail address on the page of an order."""
+"""Tests of correcting the contact's e-mail address on an order's page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RIGHT = "hanna@example.com"
 
 
 def bounced(front: Front, back: Back) -> str:
-    """Create an order whose mail to the contact was refused for good, and sign in as the manager who placed it.
+    """Place an order whose mail to the contact is refused for good, and sign in as its requester.
 
     Return the path of the order's page.
     """

@@ -1,4 +1,4 @@
-"""Tests of the list of all requests: kind, location, requester and status of each, and its filters."""
+"""Tests of the list of all requests: each one's kind, location, requester and status, and the filters."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tests.web.portal.accounts.test_overview import get, signed_in
 
 
 def found(page: str) -> list[str]:
-    """Return the customer numbers of the listed requests, from top to bottom."""
+    """Return the customer numbers of the requests that the page lists, from top to bottom."""
     assert_valid(page)
     return re.findall(r"· Kundennummer: (\d{7})</a>", page)
 
 
 @pytest.fixture
 def numbers(front: Front) -> dict[str, str]:
-    """Create an order of a colleague that was cancelled, a link request and a detach request.
+    """Create a colleague's cancelled order, a link request and a detach request.
 
     Return the customer numbers of their accounts by kind: order, link, detach.
     """

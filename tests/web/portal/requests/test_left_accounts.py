@@ -1,4 +1,4 @@
-"""A main account's people still see the request by which an account has left it."""
+"""A test that people of a main account still see the request by which an account has left it."""
 
 from __future__ import annotations
 

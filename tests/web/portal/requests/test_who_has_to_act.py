@@ -1,4 +1,4 @@
-"""Tests that a request's page and the overview name all people whose proof is open, and never contradict each other."""
+"""Tests that a request's page and the overview name everybody whose proof is missing, and agree with each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kamailio's database as the page of registrations and calls reads it, filled by tests."""
+"""Fills Kamailio's database with what the page of registrations and calls shows."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ PHONE = "sip:t1@203.0.113.7:5060;line=1"
 
 @dataclass
 class Network:
-    """A writer of registrations, refusals and calls to Kamailio's database, in Kamailio's place."""
+    """Writes registrations, refused logins and calls to Kamailio's database, in place of Kamailio."""
 
     connection: psycopg.Connection
 
     def register(
         self, address: str = PHONE, *, user: str = USER, minutes: int = 10, device: str = "Snom 715 <10>"
     ) -> datetime:
-        """Add a registration that ends in `minutes` minutes; return when it began.
+        """Add a registration that ends in `minutes` minutes; return when it began, in German time.
 
         `address` is its Contact, `user` its SIP user, `device` its User-Agent.
         """
@@ -36,7 +36,10 @@ class Network:
         return datetime.fromisoformat(str(row[0])).astimezone(BERLIN)
 
     def refuse(self, reason: str = "wrong_secret", tries: int = 3) -> None:
-        """Add a row that says that the trunk's login was refused `tries` times in a row, for this reason."""
+        """Record that the trunk's login was refused `tries` times in a row.
+
+        `reason` is the code that Kamailio writes, such as "wrong_secret".
+        """
         at = datetime(2026, 3, 2, 8, 15, tzinfo=UTC)
         self.connection.execute(
             "INSERT INTO refusals VALUES (%s, 'sip.example', %s, '198.51.100.9', %s, %s, %s)",
@@ -44,10 +47,10 @@ class Network:
         )
 
     def call(self, result: str, direction: str = "in", status: int = 486, *, user: str = USER, **facts: str) -> None:
-        """Add a call with this result, one of the codes in kamailio.cfg; its direction is `in` or `out`.
+        """Record a call of the trunk with this result, one of the codes in kamailio.cfg.
 
-        `status` is the SIP status, `user` the trunk's SIP user. `facts` are columns: own_number, other_number,
-        forwarded_to and forwarded_because.
+        `direction` is "in" or "out", `status` the SIP status, `user` the trunk's SIP user. `facts` are columns:
+        own_number, other_number, forwarded_to and forwarded_because.
         """
         told = {"own_number": "+4922134200", "other_number": "+4940123456xxx", **facts}
         self.connection.execute(

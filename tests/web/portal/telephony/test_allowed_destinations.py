@@ -22,7 +22,7 @@ from tests.web.portal.telephony.test_suspension import press
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a site under the client's main account; its trunk has no limit, as trunks of earlier versions."""
+    """Create a location whose trunk may call all destinations, as trunks of earlier versions."""
     with front.database.transaction() as session:
         return make_site(session, session.get_one(Account, front.main.id))
 

@@ -1,4 +1,4 @@
-"""Tests of the pages of a directory entry: what is published, and who may change or withdraw it."""
+"""Tests of the pages of a directory entry: what is published, and who may change and withdraw it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TYPED = {
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a site with ten numbers whose contract has the options directory entry and mobile fallback."""
+    """Create a location with ten numbers whose contract has the options directory entry and mobile fallback."""
     with front.database.transaction() as session:
         made = make_site(session, session.get_one(Account, front.main.id))
         give_numbers(session, made, FIRST)

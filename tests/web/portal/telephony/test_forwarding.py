@@ -44,13 +44,16 @@ NIGHTS = {
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a site under the client's main account, with one forwarding when busy."""
+    """Create a location under the client's main account, with one forwarding when busy."""
     with front.database.transaction() as session:
         return make_site(session, session.get_one(Account, front.main.id))
 
 
 def send(front: Front, path: str, **fields: object) -> TestResponse:
-    """Submit the form of a forwarding when busy at this path, with `fields` changed, or left out where None."""
+    """Submit the form at `path` with a forwarding when busy; return the answer.
+
+    `fields` replace its usual fields; None leaves a field out.
+    """
     data = {"csrf_token": csrf(get(front, path)), **BUSY, **fields}
     answer = front.client.post(path, data={name: value for name, value in data.items() if value is not None})
     if answer.status_code == 422:
@@ -59,7 +62,7 @@ def send(front: Front, path: str, **fields: object) -> TestResponse:
 
 
 def shown(front: Front, site: Site) -> list[str]:
-    """Return the text of each forwarding on the page."""
+    """Return the text of each forwarding that the site's page lists."""
     page = get(front, site.path + "/rufweiterleitung")
     rows = re.findall(r'<li class="row">.*?</p>\s*<p>.*?</p>', page, re.DOTALL)
     return [" ".join(re.sub("<[^>]+>", " ", row).split()) for row in rows]

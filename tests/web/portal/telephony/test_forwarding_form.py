@@ -1,4 +1,4 @@
-"""Tests of the form of a call forwarding: numbers, presets, further lines, and fields that a browser leaves out."""
+"""Tests of the form of a call forwarding: numbers, presets, added lines, and fields that a browser leaves out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SOME: dict[str, object] = {"numbers": "some", "first": "0221 700343"}
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a site with the numbers 0221 700340 to 700349, and sign in as a member of its local team."""
+    """Create a location with the numbers 0221 700340 to 700349, and sign in as its local member."""
     with front.database.transaction() as session:
         site = make_site(session, session.get_one(Account, front.main.id))
         give_numbers(session, site, FIRST)
@@ -34,7 +34,10 @@ def site(front: Front) -> Site:
 
 
 def send(front: Front, site: Site, fields: Mapping[str, object], page: str = "neu") -> TestResponse:
-    """Submit exactly these fields and the CSRF token to the form; expects a redirect or valid HTML."""
+    """Submit exactly these fields, with a CSRF token, to the form of a forwarding; return the answer.
+
+    `page` is the last part of the form's path. Fails unless the answer is a redirect or valid HTML.
+    """
     path = f"{site.path}/rufweiterleitung/{page}"
     answer = front.client.post(path, data={"csrf_token": csrf(get(front, path)), **fields})
     if answer.status_code != 303:
@@ -58,7 +61,7 @@ def value(page: str, name: str) -> str:
 
 
 def chosen(page: str) -> set[str]:
-    """Return the radio buttons that are chosen, as NAME=VALUE."""
+    """Return the chosen radio buttons of the page, each as NAME=VALUE."""
     return {f"{name}={one}" for name, one in re.findall(r'type="radio"[^>]*name="(\w+)" value="(\w+)" checked', page)}
 
 

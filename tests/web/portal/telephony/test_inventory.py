@@ -31,9 +31,10 @@ TABLES = "/standortverwaltung"
 
 @pytest.fixture
 def company(front: Front) -> list[str]:
-    """Create six sub-accounts of the client's main account, and one of a stranger's main account.
+    """Create six sub-accounts of the client's main account, and one of another customer's.
 
-    Each has 100 numbers, a trunk and a contract. Return the customer numbers, that of the stranger's sub-account last.
+    Each has 100 numbers, a trunk and a contract. Return the customer numbers, that of the other customer's sub-account
+    last.
     """
     with front.database.transaction() as session:
         mains = [session.get_one(Account, front.main.id)] * 6 + [make_main(session)[0]]
@@ -52,7 +53,10 @@ def company(front: Front) -> list[str]:
 
 
 def get(front: Front, path: str, status: int = 200) -> str:
-    """Return the HTML of the page of a table. Expect the status and valid HTML."""
+    """Return the HTML of the page of a table; `path` follows the beginning that all have.
+
+    Expect status and valid HTML.
+    """
     answer = front.client.get(TABLES + path)
     assert answer.status_code == status
     assert_valid(answer.text)

@@ -1,4 +1,4 @@
-"""Tests of the page of a trunk's registrations and calls, which are read from Kamailio's database."""
+"""Tests of the page of a trunk's registrations and calls, which the portal reads from Kamailio's database."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ AWAY = "Das Telefonnetz antwortet gerade nicht"
 
 @pytest.fixture
 def network(registrar_url: str) -> Iterator[Network]:
-    """Provide a writer to Kamailio's database, which is empty at first."""
+    """Provide an object that writes registrations and calls to Kamailio's database, which is empty at first."""
     with psycopg.connect(plain_url(registrar_url), autocommit=True) as connection:
         yield Network(connection)
 
 
 @pytest.fixture
 def wired(front: Front, front_of: FrontOf, registrar_url: str) -> Front:
-    """Provide a client of an application that reads Kamailio's database."""
+    """Provide a client of a web application that reads Kamailio's database; nobody is signed in."""
     return Front(front_of(registrar_url=registrar_url), front.database, front.main, front.manager, "")
 
 
@@ -53,17 +53,17 @@ def site(wired: Front) -> Site:
 
 
 def page_of(site: Site) -> str:
-    """Return the path of the page with the trunk's registrations and calls."""
+    """Return the path of the page with the registrations and calls of the site's trunk."""
     return f"{site.path}/sip/{site.trunk}/anrufe"
 
 
 def words(page: str) -> str:
-    """Return the visible text of the page."""
+    """Return the text of the page, without tags."""
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
 
 
 def rows(page: str) -> list[list[str]]:
-    """Return the calls without their times: direction, own number, other number, result."""
+    """Return the calls that the page lists, without their times: direction, own number, other number, result."""
     found = []
     for row in re.findall(r"<tr>(.*?)</tr>", page, re.S)[1:]:
         _, result, *call = [words(cell) for cell in re.findall(r"<td.*?</td>", row, re.S)]
@@ -72,7 +72,7 @@ def rows(page: str) -> list[list[str]]:
 
 
 def at(moment: datetime) -> str:
-    """Return the time as German pages show it, without the date: "09:15 Uhr". `moment` must be in German time."""
+    """Return the time of day as German pages show it: "09:15 Uhr". `moment` must be in German time."""
     return f"{moment:%H:%M} Uhr"
 
 

@@ -1,4 +1,7 @@
-"""Tests of the page on which users choose what a call's request URI names: the contact or the dialled number."""
+"""Tests of the page on which users choose what an incoming call's request URI names.
+
+It is the contact that the phone has registered, or the dialled number.
+"""
 
 from __future__ import annotations
 

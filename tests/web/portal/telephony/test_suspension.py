@@ -1,4 +1,4 @@
-"""Tests of suspending and resuming a trunk, releasing numbers, and the page of a closed account."""
+"""Tests of suspending and resuming a trunk, of releasing numbers, and of the page of a closed account."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def site(front: Front) -> Site:
 
 @pytest.fixture
 def block(front: Front, site: Site) -> int:
-    """Give the site a block of ten numbers and its item in the contract; return the block's id."""
+    """Give the site a block of ten numbers, with its line in the contract; return the block's id."""
     with front.database.transaction() as session:
         contract = session.get_one(SipTrunk, site.trunk).contract_id
         facts = {"product_key": "block-10", "monthly_cents": 290, "one_off_cents": 0}
@@ -46,16 +46,16 @@ def block(front: Front, site: Site) -> int:
 
 
 def press(front: Front, path: str, page: str | None = None, **fields: str) -> TestResponse:
-    """Submit the form at this path with the fields `fields`; return the answer.
+    """Submit `fields` to `path` as the form there; return the answer.
 
-    `page` is the HTML of the form, which may be older than the rows are now (None: it is fetched now).
+    `page` is the HTML of the form; an older one than the present can be given (None: it is fetched now).
     """
     data = {"csrf_token": csrf(page or get(front, path)), **fields}
     return front.client.post(path, data=data)
 
 
 def said(front: Front, answer: TestResponse, site: Site) -> str:
-    """Expect that the answer redirects to the dashboard of the site's account, and return the dashboard's HTML."""
+    """Expect that the answer redirects to the site's dashboard; return the dashboard's HTML."""
     assert (answer.status_code, answer.location) == (303, site.path)
     return get(front, site.path)
 
@@ -67,7 +67,7 @@ def state(front: Front, site: Site) -> TrunkState:
 
 
 def by_carrier(front: Front, reason: str | None = REASON) -> None:
-    """Suspend the site's trunk as the carrier for this reason; None resumes it as the carrier."""
+    """Suspend the site's trunk as the carrier for this reason; with None, resume it as the carrier."""
     with front.database.transaction() as session:
         if reason is None:
             resume_for_carrier(session, "t000000000001", NOW)
@@ -159,7 +159,7 @@ def test_each_side_lifts_its_own(front: Front, site: Site) -> None:
 
 
 def readers(front: Front, template: str) -> set[str]:
-    """Return the addresses to which mails with this template were queued, sent or not."""
+    """Return the recipients of all messages with this template, sent or still queued."""
     with front.database.transaction() as session:
         return set(session.scalars(sa.select(Message.recipient_address).where(Message.template == template)))
 
