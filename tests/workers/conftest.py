@@ -1,4 +1,4 @@
-"""Fixtures: the environment of console commands, demo data, and programs that run during a test."""
+"""Fixtures: the environment of console commands, the demo data, and programs that run during a test."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ def database(database: Database, worker_database: Database) -> Database:
 def database_settings(
     postgres: EmbeddedPostgres, database: Database, registrar_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Set the environment to the test's databases; nothing listens at the addresses of the other services."""
+    """Set the environment variables of console commands to the test's databases.
+
+    Nothing listens at the addresses of the other services.
+    """
     monkeypatch.setenv("DATABASE_URL", postgres.url("standorte", DatabaseRole.WORKER))
     monkeypatch.setenv("REGISTRAR_URL", postgres.url("registrar", DatabaseRole.WORKER))
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
@@ -40,12 +43,12 @@ def database_settings(
 
 @pytest.fixture
 def demo_data(database: Database, portal_url: str) -> None:
-    """Load the demo data into the portal's database, but not into the registrar."""
+    """Load the demo data into the portal's database; the registrar's database stays empty."""
     written_once("company", [portal_url], lambda: seed(database, Vault("a key"), "sip.example.com", utc_now()))
 
 
 class Children:
-    """Starts programs that run during a test; one log has the output of all."""
+    """Starts programs that run during a test, and keeps the output of all in one log."""
 
     def __init__(self, directory: Path) -> None:
         self._log = directory / "log"
@@ -53,13 +56,13 @@ class Children:
         self._ends = ExitStack()
 
     def start(self, command: list[str], **settings: str) -> BaseProcess:
-        """Start a program with the test's environment and these settings; `end` kills it."""
+        """Start a program with the test's environment and the additional variables `settings`; return its process."""
         child = forked_programs.start(command, os.environ | settings, self._log)
         self._ends.callback(forked_programs.kill, child)
         return child
 
     def said(self) -> str:
-        """Return the output of all programs so far."""
+        """Return the output of all programs so far, as one text."""
         return self._log.read_text()
 
     def end(self) -> None:
@@ -69,7 +72,7 @@ class Children:
 
 @pytest.fixture
 def children(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Children]:
-    """Provide a starter of programs on the test's Redis; the programs are killed at the test's end."""
+    """Provide a starter of programs, which use the Redis of the tests and are killed at the test's end."""
     monkeypatch.setenv("REDIS_URL", redis_url)
     found = Children(tmp_path)
     yield found

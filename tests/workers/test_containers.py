@@ -27,7 +27,7 @@ UNCHECKED_IMAGES = {"mher/flower:2.0"}
 
 
 def reaches(one: str, other: str) -> bool:
-    """Return whether two containers have a network in common."""
+    """Return whether the two services of docker-compose.yml have a network in common."""
     return bool(set(SERVICES[one].get("networks", [])) & set(SERVICES[other].get("networks", [])))
 
 

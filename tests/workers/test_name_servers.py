@@ -1,4 +1,4 @@
-"""Names of hosts are looked up in seconds, also if a name server is silent."""
+"""Tests that host names are looked up within seconds, even if a name server does not answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the database behind PgBouncer in transaction mode: each transaction may use another connection."""
+"""Tests of the database behind PgBouncer in transaction mode, where each transaction may get another connection."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ ORDERS = 24
 
 @pytest.fixture
 def pooled(postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[str]:
-    """Run PgBouncer with three connections to the server; yield the URL of the portal's database through it."""
+    """Run PgBouncer with three connections to PostgreSQL; yield the URL of the portal's database through PgBouncer.
+
+    Without PgBouncer the test is skipped; on CI (CI=true) it fails.
+    """
     program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
     if program is None:
         if os.environ.get("CI") == "true":
@@ -117,7 +120,7 @@ def test_each_transaction_brings_its_limits_and_its_caller_and_leaves_none_behin
 
 
 def facts(session: Session) -> tuple[str, str]:
-    """Return the statement timeout and the caller of row-level security that the transaction's connection has."""
+    """Return statement timeout and caller of row-level security, two settings of the transaction's connection."""
     limit, caller = session.execute(
         sa.text("SELECT current_setting('statement_timeout'), coalesce(current_setting('standorte.caller', true), '')")
     ).one()

@@ -1,6 +1,6 @@
-"""Tests of "Setting up" in docs/operations.md, from an empty PostgreSQL to a customer's completed order.
+"""Tests of the section "Setting up" in docs/operations.md, from an empty PostgreSQL to a customer's completed order.
 
-The commands are read out of the document. Passwords are asked for, nothing is done by SQL, and there is no demo data.
+The commands are read from the document. Connections need passwords, nothing is done by SQL, and there is no demo data.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ ORDER = {
 
 
 def documented() -> list[str]:
-    """Return the command lines of the document's section in their order."""
+    """Return the command lines of the section "Setting up", in their order."""
     section = DOCUMENT.read_text().partition("\n## Setting up\n")[2].partition("\n## ")[0]
     return re.findall(r"^ {7}(\S.*)$", section, re.M)
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    """Start an empty server on which every role but the superuser needs a password."""
+    """Start an empty PostgreSQL server on which every role but the superuser's needs a password."""
     found = EmbeddedPostgres(tmp_path / "postgres" / "data", fsync=False)
     found.start()
     (found.data_dir / "pg_hba.conf").write_text("local all standorte trust\nlocal all all scram-sha-256\n")
@@ -67,13 +67,13 @@ def password(role: DatabaseRole) -> str:
 
 
 def url(server: EmbeddedPostgres, database: str, role: DatabaseRole) -> str:
-    """Return the URL with which a part connects, with its role's password."""
+    """Return the URL of a database with this role's name and password."""
     return server.url(database, f"{role}:{quote(password(role), safe='')}")
 
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    """Start a broker that asks for a password."""
+    """Start a Redis that needs a password."""
     found = EmbeddedRedis(tmp_path / "redis")
     found.start()
     with redis.from_url(found.url()) as client:
@@ -91,7 +91,7 @@ def portal(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> str:
-    """Set the settings of all parts, as an operator does; return the address of the portal."""
+    """Set the environment variables of all programs, as an operator does; return the portal's URL."""
     port = free_port()
     base = f"http://127.0.0.1:{port}"
     settings = {
@@ -119,7 +119,10 @@ def portal(
 
 
 def standorte(line: str) -> str:
-    """Run a command as the console does, and return its output; `> FILE` at its end writes it to the file."""
+    """Run a command line of `standorte` in this process and return its output; fail unless it succeeds.
+
+    If it ends with `> FILE`, the output is also written to this file.
+    """
     command, _, file = line.partition(" > ")
     said = CliRunner().invoke(cli, shlex.split(command)[1:])
     assert said.exit_code == 0, f"{line}\n{said.output}"
@@ -129,7 +132,10 @@ def standorte(line: str) -> str:
 
 
 def run(line: str, server: EmbeddedPostgres, children: Children) -> str:
-    """Run a command line of the document as it stands there, with the database role of its part; return the output."""
+    """Run a command line of the document, with the database role that its program needs; return its output.
+
+    A program that keeps running is only started, and the output is empty.
+    """
     name, first, *_ = words = shlex.split(line)
     if name == "psql":
         connected = {"PGHOST": str(server.socket_dir), "PGUSER": "standorte", "PATH": "/usr/bin:/bin"}
@@ -150,7 +156,7 @@ def is_well() -> bool:
 
 
 def mailed(sink: MailSink, address: str, pattern: str) -> str:
-    """Wait for a mail to the address whose text matches `pattern`; return the first group of the match."""
+    """Wait for a mail to this address whose text matches the pattern; return the match's first group."""
 
     def found() -> list[str]:
         bodies = [mail.get_body(("plain",)) for recipient, mail in sink.received if recipient == address]
@@ -162,7 +168,7 @@ def mailed(sink: MailSink, address: str, pattern: str) -> str:
 
 
 def post(browser: httpx.Client, path: str, **fields: str) -> httpx.Response:
-    """Send the form of a page, as a browser does, and follow where it leads."""
+    """Open the page at `path`, submit its form with these fields, and return the page that follows."""
     token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', browser.get(path).raise_for_status().text)
     assert token is not None
     return browser.post(path, data={"csrf_token": token[1], **fields}).raise_for_status()
@@ -170,7 +176,7 @@ def post(browser: httpx.Client, path: str, **fields: str) -> httpx.Response:
 
 @contextmanager
 def signed_in(base: str, sink: MailSink, address: str) -> Iterator[httpx.Client]:
-    """Set the first password with the mailed link, and sign in with it; the browser is closed afterwards."""
+    """Set the first password of a user by the link in the mail, and sign in; yield the browser."""
     with httpx.Client(base_url=base, follow_redirects=True, timeout=60) as browser:
         post(browser, mailed(sink, address, rf"{base}(/passwort/\S+)"), password=PASSWORD)
         post(browser, "/anmelden", email=address, password=PASSWORD)
@@ -208,7 +214,10 @@ def test_the_documented_sequence_leads_from_nothing_to_a_completed_order(
 
 
 def order_and_prove(portal: str, number: str, smtp_sink: MailSink) -> str:
-    """Order a location for the account by the JSON API, give its proofs, and wait for its end; return its number."""
+    """Order a location through the API, give its proofs, and wait until it is completed.
+
+    `number` is the main account's customer number. Return the new account's.
+    """
     token = standorte(f"standorte tokens create --account {number} --name shop").strip()
     with httpx.Client(base_url=f"{portal}/api/v1", headers={"Authorization": f"Bearer {token}"}, timeout=60) as api:
         [trunk] = [one for one in api.get("/products").json()["items"] if one["key"] == "trunk-10"]

@@ -1,4 +1,4 @@
-"""Tests of the units in docs/systemd: valid, with limits and few rights, and each starts a command that exists."""
+"""Tests of the units in docs/systemd: they are valid, have limits and few rights, and start existing commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that the wheel of the project, built from a clean checkout, works in an empty environment."""
+"""Tests that the project's wheel, built from a clean checkout, works in an empty environment."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel from what a clean checkout has, without a network."""
+    """Build the wheel from the files of a clean checkout, without a network; return its file."""
     source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     made = shutil.ignore_patterns("__pycache__", "*.mo")
     for name in NEEDED:
@@ -54,7 +54,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install the wheel into an empty environment, which finds the libraries in that of the tests."""
+    """Create an empty environment and install the wheel into it; return its folder.
+
+    The wheel's dependencies are found in the environment of the tests.
+    """
     made = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", made], check=True)
     pip = [sys.executable, "-m", "pip", "--python", str(made / "bin" / "python")]

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the customer import: a file, and a function that takes it over."""
+"""Fixtures of the tests of importing customers: a file, and a function that writes and imports it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Take = Callable[..., tuple[Summary, list[Finding]]]
 
 
 def line(number: str = "4000001", **changes: str) -> str:
-    """Return a valid row of the file as CSV text, with the columns in `changes` replaced."""
+    """Return a valid line of the CSV file of customers, with the columns in `changes` replaced."""
     values = {
         "customer_number": number,
         "name": "Möbel Müller GmbH",
@@ -34,13 +34,13 @@ def line(number: str = "4000001", **changes: str) -> str:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Return the path of the file, which does not exist yet."""
+    """Return the path of the CSV file of customers, which does not exist yet."""
     return tmp_path / "customers.csv"
 
 
 @pytest.fixture
 def take(database: Database, file: Path) -> Take:
-    """Return a function that writes lines to a file and imports it; it returns the summary and all findings.
+    """Provide a function that writes lines to the CSV file and imports it; it returns the summary and all findings.
 
     Its parameters are the lines and, by name, the file's `header` line and `encoding`.
     """

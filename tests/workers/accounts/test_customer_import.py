@@ -1,4 +1,4 @@
-"""Tests of `standorte accounts import`: customers from the carrier's files, well-formed and broken."""
+"""Tests of importing customers from the carrier's CSV files, valid and broken ones."""
 
 from __future__ import annotations
 
@@ -249,7 +249,10 @@ HOLDERS = ";holder_name;holder_form;holder_register_number;holder_born_on;holder
 
 
 def held(database: Database) -> dict[str, tuple[str, str, str | None, str | None, str]]:
-    """Return name, form, register number, date of birth and address of the contract holders, by customer number."""
+    """Return the contract holders by customer number: name, form, register number, date of birth and address.
+
+    The register number and the date of birth (YYYY-MM-DD) are None if there is none.
+    """
     with database.transaction() as session:
         rows = session.execute(sa.select(Account.customer_number, ContractHolder).join(ContractHolder))
         return {

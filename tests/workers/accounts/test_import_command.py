@@ -1,4 +1,4 @@
-"""Tests of the command that imports customers: its exit codes, its report and its memory."""
+"""Tests of the command `standorte accounts import`: its exit codes, its report and its memory."""
 
 from __future__ import annotations
 

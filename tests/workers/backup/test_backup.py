@@ -1,4 +1,4 @@
-"""Tests that a backup is taken while the system runs, restored into empty databases, and refused elsewhere."""
+"""Tests that a backup is taken while the system runs, and restored into empty databases only."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BACK = ("back_portal", "back_registrar")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """Start a server with the roles, and with databases that hold the demo company."""
+    """Start a PostgreSQL server with the database roles, and with two databases that have the demo data."""
     found = EmbeddedPostgres(tmp_path_factory.mktemp("backup") / "data", fsync=False)
     found.start()
     create_databases(found, TAKEN)
@@ -49,14 +49,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgre
 
 @pytest.fixture
 def empty(server: EmbeddedPostgres) -> None:
-    """Empty the databases into which a test restores."""
+    """Replace the databases into which tests restore by empty ones."""
     for name in BACK:
         server.drop_database(name)
     create_databases(server, BACK)
 
 
 def create_databases(server: EmbeddedPostgres, names: tuple[str, str]) -> None:
-    """Create two empty databases, the portal's and the registrar's, which belong to the owner's role."""
+    """Create two empty databases that belong to the owner's role, and the roles that each needs.
+
+    `names` are those of the portal's and the registrar's database.
+    """
     for name in names:
         server.create_database(name)
     roles = dict(zip(names, (PORTAL_ROLES, REGISTRAR_ROLES), strict=True))
@@ -65,7 +68,7 @@ def create_databases(server: EmbeddedPostgres, names: tuple[str, str]) -> None:
 
 @pytest.fixture(autouse=True)
 def settings(server: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set the environment to the databases with the demo company."""
+    """Set the environment variables of a console command, with the databases that have the demo data."""
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     monkeypatch.setenv("SMTP_URL", "smtp://127.0.0.1:1")
     monkeypatch.setenv("SECRET_KEY", KEY)
@@ -74,7 +77,7 @@ def settings(server: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def connect(server: EmbeddedPostgres, names: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set the environment to these databases: those of the portal and of the registrar."""
+    """Set the environment variables for these databases; `names` are those of the portal's and the registrar's."""
     for name, setting in zip(names, ("DATABASE_URL", "REGISTRAR_URL"), strict=True):
         monkeypatch.setenv(setting, server.url(name, DatabaseRole.WORKER))
         monkeypatch.setenv(f"OWNER_{setting}", server.url(name, DatabaseRole.OWNER))
@@ -85,14 +88,14 @@ def run(*arguments: str | Path) -> Result:
 
 
 def taken(into: Path) -> Path:
-    """Take a backup with `standorte backup` into the folder `into`, and return the new folder with the backup."""
+    """Take a backup into a new folder below `into` with the command `standorte backup`; return the new folder."""
     said = run("backup", into)
     assert said.exit_code == 0, said.output
     return Path(said.output.strip())
 
 
 def rows(server: EmbeddedPostgres, name: str) -> dict[str, list[tuple[Any, ...]]]:
-    """Return all rows of a database by table, each row as one text in a tuple, sorted."""
+    """Return all rows of a database by table, sorted. Each row is a tuple of one text."""
     with psycopg.connect(server.url(name, driver="")) as connection:
         tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
         read = sql.SQL("SELECT whole::text FROM {} AS whole ORDER BY 1")

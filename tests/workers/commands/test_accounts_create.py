@@ -32,9 +32,9 @@ TYPED = {
 
 
 def create(*options: str, **changes: str | None) -> Result:
-    """Run `standorte accounts create` with the options `TYPED`, of which `changes` replace some; None leaves one out.
+    """Run `standorte accounts create` with the options in `TYPED`, and return the result.
 
-    `options` are further words of the command line. Return the result.
+    `changes` replace options by name; None leaves an option out. `options` are further words of the command line.
     """
     typed = TYPED | {name.replace("_", "-"): value for name, value in changes.items()}
     words = [word for name, value in typed.items() if value is not None for word in (f"--{name}", value)]

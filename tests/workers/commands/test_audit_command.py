@@ -1,4 +1,4 @@
-"""Tests of the command `standorte audit verify`, as operators use it."""
+"""Tests of the command `standorte audit verify`, by which operators check the audit log's seals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the commands `standorte destinations …`, as the carrier's staff use them."""
+"""Tests of the commands `standorte destinations …`, by which staff keep the list of high-risk destinations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run(*words: str) -> Result:
 
 @pytest.fixture
 def added(database: Database, database_settings: object) -> Iterator[None]:
-    """Add two prefixes of high-risk destinations, and remove them after the test."""
+    """Add two prefixes of high-risk destinations by command, and remove them after the test."""
     assert run("add", "+88216", "--reason", "Thuraya [test]").exit_code == 0
     assert run("add", "0067", "--reason", "Pacific").exit_code == 0
     yield

@@ -1,4 +1,7 @@
-"""Tests that `standorte directory export` writes entries changed since a time, with published addresses only."""
+"""Tests of `standorte directory export`: it writes the directory entries changed since a time.
+
+Addresses are included only where the customer publishes them.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +37,10 @@ def rows(text: str) -> list[dict[str, str]]:
 
 @pytest.fixture
 def numbers(database: Database) -> list[str]:
-    """Make five directory entries and return the customer numbers of their accounts.
+    """Create five accounts with a directory entry each; return their customer numbers.
 
-    They are: old, changed later, withdrawn later, new later, and one of an account that is still on order.
+    Their entries are, in this order: old, changed on day 2, withdrawn on day 3, new on day 2, and new on day 2 but of
+    an account that is still on order.
     """
     days = [NOW + timedelta(days=day) for day in range(4)]
     with database.transaction() as session:

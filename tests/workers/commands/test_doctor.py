@@ -1,4 +1,4 @@
-"""Tests of `standorte doctor`, which names what does not work for customers."""
+"""Tests of `standorte doctor`, which checks all parts of the system and names what does not work for customers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from workers.stack.postgres import EmbeddedPostgres
 
 
 def settings(**given: str) -> WorkerSettings:
-    """Return the settings of a worker: usual ones, with `given` added or replaced."""
+    """Return the settings of a worker: usual values, with those in `given` added or replaced."""
     needed = {
         "database_url": "postgresql+psycopg://127.0.0.1/standorte",
         "registrar_url": "postgresql+psycopg://127.0.0.1/registrar",

@@ -1,4 +1,4 @@
-"""Tests of `standorte accounts limits`: it sets a company's own limits, and bulk files that waited for them go on."""
+"""Tests of `standorte accounts limits`, which sets a company's own limits. Bulk files that waited for them continue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of `standorte prices …`, by which the carrier sets its prices, and of a `migrate` afterwards."""
+"""Tests of `standorte prices …`, by which the carrier sets its prices, and of a later `standorte migrate`."""
 
 from __future__ import annotations
 

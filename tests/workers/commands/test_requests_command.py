@@ -1,4 +1,4 @@
-"""Tests of the commands `standorte requests …` and `standorte numbers …`, as the back office uses them."""
+"""Tests of the commands `standorte requests …` and `standorte numbers …`, by which staff act on requests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ def _company(demo_data: None) -> None:
 
 
 def order(database: Database, *, area_code: str = "0251", block_size: int = 10) -> Request:
-    """Submit an order of the demo data's main account for `block_size` numbers in `area_code`; return the request."""
+    """Place an order for the demo data's main account, and return the request.
+
+    It is for `block_size` numbers in the area code; no worker has processed it.
+    """
     draft = OrderDraft(
         "trunk-2",
         2,

@@ -1,4 +1,4 @@
-"""Tests of `standorte roles` on a PostgreSQL server of their own, new or with the data of an earlier version."""
+"""Tests of `standorte roles` on PostgreSQL servers of their own: new, or with the data of an earlier version."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WHERE pronamespace = 'public'::regnamespace AND proname ~ '^(refuse|go_forward|k
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """Start a PostgreSQL server on which the superuser is the only role."""
+    """Start a PostgreSQL server without any role except the superuser's."""
     found = EmbeddedPostgres(tmp_path_factory.mktemp("roles") / "data", fsync=False)
     found.start()
     yield found
@@ -48,20 +48,20 @@ def run(*arguments: str) -> Result:
 
 
 def start_psql(server: EmbeddedPostgres, script: Path) -> subprocess.Popen[str]:
-    """Start psql with this SQL script as the superuser, as an operator does; return its process."""
+    """Start psql, connected as the superuser, with this SQL script; return its process."""
     command = [program("psql"), "--no-psqlrc", "--file", str(script), server.url("postgres", driver="")]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def psql(server: EmbeddedPostgres, script: Path) -> None:
-    """Run this SQL script with psql as the superuser; fails if psql does."""
+    """Run this SQL script with psql, connected as the superuser; fail if psql does."""
     running = start_psql(server, script)
     said, _ = running.communicate()
     assert running.returncode == 0, said
 
 
 def printed(file: Path, *arguments: str) -> Path:
-    """Write the SQL that `standorte roles sql` prints with these arguments to the file; return the file."""
+    """Write to `file` the SQL that `standorte roles sql` prints with these arguments; return the file."""
     said = run("roles", "sql", *arguments)
     assert said.exit_code == 0
     file.write_text(said.stdout)
@@ -70,7 +70,10 @@ def printed(file: Path, *arguments: str) -> Path:
 
 @pytest.fixture
 def earlier(server: EmbeddedPostgres) -> Iterator[psycopg.Connection]:
-    """Provide two databases of an earlier version, and a connection as the one role that owns their tables."""
+    """Create two databases of an earlier version, whose tables belong to one role; yield a connection as this role.
+
+    The connection is to the portal's database.
+    """
     for name in ("portal", "calls"):
         server.create_database(name)
     with psycopg.connect(server.url("postgres", driver=""), autocommit=True) as connection:
@@ -98,7 +101,10 @@ def owners(server: EmbeddedPostgres, name: str) -> set[str]:
 
 @pytest.fixture
 def settings(server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Set the environment variables that every command demands, without those of the databases."""
+    """Set the environment variables that every command needs, except those of the databases.
+
+    Return the object by which the test sets further ones.
+    """
     for variable in ("REDIS_URL", "SMTP_URL"):
         monkeypatch.setenv(variable, f"{variable.partition('_')[0].lower()}://127.0.0.1:1")
     monkeypatch.setenv("SECRET_KEY", "for-development-only: the key of the tests")
@@ -188,7 +194,7 @@ def test_a_long_transaction_delays_its_own_table_only(
 
 
 def left_in(server: EmbeddedPostgres, database: str) -> list[str]:
-    """Return the tables of the database that the earlier version's role still owns."""
+    """Return the names of the database's tables that still belong to the role of the earlier version."""
     with psycopg.connect(server.url(database, driver="")) as connection:
         found = connection.execute("SELECT tablename FROM pg_tables WHERE tableowner = 'everything'")
         return [name for (name,) in found]

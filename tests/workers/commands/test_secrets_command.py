@@ -1,4 +1,4 @@
-"""Tests that `standorte secrets reseal` encrypts what is stored anew, after a change of SECRET_KEY."""
+"""Tests that `standorte secrets reseal` encrypts all stored secrets anew after a change of SECRET_KEY."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ def passwords(
     postgres: EmbeddedPostgres,
     monkeypatch: pytest.MonkeyPatch,
 ) -> dict[int, str]:
-    """Seal the trunks of the demo data and a second factor with the old key; return the trunks' passwords by id."""
+    """Encrypt the SIP passwords of the demo data, and a second factor, with the old key.
+
+    Return the SIP passwords by the trunk's id.
+    """
     monkeypatch.setenv("OWNER_DATABASE_URL", postgres.url("standorte", DatabaseRole.OWNER))
     found = {}
     with sa.orm.Session(superuser) as session, session.begin():
@@ -45,7 +48,7 @@ def passwords(
 
 
 def reseal(key: str, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
-    """Run `standorte secrets reseal` with this SECRET_KEY; return its exit code and what it prints."""
+    """Run `standorte secrets reseal` with this SECRET_KEY; return its exit code and its output."""
     monkeypatch.setenv("SECRET_KEY", key)
     said = CliRunner().invoke(cli, ["secrets", "reseal"])
     return said.exit_code, said.output

@@ -20,7 +20,7 @@ ALL = ("DATABASE_URL", "REGISTRAR_URL", "REDIS_URL", "SMTP_URL", "SECRET_KEY")
 
 
 def without(monkeypatch: pytest.MonkeyPatch, *variables: str) -> None:
-    """Remove the variables from the environment for this test."""
+    """Remove these environment variables during the test."""
     for variable in variables:
         monkeypatch.delenv(variable)
 

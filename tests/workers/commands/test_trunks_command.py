@@ -26,7 +26,7 @@ SIP_USER = "t000000000001"
 
 @pytest.fixture
 def number(database: Database) -> str:
-    """Create a standalone account with a trunk and ten numbers; return its customer number."""
+    """Create a standalone account with a trunk and ten numbers; return the customer number."""
     with database.transaction() as session:
         account, _ = make_main(session, name="Filiale Köln")
         facts = {"area_code": "0221", "first_number": 49221700340, "size": 10}

@@ -1,4 +1,4 @@
-"""Tests of the commands `standorte users …`: export and erasure of a person's data, reset of second factors."""
+"""Tests of the commands `standorte users …`: exporting and erasing a person's data, resetting second factors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of `standorte demo` from end to end, with the real API and workers' code in this process."""
+"""Tests of `standorte demo` from end to end, with the real API and the workers' code in this process."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ pytestmark = pytest.mark.usefixtures("database_settings")
 
 @dataclass
 class FolderMailer:
-    """A mailer that stores mails as files, as the embedded stack's mail catcher does.
+    """A mail gateway that stores each mail as a file in `folder`, as the embedded stack's mail catcher does.
 
-    `refused` is how many of the next mails are refused, by e-mail address.
+    `refused` is, by e-mail address, how many of the next mails to it are refused.
     """
 
     folder: Path
@@ -72,7 +72,7 @@ class FolderMailer:
 
 @pytest.fixture
 def runtime(database: Database, tmp_path: Path) -> Runtime:
-    """Return a worker's runtime on the demo data, which writes mails and letters to files."""
+    """Load the demo data, and return a worker's runtime on it that writes mails and letters to files."""
     vault = Vault(WorkerSettings().secret_key.get_secret_value())
     seed(database, vault, "sip.example.com", utc_now())
     mails, letters = tmp_path / "mails", tmp_path / "letters"
@@ -83,7 +83,10 @@ def runtime(database: Database, tmp_path: Path) -> Runtime:
 
 
 class Network(httpx.WSGITransport):
-    """An HTTP transport to the portal in this process; before each GET it does the due work of requests and mails."""
+    """An HTTP transport to the web application in this process.
+
+    Before each GET it does the due work of requests and mails, as workers would.
+    """
 
     def __init__(self, front: OpenAPI, runtime: Runtime) -> None:
         super().__init__(app=front)
@@ -101,7 +104,7 @@ class Network(httpx.WSGITransport):
 def stack(
     runtime: Runtime, postgres: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Runtime]:
-    """Make `standorte demo` use a portal in this process, and yield the worker's runtime."""
+    """Make `standorte demo` use a web application in this process; yield the worker's runtime."""
     monkeypatch.setenv("FRONT_DATABASE_URL", postgres.url("standorte", DatabaseRole.FRONT))
     front = create_app()
     network = Network(front, runtime)

@@ -1,4 +1,4 @@
-"""Tests of playing the demo's scenes: which ends are as expected, and that every other end is reported."""
+"""Tests of playing the demo's scenes: expected results are accepted, and every other result is reported."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ HELD = Stand(Status.HELD, Reason.NO_NUMBERS_AVAILABLE)
 
 
 class Portal:
-    """A fake of the portal's API: each GET returns the next of `states` (status, reason), the last one again and again.
+    """A fake of the portal's API.
 
-    The status "broken" is a 500. With `same`, one idempotency key gives one request; without it, every submission gives
-    another request.
+    Each GET returns the next of `states` (status, reason), then the last one again and again; the status "broken" is an
+    answer 500. With `same`, all POSTs with one idempotency key have the same request; otherwise each makes a new one.
     """
 
     def __init__(self, *states: tuple[str, str | None], same: bool = True) -> None:
@@ -51,7 +51,7 @@ class Portal:
 
 
 def submit(api: PortalApi, key: str) -> View:
-    """Submit an order under this idempotency key and return it as the API shows it."""
+    """Place an order with this idempotency key; return it as the API shows it."""
     return api.submit("orders", {"a": 1}, key)
 
 

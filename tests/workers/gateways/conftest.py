@@ -1,4 +1,4 @@
-"""Fixtures of the gateways' tests: Kamailio's database with the demo data's trunks."""
+"""Fixtures of the gateways' tests: Kamailio's database with the trunks of the demo data."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ def network(
     worker_registrar_url: str,
     clock: FakeClock,
 ) -> Iterator[Network]:
-    """Provide the portal's database with the demo data's trunks and sixty free blocks, and Kamailio's with the same."""
+    """Provide the portal's database with the trunks of the demo data and sixty free number blocks.
+
+    Kamailio's database has the same trunks and numbers, and a registration at each trunk.
+    """
     writer = KamailioRegistrar(worker_registrar_url)
     calls = KamailioCallRecords(worker_registrar_url)
     ports = Ports(writer, FakeMailer(), FakePrinter(), KamailioSubscribers(worker_registrar_url, page=20), calls)
@@ -65,7 +68,7 @@ def network(
 
 @pytest.fixture
 def before(network: Network) -> Tables:
-    """Return the contents of Kamailio's tables before the test changes anything."""
+    """Return the rows of Kamailio's tables as they are before the test changes any."""
     return network.everything()
 
 
@@ -78,7 +81,7 @@ def users(network: Network) -> list[str]:
 
 @pytest.fixture
 def forwarding(network: Network) -> str:
-    """Return the SIP user of the only trunk that forwards calls."""
+    """Return the SIP user of the only trunk in the portal that forwards calls."""
     with network.runtime.database.transaction() as session:
         forwards = sa.select(CallForwarding.account_id)
         return session.scalars(sa.select(SipTrunk.sip_user).where(SipTrunk.account_id.in_(forwards))).one()

@@ -1,4 +1,4 @@
-"""Kamailio's database beside the portal's, for tests of the job that compares them."""
+"""The portal's and Kamailio's database together, for tests of the scheduled job `registrar`, which compares them."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ Tables = list[list[tuple[Any, ...]]]
 
 @dataclass
 class Network:
-    """The portal's database, Kamailio's database, and methods that run and check the scheduled job `registrar`."""
+    """The portal's database and Kamailio's, and methods that run the scheduled job `registrar` and check it."""
 
     runtime: Runtime
     clock: FakeClock
     kamailio: psycopg.Connection
 
     def by_hand(self, statement: str, values: Any = ()) -> list[tuple[Any, ...]]:
-        """Execute a statement directly in Kamailio's database, bypassing the portal, and return its rows."""
+        """Execute an SQL statement in Kamailio's database, past the portal; return its rows, if it has any."""
         cursor = self.kamailio.execute(statement.encode(), values or None)
         return cursor.fetchall() if cursor.description else []
 
     def everything(self) -> Tables:
-        """Return the rows of all tables that Kamailio reads, sorted, without row numbers and dates."""
+        """Return the rows of all tables that Kamailio reads, sorted, without columns that differ by row or time."""
         return [sorted(self.by_hand(rows), key=str) for rows in ROWS]
 
     def run(self, *, dry: bool = False, allow_removals: bool = False) -> JobRun:
@@ -55,16 +55,20 @@ class Network:
             return list(findings_of(session, run, limit=100))
 
     def write(self) -> None:
-        """Write due trunks and number blocks to the registrar, as a worker does, with time enough for retries."""
+        """Write due trunks and number blocks to Kamailio's database as a worker does.
+
+        Three times, and after each the clock is moved to the next retry.
+        """
         for _ in range(3):
             sync_registrar(self.runtime)
             self.clock.advance(self.runtime.retry.first * 2)
 
     def mended(self, before: Tables, *found: tuple[str, str]) -> list[Finding]:
-        """Assert that the job finds exactly `found`, all repaired, and that Kamailio's tables then equal `before`.
+        """Run the job `registrar`; assert that it finds exactly `found`, and that it repairs everything.
 
-        `found` are pairs of kind and subject. A dry run has the same findings and changes nothing; a further run finds
-        nothing. Return the findings of the real run.
+        `found` are pairs of kind and subject. A dry run before must have the same findings and change nothing.
+        Afterwards Kamailio's tables must equal `before`, and another run must find nothing. Return the findings of the
+        real run.
         """
         spoilt = self.everything()
         dry = self.findings(self.run(dry=True))

@@ -1,4 +1,4 @@
-"""Tests of the records of calls and refused logins on a real PostgreSQL: how long and how many are kept."""
+"""Tests of the records of calls and refused logins on a real PostgreSQL: how long, and how many, are kept."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ REFUSAL = "INSERT INTO refusals (username, domain, reason, address, last_at) VAL
 
 @pytest.fixture
 def network(registrar_url: str) -> Iterator[psycopg.Connection]:
-    """Yield a connection to Kamailio's database with the rights of a superuser."""
+    """Provide a connection to Kamailio's database, as a superuser."""
     with psycopg.connect(plain_url(registrar_url), autocommit=True) as connection:
         yield connection
 
 
 @pytest.fixture
 def records(worker_registrar_url: str) -> KamailioCallRecords:
-    """Return the gateway that counts and deletes old records of calls."""
+    """Return the gateway that counts and deletes old records of calls in Kamailio's database."""
     return KamailioCallRecords(worker_registrar_url)
 
 
 def note(network: psycopg.Connection, user: str, count: int, at: datetime = NOW) -> None:
-    """Add the records of `count` calls of the SIP user, at this time."""
+    """Add records of `count` calls of the trunk with the SIP user `user` at this time."""
     network.execute(CALLS, {"user": user, "count": count, "at": at})
 
 
 def left(network: psycopg.Connection) -> list[tuple[str, int]]:
-    """Return SIP user and number of recorded calls, sorted by user."""
+    """Return SIP user and number of recorded calls of each trunk that has any, sorted by user."""
     return network.execute("SELECT username, count(*) FROM calls GROUP BY 1 ORDER BY 1").fetchall()
 
 

@@ -1,4 +1,4 @@
-"""Tests that Kamailio's SQL query and the portal's own rule agree on which forwarding a call follows."""
+"""Tests that Kamailio's SQL query and the portal's own rule choose the same forwarding for a call."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ USER = "t000000000001"
 
 
 def query() -> str:
-    """Return the SQL query of the route FORWARDINGS in Kamailio's configuration.
+    """Return the SQL query of the route FORWARDINGS in Kamailio's configuration, as a query for psycopg.
 
-    Its variables are replaced: by the test's SIP user and domain, and by parameters for number and time.
+    Its variables are replaced: SIP user and domain by the test's, the called number and the time by parameters.
     """
     [found] = re.findall(
         r'route\[FORWARDINGS\] \{\s*.*?"registrar", "(.*?)",\s*"\$avp', CONFIGURATION.read_text(), re.S

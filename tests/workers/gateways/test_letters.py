@@ -1,4 +1,4 @@
-"""Tests of letters as PDF files: their text with any names of people and places, and a QR code that can be scanned."""
+"""Tests of letters as PDF files: their text, with any names of people and places, and a QR code that can be scanned."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _POINTS = 72 / 25.4
 
 
 def printed(folder: Path, letter: Letter = LETTER, carrier: Carrier | None = None) -> PdfReader:
-    """Print the letter as a PDF file in the folder, and return a reader of the file."""
+    """Print the letter as a PDF file in the folder; return a reader of the file."""
     LetterFolder(folder, "Standortverwaltung", carrier).print_letter(letter)
     return PdfReader(folder / f"{letter.key}.pdf")
 
@@ -55,7 +55,10 @@ def text_of(found: PdfReader) -> str:
 
 
 def placed(found: PdfReader) -> list[tuple[str, float, float, float]]:
-    """Return each text of the first page, its place (millimetres from left and top) and its size in points."""
+    """Return each text of the PDF's first page with its place and size.
+
+    The place is in millimetres from the left and from the top, the size in points.
+    """
     texts: list[tuple[str, float, float, float]] = []
 
     def see(text: str, _: list[float], at: list[float], __: object, size: float) -> None:

@@ -1,4 +1,4 @@
-"""A test that a mail's Date header has the database server's time."""
+"""A test that the Date header of mails has the time of the database server."""
 
 from __future__ import annotations
 

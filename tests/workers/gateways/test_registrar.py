@@ -1,4 +1,4 @@
-"""Tests of the registrar's gateway on Kamailio's real tables, read back with Kamailio's queries."""
+"""Tests of the gateway to the registrar on Kamailio's real tables, which are read with Kamailio's queries."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ TABLES = ("subscriber", "dbaliases", "usr_preferences")
 
 @pytest.fixture
 def registrar(worker_registrar_url: str) -> Iterator[KamailioRegistrar]:
-    """Yield the gateway that writes to the registrar's database, connected as the workers' role."""
+    """Provide the gateway to the registrar, connected to Kamailio's database as the workers' role."""
     gateway = KamailioRegistrar(worker_registrar_url)
     yield gateway
     gateway.close()
 
 
 class Kamailio:
-    """A reader of Kamailio's database."""
+    """Reads Kamailio's database in tests."""
 
     def __init__(self, url: str) -> None:
         self._url = plain_url(url)

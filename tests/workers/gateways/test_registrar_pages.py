@@ -1,4 +1,4 @@
-"""Tests that the job `registrar` reads both sides page by page, in one order."""
+"""Tests that the scheduled job `registrar` reads both databases page by page, in the same order."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_twenty_thousand_subscribers_are_never_in_memory_at_once(
 
 
 class Pages:
-    """Counts the pages that watched functions return, and keeps the size of the largest."""
+    """Counts the pages (lists of rows) that watched functions return, and keeps the size of the largest one."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -1,4 +1,4 @@
-"""Tests that the job `registrar` repairs every manual change of Kamailio's real tables from the portal's data."""
+"""Tests that the scheduled job `registrar` repairs every manual change of Kamailio's tables from the portal's data."""
 
 from __future__ import annotations
 

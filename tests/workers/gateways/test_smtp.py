@@ -1,4 +1,4 @@
-"""Tests of sending mails to a real SMTP server: what arrives, and which failures are permanent or temporary."""
+"""Tests of sending mails to a real SMTP server: what arrives, and which failures are temporary and which permanent."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def a_mail(address: str = "hanna@example.com", *, name: str = "Hanna Palmer", su
 
 
 def received(sink: MailSink) -> EmailMessage:
-    """Return the only mail that has arrived; fails if there is none or more than one."""
+    """Return the only mail that has arrived. Fails if there is none or more than one."""
     [(_, message)] = sink.received
     return message
 
@@ -149,7 +149,7 @@ def test_what_the_server_puts_off_is_worth_another_try(
 
 
 class SlowSink(MailSink):
-    """A mail server that takes each mail and answers late."""
+    """A mail server that accepts each mail, but answers only after 0.6 seconds."""
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         await super().handle_DATA(server, session, envelope)
@@ -159,7 +159,7 @@ class SlowSink(MailSink):
 
 @pytest.fixture
 def slow_sink() -> Iterator[SlowSink]:
-    """Run a mail server that answers late."""
+    """Run a mail server that accepts each mail, but answers only after 0.6 seconds."""
     sink = SlowSink()
     sink.start()
     yield sink
@@ -295,7 +295,7 @@ def test_what_is_wrong_with_the_sender_is_not_the_mails_fault(
 
 
 class TlsSink(MailSink):
-    """A mail server that speaks TLS from the start, with a self-signed certificate."""
+    """A mail server to which clients connect with TLS from the start; its certificate is self-signed."""
 
     def __init__(self, certificate: Path) -> None:
         super().__init__()
@@ -309,7 +309,7 @@ class TlsSink(MailSink):
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """Return a file with a self-signed certificate, which no client trusts, and its key."""
+    """Return a file with a self-signed certificate, which no client trusts by itself, and its private key."""
     return self_signed(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Tests of a mail server that sends its answers byte by byte: a conversation ends in time, wherever it stands."""
+"""Tests of mail servers that send an answer byte by byte: a conversation ends in time, at whichever command that is."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ _ANSWERS = {
 
 
 class DrippingServer:
-    """A mail server for one conversation that answers at once, but to the command `at` byte by byte, for 20 seconds."""
+    """A mail server for one conversation, which answers one command byte by byte for 20 seconds, and others at once.
+
+    `at` is this command, or the greeting.
+    """
 
     def __init__(self, at: str) -> None:
         self._at = at
@@ -45,7 +48,7 @@ class DrippingServer:
         self._thread.start()
 
     def end(self) -> None:
-        """Stop the server, also in the midst of an answer."""
+        """Stop the server, even in the middle of an answer."""
         self._ended.set()
         self._listening.close()
         self._thread.join()
@@ -67,7 +70,10 @@ class DrippingServer:
                 self.left.set()
 
     def _answer(self, client: socket.socket, command: str) -> bool:
-        """Answer a command; False if the answer dripped to its end. Raises `ConnectionError` if the client left."""
+        """Answer a command; return True if the conversation continues, False after the slow answer.
+
+        Raises `ConnectionError` if the client has closed the connection.
+        """
         if command != self._at:
             client.sendall(_ANSWERS[command])
             return True
@@ -86,7 +92,7 @@ class DrippingServer:
 
 @pytest.fixture
 def dripping(request: pytest.FixtureRequest) -> Iterator[DrippingServer]:
-    """Run a server that drips at the command which is the test's parameter."""
+    """Run a mail server that answers one command byte by byte. The command is the test's parameter."""
     server = DrippingServer(request.param)
     yield server
     server.end()

@@ -1,4 +1,4 @@
-"""Tests of the embedded stack's data directory `.standorte/`: its saved state, secret key and leftover processes."""
+"""Tests of the embedded stack's data directory `.standorte/`: its state file, secret key and leftover processes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def directory(tmp_path: Path) -> StackDirectory:
 
 @pytest.fixture
 def bystander() -> subprocess.Popen[bytes]:
-    """Start a process in a session of its own, as every child of a stack is, and return it."""
+    """Start a process in a session of its own, as every child of a stack has; return it."""
     return subprocess.Popen(["/bin/sleep", "600"], start_new_session=True)
 
 

@@ -1,4 +1,4 @@
-"""Tests of the embedded PostgreSQL, Redis, Kamailio and mail catcher, as real programs."""
+"""Tests of the embedded PostgreSQL, Redis, Kamailio and mail catcher, each run as a real program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the supervisor with real child processes: small Python programs."""
+"""Tests of the supervisor with real child processes, which are small Python programs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ SLEEPER = "import time, os; print('here', os.getpid(), flush=True); time.sleep(6
 
 
 class Watched:
-    """A supervisor, the lines that its children printed (name, line), and the children that it last saved, by name."""
+    """A supervisor with a record of what it does.
+
+    `lines` are the lines that its children have printed, each with the child's name; `children` are the running
+    children that it has saved last, by name.
+    """
 
     def __init__(self, backoff: Backoff = QUICK) -> None:
         self.lines: list[tuple[str, str]] = []
@@ -49,9 +53,9 @@ def python(program: str) -> list[str]:
 
 
 def watch(story: Callable[[Watched], Awaitable[None]], backoff: Backoff = QUICK) -> Watched:
-    """Run `story`, a test's coroutine, with a supervisor, and stop the supervisor.
+    """Run the coroutine `story` with a supervisor, then stop the supervisor; return it with its record.
 
-    Return it with what it has printed.
+    `story` is the body of a test.
     """
     watched = Watched(backoff)
 

