@@ -182,7 +182,7 @@ class FakePrinter:
 
 
 class MailSink:
-    """A real SMTP server on a free port that keeps every mail, raw and parsed. Each test starts it when needed."""
+    """A real SMTP server on a free port that keeps every mail, raw and parsed. It accepts connections after `start`."""
 
     def __init__(self) -> None:
         self._lock = Lock()

@@ -1,4 +1,4 @@
-"""Operations that lock accounts and what belongs to them, and the rows (`Scene`) on which tests let two of them meet.
+"""Operations that lock accounts and what belongs to them, and the rows (`Scene`) on which tests do two of them at once.
 
 Each operation is one transaction of the web application, the console or a worker: a function of a session and a
 `Scene`.
@@ -84,11 +84,11 @@ class Scene:
     ids: dict[str, UUID] = field(default_factory=dict)
 
     def account(self, session: Session) -> Account:
-        """Return the account, loaded in the session."""
+        """Return the scene's account, loaded in the session."""
         return session.get_one(Account, self.id)
 
     def main(self, session: Session) -> Account:
-        """Return the pipeline's main account, loaded in the session."""
+        """Return the pipeline's main account, loaded in the session. It is the scene's main account if it has one."""
         return session.get_one(Account, self.pipeline.main.id)
 
     def day(self, days: int) -> date:
@@ -114,9 +114,9 @@ class Operation:
     whole: Callable[[Pipeline, Scene], object] | None = None
 
     def run(self, pipeline: Pipeline, scene: Scene) -> None:
-        """Do the operation with the pipeline's database. An error because a rule forbids it by now is ignored.
+        """Do the operation with the pipeline's database. A `DomainError` because a rule forbids it is ignored.
 
-        The operation that it meets may have come first and changed what is allowed.
+        The operation beside it may have been first, and changed what is allowed.
         """
         with suppress(DomainError):
             self.run_strictly(pipeline, scene)

@@ -1,4 +1,4 @@
-"""Tests that docs/architecture.md names files that are there."""
+"""Tests that the files which docs/architecture.md names exist."""
 
 from __future__ import annotations
 

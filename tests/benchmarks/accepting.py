@@ -1,6 +1,7 @@
-"""Measures how long an order over the API takes to be accepted, alternately with an endpoint that inserts one row.
+"""Measures how long an order over the API takes to be accepted, in turns with an endpoint that inserts one row.
 
-`python -m tests.benchmarks.accepting TOKEN` prints the `Traffic` of one order, counted in the front's own code.
+`python -m tests.benchmarks.accepting TOKEN` prints the round trips to PostgreSQL and the transactions of one order,
+counted in the web application's own process.
 """
 
 from __future__ import annotations

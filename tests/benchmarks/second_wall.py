@@ -80,9 +80,9 @@ class _Side:
 
 
 def measure(system: System, rounds: int) -> dict[str, Cost]:
-    """Measure each kind of request `rounds` times with and without row-level security; return the costs by its name.
+    """Measure each kind of request `rounds` times with and without row-level security.
 
-    The databases have 20 companies with `SUBS` sub-accounts each.
+    Return the costs by the name of the request. The databases have 20 companies with `SUBS` sub-accounts each.
     """
     with ExitStack() as stack:
         logging.disable(logging.INFO)

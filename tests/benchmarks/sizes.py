@@ -11,7 +11,7 @@ from tests.benchmarks import bulkheads
 class Size:
     """How much each part of the benchmarks measures; the full run and `--short` have different sizes.
 
-    The fields are numbers: `orders` in a round of throughput, `rounds` of comparisons, `posts` to the front,
+    The fields are numbers: `orders` in a round of throughput, `rounds` of comparisons, `posts` to the web application,
     `singles` (orders one after the other), `tasks` of the memory test, `trunks` in each run of the job `registrar`,
     `due` requests beside the sweep, `sweeps`, `pages` of the overview, `rows` of a bulk file, `accounts` of the number
     search, `dial_tones` (orders until a phone registers), `changes` of trunks, and `subscribers` and `registrations` at

@@ -112,7 +112,7 @@ def timelines(evidence: Evidence) -> Iterator[str]:
 def still(evidence: Evidence) -> Iterator[str]:
     """Yield a finding for each table with rows that have been due for more than 30 seconds (`STANDS_STILL`).
 
-    A claimed row is due again when the claim's lease ends.
+    A row that a worker has claimed is due again when the claim expires.
     """
     for table in ("requests", "messages", "sip_trunks", "block_announcements", "bulks", "jobs"):
         for row in evidence.ask(

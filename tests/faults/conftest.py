@@ -105,7 +105,7 @@ class Plant:
         """Start an engine (a worker process without Celery), and wait until it stops at `point`.
 
         A point is a name such as `provision.after`. When the `with` block ends, the engine is killed and another one
-        starts, whose clock is so far ahead that the leases of the killed one have ended.
+        starts. Its clock is so far ahead that the claims of the killed engine have expired.
         """
         stop = Stop(point, self.directory / "reached")
         doomed = self.start_engine(stop)

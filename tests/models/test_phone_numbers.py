@@ -1,4 +1,4 @@
-"""Tests of typed phone numbers: every spelling is stored in one form, and none is taken for another person's number."""
+"""Tests of typed phone numbers: every spelling is stored in one form, and none is mistaken for another number."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def nobody() -> None:
 
 
 def by_the_real_clock(pipeline: Pipeline, lease: timedelta) -> Runtime:
-    """Return a runtime with the machine's clock, whose claims have leases of this length."""
+    """Return a runtime with the machine's clock, whose claims on rows expire after `lease`."""
     return replace(pipeline.runtime, clock=utc_now, lease=lease)
 
 
@@ -176,7 +176,7 @@ def test_a_database_that_restarts_costs_no_lease(pipeline: Pipeline) -> None:
 def die_with(pipeline: Pipeline, times: int) -> None:
     """Claim due requests and do nothing with them, as a worker that dies; do so `times` times.
 
-    The clock moves to the end of each claim's lease.
+    After each time the clock moves on until the claim has expired.
     """
     for _ in range(times):
         with claimed(pipeline.runtime, Request, nobody, limit=10):

@@ -61,7 +61,10 @@ def write(database: Database, account: Account, *, count: int = 1, at: datetime 
 
 
 def seal(database: Database, at: datetime = NOW) -> ChainHead:
-    """Seal all entries of the audit log, two at a time; return the last entry with its seal (the head of the chain)."""
+    """Seal all entries of the audit log, two at a time; return the last one with its seal (the head of the chain).
+
+    A seal is a hash of the entry and of the seal before it.
+    """
     with database.transaction() as session:
         after: int | None = None
         while ids := seal_entries(session, at, 2, after):
@@ -72,7 +75,8 @@ def seal(database: Database, at: datetime = NOW) -> ChainHead:
 def flaws(database: Database, *known: ChainHead) -> list[ChainFlaw]:
     """Check the seals of the whole audit log, two entries at a time; return the flaws that were found.
 
-    `known` are heads that the chain had earlier, which must still be in it.
+    A seal is a hash of an entry and of the seal before it. `known` are last entries with their seals (heads of the
+    chain) from earlier, which must still be there.
     """
     check, found = ChainCheck(), []
     with database.transaction() as session:
@@ -82,7 +86,10 @@ def flaws(database: Database, *known: ChainHead) -> list[ChainFlaw]:
 
 
 def sealed_log(database: Database, account: Account) -> list[int]:
-    """Write five entries into the account's log and seal them in two runs, two hours apart; return their ids."""
+    """Write five entries into the account's log; return their ids.
+
+    Two runs, two hours apart, give them seals: hashes that chain each entry to the one before.
+    """
     later = NOW + timedelta(hours=2)
     ids = write(database, account, count=3)
     seal(database)

@@ -1,6 +1,6 @@
-"""Tests of high-risk destinations: who may forward calls to them, who is told of it, and the rules of a trunk's limit.
+"""Tests of high-risk destinations: who may forward calls to them, and who gets a mail about it.
 
-A trunk's limit says which destinations it may call.
+Also of the rules of a trunk's limit, which says which destinations it may call.
 """
 
 from __future__ import annotations

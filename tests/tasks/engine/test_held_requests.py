@@ -1,6 +1,6 @@
-"""Tests that a held request, one for which the carrier has to act, names this and the day by which it will.
+"""Tests that a held request names the carrier, who has to act, and the day until which that is done.
 
-It stands on the request's page, in the API, in the receipt and in a mail.
+The request's page, the API, the receipt and a mail show it.
 """
 
 from __future__ import annotations

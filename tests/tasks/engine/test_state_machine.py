@@ -381,7 +381,7 @@ class History(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1, 5, 30, 100]))
     def time_passes(self, seconds: int) -> None:
-        """Advance the clock by `seconds`, so that retries become due and leases of dead workers end."""
+        """Advance the clock by `seconds`, so that retries become due and the claims of dead workers expire."""
         self.pipeline.clock.advance(timedelta(seconds=seconds))
 
     def teardown(self) -> None:

@@ -1,6 +1,6 @@
-"""Tests of recognising the encoding of text files: those of spreadsheet programs are read correctly.
+"""Tests of recognising the encoding of text files: files of spreadsheet programs are read correctly.
 
-What cannot be read with certainty is marked.
+Characters that cannot be read with certainty are marked.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Tests of the scheduled jobs `audit_seal` and `audit_check`, which seal the audit log and check its seals."""
+"""Tests of the scheduled jobs `audit_seal` and `audit_check`.
+
+They add hashes that chain the entries of the audit log (seals), and check them.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ def write(pipeline: Pipeline, count: int) -> None:
 
 
 def sealed(pipeline: Pipeline) -> int:
-    """Return how many entries of the audit log have a seal."""
+    """Return how many entries of the audit log have a seal, the hash that chains an entry to the one before."""
     with pipeline.runtime.database.transaction() as session:
         return session.scalar(sa.select(sa.func.count()).select_from(AuditSeal)) or 0
 

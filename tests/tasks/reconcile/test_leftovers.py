@@ -50,7 +50,7 @@ MOMENT = timedelta(seconds=1)
 
 
 def leave(pipeline: Pipeline, words: str) -> None:
-    """Add a row to each table from which the job `leftovers` deletes, as people leave them who never come back.
+    """Add a row to each table from which the job `leftovers` deletes rows that nobody uses any more.
 
     `words` is a text in these rows, and has to differ between two calls.
     """
@@ -68,7 +68,7 @@ def leave(pipeline: Pipeline, words: str) -> None:
 
 
 def left(pipeline: Pipeline) -> dict[type[Base], int]:
-    """Return how many rows each table of `TABLES` has."""
+    """Return how many rows each table of `TABLES` has, by the table's class."""
     with pipeline.runtime.database.transaction() as session:
         return {table: session.scalar(sa.select(sa.func.count()).select_from(table)) or 0 for table, _ in TABLES}
 

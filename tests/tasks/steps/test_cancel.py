@@ -1,6 +1,6 @@
 """Tests of cancellations of accounts: which day is possible, what ends then, and what prevents it.
 
-Also of taking one back, and of the mails.
+Also of withdrawing a cancellation, and of the mails.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def ask(pipeline: Pipeline, number: str, last_day: date | None = None, person: P
 
 
 def change(pipeline: Pipeline, number: str, product: str, channels: int, day: date | None = None) -> UUID:
-    """Request another tariff (`product`) and so many channels for the account's only trunk; return the request's id.
+    """Request the tariff `product` with `channels` channels for the account's only trunk; return the request's id.
 
     `day` is the day from which it holds (None: at once).
     """

@@ -1,4 +1,4 @@
-"""Tests of changes of a contract: at once, on a day, several in order, and taken back.
+"""Tests of changes of a contract: at once, on a day, several in order, and cancelled before their day.
 
 Also of the contract lines and mails that they leave.
 """

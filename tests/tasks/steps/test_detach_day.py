@@ -1,6 +1,6 @@
-"""Tests of detaching a sub-account on a day: planned, shown, moved, taken back and done once.
+"""Tests of detaching a sub-account on a day: planned, shown, moved to another day, cancelled, and done once.
 
-What contradicts it is refused with the reason.
+Requests that contradict it are refused with the reason.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def branch(pipeline: Pipeline) -> Branch:
 
 
 def make_branch(pipeline: Pipeline, origin: Origin) -> Branch:
-    """Create a sub-account that came to the main account by `origin`, with an administrator of its own."""
+    """Create a sub-account with an administrator of its own; `origin` says how it became a sub-account."""
     with pipeline.runtime.database.transaction() as session:
         owner = make_user(session)
         account = make_account(session, administrator=owner)

@@ -1,4 +1,4 @@
-"""Tests of requests for more numbers: at once, reserved until a day, taken back, and refused."""
+"""Tests of requests for more numbers: at once, reserved until a day, cancelled before it, and refused."""
 
 from __future__ import annotations
 

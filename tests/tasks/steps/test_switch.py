@@ -64,7 +64,10 @@ def branch(pipeline: Pipeline) -> Branch:
 
 
 def make_branch(pipeline: Pipeline, origin: Origin = Origin.LINK) -> Branch:
-    """Create a sub-account of another main account, with an administrator of its own; `origin` is how it came there."""
+    """Create a sub-account of another main account, with an administrator of its own.
+
+    `origin` says how it became a sub-account.
+    """
     with pipeline.runtime.database.transaction() as session:
         main, chief = make_main(session)
         owner = make_user(session)

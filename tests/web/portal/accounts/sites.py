@@ -79,7 +79,7 @@ class Site:
 def make_site(session: Session, main: Account, origin: Origin = Origin.LINK, **facts: Any) -> Site:
     """Create a sub-account of `main` with a trunk, two users and a forwarding when busy.
 
-    `origin` is how the account came to the main account; `facts` are its columns.
+    `origin` says how it became a sub-account; `facts` are columns of the account.
     """
     account = make_account(session, **{"name": "Filiale Köln", **facts})
     administrator, member = make_user(session, name="Lore Lokal"), make_user(session, name="Mia Mitglied")

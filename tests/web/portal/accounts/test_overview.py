@@ -50,8 +50,8 @@ def listed(page: str) -> list[str]:
 def sub(session: Session, main: Account, origin: Origin = Origin.LINK, days: int = 0, **facts: Any) -> str:
     """Create a sub-account of `main`, and return its customer number.
 
-    It came by `origin`, `days` days after `NOW`; `facts` are its columns. If it came by a collective invoice, it is on
-    one.
+    `origin` says how it became a sub-account, `days` days after `NOW`; `facts` are its columns. If a collective invoice
+    was the reason, it is on that invoice.
     """
     account = make_account(session, **facts)
     attach(session, main.id, account.id, origin, NOW + timedelta(days=days))

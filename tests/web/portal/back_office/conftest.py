@@ -13,7 +13,10 @@ from tests.web.portal.back_office.desk import Desk, SitDown, staff
 
 @pytest.fixture
 def sit_down(front: Front) -> Callable[[str | None], Desk]:
-    """Provide a function that opens a browser in which the user with an e-mail address is signed in; None: nobody."""
+    """Provide a function that takes an e-mail address and opens a browser in which that user is signed in.
+
+    With None nobody is signed in.
+    """
     return lambda email: Desk(front.client.application.test_client(), email)
 
 
