@@ -186,15 +186,18 @@ class Phone:
         return self.line.play(steps, name="wait", port=self.port)
 
     def transfer(self, number: str, target: str) -> Played:
-        """Call `number`, ask for a transfer of the called phone to the number `target` (REFER).
+        """Call `number`, ask Kamailio to transfer the called phone to the number `target`, and hang up.
 
-        Expect 405, and hang up.
+        The request is a REFER, which must get 405.
         """
         ask = f"Refer-To: <sip:{target}@{self.line.domain}>"
         return self.say_within(number, [Within("REFER", extra=ask, gets=405)])
 
     def turn_to(self, number: str, target: str) -> Played:
-        """Call `number`, send a re-INVITE within the call with the Request-URI `target`, expect 481, and hang up."""
+        """Call `number`, send a re-INVITE with the Request-URI `target` within the call, and hang up.
+
+        The re-INVITE must get 481.
+        """
         return self.say_within(number, [Within("INVITE", target, gets=481)])
 
     def say_within(self, number: str, messages: Sequence[Within]) -> Played:
