@@ -13,7 +13,7 @@ from models.accounts.accounts import Account
 from models.contracts.contracts import Contract
 from models.messages.outbox import Message
 from models.requests.requests import Request
-from models.states import Kind, Status
+from models.states import CONTRACT_CHANGES, Kind, Status
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk, TrunkState
 from tasks.outbox.receipt_facts import RECEIPTS
@@ -32,7 +32,8 @@ class Model:
     `expected` has the final status of each request by its id; `rivals` has two link requests for the same account by
     its customer number, of which exactly one is completed; `channels` has the channels of each changed trunk by its id.
     `asked` has the proofs that an order still lacks ("email", "letter"), `consents` the id of the user who has to
-    consent to a link, both by the request's id; `files` has the number of orders of each bulk file by its id.
+    consent to a link, both by the request's id; `files` has the number of orders of each bulk file by its id, and
+    `numbers` the id of the trunk of each request for more numbers.
     """
 
     expected: dict[UUID, Status] = field(default_factory=dict)
@@ -41,6 +42,7 @@ class Model:
     asked: dict[UUID, set[str]] = field(default_factory=dict)
     consents: dict[UUID, int] = field(default_factory=dict)
     files: dict[UUID, int] = field(default_factory=dict)
+    numbers: dict[UUID, int] = field(default_factory=dict)
 
     def compare(self, session: Session, pipeline: Pipeline) -> None:
         """Assert that the rows, and what registrar, mail server and printer were sent, agree with the model."""
@@ -58,7 +60,8 @@ class Model:
         trunks = session.scalars(theirs.options(*whole)).all()
         assert Counter(trunk.request_id for trunk in trunks) == Counter(done)
         blocks = sa.select(NumberBlock.trunk_id).where(NumberBlock.trunk_id.in_([trunk.id for trunk in trunks]))
-        assert Counter(session.scalars(blocks)) == Counter(trunk.id for trunk in trunks)
+        added = Counter(trunk for id, trunk in self.numbers.items() if self.expected[id] is Status.COMPLETED)
+        assert Counter(session.scalars(blocks)) == Counter(trunk.id for trunk in trunks) + added
         for trunk in trunks:
             assert trunk.channels == self.channels.get(trunk.id, an_order().channels)
             assert pipeline.registrar.trunks[trunk.sip_user] == record_of(trunk, pipeline.runtime.vault)
@@ -92,7 +95,7 @@ class Model:
 
 def _compare_hierarchy(session: Session) -> None:
     """Assert that each account has the main account that the last completed request about it has given it."""
-    done = sa.select(Request).where(Request.status == Status.COMPLETED, Request.kind != Kind.CHANGE)
+    done = sa.select(Request).where(Request.status == Status.COMPLETED, Request.kind.not_in(CONTRACT_CHANGES))
     last = {request.account_id: request for request in session.scalars(done.order_by(Request.ended_at, Request.id))}
     for account in session.scalars(sa.select(Account).where(Account.id.in_(last))):
         request = last[account.id]

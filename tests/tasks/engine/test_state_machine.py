@@ -19,27 +19,24 @@ from uuid import UUID
 import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, rule, run_state_machine_as_test
+from hypothesis.stateful import MultipleResults, consumes, multiple, rule, run_state_machine_as_test
 from sqlalchemy.orm import Session, selectinload
 
 from models.accounts.accounts import Account
 from models.bulk.bulk import Bulk
 from models.changes.changes import ChangeDraft, submit_change
+from models.changes.more_numbers import NumbersDraft, submit_numbers
 from models.db.session import Database
 from models.errors import DomainError, TooLate
-from models.links.links import submit_detach
 from models.messages.outbox import Message
 from models.orders.orders import Location, OrderDraft, cancel_and_release
-from models.people.rights import Principal
 from models.people.users import User, principal_of
 from models.proofs.order_codes import confirm_email, enter_letter_code
-from models.proofs.ownership import decide
 from models.proofs.proof_book import ProofBook
-from models.proofs.proofs import Consent, Decision
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
 from models.staff.request_actions import retry
-from models.states import AccountState, Kind, ProofMethod, Reason, Status
+from models.states import AccountState, Reason, Status
 from models.telephony import sip_secrets, suspension
 from models.telephony.trunks import SipTrunk, TrunkState
 from tasks.bulk.place import place_due
@@ -51,19 +48,17 @@ from tasks.reconcile.schedule import JOBS
 from tasks.runtime import Runtime
 from tests.due_work import advance_requests, process_due, send_messages, sync_registrar
 from tests.factories import (
-    a_link,
     an_order,
     fill_pool,
-    make_account,
     make_bulk,
     make_main,
     make_staff,
-    make_user,
     prove_contact,
     sites,
 )
 from tests.mortal_database import Death, Mortal
 from tests.tasks.conftest import Pipeline
+from tests.tasks.engine.existing_accounts import WRONG, ExistingAccounts
 from tests.tasks.engine.history_model import Model
 
 LONG_ENOUGH = 40
@@ -74,7 +69,6 @@ NO_NUMBERS = an_order(
     area_code="0521",
 )
 """An order in an area for which the pool has no numbers, until more are bought."""
-WRONG = "AAAAA AAAAA"
 
 
 def run_one(name: str, runtime: Runtime) -> None:
@@ -87,11 +81,10 @@ def place_files(runtime: Runtime) -> None:
     place_due(runtime, lambda: None)
 
 
-class History(RuleBasedStateMachine):
+class History(ExistingAccounts):
     """Random actions of customers, staff, workers, scheduled jobs and outside systems, and a model of their results."""
 
-    pipeline: Pipeline
-    requests: Bundle[UUID] = Bundle("requests")
+    requests = ExistingAccounts.requests
     works = st.sampled_from([process_due, advance_requests, sync_registrar, send_messages, place_files])
     jobs = st.sampled_from([sweep, *(partial(run_one, name) for name in JOBS)])
     mostly = st.sampled_from([True, True, False])
@@ -100,7 +93,7 @@ class History(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.model = Model()
-        self.customers: list[tuple[Account, Principal]] = []
+        self.customers = []
         with self.pipeline.owner.transaction() as session:
             self.staff = principal_of(session, make_staff(session))
         with self.pipeline.runtime.database.transaction() as session:
@@ -177,67 +170,6 @@ class History(RuleBasedStateMachine):
             if not self.model.asked[id]:
                 self.model.expected[id] = Status.COMPLETED
 
-    @rule(target=requests, who=st.integers(0, 1))
-    def link(self, who: int) -> UUID:
-        """Request a link as customer `who` (0 or 1), with the login of the account's administrator as proof.
-
-        The model expects that the request is completed. Return its id.
-        """
-        account, owner = self._new_account()
-        main, manager = self.customers[who]
-        id = self.pipeline.link(a_link(account, email=owner.email), manager, main)
-        self.model.expected[id] = Status.COMPLETED
-        return id
-
-    @rule(target=requests, who=st.integers(0, 1))
-    def link_by_consent(self, who: int) -> UUID:
-        """Request a link by consent as customer `who` (0 or 1); return the request's id.
-
-        The model expects that it waits for the account's administrator.
-        """
-        account, owner = self._new_account()
-        main, manager = self.customers[who]
-        id = self.pipeline.link(a_link(account, method=ProofMethod.CONSENT), manager, main)
-        self.model.expected[id], self.model.consents[id] = Status.PENDING, owner.id
-        return id
-
-    @rule(place=st.integers(0, 5), decision=st.sampled_from(Decision), right=st.booleans())
-    def answer(self, place: int, decision: Decision, right: bool) -> None:
-        """Answer one of the requests for consent, with the code from the mail, or with `right=False` another code.
-
-        `place` chooses the request.
-        """
-        waiting = list(self.model.consents)
-        if not waiting:
-            return
-        id = waiting[place % len(waiting)]
-        vault, now = self.pipeline.runtime.vault, self.pipeline.clock.now
-        with self.pipeline.runtime.database.transaction() as session:
-            user, consent = session.get_one(User, self.model.consents[id]), session.get(Consent, id)
-            code = vault.code(*consent.words(user)) if right and consent is not None and consent.sent_issue else WRONG
-            request = session.get_one(Request, id)
-            accepted = consent is not None and decide(session, vault, request, user, decision, code, now)
-        assert accepted == (code != WRONG)
-        if accepted:
-            del self.model.consents[id]
-            self.model.expected[id] = Status.COMPLETED if decision is Decision.ACCEPTED else Status.REJECTED
-
-    def _new_account(self) -> tuple[Account, User]:
-        with self.pipeline.runtime.database.transaction() as session:
-            owner = make_user(session)
-            return make_account(session, administrator=owner), owner
-
-    @rule()
-    def both_link_the_same(self) -> None:
-        """Let both customers request a link to the same account.
-
-        The model expects that exactly one of them is completed.
-        """
-        account, owner = self._new_account()
-        for main, manager in self.customers:
-            id = self.pipeline.link(a_link(account, email=owner.email), manager, main)
-            self.model.rivals[account.customer_number].append(id)
-
     @rule(who=st.integers(0, 1))
     def send_a_file(self, who: int) -> None:
         """Send a bulk file of two orders as customer `who` (0 or 1); the model expects that both are completed."""
@@ -246,19 +178,6 @@ class History(RuleBasedStateMachine):
             file = make_bulk(session, manager, main, sites(2, first=10 * next(self.numbers)))
             file.send(self.pipeline.clock.now)
             self.model.files[file.id] = 2
-
-    @rule(who=st.integers(0, 1))
-    def detach(self, who: int) -> None:
-        """Request to detach the first linked account of customer `who` (0 or 1).
-
-        Does nothing if there is none, or if a rule forbids it.
-        """
-        main, manager = self.customers[who]
-        linked = sa.select(Account).where(Account.main_id == main.id, ~Account.id.in_(_ordered())).order_by(Account.id)
-        with suppress(DomainError), self.pipeline.runtime.database.transaction() as session:
-            account = session.scalar(linked.limit(1))
-            if account is not None:
-                self._expect(submit_detach(session, manager, account, "de", self.pipeline.clock.now))
 
     @rule(who=st.integers(0, 1), channels=st.integers(2, 10))
     def change(self, who: int, channels: int) -> None:
@@ -273,6 +192,24 @@ class History(RuleBasedStateMachine):
                 manager, now = self.customers[who][1], self.pipeline.clock.now
                 self._expect(submit_change(session, manager, trunk.account, trunk.id, draft, now))
                 self.model.channels[trunk.id] = channels
+
+    @rule(target=requests, who=st.integers(0, 1))
+    def ask_for_more_numbers(self, who: int) -> MultipleResults[UUID]:
+        """Request ten more numbers for the newest trunk of customer `who` (0 or 1).
+
+        The model expects that the request is completed. Return its id; nothing if there is no trunk, or if a rule
+        forbids the request.
+        """
+        with suppress(DomainError), self.pipeline.runtime.database.transaction() as session:
+            trunk = self._trunk(session, who)
+            if trunk is not None:
+                draft = NumbersDraft("030", 10, None, "de")
+                manager, now = self.customers[who][1], self.pipeline.clock.now
+                request = submit_numbers(session, manager, trunk.account, trunk.id, draft, now)
+                self._expect(request)
+                self.model.numbers[request.id] = trunk.id
+                return multiple(request.id)
+        return multiple()
 
     @rule(who=st.integers(0, 1), suspended=st.booleans())
     def change_the_trunk(self, who: int, suspended: bool) -> None:
@@ -296,9 +233,6 @@ class History(RuleBasedStateMachine):
         mine = Account.main_id == self.customers[who][0].id, Account.state == AccountState.ACTIVE
         newest = sa.select(SipTrunk).join(Account).where(*mine).order_by(SipTrunk.id.desc()).limit(1)
         return session.scalar(newest.options(selectinload(SipTrunk.account)))
-
-    def _expect(self, request: Request) -> None:
-        self.model.expected[request.id] = Status.COMPLETED
 
     @rule(id=consumes(requests))
     def cancel(self, id: UUID) -> None:
@@ -397,7 +331,7 @@ class History(RuleBasedStateMachine):
             self.pipeline.clock.advance(timedelta(minutes=2))
             self._buy_numbers()
             process_due(self.pipeline.runtime)
-            if not self._due() and not self._retry_all():
+            if not self._due() and not self._retry_all() and not self._let_go():
                 break
         with self.pipeline.runtime.database.transaction() as session:
             self.model.compare(session, self.pipeline)
@@ -420,10 +354,6 @@ class History(RuleBasedStateMachine):
                 session.scalar(sa.select(sa.exists().where(table.due_at <= soon)))
                 for table in (Request, Message, SipTrunk, Bulk)
             )
-
-
-def _ordered() -> sa.Select[int | None]:
-    return sa.select(Request.account_id).where(Request.kind == Kind.ORDER)
 
 
 def test_every_history_ends_as_the_model_says(pipeline: Pipeline, redis_url: str) -> None:
