@@ -281,9 +281,9 @@ def _put_on_invoice(session: Session, scene: Scene) -> None:
 
 
 def _take_off(session: Session, scene: Scene) -> None:
-    """Make the account one that a collective invoice has attached.
+    """Set up an account that a collective invoice attached and that has left this invoice, but stays a sub-account.
 
-    It has left the invoice since, but is to stay linked.
+    The row of the invoice marks it to stay linked, which the job `invoices` has yet to read.
     """
     _put_on_invoice(session, scene)
     account = scene.account(session)

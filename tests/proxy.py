@@ -50,7 +50,7 @@ class Proxy:
     def taking_turns_with(self, server: int | str) -> Iterator[None]:
         """During the `with` block, forward every other new connection to `server` instead; open connections stay.
 
-        `server` is a port or Unix socket. It has to end its connections itself when the block ends.
+        `server` is a port or Unix socket; that server has to end its connections itself when the block ends.
         """
         self._servers.append(server)
         yield

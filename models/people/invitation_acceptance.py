@@ -14,7 +14,7 @@ from models.errors import BeingErased, NotFound, PasswordMissing
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.erasure_requests import is_being_erased
 from models.people.invitations import Invitation
-from models.people.password_resets import reset_password
+from models.people.password_links import reset_password
 from models.people.rights import Role
 from models.people.users import Membership, User
 from models.vault import Vault

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from models.db.caller import Named, name_to_database
 from models.emails import stored_spellings
-from models.people.password_resets import password_state
+from models.people.password_links import password_state
 from models.people.users import User
 from models.vault import Vault
 

@@ -42,7 +42,7 @@ def lock_pending(session: Session, orders: sa.Select[Request]) -> Sequence[Reque
     """Lock those of the queried orders that are pending, in the order of their ids, and return them.
 
     Orders and their accounts are read anew. Call this before locking a proof: workers lock requests before proofs, and
-    another order could deadlock.
+    the opposite sequence could deadlock.
     """
     locking = pending(orders).order_by(Request.id).with_for_update(of=Request)
     # Read anew: the transaction that held the locks may have changed them.

@@ -23,7 +23,7 @@ from models.people.erasure_requests import is_being_erased
 from models.people.invitations import Invitation
 from models.people.login_changes import note_change
 from models.people.login_sessions import end_logins
-from models.people.password_resets import FIRST_VALID_FOR, first_password_link
+from models.people.password_links import FIRST_VALID_FOR, first_password_link
 from models.people.rights import Role
 from models.people.users import Membership, User, administrators_of
 from models.proofs.proofs import LinkCode

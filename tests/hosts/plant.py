@@ -120,9 +120,10 @@ class Plant:
 
     @contextmanager
     def load(self, rate: float) -> Iterator[Path]:
-        """Run customers who place `rate` orders a second, for the time of a `with` block; yield their record's file.
+        """Run customers who place `rate` orders a second during the `with` block; yield the file of their record.
 
-        Raises `AssertionError` if the load has ended with an error.
+        `tests.hosts.load` says what is in it; it can be read during the block. Raises `AssertionError` if the load has
+        ended with an error.
         """
         task, record = self.directory / "load.json", self.directory / "load.jsonl"
         tokens = [customer.token for customer in self.customers]

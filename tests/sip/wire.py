@@ -64,7 +64,7 @@ class Wire:
         self._socket.send(message.encode())
 
     def receive(self) -> str:
-        """Wait for the next message from Kamailio and return it."""
+        """Wait for the next message from Kamailio and return it; raise `TimeoutError` if none comes in time."""
         return self._socket.recv(65535).decode()
 
     def nonce(self) -> str:

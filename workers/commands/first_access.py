@@ -12,7 +12,7 @@ from models.emails import BadEmail, typed_email
 from models.errors import AlreadyUser, BeingErased, Forbidden, HasAdministrator, NotFound
 from models.messages.outbox import Recipient
 from models.name_rules import name_fault
-from models.people.password_resets import first_password_link
+from models.people.password_links import first_password_link
 from models.people.users import User
 from models.staff.sign_in_access import Access, add_first_administrator, create_staff, mail_access
 from models.vault import Vault

@@ -78,7 +78,10 @@ class People:
             return code_on(browser.fill_in(where, f"{where}/{customer_number}"))
 
     def hand_in_document(self, view: View) -> str:
-        """Upload an extract from the commercial register as the requester, to prove an order's connection address."""
+        """Upload an extract from the commercial register as the requester, to prove the order's connection address.
+
+        `view` is the order as the API shows it. Return a sentence that says what was done, which the demo prints.
+        """
         self.api.hand_in(view.id, "Handelsregisterauszug.pdf", EXTRACT)
         return "the requester hands in an extract from the commercial register"
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Page
 from models.messages.outbox import Recipient
 from models.people.api_tokens import ApiToken
 from models.people.invitations import invite
-from models.people.password_resets import ask_for_reset
+from models.people.password_links import ask_for_reset
 from models.people.rights import Role
 from models.people.users import User
 from tests.browser.accessibility.looks import look, look_after, look_as_it_is, look_wrong, shows

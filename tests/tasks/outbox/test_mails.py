@@ -29,7 +29,7 @@ from models.people.audit_log import OF_LOGINS, AuditEvent
 from models.people.company_factor import demand_factor
 from models.people.invitations import invite
 from models.people.login_changes import Where, note_change, tell_of_sign_in
-from models.people.password_resets import ask_for_reset
+from models.people.password_links import ask_for_reset
 from models.people.rights import Action, Role, Scope
 from models.people.users import User, principal_of
 from models.proofs.document_refusals import Refusal

@@ -14,7 +14,7 @@ from models.db.session import Database
 from models.messages.outbox import Message, MessageState
 from models.people.audit_log import AuditEntry
 from models.people.login_sessions import Login, begin_login
-from models.people.password_resets import user_by_reset
+from models.people.password_links import user_by_reset
 from models.people.rights import Role
 from models.people.second_factors import RecoveryCode, SecondFactor, renew_recovery_codes
 from models.people.users import User

@@ -138,7 +138,7 @@ def test_a_worker_that_stops_takes_its_leave_in_time(dripping: DrippingServer, m
 
 
 def test_of_several_addresses_of_a_server_all_together_have_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Connect to a name with addresses at which nobody takes a connection, because the queue of each is full."""
+    """Check that all addresses of a name share one time limit, if none takes a connection because its queue is full."""
     full = [socket.socket() for _ in range(3)]
     waiting = []
     for server in full:

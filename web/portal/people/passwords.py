@@ -11,7 +11,7 @@ from wtforms import EmailField, PasswordField
 from wtforms.validators import DataRequired, Length
 
 from models.errors import PasswordGuessable
-from models.people.password_resets import ask_for_reset, reset_password, set_password, user_by_reset
+from models.people.password_links import ask_for_reset, reset_password, set_password, user_by_reset
 from models.people.passwords import (
     SHORTEST_PASSWORD,
     authenticate,

@@ -22,7 +22,7 @@ from wtforms.validators import DataRequired, Length
 from models.db.caller import Named, name_to_database
 from models.people.login_changes import tell_of_sign_in
 from models.people.login_sessions import end_login
-from models.people.password_resets import password_state
+from models.people.password_links import password_state
 from models.people.passwords import authenticate
 from models.people.second_factors import factors_of
 from models.people.users import User

@@ -180,9 +180,9 @@ def test_the_letters_page_tells_an_outsider_nothing(front: Front, back: Back, da
 
 
 def make_waiting(front: Front, back: Back, street: str) -> str:
-    """Place an order that waits for its letter's code; return the ordered account's customer number.
+    """Place an order at "<street>weg 1" that waits for the code in its letter; return the ordered customer number.
 
-    `street` is a part of the name of its street.
+    Each call needs another `street`, as addresses that were proved once need no letter.
     """
     order = {**ORDER, "location": {**ORDER["location"], "street": f"{street}weg 1"}}
     number: str = front.post("/orders", order).get_json()["customer_number"]
