@@ -122,8 +122,8 @@ class Plant:
     def load(self, rate: float) -> Iterator[Path]:
         """Run customers who place `rate` orders a second during the `with` block; yield the file of their record.
 
-        `tests.hosts.load` says what is in it; it can be read during the block. Raises `AssertionError` if the load has
-        ended with an error.
+        The file gets a line of JSON for each call and for each order that has ended, at once, so that it can be read
+        during the block. Raises `AssertionError` if the load has ended with an error.
         """
         task, record = self.directory / "load.json", self.directory / "load.jsonl"
         tokens = [customer.token for customer in self.customers]
