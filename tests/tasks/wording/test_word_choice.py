@@ -115,6 +115,12 @@ def test_american_spelling_is_noticed(word: str) -> None:
     assert not AMERICAN.search("The colour, cancelled, organisation, centre, grey, catalogue, size, resize and prize.")
 
 
+def test_code_and_documents_name_the_person_who_acts() -> None:
+    nameless = "".join(("who", "ever"))
+    ours = [file for room in ("models", "tasks", "web", "workers", "tests") for file in (ROOT / room).rglob("*.py")]
+    assert [str(file) for file in (*DOCUMENTS, *ours) if nameless in file.read_text().lower()] == []
+
+
 def test_dates_are_written_in_one_way() -> None:
     for file in (*TEMPLATES, *PROGRAMS):
         name = str(file.relative_to(ROOT))

@@ -152,8 +152,8 @@ def advice(found: Request, matter: Matter | None, now: datetime, asked: Sequence
     """Return what to do next about the request, in the page's language; empty if nothing is left to do.
 
     `matter` is why the request waits for staff, and the text then says what staff have to do. Without a matter (None),
-    the text has the next actions on the request, by customers and by the carrier. `asked` are the statuses of the proofs that
-    the request needs.
+    the text has the next actions on the request, by customers and by the carrier. `asked` are the statuses of the
+    proofs that the request needs.
     """
     if found.is_looked_at(now):
         matter = None
