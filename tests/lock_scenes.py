@@ -21,6 +21,7 @@ from models.accounts.hierarchy import attach
 from models.calendar_days import berlin_day
 from models.changes.cancellations import submit_cancellation
 from models.changes.changes import ChangeDraft, submit_change
+from models.changes.more_numbers import NumbersDraft, submit_numbers
 from models.errors import DomainError
 from models.jobs.jobs import begin_run, claim_job
 from models.links.account_closing import close_account
@@ -247,6 +248,11 @@ def _change(days: int, channels: int) -> Callable[[Session, Scene], Request]:
     return submit
 
 
+def _numbers(session: Session, scene: Scene) -> Request:
+    draft = NumbersDraft("030", 1, scene.day(20), "de")
+    return submit_numbers(session, scene.person, scene.account(session), scene.trunk, draft, NOW, usual=PLENTY)
+
+
 def _cancellation(session: Session, scene: Scene) -> Request:
     return submit_cancellation(session, scene.person, scene.account(session), None, "de", NOW)
 
@@ -394,6 +400,7 @@ OPERATIONS = {
         lambda session, scene: ask_for_erasure(session, session.get_one(User, scene.guest), NOW)
     ),
     "change a contract": Operation(_change(20, 6)),
+    "order numbers": Operation(_numbers),
     "make a planned change": Operation(_worked_on("change"), _prepared("change", _change(10, 5))),
     "take a planned change back": Operation(_taken_back("free change"), _free("free change", _change(11, 7))),
     "cancel the contracts": Operation(_cancellation),

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
+from models.accounts.company_limits import USUAL_LIMITS, Limit, Limits, lock_limits, take_one
 from models.accounts.locks import lock_active_account
 from models.calendar_days import berlin_day
 from models.changes.changes import ensure_changeable, ensure_not_detached_before, ensure_not_leaving_invoice
@@ -24,7 +25,7 @@ from models.errors import Forbidden, InvalidField, PricesChanged
 from models.orders.area_code_of_address import ensure_area_code
 from models.orders.orders import ensure_area_exists
 from models.people.audit_log import AuditEvent, record
-from models.people.rights import Action, Principal
+from models.people.rights import Action, Principal, counting_account
 from models.requests.contract_end import ensure_before_end
 from models.requests.effective_days import day_to_wait_for
 from models.requests.new_requests import create_account_request
@@ -90,20 +91,26 @@ def submit_numbers(
     now: datetime,
     *,
     shown: str | None = None,
+    usual: Limits = USUAL_LIMITS,
 ) -> Request:
     """Save a request for more numbers for the account's trunk `trunk_id`, log it, and queue a receipt; return it.
 
     The prices of the day of the request are agreed. `shown` is the `NumbersQuote.shown_text` of the quote that the
-    person saw on the page, None if there was no page. Locks the account.
+    person saw on the page, None if there was no page. Counts for the company's daily limit of number blocks, also if it
+    is withdrawn; `usual` are the limits of companies that have none of their own. Locks the company's limits and the
+    account.
 
     Raises `PricesChanged` if `shown` differs from what would be agreed now, `Forbidden` if the account is not active or
-    the person may not change its contracts, `NotFound` if the account has no open trunk with this id, and
-    `InvalidField` if block size, area code, number of numbers or day are not possible.
+    the person may not change its contracts, `NotFound` if the account has no open trunk with this id, `InvalidField` if
+    block size, area code, number of numbers or day are not possible, and `LimitReached` if the company has asked for
+    its maximum of blocks today.
     """
-    lock_active_account(session, account)
+    company = counting_account(principal, account)
+    lock_for_numbers(session, principal, account)
     quote = quote_numbers(session, principal, account, trunk_id, draft, now)
     if shown is not None and shown != quote.shown_text:
         raise PricesChanged
+    take_one(session, company, Limit.BLOCKS, now, usual)
     trunk, day = session.get_one(SipTrunk, trunk_id), quote.terms.effective_on
     request = create_account_request(
         session,
@@ -131,6 +138,16 @@ def submit_numbers(
     queue_receipt(session, request, principal, "numbers_receipt", now)
     session.flush()
     return request
+
+
+def lock_for_numbers(session: Session, principal: Principal, account: Account) -> None:
+    """Lock the limits of the company for which the person asks for numbers, and then the account.
+
+    Raises `Forbidden` if the account is not active, and `NotFound` if it was detached meanwhile, so that the front's
+    caller may not see it now.
+    """
+    lock_limits(session, counting_account(principal, account))
+    lock_active_account(session, account)
 
 
 def quote_numbers(

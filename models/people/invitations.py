@@ -35,7 +35,16 @@ from models.errors import (
 from models.messages.outbox import Recipient, queue_message
 from models.people.audit_log import AuditEvent, record
 from models.people.invited_people import note_name
-from models.people.rights import LEADS, Action, Principal, Role, handles_invitation, invitable_roles, may, through_main
+from models.people.rights import (
+    Action,
+    Principal,
+    Role,
+    counting_account,
+    handles_invitation,
+    invitable_roles,
+    may,
+    through_main,
+)
 from models.people.users import Membership, User, administrators_of, people_of_main, roles_of
 from models.states import Reason
 from models.values import Locale
@@ -128,7 +137,7 @@ def invite(
     has 50 or the inviting person 100 unexpired invitations, those of orders not counted. Raises `LimitReached` if the
     company has sent its maximum for today, withdrawn invitations included.
     """
-    company = _company(person, account)
+    company = counting_account(person, account)
     # Before the account, as orders lock: first the company's limits.
     lock_limits(session, company)
     person = lock_users(session, person, account, Action.INVITE_USERS)
@@ -267,16 +276,6 @@ def _found(session: Session, account: Account, to: Recipient) -> Invitation | No
         Invitation.account_id == account.id, Invitation.email.in_(stored_spellings(to.address))
     )
     return session.scalar(query.with_for_update())
-
-
-def _company(person: Principal, account: Account) -> int:
-    """Return the id of the account against whose daily limit the person's invitations to `account` count.
-
-    This is the main account if the person has a role there that gives access to its sub-accounts, and `account` itself
-    for anybody else. So a local team cannot use up the limit of the main account.
-    """
-    leads = account.main_id is not None and person.roles.get(account.main_id) in LEADS
-    return account.main_id if leads and account.main_id is not None else account.id
 
 
 def _email(to: Recipient) -> str:

@@ -171,6 +171,16 @@ def through_main(principal: Principal, action: Action, account: Account) -> int 
     return account.main_id
 
 
+def counting_account(principal: Principal, account: Account) -> int:
+    """Return the id of the account whose daily limits count what the person asks for `account`.
+
+    It is the main account if the person has a role there that reaches its sub-accounts, and `account` itself for
+    everybody else: a local team has a count of its own, so that it cannot use up what the main account may ask for.
+    """
+    leads = account.main_id is not None and principal.roles.get(account.main_id) in LEADS
+    return account.main_id if leads and account.main_id is not None else account.id
+
+
 def invitable_roles(principal: Principal, account: Account, *, has_administrator: bool) -> list[Role]:
     """Return the roles that the person may offer in an invitation to the account; empty if they may not invite.
 

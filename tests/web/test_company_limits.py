@@ -14,19 +14,23 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from models.accounts.accounts import Account
 from models.accounts.company_limits import Limit, set_own_limits
 from models.accounts.hierarchy import attach
 from models.db.session import Database
 from models.orders.orders import cancel_and_release
+from models.people.api_tokens import create_token
 from models.people.invitations import Invitation
-from models.people.rights import Role
+from models.people.rights import Role, Scope
 from models.requests.requests import Request
 from models.states import Origin, Reason
 from tests.factories import NOW, PLENTY, make_account, make_staff, make_user, prove_contact
 from tests.fakes import FakeClock
 from tests.web.conftest import ORDER, Back, Front, FrontOf
 from tests.web.html import assert_valid
+from tests.web.portal.accounts.sites import make_site
 from tests.web.portal.bulk.uploading import HEAD, as_csv, opened, orders, press, row, work
+from tests.web.portal.changes.test_more_numbers import make_koeln, send
 from tests.web.portal.links.test_link_wizard import add
 from tests.web.portal.orders.ordering import fill_all, fresh, order
 from tests.web.portal.page.test_portal import csrf, sign_in
@@ -122,6 +126,42 @@ def test_known_contacts_and_addresses_are_not_counted(front: Front, front_of: Fr
     back.advance()
     assert front.post("/orders", ORDER).status_code == 202
     assert front.post("/orders", an_order_of(1)).status_code == 429
+
+
+def test_more_numbers_are_counted_as_blocks_also_when_they_are_taken_back(front: Front, front_of: FrontOf) -> None:
+    with_limits(front, front_of, blocks_per_day=2)
+    with front.database.transaction() as session:
+        site = make_site(
+            session, session.get_one(Account, front.main.id), Origin.ORDER, postal_code="10179", city="Berlin"
+        )
+        token = create_token(session, site.account, site.administrator, "local", list(Scope), NOW)
+    body = {"customer_number": site.account.customer_number, "numbers": {"area_code": "030", "block_size": 1}}
+    for _ in range(2):
+        asked = front.post("/numbers", body)
+        assert asked.status_code == 202, asked.text
+        assert front.post(f"/requests/{asked.get_json()['id']}/cancel").status_code == 200
+    answer = front.post("/numbers", body)
+    assert (answer.status_code, answer.get_json()["limit"]) == (429, Limit.BLOCKS)
+    assert front.post("/orders", an_order_of(1)).get_json()["limit"] == Limit.BLOCKS
+    # What the local team asks for is counted apart.
+    head = {"Authorization": f"Bearer {token}"}
+    local = [
+        front.client.post("/api/v1/numbers", json=body, headers={**head, "Idempotency-Key": str(number)}).status_code
+        for number in range(3)
+    ]
+    assert local == [202, 202, 429]
+
+
+def test_in_the_portal_too_more_numbers_are_limited(front: Front, front_of: FrontOf) -> None:
+    with_limits(front, front_of, blocks_per_day=1)
+    site = make_koeln(front)
+    sign_in(front, front.manager.email)
+    typed = {"area_code": "0221", "block_size": "1"}
+    assert send(front, site, **typed).status_code == 303
+    refused = send(front, site, **typed)
+    assert refused.status_code == 422
+    assert "Ihr Unternehmen kann 1 Rufnummernblöcke am Tag bestellen" in refused.text
+    assert_valid(refused.text)
 
 
 def test_an_order_that_is_refused_counts_nothing(front: Front, front_of: FrontOf) -> None:

@@ -24,7 +24,7 @@ from models.changes.more_numbers import (
     submit_numbers,
 )
 from models.contracts.catalogue import ProductKind, orderable_products
-from models.errors import InvalidField, PricesChanged
+from models.errors import InvalidField, LimitReached, PricesChanged
 from models.people.rights import Action
 from models.phone_numbers import typed_area_code
 from models.requests.requests import Request
@@ -33,6 +33,7 @@ from models.telephony.holdings import blocks_of
 from models.telephony.trunks import SipTrunk
 from models.values import AREA_CODE
 from tasks.outbox.what_changes import AddedNumbers, added_numbers
+from tasks.wording.company_limits import limit_text
 from tasks.wording.fields import field_error
 from web.portal.changes.trunk_pages import render_trunk_page
 from web.portal.orders.number_hints import Hints, hints_for
@@ -102,8 +103,8 @@ def order_numbers(customer_number: str, id: int) -> Response | str | tuple[str, 
 
     A valid POST shows the price before and after, to be confirmed. A POST that confirms these prices requests the
     numbers and redirects to the page of that request; if the prices have changed since, they are shown again. An
-    invalid POST shows the form with its errors, with status 422. Abort with 404 unless the account is active and the
-    user may change its contracts.
+    invalid POST, or one beyond a limit of the company, shows the form with its errors, with status 422. Abort with 404
+    unless the account is active and the user may change its contracts.
     """
     account, trunk = get_visible_trunk(customer_number, id, Action.CHANGE_CONTRACT)
     if account.state is not AccountState.ACTIVE:
@@ -112,12 +113,16 @@ def order_numbers(customer_number: str, id: int) -> Response | str | tuple[str, 
     now = resources().clock()
     with resources().database.transaction() as database:
         _offer(database, form, account, trunk)
+    reached: LimitReached | None = None
     # Shown first; and again if the prices are others by now.
     if shown := form.shown.data:
         try:
             with resources().database.transaction() as database:
                 own = database.get_one(Account, account.id)
-                asked = submit_numbers(database, principal(), own, id, form.draft(), now, shown=shown)
+                usual = resources().settings.limits
+                asked = submit_numbers(database, principal(), own, id, form.draft(), now, shown=shown, usual=usual)
+        except LimitReached as error:
+            asked, reached = None, error
         except (InvalidField, PricesChanged):
             # Numbers were asked for meanwhile, or the prices have changed: the page below says it.
             asked = None
@@ -127,7 +132,9 @@ def order_numbers(customer_number: str, id: int) -> Response | str | tuple[str, 
     with resources().database.transaction() as database:
         account, trunk = database.get_one(Account, account.id), database.get_one(SipTrunk, trunk.id)
         sheet = _sheet(database, form, account, trunk)
-    if sheet.quote is None:
+    if reached is not None:
+        add_error(form.block_size, limit_text(reached, locale()))
+    if sheet.quote is None or reached is not None:
         return render_trunk_page(
             "numbers", account, trunk, form, sheet=sheet, most=MOST_NUMBERS
         ), 422 if form.errors else 200
