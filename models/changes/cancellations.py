@@ -24,6 +24,7 @@ from models.contracts.costs import Costs, costs_of
 from models.errors import AlreadyRequested, Forbidden, InvalidField, RuleBroken
 from models.links.account_closing import close_cancelled, ensure_leads_nobody
 from models.people.audit_log import AuditEvent, record
+from models.people.repeated_deeds import ensure_not_repeated
 from models.people.rights import Action, Principal, may
 from models.requests.cancellation_mails import tell_of_cancellation
 from models.requests.contract_end import running_cancellation
@@ -62,11 +63,12 @@ def submit_cancellation(
     of the account and of its main account, and records the request in the account's log. Locks the account.
 
     Raises `Forbidden` if the account is not active or the person may not change its contracts, `AlreadyRequested` if it
-    is cancelled already, `CannotClose` while it acts as a main account (for example has sub-accounts), and
-    `InvalidField` if the day is not possible.
+    is cancelled already, `CannotClose` while it acts as a main account (for example has sub-accounts),
+    `InvalidField` if the day is not possible, and `TooEarly` if the person has asked for it ten times within a day.
     """
     lock_active_account(session, account)
     quote = quote_cancellation(session, principal, account, last_day, now)
+    ensure_not_repeated(session, principal, account, AuditEvent.CANCELLATION_ASKED, now)
     request = create_account_request(
         session,
         principal,

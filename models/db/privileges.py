@@ -94,7 +94,7 @@ PORTAL: Mapping[str, Privileges] = {
     "high_risk_prefixes": Privileges(READ, ALL),
     "idempotency_keys": Privileges(ALL, "SELECT, UPDATE, DELETE"),
     "invitations": Privileges(ALL, ALL),
-    "invoice_offers": Privileges("SELECT, INSERT, DELETE", ALL),
+    "invoice_offers": Privileges("SELECT, INSERT, UPDATE (expires_at), DELETE", ALL),
     "invited_people": Privileges(WRITE, ALL),
     "job_heartbeats": Privileges(READ, WRITE, metrics=READ),
     "job_runs": Privileges(READ, ALL, metrics=READ),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -21,7 +21,7 @@ from models.accounts.accounts import Account
 from models.accounts.locks import lock_active_account
 from models.calendar_days import berlin_day, end_of_day
 from models.db.base import Base
-from models.errors import Forbidden, InvalidField, NotAwaited
+from models.errors import Forbidden, InvalidField, NotAwaited, TooEarly
 from models.links.collective_invoices import (
     CollectiveInvoice,
     is_billed_together,
@@ -41,6 +41,8 @@ from models.states import Origin
 from models.values import Locale
 from models.vault import Vault
 
+OFFERED_AGAIN_AFTER = timedelta(days=1)
+"""The time after which a sub-account can be asked again that has declined, or whose main account has taken it back."""
 _RIGHT = Action.DETACH
 """The right under which joining and leaving are logged: of the main account those have it who may order, too."""
 
@@ -48,8 +50,9 @@ _RIGHT = Action.DETACH
 class InvoiceOffer(Base):
     """An offer of a main account to a sub-account: to pay its contracts by the main account's collective invoice.
 
-    The sub-account's administrators can answer it until `expires_at`. An account has at most one offer, which counts
-    only while `main_id` is its main account.
+    The sub-account's administrators can answer it until `expires_at`; if they have declined, or the main account has
+    withdrawn it, that is the moment at which this was done. An account has at most one offer, which counts only while
+    `main_id` is its main account.
     """
 
     __tablename__ = "invoice_offers"
@@ -151,11 +154,15 @@ def offer_invoice(session: Session, principal: Principal, account: Account, now:
 
     They can answer on the account's page within 14 days. Does nothing if an offer is open, or if the account is on the
     invoice. Locks the account. Raises `Forbidden` unless the account is an active sub-account and the person may order
-    for its main account, and `InvalidField` if the account is to be detached.
+    for its main account, `InvalidField` if the account is to be detached, and `TooEarly` if an offer of the last day
+    (`OFFERED_AGAIN_AFTER`) was declined or withdrawn.
     """
     main = _lock_for_main(session, principal, account, now)
     if _open_offer(session, account, now) is not None or is_billed_together(session, account):
         return
+    before = session.get(InvoiceOffer, account.id)
+    if before is not None and before.main_id == main.id and now < before.offered_at + OFFERED_AGAIN_AFTER:
+        raise TooEarly(before.offered_at + OFFERED_AGAIN_AFTER)
     session.execute(sa.delete(InvoiceOffer).where(InvoiceOffer.account_id == account.id))
     until = end_of_day(now + VALID_FOR)
     session.add(InvoiceOffer(account_id=account.id, main_id=main.id, offered_at=now, expires_at=until))
@@ -183,20 +190,22 @@ def answer_offer(session: Session, principal: Principal, account: Account, now: 
         _ensure_stays(session, account, now)
         _join(session, principal, main, account, now)
     else:
-        session.delete(offer)
+        offer.expires_at = now
         _tell(session, "invoice_declined", main, account, principal, administrators_of(session, main.id), now)
     session.flush()
 
 
-def withdraw_offer(session: Session, principal: Principal, account: Account) -> None:
-    """Delete the main account's offer to pay for the sub-account; do nothing if there is none. Locks the account.
+def withdraw_offer(session: Session, principal: Principal, account: Account, now: datetime) -> None:
+    """End the main account's open offer to pay for the sub-account; do nothing if there is none. Locks the account.
 
     Raises `Forbidden` unless the account is an active sub-account and the person may order for its main account.
     """
     lock_active_account(session, account)
     if account.main_id is None or not may(principal, Action.ORDER, session.get_one(Account, account.main_id)):
         raise Forbidden
-    session.execute(sa.delete(InvoiceOffer).where(InvoiceOffer.account_id == account.id))
+    offer = _open_offer(session, account, now)
+    if offer is not None:
+        offer.expires_at = now
 
 
 def leave_invoice(
@@ -212,7 +221,8 @@ def leave_invoice(
     Raises it also for `stays_linked` if the invoice has attached the account and the person does not administer the
     sub-account. Raises `InvalidField` if people of the main account have planned a change of the contract that they
     could not make any more. If the account is to be detached, raises `RuleBroken` if it has no administrator of its
-    own, and `AlreadyRequested` if a request to detach it is running.
+    own, `AlreadyRequested` if a request to detach it is running, and `TooEarly` if the person has asked for that ten
+    times within a day.
     """
     lock_active_account(session, account)
     if account.main_id is None:

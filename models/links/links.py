@@ -28,6 +28,7 @@ from models.links.collective_invoices import is_billed_together
 from models.links.planned_detach import ensure_no_change_is_lost, give_way, running_detach
 from models.people.audit_log import AuditEvent, record
 from models.people.invitations import ensure_administered
+from models.people.repeated_deeds import ensure_not_repeated
 from models.people.rights import Action, Principal, may
 from models.people.users import User, principal_of
 from models.proofs.deadlines import MOST_ISSUES
@@ -227,6 +228,7 @@ def submit_detach(
     Raises `InvalidField` if the day is over, more than 366 days away, or later than the day that the other side has
     planned; if people who would lose access to the account have planned a change of its contract; or if its contracts
     are cancelled and end before that day.
+    Raises `TooEarly` if the person has asked to detach the account ten times within a day.
     """
     lock_account(session, account)
     if not may(principal, Action.DETACH, account):
@@ -242,6 +244,7 @@ def submit_detach(
     ensure_administered(session, account, now)
     ensure_before_end(session, account.id, day or berlin_day(now))
     ensure_no_change_is_lost(session, account, day, now)
+    ensure_not_repeated(session, principal, account, AuditEvent.DETACH_ASKED, now)
     request = create_account_request(
         session,
         principal,

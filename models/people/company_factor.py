@@ -14,6 +14,7 @@ from models.errors import FactorNeeded, OfMainAccount
 from models.messages.outbox import Recipient, queue_message
 from models.people.audit_log import AuditEvent, record
 from models.people.invitations import lock_users
+from models.people.repeated_deeds import ensure_not_repeated
 from models.people.rights import Action, Principal
 from models.people.second_factors import factors_of, has_factor
 from models.people.users import Membership, User
@@ -42,8 +43,9 @@ def demand_factor(session: Session, person: Principal, account: Account, now: da
 
     Locks the account and records the requirement in its audit log. Users without a factor are told the last day of the
     grace period by mail. Safe to run twice: the first grace period stays. Raises `Forbidden` if `person` may not manage
-    the account's users, `OfMainAccount` if the account is a sub-account (only its main account can require this), and
-    `FactorNeeded` if `person` has no second factor, so that nobody locks themselves out.
+    the account's users, `OfMainAccount` if the account is a sub-account (only its main account can require this),
+    `FactorNeeded` if `person` has no second factor, so that nobody locks themselves out, and `TooEarly` if they have
+    required it ten times within a day.
     """
     person = lock_users(session, person, account, Action.MANAGE_USERS)
     if account.main_id is not None:
@@ -51,6 +53,7 @@ def demand_factor(session: Session, person: Principal, account: Account, now: da
     if not factors_of(session, person.user_id):
         raise FactorNeeded
     if account.factor_required_from is None:
+        ensure_not_repeated(session, person, account, AuditEvent.FACTOR_DEMANDED, now)
         account.factor_required_from = end_of_day(now + GRACE)
         facts = {"day": last_day(account.factor_required_from).isoformat()}
         record(session, person, account, AuditEvent.FACTOR_DEMANDED, Action.MANAGE_USERS, now, facts)

@@ -17,7 +17,7 @@ from web.request_bodies import CancellationBody
 
 @api.post(
     "/cancellations",
-    responses={202: schemas.RequestBody, 404: schemas.Problem, 409: schemas.Problem},
+    responses={202: schemas.RequestBody, 404: schemas.Problem, 409: schemas.Problem, 429: schemas.Problem},
 )
 def create_cancellation(body: CancellationBody) -> Response:
     """Cancel the token's account or one of its sub-accounts, with all its contracts.
@@ -26,7 +26,8 @@ def create_cancellation(body: CancellationBody) -> Response:
     allow. Until then `POST /requests/{id}/cancel` withdraws the cancellation. Afterwards the account's SIP trunks and
     numbers are switched off, and the account is closed. In the answer, `cancellation` has the last day and the monthly
     cost that ends. Answers 404 if the account is not visible. Answers 409 if the account is cancelled already, or if
-    something else has to be done first, for example because it acts as a main account: `detail` says what.
+    something else has to be done first, for example because it acts as a main account: `detail` says what. Answers 429
+    if the person has cancelled the account ten times within a day.
     """
     with call_transaction() as session:
         call = begin_call(session)

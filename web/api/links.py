@@ -75,7 +75,7 @@ def create_link_request(body: LinkBody) -> Response:
 
 @api.delete(
     "/accounts/<customer_number>/link",
-    responses={202: schemas.RequestBody, 404: schemas.Problem, 409: schemas.Problem},
+    responses={202: schemas.RequestBody, 404: schemas.Problem, 409: schemas.Problem, 429: schemas.Problem},
 )
 def detach_account(path: schemas.AccountPath, query: schemas.DetachQuery) -> Response:
     """Request to detach a sub-account from its main account, at once or at the start of a day.
@@ -83,7 +83,7 @@ def detach_account(path: schemas.AccountPath, query: schemas.DetachQuery) -> Res
     `effective_on` is that day, in Berlin. If a detachment at once or for the same day is running, returns that request.
     If one is planned for another day, the new request replaces it; but a detachment that the other side (main account
     or sub-account) has planned can only be replaced by an earlier one. Until its day the side that requested it can
-    withdraw it by `POST /requests/{id}/cancel`.
+    withdraw it by `POST /requests/{id}/cancel`. Answers 429 if the person has requested it ten times within a day.
 
     Once detached, the account is no longer visible to the main account. From then on only a call with the same
     `Idempotency-Key` gets the first answer again.

@@ -16,7 +16,7 @@ from wtforms import BooleanField, Form, StringField
 from models.accounts.accounts import Account
 from models.calendar_days import berlin_day
 from models.changes.cancellations import Cancellation, quote_cancellation, running_contracts, submit_cancellation
-from models.errors import AlreadyRequested, CannotClose, InvalidField
+from models.errors import AlreadyRequested, CannotClose, InvalidField, TooEarly
 from models.people.audit_log import record_look
 from models.people.rights import Action, may, through_main
 from models.states import AccountState
@@ -29,7 +29,7 @@ from tasks.wording.contract_terms import terms_text
 from tasks.wording.fields import field_error
 from web.portal.page.account_access import get_visible_account
 from web.portal.page.blueprints import locations
-from web.portal.page.form_errors import add_error
+from web.portal.page.form_errors import add_error, too_often_text
 from web.portal.page.locale import locale, phone
 from web.portal.page.login_session import principal
 from web.portal.page.typed_fields import strip, typed_day
@@ -107,6 +107,8 @@ def _submit(account: Account, form: CancellationForm, sheet: _Sheet) -> Response
                 asked = submit_cancellation(database, principal(), own, last_day, locale(), now)
     except InvalidField as error:
         add_error(form.last_day, field_error(locale(), error.field, error.code, error.allowed))
+    except TooEarly as error:
+        add_error(form.last_day, too_often_text(error))
     if not form.meant.data:
         add_error(form.meant, _("Tick the box if you want to cancel."))
     if form.errors:

@@ -17,7 +17,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import Length
 
 from models.accounts.accounts import Account
-from models.errors import AlreadyRequested, Forbidden, InvalidField, NotAwaited, NotFound, RuleBroken
+from models.errors import AlreadyRequested, Forbidden, InvalidField, NotAwaited, NotFound, RuleBroken, TooEarly
 from models.links.collective_invoices import BilledElsewhere, OtherPayer
 from models.links.invoice_membership import (
     BillingView,
@@ -34,9 +34,9 @@ from tasks.wording.fields import field_error
 from tasks.wording.reasons import reason_text
 from web.portal.page.account_access import VisibleAccount, get_visible_account
 from web.portal.page.blueprints import locations
-from web.portal.page.form_errors import add_error
+from web.portal.page.form_errors import add_error, too_often_text
 from web.portal.page.known_browsers import this_browser
-from web.portal.page.locale import locale
+from web.portal.page.locale import locale, moment
 from web.portal.page.login_session import principal
 from web.portal.page.typed_fields import strip
 from web.resources import resources
@@ -106,8 +106,8 @@ def collective_invoice(customer_number: str) -> Response | str | tuple[str, int]
             said = _act(database, database.get_one(Account, visible.account.id), what, form)
     except (Forbidden, NotFound):
         abort(404)
-    except (AlreadyRequested, BilledElsewhere, InvalidField, NotAwaited, OtherPayer, RuleBroken) as error:
-        flash(_refused(error), "warning")
+    except (AlreadyRequested, BilledElsewhere, InvalidField, NotAwaited, OtherPayer, RuleBroken, TooEarly) as error:
+        flash(_refused(error, what), "warning")
     else:
         if said is None:
             resources().throttle.count_wrong_try()
@@ -137,7 +137,7 @@ def _act(database: Session, account: Account, what: str, form: InvoiceForm) -> s
             offer_invoice(database, person, account, now)
             return str(_("The administrators of the account are asked by e-mail."))
         case "withdraw":
-            withdraw_offer(database, person, account)
+            withdraw_offer(database, person, account, now)
             return str(_("The question is taken back."))
         case "agree" | "decline":
             answer_offer(database, person, account, now, agrees=what == "agree")
@@ -153,12 +153,19 @@ def _act(database: Session, account: Account, what: str, form: InvoiceForm) -> s
     abort(404)
 
 
-def _refused(error: Exception) -> str:
+def _refused(error: Exception, what: str) -> str:
+    """Return the sentence that says why what the button `what` asks for is not possible."""
     match error:
         case RuleBroken(reason=reason):
             return reason_text(reason, locale())
         case InvalidField(field=field, code=code, allowed=allowed):
             return field_error(locale(), field, code, allowed)
+        case TooEarly() as early if what == "offer":
+            said = _("The administrators have been asked often enough. They can be asked again from %(moment)s.",
+                     moment=moment(early.again_at))  # fmt: skip
+            return str(said)
+        case TooEarly() as early:
+            return too_often_text(early)
         case NotAwaited():
             return str(_("There is no question to answer any more."))
         case AlreadyRequested():

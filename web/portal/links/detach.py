@@ -16,7 +16,7 @@ from wtforms import StringField
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import ContractHolder, has_own_holder, holder_of
 from models.calendar_days import berlin_day
-from models.errors import AlreadyRequested, Forbidden, InvalidField, NotFound, RuleBroken
+from models.errors import AlreadyRequested, Forbidden, InvalidField, NotFound, RuleBroken, TooEarly
 from models.links.links import submit_detach
 from models.people.rights import Action, may
 from models.requests.effective_days import LONGEST_AHEAD
@@ -27,7 +27,7 @@ from tasks.wording.formats import long_date
 from tasks.wording.reasons import reason_text
 from web.portal.page.account_access import VisibleAccount, get_visible_account
 from web.portal.page.blueprints import locations
-from web.portal.page.form_errors import add_error
+from web.portal.page.form_errors import add_error, too_often_text
 from web.portal.page.locale import locale
 from web.portal.page.login_session import principal
 from web.portal.page.typed_fields import strip, typed_day
@@ -86,6 +86,9 @@ def detach(customer_number: str) -> Response | str | tuple[str, int]:
             asked = submit_detach(database, principal(), account, locale(), resources().clock(), day)
     except InvalidField as error:
         add_error(form.effective_on, field_error(locale(), error.field, error.code, error.allowed))
+        return _ask(visible, holder, form, 422)
+    except TooEarly as error:
+        add_error(form.effective_on, too_often_text(error))
         return _ask(visible, holder, form, 422)
     except AlreadyRequested:
         flash(_detached_already(visible, customer_number), "warning")

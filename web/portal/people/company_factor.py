@@ -9,9 +9,10 @@ from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 
 from models.accounts.accounts import Account, account_by_number
-from models.errors import FactorNeeded
+from models.errors import FactorNeeded, TooEarly
 from models.people.company_factor import GRACE, demand_factor, people_concerned, stop_demanding_factor
 from models.people.rights import Action, may
+from web.portal.page.form_errors import too_often_text
 from web.portal.page.login_session import principal
 from web.portal.people.users import users
 from web.resources import resources
@@ -42,6 +43,9 @@ def company_factor(customer_number: str) -> Response | tuple[str, int]:
                 change(session, principal(), session.get_one(Account, account.id), resources().clock())
         except FactorNeeded:
             refused = True
+        except TooEarly as error:
+            flash(too_often_text(error), "warning")
+            return redirect(url_for("users.listed", customer_number=customer_number), 303)
         else:
             flash(gettext("That is saved."))
             return redirect(url_for("users.listed", customer_number=customer_number), 303)

@@ -162,10 +162,32 @@ def test_the_administrators_are_asked_and_decline(front: Front, linked: Site) ->
     get(front, path_of(linked), 404)
 
 
+@pytest.mark.parametrize("how", ["withdraw", "decline"])
+def test_the_administrators_are_asked_once_a_day_however_it_ends(
+    front: Front, linked: Site, back: Back, how: str
+) -> None:
+    for _ in range(3):
+        come_in(front, front.manager.email)
+        press(front, path_of(linked), get(front, linked.path), what="offer")
+        come_in(front, front.manager.email if how == "withdraw" else linked.administrator.email)
+        press(front, path_of(linked), get(front, linked.path), what=how)
+    come_in(front, front.manager.email)
+    assert do(front, linked, "offer").status_code == 303
+    assert "oft genug gefragt" in plain(get(front, linked.path))
+    asked = sa.select(sa.func.count()).where(Message.template == "invoice_offered")
+    with front.database.transaction() as session:
+        assert session.scalar(asked) == 1
+    back.clock.now += timedelta(days=1)
+    do(front, linked, "offer")
+    with front.database.transaction() as session:
+        assert session.scalar(asked) == 2
+
+
 def test_an_offer_is_taken_back_and_lapses(front: Front, linked: Site, back: Back) -> None:
     come_in(front, front.manager.email)
     do(front, linked, "offer")
     assert do(front, linked, "withdraw").status_code == 303
+    back.clock.now += timedelta(days=1)
     do(front, linked, "offer")
     back.clock.now += timedelta(days=16)
     come_in(front, linked.administrator.email)

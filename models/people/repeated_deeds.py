@@ -1,0 +1,40 @@
+"""How often a person may do within a day what has mails sent to other people each time."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.errors import TooEarly
+from models.people.audit_log import AuditEntry, AuditEvent
+from models.people.rights import Principal
+
+MOST_A_DAY = 10
+"""How often within 24 hours a person may do such a thing to one account."""
+_DAY = timedelta(days=1)
+
+
+def ensure_not_repeated(session: Session, person: Principal, account: Account, deed: AuditEvent, now: datetime) -> None:
+    """Raise `TooEarly` if the person has done `deed` to the account `MOST_A_DAY` (10) times within 24 hours.
+
+    Otherwise a person, or a token, could have mails sent to the people of another account without end, by planning
+    something and taking it back in turn. What others do, and what comes back by itself, does not count. The caller
+    has locked the account, and records the deed in the audit log in the same transaction.
+    """
+    done = (
+        sa.select(AuditEntry.at)
+        .where(
+            AuditEntry.account_id == account.id,
+            AuditEntry.user_id == person.user_id,
+            AuditEntry.deed == deed,
+            AuditEntry.at > now - _DAY,
+        )
+        .order_by(AuditEntry.id.desc())
+        .offset(MOST_A_DAY - 1)
+    )
+    first = session.scalar(done.limit(1))
+    if first is not None:
+        raise TooEarly(first + _DAY)
