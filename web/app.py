@@ -38,6 +38,7 @@ from web.attempt_limits import Throttle
 from web.caller import current_caller
 from web.health import health
 from web.portal.accounts import (
+    audit_log_export,
     contract_holder,
     costs,
     dashboard,
@@ -100,6 +101,7 @@ _PAGES = (
     location_map,
     costs,
     dashboard,
+    audit_log_export,
     api_tokens,
     passwords,
     own_data,

@@ -110,6 +110,7 @@ ROWS = {
     "locations.collective_invoice": "pay",
     "locations.order_numbers": "operate",
     "locations.change_contract": "operate", "locations.destinations": "abroad", "locations.directory": "operate",
+    "locations.export_log": "operate",
     "locations.withdraw_from_directory": "operate", "locations.log": "operate", "locations.release": "operate",
     "locations.renew_secret": "operate", "locations.request_uri": "operate", "locations.resume": "operate",
     "locations.secret": "operate", "locations.suspend": "operate",
@@ -273,6 +274,8 @@ def cells(world: World, rule: Rule) -> Iterator[tuple[str, dict[str, Any]]]:
             word = {"customer_number": "number", "number": "number", "user_id": "user", "way": "way"}.get(parameter)
             if parameter == "slug":
                 values["slug"] = "produkt"
+            elif parameter == "form":
+                values["form"] = "csv"
             elif (thing := things.get(word or before)) is not None:
                 values[parameter] = thing
         if set(values) == rule.arguments:

@@ -30,6 +30,7 @@ NO_PAGES = {
     "locations.export": "CSV and XLSX",
     "locations.table_export": "CSV and XLSX",
     "locations.costs_export": "CSV and XLSX",
+    "locations.export_log": "CSV and XLSX",
     "orders.offer": "PDF",
     "answers.order_file": "PDF",
     "office.request_file": "PDF, PNG and JPEG",

@@ -1,0 +1,81 @@
+"""Tests of downloading an account's audit log as CSV and as workbook."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from werkzeug.test import TestResponse
+
+from models.accounts.accounts import Account
+from models.people.audit_log import AuditEvent, record
+from models.people.rights import Action
+from models.people.users import User, principal_of
+from tests.factories import NOW, make_staff
+from tests.web.conftest import Front
+from tests.web.html import assert_valid
+from tests.web.portal.accounts.sites import Site, come_in, get, make_site
+from tests.workbooks import read_xlsx
+
+
+@pytest.fixture
+def site(front: Front) -> Site:
+    """Create a linked site on whose log stand deeds of the main account, of its local team and of staff."""
+    with front.database.transaction() as session:
+        site = make_site(session, session.get_one(Account, front.main.id))
+        people = [
+            session.get_one(User, front.manager.user_id),
+            session.get_one(User, site.administrator.id),
+            make_staff(session),
+        ]
+        people[1].name = "=cmd|Kim"
+        for person in people * 3:
+            acting, account = principal_of(session, person), session.get_one(Account, site.account.id)
+            record(session, acting, account, AuditEvent.SECRET_SEEN, Action.VIEW, NOW, {"sip_user": "t1"})
+            session.flush()
+    return site
+
+
+def download(front: Front, site: Site, form: str = "csv") -> TestResponse:
+    """Download the site's log as the person who is signed in."""
+    return front.client.get(f"{site.path}/protokoll/export.{form}")
+
+
+def rows_of(answer: TestResponse) -> list[list[str]]:
+    """Return the rows of a CSV file, headings first."""
+    assert answer.status_code == 200
+    return list(csv.reader(io.StringIO(answer.data.decode("utf-8-sig")), delimiter=";"))
+
+
+def test_the_local_team_gets_the_whole_log(front: Front, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("web.portal.accounts.audit_log_export.EXPORT_PAGE", 4)
+    come_in(front, site.administrator.email)
+    page = get(front, f"{site.path}/protokoll")
+    assert_valid(page)
+    assert f'href="{site.path}/protokoll/export.csv"' in page and f'href="{site.path}/protokoll/export.xlsx"' in page
+    answer = download(front, site)
+    assert f"protokoll-{site.account.customer_number}-2026-03-02.csv" in answer.headers["Content-Disposition"]
+    head, *rows = rows_of(answer)
+    assert head == ["Zeit", "Person", "Über den Hauptaccount", "Aktion", "Was getan wurde"]
+    assert len(rows) == 9
+    said = "Hat sich das SIP-Passwort von t1 anzeigen lassen."
+    assert rows[0] == ["2026-03-02 09:00:00+01:00", "Unser Kundenservice", "", "secret_seen", said]
+    # Not a formula.
+    assert rows[1][1:3] == ["'=cmd|Kim", ""]
+    assert rows[2][1:3] == [front.manager.name, front.main.customer_number]
+
+
+def test_the_main_account_gets_what_its_people_did(front: Front, site: Site) -> None:
+    come_in(front, front.manager.email)
+    _, *rows = rows_of(download(front, site))
+    assert {(row[1], row[2]) for row in rows} == {(front.manager.name, front.main.customer_number)}
+    answer = download(front, site, "xlsx")
+    assert len(read_xlsx(answer.data)) == 1 + len(rows)
+    answer.close()
+
+
+def test_a_local_member_and_an_outsider_get_none(front: Front, site: Site) -> None:
+    come_in(front, site.member.email)
+    assert download(front, site).status_code == 404
+    assert front.client.get("/standortverwaltung/9999999/protokoll/export.csv").status_code == 404

@@ -1,0 +1,62 @@
+"""The audit log of an account as a file, CSV or XLSX: as much of it as the user may see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flask import Response, abort
+from flask_babel import gettext as _
+from flask_login import login_required
+
+from models.accounts.accounts import Account
+from models.calendar_days import BERLIN, berlin_day
+from models.people.audit_log import AttributedEntry, sees_log, visible_entries
+from tasks.files import exported_tables
+from tasks.files.exported_tables import EXPORT_PAGE
+from web.portal.accounts.audit_log_text import deed_text
+from web.portal.page.account_access import get_visible_account
+from web.portal.page.blueprints import locations
+from web.portal.page.downloads import table_file
+from web.portal.page.login_session import principal
+from web.resources import resources
+
+
+@locations.get("/<string(length=7):customer_number>/protokoll/export.<any(csv, xlsx):form>")
+@login_required
+def export_log(customer_number: str, form: str) -> Response:
+    """Download the audit log of an account, newest entries first, one row for each; `form` is "csv" or "xlsx".
+
+    A user who reaches the account only through its main account gets what people of the main account did. Abort with
+    404 if the user may not see the account or its log.
+    """
+    with resources().database.transaction() as database:
+        account = get_visible_account(database, customer_number).account
+        if not sees_log(principal(), account):
+            abort(404)
+    name = f"protokoll-{customer_number}-{berlin_day(resources().clock())}"
+    return table_file(_rows(account), form, name, _("Log"))
+
+
+def _rows(account: Account) -> Iterator[list[exported_tables.Cell]]:
+    """Yield the headings, and a row for each audit entry of the account that the user may see."""
+    yield [_("Time"), _("Person"), _("Through main account"), _("Action"), _("What was done")]
+    before: int | None = None
+    while True:
+        # One transaction per page, so that a slow download does not keep a transaction open.
+        with resources().database.transaction() as database:
+            page = visible_entries(database, principal(), account, before=before, limit=EXPORT_PAGE)
+        yield from map(_row, page)
+        if len(page) < EXPORT_PAGE:
+            return
+        before = page[-1].entry.id
+
+
+def _row(told: AttributedEntry) -> list[exported_tables.Cell]:
+    person = told.user.name if told.user is not None and not told.entry.by_staff else _("Our customer service")
+    return [
+        told.entry.at.astimezone(BERLIN).isoformat(sep=" ", timespec="seconds"),
+        person,
+        told.through.customer_number if told.through is not None else "",
+        str(told.entry.deed),
+        deed_text(told.entry),
+    ]
