@@ -156,6 +156,12 @@ def end_logins(session: Session, user_id: int, *, but: int | None = None) -> Non
     session.execute(query if but is None else query.where(Login.id != but))
 
 
+def end_all_logins(session: Session, user_id: int | None = None) -> int:
+    """End every login of the user with this id (None: of all users), and return how many have ended."""
+    query = sa.delete(Login) if user_id is None else sa.delete(Login).where(Login.user_id == user_id)
+    return len(session.scalars(query.returning(Login.id)).all())
+
+
 def secret_hash(secret: str) -> bytes:
     """Return the hash under which the database knows the secret of a login."""
     return hashlib.sha256(secret.encode()).digest()

@@ -1,4 +1,4 @@
-"""`standorte users …`: create, list, disable and erase people who can sign in, export their data, reset factors."""
+"""`standorte users …`: create, list, sign out, disable and erase people, export their data, reset factors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.messages.outbox import Recipient
-from models.people.login_sessions import Login, end_logins
+from models.people.login_sessions import Login, end_all_logins, end_logins
 from models.people.rights import Role
 from models.people.second_factors import SecondFactor, reset_factors
 from models.people.users import Membership, User, administrators_of
@@ -160,6 +160,22 @@ def enable(email: EmailArgument) -> None:
     with open_database() as database, database.transaction() as session:
         is_new = let_in(session, _known(session, email), database.now())
     out.print(f"{email} {'can sign in again' if is_new else 'is not disabled'}.", highlight=False, markup=False)
+
+
+@app.command("sign-out")
+def sign_out(
+    email: Annotated[str | None, typer.Argument(metavar="EMAIL", help="The person; or --everybody.")] = None,
+    everybody: Annotated[bool, typer.Option("--everybody", help="All people, staff too.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before signing everybody out.")] = False,
+) -> None:
+    """Sign a person, or everybody, out of all browsers. They can sign in again. API tokens stay. Safe to run twice."""
+    if everybody == (email is not None):
+        refuse("Say who it is: EMAIL, or --everybody.")
+    if everybody and not yes:
+        typer.confirm("Sign everybody out, staff and customers?", abort=True, err=True)
+    with open_database() as database, database.transaction() as session:
+        count = end_all_logins(session, _known(session, email).id if email is not None else None)
+    out.print(f"Signed out of {count} browser{'' if count == 1 else 's'}.", highlight=False)
 
 
 @app.command()

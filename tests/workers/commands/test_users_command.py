@@ -66,6 +66,31 @@ def test_staff_erase_a_person_but_not_an_only_administrator(database: Database) 
         assert open_erasures(session) == []
 
 
+def test_one_person_or_everybody_is_signed_out(database: Database) -> None:
+    with database.transaction() as session:
+        people = [make_user(session), make_user(session), make_user(session, is_staff=True)]
+        for person in people * 2:
+            begin_login(session, person, "", "", utc_now())
+        emails = [person.email for person in people]
+
+    def signed_in() -> list[str]:
+        with database.transaction() as session:
+            return sorted(set(session.scalars(sa.select(User.email).join(Login, Login.user_id == User.id))))
+
+    def sign_out(*typed: str, answer: str | None = None) -> Result:
+        return CliRunner().invoke(cli, ["users", "sign-out", *typed], input=answer)
+
+    for wrong in ((), (emails[0], "--everybody"), ("nobody@example.com",)):
+        assert sign_out(*wrong).exit_code == 1
+    assert sign_out("--everybody", answer="n\n").exit_code == 1
+    assert signed_in() == sorted(emails)
+    assert sign_out(emails[0].upper()).stdout == "Signed out of 2 browsers.\n"
+    assert signed_in() == sorted(emails[1:])
+    assert sign_out("--everybody", "--yes").stdout == "Signed out of 4 browsers.\n"
+    assert sign_out("--everybody", "--yes").stdout == "Signed out of 0 browsers.\n"
+    assert signed_in() == []
+
+
 def reset(email: str) -> Result:
     typed = ["users", "reset-factors", email, "--proof", "called back on the number of the contract"]
     return CliRunner().invoke(cli, typed)
