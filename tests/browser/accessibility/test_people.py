@@ -10,6 +10,7 @@ from playwright.sync_api import Page
 from models.messages.outbox import Recipient
 from models.people.api_tokens import ApiToken
 from models.people.invitations import invite
+from models.people.login_sessions import begin_login
 from models.people.password_links import ask_for_reset
 from models.people.rights import Role
 from models.people.users import User
@@ -52,22 +53,24 @@ def test_a_password_that_is_wrong(page: Page, portal: Portal) -> None:
 
 
 @shows(
-    "portal.history", "logins.overview", "logins.change", "logins.own_data", "logins.erase", "users.listed",
-    "users.edit", "users.remove", "users.ask",
+    "portal.history", "logins.overview", "logins.change", "logins.own_data", "logins.erase", "logins.end",
+    "logins.end_others", "users.listed", "users.edit", "users.remove", "users.ask",
 )  # fmt: skip
 def test_logins_users_and_history(page: Page, portal: Portal) -> None:
     with portal.database.transaction() as session:
         main = session.merge(portal.main)
         to = Recipient("Hanna Palmer", "hanna@example.com", "de")
         invite(session, portal.manager, main, to, Role.ADMINISTRATOR, NOW)
-        join(session, session.get_one(User, portal.manager.user_id), make_account(session))
+        manager = session.get_one(User, portal.manager.user_id)
+        join(session, manager, make_account(session))
+        phone, _secret = begin_login(session, manager, "Firefox/1 (Android)", "192.0.2.1", NOW)
     sign_in(page, portal)
     users = f"/benutzer/{portal.main.customer_number}"
     own = f"{users}/{portal.manager.user_id}"
-    logins = ("/anmeldung", "/anmeldung/daten", "/anmeldung/loeschen")
+    logins = ("/anmeldung", "/anmeldung/daten", "/anmeldung/loeschen", "/anmeldung/andere/beenden")
     for path in ("/anfragen", "/anfragen?suche=nichts", *logins, "/nowhere", users, own):
         look(page, portal.url + path)
-    for path in ("/anmeldung/passwort", users + "/einladen", own + "/entfernen"):
+    for path in ("/anmeldung/passwort", f"/anmeldung/{phone.id}/beenden", users + "/einladen", own + "/entfernen"):
         look(page, portal.url + path)
         look_wrong(page)
     page.locator("summary").first.click()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_babel import gettext
 from flask_login import current_user, login_required
 from werkzeug.wrappers import Response
@@ -16,6 +16,7 @@ from models.people.login_changes import Where
 from models.people.login_sessions import end_login, end_logins, logins_of
 from models.people.second_factors import factors_of, recovery_codes_left
 from web.portal.page.login_session import principal
+from web.portal.people.own_password import OwnPasswordForm, is_own_password
 from web.portal.people.passkey_site import passkey_site
 from web.resources import resources
 
@@ -53,23 +54,40 @@ def overview() -> str:
     )
 
 
-@logins.post("/anmeldung/<int:id>/beenden")
+@logins.route("/anmeldung/<int:id>/beenden", methods=["GET", "POST"])
 @login_required
-def end(id: int) -> Response:
-    """End the user's login `id`, so that its browser is signed out, and redirect to the list of browsers.
+def end(id: int) -> Response | tuple[str, int]:
+    """Show in which browser the user's login `id` is, with a form for the user's password; on POST end that login.
 
-    Does nothing if the user has no such login.
+    Its browser is signed out then, and the answer redirects to the list of browsers. A wrong password shows the form
+    with its error, with status 422; after too many, the answer is 429. Abort with 404 if the user has no such login.
     """
+    form = OwnPasswordForm()
+    with resources().database.transaction() as session:
+        listed = logins_of(session, principal().user_id, resources().clock())
+    found = next((login for login in listed if login.id == id), None)
+    if found is None:
+        abort(404)
+    if not (form.validate_on_submit() and is_own_password(form.password)):
+        browser = browser_name(found.user_agent)
+        page = render_template("people/logins/end.html", form=form, ended=found, browser=browser)
+        return page, 422 if form.errors else 200
     with resources().database.transaction() as session:
         end_login(session, principal().user_id, id)
     flash(gettext("Signed out there."))
     return redirect(url_for("logins.overview"), 303)
 
 
-@logins.post("/anmeldung/andere/beenden")
+@logins.route("/anmeldung/andere/beenden", methods=["GET", "POST"])
 @login_required
-def end_others() -> Response:
-    """Sign out all browsers of the user except the current one, and redirect to the list of browsers."""
+def end_others() -> Response | tuple[str, int]:
+    """Show a form for the user's password; on POST sign out all other browsers, and redirect to the list of browsers.
+
+    A wrong password shows the form with its error, with status 422; after too many, the answer is 429.
+    """
+    form = OwnPasswordForm()
+    if not (form.validate_on_submit() and is_own_password(form.password)):
+        return render_template("people/logins/end.html", form=form, ended=None), 422 if form.errors else 200
     with resources().database.transaction() as session:
         end_logins(session, principal().user_id, but=current_user.login_id)
     flash(gettext("You are signed in nowhere else any more."))

@@ -7,7 +7,6 @@ import json
 from flask import flash, redirect, render_template, url_for
 from flask_babel import gettext
 from flask_login import login_required
-from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 
 from models.errors import LastAdministrator
@@ -19,14 +18,8 @@ from web.portal.page.downloads import attachment
 from web.portal.page.locale import locale
 from web.portal.page.login_session import end_session, principal
 from web.portal.people.login_sessions import logins
-from web.portal.people.own_password import is_own_password, own_password_field
+from web.portal.people.own_password import OwnPasswordForm, is_own_password
 from web.resources import resources
-
-
-class OwnPasswordForm(FlaskForm):  # type: ignore[misc]
-    """The form for the user's own password, before the file with their data is made or their login is erased."""
-
-    password = own_password_field()
 
 
 @logins.route("/anmeldung/daten", methods=["GET", "POST"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask_babel import gettext, lazy_gettext
 from flask_login import current_user
+from flask_wtf import FlaskForm
 from wtforms import PasswordField
 from wtforms.validators import DataRequired, Length
 
@@ -19,6 +20,12 @@ def own_password_field() -> PasswordField:
         lazy_gettext("Your password"),
         validators=[DataRequired(lazy_gettext("Please enter your password.")), Length(max=1024)],
     )
+
+
+class OwnPasswordForm(FlaskForm):  # type: ignore[misc]
+    """The form for the user's own password alone, before something is done that only the user may do."""
+
+    password = own_password_field()
 
 
 def is_own_password(field: PasswordField) -> bool:

@@ -31,9 +31,11 @@ NOT_ASKED = frozenset({
     "answers.enter_letter", "answers.upload",
     # It changes the company's own contract, which everybody concerned is told of, and can be changed again.
     "locations.change_contract", "locations.order_numbers",
+    # They ask for the password.
+    "logins.end", "logins.end_others",
     # They take away what was given, or lead calls back to the phones.
     "forwardings.remove", "link_codes.void", "users.end_token", "users.withdraw_invitation",
-    "locations.withdraw_from_directory", "logins.end", "logins.end_others",
+    "locations.withdraw_from_directory",
     # They can be taken back at once, and give nobody anything.
     "locations.suspend", "locations.resume", "locations.request_uri", "locations.directory",
     # Staff, who sign in with a factor at least every twelve hours.

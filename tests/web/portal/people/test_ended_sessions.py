@@ -289,7 +289,8 @@ PAGES = {
     "/standortverwaltung/neu/entwuerfe": True,
     "/abmelden": False,  # answers to POST only
     "/sprache/de": False,
-    "/anmeldung/andere/beenden": False,
+    "/anmeldung/andere/beenden": True,
+    "/anmeldung/wiederherstellung": False,
     "/gibt-es-nicht": False,
     "/api/v1/requests": False,
     "/static/portal.css": False,

@@ -72,10 +72,22 @@ def test_logins_are_listed_and_ended(front: Front) -> None:
     assert "Chrome, Android" in page and page.count("Dieser Browser") == 1
     [path] = re.findall(r"/anmeldung/\d+/beenden", page)
     assert phone.client.get("/standortverwaltung").status_code == 200
-    post(front.client, path, "/anmeldung")
+    asked = front.client.get(path)
+    assert_valid(asked.text)
+    assert "Chrome, Android" in asked.text
+    wrong = post(front.client, path, password="wrong")
+    assert wrong.status_code == 422 and "nicht Ihr aktuelles Passwort" in wrong.text
+    assert post(front.client, path, "/anmeldung").status_code == 422
+    assert phone.client.get("/standortverwaltung").status_code == 200
+    post(front.client, path, password=PASSWORD)
     assert phone.client.get("/standortverwaltung").status_code == 302
+    assert front.client.get(path).status_code == 404
     sign_in(phone, front.manager.email)
-    post(front.client, "/anmeldung/andere/beenden", "/anmeldung")
+    others = "/anmeldung/andere/beenden"
+    assert_valid(front.client.get(others).text)
+    assert post(front.client, others, password="wrong").status_code == 422
+    assert phone.client.get("/standortverwaltung").status_code == 200
+    post(front.client, others, password=PASSWORD)
     assert phone.client.get("/standortverwaltung").status_code == 302
     assert front.client.get("/standortverwaltung").status_code == 200
 
@@ -95,7 +107,7 @@ def test_the_login_of_another_person_cannot_be_ended(front: Front) -> None:
     sign_in(front, front.manager.email)
     with front.database.transaction() as session:
         id = session.scalar(sa.select(Login.id).where(Login.user_id == stranger.id))
-    post(front.client, f"/anmeldung/{id}/beenden", "/anmeldung")
+    assert post(front.client, f"/anmeldung/{id}/beenden", "/anmeldung", password=PASSWORD).status_code == 404
     assert other.client.get("/anmeldung").status_code == 200
 
 
