@@ -81,6 +81,7 @@ from web.portal.requests.request_actions import answers
 from web.portal.telephony import allowed_destinations, directory, inventory, phone_systems, request_uri, suspension
 from web.portal.telephony.forwarding import forwardings
 from web.portal.telephony.registrations_and_calls import telephone
+from web.refused_fields import note_fields_of_forms, note_refused, refused_fields
 from web.request_metrics import count_request
 from web.resources import Resources, resources, store_resources
 from web.settings import WebSettings
@@ -213,6 +214,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
     csrf = CSRFProtect(app)
     csrf.exempt(api)
     login_manager.init_app(app)
+    note_fields_of_forms(app)
     app.register_api(api)
     for blueprint in (
         health, people, logins, users, portal, locations, answers, link_codes, letters, emails, consents, links,
@@ -235,6 +237,7 @@ def _handle_errors(app: OpenAPI) -> None:
         if is_api():
             return problems.of_domain_error(error)
         if isinstance(error, InvalidField):
+            note_refused(error.field, error.code)
             return _render_error(422, field=error.field), 422
         return _render_error(404), 404
 
@@ -293,5 +296,6 @@ def _around_every_request(app: OpenAPI) -> None:
             took = round(perf_counter() - g.get("began", perf_counter()), 4)
             # Monitoring calls these endpoints every few seconds; only errors are logged.
             if request.blueprint != health.name or response.status_code >= 400:
-                log.info("http", method=request.method, rule=rule, status=response.status_code, took=took)
+                refused = {"refused": refused_fields()} if response.status_code == 422 else {}
+                log.info("http", method=request.method, rule=rule, status=response.status_code, took=took, **refused)
         return response

@@ -18,8 +18,8 @@ import web
 from models.people.login_sessions import Login, begin_login
 from models.people.users import User
 from tests.factories import NOW, PASSWORD
-from tests.web.conftest import Front, FrontOf
-from tests.web.portal.page.test_portal import csrf
+from tests.web.conftest import ORDER, Front, FrontOf
+from tests.web.portal.page.test_portal import csrf, sign_in
 
 HTTPS = {"base_url": "https://portal.example"}
 PAGES = ("/anmelden", "/standortverwaltung", "/benutzer", "/anmeldung", "/export.csv", "/gibt-es-nicht", "/healthz")
@@ -116,6 +116,27 @@ def test_the_log_says_who_asked_and_from_which_login_or_token(front: Front, capl
     caplog.clear()
     assert front.client.get("/backoffice/").status_code == 404
     assert re.search(rf"'user': {front.manager.user_id}\b.*'status': 404|'status': 404.*'user': ", caplog.text)
+
+
+def test_the_log_names_refused_fields_and_not_what_was_typed(front: Front, caplog: pytest.LogCaptureFixture) -> None:
+    def refused() -> list[str]:
+        [line] = re.findall(r"'refused': \[(.*?)\]", caplog.text)
+        caplog.clear()
+        return re.findall("'([^']*)'", line)
+
+    wrong = {**ORDER, "channels": 4711, "contact": {**ORDER["contact"], "email": "kim.smith"}, "Kim Smith": 1}
+    caplog.clear()
+    assert front.post("/orders", wrong).status_code == 422
+    assert "4711" not in caplog.text and not re.search("kim|smith", caplog.text, re.IGNORECASE)
+    assert sorted(refused()) == ["?: extra_forbidden", "channels: less_than_equal", "contact.email: value_error"]
+    sign_in(front, front.manager.email)
+    page = "/anmeldung/passwort"
+    caplog.clear()
+    answer = front.client.post(page, data={"csrf_token": csrf(front.client.get(page).text), "password": "kim.smith"})
+    assert answer.status_code == 422 and "kim.smith" not in caplog.text
+    assert sorted(refused()) == ["current", "password"]
+    assert front.client.get("/anfragen?suche=%00kim.smith").status_code == 422
+    assert refused() == ["?: unreadable"]
 
 
 @pytest.mark.parametrize("given", ['a","event":"forged', "a b", "\x1b[2J", "é", "x" * 65, ""])

@@ -26,6 +26,7 @@ from tasks.wording.formats import long_date, moment_text
 from tasks.wording.labels import status_text
 from tasks.wording.reasons import reason_text
 from tasks.wording.translate import N_, translate
+from web.refused_fields import note_refused
 from web.resources import resources
 
 log = structlog.get_logger()
@@ -306,4 +307,5 @@ def _shown(fact: object) -> object:
 
 
 def _field(field: str, code: str, allowed: object = None) -> dict[str, str]:
+    note_refused(field, code)
     return {"field": field or "body", "code": code, "detail": field_error(language(), field, code, allowed)}
