@@ -8,15 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import account_by_number
 from models.db.caller import Named, name_to_database
 from models.errors import Forbidden, NotAwaited
 from models.people.passwords import authenticate
-from models.people.rights import Action, may
+from models.people.rights import RIGHTS, Action, may
 from models.people.second_factors import needs_more_than_password
-from models.people.users import User, principal_of
+from models.people.users import Membership, User, principal_of
 from models.proofs.link_codes import open_link_code
 from models.proofs.proofs import NOBODY, Consent, Decision, OwnershipProof
 from models.requests.requests import Request
@@ -115,12 +116,21 @@ def _by_link_code(
     account_id = account.id if account is not None else None
     code = open_link_code(session, account_id, lock=True)
     right = vault.is_code(typed, *(code.words() if code is not None else ("link", "nobody's")))
-    if code is None or not right or not code.is_good(now):
+    made_by_owner = _may_still_prove(session, code.created_by if code is not None else NOBODY, account_id)
+    if code is None or not right or not code.is_good(now) or not made_by_owner:
         return None
     code.ended_at = now
     return OwnershipProof(
         account_id=code.account_id, method=ProofMethod.LINK_CODE, proved_by=code.created_by, proved_at=now
     )
+
+
+def _may_still_prove(session: Session, user_id: int, account_id: int | None) -> bool:
+    """Return whether the person who has made a link code still has a role in the account that lets them make one."""
+    role = session.scalar(
+        sa.select(Membership.role).where(Membership.user_id == user_id, Membership.account_id == account_id)
+    )
+    return role is not None and Action.PROVE_OWNERSHIP in RIGHTS[role]
 
 
 def _ownership(request: Request, account_id: int, method: ProofMethod, by: int | None, now: datetime) -> OwnershipProof:

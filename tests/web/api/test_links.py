@@ -14,16 +14,17 @@ import sqlalchemy as sa
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import attach
 from models.calendar_days import end_of_day
-from models.people.rights import Scope
-from models.people.users import User
+from models.people.members import change_role, remove_user
+from models.people.rights import Role, Scope
+from models.people.users import User, principal_of
 from models.proofs.main_consents import decide_for_main
 from models.proofs.ownership import decide
 from models.proofs.proofs import Decision, LinkCode
 from models.requests.idempotency import IdempotencyKey
 from models.requests.requests import Request
 from models.states import Origin
-from tests.factories import NOW, PASSWORD, make_account, make_main, make_user
-from tests.web.api.calls import a_link, owned, token_of
+from tests.factories import NOW, PASSWORD, join, make_account, make_main, make_user
+from tests.web.api.calls import a_link, new_link_code, owned, token_of
 from tests.web.conftest import Back, Front
 
 
@@ -70,6 +71,23 @@ def test_a_link_request_that_cannot_be_is_refused_at_once(front: Front) -> None:
     answer = front.post("/link-requests", {"customer_number": "12", "proof": broken})
     assert {error["field"] for error in answer.get_json()["errors"]} == {"customer_number", "proof.password"}
     assert password not in answer.text
+
+
+@pytest.mark.parametrize("end", ["remove", "demote", "none"])
+def test_a_link_code_dies_with_the_role_of_the_person_who_has_made_it(front: Front, back: Back, end: str) -> None:
+    account, owner = owned(front)
+    code = new_link_code(front, account, owner)
+    with front.database.transaction() as session:
+        colleague = make_user(session)
+        join(session, colleague, account)
+        acting, own = principal_of(session, colleague), session.get_one(Account, account.id)
+        if end == "remove":
+            remove_user(session, acting, own, owner.id, NOW)
+        elif end == "demote":
+            change_role(session, acting, own, owner.id, Role.LOCATION_MANAGER, NOW)
+    id = a_link(front, account.customer_number, "link_code", code=code).get_json()["id"]
+    back.advance()
+    assert front.get(f"/requests/{id}").get_json()["reason"] == (None if end == "none" else "ownership_not_proven")
 
 
 def test_a_link_code_is_made_shown_to_the_same_key_and_not_kept(front: Front) -> None:
