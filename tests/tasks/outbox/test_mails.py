@@ -186,9 +186,9 @@ def _send_all(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> Sent:
         decide(session, pipeline.runtime.vault, request, owner, Decision.DECLINED, None, NOW)
         account = session.get_one(Account, linked.id)
         administrator = principal_of(session, session.get_one(User, owner.id, populate_existing=True))
-        for agrees in (False, True):
-            offer_invoice(session, pipeline.manager, account, NOW)
-            answer_offer(session, administrator, account, NOW, agrees=agrees)
+        for agrees, asked_at in ((False, NOW - timedelta(days=1)), (True, NOW)):
+            offer_invoice(session, pipeline.manager, account, asked_at)
+            answer_offer(session, administrator, account, asked_at, agrees=agrees)
         leave_invoice(session, pipeline.manager, account, locale, NOW, stays_linked=True)
         planned = submit_detach(session, pipeline.manager, account, locale, NOW, berlin_day(NOW) + timedelta(days=1))
         cancel_and_release(planned, Reason.CANCELLED_BY_REQUESTER, NOW)
@@ -296,6 +296,14 @@ def test_the_mails_of_a_link_say_what_it_gives(mails: list[tuple[Mail, dict[str,
     for mail, _ in (known for known in mails if known[1]["template"] in told):
         for said in (*rights.may, *rights.may_not):
             assert said in plain(mail.text) and said in plain(Page(mail.html).words)
+
+
+def test_who_has_left_a_main_account_reads_that_it_knew_the_sip_password(
+    mails: list[tuple[Mail, dict[str, Any]]], locale: Locale
+) -> None:
+    said = "Passwort Ihres SIP-Trunks" if locale == "de" else "password of your SIP trunk"
+    told = {facts["template"] for mail, facts in mails if said in plain(mail.text) and said in plain(mail.html)}
+    assert told == {"detach_completed_owner", "switch_completed_owner"}
 
 
 def test_a_completion_mail_leads_to_the_account_itself(mails: list[tuple[Mail, dict[str, Any]]]) -> None:
