@@ -88,7 +88,7 @@ SHOWN_AT = {
 """Where a text is shown, if not on the page that follows: what to replace in the path of the form."""
 
 ONLY_BUTTONS = {
-    "answers.resend", "answers.retry", "bulks.send", "locations.resume", "logins.end", "logins.end_others",
+    "answers.resend", "answers.retry", "bulks.send", "locations.resume", "logins.end",
     "logins.remove_own_factor", "logins.erase", "office.removals", "office.request_retry", "office.withdraw_reset",
     "users.company_factor",
 }  # fmt: skip
