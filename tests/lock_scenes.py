@@ -249,7 +249,7 @@ def _change(days: int, channels: int) -> Callable[[Session, Scene], Request]:
 
 
 def _numbers(session: Session, scene: Scene) -> Request:
-    draft = NumbersDraft("030", 1, scene.day(20), "de")
+    draft = NumbersDraft("0521", 1, scene.day(20), "de")
     return submit_numbers(session, scene.person, scene.account(session), scene.trunk, draft, NOW, usual=PLENTY)
 
 
