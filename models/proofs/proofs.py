@@ -209,7 +209,9 @@ class MainConsent(CodedProof, Base):
 
     A switch has such a row as soon as the ownership of the account is proved. `main_id` is the main account that is
     asked; an answer counts only while the account belongs to that main account. The first answer counts. `moved_at` is
-    when the account left it by this switch; None if it did not.
+    when the account left it by this switch; None if it did not. `unreached_since` is the time since which the back
+    office has to act because the question reaches no administrator; None if it reaches one, if the back office has
+    acted, or soon after the request has ended.
     """
 
     __tablename__ = "main_consents"
@@ -221,8 +223,15 @@ class MainConsent(CodedProof, Base):
     decided_by: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
     decided_at: Mapped[datetime | None]
     moved_at: Mapped[datetime | None]
+    unreached_since: Mapped[datetime | None]
 
     __table_args__ = (
+        # Always few, and read with each list of the back office.
+        sa.Index(
+            "ix_main_consents_unreached",
+            "request_id",
+            postgresql_where=sa.text("unreached_since IS NOT NULL AND decision IS NULL"),
+        ),
         sa.CheckConstraint("(decision IS NULL) = (decided_at IS NULL)", name="decision_has_time"),
         sa.CheckConstraint("(decision IS NULL) = (decided_by IS NULL)", name="decision_has_author"),
         sa.CheckConstraint("moved_at IS NULL OR decision = 'accepted'", name="moved_by_consent"),

@@ -24,7 +24,7 @@ def name_administrator(
     The member of staff judges whether a present administrator can be reached; this is not checked. `proof` is that
     member's description of the evidence that the person may administer the account; it is stored in the account's audit
     log. A present administrator is told by mail and keeps the role, but the new one can take it away. The open
-    questions whether the account may be attached leave the back office's list of those that reach nobody. Raises
+    questions for consent that the account is asked leave the back office's list of those that reach nobody. Raises
     `NotFound` unless the account is in service, `Forbidden` if `staff` is not one of the carrier's staff,
     `SeveralAdministrators` if there is more than one administrator, and `AlreadyUser` if the person is the only
     administrator already.

@@ -33,8 +33,8 @@ from models.views.request_lists import timelines
 class Matter(StrEnum):
     """The reasons why a request waits for the carrier's staff.
 
-    It is held; it has failed; it has a document that staff have to accept or refuse; or it needs the consent of another
-    account's administrators, but no mail reaches any.
+    It is held; it has failed; it has a document that staff have to accept or refuse; or it needs the consent of the
+    administrators of another account, or of its present main account, but no mail reaches any.
     """
 
     HELD = "held"
@@ -85,6 +85,8 @@ class RequestDetails:
     staff_actions: Sequence[AttributedEntry]
     consent: Consent | None
     """The question that a link request by consent asks; None for other requests, or before it is asked."""
+    main_consent: MainConsent | None
+    """The question that a switch asks the present main account; None for other requests, or before it is asked."""
     asked_main: Account | None
     """The present main account that a switch asks; None for other requests, or before it is asked."""
 
@@ -96,7 +98,12 @@ class RequestDetails:
     @property
     def matter(self) -> Matter | None:
         """Return why the request waits for the carrier; None if it does not."""
-        return matter_of(self.request.status, self.document, self.consent)
+        return matter_of(self.request, self.document, self.consent, self.main_consent)
+
+    @property
+    def asks_nobody(self) -> str:
+        """Return the customer number of the account whose administrators the open question for consent would ask."""
+        return self.asked_main.customer_number if self.asked_main is not None else self.request.customer_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,30 +120,39 @@ class Counts:
         return sum(self.matters.values())
 
 
-def matter_of(status: Status, document: AddressDocument | None, consent: Consent | None) -> Matter | None:
-    """Return why a request with this status waits for the carrier; None if it does not.
+def matter_of(
+    request: Request, document: AddressDocument | None, consent: Consent | None, main_consent: MainConsent | None
+) -> Matter | None:
+    """Return why the request waits for the carrier; None if it does not.
 
     `document` is the newest document uploaded for the request, `consent` the question to the other account's
-    administrators whether it may be attached; each is None if there is none.
+    administrators whether it may be attached, `main_consent` the one to its present main account; each is None if there
+    is none.
     """
-    match status:
+    # Ownership can be proved otherwise while the first question is open: then only the second one waits.
+    asked = {Reason.CONSENT_AWAITED: consent, Reason.MAIN_CONSENT_AWAITED: main_consent}
+    question = asked.get(request.reason) if request.reason is not None else None
+    match request.status:
         case Status.HELD:
             return Matter.HELD
         case Status.FAILED:
             return Matter.FAILED
         case Status.PENDING if document is not None and document.released is None:
             return Matter.DOCUMENT
-        case Status.PENDING if consent is not None and consent.unreached_since is not None and not consent.decision:
+        case Status.PENDING if question is not None and question.unreached_since and not question.decision:
             return Matter.CONSENT
     return None
 
 
 _Place = tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]
 
-# Each of the three by an index of its own that holds few.
+# Each of the four by an index of its own that holds few.
 _FOR_US = sa.select(Request.id).where(Request.status.in_((Status.HELD, Status.FAILED)))
 _WITH_DOCUMENT = sa.select(AddressDocument.request_id).where(AddressDocument.released.is_(None))
-_UNREACHED = sa.select(Consent.request_id).where(Consent.unreached_since.is_not(None), Consent.decision.is_(None))
+_UNREACHED = [
+    sa.select(table.request_id).where(table.unreached_since.is_not(None), table.decision.is_(None))
+    for table in (Consent, MainConsent)
+]
 _OPEN_DOCUMENT = sa.and_(
     AddressDocument.request_id == Request.id,
     AddressDocument.released.is_(None),
@@ -147,14 +163,25 @@ _UNREACHED_CONSENT = sa.and_(
     Consent.unreached_since.is_not(None),
     Consent.decision.is_(None),
     Request.status == Status.PENDING,
+    # Ownership can be proved otherwise while the question is open.
+    Request.reason == Reason.CONSENT_AWAITED,
+)
+_UNREACHED_MAIN = sa.and_(
+    MainConsent.request_id == Request.id,
+    MainConsent.unreached_since.is_not(None),
+    MainConsent.decision.is_(None),
+    Request.status == Status.PENDING,
+    Request.reason == Reason.MAIN_CONSENT_AWAITED,
 )
 _MATTER = sa.case(
     (Request.status == Status.HELD, Matter.HELD),
     (Request.status == Status.FAILED, Matter.FAILED),
     (AddressDocument.id.is_not(None), Matter.DOCUMENT),
-    (Consent.request_id.is_not(None), Matter.CONSENT),
+    (sa.or_(Consent.request_id.is_not(None), MainConsent.request_id.is_not(None)), Matter.CONSENT),
 )
-_SINCE = sa.func.coalesce(AddressDocument.uploaded_at, Consent.unreached_since, Request.updated_at)
+_SINCE = sa.func.coalesce(
+    AddressDocument.uploaded_at, Consent.unreached_since, MainConsent.unreached_since, Request.updated_at
+)
 
 
 def page_of(session: Session, wanted: MatterFilter, *, after: str | None = None, limit: int = 50) -> Page[Listed]:
@@ -213,6 +240,7 @@ def request_details(session: Session, id: uuid.UUID, now: datetime) -> RequestDe
         latest_document(session, request),
         staff_actions_on(session, request),
         session.get(Consent, id),
+        session.get(MainConsent, id),
         session.scalar(sa.select(Account).join(MainConsent).where(MainConsent.request_id == id)),
     )
 
@@ -227,16 +255,17 @@ def waiting_files(session: Session, most: int = 50) -> list[Bulk]:
 
 
 def _with_matters(query: sa.Select[Any]) -> sa.Select[Any]:
-    """Join an undecided document, and a question for consent that reaches nobody, to a query for requests.
+    """Join an undecided document, and questions for consent that reach nobody, to a query for requests.
 
-    Both are outer joins. `_MATTER` and `_SINCE` use their columns to tell why a request waits for the carrier, and
+    All are outer joins. `_MATTER` and `_SINCE` use their columns to tell why a request waits for the carrier, and
     since when.
     """
-    return query.outerjoin(AddressDocument, _OPEN_DOCUMENT).outerjoin(Consent, _UNREACHED_CONSENT)
+    documents = query.outerjoin(AddressDocument, _OPEN_DOCUMENT)
+    return documents.outerjoin(Consent, _UNREACHED_CONSENT).outerjoin(MainConsent, _UNREACHED_MAIN)
 
 
 def _waiting() -> list[sa.ColumnElement[bool]]:
-    return [Request.id.in_(_FOR_US.union_all(_WITH_DOCUMENT, _UNREACHED)), _MATTER.is_not(None)]
+    return [Request.id.in_(_FOR_US.union_all(_WITH_DOCUMENT, *_UNREACHED)), _MATTER.is_not(None)]
 
 
 def _filters(wanted: MatterFilter) -> list[sa.ColumnElement[bool]]:

@@ -38,6 +38,7 @@ SYSTEMS = {Channel.MAIL: ExternalSystem.MAIL, Channel.LETTER: ExternalSystem.LET
 _SENT_BY = {channel: Message.channel == channel for channel in Channel}
 QUESTIONS: Mapping[str, Callable[[Session, Message, datetime], None]] = {
     consent_reach.CONSENT_MAIL: consent_reach.note_refused,
+    consent_reach.MAIN_CONSENT_MAIL: consent_reach.note_refused,
     contact_email.CONTACT_MAIL: contact_email.note_refused,
 }
 """By template, what records that a mail with a question was refused for good, so that somebody is told of it."""

@@ -9,7 +9,13 @@ from models.accounts.accounts import Account, account_by_number
 from models.accounts.contract_holders import addressee_of
 from models.messages.outbox import Channel, Recipient, queue_message
 from models.people.users import User, administrators_of
-from models.proofs.consent_reach import CONSENT_MAIL, asked_addresses, note_reach
+from models.proofs.consent_reach import (
+    CONSENT_MAIL,
+    MAIN_CONSENT_MAIL,
+    asked_addresses,
+    note_main_reach,
+    note_reach,
+)
 from models.proofs.contact_email import CONTACT_MAIL
 from models.proofs.proofs import AddressProof, CodedProof, Consent, EmailProof, MainConsent
 from models.requests.requests import Request
@@ -87,14 +93,34 @@ def ask_main_for_consent(work: Work, request: Request, account: Account, consent
     """Queue a mail to each administrator of the account's present main account, asking for consent to a switch.
 
     The question is whether the account may go over to the main account that made the request. The mail is a reminder if
-    `consent.reminders` is not 0. Adds a timeline entry, which does not name the present main account.
+    `consent.reminders` is not 0. Adds a timeline entry, which does not name the present main account, nor say whether
+    anybody is asked. A main account without administrators is noted for the back office.
     """
+    people = administrators_of(work.session, consent.main_id)
+    _ask_main(work, request, account, consent, people)
+    note_main_reach(consent, work.now, reaches=bool(people))
+    request.note(work.now, "main_consent_reminded" if consent.reminders else "main_consent_asked")
+
+
+def ask_main_newcomers(work: Work, request: Request, account: Account, consent: MainConsent) -> None:
+    """Queue a mail to every administrator of the present main account who has joined it since the question.
+
+    Adds no timeline entry: who asks must not learn that the main account has a new administrator.
+    """
+    asked = asked_addresses(work.session, request, MAIN_CONSENT_MAIL)
+    fresh = [person for person in administrators_of(work.session, consent.main_id) if person.email not in asked]
+    if fresh:
+        _ask_main(work, request, account, consent, fresh)
+        note_main_reach(consent, work.now, reaches=True)
+
+
+def _ask_main(work: Work, request: Request, account: Account, consent: MainConsent, people: Sequence[User]) -> None:
     main = work.session.get_one(Account, consent.main_id)
-    for person in administrators_of(work.session, main.id):
+    for person in people:
         queue_message(
             work.session,
             request.id,
-            "main_consent_asked",
+            MAIN_CONSENT_MAIL,
             Recipient(person.name, person.email, person.locale),
             {
                 **_about(request),
@@ -110,7 +136,6 @@ def ask_main_for_consent(work: Work, request: Request, account: Account, consent
             occasion=_occasion(consent),
             proof=consent.words(person),
         )
-    request.note(work.now, "main_consent_reminded" if consent.reminders else "main_consent_asked")
 
 
 def ask_newcomers(work: Work, request: Request, consent: Consent) -> None:
@@ -122,7 +147,7 @@ def ask_newcomers(work: Work, request: Request, consent: Consent) -> None:
     account = account_by_number(work.session, request.customer_number)
     if account is None:
         return
-    asked = asked_addresses(work.session, request)
+    asked = asked_addresses(work.session, request, CONSENT_MAIL)
     fresh = [person for person in administrators_of(work.session, account.id) if person.email not in asked]
     if fresh:
         _ask(work, request, consent, account, fresh)

@@ -45,6 +45,7 @@ from tasks.steps.proof_mails import (
     ask_for_consent,
     ask_for_email,
     ask_main_for_consent,
+    ask_main_newcomers,
     ask_newcomers,
 )
 from tasks.steps.step import IN_USE, NO_NUMBERS, Hold, Outcome, Postpone, Wait, Work
@@ -182,6 +183,8 @@ def _wait_for_main(work: Work, request: Request, account: Account, consent: Main
         raise RuleBroken(Reason.PROOF_EXPIRED)
     if consent.start_sending(work.now):
         ask_main_for_consent(work, request, account, consent)
+    else:
+        ask_main_newcomers(work, request, account, consent)
     return Wait(Actor.OTHER_ACCOUNT, Reason.MAIN_CONSENT_AWAITED, consent.expires_at, consent.wakes_at())
 
 

@@ -21,7 +21,8 @@ from models.people.invitations import Invitation
 from models.people.rights import Principal, Role
 from models.people.users import principal_of
 from models.proofs.consent_reach import wake_questions
-from models.proofs.proofs import Consent
+from models.proofs.ownership import Credentials, prove_ownership
+from models.proofs.proofs import Consent, MainConsent
 from models.requests.requests import Request
 from models.staff.administrators import name_administrator
 from models.states import AccountState, ProofMethod, Reason, Status
@@ -29,6 +30,8 @@ from models.views.back_office import Matter, MatterFilter, matter_counts, page_o
 from tasks.ports import GatewayRefused
 from tests.factories import NOW, PASSWORD, a_link, join, make_account, make_user
 from tests.tasks.conftest import Pipeline
+from tests.tasks.steps.test_switch import WAITS, Branch, answer, make_branch, standing
+from tests.tasks.steps.test_switch import ask as ask_for_switch
 
 PROOF = "Handelsregisterauszug per Post, Rückruf unter der Nummer im Register"
 HANNA = Recipient("Hanna Palmer", "hanna@example.com", "de")
@@ -174,6 +177,84 @@ def test_staff_name_somebody_only_where_nobody_else_can(pipeline: Pipeline, staf
         assert roles == {Role.ADMINISTRATOR}
         with pytest.raises(SeveralAdministrators):
             name_administrator(session, staff, account, HANNA, PROOF, NOW)
+
+
+def leave(pipeline: Pipeline, branch: Branch) -> None:
+    """Take the only administrator away from the branch's main account, as nobody could in the portal."""
+    with pipeline.runtime.database.transaction() as session:
+        session.execute(sa.text("DELETE FROM memberships WHERE user_id = :id"), {"id": branch.chief.user_id})
+
+
+def test_a_main_account_that_nobody_can_answer_for_is_a_case_and_who_asks_sees_no_difference(
+    pipeline: Pipeline,
+) -> None:
+    lonely, reached = make_branch(pipeline), make_branch(pipeline)
+    leave(pipeline, lonely)
+    case, fine = ask_for_switch(pipeline, lonely), ask_for_switch(pipeline, reached)
+    pipeline.send()
+    assert cases(pipeline) == [case]
+    assert told(pipeline, case) == told(pipeline, fine)
+    with pipeline.runtime.database.transaction() as session:
+        details = request_details(session, case, pipeline.clock.now)
+        assert details is not None and details.asked_main is not None
+        # An administrator of the main account is missing, not one of the account itself.
+        assert details.asks_nobody == details.asked_main.customer_number != lonely.number
+        session.get_one(Request, case).cancel(Reason.CANCELLED_BY_REQUESTER, NOW)
+    assert cases(pipeline) == []
+    pipeline.run("proofs")
+    with pipeline.runtime.database.transaction() as session:
+        assert session.get_one(MainConsent, case).unreached_since is None
+
+
+def test_a_main_account_s_dead_mailbox_is_a_case_and_an_answer_ends_it(pipeline: Pipeline) -> None:
+    branch = make_branch(pipeline)
+    pipeline.mailer.failures[branch.chief.email] = [GatewayRefused("550")]
+    id = ask_for_switch(pipeline, branch)
+    pipeline.send()
+    assert (cases(pipeline), standing(pipeline, id)) == ([id], WAITS)
+    # They sign in without the mail.
+    answer(pipeline, id, branch.chief.user_id)
+    assert (cases(pipeline), pipeline.request(id).status) == ([], Status.COMPLETED)
+
+
+def test_staff_name_an_administrator_of_the_main_account_who_then_answers(pipeline: Pipeline, staff: Principal) -> None:
+    branch = make_branch(pipeline)
+    leave(pipeline, branch)
+    id = ask_for_switch(pipeline, branch)
+    before = told(pipeline, id)
+    with pipeline.runtime.database.transaction() as session:
+        main = session.get_one(Account, branch.main_id)
+        name_administrator(session, staff, main, HANNA, PROOF, NOW)
+    assert cases(pipeline) == []
+    with pipeline.runtime.database.transaction() as session:
+        found = session.scalars(sa.select(Invitation)).one()
+        hanna = accept(session, found, PASSWORD, NOW)[0].id
+        wake_questions(session, main, pipeline.clock.now)
+    for _ in range(2):
+        pipeline.advance()
+        pipeline.send()
+    mails = [mail.text for mail in pipeline.mailer.sent if mail.recipient_address == HANNA.address]
+    assert sum(f"/zustimmung/{id}/" in mail for mail in mails) == 1
+    assert (told(pipeline, id), cases(pipeline)) == (before, [])
+    answer(pipeline, id, hanna)
+    assert pipeline.request(id).status is Status.COMPLETED
+
+
+def test_a_question_that_is_over_is_no_case_while_the_main_account_is_asked(pipeline: Pipeline) -> None:
+    branch = make_branch(pipeline)
+    with pipeline.runtime.database.transaction() as session:
+        session.execute(sa.text("DELETE FROM memberships WHERE user_id = :id"), {"id": branch.owner.id})
+    id = ask_for_switch(pipeline, branch, method=ProofMethod.CONSENT)
+    assert cases(pipeline) == [id]
+    with pipeline.runtime.database.transaction() as session:
+        owner = make_user(session)
+        account = session.get_one(Account, branch.id)
+        join(session, owner, account)
+        login = Credentials(owner.email, PASSWORD)
+        switch = session.get_one(Request, id)
+        assert prove_ownership(session, pipeline.runtime.vault, switch, login, pipeline.clock.now)
+    pipeline.advance()
+    assert (standing(pipeline, id), cases(pipeline)) == (WAITS, [])
 
 
 def test_an_answered_question_is_no_case(pipeline: Pipeline) -> None:

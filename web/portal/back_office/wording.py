@@ -160,6 +160,13 @@ def advice(found: Request, matter: Matter | None, now: datetime, asked: Sequence
     match matter:
         case Matter.DOCUMENT:
             return str(_("Look at the document, then release or refuse it."))
+        case Matter.CONSENT if found.reason is Reason.MAIN_CONSENT_AWAITED:
+            return str(
+                _(
+                    "Nobody at the present main account can read the question: it has no administrator, or the e-mail "
+                    "was refused. Find out who may administer it, and name that person."
+                )
+            )
         case Matter.CONSENT:
             return str(
                 _(

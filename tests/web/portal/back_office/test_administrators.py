@@ -13,7 +13,9 @@ from tests.factories import join, make_account, make_user
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.back_office.desk import OFFICE, Desk, staff
+from tests.web.portal.links.test_switch import asked as asked_for_switch
 from tests.web.portal.page.test_portal import sign_in
+from tests.web.portal.people.forms import NEW, link_to, post
 
 PROOF = "Handelsregisterauszug per Post, Rückruf unter der Nummer im Register"
 
@@ -65,6 +67,27 @@ def test_a_question_that_reaches_nobody_is_something_to_do(front: Front, back: B
     sign_in(front, owner.email)
     log = front.client.get(f"/standortverwaltung/{account.customer_number}/protokoll").text
     assert f"Nachweis: {PROOF}" in log and "Kundenservice" in log
+
+
+def test_a_main_account_that_nobody_can_answer_for_is_something_to_do(
+    front: Front, back: Back, desk: Desk, superuser: sa.Engine
+) -> None:
+    id, account, _, main, chief = asked_for_switch(front, back)
+    with superuser.begin() as connection:
+        connection.execute(sa.text("DELETE FROM memberships WHERE user_id = :id"), {"id": chief.id})
+        connection.execute(sa.text("UPDATE main_consents SET unreached_since = now()"))
+    assert "Zustimmung erreicht niemanden" in desk.page(OFFICE)
+    page = desk.page(f"{OFFICE}/anfragen/{id}")
+    path = f"{OFFICE}/konten/{main.customer_number}/administrator"
+    assert "Beim bisherigen Hauptaccount kann niemand" in page and f'href="{path}"' in page
+    assert f"{OFFICE}/konten/{account.customer_number}/administrator" not in page
+    done = desk.press(path, desk.page(path), name="Hanna Palmer", email="hanna@example.com", proof=PROOF)
+    assert "ist unterwegs" in done.text and "Nichts zu erledigen" in desk.page(OFFICE)
+    # Who accepts is asked at once, not with the next reminder.
+    assert post(front.client.application.test_client(), link_to(back, "hanna@example.com"), password=NEW).location
+    back.advance()
+    asked = [mail for mail in back.mailer.sent if mail.recipient_address == "hanna@example.com"]
+    assert any(f"/zustimmung/{id}/" in mail.text for mail in asked)
 
 
 def test_several_administrators_can_do_it_themselves(front: Front, desk: Desk) -> None:
