@@ -177,9 +177,10 @@ def quote_numbers(
     ensure_area_exists(session, draft.area_code)
     ensure_area_code(session, account.postal_code, account.city, draft.area_code)
     has, asked = numbers_of(session, trunk_id), numbers_asked_for(session, trunk_id)
-    if has + asked + draft.block_size > MOST_NUMBERS:
+    room = room_for_numbers(has, asked)
+    if draft.block_size > room:
         code = "too_many_numbers_asked" if asked else "too_many_numbers"
-        raise InvalidField("numbers.block_size", code, {"most": MOST_NUMBERS, "has": has, "asked": asked})
+        raise InvalidField("numbers.block_size", code, {"most": MOST_NUMBERS, "has": has, "asked": asked, "room": room})
     before = planned_terms(session, trunk, day, now)
     after = TrunkTerms(before.channels, (*before.lines, product.price_line))
     return NumbersQuote(draft.area_code, product, has + asked, Quote(before, after, day))
@@ -194,6 +195,11 @@ def numbers_asked_for(session: Session, trunk_id: int) -> int:
     """Return how many numbers the running requests for this trunk will still add."""
     waiting = _waiting(trunk_id, sa.select(sa.func.sum(Request.block_size)))
     return session.scalar(waiting) or 0
+
+
+def room_for_numbers(has: int, asked: int) -> int:
+    """Return how many more numbers fit on a trunk that has `has` numbers, with `asked` more asked for already."""
+    return max(MOST_NUMBERS - has - asked, 0)
 
 
 def planned_numbers(session: Session, trunk_id: int) -> list[Request]:

@@ -103,7 +103,7 @@ def test_beyond_a_hundred_numbers_the_answer_says_limit_stand_and_way_out(front:
     assert answer.status_code == 422
     [error] = answer.get_json()["errors"]
     assert error["field"] == "numbers.block_size"
-    for said in ("bis zu 100", "hat 0", "10 sind bestellt", "Bedarfsnachweis", "Kundenservice"):
+    for said in ("bis zu 100", "hat 0", "10 sind bestellt", "passen noch 90", "Bedarfsnachweis", "Kundenservice"):
         assert said in error["detail"]
 
 

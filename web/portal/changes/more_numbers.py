@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flask import abort, flash, redirect, request, url_for
@@ -21,9 +22,10 @@ from models.changes.more_numbers import (
     numbers_of,
     planned_numbers,
     quote_numbers,
+    room_for_numbers,
     submit_numbers,
 )
-from models.contracts.catalogue import ProductKind, orderable_products
+from models.contracts.catalogue import Product, ProductKind, orderable_products
 from models.errors import InvalidField, LimitReached, PricesChanged
 from models.people.rights import Action
 from models.phone_numbers import typed_area_code
@@ -58,16 +60,17 @@ class NumbersForm(Form):  # type: ignore[misc]
     effective_on = StringField(lazy_gettext("From which day"), filters=[strip])
     shown = HiddenField()
 
-    def draft(self) -> NumbersDraft:
+    def draft(self, sold: Sequence[Product]) -> NumbersDraft:
         """Return the typed numbers as a draft, not checked against the rules of the account.
 
-        Raises `InvalidField` if the area code or the day is malformed, or no offered block size is chosen.
+        `sold` are the number blocks that can be ordered. Raises `InvalidField` if the area code or the day is
+        malformed, or the size of none of these blocks is chosen.
         """
         area_code = typed_area_code(self.area_code.data or "")
         if not AREA_CODE.fullmatch(area_code):
             raise InvalidField("numbers.area_code", "malformed" if area_code else "missing")
         size = self.block_size.data or ""
-        if size not in [value for value, _label in self.block_size.choices]:
+        if size not in [str(block.block_size) for block in sold]:
             raise InvalidField("numbers.block_size", "missing")
         return NumbersDraft(area_code, int(size), typed_day("effective_on", self.effective_on.data), locale())
 
@@ -77,12 +80,15 @@ class _Sheet:
     """What the page shows beside the form.
 
     `has` is how many numbers the trunk has, `asked` how many more were requested for it already, `planned` those
-    requests with their terms in words. `hints` say which area codes fit the address, and how many blocks are free.
-    `quote` has the price of the typed numbers; None before anything was typed, and if they cannot be ordered.
+    requests with their terms in words. `room` is how many further numbers fit on the trunk, and `left_out` whether
+    there are larger blocks, which are not offered. `hints` say which area codes fit the address, and how many blocks
+    are free. `quote` has the price of the typed numbers; None before anything was typed, and if they cannot be ordered.
     """
 
     has: int
     asked: int
+    room: int
+    left_out: bool
     planned: list[tuple[Request, AddedNumbers]]
     hints: Hints
     quote: NumbersQuote | None
@@ -112,15 +118,17 @@ def order_numbers(customer_number: str, id: int) -> Response | str | tuple[str, 
     form = NumbersForm(request.form if request.method == "POST" else None)
     now = resources().clock()
     with resources().database.transaction() as database:
-        _offer(database, form, account, trunk)
+        blocks = _blocks(database)
+        if request.method != "POST":
+            form.area_code.data = _own_area_code(database, account, trunk)
     reached: LimitReached | None = None
     # Shown first; and again if the prices are others by now.
     if shown := form.shown.data:
         try:
             with resources().database.transaction() as database:
                 own = database.get_one(Account, account.id)
-                usual = resources().settings.limits
-                asked = submit_numbers(database, principal(), own, id, form.draft(), now, shown=shown, usual=usual)
+                usual, draft = resources().settings.limits, form.draft(blocks)
+                asked = submit_numbers(database, principal(), own, id, draft, now, shown=shown, usual=usual)
         except LimitReached as error:
             asked, reached = None, error
         except (InvalidField, PricesChanged):
@@ -131,7 +139,7 @@ def order_numbers(customer_number: str, id: int) -> Response | str | tuple[str, 
             return redirect(url_for("portal.show_request", id=asked.id), 303)
     with resources().database.transaction() as database:
         account, trunk = database.get_one(Account, account.id), database.get_one(SipTrunk, trunk.id)
-        sheet = _sheet(database, form, account, trunk)
+        sheet = _sheet(database, form, account, trunk, blocks)
     if reached is not None:
         add_error(form.block_size, limit_text(reached, locale()))
     if sheet.quote is None or reached is not None:
@@ -143,13 +151,21 @@ def order_numbers(customer_number: str, id: int) -> Response | str | tuple[str, 
     return render_trunk_page("confirm_numbers", account, trunk, form, sheet=sheet, price_changed=changed)
 
 
-def _offer(database: Session, form: NumbersForm, account: Account, trunk: SipTrunk) -> None:
-    """Set the choices of the form to the number blocks that can be ordered, each with its prices.
+def _blocks(database: Session) -> list[Product]:
+    """Return the number blocks that can be ordered."""
+    products = orderable_products(database, resources().clock())
+    return [one for one in products if one.kind is ProductKind.NUMBER_BLOCK]
 
-    On a GET also fill in the area code of a number block that the trunk has.
-    """
-    blocks = [one for one in orderable_products(database, resources().clock()) if one.kind is ProductKind.NUMBER_BLOCK]
-    form.block_size.choices = [
+
+def _own_area_code(database: Session, account: Account, trunk: SipTrunk) -> str:
+    """Return the area code of the numbers that the trunk has; an empty string if it has none."""
+    own = [block.area_code for block in blocks_of(database, account) if block.trunk_id == trunk.id]
+    return own[0] if own else ""
+
+
+def _choices(blocks: Sequence[Product]) -> list[tuple[str, str]]:
+    """Return the choices of the form: size and name of these number blocks, with their prices."""
+    return [
         (
             str(one.block_size),
             _(
@@ -161,27 +177,33 @@ def _offer(database: Session, form: NumbersForm, account: Account, trunk: SipTru
         )
         for one in blocks
     ]
-    if request.method != "POST":
-        own = [block.area_code for block in blocks_of(database, account) if block.trunk_id == trunk.id]
-        form.area_code.data = own[0] if own else ""
 
 
-def _sheet(database: Session, form: NumbersForm, account: Account, trunk: SipTrunk) -> _Sheet:
-    """Read what the page shows beside the form. On a POST also quote the price of the typed numbers.
+def _sheet(
+    database: Session, form: NumbersForm, account: Account, trunk: SipTrunk, blocks: Sequence[Product]
+) -> _Sheet:
+    """Read what the page shows beside the form, and set the form's choices to those of `blocks` that fit on the trunk.
 
-    If they cannot be ordered, the error is added to the field of the form that is wrong.
+    On a POST also quote the price of the typed numbers. If they cannot be ordered, the error is added to the field of
+    the form that is wrong.
     """
     now, quote = resources().clock(), None
+    has, asked = numbers_of(database, trunk.id), numbers_asked_for(database, trunk.id)
+    room = room_for_numbers(has, asked)
+    fitting = [one for one in blocks if (one.block_size or 0) <= room]
+    form.block_size.choices = _choices(fitting)
     if request.method == "POST":
         try:
-            quote = quote_numbers(database, principal(), account, trunk.id, form.draft(), now)
+            quote = quote_numbers(database, principal(), account, trunk.id, form.draft(blocks), now)
         except InvalidField as error:
             name = error.field.removeprefix("numbers.")
             add_error(form[name], field_error(locale(), error.field, error.code, error.allowed))
     size = str(form.block_size.data or "")
     return _Sheet(
-        numbers_of(database, trunk.id),
-        numbers_asked_for(database, trunk.id),
+        has,
+        asked,
+        room,
+        len(fitting) < len(blocks),
         [(found, added_numbers(database, found, locale())) for found in planned_numbers(database, trunk.id)],
         hints_for(database, account.postal_code, account.city, form.area_code.data or "", size, now),
         quote,

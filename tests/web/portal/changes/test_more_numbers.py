@@ -137,7 +137,7 @@ def test_numbers_at_once_stand_on_the_dashboard(front: Front, site: Site, back: 
         ({"area_code": "09999"}, "Es gibt kein Ortsnetz"),
         ({"block_size": ""}, "Wählen Sie, wie viele Rufnummern"),
         ({"block_size": "20"}, "Wählen Sie, wie viele Rufnummern"),
-        ({"block_size": "100"}, "Ein SIP-Trunk kann bis zu 100 Rufnummern haben, dieser hat 10."),
+        ({"block_size": "100"}, "Ein SIP-Trunk kann bis zu 100 Rufnummern haben, dieser hat 10: Es passen noch 90."),
         ({"effective_on": "2020-01-01"}, "Dieser Tag ist vorbei."),
         ({"effective_on": "bald"}, "Das ist kein Tag."),
     ],
@@ -148,6 +148,35 @@ def test_what_is_not_possible_is_said_at_its_field(front: Front, site: Site, typ
     assert answer.status_code == 422
     assert_valid(answer.text)
     assert says in plain(answer.text)
+
+
+def test_only_what_fits_is_offered_and_why_is_said(front: Front, site: Site) -> None:
+    come_in(front, front.manager.email)
+    page = get(front, path_of(site))
+    assert_valid(page)
+    assert 'value="10"' in page and 'value="1"' in page and 'value="100"' not in page
+    assert "An diesen Trunk passen noch 90 Rufnummern" in plain(page)
+    send(front, site, area_code="0221", block_size="10", effective_on=DAY.isoformat())
+    page = plain(get(front, path_of(site)))
+    assert "10 von höchstens 100. Außerdem bestellt: 10." in page and "passen noch 80" in page
+
+
+def test_a_trunk_without_numbers_is_offered_all_blocks(front: Front) -> None:
+    with front.database.transaction() as session:
+        site = make_site(session, session.get_one(Account, front.main.id), Origin.ORDER, **KOELN)
+    come_in(front, front.manager.email)
+    page = get(front, path_of(site))
+    assert 'value="100"' in page and "größere Blöcke" not in plain(page)
+
+
+def test_where_nothing_fits_there_is_no_form(front: Front, site: Site, superuser: sa.Engine) -> None:
+    come_in(front, front.manager.email)
+    with superuser.begin() as connection:
+        full = "UPDATE number_blocks SET size = 100, first_number = 49221700300 WHERE trunk_id IS NOT NULL"
+        connection.execute(sa.text(full))
+    page = get(front, path_of(site))
+    assert_valid(page)
+    assert "An diesen Trunk passen keine weiteren Rufnummern." in plain(page) and 'name="block_size"' not in page
 
 
 def test_a_form_that_is_sent_twice_orders_once(front: Front, site: Site) -> None:
