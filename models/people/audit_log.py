@@ -156,6 +156,10 @@ class AuditEntry(Base):
             f"account_id IS NOT NULL OR deed IN ({quoted(*OF_LOGINS, *OF_CARRIER)})", name="about_an_account"
         ),
         sa.Index("ix_audit_entries_account_id_id", "account_id", "id"),
+        # What staff have done to a request, under whichever main account it was then.
+        sa.Index(
+            "ix_audit_entries_request", sa.text("(facts ->> 'request'::text)"), postgresql_where=sa.text("by_staff")
+        ),
         # For row-level security: people who see an entry may see the user whom its facts name by id.
         sa.Index(
             "ix_audit_entries_told_of",

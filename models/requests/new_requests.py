@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.db.batch_insert import batch_add
 from models.people.rights import Principal
+from models.requests.contract_requests import owner_of_contracts
 from models.requests.requests import Request
 from models.states import Kind
 from models.values import Locale
@@ -26,7 +27,7 @@ def create_account_request(
     """
     request = Request(
         kind=kind,
-        main_id=account.main_id if account.main_id is not None else account.id,
+        main_id=owner_of_contracts(account),
         account_id=account.id,
         customer_number=account.customer_number,
         requested_by=principal.user_id,

@@ -133,5 +133,7 @@ def record_staff_action(session: Session, staff: Principal, request: Request, de
 
 def staff_actions_on(session: Session, request: Request) -> Sequence[AttributedEntry]:
     """Return the audit entries of the staff's actions on a request, the newest first. Runs one statement."""
-    about = sa.select(AuditEntry).where(AuditEntry.account_id == request.main_id, AuditEntry.by_staff)
-    return _told(session, about.where(AuditEntry.facts["request"].astext == str(request.id)))
+    # Not by the main account, to which the request may have come later.
+    about_it = sa.literal_column("audit_entries.facts ->> 'request'") == str(request.id)
+    about = sa.select(AuditEntry).where(AuditEntry.by_staff, about_it)
+    return _told(session, about)

@@ -32,6 +32,7 @@ from models.jobs.outages import ExternalSystem
 from models.orders.orders import blocks_wanted, discard_ordered_account
 from models.proofs.proof_book import ProofBook
 from models.requests.batch_locks import lock_claimed
+from models.requests.contract_requests import hand_over
 from models.requests.displaced_detach import restore_displaced
 from models.requests.requests import Request
 from models.requests.reserved_numbers import free_reserved_numbers
@@ -210,6 +211,7 @@ def _run_request(work: Work, request: Request, item: Item, kind: WorkKind) -> Ca
     Return the next external call to make. Return None if the request has ended, waits, is held, or was released to the
     other kind of work.
     """
+    hand_over(work.session, request)
     request.begin(work.now)
     try:
         if item.call is not None:

@@ -6,6 +6,7 @@ from models.accounts import hierarchy
 from models.accounts.locks import lock_accounts
 from models.errors import AlreadyAttached
 from models.links.switches import switch_account
+from models.requests.contract_requests import hand_over_requests
 from models.requests.requests import Request
 from models.states import Kind, Origin, ProofMethod
 from tasks.steps.step import Outcome, Work
@@ -14,10 +15,11 @@ from tasks.steps.step import Outcome, Work
 def attach(work: Work, request: Request) -> Outcome:
     """Make the account a sub-account of the request's main account, and add a timeline entry. Returns None.
 
-    A switch takes the account away from its former main account, which has agreed, in the same transaction. Raises
-    `AlreadyAttached`, which rejects the request, if the account has a main account already, even this one: another
-    request was faster. Of several requests at the same time exactly one succeeds. Safe to run twice, because attaching
-    and the request's next step are saved in one transaction.
+    A switch takes the account away from its former main account, which has agreed, in the same transaction. Running
+    requests about the account's contracts become those of its main account. Raises `AlreadyAttached`, which rejects the
+    request, if the account has a main account already, even this one: another request was faster. Of several requests
+    at the same time exactly one succeeds. Safe to run twice, because attaching and the request's next step are saved in
+    one transaction.
     """
     account = request.account
     assert account is not None
@@ -28,6 +30,9 @@ def attach(work: Work, request: Request) -> Outcome:
         switch_account(work.session, request, account, work.now)
     else:
         raise AlreadyAttached(account.customer_number)
+    if request.kind is not Kind.ORDER:
+        # Nobody could ask for anything in an account that has just been ordered.
+        hand_over_requests(work.session, account)
     request.note(
         work.now,
         "attached",

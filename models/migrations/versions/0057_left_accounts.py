@@ -1,4 +1,4 @@
-"""Questions to a present main account that reach nobody, for the back office."""
+"""Questions to a present main account that reach nobody, for the back office; what staff have done to a request."""
 
 from __future__ import annotations
 
@@ -42,11 +42,23 @@ def upgrade() -> None:
             postgresql_concurrently=True,
             if_not_exists=True,
         )
+        op.drop_index(
+            "ix_audit_entries_request", table_name="audit_entries", postgresql_concurrently=True, if_exists=True
+        )
+        op.create_index(
+            "ix_audit_entries_request",
+            "audit_entries",
+            [sa.text("(facts ->> 'request'::text)")],
+            postgresql_where=sa.text("by_staff"),
+            postgresql_concurrently=True,
+            if_not_exists=True,
+        )
     _know_switch(KNOWS_SWITCH)
 
 
 def downgrade() -> None:
     _know_switch(SWITCHES.KNOWS_SWITCH)
+    op.drop_index("ix_audit_entries_request", "audit_entries", if_exists=True)
     op.drop_index("ix_main_consents_unreached", table_name="main_consents", if_exists=True)
     op.drop_column("main_consents", "unreached_since", if_exists=True)
 

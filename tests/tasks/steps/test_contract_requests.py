@@ -1,0 +1,151 @@
+"""What goes on about an account's contracts is told to the main account that it has then, and to no former one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+
+from models.accounts.accounts import Account
+from models.calendar_days import berlin_day
+from models.changes.cancellations import submit_cancellation
+from models.links.links import submit_detach
+from models.orders.restocking import restock
+from models.people.rights import Principal
+from models.people.users import User, principal_of
+from models.proofs.main_consents import decide_for_main
+from models.proofs.proofs import Decision
+from models.requests.request_rights import concerns
+from models.requests.requests import Request
+from models.states import Kind, Reason, Status
+from models.telephony.trunks import SipTrunk
+from models.views.request_history import HistoryFilter, history_of
+from models.views.request_lists import requests_of
+from tests.factories import a_link, an_order, join, make_account, make_main, make_user
+from tests.tasks.conftest import Pipeline
+from tests.tasks.steps.test_change import go_to
+from tests.tasks.steps.test_more_numbers import ask
+
+
+@pytest.fixture
+def owner(pipeline: Pipeline) -> User:
+    """Order a sub-account with ten numbers, and return the person who administers it."""
+    pipeline.order(an_order())
+    pipeline.advance()
+    with pipeline.runtime.database.transaction() as session:
+        owner = make_user(session)
+        join(session, owner, session.scalars(sa.select(Account).where(Account.main_id == pipeline.main.id)).one())
+        return owner
+
+
+def site_id(pipeline: Pipeline) -> int:
+    """Return the id of the account with the only trunk."""
+    with pipeline.runtime.database.transaction() as session:
+        return session.scalars(sa.select(SipTrunk.account_id)).one()
+
+
+def ask_for_one(pipeline: Pipeline, person: Principal | None = None) -> UUID:
+    """Ask for one more number, of which the pool has none, as the person (None: the main account's manager)."""
+    with pipeline.runtime.database.transaction() as session:
+        trunk_id = session.scalars(sa.select(SipTrunk.id)).one()
+    id = ask(pipeline, trunk_id, size=1, person=person)
+    pipeline.advance()
+    assert pipeline.request(id).reason is Reason.NO_NUMBERS_AVAILABLE
+    return id
+
+
+def stock(pipeline: Pipeline) -> None:
+    """Put a single number into the pool, and let the workers run."""
+    with pipeline.owner.transaction() as session:
+        restock(session, "030", "77000001", 1, 1, pipeline.clock.now)
+    go_to(pipeline, pipeline.clock.now)
+
+
+def switch(pipeline: Pipeline, owner: User) -> tuple[Account, Principal]:
+    """Move the account to a new main account, with all consents. Return that one and its manager."""
+    with pipeline.runtime.database.transaction() as session:
+        new, manager = make_main(session)
+        number = session.get_one(Account, site_id(pipeline)).customer_number
+    id = pipeline.link(replace(a_link(number, email=owner.email), kind=Kind.SWITCH), manager, new)
+    pipeline.advance()
+    with pipeline.runtime.database.transaction() as session:
+        asked, chief = session.get_one(Request, id), session.get_one(User, pipeline.manager.user_id)
+        vault = pipeline.runtime.vault
+        assert decide_for_main(session, vault, asked, chief, Decision.ACCEPTED, None, pipeline.clock.now)
+    pipeline.advance()
+    assert pipeline.request(id).status is Status.COMPLETED
+    return new, manager
+
+
+def sees(pipeline: Pipeline, main: Account, person: Principal, id: UUID) -> bool:
+    """Return whether the main account's person sees the request. Fails unless page, history and API's list agree."""
+    with pipeline.runtime.database.transaction() as session:
+        found, account = session.get_one(Request, id), session.get_one(Account, main.id)
+        person = principal_of(session, session.get_one(User, person.user_id))
+        seen = concerns(session, person, found)
+        listed = [past.request.id for past in history_of(session, account, HistoryFilter())]
+        assert (id in listed) == (found.main_id == main.id) == (found in requests_of(session, account))
+        assert seen or id not in listed
+        return seen
+
+
+def test_numbers_that_come_after_a_switch_are_told_to_the_new_main_account(pipeline: Pipeline, owner: User) -> None:
+    id = ask_for_one(pipeline)
+    assert sees(pipeline, pipeline.main, pipeline.manager, id)
+    new, manager = switch(pipeline, owner)
+    assert not sees(pipeline, pipeline.main, pipeline.manager, id)
+    pipeline.mailer.sent.clear()
+    stock(pipeline)
+    assert pipeline.request(id).status is Status.COMPLETED
+    assert not sees(pipeline, pipeline.main, pipeline.manager, id)
+    assert sees(pipeline, new, manager, id)
+    told = {mail.recipient_address for mail in pipeline.mailer.sent}
+    assert owner.email in told and pipeline.manager.email not in told
+
+
+def test_numbers_that_come_after_a_detachment_are_told_to_the_account_alone(pipeline: Pipeline, owner: User) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        person = principal_of(session, session.get_one(User, owner.id))
+    id = ask_for_one(pipeline, person)
+    assert pipeline.request(id).main_id == pipeline.main.id
+    with pipeline.runtime.database.transaction() as session:
+        account = session.get_one(Account, site_id(pipeline))
+        submit_detach(session, person, account, "de", pipeline.clock.now)
+    pipeline.advance()
+    assert not sees(pipeline, pipeline.main, pipeline.manager, id)
+    stock(pipeline)
+    done = pipeline.request(id)
+    assert (done.status, done.main_id) == (Status.COMPLETED, done.account_id)
+    assert not sees(pipeline, pipeline.main, pipeline.manager, id)
+    assert sees(pipeline, account, person, id)
+
+
+def test_a_request_that_was_in_use_at_the_moment_is_handed_over_when_it_goes_on(
+    pipeline: Pipeline, owner: User
+) -> None:
+    id = ask_for_one(pipeline)
+    with pipeline.runtime.database.transaction() as other:
+        other.get_one(Request, id, with_for_update=True)
+        switch(pipeline, owner)
+    assert pipeline.request(id).main_id == pipeline.main.id
+    stock(pipeline)
+    assert not sees(pipeline, pipeline.main, pipeline.manager, id)
+
+
+def test_what_is_planned_for_an_account_that_is_linked_stands_in_the_list_of_its_main_account(
+    pipeline: Pipeline,
+) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        owner = make_user(session)
+        account = make_account(session, administrator=owner)
+        person = principal_of(session, owner)
+        last = berlin_day(pipeline.clock.now) + timedelta(days=60)
+        id = submit_cancellation(session, person, account, last, "de", pipeline.clock.now).id
+    assert pipeline.request(id).main_id == account.id
+    pipeline.link(a_link(account, email=owner.email))
+    pipeline.advance()
+    assert sees(pipeline, pipeline.main, pipeline.manager, id)
+    assert pipeline.request(id).main_id == pipeline.main.id
