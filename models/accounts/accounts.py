@@ -106,6 +106,14 @@ class Account(Base):
         ),
     )
 
+    @property
+    def paid_since(self) -> datetime | None:
+        """Return from when on the account's costs belong to its main account; None if it has none.
+
+        That is from its beginning if the main account has ordered it, otherwise from when it was attached.
+        """
+        return self.created_at if self.origin is Origin.ORDER else self.attached_at
+
     def activate(self) -> None:
         """Mark the account as active, because the ordered products are in service. Safe to run twice."""
         self.state = AccountState.ACTIVE

@@ -31,7 +31,7 @@ from models.requests.contract_end import running_cancellation
 from models.requests.effective_days import LONGEST_AHEAD
 from models.requests.new_requests import create_account_request
 from models.requests.requests import Request
-from models.states import CONTRACT_CHANGES, ENDED, AccountState, Kind, Origin, Reason, Status
+from models.states import CONTRACT_CHANGES, ENDED, AccountState, Kind, Reason, Status
 from models.values import Locale
 
 
@@ -180,9 +180,8 @@ def end_account(session: Session, cancellation: Request, now: datetime) -> None:
     account = session.get_one(Account, cancellation.account_id)
     if account.state is not AccountState.CLOSED:
         ensure_leads_nobody(session, account)
-        if account.main_id == cancellation.main_id and account.attached_at is not None:
-            since = account.created_at if account.origin is Origin.ORDER else account.attached_at
-            cancellation.costs_from = berlin_day(since)
+        if account.main_id == cancellation.main_id and account.paid_since is not None:
+            cancellation.costs_from = berlin_day(account.paid_since)
         # First: the main account's people lose sight of it.
         tell_of_cancellation(session, cancellation, "cancellation_completed", now)
         close_cancelled(session, account, cancellation.effective_at, now)

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from models.accounts import hierarchy
 from models.accounts.accounts import Account
+from models.calendar_days import berlin_day
 from models.errors import AlreadyAttached, RuleBroken
 from models.links.collective_invoices import is_billed_together
 from models.links.invoice_membership import InvoiceOffer
@@ -39,8 +40,9 @@ def switch_account(session: Session, switch: Request, account: Account, now: dat
     The effects of a detachment come with it. If the former main account has ordered the account, the account gets a
     copy of that contract holder. Invitations sent by people of the former main account, and that account's offer to pay
     by its collective invoice, are deleted. A running or planned detach request is rejected, and other switches that
-    wait for the former main account's answer are scheduled for now. Planned changes of contracts and cancellations
-    stay.
+    wait for the former main account's answer are scheduled for now. From when on the former main account has had the
+    account is saved with its consent: once the account is closed, it sees the costs from then until the switch. Planned
+    changes of contracts and cancellations stay.
 
     Raises `AlreadyAttached` if the account belongs to the requesting main account already, or to another one than the
     main account that has consented, and `RuleBroken` if it is on a collective invoice of its present main account.
@@ -50,6 +52,8 @@ def switch_account(session: Session, switch: Request, account: Account, now: dat
     if consent is None or consent.decision is not Decision.ACCEPTED or consent.main_id != account.main_id:
         raise AlreadyAttached(account.customer_number)
     was_ordered = account.origin is Origin.ORDER
+    assert account.paid_since is not None
+    consent.costs_from = berlin_day(account.paid_since)
     hierarchy.move(session, consent.main_id, switch.main_id, account.id, now)
     consent.moved_at = now
     if was_ordered:

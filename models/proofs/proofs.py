@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import ClassVar
 
@@ -209,9 +209,10 @@ class MainConsent(CodedProof, Base):
 
     A switch has such a row as soon as the ownership of the account is proved. `main_id` is the main account that is
     asked; an answer counts only while the account belongs to that main account. The first answer counts. `moved_at` is
-    when the account left it by this switch; None if it did not. `unreached_since` is the time since which the back
-    office has to act because the question reaches no administrator; None if it reaches one, if the back office has
-    acted, or soon after the request has ended.
+    when the account left it by this switch; None if it did not. `costs_from` is the first day of which that main
+    account sees the costs of the account, up to the switch, once the account is closed; None if it has not moved.
+    `unreached_since` is the time since which the back office has to act because the question reaches no administrator;
+    None if it reaches one, if the back office has acted, or soon after the request has ended.
     """
 
     __tablename__ = "main_consents"
@@ -223,6 +224,7 @@ class MainConsent(CodedProof, Base):
     decided_by: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
     decided_at: Mapped[datetime | None]
     moved_at: Mapped[datetime | None]
+    costs_from: Mapped[date | None]
     unreached_since: Mapped[datetime | None]
 
     __table_args__ = (

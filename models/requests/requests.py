@@ -107,7 +107,7 @@ class Request(BulkQueueRow, Base):
     costs_from: Mapped[date | None]
     """The first day of which `main` still sees the costs of the account that a cancellation has closed.
 
-    None until then, and if the account had another main account, or none.
+    None until then, and if the account had no main account.
     """
     replaced_channels: Mapped[int | None]
     """The channels before a change, as known when it was asked for."""

@@ -2,8 +2,8 @@
 
 People who may see an account's contract may see its costs. For an account that was attached by a link or a collective
 invoice, only the months since then are shown: its company has not agreed to more. An account that was closed by a
-cancellation is shown in the months in which it had a contract. Each statement reads the contract lines of many
-accounts.
+cancellation is shown in the months in which it had a contract, each in the list of the main account that it had then.
+Each statement reads the contract lines of many accounts.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from models.contracts.monthly_costs import Charge, LineChange, RunningLine, chan
 from models.db.paging import BadCursor, Page, read_cursor, write_cursor
 from models.db.word_search import matching
 from models.errors import InvalidField
+from models.proofs.proofs import MainConsent
 from models.requests.effective_days import LONGEST_AHEAD
 from models.requests.requests import Request
 from models.states import ENDED, AccountState, Kind, Origin, Status
@@ -140,7 +141,17 @@ def _seen(main: Account, month: Month, search: str) -> sa.ColumnElement[bool]:
         ending.status == Status.COMPLETED,
         ending.costs_from < month.after,
     )
-    closed = sa.and_(Account.state == AccountState.CLOSED, ended)
+    moving = aliased(Request)
+    # The month of a switch belongs to the new main account.
+    moved = sa.exists().where(
+        moving.account_id == Account.id,
+        moving.kind == Kind.SWITCH,
+        MainConsent.request_id == moving.id,
+        MainConsent.main_id == main.id,
+        MainConsent.costs_from < month.after,
+        MainConsent.moved_at >= first_moment(month.after),
+    )
+    closed = sa.and_(Account.state == AccountState.CLOSED, sa.or_(ended, moved))
     of_main = sa.or_(Account.id == main.id, sa.and_(Account.main_id == main.id, since), closed)
     columns = (Account.customer_number, Account.name, Account.street, Account.city)
     return sa.and_(of_main, *matching(search.split(), *columns))

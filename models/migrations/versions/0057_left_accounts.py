@@ -1,4 +1,7 @@
-"""Questions to a present main account that reach nobody, for the back office; what staff have done to a request."""
+"""Questions to a present main account that reach nobody, for the back office; what staff have done to a request.
+
+And what main accounts still see of sub-accounts that have left them by a switch, and that a cancellation has closed.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ down_revision = "0056"
 branch_labels = None
 depends_on = None
 
+NUMBERS = import_module("models.migrations.versions.0054_more_numbers")
+AUDIT = import_module("models.migrations.versions.0053_second_wall")
 SWITCHES = import_module("models.migrations.versions.0055_switches")
 INVITED = """
     ) OR EXISTS (
@@ -21,6 +26,35 @@ INVITED = """
             AND opened.id = ANY (named_in_transaction('invitation')::bigint[])
     );
 END"""
+STABLE = {
+    # As in 0054, and former sub-accounts that have left by a switch, once they are closed.
+    "caller_closed() RETURNS SETOF bigint": """
+BEGIN
+    RETURN QUERY SELECT account_id FROM requests
+        WHERE costs_from IS NOT NULL AND main_id = ANY ((SELECT caller_leads())::bigint[])
+        UNION SELECT moved.account_id FROM main_consents AS asked JOIN requests AS moved ON moved.id = asked.request_id
+            JOIN accounts ON accounts.id = moved.account_id
+        WHERE asked.costs_from IS NOT NULL AND asked.main_id = ANY ((SELECT caller_leads())::bigint[])
+            AND accounts.state = 'closed';
+END""",
+    # As in 0054, and such an account.
+    "knows_account(id bigint) RETURNS boolean": """
+BEGIN
+    RETURN EXISTS (SELECT FROM reached_accounts AS reached WHERE reached.id = knows_account.id)
+        OR EXISTS (SELECT FROM joining_accounts AS joining WHERE joining.id = knows_account.id)
+        OR knows_account.id = ANY (caller_knows())
+        OR EXISTS (
+            SELECT FROM requests WHERE requests.account_id = knows_account.id AND costs_from IS NOT NULL
+                AND main_id = ANY (caller_leads())
+        )
+        OR EXISTS (
+            SELECT FROM main_consents AS asked JOIN requests AS moved ON moved.id = asked.request_id
+                JOIN accounts ON accounts.id = moved.account_id
+            WHERE moved.account_id = knows_account.id AND asked.costs_from IS NOT NULL
+                AND asked.main_id = ANY (caller_leads()) AND accounts.state = 'closed'
+        );
+END""",
+}
 KNOWS_SWITCH = SWITCHES.KNOWS_SWITCH.replace("\n    );\nEND", INVITED)
 
 
@@ -30,6 +64,7 @@ def upgrade() -> None:
         op.add_column(
             "main_consents", sa.Column("unreached_since", sa.DateTime(timezone=True), nullable=True), if_not_exists=True
         )
+        op.add_column("main_consents", sa.Column("costs_from", sa.Date(), nullable=True), if_not_exists=True)
         # An interrupted run leaves an invalid index.
         op.drop_index(
             "ix_main_consents_unreached", table_name="main_consents", postgresql_concurrently=True, if_exists=True
@@ -54,13 +89,18 @@ def upgrade() -> None:
             if_not_exists=True,
         )
     _know_switch(KNOWS_SWITCH)
+    for head, body in STABLE.items():
+        op.execute(AUDIT._function(head, body))
 
 
 def downgrade() -> None:
+    for head in STABLE:
+        op.execute(AUDIT._function(head, NUMBERS.STABLE[head]))
     _know_switch(SWITCHES.KNOWS_SWITCH)
     op.drop_index("ix_audit_entries_request", "audit_entries", if_exists=True)
     op.drop_index("ix_main_consents_unreached", table_name="main_consents", if_exists=True)
-    op.drop_column("main_consents", "unreached_since", if_exists=True)
+    for column in ("costs_from", "unreached_since"):
+        op.drop_column("main_consents", column, if_exists=True)
 
 
 def _know_switch(body: str) -> None:

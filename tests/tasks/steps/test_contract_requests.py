@@ -10,8 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from models.accounts.accounts import Account
-from models.calendar_days import berlin_day
+from models.calendar_days import Month, berlin_day, first_moment
 from models.changes.cancellations import submit_cancellation
+from models.contracts.contracts import Contract, ContractItem
 from models.links.links import submit_detach
 from models.orders.restocking import restock
 from models.people.rights import Principal
@@ -22,6 +23,7 @@ from models.requests.request_rights import concerns
 from models.requests.requests import Request
 from models.states import Kind, Reason, Status
 from models.telephony.trunks import SipTrunk
+from models.views.account_costs import costs_page, total_costs
 from models.views.request_history import HistoryFilter, history_of
 from models.views.request_lists import requests_of
 from tests.factories import a_link, an_order, join, make_account, make_main, make_user
@@ -149,3 +151,53 @@ def test_what_is_planned_for_an_account_that_is_linked_stands_in_the_list_of_its
     pipeline.advance()
     assert sees(pipeline, pipeline.main, pipeline.manager, id)
     assert pipeline.request(id).main_id == pipeline.main.id
+
+
+def listed(pipeline: Pipeline, main: Account, month: Month) -> list[str]:
+    """Return the customer numbers in the main account's list of costs. Fails unless list and total agree."""
+    with pipeline.runtime.database.transaction() as session:
+        account = session.get_one(Account, main.id)
+        page = costs_page(session, account, month).items
+        assert total_costs(session, account, month).net == sum(cost.net for cost in page)
+        return [cost.account.customer_number for cost in page]
+
+
+def test_each_month_s_costs_belong_to_the_main_account_of_that_month(pipeline: Pipeline, owner: User) -> None:
+    first, clock = Month.of(berlin_day(pipeline.clock.now)), pipeline.clock
+    with pipeline.runtime.database.transaction() as session:
+        account = session.get_one(Account, site_id(pipeline))
+        last = first.later(4).first - timedelta(days=1)
+        id = submit_cancellation(session, pipeline.manager, account, last, "de", clock.now).id
+    number = account.customer_number
+    clock.now = first_moment(first.later(1).first + timedelta(days=9))
+    new, _ = switch(pipeline, owner)
+    # Until it is closed, its own people see the months before.
+    assert [number in listed(pipeline, main, first) for main in (pipeline.main, new, account)] == [False, False, True]
+    go_to(pipeline, first_moment(first.later(4).first))
+    assert pipeline.request(id).status is Status.COMPLETED
+    seen = [
+        [number in listed(pipeline, main, first.later(place)) for main in (pipeline.main, new)] for place in range(5)
+    ]
+    # The month of the switch is the new one's; with the first day of the fifth, the contract's line ends.
+    assert seen == [[True, False], [False, True], [False, True], [False, True], [False, True]]
+
+
+def test_an_account_that_is_linked_after_its_cancellation_is_in_the_list_of_its_main_account(
+    pipeline: Pipeline,
+) -> None:
+    first, clock = Month.of(berlin_day(pipeline.clock.now)), pipeline.clock
+    with pipeline.runtime.database.transaction() as session:
+        owner = make_user(session)
+        account = make_account(session, administrator=owner)
+        contract = Contract(account_id=account.id, started_at=clock.now)
+        session.add(contract)
+        session.flush()
+        session.add(ContractItem(contract_id=contract.id, product_key="trunk-10", monthly_cents=990, one_off_cents=0))
+        last = first.later(3).first - timedelta(days=1)
+        submit_cancellation(session, principal_of(session, owner), account, last, "de", clock.now)
+    clock.now = first_moment(first.later(1).first)
+    pipeline.link(a_link(account, email=owner.email))
+    pipeline.advance()
+    go_to(pipeline, first_moment(first.later(3).first))
+    listing = [account.customer_number in listed(pipeline, pipeline.main, first.later(place)) for place in range(3)]
+    assert listing == [False, True, True]

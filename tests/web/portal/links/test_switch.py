@@ -224,3 +224,35 @@ def test_a_question_that_was_put_to_a_former_main_account_is_settled(front: Fron
     front.client.delete_cookie("session")
     page = front.client.get(path)
     assert "wartet nicht mehr auf eine Zustimmung" in page.text and "<form" not in page.text.split("<main")[1]
+
+
+def test_a_former_main_account_sees_the_costs_of_its_own_months_once_the_account_is_closed(
+    front: Front, back: Back, superuser: sa.Engine
+) -> None:
+    _, account, _, _, chief = asked(front, back)
+    path, code = back.mail_to(chief.email)
+    send(front, path, code=code, decision="accepted")
+    back.advance()
+    number = account.customer_number
+    with superuser.begin() as connection:
+        for statement in (
+            "INSERT INTO contracts (account_id, started_at) SELECT id, :now FROM accounts WHERE customer_number = :n",
+            "INSERT INTO contract_items (contract_id, product_key, monthly_cents, one_off_cents)"
+            " SELECT max(id), 'trunk-10', 3100, 0 FROM contracts",
+            # As if it had moved two months later.
+            "UPDATE main_consents SET moved_at = timestamptz '2026-05-10 12:00+02'",
+        ):
+            connection.execute(sa.text(statement), {"now": NOW, "n": number})
+    months = ("2026-03", "2026-04", "2026-05")
+
+    def listed() -> list[bool]:
+        return [number in front.client.get(f"/standortverwaltung/kosten?monat={month}").text for month in months]
+
+    turn_to(front, chief.email)
+    assert listed() == [False, False, False]
+    with superuser.begin() as connection:
+        gone = "state = 'closed', role = 'standalone', main_id = NULL, origin = NULL, attached_at = NULL"
+        connection.execute(sa.text(f"UPDATE accounts SET {gone} WHERE customer_number = :n"), {"n": number})
+    assert listed() == [True, True, False]
+    turn_to(front, front.manager.email)
+    assert listed() == [False, False, False]
