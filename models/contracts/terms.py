@@ -57,6 +57,46 @@ def end_of_term(started_on: date, terms: ContractTerms) -> date | None:
     return months_later(started_on - timedelta(days=1), terms.term_months)
 
 
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """An extension of a contract that a notice can still prevent.
+
+    Without a notice the contract is extended after `last_day`; with one that arrives on `notice_by` at the latest, it
+    ends with that day. Both are days in Berlin.
+    """
+
+    last_day: date
+    notice_by: date
+
+
+def next_renewal(started_on: date, terms: ContractTerms, today: date) -> Renewal | None:
+    """Return the next extension of a contract, begun on `started_on`, that a notice on `today` or later prevents.
+
+    None if it is never extended: it has no first term, or goes on for an indefinite time after it. Every term is
+    counted from the first day, so that none drifts to another day of the month.
+    """
+    if not terms.term_months or not terms.renewal_months:
+        return None
+    passed = (today.year - started_on.year) * 12 + today.month - started_on.month
+    times = max((passed - terms.term_months) // terms.renewal_months - 1, 0)
+    while True:
+        last_day = end_of_term(started_on, ContractTerms(terms.term_months + times * terms.renewal_months))
+        assert last_day is not None
+        notice_by = last_notice(last_day, terms)
+        if notice_by >= max(today, started_on):
+            return Renewal(last_day, notice_by)
+        times += 1
+
+
+def last_notice(last_day: date, terms: ContractTerms) -> date:
+    """Return the last day on which a notice has to arrive for a contract to end with `last_day`."""
+    # No month is shorter.
+    day = last_day - timedelta(days=28 * terms.notice_months)
+    while months_later(day, terms.notice_months) > last_day:
+        day -= timedelta(days=1)
+    return day
+
+
 def months_later(day: date, months: int) -> date:
     """Return the day with the same number `months` months later, or that month's last day if it has no such day."""
     years, month = divmod(day.month - 1 + months, 12)

@@ -17,6 +17,7 @@ from tasks.reconcile.mails import reconcile_mails
 from tasks.reconcile.office import tell_office
 from tasks.reconcile.proofs import reconcile_proofs
 from tasks.reconcile.registrar import reconcile_registrar
+from tasks.reconcile.renewals import remind_of_renewals
 from tasks.reconcile.requests import reconcile_requests
 from tasks.reconcile.tokens import remind_of_tokens
 
@@ -41,6 +42,8 @@ JOBS = {
         ScheduledJob("factor_resets", timedelta(minutes=5), reset_lost_factors),
         # A day more or less does not matter two weeks before.
         ScheduledJob("tokens", timedelta(days=1), remind_of_tokens),
+        # The reminder leaves a month before the last day for a notice.
+        ScheduledJob("renewals", timedelta(days=1), remind_of_renewals),
         # Retention periods are weeks, so that a day more does not matter.
         ScheduledJob("leftovers", timedelta(days=1), clear_leftovers),
         # Until an entry has its seal, nobody notices that it was changed.

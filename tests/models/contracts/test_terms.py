@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from models.calendar_days import berlin_day, first_moment
 from models.contracts.contracts import Contract
-from models.contracts.terms import LONGEST_TERM, ContractTerms, earliest_end, end_of_term, months_later
+from models.contracts.terms import (
+    LONGEST_TERM,
+    ContractTerms,
+    Renewal,
+    earliest_end,
+    end_of_term,
+    last_notice,
+    months_later,
+    next_renewal,
+)
 
 YEAR, TWO_YEARS, NO_TERM = ContractTerms(12), ContractTerms(24, 1, 12), ContractTerms()
 
@@ -89,6 +98,53 @@ def test_two_terms_in_a_row_leave_no_day_between_them(started: date, months: int
     ends = end_of_term(first, ContractTerms(months))
     assert ends is not None
     assert ends + timedelta(days=1) == months_later(first, months)
+
+
+@pytest.mark.parametrize(
+    ("started", "agreed", "today", "last", "by"),
+    [
+        # The first term, until the last day for a notice; then the extensions, each counted from the first day.
+        ("2026-01-15", ContractTerms(12, 1, 12), "2026-03-01", "2027-01-14", "2026-12-14"),
+        ("2026-01-15", ContractTerms(12, 1, 12), "2026-12-14", "2027-01-14", "2026-12-14"),
+        ("2026-01-15", ContractTerms(12, 1, 12), "2026-12-15", "2028-01-14", "2027-12-14"),
+        ("2026-01-15", ContractTerms(12, 1, 6), "2036-08-01", "2037-01-14", "2036-12-14"),
+        ("2026-03-01", ContractTerms(24, 1, 12), "2026-03-01", "2028-02-29", "2028-01-31"),
+        ("2026-03-01", ContractTerms(12, 1, 12), "2026-03-01", "2027-02-28", "2027-01-31"),
+        ("2026-08-31", ContractTerms(6, 1, 6), "2026-09-01", "2027-02-28", "2027-01-31"),
+        ("2026-08-31", ContractTerms(6, 1, 6), "2027-02-01", "2027-08-30", "2027-07-30"),
+        # Without a notice period until the day itself.
+        ("2026-01-01", ContractTerms(12, 0, 12), "2026-12-31", "2026-12-31", "2026-12-31"),
+        # Too short for a notice within it.
+        ("2026-01-01", ContractTerms(1, 1, 1), "2026-01-01", "2026-02-28", "2026-01-31"),
+    ],
+)
+def test_the_next_extension_that_a_notice_prevents(
+    started: str, agreed: ContractTerms, today: str, last: str, by: str
+) -> None:
+    assert next_renewal(day(started), agreed, day(today)) == Renewal(day(last), day(by))
+
+
+@pytest.mark.parametrize("agreed", [NO_TERM, YEAR, ContractTerms(0, 1, 12)])
+def test_a_contract_without_an_extension_has_none(agreed: ContractTerms) -> None:
+    assert next_renewal(date(2026, 1, 1), agreed, date(2026, 1, 1)) is None
+
+
+@given(days, st.builds(ContractTerms, st.integers(1, LONGEST_TERM), st.integers(0, 1), st.integers(1, 24)), st.data())
+def test_who_gives_notice_by_the_day_is_out_with_the_term_and_a_day_later_is_not(
+    started: date, agreed: ContractTerms, data: st.DataObject
+) -> None:
+    today = started + timedelta(days=data.draw(st.integers(0, 5000)))
+    found = next_renewal(started, agreed, today)
+    assert found is not None and found.notice_by >= today
+    assert earliest_end(started, agreed, found.notice_by) <= found.last_day
+    late = found.notice_by + timedelta(days=1)
+    assert earliest_end(started, agreed, late) > found.last_day
+    # It is the first that can be prevented: the term before ends too early for a notice that arrives today.
+    months = agreed.term_months
+    while (ends := end_of_term(started, ContractTerms(months))) is not None and ends < found.last_day:
+        assert last_notice(ends, agreed) < today
+        months += agreed.renewal_months
+    assert ends == found.last_day
 
 
 @pytest.mark.parametrize(

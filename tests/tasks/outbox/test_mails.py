@@ -20,6 +20,9 @@ from models.calendar_days import berlin_day
 from models.changes.cancellations import submit_cancellation
 from models.changes.changes import ChangeDraft, submit_change
 from models.changes.more_numbers import NumbersDraft, submit_numbers
+from models.contracts.catalogue import PriceLine
+from models.contracts.contracts import new_contract
+from models.contracts.terms import ContractTerms
 from models.links.invoice_membership import answer_offer, leave_invoice, offer_invoice
 from models.links.links import submit_detach
 from models.messages.outbox import Message, Recipient
@@ -70,6 +73,7 @@ OF_CARRIER = {"office_digest"}
 CHOOSE_WORDS = {
     "last_used", "kind", "reminder", "until", "template", "role", "refusal", "bulk_id", "scopes", "maker", "what",
 }  # fmt: skip
+YEAR = ContractTerms(12, 1, 12)
 HOSTILE = "<script>alert('x')</script> & \"Söhne\""
 
 
@@ -234,12 +238,15 @@ def _send_all(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> Sent:
         cancel_and_release(cancellation, Reason.CANCELLED_BY_REQUESTER, NOW)
         session.flush()
         submit_cancellation(session, pipeline.manager, account, None, locale, NOW)
+        # In 65 days its first term ends: the reminder is due when the job runs, in 20.
+        session.add(new_contract(asked.id, [PriceLine("trunk-10", 990, 0)], NOW - timedelta(days=300), None, YEAR))
     # The bulk's row becomes an order, that comes to its end, and the mail about it leaves.
     for _ in range(4):
         pipeline.advance()
         pipeline.clock.advance(timedelta(seconds=2))
     pipeline.clock.advance(timedelta(days=20))
     pipeline.run("tokens")
+    pipeline.run("renewals")
     pipeline.clock.advance(timedelta(days=20))
     pipeline.advance()
     runtime = pipeline.runtime

@@ -100,6 +100,13 @@ JOB_WORDS = {
         lazy_gettext("API tokens"),
         lazy_gettext("People are reminded once, by e-mail, of API tokens that expire within two weeks."),
     ),
+    "renewals": JobWords(
+        lazy_gettext("Extensions of contracts"),
+        lazy_gettext(
+            "Who may cancel a contract is reminded once, by e-mail, a month before the last day on which a notice "
+            "prevents that it is extended."
+        ),
+    ),
     "erasures": JobWords(
         lazy_gettext("Erased people"),
         lazy_gettext("People who have asked for it lose name and address everywhere that nothing has to be kept."),
