@@ -23,6 +23,8 @@ Either who sends it dies, or the database that records it is out of reach, or th
 """
 UNRECORDED = 5.0
 """Seconds for which a mail may have been sent and not yet been recorded when a fault begins."""
+
+
 @check("mails owed and not sent, or sent and not owed")
 def owed(evidence: Evidence) -> Iterator[str]:
     """Yield a finding for each message that was not sent, and for each recipient with too few or too many mails.
