@@ -45,10 +45,14 @@ class AgelessSessions(SecureCookieSessionInterface):
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession:
         """Return the session in the cookie of the request; an empty one if there is none, or its signature is wrong."""
+        cookie = request.cookies.get(self.get_cookie_name(app))
+        if not cookie:
+            # As of every call of the API: a serializer would be made to find nothing.
+            return self.session_class()
         signing = self.get_signing_serializer(app)
         assert signing is not None
         try:
-            return self.session_class(signing.loads(request.cookies.get(self.get_cookie_name(app), "")))
+            return self.session_class(signing.loads(cookie))
         except BadSignature:
             return self.session_class()
 

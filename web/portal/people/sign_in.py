@@ -76,8 +76,11 @@ class SignInForm(FlaskForm):  # type: ignore[misc]
 
 @people.before_app_request
 def load_user_before_view() -> None:
-    """Load the signed-in user before the view runs, so that the user is not loaded inside a transaction of the view."""
-    if request.endpoint != "static":
+    """Load the signed-in user before the view runs, so that the user is not loaded inside a transaction of the view.
+
+    Not for static files, nor for the API, whose callers have a token instead.
+    """
+    if request.endpoint != "static" and not request.path.startswith("/api/"):
         bool(current_user.is_authenticated)
 
 
