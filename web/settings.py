@@ -29,8 +29,6 @@ class WebSettings(RedisSettings, SecretSettings):
     """The port at which phones register, as the portal tells customers."""
     web_threads: Annotated[int, Field(ge=1)] = 8
     """Number of threads in each process; each has its own database connection."""
-    web_request_seconds: Annotated[int, Field(ge=1)] = 30
-    """In how many seconds a request has to arrive, with its body, once a thread reads it."""
     trusted_proxies: Annotated[int, Field(ge=0)] = 0
     """Number of proxies in front of the application that add their client's address to X-Forwarded-For.
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 
 import httpx
@@ -26,7 +24,6 @@ from tests.factories import fill_pool, make_main
 from tests.fakes import wait_until
 from tests.web.conftest import ORDER
 from tests.workers.conftest import Children
-from web.bounded_connections import BoundedSocket
 from workers import programs
 from workers.stack.ports import accepts_connections, free_port
 from workers.stack.postgres import EmbeddedPostgres
@@ -71,47 +68,6 @@ def test_a_request_whose_end_can_be_read_in_two_ways_is_refused(children: Childr
             answers = b"".join(iter(lambda: connection.recv(65536), b""))
         # One answer, a refusal, and nothing for the request behind it.
         assert re.findall(rb"^HTTP/1.1 (\d+)", answers, re.M) in ([b"400"], [b"501"]), lengths
-
-
-def test_requests_that_come_byte_by_byte_do_not_keep_the_threads(children: Children) -> None:
-    port, ended = free_port(), threading.Event()
-    command = programs.console("web", "--port", str(port), "--processes", "1", "--threads", "2")
-    children.start(command, WEB_REQUEST_SECONDS="2")
-    wait_until(lambda: accepts_connections(port), what="the front")
-    head = "POST /anmelden HTTP/1.1\r\nHost: portal.example\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-
-    def drip(begin: str) -> bytes:
-        """Send the beginning of a request, then a byte now and then; return the answer."""
-        with socket.create_connection(("127.0.0.1", port), timeout=0.1) as connection:
-            connection.sendall(begin.encode())
-            while not ended.is_set():
-                with suppress(TimeoutError):
-                    return connection.recv(65536)
-                connection.sendall(b"a")
-        return b"never"
-
-    with ThreadPoolExecutor(8) as pool:
-        # More than a proxy keeps until it has the whole request.
-        bodies = [pool.submit(drip, f"{head}Content-Length: 100000\r\n\r\n{'a' * 20_000}") for _ in range(4)]
-        heads = [pool.submit(drip, f"{head}X-Long: ") for _ in range(4)]
-        try:
-            assert httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=60).status_code == 200
-            answers = [slow.result(60) for slow in bodies]
-        finally:
-            ended.set()
-    assert all(answer.startswith(b"HTTP/1.1 400 ") for answer in answers)
-    assert {slow.result() for slow in heads} <= {b"", b"never"}
-    assert "request.too_slow" in children.said() and "Traceback" not in children.said()
-
-
-def test_a_client_that_takes_nothing_of_its_answer_is_left() -> None:
-    ours, theirs = socket.socketpair()
-    with theirs, BoundedSocket.of(ours) as bounded:
-        bounded.begin_request(0.2)
-        theirs.sendall(b"GET")
-        assert bounded.recv(10) == b"GET"
-        with pytest.raises(ConnectionResetError):
-            bounded.sendall(bytes(50_000_000))
 
 
 def test_one_key_at_the_same_moment_from_two_processes_makes_one_order(
