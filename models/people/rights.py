@@ -175,9 +175,11 @@ def counting_account(principal: Principal, account: Account) -> int:
     """Return the id of the account whose daily limits count what the person asks for `account`.
 
     It is the main account if the person has a role there that reaches its sub-accounts, and `account` itself for
-    everybody else: a local team has a count of its own, so that it cannot use up what the main account may ask for.
+    everybody else: a local team has a count of its own, so that it cannot use up what the main account may ask for. An
+    API token counts for its own account, whatever else its person may do.
     """
-    leads = account.main_id is not None and principal.roles.get(account.main_id) in LEADS
+    reaches_main = principal.token_account_id in (None, account.main_id)
+    leads = account.main_id is not None and reaches_main and principal.roles.get(account.main_id) in LEADS
     return account.main_id if leads and account.main_id is not None else account.id
 
 

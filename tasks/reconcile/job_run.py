@@ -39,6 +39,8 @@ STATEMENT_LIMIT = 240.0
 """Seconds for one statement of a job, which may read or delete in masses."""
 _REST_AFTER, _LONGEST_REST = 0.1, 1.0
 """Seconds of work after which a scheduled run rests for as long as it has worked, and the most of one rest."""
+_RESTS_UNTIL = 1200.0
+"""Seconds from the beginning of a run after which it rests no more, so that it is done before its lease ends."""
 MOST_RECORDED = 1000
 """The most findings of one kind that a run records in detail; all are counted and repaired."""
 
@@ -91,7 +93,7 @@ class Run:
         self.unrepaired = 0
         self._fresh: list[Finding] = []
         self._unhurried = unhurried
-        self._rested = time.monotonic()
+        self._began = self._rested = time.monotonic()
 
     @property
     def now(self) -> datetime:
@@ -127,8 +129,9 @@ class Run:
         self._fresh.clear()
 
     def _rest(self) -> None:
-        worked = time.monotonic() - self._rested
-        if self._unhurried and worked > _REST_AFTER:
+        now = time.monotonic()
+        worked = now - self._rested
+        if self._unhurried and worked > _REST_AFTER and now - self._began < _RESTS_UNTIL:
             time.sleep(min(worked, _LONGEST_REST))
             self._rested = time.monotonic()
 

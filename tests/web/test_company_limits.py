@@ -24,7 +24,7 @@ from models.people.invitations import Invitation
 from models.people.rights import Role, Scope
 from models.requests.requests import Request
 from models.states import Origin, Reason
-from tests.factories import NOW, PLENTY, make_account, make_staff, make_user, prove_contact
+from tests.factories import NOW, PLENTY, join, make_account, make_staff, make_user, prove_contact
 from tests.fakes import FakeClock
 from tests.web.conftest import ORDER, Back, Front, FrontOf
 from tests.web.html import assert_valid
@@ -134,6 +134,8 @@ def test_more_numbers_are_counted_as_blocks_also_when_they_are_taken_back(front:
         site = make_site(
             session, session.get_one(Account, front.main.id), Origin.ORDER, postal_code="10179", city="Berlin"
         )
+        # Its token reaches the sub-account alone, though the person has a role in the main account, too.
+        join(session, site.administrator, session.get_one(Account, front.main.id), Role.LOCATION_MANAGER)
         token = create_token(session, site.account, site.administrator, "local", list(Scope), NOW)
     body = {"customer_number": site.account.customer_number, "numbers": {"area_code": "030", "block_size": 1}}
     for _ in range(2):

@@ -52,7 +52,7 @@ def _rows(account: Account) -> Iterator[list[exported_tables.Cell]]:
 
 
 def _row(told: AttributedEntry) -> list[exported_tables.Cell]:
-    person = told.user.name if told.user is not None and not told.entry.by_staff else _("Our customer service")
+    person = _("Our customer service") if told.entry.by_staff else told.user.name if told.user is not None else ""
     return [
         told.entry.at.astimezone(BERLIN).isoformat(sep=" ", timespec="seconds"),
         person,
