@@ -207,7 +207,7 @@ class SecretSettings(LimitSettings):
 
     @property
     def secret_keys(self) -> list[str]:
-        """Return the keys in SECRET_KEY: first the key used for new data, then older keys that can still decrypt."""
+        """Return the keys in the setting: first the one used for new data, then older ones that still decrypt."""
         return _keys_in(self.secret_key)
 
     @property

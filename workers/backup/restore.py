@@ -21,8 +21,8 @@ def restore_backup(folder: Path, portal: str, registrar: str, letters: Path, vau
 
     `portal` and `registrar` are the databases' URLs with the owner's role. Each database is restored completely or not
     at all; a letter whose file exists already is left as it is. Return the backup's list of contents. Raises
-    `BackupError` before anything is written if the backup is damaged, was made by a newer version or with another
-    SECRET_KEY, or if a database is not empty; later if PostgreSQL's program fails.
+    `BackupError` before anything is written if a database is not empty, or if the backup is damaged or was made by a
+    newer version or with another SECRET_KEY; and later if PostgreSQL's program fails.
     """
     contents = read_contents(folder)
     if contents.key not in key_digests(vault):
