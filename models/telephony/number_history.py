@@ -61,51 +61,69 @@ class NumberAssignment(Base):
         return cls.until < start_of_last_year(now)
 
 
+_PAGE = 2_000
+"""The number blocks whose history one call of `complete_history` completes."""
 # With plain SQL, because a statement of the ORM would first write every other change of the session.
 _COLUMNS = ("holder_name", "holder_street", "holder_postal_code", "holder_city", "street", "postal_code", "city")
 _LISTED = ", ".join(_COLUMNS)
-# Every account with the names and addresses of now; those of the account that has the contracts, if no holder is known.
-_NOW = f"""
-    SELECT account.id AS account_id,
-           coalesce(holder.name, owner.name) AS holder_name,
-           coalesce(holder.street, owner.street) AS holder_street,
-           coalesce(holder.postal_code, owner.postal_code) AS holder_postal_code,
-           coalesce(holder.city, owner.city) AS holder_city,
-           account.street, account.postal_code, account.city
-    FROM accounts AS account
-    JOIN accounts AS owner ON owner.id = {OWNER}
-    LEFT JOIN contract_holders AS holder ON holder.account_id = owner.id
-"""  # noqa: S608 - words of our own
+
+
+def _owner_of(account_id: str) -> str:
+    """Return an SQL subquery for a LATERAL join: the names and addresses of now of the account with this id.
+
+    `account_id` is SQL, such as the name of a column. The columns are `account_id` and those of `_COLUMNS`. Where the
+    contract holder is not known, they are those of the account that has the contracts.
+    """
+    # With LIMIT, PostgreSQL looks up each account by its index: otherwise it reads all accounts for a page of blocks.
+    return f"""
+        LATERAL (
+            SELECT account.id AS account_id,
+                   coalesce(holder.name, owner.name) AS holder_name,
+                   coalesce(holder.street, owner.street) AS holder_street,
+                   coalesce(holder.postal_code, owner.postal_code) AS holder_postal_code,
+                   coalesce(holder.city, owner.city) AS holder_city,
+                   account.street, account.postal_code, account.city
+            FROM accounts AS account
+            JOIN accounts AS owner ON owner.id = {OWNER}
+            LEFT JOIN contract_holders AS holder ON holder.account_id = owner.id
+            WHERE account.id = {account_id}
+            LIMIT 1
+        ) AS owners
+    """  # noqa: S608 - words of our own
+
+
 _BEGIN = sa.text(f"""
     INSERT INTO number_assignments (block_id, account_id, since, {_LISTED})
-    SELECT block_id, account_id, since, {_LISTED}
+    SELECT block_id, owners.account_id, since, {_LISTED}
     FROM json_to_recordset(CAST(:rows AS json)) AS begun (block_id bigint, account_id bigint, since timestamptz)
-    JOIN ({_NOW}) AS owners USING (account_id)
+    CROSS JOIN {_owner_of("begun.account_id")}
 """)  # noqa: S608
 _END = sa.text("""
     UPDATE number_assignments SET until = greatest(since, :now) WHERE block_id = :block_id AND until IS NULL
 """)
 
 
-def _renewal(of: str) -> tuple[sa.TextClause, sa.TextClause]:
+def _renewal(accounts: str, blocks: str = "IS NOT NULL") -> tuple[sa.TextClause, sa.TextClause]:
     """Return two SQL statements that update the history of numbers to the present owners of the blocks.
 
     The first ends open assignments (without an end) whose account, holder or address is not the present one. The second
-    inserts an open assignment for each block of an account that has none. `of` is an SQL comparison, such as `IN (…)`,
-    that limits both statements to some account ids; it follows the name of a column.
+    inserts an open assignment for each block of an account that has none. Both statements are limited by SQL:
+    `accounts` and `blocks` are comparisons, such as `IN (…)`, that follow the name of a column with account ids, or
+    with block ids.
     """
     known, true = (", ".join(f"{table}.{name}" for name in ("account_id", *_COLUMNS)) for table in ("known", "owners"))
     end = f"""
         UPDATE number_assignments AS known SET until = greatest(known.since, :now)
-        FROM number_blocks AS block LEFT JOIN ({_NOW}) AS owners ON owners.account_id = block.account_id
-        WHERE known.until IS NULL AND block.id = known.block_id AND known.account_id {of}
+        FROM number_blocks AS block LEFT JOIN {_owner_of("block.account_id")} ON TRUE
+        WHERE known.until IS NULL AND block.id = known.block_id
+          AND known.account_id {accounts} AND known.block_id {blocks}
           AND ROW ({known}) IS DISTINCT FROM ROW ({true})
     """  # noqa: S608
     begin = f"""
         INSERT INTO number_assignments (block_id, account_id, since, {_LISTED})
         SELECT block.id, owners.account_id, :now, {_LISTED}
-        FROM number_blocks AS block JOIN ({_NOW}) AS owners ON owners.account_id = block.account_id
-        WHERE block.account_id {of}
+        FROM number_blocks AS block CROSS JOIN {_owner_of("block.account_id")}
+        WHERE block.account_id {accounts} AND block.id {blocks}
           AND NOT EXISTS (SELECT FROM number_assignments WHERE block_id = block.id AND until IS NULL)
         ON CONFLICT DO NOTHING
     """  # noqa: S608
@@ -113,7 +131,7 @@ def _renewal(of: str) -> tuple[sa.TextClause, sa.TextClause]:
 
 
 _RENEWALS = _renewal(f"IN {OWNED}")
-_COMPLETION = _renewal("IS NOT NULL")
+_COMPLETION = _renewal("IS NOT NULL", "BETWEEN :first AND :last")
 
 
 def begin_assignment(session: Session, block_id: int, account_id: int, now: datetime) -> None:
@@ -151,13 +169,20 @@ def renew_history(session: Session, account_id: int, now: datetime) -> None:
         session.execute(statement, {"account_id": account_id, "now": now})
 
 
-def complete_history(session: Session, now: datetime) -> int:
-    """Update the history of numbers to the blocks, contract holders and addresses that all accounts have now.
+def complete_history(session: Session, now: datetime, after: int = 0) -> tuple[int, int | None]:
+    """Update the history of some number blocks to the accounts, contract holders and addresses that they have now.
 
     Needed after changes that were not recorded: an import of customers, or changes by an older version of this software
-    that runs in parallel and has no history. Returns how many rows were ended or inserted. Safe to run twice.
+    that runs in parallel and has no history. Goes through the 2,000 blocks (`_PAGE`) whose ids follow `after`. Returns
+    how many rows were ended or inserted, and the last id of these blocks, with which the next call continues: None if
+    there was no block. Safe to run twice.
     """
-    return sum(session.connection().execute(statement, {"now": now}).rowcount for statement in _COMPLETION)
+    page = sa.select(NumberBlock.id).where(NumberBlock.id > after).order_by(NumberBlock.id).limit(_PAGE).subquery()
+    last = session.scalar(sa.select(sa.func.max(page.c.id)))
+    if last is None:
+        return 0, None
+    values = {"now": now, "first": after + 1, "last": last}
+    return sum(session.connection().execute(statement, values).rowcount for statement in _COMPLETION), last
 
 
 def block_of(session: Session, number: int) -> NumberBlock | None:

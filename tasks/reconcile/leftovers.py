@@ -123,8 +123,7 @@ def clear_leftovers(run: Run) -> None:
     The run counts the deleted or overwritten rows by table, and as `history` the rows of the history that had to be
     ended or begun. Safe to run twice.
     """
-    with run.transaction() as session:
-        run.counts["history"] += complete_history(session, run.now)
+    _complete_history(run)
     try:
         for rule in ALL:
             after: tuple[Any, ...] | None = None
@@ -133,6 +132,14 @@ def clear_leftovers(run: Run) -> None:
     finally:
         # These may be kept for a week only, whatever fails before.
         _forget_calls(run)
+
+
+def _complete_history(run: Run) -> None:
+    after: int | None = 0
+    while after is not None:
+        with run.transaction() as session:
+            completed, after = complete_history(session, run.now, after)
+            run.counts["history"] += completed
 
 
 def _forget_calls(run: Run) -> None:

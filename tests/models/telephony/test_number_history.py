@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from models.accounts.accounts import Account
 from models.db.session import Database
 from models.links.account_closing import close_account
+from models.telephony import number_history
 from models.telephony.number_history import NumberAssignment, assignments_of, block_of, complete_history
 from models.telephony.number_pool import QUARANTINE, NumberPool, release_block
 from models.telephony.numbers import NumberBlock
@@ -91,6 +92,23 @@ def test_no_number_has_two_owners_at_a_time(database: Database, since: str, unti
     assert found is not None and rule in found
 
 
+def test_the_history_is_completed_a_page_of_blocks_at_a_time(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(number_history, "_PAGE", 2)
+    with database.transaction() as session:
+        fill_pool(session, count=3)
+        account = make_account(session)
+        take = NumberPool(session, NOW, {("030", 10): 3}).take
+        blocks = [take("030", 10, account.id).id for _ in range(3)]
+    with database.transaction() as session:
+        session.execute(sa.delete(NumberAssignment))
+    with database.transaction() as session:
+        assert complete_history(session, NOW) == (2, blocks[1])
+        assert complete_history(session, NOW, blocks[1]) == (1, blocks[2])
+        assert complete_history(session, NOW, blocks[2]) == (0, None)
+
+
 def test_what_an_older_program_left_out_is_written_later(database: Database) -> None:
     with database.transaction() as session:
         fill_pool(session, count=3)
@@ -102,8 +120,8 @@ def test_what_an_older_program_left_out_is_written_later(database: Database) -> 
         session.execute(sa.update(NumberBlock).where(NumberBlock.id == blocks[2].id).values(account_id=None))
     later = NOW + timedelta(hours=1)
     with database.transaction() as session:
-        assert complete_history(session, later) == 3
-        assert complete_history(session, later) == 0
+        assert complete_history(session, later) == (3, blocks[-1].id)
+        assert complete_history(session, later) == (0, blocks[-1].id)
     with database.transaction() as session:
         rows = session.execute(
             sa.select(NumberAssignment.account_id, NumberAssignment.since, NumberAssignment.until).order_by(
