@@ -91,6 +91,17 @@ def test_who_does_not_answer_is_reminded_twice_and_then_it_is_over(pipeline: Pip
         assert session.get_one(Account, request.account_id).state is AccountState.CLOSED
 
 
+def test_a_code_is_wrong_from_its_expiry_on_even_if_no_worker_has_ended_the_order_yet(pipeline: Pipeline) -> None:
+    id = pipeline.order(fresh())
+    pipeline.advance()
+    [mail], [letter] = mails_to(pipeline, STRANGER.email), pipeline.printer.printed
+    end = end_of_day(pipeline.clock.now + 14 * DAY)
+    pipeline.clock.advance(end - pipeline.clock.now)
+    assert not confirm(pipeline, id, code_in(mail)) and not enter(pipeline, id, code_in(letter.text))
+    pipeline.clock.advance(-timedelta(seconds=1))
+    assert confirm(pipeline, id, code_in(mail)) and enter(pipeline, id, code_in(letter.text))
+
+
 def test_after_a_long_standstill_one_reminder_comes_and_not_two(pipeline: Pipeline) -> None:
     pipeline.order(fresh())
     pipeline.advance()
