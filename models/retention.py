@@ -128,7 +128,8 @@ KEPT: Mapping[str, Kept] = {
     "audit_entries": Kept(
         "always",
         "§ 30 BSIG: evidence of who did what. Each seal covers all entries before, so none can be taken out. They name"
-        " persons by ids, whose name goes with the person; names of contract holders and numbers of forwardings stay",
+        " persons by ids, whose name goes with the person, and of sign-ins the network instead of the address; names of"
+        " contract holders and numbers of forwardings stay",
         End.STAYS,
     ),
     "audit_seals": Kept("always", "the chain that proves the log", End.STAYS),

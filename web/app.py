@@ -21,7 +21,7 @@ from models.calendar_days import BERLIN
 from models.contracts.costs import VAT_PERCENT
 from models.db.session import Database
 from models.db.transient_errors import is_outage
-from models.errors import DomainError, InvalidField
+from models.errors import DomainError, Forbidden, InvalidField
 from models.values import Clock
 from models.vault import Vault
 from tasks.hints import hint, sending_app
@@ -31,11 +31,13 @@ from tasks.wording.link_rights import link_rights
 from tasks.wording.text_direction import isolate_names
 from tasks.wording.translate import CATALOGUES
 from web.api import problems
+from web.api.call_transaction import abandon_call_transaction
 from web.api.document import completed
 from web.api.endpoints import api
 from web.api.schemas import Problem
 from web.attempt_limits import Throttle
 from web.caller import current_caller
+from web.export_turns import RETRY_AFTER, ExportRefused, ExportTurns, Refusal
 from web.health import health
 from web.portal.accounts import (
     audit_log_export,
@@ -82,6 +84,7 @@ from web.portal.telephony import allowed_destinations, directory, inventory, pho
 from web.portal.telephony.forwarding import forwardings
 from web.portal.telephony.registrations_and_calls import telephone
 from web.refused_fields import note_fields_of_forms, note_refused, refused_fields
+from web.refused_rights import record_refused_right
 from web.request_metrics import count_request
 from web.resources import Resources, resources, store_resources
 from web.settings import WebSettings
@@ -195,8 +198,9 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
     )
     clock = clock or database.now
     vault, throttle = Vault(*settings.secret_keys), Throttle(app, settings.redis_url)
+    exports = ExportTurns(throttle.storage, settings.web_threads)
     network = TelephoneNetwork(settings.registrar_url, clock) if settings.registrar_url is not None else None
-    store_resources(app, Resources(settings, database, vault, clock, throttle, network))
+    store_resources(app, Resources(settings, database, vault, clock, throttle, exports, network))
     # The default Celery app is the one that sends the tasks of `tasks.celery_tasks`.
     sending_app("standorte-front", settings.redis_url, connections=settings.web_threads).set_default()
     Babel(app, locale_selector=choose_language).domain_instance = IsolatingTranslations()
@@ -234,6 +238,10 @@ def _handle_errors(app: OpenAPI) -> None:
         return request.path.startswith("/api/")
 
     def domain(error: DomainError) -> Any:
+        if isinstance(error, Forbidden):
+            # A call of the API may still have its transaction open.
+            abandon_call_transaction()
+            record_refused_right()
         if is_api():
             return problems.of_domain_error(error)
         if isinstance(error, InvalidField):
@@ -253,6 +261,12 @@ def _handle_errors(app: OpenAPI) -> None:
         again_at = resources().clock() + timedelta(seconds=wait)
         return _render_error(429, again_at=again_at), 429, {"Retry-After": str(wait)}
 
+    def export_refused(error: ExportRefused) -> Any:
+        page = render_template("page/export_refused.html", refusal=error.refusal, here=request.full_path.rstrip("?"))
+        if error.refusal is Refusal.TOO_LONG:
+            return page, 422
+        return page, 429, {"Retry-After": str(RETRY_AFTER)}
+
     def unexpected(error: Exception) -> Any:
         if is_outage(error):
             answer = problems.of_outage(error)
@@ -265,6 +279,7 @@ def _handle_errors(app: OpenAPI) -> None:
     app.register_error_handler(CSRFError, answer_stale_form)
     app.register_error_handler(HTTPException, http)
     app.register_error_handler(RateLimitExceeded, throttled)
+    app.register_error_handler(ExportRefused, export_refused)
     app.register_error_handler(Exception, unexpected)
 
 

@@ -22,6 +22,7 @@ import structlog
 from flask import Flask, Response, g, request
 from flask_limiter import Limiter
 from limits.errors import StorageError
+from limits.storage import Storage
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
@@ -76,6 +77,11 @@ class Throttle:
         )
         self._count = narrow(wide(person(_do_nothing)))
         app.after_request(self._give_back_what_was_right)
+
+    @property
+    def storage(self) -> Storage:
+        """The counters' storage, which all processes share through Redis."""
+        return self._limiter.storage
 
     def begin_code_try(self, target: str, user_id: int | None = None) -> None:
         """Count an attempt to enter a code for the target: a customer number, or one together with the kind of code.

@@ -11,6 +11,7 @@ from models.db.session import Database
 from models.values import Clock
 from models.vault import Vault
 from web.attempt_limits import Throttle
+from web.export_turns import ExportTurns
 from web.settings import WebSettings
 from web.telephone_network import TelephoneNetwork
 
@@ -22,8 +23,8 @@ class Resources:
     """The connections and settings of one web application.
 
     `database` is the portal's PostgreSQL database, `vault` encrypts secrets and derives codes, `throttle` limits failed
-    logins and codes, `clock` returns the current time. `network` reads the state of trunks from Kamailio's database;
-    None if no such database is configured.
+    logins and codes, `exports` the exports that run at a time, `clock` returns the current time. `network` reads the
+    state of trunks from Kamailio's database; None if no such database is configured.
     """
 
     settings: WebSettings
@@ -31,6 +32,7 @@ class Resources:
     vault: Vault
     clock: Clock
     throttle: Throttle
+    exports: ExportTurns
     network: TelephoneNetwork | None
 
 

@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -22,6 +22,7 @@ from models.messages.outbox import Recipient, queue_message
 from models.people.audit_log import AuditEvent, record, record_of_carrier
 from models.people.invitations import lock_users
 from models.people.rights import Action, Principal, Role, Scope, token_gives_rights
+from models.people.sign_in_log import network_of, record_token_use
 from models.people.users import User, administrators_of, roles_sql
 
 TOKEN_PREFIX = "sv_"  # noqa: S105 - a prefix by which leaked tokens can be found, no secret
@@ -192,9 +193,10 @@ class TokenUse:
 def use_token(session: Session, token: str, address: str, now: datetime) -> TokenUse | None:
     """Return the person and the account of an API token, and record the use of the token, at most every 5 minutes.
 
-    `address` is the caller's IP address. Returns None if the token is unknown or revoked, if its user is disabled, or
-    if the user's role in the token's account allows nothing that the token's scopes allow; in a closed account nobody
-    has a role. Raises `TokenExpired` if the token has expired but is valid otherwise.
+    The first use on a day (UTC), and a use from another network than the one before, are recorded in the audit log of
+    the token's account, too. `address` is the caller's IP address. Returns None if the token is unknown or revoked, if
+    its user is disabled, or if the user's role in the token's account allows nothing that the token's scopes allow; in
+    a closed account nobody has a role. Raises `TokenExpired` if the token has expired but is valid otherwise.
     """
     row = session.execute(_by_hash(), {"hash": token_hash(token)}).one_or_none()
     if row is None:
@@ -215,7 +217,13 @@ def use_token(session: Session, token: str, address: str, now: datetime) -> Toke
         return None
     if row.expires_at is not None and now >= row.expires_at:
         raise TokenExpired(row.expires_at)
-    return TokenUse(person, row.Account, _note_use(session, row.token_id, row.last_used_at, address, now))
+    if row.last_used_at is not None and row.last_used_at > now - _USE_NOTED_EVERY:
+        return TokenUse(person, row.Account, is_noted=False)
+    _note_use(session, row.token_id, address, now)
+    is_same_day = row.last_used_at is not None and row.last_used_at.astimezone(UTC).date() == now.astimezone(UTC).date()
+    if not is_same_day or network_of(row.last_used_address) != network_of(address):
+        record_token_use(session, person, row.Account.id, row.token_name, address, now)
+    return TokenUse(person, row.Account, is_noted=True)
 
 
 @cache
@@ -224,10 +232,11 @@ def _by_hash() -> sa.Select[*tuple[Any, ...]]:
 
     It selects only the needed columns of token and user. It is built once, because it runs at each call of the API.
     """
-    token = ApiToken.id.label("token_id"), ApiToken.scopes, ApiToken.expires_at, ApiToken.last_used_at
+    token = ApiToken.id.label("token_id"), ApiToken.name.label("token_name"), ApiToken.scopes, ApiToken.expires_at
+    use = ApiToken.last_used_at, ApiToken.last_used_address
     person = User.id.label("user_id"), User.email, User.name, User.locale, roles_sql(User.id).label("roles")
     return (
-        sa.select(*token, *person, Account)
+        sa.select(*token, *use, *person, Account)
         .join(User, User.id == ApiToken.user_id)
         .join(Account, Account.id == ApiToken.account_id)
         .where(
@@ -290,19 +299,12 @@ def _tell_administrators(
             queue_message(session, None, "api_token_created", to, facts, now, occasion=str(token.id))
 
 
-def _note_use(session: Session, token_id: int, last: datetime | None, address: str, now: datetime) -> bool:
-    """Store `now` and the IP address `address` as the token's last use, and return True.
-
-    Return False and store nothing if the last stored use, at the time `last`, is less than 5 minutes old.
-    """
-    before = now - _USE_NOTED_EVERY
-    if last is not None and last > before:
-        return False
+def _note_use(session: Session, token_id: int, address: str, now: datetime) -> None:
+    """Store `now` and the IP address `address` as the token's last use, unless one of the last 5 minutes is stored."""
     # Of many calls at one time, one writes: the others wait for its commit and find the time changed.
-    stale = sa.or_(ApiToken.last_used_at.is_(None), ApiToken.last_used_at <= before)
+    stale = sa.or_(ApiToken.last_used_at.is_(None), ApiToken.last_used_at <= now - _USE_NOTED_EVERY)
     use = sa.update(ApiToken).where(ApiToken.id == token_id, stale).values(last_used_at=now, last_used_address=address)
     session.execute(use.execution_options(synchronize_session=False))
-    return True
 
 
 def token_hash(token: str) -> bytes:

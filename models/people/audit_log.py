@@ -27,7 +27,7 @@ from models.people.users import User
 
 
 class AuditEvent(StrEnum):
-    """The kinds of logged actions: actions on an account, and changes of a person's login (`OF_LOGINS`)."""
+    """The kinds of logged actions: on an account, on a person's login (`OF_LOGINS`), and of access (`OF_ACCESS`)."""
 
     LOOKED_IN = "looked_in"
     SECRET_SEEN = "secret_seen"  # noqa: S105 - a name
@@ -85,6 +85,11 @@ class AuditEvent(StrEnum):
     HIGH_RISK_REMOVED = "high_risk_removed"
     NUMBERS_ASKED = "numbers_asked"
     SWITCH_ANSWERED = "switch_answered"
+    SIGNED_IN = "signed_in"
+    SIGN_IN_REFUSED = "sign_in_refused"
+    SIGNED_OUT = "signed_out"
+    RIGHT_REFUSED = "right_refused"
+    TOKEN_USED = "token_used"  # noqa: S105
 
 
 OF_LOGINS = (
@@ -100,6 +105,13 @@ OF_LOGINS = (
     AuditEvent.LOGIN_ENABLED,
 )
 """The kinds of changes of a person's login: logged in each account of the person, or in none if there is no account."""
+REFUSALS = (AuditEvent.SIGN_IN_REFUSED, AuditEvent.RIGHT_REFUSED)
+"""The kinds of entries about what was refused, of which each person gets a limited number within a day."""
+OF_ACCESS = (AuditEvent.SIGNED_IN, AuditEvent.SIGNED_OUT, AuditEvent.TOKEN_USED, *REFUSALS)
+"""The kinds of entries about access: sign-ins, what was refused, and uses of API tokens (`models.people.sign_in_log`).
+
+They are logged like changes of a login, except for uses of a token, which are logged in the token's account.
+"""
 OF_CARRIER = (
     AuditEvent.LOGIN_CREATED,
     AuditEvent.PRICE_SET,
@@ -111,7 +123,7 @@ OF_CARRIER = (
 )
 """What the carrier does at the console to what belongs to no account: people, prices, number pools, destinations."""
 
-
+_ALONE = tuple(deed for deed in OF_ACCESS if deed is not AuditEvent.TOKEN_USED)
 _OF_STAFF = quoted(
     AuditEvent.REQUEST_RETRIED,
     AuditEvent.REQUEST_CANCELLED,
@@ -121,14 +133,21 @@ _OF_STAFF = quoted(
 )
 
 
+class LogPart(StrEnum):
+    """A part of an account's audit log: `ACCESS` has the entries about access (`OF_ACCESS`), `DEEDS` all others."""
+
+    ACCESS = "access"
+    DEEDS = "deeds"
+
+
 class AuditEntry(Base):
     """One logged action on an account: `deed` is the kind of action, `facts` the details that the entry's text needs.
 
-    `user_id` is the person who acted. `through_id` is the main account if the person had the right only by a role
-    there, and null otherwise. `by_staff` is true if the person had the right only as one of the carrier's staff; if
-    `user_id` is null as well, the carrier acted on the command line. `account_id` is null only for a change of the
-    login of a person without an account, such as one of the carrier's staff, and for actions of the carrier that
-    concern no account, such as new prices (`OF_CARRIER`).
+    `user_id` is the person who acted; of a refused sign-in, the person whose login it was about. `through_id` is the
+    main account if the person had the right only by a role there, and null otherwise. `by_staff` is true if the person
+    had the right only as one of the carrier's staff; if `user_id` is null as well, the carrier acted on the command
+    line. `account_id` is null only for the login and the access of a person without an account, such as one of the
+    carrier's staff, and for actions of the carrier that concern no account, such as new prices (`OF_CARRIER`).
     """
 
     __tablename__ = "audit_entries"
@@ -153,7 +172,7 @@ class AuditEntry(Base):
         sa.CheckConstraint("NOT by_staff OR through_id IS NULL", name="staff_through_nobody"),
         sa.CheckConstraint(f"by_staff OR NOT (deed IN ({_OF_STAFF}))", name="staff_deeds"),
         sa.CheckConstraint(
-            f"account_id IS NOT NULL OR deed IN ({quoted(*OF_LOGINS, *OF_CARRIER)})", name="about_an_account"
+            f"account_id IS NOT NULL OR deed IN ({quoted(*OF_LOGINS, *OF_CARRIER, *_ALONE)})", name="about_an_account"
         ),
         sa.Index("ix_audit_entries_account_id_id", "account_id", "id"),
         # What staff have done to a request, under whichever main account it was then.
@@ -165,6 +184,19 @@ class AuditEntry(Base):
             "ix_audit_entries_told_of",
             sa.text("((facts ->> 'user_id'::text)::bigint)"),
             postgresql_where=sa.text("facts ? 'user_id'::text"),
+        ),
+        # The limit of refusals within a day counts these.
+        sa.Index(
+            "ix_audit_entries_refusals", "user_id", "at", postgresql_where=sa.text(f"deed IN ({quoted(*REFUSALS)})")
+        ),
+        # One entry for each token, network and day is enough.
+        sa.Index(
+            "uq_audit_entries_token_used",
+            sa.text("(facts ->> 'token'::text)"),
+            sa.text("(facts ->> 'network'::text)"),
+            sa.text("date_trunc('day'::text, (at AT TIME ZONE 'UTC'::text))"),
+            unique=True,
+            postgresql_where=sa.text("deed = 'token_used'"),
         ),
         # One entry for each person, account and hour is enough.
         sa.Index(
@@ -253,15 +285,24 @@ def record_look(session: Session, person: Principal, account: Account, now: date
 
 
 def entries_of(
-    session: Session, account: Account, *, before: int | None = None, limit: int = 50, through: int | None = None
+    session: Session,
+    account: Account,
+    *,
+    before: int | None = None,
+    limit: int = 50,
+    through: int | None = None,
+    part: LogPart | None = None,
 ) -> Sequence[AttributedEntry]:
     """Return up to `limit` audit entries of the account, the newest first. Runs one statement.
 
     `before` is the id of an audit entry: only older entries are returned; None starts with the newest entry. `through`
     is the id of a main account: only actions by people who had the right by a role there are returned; None returns
-    all.
+    all. `part` is the part of the log to return; None returns all of it.
     """
     query = sa.select(AuditEntry).where(AuditEntry.account_id == account.id).limit(limit)
+    if part is not None:
+        is_access = AuditEntry.deed.in_(OF_ACCESS)
+        query = query.where(is_access if part is LogPart.ACCESS else ~is_access)
     if through is not None:
         query = query.where(AuditEntry.through_id == through)
     if before is not None:
@@ -275,21 +316,27 @@ def sees_log(person: Principal, account: Account) -> bool:
 
 
 def visible_entries(
-    session: Session, person: Principal, account: Account, *, before: int | None = None, limit: int = 50
+    session: Session,
+    person: Principal,
+    account: Account,
+    *,
+    before: int | None = None,
+    limit: int = 50,
+    part: LogPart | None = None,
 ) -> Sequence[AttributedEntry]:
     """Return up to `limit` audit entries of the account that the person may see, the newest first.
 
     A person with the right to see the log gets all entries. A person who reaches the account only through its main
     account gets those of actions that were done by a role in the main account, and none of the local team's. Anybody
     else gets none. `before` is the id of an audit entry: only older entries are returned; None starts with the newest
-    entry.
+    entry. `part` is the part of the log to return; None returns all of it.
     """
     if may(person, Action.SEE_LOG, account):
-        return entries_of(session, account, before=before, limit=limit)
+        return entries_of(session, account, before=before, limit=limit, part=part)
     main_id = through_main(person, Action.VIEW, account)
     if main_id is None:
         return []
-    return entries_of(session, account, before=before, limit=limit, through=main_id)
+    return entries_of(session, account, before=before, limit=limit, through=main_id, part=part)
 
 
 def last_done(

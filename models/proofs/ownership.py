@@ -17,6 +17,7 @@ from models.errors import Forbidden, NotAwaited
 from models.people.passwords import authenticate
 from models.people.rights import RIGHTS, Action, may
 from models.people.second_factors import needs_more_than_password
+from models.people.sign_in_log import Refused, note_refused_sign_in
 from models.people.users import Membership, User, principal_of
 from models.proofs.link_codes import open_link_code
 from models.proofs.proofs import NOBODY, Consent, Decision, OwnershipProof
@@ -103,6 +104,8 @@ def _by_credentials(
     person = principal_of(session, user or User(id=NOBODY))
     is_too_little = needs_more_than_password(session, person.user_id, now)
     if account is None or is_too_little or not may(person, Action.PROVE_OWNERSHIP, account):
+        # It is another company that has tried: in which browser is not for this one to know.
+        note_refused_sign_in(session, credentials.email, Refused.PROOF, None, now)
         return None
     return OwnershipProof(
         account_id=account.id, method=ProofMethod.CREDENTIALS, proved_by=person.user_id, proved_at=now

@@ -1,7 +1,7 @@
 """Everything that is stored about one user, for the user (GDPR, Art. 15 and 20) and for staff.
 
 Secrets (hashes, keys, codes) are left out. So is what is about other people: an entry of an audit log says what the
-user did to which account, without the names in its details.
+user did to which account, without the names in its details; of sign-ins and the like it has the details, too.
 
 With row-level security, the web front end sees only rows of the accounts that the user can reach now. Therefore it
 calls the database function `own_data`, which `standorte migrate` creates from the queries here. The function runs with
@@ -26,7 +26,7 @@ from models.db.session import Database
 from models.messages.outbox import Message
 from models.orders.drafts import Draft
 from models.people.api_tokens import ApiToken
-from models.people.audit_log import AuditEntry
+from models.people.audit_log import OF_ACCESS, AuditEntry
 from models.people.erasure_requests import Erasure
 from models.people.invitations import Invitation
 from models.people.invited_people import InvitedPerson
@@ -147,7 +147,13 @@ def queries(mine: int | sa.ColumnElement[int], email: sa.ColumnElement[str]) -> 
             last_used_address=ApiToken.last_used_address,
         ).where(ApiToken.user_id == mine),
         # Changes of a login stand in no account's log if the person has none.
-        "audit_log": sa.select(_number, AuditEntry.at, AuditEntry.deed.label("did"))
+        # The facts of other entries may be about other people.
+        "audit_log": sa.select(
+            _number,
+            AuditEntry.at,
+            AuditEntry.deed.label("did"),
+            sa.case((AuditEntry.deed.in_(OF_ACCESS), AuditEntry.facts)).label("details"),
+        )
         .join_from(AuditEntry, Account, Account.id == AuditEntry.account_id, isouter=True)
         .where(AuditEntry.user_id == mine)
         .order_by(AuditEntry.id),

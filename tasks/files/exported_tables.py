@@ -6,7 +6,7 @@ import csv
 import io
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
 from typing import IO
@@ -18,7 +18,6 @@ Cell = str | date | Decimal | int
 """A cell: text, a day, an amount in euros, or a whole number."""
 EXPORT_PAGE = 1000
 
-_ROWS = 500
 _KEPT_IN_MEMORY = 1_000_000
 _WIDTHS = (16, 14, 32, 24, 28, 12, 22, 22, 26, 16, 14)
 # What starts a formula; a phone number is none.
@@ -26,20 +25,22 @@ _FORMULA = re.compile(r"[=@\t\r\n-]|\+(?![0-9]+\Z)")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
-def csv_of(rows: Iterable[list[Cell]]) -> Iterator[bytes]:
-    """Yield the rows as CSV in pieces of 500 rows, in the format of German Excel.
+def csv_of(rows: Iterable[list[Cell]]) -> IO[bytes]:
+    """Return a CSV file with the rows, in the format of German Excel, open at its beginning; the caller closes it.
 
     The text is UTF-8 with byte order mark, cells are separated by semicolons, dates written as 31.12.2026, amounts as
     29,90 and whole numbers as 30. A cell that Excel would read as a formula gets an apostrophe in front.
     """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, delimiter=";")
-    buffer.write("\ufeff")
-    for place, row in enumerate(rows, 1):
-        writer.writerow([_escape_formula(cell) for cell in row])
-        if place % _ROWS == 0:
-            yield _drain(buffer)
-    yield _drain(buffer)
+    file = tempfile.SpooledTemporaryFile(_KEPT_IN_MEMORY)  # noqa: SIM115 - it is returned open
+    try:
+        text = io.TextIOWrapper(file, "utf-8-sig", newline="", write_through=True)
+        csv.writer(text, delimiter=";").writerows([_escape_formula(cell) for cell in row] for row in rows)
+        text.detach()
+    except BaseException:
+        file.close()
+        raise
+    file.seek(0)
+    return file
 
 
 def xlsx_of(rows: Iterable[list[Cell]], title: str) -> IO[bytes]:
@@ -77,13 +78,6 @@ def xlsx_of(rows: Iterable[list[Cell]], title: str) -> IO[bytes]:
 def without_escape(text: str) -> str:
     """Return the text of a CSV cell without the apostrophe that `csv_of` puts before what looks like a formula."""
     return text[1:] if text[:1] == "'" and _FORMULA.match(text, 1) else text
-
-
-def _drain(buffer: io.StringIO) -> bytes:
-    content = buffer.getvalue().encode()
-    buffer.seek(0)
-    buffer.truncate()
-    return content
 
 
 def _escape_formula(cell: Cell) -> str:

@@ -67,6 +67,7 @@ KEYS: Mapping[str, str] = {
     "last_used_address": N_("Last used from"),
     "at": N_("Time"),
     "did": N_("What"),
+    "details": N_("How and from where"),
     "status": N_("Status"),
     "reason": N_("Reason"),
     "typed": N_("What you typed"),
@@ -102,8 +103,8 @@ def worded(data: Mapping[str, Any], locale: Locale) -> dict[str, Any]:
     """Return a person's data with its keys translated, for the file that the person downloads.
 
     `data` is what `models.views.person_data.person_data` returns. The first key of the result is `ABOUT`, translated;
-    its value explains the file. Values are not translated, nor are keys within `typed`, `facts` and `scopes`. Raises
-    `KeyError` for a key that `KEYS` does not have.
+    its value explains the file. Values are not translated, nor are keys within `typed`, `facts`, `scopes` and
+    `details`. Raises `KeyError` for a key that `KEYS` does not have.
     """
     return {translate(locale, ABOUT): translate(locale, _EXPLAINED), **_named(data, locale)}
 
@@ -113,7 +114,7 @@ def _named(data: Mapping[str, Any], locale: Locale) -> dict[str, Any]:
 
 
 def _value(key: str, value: Any, locale: Locale) -> Any:
-    if key in ("typed", "facts", "scopes"):
+    if key in ("typed", "facts", "scopes", "details"):
         return value
     if isinstance(value, Mapping):
         return _named(value, locale)

@@ -14,9 +14,11 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.messages.outbox import Recipient
+from models.people.audit_log import AuditEvent, record_of_carrier
 from models.people.login_sessions import Login, end_all_logins, end_logins
 from models.people.rights import Role
 from models.people.second_factors import SecondFactor, reset_factors
+from models.people.sign_in_log import SignedOut, record_sign_out
 from models.people.users import Membership, User, administrators_of
 from models.staff.erasing_people import ask_for_erasure, only_administrator_of
 from models.staff.sign_in_access import disable as shut_out
@@ -174,7 +176,13 @@ def sign_out(
     if everybody and not yes:
         typer.confirm("Sign everybody out, staff and customers?", abort=True, err=True)
     with open_database() as database, database.transaction() as session:
-        count = end_all_logins(session, _known(session, email).id if email is not None else None)
+        user_id = _known(session, email).id if email is not None else None
+        if count := end_all_logins(session, user_id):
+            if user_id is not None:
+                record_sign_out(session, user_id, SignedOut.EVERYWHERE, None, database.now())
+            else:
+                facts = {"what": SignedOut.EVERYBODY}
+                record_of_carrier(session, None, AuditEvent.SIGNED_OUT, database.now(), facts)
     out.print(f"Signed out of {count} browser{'' if count == 1 else 's'}.", highlight=False)
 
 

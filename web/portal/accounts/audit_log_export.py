@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flask import Response, abort
+from flask import Response
 from flask_babel import gettext as _
 from flask_login import login_required
 
 from models.accounts.accounts import Account
 from models.calendar_days import BERLIN, berlin_day
-from models.people.audit_log import AttributedEntry, sees_log, visible_entries
+from models.people.audit_log import AttributedEntry, LogPart, sees_log, visible_entries
+from models.people.rights import Action
 from tasks.files import exported_tables
 from tasks.files.exported_tables import EXPORT_PAGE
-from web.portal.accounts.audit_log_text import deed_text
-from web.portal.page.account_access import get_visible_account
+from web.portal.accounts.audit_log_text import chosen_part, deed_text
+from web.portal.page.account_access import ensure_right, get_visible_account
 from web.portal.page.blueprints import locations
-from web.portal.page.downloads import table_file
+from web.portal.page.downloads import export_file
 from web.portal.page.login_session import principal
 from web.resources import resources
 
@@ -26,25 +27,27 @@ from web.resources import resources
 def export_log(customer_number: str, form: str) -> Response:
     """Download the audit log of an account, newest entries first, one row for each; `form` is "csv" or "xlsx".
 
-    A user who reaches the account only through its main account gets what people of the main account did. Abort with
-    404 if the user may not see the account or its log.
+    A user who reaches the account only through its main account gets what people of the main account did. The query
+    parameter `teil` chooses a part of the log, as on its page. Abort with 404 if the user may not see the account or
+    its log, or if there is no such part.
     """
+    part = chosen_part()
     with resources().database.transaction() as database:
         account = get_visible_account(database, customer_number).account
         if not sees_log(principal(), account):
-            abort(404)
+            ensure_right(account, Action.SEE_LOG)
     name = f"protokoll-{customer_number}-{berlin_day(resources().clock())}"
-    return table_file(_rows(account), form, name, _("Log"))
+    return export_file(_rows(account, part), form, name, _("Log"), account.id)
 
 
-def _rows(account: Account) -> Iterator[list[exported_tables.Cell]]:
-    """Yield the headings, and a row for each audit entry of the account that the user may see."""
+def _rows(account: Account, part: LogPart | None) -> Iterator[list[exported_tables.Cell]]:
+    """Yield the headings, and a row for each audit entry of the account that the user may see, in the part `part`."""
     yield [_("Time"), _("Person"), _("Through main account"), _("Action"), _("What was done")]
     before: int | None = None
     while True:
         # One transaction per page, so that a slow download does not keep a transaction open.
         with resources().database.transaction() as database:
-            page = visible_entries(database, principal(), account, before=before, limit=EXPORT_PAGE)
+            page = visible_entries(database, principal(), account, before=before, limit=EXPORT_PAGE, part=part)
         yield from map(_row, page)
         if len(page) < EXPORT_PAGE:
             return

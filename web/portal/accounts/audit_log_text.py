@@ -5,21 +5,61 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
+from flask import abort, request
 from flask_babel import gettext as _
 
 from models.accounts.company_limits import Limit
-from models.people.audit_log import AuditEntry, AuditEvent
+from models.people.audit_log import AuditEntry, AuditEvent, LogPart
 from models.people.rights import Role
+from models.people.sign_in_log import Refused, SignedInBy, SignedOut
 from models.proofs.proofs import Decision
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.trunks import RequestUri
 from tasks.wording.company_limits import NAMES as LIMIT_NAMES
 from tasks.wording.formats import are_several, long_date, number_text
-from tasks.wording.translate import translate
+from tasks.wording.translate import N_, translate
 from web.portal.page.locale import locale
 from web.portal.people.users import ROLE_NAMES
 from web.portal.telephony.country_names import limit_text
 from web.portal.telephony.forwarding_text import forwarding_text
+
+PART_WORDS = {LogPart.ACCESS: "zugriffe", LogPart.DEEDS: "handlungen"}
+"""The value of the query parameter `teil` for each part of the log."""
+_SIGNED_IN_BY = {
+    SignedInBy.PASSWORD: N_("Signed in with the password (%(place)s)."),
+    SignedInBy.CODE: N_("Signed in with password and code (%(place)s)."),
+    SignedInBy.PASSKEY: N_("Signed in with password and passkey (%(place)s)."),
+    SignedInBy.INVITATION: N_("Signed in by the invitation (%(place)s)."),
+}
+_REFUSED = {
+    Refused.PASSWORD: N_(
+        "A sign-in with this login was refused: wrong password, or the login is disabled (%(place)s)."
+    ),
+    Refused.FACTOR: N_("A wrong second factor was entered for this login (%(place)s)."),
+    Refused.OWN_PASSWORD: N_("A wrong password was entered, after the sign-in, for this login (%(place)s)."),
+    Refused.PROOF: N_(
+        "This login was entered by somebody as the proof of a right to a customer number, and was not accepted."
+    ),
+}
+_SIGNED_OUT = {
+    SignedOut.HERE: N_("Signed out (%(place)s)."),
+    SignedOut.ONE: N_("Signed out in another browser, from this one: %(place)s."),
+    SignedOut.OTHERS: N_("Signed out in all other browsers, from this one: %(place)s."),
+    SignedOut.EVERYWHERE: N_("Signed %(name)s out everywhere."),
+    SignedOut.EVERYBODY: N_("Signed everybody out."),
+}
+
+
+def chosen_part() -> LogPart | None:
+    """Return the part of the log that the query parameter `teil` chooses; None without it.
+
+    Abort with 404 if there is no such part.
+    """
+    word = request.args.get("teil", "")
+    if not word:
+        return None
+    found = next((part for part, value in PART_WORDS.items() if value == word), None)
+    return found or abort(404)
 
 
 def deed_text(entry: AuditEntry) -> str:
@@ -205,6 +245,34 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Released the address proof for customer number %(number)s.", number=number))
         case AuditEvent.DOCUMENT_REFUSED:
             return str(_("Refused the address proof for customer number %(number)s.", number=number))
+        case AuditEvent.SIGNED_IN:
+            return _access(_SIGNED_IN_BY[facts["by"]], entry)
+        case AuditEvent.SIGNED_OUT:
+            return _access(_SIGNED_OUT[facts["what"]], entry)
+        case AuditEvent.SIGN_IN_REFUSED:
+            said = [_access(_REFUSED[facts["why"]], entry)]
+            if facts.get("is_last"):
+                said.append(str(_("That was the last try that was allowed for now.")))
+            return " ".join([*said, *_no_more(facts)])
+        case AuditEvent.RIGHT_REFUSED:
+            return " ".join(
+                [str(_("Was refused for lack of a right: %(action)s.", action=facts["action"])), *_no_more(facts)]
+            )
+        case AuditEvent.TOKEN_USED:
+            return str(_("Used the API token “%(name)s” (%(place)s).", name=facts["name"], place=_place(facts)))
+
+
+def _access(text: str, entry: AuditEntry) -> str:
+    return str(_(text, place=_place(entry.facts), name=_about(entry)))
+
+
+def _place(facts: dict[str, Any]) -> str:
+    """Return the browser and the network that the facts name: "Firefox, Windows, 203.0.113.0/24"."""
+    return ", ".join(filter(None, (facts.get("browser"), facts.get("network")))) or str(_("unknown"))
+
+
+def _no_more(facts: dict[str, Any]) -> list[str]:
+    return [str(_("Further ones within 24 hours are not listed."))] if facts.get("is_full") else []
 
 
 def _about(entry: AuditEntry) -> str:

@@ -14,9 +14,9 @@ from werkzeug.wrappers import Response
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import has_own_holder, holder_of
 from models.orders.holder_changes import set_holder
-from models.people.rights import Action, may
+from models.people.rights import Action
 from models.states import AccountState
-from web.portal.page.account_access import get_visible_account
+from web.portal.page.account_access import ensure_right, get_visible_account
 from web.portal.page.blueprints import locations
 from web.portal.page.holder_form import HolderFields, holder_values
 from web.portal.page.login_session import principal
@@ -36,8 +36,7 @@ def contract_holder(customer_number: str) -> Response | str | tuple[str, int]:
         account = get_visible_account(session, customer_number).account
         if account.state is not AccountState.ACTIVE or not has_own_holder(account):
             abort(404)
-        if not may(principal(), Action.MANAGE_HOLDER, account):
-            abort(404)
+        ensure_right(account, Action.MANAGE_HOLDER)
         found = holder_of(session, account)
     if request.method == "POST":
         form = HolderFields(request.form)

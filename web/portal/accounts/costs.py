@@ -30,7 +30,7 @@ from tasks.files import exported_tables
 from tasks.files.exported_tables import EXPORT_PAGE
 from tasks.wording.formats import month_text
 from web.portal.page.blueprints import locations
-from web.portal.page.downloads import table_file
+from web.portal.page.downloads import export_file
 from web.portal.page.locale import calendar_day, locale
 from web.portal.page.selected_account import selected_account
 from web.portal.telephony.inventory import TABLES
@@ -104,7 +104,7 @@ def costs_export(form: str) -> Response:
     if account is None:
         abort(404)
     name = f"kosten-{account.customer_number}-{month}"
-    return table_file(_rows(account, month, _search(), names), form, name, _("Costs"))
+    return export_file(_rows(account, month, _search(), names), form, name, _("Costs"), account.id)
 
 
 def change_text(change: LineChange) -> str:

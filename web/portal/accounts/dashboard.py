@@ -14,7 +14,7 @@ from models.accounts.contract_holders import has_own_holder, holder_of
 from models.calendar_days import Month, berlin_day
 from models.changes.cancellations import running_contracts
 from models.links.invoice_membership import billing_view
-from models.people.audit_log import record_look, sees_log, visible_entries
+from models.people.audit_log import LogPart, record_look, sees_log, visible_entries
 from models.people.rights import Action, may, only_as_staff
 from models.proofs.link_codes import open_link_code
 from models.states import OF_CONTRACTS, Kind
@@ -31,10 +31,10 @@ from models.views.own_accounts import linkable_accounts
 from tasks.outbox.what_changes import described_plan
 from tasks.wording.contract_terms import terms_text
 from tasks.wording.formats import month_text, number_text
-from web.portal.accounts.audit_log_text import deed_text
+from web.portal.accounts.audit_log_text import PART_WORDS, chosen_part, deed_text
 from web.portal.accounts.overview import kind_label, origin_label, poll_interval, progress, proofs_of, state_label
 from web.portal.accounts.people import people_of
-from web.portal.page.account_access import get_visible_account, get_visible_trunk
+from web.portal.page.account_access import ensure_right, get_visible_account, get_visible_trunk
 from web.portal.page.blueprints import locations
 from web.portal.page.directory_form import PUBLICATION_NAMES
 from web.portal.page.locale import locale
@@ -79,7 +79,7 @@ def show(customer_number: str) -> str:
         forwardings = forwarding.forwardings_of(database, account)
         risky = high_risk_of(database, [one.target for one in forwardings])
         people = people_of(database, person, account, visible.running, now)
-        log = visible_entries(database, person, account, limit=LAST)
+        log = visible_entries(database, person, account, limit=LAST, part=LogPart.DEEDS)
         gives_code = any(own.id == account.id for own in linkable_accounts(database, person))
         code = open_link_code(database, account.id) if gives_code else None
         leads = visible.main is None and listing.count_of(database, account, listing.LocationFilter()) > 0
@@ -150,17 +150,19 @@ def show(customer_number: str) -> str:
 def log(customer_number: str) -> str:
     """Show one page of the audit log of an account, newest entries first.
 
-    The query parameter `vor` is the id of an entry: the page then shows only older entries. Abort with 404 if the id is
-    invalid, or if the user may not see the account or its log.
+    The query parameter `vor` is the id of an entry: the page then shows only older entries. `teil` chooses a part of
+    the log. Abort with 404 if the id is invalid, if there is no such part, or if the user may not see the account or
+    its log.
     """
+    part = chosen_part()
     before = request.args.get("vor", type=int)
     if "vor" in request.args and (before is None or not 0 <= before < 2**63):
         abort(404)
     with resources().database.transaction() as database:
         account = get_visible_account(database, customer_number).account
         if not sees_log(principal(), account):
-            abort(404)
-        found = visible_entries(database, principal(), account, before=before, limit=LOG_PAGE + 1)
+            ensure_right(account, Action.SEE_LOG)
+        found = visible_entries(database, principal(), account, before=before, limit=LOG_PAGE + 1, part=part)
     page = found[:LOG_PAGE]
     older = page[-1].entry.id if len(found) > LOG_PAGE else None
     return render_template(
@@ -169,6 +171,7 @@ def log(customer_number: str) -> str:
         log=page,
         before=before,
         older=older,
+        part=PART_WORDS.get(part) if part is not None else None,
         deed_text=deed_text,
         sees_all=may(principal(), Action.SEE_LOG, account),
     )

@@ -19,7 +19,7 @@ from web.portal.accounts.list_filters import read_filters
 from web.portal.accounts.overview import kind_label, origin_label, standing_label
 from web.portal.accounts.registrations import addresses_to_ask, ask_network, offline_accounts
 from web.portal.page.blueprints import locations
-from web.portal.page.downloads import table_file
+from web.portal.page.downloads import export_file
 from web.portal.page.locale import locale
 from web.portal.page.selected_account import selected_account
 from web.resources import resources
@@ -45,7 +45,8 @@ def export(form: str) -> Response:
         own = listing.own_requests(database, account)
         itself = listing.listed_itself(database, account, own, offline=offline)
     name = f"standorte-{account.customer_number}-{berlin_day(resources().clock())}"
-    return table_file(_rows(itself, wanted, kind_label(account, leads=leads), offline), form, name, _("Locations"))
+    rows = _rows(itself, wanted, kind_label(account, leads=leads), offline)
+    return export_file(rows, form, name, _("Locations"), account.id)
 
 
 def _rows(

@@ -8,7 +8,7 @@ from flask import abort, render_template, request, url_for
 
 from models.accounts.accounts import Account, account_by_number
 from models.db.paging import BadCursor
-from models.people.audit_log import entries_of, record_look
+from models.people.audit_log import LogPart, entries_of, record_look
 from models.people.members import users_of
 from models.people.rights import Action, Role, may
 from models.states import AccountState
@@ -73,7 +73,7 @@ def customer(customer_number: str) -> str:
         about = back_office.page_of(session, back_office.MatterFilter(search=customer_number), limit=_REQUESTS)
         main = session.get(Account, account.main_id) if account.main_id is not None else None
         holdings, users = holdings_of(session, account, now), users_of(session, account)
-        log = entries_of(session, account, limit=_LOG)
+        log = entries_of(session, account, limit=_LOG, part=LogPart.DEEDS)
     return render_template(
         "back_office/customer.html",
         account=account,

@@ -21,6 +21,7 @@ from werkzeug.wrappers import Response
 from models.accounts.company_limits import Limit
 from models.db.paging import BadCursor
 from models.db.work_queue import WorkKind
+from models.errors import Forbidden
 from models.jobs.findings import Finding, findings_of
 from models.jobs.jobs import Job, JobRun, ask_for_run, is_paused, jobs_by_name, last_successes, latest_runs
 from models.states import Kind, Reason
@@ -54,8 +55,11 @@ def only_for_staff() -> Response | None:
     """
     if not current_user.is_authenticated and "_user_id" in cookie:
         return cast(Response, login_manager.unauthorized())
-    if not (current_user.is_authenticated and principal().is_staff):
+    if not current_user.is_authenticated:
         abort(404)
+    if not principal().is_staff:
+        # Answered with 404, too.
+        raise Forbidden
     return None
 
 

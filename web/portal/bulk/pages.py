@@ -50,6 +50,7 @@ from web.portal.page.live_updates import LiveParts, render_live_parts
 from web.portal.page.locale import locale, moment
 from web.portal.page.login_session import principal
 from web.portal.page.selected_account import selected_account
+from web.refused_rights import record_refused_right
 from web.resources import resources
 from web.uploads import shown_name
 
@@ -255,6 +256,7 @@ def refuse(error: RuleBroken) -> tuple[str, int]:
 @bulks.errorhandler(Forbidden)
 def forbid(_error: Forbidden) -> tuple[str, int]:
     """Show a page (status 403) that says that the user may not order sub-accounts or request links for the account."""
+    record_refused_right()
     return render_template("orders/refused.html", reason=None, Reason=Reason), 403
 
 

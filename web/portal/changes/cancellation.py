@@ -18,7 +18,7 @@ from models.calendar_days import berlin_day
 from models.changes.cancellations import Cancellation, quote_cancellation, running_contracts, submit_cancellation
 from models.errors import AlreadyRequested, CannotClose, InvalidField, TooEarly
 from models.people.audit_log import record_look
-from models.people.rights import Action, may, through_main
+from models.people.rights import Action, through_main
 from models.states import AccountState
 from models.telephony.forwarding import forwardings_of
 from models.telephony.holdings import Holdings, holdings_of
@@ -27,7 +27,7 @@ from tasks.outbox.what_changes import EndedTerms, ended_terms
 from tasks.wording.closing_obstacles import obstacle_text
 from tasks.wording.contract_terms import terms_text
 from tasks.wording.fields import field_error
-from web.portal.page.account_access import get_visible_account
+from web.portal.page.account_access import ensure_right, get_visible_account
 from web.portal.page.blueprints import locations
 from web.portal.page.form_errors import add_error, too_often_text
 from web.portal.page.locale import locale, phone
@@ -72,8 +72,9 @@ def cancel_contracts(customer_number: str) -> Response | str | tuple[str, int]:
     form = CancellationForm(request.form if request.method == "POST" else None)
     with resources().database.transaction() as database:
         account = get_visible_account(database, customer_number).account
-        if account.state is not AccountState.ACTIVE or not may(principal(), Action.CHANGE_CONTRACT, account):
+        if account.state is not AccountState.ACTIVE:
             abort(404)
+        ensure_right(account, Action.CHANGE_CONTRACT)
         record_look(database, principal(), account, resources().clock())
     try:
         with resources().database.transaction() as database:

@@ -17,7 +17,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import Length
 
 from models.accounts.accounts import Account
-from models.errors import AlreadyRequested, Forbidden, InvalidField, NotAwaited, NotFound, RuleBroken, TooEarly
+from models.errors import AlreadyRequested, InvalidField, NotAwaited, RuleBroken, TooEarly
 from models.links.collective_invoices import BilledElsewhere, OtherPayer
 from models.links.invoice_membership import (
     BillingView,
@@ -104,8 +104,6 @@ def collective_invoice(customer_number: str) -> Response | str | tuple[str, int]
     try:
         with resources().database.transaction() as database:
             said = _act(database, database.get_one(Account, visible.account.id), what, form)
-    except (Forbidden, NotFound):
-        abort(404)
     except (AlreadyRequested, BilledElsewhere, InvalidField, NotAwaited, OtherPayer, RuleBroken, TooEarly) as error:
         flash(_refused(error, what), "warning")
     else:

@@ -16,7 +16,7 @@ from wtforms import StringField
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import ContractHolder, has_own_holder, holder_of
 from models.calendar_days import berlin_day
-from models.errors import AlreadyRequested, Forbidden, InvalidField, NotFound, RuleBroken, TooEarly
+from models.errors import AlreadyRequested, InvalidField, RuleBroken, TooEarly
 from models.links.links import submit_detach
 from models.people.rights import Action, may
 from models.requests.effective_days import LONGEST_AHEAD
@@ -25,7 +25,7 @@ from models.values import typed_customer_number
 from tasks.wording.fields import field_error
 from tasks.wording.formats import long_date
 from tasks.wording.reasons import reason_text
-from web.portal.page.account_access import VisibleAccount, get_visible_account
+from web.portal.page.account_access import VisibleAccount, ensure_right, get_visible_account
 from web.portal.page.blueprints import locations
 from web.portal.page.form_errors import add_error, too_often_text
 from web.portal.page.locale import locale
@@ -62,8 +62,9 @@ def detach(customer_number: str) -> Response | str | tuple[str, int]:
         visible = get_visible_account(database, customer_number)
         refusal = _refusal(database, visible)
         holder = holder_of(database, visible.account)
-    if not visible.may_detach:
+    if visible.account.main_id is None:
         abort(404)
+    ensure_right(visible.account, Action.DETACH)
     form.customer_number.label.text = _("Customer number")
     if refusal is not None:
         return _ask(visible, holder, form, 409 if form.is_submitted() else 200, refusal)
@@ -95,8 +96,6 @@ def detach(customer_number: str) -> Response | str | tuple[str, int]:
     except RuleBroken as error:
         flash(reason_text(error.reason, locale()), "warning")
         return redirect(url_for("locations.show", customer_number=customer_number), 303)
-    except (Forbidden, NotFound):
-        abort(404)
     else:
         flash(_received(asked, customer_number))
     return redirect(url_for("portal.overview", _anchor=f"konto-{customer_number}"), 303)

@@ -48,6 +48,7 @@ from web.portal.page.locale import locale, moment
 from web.portal.page.login_session import principal
 from web.portal.page.selected_account import selected_account
 from web.portal.proofs.forms import CodeForm, CredentialsForm
+from web.refused_rights import record_refused_right
 from web.resources import resources
 
 log = structlog.get_logger()
@@ -119,6 +120,10 @@ _FORMS: dict[Way, type[SendForm]] = {
 
 class NotPossible(Exception):
     """Raised when the user may not add accounts to the selected account; its message tells the user why."""
+
+
+class NotAllowed(NotPossible):
+    """Raised when the user lacks the right to add accounts to the selected account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +240,8 @@ def consents() -> str:
 @links.errorhandler(NotPossible)
 def refuse(why: NotPossible) -> tuple[str, int]:
     """Show why the user may not add accounts, with status 403, when a view of the wizard raises `NotPossible`."""
+    if isinstance(why, NotAllowed):
+        record_refused_right()
     return render_template("links/not_possible.html", why=str(why)), 403
 
 
@@ -313,7 +320,7 @@ def _link_target(session: Session) -> LinkTarget:
     """
     main = selected_account(session).account
     if main is None or not may(principal(), Action.LINK, main):
-        raise NotPossible(_not_allowed_text())
+        raise NotAllowed(_not_allowed_text())
     try:
         ensure_may_be_main(main)
     except RuleBroken as refused:

@@ -45,6 +45,7 @@ from web.portal.page.holder_form import HolderFields
 from web.portal.page.locale import locale
 from web.portal.page.login_session import principal
 from web.portal.page.selected_account import selected_account
+from web.refused_rights import record_refused_right
 from web.resources import resources
 
 log = structlog.get_logger()
@@ -315,6 +316,7 @@ def forbid(_error: Forbidden) -> tuple[str, int]:
 
     If the user has only closed accounts, the page names that as the reason.
     """
+    record_refused_right()
     with resources().database.transaction() as session:
         closed = not principal().roles and closed_accounts(session, principal())
     reason = Reason.ACCOUNT_CLOSED if closed else None

@@ -8,7 +8,7 @@ from flask import abort
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account, account_by_number
-from models.errors import DomainError
+from models.errors import Forbidden
 from models.links.collective_invoices import is_billed_together
 from models.people.audit_log import record_look
 from models.people.rights import Action, may, through_main
@@ -58,6 +58,22 @@ class VisibleAccount:
         return self.account.main_id is not None and may(principal(), Action.DETACH, self.account)
 
 
+def ensure_right(account: Account | None, action: Action) -> Account:
+    """Return the account if the user may perform the action on it.
+
+    Raises `Forbidden` if they have a role in the account or in its main account, or are the carrier's staff: the answer
+    is 404 then, too, and the audit log says that they were refused. For any other account, and for None, abort with
+    404: an entry would tell the user's company that the account exists.
+    """
+    if account is None:
+        abort(404)
+    if may(principal(), action, account):
+        return account
+    if principal().is_staff or {account.id, account.main_id} & principal().roles.keys():
+        raise Forbidden
+    abort(404)
+
+
 def get_visible_account(database: Session, customer_number: str) -> VisibleAccount:
     """Return the account with this customer number, and the running requests about it that the user may see.
 
@@ -75,7 +91,7 @@ def get_visible_account(database: Session, customer_number: str) -> VisibleAccou
     orders = (found.main_id for found in running if found.kind is Kind.ORDER)
     coming = next((main_id for main_id in orders if is_ordered or main_id == account.main_id), None)
     if coming is None and not may(principal(), Action.VIEW, account):
-        abort(404)
+        ensure_right(account, Action.VIEW)
     main_id = account.main_id or coming
     main = database.get(Account, main_id) if main_id is not None else None
     return VisibleAccount(account, main, running, is_billed_together(database, account))
@@ -84,15 +100,12 @@ def get_visible_account(database: Session, customer_number: str) -> VisibleAccou
 def get_visible_trunk(customer_number: str, id: int, right: Action) -> tuple[Account, SipTrunk]:
     """Return the account with this customer number and its trunk with this id, in a transaction of its own.
 
-    Abort with 404 if the user may not view the account, if the account has no such trunk, or if the user may not
-    perform the action `right` in the account. A view by a user of the main account or by the carrier's staff is
-    recorded in the account's audit log.
+    Abort with 404 if the user may not view the account. Raises `NotFound` if it has no such trunk, and `Forbidden` if
+    the user may not perform the action `right` in it, both of which give 404, too. A view by a user of the main account
+    or by the carrier's staff is recorded in the account's audit log.
     """
     with resources().database.transaction() as database:
         account = get_visible_account(database, customer_number).account
-        try:
-            trunk = find_trunk(database, principal(), right, account, id)
-        except DomainError:
-            abort(404)
+        trunk = find_trunk(database, principal(), right, account, id)
         record_look(database, principal(), account, resources().clock())
     return account, trunk

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import IO
 
-from flask import Response, send_file, stream_with_context
+from flask import Response, send_file
 
 from tasks.files import exported_tables
+from web.export_turns import within_time
+from web.resources import resources
+
+_PIECE = 65_536
 
 
 def attachment(name: str) -> dict[str, str]:
@@ -20,11 +25,31 @@ def attachment(name: str) -> dict[str, str]:
 def table_file(rows: Iterable[list[exported_tables.Cell]], form: str, name: str, title: str) -> Response:
     """Return a response that downloads a table as CSV or Excel file.
 
-    The first of `rows` has the headings. For CSV the rows are read while the response is being sent. `form` is "csv" or
-    "xlsx". `name` is the file's name without its extension, `title` the name of the sheet in the Excel file.
+    The first of `rows` has the headings. `form` is "csv" or "xlsx". `name` is the file's name without its extension,
+    `title` the name of the sheet in the Excel file.
     """
     if form == "csv":
-        content = stream_with_context(exported_tables.csv_of(rows))
-        return Response(content, mimetype="text/csv", headers=attachment(f"{name}.csv"))
+        file = exported_tables.csv_of(rows)
+        answer = Response(_pieces(file), mimetype="text/csv", headers=attachment(f"{name}.csv"))
+        answer.call_on_close(file.close)
+        return answer
     file = exported_tables.xlsx_of(rows, title)
     return send_file(file, mimetype=exported_tables.XLSX, as_attachment=True, download_name=f"{name}.xlsx")
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(_PIECE):
+            yield piece
+
+
+def export_file(
+    rows: Iterable[list[exported_tables.Cell]], form: str, name: str, title: str, account_id: int
+) -> Response:
+    """Return a response that downloads a long table of the account with this id, as `table_file` does.
+
+    The rows are read at once. Raises `ExportRefused` if another export for the account is running, if too many are
+    running in this process, or if reading the rows takes longer than 20 seconds.
+    """
+    with resources().exports.turn(account_id):
+        return table_file(within_time(rows), form, name, title)

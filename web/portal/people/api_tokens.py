@@ -17,9 +17,10 @@ from wtforms.validators import DataRequired, InputRequired, Length
 from models.accounts.accounts import Account, account_by_number
 from models.errors import NotFound, TokenNameTaken, TooManyTokens
 from models.people.api_tokens import LONGEST_LIFE, LONGEST_NAME, find_token, issue_token, revoke_token, tokens_of
-from models.people.rights import Action, Scope, may
+from models.people.rights import Action, Scope
 from models.people.users import User
 from tasks.wording.labels import scopes_text
+from web.portal.page.account_access import ensure_right
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
 from web.portal.page.login_session import principal
@@ -143,7 +144,4 @@ def end_token(customer_number: str, id: int) -> Response | str:
 
 def _account(session: Session, customer_number: str) -> Account:
     """Return the account with this number. Abort with 404 unless the user may manage its API tokens."""
-    account = account_by_number(session, customer_number)
-    if account is None or not may(principal(), Action.MANAGE_TOKENS, account):
-        abort(404)
-    return account
+    return ensure_right(account_by_number(session, customer_number), Action.MANAGE_TOKENS)

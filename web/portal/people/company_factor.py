@@ -11,7 +11,8 @@ from werkzeug.wrappers import Response
 from models.accounts.accounts import Account, account_by_number
 from models.errors import FactorNeeded, TooEarly
 from models.people.company_factor import GRACE, demand_factor, people_concerned, stop_demanding_factor
-from models.people.rights import Action, may
+from models.people.rights import Action
+from web.portal.page.account_access import ensure_right
 from web.portal.page.form_errors import too_often_text
 from web.portal.page.login_session import principal
 from web.portal.people.users import users
@@ -32,8 +33,8 @@ def company_factor(customer_number: str) -> Response | tuple[str, int]:
     """
     form, refused = FlaskForm(), False
     with resources().database.transaction() as session:
-        account = account_by_number(session, customer_number)
-        if account is None or account.main_id is not None or not may(principal(), Action.MANAGE_USERS, account):
+        account = ensure_right(account_by_number(session, customer_number), Action.MANAGE_USERS)
+        if account.main_id is not None:
             abort(404)
         count, without = people_concerned(session, account)
     if form.validate_on_submit():

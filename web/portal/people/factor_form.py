@@ -14,10 +14,12 @@ from wtforms.validators import Length
 from models.db.caller import Named, name_to_database
 from models.people.passkeys import Answer, prove_by_passkey
 from models.people.second_factors import prove
+from models.people.sign_in_log import Refused
 from models.people.users import User
+from web.portal.page.browser_names import here
 from web.portal.page.form_errors import add_error
 from web.portal.page.known_browsers import this_browser
-from web.portal.people.login_sessions import here
+from web.portal.people.access_log import count_refused_sign_in
 from web.portal.people.passkey_site import passkey_site
 from web.resources import resources
 
@@ -53,7 +55,7 @@ def proved(form: FactorForm, user: User, then: Callable[[Session, User], T]) -> 
         found = session.get_one(User, user.id)
         if _is_right(session, found, form):
             return then(session, found)
-    resources().throttle.count_wrong_try()
+    count_refused_sign_in(user.email, Refused.FACTOR)
     if form.credential.data:
         add_error(form.code, gettext("That did not work with the passkey. Please try again, or enter a code."))
     else:

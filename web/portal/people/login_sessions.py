@@ -5,33 +5,21 @@ A login is the database row of one browser in which the user is signed in.
 
 from __future__ import annotations
 
-import re
-
-from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask import Blueprint, abort, flash, redirect, render_template, url_for
 from flask_babel import gettext
 from flask_login import current_user, login_required
 from werkzeug.wrappers import Response
 
-from models.people.login_changes import Where
 from models.people.login_sessions import end_login, end_logins, logins_of
 from models.people.second_factors import factors_of, recovery_codes_left
+from models.people.sign_in_log import SignedOut, record_sign_out
+from web.portal.page.browser_names import browser_name, here
 from web.portal.page.login_session import principal
 from web.portal.people.own_password import OwnPasswordForm, is_own_password
 from web.portal.people.passkey_site import passkey_site
 from web.resources import resources
 
 logins = Blueprint("logins", __name__)
-
-# In this order, because browsers also name the browsers that they imitate.
-_BROWSERS = (("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
-_SYSTEMS = (
-    ("Android", "Android"),
-    ("iPhone", "iPhone"),
-    ("iPad", "iPad"),
-    ("Windows", "Windows"),
-    ("Mac OS X", "macOS"),
-    ("Linux", "Linux"),
-)
 
 
 @logins.get("/anmeldung")
@@ -73,6 +61,7 @@ def end(id: int) -> Response | tuple[str, int]:
         page = render_template("people/logins/end.html", form=form, ended=found, browser=browser)
         return page, 422 if form.errors else 200
     with resources().database.transaction() as session:
+        record_sign_out(session, principal().user_id, SignedOut.ONE, here(), resources().clock())
         end_login(session, principal().user_id, id)
     flash(gettext("Signed out there."))
     return redirect(url_for("logins.overview"), 303)
@@ -89,26 +78,7 @@ def end_others() -> Response | tuple[str, int]:
     if not (form.validate_on_submit() and is_own_password(form.password)):
         return render_template("people/logins/end.html", form=form, ended=None), 422 if form.errors else 200
     with resources().database.transaction() as session:
+        record_sign_out(session, principal().user_id, SignedOut.OTHERS, here(), resources().clock())
         end_logins(session, principal().user_id, but=current_user.login_id)
     flash(gettext("You are signed in nowhere else any more."))
     return redirect(url_for("logins.overview"), 303)
-
-
-def browser_name(user_agent: str) -> str:
-    """Return the browser and operating system that a User-Agent header names: "Firefox, Windows".
-
-    A part that is not recognized is left out; without both, returns "Unknown browser" in the user's language.
-    """
-    return known_browser_name(user_agent) or gettext("Unknown browser")
-
-
-def known_browser_name(user_agent: str) -> str:
-    """Return the browser and operating system that a User-Agent header names; empty if neither is recognized."""
-    browser = next((name for sign, name in _BROWSERS if sign in user_agent), None)
-    system = next((name for sign, name in _SYSTEMS if re.search(rf"\b{sign}\b", user_agent)), None)
-    return ", ".join(filter(None, (browser, system)))
-
-
-def here() -> Where:
-    """Return the browser and the address of the current request, as mails about logins name them."""
-    return Where(known_browser_name(request.user_agent.string), request.remote_addr or "")

@@ -9,8 +9,10 @@ from wtforms import PasswordField
 from wtforms.validators import DataRequired, Length
 
 from models.people.passwords import authenticate
+from models.people.sign_in_log import Refused
 from web.portal.page.form_errors import add_error
 from web.portal.page.login_session import principal
+from web.portal.people.access_log import count_refused_sign_in
 from web.resources import resources
 
 
@@ -38,6 +40,6 @@ def is_own_password(field: PasswordField) -> bool:
         user = authenticate(session, principal().email, field.data)
     if user is not None:
         return True
-    resources().throttle.count_wrong_try()
+    count_refused_sign_in(principal().email, Refused.OWN_PASSWORD)
     add_error(field, gettext("This is not your current password."))
     return False

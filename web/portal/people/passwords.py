@@ -16,11 +16,14 @@ from models.people.passwords import (
     SHORTEST_PASSWORD,
     authenticate,
 )
+from models.people.sign_in_log import Refused
 from models.people.users import User
+from web.portal.page.browser_names import here
 from web.portal.page.form_errors import add_error
 from web.portal.page.known_browsers import remember_browser, this_browser
 from web.portal.page.login_session import create_login, end_session, principal, start_session
-from web.portal.people.login_sessions import here, logins
+from web.portal.people.access_log import count_refused_sign_in
+from web.portal.people.login_sessions import logins
 from web.resources import resources
 
 
@@ -94,7 +97,7 @@ def change() -> Response | tuple[str, int]:
                 start_session(person)
                 flash(gettext("Your password is changed. Everywhere else you are signed out."))
                 return redirect(url_for("logins.overview"), 303)
-            resources().throttle.count_wrong_try()
+            count_refused_sign_in(principal().email, Refused.OWN_PASSWORD)
             add_error(form.current, gettext("This is not your current password."))
     return render_template("people/logins/change.html", form=form), 422 if form.errors else 200
 

@@ -32,9 +32,10 @@ from models.people.second_factors import (
     seal_setup,
 )
 from models.people.users import User
+from web.portal.page.browser_names import here
 from web.portal.page.form_errors import add_error
 from web.portal.page.login_session import principal
-from web.portal.people.login_sessions import here, logins
+from web.portal.people.login_sessions import logins
 from web.portal.people.own_password import is_own_password, own_password_field
 from web.portal.people.passkey_site import passkey_site
 from web.resources import resources

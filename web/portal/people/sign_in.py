@@ -25,8 +25,10 @@ from models.people.login_sessions import end_login
 from models.people.password_links import password_state
 from models.people.passwords import authenticate
 from models.people.second_factors import factors_of
+from models.people.sign_in_log import Refused, SignedInBy, SignedOut, record_sign_in, record_sign_out
 from models.people.users import User
 from models.values import as_locale
+from web.portal.page.browser_names import here
 from web.portal.page.kept_input import (
     KeptInput,
     is_from_here,
@@ -38,10 +40,11 @@ from web.portal.page.kept_input import (
 )
 from web.portal.page.known_browsers import this_browser
 from web.portal.page.login_session import SignedIn, create_login, end_session, login_manager, principal, start_session
+from web.portal.people.access_log import count_refused_sign_in
 from web.portal.people.factor_form import FactorForm, proved
-from web.portal.people.login_sessions import here
 from web.portal.people.passkey_site import passkey_question
 from web.portal.people.step_up_titles import step_title
+from web.refused_rights import record_refused_right
 from web.resources import resources
 
 people = Blueprint("people", __name__)
@@ -95,6 +98,7 @@ def restrict_local_members() -> None:
     if endpoint in _OPEN_TO_LOCAL_MEMBERS or blueprint in _OPEN_TO_LOCAL_MEMBERS or request.path.startswith("/api/"):
         return
     if current_user.is_authenticated and current_user.only_forwards:
+        record_refused_right()
         abort(404)
 
 
@@ -118,9 +122,11 @@ def sign_in() -> Response | str | tuple[str, int]:
     with resources().database.transaction() as database:
         user = authenticate(database, email, form.password.data)
         needs_factor = user is not None and bool(factors_of(database, user.id))
-        found = _signed_in(database, user, browser) if user is not None and not needs_factor else None
+        found = None
+        if user is not None and not needs_factor:
+            found = _signed_in(database, user, browser, SignedInBy.PASSWORD)
     if user is None:
-        resources().throttle.count_wrong_try()
+        count_refused_sign_in(email, Refused.PASSWORD)
         return _sign_in_page(form, wrong=_wrong_login_text()), 422
     if found is None:
         session[_HALF] = {"user": user.id, "state": password_state(user), "at": resources().clock().isoformat()}
@@ -145,23 +151,29 @@ def second_step() -> Response | str | tuple[str, int]:
         return redirect(url_for("people.sign_in", next=local_page(request.args.get("next"))))
     form = FactorForm()
     browser = this_browser(user.email)
-    now = resources().clock()
-    found = proved(form, user, lambda database, user: _signed_in(database, user, browser, factor_at=now))
+    now, by = resources().clock(), SignedInBy.PASSKEY if form.credential.data else SignedInBy.CODE
+    found = proved(form, user, lambda database, user: _signed_in(database, user, browser, by, factor_at=now))
     if found is None:
         return _factor_page(form, user.id), 422 if form.errors else 200
     start_session(found)
     return go_on()
 
 
-def _signed_in(database: Session, user: User, browser: str | None, *, factor_at: datetime | None = None) -> SignedIn:
+def _signed_in(
+    database: Session, user: User, browser: str | None, by: SignedInBy, *, factor_at: datetime | None = None
+) -> SignedIn:
     """Create a login (database row) of the user for this browser, and return the signed-in user.
+
+    `by` is how the user has signed in, which the audit log says.
 
     `browser` is None if the user has not signed in from this browser before: then a mail tells the user of the sign-in.
     `factor_at` is when the user has proved a second factor, None if not at all.
     """
     if browser is None:
         tell_of_sign_in(database, user, here(), resources().clock())
-    return create_login(database, user, factor_at=factor_at)
+    found = create_login(database, user, factor_at=factor_at)
+    record_sign_in(database, user, by, here(), resources().clock())
+    return found
 
 
 def _half_signed_in() -> User | None:
@@ -190,6 +202,8 @@ def _factor_page(form: FactorForm, user_id: int) -> str:
 def sign_out() -> Response:
     """Sign the user out: end the login in the database and the session in the browser. Redirect to the sign-in form."""
     with resources().database.transaction() as database:
+        now = resources().clock()
+        record_sign_out(database, principal().user_id, SignedOut.HERE, here(), now)
         end_login(database, principal().user_id, current_user.login_id)
     end_session()
     return redirect(url_for("people.sign_in"))

@@ -32,11 +32,14 @@ from models.people.invitation_acceptance import accept, find_invitation, invited
 from models.people.invitations import invitations_of, invite, renew, roles_to_offer, withdraw
 from models.people.members import change_role, managed_accounts, remove_user, users_of
 from models.people.rights import RIGHTS, Action, Role, may
+from models.people.sign_in_log import SignedInBy, record_sign_in
 from models.people.users import User, administrators_of, people_of_main
 from models.proofs.consent_reach import wake_questions
 from models.states import AccountRole
 from tasks.wording.company_limits import limit_text
 from tasks.wording.labels import role_text
+from web.portal.page.account_access import ensure_right
+from web.portal.page.browser_names import here
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
 from web.portal.page.login_session import create_login, principal, start_session
@@ -283,7 +286,10 @@ def _accept(id: int, token: str, form: NewPasswordForm) -> Response | tuple[str,
             wake_questions(session, account, now)
             session.flush()
             user, is_new = accept(session, found, password, now)
-            person = create_login(session, user) if is_new else None
+            person = None
+            if is_new:
+                person = create_login(session, user)
+                record_sign_in(session, user, SignedInBy.INVITATION, here(), now)
     except PasswordGuessable:
         add_guessable(form.password)
         return _show_invitation(id, token, form)
@@ -350,6 +356,7 @@ def _account(session: Session, customer_number: str) -> tuple[Account, list[Acco
     for account in accounts:
         if account.customer_number == customer_number:
             return account, [other for other in accounts if other is not account]
+    ensure_right(account_by_number(session, customer_number), Action.MANAGE_USERS)
     abort(404)
 
 
@@ -361,6 +368,7 @@ def _invitable(session: Session, customer_number: str) -> tuple[Account, list[Ro
     account = account_by_number(session, customer_number)
     roles = roles_to_offer(session, principal(), account) if account is not None else []
     if account is None or not roles:
+        ensure_right(account, Action.INVITE_USERS)
         abort(404)
     return account, roles
 

@@ -12,12 +12,13 @@ from werkzeug.wrappers import Response
 
 from models.accounts.accounts import Account, account_by_number
 from models.errors import IsMainAccount
-from models.people.rights import Action, may
+from models.people.rights import Action
 from models.proofs.link_codes import create_link_code, open_link_code, void_link_code
 from models.states import AccountRole
 from models.typed_codes import display_code
 from models.views import own_accounts
 from tasks.wording.reasons import reason_text
+from web.portal.page.account_access import ensure_right
 from web.portal.page.locale import locale
 from web.portal.page.login_session import principal
 from web.resources import resources
@@ -85,9 +86,8 @@ def _accounts(session: Session) -> Sequence[Account]:
 
 
 def _account(session: Session, customer_number: str) -> Account:
-    account = account_by_number(session, customer_number)
-    own = account is not None and may(principal(), Action.PROVE_OWNERSHIP, account)
+    account = ensure_right(account_by_number(session, customer_number), Action.PROVE_OWNERSHIP)
     # A main account gets past this check, so that `create` can show why it has no link code.
-    if account is None or not own or not (account.role is AccountRole.MAIN or account in _accounts(session)):
+    if not (account.role is AccountRole.MAIN or account in _accounts(session)):
         abort(404)
     return account

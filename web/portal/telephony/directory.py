@@ -14,10 +14,10 @@ from wtforms.validators import AnyOf, DataRequired, Length, ValidationError
 from models.accounts.accounts import Account
 from models.contracts.catalogue import DIRECTORY_ENTRY
 from models.contracts.contracts import has_product
-from models.errors import DomainError, InvalidField
+from models.errors import InvalidField
 from models.name_rules import name_fault
 from models.people.audit_log import record_look
-from models.people.rights import Action, may, through_main
+from models.people.rights import Action, through_main
 from models.states import AccountState
 from models.telephony.directory import (
     DirectoryData,
@@ -29,7 +29,7 @@ from models.telephony.directory import (
 from models.telephony.holdings import blocks_of
 from tasks.wording.fields import field_error
 from tasks.wording.formats import number_text
-from web.portal.page.account_access import get_visible_account
+from web.portal.page.account_access import ensure_right, get_visible_account
 from web.portal.page.blueprints import locations
 from web.portal.page.directory_form import ADDRESS, PUBLICATION_NAMES, PUBLICATIONS, YES_NO
 from web.portal.page.form_errors import add_error, missing
@@ -103,8 +103,6 @@ def directory(customer_number: str) -> Response | str | tuple[str, int]:
                 change_entry(session, principal(), own, number, form.data_of_entry, resources().clock())
         except InvalidField as error:
             add_error(form.directory_number, field_error(locale(), error.field, error.code))
-        except DomainError:
-            abort(404)
         else:
             return _leave(account, _("The directory entry is saved. It stands in the next edition that we hand on."))
     return _render("directory", account, found, form=form), 422
@@ -123,11 +121,8 @@ def withdraw_from_directory(customer_number: str) -> Response | str:
         abort(404)
     if request.method != "POST":
         return _render("withdraw", account, found)
-    try:
-        with resources().database.transaction() as session:
-            withdraw_entry(session, principal(), session.get_one(Account, account.id), resources().clock())
-    except DomainError:
-        abort(404)
+    with resources().database.transaction() as session:
+        withdraw_entry(session, principal(), session.get_one(Account, account.id), resources().clock())
     return _leave(account, _("The directory entry is withdrawn. You can publish it again at any time."))
 
 
@@ -140,8 +135,9 @@ def _get_entry(customer_number: str) -> tuple[Account, DirectoryEntry | None]:
     now = resources().clock()
     with resources().database.transaction() as session:
         account = get_visible_account(session, customer_number).account
-        if account.state is not AccountState.ACTIVE or not may(principal(), Action.MANAGE_TRUNK, account):
+        if account.state is not AccountState.ACTIVE:
             abort(404)
+        ensure_right(account, Action.MANAGE_TRUNK)
         if not has_product(session, account.id, DIRECTORY_ENTRY, now):
             abort(404)
         record_look(session, principal(), account, now)

@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response
 from models.accounts.accounts import Account, account_by_number
 from models.contracts.catalogue import MOBILE_BACKUP
 from models.contracts.contracts import has_product
-from models.errors import Forbidden, InvalidField, NotFound
+from models.errors import InvalidField, NotFound
 from models.people.audit_log import record_look
 from models.people.rights import Action, may, through_main
 from models.states import AccountState
@@ -25,6 +25,7 @@ from models.telephony.holdings import blocks_of, trunks_of
 from models.views.own_accounts import forwardable_accounts
 from tasks.wording.destination_names import destination_text
 from tasks.wording.formats import number_text
+from web.portal.page.account_access import ensure_right
 from web.portal.page.locale import locale
 from web.portal.page.login_session import principal
 from web.portal.telephony.forwarding_forms import PRESET_NAMES, SOME, ForwardingForm, values_of, values_of_preset
@@ -127,10 +128,7 @@ def remove(customer_number: str, id: int) -> Response | str:
         risky = high_risk_of(database, [found.target])
         is_paid = is_fallback and has_product(database, account.id, MOBILE_BACKUP, resources().clock())
         if request.method == "POST":
-            try:
-                forwarding_changes.remove_forwarding(database, principal(), account, id, resources().clock())
-            except (Forbidden, NotFound):
-                abort(404)
+            forwarding_changes.remove_forwarding(database, principal(), account, id, resources().clock())
     if request.method != "POST":
         return _render("telephony/forwarding/remove.html", account, found=found, is_paid=is_paid, risky=risky)
     return _redirect_to_list(account, _("The call forwarding is removed. That counts from the next call."))
@@ -151,8 +149,6 @@ def _edit(customer_number: str, id: int | None) -> Response | tuple[str, int]:
                 said = _save(database, account.id, id, draft)
         except InvalidField as error:
             form.add_rule_error(error)
-        except (Forbidden, NotFound):
-            abort(404)
         else:
             saved = _("The call forwarding is saved. It is in force from the next call.")
             return _redirect_to_list(account, " ".join([saved, *said]))
@@ -221,8 +217,7 @@ def _account(database: Session, customer_number: str) -> Account:
     account = account_by_number(database, customer_number)
     if account is None or account.state is not AccountState.ACTIVE:
         abort(404)
-    if not may(principal(), Action.FORWARD_CALLS, account):
-        abort(404)
+    ensure_right(account, Action.FORWARD_CALLS)
     record_look(database, principal(), account, resources().clock())
     return account
 

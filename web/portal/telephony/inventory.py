@@ -23,7 +23,7 @@ from tasks.files import exported_tables
 from tasks.files.exported_tables import EXPORT_PAGE
 from tasks.ports import SipAddress
 from web.portal.page.blueprints import locations
-from web.portal.page.downloads import table_file
+from web.portal.page.downloads import export_file
 from web.portal.page.locale import locale
 from web.portal.page.login_session import principal
 from web.portal.page.money import euros
@@ -178,7 +178,7 @@ def table_export(kind: str, form: str) -> Response:
     """
     account, _konto = _looked_at()
     name = f"{kind}-{account.customer_number}-{berlin_day(resources().clock())}"
-    return table_file(_rows(kind, account, _search()), form, name, str(TABLES[kind].title))
+    return export_file(_rows(kind, account, _search()), form, name, str(TABLES[kind].title), account.id)
 
 
 def _looked_at() -> tuple[Account, str | None]:

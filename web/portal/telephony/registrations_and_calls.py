@@ -13,12 +13,12 @@ from flask_login import login_required
 from werkzeug.wrappers import Response
 
 from models.accounts.accounts import Account, account_by_number
-from models.errors import DomainError
 from models.people.audit_log import record_look
 from models.people.rights import Action, may
 from models.states import AccountState
 from models.telephony.suspension import find_trunk
 from models.telephony.trunks import SipTrunk
+from web.portal.page.account_access import ensure_right
 from web.portal.page.live_updates import LiveParts, render_live_parts
 from web.portal.page.login_session import principal
 from web.portal.telephony.call_results_text import advice_text, display_number, result_text
@@ -89,10 +89,7 @@ def _get_trunk_page(customer_number: str, id: int) -> TrunkPage:
         account = account_by_number(database, customer_number)
         if account is None or account.state is AccountState.CLOSED:
             abort(404)
-        try:
-            trunk = find_trunk(database, person, Action.SEE_CALLS, account, id)
-        except DomainError:
-            abort(404)
+        trunk = find_trunk(database, person, Action.SEE_CALLS, ensure_right(account, Action.SEE_CALLS), id)
         record_look(database, person, account, resources().clock())
     return TrunkPage(account, trunk, frozenset(action for action in Action if may(person, action, account)))
 

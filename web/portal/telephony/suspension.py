@@ -16,12 +16,12 @@ from models.accounts.accounts import Account
 from models.errors import NotFound, StillOnOrder, SuspendedByCarrier
 from models.orders.number_release import look_at_release, release_numbers
 from models.people.audit_log import record_look
-from models.people.rights import Action, may, through_main
+from models.people.rights import Action, through_main
 from models.states import AccountState
 from models.telephony import suspension
 from models.telephony.number_pool import QUARANTINE
 from models.telephony.trunks import SipTrunk, TrunkState
-from web.portal.page.account_access import get_visible_account, get_visible_trunk
+from web.portal.page.account_access import ensure_right, get_visible_account, get_visible_trunk
 from web.portal.page.blueprints import locations
 from web.portal.page.login_session import principal
 from web.portal.telephony.forwarding_text import forwarding_text
@@ -128,8 +128,9 @@ def _get_managed_account(customer_number: str) -> Account:
     """
     with resources().database.transaction() as database:
         account = get_visible_account(database, customer_number).account
-        if account.state is not AccountState.ACTIVE or not may(principal(), Action.MANAGE_TRUNK, account):
+        if account.state is not AccountState.ACTIVE:
             abort(404)
+        ensure_right(account, Action.MANAGE_TRUNK)
         record_look(database, principal(), account, resources().clock())
     return account
 

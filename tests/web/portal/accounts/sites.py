@@ -6,13 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import attach
 from models.contracts.contracts import Contract
-from models.people.audit_log import AuditEntry, AuditEvent
+from models.people.audit_log import AuditEvent
 from models.people.rights import Role
 from models.people.users import User
 from models.states import Origin
@@ -20,6 +19,7 @@ from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk
 from models.vault import Vault
+from tests.audit_entries import entries_of_deeds
 from tests.factories import NOW, PASSWORD, join, make_account, make_user
 from tests.web.conftest import SECRET, Front
 from tests.web.html import assert_valid
@@ -150,11 +150,11 @@ def send(front: Front, path: str, page: str, password: str = PASSWORD) -> tuple[
 
 
 def deeds(front: Front) -> list[tuple[AuditEvent, int | None, int | None]]:
-    """Return the entries of the audit log, the oldest first: event, user id, and id of the main account.
+    """Return the entries of the audit log, but for those about access, the oldest first.
 
-    The user id is None for the carrier. The main account is the one by whose role alone the user had the right; None if
-    the user had it otherwise.
+    Each is event, user id, and id of the main account. The user id is None for the carrier. The main account is the one
+    by whose role alone the user had the right; None if the user had it otherwise.
     """
     with front.database.transaction() as session:
-        entries = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))
+        entries = entries_of_deeds(session)
         return [(entry.deed, entry.user_id, entry.through_id) for entry in entries]

@@ -58,6 +58,8 @@ def test_the_local_team_gets_the_whole_log(front: Front, site: Site, monkeypatch
     assert f"protokoll-{site.account.customer_number}-2026-03-02.csv" in answer.headers["Content-Disposition"]
     head, *rows = rows_of(answer)
     assert head == ["Zeit", "Person", "Über den Hauptaccount", "Aktion", "Was getan wurde"]
+    # The one that reads the log has just signed in.
+    assert rows.pop(0)[3] == "signed_in"
     assert len(rows) == 9
     said = "Hat sich das SIP-Passwort von t1 anzeigen lassen."
     assert rows[0] == ["2026-03-02 09:00:00+01:00", "Unser Kundenservice", "", "secret_seen", said]

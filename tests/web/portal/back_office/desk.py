@@ -12,11 +12,12 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from models.accounts.accounts import Account
-from models.people.audit_log import AuditEntry, AuditEvent
+from models.people.audit_log import AuditEvent
 from models.people.users import User
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
 from models.states import Reason
+from tests.audit_entries import entries_of_deeds
 from tests.factories import NOW, PASSWORD, an_order, make_staff, submit_order
 from tests.second_factor import enter_code
 from tests.web.api.calls import PDF, upload
@@ -130,12 +131,12 @@ def codes(front: Front, id: UUID | str) -> list[str]:
 
 
 def deeds(front: Front) -> list[tuple[AuditEvent, int | None, int | None, bool]]:
-    """Return the entries of the audit log, the oldest first.
+    """Return the entries of the audit log but for those about access, the oldest first.
 
     Each is event, user id, account's id, and whether the user acted as staff.
     """
     with front.database.transaction() as session:
-        entries = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))
+        entries = entries_of_deeds(session)
         return [(entry.deed, entry.user_id, entry.account_id, entry.by_staff) for entry in entries]
 
 

@@ -14,12 +14,13 @@ from werkzeug.test import TestResponse
 
 from models.accounts.accounts import Account
 from models.messages.outbox import Message
-from models.people.audit_log import AuditEntry, AuditEvent
+from models.people.audit_log import AuditEvent
 from models.people.invitations import Invitation
 from models.people.login_sessions import Login
 from models.people.rights import Role
 from models.people.second_factors import PROOF_LASTS, RecoveryCode, SecondFactor
 from models.people.users import User
+from tests.audit_entries import entries_of_deeds
 from tests.factories import PASSWORD, give_app, join, make_account, make_staff, make_user
 from tests.fakes import FakeClock
 from tests.second_factor import app_codes, enter_code
@@ -81,9 +82,12 @@ def mails(front: Front, *templates: str) -> list[Message]:
 
 
 def deeds(front: Front) -> list[tuple[AuditEvent, int | None]]:
-    """Return event and account's id (None: no account) of each entry of the audit log, the oldest first."""
+    """Return event and account's id (None: no account) of each entry of the audit log, the oldest first.
+
+    Entries about access are left out.
+    """
     with front.database.transaction() as session:
-        return [(one.deed, one.account_id) for one in session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))]
+        return [(one.deed, one.account_id) for one in entries_of_deeds(session)]
 
 
 @pytest.fixture

@@ -11,11 +11,12 @@ from werkzeug.test import TestResponse
 
 from models.accounts.accounts import Account
 from models.contracts.contracts import Contract, ContractItem
-from models.people.audit_log import AuditEntry, AuditEvent
+from models.people.audit_log import AuditEvent
 from models.people.rights import Role
 from models.telephony.directory import DirectoryData, DirectoryEntry, put_entry
 from models.telephony.number_pool import release_block
 from models.telephony.numbers import NumberBlock
+from tests.audit_entries import entries_of_deeds
 from tests.factories import NOW, join, make_account, make_staff, make_user
 from tests.fakes import FakeClock
 from tests.web.conftest import Front
@@ -82,9 +83,9 @@ def test_an_entry_is_filled_in_changed_withdrawn_and_published_again(
     found = entry(front)
     assert found is not None and (found.withdrawn_at, found.show_address, found.created_at) == (None, False, NOW)
     with front.database.transaction() as session:
-        told = session.execute(sa.select(AuditEntry.deed, AuditEntry.facts).order_by(AuditEntry.id)).all()
+        told = [(entry.deed, entry.facts) for entry in entries_of_deeds(session)]
     changed = (AuditEvent.DIRECTORY_CHANGED, {"name": "Muster Logistik", "number": f"+{FIRST + 1}"})
-    deeds = [tuple(row) for row in told if row.deed is not AuditEvent.LOOKED_IN]
+    deeds = [row for row in told if row[0] is not AuditEvent.LOOKED_IN]
     assert deeds == [changed, (AuditEvent.DIRECTORY_WITHDRAWN, {"name": "Muster Logistik"}), changed]
     come_in(front, site.administrator.email)
     log = get(front, f"{site.path}/protokoll")

@@ -15,12 +15,13 @@ from models.accounts.hierarchy import detach
 from models.accounts.locks import lock_account
 from models.contracts.catalogue import MOBILE_BACKUP
 from models.contracts.contracts import Contract, ContractItem
-from models.people.audit_log import AuditEntry, AuditEvent
+from models.people.audit_log import AuditEvent
 from models.telephony.forwarding import CallForwarding
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk
 from tasks.registrar.trunks import write_due_trunks
 from tasks.wording.formats import number_text
+from tests.audit_entries import entries_of_deeds
 from tests.fakes import FakeRegistrar
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
@@ -87,7 +88,7 @@ def test_a_member_adds_changes_and_removes(front: Front, site: Site) -> None:
     assert len(shown(front, site)) == 1
     assert front.client.post(one + "/loeschen", data={"csrf_token": csrf(asked)}).status_code == 404
     with front.database.transaction() as session:
-        entries = list(session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id)))
+        entries = list(entries_of_deeds(session))
     assert [entry.deed for entry in entries] == [
         AuditEvent.FORWARDING_ADDED, AuditEvent.FORWARDING_CHANGED, AuditEvent.FORWARDING_REMOVED,
     ]  # fmt: skip

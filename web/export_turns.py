@@ -1,0 +1,112 @@
+"""Limits on exports of long tables: one at a time for each account, few at a time in each process, and none for long.
+
+A large export keeps a thread and a connection of the database busy. Without limits the exports of one customer could
+occupy all threads. Which account exports is kept in Redis for all processes; while Redis is unreachable, each process
+knows only of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from enum import StrEnum
+from typing import TypeVar
+
+from limits.errors import StorageError
+from limits.storage import Storage
+from redis.exceptions import RedisError
+
+T = TypeVar("T")
+
+ROWS_WITHIN = 20.0
+"""Seconds within which the rows of an export have to be read; the file is closed and sent in some seconds more."""
+RETRY_AFTER = 10
+"""Seconds after which a refused export may be tried again."""
+_FORGOTTEN_AFTER = 60
+"""Seconds after which an export counts as ended whose process has died."""
+
+
+class Refusal(StrEnum):
+    """Why an export is refused.
+
+    `RUNNING`: another one for the account is running. `BUSY`: as many are running in this process as may. `TOO_LONG`:
+    it has taken too long.
+    """
+
+    RUNNING = "running"
+    BUSY = "busy"
+    TOO_LONG = "too_long"
+
+
+class ExportRefused(Exception):
+    """Raised when an export may not begin now, or has taken too long; `refusal` says why."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal)
+        self.refusal = refusal
+
+
+class ExportTurns:
+    """The exports that are running: at most one for each account, and at most a quarter of the threads in the process.
+
+    `threads` is the number of the process's threads, `shared` the storage that all processes share.
+    """
+
+    def __init__(self, shared: Storage, threads: int) -> None:
+        self._shared = shared
+        self._free = threading.Semaphore(max(1, threads // 4))
+        self._running: set[int] = set()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def turn(self, account_id: int) -> Iterator[None]:
+        """Let the account have the only export for the time of the `with` block.
+
+        Raises `ExportRefused` if one for it is running, in whatever process, or if too many are running in this one.
+        """
+        if not self._free.acquire(blocking=False):
+            raise ExportRefused(Refusal.BUSY)
+        try:
+            with self._alone_here(account_id), self._alone_everywhere(account_id):
+                yield
+        finally:
+            self._free.release()
+
+    @contextmanager
+    def _alone_here(self, account_id: int) -> Iterator[None]:
+        with self._lock:
+            if account_id in self._running:
+                raise ExportRefused(Refusal.RUNNING)
+            self._running.add(account_id)
+        try:
+            yield
+        finally:
+            self._running.discard(account_id)
+
+    @contextmanager
+    def _alone_everywhere(self, account_id: int) -> Iterator[None]:
+        key = f"export/{account_id}"
+        try:
+            running = self._shared.incr(key, _FORGOTTEN_AFTER)
+        except (RedisError, StorageError):
+            yield
+            return
+        if running > 1:
+            raise ExportRefused(Refusal.RUNNING)
+        try:
+            yield
+        finally:
+            # Otherwise it ends there by itself.
+            with suppress(RedisError, StorageError):
+                self._shared.clear(key)
+
+
+def within_time(rows: Iterable[T], seconds: float = ROWS_WITHIN) -> Iterator[T]:
+    """Yield the rows. Raises `ExportRefused` if reading and writing them takes longer than `seconds`."""
+    end = time.monotonic() + seconds
+    for row in rows:
+        if time.monotonic() > end:
+            raise ExportRefused(Refusal.TOO_LONG)
+        yield row
