@@ -37,6 +37,11 @@ _NEW_USER = "email, email_confirmed_at, name, password_hash, locale, created_at"
 _LOGIN = "id, user_id, user_agent, address, created_at, seen_at, factor_at"
 _USE_OF_KEY = "revoked_at, last_used_at, last_used_address"
 _TOKEN = f"id, account_id, user_id, name, scopes, created_at, expires_at, {_USE_OF_KEY}"
+# Without the request and the account that is asked.
+_ANSWER = (
+    "decision, decided_by, decided_at, moved_at, costs_from, unreached_since, issue, sent_issue, asked_at, expires_at,"
+    " wrong_tries, reminders, resent, salt"
+)
 _AUDIT_ENTRY = "account_id, user_id, through_id, by_staff, deed, facts, at"
 
 
@@ -103,7 +108,7 @@ PORTAL: Mapping[str, Privileges] = {
     "link_codes": Privileges(WRITE, ALL),
     "logins": Privileges(f"SELECT ({_LOGIN}), INSERT, UPDATE (seen_at, factor_at), DELETE", ALL),
     "memberships": Privileges("SELECT, INSERT, UPDATE (role), DELETE", ALL),
-    "main_consents": Privileges("SELECT, UPDATE", ALL),
+    "main_consents": Privileges(f"SELECT, UPDATE ({_ANSWER})", ALL),
     "messages": Privileges(ADD, ALL, metrics="SELECT (state)"),
     "number_assignments": Privileges(WRITE, ALL),
     "number_blocks": Privileges("SELECT, UPDATE (account_id, trunk_id, available_from)", WRITE),

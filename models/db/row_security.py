@@ -107,6 +107,44 @@ def _of_request(table: str, column: str = "request_id", *also: str) -> Rows:
     return Rows(" OR ".join((STAFF, f"reaches_request({table}.{column})", *also)))
 
 
+def _refers(table: str, column: str, of: str, *also: str) -> str:
+    """Return an SQL condition: the column is null, or it has the id of a row of the table `of` that the caller sees.
+
+    `also` are further conditions, with column names of both tables, that hold for the two rows.
+    """
+    meets = " AND ".join((f"{of}.id = {table}.{column}", *also))
+    return f"({table}.{column} IS NULL OR EXISTS (SELECT FROM {of} WHERE {meets}))"
+
+
+def _person(table: str, *columns: str) -> str:
+    """Return an SQL condition: each of the columns is null, or has the id of the caller or of a user whom they see."""
+    return " AND ".join(
+        f"({table}.{column} = (SELECT caller_id()) OR {_refers(table, column, 'users')})" for column in columns
+    )
+
+
+def _request(table: str, column: str = "request_id") -> str:
+    """Return an SQL condition: the column is null, or has the id of a request that the caller has access to.
+
+    It may also be the id of one that the same statement inserts.
+    """
+    name = f"{table}.{column}"
+    return f"({name} IS NULL OR is_request_new({name}) OR {STAFF} OR reaches_request({name}))"
+
+
+def _and(rows: Rows, *conditions: str) -> Rows:
+    """Return `rows` with further conditions for rows that are inserted or changed."""
+    change = rows.change if rows.change is not None else rows.see
+    both = " AND ".join(conditions)
+    return Rows(
+        rows.see,
+        rows.change,
+        add=f"({rows.add if rows.add is not None else change}) AND {both}",
+        become=f"({rows.become if rows.become is not None else change}) AND {both}",
+        why=rows.why,
+    )
+
+
 def _named(kind: str, type: str = "text") -> str:
     return f"ANY ((SELECT named_in_transaction('{kind}'))::{type}[])"
 
@@ -119,6 +157,8 @@ def _free(why: str) -> Rows:
     return Rows("true", why=why)
 
 
+_SAME_ACCOUNT = "sip_trunks.account_id = {}.account_id"
+_TELLS_OF_KNOWN = "(NOT facts ? 'user_id' OR EXISTS (SELECT FROM users WHERE users.id = (facts ->> 'user_id')::bigint))"
 _NO_CUSTOMER = "says nothing about a customer"
 # The role that the opened invitation offers, to the person with its address.
 _INVITED = "is_offered(user_id, account_id, role)"
@@ -132,8 +172,10 @@ PORTAL: Mapping[str, Rows] = {
         why="also one that is about to become a sub-account, the one that this transaction has just made for an order,"
         " the main account of an own account, one that asks to attach an own one, and one whose number was typed",
     ),
-    "address_documents": _of_request("address_documents"),
-    "address_proofs": _of_account("address_proofs", "main_id"),
+    "address_documents": _and(
+        _of_request("address_documents"), _person("address_documents", "uploaded_by", "decided_by")
+    ),
+    "address_proofs": _and(_of_account("address_proofs", "main_id"), _person("address_proofs", "proved_by")),
     "alembic_version": _free(_NO_CUSTOMER),
     "api_tokens": Rows(
         f"{_reached('api_tokens.account_id')} OR user_id = {_PEOPLE}",
@@ -145,15 +187,23 @@ PORTAL: Mapping[str, Rows] = {
     "audit_entries": Rows(
         f"account_id = {_OWN} OR {STAFF} OR through_id = {_LED} OR user_id = {_PEOPLE}",
         "false",
-        f"(user_id = {_PEOPLE} AND NOT by_staff AND (account_id IS NULL OR is_member(user_id, account_id))) OR"
+        f"((user_id = {_PEOPLE} AND NOT by_staff AND (account_id IS NULL OR is_member(user_id, account_id))) OR"
         f" ({STAFF} OR (NOT by_staff AND {_reached('audit_entries.account_id')}))"
-        f" AND (user_id = {_PEOPLE} OR user_id = (SELECT caller_id()))",
-        why="of a sub-account's log only what its main account's people did; and the caller's own deeds",
+        f" AND (user_id = {_PEOPLE} OR user_id = (SELECT caller_id())))"
+        " AND (through_id IS NULL OR is_member(user_id, through_id))"
+        f" AND {_TELLS_OF_KNOWN}",
+        why="of a sub-account's log only what its main account's people did; and the caller's own deeds. An entry"
+        " shows the people of the account the person of whom its facts tell, so the caller has to see that person",
     ),
     "audit_seals": Rows("false"),
     "block_announcements": Rows("false"),
-    "bulk_rows": _of_account("bulk_rows", "main_id"),
-    "bulks": _of_account("bulks", "main_id"),
+    "bulk_rows": _and(
+        _of_account("bulk_rows", "main_id"),
+        # Without a correlation, so that it is read once for thousands of rows.
+        "(bulk_id, main_id) IN (SELECT one.id, one.main_id FROM bulks AS one)",
+        _request("bulk_rows"),
+    ),
+    "bulks": _and(_of_account("bulks", "main_id"), _person("bulks", "user_id")),
     "call_forwardings": _of_account("call_forwardings"),
     "collective_invoice_items": Rows(
         f"{_reached('collective_invoice_items.account_id')} OR reaches_invoice(invoice_id)",
@@ -167,7 +217,7 @@ PORTAL: Mapping[str, Rows] = {
         f"{_reached('collective_invoices.main_id')} OR main_id = {_MAINS}",
         why="also those of the main account above, of which an own account accepts the offer",
     ),
-    "consents": _of_request("consents"),
+    "consents": _and(_of_request("consents"), _person("consents", "decided_by")),
     "contract_holders": Rows(
         f"{_reached('contract_holders.account_id')} OR account_id = {_ORDERERS}",
         _reached("contract_holders.account_id"),
@@ -192,21 +242,38 @@ PORTAL: Mapping[str, Rows] = {
     "factor_resets": Rows(f"{STAFF} OR user_id = {_PEOPLE}", STAFF, f"{STAFF} AND asked_by = (SELECT caller_id())"),
     "findings": Rows(STAFF),
     "high_risk_prefixes": _free(_NO_CUSTOMER),
-    "idempotency_keys": _of_account("idempotency_keys"),
+    "idempotency_keys": _and(
+        _of_account("idempotency_keys"), "user_id = (SELECT caller_id())", _request("idempotency_keys")
+    ),
     "invitations": Rows(
         f"{_reached('invitations.account_id')} OR invited_by = {_PEOPLE}",
         _reached("invitations.account_id"),
+        f"{_reached('invitations.account_id')} AND {_person('invitations', 'invited_by')}",
+        f"{_reached('invitations.account_id')} AND {_person('invitations', 'invited_by')}",
         why="a person's own ones everywhere are counted against their limit",
     ),
-    "invoice_offers": _of_account("invoice_offers"),
-    "invited_people": Rows(f"{STAFF} OR {_reached('invited_people.account_id')}"),
+    "invoice_offers": _and(
+        _of_account("invoice_offers"),
+        "EXISTS (SELECT FROM accounts AS one WHERE one.id = account_id AND one.main_id = invoice_offers.main_id)",
+    ),
+    "invited_people": _and(
+        Rows(f"{STAFF} OR {_reached('invited_people.account_id')}"),
+        "EXISTS (SELECT FROM invitations AS one WHERE one.id = invitation_id"
+        " AND one.account_id = invited_people.account_id)",
+    ),
     "job_heartbeats": _free(_NO_CUSTOMER),
     "job_runs": _free("counts only; the findings are another table"),
     "jobs": _free(_NO_CUSTOMER),
-    "known_places": _free("postal codes and towns, without who asked"),
-    "link_codes": _of_account("link_codes", "account_id", f"account_id = {_TYPED}"),
+    "known_places": Rows(
+        "true", STAFF, "decided_by IS NULL AND fits IS NULL", why="postal codes and towns, without who asked"
+    ),
+    "link_codes": Rows(
+        f"{_reached('link_codes.account_id')} OR account_id = {_TYPED}",
+        add=f"{_reached('link_codes.account_id')} AND {_person('link_codes', 'created_by')}",
+        why="of the number typed, to use its code up",
+    ),
     "logins": Rows(f"user_id = {_PEOPLE}", why="a public page names the person by address or by the link's number"),
-    "main_consents": _of_request("main_consents"),
+    "main_consents": _and(_of_request("main_consents"), _person("main_consents", "decided_by")),
     "memberships": Rows(
         f"{_reached('memberships.account_id')} OR user_id = {_PEOPLE}"
         f" OR account_id = {_TYPED} OR (account_id = {_MAINS} AND (role = 'administrator' OR user_id = {_TEAM}))",
@@ -219,23 +286,34 @@ PORTAL: Mapping[str, Rows] = {
     "messages": Rows(
         _of_request("messages", "request_id", "reaches_bulk(bulk_id)", f"recipient_address = {_named('email')}").see,
         "false",
-        "true",
+        f"{_request('messages')} AND (bulk_id IS NULL OR reaches_bulk(bulk_id))",
         why="a mail may go to anybody; those without a request are looked up by the address that was typed",
     ),
-    "number_assignments": _of_account("number_assignments"),
+    "number_assignments": _and(
+        _of_account("number_assignments"),
+        # A block that is given back belongs to nobody, when its assignment ends.
+        "EXISTS (SELECT FROM number_blocks AS one WHERE one.id = block_id AND (one.account_id IS NULL"
+        " OR one.account_id = number_assignments.account_id))",
+    ),
     "number_blocks": Rows(
         f"account_id IS NULL OR {_reached('number_blocks.account_id')}",
         f"{_reached('number_blocks.account_id')} OR EXISTS (SELECT FROM requests"
         f" WHERE requests.reserved_block_id = number_blocks.id AND requests.status NOT IN ({quoted(*sorted(ENDED))}))",
         _reached("number_blocks.account_id"),
-        become=f"account_id IS NULL OR {_reached('number_blocks.account_id')}",
+        become=f"(account_id IS NULL OR {_reached('number_blocks.account_id')})"
+        f" AND {_refers('number_blocks', 'trunk_id', 'sip_trunks', _SAME_ACCOUNT.format('number_blocks'))}",
         why="orders show what is free; a block is released, and taken by workers only; who cancels a request frees the"
         " block that it has reserved",
     ),
-    "order_drafts": _of_account("order_drafts"),
+    "order_drafts": _and(_of_account("order_drafts"), _person("order_drafts", "user_id"), _request("order_drafts")),
     "outages": _free(_NO_CUSTOMER),
     "own_limits": _of_account("own_limits"),
-    "ownership_proofs": _of_request("ownership_proofs"),
+    "ownership_proofs": _and(
+        _of_request("ownership_proofs"),
+        _refers("ownership_proofs", "account_id", "accounts"),
+        f"({_person('ownership_proofs', 'proved_by')} OR EXISTS (SELECT FROM link_codes AS one"
+        " WHERE one.account_id = ownership_proofs.account_id AND one.created_by = proved_by))",
+    ),
     "product_prices": _free(_NO_CUSTOMER),
     "products": _free(_NO_CUSTOMER),
     "recovery_codes": Rows(f"user_id = {_PEOPLE}"),
@@ -243,8 +321,15 @@ PORTAL: Mapping[str, Rows] = {
         f"main_id = {_OWN} OR {STAFF} OR knows_request(kind, main_id, account_id, customer_number)"
         " OR (kind = 'switch' AND knows_switch(id, customer_number))"
         f" OR (kind = 'order' AND customer_number = {_named('customer_number')})",
-        add=f"main_id = {_OWN} OR reaches_account(main_id)"
-        " OR (kind IN ('detach', 'change', 'numbers', 'cancel') AND leaves_main(account_id, main_id))",
+        add=f"(main_id = {_OWN} OR reaches_account(main_id)"
+        " OR (kind IN ('detach', 'change', 'numbers', 'cancel') AND leaves_main(account_id, main_id)))"
+        " AND reaches_named_account(kind, account_id, customer_number)"
+        f" AND {_person('requests', 'requested_by')}"
+        f" AND {_refers('requests', 'token_id', 'api_tokens')}"
+        f" AND {_refers('requests', 'changed_trunk_id', 'sip_trunks', _SAME_ACCOUNT.format('requests'))}"
+        f" AND {_refers('requests', 'reserved_block_id', 'number_blocks', 'number_blocks.account_id IS NULL')}"
+        " AND (displaced_id IS NULL OR reaches_request(displaced_id))"
+        " AND (bulk_id IS NULL OR reaches_bulk(bulk_id))",
         why="also those that would attach an own account, or take a sub-account away; and, for the code of a letter,"
         " that of the number typed",
     ),
