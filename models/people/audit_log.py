@@ -175,6 +175,8 @@ class AuditEntry(Base):
             f"account_id IS NOT NULL OR deed IN ({quoted(*OF_LOGINS, *OF_CARRIER, *_ALONE)})", name="about_an_account"
         ),
         sa.Index("ix_audit_entries_account_id_id", "account_id", "id"),
+        # What was done to an account of one kind, also if its log is long.
+        sa.Index("ix_audit_entries_account_id_deed_at", "account_id", "deed", "at"),
         # What staff have done to a request, under whichever main account it was then.
         sa.Index(
             "ix_audit_entries_request", sa.text("(facts ->> 'request'::text)"), postgresql_where=sa.text("by_staff")

@@ -32,7 +32,7 @@ def ensure_not_repeated(session: Session, person: Principal, account: Account, d
             AuditEntry.deed == deed,
             AuditEntry.at > now - _DAY,
         )
-        .order_by(AuditEntry.id.desc())
+        .order_by(AuditEntry.at.desc())
         .offset(MOST_A_DAY - 1)
     )
     first = session.scalar(done.limit(1))

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, selectinload
 from models.accounts.accounts import ids_by_customer_number
 from models.accounts.locks import lock_free_accounts
 from models.messages.outbox import Message, MessageState
+from models.requests.contract_requests import present_owner
 from models.requests.requests import Request
 from models.states import AccountRole
 from models.telephony.trunks import SipTrunk
@@ -29,14 +30,16 @@ def lock_claimed(session: Session, ids: Sequence[uuid.UUID], lease: uuid.UUID) -
     """Lock the requests with these ids that this worker still claims, and their accounts; return these requests.
 
     `lease` identifies the worker's claim. Never waits for a lock: a request is left out if another transaction has
-    locked it or one of its accounts, so that one locked row delays only its own request.
+    locked it or one of its accounts, so that one locked row delays only its own request. The account to which a request
+    about contracts has to be handed over (`models.requests.contract_requests.hand_over`) is one of them.
     """
     ours = sa.select(Request).where(Request.id.in_(ids), Request.lease == lease)
     locked = session.scalars(ours.order_by(Request.id).with_for_update(skip_locked=True).options(*_WHOLE)).all()
     needed = _accounts_needed(session, locked)
     changing = {id for changed, _ in needed.values() for id in changed}
-    free = lock_free_accounts(session, changing, [request.main_id for request in locked])
-    return [request for request in locked if free.issuperset({*needed[request][0], needed[request][1]})]
+    free = lock_free_accounts(session, changing, {id for _, named in needed.values() for id in named})
+    # Whose a request is, is known for certain only once its account is locked.
+    return [request for request in locked if free.issuperset(needed[request][0] | _named(request))]
 
 
 def lock_announcing(session: Session, messages: Sequence[int]) -> None:
@@ -51,8 +54,14 @@ def lock_announcing(session: Session, messages: Sequence[int]) -> None:
     session.execute(query.with_for_update(key_share=True))
 
 
-def _accounts_needed(session: Session, requests: Sequence[Request]) -> dict[Request, tuple[set[int], int]]:
-    """Return, for each request, the ids of the accounts that it may change, and the id of its main account.
+def _named(request: Request) -> set[int]:
+    """Return the ids of the accounts that the request names: its main account, and that to which it now belongs."""
+    owner = present_owner(request)
+    return {request.main_id} if owner is None else {request.main_id, owner}
+
+
+def _accounts_needed(session: Session, requests: Sequence[Request]) -> dict[Request, tuple[set[int], set[int]]]:
+    """Return, for each request, the ids of the accounts that it may change, and of those that its row names (`_named`).
 
     The caller must lock all of them before anything is written: with one statement for the batch, in the same order as
     every other worker. Otherwise two batches could deadlock, because inserting a row that refers to an account takes a
@@ -64,5 +73,5 @@ def _accounts_needed(session: Session, requests: Sequence[Request]) -> dict[Requ
     for request in requests:
         known = request.account_id if request.account_id is not None else ids.get(request.customer_number)
         becoming_main = {request.main_id} if request.main.role is AccountRole.STANDALONE else set()
-        needed[request] = (becoming_main | ({known} if known is not None else set()), request.main_id)
+        needed[request] = (becoming_main | ({known} if known is not None else set()), _named(request))
     return needed

@@ -26,7 +26,7 @@ def hand_over_requests(session: Session, account: Account) -> None:
     """Give the running requests about the account's contracts to the main account that it has now, or to itself.
 
     Called when the account, which is locked, was attached, switched or detached. A request that another transaction has
-    locked is left out, and is handed over when a worker comes to it (`hand_over`).
+    locked is left out, and is handed over by the job `requests` (`left_behind`), or by a worker that comes to it first.
     """
     running = Request.kind.in_(OF_CONTRACTS), Request.status.not_in(ENDED)
     query = sa.select(Request).where(Request.account_id == account.id, *running).order_by(Request.id)
@@ -37,12 +37,35 @@ def hand_over_requests(session: Session, account: Account) -> None:
 def hand_over(session: Session, request: Request) -> None:
     """Give a request about the contracts of an account to the main account that the account has now, or to itself.
 
-    The request and its account are locked. Requests of other kinds stay where they are, and so do those of an account
-    that a cancellation has closed: they belong to the main account that it had until then.
+    Request, account and the new owner (`present_owner`) are locked, the owner at least against being deleted. A request
+    that belongs to nobody else stays where it is.
+    """
+    owner = present_owner(request)
+    if owner is not None and request.main_id != owner:
+        request.main = session.get_one(Account, owner)
+
+
+def present_owner(request: Request) -> int | None:
+    """Return the id of the account to which a request about the contracts of an account has to belong now.
+
+    None if it stays where it is: a request of another kind, and one of an account that a cancellation has closed, which
+    belongs to the main account that the account had until then.
     """
     account = request.account
     if request.kind not in OF_CONTRACTS or account is None or account.state is AccountState.CLOSED:
-        return
-    owner = owner_of_contracts(account)
-    if request.main_id != owner:
-        request.main = session.get_one(Account, owner)
+        return None
+    return owner_of_contracts(account)
+
+
+def left_behind() -> sa.Select[Request]:
+    """Return a query for the running requests about contracts that belong to another account than they have to."""
+    return (
+        sa.select(Request)
+        .join(Account, Account.id == Request.account_id)
+        .where(
+            Request.kind.in_(OF_CONTRACTS),
+            Request.status.not_in(ENDED),
+            Account.state != AccountState.CLOSED,
+            Request.main_id != sa.func.coalesce(Account.main_id, Account.id),
+        )
+    )

@@ -1,6 +1,7 @@
 """Job `requests`: find requests that no worker has taken in time, or that were held or have failed for long.
 
-It also frees number blocks that are reserved for a request that has ended.
+It also frees number blocks that are reserved for a request that has ended, and hands requests about contracts over that
+were left with a main account that the account has left.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
+from models.accounts.locks import lock_free_accounts
 from models.db.work_queue import made_due
+from models.requests.contract_requests import hand_over, left_behind, present_owner
 from models.requests.requests import Request
 from models.states import ENDED, Status
 from models.telephony.number_pool import RESERVED, free_reserved_block
@@ -31,8 +34,8 @@ def reconcile_requests(run: Run) -> None:
 
     Overdue are requests that no worker has taken in time, whose worker has died, or whose deadline has passed. Requests
     that were held or have failed for more than a day (`LONG_HELD`), or were tried too often, are only reported. Number
-    blocks that are reserved for no running request are freed and reported. Safe to run twice: only a request's due time
-    and claim change, and a block is freed once.
+    blocks that are reserved for no running request are freed and reported; requests about contracts that were left with
+    a former main account are handed over and reported. Safe to run twice: nothing of it is done a second time.
     """
     now = run.now
     standing_still = sa.or_(
@@ -57,6 +60,7 @@ def reconcile_requests(run: Run) -> None:
 
     look_at_requests(run, sa.select(Request).where(standing_still), judge)
     _free_forgotten_blocks(run)
+    _hand_over_left_requests(run)
 
 
 def _free_forgotten_blocks(run: Run) -> None:
@@ -73,6 +77,26 @@ def _free_forgotten_blocks(run: Run) -> None:
             free_reserved_block(block, run.now)
             number = f"+{block.first_number}"
             run.find("block_reserved_for_nobody", number, repaired=True, number=number, size=block.size)
+
+
+def _hand_over_left_requests(run: Run) -> None:
+    """Hand over the requests about contracts that were left with a former main account, and report them as findings.
+
+    Such a request was locked at the moment when its account was attached, switched or detached. One that is locked now,
+    or whose account or new main account is, is left to the next run: no lock is waited for.
+    """
+    found = left_behind().options(joinedload(Request.account)).order_by(Request.id)
+    with run.transaction() as session:
+        requests = session.scalars(found.with_for_update(of=Request, skip_locked=True)).all()
+        accounts = {request.account_id for request in requests if request.account_id is not None}
+        lock_free_accounts(session, accounts, ())
+        owners = {owner for request in requests if (owner := present_owner(request)) is not None}
+        free = lock_free_accounts(session, (), owners)
+        for request in requests:
+            owner = present_owner(request)
+            if request.account_id in free and owner in free and request.main_id != owner:
+                hand_over(session, request)
+                _find(run, "left_behind", request, request.updated_at)
 
 
 def _judge(run: Run, request: Request, now: datetime) -> None:

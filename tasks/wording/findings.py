@@ -21,6 +21,9 @@ FINDINGS: Mapping[str, str] = {
     "left_by_worker": N_(
         "The request for %(customer_number)s is in the hands of a worker whose lease ended at %(since)s."
     ),
+    "left_behind": N_(
+        "The request for %(customer_number)s had stayed with the main account that the account has left."
+    ),
     "tried_often": N_(
         "The request for %(customer_number)s has not come further since %(since)s, after %(attempts)s attempts. "
         "Perhaps it kills the worker that takes it."

@@ -19,6 +19,7 @@ from models.people.rights import Principal
 from models.people.users import User, principal_of
 from models.proofs.main_consents import decide_for_main
 from models.proofs.proofs import Decision
+from models.requests.batch_locks import lock_claimed
 from models.requests.request_rights import concerns
 from models.requests.requests import Request
 from models.states import Kind, Reason, Status
@@ -28,6 +29,7 @@ from models.views.request_history import HistoryFilter, history_of
 from models.views.request_lists import requests_of
 from tests.factories import a_link, an_order, join, make_account, make_main, make_user
 from tests.tasks.conftest import Pipeline
+from tests.tasks.reconcile.job_findings import finds
 from tests.tasks.steps.test_change import go_to
 from tests.tasks.steps.test_more_numbers import ask
 
@@ -125,16 +127,56 @@ def test_numbers_that_come_after_a_detachment_are_told_to_the_account_alone(pipe
     assert sees(pipeline, account, person, id)
 
 
-def test_a_request_that_was_in_use_at_the_moment_is_handed_over_when_it_goes_on(
-    pipeline: Pipeline, owner: User
-) -> None:
+def switch_while_in_use(pipeline: Pipeline, owner: User) -> tuple[UUID, Account, Principal]:
+    """Ask for a number, and switch the account while another transaction has locked that request.
+
+    Return the request's id, the new main account and its manager.
+    """
     id = ask_for_one(pipeline)
     with pipeline.runtime.database.transaction() as other:
         other.get_one(Request, id, with_for_update=True)
-        switch(pipeline, owner)
+        new, manager = switch(pipeline, owner)
     assert pipeline.request(id).main_id == pipeline.main.id
+    return id, new, manager
+
+
+def test_a_request_that_was_in_use_at_the_moment_is_handed_over_when_it_goes_on(
+    pipeline: Pipeline, owner: User
+) -> None:
+    id, _, _ = switch_while_in_use(pipeline, owner)
     stock(pipeline)
     assert not sees(pipeline, pipeline.main, pipeline.manager, id)
+
+
+def test_a_request_that_was_in_use_at_the_moment_does_not_wait_for_its_day_to_be_handed_over(
+    pipeline: Pipeline, owner: User
+) -> None:
+    id, new, manager = switch_while_in_use(pipeline, owner)
+    with pipeline.runtime.database.transaction() as other:
+        other.get_one(Request, id, with_for_update=True)
+        assert finds(pipeline, "requests") == []
+    with pipeline.runtime.database.transaction() as other:
+        other.get_one(Account, new.id, with_for_update=True)
+        assert finds(pipeline, "requests") == []
+    [finding] = finds(pipeline, "requests", "left_behind")
+    assert (finding.subject, finding.repaired) == (str(id), True)
+    assert not sees(pipeline, pipeline.main, pipeline.manager, id)
+    assert sees(pipeline, new, manager, id)
+    assert finds(pipeline, "requests") == []
+
+
+def test_a_worker_waits_for_no_main_account_to_which_a_request_goes(pipeline: Pipeline, owner: User) -> None:
+    id, new, _ = switch_while_in_use(pipeline, owner)
+    lease = UUID(int=1)
+    with pipeline.runtime.database.transaction() as session:
+        request = session.get_one(Request, id)
+        request.lease, request.due_at = lease, pipeline.clock.now + timedelta(minutes=5)
+    with pipeline.runtime.database.transaction() as other:
+        other.get_one(Account, new.id, with_for_update=True)
+        with pipeline.runtime.database.transaction() as session:
+            assert lock_claimed(session, [id], lease) == []
+    with pipeline.runtime.database.transaction() as session:
+        assert [request.id for request in lock_claimed(session, [id], lease)] == [id]
 
 
 def test_what_is_planned_for_an_account_that_is_linked_stands_in_the_list_of_its_main_account(

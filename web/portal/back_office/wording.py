@@ -86,7 +86,7 @@ JOB_WORDS = {
         lazy_gettext("Requests"),
         lazy_gettext(
             "What stands still is worked on again; what has been held or failed for a day is said. Numbers that are "
-            "reserved for nobody are freed."
+            "reserved for nobody are freed. Requests follow their account to its present main account."
         ),
     ),
     "proofs": JobWords(
