@@ -1,7 +1,9 @@
-"""The reminder before a contract is extended, for the administrators who may cancel it (§ 56 (3) TKG)."""
+"""The reminder before contracts are extended, for the administrators who may cancel them (§ 56 (3) TKG)."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,8 +16,8 @@ from models.calendar_days import berlin_day, first_moment
 from models.contracts.catalogue import all_products
 from models.contracts.contracts import Contract, ContractItem, runs
 from models.contracts.terms import ContractTerms, Renewal, next_renewal
-from models.messages.outbox import Recipient, queue_message, was_queued
-from models.people.rights import Action, may
+from models.messages.outbox import Message, Recipient, queue_message
+from models.people.rights import Action, Principal, may
 from models.people.users import User, administrators_of, principal_of
 from models.requests.requests import Request
 from models.states import ENDED, AccountState, Kind
@@ -23,34 +25,45 @@ from models.states import ENDED, AccountState, Kind
 REMINDED_BEFORE = timedelta(days=30)
 """How long before the last day for a notice people are reminded: about two months before the extension."""
 RENEWAL_MAIL = "contract_renews"
+MOST_LISTED = 300
+"""The most contracts of one mail; further ones are in the mail of the next day, unless they are urgent (`URGENT`)."""
+URGENT = timedelta(days=7)
+"""How long before the last day for a notice an extension is in the next mail, however many are."""
+_TOLD_FOR = timedelta(days=120)
+"""How long ago an extension can have been told of that can still be prevented; longer than 30 days and a month."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComingRenewal:
-    """A contract, by its id, that is extended unless a notice arrives in time."""
+    """A contract, by its id, that is extended unless a notice arrives in time, and the account that it belongs to."""
 
     contract_id: int
+    account_id: int
     renewal: Renewal
+
+    @property
+    def key(self) -> str:
+        """Return what tells this extension from all others, also of the same contract."""
+        return f"{self.contract_id}/{self.renewal.last_day.isoformat()}"
 
 
 def coming_renewals(session: Session, now: datetime, after: int, limit: int) -> tuple[list[ComingRenewal], int | None]:
     """Return which of the next `limit` contracts after the id `after` are extended soon, and the last id looked at.
 
-    That id is None once no contract is left. Left out are contracts of accounts that are not active or for which a
-    cancellation is running, and contracts that are never extended.
+    That id is None once no contract is left. A contract that goes on for an indefinite time after its first term is
+    extended once. Left out are contracts without a first term, contracts of accounts that are not active, and those for
+    which a cancellation is running.
     """
     cancelled = sa.exists().where(
         Request.account_id == Contract.account_id, Request.kind == Kind.CANCEL, Request.status.not_in(ENDED)
     )
+    terms = Contract.term_months, Contract.notice_months, Contract.renewal_months
     query = (
-        sa.select(
-            Contract.id, Contract.started_at, Contract.term_months, Contract.notice_months, Contract.renewal_months
-        )
+        sa.select(Contract.id, Contract.account_id, Contract.started_at, *terms)
         .join(Account, Account.id == Contract.account_id)
         .where(
             Contract.id > after,
             Contract.term_months > 0,
-            Contract.renewal_months > 0,
             runs(Contract, now),
             Account.state == AccountState.ACTIVE,
             ~cancelled,
@@ -60,59 +73,102 @@ def coming_renewals(session: Session, now: datetime, after: int, limit: int) -> 
     )
     rows, today, coming = session.execute(query).all(), berlin_day(now), []
     for row in rows:
-        terms = ContractTerms(row.term_months, row.notice_months, row.renewal_months)
-        found = next_renewal(berlin_day(row.started_at), terms, today)
+        agreed = ContractTerms(row.term_months, row.notice_months, row.renewal_months)
+        found = next_renewal(berlin_day(row.started_at), agreed, today)
         if found is not None and today >= found.notice_by - REMINDED_BEFORE:
-            coming.append(ComingRenewal(row.id, found))
+            coming.append(ComingRenewal(row.id, row.account_id, found))
     return coming, rows[-1].id if len(rows) == limit else None
 
 
-def remind(session: Session, coming: ComingRenewal, now: datetime) -> int | None:
-    """Queue one mail about the extension to each administrator who may cancel the contract; return how many.
+def who_may_cancel(session: Session, coming: Sequence[ComingRenewal]) -> list[set[int]]:
+    """Return, for each of the extensions, the ids of the users to tell; an empty set if there is nobody.
 
-    None if there is no such person. These are administrators of the account, and of its main account if that has
-    ordered the account or pays for it. An address that was told of this extension before is left out.
+    These are administrators who may cancel the contract: of the account, and of its main account if that has ordered
+    the account or pays for it.
     """
-    contract = session.get_one(Contract, coming.contract_id)
-    account = session.get_one(Account, contract.account_id)
-    occasion = f"{contract.id}/{coming.renewal.last_day.isoformat()}"
-    people, queued = _who_may_cancel(session, account), 0
-    for person in people:
-        to = Recipient(person.name, person.email, person.locale)
-        if not was_queued(session, RENEWAL_MAIL, occasion, to):
-            facts = _facts(session, contract, account, coming.renewal, to, now)
-            queue_message(session, None, RENEWAL_MAIL, to, facts, now, occasion=occasion)
+    administrators: dict[int, list[Principal]] = {}
+
+    def leading(account_id: int) -> list[Principal]:
+        if account_id not in administrators:
+            people = administrators_of(session, account_id)
+            administrators[account_id] = [principal_of(session, person) for person in people]
+        return administrators[account_id]
+
+    ids = {one.account_id for one in coming}
+    accounts = {one.id: one for one in session.scalars(sa.select(Account).where(Account.id.in_(ids)))}
+    told = []
+    for one in coming:
+        account = accounts[one.account_id]
+        people = [*leading(account.id), *(leading(account.main_id) if account.main_id is not None else ())]
+        told.append({person.user_id for person in people if may(person, Action.CHANGE_CONTRACT, account)})
+    return told
+
+
+def remind(session: Session, waiting: Mapping[int, Sequence[ComingRenewal]], now: datetime) -> int:
+    """Queue one mail to each user about those of their extensions that they were not told of; return how many mails.
+
+    `waiting` has the extensions by the user's id. The mail lists at most `MOST_LISTED` (300) of them and all urgent
+    ones (`URGENT`), those with the earliest last day for a notice first. A user who was told of all gets no mail. Safe
+    to run twice: what an address was told of is read from its mails.
+    """
+    people = session.scalars(sa.select(User).where(User.id.in_(waiting), User.disabled_at.is_(None)).order_by(User.id))
+    to = {person.id: Recipient(person.name, person.email, person.locale) for person in people}
+    told, queued, today = _told(session, [one.address for one in to.values()], now), 0, berlin_day(now)
+    for id, recipient in to.items():
+        new = [one for one in waiting[id] if one.key not in told[recipient.address]]
+        new.sort(key=lambda one: (one.renewal.notice_by, one.contract_id))
+        listed = [
+            one for place, one in enumerate(new) if place < MOST_LISTED or one.renewal.notice_by <= today + URGENT
+        ]
+        if listed:
+            facts = {**_facts(session, listed, recipient, now), "later": len(new) - len(listed)}
+            queue_message(session, None, RENEWAL_MAIL, recipient, facts, now, occasion=listed[0].key)
             queued += 1
-    return queued if people else None
+    return queued
 
 
-def _who_may_cancel(session: Session, account: Account) -> list[User]:
-    people = administrators_of(session, account.id)
-    if account.main_id is not None:
-        people += administrators_of(session, account.main_id)
-    # A person may administer both.
-    by_address = {person.email: person for person in people}
-    return [
-        person for person in by_address.values() if may(principal_of(session, person), Action.CHANGE_CONTRACT, account)
-    ]
-
-
-def _facts(
-    session: Session, contract: Contract, account: Account, renewal: Renewal, to: Recipient, now: datetime
-) -> dict[str, Any]:
-    running = sa.select(ContractItem.product_key).where(
-        ContractItem.contract_id == contract.id, runs(ContractItem, now)
+def _told(session: Session, addresses: Sequence[str], now: datetime) -> Mapping[str, set[str]]:
+    """Return the keys of the extensions (`ComingRenewal.key`) that each of the addresses was told of, by address."""
+    query = sa.select(Message.recipient_address, Message.occasion, Message.facts["told"]).where(
+        Message.request_id.is_(None),
+        Message.template == RENEWAL_MAIL,
+        Message.recipient_address.in_(addresses),
+        Message.queued_at > now - _TOLD_FOR,
     )
+    told: defaultdict[str, set[str]] = defaultdict(set)
+    for address, occasion, others in session.execute(query):
+        told[address].update((occasion, *(others or ())))
+    return told
+
+
+def _facts(session: Session, listed: Sequence[ComingRenewal], to: Recipient, now: datetime) -> dict[str, Any]:
+    """Return the facts of a mail about these extensions: those of the only one, or of each in `contracts`.
+
+    `told` has the keys of all but the first, whose key is the mail's occasion.
+    """
     products = all_products(session)
+    about = sa.select(Contract, Account).join(Account, Account.id == Contract.account_id)
+    rows = session.execute(about.where(Contract.id.in_([one.contract_id for one in listed]))).all()
+    found = {contract.id: (contract, account) for contract, account in rows}
+    contracts, day = [], timedelta(days=1)
+    for one in listed:
+        contract, account = found[one.contract_id]
+        contracts.append(
+            {
+                "customer_number": account.customer_number,
+                "account_name": account.name,
+                "ends_at": first_moment(one.renewal.last_day + day).isoformat(),
+                "notice_until": first_moment(one.renewal.notice_by + day).isoformat(),
+                "renewal_months": contract.renewal_months,
+                "notice_months": contract.notice_months,
+            }
+        )
+    if len(contracts) > 1:
+        others = [one.key for one in listed[1:]]
+        return {"contracts": contracts, "told": others, "path": "/standortverwaltung"}
+    running = sa.select(ContractItem.product_key).where(
+        ContractItem.contract_id == listed[0].contract_id, runs(ContractItem, now)
+    )
     names = {products[key].name(to.locale) for key in session.scalars(running)}
-    day = timedelta(days=1)
-    return {
-        "customer_number": account.customer_number,
-        "account_name": account.name,
-        "products": sorted(names),
-        "ends_at": first_moment(renewal.last_day + day).isoformat(),
-        "notice_until": first_moment(renewal.notice_by + day).isoformat(),
-        "renewal_months": contract.renewal_months,
-        "notice_months": contract.notice_months,
-        "path": f"/standortverwaltung/{account.customer_number}/kuendigung",
-    }
+    path = f"/standortverwaltung/{contracts[0]['customer_number']}/kuendigung"
+    return {**contracts[0], "products": sorted(names), "path": path}

@@ -59,7 +59,7 @@ def end_of_term(started_on: date, terms: ContractTerms) -> date | None:
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """An extension of a contract that a notice can still prevent.
+    """An extension of a contract, by some months or for an indefinite time, that a notice can still prevent.
 
     Without a notice the contract is extended after `last_day`; with one that arrives on `notice_by` at the latest, it
     ends with that day. Both are days in Berlin.
@@ -72,20 +72,23 @@ class Renewal:
 def next_renewal(started_on: date, terms: ContractTerms, today: date) -> Renewal | None:
     """Return the next extension of a contract, begun on `started_on`, that a notice on `today` or later prevents.
 
-    None if it is never extended: it has no first term, or goes on for an indefinite time after it. Every term is
-    counted from the first day, so that none drifts to another day of the month.
+    None if it is never extended, because it has no first term, or any more, because it goes on for an indefinite time
+    after it. Every term is counted from the first day, so that none drifts to another day of the month.
     """
-    if not terms.term_months or not terms.renewal_months:
+    if not terms.term_months:
         return None
-    passed = (today.year - started_on.year) * 12 + today.month - started_on.month
-    times = max((passed - terms.term_months) // terms.renewal_months - 1, 0)
-    while True:
+    times = 0
+    if terms.renewal_months:
+        passed = (today.year - started_on.year) * 12 + today.month - started_on.month
+        times = max((passed - terms.term_months) // terms.renewal_months - 1, 0)
+    while times == 0 or terms.renewal_months:
         last_day = end_of_term(started_on, ContractTerms(terms.term_months + times * terms.renewal_months))
         assert last_day is not None
         notice_by = last_notice(last_day, terms)
         if notice_by >= max(today, started_on):
             return Renewal(last_day, notice_by)
         times += 1
+    return None
 
 
 def last_notice(last_day: date, terms: ContractTerms) -> date:

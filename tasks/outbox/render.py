@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache, partial
@@ -174,6 +174,7 @@ def _environment(form: Form, locale: Locale) -> Environment:
         "euros": partial(euros, locale=locale),
         "item": _one_line if form == "letter" else _item,
         "cell": _cell,
+        "widths": _widths,
         "amount": _amount,
         "refusal": lambda reason, note, locale: refusal_text(RefusalReason(reason), note, locale),
         "role": lambda role, locale: role_text(Role(role), locale),
@@ -206,6 +207,11 @@ def _column(name: str) -> str:
 
 def _cell(text: str) -> str:
     return text.ljust(_PRODUCT)
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    """Return the widths of the columns of a table in characters; 0 for the last column, which is not filled up."""
+    return [*(max(map(len, column)) + 2 for column in list(zip(*rows, strict=True))[:-1]), 0]
 
 
 def _amount(text: str) -> str:

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from models.changes.renewals import coming_renewals, remind
+from collections import defaultdict
+
+from models.changes.renewals import ComingRenewal, coming_renewals, remind, who_may_cancel
 from tasks.reconcile.job_run import Run
 
 BATCH = 500
 """The most contracts that are looked at in one transaction."""
+PEOPLE = 50
+"""The most people to whom mails are queued in one transaction."""
 
 
 def remind_of_renewals(run: Run) -> None:
-    """Queue one mail before each extension of a contract, to each administrator who may cancel it.
+    """Queue one mail to each administrator who may cancel contracts that are extended soon, with the list of them.
 
-    It is queued from 30 days before the last day for a notice on, and not after that day. The run counts mails as
-    `reminded`, and as `nobody` the extensions of which nobody can be told. Safe to run twice: nobody is told of an
-    extension twice.
+    A contract is listed from 30 days before the last day for a notice on, not after that day, and once for each
+    extension and person. The run counts mails as `reminded`, and as `nobody` the extensions of which nobody can be
+    told. Safe to run twice: nobody is told of an extension twice.
     """
+    waiting: defaultdict[int, list[ComingRenewal]] = defaultdict(list)
     after: int | None = 0
     while after is not None:
         with run.transaction() as session:
             coming, after = coming_renewals(session, run.now, after, BATCH)
-            for one in coming:
-                queued = remind(session, one, run.now)
-                run.counts["nobody" if queued is None else "reminded"] += 1 if queued is None else queued
+            for one, ids in zip(coming, who_may_cancel(session, coming), strict=True):
+                run.counts["nobody"] += not ids
+                for id in ids:
+                    waiting[id].append(one)
+    people = sorted(waiting)
+    for place in range(0, len(people), PEOPLE):
+        with run.transaction() as session:
+            told = remind(session, {id: waiting[id] for id in people[place : place + PEOPLE]}, run.now)
+            run.counts["reminded"] += told

@@ -114,6 +114,8 @@ def test_two_terms_in_a_row_leave_no_day_between_them(started: date, months: int
         ("2026-08-31", ContractTerms(6, 1, 6), "2027-02-01", "2027-08-30", "2027-07-30"),
         # Without a notice period until the day itself.
         ("2026-01-01", ContractTerms(12, 0, 12), "2026-12-31", "2026-12-31", "2026-12-31"),
+        # For an indefinite time, once.
+        ("2026-01-15", ContractTerms(12, 1, 0), "2026-12-14", "2027-01-14", "2026-12-14"),
         # Too short for a notice within it.
         ("2026-01-01", ContractTerms(1, 1, 1), "2026-01-01", "2026-02-28", "2026-01-31"),
     ],
@@ -124,9 +126,18 @@ def test_the_next_extension_that_a_notice_prevents(
     assert next_renewal(day(started), agreed, day(today)) == Renewal(day(last), day(by))
 
 
-@pytest.mark.parametrize("agreed", [NO_TERM, YEAR, ContractTerms(0, 1, 12)])
-def test_a_contract_without_an_extension_has_none(agreed: ContractTerms) -> None:
-    assert next_renewal(date(2026, 1, 1), agreed, date(2026, 1, 1)) is None
+@pytest.mark.parametrize(
+    ("agreed", "today"),
+    [
+        (NO_TERM, "2026-01-01"),
+        (ContractTerms(0, 1, 12), "2026-01-01"),
+        # It goes on for an indefinite time: the last day for a notice was 30 November.
+        (YEAR, "2026-12-01"),
+        (YEAR, "2030-01-01"),
+    ],
+)
+def test_a_contract_without_an_extension_has_none(agreed: ContractTerms, today: str) -> None:
+    assert next_renewal(date(2026, 1, 1), agreed, day(today)) is None
 
 
 @given(days, st.builds(ContractTerms, st.integers(1, LONGEST_TERM), st.integers(0, 1), st.integers(1, 24)), st.data())
