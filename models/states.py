@@ -90,6 +90,8 @@ class Reason(StrEnum):
     ACCOUNT_IN_USE = "account_in_use"
     MAIN_CONSENT_AWAITED = "main_consent_awaited"
     DECLINED_BY_MAIN = "declined_by_main"
+    NEED_NOT_PROVED = "need_not_proved"
+    CERTIFICATE_IN_REVIEW = "certificate_in_review"
 
 
 class Actor(StrEnum):
@@ -151,7 +153,7 @@ class AddressMethod(StrEnum):
 
 
 class RefusalReason(StrEnum):
-    """The reason why the back office refuses a document as proof of an address."""
+    """The reason why the back office refuses a document as proof of an address or of a need for numbers."""
 
     UNREADABLE = "unreadable"
     OTHER_ADDRESS = "other_address"
@@ -160,6 +162,7 @@ class RefusalReason(StrEnum):
     WRONG_KIND = "wrong_kind"
     DOES_NOT_SHOW = "does_not_show"
     OTHER = "other"
+    NO_NEED = "no_need"
 
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {

@@ -35,6 +35,7 @@ from models.people import invitation_acceptance, invitations, members
 from models.people.rights import Principal, Role
 from models.people.users import User, principal_of
 from models.proofs.contact_email import correct_contact
+from models.proofs.document_review import decide_document, upload_certificate
 from models.proofs.link_codes import create_link_code
 from models.proofs.order_codes import confirm_email
 from models.proofs.order_placement import place_order
@@ -43,7 +44,7 @@ from models.proofs.proofs import EmailProof, LinkCode
 from models.requests.batch_locks import lock_claimed
 from models.requests.requests import Request
 from models.staff.erasing_people import ask_for_erasure
-from models.states import ROUTES, Origin, Reason
+from models.states import ROUTES, Actor, Origin, Reason
 from models.telephony import sip_secrets, suspension
 from models.telephony.allowed_destinations import CallLimits, change_limits, follow_high_risk
 from models.telephony.forwarding import Condition, ForwardingDraft
@@ -57,7 +58,7 @@ from tasks.reconcile.invoices import reconcile_invoices
 from tasks.reconcile.job_run import Run
 from tasks.reconcile.schedule import JOBS
 from tasks.steps.step import Hold, Postpone, Wait, Work
-from tests.factories import NOW, PASSWORD, PLENTY, VAULT, a_link, an_order, join, make_bulk, make_user
+from tests.factories import NOW, PASSWORD, PLENTY, VAULT, a_link, an_order, join, make_bulk, make_staff, make_user
 from tests.models.telephony.conftest import Company
 from tests.tasks.conftest import Pipeline
 
@@ -253,6 +254,22 @@ def _numbers(session: Session, scene: Scene) -> Request:
     return submit_numbers(session, scene.person, scene.account(session), scene.trunk, draft, NOW, usual=PLENTY)
 
 
+def _hand_in_certificate(session: Session, scene: Scene) -> None:
+    """Ask for more numbers than a trunk can have without a certificate, and hand one in."""
+    draft = NumbersDraft("0521", 100, None, "de")
+    request = submit_numbers(session, scene.person, scene.account(session), scene.trunk, draft, NOW, usual=PLENTY)
+    request.begin(NOW)
+    request.wait_for(Actor.REQUESTER, Reason.NEED_NOT_PROVED, NOW + timedelta(days=14), NOW, NOW + timedelta(days=14))
+    upload_certificate(session, scene.person, request, "Plan.pdf", "application/pdf", b"%PDF-", NOW)
+    scene.ids["certificate"] = request.id
+
+
+def _look_at_certificate(session: Session, scene: Scene) -> None:
+    staff = make_staff(session)
+    request = session.get_one(Request, scene.ids["certificate"])
+    decide_document(session, staff, request, refusal=None, now=NOW)
+
+
 def _cancellation(session: Session, scene: Scene) -> Request:
     return submit_cancellation(session, scene.person, scene.account(session), None, "de", NOW)
 
@@ -401,6 +418,7 @@ OPERATIONS = {
     ),
     "change a contract": Operation(_change(20, 6)),
     "order numbers": Operation(_numbers),
+    "look at a certificate": Operation(_look_at_certificate, _hand_in_certificate),
     "make a planned change": Operation(_worked_on("change"), _prepared("change", _change(10, 5))),
     "take a planned change back": Operation(_taken_back("free change"), _free("free change", _change(11, 7))),
     "cancel the contracts": Operation(_cancellation),

@@ -27,6 +27,8 @@ class WebSettings(RedisSettings, SecretSettings):
     front_registrar_url: PostgresUrl | None = None
     sip_port: Annotated[int, Field(ge=1, le=65535)] = 5060
     """The port at which phones register, as the portal tells customers."""
+    numbers_per_channel: Annotated[int, Field(ge=1, le=1000)] = 10
+    """How many numbers for each channel of a SIP trunk the portal proposes as the most that make sense."""
     web_threads: Annotated[int, Field(ge=1)] = 8
     """Number of threads in each process; each has its own database connection."""
     trusted_proxies: Annotated[int, Field(ge=0)] = 0

@@ -15,7 +15,7 @@ from models.text_cutting import shortened
 LARGEST = 10_000_000
 _FORM_OVERHEAD = 100_000
 """Allowance in bytes for the other fields and the separators of the form."""
-_UPLOADING = {"api.upload_address_document", "answers.upload", "bulks.upload"}
+_UPLOADING = {"api.upload_address_document", "api.upload_certificate_of_need", "answers.upload", "bulks.upload"}
 _SIGNATURES = {b"%PDF-": "application/pdf", b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
 

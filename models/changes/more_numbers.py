@@ -1,7 +1,9 @@
 """More numbers for a SIP trunk, at once or from a day on: quotes and requests, and assigning the reserved block.
 
-The first step of a request reserves a block of the pool (`models.requests.reserved_numbers`), so that nobody else gets
-it; on the agreed day the block is assigned to the trunk. If the request ends before, the block returns to the pool.
+The first step of a request waits for a certificate of need, if the trunk would have more than 100 numbers
+(`models.proofs.certificates`), and then reserves a block of the pool (`models.requests.reserved_numbers`), so that
+nobody else gets it; on the agreed day the block is assigned to the trunk. If the request ends before, the block returns
+to the pool.
 """
 
 from __future__ import annotations
@@ -26,20 +28,24 @@ from models.orders.area_code_of_address import ensure_area_code
 from models.orders.orders import ensure_area_exists
 from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal, counting_account
+from models.proofs.certificates import (
+    adding_numbers,
+    covered_numbers,
+    keep_certificate,
+    numbers_asked_for,
+    numbers_of,
+)
 from models.requests.contract_end import ensure_before_end
 from models.requests.effective_days import day_to_wait_for
 from models.requests.new_requests import create_account_request
 from models.requests.receipts import queue_receipt
 from models.requests.requests import Request
-from models.states import ENDED, AccountState, Kind, StepName
+from models.states import AccountState, Kind
 from models.telephony.number_pool import give_reserved_block
 from models.telephony.numbers import BLOCK_SIZES, NumberBlock
 from models.telephony.suspension import find_trunk
 from models.telephony.trunks import SipTrunk
 from models.values import Locale
-
-MOST_NUMBERS = 100
-"""The most numbers that a trunk can have without a certificate of need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +65,20 @@ class NumbersDraft:
 class NumbersQuote:
     """A quote for more numbers: the terms of the trunk before and after (`terms`), and how many numbers it had before.
 
-    `numbers_before` includes numbers that were requested earlier and are not assigned yet.
+    `numbers_before` includes numbers that were requested earlier and are not assigned yet. `covered` is how many
+    numbers the trunk can have without a further certificate of need.
     """
 
     area_code: str
     product: Product
     numbers_before: int
+    covered: int
     terms: Quote
+
+    @property
+    def needs_certificate(self) -> bool:
+        """Return whether the numbers are assigned only after a certificate of need was accepted."""
+        return self.numbers_after > self.covered
 
     @property
     def numbers_after(self) -> int:
@@ -102,7 +115,7 @@ def submit_numbers(
 
     Raises `PricesChanged` if `shown` differs from what would be agreed now, `Forbidden` if the account is not active or
     the person may not change its contracts, `NotFound` if the account has no open trunk with this id, `InvalidField` if
-    block size, area code, number of numbers or day are not possible, and `LimitReached` if the company has asked for
+    block size, area code or day are not possible, and `LimitReached` if the company has asked for
     its maximum of blocks today.
     """
     company = counting_account(principal, account)
@@ -158,10 +171,9 @@ def quote_numbers(
     Changes and numbers planned until then count as made. Raises `Forbidden` if the account is not active or the person
     may not change its contracts, and `NotFound` if the account has no open trunk with this id.
 
-    Raises `InvalidField` if no block of this size is sold, the area code is unknown or cannot fit the account's
-    address, or the trunk would have more than `MOST_NUMBERS` (100) numbers; if the day is over, more than 366 days
-    away, or after the end of a cancelled contract; or if the person has access to the account only through its main
-    account, and the account is to be detached by that day.
+    Raises `InvalidField` if no block of this size is sold, or the area code is unknown or cannot fit the account's
+    address; if the day is over, more than 366 days away, or after the end of a cancelled contract; or if the person has
+    access to the account only through its main account, and the account is to be detached by that day.
     """
     if account.state is not AccountState.ACTIVE:
         raise Forbidden
@@ -176,45 +188,17 @@ def quote_numbers(
         raise InvalidField("numbers.block_size", "unknown_block_size", BLOCK_SIZES)
     ensure_area_exists(session, draft.area_code)
     ensure_area_code(session, account.postal_code, account.city, draft.area_code)
-    has, asked = numbers_of(session, trunk_id), numbers_asked_for(session, trunk_id)
-    room = room_for_numbers(has, asked)
-    if draft.block_size > room:
-        code = "too_many_numbers_asked" if asked else "too_many_numbers"
-        raise InvalidField("numbers.block_size", code, {"most": MOST_NUMBERS, "has": has, "asked": asked, "room": room})
     before = planned_terms(session, trunk, day, now)
     after = TrunkTerms(before.channels, (*before.lines, product.price_line))
-    return NumbersQuote(draft.area_code, product, has + asked, Quote(before, after, day))
-
-
-def numbers_of(session: Session, trunk_id: int) -> int:
-    """Return how many numbers are assigned to the trunk."""
-    return session.scalar(sa.select(sa.func.sum(NumberBlock.size)).where(NumberBlock.trunk_id == trunk_id)) or 0
-
-
-def numbers_asked_for(session: Session, trunk_id: int) -> int:
-    """Return how many numbers the running requests for this trunk will still add."""
-    waiting = _waiting(trunk_id, sa.select(sa.func.sum(Request.block_size)))
-    return session.scalar(waiting) or 0
-
-
-def room_for_numbers(has: int, asked: int) -> int:
-    """Return how many more numbers fit on a trunk that has `has` numbers, with `asked` more asked for already."""
-    return max(MOST_NUMBERS - has - asked, 0)
+    has = numbers_of(session, trunk_id) + numbers_asked_for(session, trunk_id)
+    covered = covered_numbers(session, trunk_id)
+    return NumbersQuote(draft.area_code, product, has, covered, Quote(before, after, day))
 
 
 def planned_numbers(session: Session, trunk_id: int) -> list[Request]:
     """Return the running requests whose numbers the trunk does not have yet, in the order of their days."""
-    query = _waiting(trunk_id, sa.select(Request))
+    query = adding_numbers(trunk_id, sa.select(Request))
     return list(session.scalars(query.order_by(Request.effective_on.nulls_first(), Request.id)))
-
-
-def _waiting(trunk_id: int, query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
-    return query.where(
-        Request.changed_trunk_id == trunk_id,
-        Request.kind == Kind.NUMBERS,
-        Request.status.not_in(ENDED),
-        Request.step != StepName.CONFIRM,
-    )
 
 
 def add_numbers(session: Session, request: Request, now: datetime) -> NumberBlock:
@@ -245,6 +229,7 @@ def add_numbers(session: Session, request: Request, now: datetime) -> NumberBloc
             **asdict(line),
         )
     )
+    keep_certificate(session, trunk)
     trunk.changed(now)
     session.flush()
     return block

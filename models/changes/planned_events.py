@@ -39,12 +39,13 @@ def planned_events(session: Session, accounts: sa.ColumnElement[bool], until: da
 
     These requests are changes, requests for more numbers, and cancellations. `accounts` is an SQL condition on
     `Account` that selects the accounts whose contracts count. Left out are contracts that have ended, and requests for
-    numbers that are held or have assigned their numbers already. Runs one statement.
+    numbers that wait for the pool or a certificate, or have assigned their numbers already. Runs one statement.
     """
     of_trunk = Contract.id == SipTrunk.contract_id
     of_account = sa.and_(Request.kind == Kind.CANCEL, Contract.account_id == Request.account_id)
     made = sa.and_(
-        Request.kind == Kind.NUMBERS, sa.or_(Request.step == StepName.CONFIRM, Request.status == Status.HELD)
+        Request.kind == Kind.NUMBERS,
+        sa.or_(Request.step == StepName.CONFIRM, Request.status.in_((Status.HELD, Status.PENDING))),
     )
     query = (
         sa.select(

@@ -13,6 +13,8 @@ LINK_CODE_VALID_FOR = timedelta(days=7)
 """How long a link code is valid, to the end of the last day."""
 REMINDED_AFTER = (timedelta(days=7), timedelta(days=12))
 """The times after the request for a proof by mail at which the person is reminded. Nobody is reminded by letter."""
+CERTIFICATE_REMINDED_BEFORE = (timedelta(days=7), timedelta(days=2))
+"""How long before the end of the time people are reminded to hand in a certificate of need."""
 NEW_MAIL_AFTER = timedelta(minutes=10)
 """How long after a mail with a code a new one can be requested."""
 NEW_CONSENT_AFTER = timedelta(days=1)

@@ -1,9 +1,10 @@
-"""Refusing a document that was to prove an address: the reason, a note for the customer, and the mail that is sent."""
+"""Refusing a document that was to prove an address or a need for numbers: reason, note, mail to the customer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -12,10 +13,18 @@ from models.messages.outbox import Recipient, queue_message
 from models.people.users import people_to_tell
 from models.proofs.documents import AddressDocument
 from models.requests.requests import Request
-from models.states import RefusalReason
+from models.states import Kind, RefusalReason
 
 MOST_NOTE = 500
 """The most characters of the note to the customer."""
+_OF_CERTIFICATES = (
+    RefusalReason.NO_NEED,
+    RefusalReason.UNREADABLE,
+    RefusalReason.OTHER_COMPANY,
+    RefusalReason.TOO_OLD,
+    RefusalReason.OTHER,
+)
+_OF_ADDRESSES = tuple(reason for reason in RefusalReason if reason is not RefusalReason.NO_NEED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,29 +35,33 @@ class Refusal:
     note: str = ""
 
 
-def refuse(session: Session, request: Request, document: AddressDocument, refusal: Refusal, now: datetime) -> None:
-    """Save `refusal` in the document, add a timeline entry to the order, and queue a mail that tells the customer why.
+def refusal_reasons(request: Request) -> tuple[RefusalReason, ...]:
+    """Return the reasons for which a document of this request can be refused.
 
-    The mail goes to the user who placed the order or, if this user has left the company or is disabled, to the
+    They are those for certificates of need if it is a request for numbers, otherwise those for address proofs.
+    """
+    return _OF_CERTIFICATES if request.kind is Kind.NUMBERS else _OF_ADDRESSES
+
+
+def refuse(session: Session, request: Request, document: AddressDocument, refusal: Refusal, now: datetime) -> None:
+    """Save `refusal` in the document, add a timeline entry to the request, and queue a mail that says why.
+
+    The mail goes to the user who made the request or, if this user has left the company or is disabled, to the
     administrators of the main account.
     """
     document.refusal, document.refusal_note = refusal.reason, refusal.note or None
-    request.note(now, "document_refused", refusal=refusal.reason, refusal_note=refusal.note)
-    main, account = session.get_one(Account, request.main_id), request.account
-    assert account is not None
+    template = "document_refused" if request.kind is Kind.ORDER else "certificate_refused"
+    request.note(now, template, refusal=refusal.reason, refusal_note=refusal.note)
+    facts = _about_address(session, request) if request.kind is Kind.ORDER else {"numbers": document.numbers}
     for person in people_to_tell(session, request.requested_by, request.main_id, request.account_id):
         queue_message(
             session,
             request.id,
-            "document_refused",
+            template,
             Recipient(person.name, person.email, person.locale),
             {
                 "customer_number": request.customer_number,
-                "main_customer_number": main.customer_number,
-                "location_name": account.name,
-                "street": account.street,
-                "postal_code": account.postal_code,
-                "city": account.city,
+                **facts,
                 "document_name": document.name,
                 "refusal": refusal.reason,
                 "refusal_note": refusal.note,
@@ -57,3 +70,15 @@ def refuse(session: Session, request: Request, document: AddressDocument, refusa
             now,
             occasion=str(document.id),
         )
+
+
+def _about_address(session: Session, order: Request) -> dict[str, Any]:
+    main, account = session.get_one(Account, order.main_id), order.account
+    assert account is not None
+    return {
+        "main_customer_number": main.customer_number,
+        "location_name": account.name,
+        "street": account.street,
+        "postal_code": account.postal_code,
+        "city": account.city,
+    }

@@ -1,4 +1,4 @@
-"""Documents that are to prove a connection address: customers upload them, and staff accept or refuse them."""
+"""Documents that are to prove a connection address or a need for numbers: customers upload them, staff decide."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from models.errors import Forbidden, NotAwaited
 from models.people.rights import Principal
 from models.people.users import User
+from models.proofs.certificates import AWAITED, lock_awaiting, numbers_with
 from models.proofs.document_refusals import Refusal, refuse
 from models.proofs.documents import AddressDocument
 from models.proofs.order_codes import lock_for_address, prove_address
@@ -30,13 +31,39 @@ def upload_document(
     proof = book.address(request) if (request.kind, request.status) == (Kind.ORDER, Status.PENDING) else None
     if proof is None or proof.proved_at is not None:
         raise NotAwaited
-    document = book.document(request) or AddressDocument(request_id=request.id)
-    document.name, document.media_type, document.content = name, media_type, content
-    document.uploaded_at, document.uploaded_by = now, principal.user_id
-    session.add(document)
+    document = _saved(session, principal, request, book, (name, media_type, content), now)
     request.note(now, "document_received", name=name)
-    request.make_due(now)
     return document
+
+
+def upload_certificate(
+    session: Session, principal: Principal, request: Request, name: str, media_type: str, content: bytes, now: datetime
+) -> AddressDocument:
+    """Save an uploaded certificate of need for the numbers that the request asks for, for the back office to decide on.
+
+    It has to show the need for all numbers that the trunk has with this request and older ones that are running. `name`
+    and `media_type` are as for `upload_document`, and so is what happens to the request. Raises `NotAwaited` unless
+    `request` is a request for numbers that waits for a certificate.
+    """
+    if request.kind is not Kind.NUMBERS or request.status is not Status.PENDING or request.reason not in AWAITED:
+        raise NotAwaited
+    document = _saved(session, principal, request, ProofBook(session, [request]), (name, media_type, content), now)
+    document.numbers = numbers_with(session, request)
+    request.note(now, "certificate_received", name=name, numbers=document.numbers)
+    return document
+
+
+def lock_for_document(session: Session, request: Request) -> bool:
+    """Lock all pending requests to which a decision on the document of `request` matters.
+
+    These are the orders at the same postal code, or the requests for numbers of the same trunk that wait for a
+    certificate. Returns whether `request` itself is one of them. To avoid a deadlock, call this before any of them is
+    locked on its own.
+    """
+    if request.kind is not Kind.NUMBERS:
+        return lock_for_address(session, request)
+    assert request.changed_trunk_id is not None
+    return request in lock_awaiting(session, request.changed_trunk_id)
 
 
 def decide_document(
@@ -47,23 +74,46 @@ def decide_document(
     refusal: Refusal | None,
     now: datetime,
 ) -> None:
-    """Accept or refuse the document uploaded for an order, and schedule the order's next step for now.
+    """Accept or refuse the document uploaded for a request, and schedule the request's next step for now.
 
-    `refusal` says why the document is refused; the customer is told by mail. None accepts the document, which proves
-    the connection address for all orders of the main account at this address. Adds a timeline entry, and locks the
-    pending orders with the same postal code. Raises `Forbidden` unless `staff` is one of the carrier's staff, and
-    `NotAwaited` if the order is not pending or has no undecided document.
+    `refusal` says why the document is refused; the customer is told by mail. None accepts the document: it proves the
+    connection address for all orders of the main account at this address, or the need for the numbers of the trunk, for
+    all requests that wait for that. Adds a timeline entry, and locks the pending requests with the same postal code or
+    trunk. Raises `Forbidden` unless `staff` is one of the carrier's staff, and `NotAwaited` if the request is not
+    pending or has no undecided document.
     """
     if not staff.is_staff:
         raise Forbidden
-    awaited = lock_for_address(session, request)
+    awaited = lock_for_document(session, request)
     document = ProofBook(session, [request]).document(request)
     if document is None or not awaited:
         raise NotAwaited
     document.released, document.decided_at, document.decided_by = refusal is None, now, staff.id
     if refusal is not None:
         refuse(session, request, document, refusal, now)
+    elif request.kind is Kind.NUMBERS:
+        request.note(now, "certificate_released", numbers=document.numbers)
+        assert request.changed_trunk_id is not None
+        for waiting in lock_awaiting(session, request.changed_trunk_id):
+            waiting.make_due(now)
     else:
         request.note(now, "document_released")
         prove_address(session, request, AddressMethod.DOCUMENT, now, staff.id)
     request.make_due(now)
+
+
+def _saved(
+    session: Session,
+    principal: Principal,
+    request: Request,
+    book: ProofBook,
+    file: tuple[str, str, bytes],
+    now: datetime,
+) -> AddressDocument:
+    """Save the file (name, media type, content) as the request's undecided document; its next step is due now."""
+    document = book.document(request) or AddressDocument(request_id=request.id)
+    document.name, document.media_type, document.content = file
+    document.uploaded_at, document.uploaded_by = now, principal.user_id
+    session.add(document)
+    request.make_due(now)
+    return document

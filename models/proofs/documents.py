@@ -1,4 +1,4 @@
-"""Uploaded documents that are to prove a connection address; staff decide on each."""
+"""Uploaded documents that are to prove a connection address or a need for numbers; staff decide on each."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from models.states import RefusalReason
 
 class AddressDocument(Base):
     """An uploaded document that is to prove an address, such as an extract from the commercial register.
+
+    Of a request for numbers it is a certificate of need (`models.proofs.certificates`): `numbers` is how many the trunk
+    would have, which it has to show to be needed. `numbers` is None for a proof of an address.
 
     `released` is whether the back office has accepted the document; None until the back office decides. `refusal` is
     the reason for refusing it; None if it was not refused, and in rows that are older than this column. `refusal_note`
@@ -35,6 +38,7 @@ class AddressDocument(Base):
     decided_by: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
     refusal: Mapped[RefusalReason | None] = mapped_column(enumeration(RefusalReason, "refusal"))
     refusal_note: Mapped[str | None]
+    numbers: Mapped[int | None]
 
     __table_args__ = (
         sa.CheckConstraint("released IS FALSE OR refusal IS NULL", name="only_refused_has_reason"),

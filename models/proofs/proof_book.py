@@ -35,6 +35,7 @@ class ProofBook:
         self._session = session
         self._lock = lock
         self._orders = [request for request in requests if request.kind is Kind.ORDER]
+        self._with_documents = [request.id for request in requests if request.kind in (Kind.ORDER, Kind.NUMBERS)]
 
     def email(self, request: Request) -> EmailProof | None:
         """Return the proof of the e-mail address of the order's contact; None if the proof was never requested."""
@@ -47,7 +48,7 @@ class ProofBook:
         return self._addresses.get((request.main_id, account_address_key(request.account)))
 
     def document(self, request: Request) -> AddressDocument | None:
-        """Return the order's document that the back office has not decided on yet; None if there is none."""
+        """Return the document of an order or a request for numbers that staff have not decided on; None without."""
         return self._documents.get(request.id)
 
     def open_email(self, request: Request, now: datetime) -> EmailProof:
@@ -103,7 +104,7 @@ class ProofBook:
     @cached_property
     def _documents(self) -> dict[uuid.UUID, AddressDocument]:
         query = sa.select(AddressDocument).where(
-            AddressDocument.request_id.in_([order.id for order in self._orders]), AddressDocument.released.is_(None)
+            AddressDocument.request_id.in_(self._with_documents), AddressDocument.released.is_(None)
         )
         return {document.request_id: document for document in self._session.scalars(query)}
 

@@ -33,8 +33,9 @@ from models.states import ATTACHING, ENDED, AccountRole, AddressMethod, Kind, Re
 class ProofKind(StrEnum):
     """The kinds of proof that people are asked for, as pages and the API show them.
 
-    These are a code by mail or by letter, an uploaded document, the consent of an account's administrators, and for a
-    switch also the consent of the administrators of the account's present main account.
+    These are a code by mail or by letter, an uploaded document that proves an address or the need for numbers
+    (`CERTIFICATE`), the consent of an account's administrators, and for a switch also the consent of the administrators
+    of the account's present main account.
     """
 
     EMAIL = "email"
@@ -42,6 +43,7 @@ class ProofKind(StrEnum):
     DOCUMENT = "document"
     CONSENT = "consent"
     MAIN_CONSENT = "main_consent"
+    CERTIFICATE = "certificate"
 
 
 class ProofState(StrEnum):
@@ -80,9 +82,13 @@ def proof_statuses(session: Session, requests: Sequence[Request], now: datetime)
     begun = [request for request in requests if request.status is not Status.ACKNOWLEDGED]
     orders = [request for request in begun if request.kind is Kind.ORDER]
     links = [request for request in begun if request.kind in ATTACHING]
+    numbers = [request for request in begun if request.need_until is not None]
     found: dict[uuid.UUID, list[ProofStatus]] = defaultdict(list)
     if orders:
         found |= _of_orders(session, orders, now)
+    if numbers:
+        latest = _latest_documents(session, numbers)
+        found |= {request.id: list(_certificate(request, latest.get(request.id), now)) for request in numbers}
     if links:
         query = sa.select(Consent).where(Consent.request_id.in_([link.id for link in links]))
         found |= {consent.request_id: [_consent(ProofKind.CONSENT, consent, now)] for consent in session.scalars(query)}
@@ -241,9 +247,7 @@ def _of_orders(session: Session, orders: Sequence[Request], now: datetime) -> di
     accounts = session.scalars(sa.select(Account).where(Account.id.in_([order.account_id for order in orders]))).all()
     requesters = sa.select(User).where(User.id.in_({order.requested_by for order in orders}))
     people = {person.id: person for person in session.scalars(requesters)}
-    documents = sa.select(AddressDocument).where(AddressDocument.request_id.in_([order.id for order in orders]))
-    # The last one of each.
-    latest = {document.request_id: document for document in session.scalars(documents.order_by(AddressDocument.id))}
+    latest = _latest_documents(session, orders)
     book = ProofBook(session, orders, lock=False)
     seen = {account.id for account in accounts}
     found: dict[uuid.UUID, list[ProofStatus]] = {order.id: [] for order in orders}
@@ -283,8 +287,37 @@ def _address(
         is_reason = order.reason is Reason.DOCUMENT_IN_REVIEW
         yield ProofStatus(ProofKind.DOCUMENT, ProofState.OPEN, order.waiting_until if is_reason else None)
     elif document is not None and not document.released:
-        why = Refusal(document.refusal, document.refusal_note or "") if document.refusal is not None else None
-        yield ProofStatus(ProofKind.DOCUMENT, ProofState.DECLINED, refusal=why)
+        yield ProofStatus(ProofKind.DOCUMENT, ProofState.DECLINED, refusal=_refusal_of(document))
+
+
+def _certificate(request: Request, document: AddressDocument | None, now: datetime) -> Iterator[ProofStatus]:
+    """Yield the statuses of the certificate of need that a request for numbers was asked for.
+
+    `document` is the newest one uploaded, None without one. After a refusal the status of that document comes first,
+    and then the one of the certificate that is still missing.
+    """
+    kind, until = ProofKind.CERTIFICATE, request.need_until
+    assert until is not None
+    if document is not None and document.released:
+        yield ProofStatus(kind, ProofState.PROVED)
+        return
+    if document is not None and document.released is None:
+        yield ProofStatus(kind, ProofState.OPEN, request.waiting_until)
+        return
+    if document is not None:
+        yield ProofStatus(kind, ProofState.DECLINED, refusal=_refusal_of(document))
+    is_over = now >= until or request.reason is Reason.PROOF_EXPIRED
+    yield ProofStatus(kind, ProofState.EXPIRED if is_over else ProofState.OPEN, until)
+
+
+def _latest_documents(session: Session, requests: Sequence[Request]) -> dict[uuid.UUID, AddressDocument]:
+    """Return, by request id, the newest document that was uploaded for each of the requests."""
+    documents = sa.select(AddressDocument).where(AddressDocument.request_id.in_([request.id for request in requests]))
+    return {document.request_id: document for document in session.scalars(documents.order_by(AddressDocument.id))}
+
+
+def _refusal_of(document: AddressDocument) -> Refusal | None:
+    return Refusal(document.refusal, document.refusal_note or "") if document.refusal is not None else None
 
 
 def _coded(kind: ProofKind, proof: CodedProof, now: datetime) -> ProofStatus:

@@ -95,6 +95,8 @@ class Request(BulkQueueRow, Base):
     """The trunk that a change is about, or that gets numbers; None for other kinds."""
     reserved_block_id: Mapped[int | None] = mapped_column(sa.ForeignKey("number_blocks.id", use_alter=True))
     """The number block that a request for numbers has reserved, or has added; None until then, and for other kinds."""
+    need_until: Mapped[datetime | None]
+    """The end of the time in which a certificate of need can be handed in; None before it was asked for."""
     effective_on: Mapped[date | None]
     """The day in Berlin with whose start a change or a detachment takes effect; None if it does at once.
 
@@ -289,10 +291,10 @@ class Request(BulkQueueRow, Base):
     def postpone(self, at: datetime, now: datetime) -> None:
         """Schedule the current step to run again at the time `at`, for example on the request's effective day.
 
-        A held request becomes `in_progress`; any other status stays. This does not count as a failed attempt. Ends the
-        worker's claim.
+        A pending or held request becomes `in_progress`; any other status stays. This does not count as a failed
+        attempt. Ends the worker's claim.
         """
-        if self.status is Status.HELD:
+        if self.status in (Status.PENDING, Status.HELD):
             self._proceed(now)
         self.make_due(at)
 

@@ -39,7 +39,8 @@ BUSINESS_LETTERS = (
     "link_completed", "link_completed_owner", "link_ended_owner", "main_consent_ended",
     "switch_completed_owner", "switch_completed_former", "detach_completed", "detach_completed_owner",
     "detach_planned", "detach_taken_back", "invoice_declined", "invoice_joined", "invoice_left", "invoice_offered",
-    "request_ended", "request_held", "address_letter", "document_refused", "high_risk_allowed", "numbers_released",
+    "request_ended", "request_held", "address_letter", "certificate_refused", "document_refused",
+    "high_risk_allowed", "numbers_released",
 )  # fmt: skip
 """The mails that are kept as they were sent, for six years (§ 257 HGB): they confirm, refuse or end what was agreed."""
 NAMING = ("invitation", "administrator_named", "api_token_created", "api_token_expires", "secret_renewed")

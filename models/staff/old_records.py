@@ -51,7 +51,7 @@ def old_messages(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
 
 
 def old_documents(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
-    """Return an SQL condition for address documents to delete.
+    """Return an SQL condition for uploaded documents to delete: proofs of addresses and certificates of need.
 
     They belong to ended requests, and were decided on, or else uploaded, longer ago than they are kept
     (`periods.documents`).

@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -19,12 +20,13 @@ from models.people.audit_log import AttributedEntry, AuditEntry, AuditEvent, _to
 from models.people.rights import Action, Principal, may
 from models.people.users import User
 from models.proofs.document_refusals import Refusal
-from models.proofs.document_review import decide_document
+from models.proofs.document_review import decide_document, lock_for_document
 from models.proofs.documents import AddressDocument, latest_document
-from models.proofs.order_codes import lock_for_address
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
-from models.states import Reason
+from models.states import Kind, Reason
+
+_OF_DOCUMENTS = (AuditEvent.DOCUMENT_OPENED, AuditEvent.DOCUMENT_RELEASED, AuditEvent.DOCUMENT_REFUSED)
 
 
 class SeenOtherwise(Exception):
@@ -68,16 +70,16 @@ def decide_on_document(
     *,
     refusal: Refusal | None,
 ) -> None:
-    """Accept or refuse the document that was uploaded as address proof, and record this in the audit log.
+    """Accept or refuse the document that was uploaded as a proof, and record this in the audit log.
 
     `refusal` is why the document is refused, which the customer reads; None accepts the document. After a refusal the
-    order waits for the code from the letter or for another document. `seen` is the version of the request that the
-    person saw (the id of its newest timeline entry), None on the command line. Raises `SeenOtherwise` if the request
-    has changed since then, `NotAwaited` if no document is undecided or the order is not pending, `NotFound` if no
-    request has this id, and `Forbidden` if `staff` is not one of the carrier's staff.
+    request waits for another document, and an order also for the code from the letter. `seen` is the version of the
+    request that the person saw (the id of its newest timeline entry), None on the command line. Raises `SeenOtherwise`
+    if the request has changed since then, `NotAwaited` if no document is undecided or the request is not pending,
+    `NotFound` if no request has this id, and `Forbidden` if `staff` is not one of the carrier's staff.
     """
     request = find_for_staff(session, staff, id)
-    lock_for_address(session, request)
+    lock_for_document(session, request)
     if seen is not None:
         _ensure_seen(session, request, seen)
     decide_document(session, session.get_one(User, staff.user_id), request, refusal=refusal, now=now)
@@ -127,7 +129,9 @@ def _ensure_seen(session: Session, request: Request, seen: int) -> None:
 
 def record_staff_action(session: Session, staff: Principal, request: Request, deed: AuditEvent, now: datetime) -> None:
     """Record that a member of staff did `deed` to the request, in the audit log of the request's main account."""
-    facts = {"request": str(request.id), "customer_number": request.customer_number}
+    facts: dict[str, Any] = {"request": str(request.id), "customer_number": request.customer_number}
+    if deed in _OF_DOCUMENTS and request.kind is Kind.NUMBERS:
+        facts["certificate"] = True
     record(session, staff, session.get_one(Account, request.main_id), deed, Action.OPERATE, now, facts)
 
 

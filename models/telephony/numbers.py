@@ -21,6 +21,11 @@ from models.values import block_numbers, display_block
 BLOCK_SIZES = (1, 10, 100)
 
 
+def proposed_numbers(channels: int, per_channel: int) -> int:
+    """Return up to how many numbers the carrier proposes for a trunk with this many channels; more can be ordered."""
+    return channels * per_channel
+
+
 class NumberBlock(Base):
     """A number block: 1, 10 or 100 (`size`) consecutive numbers of one Ortsnetz (local exchange area, `area_code`).
 

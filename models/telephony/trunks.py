@@ -61,7 +61,8 @@ class SipTrunk(QueueRow, Base):
     the customer. `due_at` is the time from which a worker may write the trunk to the registrar; None if the registrar
     is up to date. Call `changed` after each change that the registrar has to know. `countries` are the keys of the
     destinations that the trunk may call (`models.telephony.country_prefixes`), None for all; `high_risk` is whether
-    these include high-risk ones (`models.telephony.high_risk`).
+    these include high-risk ones (`models.telephony.high_risk`). `certified_numbers` is how many numbers the trunk
+    can have by certificates of need that were accepted; None without one.
     """
 
     __tablename__ = "sip_trunks"
@@ -87,6 +88,7 @@ class SipTrunk(QueueRow, Base):
     customer_suspended_at: Mapped[datetime | None]
     carrier_suspended_at: Mapped[datetime | None]
     carrier_reason: Mapped[str | None]
+    certified_numbers: Mapped[int | None]
     created_at: Mapped[datetime]
 
     account: Mapped[Account] = relationship(lazy="raise_on_sql")

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session, joinedload
 from models.calendar_days import end_of_day
 from models.changes.quotes import agreed_quote
 from models.messages.outbox import Message
+from models.proofs.certificates import certificate_until, needs_certificate, numbers_with
 from models.proofs.deadlines import VALID_FOR
 from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import CodedProof, Consent
@@ -94,9 +95,17 @@ def _change(session: Session, message: Message, *_: object) -> Details:
 
 
 def _numbers_receipt(session: Session, message: Message, *_: object) -> Details:
-    """Return the template variables of the receipt mail for an order of more phone numbers, without attachments."""
+    """Return the template variables of the receipt mail for an order of more phone numbers, without attachments.
+
+    `needed` is how many numbers a certificate of need has to show to be needed, and `until` by when it has to be handed
+    in; None if the numbers need none.
+    """
     request = _request(session, message)
-    return Details({**_about(request), **added_numbers(session, request, message.locale).facts()})
+    facts = {**_about(request), **added_numbers(session, request, message.locale).facts()}
+    awaits = request.status not in ENDED and request.reserved_block_id is None and needs_certificate(session, request)
+    facts["needed"] = numbers_with(session, request) if awaits else None
+    facts["until"] = certificate_until(request).isoformat() if awaits else None
+    return Details(facts)
 
 
 def _bulk(session: Session, message: Message, *_: object) -> Details:

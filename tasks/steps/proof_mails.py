@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import sqlalchemy as sa
+
 from models.accounts.accounts import Account, account_by_number
 from models.accounts.contract_holders import addressee_of
-from models.messages.outbox import Channel, Recipient, queue_message
-from models.people.users import User, administrators_of
+from models.messages.outbox import Channel, Message, Recipient, queue_message
+from models.people.users import User, administrators_of, people_to_tell
+from models.proofs.certificates import certificate_until, numbers_with
 from models.proofs.consent_reach import (
     CONSENT_MAIL,
     MAIN_CONSENT_MAIL,
@@ -20,6 +23,8 @@ from models.proofs.contact_email import CONTACT_MAIL
 from models.proofs.proofs import AddressProof, CodedProof, Consent, EmailProof, MainConsent
 from models.requests.requests import Request
 from tasks.steps.step import Work
+
+CERTIFICATE_REMINDER = "certificate_reminder"
 
 
 def ask_for_email(work: Work, request: Request, proof: EmailProof) -> None:
@@ -179,6 +184,26 @@ def _ask(work: Work, request: Request, consent: Consent, account: Account | None
 
 def _occasion(proof: CodedProof) -> str:
     return f"{proof.issue}, reminder {proof.reminders}" if proof.reminders else f"{proof.issue}"
+
+
+def remind_of_certificate(work: Work, request: Request, left: int) -> None:
+    """Queue a reminder to hand in a certificate of need to the person who asked for the numbers, once for each `left`.
+
+    `left` is how many reminders are still ahead. If that person has left the company or is disabled, the administrators
+    of the main account are reminded. The mail says until when the certificate can be handed in.
+    """
+    for person in people_to_tell(work.session, request.requested_by, request.main_id, request.account_id):
+        to, occasion = Recipient(person.name, person.email, person.locale), f"{certificate_until(request)}/{left}"
+        same = Message.occasion == occasion, Message.recipient_address == to.address
+        template = Message.template == CERTIFICATE_REMINDER
+        if not work.session.scalar(sa.select(sa.exists().where(Message.request_id == request.id, template, *same))):
+            facts = {
+                "customer_number": request.customer_number,
+                "numbers": numbers_with(work.session, request),
+                "until": certificate_until(request).isoformat(),
+                "path": f"/anfragen/{request.id}",
+            }
+            queue_message(work.session, request.id, CERTIFICATE_REMINDER, to, facts, work.now, occasion=occasion)
 
 
 def _about(request: Request) -> dict[str, Any]:

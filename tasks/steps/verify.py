@@ -1,15 +1,15 @@
 """The step `verify`: check a request against the business rules, and wait for the proofs that it needs.
 
 A link needs a proof of ownership; a switch also needs the consent of the present main account; an order needs proofs of
-the contact's e-mail address and of the connection address. Detaching, a change of a contract, more numbers and a
-cancellation wait here for the day for which they were requested.
+the contact's e-mail address and of the connection address; more than 100 numbers of a trunk need a certificate of need.
+Detaching, a change of a contract, more numbers and a cancellation wait here for the day for which they were requested.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
@@ -26,6 +26,8 @@ from models.links.switches import ensure_may_switch
 from models.orders.area_code_of_address import confirm_or_ask
 from models.orders.baskets import ordered_basket
 from models.people.invitations import ensure_administered
+from models.proofs.certificates import certificate_until, needs_certificate
+from models.proofs.deadlines import CERTIFICATE_REMINDED_BEFORE
 from models.proofs.main_consents import open_main_consent
 from models.proofs.proofs import (
     AddressProof,
@@ -47,6 +49,7 @@ from tasks.steps.proof_mails import (
     ask_main_for_consent,
     ask_main_newcomers,
     ask_newcomers,
+    remind_of_certificate,
 )
 from tasks.steps.step import IN_USE, NO_NUMBERS, Hold, Outcome, Postpone, Wait, Work
 
@@ -121,9 +124,7 @@ def _wait_for_email(work: Work, request: Request, proof: EmailProof) -> Wait:
 def _wait_for_address(work: Work, request: Request, proof: AddressProof) -> Wait:
     if work.book.document(request) is not None:
         # The back office has to act: the customer's deadline does not run.
-        until = end_of_day(work.now + TIME_TO_REVIEW)
-        if request.reason is Reason.DOCUMENT_IN_REVIEW and request.waiting_until is not None:
-            until = max(request.waiting_until, end_of_day(work.now))
+        until = _review_until(work, request, Reason.DOCUMENT_IN_REVIEW)
         proof.expires_at = max(proof.expires_at, until)
         return Wait(Actor.CARRIER, Reason.DOCUMENT_IN_REVIEW, until, until)
     _end_or_renew(work, request, proof, another_has_address)
@@ -252,12 +253,46 @@ def _verify_numbers(work: Work, request: Request) -> Outcome:
     assert account is not None and request.area_code is not None
     if not confirm_or_ask(work.session, account.postal_code, account.city, request.area_code, work.now):
         return Hold(Reason.AREA_CODE_UNCONFIRMED, LOOK_FOR_ANSWER)
+    if (wait := _wait_for_certificate(work, request)) is not None:
+        return wait
     try:
         # At once, however late the day is: until then nobody else gets the block.
         reserve_numbers(work.pool, request, work.now)
     except NoNumbersAvailable:
         return NO_NUMBERS
     return _too_early(work, request)
+
+
+def _wait_for_certificate(work: Work, request: Request) -> Wait | None:
+    """Return the wait for a certificate of need, or for the back office that looks at one; None if none is needed.
+
+    Reminds 7 and 2 days before the end of the time. Raises `RuleBroken` if that time is over. A request that has
+    reserved its numbers needs none any more.
+    """
+    if request.reserved_block_id is not None or not needs_certificate(work.session, request):
+        return None
+    request.need_until = until = certificate_until(request)
+    if work.book.document(request) is not None:
+        review = _review_until(work, request, Reason.CERTIFICATE_IN_REVIEW)
+        request.need_until = max(until, review)
+        return Wait(Actor.CARRIER, Reason.CERTIFICATE_IN_REVIEW, review, review)
+    if work.now >= until:
+        raise RuleBroken(Reason.PROOF_EXPIRED)
+    ahead = [until - before for before in CERTIFICATE_REMINDED_BEFORE if work.now < until - before]
+    # Not at once after a refusal, whose mail says until when.
+    if request.reason is Reason.NEED_NOT_PROVED and len(ahead) < len(CERTIFICATE_REMINDED_BEFORE):
+        remind_of_certificate(work, request, len(ahead))
+    return Wait(Actor.REQUESTER, Reason.NEED_NOT_PROVED, until, min([*ahead, until]))
+
+
+def _review_until(work: Work, request: Request, reason: Reason) -> datetime:
+    """Return the end of the day until which the back office looks at the document; not before today's end.
+
+    `reason` is that of a request whose document waits for the back office. The day stays once it was said.
+    """
+    if request.reason is reason and request.waiting_until is not None:
+        return max(request.waiting_until, end_of_day(work.now))
+    return end_of_day(work.now + TIME_TO_REVIEW)
 
 
 def _verify_cancellation(work: Work, request: Request) -> Outcome:

@@ -1,4 +1,4 @@
-"""The sentences that say why a document was refused as proof of an address."""
+"""The sentences that say why a document was refused as proof of an address or of a need for numbers."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ REFUSALS: Mapping[RefusalReason, str] = {
         "The document is neither an extract from the commercial register nor a business registration."
     ),
     RefusalReason.DOES_NOT_SHOW: N_("The document does not show that the company is at this address."),
+    RefusalReason.NO_NEED: N_("The document does not show that so many phone numbers are needed."),
     RefusalReason.OTHER: N_("The document is not accepted."),
 }
 

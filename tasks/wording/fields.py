@@ -108,16 +108,6 @@ RULES: Mapping[str, str] = {
         "then. Take the change back first, or choose a later day."
     ),
     "too_many_changes": N_("%(allowed)s changes wait for their days already. Take one of them back first."),
-    "too_many_numbers": N_(
-        "A SIP trunk can have up to %(most)s phone numbers, and this one has %(has)s: there is room for %(room)s more. "
-        "For others give numbers back that you no longer need, or order a further sub-account. More on one trunk need "
-        "a certificate of need: ask our customer service."
-    ),
-    "too_many_numbers_asked": N_(
-        "A SIP trunk can have up to %(most)s phone numbers; this one has %(has)s, and %(asked)s are ordered: there is "
-        "room for %(room)s more. For others give numbers back that you no longer need, or order a further sub-account. "
-        "More on one trunk need a certificate of need: ask our customer service."
-    ),
     "nothing_changes": N_("So it is already. Choose another product or another number of channels."),
     "no_body": N_("This call has no body. A day stands in the address: ?effective_on=2027-01-31"),
     "cursor": N_("We did not give out this cursor."),

@@ -73,6 +73,8 @@ MESSAGES: Mapping[str, str] = {
     "change_receipt": N_("Receipt of a change"),
     "consent_asked": N_("Question for consent to a link"),
     "contact_refused": N_("Notice that the contact's address refuses mail"),
+    "certificate_refused": N_("Refused certificate of need"),
+    "certificate_reminder": N_("Reminder of the certificate of need"),
     "contract_renews": N_("Reminder that a contract is extended"),
     "detach_completed": N_("Notice of the detachment to the main account"),
     "detach_completed_owner": N_("Notice of the detachment to the account"),

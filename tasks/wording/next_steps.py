@@ -58,6 +58,15 @@ _EXPECTED_OF_PEOPLE: Mapping[Reason, str] = {
     Reason.DOCUMENT_IN_REVIEW: N_(
         "We usually look at documents within a few working days. The letter's code remains valid."
     ),
+    Reason.NEED_NOT_PROVED: N_(
+        "We usually look at documents within a few working days, and then reserve the numbers. For fewer numbers, "
+        "cancel this order and order anew. Without a document we remind 7 and 2 days before that day; after it the "
+        "order lapses."
+    ),
+    Reason.CERTIFICATE_IN_REVIEW: N_(
+        "We usually look at documents within a few working days. Then we reserve the numbers, or write to you what is "
+        "missing."
+    ),
 }
 
 _EXPECTED_WHILE_HELD = N_("You need not do anything. We write to you when it is done, or if we need anything from you.")
@@ -104,6 +113,8 @@ _SCHEDULED_EXPECTED: Mapping[Kind, str] = {
 }
 
 
+_BY_SEVERAL = (Reason.ADDRESS_NOT_PROVED, Reason.NEED_NOT_PROVED)
+"""What anybody can give who may act on the request."""
 _LOOKED_AT = N_("We are checking what has come in.")
 _LOOKED_AT_EXPECTED = N_("That usually takes seconds. Then it says here whether anything is still missing.")
 
@@ -176,7 +187,7 @@ def next_actions(
     if request.waiting_for is not None:
         awaited = _awaited(request, asked)
         return [
-            NextAction(actor, reason_text(reason, locale), until, reason is Reason.ADDRESS_NOT_PROVED)
+            NextAction(actor, reason_text(reason, locale), until, reason in _BY_SEVERAL)
             for actor, reason, until in awaited
         ]
     if request.reason is not None:

@@ -30,6 +30,11 @@ REASONS: Mapping[Reason, str] = {
         "document (commercial register extract, business registration)."
     ),
     Reason.DOCUMENT_IN_REVIEW: N_("We are looking at the document that is to prove the connection address."),
+    Reason.NEED_NOT_PROVED: N_(
+        "With these phone numbers the SIP trunk has more than 100. That takes a certificate of need: please hand in a "
+        "document that shows what all of them are needed for, such as a list of extensions or a plan of the workplaces."
+    ),
+    Reason.CERTIFICATE_IN_REVIEW: N_("We are looking at the certificate of need for the phone numbers."),
     Reason.NOT_ATTACHED: N_("The account does not belong to this main account."),
     Reason.BILLED_TOGETHER: N_(
         "The account is billed by the main account's collective invoice and therefore belongs to it. It is detached "

@@ -39,6 +39,15 @@ TIMELINE: Mapping[str, str] = {
     "letter_sent": N_("A letter with a code is on its way to the connection address in %(city)s."),
     "document_received": N_("We have received the document “%(name)s” as address proof and are looking at it."),
     "document_released": N_("The connection address is proved by the document."),
+    "certificate_received": N_(
+        "We have received the document “%(name)s” as certificate of need for %(numbers)s phone numbers and are looking "
+        "at it."
+    ),
+    "certificate_released": N_("The need for %(numbers)s phone numbers is certified."),
+    "certificate_refused": N_("The document is not enough as certificate of need. Another document will do."),
+    "certificate_refused_why": N_(
+        "The document is not enough as certificate of need. %(refusal_text)s Another document will do."
+    ),
     "document_refused": N_(
         "The document is not enough as address proof. The letter's code or another document will do."
     ),
@@ -137,7 +146,7 @@ def sentence(entry: TimelineEntry, locale: Locale) -> str:
     # Entries older than the reasons have none.
     if "refusal" in facts:
         facts["refusal_text"] = refusal_text(RefusalReason(facts["refusal"]), facts["refusal_note"], locale)
-        code = "document_refused_why"
+        code = f"{code}_why"
     if code == "provisioned" and are_several(facts["numbers"]):
         code = "provisioned_with_several"
     return translate(locale, TIMELINE[code], **facts)

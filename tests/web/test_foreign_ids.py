@@ -196,7 +196,7 @@ def ask(front: Front, method: str, rule: Rule, values: dict[str, Any], form: dic
         head = {"Authorization": f"Bearer {front.token}"}
         if method == "POST":
             head["Idempotency-Key"] = f"{method} {path}"
-        if rule.endpoint == "api.upload_address_document":
+        if rule.endpoint in ("api.upload_address_document", "api.upload_certificate_of_need"):
             return front.client.post(
                 path, data={"file": (io.BytesIO(PDF), "x.pdf")}, headers=head, content_type="multipart/form-data"
             )

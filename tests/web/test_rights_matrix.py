@@ -126,7 +126,7 @@ ROWS = {
     "api.show_account": "token reads", "api.show_request": "token reads",
     "api.cancel_request": "token writes", "api.retry_request": "token writes", "api.give_proof": "token writes",
     "api.resend": "token writes", "api.correct_contact_address": "token writes",
-    "api.upload_address_document": "token writes",
+    "api.upload_address_document": "token writes", "api.upload_certificate_of_need": "token writes",
 }  # fmt: skip
 POSTED = {"answers.cancel": "operate"}
 """The right that each endpoint needs; `POSTED` where a POST needs another one."""
@@ -146,7 +146,7 @@ TYPED = {
     "api.correct_contact_address": {"email": "kim@example.com"},
 }  # fmt: skip
 """What is sent where the check of what was typed would come before that of the right."""
-UPLOADS = {"answers.upload", "api.upload_address_document"}
+UPLOADS = {"answers.upload", "api.upload_address_document", "api.upload_certificate_of_need"}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -18,7 +18,8 @@ from web.text_input import TooDeep, check_json_text, is_storable_text
 api = APIBlueprint("api", __name__, url_prefix="/api/v1", abp_security=[{"bearer": []}])
 
 
-_WAITING = frozenset({"api.give_proof", "api.create_link_request", "api.upload_address_document"})
+_UPLOADS = frozenset({"api.upload_address_document", "api.upload_certificate_of_need"})
+_WAITING = frozenset({"api.give_proof", "api.create_link_request"}) | _UPLOADS
 """The endpoints that wait for something else than the database before they act: for Redis, or for a caller's file."""
 
 
@@ -52,7 +53,7 @@ def check_call() -> Response | None:
         return problem("idempotency_key_missing")
     if request.content_encoding not in (None, "identity"):
         return problem("encoded")
-    if request.endpoint == "api.upload_address_document":
+    if request.endpoint in _UPLOADS:
         return None if request.mimetype == "multipart/form-data" else problem("not_a_form")
     if request.method == "POST" and request.get_data():
         if not request.is_json:

@@ -26,8 +26,11 @@ def create_numbers_request(body: AddedNumbersBody) -> Response:
 
     Without `effective_on` the trunk gets the numbers at once, otherwise at the beginning of that day in Berlin. Until
     then a block is reserved, and `POST /requests/{id}/cancel` withdraws the request. In the answer, `numbers` has the
-    monthly cost before and after, and the first and last number once a block is reserved. Answers 404 if the account or
-    the trunk is not visible, and 429 if the company has asked for its maximum of number blocks today.
+    monthly cost before and after, and the first and last number once a block is reserved.
+
+    If the trunk would have more than 100 numbers, the request waits for a certificate of need (`pending`, reason
+    `need_not_proved`) until `POST /requests/{id}/certificate` has brought one that staff accept. Answers 404 if the
+    account or the trunk is not visible, and 429 if the company has asked for its maximum of number blocks today.
     """
     with call_transaction() as session:
         call = begin_call(session)

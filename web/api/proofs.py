@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flask import Response
 from sqlalchemy.orm import Session
 
 from models.errors import NotAccepted
 from models.proofs.contact_email import correct_contact
-from models.proofs.document_review import upload_document
+from models.proofs.document_review import upload_certificate, upload_document
 from models.proofs.order_codes import confirm_email, enter_letter_code
 from models.proofs.ownership import Credentials, prove_ownership
 from models.proofs.replacement_codes import ask_again
@@ -120,12 +122,35 @@ def upload_address_document(path: schemas.RequestPath, form: schemas.DocumentFor
     Staff decide later whether they accept the document. Answers 409 if the order does not wait for a proof of its
     address, 422 for a file of another type than PDF, PNG or JPEG, or one that is empty or larger than 10 MB.
     """
+    return _save_document(path, form, upload_document)
+
+
+@api.post(
+    "/requests/<id>/certificate",
+    responses={
+        200: schemas.RequestBody,
+        409: schemas.Problem,
+        413: schemas.Problem,
+        415: schemas.Problem,
+        422: schemas.Problem,
+    },
+)
+def upload_certificate_of_need(path: schemas.RequestPath, form: schemas.DocumentForm) -> Response:
+    """Upload a certificate of need: a document that shows why a SIP trunk is to have more than 100 numbers.
+
+    Staff decide later whether they accept the document. Answers 409 if the request does not wait for a certificate, 422
+    for a file of another type than PDF, PNG or JPEG, or one that is empty or larger than 10 MB.
+    """
+    return _save_document(path, form, upload_certificate)
+
+
+def _save_document(path: schemas.RequestPath, form: schemas.DocumentForm, save: Callable[..., object]) -> Response:
     upload = read_document(form.file, "file")
     with call_transaction() as session:
         call = begin_call(session, upload.content)
         if call.is_new:
             target = get_changeable_request(session, path.id, lock=True)
-            upload_document(session, caller(), target, upload.name, upload.media_type, upload.content, now())
+            save(session, caller(), target, upload.name, upload.media_type, upload.content, now())
             session.flush()
             call.save_answer(200, request_body(session, target), about=target)
     call.log_acceptance()

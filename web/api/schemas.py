@@ -67,7 +67,7 @@ class ContactAddressBody(Body):
 
 
 class DocumentForm(BaseModel):
-    """A document that proves the connection address: PDF, PNG or JPEG, at most 10 MB."""
+    """A document that proves the connection address or the need for numbers: PDF, PNG or JPEG, at most 10 MB."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -87,7 +87,7 @@ class LinkCodeBody(BaseModel):
 class ProofStateBody(BaseModel):
     """The state of a proof that the request needs; `until` is its deadline, null once it was proved or declined."""
 
-    kind: Literal["email", "letter", "document", "consent", "main_consent"]
+    kind: Literal["email", "letter", "document", "consent", "main_consent", "certificate"]
     state: Literal["open", "proved", "declined", "expired"]
     until: datetime | None
 

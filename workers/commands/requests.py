@@ -20,7 +20,7 @@ from models.errors import Forbidden, IllegalTransition, NotAwaited, NotFound, To
 from models.orders.orders import cancel_and_release
 from models.people.rights import Principal
 from models.people.users import User, principal_of
-from models.proofs.document_refusals import MOST_NOTE, Refusal
+from models.proofs.document_refusals import MOST_NOTE, Refusal, refusal_reasons
 from models.proofs.documents import latest_document
 from models.requests.requests import Request
 from models.staff.request_actions import decide_on_document
@@ -122,19 +122,20 @@ def release_address(
     by: Annotated[str, typer.Option(help="Who has looked at the document: somebody of the staff.", metavar="EMAIL")],
     refuse_it: Annotated[bool, typer.Option("--refuse", help="The document proves nothing.")] = False,
     reason: Annotated[
-        RefusalReason, typer.Option(help="With --refuse: why; the customer reads it.")
-    ] = RefusalReason.DOES_NOT_SHOW,
+        RefusalReason | None, typer.Option(help="With --refuse: why; the customer reads it.", show_default=False)
+    ] = None,
     note: Annotated[str, typer.Option(help="With --refuse: a note to the customer.")] = "",
 ) -> None:
-    """Accept, or with --refuse refuse, the document uploaded as proof of an order's connection address.
+    """Accept, or with --refuse refuse, the document uploaded as address proof of an order or as certificate of need.
 
     The decision is recorded in the name of the member of staff that --by names. `requests document` writes the document
     to a file.
     """
-    id, refusal = _id(request_id), Refusal(reason, note.strip()[:MOST_NOTE]) if refuse_it else None
-    if refusal is not None and reason is RefusalReason.OTHER and not refusal.note:
+    id = _id(request_id)
+    if refuse_it and reason is RefusalReason.OTHER and not note.strip():
         refuse("Say with --note why the document is refused.")
     with open_database() as database, database.transaction() as session:
+        refusal = _refusal(_request(session, request_id), reason, note) if refuse_it else None
         try:
             decide_on_document(session, _staff(session, by), id, None, database.now(), refusal=refusal)
         except NotFound:
@@ -147,12 +148,22 @@ def release_address(
     out.print(f"The document of request {id} is {done}.", highlight=False)
 
 
+def _refusal(request: Request, reason: RefusalReason | None, note: str) -> Refusal:
+    """Return the refusal; without a reason, the document does not show what it is to prove."""
+    possible = refusal_reasons(request)
+    if reason is None:
+        reason = next(one for one in possible if one in (RefusalReason.DOES_NOT_SHOW, RefusalReason.NO_NEED))
+    if reason not in possible:
+        refuse(f"That is no reason here. Say one of: {', '.join(possible)}.")
+    return Refusal(reason, note.strip()[:MOST_NOTE])
+
+
 @app.command()
 def document(
     request_id: IdArgument,
     file: Annotated[Path, typer.Option("--out", dir_okay=False, help="Where to put it.", metavar="FILE")],
 ) -> None:
-    """Write the document uploaded as proof of an order's connection address to a file.
+    """Write the document uploaded as address proof of an order, or as certificate of need, to a file.
 
     If several documents were uploaded, the latest is written.
     """

@@ -62,13 +62,14 @@ class PortalApi:
         """Retry the held or failed request with this id and return it. Raises `UnexpectedAnswer` if it is refused."""
         return self._view("POST", f"requests/{id}/retry", 200, headers={"Idempotency-Key": f"retry-{id}"})
 
-    def hand_in(self, id: str, name: str, content: bytes) -> View:
-        """Upload a document as proof of the connection address of the order `id`, and return the order afterwards.
+    def hand_in(self, id: str, name: str, content: bytes, as_what: str = "address-document") -> View:
+        """Upload a document for the request with this id, and return the request afterwards.
 
-        `name` is the document's file name. Raises `UnexpectedAnswer` if the portal does not accept the document.
+        `as_what` is what it proves, as the API's addresses say it: the connection address, or with "certificate" a need
+        for numbers. `name` is the document's file name. Raises `UnexpectedAnswer` if the portal does not accept it.
         """
         headers = {"Idempotency-Key": f"document-{id}"}
-        path = f"requests/{id}/address-document"
+        path = f"requests/{id}/{as_what}"
         return self._view("POST", path, 200, files={"file": (name, content)}, headers=headers)
 
     def detach(self, customer_number: str, day: date | None = None) -> View:

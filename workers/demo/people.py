@@ -15,9 +15,11 @@ from sqlalchemy.orm import Session
 from models.calendar_days import berlin_day
 from models.db.session import Database
 from models.people.users import User, principal_of
+from models.proofs.document_refusals import Refusal
 from models.proofs.proofs import Consent
 from models.requests.requests import Request
 from models.staff.request_actions import decide_on_document
+from models.states import RefusalReason
 from workers.demo.api import PortalApi, View
 from workers.demo.cast import BACK_OFFICE, PASSWORD, Person, Pool
 from workers.demo.mailbox import Mailbox, link_in
@@ -87,12 +89,24 @@ class People:
 
     def release_document(self, view: View) -> str:
         """Accept the document uploaded for an order, as the back office. The workers then continue the order."""
+        self._decide_document(view, None)
+        return f"standorte requests release-address {view.id[:8]}…: the back office has looked at it"
+
+    def hand_in_certificate(self, view: View) -> str:
+        """Upload a certificate of need as the requester of numbers. Return a sentence that says what was done."""
+        self.api.hand_in(view.id, "Nebenstellen.pdf", EXTRACT, "certificate")
+        return "the requester hands in a list of extensions as certificate of need"
+
+    def refuse_certificate(self, view: View) -> str:
+        """Refuse the certificate of need, as the back office. The request then waits for another one."""
+        self._decide_document(view, Refusal(RefusalReason.NO_NEED, "Bitte mit Standortplan."))
+        return f"standorte requests release-address {view.id[:8]}… --refuse: the list does not show the need"
+
+    def _decide_document(self, view: View, refusal: Refusal | None) -> None:
         with self.database.transaction() as session:
             staff = session.scalars(sa.select(User).where(User.email == BACK_OFFICE.email)).one()
-            decide_on_document(
-                session, principal_of(session, staff), uuid.UUID(view.id), None, self.database.now(), refusal=None
-            )
-        return f"standorte requests release-address {view.id[:8]}…: the back office has looked at it"
+            person, now = principal_of(session, staff), self.database.now()
+            decide_on_document(session, person, uuid.UUID(view.id), None, now, refusal=refusal)
 
     def stock(self, pool: Pool, view: View) -> str:
         """Add a single number to a pool, as the carrier; the orders that were held for lack of one are then retried."""

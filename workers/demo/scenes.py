@@ -45,13 +45,15 @@ CONSENT = Stand(Status.PENDING, Reason.CONSENT_AWAITED)
 MAIN_CONSENT = Stand(Status.PENDING, Reason.MAIN_CONSENT_AWAITED)
 WAITS_FOR_DAY = Stand(Status.ACKNOWLEDGED)
 RESERVED_FOR_DAY = Stand(Status.IN_PROGRESS)
+NEED = Stand(Status.PENDING, Reason.NEED_NOT_PROVED)
+CERTIFICATE = Stand(Status.PENDING, Reason.CERTIFICATE_IN_REVIEW)
 NO_NUMBERS = Stand(Status.HELD, Reason.NO_NUMBERS_AVAILABLE)
 
 Submit = Callable[[PortalApi, str], View]
 """A function that submits a request under an idempotency key and returns the API's view of the request."""
 FRESH = (
     "administers_both", "credentials", "link_code", "consent", "declined", "expired", "attached", "planned", "changed",
-    "more", "kept", "cancelled", "switched",
+    "more", "certified", "kept", "cancelled", "switched",
 )  # fmt: skip
 """Names of the accounts created for each run, by what happens to the account in the run."""
 
@@ -62,8 +64,9 @@ class Stage:
 
     `token` is the API token; `hanna` a contact with an unconfirmed e-mail address; `street` a street whose addresses
     are not proved yet; `berlin` a number pool with free numbers; `empty` and `empty_too` pools without free numbers.
-    `fresh` are the new accounts by what happens to them in the run (`FRESH`); `more_area_code` is the area code of the
-    account that orders more numbers. `nobodys_number` is a customer number without an account.
+    `fresh` are the new accounts by what happens to them in the run (`FRESH`); `more_area_code` and
+    `certified_area_code` are the area codes of the accounts that order more numbers, the second one so many that they
+    need a certificate. `nobodys_number` is a customer number without an account.
     """
 
     token: str
@@ -74,6 +77,7 @@ class Stage:
     empty_too: Pool
     fresh: dict[str, Account]
     more_area_code: str
+    certified_area_code: str
     nobodys_number: str
 
 
@@ -93,7 +97,7 @@ def set_stage(session: Session, carrier: Carrier) -> Stage:
         attach(session, main.id, fresh[becomes].id, Origin.LINK, carrier.now)
     attach(session, elsewhere.id, fresh["switched"].id, Origin.LINK, carrier.now)
     # A link does not reach contracts.
-    for becomes in ("changed", "more", "kept", "cancelled"):
+    for becomes in ("changed", "more", "certified", "kept", "cancelled"):
         attach(session, main.id, fresh[becomes].id, Origin.ORDER, carrier.now)
     first = empty(session, carrier.now)
     performance = random_customer_number()
@@ -105,11 +109,14 @@ def set_stage(session: Session, carrier: Carrier) -> Stage:
         empty=first,
         empty_too=empty(session, carrier.now, {first.area_code}),
         fresh=fresh,
-        more_area_code=session.scalars(
-            sa.select(NumberBlock.area_code).where(NumberBlock.account_id == fresh["more"].id)
-        ).one(),
+        more_area_code=_area_code_of(session, fresh["more"]),
+        certified_area_code=_area_code_of(session, fresh["certified"]),
         nobodys_number=_nobodys_number(session),
     )
+
+
+def _area_code_of(session: Session, account: Account) -> str:
+    return session.scalars(sa.select(NumberBlock.area_code).where(NumberBlock.account_id == account.id)).one()
 
 
 def clear_stage(session: Session, now: datetime) -> None:
@@ -125,6 +132,7 @@ def scenes(stage: Stage, people: People) -> list[Scene]:
         _detach_tomorrow(stage, people),
         _change(stage),
         _numbers(stage, people),
+        _certificate(stage, people),
         *_cancellations(stage, people),
     )
     links = (*_links(stage, people), *_refused_links(stage), _switch(stage, people))
@@ -304,6 +312,19 @@ def _numbers(stage: Stage, people: People) -> Scene:
         [(RESERVED_FOR_DAY, people.let_day_come)],
         twice=True,
         mails={MAXI.email: 2, NIKO.email: 1},
+    )
+
+
+def _certificate(stage: Stage, people: People) -> Scene:
+    # Taken back in the end: there are few blocks of 100, and none is reserved before the certificate.
+    numbers = {"area_code": stage.certified_area_code, "block_size": 100}
+    body = {"customer_number": stage.fresh["certified"].customer_number, "numbers": numbers}
+    return Scene(
+        "100 more numbers, whose certificate of need is refused",
+        lambda api, key: api.submit("numbers", body, key),
+        Stand(Status.CANCELLED, Reason.CANCELLED_BY_REQUESTER),
+        [(NEED, people.hand_in_certificate), (CERTIFICATE, people.refuse_certificate), (NEED, people.cancel)],
+        mails={MAXI.email: 2},
     )
 
 

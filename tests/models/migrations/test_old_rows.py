@@ -67,6 +67,20 @@ SELECT id, key, 1, 1, now(), now(), 0, 0, 0
 FROM accounts, unnest(ARRAY['ammarkt1210115berlin', 'ammarkt1210115koeln', 'brueckenstr510115berlin']) AS key
 WHERE role = 'main';
 """
+WAITING_NUMBERS = """
+UPDATE requests SET status = 'pending', reason = 'certificate_in_review', waiting_for = 'carrier',
+    waiting_until = now(), need_until = now(), due_at = now();
+INSERT INTO timeline_entries (request_id, at, code, facts)
+SELECT id, now(), code, facts::jsonb FROM requests, (VALUES ('numbers_received', '{}'), ('certificate_received', '{}'),
+    ('pending', '{"reason": "need_not_proved"}')) AS told (code, facts);
+INSERT INTO users (email, name, locale, created_at) VALUES ('kim@example.com', 'Kim', 'de', now());
+INSERT INTO address_documents (request_id, name, media_type, content, uploaded_at, uploaded_by, released, decided_at,
+    decided_by, refusal, numbers)
+SELECT requests.id, 'x', 'image/png', '', now(), users.id, false, now(), users.id, 'no_need', 110 FROM requests, users;
+INSERT INTO messages (channel, template, occasion, recipient_name, recipient_address, locale, facts, announced, state,
+    queued_at, due_at, attempts)
+VALUES ('mail', 'certificate_refused', '', 'Kim', 'kim@example.com', 'de', '{}', false, 'queued', now(), now(), 0);
+"""
 A_CHANGE = """
 INSERT INTO products VALUES ('trunk-2', 'trunk', 'T', 'T', 2, NULL, 1, 1, true, 1);
 INSERT INTO contracts (account_id, started_at) SELECT id, now() FROM accounts;
@@ -235,6 +249,32 @@ def test_the_way_down_frees_numbers_that_are_reserved(empty: sa.Engine) -> None:
     assert rows(empty, "SELECT kind FROM requests") == [("change",)]
     assert rows(empty, "SELECT available_from < now() + interval '1 second' FROM number_blocks") == [(True,)]
     migrations.upgrade(empty)
+
+
+def test_the_way_down_assigns_no_numbers_that_wait_for_a_certificate(empty: sa.Engine) -> None:
+    migrations.upgrade(empty, "0057")
+    with empty.begin() as connection:
+        connection.execute(sa.text(AN_ACCOUNT))
+        connection.execute(sa.text(A_CHANGE))
+        # A change becomes an order of numbers.
+        connection.execute(sa.text("INSERT INTO area_codes VALUES ('030', 'Berlin')"))
+        connection.execute(
+            sa.text(
+                "UPDATE requests SET kind = 'numbers', area_code = '030', block_size = 100, replaced_channels = NULL"
+            )
+        )
+    migrations.upgrade(empty, "0059")
+    with empty.begin() as connection:
+        connection.execute(sa.text(WAITING_NUMBERS))
+    migrations.downgrade(empty, "0057")
+    assert rows(empty, "SELECT status, reason, due_at FROM requests") == [
+        ("cancelled", "cancelled_by_back_office", None)
+    ]
+    assert rows(empty, "SELECT code FROM timeline_entries ORDER BY id") == [
+        ("change_received",),
+        ("numbers_received",),
+    ]
+    assert rows(empty, "SELECT id FROM address_documents") == rows(empty, "SELECT id FROM messages") == []
 
 
 def test_the_way_down_detaches_nothing_before_its_day(empty: sa.Engine) -> None:

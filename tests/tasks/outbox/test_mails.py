@@ -36,7 +36,7 @@ from models.people.password_links import ask_for_reset
 from models.people.rights import Action, Role, Scope
 from models.people.users import User, principal_of
 from models.proofs.document_refusals import Refusal
-from models.proofs.document_review import decide_document, upload_document
+from models.proofs.document_review import decide_document, upload_certificate, upload_document
 from models.proofs.main_consents import decide_for_main
 from models.proofs.ownership import decide
 from models.proofs.proofs import AddressProof, Decision, EmailProof
@@ -234,6 +234,7 @@ def _send_all(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> Sent:
         submit_change(session, pipeline.manager, account, trunk.id, change, NOW)
         numbers = NumbersDraft("030", 10, None, locale)
         submit_numbers(session, pipeline.manager, account, trunk.id, numbers, NOW)
+        many = submit_numbers(session, pipeline.manager, account, trunk.id, replace(numbers, block_size=100), NOW).id
         cancellation = submit_cancellation(session, pipeline.manager, account, None, locale, NOW)
         cancel_and_release(cancellation, Reason.CANCELLED_BY_REQUESTER, NOW)
         session.flush()
@@ -244,7 +245,15 @@ def _send_all(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> Sent:
     for _ in range(4):
         pipeline.advance()
         pipeline.clock.advance(timedelta(seconds=2))
-    pipeline.clock.advance(timedelta(days=20))
+    with pipeline.runtime.database.transaction() as session:
+        waiting, now = session.get_one(Request, many), pipeline.clock.now
+        upload_certificate(session, pipeline.manager, waiting, HOSTILE, "application/pdf", b"%PDF-1.7", now)
+        refusal, staff_user = Refusal(RefusalReason.OTHER, HOSTILE), make_user(session, is_staff=True)
+        decide_document(session, staff_user, waiting, refusal=refusal, now=now)
+    # The reminder to hand in another certificate.
+    for days in (0, 9, 11):
+        pipeline.clock.advance(timedelta(days=days))
+        pipeline.advance()
     pipeline.run("tokens")
     pipeline.run("renewals")
     pipeline.clock.advance(timedelta(days=20))

@@ -283,23 +283,6 @@ def test_an_address_outside_the_ortsnetz_ends_the_request_and_names_what_fits(
     assert "08131 (Dachau)" in pipeline.mailer.sent[-1].text.replace("\u2068", "").replace("\u2069", "")
 
 
-def test_a_trunk_has_at_most_a_hundred_numbers(pipeline: Pipeline, trunk_id: int) -> None:
-    with pytest.raises(InvalidField) as refused:
-        ask(pipeline, trunk_id, size=100)
-    assert (refused.value.code, refused.value.allowed) == (
-        "too_many_numbers",
-        {"most": 100, "has": 10, "asked": 0, "room": 90},
-    )
-    waiting = [ask(pipeline, trunk_id, day=in_days(pipeline, 1 + place)) for place in range(9)]
-    with pytest.raises(InvalidField) as refused:
-        ask(pipeline, trunk_id, size=1)
-    assert refused.value.allowed == {"most": 100, "has": 10, "asked": 90, "room": 0}
-    assert refused.value.code == "too_many_numbers_asked"
-    go_to(pipeline, pipeline.clock.now)
-    take_back(pipeline, waiting[0])
-    ask(pipeline, trunk_id)
-
-
 def test_the_same_form_sent_twice_asks_once(pipeline: Pipeline, trunk_id: int) -> None:
     shown = "10-3280-3570-990"
     ask(pipeline, trunk_id, shown=shown)

@@ -35,11 +35,21 @@ def a_link(front: Front, number: str, method: str = "consent", **means: str) -> 
     return front.post("/link-requests", {"customer_number": number, "proof": {"method": method, **means}})
 
 
-def upload(front: Front, id: str, content: bytes, name: str = "Auszug.pdf", key: str = "upload") -> TestResponse:
-    """Upload a document as address proof of the request `id`; `key` is the idempotency key. Return the answer."""
+def upload(
+    front: Front,
+    id: str,
+    content: bytes,
+    name: str = "Auszug.pdf",
+    key: str = "upload",
+    to: str = "address-document",
+) -> TestResponse:
+    """Upload a document for the request `id`, as address proof or to another address `to` below it; return the answer.
+
+    `key` is the idempotency key.
+    """
     boundary, body = encode_multipart({"file": FileStorage(io.BytesIO(content), name)})
     return front.client.post(
-        f"/api/v1/requests/{id}/address-document",
+        f"/api/v1/requests/{id}/{to}",
         data=body,
         content_type=f"multipart/form-data; boundary={boundary}",
         headers={"Authorization": f"Bearer {front.token}", "Idempotency-Key": key},

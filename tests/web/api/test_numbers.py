@@ -17,7 +17,7 @@ from models.requests.requests import Request
 from models.states import Origin
 from models.telephony.trunks import SipTrunk
 from tests.factories import NOW, join, make_account, make_user
-from tests.web.api.calls import token_of
+from tests.web.api.calls import PDF, token_of, upload
 from tests.web.conftest import Back, Front
 from tests.web.portal.accounts.sites import Site, make_site, make_trunk
 
@@ -97,14 +97,24 @@ def test_what_is_wrong_is_named(front: Front, site: Site, wrong: dict[str, Any],
     assert error["field"] == field and said in error["detail"]
 
 
-def test_beyond_a_hundred_numbers_the_answer_says_limit_stand_and_way_out(front: Front, site: Site) -> None:
+def test_beyond_a_hundred_numbers_a_certificate_is_handed_in(front: Front, back: Back, site: Site) -> None:
     assert front.post("/numbers", body_of(site)).status_code == 202
-    answer = front.post("/numbers", body_of(site, size=100))
-    assert answer.status_code == 422
-    [error] = answer.get_json()["errors"]
-    assert error["field"] == "numbers.block_size"
-    for said in ("bis zu 100", "hat 0", "10 sind bestellt", "passen noch 90", "Bedarfsnachweis", "Kundenservice"):
-        assert said in error["detail"]
+    id = front.post("/numbers", body_of(site, size=100)).get_json()["id"]
+    assert upload(front, id, PDF, key="soon", to="certificate").status_code == 409
+    back.advance()
+    body = front.get(f"/requests/{id}").get_json()
+    assert (body["status"], body["reason"], body["next"]["actor"]) == ("pending", "need_not_proved", "requester")
+    [proof] = body["proofs"]
+    assert (proof["kind"], proof["state"], proof["until"]) == ("certificate", "open", body["next"]["until"])
+    assert upload(front, id, PDF, key="wrong").get_json()["type"] == "/problems/not_awaited"
+    assert upload(front, id, b"x", key="no", to="certificate").status_code == 422
+    answers = [upload(front, id, PDF, key="once", to="certificate") for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    back.advance()
+    body = front.get(f"/requests/{id}").get_json()
+    assert (body["reason"], body["next"]["actor"]) == ("certificate_in_review", "carrier")
+    codes = [entry["code"] for entry in body["timeline"]]
+    assert codes.count("certificate_received") == 1
 
 
 def test_of_several_trunks_one_is_named(front: Front, site: Site) -> None:

@@ -246,8 +246,9 @@ def test_the_document_knows_what_is_new(front: Front) -> None:
     paths = document["paths"]
     assert "delete" in paths["/api/v1/accounts/{customer_number}/link"]
     assert "201" in paths["/api/v1/accounts/{customer_number}/link-code"]["post"]["responses"]
-    uploading = paths["/api/v1/requests/{id}/address-document"]["post"]["requestBody"]["content"]
-    assert list(uploading) == ["multipart/form-data"]
+    for path in ("address-document", "certificate"):
+        uploading = paths[f"/api/v1/requests/{{id}}/{path}"]["post"]["requestBody"]["content"]
+        assert list(uploading) == ["multipart/form-data"]
     for path in ("proofs", "resend"):
         assert "429" in paths[f"/api/v1/requests/{{id}}/{path}"]["post"]["responses"]
     schemas = document["components"]["schemas"]

@@ -44,7 +44,7 @@ from workers.gateways.smtp import build_message
 from workers.settings import WorkerSettings
 from workers.stack.postgres import EmbeddedPostgres
 
-SCENES = 22
+SCENES = 23
 
 pytestmark = pytest.mark.usefixtures("database_settings")
 

@@ -239,6 +239,12 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Had the request for customer number %(number)s tried again.", number=number))
         case AuditEvent.REQUEST_CANCELLED:
             return str(_("Cancelled the request for customer number %(number)s.", number=number))
+        case AuditEvent.DOCUMENT_OPENED if facts.get("certificate"):
+            return str(_("Opened the certificate of need for customer number %(number)s.", number=number))
+        case AuditEvent.DOCUMENT_RELEASED if facts.get("certificate"):
+            return str(_("Released the certificate of need for customer number %(number)s.", number=number))
+        case AuditEvent.DOCUMENT_REFUSED if facts.get("certificate"):
+            return str(_("Refused the certificate of need for customer number %(number)s.", number=number))
         case AuditEvent.DOCUMENT_OPENED:
             return str(_("Opened the address proof for customer number %(number)s.", number=number))
         case AuditEvent.DOCUMENT_RELEASED:

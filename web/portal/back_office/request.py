@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from uuid import UUID
 
 from flask import Response, abort, flash, redirect, render_template, request, url_for
-from flask_babel import LazyString, lazy_gettext
 from flask_babel import gettext as _
+from flask_babel import lazy_gettext
 from flask_wtf import FlaskForm
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
@@ -17,10 +18,14 @@ from wtforms.validators import DataRequired, Length, ValidationError
 
 from models.errors import IllegalTransition, LaterChangePlanned, NotAwaited, TooLate
 from models.people.audit_log import AuditEvent
-from models.proofs.document_refusals import MOST_NOTE, Refusal
+from models.proofs.certificates import numbers_of
+from models.proofs.document_refusals import MOST_NOTE, Refusal, refusal_reasons
+from models.requests.requests import Request
 from models.staff import request_actions
-from models.states import ENDED, Reason, RefusalReason, Status
+from models.states import ENDED, Kind, Reason, RefusalReason, Status
+from models.telephony.numbers import proposed_numbers
 from models.telephony.place_answers import question_id
+from models.telephony.trunks import SipTrunk
 from models.views.back_office import Matter, RequestDetails, request_details
 from tasks.wording.document_refusals import refusal_text
 from tasks.wording.formats import long_date
@@ -40,8 +45,9 @@ _ENDINGS = {"application/pdf": "pdf", "image/png": "png", "image/jpeg": "jpg"}
 RELEASE, REFUSE = "release", "refuse"
 
 
-def _refusal_choices() -> list[SelectChoice]:
-    return [SelectChoice(str(reason), LazyString(_refusal_choice, reason)) for reason in RefusalReason]
+def _refusal_choices(request: Request) -> list[SelectChoice]:
+    reasons = [SelectChoice(str(reason), _refusal_choice(reason)) for reason in refusal_reasons(request)]
+    return [SelectChoice("", _("Please choose")), *reasons]
 
 
 def _refusal_choice(reason: RefusalReason) -> str:
@@ -51,20 +57,20 @@ def _refusal_choice(reason: RefusalReason) -> str:
 
 
 class DecisionForm(FlaskForm):  # type: ignore[misc]
-    """The form in which staff accept or refuse an uploaded document that is to prove an address.
+    """The form in which staff accept or refuse an uploaded document that is to prove an address or a need for numbers.
 
     Nothing is preselected. A refusal needs a reason from the list, and a note if the reason is "other". The customer
     reads both.
     """
 
     decision = RadioField(
-        lazy_gettext("Does the document prove this address?"),
+        lazy_gettext("Does the document prove it?"),
         choices=[SelectChoice(RELEASE, lazy_gettext("Release")), SelectChoice(REFUSE, lazy_gettext("Refuse"))],
         validators=[DataRequired(lazy_gettext("Choose whether you release or refuse the document."))],
     )
     reason = SelectField(
         lazy_gettext("Why is it refused?"),
-        choices=[SelectChoice("", lazy_gettext("Please choose")), *_refusal_choices()],
+        choices=[],
         default="",
     )
     note = TextAreaField(
@@ -156,34 +162,67 @@ def request_cancel(id: UUID) -> AnyResponse | str:
 
 @office.route("/anfragen/<uuid:id>/dokument", methods=["GET", "POST"])
 def request_document(id: UUID) -> AnyResponse | str | tuple[str, int]:
-    """Show the form to accept or refuse the uploaded address document; on POST save the decision and redirect.
+    """Show the form to accept or refuse the uploaded document; on POST save the decision and redirect.
 
     The redirect leads to the page of the request `id`. If no document waits for a decision, redirect there at once.
     Nothing is saved, and a message says why, if the request has changed since the page was shown. A POST without a
     decision shows the form again with an error (status 422). Abort with 404 if no request has this id.
     """
+    details = _get_details(id)
     form = DecisionForm()
+    form.reason.choices = _refusal_choices(details.request)
     if form.validate_on_submit():
         refusal = None if form.decision.data == RELEASE else form.refusal
 
         def decide(session: Session, seen: int) -> None:
             request_actions.decide_on_document(session, principal(), id, seen, resources().clock(), refusal=refusal)
 
-        released = _("The document is released, the address is proved.")
+        is_certificate = details.request.kind is Kind.NUMBERS
+        released = (
+            _("The document is released, the need is certified.")
+            if is_certificate
+            else _("The document is released, the address is proved.")
+        )
         done = released if refusal is None else _("The document is refused.")
         return _run_action(id, decide, done)
-    details = _get_details(id)
     if details.matter is not Matter.DOCUMENT:
         return _redirect_to_request(id)
     # A form that is shown again because of an error keeps the version that was shown first.
     seen = _submitted_version() or details.version
-    page = render_template("back_office/document.html", details=details, found=details.request, form=form, seen=seen)
+    certified = _certified(details.request) if details.request.kind is Kind.NUMBERS else None
+    page = render_template(
+        "back_office/document.html",
+        details=details,
+        found=details.request,
+        form=form,
+        seen=seen,
+        certified=certified,
+    )
     return page, 422 if form.errors else 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Certified:
+    """What staff have to know of a SIP trunk to decide on a certificate of need.
+
+    `has` is how many numbers it has, `proposed` how many the carrier proposes for its channels.
+    """
+
+    trunk: SipTrunk
+    has: int
+    proposed: int
+
+
+def _certified(request: Request) -> _Certified:
+    with resources().database.transaction() as session:
+        trunk = session.get_one(SipTrunk, request.changed_trunk_id)
+        proposed = proposed_numbers(trunk.channels, resources().settings.numbers_per_channel)
+        return _Certified(trunk, numbers_of(session, trunk.id), proposed)
 
 
 @office.get("/anfragen/<uuid:id>/dokument/datei")
 def request_file(id: UUID) -> Response:
-    """Download the latest address document that was uploaded for the request, and record who opened it.
+    """Download the latest document that was uploaded for the request, and record who opened it.
 
     The browser gets the document as an attachment under a sandbox policy, because customers may upload anything. Abort
     with 404 if there is none.
@@ -193,9 +232,10 @@ def request_file(id: UUID) -> Response:
         if document is None:
             abort(404)
         content, kind = document.content, document.media_type
-        number = request_actions.find_for_staff(session, principal(), id).customer_number
+        found = request_actions.find_for_staff(session, principal(), id)
     # Not the uploaded file name, which may have any extension.
-    name = f"adressnachweis-{number}.{_ENDINGS[kind]}"
+    what = "bedarfsnachweis" if found.kind is Kind.NUMBERS else "adressnachweis"
+    name = f"{what}-{found.customer_number}.{_ENDINGS[kind]}"
     return Response(
         content,
         mimetype=kind,

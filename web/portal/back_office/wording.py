@@ -23,7 +23,7 @@ from web.portal.page.locale import locale, moment
 MATTERS = {
     Matter.HELD: lazy_gettext("Held"),
     Matter.FAILED: lazy_gettext("Failed"),
-    Matter.DOCUMENT: lazy_gettext("Address proof"),
+    Matter.DOCUMENT: lazy_gettext("Document to look at"),
     Matter.CONSENT: lazy_gettext("Consent reaches nobody"),
 }
 KINDS = {
@@ -52,6 +52,7 @@ ASKED_KINDS = {
     ProofKind.DOCUMENT: lazy_gettext("Connection address: document"),
     ProofKind.CONSENT: lazy_gettext("Consent of the other account"),
     ProofKind.MAIN_CONSENT: lazy_gettext("Consent of the present main account"),
+    ProofKind.CERTIFICATE: lazy_gettext("Certificate of need"),
 }
 ASKED_STATES = {
     ProofState.OPEN: lazy_gettext("open"),
@@ -66,6 +67,8 @@ _REASONS = {
     Reason.INTERNAL_ERROR: lazy_gettext("An error on our side"),
     Reason.GATEWAY_REFUSED: lazy_gettext("Refused by the telephone network"),
     Reason.DOCUMENT_IN_REVIEW: lazy_gettext("A document was handed in"),
+    Reason.NEED_NOT_PROVED: lazy_gettext("The certificate of need is missing"),
+    Reason.CERTIFICATE_IN_REVIEW: lazy_gettext("A certificate of need was handed in"),
     Reason.EMAIL_NOT_CONFIRMED: lazy_gettext("The contact's e-mail address is not confirmed yet"),
     Reason.CONTACT_REFUSED: lazy_gettext("The contact's e-mail address is refused by its mail server"),
     Reason.ADDRESS_NOT_PROVED: lazy_gettext("The connection address is not proved yet"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from flask import abort, flash, redirect, request, url_for
 from flask_babel import gettext as _
@@ -14,24 +15,24 @@ from werkzeug.wrappers import Response
 from wtforms import Form, HiddenField, RadioField, StringField
 
 from models.accounts.accounts import Account
+from models.calendar_days import end_of_day
 from models.changes.more_numbers import (
-    MOST_NUMBERS,
     NumbersDraft,
     NumbersQuote,
-    numbers_asked_for,
-    numbers_of,
     planned_numbers,
     quote_numbers,
-    room_for_numbers,
     submit_numbers,
 )
 from models.contracts.catalogue import Product, ProductKind, orderable_products
 from models.errors import InvalidField, LimitReached, PricesChanged
 from models.people.rights import Action
 from models.phone_numbers import typed_area_code
+from models.proofs.certificates import covered_numbers, numbers_asked_for, numbers_of
+from models.proofs.deadlines import VALID_FOR
 from models.requests.requests import Request
 from models.states import AccountState
 from models.telephony.holdings import blocks_of
+from models.telephony.numbers import proposed_numbers
 from models.telephony.trunks import SipTrunk
 from models.values import AREA_CODE
 from tasks.outbox.what_changes import AddedNumbers, added_numbers
@@ -80,18 +81,20 @@ class _Sheet:
     """What the page shows beside the form.
 
     `has` is how many numbers the trunk has, `asked` how many more were requested for it already, `planned` those
-    requests with their terms in words. `room` is how many further numbers fit on the trunk, and `left_out` whether
-    there are larger blocks, which are not offered. `hints` say which area codes fit the address, and how many blocks
-    are free. `quote` has the price of the typed numbers; None before anything was typed, and if they cannot be ordered.
+    requests with their terms in words. `covered` is how many numbers it can have without a further certificate of need,
+    `proposed` how many the carrier proposes for its channels at most. `hints` say which area codes fit the address, and
+    how many blocks are free. `quote` has the price of the typed numbers; None before anything was typed, and if they
+    cannot be ordered. `hand_in_by` is the end of the day until which a certificate for them would have to be handed in.
     """
 
     has: int
     asked: int
-    room: int
-    left_out: bool
+    covered: int
+    proposed: int
     planned: list[tuple[Request, AddedNumbers]]
     hints: Hints
     quote: NumbersQuote | None
+    hand_in_by: datetime
 
     @property
     def added(self) -> AddedNumbers | None:
@@ -143,9 +146,7 @@ def order_numbers(customer_number: str, id: int) -> Response | str | tuple[str, 
     if reached is not None:
         add_error(form.block_size, limit_text(reached, locale()))
     if sheet.quote is None or reached is not None:
-        return render_trunk_page(
-            "numbers", account, trunk, form, sheet=sheet, most=MOST_NUMBERS
-        ), 422 if form.errors else 200
+        return render_trunk_page("numbers", account, trunk, form, sheet=sheet), 422 if form.errors else 200
     form.shown.data = sheet.quote.shown_text
     changed = shown not in ("", None, sheet.quote.shown_text)
     return render_trunk_page("confirm_numbers", account, trunk, form, sheet=sheet, price_changed=changed)
@@ -182,16 +183,13 @@ def _choices(blocks: Sequence[Product]) -> list[tuple[str, str]]:
 def _sheet(
     database: Session, form: NumbersForm, account: Account, trunk: SipTrunk, blocks: Sequence[Product]
 ) -> _Sheet:
-    """Read what the page shows beside the form, and set the form's choices to those of `blocks` that fit on the trunk.
+    """Read what the page shows beside the form, and set the form's choices to those of `blocks`.
 
     On a POST also quote the price of the typed numbers. If they cannot be ordered, the error is added to the field of
     the form that is wrong.
     """
     now, quote = resources().clock(), None
-    has, asked = numbers_of(database, trunk.id), numbers_asked_for(database, trunk.id)
-    room = room_for_numbers(has, asked)
-    fitting = [one for one in blocks if (one.block_size or 0) <= room]
-    form.block_size.choices = _choices(fitting)
+    form.block_size.choices = _choices(blocks)
     if request.method == "POST":
         try:
             quote = quote_numbers(database, principal(), account, trunk.id, form.draft(blocks), now)
@@ -200,11 +198,12 @@ def _sheet(
             add_error(form[name], field_error(locale(), error.field, error.code, error.allowed))
     size = str(form.block_size.data or "")
     return _Sheet(
-        has,
-        asked,
-        room,
-        len(fitting) < len(blocks),
+        numbers_of(database, trunk.id),
+        numbers_asked_for(database, trunk.id),
+        covered_numbers(database, trunk.id),
+        proposed_numbers(trunk.channels, resources().settings.numbers_per_channel),
         [(found, added_numbers(database, found, locale())) for found in planned_numbers(database, trunk.id)],
         hints_for(database, account.postal_code, account.city, form.area_code.data or "", size, now),
         quote,
+        end_of_day(now + VALID_FOR),
     )

@@ -108,6 +108,14 @@ class ProductForm(StepForm):
         """Return the chosen SIP trunk product; None if none is chosen, or it cannot be ordered."""
         return _of_kind(self.offered, self.product.data, ProductKind.TRUNK)
 
+    @property
+    def chosen_channels(self) -> int | None:
+        """Return how many channels are ordered; None while no trunk is chosen. Call it after the validation."""
+        trunk = self.trunk
+        if trunk is None or self.channels.errors:
+            return None
+        return int(self.channels.data) if self.channels.data else trunk.channels
+
     def validate_product(self, _: Field) -> None:
         """Raise WTForms' `ValidationError` if no trunk is chosen or the chosen one cannot be ordered."""
         if self.trunk is None:

@@ -28,6 +28,7 @@ from models.orders.orders import Location, OrderDraft
 from models.proofs.order_placement import limit_of_draft
 from models.telephony.area_codes import AreaCode
 from models.telephony.high_risk import is_high_risk
+from models.telephony.numbers import proposed_numbers
 from models.telephony.place_facts import spelled_town
 from models.values import Locale
 from tasks.wording.company_limits import limit_text
@@ -94,6 +95,8 @@ class Wizard:
     offered_until: datetime | None
     limit: LimitReached | None
     """The limit of the company that forbids placing the order now, as far as it is known; None if no limit does."""
+    proposed: int | None
+    """Up to how many phone numbers the carrier proposes for the chosen channels; None while none are chosen."""
     withdrawn: Sequence[Product]
     """The options that were chosen when they could still be ordered; `data` is without them."""
 
@@ -231,8 +234,22 @@ def read_wizard(session: Session, id: uuid.UUID, account: Account, draft: Draft 
     promised = promised_prices(draft, now) if draft is not None else {}
     offered_until = draft.offered_until if draft is not None and promised else None
     area, limit = hints.area, _limit(session, account, data, checked, now)
+    channels = product.chosen_channels
+    proposed = proposed_numbers(channels, resources().settings.numbers_per_channel) if channels is not None else None
     return Wizard(
-        id, account, data, offered, area, checked, hints, kept_until, promised, offered_until, limit, withdrawn
+        id,
+        account,
+        data,
+        offered,
+        area,
+        checked,
+        hints,
+        kept_until,
+        promised,
+        offered_until,
+        limit,
+        proposed,
+        withdrawn,
     )
 
 

@@ -27,14 +27,14 @@ from models.errors import (
 )
 from models.orders.orders import cancel_and_release
 from models.proofs.contact_email import correct_contact
-from models.proofs.document_review import upload_document
+from models.proofs.document_review import upload_certificate, upload_document
 from models.proofs.order_codes import enter_letter_code
 from models.proofs.ownership import Credentials, prove_ownership
 from models.proofs.proof_status import ProofKind
 from models.proofs.replacement_codes import ask_again
 from models.requests.request_rights import may_change
 from models.requests.requests import Request
-from models.states import Reason
+from models.states import Kind, Reason
 from tasks.wording.company_limits import limit_text
 from tasks.wording.fields import field_error
 from tasks.wording.formats import long_date
@@ -145,10 +145,10 @@ def order_file(id: UUID) -> Response:
 @answers.post("/dokument")
 @login_required
 def upload(id: UUID) -> Response | tuple[str, int]:
-    """Save an uploaded document that is to prove an order's connection address, and redirect to the request's page.
+    """Save an uploaded document that is to prove an order's connection address, or the need for phone numbers.
 
-    A file that is empty, too large or no PDF, PNG or JPEG shows the page with the error (status 422). Abort with 404
-    unless the user may change the request `id`.
+    Redirect to the request's page. A file that is empty, too large or no PDF, PNG or JPEG shows the page with the error
+    (status 422). Abort with 404 unless the user may change the request `id`.
     """
     form = DocumentForm()
     try:
@@ -159,7 +159,8 @@ def upload(id: UUID) -> Response | tuple[str, int]:
 
     def hand_in(session: Session, found: Request) -> None:
         now = resources().clock()
-        upload_document(session, principal(), found, document.name, document.media_type, document.content, now)
+        save = upload_certificate if found.kind is Kind.NUMBERS else upload_document
+        save(session, principal(), found, document.name, document.media_type, document.content, now)
 
     return _change(id, hand_in)
 

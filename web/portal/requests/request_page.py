@@ -14,6 +14,7 @@ from models.accounts.accounts import Account
 from models.changes.cancellations import agreed_cancellation
 from models.changes.quotes import agreed_quote
 from models.people.rights import Action, may
+from models.proofs.certificates import AWAITED, numbers_with
 from models.proofs.contact_email import corrections_left
 from models.proofs.proof_status import ProofKind, ProofState, ProofStatus, proof_statuses
 from models.requests.contract_end import last_day_of
@@ -56,7 +57,8 @@ class RequestPage:
     planned. `reached` is the account to whose dashboard the page links, None if it links to none. `asked` are the
     statuses of the proofs that the request needs. `may_act`: the user may give proofs, cancel and retry. `may_cancel`:
     the user may cancel the request now. `corrections` is how often the user may still correct the contact's e-mail
-    address.
+    address. `needed` is how many phone numbers a certificate of need has to show to be needed; None if the request
+    waits for none.
     """
 
     request: Request
@@ -73,6 +75,7 @@ class RequestPage:
     may_act: bool
     may_cancel: bool
     corrections: int
+    needed: int | None
 
 
 def get_request_page(session: Session, id: UUID) -> RequestPage:
@@ -99,7 +102,16 @@ def get_request_page(session: Session, id: UUID) -> RequestPage:
         acts,
         acts and found.can_cancel,
         corrections_left(session, found) if acts else 0,
+        _needed(session, found),
     )
+
+
+def _needed(session: Session, request: Request) -> int | None:
+    """Return how many numbers a certificate of need has to show to be needed; None if the request waits for none."""
+    account = request.account
+    if request.reason not in AWAITED or account is None or not _is_still_theirs(request, account):
+        return None
+    return numbers_with(session, request)
 
 
 def _change(session: Session, request: Request) -> ChangedTerms | None:
@@ -171,6 +183,8 @@ def live_parts_of(
     now = resources().clock()
     waits = page.may_act and page.request.waiting_for is not None
     letter = [asked for asked in page.asked if asked.kind is ProofKind.LETTER and asked.state is not ProofState.PROVED]
+    missing = ProofState.OPEN, ProofState.DECLINED
+    certificate = [asked for asked in page.asked if asked.kind is ProofKind.CERTIFICATE and asked.state in missing]
     consent = [asked for asked in page.asked if asked.kind is ProofKind.CONSENT and asked.state is ProofState.OPEN]
     reason, ended_by_us = page.request.reason, page.request.status in (Status.REJECTED, Status.FAILED)
     facts: dict[str, Any] = {
@@ -185,7 +199,7 @@ def live_parts_of(
         "now": now,
         "looked_at": page.request.is_looked_at(now),
         "letter_form": (code or CodeForm()) if waits and letter else None,
-        "document_form": (document or DocumentForm()) if waits and letter else None,
+        "document_form": (document or DocumentForm()) if waits and (letter or certificate) else None,
         "link_code_form": (code or CodeForm()) if waits and consent else None,
         "credentials_form": (credentials or CredentialsForm()) if waits and consent else None,
         "contact_form": (contact or _contact_form(page)) if waits and page.corrections else None,

@@ -76,7 +76,7 @@ def test_numbers_on_a_day_are_ordered_seen_and_taken_back(front: Front, site: Si
     assert f'href="{path_of(site)}"' in get(front, site.path)
     page = get(front, path_of(site))
     assert_valid(page)
-    assert 'value="0221"' in page and "10 von höchstens 100" in plain(page) and "0221 (Köln)" in plain(page)
+    assert 'value="0221"' in page and "hat 10 Rufnummern" in plain(page) and "0221 (Köln)" in plain(page)
     typed = {"area_code": "0221", "block_size": "10", "effective_on": DAY.isoformat()}
     shown = press(front, path_of(site), page, **typed)
     assert shown.status_code == 200
@@ -137,7 +137,6 @@ def test_numbers_at_once_stand_on_the_dashboard(front: Front, site: Site, back: 
         ({"area_code": "09999"}, "Es gibt kein Ortsnetz"),
         ({"block_size": ""}, "Wählen Sie, wie viele Rufnummern"),
         ({"block_size": "20"}, "Wählen Sie, wie viele Rufnummern"),
-        ({"block_size": "100"}, "Ein SIP-Trunk kann bis zu 100 Rufnummern haben, dieser hat 10: Es passen noch 90."),
         ({"effective_on": "2020-01-01"}, "Dieser Tag ist vorbei."),
         ({"effective_on": "bald"}, "Das ist kein Tag."),
     ],
@@ -150,33 +149,43 @@ def test_what_is_not_possible_is_said_at_its_field(front: Front, site: Site, typ
     assert says in plain(answer.text)
 
 
-def test_only_what_fits_is_offered_and_why_is_said(front: Front, site: Site) -> None:
+def test_all_blocks_are_offered_with_what_the_trunk_has_and_what_is_proposed(front: Front, site: Site) -> None:
     come_in(front, front.manager.email)
     page = get(front, path_of(site))
     assert_valid(page)
-    assert 'value="10"' in page and 'value="1"' in page and 'value="100"' not in page
-    assert "An diesen Trunk passen noch 90 Rufnummern" in plain(page)
+    assert all(f'value="{size}"' in page for size in (1, 10, 100))
+    assert "hat 10 Rufnummern. Für 4 Kanäle schlagen wir bis zu 40 Rufnummern vor." in plain(page)
+    assert "Bis zu 100 an diesem Trunk gibt es ohne weiteren Nachweis." in plain(page)
     send(front, site, area_code="0221", block_size="10", effective_on=DAY.isoformat())
-    page = plain(get(front, path_of(site)))
-    assert "10 von höchstens 100. Außerdem bestellt: 10." in page and "passen noch 80" in page
+    assert "hat 10 Rufnummern. Außerdem bestellt: 10." in plain(get(front, path_of(site)))
 
 
-def test_a_trunk_without_numbers_is_offered_all_blocks(front: Front) -> None:
-    with front.database.transaction() as session:
-        site = make_site(session, session.get_one(Account, front.main.id), Origin.ORDER, **KOELN)
-    come_in(front, front.manager.email)
-    page = get(front, path_of(site))
-    assert 'value="100"' in page and "größere Blöcke" not in plain(page)
-
-
-def test_where_nothing_fits_there_is_no_form(front: Front, site: Site, superuser: sa.Engine) -> None:
+def test_where_no_block_is_on_sale_the_page_says_it_and_has_no_form(
+    front: Front, site: Site, superuser: sa.Engine
+) -> None:
     come_in(front, front.manager.email)
     with superuser.begin() as connection:
-        full = "UPDATE number_blocks SET size = 100, first_number = 49221700300 WHERE trunk_id IS NOT NULL"
-        connection.execute(sa.text(full))
-    page = get(front, path_of(site))
+        connection.execute(sa.text("UPDATE products SET orderable = false WHERE kind = 'number_block'"))
+    try:
+        page = get(front, path_of(site))
+    finally:
+        with superuser.begin() as connection:
+            connection.execute(sa.text("UPDATE products SET orderable = true WHERE kind = 'number_block'"))
     assert_valid(page)
-    assert "An diesen Trunk passen keine weiteren Rufnummern." in plain(page) and 'name="block_size"' not in page
+    assert "Zurzeit sind keine Rufnummern bestellbar." in plain(page) and 'name="block_size"' not in page
+
+
+def test_before_the_order_the_page_says_what_a_certificate_takes_and_what_is_proposed(front: Front, site: Site) -> None:
+    come_in(front, front.manager.email)
+    shown = press(front, path_of(site), area_code="0221", block_size="100", effective_on="")
+    assert shown.status_code == 200
+    assert_valid(shown.text)
+    text = plain(shown.text)
+    assert "Für 4 Kanäle schlagen wir bis zu 40 Rufnummern vor; mit dieser Bestellung sind es 110." in text
+    assert f'href="{site.path}/sip/{site.trunk}/vertrag"' in shown.text
+    assert "Diese Rufnummern brauchen einen Bedarfsnachweis" in text and "bis zum 16. März 2026" in text
+    few = plain(press(front, path_of(site), area_code="0221", block_size="10", effective_on="").text)
+    assert "Bedarfsnachweis" not in few and "schlagen wir" not in few
 
 
 def test_a_form_that_is_sent_twice_orders_once(front: Front, site: Site) -> None:
@@ -193,7 +202,7 @@ def test_the_page_speaks_english(front: Front, site: Site) -> None:
     come_in(front, front.manager.email)
     front.client.post("/sprache/en", data={"csrf_token": csrf(get(front, site.path))})
     page = plain(get(front, path_of(site)))
-    assert "Add phone numbers" in page and "10 of at most 100" in page
+    assert "Add phone numbers" in page and "has 10 phone numbers" in page
 
 
 def test_a_linked_account_orders_for_itself(front: Front) -> None:

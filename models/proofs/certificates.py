@@ -1,0 +1,102 @@
+"""Certificates of need: documents that show why a SIP trunk is to have more than 100 numbers.
+
+A request for numbers needs one if with it, and with all older requests for the same trunk, the trunk would have more
+numbers than are covered: 100 (`MOST_NUMBERS`), or as many as the largest certificate that staff have accepted. What a
+trunk has already needs none, such as numbers of an imported account. Orders need none: a new trunk gets one block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.calendar_days import end_of_day
+from models.proofs.deadlines import VALID_FOR
+from models.proofs.documents import AddressDocument
+from models.requests.requests import Request
+from models.states import ENDED, Kind, Reason, Status, StepName
+from models.telephony.numbers import NumberBlock
+from models.telephony.trunks import SipTrunk
+
+MOST_NUMBERS = 100
+"""The most numbers that a trunk can have without a certificate of need."""
+AWAITED = (Reason.NEED_NOT_PROVED, Reason.CERTIFICATE_IN_REVIEW)
+"""The reasons of a pending request for which a certificate can be handed in."""
+
+
+def numbers_of(session: Session, trunk_id: int) -> int:
+    """Return how many numbers are assigned to the trunk."""
+    return session.scalar(sa.select(sa.func.sum(NumberBlock.size)).where(NumberBlock.trunk_id == trunk_id)) or 0
+
+
+def numbers_asked_for(session: Session, trunk_id: int, *, before: Request | None = None) -> int:
+    """Return how many numbers the running requests for this trunk will still add.
+
+    With `before`, only requests that are older than that one count.
+    """
+    waiting = adding_numbers(trunk_id, sa.select(sa.func.sum(Request.block_size)))
+    if before is not None:
+        waiting = waiting.where(Request.id < before.id)
+    return session.scalar(waiting) or 0
+
+
+def adding_numbers(trunk_id: int, query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
+    """Restrict a query for requests to the running ones whose numbers the trunk does not have yet."""
+    return query.where(
+        Request.changed_trunk_id == trunk_id,
+        Request.kind == Kind.NUMBERS,
+        Request.status.not_in(ENDED),
+        Request.step != StepName.CONFIRM,
+    )
+
+
+def numbers_with(session: Session, request: Request) -> int:
+    """Return how many numbers the trunk has with those of this request and of all older ones that are still running."""
+    assert request.changed_trunk_id is not None and request.block_size is not None
+    asked = numbers_asked_for(session, request.changed_trunk_id, before=request)
+    return numbers_of(session, request.changed_trunk_id) + asked + request.block_size
+
+
+def covered_numbers(session: Session, trunk_id: int) -> int:
+    """Return how many numbers the trunk can have without a further certificate: 100, or what an accepted one covers."""
+    accepted = (
+        sa.select(sa.func.max(AddressDocument.numbers))
+        .join(Request, Request.id == AddressDocument.request_id)
+        .where(Request.changed_trunk_id == trunk_id, AddressDocument.released.is_(True))
+    )
+    kept = session.scalar(sa.select(SipTrunk.certified_numbers).where(SipTrunk.id == trunk_id))
+    return max(MOST_NUMBERS, kept or 0, session.scalar(accepted) or 0)
+
+
+def needs_certificate(session: Session, request: Request) -> bool:
+    """Return whether the request for numbers needs a certificate of need that was not accepted yet."""
+    assert request.changed_trunk_id is not None
+    return numbers_with(session, request) > covered_numbers(session, request.changed_trunk_id)
+
+
+def keep_certificate(session: Session, trunk: SipTrunk) -> None:
+    """Save with the trunk how many numbers its accepted certificates cover: documents are deleted after a time."""
+    covered = covered_numbers(session, trunk.id)
+    if covered > MOST_NUMBERS:
+        trunk.certified_numbers = covered
+
+
+def certificate_until(request: Request) -> datetime:
+    """Return the end of the day until which the certificate can be handed in, also before it was asked for."""
+    return request.need_until or end_of_day(request.created_at + VALID_FOR)
+
+
+def lock_awaiting(session: Session, trunk_id: int) -> Sequence[Request]:
+    """Lock the requests for numbers of the trunk that wait for a certificate, in the order of their ids; return them.
+
+    They are read anew: the transaction that held the locks may have changed them.
+    """
+    waiting = sa.select(Request).where(
+        Request.changed_trunk_id == trunk_id, Request.status == Status.PENDING, Request.reason.in_(AWAITED)
+    )
+    locking = waiting.order_by(Request.id).with_for_update(of=Request)
+    return session.scalars(locking.execution_options(populate_existing=True)).all()
