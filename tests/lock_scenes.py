@@ -58,7 +58,7 @@ from tasks.reconcile.invoices import reconcile_invoices
 from tasks.reconcile.job_run import Run
 from tasks.reconcile.schedule import JOBS
 from tasks.steps.step import Hold, Postpone, Wait, Work
-from tests.factories import NOW, PASSWORD, PLENTY, VAULT, a_link, an_order, join, make_bulk, make_staff, make_user
+from tests.factories import NOW, PASSWORD, PLENTY, VAULT, a_link, an_order, join, make_bulk, make_user
 from tests.models.telephony.conftest import Company
 from tests.tasks.conftest import Pipeline
 
@@ -265,7 +265,7 @@ def _hand_in_certificate(session: Session, scene: Scene) -> None:
 
 
 def _look_at_certificate(session: Session, scene: Scene) -> None:
-    staff = make_staff(session)
+    staff = make_user(session, is_staff=True)
     request = session.get_one(Request, scene.ids["certificate"])
     decide_document(session, staff, request, refusal=None, now=NOW)
 

@@ -30,7 +30,7 @@ from models.links.collective_invoices import (
 )
 from models.links.links import submit_detach
 from models.links.planned_detach import ensure_no_change_is_lost, running_detach
-from models.messages.outbox import Recipient, queue_message
+from models.messages.outbox import Message, MessageState, Recipient, queue_message
 from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal, may
 from models.people.users import User, administrators_of
@@ -43,6 +43,8 @@ from models.vault import Vault
 
 OFFERED_AGAIN_AFTER = timedelta(days=1)
 """The time after which a sub-account can be asked again that has declined, or whose main account has taken it back."""
+OFFER_MAIL = "invoice_offered"
+"""The name of the mail that asks a sub-account's administrators whether the main account may pay."""
 _RIGHT = Action.DETACH
 """The right under which joining and leaving are logged: of the main account those have it who may order, too."""
 
@@ -52,7 +54,8 @@ class InvoiceOffer(Base):
 
     The sub-account's administrators can answer it until `expires_at`; if they have declined, or the main account has
     withdrawn it, that is the moment at which this was done. An account has at most one offer, which counts only while
-    `main_id` is its main account.
+    `main_id` is its main account. `unreached_since` is when mail servers had refused all its mails; None if they have
+    not.
     """
 
     __tablename__ = "invoice_offers"
@@ -61,6 +64,7 @@ class InvoiceOffer(Base):
     main_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
     offered_at: Mapped[datetime]
     expires_at: Mapped[datetime]
+    unreached_since: Mapped[datetime | None]
 
     __table_args__ = (sa.CheckConstraint("account_id <> main_id", name="two_accounts"),)
 
@@ -167,8 +171,39 @@ def offer_invoice(session: Session, principal: Principal, account: Account, now:
     until = end_of_day(now + VALID_FOR)
     session.add(InvoiceOffer(account_id=account.id, main_id=main.id, offered_at=now, expires_at=until))
     theirs = administrators_of(session, account.id)
-    _tell(session, "invoice_offered", main, account, principal, theirs, now, until=until.isoformat())
+    _tell(session, OFFER_MAIL, main, account, principal, theirs, now, until=until.isoformat())
     session.flush()
+
+
+def mails_of_offer() -> sa.Select[Message]:
+    """Return a query for the mails of an offer, for queries that have joined it (`InvoiceOffer`) and its account."""
+    return sa.select(Message).where(
+        Message.request_id.is_(None),
+        Message.template == OFFER_MAIL,
+        Message.facts["customer_number"].astext == Account.customer_number,
+        Message.queued_at >= InvoiceOffer.offered_at,
+    )
+
+
+def note_refused(session: Session, message: Message, now: datetime) -> None:
+    """Record that an offer reaches nobody, if mail servers have refused all its mails: the back office has to act.
+
+    `message` is the mail refused just now, of template `OFFER_MAIL`. An offer that was made later is not concerned.
+    Flushes the session.
+    """
+    session.flush()
+    others = mails_of_offer().where(Message.state != MessageState.REFUSED).correlate(InvoiceOffer, Account)
+    offers = sa.select(InvoiceOffer).join(Account, Account.id == InvoiceOffer.account_id)
+    found = session.scalar(
+        offers.where(
+            Account.customer_number == message.facts["customer_number"],
+            InvoiceOffer.offered_at <= message.queued_at,
+            InvoiceOffer.unreached_since.is_(None),
+            ~others.exists(),
+        )
+    )
+    if found is not None:
+        found.unreached_since = now
 
 
 def answer_offer(session: Session, principal: Principal, account: Account, now: datetime, *, agrees: bool) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from models.db.batch_insert import batch_insert
 from models.db.transient_errors import is_locked, is_outage
 from models.jobs.outages import ExternalSystem
+from models.links import invoice_membership
 from models.messages.outbox import Channel, Message, MessageState, queued_ids, still_claimed, still_queued
 from models.proofs import consent_reach, contact_email
 from models.requests.batch_locks import lock_announcing
@@ -40,6 +41,7 @@ QUESTIONS: Mapping[str, Callable[[Session, Message, datetime], None]] = {
     consent_reach.CONSENT_MAIL: consent_reach.note_refused,
     consent_reach.MAIN_CONSENT_MAIL: consent_reach.note_refused,
     contact_email.CONTACT_MAIL: contact_email.note_refused,
+    invoice_membership.OFFER_MAIL: invoice_membership.note_refused,
 }
 """By template, what records that a mail with a question was refused for good, so that somebody is told of it."""
 SENDING_TIME = timedelta(seconds=2)

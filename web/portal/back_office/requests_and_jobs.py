@@ -27,6 +27,7 @@ from models.jobs.jobs import Job, JobRun, ask_for_run, is_paused, jobs_by_name, 
 from models.states import Kind, Reason
 from models.text_cutting import shortened
 from models.views.back_office import Matter, MatterFilter, matter_counts, page_of, waiting_files
+from models.views.unreached_offers import unreached_offers
 from tasks.hints import hint
 from tasks.reconcile.registrar import LOOK_FIRST
 from tasks.reconcile.schedule import JOBS
@@ -81,7 +82,9 @@ def todo() -> str:
         with resources().database.transaction() as session:
             counts = matter_counts(session)
             page = page_of(session, wanted, after=after, limit=PAGE)
-            files = waiting_files(session) if wanted == MatterFilter() and after is None else []
+            is_whole = wanted == MatterFilter() and after is None
+            files = waiting_files(session) if is_whole else []
+            offers = unreached_offers(session, resources().clock()) if is_whole else []
     except BadCursor:
         abort(404)
     return render_template(
@@ -89,6 +92,7 @@ def todo() -> str:
         wanted=wanted,
         counts=counts,
         files=[(bulk, translate(locale(), WAITS[Limit(bulk.waits_for or "")])) for bulk in files],
+        offers=offers,
         page=page,
         first=after is None,
         address=_list_url,

@@ -309,7 +309,7 @@ def test_staff_whose_login_has_ended_sign_in_again(back: Back, desk: Desk) -> No
     [
         (OFFICE, ["To do", "request waits for us", "Look at the document, then release or refuse it."]),
         ("", ["What is to do", "Asked for by", "Document “Auszug.pdf”, handed in"]),
-        ("/dokument", ["Does the document prove this address?", "This cannot be undone."]),
+        ("/dokument", ["Does the document prove it?", "This cannot be undone."]),
         ("/stornieren", ["No mail is sent."]),
         (JOBS_PAGE, ["Reconciliation", "Reconcile now", "5 minutes", "Nothing: the last runs"]),
     ],
