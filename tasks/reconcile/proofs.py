@@ -12,6 +12,7 @@ from functools import partial
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, selectinload
 
+from models.proofs.certificates import AWAITED, needs_certificate
 from models.proofs.consent_reach import forget_ended
 from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import CodedProof, Consent, LinkCode, MainConsent
@@ -26,7 +27,9 @@ def reconcile_proofs(run: Run) -> None:
     """Schedule pending requests to be worked on now if a proof's reminder or deadline has passed, and report them.
 
     Also ends expired link codes, removes questions for consent of ended requests from the back office's list, and
-    counts pending requests by the party that has to act. Safe to run twice: the step `verify` sends no reminder twice.
+    counts pending requests by the party that has to act. Requests that need their certificate of need no more, because
+    an older one was taken back, go on, which the run counts as `needs_over`. Safe to run twice: the step `verify` sends
+    no reminder twice.
     """
     with run.transaction() as session:
         expired = sa.update(LinkCode).where(LinkCode.ended_at.is_(None), LinkCode.expires_at <= run.now)
@@ -58,6 +61,9 @@ def _wake_late(run: Run, session: Session, requests: Sequence[Request]) -> None:
     for of_main in session.scalars(sa.select(MainConsent).where(MainConsent.request_id.in_(ids))):
         consents[of_main.request_id] = "main_consent", of_main
     for request in requests:
+        if request.reason in AWAITED and not needs_certificate(session, request):
+            request.make_due(now)
+            run.counts["needs_over"] += 1
         late = {what: proof.wakes_at() for what, proof in _awaited(book, consents, request)}
         late = {what: at for what, at in late.items() if at <= now}
         if late:

@@ -130,9 +130,11 @@ def test_what_is_asked_for_at_the_same_time_counts_in_the_order_in_which_it_was_
     assert [pipeline.request(id).status for id in ids] == [Status.IN_PROGRESS] * 9 + [Status.PENDING] * 3
     # One less is asked for: the next one needs no certificate, and the others still do.
     take_back(pipeline, ids[0])
-    pipeline.clock.advance(15 * DAY - timedelta(hours=1))
+    assert pipeline.run("proofs").counts["needs_over"] == 1
     go_to(pipeline, pipeline.clock.now)
-    assert pipeline.request(ids[9]).status is Status.IN_PROGRESS
+    assert [pipeline.request(id).status for id in ids[9:]] == [Status.IN_PROGRESS] + [Status.PENDING] * 2
+    assert "needs_over" not in pipeline.run("proofs").counts
+    go_to(pipeline, pipeline.clock.now + 15 * DAY)
     assert [pipeline.request(id).reason for id in ids[10:]] == [Reason.PROOF_EXPIRED] * 2
 
 

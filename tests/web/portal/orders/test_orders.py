@@ -164,6 +164,21 @@ def test_a_page_names_the_tax_that_is_reckoned_with(front: Front, monkeypatch: p
     assert summary.count("zuzüglich 7 % Umsatzsteuer") == 2 and "19 %" not in summary
 
 
+def test_up_to_how_many_numbers_make_sense_for_the_channels_is_proposed(front: Front) -> None:
+    draft = begin(front)
+    fill(front, draft, "produkt", channels="3")
+    fill(front, draft, "standort")
+    proposal = "Für die gewählten Kanäle schlagen wir bis zu 30 Rufnummern vor."
+    assert proposal in plain(front.client.get(f"{draft}/rufnummern").text)
+    fill(front, draft, "rufnummern", block_size="100")
+    fill(front, draft, "kontakt")
+    assert f"{proposal} Vielleicht genügt ein kleinerer Block" in plain(
+        front.client.get(f"{draft}/zusammenfassung").text
+    )
+    fill(front, draft, "rufnummern", block_size="10")
+    assert proposal not in plain(front.client.get(f"{draft}/zusammenfassung").text)
+
+
 def test_tax_is_rounded_to_the_cent() -> None:
     assert [(Amount(net).vat, Amount(net).gross) for net in (0, 1, 50, 2990)] == [
         (0, 0), (0, 1), (10, 60), (568, 3558),
