@@ -50,14 +50,19 @@ def refuse(session: Session, request: Request, document: AddressDocument, refusa
     administrators of the main account.
     """
     document.refusal, document.refusal_note = refusal.reason, refusal.note or None
-    template = "document_refused" if request.kind is Kind.ORDER else "certificate_refused"
-    request.note(now, template, refusal=refusal.reason, refusal_note=refusal.note)
-    facts = _about_address(session, request) if request.kind is Kind.ORDER else {"numbers": document.numbers}
+    of_order = request.kind is Kind.ORDER
+    request.note(
+        now,
+        "document_refused" if of_order else "certificate_refused",
+        refusal=refusal.reason,
+        refusal_note=refusal.note,
+    )
+    facts = _about_address(session, request) if of_order else {"numbers": document.numbers}
     for person in people_to_tell(session, request.requested_by, request.main_id, request.account_id):
         queue_message(
             session,
             request.id,
-            template,
+            "document_refused" if of_order else "certificate_refused",
             Recipient(person.name, person.email, person.locale),
             {
                 "customer_number": request.customer_number,
