@@ -8,6 +8,8 @@ from typing import Literal
 
 import structlog
 
+from models.db.trace_context import current_traceparent
+
 # At INFO these libraries log every sweep (each two seconds), every schema check and every font subset, which would hide
 # the events that matter to an operator.
 _CHATTY = ("celery.beat", "celery.worker.strategy", "celery.worker.request", "celery.app.trace", "alembic", "fontTools")
@@ -20,6 +22,7 @@ def configure_logging(form: Literal["json", "console"]) -> None:
     """
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _add_trace,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -50,3 +53,9 @@ def configure_logging(form: Literal["json", "console"]) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
     )
+
+
+def _add_trace(_logger: object, _method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    if (traceparent := current_traceparent()) is not None:
+        event["trace_id"] = traceparent.split("-")[1]
+    return event

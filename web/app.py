@@ -86,6 +86,7 @@ from web.portal.telephony.registrations_and_calls import telephone
 from web.refused_fields import note_fields_of_forms, note_refused, refused_fields
 from web.refused_rights import record_refused_right
 from web.request_metrics import count_request
+from web.request_tracing import trace_requests
 from web.resources import Resources, resources, store_resources
 from web.settings import WebSettings
 from web.telephone_network import TelephoneNetwork
@@ -180,6 +181,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
         # Only for the client's address, by which failed attempts are counted.
         proxies = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0)
         app.wsgi_app = proxies  # type: ignore[method-assign]
+    trace_requests(app)
     _around_every_request(app)
     # Before CSRFProtect, because that reads the form.
     app.before_request(allow_uploads)

@@ -14,6 +14,7 @@ import structlog
 from gunicorn.app import wsgiapp
 
 from models.telephony.place_facts import read_places_once
+from tasks import tracing
 from tasks.logs import configure_logging
 from tasks.settings import SettingsError
 from web.settings import WebSettings
@@ -30,6 +31,7 @@ def main() -> None:
         print(error, file=sys.stderr)
         sys.exit(2)
     importlib.import_module("web.app")
+    tracing.load()
     configure_logging(settings.log_format)
     if fault := read_places_once(settings.database_url):
         log.warning("places.not_read", error=repr(fault))

@@ -19,6 +19,7 @@ from psycopg.rows import namedtuple_row
 from models.db.connections import TimedConnection
 from models.invisible_characters import typed_text
 from models.values import Clock
+from tasks import tracing
 from tasks.ports import SipAddress
 
 log = structlog.get_logger()
@@ -161,7 +162,10 @@ class TelephoneNetwork:
         if self._paused_until is not None and self._clock() < self._paused_until:
             raise NetworkAway
         try:
-            with TimedConnection.within(_PATIENCE, self._url, **_PARAMETERS) as connection:
+            with (
+                tracing.span("registrar.look", role="client"),
+                TimedConnection.within(_PATIENCE, self._url, **_PARAMETERS) as connection,
+            ):
                 yield connection
         except psycopg.Error as error:
             self._paused_until = self._clock() + PAUSE_AFTER_FAILURE

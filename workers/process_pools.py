@@ -32,6 +32,7 @@ from models.db.session import Database
 from models.db.work_queue import WorkKind
 from models.telephony.place_facts import read_places_once
 from models.typefaces import WEIGHTS
+from tasks import tracing
 from tasks.logs import configure_logging
 from tasks.metrics import clock_offset
 from tasks.outbox.pdf_typeface import font_name
@@ -214,6 +215,7 @@ def _load_once(settings: WorkerSettings) -> None:
         log.warning("places.not_read", error=repr(error))
     for module in ("kombu.transport.redis", "tasks.outbox.order_pdf"):
         importlib.import_module(module)
+    tracing.load()
     app.loader.init_worker()
     app.finalize()
     # The collector would touch, and so copy, all that is shared.

@@ -9,7 +9,7 @@ from typing import Any
 from celery import signals
 from prometheus_client import multiprocess
 
-from tasks import context
+from tasks import context, tracing
 from tasks.logs import configure_logging
 from tasks.settings import Settings
 from workers.runtime import build_runtime, close_runtime
@@ -54,10 +54,13 @@ def _is_stopping() -> bool:
 def _start(**_: Any) -> None:
     # Built after the fork, so that no connection is inherited from the main process.
     context.set_runtime(build_runtime(WorkerSettings(), stopping=_is_stopping))
+    tracing.begin("standorte-worker")
 
 
 def _end(pid: int | None = None, **_: Any) -> None:
     close_runtime(context.runtime())
     context.set_runtime(None)
+    # Celery ends the process without what Python does at an exit.
+    tracing.end()
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         multiprocess.mark_process_dead(pid or os.getpid())  # type: ignore[no-untyped-call]

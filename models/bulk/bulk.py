@@ -26,6 +26,7 @@ from models.accounts.accounts import Account
 from models.accounts.company_limits import Limit
 from models.contracts.catalogue import PriceLine, price_lines_from_json
 from models.db.base import Base, enumeration
+from models.db.trace_context import current_traceparent
 from models.db.work_queue import QueueRow, WorkKind, due_index, lease_ends
 from models.errors import NotFound
 from models.messages.outbox import Message
@@ -87,6 +88,8 @@ class Bulk(QueueRow, Base):
     sent_at: Mapped[datetime | None]
     price_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB)
     """The prices at which the bulk was sent, as `PriceLine`; None before it is sent, for links, and in older rows."""
+    traceparent: Mapped[str | None]
+    """The trace context of the page on which the bulk was sent; None if that was not traced."""
     waits_for: Mapped[Limit | None] = mapped_column(enumeration(Limit, "waits_for"))
     """The limit of the company that keeps the next rows from being ordered; None if none does."""
     office_told_at: Mapped[datetime | None]
@@ -136,6 +139,7 @@ class Bulk(QueueRow, Base):
         """
         if self.sent_at is None:
             self.sent_at = now
+            self.traceparent = current_traceparent()
             self.price_lines = [asdict(line) for line in prices] or None
             self.make_due(now)
 

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.db.base import Base, enumeration
 from models.db.batch_insert import batch_insert
+from models.db.trace_context import current_traceparent
 from models.db.work_queue import BulkQueueRow, WorkKind, alone_index, due_index, lease_ends
 from models.values import Locale
 
@@ -66,6 +67,8 @@ class Message(BulkQueueRow, Base):
     proof: Mapped[list[str] | None] = mapped_column(postgresql.ARRAY(sa.Text))
     announced: Mapped[bool] = mapped_column(default=False)
     state: Mapped[MessageState] = mapped_column(enumeration(MessageState, "state"), default=MessageState.QUEUED)
+    traceparent: Mapped[str | None]
+    """The trace context of what has queued the message; None if that was not traced."""
     queued_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
     refused_at: Mapped[datetime | None]
@@ -181,6 +184,7 @@ def queue_message(
         proof=proof,
         announced=announced,
         state=MessageState.QUEUED,
+        traceparent=current_traceparent(),
         queued_at=now,
         due_at=now,
         attempts=0,

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.db.batch_insert import batch_add
+from models.db.trace_context import current_traceparent
 from models.people.rights import Principal
 from models.requests.contract_requests import owner_of_contracts
 from models.requests.requests import Request
@@ -45,6 +46,7 @@ def create_request(session: Session, request: Request, now: datetime) -> Request
     numbers always runs now, because it reserves them. Flushes the session. The caller adds the first timeline entry.
     """
     request.created_at = request.updated_at = now
+    request.traceparent = current_traceparent()
     request.make_due(now if request.kind is Kind.NUMBERS else max(now, request.effective_at))
     session.add(request)
     session.flush()
@@ -57,5 +59,6 @@ def queue_request(session: Session, request: Request, now: datetime) -> None:
     The request's id must be set already. The caller adds the first timeline entry.
     """
     request.created_at = request.updated_at = now
+    request.traceparent = current_traceparent()
     request.make_due(now)
     batch_add(session, request)

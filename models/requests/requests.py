@@ -126,6 +126,11 @@ class Request(BulkQueueRow, Base):
     waiting_for: Mapped[Actor | None] = mapped_column(enumeration(Actor, "waiting_for"))
     waiting_until: Mapped[datetime | None]
 
+    traceparent: Mapped[str | None]
+    """The trace context of what has made the request, to which its steps belong; None if that was not traced.
+
+    Of a row of a bulk that of placing it, until the request's first step begins a trace of its own.
+    """
     office_told: Mapped[str | None]
     """The reason of which the back office was told when the request was held or had failed; None if it never was."""
     created_at: Mapped[datetime]

@@ -36,6 +36,7 @@ from models.people.users import people_to_tell, principal_of
 from models.proofs.order_placement import take_for_orders
 from models.proofs.proofs import OwnershipProof
 from models.states import Kind, ProofMethod, Status
+from tasks import tracing
 from tasks.claims import Claim, claimed
 from tasks.runtime import Runtime
 
@@ -80,31 +81,37 @@ def _place_batch(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> None:
         bulk = _lock_claimed(session, id, lease)
         if bulk is None:
             return
-        if bulk.placed_at is None:
-            # After a failure rows are placed one by one, so that one bad row does not fail the others.
-            rows = open_rows(session, bulk, 1 if bulk.attempts else CHUNK)
-            if rows and _limit_reached(session, bulk):
-                _queue_receipt(session, bulk, now)
-                bulk.make_due(now + _ANSWERS_LOOKED_FOR)
-                return
-            reached = _place(session, runtime, bulk, rows, now)
-            bulk.attempts = 0
-            if reached is not None:
-                _queue_receipt(session, bulk, now)
-                bulk.wait_for(Limit(reached.limit), reached.free_at or now + _ROOM_LOOKED_FOR)
-                return
-            bulk.waits_for = None
-            if rows:
-                bulk.make_due(now)
-                return
-            bulk.placed(now)
+        # Each row's request has a trace of its own, which links to this span.
+        with tracing.span("bulk", bulk.traceparent, bulk=id):
+            _place_or_end(session, runtime, bulk, now)
+
+
+def _place_or_end(session: Session, runtime: Runtime, bulk: Bulk, now: datetime) -> None:
+    if bulk.placed_at is None:
+        # After a failure rows are placed one by one, so that one bad row does not fail the others.
+        rows = open_rows(session, bulk, 1 if bulk.attempts else CHUNK)
+        if rows and _limit_reached(session, bulk):
             _queue_receipt(session, bulk, now)
-        if is_over(session, bulk):
-            bulk.end(now)
-            _queue_end_mail(session, bulk, now)
-        else:
-            assert bulk.sent_at is not None
-            bulk.make_due(now + min(max((now - bulk.sent_at) / 10, _SOONEST), _LATEST))
+            bulk.make_due(now + _ANSWERS_LOOKED_FOR)
+            return
+        reached = _place(session, runtime, bulk, rows, now)
+        bulk.attempts = 0
+        if reached is not None:
+            _queue_receipt(session, bulk, now)
+            bulk.wait_for(Limit(reached.limit), reached.free_at or now + _ROOM_LOOKED_FOR)
+            return
+        bulk.waits_for = None
+        if rows:
+            bulk.make_due(now)
+            return
+        bulk.placed(now)
+        _queue_receipt(session, bulk, now)
+    if is_over(session, bulk):
+        bulk.end(now)
+        _queue_end_mail(session, bulk, now)
+    else:
+        assert bulk.sent_at is not None
+        bulk.make_due(now + min(max((now - bulk.sent_at) / 10, _SOONEST), _LATEST))
 
 
 def _limit_reached(session: Session, bulk: Bulk) -> bool:

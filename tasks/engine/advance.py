@@ -38,8 +38,9 @@ from models.requests.requests import Request
 from models.requests.reserved_numbers import free_reserved_numbers
 from models.states import ENDED, Reason, Status, StepName, step_after
 from models.telephony.number_pool import NumberPool
-from tasks import metrics
+from tasks import metrics, tracing
 from tasks.claims import Claim, claimed
+from tasks.engine.request_traces import call_traced, join_trace
 from tasks.note_outages import note_answers
 from tasks.ports import GatewayError, GatewayRefused, NumberTaken
 from tasks.runtime import Runtime
@@ -50,8 +51,9 @@ from tasks.steps.change import change
 from tasks.steps.confirm import confirm, queue_end_mails, queue_held_mails
 from tasks.steps.detach import detach
 from tasks.steps.provision import provision
-from tasks.steps.step import Call, Hold, Postpone, Step, Wait, Work
+from tasks.steps.step import Call, Hold, Outcome, Postpone, Step, Wait, Work
 from tasks.steps.verify import verify
+from tasks.tracing import NO_SPAN, Span
 
 log = structlog.get_logger()
 
@@ -93,13 +95,14 @@ class Item:
     """A claimed request, by its id, with its present step and the external call that the step asks for.
 
     `step` and `call` are None before the steps run. `failure` is the error of the call; None if the call succeeded or
-    was not made yet.
+    was not made yet. `span` is the span of the step, which ends with the call's result.
     """
 
     id: uuid.UUID
     step: StepName | None = None
     call: Call | None = None
     failure: GatewayError | None = None
+    span: Span = NO_SPAN
 
 
 def advance(runtime: Runtime, kind: WorkKind, more_due: Callable[[], object]) -> None:
@@ -188,9 +191,9 @@ def _run_steps(batch: Batch, items: Sequence[Item]) -> tuple[list[Item], list[It
         redrawing = [item.id for item in items if isinstance(item.failure, NumberTaken)]
         work = _open_work(batch.runtime, session, requests, redrawing)
         for request in requests:
-            call = _run_request(work, request, by_id[request.id], batch.kind)
-            if call is not None:
-                left.append(Item(request.id, request.step, call))
+            waiting = _run_request(work, request, by_id[request.id], batch.kind)
+            if waiting is not None:
+                left.append(waiting)
     for callback in work.committed_callbacks:
         callback()
     touched = {request.id for request in requests}
@@ -205,34 +208,70 @@ def _open_work(
     return Work(session, now, runtime, pool, ProofBook(session, requests))
 
 
-def _run_request(work: Work, request: Request, item: Item, kind: WorkKind) -> Call | None:
+def _run_request(work: Work, request: Request, item: Item, kind: WorkKind) -> Item | None:
     """Record the result of the item's external call, if one was made, then run the request's steps one after the other.
 
-    Return the next external call to make. Return None if the request has ended, waits, is held, or was released to the
-    other kind of work.
+    Return the item with the next external call to make. Return None if the request has ended, waits, is held, or was
+    released to the other kind of work.
     """
     hand_over(work.session, request)
+    if tracing.is_on():
+        join_trace(request)
     request.begin(work.now)
-    try:
-        if item.call is not None:
-            item.call.record(work, request, done=item.failure is None)
+    if item.call is not None and not _record_call(work, request, item, item.call):
+        return None
+    while request.status not in ENDED:
+        if kind is WorkKind.VERIFY and request.work is not kind:
+            request.make_due(work.now)
+            return None
+        step = request.step
+        span = tracing.start(f"step {step}", request.traceparent, request=request.id, kind=request.kind)
+        with span.current():
+            outcome = _run_step(work, request)
+            call = _apply_outcome(work, request, outcome) if outcome is not None else None
+        if call is not None:
+            return Item(request.id, step, call, span=span)
+        span.note(status=request.status, reason=request.reason)
+        work.after_commit(span.ending())
+        if outcome is not None:
+            return None
+    return None
+
+
+def _record_call(work: Work, request: Request, item: Item, call: Call) -> bool:
+    """Record the result of an external call that was made. Return whether the request's steps go on."""
+    with item.span.current():
+        if item.failure is not None:
+            item.span.fail(item.failure)
+        try:
+            call.record(work, request, done=item.failure is None)
             if item.failure is None:
                 _go_to_next_step(work, request)
-            elif not item.call.begin_again(work, request, item.failure):
+            elif not call.begin_again(work, request, item.failure):
                 _fail(work, request, item.failure)
-                return None
-        while request.status not in ENDED:
-            if kind is WorkKind.VERIFY and request.work is not kind:
-                request.make_due(work.now)
-                return None
-            outcome = STEPS[request.step](work, request)
-            if outcome is not None:
-                return _apply_outcome(work, request, outcome)
+                return False
+        except RuleBroken as error:
+            _reject(work, request, error)
+        finally:
+            item.span.note(status=request.status, reason=request.reason)
+            work.after_commit(item.span.ending())
+    return request.status not in ENDED
+
+
+def _run_step(work: Work, request: Request) -> Outcome:
+    try:
+        outcome = STEPS[request.step](work, request)
+        if outcome is None:
             _go_to_next_step(work, request)
     except RuleBroken as error:
-        request.reject(error.reason, work.now, **error.facts)
-        _finish(work, request)
-    return None
+        _reject(work, request, error)
+        return None
+    return outcome
+
+
+def _reject(work: Work, request: Request, error: RuleBroken) -> None:
+    request.reject(error.reason, work.now, **error.facts)
+    _finish(work, request)
 
 
 def _apply_outcome(work: Work, request: Request, outcome: Call | Wait | Hold | Postpone) -> Call | None:
@@ -344,7 +383,7 @@ def _make_one_by_one(batch: Batch, items: Sequence[Item]) -> list[Item]:
 
 def _make_together(batch: Batch, items: Sequence[Item]) -> list[Item]:
     calls = [item.call for item in items if item.call is not None]
-    failures = calls[0].make(calls, batch.runtime.ports)
+    failures = call_traced(lambda: calls[0].make(calls, batch.runtime.ports), {item.id: item.span for item in items})
     note_answers(batch.claim, ExternalSystem.REGISTRAR, failures)
     return [replace(item, failure=failure) for item, failure in zip(items, failures, strict=True)]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 from celery.exceptions import SoftTimeLimitExceeded
@@ -24,6 +25,7 @@ from models.messages.outbox import Channel, Message, MessageState, queued_ids, s
 from models.proofs import consent_reach, contact_email
 from models.requests.batch_locks import lock_announcing
 from models.requests.timeline import TimelineEntry
+from tasks import tracing
 from tasks.claims import Claim, claimed
 from tasks.metrics import MAILS
 from tasks.note_outages import note_answers
@@ -120,7 +122,11 @@ def _send_some(
     for message in messages:
         if runtime.clock() >= ends or not claim.is_safe:
             break
-        failure = _send(runtime, message, details.get(message.id, NOTHING))
+        facts: dict[str, Any] = {"message": message.id, "request": message.request_id, "template": message.template}
+        with tracing.span(message.channel, message.traceparent, role="client", **facts) as span:
+            failure = _send(runtime, message, details.get(message.id, NOTHING))
+            if failure is not None:
+                span.fail(failure)
         begun.add(message.id)
         answers.append(failure)
         unrecorded[message.id] = failure
@@ -224,5 +230,6 @@ def _record(claim: Claim, outcomes: dict[int, GatewayError | None], *, told: boo
         outcome = message.state if message.state is not MessageState.QUEUED else "delayed"
         MAILS.labels(message.template, outcome).inc()
         about = {"request": str(message.request_id)} if message.request_id else {"message": message.id}
-        log.info("message.left", **about, template=message.template, outcome=str(outcome))
+        with tracing.resumed(message.traceparent):
+            log.info("message.left", **about, template=message.template, outcome=str(outcome))
     return locked

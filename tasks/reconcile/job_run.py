@@ -25,6 +25,7 @@ from sqlalchemy.orm import Session
 from models.db.transient_errors import is_outage
 from models.jobs.findings import Finding
 from models.jobs.jobs import Job, JobRun, LeaseLost, Outcome, begin_run, claim_job, forget_runs, keep_job
+from tasks import tracing
 from tasks.claims import Claim, kept_alive
 from tasks.ports import GatewayError
 from tasks.runtime import Runtime
@@ -173,8 +174,11 @@ def run_job(
         id = begin_run(session, job.name, now, dry=dry).id
         allowed = allow_removals or claimed.allow_removals
         run = Run(runtime, job, lease, id, dry=dry, allow_removals=allowed, unhurried=not by_hand)
-    with kept_alive(Claim(runtime, Job, [job.name], lease, ticks, LEASE, LONGEST)):
-        error = _work(run)
+    with tracing.span(f"job {job.name}", run=id, dry_run=dry) as span:
+        with kept_alive(Claim(runtime, Job, [job.name], lease, ticks, LEASE, LONGEST)):
+            error = _work(run)
+        if error is not None:
+            span.fail(error)
     return _end(run, error, began=now, was_due=claimed.was_due)
 
 

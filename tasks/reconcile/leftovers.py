@@ -35,6 +35,7 @@ from models.retention import Periods
 from models.staff import old_records
 from models.telephony.directory import DirectoryEntry
 from models.telephony.number_history import NumberAssignment, complete_history
+from tasks import tracing
 from tasks.reconcile.job_run import Run
 
 BATCH = 500
@@ -144,11 +145,12 @@ def _complete_history(run: Run) -> None:
 
 def _forget_calls(run: Run) -> None:
     calls, before = run.runtime.ports.calls, run.now - retention.CALL_RECORDS
-    run.counts["calls"] = calls.count(before) if run.dry else 0
-    while not run.dry and (gone := calls.forget(before, BATCH)):
-        # Each batch's transaction renews the lease.
-        with run.transaction():
-            run.counts["calls"] += gone
+    with tracing.span("registrar.forget_calls", role="client"):
+        run.counts["calls"] = calls.count(before) if run.dry else 0
+        while not run.dry and (gone := calls.forget(before, BATCH)):
+            # Each batch's transaction renews the lease.
+            with run.transaction():
+                run.counts["calls"] += gone
 
 
 def _batch(run: Run, rule: DeletionRule, after: tuple[Any, ...] | None) -> list[tuple[Any, ...]]:

@@ -24,6 +24,7 @@ from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk, TrunkState
 from models.values import block_numbers
 from models.vault import SecretUnreadable, Vault
+from tasks import tracing
 from tasks.ports import ALLOW, DENY, FORWARD, REQUEST_URI, SECRET_ISSUE, SUSPENDED, SipAddress, Subscriber, TrunkRecord
 from tasks.reconcile import merge_compare
 from tasks.reconcile.job_run import Run
@@ -86,8 +87,11 @@ def reconcile_registrar(run: Run) -> None:
     """
     report_set_aside(run)
     there = run.runtime.ports.subscribers
-    blocks = BLOCKS.compare(run, our_blocks(run), there.read_blocks())
-    trunks = TRUNKS.compare(run, _trunks(run), there.read())
+    # Read and compared at once, a row at a time.
+    with tracing.span("registrar.read_blocks", role="client"):
+        blocks = BLOCKS.compare(run, our_blocks(run), there.read_blocks())
+    with tracing.span("registrar.read", role="client"):
+        trunks = TRUNKS.compare(run, _trunks(run), there.read())
     # Too many deletions of one kind mean the wrong registrar: then nothing of the other kind is deleted either. The
     # same where we have forgotten a trunk: no trunk's row is ever deleted, so an older backup was restored.
     if blocks is not None and trunks is not None and (run.allow_removals or not run.found["forgotten_here"]):
@@ -258,7 +262,8 @@ def _settle(run: Run, suspects: Collection[SipAddress]) -> None:
     """
     if not suspects:
         return
-    found = run.runtime.ports.subscribers.look_up(suspects)
+    with tracing.span("registrar.look_up", role="client", together=len(suspects)):
+        found = run.runtime.ports.subscribers.look_up(suspects)
     users = [user for user, _ in suspects]
     with run.transaction() as session:
         ours = {one.address: one for one in _read(session, run.runtime.vault, SipTrunk.sip_user.in_(users))}
@@ -295,8 +300,9 @@ def _clear(run: Run, wrong: dict[SipAddress, Difference], ours: Collection[SipAd
         if difference.takes_away or (run.allow_removals and difference.kind == "forgotten_here")
     }
     if cleared and not run.dry:
-        run.runtime.ports.subscribers.remove(cleared.difference(ours))
-        run.runtime.ports.subscribers.release(cleared.intersection(ours))
+        with tracing.span("registrar.remove", role="client", together=len(cleared)):
+            run.runtime.ports.subscribers.remove(cleared.difference(ours))
+            run.runtime.ports.subscribers.release(cleared.intersection(ours))
     run.counts["removed"] += len(cleared)
     return cleared
 

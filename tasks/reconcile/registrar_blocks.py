@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from models.db.work_queue import made_due
 from models.telephony.number_pool import SET_ASIDE, WITHDRAWN
 from models.telephony.numbers import BlockAnnouncement, NumberBlock
+from tasks import tracing
 from tasks.ports import Block
 from tasks.reconcile import merge_compare
 from tasks.reconcile.job_run import Run
@@ -79,14 +80,16 @@ def _settle(run: Run, suspects: Sequence[int]) -> None:
     """
     if not suspects:
         return
-    found = run.runtime.ports.subscribers.look_up_blocks(suspects)
+    with tracing.span("registrar.look_up_blocks", role="client", together=len(suspects)):
+        found = run.runtime.ports.subscribers.look_up_blocks(suspects)
     these = NumberBlock.first_number == sa.any_(sa.literal(list(suspects), postgresql.ARRAY(sa.BigInteger)))
     with run.transaction() as session:
         ours = {block.first_number: block for block in _read(session, these)}
     missing = [block for first, block in ours.items() if not block.is_there(found.get(first))]
     strange = [block for first, block in found.items() if first not in ours]
     if strange and not run.dry:
-        run.runtime.ports.subscribers.remove_blocks([block.first_number for block in strange])
+        with tracing.span("registrar.remove_blocks", role="client", together=len(strange)):
+            run.runtime.ports.subscribers.remove_blocks([block.first_number for block in strange])
     run.counts["removed"] += len(strange)
     with run.transaction() as session:
         if missing:

@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql
 
 from models.jobs.outages import ExternalSystem
 from models.telephony.numbers import BlockAnnouncement, NumberBlock
+from tasks import tracing
 from tasks.claims import Claim, claimed
 from tasks.note_outages import note_answers
 from tasks.ports import Block, GatewayError
@@ -43,7 +44,8 @@ def _announce(claim: Claim) -> None:
     told: sa.UpdateBase = sa.delete(BlockAnnouncement).where(*ours)
     failure: GatewayError | None = None
     try:
-        runtime.ports.registrar.put_blocks([Block(row.first_number, row.size) for row in found])
+        with tracing.span("registrar.put_blocks", role="client", together=len(found)):
+            runtime.ports.registrar.put_blocks([Block(row.first_number, row.size) for row in found])
     except GatewayError as error:
         failure = error
         attempts = max((row.attempts for row in found), default=0) + 1

@@ -20,6 +20,7 @@ from models.telephony.forwarding import enabled_of
 from models.telephony.high_risk import high_risk_prefixes
 from models.telephony.trunks import SipTrunk, TrunkState, provision_key
 from models.vault import SecretUnreadable, Vault
+from tasks import tracing
 from tasks.claims import Claim, claimed
 from tasks.note_outages import note_answers
 from tasks.ports import Forwarding, GatewayError, NotSent, TrunkRecord
@@ -116,7 +117,10 @@ def _write(
                 records[trunk.id] = record_of(trunk, runtime.vault, forwardings, blocked)
             except SecretUnreadable:
                 outcomes[trunk.id] = NotSent("secret_unreadable")
-    answers = runtime.ports.registrar.put_trunks(list(records.values())) if records else []
+    if not records:
+        return outcomes
+    with tracing.span("registrar.put_trunks", role="client", together=len(records)):
+        answers = runtime.ports.registrar.put_trunks(list(records.values()))
     return outcomes | dict(zip(records, answers, strict=True))
 
 
@@ -125,7 +129,8 @@ def _remove(runtime: Runtime, trunks: Sequence[SipTrunk]) -> dict[int, GatewayEr
     if not ended:
         return {}
     try:
-        runtime.ports.subscribers.remove(ended.values())
+        with tracing.span("registrar.remove", role="client", together=len(ended)):
+            runtime.ports.subscribers.remove(ended.values())
     except GatewayError as error:
         return dict.fromkeys(ended, error)
     return dict.fromkeys(ended)

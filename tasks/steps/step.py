@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any, Protocol
 
 from sqlalchemy.orm import Session
 
+from models.db.trace_context import current_traceparent
 from models.proofs.proof_book import ProofBook
 from models.requests.requests import Request
 from models.states import Actor, Reason
@@ -37,9 +39,12 @@ class Work:
     def after_commit(self, callback: Callable[..., object], *facts: Any, **named: Any) -> None:
         """Call `callback` with these arguments after the commit; for log events and metrics.
 
-        Nothing is called if the transaction is rolled back.
+        Nothing is called if the transaction is rolled back. Log lines of the callback belong to the present span.
         """
-        self.committed_callbacks.append(partial(callback, *facts, **named))
+        later = partial(callback, *facts, **named)
+        if current_traceparent() is not None:
+            later = partial(copy_context().run, later)
+        self.committed_callbacks.append(later)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,49 @@
+"""Traces of HTTP requests: each page and each call of the API is a span, with which the trace of an order begins."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+from flask import Flask, Response, g, request
+
+from tasks import tracing
+
+
+def trace_requests(app: Flask) -> None:
+    """Switch traces on, if they are wanted, and make each request of `app` a span; static files and probes are none.
+
+    The span has method, rule and status, but not the path or the query, which may have codes and names. A caller's own
+    `traceparent` is only linked to: callers do not choose our traces.
+    """
+    tracing.begin("standorte-front")
+    if not tracing.is_on():
+        return
+    app.before_request(_begin)
+    app.after_request(_note)
+    app.teardown_request(_end)
+
+
+def _begin() -> None:
+    if request.endpoint == "static" or request.blueprint == "health":
+        return
+    rule = request.url_rule.rule if request.url_rule is not None else None
+    facts: dict[str, Any] = {"http.request.method": request.method, "http.route": rule}
+    name = f"{request.method} {rule}" if rule is not None else request.method
+    span = tracing.start(name, link=request.headers.get("traceparent"), role="server", **facts)
+    g.span, g.traced = span, ExitStack()
+    g.traced.enter_context(span.current())
+
+
+def _note(response: Response) -> Response:
+    if (span := g.get("span")) is not None:
+        span.note(**{"http.response.status_code": response.status_code})
+        if response.status_code >= 500:
+            span.fail(str(response.status_code))
+    return response
+
+
+def _end(_error: BaseException | None) -> None:
+    if (span := g.pop("span", None)) is not None:
+        g.pop("traced").close()
+        span.end()
