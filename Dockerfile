@@ -2,6 +2,8 @@
 
 FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b AS build
 WORKDIR /src
+# Optional parts, separated by commas: otel for traces.
+ARG EXTRAS=
 # All packages are fetched here, checked against their hashes; below, only those that the program needs are installed.
 COPY requirements.lock .
 RUN python -m pip wheel --no-cache-dir --require-hashes --no-deps --requirement requirements.lock --wheel-dir /wheels
@@ -9,7 +11,7 @@ COPY . .
 RUN python -m venv /opt/standorte \
     && /opt/standorte/bin/pip install --no-cache-dir --no-index --find-links /wheels babel \
     && .make/translations /opt/standorte/bin/python \
-    && /opt/standorte/bin/pip install --no-cache-dir --no-index --find-links /wheels .
+    && /opt/standorte/bin/pip install --no-cache-dir --no-index --find-links /wheels ".${EXTRAS:+[$EXTRAS]}"
 
 # The SIP server where phones register: Debian's Kamailio, as in the tests.
 FROM debian:bookworm-slim@sha256:3783cc01769c7b2b1b83a5c5ad96c815348e28ed7da68e2e3687004faa906251 AS kamailio
