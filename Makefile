@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: run test bench chaos hosts upgrade screenshots lock audit images compose-env check fmt clean setup tools packages
+.PHONY: run test bench chaos hosts upgrade release screenshots lock audit images compose-env check fmt clean setup tools packages
 
 run: setup
 	@$(BIN)/standorte up
@@ -37,6 +37,10 @@ hosts: setup
 # version before; ROWS=100000 for fewer rows.
 upgrade: setup
 	@$(BIN)/python -m tests.upgrade $(if $(REV),--rev $(REV)) $(if $(ROWS),--rows $(ROWS)) $(if $(RATE),--rate $(RATE))
+
+# Tag this commit as the version of models/version.py, if everything is there that a release needs.
+release: setup
+	@$(BIN)/python .make/release
 
 # Make the pictures in docs/screenshots, from a separate stack with the demo data.
 screenshots: setup

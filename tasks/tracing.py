@@ -226,7 +226,7 @@ def end() -> None:
     if provider is None:
         return
     atexit.unregister(end)
-    # It would wait for a collector that is away for longer than whoever stops the program waits.
+    # It would wait for a collector that is away for longer than the program may take to stop.
     sending = threading.Thread(target=provider.shutdown, name="last spans", daemon=True)
     sending.start()
     sending.join(_ENDS_WITHIN)

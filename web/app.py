@@ -24,6 +24,7 @@ from models.db.transient_errors import is_outage
 from models.errors import DomainError, Forbidden, InvalidField
 from models.values import Clock
 from models.vault import Vault
+from models.version import VERSION
 from tasks.hints import hint, sending_app
 from tasks.logs import configure_logging
 from tasks.wording.labels import carrier_page_text
@@ -207,7 +208,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
     sending_app("standorte-front", settings.redis_url, connections=settings.web_threads).set_default()
     Babel(app, locale_selector=choose_language).domain_instance = IsolatingTranslations()
     isolate_names(app.jinja_env, counted)
-    app.jinja_env.globals.update(get_locale=get_locale, VAT_PERCENT=VAT_PERCENT)
+    app.jinja_env.globals.update(get_locale=get_locale, VAT_PERCENT=VAT_PERCENT, version=VERSION)
     app.jinja_env.globals.update(link_rights=lambda: link_rights(locale()))
     app.jinja_env.globals.update(carrier=settings.carrier, carrier_page_text=carrier_page_text, form_owner=form_owner)
     app.jinja_env.filters["moment"] = moment

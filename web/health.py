@@ -19,6 +19,7 @@ from models import migrations
 from models.jobs import jobs
 from models.jobs.jobs import JobRun
 from models.jobs.outages import current_outages
+from models.version import VERSION
 from models.views import queue_counts
 from tasks.hints import broker_fault
 from tasks.metrics import clock_offset
@@ -39,7 +40,7 @@ def healthz() -> Response:
 
 @health.get("/readyz")
 def readyz() -> Response:
-    """Answer with a JSON status (ready, degraded or unready) and the checks of database, migrations, broker and beat.
+    """Answer with a JSON status (ready, degraded, unready), the version, and checks of database, broker and beat.
 
     Answers 503 (unready) if the database is unreachable, read-only or older than this version, else 200. Without the
     broker or beat requests are still accepted and stored, so these failures only make the status `degraded`. If a
@@ -49,8 +50,8 @@ def readyz() -> Response:
     necessary = checks["database"] == "ok" and checks["migrations"] == "ok"
     degraded = any(answer != "ok" for answer in checks.values())
     status = "ready" if not degraded else "degraded" if necessary else "unready"
-    body = json.dumps({"status": status} if was_forwarded() else {"status": status, "checks": checks}) + "\n"
-    return Response(body, 200 if necessary else 503, mimetype="application/json")
+    found = {"status": status} if was_forwarded() else {"status": status, "version": VERSION, "checks": checks}
+    return Response(json.dumps(found) + "\n", 200 if necessary else 503, mimetype="application/json")
 
 
 def _database_checks(found: Resources) -> dict[str, str]:

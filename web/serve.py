@@ -14,6 +14,7 @@ import structlog
 from gunicorn.app import wsgiapp
 
 from models.telephony.place_facts import read_places_once
+from models.version import VERSION
 from tasks import tracing
 from tasks.logs import configure_logging
 from tasks.settings import SettingsError
@@ -33,6 +34,7 @@ def main() -> None:
     importlib.import_module("web.app")
     tracing.load()
     configure_logging(settings.log_format)
+    log.info("program.started", program="web", version=VERSION)
     if fault := read_places_once(settings.database_url):
         log.warning("places.not_read", error=repr(fault))
     wsgiapp.run()

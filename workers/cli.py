@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -29,6 +30,7 @@ from workers.commands import (
     tokens,
     trunks,
     users,
+    version,
 )
 from workers.stack.data_directory import StackDirectory, load_running_stack
 from workers.stack.errors import StackError
@@ -49,6 +51,7 @@ cli.command()(schema.migrate)
 cli.command()(schema.seed)
 cli.command()(demo.demo)
 cli.command()(doctor.doctor)
+cli.command()(version.version)
 cli.command()(reconcile.reconcile)
 cli.command()(backup.backup)
 cli.command()(backup.restore)
@@ -67,8 +70,18 @@ cli.add_typer(roles.app, name="roles")
 cli.add_typer(secrets.app, name="secrets")
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        version.version()
+        raise typer.Exit
+
+
 @cli.callback()
-def console() -> None:
+def console(
+    print_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     """Manage the locations, accounts, numbers and trunks of companies: the console of the Standortverwaltung.
 
     The settings come from the environment. Without DATABASE_URL the commands use the stack that runs in this directory.

@@ -32,6 +32,7 @@ from models.db.session import Database
 from models.db.work_queue import WorkKind
 from models.telephony.place_facts import read_places_once
 from models.typefaces import WEIGHTS
+from models.version import VERSION
 from tasks import tracing
 from tasks.logs import configure_logging
 from tasks.metrics import clock_offset
@@ -237,6 +238,7 @@ def main() -> None:
     settings = WorkerSettings()
     settings.make_directories()
     configure_logging(settings.log_format)
+    log.info("program.started", program="worker", version=VERSION)
     _load_once(settings)
     Pools(arguments.queues, arguments.concurrency).run(settings)
 

@@ -6,14 +6,18 @@ import mmap
 import os
 from typing import Any
 
+import structlog
 from celery import signals
 from prometheus_client import multiprocess
 
+from models.version import VERSION
 from tasks import context, tracing
 from tasks.logs import configure_logging
 from tasks.settings import Settings
 from workers.runtime import build_runtime, close_runtime
 from workers.settings import WorkerSettings
+
+log = structlog.get_logger()
 
 _stop = mmap.mmap(-1, 1)
 """One byte that a Celery worker shares with the processes of its pool: not 0 once the worker was asked to stop."""
@@ -28,6 +32,7 @@ def connect_signals() -> None:
     signals.worker_init.connect(_share_stop)
     signals.worker_shutting_down.connect(_ask_to_stop)
     signals.setup_logging.connect(_set_up_logging)
+    signals.beat_init.connect(_say_version)
     signals.worker_process_init.connect(_start)
     signals.worker_process_shutdown.connect(_end)
 
@@ -35,6 +40,10 @@ def connect_signals() -> None:
 def _set_up_logging(**_: Any) -> None:
     # `Settings` and not `WorkerSettings`, because beat runs this too and has no settings of a worker.
     configure_logging(Settings().log_format)
+
+
+def _say_version(**_: Any) -> None:
+    log.info("program.started", program="beat", version=VERSION)
 
 
 def _share_stop(**_: Any) -> None:

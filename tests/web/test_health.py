@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from models.db import session as sessions
 from models.migrations import head_revision
 from models.vault import Vault
+from models.version import VERSION
 from tasks.ports import GatewayUnavailable, Ports
 from tasks.reconcile.job_run import Run, ScheduledJob, run_job
 from tasks.runtime import Runtime
@@ -77,6 +78,7 @@ def test_operators_see_how_it_is(front: Front) -> None:
     assert front.client.get("/healthz").status_code == 200
     ready = front.client.get("/readyz")
     assert ready.status_code == 200
+    assert ready.get_json()["version"] == VERSION
     checks = ready.get_json()["checks"]
     assert (checks["database"], checks["migrations"]) == ("ok", "ok")
     assert checks["broker"] != "ok"

@@ -18,6 +18,7 @@ from models.db.row_security import is_enforced
 from models.db.session import Database
 from models.jobs.jobs import last_run
 from models.vault import Vault
+from models.version import VERSION
 from models.views.sealed_secrets import unreadable_secrets
 from tasks.ports import GatewayError
 from workers.commands.resources import out
@@ -205,6 +206,7 @@ def _contract_holders(settings: WorkerSettings) -> str:
 
 
 CHECKS: dict[str, Check] = {
+    "version": lambda _: VERSION,
     "database": _database,
     "clock": _clock,
     "migrations": _migrations,

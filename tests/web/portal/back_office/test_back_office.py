@@ -23,6 +23,7 @@ from models.staff.request_actions import cancel, decide_on_document, open_docume
 from models.states import AccountState, Reason, Status
 from models.telephony.trunks import SipTrunk, TrunkState
 from models.vault import Vault
+from models.version import VERSION
 from tasks.ports import GatewayRefused
 from tests.factories import NOW, a_link, join, make_main, make_staff, make_user, prove_contact
 from tests.fakes import FakeRegistrar
@@ -97,6 +98,8 @@ def test_staff_arrive_where_their_work_is(front: Front, desk: Desk, bo: User, si
     page = desk.page(OFFICE)
     assert "Nichts zu erledigen" in page and "0 Anfragen warten auf uns" in page
     assert ">Zu erledigen</a>" in page and ">Abgleich</a>" in page and "Mein Produkt" not in page
+    # Staff read which version it is, nobody else.
+    assert f"<p>Version {VERSION}</p>" in page and VERSION not in front.client.get("/anmelden").text
     with front.database.transaction() as session:
         join(session, session.get_one(User, bo.id), session.get_one(Account, front.main.id))
     both = sit_down(bo.email)
