@@ -20,6 +20,7 @@ from tests.benchmarks import (
     bulk,
     bulkheads,
     dialtone,
+    growth,
     overview,
     pipeline,
     reconciliation,
@@ -282,6 +283,28 @@ def _missed(is_beyond: bool) -> str:
     return ": MISSED" if is_beyond else ""
 
 
+def growth_of_tables(system: System, size: Size) -> list[Figure]:
+    """Measure the pages of 8 KiB that PostgreSQL reads for each question, with many orders against few.
+
+    Behind the baseline stand the large tables that were read as a whole, and the indexes of large tables that were
+    used. Then come the sizes of the tables that grow, with their indexes' as baseline.
+    """
+    found = growth.measure(system, size.grown)
+    figures = []
+    for what, asked in found.many.items():
+        few = found.few[what]
+        how = ", ".join([*(f"ALL OF {table}" for table in sorted(asked.whole)), *sorted(asked.indexes)])
+        against = f"{growth.FEW} orders; {asked.fails or how or 'no large table'}"
+        figures += [
+            Figure(f"{what}: pages read", "", asked.pages, few.pages, against),
+            Figure(f"… in {asked.statements} statements", "ms", asked.ms, few.ms, f"{growth.FEW} orders"),
+        ]
+    for table in found.tables:
+        what, against = f"{table.name}, {table.rows / found.orders:.1f} rows an order", "its indexes"
+        figures.append(Figure(what, "MiB", table.data, table.indexes, against))
+    return [*figures, Figure("orders in all of this", "", found.orders)]
+
+
 PARTS: dict[str, Callable[[System, Size], list[Figure]]] = {
     "latency": latency,
     "bulkheads": bulkhead_table,
@@ -296,6 +319,7 @@ PARTS: dict[str, Callable[[System, Size], list[Figure]]] = {
     "registrar": registrar,
     "sweep": due,
     "overview": locations,
+    "growth": growth_of_tables,
     # Last: its numbers are many, and stay.
     "search": number_search,
 }

@@ -13,9 +13,9 @@ class Size:
 
     The fields are numbers: `orders` in a round of throughput, `rounds` of comparisons, `posts` to the web application,
     `singles` (orders one after the other), `tasks` of the memory test, `trunks` in each run of the job `registrar`,
-    `due` requests beside the sweep, `sweeps`, `pages` of the overview, `rows` of a bulk file, `accounts` of the number
-    search, `dial_tones` (orders until a phone registers), `changes` of trunks, and `subscribers` and `registrations` at
-    Kamailio.
+    `due` requests beside the sweep, `grown` orders in a large database, `sweeps`, `pages` of the overview, `rows` of a
+    bulk file, `accounts` of the number search, `dial_tones` (orders until a phone registers), `changes` of trunks, and
+    `subscribers` and `registrations` at Kamailio.
     """
 
     orders: int
@@ -25,6 +25,7 @@ class Size:
     tasks: int
     trunks: tuple[int, ...]
     due: int
+    grown: int
     sweeps: int
     pages: int
     rows: int
@@ -44,6 +45,7 @@ FULL = Size(
     tasks=100_000,
     trunks=(10_000, 100_000, 1_000_000),
     due=50_000,
+    grown=1_000_000,
     sweeps=50,
     pages=200,
     rows=10_000,
@@ -62,6 +64,7 @@ SHORT = Size(
     tasks=2_000,
     trunks=(1_000, 10_000),
     due=1_000,
+    grown=30_000,
     sweeps=5,
     pages=10,
     rows=500,

@@ -99,12 +99,17 @@ class Filling:
     def copy(self, rows: int) -> int:
         """Copy the remembered rows until there are about `rows` more in all tables; return how many were added.
 
+        See `copy_times`.
+        """
+        return self.copy_times(rows // max(1, sum(self._counts().values())))
+
+    def copy_times(self, copies: int) -> int:
+        """Copy each remembered row so many times; return how many rows were added.
+
         Where a row refers to another remembered row, its copy refers to that row's copy. A copy that would violate a
         unique index is left out. Must run as a superuser: triggers and foreign keys are switched off meanwhile.
         """
-        counts = {table: self._count("SELECT count(*) FROM {new}", table) for table in self._tables()}
-        copies = rows // max(1, sum(counts.values()))
-        added = 0
+        counts, added = self._counts(), 0
         with self._connection.transaction():
             self._connection.execute("SET LOCAL session_replication_role = replica")
             for table in (table for table, count in counts.items() if count):
@@ -151,6 +156,9 @@ class Filling:
 
     def _tables(self) -> dict[str, list[str]]:
         return {table: key for table, key in self._schema.composed.items() if table not in LEFT_OUT}
+
+    def _counts(self) -> dict[str, int]:
+        return {table: self._count("SELECT count(*) FROM {new}", table) for table in self._tables()}
 
     def _count(self, text: str, table: str) -> int:
         [[count]] = self._connection.execute(self._composed(text, table, {})).fetchall()
