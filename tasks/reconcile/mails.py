@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from models.messages.outbox import Message, MessageState
+from models.messages.outbox import Message
 from tasks.reconcile.job_run import Run
 
 LATE = timedelta(minutes=15)
@@ -47,7 +47,9 @@ def _page(run: Run, after: int) -> Sequence[int]:
 
 def _left_over(session: Session, now: datetime, after: int) -> Sequence[Message]:
     in_hand = sa.and_(Message.lease.is_not(None), Message.due_at > now)
-    late = sa.and_(Message.state == MessageState.QUEUED, Message.queued_at < now - LATE, ~in_hand)
+    # The same as the state `queued`, and the condition of the index of these few.
+    is_queued = Message.due_at.is_not(None)
+    late = sa.and_(is_queued, Message.queued_at < now - LATE, ~in_hand)
     return session.scalars(
         sa.select(Message)
         .where(Message.id > after, sa.or_(late, Message.refused_at > now - REFUSED_SINCE))

@@ -38,17 +38,20 @@ def reconcile_requests(run: Run) -> None:
     a former main account are handed over and reported. Safe to run twice: nothing of it is done a second time.
     """
     now = run.now
+    is_due = Request.due_at.is_not(None)
+    # Each has the condition of an index, so that the ended requests are not read.
     standing_still = sa.or_(
         sa.and_(Request.lease.is_(None), Request.due_at < now - NOT_PICKED_UP),
         sa.and_(Request.lease.is_not(None), Request.due_at < now - SOME_TIME),
         sa.and_(
+            is_due,
             Request.status == Status.PENDING,
             Request.lease.is_(None),
             Request.waiting_until < now - SOME_TIME,
             Request.due_at > now,
         ),
         sa.and_(Request.status.in_((Status.HELD, Status.FAILED)), Request.updated_at < now - LONG_HELD),
-        Request.attempts >= run.runtime.retry.patience,
+        sa.and_(is_due, Request.attempts >= run.runtime.retry.patience),
     )
 
     def judge(session: Session, requests: Sequence[Request]) -> None:

@@ -22,7 +22,7 @@ def test_rows_of_a_request_are_of_its_trace(front: Front, front_of: FrontOf) -> 
             [order], [receipt] = (session.scalars(sa.select(table.traceparent)) for table in (Request, Message))
     root = collector.one("POST /api/v1/orders")
     assert order == receipt
-    assert order.split("-")[1:3] == [root.trace, root.id]
+    assert order is not None and order.split("-")[1:3] == [root.trace, root.id]
 
 
 def test_a_mail_about_no_request_is_of_the_trace_of_its_page(front_of: FrontOf, database: Database) -> None:
@@ -35,7 +35,7 @@ def test_a_mail_about_no_request_is_of_the_trace_of_its_page(front_of: FrontOf, 
         with database.transaction() as session:
             [traceparent] = session.scalars(sa.select(Message.traceparent))
     root = collector.one("POST /passwort")
-    assert traceparent.split("-")[1:3] == [root.trace, root.id]
+    assert traceparent is not None and traceparent.split("-")[1:3] == [root.trace, root.id]
 
 
 def test_paths_and_queries_stay_here_and_probes_and_files_are_no_spans(front_of: FrontOf) -> None:
