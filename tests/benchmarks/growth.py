@@ -301,7 +301,7 @@ def _of_workers(runtime: Runtime) -> dict[str, Question]:
 
     jobs = {
         f"job {name}": lambda name=name: run_job(runtime, JOBS[name], dry=True, by_hand=True)
-        for name in ("requests", "mails", "proofs", "office", "leftovers")
+        for name in ("requests", "mails", "office", "leftovers")
     }
     return {
         "claim of requests": lambda: claim(Request, Request.waits_for(WorkKind.VERIFY)),
