@@ -86,6 +86,7 @@ packages:
 	@.make/chromium
 	@.make/sip
 	@.make/pgbouncer
+	@.make/rabbitmq
 
 setup: $(STAMP)
 	@.make/translations

@@ -6,11 +6,10 @@ A Celery message carries no content: it only says that rows of a PostgreSQL tabl
 import os
 
 from models.db.work_queue import WorkKind
-from tasks.broker_address import TCP_LIMITS, BrokerAddress, with_password
+from tasks import broker_address
 
-_url = with_password(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0"), os.environ.get("REDIS_PASSWORD"))
-_broker = BrokerAddress(_url).celery_settings
-broker_url, broker_use_ssl = _broker["broker_url"], _broker["broker_use_ssl"]
+_broker = broker_address.BrokerAddress(broker_address.broker_url(os.environ)).celery_settings
+broker_url, broker_use_ssl, task_queues = _broker["broker_url"], _broker["broker_use_ssl"], _broker["task_queues"]
 imports = ("tasks.celery_tasks",)
 
 # Results are not used: they are in the request's row.
@@ -38,14 +37,14 @@ enable_utc = True
 
 # A broker that does not answer is noticed. What a customer waits for is set in tasks.hints, for the front alone.
 broker_connection_timeout = 1
-broker_transport_options = _broker["broker_transport_options"] | {
+broker_transport_options = {
     "socket_connect_timeout": 1,
     # A worker asks for the next hint with a BRPOP that may take a second.
     "socket_timeout": 5,
     # Nobody reads with that limit while a worker waits for its next hint: without these a worker would not miss a
     # broker whose host has vanished, nor ask a sentinel for another one.
     "socket_keepalive": True,
-    "socket_keepalive_options": TCP_LIMITS,
+    "socket_keepalive_options": broker_address.TCP_LIMITS,
     # A hint is not kept in Redis until it is acknowledged, as the sweep replaces a lost one. And where Redis takes no
     # acknowledgement, as while its host is away, Celery counts the hint for good: the worker never takes another one.
     "ack_emulation": False,
@@ -57,13 +56,16 @@ broker_transport_options = _broker["broker_transport_options"] | {
     "interval_start": 0,
     "interval_step": 0.1,
     "interval_max": 0.2,
-}
+} | _broker["broker_transport_options"]
+# Seconds between the signs of life of a worker's connection and RabbitMQ: two that are missing break the connection.
+broker_heartbeat = 10
 # Workers wait for a broker that is not there yet, as long as it takes.
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
 # The same for a broker that answers with an error: one that has become a read-only replica, or lets nobody write.
 broker_channel_error_retry = True
 
+worker_consumer = "workers.hint_consumer:HintConsumer"
 # Structured logging is set up by workers.signals, not by Celery.
 worker_hijack_root_logger = False
 worker_send_task_events = False

@@ -125,6 +125,7 @@ KEPT: Mapping[str, Kept] = {
         End.BLANKED,
     ),
     "area_codes": _REFERENCE,
+    "attempt_counts": Kept("an hour, or two days for those of a day", "limits on failed attempts", End.BY_LEFTOVERS),
     "audit_entries": Kept(
         "always",
         "§ 30 BSIG: evidence of who did what. Each seal covers all entries before, so none can be taken out. They name"

@@ -1,12 +1,15 @@
-"""The address of the message broker: one Redis server by its URL, or the present master of a Redis Sentinel group."""
+"""The address of the message broker: Redis (one server, or the present master of a Sentinel group) or RabbitMQ."""
 
 from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+from tasks.rabbitmq import AMQP, AMQPS, rabbitmq_settings
 
 SENTINEL = "sentinel"
 TCP_LIMITS = {
@@ -27,32 +30,42 @@ _PORT = 26379
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
-    """The address of the Redis that carries Celery's messages and holds the counters of the front's rate limits.
+    """The address of the server that carries Celery's messages, or of the one that counts failed attempts.
 
-    `url` is either the URL of one server, `redis://…` or with TLS `rediss://…`, or it names sentinels and the master
+    `url` is either the URL of one Redis, `redis://…` or with TLS `rediss://…`, or it names sentinels and the master
     that they watch: `sentinel://:password@host:26379,host:26379/name`. The Redis servers and the sentinels have the
-    same password.
+    same password. For messages it may also be RabbitMQ's, `amqp://user:password@host:5672,host:5672/vhost`, or with
+    TLS `amqps://…`.
     """
 
     url: str
 
     @property
     def celery_settings(self) -> dict[str, Any]:
-        """Return Celery's settings `broker_url`, `broker_use_ssl` and `broker_transport_options` for this address.
+        """Return Celery's settings for this address.
 
-        The transport options contain only what Sentinel needs, and are empty for a single Redis. The caller adds them
-        to its own transport options.
+        They are `broker_url`, `broker_use_ssl`, `broker_transport_options` and `task_queues`. The transport options
+        contain only what Sentinel or RabbitMQ needs, and are empty for a single Redis. The caller adds them to its own
+        transport options.
         """
+        if self._parts.scheme in (AMQP, AMQPS):
+            return rabbitmq_settings(self._parts, TCP_LIMITS)
         if not self._is_watched:
             # Without these kombu would take any certificate.
             verified = {"ssl_cert_reqs": ssl.CERT_REQUIRED} if self._parts.scheme == "rediss" else None
-            return {"broker_url": self.url, "broker_use_ssl": verified, "broker_transport_options": {}}
+            return {
+                "broker_url": self.url,
+                "broker_use_ssl": verified,
+                "broker_transport_options": {},
+                "task_queues": None,
+            }
         password = f":{self._parts.password}@" if self._parts.password else ""
         urls = [f"{SENTINEL}://{password}{host}" for host in self._hosts]
         return {
             "broker_url": ";".join(urls),
             "broker_use_ssl": None,
             "broker_transport_options": {"master_name": self._name, "sentinel_kwargs": self._for_sentinels},
+            "task_queues": None,
         }
 
     @property
@@ -108,8 +121,26 @@ def with_password(url: str, password: str | None) -> str:
     return f"{scheme}://:{quote(password, safe='')}@{server}"
 
 
+def broker_url(environment: Mapping[str, str]) -> str:
+    """Return the URL of the message broker that these environment variables name, with the password of a Redis."""
+    redis = with_password(environment.get("REDIS_URL", "redis://127.0.0.1:6379/0"), environment.get("REDIS_PASSWORD"))
+    return environment.get("BROKER_URL") or redis
+
+
+def checked_broker_url(url: str) -> str:
+    """Return the broker's URL unchanged. Raises `ValueError` if it is neither RabbitMQ's nor in a form of Redis."""
+    if url.startswith((f"{AMQP}://", f"{AMQPS}://")):
+        if not urlsplit(url).netloc.rpartition("@")[2]:
+            raise ValueError("must be amqp://user:password@host:5672/vhost")
+        return url
+    try:
+        return checked_url(url)
+    except ValueError as error:
+        raise ValueError(f"{error}, or for RabbitMQ with amqp:// or amqps://") from error
+
+
 def checked_url(url: str) -> str:
-    """Return the broker's URL unchanged. Raises `ValueError` if it has none of the supported forms.
+    """Return the URL of a Redis unchanged. Raises `ValueError` if it has none of the supported forms.
 
     They are `redis://…`, `rediss://…` and `sentinel://…`; the last must name hosts of sentinels and a master.
     """

@@ -11,18 +11,20 @@ from threading import Lock
 from typing import Any
 
 import structlog
+from amqp.exceptions import AMQPError
 from celery import Celery, current_app
 from kombu.exceptions import OperationalError
 
 from models.db.work_queue import WorkKind
 from tasks.broker_address import BrokerAddress
+from tasks.rabbitmq import is_rabbitmq, send_by, write_to_all_queues
 
 log = structlog.get_logger()
 
 PATIENCE = 1.0
 """How long a program that only sends hints waits for the broker, in seconds: short, because a customer waits too."""
 READY_KEY = "standorte-ready"
-"""The key that a check of the broker writes; it lapses after a minute."""
+"""The key that a check of a Redis writes, which lapses after a minute; of RabbitMQ the queue."""
 
 
 class BrokerPause:
@@ -73,7 +75,7 @@ _pause = BrokerPause()
 def sending_app(name: str, broker_url: str, *, connections: int = 1) -> Celery:
     """Return a Celery app that only sends messages, with short timeouts and at most `connections` broker connections.
 
-    `name` is the app's name; `broker_url` is the broker's URL, in one of the forms allowed for the setting REDIS_URL.
+    `name` is the app's name; `broker_url` is the broker's URL, in one of the forms allowed for the setting BROKER_URL.
     For programs that run no tasks: a worker's connection needs longer timeouts. Also resets this process's circuit
     breaker for the broker.
     """
@@ -85,6 +87,7 @@ def sending_app(name: str, broker_url: str, *, connections: int = 1) -> Celery:
     app.conf.update(
         broker_url=broker["broker_url"],
         broker_use_ssl=broker["broker_use_ssl"],
+        task_queues=broker["task_queues"],
         broker_pool_limit=connections,
         broker_transport_options=app.conf.broker_transport_options | broker["broker_transport_options"] | patience,
     )
@@ -115,7 +118,9 @@ def send_hint(kind: WorkKind) -> bool:
     """
     try:
         with current_app.producer_or_acquire() as producer:
-            if not waiting_hints(producer.channel, kind):
+            if is_rabbitmq(producer.connection):
+                send_by(producer, lambda: current_app.send_task(kind, producer=producer, retry=False))
+            elif not waiting_hints(producer.channel, kind):
                 current_app.send_task(kind, producer=producer, retry=False)
     except _away() as error:
         log.warning("hint.lost", kind=kind, error=repr(error))
@@ -135,12 +140,15 @@ def send_hints(kinds: Iterable[WorkKind]) -> None:
 def broker_fault() -> str | None:
     """Check that the broker can be written to and that its queues are intact; return what is wrong, or None.
 
-    Writes a key, because a broker that is full or has become a replica still answers a ping. The returned text is the
-    name of an error, or says that a key with the name of a queue is no list. The current Celery app must have been made
-    by `sending_app`. Never raises for a broker that does not answer.
+    Writes a key (to RabbitMQ a message), because a broker that is full or has become a replica still answers a ping.
+    The returned text is the name of an error, or says that a key with the name of a queue is no list. The current
+    Celery app must have been made by `sending_app`. Never raises for a broker that does not answer.
     """
     try:
         with current_app.connection_for_write() as connection:
+            if is_rabbitmq(connection):
+                write_to_all_queues(connection, READY_KEY)
+                return None
             channel: Any = connection.default_channel
             client = channel.client
             client.set(READY_KEY, 1, ex=60)
@@ -152,7 +160,7 @@ def broker_fault() -> str | None:
 
 
 def waiting_hints(channel: Any, kind: WorkKind) -> int:
-    """Return how many Celery messages wait in the queue of this kind of work.
+    """Return how many Celery messages wait in the queue of this kind of work, in a Redis.
 
     `channel` is an open kombu channel to the broker.
     """
@@ -162,4 +170,4 @@ def waiting_hints(channel: Any, kind: WorkKind) -> int:
 def _away() -> tuple[type[BaseException], ...]:
     # Channel errors: a broker that answers but takes nothing, as a read-only replica or a full one does.
     connection = current_app.connection_for_write()
-    return (OSError, OperationalError, *connection.connection_errors, *connection.channel_errors)
+    return (OSError, OperationalError, AMQPError, *connection.connection_errors, *connection.channel_errors)

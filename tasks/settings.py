@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from models.accounts.company_limits import USUAL_LIMITS, Limits
 from models.db.several_hosts import in_one_form
 from models.emails import BadEmail, typed_email
-from tasks.broker_address import checked_url, with_password
+from tasks.broker_address import checked_broker_url, checked_url, with_password
 
 
 class SettingsError(Exception):
@@ -64,6 +64,7 @@ PUBLISHED_KEY = "for-development-only"
 
 PostgresUrl = Annotated[str, AfterValidator(_postgres)]
 RedisUrl = Annotated[str, AfterValidator(checked_url)]
+BrokerUrl = Annotated[str, AfterValidator(checked_broker_url)]
 _Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 _Page = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_page)]
 
@@ -125,18 +126,32 @@ class Settings(BaseSettings):
             self.prometheus_multiproc_dir.mkdir(parents=True, exist_ok=True)
 
 
-class RedisSettings(Settings):
+class BrokerSettings(Settings):
     """The settings of programs that send or receive Celery messages."""
 
-    redis_url: RedisUrl
-    """The URL of the Redis that carries Celery's messages, with the password of `redis_password` in it."""
+    broker_url: BrokerUrl | None = None
+    """The URL of the server that carries Celery's messages, if that is not the Redis of `redis_url`."""
+    redis_url: RedisUrl | None
+    """The URL of the Redis that counts failed attempts, with the password of `redis_password` in it.
+
+    May be missing if `broker_url` is set: then the portal's database counts them.
+    """
     redis_password: SecretStr | None = None
-    """The password, of any characters, for a URL that has none."""
+    """The password, of any characters, for a URL of a Redis that has none."""
+
+    @property
+    def hints_url(self) -> str:
+        """Return the URL of the server that carries Celery's messages."""
+        url = self.broker_url or self.redis_url
+        assert url is not None
+        return url
 
     @model_validator(mode="before")
     @classmethod
     def _put_password_into_url(cls, values: dict[str, Any]) -> dict[str, Any]:
         url, password = values.get("redis_url"), values.get("redis_password")
+        if url is None and values.get("broker_url"):
+            return {**values, "redis_url": None}
         if not isinstance(url, str) or not password:
             return values
         text = password.get_secret_value() if isinstance(password, SecretStr) else str(password)

@@ -24,6 +24,7 @@ from tasks.logs import configure_logging
 from tests.factories import prepare
 from tests.fakes import FakeClock, MailSink
 from tests.lock_order import check_lock_order
+from tests.rabbitmq import RabbitMQ, forgotten_queues, skip_without_rabbitmq
 from workers.gateways.registrar import ensure_schema
 from workers.stack.postgres import EmbeddedPostgres
 from workers.stack.redis import EmbeddedRedis
@@ -213,6 +214,22 @@ def _redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
 def redis_url(_redis: EmbeddedRedis) -> str:
     """Return the URL of a real Redis server, database 0."""
     return _redis.url(0)
+
+
+@pytest.fixture(scope="session")
+def _rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    skip_without_rabbitmq()
+    server = RabbitMQ(tmp_path_factory.mktemp("rabbitmq"))
+    server.start()
+    yield server
+    server.stop_all()
+
+
+@pytest.fixture
+def rabbitmq(_rabbitmq: RabbitMQ) -> Iterator[RabbitMQ]:
+    """Provide a real RabbitMQ without queues. A test may stop it; it is started again after the test."""
+    with forgotten_queues(_rabbitmq):
+        yield _rabbitmq
 
 
 @pytest.fixture

@@ -200,12 +200,12 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
         caller=current_caller,
     )
     clock = clock or database.now
-    vault, throttle = Vault(*settings.secret_keys), Throttle(app, settings.redis_url)
+    vault, throttle = Vault(*settings.secret_keys), Throttle(app, settings.redis_url, database)
     exports = ExportTurns(throttle.storage, settings.web_threads)
     network = TelephoneNetwork(settings.registrar_url, clock) if settings.registrar_url is not None else None
     store_resources(app, Resources(settings, database, vault, clock, throttle, exports, network))
     # The default Celery app is the one that sends the tasks of `tasks.celery_tasks`.
-    sending_app("standorte-front", settings.redis_url, connections=settings.web_threads).set_default()
+    sending_app("standorte-front", settings.hints_url, connections=settings.web_threads).set_default()
     Babel(app, locale_selector=choose_language).domain_instance = IsolatingTranslations()
     isolate_names(app.jinja_env, counted)
     app.jinja_env.globals.update(get_locale=get_locale, VAT_PERCENT=VAT_PERCENT, version=VERSION)

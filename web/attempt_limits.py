@@ -6,8 +6,8 @@ person has signed in before is counted alone (`web.portal.page.known_browsers`),
 not lock the person out there.
 
 An attempt is counted when it begins and the count is taken back if it succeeds, so that concurrent attempts cannot
-exceed the limit. The windows slide. The counters are in Redis; while Redis is unreachable, each process counts in
-memory.
+exceed the limit. The windows slide. The counters are in Redis, or in the portal's database if no Redis is set; while
+that is unreachable, each process counts in memory.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ import math
 import time
 from contextlib import suppress
 from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Any
 
 import structlog
 from flask import Flask, Response, g, request
 from flask_limiter import Limiter
 from limits.errors import StorageError
 from limits.storage import Storage
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
+from sqlalchemy.exc import SQLAlchemyError
 
+from models.db.session import Database
 from models.emails import stored_spellings
-from tasks.broker_address import BrokerAddress
-from tasks.hints import PATIENCE
+from tasks.attempt_counters import counter_settings
+from web.attempt_storage import SCHEME
 
 log = structlog.get_logger()
 
@@ -43,24 +44,29 @@ OF_PERSON = "20 per hour; 50 per day"
 Somebody who reads the person's mail can set new passwords, and each makes a browser known in which the narrow limit
 begins anew. This limit can lock out the right person, but only by tries of somebody who knows the password.
 """
-_TIMEOUT = PATIENCE / 2
+_AWAY = (RedisError, SQLAlchemyError, StorageError)
 
 
 class Throttle:
-    """The limits on failed logins and codes, one instance for each web application. The counters are shared in Redis.
+    """The limits on failed logins and codes, one instance for each web application. All processes share the counters.
+
+    They are in the Redis of `redis_url`, or in the database if that is None.
 
     A target, such as a customer number, allows 10 failed attempts in 15 minutes (`NARROW`), all targets together 30
     (`WIDE`), and one person's second factor 20 in the hour and 50 in the day (`OF_PERSON`). Each method that begins an
     attempt counts it, and raises Flask-Limiter's `RateLimitExceeded` (429) if a limit is reached. The count is taken
     back at the end of the request, unless `count_wrong_try` is called. Call these methods outside a transaction,
-    because they may wait for Redis.
+    because they may wait for Redis, or begin a transaction.
     """
 
-    def __init__(self, app: Flask, redis_url: str) -> None:
-        # Without retries, and half the patience each: Flask-Limiter waits for the timeout twice before it gives up.
-        options = {"socket_timeout": _TIMEOUT, "socket_connect_timeout": _TIMEOUT, "retry": Retry(NoBackoff(), 0)}
-        app.config.from_mapping(BrokerAddress(redis_url).limiter_settings)
-        app.config["RATELIMIT_STORAGE_OPTIONS"] |= options
+    def __init__(self, app: Flask, redis_url: str | None, database: Database) -> None:
+        self._in_redis = redis_url is not None
+        if redis_url is None:
+            options: dict[str, Any] = {"database": database}
+            app.config["RATELIMIT_STORAGE_URI"] = f"{SCHEME}://"
+        else:
+            app.config["RATELIMIT_STORAGE_URI"], options = counter_settings(redis_url)
+        app.config["RATELIMIT_STORAGE_OPTIONS"] = options
         self._limiter = Limiter(
             key_func=_client,
             strategy="sliding-window-counter",
@@ -79,9 +85,9 @@ class Throttle:
         app.after_request(self._give_back_what_was_right)
 
     @property
-    def storage(self) -> Storage:
-        """The counters' storage, which all processes share through Redis."""
-        return self._limiter.storage
+    def storage(self) -> Storage | None:
+        """The counters' storage in Redis, which all processes share; None if no Redis is set."""
+        return self._limiter.storage if self._in_redis else None
 
     def begin_code_try(self, target: str, user_id: int | None = None) -> None:
         """Count an attempt to enter a code for the target: a customer number, or one together with the kind of code.
@@ -148,17 +154,17 @@ class Throttle:
     def tries_left(self) -> int | None:
         """Return how many failed attempts the limits still allow after the one begun in this request.
 
-        None if that is not known, as while Redis is unreachable. The number depends on what was typed and on the
-        browser, not on whether that person or code exists.
+        None if that is not known, as while the counters are unreachable. The number depends on what was typed and on
+        the browser, not on whether that person or code exists.
         """
-        with suppress(RedisError, StorageError):
+        with suppress(*_AWAY):
             return min((limit.remaining for limit in self._limiter.current_limits), default=None)
         return None
 
     def seconds_to_wait(self) -> int:
         """Return the seconds until the limit that the current request exceeded allows an attempt again; at least 1."""
         breached = self._limiter.current_limit
-        # Flask-Limiter has added this machine's time to what Redis says, just now.
+        # Flask-Limiter has added this machine's time to what the storage says, just now.
         return max(1, math.ceil(breached.reset_at - time.time())) if breached is not None else 1  # noqa: TID251
 
     def _begin(self, narrow: str, wide: str | None = None, person: str | None = None) -> None:
@@ -171,7 +177,7 @@ class Throttle:
 
     def _give_back_what_was_right(self, response: Response) -> Response:
         for counted in g.pop("counted", []):
-            with suppress(RedisError):
+            with suppress(*_AWAY):
                 self._limiter.limiter.hit(counted.limit, *counted.request_args, cost=-1)
         return response
 

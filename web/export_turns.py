@@ -1,8 +1,8 @@
 """Limits on exports of long tables: one at a time for each account, few at a time in each process, and none for long.
 
 A large export keeps a thread and a connection of the database busy. Without limits the exports of one customer could
-occupy all threads. Which account exports is kept in Redis for all processes; while Redis is unreachable, each process
-knows only of its own.
+occupy all threads. Which account exports is kept in Redis for all processes; while Redis is unreachable, or if none is
+set, each process knows only of its own.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ class ExportRefused(Exception):
 class ExportTurns:
     """The exports that are running: at most one for each account, and at most a quarter of the threads in the process.
 
-    `threads` is the number of the process's threads, `shared` the storage that all processes share.
+    `threads` is the number of the process's threads, `shared` the storage that all processes share, None without one.
     """
 
-    def __init__(self, shared: Storage, threads: int) -> None:
+    def __init__(self, shared: Storage | None, threads: int) -> None:
         self._shared = shared
         self._free = threading.Semaphore(max(1, threads // 4))
         self._running: set[int] = set()
@@ -87,6 +87,9 @@ class ExportTurns:
 
     @contextmanager
     def _alone_everywhere(self, account_id: int) -> Iterator[None]:
+        if self._shared is None:
+            yield
+            return
         key = f"export/{account_id}"
         try:
             running = self._shared.incr(key, _FORGOTTEN_AFTER)

@@ -21,6 +21,7 @@ from models.jobs.jobs import JobRun
 from models.jobs.outages import current_outages
 from models.version import VERSION
 from models.views import queue_counts
+from tasks.attempt_counters import counters_fault
 from tasks.hints import broker_fault
 from tasks.metrics import clock_offset
 from tasks.reconcile.schedule import JOBS
@@ -42,11 +43,16 @@ def healthz() -> Response:
 def readyz() -> Response:
     """Answer with a JSON status (ready, degraded, unready), the version, and checks of database, broker and beat.
 
+    A Redis that only counts failed attempts, beside another broker, is the check `wrong_tries`.
+
     Answers 503 (unready) if the database is unreachable, read-only or older than this version, else 200. Without the
     broker or beat requests are still accepted and stored, so these failures only make the status `degraded`. If a
     proxy has forwarded the request, the answer is the status alone: the checks are for operators, not for the public.
     """
     checks = {**_database_checks(resources()), "broker": broker_fault() or "ok"}
+    settings = resources().settings
+    if settings.broker_url is not None and settings.redis_url is not None:
+        checks["wrong_tries"] = counters_fault(settings.redis_url) or "ok"
     necessary = checks["database"] == "ok" and checks["migrations"] == "ok"
     degraded = any(answer != "ok" for answer in checks.values())
     status = "ready" if not degraded else "degraded" if necessary else "unready"

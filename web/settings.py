@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from tasks.settings import PostgresUrl, RedisSettings, SecretSettings, is_loopback
+from tasks.settings import BrokerSettings, PostgresUrl, SecretSettings, is_loopback
 
 
-class WebSettings(RedisSettings, SecretSettings):
+class WebSettings(BrokerSettings, SecretSettings):
     """The settings of the web application, read from the environment when the object is created.
 
     Raises `SettingsError` if a setting is missing or invalid.

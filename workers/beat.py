@@ -14,6 +14,7 @@ from celery.beat import PersistentScheduler
 
 from models.db.work_queue import WorkKind
 from tasks.hints import waiting_hints
+from tasks.rabbitmq import is_rabbitmq, send_by
 
 
 class HintScheduler(PersistentScheduler):
@@ -43,6 +44,12 @@ class HintScheduler(PersistentScheduler):
         Return Celery's result of sending; None if nothing was sent. The broker's connection errors are not caught.
         """
         sender = producer or self.producer
+        if is_rabbitmq(sender.connection):
+            # There the queue itself holds one message at most. Beat's own producer would keep its channel for good,
+            # also after the server was away.
+            with self.app.producer_or_acquire() as pooled:
+                send = super().apply_async
+                return send_by(pooled, lambda: send(entry, producer=pooled, advance=advance, **options))
         if waiting_hints(sender.channel, WorkKind(entry.task)):
             return None
         return super().apply_async(entry, producer=sender, advance=advance, **options)

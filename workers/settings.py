@@ -11,7 +11,7 @@ from sqlalchemy import make_url
 
 from models.db.roles import DatabaseRole
 from models.retention import Periods
-from tasks.settings import PostgresUrl, RedisSettings, SecretSettings, Settings, sendable
+from tasks.settings import BrokerSettings, PostgresUrl, SecretSettings, Settings, sendable
 
 PUBLISHED_PASSWORD = "standorte"  # noqa: S105
 """The password that docker-compose.yml, a public file, gave the superuser and the roles by default in the past."""
@@ -25,7 +25,7 @@ def _smtp(url: str) -> str:
     return url
 
 
-class BeatSettings(RedisSettings):
+class BeatSettings(BrokerSettings):
     """The settings of Celery's beat, which only sends messages to the workers on a schedule."""
 
 

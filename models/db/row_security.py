@@ -184,6 +184,7 @@ PORTAL: Mapping[str, Rows] = {
         why="made by an administrator, for themselves; their use is noted",
     ),
     "area_codes": _free(_NO_CUSTOMER),
+    "attempt_counts": _free("counts only; of whom, says a hash"),
     "audit_entries": Rows(
         f"account_id = {_OWN} OR {STAFF} OR through_id = {_LED} OR user_id = {_PEOPLE}",
         "false",

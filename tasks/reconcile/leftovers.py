@@ -24,6 +24,7 @@ from models.links.invoice_membership import InvoiceOffer
 from models.messages.outbox import Message
 from models.orders.drafts import Draft
 from models.people.api_tokens import ApiToken
+from models.people.attempt_counts import AttemptCount
 from models.people.invitations import Invitation
 from models.people.invited_people import InvitedPerson
 from models.people.login_sessions import Login
@@ -69,6 +70,7 @@ class DeletionRule:
 
 Table = (
     type[AddressProof]
+    | type[AttemptCount]
     | type[Bulk]
     | type[DailyUse]
     | type[DirectoryEntry]
@@ -84,6 +86,7 @@ Table = (
 )
 TABLES: tuple[Table, ...] = (
     AddressProof,
+    AttemptCount,
     Bulk,
     DailyUse,
     DirectoryEntry,

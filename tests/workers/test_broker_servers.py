@@ -103,7 +103,7 @@ def counts_wrong_tries(url: str) -> FlaskClient:
     `url` is that of the Redis with the counters.
     """
     app = Flask("counting")
-    throttle = Throttle(app, url)
+    throttle = Throttle(app, url, Database("postgresql+psycopg://"))
 
     @app.get("/")
     def _wrong() -> str:

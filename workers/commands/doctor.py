@@ -148,14 +148,24 @@ def _registrar(settings: WorkerSettings) -> str:
     return f"{subscribers} subscribers"
 
 
-def _redis(settings: WorkerSettings) -> str:
+def _broker(settings: WorkerSettings) -> str:
     # Imported here because Celery is slow to import.
     from tasks.hints import broker_fault, sending_app
 
-    with sending_app("standorte-doctor", settings.redis_url):
+    with sending_app("standorte-doctor", settings.hints_url):
         if fault := broker_fault():
             raise Broken(fault)
     return "takes hints"
+
+
+def _wrong_tries(settings: WorkerSettings) -> str:
+    from tasks.attempt_counters import counters_fault
+
+    if settings.redis_url is None:
+        return "counted in the database"
+    if fault := counters_fault(settings.redis_url):
+        raise Broken(f"Redis: {fault}. Each process of the front counts for itself")
+    return "counted in Redis"
 
 
 def _mail_server(settings: WorkerSettings) -> str:
@@ -216,7 +226,8 @@ CHECKS: dict[str, Check] = {
     "contract holders": _contract_holders,
     "registrar": _registrar,
     "dial tone": _dial_tone,
-    "redis": _redis,
+    "broker": _broker,
+    "wrong tries": _wrong_tries,
     "mail server": _mail_server,
     "beat and worker": _beat,
     "carrier": _carrier,

@@ -93,7 +93,7 @@ def hint_workers(kinds: Collection[WorkKind]) -> None:
     # Imported here because Celery is slow to import and most commands never need it.
     from tasks.hints import hint, sending_app
 
-    with sending_app("standorte-console", WorkerSettings().redis_url):
+    with sending_app("standorte-console", WorkerSettings().hints_url):
         if not hint(kinds):
             err.print("The broker does not answer; the sweep goes on with it when it is back.", style="yellow")
 

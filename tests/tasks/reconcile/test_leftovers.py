@@ -23,6 +23,7 @@ from models.links.invoice_membership import InvoiceOffer
 from models.messages.outbox import Recipient
 from models.orders.drafts import Draft, begin_draft, find_draft, new_draft_id
 from models.people import login_sessions
+from models.people.attempt_counts import AttemptCount
 from models.people.invitations import INVITATION_VALID_FOR, Invitation, invite
 from models.people.invited_people import InvitedPerson
 from models.people.login_sessions import Login, begin_login
@@ -38,6 +39,7 @@ from tests.factories import ENTRY, HOLDER, NOW, VAULT, an_order, make_account, m
 from tests.tasks.conftest import Pipeline
 
 TABLES = [
+    (AttemptCount, timedelta(minutes=30)),
     (Bulk, retention.BULKS),
     (Draft, end_of_day(NOW + retention.DRAFTS) - NOW),
     (IdempotencyKey, retention.IDEMPOTENCY_KEYS),
@@ -59,6 +61,7 @@ def leave(pipeline: Pipeline, words: str) -> None:
         main = session.get_one(Account, pipeline.main.id)
         make_bulk(session, manager, main, [an_order(location=replace(an_order().location, name=words))], now=now)
         begin_draft(session, new_draft_id(session, VAULT, manager), main, manager, now)
+        session.add(AttemptCount(key=words, number=1, attempts=1, ends_at=now + timedelta(minutes=30)))
         reserve_key(session, main.id, manager.user_id, words, [b"body"], now)
         invite(session, manager, main, Recipient("Toni", f"{words}@example.com", "de"), Role.ADMINISTRATOR, now)
         begin_login(session, session.get_one(User, manager.user_id), "", "", now)

@@ -1,0 +1,31 @@
+"""The Redis that counts failed attempts: how it is reached, and whether it can be written to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from limits.storage import storage_from_string
+
+from tasks.broker_address import BrokerAddress
+from tasks.hints import PATIENCE, READY_KEY
+
+_TIMEOUT = PATIENCE / 2
+
+
+def counter_settings(url: str) -> tuple[str, dict[str, Any]]:
+    """Return the address and the options with which the package `limits` reaches the counters in this Redis."""
+    settings = BrokerAddress(url).limiter_settings
+    # Without retries, and half the patience each: Flask-Limiter waits for the timeout twice before it gives up.
+    waits = {"socket_timeout": _TIMEOUT, "socket_connect_timeout": _TIMEOUT, "retry": None}
+    return settings["RATELIMIT_STORAGE_URI"], settings["RATELIMIT_STORAGE_OPTIONS"] | waits
+
+
+def counters_fault(url: str) -> str | None:
+    """Check that the Redis of this URL can be written to; return the name of the error, or None. Never raises."""
+    address, options = counter_settings(url)
+    storage = storage_from_string(address, **options)
+    try:
+        storage.incr(READY_KEY, 60)
+    except storage.base_exceptions as error:
+        return type(error).__name__
+    return None
