@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Protocol
 
 from models.telephony.country_prefixes import UNLIMITED, PrefixRules
+from models.telephony.login_digests import known_digests
 from models.telephony.trunks import RequestUri
 from models.telephony.weekly_hours import Hours
 
@@ -112,7 +113,8 @@ class TrunkRecord:
     `key` is the idempotency key: writing the same record again under its key changes nothing. `numbers` are all numbers
     of the trunk's blocks, in E.164 with the plus sign. `postal_code` is that of the connection address, by which
     emergency calls are routed. A `suspended` trunk can only call 110 and 112. `request_uri` is what the request line of
-    incoming calls contains: the registered contact or the dialled number. `rules` say which numbers the trunk may call.
+    incoming calls contains: the registered contact or the dialled number. `secret` may also be the digests of one that
+    is not known (`models.telephony.login_digests`). `rules` say which numbers the trunk may call.
     """
 
     key: str
@@ -130,12 +132,14 @@ class TrunkRecord:
     @property
     def ha1(self) -> str:
         """Return the digest HA1 (RFC 2617) of SIP user, domain and secret, for phones that log in as the user."""
-        return _digest(f"{self.sip_user}:{self.domain}:{self.secret}")
+        known = known_digests(self.secret)
+        return known[0] if known else _digest(f"{self.sip_user}:{self.domain}:{self.secret}")
 
     @property
     def ha1b(self) -> str:
         """Return the digest HA1 (RFC 2617) of SIP user, domain and secret, for phones that log in as user@domain."""
-        return _digest(f"{self.sip_user}@{self.domain}:{self.domain}:{self.secret}")
+        known = known_digests(self.secret)
+        return known[1] if known else _digest(f"{self.sip_user}@{self.domain}:{self.domain}:{self.secret}")
 
     @property
     def preferences(self) -> dict[str, str]:

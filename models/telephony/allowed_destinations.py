@@ -139,6 +139,7 @@ def follow_high_risk(session: Session, prefix: str, now: datetime, *, after: int
         .where(
             SipTrunk.id > after,
             SipTrunk.state != TrunkState.CLOSED,
+            SipTrunk.unadopted_since.is_(None),
             ~SipTrunk.high_risk,
             SipTrunk.countries.is_(None) | SipTrunk.countries.overlap(keys),
         )

@@ -213,11 +213,11 @@ def free_reserved_block(block: NumberBlock, now: datetime) -> None:
 def release_block(block: NumberBlock, now: datetime) -> None:
     """Take a block from its account and trunk; it can be assigned to an account again after `QUARANTINE` (90 days).
 
-    Records this in the history of numbers, and withdraws a directory entry for one of the block's numbers. The block
-    must be in a session.
+    One that was ported in, which is another carrier's, is assigned to nobody again. Records this in the history of
+    numbers, and withdraws a directory entry for one of the block's numbers. The block must be in a session.
     """
     _take_away(block, now)
-    block.available_from = now + QUARANTINE
+    block.available_from = WITHDRAWN if block.ported_in else now + QUARANTINE
 
 
 def set_aside_block(block: NumberBlock, now: datetime) -> None:

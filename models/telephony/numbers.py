@@ -42,6 +42,8 @@ class NumberBlock(Base):
     account_id: Mapped[int | None] = mapped_column(sa.ForeignKey("accounts.id"))
     trunk_id: Mapped[int | None] = mapped_column(sa.ForeignKey("sip_trunks.id"), index=True)
     available_from: Mapped[datetime]
+    # Another carrier's: it does not go to the pool when its account loses it.
+    ported_in: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
 
     __table_args__ = (
         # In the order in which they are compared with the registrar's.

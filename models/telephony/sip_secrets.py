@@ -12,6 +12,7 @@ from models.accounts.locks import lock_account
 from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal
 from models.telephony.change_mails import tell_of_change
+from models.telephony.login_digests import SecretUnknown, known_digests
 from models.telephony.suspension import find_trunk
 from models.telephony.trunks import SipTrunk
 from models.vault import Vault, new_sip_secret
@@ -30,10 +31,13 @@ def reveal(session: Session, vault: Vault, person: Principal, account: Account, 
     """Return the SIP password of the account's trunk `id` in plain text, and record in the audit log who saw it.
 
     Raises `Forbidden` if the person may not see the account's secrets, `NotFound` if the account has no trunk with this
-    id that is not closed, and `SecretUnreadable` if the secret was encrypted with a key that is not configured.
+    id that is not closed, and `SecretUnreadable` if the secret was encrypted with a key that is not configured, or
+    (`SecretUnknown`) if only its digests were taken over.
     """
     trunk = find_trunk(session, person, Action.SEE_SECRET, account, id)
     secret = vault.open(trunk.secret)
+    if known_digests(secret) is not None:
+        raise SecretUnknown
     record(session, person, account, AuditEvent.SECRET_SEEN, Action.SEE_SECRET, now, {"sip_user": trunk.sip_user})
     return secret
 

@@ -90,6 +90,8 @@ class SipTrunk(QueueRow, Base):
     carrier_reason: Mapped[str | None]
     certified_numbers: Mapped[int | None]
     created_at: Mapped[datetime]
+    # Taken over from a registrar, which keeps its rows as they are until the trunk is adopted or changed.
+    unadopted_since: Mapped[datetime | None]
 
     account: Mapped[Account] = relationship(lazy="raise_on_sql")
     contract: Mapped[Contract] = relationship(lazy="raise_on_sql")
@@ -110,11 +112,16 @@ class SipTrunk(QueueRow, Base):
         due_index("sip_trunks"),
         # Few ever: a main account's overview counts its own among them.
         sa.Index("ix_sip_trunks_suspended", "account_id", postgresql_where=sa.text("state = 'suspended'")),
+        sa.Index("ix_sip_trunks_unadopted", "id", postgresql_where=sa.text("unadopted_since IS NOT NULL")),
     )
 
     def changed(self, now: datetime) -> None:
-        """Schedule a registrar update of the trunk for now, and reset the count of failed attempts."""
+        """Schedule a registrar update of the trunk for now, and reset the count of failed attempts.
+
+        A trunk that was taken over is adopted by this: from now on the registrar has what the portal has.
+        """
         self.attempts = 0
+        self.unadopted_since = None
         self.make_due(now)
 
     def suspend(self, by: SuspendedBy, now: datetime, reason: str | None = None) -> bool:

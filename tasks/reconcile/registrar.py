@@ -21,6 +21,7 @@ from models.requests.requests import Request
 from models.states import StepName
 from models.telephony.high_risk import high_risk_prefixes
 from models.telephony.numbers import NumberBlock
+from models.telephony.trunk_takeover import count_unadopted
 from models.telephony.trunks import SipTrunk, TrunkState
 from models.values import block_numbers
 from models.vault import SecretUnreadable, Vault
@@ -45,7 +46,7 @@ class Ours:
     `address` is its SIP user and domain, `customer_number` that of its account. `record` is what the registrar should
     have: None for a closed trunk, and for one whose secret cannot be decrypted (`unreadable`). `on_its_way` is whether
     the trunk is about to be written to the registrar, so that a difference is no finding. `attempts` is how often
-    writing it has failed since the last success.
+    writing it has failed since the last success. An `unadopted` trunk was taken over and not adopted yet.
     """
 
     trunk_id: int
@@ -55,6 +56,7 @@ class Ours:
     unreadable: bool
     on_its_way: bool
     attempts: int
+    unadopted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +82,16 @@ def reconcile_registrar(run: Run) -> None:
     """Find differences between the portal's trunks and number blocks and the registrar's, report and repair them.
 
     What the registrar lacks or has differently is scheduled to be written again. Rows of the registrar without a trunk
-    or block of the portal are deleted from it. Without the staff's permission (`run.allow_removals`), nothing is
+    or block of the portal are deleted from it, unless trunks were taken over that are not adopted yet: then nothing is
+    deleted, and these trunks are left as they are. Without the staff's permission (`run.allow_removals`), nothing is
     deleted if these rows are too many, or if one of them is a trunk that the portal once wrote and no longer has, as
     after restoring an old backup. Safe to run twice: a trunk is always written from its row. Memory does not grow with
     the number of rows.
     """
     report_set_aside(run)
+    with run.transaction() as session:
+        if unadopted := count_unadopted(session):
+            run.find("not_adopted", run.job.name, repaired=False, count=unadopted)
     there = run.runtime.ports.subscribers
     # Read and compared at once, a row at a time.
     with tracing.span("registrar.read_blocks", role="client"):
@@ -94,6 +100,9 @@ def reconcile_registrar(run: Run) -> None:
         trunks = TRUNKS.compare(run, _trunks(run), there.read())
     # Too many deletions of one kind mean the wrong registrar: then nothing of the other kind is deleted either. The
     # same where we have forgotten a trunk: no trunk's row is ever deleted, so an older backup was restored.
+    # While trunks are taken over, rows that we do not know are customers' of whom no row was taken over yet.
+    if unadopted:
+        return
     if blocks is not None and trunks is not None and (run.allow_removals or not run.found["forgotten_here"]):
         BLOCKS.take_away(run, blocks)
         TRUNKS.take_away(run, trunks)
@@ -125,6 +134,7 @@ _COLUMNS = (
     SipTrunk.state,
     SipTrunk.due_at,
     SipTrunk.attempts,
+    SipTrunk.unadopted_since,
     Account.customer_number,
     Account.postal_code,
     Request.step,
@@ -173,14 +183,23 @@ def _ours(
     being_provisioned = trunk.step is StepName.PROVISION and trunk.state is not TrunkState.CLOSED
     on_its_way = being_provisioned or (trunk.due_at is not None and trunk.attempts < REFUSED_OFTEN)
     address = (trunk.sip_user, trunk.domain)
-    return Ours(trunk.id, address, trunk.customer_number, record, unreadable, on_its_way, trunk.attempts)
+    return Ours(
+        trunk.id,
+        address,
+        trunk.customer_number,
+        record,
+        unreadable,
+        on_its_way,
+        trunk.attempts,
+        trunk.unadopted_since is not None,
+    )
 
 
 def _difference(ours: Ours | None, found: Subscriber | None) -> Difference | None:
     if ours is None:
         kind = "forgotten_here" if found is not None and _is_whole(found) else "unknown_there"
         return Difference(kind, tuple(_parts(found)) if found is not None else ())
-    if ours.on_its_way:
+    if ours.on_its_way or ours.unadopted:
         return None
     if ours.unreadable:
         return Difference("secret_unreadable")

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from models.db.work_queue import made_due
 from models.telephony.number_pool import SET_ASIDE, WITHDRAWN
 from models.telephony.numbers import BlockAnnouncement, NumberBlock
+from models.telephony.trunks import SipTrunk
 from tasks import tracing
 from tasks.ports import Block
 from tasks.reconcile import merge_compare
@@ -59,7 +60,10 @@ def our_blocks(run: Run) -> Iterator[OurBlock]:
 
 
 def _read(session: Session, which: sa.ColumnElement[bool]) -> list[OurBlock]:
-    on_its_way = sa.exists().where(BlockAnnouncement.block_id == NumberBlock.id)
+    announced = sa.exists().where(BlockAnnouncement.block_id == NumberBlock.id)
+    # The numbers of a trunk that was taken over become ours with the trunk.
+    unadopted = sa.exists().where(SipTrunk.id == NumberBlock.trunk_id, SipTrunk.unadopted_since.is_not(None))
+    on_its_way = sa.or_(announced, unadopted)
     columns = sa.select(NumberBlock.id, NumberBlock.first_number, NumberBlock.size, on_its_way)
     ours = which & (NumberBlock.available_from != WITHDRAWN)
     rows = session.execute(columns.where(ours).order_by(NumberBlock.first_number).limit(merge_compare.PAGE))

@@ -49,6 +49,10 @@ FINDINGS: Mapping[str, str] = {
     "still_there": N_(
         "Trunk %(sip_user)s of customer number %(customer_number)s is closed, but still in the registrar."
     ),
+    "not_adopted": N_(
+        "%(count)s trunks were taken over and are not adopted yet. Nothing is removed from the registrar until then: "
+        "`standorte trunks adopt`."
+    ),
     "unknown_there": N_("The registrar knows %(sip_user)s@%(domain)s (%(what_text)s); we do not."),
     "forgotten_here": N_(
         "The registrar has trunk %(sip_user)s@%(domain)s, which we have written, but our database does not know it. "

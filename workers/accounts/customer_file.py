@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,14 +28,18 @@ def open_customers(path: Path) -> Iterator[Table]:
         with path.open("rb") as file, open_table(file, _HEADINGS, LAST_LINE) as table:
             yield table
     except UnusableTable as error:
-        raise UnusableFile(_why_not(error)) from error
+        raise UnusableFile(why_not(error, REQUIRED, OPTIONAL)) from error
 
 
-def _why_not(error: UnusableTable) -> str:
+def why_not(error: UnusableTable, required: Sequence[str], optional: Sequence[str]) -> str:
+    """Return why no table with the `required` columns can be read from a file, in a sentence without its full stop.
+
+    `optional` are the columns that it may have besides.
+    """
     reasons = {
         "empty": "the file is empty",
         "no_columns": f"no line has all headings, line {error.line} has no {', '.join(error.columns)}; a file needs"
-        f" {';'.join(REQUIRED)} and may have {' and '.join(OPTIONAL)}",
+        f" {';'.join(required)} and may have {' and '.join(optional)}",
         "columns_twice": f"a heading of line {error.line} is there more than once",
         "hidden_sheet": f"the table is on the hidden sheet {error.sheet!r}",
         "line_too_long": f"line {error.line} is longer than {LONGEST_LINE} characters",

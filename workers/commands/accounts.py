@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Self, TextIO
+from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from sqlalchemy.orm import Session
 
@@ -29,13 +27,11 @@ from models.states import AccountState
 from models.telephony.holdings import holdings_of
 from tasks.files import uploaded_tables
 from workers.accounts.customer_file import UnusableFile, open_customers
-from workers.accounts.customer_import import REASONS, AccountImport, Finding, Summary
+from workers.accounts.customer_import import REASONS, AccountImport, Summary
 from workers.commands.first_access import give_access, tell
+from workers.commands.import_reports import Report, reading
 from workers.commands.resources import err, known_account, known_locale, open_database, out, refuse
 from workers.settings import WorkerSettings
-
-SHOWN = 20
-"""The most findings printed on the terminal; the report file has all findings."""
 
 _USUAL = "usual"
 _LIMIT_HELP = "The greatest number, or `usual`."
@@ -259,55 +255,8 @@ def _run(database: Database, file: Path, customers: uploaded_tables.Table, findi
         err.print(f"{place.hidden_rows} rows of the sheet are hidden. They are read all the same.", style="yellow")
     for name in place.others:
         err.print(escape(f"Sheet {name!r} has such a table, too. It is not read."), style="yellow")
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task(file.name, total=file.stat().st_size)
-
-        def advance(done: int) -> None:
-            progress.update(task, completed=done)
-
+    with reading(file) as advance:
         return AccountImport(database, database.now, findings.add, advance).run(customers)
-
-
-class Report:
-    """The findings of an import: all are written to a CSV file, the first 20 (`SHOWN`) also to the terminal.
-
-    A finding is a problem with one row, or a remark on one. The file is created with the first finding; without
-    findings there is no file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: TextIO | None = None
-        self._count = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def add(self, finding: Finding) -> None:
-        """Write one finding to the report file, and to the terminal if it is among the first `SHOWN` (20)."""
-        if self._file is None:
-            self._file = self._path.open("w", encoding="utf-8-sig", newline="")
-            self._writer = csv.writer(self._file, delimiter=";")
-            self._writer.writerow(["line", "column", "reason", "taken_over", "explanation"])
-        taken_over = "yes" if finding.notice else "no"
-        self._writer.writerow([finding.line, finding.column, finding.reason, taken_over, str(finding)])
-        self._count += 1
-        if self._count <= SHOWN:
-            where = f"line {finding.line}" + (f", {finding.column}" if finding.column else "")
-            style = "yellow" if finding.notice else "red"
-            err.print(f"[{style}]{where}:[/] {escape(str(finding))}", highlight=False, soft_wrap=True)
-
-    def say_where(self) -> None:
-        """Print the number of findings and the path of the report file; print nothing if there was no finding."""
-        if self._count > SHOWN:
-            err.print(f"… and {self._count - SHOWN} more")
-        if self._count:
-            err.print(f"All {self._count} findings: {self._path}", highlight=False, soft_wrap=True)
 
 
 def _table(summary: Summary) -> Table:

@@ -1,10 +1,11 @@
-"""`standorte trunks …`: suspend and resume SIP trunks on the carrier's behalf."""
+"""`standorte trunks …`: suspend and resume SIP trunks on the carrier's behalf; take over those of another registrar."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,8 +13,16 @@ from sqlalchemy.orm import Session
 
 from models.errors import Forbidden, NotFound, TrunkClosed
 from models.telephony.suspension import resume_for_carrier, suspend_for_carrier
+from models.telephony.trunk_takeover import TrunkFate, adopt_trunks, count_unadopted
 from models.telephony.trunks import TrunkState
+from models.vault import Vault
+from tasks.ports import GatewayError
+from workers.accounts.customer_file import UnusableFile
+from workers.accounts.trunk_import import TrunkImport, open_trunks
+from workers.commands.import_reports import Report, reading
 from workers.commands.resources import open_database, out, refuse
+from workers.gateways.subscribers import KamailioSubscribers
+from workers.settings import WorkerSettings
 
 app = typer.Typer(no_args_is_help=True, help="SIP trunks.")
 
@@ -46,6 +55,78 @@ def resume(sip_user: UserArgument) -> None:
     done = "is not suspended by us any more" if changed else "was not suspended by us"
     stays = "; it stays suspended by the customer" if trunk.state is TrunkState.SUSPENDED else ""
     out.print(f"Trunk {sip_user} {done}{stays}.", highlight=False)
+
+
+@app.command("import")
+def import_trunks(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, metavar="FILE")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report; change nothing.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Where bad rows are written to; FILE.errors.csv without it.")
+    ] = None,
+) -> None:
+    """Import existing trunks from a CSV or XLSX file with headings, after `accounts import` of their customers.
+
+    Columns: customer_number, sip_user, channels, product (of `prices list`), monthly_price (net, in euros), started_on,
+    and the optional domain (SIP_DOMAIN without it), secret, numbers (divided by commas; +49521999980/100 are a hundred
+    from there on). What secret and numbers do not say is read from the tables subscriber and dbaliases of a running
+    Kamailio (REGISTRAR_URL), where nothing is changed before `trunks adopt`.
+
+    Valid rows are imported even if others are not. A trunk that is there is left as it is, so this is safe to run
+    twice. Ends with 0 if every row was imported, with 1 if not, and with 2 if no row can be read at all.
+    """
+    settings = WorkerSettings()
+    path = report or file.with_name(file.name + ".errors.csv")
+    path.unlink(missing_ok=True)
+    subscribers, vault = KamailioSubscribers(settings.registrar_url), Vault(*settings.secret_keys)
+    with Report(path) as findings:
+        try:
+            with open_database() as database, open_trunks(file) as table, reading(file) as advance:
+                run = TrunkImport(
+                    database, subscribers, vault, database.now, settings.sip_domain, findings.add, advance, dry=dry_run
+                )
+                summary = run.run(table)
+        except UnusableFile as error:
+            refuse(f"{file}: {error}.", code=2)
+        except GatewayError as error:
+            refuse(f"The registrar's database does not answer: {error}")
+    findings.say_where()
+    created = f"created, with {summary.numbers:,} numbers"
+    for count, words in (
+        (summary.fates[TrunkFate.CREATED], f"would be {created}" if dry_run else created),
+        (summary.fates[TrunkFate.UNCHANGED], "there already"),
+        (summary.bad, "not taken over"),
+    ):
+        out.print(f"{count:>9,}  {words}", highlight=False)
+    if summary.bad:
+        raise typer.Exit(1)
+
+
+@app.command()
+def adopt(
+    sip_user: Annotated[str | None, typer.Argument(metavar="SIP_USER", help="One trunk; all without it.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Make trunks that were taken over ours: from now on the registrar has what the portal has. Asks first.
+
+    They are written to the registrar, with their numbers and settings. When all are adopted, the job `registrar` also
+    removes SIP users that the portal does not know: look at `standorte reconcile registrar --dry-run` before.
+    """
+    with open_database() as database:
+        with database.transaction() as session:
+            waiting = count_unadopted(session)
+        if not yes and waiting and sip_user is None:
+            typer.confirm(f"{waiting:,} trunks will be written to the registrar. Adopt them?", abort=True, err=True)
+        adopted = 0
+        while True:
+            with database.transaction() as session:
+                batch = adopt_trunks(session, database.now(), sip_user)
+            adopted += batch
+            if not batch or sip_user is not None:
+                break
+    if sip_user is not None and not adopted:
+        refuse(f"No trunk {sip_user} waits for that.")
+    out.print(f"{adopted:,} trunks are adopted.", highlight=False)
 
 
 @contextmanager

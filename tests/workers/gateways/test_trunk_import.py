@@ -1,0 +1,294 @@
+"""Tests that trunks of a running Kamailio are taken over, and that it is left as it is until they are adopted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from typer.testing import CliRunner
+
+from models.accounts.accounts import Account
+from models.contracts.contracts import Contract, ContractItem
+from models.db.session import Database
+from models.people.rights import Principal, Role
+from models.telephony.login_digests import SecretUnknown
+from models.telephony.number_pool import WITHDRAWN, release_block, stock_pool
+from models.telephony.numbers import NumberBlock
+from models.telephony.sip_secrets import reveal
+from models.telephony.trunk_takeover import adopt_trunks, as_blocks
+from models.telephony.trunks import SipTrunk
+from tests.factories import NOW, make_account, make_user
+from tests.workers.gateways.kamailio_tables import DOMAIN, VAULT, Network
+from workers.accounts import trunk_import
+from workers.accounts.customer_import import Finding
+from workers.accounts.trunk_import import TrunkImport, TrunkSummary, open_trunks
+from workers.commands.trunks import app
+from workers.gateways.subscribers import KamailioSubscribers
+
+HEADER = "customer_number;sip_user;channels;product;monthly_price;started_on;domain;secret;numbers"
+SUBSCRIBER = "INSERT INTO subscriber (username, domain, password, ha1, ha1b) VALUES (%s, 'sip.example', %s, %s, %s)"
+ALIASES = (
+    "INSERT INTO dbaliases (alias_username, alias_domain, username, domain)"
+    " SELECT '+' || n, 'sip.example', %s, 'sip.example' FROM generate_series(%s, %s) AS n"
+)
+HA1 = hashlib.md5(b"old2:sip.example:nobody knows", usedforsecurity=False).hexdigest()
+HA1B = hashlib.md5(b"old2@sip.example:sip.example:nobody knows", usedforsecurity=False).hexdigest()
+Take = Callable[..., tuple[TrunkSummary, list[Finding]]]
+
+
+def line(customer_number: str, sip_user: str = "old1", **changes: str) -> str:
+    """Return a valid line of a file of trunks, with the columns in `changes` replaced."""
+    values = {
+        "customer_number": customer_number,
+        "sip_user": sip_user,
+        "channels": "8",
+        "product": "trunk-10",
+        "monthly_price": "17,50",
+        "started_on": "01.04.2019",
+        "domain": "",
+        "secret": "",
+        "numbers": "",
+        **changes,
+    }
+    return ";".join(values.values())
+
+
+@pytest.fixture
+def account(network: Network, owner_database: Database) -> Account:
+    """Provide an account without trunks, and a Kamailio that has two trunks of which the portal does not know."""
+    network.by_hand(SUBSCRIBER, ["old1", "in-the-clear", "", ""])
+    network.by_hand(SUBSCRIBER, ["old2", "", HA1, HA1B])
+    network.by_hand(ALIASES, ["old1", 495219999800, 495219999911])
+    network.by_hand(ALIASES, ["old2", 4930123456, 4930123456])
+    with owner_database.transaction() as session:
+        return make_account(session)
+
+
+@pytest.fixture
+def take(network: Network, worker_registrar_url: str, tmp_path: Path) -> Take:
+    """Provide a function that writes lines to a CSV file and imports it; it returns the summary and all findings."""
+
+    def take(*lines: str, dry: bool = False) -> tuple[TrunkSummary, list[Finding]]:
+        file = tmp_path / "trunks.csv"
+        file.write_text("\n".join([HEADER, *lines, ""]))
+        findings: list[Finding] = []
+        clock, database = network.runtime.clock, network.runtime.database
+        there = KamailioSubscribers(worker_registrar_url)
+        with open_trunks(file) as table:
+            run = TrunkImport(database, there, VAULT, clock, DOMAIN, findings.append, lambda _: None, dry=dry)
+            return run.run(table), findings
+
+    return take
+
+
+def trunk_of(network: Network, sip_user: str) -> tuple[SipTrunk, list[NumberBlock]]:
+    """Return the portal's trunk with this SIP user, and its blocks."""
+    with network.runtime.database.transaction() as session:
+        trunk = session.scalars(sa.select(SipTrunk).where(SipTrunk.sip_user == sip_user)).one()
+        blocks = sa.select(NumberBlock).where(NumberBlock.trunk_id == trunk.id).order_by(NumberBlock.first_number)
+        return trunk, list(session.scalars(blocks))
+
+
+def test_what_kamailio_has_is_taken_over_and_left_alone_until_it_is_adopted(
+    network: Network, account: Account, take: Take
+) -> None:
+    before = network.everything()
+    number = account.customer_number
+    summary, findings = take(line(number), line(number, "old2", channels="2", monthly_price="0"))
+    assert (findings, summary.bad, summary.fates, summary.numbers) == ([], 0, {"created": 2}, 113)
+    trunk, blocks = trunk_of(network, "old1")
+    assert (trunk.account_id, trunk.channels, VAULT.open(trunk.secret)) == (account.id, 8, "in-the-clear")
+    assert [(block.first_number, block.size, block.ported_in) for block in blocks] == [
+        (495219999800, 100, True),
+        (495219999900, 10, True),
+        (495219999910, 1, True),
+        (495219999911, 1, True),
+    ]
+    with network.runtime.database.transaction() as session:
+        item = sa.select(ContractItem.product_key, ContractItem.monthly_cents, Contract.started_at)
+        agreed = session.execute(item.join(Contract).where(Contract.id == trunk.contract_id)).one()
+    assert (agreed[0], agreed[1], agreed[2].isoformat()) == ("trunk-10", 1750, "2019-03-31T22:00:00+00:00")
+    # The first reconciliations remove and write nothing: also nothing of a stranger's, whose row may come later.
+    network.by_hand(SUBSCRIBER, ["old3", "", HA1, HA1B])
+    network.by_hand("INSERT INTO own_numbers VALUES (4940100, 10)")
+    strange = network.everything()
+    for allowed in (False, True):
+        assert network.run(allow_removals=allowed).found == {"not_adopted": 1}
+        network.write()
+        assert network.everything() == strange != before
+    network.by_hand("DELETE FROM own_numbers WHERE first_number = 4940100")
+
+    with network.runtime.database.transaction() as session:
+        assert adopt_trunks(session, network.clock.now) == 2
+    network.write()
+    logins = {user: login for user, _, *login in network.everything()[0]}
+    # Known only by its digests, a phone of this trunk logs in as before.
+    assert logins["old2"] == [HA1, HA1B, ""]
+    assert logins["old1"][0] == hashlib.md5(b"old1:sip.example:in-the-clear", usedforsecurity=False).hexdigest()
+    assert {row for row in before[1] if row[2] in ("old1", "old2")} <= set(network.everything()[1])
+    assert (495219999800, 100) in network.everything()[4]
+    assert network.run().found == {"unknown_there": 1}
+    assert network.run().found == {}
+
+
+def test_a_trunk_is_adopted_by_the_first_change(network: Network, account: Account, take: Take) -> None:
+    take(line(account.customer_number))
+    with network.runtime.database.transaction() as session:
+        trunk = session.scalars(sa.select(SipTrunk).where(SipTrunk.sip_user == "old1")).one()
+        trunk.changed(network.clock.now)
+    network.write()
+    assert ("old1", "sip.example", "channels", "8") in {row[:4] for row in network.everything()[2]}
+    assert trunk_of(network, "old1")[0].unadopted_since is None
+
+
+def test_twice_is_once_and_a_dry_run_is_none(network: Network, account: Account, take: Take) -> None:
+    lines = line(account.customer_number), line(account.customer_number, "old2")
+    summary, _ = take(*lines, dry=True)
+    assert (summary.fates, summary.numbers) == ({"created": 2}, 113)
+    with network.runtime.database.transaction() as session:
+        assert session.scalar(sa.select(SipTrunk.id).where(SipTrunk.sip_user == "old1")) is None
+    take(*lines)
+    assert take(*lines)[0].fates == {"unchanged": 2}
+
+
+def test_the_file_may_say_all_by_itself(network: Network, account: Account, take: Take) -> None:
+    numbers = '"0521 5550, +49521556600/12"'
+    _, findings = take(line(account.customer_number, "new1", domain="sip.old", secret="of-the-file", numbers=numbers))
+    assert findings == []
+    trunk, blocks = trunk_of(network, "new1")
+    assert (trunk.domain, VAULT.open(trunk.secret)) == ("sip.old", "of-the-file")
+    assert {block.area_code for block in blocks} == {"0521"}
+    found = [(block.first_number, block.size) for block in blocks]
+    assert found == [(495215550, 1), (49521556600, 10), (49521556610, 1), (49521556611, 1)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "column", "reason"),
+    [
+        ({"customer_number": "1"}, "customer_number", "not_seven_digits"),
+        ({"customer_number": "9999999"}, "customer_number", "no_account"),
+        ({"sip_user": "a b"}, "sip_user", "not_a_sip_user"),
+        ({"sip_user": "unheard-of"}, "sip_user", "not_in_registrar"),
+        ({"sip_user": "empty"}, "sip_user", "no_login"),
+        ({"domain": "sip example"}, "domain", "not_a_domain"),
+        ({"secret": "{HA1}x"}, "secret", "not_a_secret"),
+        ({"channels": "0"}, "channels", "not_channels"),
+        ({"channels": "many"}, "channels", "not_channels"),
+        ({"product": "block-10"}, "product", "unknown_product"),
+        ({"monthly_price": "1.750,00"}, "monthly_price", "not_a_price"),
+        ({"started_on": "31.02.2019"}, "started_on", "not_a_day"),
+        ({"started_on": "2999-01-01"}, "started_on", "not_a_day"),
+        ({"numbers": "a hundred"}, "numbers", "not_numbers"),
+        ({"numbers": "0800 1234567"}, "numbers", "no_area_code"),
+        ({"numbers": "+43 1 5811234"}, "numbers", "no_area_code"),
+        ({"sip_user": "strange"}, "numbers", "strange_alias"),
+        ({"numbers": "#N/A"}, "numbers", "error_value"),
+    ],
+)
+def test_a_bad_row_is_named_by_line_and_column(
+    network: Network, account: Account, take: Take, changes: dict[str, str], column: str, reason: str
+) -> None:
+    network.by_hand(SUBSCRIBER, ["empty", "", "", ""])
+    network.by_hand(SUBSCRIBER, ["strange", "secret", "", ""])
+    network.by_hand(
+        "INSERT INTO dbaliases (alias_username, alias_domain, username, domain)"
+        " VALUES ('office', 'sip.example', 'strange', 'sip.example')"
+    )
+    bad = line(**{"customer_number": account.customer_number, **changes})
+    summary, findings = take(line(account.customer_number, "old2"), bad)
+    assert [(found.line, found.column, found.reason) for found in findings] == [(3, column, reason)]
+    assert str(findings[0])
+    assert (summary.bad, summary.fates) == (1, {"created": 1})
+
+
+def test_what_belongs_to_others_is_refused(
+    network: Network, account: Account, take: Take, owner_database: Database
+) -> None:
+    with owner_database.transaction() as session:
+        other = make_account(session).customer_number
+        closed = make_account(session)
+        stock_pool(session, "0521", "9999700", 10, 2, NOW)
+        closed.state = type(closed.state).CLOSED
+    number = account.customer_number
+    take(line(number))
+    _, findings = take(
+        line(other),
+        line(other, "mine", secret="secret", numbers="+495219999805"),
+        line(other, "half", secret="secret", numbers="+495219999700/15"),
+        line(other, "one", secret="secret", numbers="+49521123"),
+        line(other, "two", secret="secret", numbers="+49521123"),
+        line(other, "two", secret="secret"),
+        line(closed.customer_number, "late", secret="secret"),
+    )
+    assert [(found.line, found.column, found.reason) for found in findings] == [
+        (7, "sip_user", "appears_twice"),
+        (2, "sip_user", "sip_user_taken"),
+        (3, "numbers", "number_taken"),
+        (4, "numbers", "part_of_block"),
+        (6, "numbers", "number_taken"),
+        (8, "customer_number", "account_closed"),
+    ]
+    # A whole block of the pool is taken from it, and is ours: not ported in.
+    _, findings = take(line(other, "whole", secret="secret", numbers="+495219999710/11"))
+    assert findings == []
+    found = [(block.first_number, block.size, block.ported_in) for block in trunk_of(network, "whole")[1]]
+    assert found == [(495219999710, 10, False), (495219999720, 1, True)]
+
+
+def test_numbers_that_were_ported_in_never_come_to_the_pool(network: Network, account: Account, take: Take) -> None:
+    take(line(account.customer_number, "old2"))
+    with network.runtime.database.transaction() as session:
+        block = session.scalars(sa.select(NumberBlock).where(NumberBlock.first_number == 4930123456)).one()
+        release_block(block, network.clock.now)
+        assert (block.account_id, block.available_from) == (None, WITHDRAWN)
+    # The customer comes back with it.
+    assert take(line(account.customer_number, "new", secret="secret", numbers="+4930123456"))[1] == []
+
+
+def test_a_secret_that_nobody_knows_is_not_shown(
+    network: Network, account: Account, take: Take, owner_database: Database
+) -> None:
+    take(line(account.customer_number, "old2"))
+    trunk, _ = trunk_of(network, "old2")
+    with owner_database.transaction() as session:
+        user = make_user(session)
+        manager = Principal(user.id, user.email, user.name, "de", {account.id: Role.ADMINISTRATOR})
+        own = session.get_one(Account, account.id)
+        with pytest.raises(SecretUnknown):
+            reveal(session, VAULT, manager, own, trunk.id, NOW)
+
+
+def test_a_file_is_taken_over_in_batches(
+    network: Network, account: Account, take: Take, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trunk_import, "BATCH", 2)
+    rows = [line(account.customer_number, f"n{n}", secret="secret", numbers=f"+4952100{n}") for n in range(5)]
+    assert take(*rows)[0].fates == {"created": 5}
+
+
+def test_the_commands_import_and_adopt(
+    network: Network, account: Account, database_settings: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SIP_DOMAIN", DOMAIN)
+    file = tmp_path / "stock.csv"
+    file.write_text("\n".join([HEADER, line(account.customer_number), line("1")]))
+    dry = CliRunner().invoke(app, ["import", "--dry-run", str(file)])
+    assert (dry.exit_code, "1  would be created, with 112 numbers" in dry.stdout) == (1, True)
+    real = CliRunner().invoke(app, ["import", str(file)])
+    assert (real.exit_code, "1  created, with 112 numbers" in real.stdout) == (1, True)
+    assert "line 3, customer_number" in real.stderr
+    assert (tmp_path / "stock.csv.errors.csv").exists()
+    assert CliRunner().invoke(app, ["adopt"], input="n\n").exit_code == 1
+    assert "1 trunks are adopted" in CliRunner().invoke(app, ["adopt"], input="y\n").stdout
+    assert CliRunner().invoke(app, ["adopt", "old1"]).exit_code == 1
+    file.write_text("nothing")
+    assert CliRunner().invoke(app, ["import", str(file)]).exit_code == 2
+
+
+def test_numbers_become_the_largest_blocks() -> None:
+    assert list(as_blocks([])) == []
+    assert list(as_blocks(range(4930100, 4930211))) == [(4930100, 100), (4930200, 10), (4930210, 1)]
+    assert list(as_blocks(range(4930105, 4930115))) == [(number, 1) for number in range(4930105, 4930115)]

@@ -1,0 +1,276 @@
+"""Import trunks from a file, and what the file does not say of them (secrets and numbers) from a running Kamailio."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from models.contracts.catalogue import Product, ProductKind
+from models.db.session import Database
+from models.phone_numbers import BadPhoneNumber, typed_phone_number
+from models.telephony.area_codes import AreaCode
+from models.telephony.login_digests import digests_as_secret
+from models.telephony.trunk_takeover import TrunkFate, TrunkRow, TrunkTakeover
+from models.values import Clock
+from models.vault import Vault
+from tasks.files.uploaded_cells import cell_fault
+from tasks.files.uploaded_tables import Headings, Row, Table, UnusableTable, open_table
+from tasks.files.workbook_program import LAST_LINE
+from tasks.ports import SipAddress, Subscriber
+from workers.accounts.customer_file import UnusableFile, why_not
+from workers.accounts.customer_import import BATCH, REASONS, Finding
+from workers.accounts.trunk_cells import cents_of, day_of, numbers_of
+from workers.gateways.subscribers import KamailioSubscribers
+
+REQUIRED = ("customer_number", "sip_user", "channels", "product", "monthly_price", "started_on")
+OPTIONAL = ("domain", "secret", "numbers")
+_HEADINGS = Headings(lambda name: name.lower() if name.lower() in REQUIRED + OPTIONAL else None, REQUIRED)
+_SIP_USER = re.compile(r"[A-Za-z0-9._+-]{1,64}")
+_DOMAIN = re.compile(r"[A-Za-z0-9.-]{1,64}")
+_CUSTOMER_NUMBER = re.compile(r"[1-9][0-9]{6}")
+_SECRET = re.compile(r"[!-z|~]{4,64}")
+_MOST_CHANNELS = 10_000
+_MOST_NUMBERS = 10_000
+
+COLUMN_OF = {
+    TrunkFate.NO_ACCOUNT: "customer_number",
+    TrunkFate.CLOSED: "customer_number",
+    TrunkFate.SIP_USER_TAKEN: "sip_user",
+    TrunkFate.NUMBER_TAKEN: "numbers",
+    TrunkFate.PART_OF_BLOCK: "numbers",
+    TrunkFate.NO_AREA_CODE: "numbers",
+}
+"""The fates of refused rows, with the column that is to blame."""
+TRUNK_REASONS = {
+    TrunkFate.NO_ACCOUNT: "there is no such account: `standorte accounts import` comes first",
+    TrunkFate.CLOSED: "the account is closed, or still on order",
+    TrunkFate.SIP_USER_TAKEN: "belongs to another account",
+    TrunkFate.NUMBER_TAKEN: "one of the numbers belongs to another trunk",
+    TrunkFate.PART_OF_BLOCK: "some of the numbers are part of a block of the pool that has others, too, or is reserved",
+    TrunkFate.NO_AREA_CODE: "one of the numbers is in no German Ortsnetz",
+    "not_seven_digits": REASONS["not_seven_digits"],
+    "not_a_sip_user": "is not a SIP user: letters, digits and ._+-, at most 64",
+    "not_a_domain": "is not a domain",
+    "not_a_secret": "is not a SIP password: 4 to 64 characters of ASCII without spaces and braces",
+    "not_channels": f"is not a number from 1 to {_MOST_CHANNELS}",
+    "unknown_product": "is no product for a trunk: `standorte prices list`",
+    "not_a_price": "is not a price in euros, such as 19.90 or 19,90",
+    "not_a_day": "is not a day in the past, such as 2019-04-01 or 01.04.2019",
+    "not_numbers": "are not phone numbers, divided by commas; +49521999980/100 are a hundred from there on",
+    "appears_twice": REASONS["appears_twice"],
+    "not_in_registrar": "the registrar does not know this SIP user with this domain, and the file has no secret",
+    "no_login": "the registrar has neither a password nor a digest of this SIP user",
+    "strange_alias": "the registrar has an alias of this SIP user that is no phone number",
+}
+
+
+@dataclass(slots=True)
+class TrunkSummary:
+    """The result of an import of trunks: rows by what became of them, and how many rows were bad."""
+
+    fates: Counter[TrunkFate] = field(default_factory=Counter)
+    bad: int = 0
+    numbers: int = 0
+    digests_only: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Typed:
+    """A row of the file, checked; its secret and numbers are None where the registrar has to say them."""
+
+    row: TrunkRow
+    secret: str | None
+    numbers: frozenset[int] | None
+
+    @property
+    def address(self) -> SipAddress:
+        return self.row.sip_user, self.row.domain
+
+
+@contextmanager
+def open_trunks(path: Path) -> Iterator[Table]:
+    """Open a CSV or XLSX file of trunks, yield its table, and close the file at the end of the block.
+
+    Raises `UnusableFile` if the file has no table with the required columns, and `OSError` if it cannot be read.
+    """
+    try:
+        with path.open("rb") as file, open_table(file, _HEADINGS, LAST_LINE) as table:
+            yield table
+    except UnusableTable as error:
+        raise UnusableFile(why_not(error, REQUIRED, OPTIONAL)) from error
+
+
+class _Undone(Exception):
+    """Raised at the end of a dry run's transaction, to roll it back."""
+
+
+class TrunkImport:
+    """An import of trunks from one file. Their accounts must be in the portal already.
+
+    What a row does not say, the secret and the numbers, is read from the registrar's tables `subscriber` and
+    `dbaliases`, which are only read. `domain` is that of rows without one. `report` is called with every `Finding`,
+    `progress` after every batch with the number of bytes read so far. With `dry` every batch is rolled back. Safe to
+    run twice, also after an interrupted run: a trunk that its account has already is left as it is.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        subscribers: KamailioSubscribers,
+        vault: Vault,
+        clock: Clock,
+        domain: str,
+        report: Callable[[Finding], None],
+        progress: Callable[[int], None],
+        *,
+        dry: bool = False,
+    ) -> None:
+        self._database = database
+        self._subscribers = subscribers
+        self._vault = vault
+        self._clock = clock
+        self._domain = domain
+        self._report = report
+        self._progress = progress
+        self._dry = dry
+        self._summary = TrunkSummary()
+        self._seen = set[SipAddress]()
+
+    def run(self, file: Table) -> TrunkSummary:
+        """Import every valid row of `file`, report what is wrong with every other row, and return the counts.
+
+        Commits a transaction for each batch of 1,000 rows (`BATCH`). Raises `OperationalError` if the portal's database
+        fails, and `GatewayUnavailable` if the registrar's does; the batches saved before stay.
+        """
+        with self._database.transaction() as session:
+            self._products = set(session.scalars(sa.select(Product.key).where(Product.kind == ProductKind.TRUNK)))
+            self._area_codes = set(session.scalars(sa.select(AreaCode.code)))
+        batch: list[tuple[int, _Typed]] = []
+        for row in file.rows:
+            typed = self._checked(row)
+            if typed is not None:
+                batch.append((row.line, typed))
+            if len(batch) == BATCH:
+                self._write(batch)
+                batch.clear()
+                self._progress(file.position)
+        self._write(batch)
+        self._progress(file.position)
+        return self._summary
+
+    def _checked(self, row: Row) -> _Typed | None:
+        """Return the row's values; report what is wrong with them and return None if something is."""
+        if row.fault is not None:
+            detail = "{} columns, not {}".format(*row.widths) if row.widths[0] else REASONS[row.fault]
+            self._refuse(row.line, {"": (row.fault, detail)})
+            return None
+        cells = row.cells
+        wrong = {column: (fault, REASONS[fault]) for column, cell in cells.items() if (fault := cell_fault(cell))}
+        typed = {column: cells.get(column, "").strip() for column in REQUIRED + OPTIONAL}
+        domain = typed["domain"] or self._domain
+        channels = int(typed["channels"]) if re.fullmatch(r"[0-9]{1,5}", typed["channels"]) else 0
+        cents, day, numbers = cents_of(typed["monthly_price"]), day_of(typed["started_on"], self._clock()), None
+        if typed["numbers"]:
+            numbers = numbers_of(typed["numbers"], _MOST_NUMBERS)
+        for column, code, is_good in (
+            ("customer_number", "not_seven_digits", _CUSTOMER_NUMBER.fullmatch(typed["customer_number"])),
+            ("sip_user", "not_a_sip_user", _SIP_USER.fullmatch(typed["sip_user"])),
+            ("domain", "not_a_domain", _DOMAIN.fullmatch(domain)),
+            ("secret", "not_a_secret", not typed["secret"] or _SECRET.fullmatch(typed["secret"])),
+            ("channels", "not_channels", 1 <= channels <= _MOST_CHANNELS),
+            ("product", "unknown_product", typed["product"] in self._products),
+            ("monthly_price", "not_a_price", cents is not None),
+            ("started_on", "not_a_day", day is not None),
+            ("numbers", "not_numbers", not typed["numbers"] or numbers),
+        ):
+            if not is_good:
+                wrong.setdefault(column, (code, TRUNK_REASONS[code]))
+        if wrong:
+            self._refuse(row.line, wrong)
+            return None
+        if (typed["sip_user"], domain) in self._seen:
+            self._refuse(row.line, {"sip_user": ("appears_twice", TRUNK_REASONS["appears_twice"])})
+            return None
+        self._seen.add((typed["sip_user"], domain))
+        assert cents is not None and day is not None
+        found = TrunkRow(
+            typed["customer_number"], typed["sip_user"], domain, "", channels, typed["product"], cents, day, frozenset()
+        )
+        return _Typed(found, typed["secret"] or None, numbers)
+
+    def _write(self, batch: Sequence[tuple[int, _Typed]]) -> None:
+        if not batch:
+            return
+        open_questions = [one.address for _, one in batch if one.secret is None or one.numbers is None]
+        there = self._subscribers.look_up(open_questions) if open_questions else {}
+        rows = [(line, row) for line, one in batch if (row := self._completed(line, one, there)) is not None]
+        for (line, row), fate in zip(rows, self._take_over([row for _, row in rows]), strict=True):
+            if fate in COLUMN_OF:
+                self._refuse(line, {COLUMN_OF[fate]: (fate, TRUNK_REASONS[fate])})
+                continue
+            self._summary.fates[fate] += 1
+            if fate is TrunkFate.CREATED:
+                self._summary.numbers += len(row.numbers)
+
+    def _completed(self, line: int, one: _Typed, there: Mapping[SipAddress, Subscriber]) -> TrunkRow | None:
+        """Return the row with the secret and the numbers that the registrar has; report it and return None if none."""
+        found = there.get(one.address)
+        secret, numbers = one.secret, one.numbers
+        if secret is None:
+            if found is None:
+                self._refuse(line, {"sip_user": ("not_in_registrar", TRUNK_REASONS["not_in_registrar"])})
+                return None
+            secret = _secret_of(found)
+            if secret is None:
+                self._refuse(line, {"sip_user": ("no_login", TRUNK_REASONS["no_login"])})
+                return None
+        if numbers is None:
+            numbers = _numbers_of(found.aliases) if found is not None else frozenset()
+            if numbers is None:
+                self._refuse(line, {"numbers": ("strange_alias", TRUNK_REASONS["strange_alias"])})
+                return None
+        return replace(one.row, secret=secret, numbers=numbers)
+
+    def _take_over(self, rows: list[TrunkRow]) -> list[TrunkFate]:
+        fates: list[TrunkFate] = []
+        try:
+            with self._database.transaction() as session:
+                fates = TrunkTakeover(session, self._vault, self._area_codes, self._clock()).take_over(rows)
+                session.flush()
+                if self._dry:
+                    raise _Undone
+        except _Undone:
+            pass
+        return fates
+
+    def _refuse(self, line: int, wrong: Mapping[str, tuple[str, str]]) -> None:
+        self._summary.bad += 1
+        for column, (code, detail) in wrong.items():
+            self._report(Finding(line, column, code, detail))
+
+
+def _secret_of(found: Subscriber) -> str | None:
+    """Return the password of a subscriber, or else its digests in the place of one; None if it has neither."""
+    if found.login is None:
+        return None
+    ha1, ha1b, clear = found.login
+    if _SECRET.fullmatch(clear):
+        return clear
+    try:
+        return digests_as_secret(ha1, ha1b)
+    except ValueError:
+        return None
+
+
+def _numbers_of(aliases: Collection[tuple[str, str]]) -> frozenset[int] | None:
+    """Return the phone numbers of a subscriber's aliases; None if one of them is no phone number."""
+    try:
+        return frozenset(int(typed_phone_number(alias)) for alias, _ in aliases)
+    except BadPhoneNumber:
+        return None

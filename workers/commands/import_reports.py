@@ -1,0 +1,72 @@
+"""What commands that import a file show: a progress bar, and the findings, which they also write to a file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self, TextIO
+
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from workers.accounts.customer_import import Finding
+from workers.commands.resources import err
+
+SHOWN = 20
+"""The most findings printed on the terminal; the report file has all findings."""
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on a terminal while a file is read; yield a function that gets the number of bytes read."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task(file.name, total=file.stat().st_size)
+
+        def advance(done: int) -> None:
+            progress.update(task, completed=done)
+
+        yield advance
+
+
+class Report:
+    """The findings of an import: all are written to a CSV file, the first 20 (`SHOWN`) also to the terminal.
+
+    A finding is a problem with one row, or a remark on one. The file is created with the first finding; without
+    findings there is no file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: TextIO | None = None
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, finding: Finding) -> None:
+        """Write one finding to the report file, and to the terminal if it is among the first `SHOWN` (20)."""
+        if self._file is None:
+            self._file = self._path.open("w", encoding="utf-8-sig", newline="")
+            self._writer = csv.writer(self._file, delimiter=";")
+            self._writer.writerow(["line", "column", "reason", "taken_over", "explanation"])
+        taken_over = "yes" if finding.notice else "no"
+        self._writer.writerow([finding.line, finding.column, finding.reason, taken_over, str(finding)])
+        self._count += 1
+        if self._count <= SHOWN:
+            where = f"line {finding.line}" + (f", {finding.column}" if finding.column else "")
+            style = "yellow" if finding.notice else "red"
+            err.print(f"[{style}]{where}:[/] {escape(str(finding))}", highlight=False, soft_wrap=True)
+
+    def say_where(self) -> None:
+        """Print the number of findings and the path of the report file; print nothing if there was no finding."""
+        if self._count > SHOWN:
+            err.print(f"… and {self._count - SHOWN} more")
+        if self._count:
+            err.print(f"All {self._count} findings: {self._path}", highlight=False, soft_wrap=True)
