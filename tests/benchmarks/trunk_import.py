@@ -27,7 +27,7 @@ from workers.stack.postgres import EmbeddedPostgres
 _FIRST = 3_000_000
 _HEADER = "customer_number;sip_user;channels;product;monthly_price;started_on\n"
 _RUN = """
-import re, sys, time
+import re, sys, time, workers.cli
 from contextlib import closing
 from pathlib import Path
 from models.db.session import Database
