@@ -15,7 +15,7 @@ from models.contracts.catalogue import Product, ProductKind
 from models.db.session import Database
 from models.phone_numbers import BadPhoneNumber, typed_phone_number
 from models.telephony.area_codes import AreaCode
-from models.telephony.login_digests import digests_as_secret
+from models.telephony.login_digests import digests_as_secret, known_digests
 from models.telephony.trunk_takeover import TrunkFate, TrunkRow, TrunkTakeover
 from models.values import Clock
 from models.vault import Vault
@@ -73,7 +73,10 @@ TRUNK_REASONS = {
 
 @dataclass(slots=True)
 class TrunkSummary:
-    """The result of an import of trunks: rows by what became of them, and how many rows were bad."""
+    """The result of an import of trunks: rows by what became of them, and how many rows were bad.
+
+    `numbers` are those of the created trunks; of `digests_only` of these trunks the SIP password is not known.
+    """
 
     fates: Counter[TrunkFate] = field(default_factory=Counter)
     bad: int = 0
@@ -218,6 +221,7 @@ class TrunkImport:
             self._summary.fates[fate] += 1
             if fate is TrunkFate.CREATED:
                 self._summary.numbers += len(row.numbers)
+                self._summary.digests_only += known_digests(row.secret) is not None
 
     def _completed(self, line: int, one: _Typed, there: Mapping[SipAddress, Subscriber]) -> TrunkRow | None:
         """Return the row with the secret and the numbers that the registrar has; report it and return None if none."""

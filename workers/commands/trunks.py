@@ -98,6 +98,10 @@ def import_trunks(
         (summary.bad, "not taken over"),
     ):
         out.print(f"{count:>9,}  {words}", highlight=False)
+    if summary.digests_only:
+        out.print(
+            f"{summary.digests_only:>9,}  of them without a SIP password: only its digest is known", highlight=False
+        )
     if summary.bad:
         raise typer.Exit(1)
 

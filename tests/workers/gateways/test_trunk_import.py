@@ -99,6 +99,7 @@ def test_what_kamailio_has_is_taken_over_and_left_alone_until_it_is_adopted(
     number = account.customer_number
     summary, findings = take(line(number), line(number, "old2", channels="2", monthly_price="0"))
     assert (findings, summary.bad, summary.fates, summary.numbers) == ([], 0, {"created": 2}, 113)
+    assert summary.digests_only == 1
     trunk, blocks = trunk_of(network, "old1")
     assert (trunk.account_id, trunk.channels, VAULT.open(trunk.secret)) == (account.id, 8, "in-the-clear")
     assert [(block.first_number, block.size, block.ported_in) for block in blocks] == [
