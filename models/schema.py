@@ -12,6 +12,7 @@ from models.messages import outbox
 from models.orders import drafts
 from models.people import (
     api_tokens,
+    attempt_counts,
     audit_chain,
     audit_log,
     erasure_requests,
@@ -39,6 +40,6 @@ MODULES = (
     accounts, users, api_tokens, catalogue, contracts, area_codes, trunks, numbers, requests, proofs, documents, outbox,
     collective_invoices, invoice_membership, idempotency, jobs, findings, outages, drafts, login_sessions, invitations,
     bulk, audit_log, audit_chain, forwarding, number_history, contract_holders, directory, place_answers, high_risk,
-    company_limits, erasure_requests, second_factors, factor_resets, invited_people,
+    company_limits, erasure_requests, second_factors, factor_resets, invited_people, attempt_counts,
 )  # fmt: skip
 metadata = Base.metadata
