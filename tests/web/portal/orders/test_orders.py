@@ -52,53 +52,62 @@ def test_five_steps_lead_to_the_overview_with_the_new_account(front: Front) -> N
     assert request.locale == "de" and request.requested_by == front.manager.user_id
 
 
-@pytest.mark.parametrize(
-    ("slug", "changes", "complaint"),
-    [
-        ("produkt", {"product": ""}, "Wählen Sie ein Produkt."),
-        ("produkt", {"product": "mobile-backup"}, "Wählen Sie ein Produkt."),
-        ("produkt", {"channels": "11"}, "1 bis 10 gleichzeitige Gespräche"),
-        ("produkt", {"channels": "0"}, "1 bis 10 gleichzeitige Gespräche"),
-        ("produkt", {"channels": "0000000019999"}, "1 bis 10 gleichzeitige Gespräche"),
-        ("produkt", {"channels": "²"}, "1 bis 10 gleichzeitige Gespräche"),
-        ("produkt", {"options": ["trunk-2"]}, "nicht mehr bestellbar"),
-        ("produkt", {"options": ["mobile-backup", "mobile-backup"]}, "nicht mehr bestellbar"),
-        ("produkt", {"mobile_number": ""}, "Geben Sie die Mobilfunknummer für die Notfall-Umleitung ein."),
-        ("produkt", {"mobile_number": "030 901820"}, "Das ist keine Mobilfunknummer."),
-        ("standort", {"name": " "}, "Geben Sie einen Namen für den Standort ein."),
-        ("standort", {"street": "x" * 121}, "Höchstens 120 Zeichen"),
-        ("standort", {"name": "ལྷ་ས Büro"}, "Wir können ལྷ (U+0F63 U+0FB7) nicht drucken"),
-        ("standort", {"name": "www.evil.example/login"}, "lassen Sie Internet- und E-Mail-Adressen weg"),
-        ("standort", {"postal_code": "1017"}, "fünf Ziffern"),
-        ("standort", {"city": ""}, "Geben Sie den Ort ein."),
-        ("rufnummern", {"area_code": ""}, "Geben Sie die Vorwahl ein."),
-        ("rufnummern", {"area_code": "30"}, "drei bis sechs Ziffern"),
-        ("rufnummern", {"area_code": "0999"}, "Es gibt kein Ortsnetz mit dieser Vorwahl."),
-        ("rufnummern", {"block_size": "7"}, "Wählen Sie, wie viele Rufnummern Sie brauchen."),
-        ("kontakt", {"contact_name": ""}, "Geben Sie den Namen der Ansprechperson ein."),
-        ("kontakt", {"email": "hanna@"}, "keine vollständige E-Mail-Adresse"),
-        ("kontakt", {"phone": "call me"}, "keine Rufnummer"),
-        ("kontakt", {"phone": "030 901820 App. 12"}, "eine einzige Rufnummer"),
-        ("kontakt", {"phone": "110"}, "Notruf- und Servicenummern"),
-        ("kontakt", {"email": "jörg@example.com"}, "vor dem @"),
+WRONG: dict[str, list[tuple[dict[str, Any], str]]] = {
+    "produkt": [
+        ({"product": ""}, "Wählen Sie ein Produkt."),
+        ({"product": "mobile-backup"}, "Wählen Sie ein Produkt."),
+        ({"channels": "11"}, "1 bis 10 gleichzeitige Gespräche"),
+        ({"channels": "0"}, "1 bis 10 gleichzeitige Gespräche"),
+        ({"channels": "0000000019999"}, "1 bis 10 gleichzeitige Gespräche"),
+        ({"channels": "²"}, "1 bis 10 gleichzeitige Gespräche"),
+        ({"options": ["trunk-2"]}, "nicht mehr bestellbar"),
+        ({"options": ["mobile-backup", "mobile-backup"]}, "nicht mehr bestellbar"),
+        ({"mobile_number": ""}, "Geben Sie die Mobilfunknummer für die Notfall-Umleitung ein."),
+        ({"mobile_number": "030 901820"}, "Das ist keine Mobilfunknummer."),
     ],
-)
-def test_each_step_is_judged_and_nothing_typed_is_lost(
-    front: Front, slug: str, changes: dict[str, Any], complaint: str
-) -> None:
+    "standort": [
+        ({"name": " "}, "Geben Sie einen Namen für den Standort ein."),
+        ({"street": "x" * 121}, "Höchstens 120 Zeichen"),
+        ({"name": "ལྷ་ས Büro"}, "Wir können ལྷ (U+0F63 U+0FB7) nicht drucken"),
+        ({"name": "www.evil.example/login"}, "lassen Sie Internet- und E-Mail-Adressen weg"),
+        ({"postal_code": "1017"}, "fünf Ziffern"),
+        ({"city": ""}, "Geben Sie den Ort ein."),
+    ],
+    "rufnummern": [
+        ({"area_code": ""}, "Geben Sie die Vorwahl ein."),
+        ({"area_code": "30"}, "drei bis sechs Ziffern"),
+        ({"area_code": "0999"}, "Es gibt kein Ortsnetz mit dieser Vorwahl."),
+        ({"block_size": "7"}, "Wählen Sie, wie viele Rufnummern Sie brauchen."),
+    ],
+    "kontakt": [
+        ({"contact_name": ""}, "Geben Sie den Namen der Ansprechperson ein."),
+        ({"email": "hanna@"}, "keine vollständige E-Mail-Adresse"),
+        ({"phone": "call me"}, "keine Rufnummer"),
+        ({"phone": "030 901820 App. 12"}, "eine einzige Rufnummer"),
+        ({"phone": "110"}, "Notruf- und Servicenummern"),
+        ({"email": "jörg@example.com"}, "vor dem @"),
+    ],
+}
+"""What is wrong in each step, as fields that are typed differently from usual, with the error that names it."""
+
+
+@pytest.mark.parametrize("slug", WRONG)
+def test_each_step_is_judged_and_nothing_typed_is_lost(front: Front, subtests: pytest.Subtests, slug: str) -> None:
     draft = begin(front)
     fill_all(front, draft)
-    answer = fill(front, draft, slug, **changes)
-    assert answer.status_code == 422
-    assert "Bitte prüfen Sie Ihre Eingaben" in answer.text and answer.text.count(complaint) == 2
-    [field] = changes
-    place = f"{field}-0" if field in ("product", "options", "block_size") else field
-    assert f'href="#{place}"' in answer.text and f'id="{place}"' in answer.text
-    kept = drafts_in(front.database)[0].data[field]
-    assert kept == (changes[field].strip() if isinstance(changes[field], str) else changes[field])
-    again = front.client.get(f"{draft}/zusammenfassung")
-    assert again.headers["Location"] == f"{draft}/{slug}?pruefen=1"
-    assert complaint in front.client.get(again.headers["Location"]).text
+    for changes, complaint in WRONG[slug]:
+        with subtests.test(**changes):
+            answer = fill(front, draft, slug, **changes)
+            assert answer.status_code == 422
+            assert "Bitte prüfen Sie Ihre Eingaben" in answer.text and answer.text.count(complaint) == 2
+            [field] = changes
+            place = f"{field}-0" if field in ("product", "options", "block_size") else field
+            assert f'href="#{place}"' in answer.text and f'id="{place}"' in answer.text
+            kept = drafts_in(front.database)[0].data[field]
+            assert kept == (changes[field].strip() if isinstance(changes[field], str) else changes[field])
+            again = front.client.get(f"{draft}/zusammenfassung")
+            assert again.headers["Location"] == f"{draft}/{slug}?pruefen=1"
+            assert complaint in front.client.get(again.headers["Location"]).text
     assert requests_in(front.database) == []
 
 
