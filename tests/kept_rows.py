@@ -9,6 +9,11 @@ import sqlalchemy as sa
 
 from models.schema import metadata
 
+# Changes with each row that is added, changed or deleted.
+_STATE_OF = "SELECT '{0}', count(*), max(xmin::text::bigint) FROM {0}"
+_STATES = sa.text(" UNION ALL ".join(_STATE_OF.format(name) for name in metadata.tables))
+_SEQUENCES = "SELECT sequencename, last_value FROM pg_sequences WHERE last_value IS NOT NULL"
+
 
 @contextmanager
 def kept_rows(engine: sa.Engine) -> Iterator[KeptRows]:
@@ -17,34 +22,49 @@ def kept_rows(engine: sa.Engine) -> Iterator[KeptRows]:
     `engine` must connect as a superuser.
     """
     with engine.begin() as connection:
-        names = [
+        names = {
             name for name in metadata.tables if connection.exec_driver_sql(f"SELECT 1 FROM {name} LIMIT 1").first()
-        ]
+        }
         connection.exec_driver_sql("CREATE SCHEMA kept")
         for name in names:
             connection.exec_driver_sql(f"CREATE UNLOGGED TABLE kept.{name} AS TABLE {name}")
+        found = KeptRows(engine, names, connection)
     try:
-        yield KeptRows(engine, names)
+        yield found
     finally:
         with engine.begin() as connection:
             connection.exec_driver_sql("DROP SCHEMA kept CASCADE")
 
 
 class KeptRows:
-    """A copy of the rows of all tables that were not empty, kept in the database's schema `kept`."""
+    """A copy of the rows of all tables that were not empty, kept in the database's schema `kept`.
 
-    def __init__(self, engine: sa.Engine, names: list[str]) -> None:
-        self._engine = engine
-        statements = [f"DELETE FROM {name}" for name in metadata.tables]
-        for name in names:
-            columns = ", ".join(column.name for column in metadata.tables[name].columns if column.computed is None)
-            statements.append(
-                f"INSERT INTO {name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM kept.{name}"
-            )
-        # Foreign keys and triggers are off, so the order of the tables does not matter.
-        self._restore = "; ".join(["SET LOCAL session_replication_role = replica", *statements])
+    `names` are these tables, `connection` is one of `engine` in the transaction that copied them.
+    """
+
+    def __init__(self, engine: sa.Engine, names: set[str], connection: sa.Connection) -> None:
+        self._engine, self._names = engine, names
+        self._states = _states(connection)
+        sequences = connection.exec_driver_sql(_SEQUENCES).all()
+        self._sequences = ", ".join(f"setval('{name}', {value})" for name, value in sequences)
 
     def restore(self) -> None:
-        """Set all tables back to the copied rows; rows that were added since are deleted."""
+        """Set all tables and sequences back to what was copied; rows that were added since are deleted."""
         with self._engine.begin() as connection:
-            connection.exec_driver_sql(self._restore)
+            now = _states(connection)
+            changed = [name for name, state in now.items() if state != self._states[name]]
+            # Foreign keys and triggers are off, so the order of the tables does not matter.
+            statements = ["SET LOCAL session_replication_role = replica"]
+            statements += [f"DELETE FROM {name}" for name in changed]
+            statements += [_insert(name) for name in changed if name in self._names]
+            connection.exec_driver_sql("; ".join([*statements, f"SELECT {self._sequences}"]))
+            self._states = _states(connection)
+
+
+def _states(connection: sa.Connection) -> dict[str, tuple[int, int | None]]:
+    return {name: (rows, newest) for name, rows, newest in connection.execute(_STATES)}
+
+
+def _insert(name: str) -> str:
+    columns = ", ".join(column.name for column in metadata.tables[name].columns if column.computed is None)
+    return f"INSERT INTO {name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM kept.{name}"

@@ -185,10 +185,15 @@ def as_new(app: Flask) -> Flask:
 
     This is the counters of failed attempts, and the process's default Celery app.
     """
-    for limiter in app.extensions["limiter"]:
-        limiter.limiter.storage.reset()
+    forget_attempts(app)
     sending_app("standorte-front", NO_REDIS).set_default()
     return app
+
+
+def forget_attempts(app: Flask) -> None:
+    """Set the application's counters of failed attempts to zero."""
+    for limiter in app.extensions["limiter"]:
+        limiter.limiter.storage.reset()
 
 
 @pytest.fixture(scope="session")

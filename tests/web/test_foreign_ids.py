@@ -26,7 +26,7 @@ from models.people.users import User
 from models.states import Origin
 from tests.factories import NOW, PASSWORD, VAULT, an_order, give_app, make_account, make_bulk, make_main, make_user
 from tests.web.api.calls import PDF, a_link
-from tests.web.conftest import ORDER, Back, Front, as_new
+from tests.web.conftest import ORDER, Back, Front, forget_attempts
 from tests.web.portal.accounts.sites import give_numbers, make_site
 from tests.web.portal.page.test_portal import csrf, sign_in
 from tests.web.test_row_security import enforced
@@ -189,7 +189,7 @@ def ask(front: Front, method: str, rule: Rule, values: dict[str, Any], form: dic
 
     A call of the API has the visitor's token; a POST to a page sends the fields `form`.
     """
-    as_new(front.client.application)
+    forget_attempts(front.client.application)
     with front.client.application.test_request_context():
         path = front.client.application.url_map.bind("localhost").build(rule.endpoint, values, method=method)
     if rule.endpoint.startswith("api."):

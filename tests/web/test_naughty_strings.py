@@ -24,7 +24,7 @@ from models.text_direction import END_ISOLATE, ISOLATE
 from tests.factories import PASSWORD
 from tests.kept_rows import KeptRows, kept_rows
 from tests.naughty_strings import NAUGHTY
-from tests.web.conftest import Back, Front, as_new
+from tests.web.conftest import Back, Front, forget_attempts
 from tests.web.html_forms import HtmlForm, forms_of
 from tests.web.whole_portal import WholePortal, whole_portal
 from web.text_input import PASSWORDS
@@ -224,7 +224,7 @@ class Trial:
                 self._client.set_cookie(name, cookie.value)
 
     def _send(self, name: str, text: str) -> TestResponse:
-        as_new(self._portal.front.client.application)
+        forget_attempts(self._portal.front.client.application)
         # Surrogates, too, as bytes that a program, though no browser, can send.
         chosen = CHOSEN_FOR.get(name, {})
         values = [(key, chosen.get(key, value)) for key, value in self._form.filled(name, text)]

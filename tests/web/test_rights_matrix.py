@@ -44,7 +44,7 @@ from tests.factories import (
 )
 from tests.kept_rows import KeptRows, kept_rows
 from tests.web.api.calls import PDF
-from tests.web.conftest import Front, FrontOf, as_new
+from tests.web.conftest import Front, FrontOf, forget_attempts
 from tests.web.portal.accounts.sites import make_trunk
 from tests.web.portal.page.test_portal import csrf
 from tests.web.test_row_security import enforced
@@ -297,7 +297,7 @@ class Visit:
         Rows that the request has changed are restored.
         """
         self.count += 1
-        as_new(self.app)
+        forget_attempts(self.app)
         path = self.app.url_map.bind("localhost").build(rule.endpoint, values, method=method)
         typed: dict[str, Any] = dict(TYPED.get(rule.endpoint, {}))
         if rule.endpoint in UPLOADS:

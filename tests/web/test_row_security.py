@@ -6,8 +6,8 @@ Statements have no filter, or a hostile one.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -17,7 +17,7 @@ from models.accounts.accounts import Account
 from models.db.caller import NOBODY_SIGNED_IN, login_caller, token_caller
 from models.db.privileges import READ_BEFORE
 from models.db.roles import DatabaseRole
-from models.db.row_security import PORTAL, apply_row_security
+from models.db.row_security import PORTAL, apply_row_security, is_enforced
 from models.db.session import Database
 from models.people.api_tokens import create_token, token_hash
 from models.people.login_sessions import begin_login
@@ -25,6 +25,8 @@ from models.people.rights import Role, Scope
 from models.people.users import User
 from models.schema import metadata
 from tests.factories import NOW, ROW_SECURITY, join, make_account, make_main, make_user
+from tests.fakes import FakeClock
+from tests.kept_rows import KeptRows, kept_rows
 from tests.web.conftest import Back, Front, FrontOf
 from tests.web.whole_portal import WholePortal, whole_portal
 from web.resources import resources
@@ -92,8 +94,55 @@ class World:
     other_main: int
 
 
+@pytest.fixture(scope="module")
+def kept_world(superuser: sa.Engine) -> Iterator[KeptWorld]:
+    """Provide a place where the first test of a module leaves its world, so that the others need not make one."""
+    with ExitStack() as stack:
+        yield KeptWorld(superuser, stack)
+
+
+class KeptWorld:
+    """The world of a module's tests, with a copy of its rows: None until the first test has made it."""
+
+    def __init__(self, superuser: sa.Engine, stack: ExitStack) -> None:
+        self._superuser, self._stack = superuser, stack
+        self._made: tuple[World, KeptRows] | None = None
+
+    def again(self, make: Callable[[], World]) -> World:
+        """Return the world with the rows that it had at first; at the first call, one that `make` returns."""
+        if self._made is None:
+            self._made = make(), self._stack.enter_context(kept_rows(self._superuser))
+        world, rows = self._made
+        rows.restore()
+        return world
+
+
 @pytest.fixture
-def world(front: Front, back: Back, postgres: EmbeddedPostgres, superuser: sa.Engine) -> Iterator[World]:
+def world(
+    request: pytest.FixtureRequest,
+    database: Database,
+    clock: FakeClock,
+    postgres: EmbeddedPostgres,
+    superuser: sa.Engine,
+    kept_world: KeptWorld,
+) -> Iterator[World]:
+    """Provide a portal filled with two companies, and a connection as the web application's role.
+
+    Row-level security is on.
+    """
+
+    def make() -> World:
+        front, back = request.getfixturevalue("front"), request.getfixturevalue("back")
+        return make_world(front, back, postgres, superuser)
+
+    found = kept_world.again(make)
+    with enforced(postgres):
+        yield found
+    # Each test has connections of its own.
+    found.front.engine.dispose()
+
+
+def make_world(front: Front, back: Back, postgres: EmbeddedPostgres, superuser: sa.Engine) -> World:
     """Fill the portal with two companies, and connect as the web application's role, but without the application."""
     with superuser.begin() as connection:
         before = {table: rows_of(connection, table) for table in metadata.tables}
@@ -138,20 +187,20 @@ def world(front: Front, back: Back, postgres: EmbeddedPostgres, superuser: sa.En
     with superuser.begin() as connection:
         fill(connection, front.main.id)
     database = Database(postgres.url("standorte", DatabaseRole.FRONT), pool_size=1)
-    with enforced(postgres):
-        yield World(foreign, callers, portal, database, front.main.id, portal.site.account.id, other.main.id)
-    database.close()
+    return World(foreign, callers, portal, database, front.main.id, portal.site.account.id, other.main.id)
 
 
 @contextmanager
 def enforced(postgres: EmbeddedPostgres, *, on: bool = True) -> Iterator[None]:
     """Switch row-level security on, or with `on=False` off, for the time of the `with` block."""
     with closing(Database(postgres.url("standorte", DatabaseRole.OWNER))) as owner:
-        assert apply_row_security(owner, on=on) is on
+        assert on is ROW_SECURITY or apply_row_security(owner, on=on) is on
+        assert is_enforced(owner) is on
         try:
             yield
         finally:
-            apply_row_security(owner, on=ROW_SECURITY)
+            if on is not ROW_SECURITY:
+                apply_row_security(owner, on=ROW_SECURITY)
 
 
 def rows_of(connection: sa.Connection, table: str, where: str = "true") -> set[str]:
@@ -327,8 +376,8 @@ def test_what_a_location_manager_cannot_write_with_statements_of_their_own(world
     assert done == []
 
 
-def test_a_page_that_forgets_its_filter_shows_nothing_foreign(front: Front, front_of: FrontOf, world: World) -> None:
-    app = front_of().application
+def test_a_page_that_forgets_its_filter_shows_nothing_foreign(front_of: FrontOf, world: World) -> None:
+    app, front = front_of().application, world.portal.front
 
     def forgetful() -> list[int]:
         with app.app_context(), resources().database.transaction() as session:

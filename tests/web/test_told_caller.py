@@ -12,11 +12,10 @@ from models.accounts.accounts import Account
 from models.db.roles import DatabaseRole
 from models.db.session import Database
 from models.people.users import User
-from tests.web.conftest import Front
-from tests.web.test_row_security import REFUSED, World, rows_of, seen_by, world
+from tests.web.test_row_security import REFUSED, World, kept_world, rows_of, seen_by, world
 from workers.stack.postgres import EmbeddedPostgres
 
-__all__ = ["world"]
+__all__ = ["kept_world", "world"]
 
 # Ways to the hash of the secret of a login or token that a statement without rights of its own may try.
 READINGS = (
@@ -28,7 +27,8 @@ READINGS = (
 )
 
 
-def test_a_hash_that_can_be_told_cannot_be_read(world: World, front: Front) -> None:
+def test_a_hash_that_can_be_told_cannot_be_read(world: World) -> None:
+    front = world.portal.front
     with front.database.transaction() as session:
         staff = session.scalars(sa.select(User).where(User.is_staff).limit(1)).one()
     hashes = (

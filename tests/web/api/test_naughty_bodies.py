@@ -22,7 +22,7 @@ from models.invisible_characters import typed_text
 from tests.factories import fill_pool
 from tests.naughty_strings import NAUGHTY
 from tests.web.api.calls import a_link, an_order, owned
-from tests.web.conftest import ORDER, Back, Front, as_new
+from tests.web.conftest import ORDER, Back, Front, forget_attempts
 
 ALL = os.environ.get("NAUGHTY_STRINGS") == "all"
 
@@ -164,7 +164,7 @@ def send(front: Front, address: str, body: dict[str, Any]) -> TestResponse:
 
     Lone surrogates are sent as JSON escapes.
     """
-    as_new(front.client.application)
+    forget_attempts(front.client.application)
     head = {"Authorization": f"Bearer {front.token}", "Idempotency-Key": uuid4().hex}
     return front.client.post("/api/v1" + address, data=json.dumps(body), headers=head, content_type="application/json")
 
@@ -211,7 +211,7 @@ def ask(front: Front, method: str, path: str, place: str, name: str, text: str) 
     `place` is "query" (the parameter `name`), "path" (the part for an id or customer number) or "header" (the header
     `name`).
     """
-    as_new(front.client.application)
+    forget_attempts(front.client.application)
     head = {"Authorization": f"Bearer {front.token}"}
     query = urlencode({name: text}, errors="surrogatepass") if place == "query" else ""
     if place == "header":
