@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import logging
-import os
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +22,7 @@ from tasks.logs import configure_logging
 from tests.factories import prepare
 from tests.fakes import FakeClock, MailSink
 from tests.lock_order import check_lock_order
+from tests.made_once import made_once
 from tests.rabbitmq import RabbitMQ, forgotten_queues, skip_without_rabbitmq
 from workers.gateways.registrar import ensure_schema
 from workers.stack.postgres import EmbeddedPostgres
@@ -85,13 +84,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
     Each part under test connects as its own role, with the same privileges as in production. The data directory is made
     once for all processes of pytest-xdist, which each copy it.
     """
-    run = tmp_path_factory.getbasetemp()
-    shared = run.parent if "PYTEST_XDIST_WORKER" in os.environ else run
-    made, data = shared / "postgres-made" / "data", tmp_path_factory.mktemp("postgres") / "data"
-    with (shared / "postgres.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not made.exists():
-            _make_data(made)
+    made, data = made_once(tmp_path_factory, "postgres", _make_data), tmp_path_factory.mktemp("postgres") / "data"
     # With the owner, who is another user where root runs the tests.
     subprocess.run(["cp", "-a", made, data], check=True)
     server = EmbeddedPostgres(data, fsync=False)
@@ -101,8 +94,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
 
 
 def _make_data(directory: Path) -> None:
-    directory.parent.mkdir(exist_ok=True)
-    server = EmbeddedPostgres(directory.with_name("unfinished"), fsync=False)
+    server = EmbeddedPostgres(directory, fsync=False)
     server.start(("standorte", "registrar"))
     try:
         create_roles(server.url("postgres", driver=""), {"standorte": PORTAL_ROLES, "registrar": REGISTRAR_ROLES})
@@ -112,7 +104,6 @@ def _make_data(directory: Path) -> None:
             connection.execute("CHECKPOINT")
     finally:
         server.stop()
-    server.data_dir.rename(directory)
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,21 @@ def start(command: Sequence[str], environment: Mapping[str, str], log: Path) -> 
     return process
 
 
+def run(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> tuple[int | None, str, str]:
+    """Run a command line of `workers.programs` in the folder until it ends, for a minute at most.
+
+    Return its exit code, and what it has written to standard output and to standard error. The exit code is None if it
+    has not ended; then it is killed.
+    """
+    output, errors = folder / "program.out", folder / "program.err"
+    process = processes.Process(target=_run, args=(command, dict(environment), output, errors))
+    process.start()
+    process.join(60)
+    code = process.exitcode
+    kill(process)
+    return code, output.read_text(), errors.read_text()
+
+
 def kill(process: BaseProcess) -> None:
     """Kill a program and all processes of its process group with SIGKILL, and wait until it has ended."""
     assert process.pid is not None
@@ -38,7 +53,7 @@ def kill(process: BaseProcess) -> None:
     process.join(10)
 
 
-def _run(command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+def _run(command: Sequence[str], environment: Mapping[str, str], log: Path, errors: Path | None = None) -> None:
     # The interpreter, `-m`, a module and its arguments.
     _, option, module, *arguments = command
     assert option == "-m"
@@ -46,8 +61,10 @@ def _run(command: Sequence[str], environment: Mapping[str, str], log: Path) -> N
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(log.parent)
-    with log.open("ab") as output:
+    with log.open("ab") as output, (errors or log).open("ab") as errors_output:
         os.dup2(output.fileno(), 1)
-        os.dup2(output.fileno(), 2)
+        os.dup2(errors_output.fileno(), 2)
     sys.argv = [module, *arguments]
+    # It was imported before the fork, of which runpy would warn.
+    sys.modules.pop(module, None)
     runpy.run_module(module, run_name="__main__", alter_sys=True)

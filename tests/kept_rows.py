@@ -12,7 +12,6 @@ from models.schema import metadata
 # Changes with each row that is added, changed or deleted.
 _STATE_OF = "SELECT '{0}', count(*), max(xmin::text::bigint) FROM {0}"
 _STATES = sa.text(" UNION ALL ".join(_STATE_OF.format(name) for name in metadata.tables))
-_SEQUENCES = "SELECT sequencename, last_value FROM pg_sequences WHERE last_value IS NOT NULL"
 
 
 @contextmanager
@@ -45,11 +44,9 @@ class KeptRows:
     def __init__(self, engine: sa.Engine, names: set[str], connection: sa.Connection) -> None:
         self._engine, self._names = engine, names
         self._states = _states(connection)
-        sequences = connection.exec_driver_sql(_SEQUENCES).all()
-        self._sequences = ", ".join(f"setval('{name}', {value})" for name, value in sequences)
 
     def restore(self) -> None:
-        """Set all tables and sequences back to what was copied; rows that were added since are deleted."""
+        """Set all tables back to the copied rows; rows that were added since are deleted."""
         with self._engine.begin() as connection:
             now = _states(connection)
             changed = [name for name, state in now.items() if state != self._states[name]]
@@ -57,7 +54,7 @@ class KeptRows:
             statements = ["SET LOCAL session_replication_role = replica"]
             statements += [f"DELETE FROM {name}" for name in changed]
             statements += [_insert(name) for name in changed if name in self._names]
-            connection.exec_driver_sql("; ".join([*statements, f"SELECT {self._sequences}"]))
+            connection.exec_driver_sql("; ".join(statements))
             self._states = _states(connection)
 
 

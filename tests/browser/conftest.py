@@ -24,6 +24,7 @@ from tests.browser.visit import DESKTOP, Pages, Visit, Way, chromium
 from tests.browser.working import working
 from tests.factories import an_order, fill_pool, make_account, make_main, make_user, submit_order
 from tests.fakes import FakeClock, MailSink, wait_until
+from tests.made_once import folder_of_run
 from tests.sip.conftest import kamailio as kamailio
 from tests.sip.conftest import network_port as network_port
 from tests.sip.conftest import psap_port as psap_port
@@ -79,9 +80,7 @@ class Portal:
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Start Debian's Chromium. Without it the tests are skipped; on CI (CI=true) they fail."""
-    # Each process of pytest-xdist has a folder of its own in that of the run.
-    folder = tmp_path_factory.getbasetemp()
-    share_checks(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
+    share_checks(folder_of_run(tmp_path_factory))
     executable = chromium()
     if executable is None:
         if os.environ.get("CI") == "true":

@@ -37,6 +37,7 @@ from tests.sip.linphone import Linphone
 from tests.sip.phones import NETWORK, Phone
 from tests.sip.relay import EmbeddedRelay
 from tests.sip.sipp import Line
+from tests.snapshots import written_once
 from tests.web.conftest import back_of
 from workers.gateways.registrar import KamailioRegistrar
 from workers.gateways.subscribers import KamailioSubscribers
@@ -293,7 +294,12 @@ class Sites:
 
 @pytest.fixture
 def sites(
-    postgres: EmbeddedPostgres, registrar_url: str, worker_database: Database, clock: FakeClock, line: Line
+    postgres: EmbeddedPostgres,
+    portal_url: str,
+    registrar_url: str,
+    worker_database: Database,
+    clock: FakeClock,
+    line: Line,
 ) -> Iterator[Sites]:
     """Provide a company in Berlin that can order locations: the pool has numbers, and all proofs are given.
 
@@ -304,12 +310,17 @@ def sites(
     registrar = KamailioRegistrar(url)
     outside = runtime.ports
     ports = Ports(registrar, outside.mailer, outside.letters, KamailioSubscribers(url), outside.calls)
-    with worker_database.transaction() as session:
-        main, manager = make_main(session)
-        fill_pool(session, size=1, count=4, first="30000000")
-        fill_pool(session)
-        prove_contact(session, main)
-    found = Sites(replace(runtime, ports=ports), line, main, manager, clock)
-    found.tell()
-    yield found
+    runtime = replace(runtime, ports=ports)
+
+    def company() -> tuple[Account, Principal]:
+        with worker_database.transaction() as session:
+            main, manager = make_main(session)
+            fill_pool(session, size=1, count=4, first="30000000")
+            fill_pool(session)
+            prove_contact(session, main)
+        sync_registrar(runtime)
+        return main, manager
+
+    main, manager = written_once("company in Berlin", [portal_url, registrar_url], company)
+    yield Sites(runtime, line, main, manager, clock)
     registrar.close()

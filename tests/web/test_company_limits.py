@@ -30,7 +30,8 @@ from tests.web.conftest import ORDER, Back, Front, FrontOf
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.sites import make_site
 from tests.web.portal.bulk.uploading import HEAD, as_csv, opened, orders, press, row, work
-from tests.web.portal.changes.test_more_numbers import make_koeln, send
+from tests.web.portal.changes.contract_changes import send
+from tests.web.portal.changes.test_more_numbers import make_koeln, path_of
 from tests.web.portal.links.test_link_wizard import add
 from tests.web.portal.orders.ordering import fill_all, fresh, order
 from tests.web.portal.page.test_portal import csrf, sign_in
@@ -159,8 +160,8 @@ def test_in_the_portal_too_more_numbers_are_limited(front: Front, front_of: Fron
     site = make_koeln(front)
     sign_in(front, front.manager.email)
     typed = {"area_code": "0221", "block_size": "1"}
-    assert send(front, site, **typed).status_code == 303
-    refused = send(front, site, **typed)
+    assert send(front, path_of(site), **typed).status_code == 303
+    refused = send(front, path_of(site), **typed)
     assert refused.status_code == 422
     assert "Ihr Unternehmen kann 1 Rufnummernblöcke am Tag bestellen" in refused.text
     assert_valid(refused.text)

@@ -6,8 +6,8 @@ Statements have no filter, or a hostile one.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -26,7 +26,7 @@ from models.people.users import User
 from models.schema import metadata
 from tests.factories import NOW, ROW_SECURITY, join, make_account, make_main, make_user
 from tests.fakes import FakeClock
-from tests.kept_rows import KeptRows, kept_rows
+from tests.snapshots import written_once
 from tests.web.conftest import Back, Front, FrontOf
 from tests.web.whole_portal import WholePortal, whole_portal
 from web.resources import resources
@@ -94,37 +94,9 @@ class World:
     other_main: int
 
 
-@pytest.fixture(scope="module")
-def kept_world(superuser: sa.Engine) -> Iterator[KeptWorld]:
-    """Provide a place where the first test of a module leaves its world, so that the others need not make one."""
-    with ExitStack() as stack:
-        yield KeptWorld(superuser, stack)
-
-
-class KeptWorld:
-    """The world of a module's tests, with a copy of its rows: None until the first test has made it."""
-
-    def __init__(self, superuser: sa.Engine, stack: ExitStack) -> None:
-        self._superuser, self._stack = superuser, stack
-        self._made: tuple[World, KeptRows] | None = None
-
-    def again(self, make: Callable[[], World]) -> World:
-        """Return the world with the rows that it had at first; at the first call, one that `make` returns."""
-        if self._made is None:
-            self._made = make(), self._stack.enter_context(kept_rows(self._superuser))
-        world, rows = self._made
-        rows.restore()
-        return world
-
-
 @pytest.fixture
 def world(
-    request: pytest.FixtureRequest,
-    database: Database,
-    clock: FakeClock,
-    postgres: EmbeddedPostgres,
-    superuser: sa.Engine,
-    kept_world: KeptWorld,
+    request: pytest.FixtureRequest, portal_url: str, postgres: EmbeddedPostgres, superuser: sa.Engine, clock: FakeClock
 ) -> Iterator[World]:
     """Provide a portal filled with two companies, and a connection as the web application's role.
 
@@ -135,7 +107,7 @@ def world(
         front, back = request.getfixturevalue("front"), request.getfixturevalue("back")
         return make_world(front, back, postgres, superuser)
 
-    found = kept_world.again(make)
+    found = written_once("two companies", [portal_url], make)
     with enforced(postgres):
         yield found
     # Each test has connections of its own.

@@ -12,10 +12,10 @@ from models.accounts.accounts import Account
 from models.db.roles import DatabaseRole
 from models.db.session import Database
 from models.people.users import User
-from tests.web.test_row_security import REFUSED, World, kept_world, rows_of, seen_by, world
+from tests.web.test_row_security import REFUSED, World, rows_of, seen_by, world
 from workers.stack.postgres import EmbeddedPostgres
 
-__all__ = ["kept_world", "world"]
+__all__ = ["world"]
 
 # Ways to the hash of the secret of a login or token that a statement without rights of its own may try.
 READINGS = (

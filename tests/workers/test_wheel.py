@@ -13,6 +13,7 @@ import pytest
 
 from models import migrations
 from models.contracts.catalogue import PRICE_LIST
+from tests.made_once import made_once
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("models", "tasks", "workers", "web")
@@ -39,7 +40,13 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the wheel from the files of a clean checkout, without a network; return its file."""
-    source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    [found] = made_once(tmp_path_factory, "wheel", _build).glob("*.whl")
+    return found
+
+
+def _build(folder: Path) -> None:
+    source = folder / "source"
+    source.mkdir(parents=True)
     made = shutil.ignore_patterns("__pycache__", "*.mo")
     for name in NEEDED:
         if (ROOT / name).is_dir():
@@ -47,9 +54,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         else:
             shutil.copy(ROOT / name, source / name)
     offline = ["--no-deps", "--no-index", "--no-build-isolation", "--quiet"]
-    subprocess.run([sys.executable, "-m", "pip", "wheel", *offline, "--wheel-dir", built, source], check=True)
-    [found] = built.glob("*.whl")
-    return found
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *offline, "--wheel-dir", folder, source], check=True)
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +63,15 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     The wheel's dependencies are found in the environment of the tests.
     """
-    made = tmp_path_factory.mktemp("environment")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", made], check=True)
-    pip = [sys.executable, "-m", "pip", "--python", str(made / "bin" / "python")]
-    subprocess.run([*pip, "install", "--no-deps", "--no-index", "--quiet", wheel], check=True)
-    [packages] = made.glob("lib/python*/site-packages")
-    (packages / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return made
+
+    def install(folder: Path) -> None:
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+        pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python")]
+        subprocess.run([*pip, "install", "--no-deps", "--no-index", "--quiet", wheel], check=True)
+        [packages] = folder.glob("lib/python*/site-packages")
+        (packages / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
+
+    return made_once(tmp_path_factory, "environment", install)
 
 
 def test_the_wheel_has_every_file_of_the_rooms_and_the_translations(wheel: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -41,25 +42,27 @@ def _back_up(url: str) -> None:
     take_backup(Path("/nowhere"), url, url, Path("/nowhere"), Vault("of these tests, which has 32 characters"))
 
 
-@pytest.mark.parametrize(
-    "connect",
-    [
-        ensure_schema,
-        lambda url: create_roles(url, {"registrar": ()}),
-        lambda url: set_password(url, DatabaseRole.FRONT, "secret"),
-        _back_up,
-        _ensure_empty,
-        _dump,
-    ],
-    ids=["schema", "roles", "password", "backup", "restore", "pg_dump"],
-)
+CONNECTING: dict[str, Callable[[str], object]] = {
+    "schema": ensure_schema,
+    "roles": lambda url: create_roles(url, {"registrar": ()}),
+    "password": lambda url: set_password(url, DatabaseRole.FRONT, "secret"),
+    "backup": _back_up,
+    "restore": _ensure_empty,
+    "pg_dump": _dump,
+}
+
+
 def test_nobody_waits_for_a_silent_server_to_greet(
-    silent: str, monkeypatch: pytest.MonkeyPatch, connect: Callable[[str], None]
+    silent: str, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
 ) -> None:
     monkeypatch.setattr(connections, "CONNECT_LIMIT", 2)
     monkeypatch.setitem(postgres_tools.LIMITS, "connect_timeout", 2)
-    with pytest.raises((psycopg.OperationalError, BackupError)):
-        connect(silent)
+    # All at once, since each of them waits.
+    with ThreadPoolExecutor(len(CONNECTING)) as pool:
+        waiting = {name: pool.submit(connect, silent) for name, connect in CONNECTING.items()}
+        for name, connecting in waiting.items():
+            with subtests.test(name), pytest.raises((psycopg.OperationalError, BackupError)):
+                connecting.result()
 
 
 def test_a_program_of_postgres_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

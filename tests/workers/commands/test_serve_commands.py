@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 from pathlib import Path
 
 import pytest
 import redis
 
 from models.db.work_queue import WorkKind
+from tests import forked_programs
 from tests.fakes import wait_until
 from tests.workers.conftest import Children
 from workers import programs
@@ -53,9 +54,9 @@ def test_what_is_missing_is_named_in_a_line_each(
 ) -> None:
     without(monkeypatch, *ALL)
     monkeypatch.setenv("STANDORTE_DIR", str(tmp_path))
-    ended = subprocess.run(programs.console(program), capture_output=True, text=True, timeout=60)
-    assert ended.returncode == 2
-    assert {line for line in ended.stderr.splitlines() if line.endswith("is missing.")} == {
+    code, _, errors = forked_programs.run(programs.console(program), os.environ, tmp_path)
+    assert code == 2
+    assert {line for line in errors.splitlines() if line.endswith("is missing.")} == {
         f"{name} is missing." for name in needed
     }
-    assert "Traceback" not in ended.stderr
+    assert "Traceback" not in errors

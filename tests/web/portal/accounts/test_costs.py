@@ -21,7 +21,7 @@ from tests.factories import NOW, join, make_account, make_main, make_user
 from tests.statements import recorded_statements
 from tests.web.conftest import Front
 from tests.web.portal.accounts.sites import Site, come_in, get, make_site, make_trunk
-from tests.web.portal.changes.test_change_pages import plain
+from tests.web.portal.changes.contract_changes import plain
 from tests.workbooks import read_xlsx
 
 COSTS = "/standortverwaltung/kosten"

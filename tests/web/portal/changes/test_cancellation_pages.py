@@ -20,7 +20,7 @@ from tests.factories import NOW, make_account, make_user
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.sites import Site, come_in, deeds, get, give_numbers
-from tests.web.portal.changes.test_change_pages import plain
+from tests.web.portal.changes.contract_changes import plain
 from tests.web.portal.changes.test_change_pages import site as site
 from tests.web.portal.telephony.test_suspension import press
 

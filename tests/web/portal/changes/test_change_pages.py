@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
-from html import unescape
 
 import pytest
 import sqlalchemy as sa
-from werkzeug.test import TestResponse
 
 from models.accounts.accounts import Account
-from models.calendar_days import berlin_day
 from models.contracts.catalogue import Product
 from models.contracts.contracts import ContractItem
 from models.people.audit_log import AuditEvent
 from models.requests.requests import Request
 from models.states import Origin, Status
 from models.telephony.trunks import SipTrunk
-from tests.factories import NOW
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.sites import Site, come_in, deeds, get, make_site
+from tests.web.portal.changes.contract_changes import (
+    DAY,
+    assert_asked_for,
+    assert_planned_in_overview,
+    confirm,
+    follow_link,
+    plain,
+    send,
+    show_prices,
+)
 from tests.web.portal.telephony.test_suspension import press
 from web.resources import resources
-
-DAY = berlin_day(NOW) + timedelta(days=30)
 
 
 @pytest.fixture
@@ -50,47 +53,20 @@ def path_of(site: Site) -> str:
     return f"{site.path}/sip/{site.trunk}/vertrag"
 
 
-def plain(page: str) -> str:
-    """Return the page's text without tags and invisible characters, each run of white space as one space."""
-    text = re.sub("[\u2066-\u2069]", "", unescape(re.sub("<[^>]*>", " ", page))).replace("\xa0", " ")
-    return " ".join(text.split())
-
-
-def hidden(page: str) -> dict[str, str]:
-    """Return the fields of the page that shows the prices of a change: product, channels, day and agreed prices."""
-    fields = dict(re.findall('<input type="hidden" name="([a-z_]+)" value="([^"]*)">', page))
-    return {name: fields[name] for name in ("product", "channels", "effective_on", "shown")}
-
-
-def send(front: Front, site: Site, **typed: str) -> TestResponse:
-    """Submit the fields `typed` on the page that changes the site's contract, and confirm on the page of prices.
-
-    Return the answer to the confirmation. Fails unless the first answer is the page of prices.
-    """
-    shown = press(front, path_of(site), **typed)
-    assert shown.status_code == 200
-    assert_valid(shown.text)
-    return press(front, path_of(site), shown.text, **hidden(shown.text))
-
-
 @pytest.mark.parametrize("who", ["manager", "administrator"])
 def test_a_change_on_a_day_is_asked_for_seen_and_taken_back(front: Front, site: Site, back: Back, who: str) -> None:
-    come_in(front, front.manager.email if who == "manager" else site.administrator.email)
-    assert f'href="{path_of(site)}"' in get(front, site.path)
-    page = get(front, path_of(site))
+    page = follow_link(front, site, path_of(site), who)
     assert 'value="trunk-10" checked' in page and 'value="4"' in page
     typed = {"product": "trunk-50", "channels": "30", "effective_on": DAY.isoformat()}
-    shown = press(front, path_of(site), page, **typed)
-    assert shown.status_code == 200
-    assert_valid(shown.text)
+    shown = show_prices(front, path_of(site), page, **typed)
     text = plain(shown.text)
     assert "Zu Beginn des 1. April 2026" in text
     assert "Monatlich, netto 32,80 € 102,80 €" in text and "Einmalig, netto – 99,00 €" in text
     # The last line of a foot is bold, as the sum of what stands above; here no line is.
     assert "<tfoot" not in shown.text
     assert "Zahlungspflichtig ändern" in text and "Rufnummernblock mit 10 Nummern" in text
-    sent = press(front, path_of(site), shown.text, **hidden(shown.text))
-    assert sent.status_code == 303 and "/anfragen/" in sent.location
+    sent = confirm(front, path_of(site), shown)
+    assert_asked_for(sent)
     seen = plain(get(front, sent.location))
     assert "Vorgemerkt" in seen and "Wir ändern den Vertrag zu Beginn des 1. April 2026." in seen
     assert "ab 1. April 2026 30 Kanäle statt 4" in seen and "102,80 €" in seen
@@ -107,9 +83,7 @@ def test_a_change_on_a_day_is_asked_for_seen_and_taken_back(front: Front, site: 
     assert "1. April 2026" in receipt.text and "102,80" in receipt.text
     # The location is in service meanwhile.
     if who == "manager":
-        for view in ("karten", "tabelle"):
-            overview = plain(get(front, f"/standortverwaltung?ansicht={view}"))
-            assert "Aktiv " + planned in overview
+        assert_planned_in_overview(front, "Aktiv " + planned)
     cancel = press(front, sent.location + "/stornieren")
     assert cancel.status_code in (302, 303)
     back.clock.now += timedelta(days=31)
@@ -121,7 +95,7 @@ def test_a_change_on_a_day_is_asked_for_seen_and_taken_back(front: Front, site: 
 
 def test_a_change_at_once_is_done_and_said(front: Front, site: Site, back: Back) -> None:
     come_in(front, front.manager.email)
-    sent = send(front, site, product="trunk-2", channels="2", effective_on="")
+    sent = send(front, path_of(site), product="trunk-2", channels="2", effective_on="")
     back.advance()
     seen = plain(get(front, sent.location))
     assert "Abgeschlossen" in seen and "Der Vertrag ist geändert: 2 Kanäle statt 4." in seen
@@ -166,10 +140,10 @@ def test_prices_that_changed_since_they_were_shown_are_shown_again(
     shown = press(front, path_of(site), product="trunk-50", channels="50", effective_on="")
     with superuser.begin() as connection:
         connection.execute(sa.update(Product).where(Product.key == "trunk-50").values(monthly_cents=10990))
-    again = press(front, path_of(site), shown.text, **hidden(shown.text))
+    again = confirm(front, path_of(site), shown)
     assert again.status_code == 200
     assert "Die Preise haben sich inzwischen geändert." in plain(again.text) and "112,80 €" in plain(again.text)
-    assert press(front, path_of(site), again.text, **hidden(again.text)).status_code == 303
+    assert confirm(front, path_of(site), again).status_code == 303
     with superuser.begin() as connection:
         connection.execute(sa.update(Product).where(Product.key == "trunk-50").values(monthly_cents=9990))
 
@@ -193,7 +167,7 @@ def test_prices_that_change_while_they_are_agreed_are_shown_again(
 
     sa.event.listen(engine, "before_cursor_execute", before)
     try:
-        again = press(front, path_of(site), shown.text, **hidden(shown.text))
+        again = confirm(front, path_of(site), shown)
     finally:
         sa.event.remove(engine, "before_cursor_execute", before)
         set_price(9990)
@@ -207,8 +181,8 @@ def test_a_change_that_another_was_faster_with_is_refused_by_name(front: Front, 
     come_in(front, front.manager.email)
     fields = {"product": "trunk-50", "channels": "50", "effective_on": DAY.strftime("%d.%m.%Y")}
     shown = press(front, path_of(site), **fields)
-    assert press(front, path_of(site), shown.text, **hidden(shown.text)).status_code == 303
-    second = press(front, path_of(site), shown.text, **hidden(shown.text))
+    assert confirm(front, path_of(site), shown).status_code == 303
+    second = confirm(front, path_of(site), shown)
     assert second.status_code == 422
     assert "Für den 1. April 2026 ist schon eine Änderung vorgemerkt." in plain(second.text)
 
@@ -220,7 +194,7 @@ def test_the_pages_speak_english(front: Front, site: Site) -> None:
     shown = press(front, path_of(site), product="trunk-50", channels="30", effective_on=DAY.isoformat())
     text = plain(shown.text)
     assert "At the beginning of 1 April 2026" in text and "Change with obligation to pay" in text
-    sent = press(front, path_of(site), shown.text, **hidden(shown.text))
+    sent = confirm(front, path_of(site), shown)
     assert "From 1 April 2026: 30 channels, €102.80 monthly net" in plain(get(front, site.path))
     assert "We change the contract at the beginning of 1 April 2026." in plain(get(front, sent.location))
 

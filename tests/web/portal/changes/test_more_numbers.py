@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from datetime import timedelta
-
 import pytest
 import sqlalchemy as sa
-from werkzeug.test import TestResponse
 
 from models.accounts.accounts import Account
-from models.calendar_days import berlin_day
 from models.contracts.contracts import ContractItem
 from models.people.audit_log import AuditEvent
 from models.requests.requests import Request
@@ -22,11 +17,19 @@ from tests.factories import NOW, fill_pool
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.sites import Site, come_in, deeds, get, give_numbers, make_site
-from tests.web.portal.changes.test_change_pages import plain
+from tests.web.portal.changes.contract_changes import (
+    DAY,
+    assert_asked_for,
+    assert_planned_in_overview,
+    confirm,
+    follow_link,
+    plain,
+    send,
+    show_prices,
+)
 from tests.web.portal.page.test_portal import csrf
 from tests.web.portal.telephony.test_suspension import press
 
-DAY = berlin_day(NOW) + timedelta(days=30)
 KOELN = {"street": "Alter Markt 1", "postal_code": "50667", "city": "Köln"}
 
 
@@ -53,40 +56,19 @@ def path_of(site: Site) -> str:
     return f"{site.path}/sip/{site.trunk}/rufnummern"
 
 
-def hidden(page: str) -> dict[str, str]:
-    """Return the fields of the page that shows the prices of more numbers: area code, size, day and agreed prices."""
-    fields = dict(re.findall('<input type="hidden" name="([a-z_]+)" value="([^"]*)">', page))
-    return {name: fields[name] for name in ("area_code", "block_size", "effective_on", "shown")}
-
-
-def send(front: Front, site: Site, **typed: str) -> TestResponse:
-    """Submit the fields `typed` on the page that orders numbers, and confirm on the page of prices.
-
-    Return the answer to the confirmation. Fails unless the first answer is the page of prices.
-    """
-    shown = press(front, path_of(site), **typed)
-    assert shown.status_code == 200
-    assert_valid(shown.text)
-    return press(front, path_of(site), shown.text, **hidden(shown.text))
-
-
 @pytest.mark.parametrize("who", ["manager", "administrator"])
 def test_numbers_on_a_day_are_ordered_seen_and_taken_back(front: Front, site: Site, back: Back, who: str) -> None:
-    come_in(front, front.manager.email if who == "manager" else site.administrator.email)
-    assert f'href="{path_of(site)}"' in get(front, site.path)
-    page = get(front, path_of(site))
+    page = follow_link(front, site, path_of(site), who)
     assert_valid(page)
     assert 'value="0221"' in page and "hat 10 Rufnummern" in plain(page) and "0221 (Köln)" in plain(page)
     typed = {"area_code": "0221", "block_size": "10", "effective_on": DAY.isoformat()}
-    shown = press(front, path_of(site), page, **typed)
-    assert shown.status_code == 200
-    assert_valid(shown.text)
+    shown = show_prices(front, path_of(site), page, **typed)
     text = plain(shown.text)
     assert "Zu Beginn des 1. April 2026" in text and "Rufnummern des SIP-Trunks 10 20" in text
     assert "Monatlich, netto 32,80 € 35,70 €" in text and "Einmalig, netto – 9,90 €" in text
     assert "3 Blöcke" in text and "zahlungspflichtig bestellen" in text
-    sent = press(front, path_of(site), shown.text, **hidden(shown.text))
-    assert sent.status_code == 303 and "/anfragen/" in sent.location
+    sent = confirm(front, path_of(site), shown)
+    assert_asked_for(sent)
     assert AuditEvent.NUMBERS_ASKED in [deed[0] for deed in deeds(front)]
     if who == "administrator":
         log = plain(get(front, site.path + "/protokoll"))
@@ -103,9 +85,7 @@ def test_numbers_on_a_day_are_ordered_seen_and_taken_back(front: Front, site: Si
     # They count, and belong to nobody yet.
     assert "20 30" in plain(press(front, path_of(site), **typed).text)
     if who == "manager":
-        for view in ("karten", "tabelle"):
-            overview = plain(get(front, f"/standortverwaltung?ansicht={view}"))
-            assert planned in overview and "In Bearbeitung" not in overview
+        assert_planned_in_overview(front, planned)
     asked = get(front, sent.location + "/stornieren")
     assert "reservierte sind wieder für andere frei" in plain(asked)
     assert press(front, sent.location + "/stornieren", asked).status_code in (302, 303)
@@ -117,7 +97,7 @@ def test_numbers_on_a_day_are_ordered_seen_and_taken_back(front: Front, site: Si
 
 def test_numbers_at_once_stand_on_the_dashboard(front: Front, site: Site, back: Back) -> None:
     come_in(front, front.manager.email)
-    sent = send(front, site, area_code="+49 221", block_size="10", effective_on="")
+    sent = send(front, path_of(site), area_code="+49 221", block_size="10", effective_on="")
     back.advance()
     seen = plain(get(front, sent.location))
     assert "Abgeschlossen" in seen and "Die Rufnummern sind dem SIP-Trunk zugeteilt." in seen
@@ -156,7 +136,7 @@ def test_all_blocks_are_offered_with_what_the_trunk_has_and_what_is_proposed(fro
     assert all(f'value="{size}"' in page for size in (1, 10, 100))
     assert "hat 10 Rufnummern. Für 4 Kanäle schlagen wir bis zu 40 Rufnummern vor." in plain(page)
     assert "Bis zu 100 an diesem Trunk gibt es ohne weiteren Nachweis." in plain(page)
-    send(front, site, area_code="0221", block_size="10", effective_on=DAY.isoformat())
+    send(front, path_of(site), area_code="0221", block_size="10", effective_on=DAY.isoformat())
     assert "hat 10 Rufnummern. Außerdem bestellt: 10." in plain(get(front, path_of(site)))
 
 
@@ -191,7 +171,7 @@ def test_before_the_order_the_page_says_what_a_certificate_takes_and_what_is_pro
 def test_a_form_that_is_sent_twice_orders_once(front: Front, site: Site) -> None:
     come_in(front, front.manager.email)
     shown = press(front, path_of(site), area_code="0221", block_size="10", effective_on="")
-    first, second = (press(front, path_of(site), shown.text, **hidden(shown.text)) for _ in range(2))
+    first, second = (confirm(front, path_of(site), shown) for _ in range(2))
     assert (first.status_code, second.status_code) == (303, 200)
     assert "Preise oder Rufnummern haben sich inzwischen geändert." in plain(second.text)
     with front.database.transaction() as session:

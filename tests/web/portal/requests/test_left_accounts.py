@@ -8,7 +8,8 @@ from models.requests.requests import Request
 from models.states import Status
 from tests.web.conftest import Back, Front
 from tests.web.portal.accounts.sites import come_in, get
-from tests.web.portal.changes.test_change_pages import make_ordered_site, plain
+from tests.web.portal.changes.contract_changes import plain
+from tests.web.portal.changes.test_change_pages import make_ordered_site
 from tests.web.portal.telephony.test_suspension import press
 
 
