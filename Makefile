@@ -6,16 +6,25 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: run test bench chaos hosts upgrade release screenshots lock audit images compose-env check fmt clean setup tools packages
+.PHONY: run test test-long bench chaos hosts upgrade release screenshots lock audit images compose-env check fmt clean setup tools collected packages
 
 run: setup
 	@$(BIN)/standorte up
 
 # The static checks run beside the installation of what the tests need.
 test:
-	@$(MAKE) --no-print-directory -j 2 check tools
+	@$(MAKE) --no-print-directory -j 2 check collected
 # Where Python may not write bytecode, each of the hundred programs that the tests start compiles ours anew.
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3
+
+# What `make test` tries in part, tried as a whole: every cell of the rights matrix, every string in every field, each
+# two operations at once, hundreds of histories and of generated calls. Takes hours.
+test-long: tools
+	@PYTHONDONTWRITEBYTECODE= RIGHTS_MATRIX=all NAUGHTY_STRINGS=all LOCK_PAIRS=all HISTORIES=300 \
+		CONFORMANCE_EXAMPLES=500 $(BIN)/python -m pytest -n 2 tests/web/test_rights_matrix.py \
+		tests/web/test_naughty_strings.py tests/web/api/test_naughty_bodies.py tests/web/test_names_in_all_media.py \
+		tests/tasks/engine/test_lock_pairs.py tests/tasks/engine/test_state_machine.py \
+		tests/tasks/steps/test_change.py tests/web/api/test_conformance.py
 
 # make bench ONLY="bulkheads throughput" measures these parts alone; SHORT=1 little of everything.
 bench: setup
@@ -81,6 +90,11 @@ clean:
 
 tools: packages setup
 	@.make/assets
+
+# pytest rewrites the asserts of every test file: here once, beside the checks, instead of in each of its processes.
+# What is wrong with a file the tests say.
+collected: tools
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --collect-only -qq >/dev/null 2>&1 || true
 
 packages:
 	@.make/chromium
