@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from copy import deepcopy
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -23,6 +24,7 @@ from tests.chaos.mail_checks import MAY_DOUBLE
 from tests.chaos.run_checks import FAILS_PAGES
 from tests.due_work import process_due
 from tests.factories import MOBILE, an_order
+from tests.snapshots import written_once
 from tests.tasks.conftest import Pipeline
 from tests.tasks.conftest import pipeline as pipeline
 from workers.gateways.registrar import KamailioRegistrar, plain_url
@@ -46,11 +48,20 @@ PAGES = "pages that failed without a fault that explains it"
 
 
 @pytest.fixture
-def record(pipeline: Pipeline, portal_url: str, registrar_url: str) -> dict[str, Any]:
+def record(request: pytest.FixtureRequest, portal_url: str, registrar_url: str) -> dict[str, Any]:
     """Provide the record of a run with two completed orders and a change, and databases that agree with it.
 
     The second order has an option; the change is one of its tariff.
     """
+
+    def run() -> dict[str, Any]:
+        return _recorded(request.getfixturevalue("pipeline"), portal_url, registrar_url)
+
+    # A copy, because tests change the record.
+    return deepcopy(written_once("recorded run", [portal_url, registrar_url], run))
+
+
+def _recorded(pipeline: Pipeline, portal_url: str, registrar_url: str) -> dict[str, Any]:
     with pipeline.runtime.database.transaction() as session:
         before = list(session.scalars(sa.select(Account.customer_number)))
     ids = [pipeline.order(an_order()), pipeline.order(an_order(option_keys=(MOBILE_BACKUP,), mobile_number=MOBILE))]
