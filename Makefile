@@ -24,7 +24,7 @@ test-long: tools
 		CONFORMANCE_EXAMPLES=500 $(BIN)/python -m pytest -n 2 tests/web/test_rights_matrix.py \
 		tests/web/test_naughty_strings.py tests/web/api/test_naughty_bodies.py tests/web/test_names_in_all_media.py \
 		tests/tasks/engine/test_lock_pairs.py tests/tasks/engine/test_state_machine.py \
-		tests/tasks/steps/test_change.py tests/web/api/test_conformance.py
+		tests/tasks/steps/test_change_histories.py tests/web/api/test_conformance.py
 
 # make bench ONLY="bulkheads throughput" measures these parts alone; SHORT=1 little of everything.
 bench: setup
