@@ -15,9 +15,7 @@ def test_what_was_added_changed_or_deleted_is_as_before(database: Database, supe
 
     def rows() -> list[tuple[object, ...]]:
         with superuser.begin() as connection:
-            query = (
-                "SELECT a, u, m FROM accounts a JOIN memberships m ON a.id = account_id JOIN users u ON u.id = user_id"
-            )
+            joined = "accounts a JOIN memberships m ON a.id = account_id JOIN users u ON u.id = user_id"
             return sorted(map(tuple, connection.execute(sa.text(f"SELECT a, u, m FROM {joined}"))), key=str)
 
     before = rows()
