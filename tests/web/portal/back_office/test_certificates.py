@@ -12,8 +12,8 @@ from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.sites import Site, come_in, get
 from tests.web.portal.back_office.desk import OFFICE, Desk, of
-from tests.web.portal.changes.test_change_pages import plain
-from tests.web.portal.changes.test_more_numbers import make_koeln, path_of, send
+from tests.web.portal.changes.contract_changes import plain, send
+from tests.web.portal.changes.test_more_numbers import make_koeln, path_of
 from tests.web.portal.page.test_portal import csrf
 from tests.web.portal.telephony.test_suspension import press
 
@@ -30,7 +30,7 @@ def waiting(front: Front, site: Site, back: Back) -> str:
     with front.database.transaction() as session:
         fill_pool(session, area_code="0221", size=100, first="5000000", count=1)
     come_in(front, front.manager.email)
-    path = send(front, site, area_code="0221", block_size="100", effective_on="").location
+    path = send(front, path_of(site), area_code="0221", block_size="100", effective_on="").location
     back.advance()
     return path
 

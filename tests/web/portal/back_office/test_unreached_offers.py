@@ -9,7 +9,7 @@ from tests.factories import NOW
 from tests.web.conftest import Front
 from tests.web.portal.accounts.sites import make_site
 from tests.web.portal.back_office.desk import OFFICE, Desk
-from tests.web.portal.changes.test_change_pages import plain
+from tests.web.portal.changes.contract_changes import plain
 
 
 def test_staff_see_an_offer_that_reaches_nobody_and_name_an_administrator(front: Front, desk: Desk) -> None:
