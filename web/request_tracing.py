@@ -9,6 +9,8 @@ from flask import Flask, Response, g, request
 
 from tasks import tracing
 
+_METHODS = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
+
 
 def trace_requests(app: Flask) -> None:
     """Switch traces on, if they are wanted, and make each request of `app` a span; static files and probes are none.
@@ -27,9 +29,11 @@ def trace_requests(app: Flask) -> None:
 def _begin() -> None:
     if request.endpoint == "static" or request.blueprint == "health":
         return
+    # A caller may send any word.
+    method = request.method if request.method in _METHODS else "_OTHER"
     rule = request.url_rule.rule if request.url_rule is not None else None
-    facts: dict[str, Any] = {"http.request.method": request.method, "http.route": rule}
-    name = f"{request.method} {rule}" if rule is not None else request.method
+    facts: dict[str, Any] = {"http.request.method": method, "http.route": rule}
+    name = f"{method} {rule}" if rule is not None else method
     span = tracing.start(name, link=request.headers.get("traceparent"), role="server", **facts)
     g.span, g.traced = span, ExitStack()
     g.traced.enter_context(span.current())

@@ -143,11 +143,11 @@ def agreed_cancellation(cancellation: Request) -> tuple[PriceLine, ...]:
 def change_before(session: Session, cancellation: Request) -> Request | None:
     """Return a change of the contracts that has to be made before they end by the cancellation; None if there is none.
 
-    A request for more numbers counts as a change. A held change is left out, as the end does not wait for it: it is
-    rejected later.
+    A request for more numbers counts as a change. A change that is held, or waits for a certificate of need, is left
+    out, as the end does not wait for it: it is rejected later.
     """
     assert cancellation.account_id is not None
-    waits = Request.status.not_in((*ENDED, Status.HELD)), Request.kind.in_(CONTRACT_CHANGES)
+    waits = Request.status.not_in((*ENDED, Status.HELD, Status.PENDING)), Request.kind.in_(CONTRACT_CHANGES)
     query = sa.select(Request).where(Request.account_id == cancellation.account_id, *waits)
     changes = session.scalars(query.order_by(Request.effective_on.nulls_first()))
     return next((change for change in changes if change.effective_at < cancellation.effective_at), None)

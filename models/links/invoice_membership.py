@@ -189,21 +189,18 @@ def note_refused(session: Session, message: Message, now: datetime) -> None:
     """Record that an offer reaches nobody, if mail servers have refused all its mails: the back office has to act.
 
     `message` is the mail refused just now, of template `OFFER_MAIL`. An offer that was made later is not concerned.
-    Flushes the session.
+    Flushes the session. Runs one statement: the offer may be answered, and so deleted, at this moment.
     """
     session.flush()
     others = mails_of_offer().where(Message.state != MessageState.REFUSED).correlate(InvoiceOffer, Account)
-    offers = sa.select(InvoiceOffer).join(Account, Account.id == InvoiceOffer.account_id)
-    found = session.scalar(
-        offers.where(
-            Account.customer_number == message.facts["customer_number"],
-            InvoiceOffer.offered_at <= message.queued_at,
-            InvoiceOffer.unreached_since.is_(None),
-            ~others.exists(),
-        )
+    unreached = sa.update(InvoiceOffer).where(
+        InvoiceOffer.account_id == Account.id,
+        Account.customer_number == message.facts["customer_number"],
+        InvoiceOffer.offered_at <= message.queued_at,
+        InvoiceOffer.unreached_since.is_(None),
+        ~others.exists(),
     )
-    if found is not None:
-        found.unreached_since = now
+    session.execute(unreached.values(unreached_since=now).execution_options(synchronize_session=False))
 
 
 def answer_offer(session: Session, principal: Principal, account: Account, now: datetime, *, agrees: bool) -> None:

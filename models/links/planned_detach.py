@@ -50,9 +50,9 @@ def ensure_no_change_is_lost(session: Session, account: Account, day: date | Non
     """Raise `InvalidField` if people who would lose access to a detached account have planned a change for it.
 
     These are people without a role of their own in the account that may change contracts. The change, of the contract
-    or to add numbers, takes effect on the day `day` of the detachment (None: today) or later, or is held. The error has
-    the last day of such a change, at least today. A cancellation is no obstacle: the account's administrators can take
-    it back.
+    or to add numbers, takes effect on the day `day` of the detachment (None: today) or later, is held, or waits for a
+    certificate of need. The error has the last day of such a change, at least today. A cancellation is no obstacle: the
+    account's administrators can take it back.
     """
     keeps = sa.select(Membership.user_id).where(
         Membership.account_id == account.id, Membership.role.in_(LEADS), Membership.user_id == Request.requested_by
@@ -62,8 +62,8 @@ def ensure_no_change_is_lost(session: Session, account: Account, day: date | Non
         Request.account_id == account.id,
         Request.kind.in_(CONTRACT_CHANGES),
         Request.status.not_in(ENDED),
-        # Without a day it is done at once, unless its numbers have to be stocked first.
-        sa.or_(Request.effective_on >= (day or today), Request.status == Status.HELD),
+        # Without a day it is done at once, unless its numbers have to be stocked first, or need a certificate.
+        sa.or_(Request.effective_on >= (day or today), Request.status.in_((Status.HELD, Status.PENDING))),
         ~keeps.exists(),
     )
     last = session.scalar(lost)

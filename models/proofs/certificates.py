@@ -66,7 +66,12 @@ def covered_numbers(session: Session, trunk_id: int) -> int:
     accepted = (
         sa.select(sa.func.max(AddressDocument.numbers))
         .join(Request, Request.id == AddressDocument.request_id)
-        .where(Request.changed_trunk_id == trunk_id, AddressDocument.released.is_(True))
+        .where(
+            # By the index of the certificates, which are few among the proofs of addresses.
+            AddressDocument.numbers.is_not(None),
+            AddressDocument.released.is_(True),
+            Request.changed_trunk_id == trunk_id,
+        )
     )
     kept = session.scalar(sa.select(SipTrunk.certified_numbers).where(SipTrunk.id == trunk_id))
     return max(MOST_NUMBERS, kept or 0, session.scalar(accepted) or 0)
@@ -76,6 +81,16 @@ def needs_certificate(session: Session, request: Request) -> bool:
     """Return whether the request for numbers needs a certificate of need that was not accepted yet."""
     assert request.changed_trunk_id is not None
     return numbers_with(session, request) > covered_numbers(session, request.changed_trunk_id)
+
+
+def numbers_without_certificate(session: Session, request: Request) -> int | None:
+    """Return up to how many numbers the trunk of the request can have without a further certificate of need.
+
+    None if a smaller block instead of the request's would need one, too: the trunk has, or will have, as many already.
+    """
+    assert request.changed_trunk_id is not None and request.block_size is not None
+    covered = covered_numbers(session, request.changed_trunk_id)
+    return covered if numbers_with(session, request) - request.block_size < covered else None
 
 
 def keep_certificate(session: Session, trunk: SipTrunk) -> None:

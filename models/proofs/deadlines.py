@@ -22,6 +22,9 @@ NEW_CONSENT_AFTER = timedelta(days=1)
 NEW_LETTER_AFTER = timedelta(days=3)
 """How long after a letter with a code a new one can be requested: the post takes its time."""
 LEAST_LEFT = timedelta(days=7)
-"""The least time that a code must still be valid for a new order to share it; otherwise a new code is requested."""
+"""The least time that a code must still be valid for a new order to share it; otherwise a new code is requested.
+
+And the least time for another certificate of need after one was refused.
+"""
 MOST_ISSUES = 5
 """The most codes that one person gets for one proof, so that nobody is pestered."""

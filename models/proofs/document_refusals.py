@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.messages.outbox import Recipient, queue_message
 from models.people.users import people_to_tell
+from models.proofs.certificates import certificate_until, numbers_without_certificate
 from models.proofs.documents import AddressDocument
 from models.requests.requests import Request
 from models.states import Kind, RefusalReason
@@ -57,7 +58,7 @@ def refuse(session: Session, request: Request, document: AddressDocument, refusa
         refusal=refusal.reason,
         refusal_note=refusal.note,
     )
-    facts = _about_address(session, request) if of_order else {"numbers": document.numbers}
+    facts = _about_address(session, request) if of_order else _about_certificate(session, request, document)
     for person in people_to_tell(session, request.requested_by, request.main_id, request.account_id):
         queue_message(
             session,
@@ -75,6 +76,14 @@ def refuse(session: Session, request: Request, document: AddressDocument, refusa
             now,
             occasion=str(document.id),
         )
+
+
+def _about_certificate(session: Session, request: Request, document: AddressDocument) -> dict[str, Any]:
+    return {
+        "numbers": document.numbers,
+        "enough": numbers_without_certificate(session, request),
+        "until": certificate_until(request).isoformat(),
+    }
 
 
 def _about_address(session: Session, order: Request) -> dict[str, Any]:

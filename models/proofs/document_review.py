@@ -6,10 +6,12 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from models.calendar_days import end_of_day
 from models.errors import Forbidden, NotAwaited
 from models.people.rights import Principal
 from models.people.users import User
-from models.proofs.certificates import AWAITED, lock_awaiting, numbers_with
+from models.proofs.certificates import AWAITED, certificate_until, lock_awaiting, numbers_with
+from models.proofs.deadlines import LEAST_LEFT
 from models.proofs.document_refusals import Refusal, refuse
 from models.proofs.documents import AddressDocument
 from models.proofs.order_codes import lock_for_address, prove_address
@@ -76,7 +78,8 @@ def decide_document(
 ) -> None:
     """Accept or refuse the document uploaded for a request, and schedule the request's next step for now.
 
-    `refusal` says why the document is refused; the customer is told by mail. None accepts the document: it proves the
+    `refusal` says why the document is refused; the customer is told by mail, and has at least seven days (`LEAST_LEFT`)
+    for another certificate of need. None accepts the document: it proves the
     connection address for all orders of the main account at this address, or the need for the numbers of the trunk, for
     all requests that wait for that. Adds a timeline entry, and locks the pending requests with the same postal code or
     trunk. Raises `Forbidden` unless `staff` is one of the carrier's staff, and `NotAwaited` if the request is not
@@ -90,6 +93,9 @@ def decide_document(
         raise NotAwaited
     document.released, document.decided_at, document.decided_by = refusal is None, now, staff.id
     if refusal is not None:
+        if request.kind is Kind.NUMBERS:
+            # Also after a late refusal there is time for another one.
+            request.need_until = max(certificate_until(request), end_of_day(now + LEAST_LEFT))
         refuse(session, request, document, refusal, now)
     elif request.kind is Kind.NUMBERS:
         request.note(now, "certificate_released", numbers=document.numbers)

@@ -46,6 +46,7 @@ class AddressDocument(Base):
         sa.CheckConstraint("(released IS NULL) = (decided_at IS NULL)", name="decision_has_time"),
         sa.CheckConstraint("(released IS NULL) = (decided_by IS NULL)", name="decision_has_author"),
         sa.Index("ix_address_documents_request_id", "request_id"),
+        sa.Index("ix_address_documents_certificates", "request_id", postgresql_where=sa.text("numbers IS NOT NULL")),
         sa.Index("uq_address_documents_open", "request_id", unique=True, postgresql_where=sa.text("released IS NULL")),
     )
 

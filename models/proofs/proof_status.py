@@ -294,7 +294,8 @@ def _certificate(request: Request, document: AddressDocument | None, now: dateti
     """Yield the statuses of the certificate of need that a request for numbers was asked for.
 
     `document` is the newest one uploaded, None without one. After a refusal the status of that document comes first,
-    and then the one of the certificate that is still missing.
+    and then the one of the certificate that is still missing. A request that was completed without it, because it
+    needed none any more, has no status.
     """
     kind, until = ProofKind.CERTIFICATE, request.need_until
     assert until is not None
@@ -304,9 +305,11 @@ def _certificate(request: Request, document: AddressDocument | None, now: dateti
     if document is not None and document.released is None:
         yield ProofStatus(kind, ProofState.OPEN, request.waiting_until)
         return
+    if request.status is Status.COMPLETED:
+        return
     if document is not None:
         yield ProofStatus(kind, ProofState.DECLINED, refusal=_refusal_of(document))
-    is_over = now >= until or request.reason is Reason.PROOF_EXPIRED
+    is_over = request.reason is Reason.PROOF_EXPIRED
     yield ProofStatus(kind, ProofState.EXPIRED if is_over else ProofState.OPEN, until)
 
 

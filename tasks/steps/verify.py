@@ -26,8 +26,8 @@ from models.links.switches import ensure_may_switch
 from models.orders.area_code_of_address import confirm_or_ask
 from models.orders.baskets import ordered_basket
 from models.people.invitations import ensure_administered
-from models.proofs.certificates import certificate_until, needs_certificate
-from models.proofs.deadlines import CERTIFICATE_REMINDED_BEFORE
+from models.proofs.certificates import needs_certificate
+from models.proofs.deadlines import CERTIFICATE_REMINDED_BEFORE, VALID_FOR
 from models.proofs.main_consents import open_main_consent
 from models.proofs.proofs import (
     AddressProof,
@@ -251,10 +251,12 @@ def _verify_numbers(work: Work, request: Request) -> Outcome:
     ensure_changeable(work.session, request)
     account = request.account
     assert account is not None and request.area_code is not None
-    if not confirm_or_ask(work.session, account.postal_code, account.city, request.area_code, work.now):
-        return Hold(Reason.AREA_CODE_UNCONFIRMED, LOOK_FOR_ANSWER)
+    confirmed = confirm_or_ask(work.session, account.postal_code, account.city, request.area_code, work.now)
+    # The customer can hand it in while the back office answers.
     if (wait := _wait_for_certificate(work, request)) is not None:
         return wait
+    if not confirmed:
+        return Hold(Reason.AREA_CODE_UNCONFIRMED, LOOK_FOR_ANSWER)
     try:
         # At once, however late the day is: until then nobody else gets the block.
         reserve_numbers(work.pool, request, work.now)
@@ -266,12 +268,12 @@ def _verify_numbers(work: Work, request: Request) -> Outcome:
 def _wait_for_certificate(work: Work, request: Request) -> Wait | None:
     """Return the wait for a certificate of need, or for the back office that looks at one; None if none is needed.
 
-    Reminds 7 and 2 days before the end of the time. Raises `RuleBroken` if that time is over. A request that has
-    reserved its numbers needs none any more.
+    The time to hand it in begins when it is asked for. Reminds 7 and 2 days before its end. Raises `RuleBroken` if that
+    time is over. A request that has reserved its numbers needs none any more.
     """
     if request.reserved_block_id is not None or not needs_certificate(work.session, request):
         return None
-    request.need_until = until = certificate_until(request)
+    request.need_until = until = request.need_until or end_of_day(work.now + VALID_FOR)
     if work.book.document(request) is not None:
         review = _review_until(work, request, Reason.CERTIFICATE_IN_REVIEW)
         request.need_until = max(until, review)

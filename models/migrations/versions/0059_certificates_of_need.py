@@ -1,6 +1,6 @@
 """Certificates of need for many numbers of a trunk, and offers of a collective invoice that reach nobody.
 
-And the index by which deeds of one kind are found in a long log.
+And the indexes by which deeds of one kind are found in a long log, and certificates among the proofs of addresses.
 """
 
 from __future__ import annotations
@@ -26,6 +26,11 @@ COLUMNS: tuple[tuple[str, str, sa.types.TypeEngine[Any]], ...] = (
     ("invoice_offers", "unreached_since", sa.TIMESTAMP(timezone=True)),
 )
 
+INDEXES: tuple[tuple[str, str, list[str], str], ...] = (
+    ("ix_audit_entries_account_id_deed_at", "audit_entries", ["account_id", "deed", "at"], ""),
+    ("ix_address_documents_certificates", "address_documents", ["request_id"], "numbers IS NOT NULL"),
+)
+
 
 def upgrade() -> None:
     # Each statement commits on its own: a transaction that locks several tables can deadlock with a customer's.
@@ -34,24 +39,22 @@ def upgrade() -> None:
             op.add_column(table, sa.Column(column, type, nullable=True), if_not_exists=True)
         SWITCHES._recheck("requests", "reason", added=REASONS)
         _check_refusal(*REFUSALS, "no_need")
-        # An interrupted run leaves an invalid index.
-        op.drop_index(
-            "ix_audit_entries_account_id_deed_at",
-            table_name="audit_entries",
-            postgresql_concurrently=True,
-            if_exists=True,
-        )
-        op.create_index(
-            "ix_audit_entries_account_id_deed_at",
-            "audit_entries",
-            ["account_id", "deed", "at"],
-            postgresql_concurrently=True,
-            if_not_exists=True,
-        )
+        for name, table, columns, where in INDEXES:
+            # An interrupted run leaves an invalid index.
+            op.drop_index(name, table_name=table, postgresql_concurrently=True, if_exists=True)
+            op.create_index(
+                name,
+                table,
+                columns,
+                postgresql_concurrently=True,
+                postgresql_where=sa.text(where) if where else None,
+                if_not_exists=True,
+            )
 
 
 def downgrade() -> None:
-    op.drop_index("ix_audit_entries_account_id_deed_at", table_name="audit_entries", if_exists=True)
+    for name, table, _columns, _where in INDEXES:
+        op.drop_index(name, table_name=table, if_exists=True)
     reasons = ", ".join(f"'{reason}'" for reason in REASONS)
     # The version before would assign the numbers without a certificate, and has no words for it.
     op.execute(

@@ -68,6 +68,12 @@ def test_each_count_is_answered_by_indexes(database: Database) -> None:
         queue_counts.oldest_due(session, NOW)
         queue_counts.oldest_of_work(session, NOW)
         sa.event.remove(connection, "before_cursor_execute", note)
+        whole_indexes = set(
+            connection.exec_driver_sql(
+                "SELECT indexrelid::regclass::text FROM pg_index"
+                " WHERE indrelid IN ('requests'::regclass, 'messages'::regclass) AND indpred IS NULL"
+            ).scalars()
+        )
         # Small tables are read as a whole unless that is forbidden.
         connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         for statement, values in asked:
@@ -76,6 +82,5 @@ def test_each_count_is_answered_by_indexes(database: Database) -> None:
             whole = {node["Relation Name"] for node in nodes(plan) if node["Node Type"] == "Seq Scan"}
             assert not whole & GROWING, statement
             # An index over all rows would be read as a whole.
-            used = {node.get("Index Name", "") for node in nodes(plan)}
-            assert not [name for name in used if name.startswith(("pk_requests", "pk_messages"))], statement
+            assert not whole_indexes & {node.get("Index Name") for node in nodes(plan)}, statement
     assert len(asked) == 4

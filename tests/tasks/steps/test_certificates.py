@@ -10,6 +10,8 @@ import sqlalchemy as sa
 
 from models.accounts.accounts import Account
 from models.calendar_days import Month, berlin_day, end_of_day, first_moment
+from models.changes.cancellations import submit_cancellation
+from models.contracts.terms import months_later
 from models.errors import Forbidden, NotAwaited
 from models.proofs.certificates import MOST_NUMBERS
 from models.proofs.document_refusals import Refusal
@@ -21,11 +23,20 @@ from models.states import Actor, Reason, RefusalReason, Status
 from models.telephony.numbers import BLOCK_SIZES, NumberBlock
 from models.telephony.trunks import SipTrunk
 from models.views.account_costs import costs_of_account
+from tasks.wording.formats import last_day_text
 from tests.factories import an_order, fill_pool, make_user
 from tests.tasks.conftest import Pipeline
 from tests.tasks.reconcile.job_findings import finds
 from tests.tasks.steps.test_change import go_to, in_days
-from tests.tasks.steps.test_more_numbers import ask, block_of, numbers_there, take_back, trunk_id
+from tests.tasks.steps.test_more_numbers import (
+    answer,
+    ask,
+    block_of,
+    near_munich,
+    numbers_there,
+    take_back,
+    trunk_id,
+)
 
 __all__ = ["trunk_id"]
 DAY = timedelta(days=1)
@@ -136,6 +147,9 @@ def test_what_is_asked_for_at_the_same_time_counts_in_the_order_in_which_it_was_
     assert "needs_over" not in pipeline.run("proofs").counts
     go_to(pipeline, pipeline.clock.now + 15 * DAY)
     assert [pipeline.request(id).reason for id in ids[10:]] == [Reason.PROOF_EXPIRED] * 2
+    # One that needs none any more has nothing to say about it.
+    go_to(pipeline, first_moment(in_days(pipeline, 40)))
+    assert pipeline.request(ids[9]).status is Status.COMPLETED and states(pipeline, ids[9]) == []
 
 
 def test_one_certificate_is_for_all_that_is_asked_for_until_then(pipeline: Pipeline, trunk_id: int) -> None:
@@ -185,13 +199,14 @@ def test_a_refused_certificate_can_be_replaced_by_another_and_fewer_numbers(
     assert states(pipeline, asked) == [ProofState.DECLINED, ProofState.OPEN]
     [told] = mails(pipeline, "Bedarfsnachweis reicht nicht")
     assert "dass so viele Rufnummern gebraucht werden. Unser Hinweis: „Nur zehn Plätze“." in told
-    assert "bestellen Sie weniger Rufnummern" in told
+    assert "Weniger Rufnummern gehen auch" in told and "Bis zu 100 an diesem SIP-Trunk" in told
     hand_in(pipeline, asked)
     assert waits(pipeline, asked) == REVIEW
     take_back(pipeline, asked)
     fewer = ask(pipeline, trunk_id)
     go_to(pipeline, pipeline.clock.now)
     assert pipeline.request(fewer).status is Status.COMPLETED
+    assert states(pipeline, asked) == []
     with pytest.raises(NotAwaited):
         decide(pipeline, asked)
 
@@ -220,6 +235,45 @@ def test_while_we_look_at_it_the_customers_time_does_not_run(pipeline: Pipeline,
         assert waits(pipeline, asked) == REVIEW
     decide(pipeline, asked, Refusal(RefusalReason.UNREADABLE))
     assert waits(pipeline, asked) == MISSING
+    until = end_of_day(pipeline.clock.now + 7 * DAY)
+    assert pipeline.request(asked).waiting_until == until
+    [told] = mails(pipeline, "Bedarfsnachweis reicht nicht")
+    assert f"Reichen Sie bis zum {last_day_text(until, 'de')} ein anderes Dokument ein." in told
+
+
+def test_a_cancellation_does_not_wait_for_a_certificate(pipeline: Pipeline, trunk_id: int) -> None:
+    with pipeline.owner.transaction() as session:
+        fill_pool(session, size=100, count=1, first="40000000")
+    last_day = months_later(berlin_day(pipeline.clock.now), 1)
+    with pipeline.runtime.database.transaction() as session:
+        account = session.get_one(Account, session.get_one(SipTrunk, trunk_id).account_id)
+        ends = submit_cancellation(session, pipeline.manager, account, last_day, "de", pipeline.clock.now).id
+    go_to(pipeline, first_moment(last_day))
+    asked = ask(pipeline, trunk_id, size=100)
+    go_to(pipeline, pipeline.clock.now)
+    assert waits(pipeline, asked) == MISSING
+    go_to(pipeline, first_moment(last_day + DAY))
+    assert pipeline.request(ends).status is Status.COMPLETED
+    go_to(pipeline, first_moment(last_day) + 15 * DAY)
+    request = pipeline.request(asked)
+    assert (request.status, request.reason) == (Status.REJECTED, Reason.ACCOUNT_CLOSED)
+
+
+def test_a_certificate_is_asked_for_while_the_back_office_answers_about_the_address(
+    pipeline: Pipeline, trunk_id: int
+) -> None:
+    near_munich(pipeline, trunk_id)
+    with pipeline.owner.transaction() as session:
+        fill_pool(session, area_code="089", size=100, count=1, first="40000000")
+    asked = ask(pipeline, trunk_id, size=100, area_code="089")
+    go_to(pipeline, pipeline.clock.now)
+    assert waits(pipeline, asked) == MISSING
+    hand_in(pipeline, asked)
+    decide(pipeline, asked)
+    assert waits(pipeline, asked) == (None, Reason.AREA_CODE_UNCONFIRMED)
+    assert answer(pipeline, fits=True) == [asked]
+    go_to(pipeline, pipeline.clock.now)
+    assert pipeline.request(asked).status is Status.COMPLETED and numbers_there(pipeline) == 110
 
 
 def test_nothing_is_charged_before_the_certificate(pipeline: Pipeline, trunk_id: int) -> None:

@@ -14,7 +14,7 @@ from models.accounts.accounts import Account
 from models.changes.cancellations import agreed_cancellation
 from models.changes.quotes import agreed_quote
 from models.people.rights import Action, may
-from models.proofs.certificates import AWAITED, numbers_with
+from models.proofs.certificates import AWAITED, numbers_with, numbers_without_certificate
 from models.proofs.contact_email import corrections_left
 from models.proofs.proof_status import ProofKind, ProofState, ProofStatus, proof_statuses
 from models.requests.contract_end import last_day_of
@@ -57,7 +57,8 @@ class RequestPage:
     planned. `reached` is the account to whose dashboard the page links, None if it links to none. `asked` are the
     statuses of the proofs that the request needs. `may_act`: the user may give proofs, cancel and retry. `may_cancel`:
     the user may cancel the request now. `corrections` is how often the user may still correct the contact's e-mail
-    address. `needed` is how many phone numbers a certificate of need has to show to be needed; None if the request
+    address. `needed` is how many phone numbers a certificate of need has to show to be needed, and `enough` up to how
+    many the trunk can have without a further one, if a smaller block would need none. Both are None if the request
     waits for none.
     """
 
@@ -76,6 +77,7 @@ class RequestPage:
     may_cancel: bool
     corrections: int
     needed: int | None
+    enough: int | None
 
 
 def get_request_page(session: Session, id: UUID) -> RequestPage:
@@ -102,16 +104,16 @@ def get_request_page(session: Session, id: UUID) -> RequestPage:
         acts,
         acts and found.can_cancel,
         corrections_left(session, found) if acts else 0,
-        _needed(session, found),
+        *_needed(session, found),
     )
 
 
-def _needed(session: Session, request: Request) -> int | None:
-    """Return how many numbers a certificate of need has to show to be needed; None if the request waits for none."""
+def _needed(session: Session, request: Request) -> tuple[int | None, int | None]:
+    """Return the fields `needed` and `enough` of the page."""
     account = request.account
     if request.reason not in AWAITED or account is None or not _is_still_theirs(request, account):
-        return None
-    return numbers_with(session, request)
+        return None, None
+    return numbers_with(session, request), numbers_without_certificate(session, request)
 
 
 def _change(session: Session, request: Request) -> ChangedTerms | None:

@@ -52,7 +52,7 @@ def test_a_certificate_is_handed_in_looked_at_and_refused_and_another_one_releas
         and "Bis 16. März 2026" in text
         and "Bedarfsnachweis einreichen" in text
     )
-    assert "wofür 110 Rufnummern gebraucht werden" in text and "Bis zu 100 an einem SIP-Trunk brauchen keinen" in text
+    assert "wofür 110 Rufnummern gebraucht werden" in text and "Bis zu 100 an diesem SIP-Trunk brauchen keinen" in text
     assert "Der Bedarfsnachweis fehlt" in plain(get(front, site.path))
     hand_in(front, waiting, page)
     back.advance()
