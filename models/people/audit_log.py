@@ -16,7 +16,6 @@ from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, aliased, mapped_column, query_expression, with_expression
 
 from models.accounts.accounts import Account
@@ -90,6 +89,8 @@ class AuditEvent(StrEnum):
     SIGNED_OUT = "signed_out"
     RIGHT_REFUSED = "right_refused"
     TOKEN_USED = "token_used"  # noqa: S105
+    REQUEST_SEEN = "request_seen"
+    FOUND_IN_SEARCH = "found_in_search"
 
 
 OF_LOGINS = (
@@ -130,6 +131,8 @@ _OF_STAFF = quoted(
     AuditEvent.DOCUMENT_OPENED,
     AuditEvent.DOCUMENT_RELEASED,
     AuditEvent.DOCUMENT_REFUSED,
+    AuditEvent.REQUEST_SEEN,
+    AuditEvent.FOUND_IN_SEARCH,
 )
 
 
@@ -209,6 +212,17 @@ class AuditEntry(Base):
             unique=True,
             postgresql_where=sa.text("deed = 'looked_in'"),
         ),
+        # The same for each request, and for each account that a search has found.
+        sa.Index(
+            "uq_audit_entries_seen",
+            "account_id",
+            "user_id",
+            "deed",
+            sa.text("COALESCE(facts ->> 'request'::text, ''::text)"),
+            sa.text("date_trunc('hour'::text, (at AT TIME ZONE 'UTC'::text))"),
+            unique=True,
+            postgresql_where=sa.text("deed IN ('request_seen', 'found_in_search')"),
+        ),
     )
 
 
@@ -262,28 +276,6 @@ def record_of_carrier(
     """
     about = account.id if account is not None else None
     session.add(AuditEntry(account_id=about, by_staff=True, deed=deed, facts=dict(facts or {}), at=now))
-
-
-def record_look(session: Session, person: Principal, account: Account, now: datetime) -> None:
-    """Record in the audit log that a person viewed the account by a role in its main account or as the carrier's staff.
-
-    Adds at most one entry for each person, account and hour, so it is safe to run twice. Does nothing if the person may
-    view the account by a role in the account itself.
-    """
-    through = through_main(person, Action.VIEW, account)
-    by_staff = only_as_staff(person, Action.VIEW, account)
-    if through is None and not by_staff:
-        return
-    look = postgresql.insert(AuditEntry).values(
-        account_id=account.id,
-        user_id=person.user_id,
-        through_id=through,
-        by_staff=by_staff,
-        deed=AuditEvent.LOOKED_IN,
-        facts={},
-        at=now,
-    )
-    session.execute(look.on_conflict_do_nothing())
 
 
 def entries_of(

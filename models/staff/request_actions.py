@@ -136,8 +136,11 @@ def record_staff_action(session: Session, staff: Principal, request: Request, de
 
 
 def staff_actions_on(session: Session, request: Request) -> Sequence[AttributedEntry]:
-    """Return the audit entries of the staff's actions on a request, the newest first. Runs one statement."""
+    """Return the audit entries of the staff's actions on a request, without looks at it, the newest first.
+
+    Runs one statement.
+    """
     # Not by the main account, to which the request may have come later.
     about_it = sa.literal_column("audit_entries.facts ->> 'request'") == str(request.id)
-    about = sa.select(AuditEntry).where(AuditEntry.by_staff, about_it)
+    about = sa.select(AuditEntry).where(AuditEntry.by_staff, about_it, AuditEntry.deed != AuditEvent.REQUEST_SEEN)
     return _told(session, about)

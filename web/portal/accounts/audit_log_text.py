@@ -251,6 +251,10 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Released the address proof for customer number %(number)s.", number=number))
         case AuditEvent.DOCUMENT_REFUSED:
             return str(_("Refused the address proof for customer number %(number)s.", number=number))
+        case AuditEvent.REQUEST_SEEN:
+            return str(_("Looked at the request for customer number %(number)s.", number=number))
+        case AuditEvent.FOUND_IN_SEARCH:
+            return str(_("Had the account shown by a search in the back office."))
         case AuditEvent.SIGNED_IN:
             return _access(_SIGNED_IN_BY[facts["by"]], entry)
         case AuditEvent.SIGNED_OUT:

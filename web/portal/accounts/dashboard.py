@@ -14,7 +14,8 @@ from models.accounts.contract_holders import has_own_holder, holder_of
 from models.calendar_days import Month, berlin_day
 from models.changes.cancellations import running_contracts
 from models.links.invoice_membership import billing_view
-from models.people.audit_log import LogPart, record_look, sees_log, visible_entries
+from models.people.audit_log import LogPart, sees_log, visible_entries
+from models.people.looks import record_look
 from models.people.rights import Action, may, only_as_staff
 from models.proofs.link_codes import open_link_code
 from models.states import OF_CONTRACTS, Kind

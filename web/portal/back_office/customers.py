@@ -8,7 +8,8 @@ from flask import abort, render_template, request, url_for
 
 from models.accounts.accounts import Account, account_by_number
 from models.db.paging import BadCursor
-from models.people.audit_log import LogPart, entries_of, record_look
+from models.people.audit_log import LogPart, entries_of
+from models.people.looks import record_look
 from models.people.members import users_of
 from models.people.rights import Action, Role, may
 from models.states import AccountState
@@ -21,6 +22,7 @@ from web.portal.accounts.audit_log_text import deed_text
 from web.portal.accounts.overview import kind_label, state_label
 from web.portal.back_office import wording
 from web.portal.back_office.requests_and_jobs import office
+from web.portal.back_office.searches import record_search
 from web.portal.page.locale import locale
 from web.portal.page.login_session import principal
 from web.resources import resources
@@ -32,19 +34,22 @@ _REQUESTS, _SUBS, _LOG = 20, 50, 10
 def search() -> str:
     """Show what the search text in the query parameter `suche` finds among all customers, in groups.
 
-    The groups are accounts, people, phone numbers and requests.
+    The groups are accounts, people, phone numbers and requests. The search is logged with what it has found, and
+    recorded in the audit logs of the accounts that it shows, unless they are many.
     """
     typed = shortened(" ".join(request.args.get("suche", "").split()), 100)
     with resources().database.transaction() as session:
         found = office_search.search(session, typed)
         matters = back_office.MatterFilter(search=typed)
-        requests = back_office.page_of(session, matters, limit=_REQUESTS) if typed else None
+        requests = back_office.page_of(session, matters, limit=_REQUESTS).items if typed else []
+        if typed:
+            record_search(session, found, requests)
     return render_template(
         "back_office/search.html",
         typed=typed,
         least=office_search.LEAST,
         found=found,
-        requests=requests.items if requests is not None else [],
+        requests=requests,
         words=wording,
         status_label=wording.status_label,
         state_label=state_label,

@@ -18,6 +18,7 @@ from wtforms.validators import DataRequired, Length, ValidationError
 
 from models.errors import IllegalTransition, LaterChangePlanned, NotAwaited, TooLate
 from models.people.audit_log import AuditEvent
+from models.people.looks import record_request_look
 from models.proofs.certificates import numbers_of
 from models.proofs.document_refusals import MOST_NOTE, Refusal, refusal_reasons
 from models.requests.requests import Request
@@ -247,10 +248,17 @@ def request_file(id: UUID) -> Response:
 
 
 def _get_details(id: UUID) -> RequestDetails:
+    """Return the request `id` in detail, and record in the audit log that the signed-in member of staff looked at it.
+
+    Abort with 404 if no request has this id.
+    """
+    now = resources().clock()
     with resources().database.transaction() as session:
-        details = request_details(session, id, resources().clock())
-    if details is None:
-        abort(404)
+        details = request_details(session, id, now)
+        if details is None:
+            abort(404)
+        found = details.request
+        record_request_look(session, principal(), found.main, found.id, found.customer_number, now)
     return details
 
 

@@ -17,7 +17,7 @@ from models.accounts.accounts import Account
 from models.calendar_days import berlin_day
 from models.changes.cancellations import Cancellation, quote_cancellation, running_contracts, submit_cancellation
 from models.errors import AlreadyRequested, CannotClose, InvalidField, TooEarly
-from models.people.audit_log import record_look
+from models.people.looks import record_look
 from models.people.rights import Action, through_main
 from models.states import AccountState
 from models.telephony.forwarding import forwardings_of

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account, account_by_number
 from models.errors import Forbidden
 from models.links.collective_invoices import is_billed_together
-from models.people.audit_log import record_look
+from models.people.looks import record_look
 from models.people.rights import Action, may, through_main
 from models.requests.request_rights import concerns
 from models.requests.requests import Request

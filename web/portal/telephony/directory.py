@@ -16,7 +16,7 @@ from models.contracts.catalogue import DIRECTORY_ENTRY
 from models.contracts.contracts import has_product
 from models.errors import InvalidField
 from models.name_rules import name_fault
-from models.people.audit_log import record_look
+from models.people.looks import record_look
 from models.people.rights import Action, through_main
 from models.states import AccountState
 from models.telephony.directory import (

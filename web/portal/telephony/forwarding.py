@@ -15,7 +15,7 @@ from models.accounts.accounts import Account, account_by_number
 from models.contracts.catalogue import MOBILE_BACKUP
 from models.contracts.contracts import has_product
 from models.errors import InvalidField, NotFound
-from models.people.audit_log import record_look
+from models.people.looks import record_look
 from models.people.rights import Action, may, through_main
 from models.states import AccountState
 from models.telephony import forwarding, forwarding_changes, forwarding_precedence

@@ -13,7 +13,7 @@ from flask_login import login_required
 from werkzeug.wrappers import Response
 
 from models.accounts.accounts import Account, account_by_number
-from models.people.audit_log import record_look
+from models.people.looks import record_look
 from models.people.rights import Action, may
 from models.states import AccountState
 from models.telephony.suspension import find_trunk

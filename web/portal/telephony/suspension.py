@@ -15,7 +15,7 @@ from wtforms.validators import DataRequired
 from models.accounts.accounts import Account
 from models.errors import NotFound, StillOnOrder, SuspendedByCarrier
 from models.orders.number_release import look_at_release, release_numbers
-from models.people.audit_log import record_look
+from models.people.looks import record_look
 from models.people.rights import Action, through_main
 from models.states import AccountState
 from models.telephony import suspension

@@ -131,12 +131,12 @@ def codes(front: Front, id: UUID | str) -> list[str]:
 
 
 def deeds(front: Front) -> list[tuple[AuditEvent, int | None, int | None, bool]]:
-    """Return the entries of the audit log but for those about access, the oldest first.
+    """Return the entries of the audit log but for those about access and looks at requests, the oldest first.
 
     Each is event, user id, account's id, and whether the user acted as staff.
     """
     with front.database.transaction() as session:
-        entries = entries_of_deeds(session)
+        entries = [entry for entry in entries_of_deeds(session) if entry.deed is not AuditEvent.REQUEST_SEEN]
         return [(entry.deed, entry.user_id, entry.account_id, entry.by_staff) for entry in entries]
 
 

@@ -288,7 +288,8 @@ def test_the_customer_reads_what_we_did_without_our_names(
     number = request_of(front, id).customer_number
     assert f"Hat den Adressnachweis zur Kundennummer {number} geöffnet." in log
     assert f"Hat den Adressnachweis zur Kundennummer {number} abgelehnt." in log
-    assert log.count("Unser Kundenservice</p>") == 2 and bo.name not in log
+    assert f"Hat die Anfrage zur Kundennummer {number} angesehen." in log
+    assert log.count("Unser Kundenservice</p>") == 3 and bo.name not in log
 
 
 def test_a_look_of_ours_is_in_the_local_log_once_an_hour(front: Front, desk: Desk, bo: User, sit_down: SitDown) -> None:

@@ -1,0 +1,84 @@
+"""Looks in the audit log: who was shown an account or a request by the main account's rights or as the carrier's staff.
+
+The first look within an hour is recorded, so that the log is not flooded by somebody who works on an account.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.people.audit_log import AuditEntry, AuditEvent
+from models.people.rights import Action, Principal, only_as_staff, through_main
+
+MOST_FOUND = 5
+"""The most accounts that a search of staff shows to be a look at each of them; a longer list is none at any one."""
+
+
+def record_look(session: Session, person: Principal, account: Account, now: datetime) -> None:
+    """Record in the audit log that a person viewed the account by a role in its main account or as the carrier's staff.
+
+    Adds at most one entry for each person, account and hour, so it is safe to run twice. Does nothing if the person may
+    view the account by a role in the account itself.
+    """
+    through = through_main(person, Action.VIEW, account)
+    by_staff = only_as_staff(person, Action.VIEW, account)
+    if through is not None or by_staff:
+        _add_look(session, person, account, AuditEvent.LOOKED_IN, now, {}, through=through)
+
+
+def record_request_look(
+    session: Session, staff: Principal, main: Account, id: uuid.UUID, customer_number: str, now: datetime
+) -> None:
+    """Record in the main account's audit log that one of the carrier's staff was shown the request `id`.
+
+    The request belongs to `main` and concerns the account with this customer number. Adds at most one entry for each
+    person, request and hour, so it is safe to run twice. Does nothing if the person may view the main account by a role
+    of their own.
+    """
+    if only_as_staff(staff, Action.VIEW, main):
+        facts = {"request": str(id), "customer_number": customer_number}
+        _add_look(session, staff, main, AuditEvent.REQUEST_SEEN, now, facts, through=None)
+
+
+def record_found(session: Session, staff: Principal, accounts: Iterable[Account], now: datetime) -> None:
+    """Record in the audit logs of these accounts that a search showed them to one of the carrier's staff.
+
+    Does nothing if they are more than five (`MOST_FOUND`). Leaves out the accounts that the person may view by a role
+    of their own. Adds at most one entry for each person, account and hour, so it is safe to run twice.
+    """
+    by_id = {account.id: account for account in accounts}
+    if len(by_id) > MOST_FOUND:
+        return
+    # In this order, so that two searches at once wait for each other instead of blocking each other.
+    for _, account in sorted(by_id.items()):
+        if only_as_staff(staff, Action.VIEW, account):
+            _add_look(session, staff, account, AuditEvent.FOUND_IN_SEARCH, now, {}, through=None)
+
+
+def _add_look(
+    session: Session,
+    person: Principal,
+    account: Account,
+    deed: AuditEvent,
+    now: datetime,
+    facts: Mapping[str, Any],
+    *,
+    through: int | None,
+) -> None:
+    look = postgresql.insert(AuditEntry).values(
+        account_id=account.id,
+        user_id=person.user_id,
+        through_id=through,
+        by_staff=through is None,
+        deed=deed,
+        facts=dict(facts),
+        at=now,
+    )
+    session.execute(look.on_conflict_do_nothing())
