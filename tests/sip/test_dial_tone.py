@@ -5,17 +5,29 @@ Phones without the trunk's password cannot.
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import replace
 
 import pytest
 
 from models.telephony.forwarding import Condition
+from tests.naughty_strings import NAUGHTY
 from tests.sip.conftest import Sites
 from tests.sip.phones import NETWORK, Phone, answer, bye_out_of_nowhere, call_in
 from tests.sip.sipp import PATIENCE
 from tests.world_names import WORLD_NAMES
 from workers.stack.ports import free_sip_port
 from workers.stack.processes import wait_for
+
+ALL = os.environ.get("NAUGHTY_STRINGS") == "all"
+PLAYED = [
+    kind
+    for kind, text in NAUGHTY.items()
+    if text.isprintable() and len(text) < 201 and not re.search(r"[\[\]{}]", text)
+]
+"""The strings that a quoted name can be (RFC 3261: no control characters), without what sipp would replace."""
+SOME = ["quotes", "backslashes", "html", "percent format", "mail address", "shell", "combining", "sharp s"]
 
 
 def test_what_the_customer_was_sent_registers(sites: Sites) -> None:
@@ -83,6 +95,15 @@ def test_the_name_that_a_phone_shows_arrives_in_any_script(
     berlin.call(hamburg.numbers[0], sender=f"{name} {berlin.user}")
     heard = taking.finish().heard("INVITE")
     assert name in heard and berlin.user not in heard
+
+
+@pytest.mark.parametrize("kind", PLAYED if ALL else SOME)
+def test_the_name_that_a_phone_shows_arrives_whole_whatever_it_is(berlin: Phone, hamburg: Phone, kind: str) -> None:
+    quoted = re.sub(r'(["\\\\])', r"\\\1", NAUGHTY[kind])
+    taking = hamburg.answer()
+    berlin.call(hamburg.numbers[0], sender=f'"{quoted}" {berlin.user}')
+    heard = taking.finish().heard("INVITE")
+    assert f'From: "{quoted}"<sip:{berlin.numbers[0]}@sip.example>' in heard and berlin.user not in heard
 
 
 @pytest.mark.parametrize("header", ["From", "P-Asserted-Identity", "P-Preferred-Identity"])

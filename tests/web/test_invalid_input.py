@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+from tasks.files.uploaded_cells import cell_fault, cell_text
 from tests.factories import PASSWORD
 from tests.web.conftest import ORDER, Front
 from tests.web.portal.page.test_portal import csrf, sign_in
@@ -28,7 +29,7 @@ def send(front: Front, path: str, body: str) -> tuple[int, list[str]]:
     return answer.status_code, [error["field"] for error in said.get("errors", [])]
 
 
-@pytest.mark.parametrize("character", [r"\u0000", r"\ud800", r"x\udfff", r"\u0001", r"\ufffe"])
+@pytest.mark.parametrize("character", [r"\u0000", r"\ud800", r"x\udfff", r"\u0001", r"\ufffe", r"\uffff"])
 @pytest.mark.parametrize(
     ("path", "body", "field"),
     [
@@ -129,6 +130,23 @@ def test_a_sign_in_page_with_line_breaks_in_its_address_does_not_break(front: Fr
     language = {"csrf_token": csrf(front.client.get("/standortverwaltung").text), "next": "/\r\nX"}
     assert front.client.post("/sprache/en", data=language).status_code < 500
     assert front.client.get("/standortverwaltung/neu?city=%00").status_code < 500
+    assert front.client.get("/standortverwaltung/neu/hinweise?city=%00&postal_code=10179").status_code == 422
+
+
+@pytest.mark.parametrize("character", ["\x01", "\x1f", "\ufffe", "\uffff", "\ufdd0"])
+def test_a_character_that_no_xml_may_have_gets_in_nowhere(front: Front, character: str) -> None:
+    text = f"Filiale{character}Nord"
+    place = {**ORDER["location"], "name": text}
+    assert send(front, "/orders", json.dumps({**ORDER, "location": place})) == (422, ["location.name"])
+    sign_in(front, front.manager.email)
+    path = f"/benutzer/{front.main.customer_number}/einladen"
+    form = {"csrf_token": csrf(front.client.get(path).text), "name": text, "email": "kim@example.com", "role": "reader"}
+    answer = front.client.post(path, data=form)
+    assert answer.status_code == 422 and "Das können wir nicht lesen" in answer.text
+    assert front.client.get("/standortverwaltung", query_string={"suche": text}).status_code == 422
+    # A file names its cell; a separator of records is a blank.
+    cell = cell_text(text)
+    assert cell_fault(cell) == "unreadable_character" or (character, cell) == ("\x1f", "Filiale Nord")
 
 
 def paths(front: Front, method: str) -> Iterator[str]:

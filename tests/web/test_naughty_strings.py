@@ -216,6 +216,10 @@ class Trial:
             self.begin_again()
         return fault
 
+    def without(self, name: str) -> int:
+        """Send the form without the field `name`, as a program can; return the status of the answer."""
+        return self._answer([pair for pair in self._form.values if pair[0] != name]).status_code
+
     def begin_again(self) -> None:
         """Restore the rows and the browser's cookies to what they were before the first string."""
         self._rows.restore()
@@ -224,10 +228,12 @@ class Trial:
                 self._client.set_cookie(name, cookie.value)
 
     def _send(self, name: str, text: str) -> TestResponse:
+        chosen = CHOSEN_FOR.get(name, {})
+        return self._answer([(key, chosen.get(key, value)) for key, value in self._form.filled(name, text)])
+
+    def _answer(self, values: list[tuple[str, str]]) -> TestResponse:
         forget_attempts(self._portal.front.client.application)
         # Surrogates, too, as bytes that a program, though no browser, can send.
-        chosen = CHOSEN_FOR.get(name, {})
-        values = [(key, chosen.get(key, value)) for key, value in self._form.filled(name, text)]
         sent = urlencode(values, errors="surrogatepass")
         if self._form.method == "get":
             return self._client.get(self._form.action, query_string=sent)

@@ -12,6 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from models.accounts.accounts import Account
+from models.accounts.company_limits import Limit
+from models.bulk.bulk import Bulk
 from models.contracts.contracts import Contract
 from models.errors import Forbidden, NotFound
 from models.links.links import submit_link
@@ -25,7 +27,7 @@ from models.telephony.trunks import SipTrunk, TrunkState
 from models.vault import Vault
 from models.version import VERSION
 from tasks.ports import GatewayRefused
-from tests.factories import NOW, a_link, join, make_main, make_staff, make_user, prove_contact
+from tests.factories import NOW, a_link, join, make_bulk, make_main, make_staff, make_user, prove_contact, sites
 from tests.fakes import FakeRegistrar
 from tests.web.api.calls import CONTACT, PDF, upload
 from tests.web.api.calls import an_order as waiting_order
@@ -139,6 +141,19 @@ def test_what_waits_for_us_the_longest_first_with_what_to_do(front: Front, back:
     ):
         assert listed(desk.page(f"{OFFICE}?{query}")) == found
     assert "Keine Anfrage passt zu Suche und Filtern." in desk.page(f"{OFFICE}?art=link")
+
+
+def test_a_file_that_waits_for_a_limit_is_listed_with_the_command_that_raises_it(front: Front, desk: Desk) -> None:
+    with front.database.transaction() as session:
+        waiting = make_bulk(session, front.manager, session.get_one(Account, front.main.id), sites(2))
+        waiting.send(NOW)
+    assert "Dateien, die an einer Grenze warten" not in desk.page(OFFICE)
+    with front.database.transaction() as session:
+        session.get_one(Bulk, waiting.id).wait_for(Limit.BLOCKS, NOW + HOUR)
+    page = desk.page(OFFICE)
+    assert "Dateien, die an einer Grenze warten" in page
+    assert f"Hauptaccount: {front.main.customer_number}, {front.main.name}" in page
+    assert f"standorte accounts limits {front.main.customer_number} --blocks N" in page
 
 
 def test_a_held_request_that_is_tried_again_by_itself_says_when(front: Front, desk: Desk) -> None:

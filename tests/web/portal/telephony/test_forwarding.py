@@ -137,6 +137,13 @@ def test_a_weekly_schedule_is_kept_as_it_was_typed(front: Front, site: Site) -> 
         assert session.get_one(CallForwarding, found.id).hours == before
 
 
+def test_without_seconds_the_usual_ones_count(front: Front, site: Site) -> None:
+    come_in(front, site.member.email)
+    path = site.path + "/rufweiterleitung"
+    assert send(front, path + "/neu", condition="no_answer", after_seconds=None).status_code == 303
+    assert any("Wenn nach 20 Sekunden niemand abnimmt" in row for row in shown(front, site))
+
+
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
