@@ -10,12 +10,14 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Action, Principal, only_as_staff, through_main
+from models.people.users import Membership
 
 MOST_FOUND = 5
 """The most accounts that a search of staff shows to be a look at each of them; a longer list is none at any one."""
@@ -54,10 +56,22 @@ def record_found(session: Session, staff: Principal, accounts: Iterable[Account]
     of their own. Adds at most one entry for each person, account and hour, so it is safe to run twice.
     """
     by_id = {account.id: account for account in accounts}
-    if len(by_id) > MOST_FOUND:
-        return
-    # In this order, so that two searches at once wait for each other instead of blocking each other.
-    for _, account in sorted(by_id.items()):
+    if len(by_id) <= MOST_FOUND:
+        # In this order, so that two searches at once wait for each other instead of blocking each other.
+        _add_found(session, staff, [account for _, account in sorted(by_id.items())], now)
+
+
+def record_person_look(session: Session, staff: Principal, user_id: int, now: datetime) -> None:
+    """Record in the audit log of each account of this user that one of the carrier's staff was shown the user.
+
+    The entries are those of `record_found`: one for each person, account and hour at most.
+    """
+    accounts = sa.select(Account).join(Membership, Membership.account_id == Account.id)
+    _add_found(session, staff, session.scalars(accounts.where(Membership.user_id == user_id).order_by(Account.id)), now)
+
+
+def _add_found(session: Session, staff: Principal, accounts: Iterable[Account], now: datetime) -> None:
+    for account in accounts:
         if only_as_staff(staff, Action.VIEW, account):
             _add_look(session, staff, account, AuditEvent.FOUND_IN_SEARCH, now, {}, through=None)
 

@@ -254,7 +254,7 @@ def deed_text(entry: AuditEntry) -> str:
         case AuditEvent.REQUEST_SEEN:
             return str(_("Looked at the request for customer number %(number)s.", number=number))
         case AuditEvent.FOUND_IN_SEARCH:
-            return str(_("Had the account shown by a search in the back office."))
+            return str(_("Had the account, or a person of it, shown in the back office."))
         case AuditEvent.SIGNED_IN:
             return _access(_SIGNED_IN_BY[facts["by"]], entry)
         case AuditEvent.SIGNED_OUT:

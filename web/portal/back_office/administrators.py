@@ -12,6 +12,7 @@ from wtforms.validators import DataRequired, Length
 from models.accounts.accounts import Account, account_by_number
 from models.errors import AlreadyUser, SeveralAdministrators
 from models.people.invitations import open_administrator_invitation
+from models.people.looks import record_look
 from models.people.users import administrators_of
 from models.staff.administrators import name_administrator
 from models.states import AccountState
@@ -53,6 +54,7 @@ def administrator(customer_number: str) -> Response | tuple[str, int]:
         account = account_by_number(session, customer_number)
         if account is None or account.state is not AccountState.ACTIVE:
             abort(404)
+        record_look(session, principal(), account, resources().clock())
         present = administrators_of(session, account.id)
         invited = open_administrator_invitation(session, account, resources().clock())
     status = 200

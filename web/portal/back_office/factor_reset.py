@@ -12,6 +12,7 @@ from wtforms.validators import DataRequired, Length
 
 from models.db.caller import Named, name_to_database
 from models.errors import NotFound
+from models.people.looks import record_person_look
 from models.people.second_factors import factors_of
 from models.people.users import User
 from models.staff.factor_resets import RESET_AFTER, FactorReset, ask_for_factor_reset, withdraw_factor_reset
@@ -101,10 +102,12 @@ def withdraw_reset(id: int) -> Response | str:
 def _customer(session: Session, id: int) -> User:
     """Return the person `id`; abort with 404 if there is none, or if it is one of the carrier's staff.
 
-    Tells row-level security that the transaction is about this person, so that the database shows the person.
+    Records in the audit logs of the person's accounts that staff were shown the person. Tells row-level security that
+    the transaction is about this person, so that the database shows the person.
     """
     name_to_database(session, Named.PERSON, id)
     user = session.get(User, id)
     if user is None or user.is_staff:
         abort(404)
+    record_person_look(session, principal(), id, resources().clock())
     return user

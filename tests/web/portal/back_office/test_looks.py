@@ -92,7 +92,7 @@ def test_a_search_that_names_few_accounts_is_in_the_log_of_each_once_an_hour(
     found_each = [(AuditEvent.FOUND_IN_SEARCH, bo.id, account.id, True) for account in found]
     assert looks(front) == found_each
     log = sit_down(reader.email).page(f"/standortverwaltung/{found[0].customer_number}/protokoll")
-    assert "Hat den Account bei einer Suche im Backoffice angezeigt bekommen." in log
+    assert "Hat den Account oder eine Person daraus im Backoffice angezeigt bekommen." in log
     an_hour_later(back, desk)
     desk.page(f"{SEARCH}Seltsam")
     assert looks(front) == found_each * 2
@@ -112,6 +112,14 @@ def test_a_person_found_is_a_look_at_their_accounts_and_a_request_at_its_main_ac
     desk.page(OFFICE)
     desk.page(f"{SEARCH}niemand")
     assert len(looks(front)) == 2
+
+
+def test_the_pages_of_one_person_and_of_the_administrators_are_looks(front: Front, desk: Desk, bo: User) -> None:
+    [account] = named(front, "Seltsam", 1)
+    desk.page(f"{OFFICE}/personen/{front.manager.user_id}/zweiter-faktor")
+    assert looks(front) == [(AuditEvent.FOUND_IN_SEARCH, bo.id, front.main.id, True)]
+    desk.page(f"{OFFICE}/konten/{account.customer_number}/administrator")
+    assert looks(front)[1:] == [(AuditEvent.LOOKED_IN, bo.id, account.id, True)]
 
 
 def test_every_search_is_logged_with_what_it_showed_and_not_with_what_was_typed(
