@@ -21,10 +21,13 @@ SELECT c.conrelid::regclass::text, a.attname, format_type(a.atttypid, NULL), car
 FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey)
 WHERE c.contype = 'p' AND c.connamespace = 'public'::regnamespace
 """
+# Of a foreign key of several columns, the one that holds the other table's whole key.
 _REFERENCES = """
 SELECT c.conrelid::regclass::text, a.attname, c.confrelid::regclass::text
-FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
-WHERE c.contype = 'f' AND c.connamespace = 'public'::regnamespace AND cardinality(c.conkey) = 1
+FROM pg_constraint c CROSS JOIN unnest(c.conkey, c.confkey) AS pair(own, other)
+JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = pair.own
+JOIN pg_constraint p ON p.conrelid = c.confrelid AND p.contype = 'p' AND p.conkey = ARRAY[pair.other]
+WHERE c.contype = 'f' AND c.connamespace = 'public'::regnamespace
 """
 _COLUMNS = """
 SELECT table_name, column_name FROM information_schema.columns

@@ -75,5 +75,14 @@ def test_no_copy_refers_to_what_is_not_there_and_each_request_has_an_account_of_
         assert requests == accounts
 
 
+def test_copied_sub_accounts_belong_to_the_copies_of_their_main_account(database: Database, portal_url: str) -> None:
+    with psycopg.connect(plain_url(portal_url), autocommit=True) as connection:
+        with Filling(connection) as filling, database.transaction() as session:
+            make_main(session, subs=3)
+        filling.copy_times(20)
+        many = "SELECT count(*) FROM accounts WHERE main_id IS NOT NULL GROUP BY main_id"
+        assert connection.execute(many).fetchall() == [(3,)] * 21
+
+
 def test_orders_go_on_afterwards(orders: Orders, filled: int) -> None:
     orders(2)
