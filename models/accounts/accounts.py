@@ -86,6 +86,8 @@ class Account(Base):
         sa.CheckConstraint("postal_code ~ '^[0-9]{5}$'", name="postal_code"),
         sa.CheckConstraint("contact_email = lower(contact_email)", name="contact_email_lower"),
         sa.Index("ix_accounts_main_id_id", "main_id", "id", postgresql_where=sa.text("main_id IS NOT NULL")),
+        # Few: ordered, or closed.
+        sa.Index("ix_accounts_not_active", "id", postgresql_where=sa.text("state <> 'active'")),
         sa.Index(
             "ix_accounts_text",
             searchable_sql(*(sa.column(name, sa.Text) for name in _SEARCHED)).label("text"),

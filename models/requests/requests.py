@@ -193,6 +193,11 @@ class Request(BulkQueueRow, Base):
         sa.Index("ix_requests_for_us", "id", postgresql_where=sa.text("status IN ('held', 'failed')")),
         sa.Index("ix_requests_of_unproved_number", "customer_number", postgresql_where=sa.text("account_id IS NULL")),
         sa.Index("ix_requests_main_id_id", "main_id", "id"),
+        # The accounts that a company has ordered, or has closed, which row-level security asks for.
+        sa.Index("ix_requests_orders", "main_id", "account_id", postgresql_where=sa.text("kind = 'order'")),
+        sa.Index(
+            "ix_requests_costs_from", "main_id", "account_id", postgresql_where=sa.text("costs_from IS NOT NULL")
+        ),
         sa.Index(
             "ix_requests_running",
             "main_id",

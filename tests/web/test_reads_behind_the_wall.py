@@ -1,5 +1,8 @@
 """Tests how many rows the statements of a page read under row-level security.
 
+A page of one company reads as much however many other companies there are: also the functions that policies ask, whose
+plans are not part of a statement's plan, find their rows by an index.
+
 PostgreSQL evaluates a policy before every condition that could leak a value, so that such a condition (any with `lower`
 or `translate`) finds its rows by no index. A statement that relied on the index still works, but reads every
 sub-account again and again.
@@ -20,12 +23,64 @@ from models.accounts.hierarchy import attach
 from models.db.session import Database
 from models.states import Origin
 from tests.factories import NOW, make_account
-from tests.web.conftest import Front
+from tests.web.conftest import ORDER, Front
 from tests.web.portal.page.test_portal import sign_in
 
 _SUBS = 60
 _TIMES = 6
 """How often a statement may read each sub-account: lists of all states are several queries in one."""
+
+_OTHERS = 3000
+"""How many other companies there are, each with an order, whose account is not active yet."""
+_OTHER_ACCOUNTS = """
+WITH issued AS (
+    INSERT INTO customer_numbers (number) SELECT (5000000 + n)::text FROM generate_series(1, :count) AS n
+    ON CONFLICT DO NOTHING RETURNING number
+)
+INSERT INTO accounts (customer_number, role, state, name, street, postal_code, city, contact_name, contact_email,
+    created_at)
+SELECT number, 'standalone', 'ordered', 'Filiale ' || number, 'Marktstr. 1', '10115', 'Berlin', 'Kim Beispiel',
+    'kim@example.com', now() FROM issued
+"""
+_OTHER_ORDERS = """
+INSERT INTO requests SELECT (jsonb_populate_record(one, jsonb_build_object(
+    'id', uuidv7(), 'main_id', other.id, 'account_id', other.id, 'customer_number', other.customer_number
+))).* FROM requests AS one, accounts AS other WHERE one.id = :id AND other.contact_email = 'kim@example.com'
+"""
+# For a row of a sub-account the policies ask which accounts the caller reaches.
+_CONTRACTS = "INSERT INTO contracts (account_id, started_at) SELECT id, :now FROM accounts"
+_READ = """
+SELECT relname, seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables
+WHERE relname IN ('accounts', 'requests') ORDER BY relname
+"""
+
+
+@contextmanager
+def _rows() -> Iterator[list[tuple[str, dict[str, int]]]]:
+    """Yield a list that gets, for each statement in the `with` block, its text and how many rows it read, by table.
+
+    The rows that its functions read are counted, too.
+    """
+    found: list[tuple[str, dict[str, int]]] = []
+    before: dict[str, int] = {}
+
+    def read(cursor: Cursor[Any]) -> dict[str, int]:
+        return dict(cursor.connection.cursor().execute(_READ).fetchall())
+
+    def begin(_connection: object, cursor: Cursor[Any], *_: object) -> None:
+        before.clear()
+        before.update(read(cursor))
+
+    def end(_connection: object, cursor: Cursor[Any], statement: str, *_: object) -> None:
+        found.append((statement, {table: rows - before.get(table, 0) for table, rows in read(cursor).items()}))
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", begin)
+    sa.event.listen(sa.Engine, "after_cursor_execute", end)
+    try:
+        yield found
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", begin)
+        sa.event.remove(sa.Engine, "after_cursor_execute", end)
 
 
 @contextmanager
@@ -65,6 +120,37 @@ def company(front: Front, owner_database: Database) -> Front:
             attach(session, front.main.id, sub.id, Origin.LINK, NOW)
     sign_in(front, front.manager.email)
     return front
+
+
+@pytest.fixture
+def among_others(company: Front, owner_database: Database) -> str:
+    """Let the company have ordered an account, and add many others that have orders; return the order's id."""
+    id = str(company.post("/orders", ORDER).get_json()["id"])
+    with owner_database.transaction() as session:
+        session.execute(sa.text(_OTHER_ACCOUNTS), {"count": _OTHERS})
+        session.execute(sa.text(_OTHER_ORDERS), {"id": id})
+        session.execute(sa.text(_CONTRACTS), {"now": NOW})
+        session.execute(sa.text("ANALYZE"))
+    return id
+
+
+def test_no_page_reads_the_accounts_or_requests_of_all_companies(company: Front, among_others: str) -> None:
+    with _rows() as read:
+        for path in (
+            "/standortverwaltung",
+            "/standortverwaltung?suche=Filiale",
+            "/standortverwaltung/gruppen/ort",
+            "/standortverwaltung/kosten",
+            "/standortverwaltung/rufnummern",
+            "/standortverwaltung/trunks",
+            "/standortverwaltung/vertraege",
+            "/anfragen",
+            f"/anfragen/{among_others}",
+        ):
+            assert company.client.get(path).status_code == 200
+    assert any(rows.get("accounts") for _, rows in read)
+    # Some numbers may have been taken already.
+    assert [(statement, rows) for statement, rows in read if max(rows.values(), default=0) > _OTHERS / 2] == []
 
 
 @pytest.mark.parametrize(
