@@ -195,9 +195,7 @@ class Request(BulkQueueRow, Base):
         sa.Index("ix_requests_main_id_id", "main_id", "id"),
         # The accounts that a company has ordered, or has closed, which row-level security asks for.
         sa.Index("ix_requests_orders", "main_id", "account_id", postgresql_where=sa.text("kind = 'order'")),
-        sa.Index(
-            "ix_requests_costs_from", "main_id", "account_id", postgresql_where=sa.text("costs_from IS NOT NULL")
-        ),
+        sa.Index("ix_requests_costs_from", "main_id", "account_id", postgresql_where=sa.text("costs_from IS NOT NULL")),
         sa.Index(
             "ix_requests_running",
             "main_id",
