@@ -91,6 +91,8 @@ class AuditEvent(StrEnum):
     TOKEN_USED = "token_used"  # noqa: S105
     REQUEST_SEEN = "request_seen"
     FOUND_IN_SEARCH = "found_in_search"
+    TRUNK_TAKEN_OVER = "trunk_taken_over"
+    TRUNK_ADOPTED = "trunk_adopted"
 
 
 OF_LOGINS = (

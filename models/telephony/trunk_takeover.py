@@ -13,13 +13,14 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from models.accounts.accounts import Account
 from models.calendar_days import first_moment
 from models.contracts.catalogue import PriceLine
 from models.contracts.contracts import new_contract
 from models.db.work_queue import made_due
+from models.people.audit_log import AuditEvent, record_of_carrier
 from models.states import AccountState
 from models.telephony.number_pool import RESERVED, SET_ASIDE
 from models.telephony.numbers import BLOCK_SIZES, BlockAnnouncement, NumberBlock
@@ -77,6 +78,8 @@ class TrunkTakeover:
 
     def take_over(self, rows: Sequence[TrunkRow]) -> list[TrunkFate]:
         """Create the trunks that are not there yet, each with contract and numbers; return what became of each row.
+
+        Each is recorded in the audit log of its account.
 
         Numbers in a free block of the pool take that block, if the row has all numbers of the block. All others become
         new blocks, which count as ported in: they do not go to the pool when the account loses them.
@@ -136,6 +139,14 @@ class TrunkTakeover:
         # The history of the numbers is completed by the job `leftovers`.
         trunk.blocks = [*pooled, *new]
         self._session.add(trunk)
+        facts = {
+            "sip_user": row.sip_user,
+            "channels": row.channels,
+            "product": row.product,
+            "monthly_cents": row.monthly_cents,
+            "day": row.started_on.isoformat(),
+        }
+        record_of_carrier(self._session, account, AuditEvent.TRUNK_TAKEN_OVER, self._now, facts)
 
     def _area_code(self, number: int) -> str | None:
         """Return the area code of the number; None if it is in no Ortsnetz."""
@@ -173,13 +184,16 @@ def adopt_trunks(session: Session, now: datetime, sip_user: str | None = None) -
     """Make trunks that were taken over ours, at most `AT_ONCE` (500) in a call; return how many.
 
     They are written to the registrar from now on, and so are their numbers. With `sip_user` only that trunk is adopted.
+    Each adoption is recorded in the audit log of the trunk's account.
     """
     waiting = sa.select(SipTrunk).where(SipTrunk.unadopted_since.is_not(None))
     if sip_user is not None:
         waiting = waiting.where(SipTrunk.sip_user == sip_user)
-    trunks = session.scalars(waiting.order_by(SipTrunk.id).limit(AT_ONCE).with_for_update()).all()
+    waiting = waiting.options(joinedload(SipTrunk.account)).order_by(SipTrunk.id).limit(AT_ONCE)
+    trunks = session.scalars(waiting.with_for_update(of=SipTrunk)).all()
     for trunk in trunks:
         trunk.changed(now)
+        record_of_carrier(session, trunk.account, AuditEvent.TRUNK_ADOPTED, now, {"sip_user": trunk.sip_user})
     theirs = NumberBlock.trunk_id.in_([trunk.id for trunk in trunks])
     known = sa.select(NumberBlock.id, sa.literal(now)).where(theirs)
     statement = postgresql.insert(BlockAnnouncement).from_select(["block_id", "due_at"], known, include_defaults=False)

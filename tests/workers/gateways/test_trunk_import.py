@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from models.accounts.accounts import Account
 from models.contracts.contracts import Contract, ContractItem
 from models.db.session import Database
+from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Principal, Role
 from models.telephony.login_digests import SecretUnknown
 from models.telephony.number_pool import WITHDRAWN, release_block, stock_pool
@@ -143,6 +144,25 @@ def test_a_trunk_is_adopted_by_the_first_change(network: Network, account: Accou
     network.write()
     assert ("old1", "sip.example", "channels", "8") in {row[:4] for row in network.everything()[2]}
     assert trunk_of(network, "old1")[0].unadopted_since is None
+
+
+def test_takeover_and_adoption_are_in_the_audit_log(network: Network, account: Account, take: Take) -> None:
+    lines = line(account.customer_number), line(account.customer_number, "old2")
+    take(*lines, dry=True)
+    take(*lines)
+    take(*lines)
+    for count in (1, 0):
+        with network.runtime.database.transaction() as session:
+            assert adopt_trunks(session, network.clock.now, "old1") == count
+    with network.runtime.database.transaction() as session:
+        entries = sa.select(AuditEntry).where(AuditEntry.account_id == account.id).order_by(AuditEntry.id)
+        log = [(entry.deed, entry.by_staff, entry.user_id, entry.facts) for entry in session.scalars(entries)]
+    agreed = {"channels": 8, "product": "trunk-10", "monthly_cents": 1750, "day": "2019-04-01"}
+    assert log == [
+        (AuditEvent.TRUNK_TAKEN_OVER, True, None, {"sip_user": "old1", **agreed}),
+        (AuditEvent.TRUNK_TAKEN_OVER, True, None, {"sip_user": "old2", **agreed}),
+        (AuditEvent.TRUNK_ADOPTED, True, None, {"sip_user": "old1"}),
+    ]
 
 
 def test_twice_is_once_and_a_dry_run_is_none(network: Network, account: Account, take: Take) -> None:

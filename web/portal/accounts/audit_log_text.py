@@ -84,6 +84,11 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Suspended SIP trunk %(user)s.", user=facts["sip_user"]))
         case AuditEvent.TRUNK_RESUMED:
             return str(_("Lifted the suspension of SIP trunk %(user)s.", user=facts["sip_user"]))
+        case AuditEvent.TRUNK_TAKEN_OVER:
+            told = {"user": facts["sip_user"], "day": long_date(date.fromisoformat(facts["day"]), locale())}
+            return str(_("Took over SIP trunk %(user)s, whose contract has run since %(day)s.", **told))
+        case AuditEvent.TRUNK_ADOPTED:
+            return str(_("Took SIP trunk %(user)s into the administration of the portal.", user=facts["sip_user"]))
         case AuditEvent.REQUEST_URI_CHANGED if facts["request_uri"] == RequestUri.CONTACT:
             return str(_("SIP trunk %(user)s is called as it registered from now on.", user=facts["sip_user"]))
         case AuditEvent.REQUEST_URI_CHANGED:

@@ -9,7 +9,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from models.accounts.accounts import Account
-from models.people.audit_log import AuditEvent, record
+from models.people.audit_log import AuditEvent, record, record_of_carrier
 from models.people.rights import Action
 from models.people.users import User, principal_of
 from tests.factories import NOW, make_staff
@@ -75,6 +75,24 @@ def test_the_main_account_gets_what_its_people_did(front: Front, site: Site) -> 
     answer = download(front, site, "xlsx")
     assert len(read_xlsx(answer.data)) == 1 + len(rows)
     answer.close()
+
+
+def test_what_the_carrier_took_over_is_said_in_words(front: Front, site: Site) -> None:
+    taken = {"sip_user": "old1", "channels": 8, "product": "trunk-10", "monthly_cents": 1750, "day": "2019-04-01"}
+    with front.database.transaction() as session:
+        account = session.get_one(Account, site.account.id)
+        for deed, facts in (
+            (AuditEvent.TRUNK_TAKEN_OVER, taken),
+            (AuditEvent.TRUNK_ADOPTED, {"sip_user": "old1"}),
+        ):
+            record_of_carrier(session, account, deed, NOW, facts)
+            session.flush()
+    come_in(front, site.administrator.email)
+    _, _, *rows = rows_of(download(front, site))
+    assert [(row[1], row[4]) for row in rows[:2]] == [
+        ("Unser Kundenservice", "Hat den SIP-Trunk old1 in die Verwaltung des Portals genommen."),
+        ("Unser Kundenservice", "Hat den SIP-Trunk old1 übernommen, dessen Vertrag seit dem 1. April 2019 läuft."),
+    ]
 
 
 def test_a_local_member_and_an_outsider_get_none(front: Front, site: Site) -> None:
