@@ -19,6 +19,7 @@ from models.accounts.accounts import Account
 from models.calendar_days import first_moment
 from models.contracts.catalogue import PriceLine
 from models.contracts.contracts import new_contract
+from models.contracts.terms import OPEN_TERMS, ContractTerms
 from models.db.work_queue import made_due
 from models.people.audit_log import AuditEvent, record_of_carrier
 from models.states import AccountState
@@ -49,7 +50,7 @@ class TrunkRow:
     """A trunk that exists in a registrar. Its account must be in the portal.
 
     `secret` may also be a result of `login_digests.digests_as_secret`. `numbers` are in E.164 without the plus sign;
-    `product` is billed at `monthly_cents` since the day `started_on`.
+    `product` is billed at `monthly_cents` since the day `started_on`, to the agreed `terms`.
     """
 
     customer_number: str
@@ -61,6 +62,7 @@ class TrunkRow:
     monthly_cents: int
     started_on: date
     numbers: frozenset[int]
+    terms: ContractTerms = OPEN_TERMS
 
 
 class TrunkTakeover:
@@ -122,7 +124,7 @@ class TrunkTakeover:
         started = first_moment(row.started_on)
         trunk = SipTrunk(
             account_id=account.id,
-            contract=new_contract(account.id, [PriceLine(row.product, row.monthly_cents, 0)], started),
+            contract=new_contract(account.id, [PriceLine(row.product, row.monthly_cents, 0)], started, terms=row.terms),
             sip_user=row.sip_user,
             domain=row.domain,
             secret=self._vault.seal(row.secret),

@@ -1,4 +1,4 @@
-"""Read the cells of a file of trunks: prices, days and phone numbers."""
+"""Read the cells of a file of trunks: prices, days, months and phone numbers."""
 
 from __future__ import annotations
 
@@ -22,6 +22,12 @@ def day_of(cell: str, now: datetime) -> date | None:
     """Return the day of a text such as 2019-04-01 or 01.04.2019; None if it is none, in the future or before 1990."""
     day = read_day(cell)
     return day if day is not None and _OLDEST <= day <= berlin_day(now) else None
+
+
+def months_of(cell: str, most: int) -> int | None:
+    """Return a number of months from 0 to `most`; None if the text is none."""
+    months = int(cell) if re.fullmatch("[0-9]{1,2}", cell) else most + 1
+    return months if months <= most else None
 
 
 def numbers_of(cell: str, most: int) -> frozenset[int] | None:

@@ -6,12 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from models.contracts.catalogue import Product, ProductKind
+from models.contracts.terms import LONGEST_NOTICE, LONGEST_TERM, OPEN_TERMS, ContractTerms
 from models.db.session import Database
 from models.phone_numbers import BadPhoneNumber, typed_phone_number
 from models.telephony.area_codes import AreaCode
@@ -25,11 +26,12 @@ from tasks.files.workbook_program import LAST_LINE
 from tasks.ports import SipAddress, Subscriber
 from workers.accounts.customer_file import UnusableFile, why_not
 from workers.accounts.customer_import import BATCH, REASONS, Finding
-from workers.accounts.trunk_cells import cents_of, day_of, numbers_of
+from workers.accounts.trunk_cells import cents_of, day_of, months_of, numbers_of
 from workers.gateways.subscribers import KamailioSubscribers
 
 REQUIRED = ("customer_number", "sip_user", "channels", "product", "monthly_price", "started_on")
-OPTIONAL = ("domain", "secret", "numbers")
+TERMS = ("term_months", "notice_months", "renewal_months")
+OPTIONAL = ("domain", "secret", "numbers", *TERMS)
 _HEADINGS = Headings(lambda name: name.lower() if name.lower() in REQUIRED + OPTIONAL else None, REQUIRED)
 _SIP_USER = re.compile(r"[A-Za-z0-9._+-]{1,64}")
 _DOMAIN = re.compile(r"[A-Za-z0-9.-]{1,64}")
@@ -38,6 +40,7 @@ _SECRET = re.compile(r"[!-z|~]{4,64}")
 _PLAIN_ALIAS = re.compile(r"\+49[1-9][0-9]{5,10}")
 _MOST_CHANNELS = 10_000
 _MOST_NUMBERS = 10_000
+_LONGEST_MONTHS = (LONGEST_TERM, LONGEST_NOTICE, LONGEST_TERM)
 
 COLUMN_OF = {
     TrunkFate.NO_ACCOUNT: "customer_number",
@@ -63,6 +66,9 @@ TRUNK_REASONS = {
     "unknown_product": "is no product for a trunk: `standorte prices list`",
     "not_a_price": "is not a price in euros, such as 19.90 or 19,90",
     "not_a_day": "is not a day in the past, such as 2019-04-01 or 01.04.2019",
+    "not_a_term": f"is not a whole number of months from 0 to {LONGEST_TERM}",
+    "not_a_notice": f"is not a whole number of months from 0 to {LONGEST_NOTICE}",
+    "renewed_without_term": "extends a first term, and the row has no first term",
     "not_numbers": "are not phone numbers, divided by commas; +49521999980/100 are a hundred from there on",
     "appears_twice": REASONS["appears_twice"],
     "not_in_registrar": "the registrar does not know this SIP user with this domain, and the file has no secret",
@@ -182,6 +188,10 @@ class TrunkImport:
         cents, day, numbers = cents_of(typed["monthly_price"]), day_of(typed["started_on"], self._clock()), None
         if typed["numbers"]:
             numbers = numbers_of(typed["numbers"], _MOST_NUMBERS)
+        term, notice, renewal = (
+            months_of(typed[column] or str(usual), most)
+            for column, usual, most in zip(TERMS, astuple(OPEN_TERMS), _LONGEST_MONTHS, strict=True)
+        )
         for column, code, is_good in (
             ("customer_number", "not_seven_digits", _CUSTOMER_NUMBER.fullmatch(typed["customer_number"])),
             ("sip_user", "not_a_sip_user", _SIP_USER.fullmatch(typed["sip_user"])),
@@ -191,6 +201,10 @@ class TrunkImport:
             ("product", "unknown_product", typed["product"] in self._products),
             ("monthly_price", "not_a_price", cents is not None),
             ("started_on", "not_a_day", day is not None),
+            ("term_months", "not_a_term", term is not None),
+            ("notice_months", "not_a_notice", notice is not None),
+            ("renewal_months", "not_a_term", renewal is not None),
+            ("renewal_months", "renewed_without_term", term != 0 or not renewal),
             ("numbers", "not_numbers", not typed["numbers"] or numbers),
         ):
             if not is_good:
@@ -203,8 +217,18 @@ class TrunkImport:
             return None
         self._seen.add((typed["sip_user"], domain))
         assert cents is not None and day is not None
+        assert term is not None and notice is not None and renewal is not None
         found = TrunkRow(
-            typed["customer_number"], typed["sip_user"], domain, "", channels, typed["product"], cents, day, frozenset()
+            typed["customer_number"],
+            typed["sip_user"],
+            domain,
+            "",
+            channels,
+            typed["product"],
+            cents,
+            day,
+            frozenset(),
+            ContractTerms(term, notice, renewal),
         )
         return _Typed(found, typed["secret"] or None, numbers)
 

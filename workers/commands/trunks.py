@@ -69,7 +69,8 @@ def import_trunks(
 
     Columns: customer_number, sip_user, channels, product (of `prices list`), monthly_price (net, in euros), started_on,
     and the optional domain (SIP_DOMAIN without it), secret, numbers (divided by commas; +49521999980/100 are a hundred
-    from there on). What secret and numbers do not say is read from the tables subscriber and dbaliases of a running
+    from there on), term_months, notice_months and renewal_months (without them no first term and a month's notice).
+    What secret and numbers do not say is read from the tables subscriber and dbaliases of a running
     Kamailio (REGISTRAR_URL), where nothing is changed before `trunks adopt`.
 
     Valid rows are imported even if others are not. A trunk that is there is left as it is, so this is safe to run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from models.accounts.accounts import Account
+from models.calendar_days import berlin_day
 from models.contracts.contracts import Contract, ContractItem
+from models.contracts.terms import OPEN_TERMS, ContractTerms, months_later
 from models.db.session import Database
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Principal, Role
@@ -29,7 +32,10 @@ from workers.accounts.trunk_import import TrunkImport, TrunkSummary, open_trunks
 from workers.commands.trunks import app
 from workers.gateways.subscribers import KamailioSubscribers
 
-HEADER = "customer_number;sip_user;channels;product;monthly_price;started_on;domain;secret;numbers"
+HEADER = (
+    "customer_number;sip_user;channels;product;monthly_price;started_on;domain;secret;numbers"
+    ";term_months;notice_months;renewal_months"
+)
 SUBSCRIBER = "INSERT INTO subscriber (username, domain, password, ha1, ha1b) VALUES (%s, 'sip.example', %s, %s, %s)"
 ALIASES = (
     "INSERT INTO dbaliases (alias_username, alias_domain, username, domain)"
@@ -52,6 +58,9 @@ def line(customer_number: str, sip_user: str = "old1", **changes: str) -> str:
         "domain": "",
         "secret": "",
         "numbers": "",
+        "term_months": "",
+        "notice_months": "",
+        "renewal_months": "",
         **changes,
     }
     return ";".join(values.values())
@@ -136,6 +145,21 @@ def test_what_kamailio_has_is_taken_over_and_left_alone_until_it_is_adopted(
     assert network.run().found == {}
 
 
+def test_a_contract_binds_as_it_was_agreed(network: Network, account: Account, take: Take) -> None:
+    agreed = {"started_on": "15.09.2025", "term_months": "24", "notice_months": "1", "renewal_months": "12"}
+    number = account.customer_number
+    _, findings = take(line(number, **agreed), line(number, "old2", started_on="15.09.2025"))
+    assert findings == []
+    today = berlin_day(network.clock.now)
+    with network.runtime.database.transaction() as session:
+        contracts = sa.select(Contract).join(SipTrunk).where(SipTrunk.account_id == account.id)
+        bound, free = session.scalars(contracts.order_by(SipTrunk.sip_user)).all()
+        assert bound.terms == ContractTerms(24, 1, 12)
+        assert bound.earliest_end(today) == date(2027, 9, 14)
+        assert free.terms == OPEN_TERMS
+        assert free.earliest_end(today) == months_later(today, 1)
+
+
 def test_a_trunk_is_adopted_by_the_first_change(network: Network, account: Account, take: Take) -> None:
     take(line(account.customer_number))
     with network.runtime.database.transaction() as session:
@@ -202,6 +226,11 @@ def test_the_file_may_say_all_by_itself(network: Network, account: Account, take
         ({"monthly_price": "1.750,00"}, "monthly_price", "not_a_price"),
         ({"started_on": "31.02.2019"}, "started_on", "not_a_day"),
         ({"started_on": "2999-01-01"}, "started_on", "not_a_day"),
+        ({"term_months": "25"}, "term_months", "not_a_term"),
+        ({"term_months": "two years"}, "term_months", "not_a_term"),
+        ({"notice_months": "3"}, "notice_months", "not_a_notice"),
+        ({"term_months": "24", "renewal_months": "-1"}, "renewal_months", "not_a_term"),
+        ({"renewal_months": "12"}, "renewal_months", "renewed_without_term"),
         ({"numbers": "a hundred"}, "numbers", "not_numbers"),
         ({"numbers": "0800 1234567"}, "numbers", "no_area_code"),
         ({"numbers": "+43 1 5811234"}, "numbers", "no_area_code"),
