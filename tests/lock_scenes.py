@@ -48,9 +48,10 @@ from models.states import ROUTES, Actor, Origin, Reason
 from models.telephony import sip_secrets, suspension
 from models.telephony.allowed_destinations import CallLimits, change_limits, follow_high_risk
 from models.telephony.forwarding import Condition, ForwardingDraft
-from models.telephony.forwarding_changes import add_forwarding
+from models.telephony.forwarding_changes import add_forwarding, take_over_forwarding
 from models.telephony.number_pool import NumberPool
 from models.telephony.request_uri import change_request_uri
+from models.telephony.trunk_takeover import adopt_trunks
 from models.telephony.trunks import RequestUri, SipTrunk
 from tasks.bulk import place
 from tasks.engine.advance import STEPS
@@ -233,6 +234,19 @@ def _suspend_for_carrier(session: Session, scene: Scene) -> None:
     suspension.suspend_for_carrier(session, user, "Abuse", NOW)
 
 
+def _set_apart(session: Session, scene: Scene) -> None:
+    session.get_one(SipTrunk, scene.trunk).unadopted_since = NOW
+
+
+def _adopt(session: Session, scene: Scene) -> None:
+    adopt_trunks(session, NOW, session.get_one(SipTrunk, scene.trunk).sip_user)
+
+
+def _take_over_forwarding(session: Session, scene: Scene) -> None:
+    user = session.get_one(SipTrunk, scene.trunk).sip_user
+    take_over_forwarding(session, user, ForwardingDraft(Condition.BUSY, "+4930901820"), NOW)
+
+
 def _accept(session: Session, scene: Scene) -> None:
     found = session.get_one(invitations.Invitation, scene.invitation)
     token = VAULT.token(*found.words())
@@ -404,6 +418,8 @@ OPERATIONS = {
     "suspend a trunk for the carrier": Operation(_suspend_for_carrier),
     "release numbers": Operation(_about(release_numbers, "block")),
     "forward calls": Operation(_for_account(add_forwarding, ForwardingDraft(Condition.BUSY, "+4930901820"))),
+    "adopt a trunk": Operation(_adopt, _set_apart, _ALONE),
+    "take over a forwarding": Operation(_take_over_forwarding, _set_apart, _ALONE),
     "limit destinations": Operation(_of(change_limits, CallLimits(("DE",), high_risk=False))),
     "change the request line": Operation(_of(change_request_uri, RequestUri.CONTACT)),
     "add a high-risk prefix": Operation(lambda session, _: follow_high_risk(session, "53", NOW)),

@@ -1,4 +1,4 @@
-"""Adding, changing and removing call forwardings, with checks of rights and targets, audit log and registrar update."""
+"""Adding, changing, removing and taking over call forwardings, with checks, audit log and registrar update."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.accounts.locks import lock_active_account
-from models.errors import Forbidden, InvalidField
-from models.people.audit_log import AuditEvent, record
+from models.errors import Forbidden, InvalidField, NotFound
+from models.people.audit_log import AuditEvent, record, record_of_carrier
 from models.people.rights import Action, Principal, may
 from models.phone_numbers import BadPhoneNumber, e164, is_emergency_number, is_service_number, parse_phone_number
 from models.telephony.country_prefixes import rules_of
@@ -53,6 +53,39 @@ def add_forwarding(
     _tell(session, person, account, forwarding, now)
     _finish(session, person, account, AuditEvent.FORWARDING_ADDED, _facts(forwarding), now)
     return forwarding
+
+
+def take_over_forwarding(session: Session, sip_user: str, draft: ForwardingDraft, now: datetime) -> bool:
+    """Add a call forwarding that a trunk had in another registrar, and record it in the audit log of its account.
+
+    The trunk must have been taken over and not be adopted yet: the registrar is left as it is until then. Without
+    numbers in the draft, the account must have no other trunk. Return False, and change nothing, if the account has
+    this forwarding already, switched on or off. Locks the account.
+
+    Raises `NotFound` if there is no such trunk, `Forbidden` if its account is not active, and `InvalidField` if a field
+    of the draft breaks a rule of the portal. Further codes are, for the field `trunk`, `adopted`, and for `numbers`,
+    `several_trunks` and `other_trunk`. A high-risk target is refused, because only an administrator may confirm it.
+    """
+    account_id = session.scalar(sa.select(SipTrunk.account_id).where(SipTrunk.sip_user == sip_user))
+    if account_id is None:
+        raise NotFound
+    account = session.get_one(Account, account_id)
+    lock_active_account(session, account)
+    # Against an adoption at this moment, which may write the trunk without the forwarding.
+    trunk = session.scalars(sa.select(SipTrunk).where(SipTrunk.sip_user == sip_user).with_for_update()).one()
+    target = target_of(draft.target)
+    numbers = typed_numbers(draft.first, draft.last) if draft.first is not None else None
+    if any(_is_same(other, draft, target, numbers) for other in forwardings_of(session, account)):
+        return False
+    if trunk.unadopted_since is None:
+        raise InvalidField("trunk", "adopted")
+    forwarding = CallForwarding(account_id=account.id)
+    _fill(session, None, forwarding, account, draft)
+    if any(other is not trunk for other in trunks_for(session, account, numbers)):
+        raise InvalidField("numbers", "several_trunks" if numbers is None else "other_trunk")
+    session.add(forwarding)
+    record_of_carrier(session, account, AuditEvent.FORWARDING_ADDED, now, _facts(forwarding))
+    return True
 
 
 def change_forwarding(
@@ -137,9 +170,18 @@ def _begin(session: Session, person: Principal, account: Account) -> None:
         raise Forbidden
 
 
+def _is_same(forwarding: CallForwarding, draft: ForwardingDraft, target: str, numbers: Numbers | None) -> bool:
+    """Return whether the draft with this target and these numbers says what the forwarding says, which may be off."""
+    waits = draft.condition is Condition.NO_ANSWER
+    seconds = draft.after_seconds if waits else None
+    told = forwarding.condition, forwarding.target, forwarding.numbers, forwarding.after_seconds, forwarding.hours
+    return told == (draft.condition, target, numbers, seconds, draft.hours)
+
+
 def _fill(
-    session: Session, person: Principal, forwarding: CallForwarding, account: Account, draft: ForwardingDraft
+    session: Session, person: Principal | None, forwarding: CallForwarding, account: Account, draft: ForwardingDraft
 ) -> None:
+    """Give the forwarding the values of the draft, after checking each. `person` is None for the carrier."""
     waits = draft.condition is Condition.NO_ANSWER
     if waits and not SHORTEST_WAIT <= (draft.after_seconds or 0) <= LONGEST_WAIT:
         raise InvalidField("after_seconds", "not_in_range", (SHORTEST_WAIT, LONGEST_WAIT))
@@ -168,11 +210,19 @@ def _ensure_no_loop(session: Session, account: Account, target: str) -> None:
 
 
 def _ensure_allowed(
-    session: Session, person: Principal, account: Account, numbers: Numbers | None, target: str, *, confirmed: bool
+    session: Session,
+    person: Principal | None,
+    account: Account,
+    numbers: Numbers | None,
+    target: str,
+    *,
+    confirmed: bool,
 ) -> None:
     if any(not rules_of(trunk.countries).allows(target) for trunk in trunks_for(session, account, numbers)):
         raise InvalidField("target", "outside_limit")
     if is_high_risk(session, target):
+        if person is None:
+            raise InvalidField("target", "administrator_confirms")
         ensure_confirmed(person, account, "target", confirmed=confirmed, about=target)
 
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.calendar_days import first_moment
@@ -188,14 +188,20 @@ def adopt_trunks(session: Session, now: datetime, sip_user: str | None = None) -
     They are written to the registrar from now on, and so are their numbers. With `sip_user` only that trunk is adopted.
     Each adoption is recorded in the audit log of the trunk's account.
     """
-    waiting = sa.select(SipTrunk).where(SipTrunk.unadopted_since.is_not(None))
+    waits = SipTrunk.unadopted_since.is_not(None)
+    waiting = sa.select(SipTrunk.id, SipTrunk.account_id).where(waits)
     if sip_user is not None:
         waiting = waiting.where(SipTrunk.sip_user == sip_user)
-    waiting = waiting.options(joinedload(SipTrunk.account)).order_by(SipTrunk.id).limit(AT_ONCE)
-    trunks = session.scalars(waiting.with_for_update(of=SipTrunk)).all()
+    found = session.execute(waiting.order_by(SipTrunk.id).limit(AT_ONCE)).all()
+    # Accounts are locked before trunks: the entries of the audit log refer to them.
+    owners = sa.select(Account).where(Account.id.in_([row.account_id for row in found])).order_by(Account.id)
+    accounts = {account.id: account for account in session.scalars(owners.with_for_update(read=True, key_share=True))}
+    these = sa.select(SipTrunk).where(SipTrunk.id.in_([row.id for row in found]), waits).order_by(SipTrunk.id)
+    trunks = session.scalars(these.with_for_update()).all()
     for trunk in trunks:
         trunk.changed(now)
-        record_of_carrier(session, trunk.account, AuditEvent.TRUNK_ADOPTED, now, {"sip_user": trunk.sip_user})
+        facts = {"sip_user": trunk.sip_user}
+        record_of_carrier(session, accounts[trunk.account_id], AuditEvent.TRUNK_ADOPTED, now, facts)
     theirs = NumberBlock.trunk_id.in_([trunk.id for trunk in trunks])
     known = sa.select(NumberBlock.id, sa.literal(now)).where(theirs)
     statement = postgresql.insert(BlockAnnouncement).from_select(["block_id", "due_at"], known, include_defaults=False)

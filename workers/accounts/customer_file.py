@@ -1,4 +1,4 @@
-"""Open a CSV or XLSX file of customers; if no table of customers can be read from the file, say why."""
+"""Open a CSV or XLSX file of customers or of what they have; if no such table can be read from it, say why."""
 
 from __future__ import annotations
 
@@ -11,27 +11,38 @@ from tasks.files.csv_lines import LONGEST_LINE
 from tasks.files.uploaded_tables import Headings, Table, UnusableTable, open_table
 from tasks.files.workbook_program import LAST_LINE, UNPACKED
 
-_HEADINGS = Headings(lambda name: name.lower() if name.lower() in COLUMNS else None, REQUIRED)
-
 
 class UnusableFile(Exception):
-    """Raised when no table of customers can be read from a file; the message says why and what is expected."""
+    """Raised when a file has no table with the required columns; the message says why and what is expected."""
 
 
 @contextmanager
 def open_customers(path: Path) -> Iterator[Table]:
-    """Open a CSV or XLSX file of customers, yield its table, and close the file at the end of the block.
+    """Open a CSV or XLSX file of customers as `open_file` does."""
+    with open_file(path, REQUIRED, OPTIONAL, COLUMNS) as table:
+        yield table
 
-    Raises `UnusableFile` if the file has no table with the required columns, and `OSError` if it cannot be read.
+
+@contextmanager
+def open_file(
+    path: Path, required: Sequence[str], optional: Sequence[str], columns: Sequence[str] = ()
+) -> Iterator[Table]:
+    """Open a CSV or XLSX file with headings, yield its table, and close the file at the end of the block.
+
+    `required` are the columns that it must have, `optional` those that it may have besides, and `columns` all that are
+    read, if these are more. Raises `UnusableFile` if the file has no table with the required columns, and `OSError` if
+    it cannot be read.
     """
+    known = columns or (*required, *optional)
+    headings = Headings(lambda name: name.lower() if name.lower() in known else None, required)
     try:
-        with path.open("rb") as file, open_table(file, _HEADINGS, LAST_LINE) as table:
+        with path.open("rb") as file, open_table(file, headings, LAST_LINE) as table:
             yield table
     except UnusableTable as error:
-        raise UnusableFile(why_not(error, REQUIRED, OPTIONAL)) from error
+        raise UnusableFile(_why_not(error, required, optional)) from error
 
 
-def why_not(error: UnusableTable, required: Sequence[str], optional: Sequence[str]) -> str:
+def _why_not(error: UnusableTable, required: Sequence[str], optional: Sequence[str]) -> str:
     """Return why no table with the `required` columns can be read from a file, in a sentence without its full stop.
 
     `optional` are the columns that it may have besides.

@@ -21,10 +21,9 @@ from models.telephony.trunk_takeover import TrunkFate, TrunkRow, TrunkTakeover
 from models.values import Clock
 from models.vault import Vault
 from tasks.files.uploaded_cells import cell_fault
-from tasks.files.uploaded_tables import Headings, Row, Table, UnusableTable, open_table
-from tasks.files.workbook_program import LAST_LINE
+from tasks.files.uploaded_tables import Row, Table
 from tasks.ports import SipAddress, Subscriber
-from workers.accounts.customer_file import UnusableFile, why_not
+from workers.accounts.customer_file import open_file
 from workers.accounts.customer_import import BATCH, REASONS, Finding
 from workers.accounts.trunk_cells import cents_of, day_of, months_of, numbers_of
 from workers.gateways.subscribers import KamailioSubscribers
@@ -32,7 +31,6 @@ from workers.gateways.subscribers import KamailioSubscribers
 REQUIRED = ("customer_number", "sip_user", "channels", "product", "monthly_price", "started_on")
 TERMS = ("term_months", "notice_months", "renewal_months")
 OPTIONAL = ("domain", "secret", "numbers", *TERMS)
-_HEADINGS = Headings(lambda name: name.lower() if name.lower() in REQUIRED + OPTIONAL else None, REQUIRED)
 _SIP_USER = re.compile(r"[A-Za-z0-9._+-]{1,64}")
 _DOMAIN = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _CUSTOMER_NUMBER = re.compile(r"[1-9][0-9]{6}")
@@ -105,15 +103,9 @@ class _Typed:
 
 @contextmanager
 def open_trunks(path: Path) -> Iterator[Table]:
-    """Open a CSV or XLSX file of trunks, yield its table, and close the file at the end of the block.
-
-    Raises `UnusableFile` if the file has no table with the required columns, and `OSError` if it cannot be read.
-    """
-    try:
-        with path.open("rb") as file, open_table(file, _HEADINGS, LAST_LINE) as table:
-            yield table
-    except UnusableTable as error:
-        raise UnusableFile(why_not(error, REQUIRED, OPTIONAL)) from error
+    """Open a CSV or XLSX file of trunks as `customer_file.open_file` does."""
+    with open_file(path, REQUIRED, OPTIONAL) as table:
+        yield table
 
 
 class _Undone(Exception):

@@ -8,11 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self, TextIO
 
+import typer
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from models.db.session import Database
+from workers.accounts.customer_file import UnusableFile, open_file
 from workers.accounts.customer_import import Finding
-from workers.commands.resources import err
+from workers.accounts.row_import import RowImport
+from workers.commands.resources import err, open_database, out, refuse
 
 SHOWN = 20
 """The most findings printed on the terminal; the report file has all findings."""
@@ -70,3 +74,36 @@ class Report:
             err.print(f"… and {self._count - SHOWN} more")
         if self._count:
             err.print(f"All {self._count} findings: {self._path}", highlight=False, soft_wrap=True)
+
+
+def import_rows(
+    kind: type[RowImport],
+    make: Callable[[Database, Callable[[Finding], None], Callable[[int], None]], RowImport],
+    file: Path,
+    report: Path | None,
+    created: str,
+) -> None:
+    """Run an import of the class `kind`, which `make` builds from database, report and progress; print the counts.
+
+    `report` is the path of the report file, `FILE.errors.csv` if None. `created` says what became of new rows. Ends the
+    command with the exit code 1 if a row was bad, and with 2 if no row can be read from the file at all.
+    """
+    path = report or file.with_name(file.name + ".errors.csv")
+    # The report of an earlier run would look like this run's findings.
+    path.unlink(missing_ok=True)
+    with Report(path) as findings:
+        try:
+            with (
+                open_database() as database,
+                open_file(file, kind.required, kind.optional) as table,
+                reading(file) as advance,
+            ):
+                summary = make(database, findings.add, advance).run(table)
+        except UnusableFile as error:
+            refuse(f"{file}: {error}.", code=2)
+    findings.say_where()
+    counts = (summary.created, created), (summary.unchanged, "there already"), (summary.bad, "not taken over")
+    for count, words in counts:
+        out.print(f"{count:>9,}  {words}", highlight=False)
+    if summary.bad:
+        raise typer.Exit(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -18,8 +19,9 @@ from models.telephony.trunks import TrunkState
 from models.vault import Vault
 from tasks.ports import GatewayError
 from workers.accounts.customer_file import UnusableFile
+from workers.accounts.forwarding_import import ForwardingImport
 from workers.accounts.trunk_import import TrunkImport, open_trunks
-from workers.commands.import_reports import Report, reading
+from workers.commands.import_reports import Report, import_rows, reading
 from workers.commands.resources import open_database, out, refuse
 from workers.gateways.subscribers import KamailioSubscribers
 from workers.settings import WorkerSettings
@@ -105,6 +107,32 @@ def import_trunks(
         )
     if summary.bad:
         raise typer.Exit(1)
+
+
+@app.command("import-forwardings")
+def import_forwardings(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, metavar="FILE")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report; change nothing.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Where bad rows are written to; FILE.errors.csv without it.")
+    ] = None,
+) -> None:
+    """Import call forwardings from a CSV or XLSX file with headings, between `trunks import` and `trunks adopt`.
+
+    Columns: sip_user, condition (always, busy, no_answer or not_registered), target, after_seconds (only for
+    no_answer), and the optional first_number and last_number; without these the forwarding is for all numbers of the
+    account. The rules are those of the portal. Nothing is written to the registrar before `trunks adopt`.
+
+    Valid rows are imported even if others are not. A forwarding that is there is left as it is, so this is safe to run
+    twice. Ends with 0 if every row was imported, with 1 if not, and with 2 if no row can be read at all.
+    """
+    import_rows(
+        ForwardingImport,
+        partial(ForwardingImport, dry=dry_run),
+        file,
+        report,
+        "would be created" if dry_run else "created",
+    )
 
 
 @app.command()

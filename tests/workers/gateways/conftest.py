@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 
 import psycopg
 import pytest
 import sqlalchemy as sa
 
+from models.accounts.accounts import Account
 from models.db.session import Database
 from models.telephony.forwarding import CallForwarding
 from models.telephony.numbers import BlockAnnouncement, NumberBlock
 from models.telephony.trunks import SipTrunk
 from tasks.ports import Ports
 from tasks.runtime import Runtime
+from tests.factories import make_account
 from tests.fakes import FakeClock, FakeMailer, FakePrinter
 from tests.snapshots import written_once
 from tests.workers.gateways.kamailio_tables import DOMAIN, VAULT, Network, Tables
+from tests.workers.gateways.trunk_files import ALIASES, HA1, HA1B, HEADER, SUBSCRIBER, Take
+from workers.accounts.customer_import import Finding
+from workers.accounts.trunk_import import TrunkImport, TrunkSummary, open_trunks
 from workers.demo.seed import seed
 from workers.gateways.call_records import KamailioCallRecords
 from workers.gateways.registrar import KamailioRegistrar, plain_url
@@ -85,3 +91,31 @@ def forwarding(network: Network) -> str:
     with network.runtime.database.transaction() as session:
         forwards = sa.select(CallForwarding.account_id)
         return session.scalars(sa.select(SipTrunk.sip_user).where(SipTrunk.account_id.in_(forwards))).one()
+
+
+@pytest.fixture
+def account(network: Network, owner_database: Database) -> Account:
+    """Provide an account without trunks, and a Kamailio that has two trunks of which the portal does not know."""
+    network.by_hand(SUBSCRIBER, ["old1", "in-the-clear", "", ""])
+    network.by_hand(SUBSCRIBER, ["old2", "", HA1, HA1B])
+    network.by_hand(ALIASES, ["old1", 495219999800, 495219999911])
+    network.by_hand(ALIASES, ["old2", 4930123456, 4930123456])
+    with owner_database.transaction() as session:
+        return make_account(session)
+
+
+@pytest.fixture
+def take(network: Network, worker_registrar_url: str, tmp_path: Path) -> Take:
+    """Provide a function that writes lines to a CSV file and imports it; it returns the summary and all findings."""
+
+    def take(*lines: str, dry: bool = False) -> tuple[TrunkSummary, list[Finding]]:
+        file = tmp_path / "trunks.csv"
+        file.write_text("\n".join([HEADER, *lines, ""]))
+        findings: list[Finding] = []
+        clock, database = network.runtime.clock, network.runtime.database
+        there = KamailioSubscribers(worker_registrar_url)
+        with open_trunks(file) as table:
+            run = TrunkImport(database, there, VAULT, clock, DOMAIN, findings.append, lambda _: None, dry=dry)
+            return run.run(table), findings
+
+    return take

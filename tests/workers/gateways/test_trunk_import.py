@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -26,72 +25,9 @@ from models.telephony.trunk_takeover import adopt_trunks, as_blocks
 from models.telephony.trunks import SipTrunk
 from tests.factories import NOW, make_account, make_user
 from tests.workers.gateways.kamailio_tables import DOMAIN, VAULT, Network
+from tests.workers.gateways.trunk_files import HA1, HA1B, HEADER, SUBSCRIBER, Take, line
 from workers.accounts import trunk_import
-from workers.accounts.customer_import import Finding
-from workers.accounts.trunk_import import TrunkImport, TrunkSummary, open_trunks
 from workers.commands.trunks import app
-from workers.gateways.subscribers import KamailioSubscribers
-
-HEADER = (
-    "customer_number;sip_user;channels;product;monthly_price;started_on;domain;secret;numbers"
-    ";term_months;notice_months;renewal_months"
-)
-SUBSCRIBER = "INSERT INTO subscriber (username, domain, password, ha1, ha1b) VALUES (%s, 'sip.example', %s, %s, %s)"
-ALIASES = (
-    "INSERT INTO dbaliases (alias_username, alias_domain, username, domain)"
-    " SELECT '+' || n, 'sip.example', %s, 'sip.example' FROM generate_series(%s, %s) AS n"
-)
-HA1 = hashlib.md5(b"old2:sip.example:nobody knows", usedforsecurity=False).hexdigest()
-HA1B = hashlib.md5(b"old2@sip.example:sip.example:nobody knows", usedforsecurity=False).hexdigest()
-Take = Callable[..., tuple[TrunkSummary, list[Finding]]]
-
-
-def line(customer_number: str, sip_user: str = "old1", **changes: str) -> str:
-    """Return a valid line of a file of trunks, with the columns in `changes` replaced."""
-    values = {
-        "customer_number": customer_number,
-        "sip_user": sip_user,
-        "channels": "8",
-        "product": "trunk-10",
-        "monthly_price": "17,50",
-        "started_on": "01.04.2019",
-        "domain": "",
-        "secret": "",
-        "numbers": "",
-        "term_months": "",
-        "notice_months": "",
-        "renewal_months": "",
-        **changes,
-    }
-    return ";".join(values.values())
-
-
-@pytest.fixture
-def account(network: Network, owner_database: Database) -> Account:
-    """Provide an account without trunks, and a Kamailio that has two trunks of which the portal does not know."""
-    network.by_hand(SUBSCRIBER, ["old1", "in-the-clear", "", ""])
-    network.by_hand(SUBSCRIBER, ["old2", "", HA1, HA1B])
-    network.by_hand(ALIASES, ["old1", 495219999800, 495219999911])
-    network.by_hand(ALIASES, ["old2", 4930123456, 4930123456])
-    with owner_database.transaction() as session:
-        return make_account(session)
-
-
-@pytest.fixture
-def take(network: Network, worker_registrar_url: str, tmp_path: Path) -> Take:
-    """Provide a function that writes lines to a CSV file and imports it; it returns the summary and all findings."""
-
-    def take(*lines: str, dry: bool = False) -> tuple[TrunkSummary, list[Finding]]:
-        file = tmp_path / "trunks.csv"
-        file.write_text("\n".join([HEADER, *lines, ""]))
-        findings: list[Finding] = []
-        clock, database = network.runtime.clock, network.runtime.database
-        there = KamailioSubscribers(worker_registrar_url)
-        with open_trunks(file) as table:
-            run = TrunkImport(database, there, VAULT, clock, DOMAIN, findings.append, lambda _: None, dry=dry)
-            return run.run(table), findings
-
-    return take
 
 
 def trunk_of(network: Network, sip_user: str) -> tuple[SipTrunk, list[NumberBlock]]:
