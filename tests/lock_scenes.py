@@ -44,6 +44,7 @@ from models.proofs.proofs import EmailProof, LinkCode
 from models.requests.batch_locks import lock_claimed
 from models.requests.requests import Request
 from models.staff.erasing_people import ask_for_erasure
+from models.staff.sign_in_access import enter_user
 from models.states import ROUTES, Actor, Origin, Reason
 from models.telephony import sip_secrets, suspension
 from models.telephony.allowed_destinations import CallLimits, change_limits, follow_high_risk
@@ -429,6 +430,13 @@ OPERATIONS = {
     "withdraw an invitation": Operation(_about(invitations.withdraw, "invitation")),
     "accept an invitation": Operation(_accept),
     "remove a user": Operation(_about(members.remove_user, "guest")),
+    "enter a user": Operation(
+        lambda session, scene: enter_user(
+            session, scene.account(session), Recipient("Ida", "ida@example.com", "de"), Role.LOCAL_MEMBER, NOW
+        ),
+        None,
+        _ALONE,
+    ),
     "ask for erasure": Operation(
         lambda session, scene: ask_for_erasure(session, session.get_one(User, scene.guest), NOW)
     ),

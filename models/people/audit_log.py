@@ -93,6 +93,7 @@ class AuditEvent(StrEnum):
     FOUND_IN_SEARCH = "found_in_search"
     TRUNK_TAKEN_OVER = "trunk_taken_over"
     TRUNK_ADOPTED = "trunk_adopted"
+    USER_ENTERED = "user_entered"
 
 
 OF_LOGINS = (

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.accounts.locks import lock_account
 from models.emails import stored_spellings
-from models.errors import AlreadyUser, BeingErased, Forbidden, HasAdministrator, NotFound
+from models.errors import AlreadyUser, BeingErased, Forbidden, HasAdministrator, InvalidField, NotFound
 from models.messages.outbox import Recipient, queue_message
 from models.people.api_tokens import ApiToken
 from models.people.audit_log import AuditEvent, record_of_carrier
@@ -80,6 +80,38 @@ def add_first_administrator(session: Session, account: Account, to: Recipient, n
     session.flush()
     facts = {"user_id": access.user.id, "role": str(Role.ADMINISTRATOR)}
     record_of_carrier(session, account, AuditEvent.ADMINISTRATOR_ADDED, now, facts)
+    return Access(access.user, access.is_new, is_added=True)
+
+
+def enter_user(session: Session, account: Account, to: Recipient, role: Role, now: datetime) -> Access:
+    """Give a person a role in an account that another system has had, and record it in the account's audit log.
+
+    Creates their login if there is none; an existing one keeps its name and language. Safe to run twice: nothing
+    changes if the person has the role. Raises `InvalidField`: for `customer_number` with the code `account_closed`
+    unless the account is active, for `role` with `other_role` if the person has another role in the account, and for
+    `email` with `staff`, `being_erased` or `disabled` if the login is one of the carrier's staff, is to be erased, or
+    is shut out.
+    """
+    lock_account(session, account)
+    if account.state is not AccountState.ACTIVE:
+        raise InvalidField("customer_number", "account_closed")
+    try:
+        access = _user(session, to, now, is_staff=False)
+    except BeingErased as error:
+        raise InvalidField("email", "being_erased") from error
+    if access.user.is_staff:
+        raise InvalidField("email", "staff")
+    if access.user.disabled_at is not None:
+        raise InvalidField("email", "disabled")
+    present = session.get(Membership, (access.user.id, account.id))
+    if present is not None:
+        if present.role is not role:
+            raise InvalidField("role", "other_role")
+        return access
+    session.add(Membership(user_id=access.user.id, account_id=account.id, role=role))
+    session.flush()
+    facts = {"user_id": access.user.id, "role": str(role)}
+    record_of_carrier(session, account, AuditEvent.USER_ENTERED, now, facts)
     return Access(access.user, access.is_new, is_added=True)
 
 

@@ -16,10 +16,9 @@ from models.people.password_links import first_password_link
 from models.people.users import User
 from models.staff.sign_in_access import Access, add_first_administrator, create_staff, mail_access
 from models.vault import Vault
+from workers.accounts.user_import import LONGEST_NAME
 from workers.commands.resources import refuse
 from workers.settings import WorkerSettings
-
-LONGEST_NAME = 200
 
 
 def typed_address(option: str, email: str) -> str:

@@ -1,8 +1,9 @@
-"""`standorte users …`: create, list, sign out, disable and erase people, export their data, reset factors."""
+"""`standorte users …`: create, import, list, sign out, disable and erase people, export their data, reset factors."""
 
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +27,9 @@ from models.staff.sign_in_access import enable as let_in
 from models.staff.sign_in_access import user_by_email
 from models.states import AccountState
 from models.views.person_data import person_data
+from workers.accounts.user_import import UserImport
 from workers.commands.first_access import give_access, tell, typed_address, typed_name
+from workers.commands.import_reports import import_rows
 from workers.commands.resources import known_account, known_locale, open_database, out, refuse, when
 
 app = typer.Typer(no_args_is_help=True, help="People who can sign in.")
@@ -80,6 +83,27 @@ def create(
         typer.echo(link)
     elif sends:
         out.print("A mail is on its way.", highlight=False)
+
+
+@app.command("import")
+def import_users(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, metavar="FILE")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report; change nothing.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Where bad rows are written to; FILE.errors.csv without it.")
+    ] = None,
+) -> None:
+    """Import people and their roles from a CSV or XLSX file with headings, after `accounts import` of the accounts.
+
+    Columns: customer_number, email, name, role (administrator, location_manager or local_member), and the optional
+    language (de or en; de without it). A person in several accounts has a row for each. Somebody who has a login
+    already gets the role, and keeps name and language.
+
+    Valid rows are imported even if others are not. A role that a person has is left as it is, so this is safe to run
+    twice. Ends with 0 if every row was imported, with 1 if not, and with 2 if no row can be read at all.
+    """
+    words = "roles would be given" if dry_run else "roles given"
+    import_rows(UserImport, partial(UserImport, dry=dry_run), file, report, words)
 
 
 @app.command("list")

@@ -1,4 +1,4 @@
-"""The audit log may say that a trunk was taken over from another registrar, and that it was adopted."""
+"""The audit log may say that a trunk was taken over and adopted, and that the carrier has entered a user."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ branch_labels = None
 depends_on = None
 
 AUDIT = import_module("models.migrations.versions.0053_second_wall")
-NEW = ("trunk_taken_over", "trunk_adopted")
+NEW = ("trunk_taken_over", "trunk_adopted", "user_entered")
 
 
 def upgrade() -> None:

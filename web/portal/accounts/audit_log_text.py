@@ -229,6 +229,8 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Invited %(name)s as %(role)s. Proof: %(proof)s", **text))
         case AuditEvent.USER_INVITED:
             return str(_("Invited %(name)s as %(role)s.", name=_about(entry), role=_role(facts["role"])))
+        case AuditEvent.USER_ENTERED:
+            return str(_("Entered %(name)s as %(role)s.", name=_about(entry), role=_role(facts["role"])))
         case AuditEvent.INVITATION_WITHDRAWN:
             return str(_("Withdrew the invitation of %(name)s.", name=_about(entry)))
         case AuditEvent.USER_JOINED:

@@ -10,8 +10,9 @@ from werkzeug.test import TestResponse
 
 from models.accounts.accounts import Account
 from models.people.audit_log import AuditEvent, record, record_of_carrier
-from models.people.rights import Action
+from models.people.rights import Action, Role
 from models.people.users import User, principal_of
+from tasks.wording.labels import role_text
 from tests.factories import NOW, make_staff
 from tests.web.conftest import Front
 from tests.web.html import assert_valid
@@ -84,12 +85,15 @@ def test_what_the_carrier_took_over_is_said_in_words(front: Front, site: Site) -
         for deed, facts in (
             (AuditEvent.TRUNK_TAKEN_OVER, taken),
             (AuditEvent.TRUNK_ADOPTED, {"sip_user": "old1"}),
+            (AuditEvent.USER_ENTERED, {"user_id": site.member.id, "role": "local_member"}),
         ):
             record_of_carrier(session, account, deed, NOW, facts)
             session.flush()
     come_in(front, site.administrator.email)
     _, _, *rows = rows_of(download(front, site))
-    assert [(row[1], row[4]) for row in rows[:2]] == [
+    member = role_text(Role.LOCAL_MEMBER, "de")
+    assert [(row[1], row[4]) for row in rows[:3]] == [
+        ("Unser Kundenservice", f"Hat {site.member.name} eingetragen (Rolle: {member})."),
         ("Unser Kundenservice", "Hat den SIP-Trunk old1 in die Verwaltung des Portals genommen."),
         ("Unser Kundenservice", "Hat den SIP-Trunk old1 übernommen, dessen Vertrag seit dem 1. April 2019 läuft."),
     ]

@@ -1,0 +1,73 @@
+"""Import people and their roles in accounts that were taken over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import account_by_number
+from models.emails import BadEmail, typed_email
+from models.errors import InvalidField
+from models.messages.outbox import Recipient
+from models.name_rules import name_fault
+from models.people.rights import Role
+from models.staff.sign_in_access import enter_user
+from models.values import Locale
+from workers.accounts.row_import import RowImport
+
+LONGEST_NAME = 200
+_LANGUAGES: Mapping[str, Locale] = {"": "de", "de": "de", "en": "en"}
+_REASONS = {
+    "no_account": "there is no such account: `standorte accounts import` comes first",
+    "account_closed": "the account is closed, or still on order",
+    "not_a_role": f"is not one of {', '.join(Role)}",
+    "not_a_language": "is neither de nor en",
+    "other_role": "the person has another role in this account, which its administrators change in the portal",
+    "staff": "belongs to the carrier's staff: a customer needs an address of their own",
+    "being_erased": "is being erased: try again in a few minutes",
+    "disabled": "is disabled: `standorte users enable` lets the person in again",
+}
+
+
+class UserImport(RowImport):
+    """An import of people, one row for each role of a person in an account.
+
+    A person is known by the e-mail address, and gets the role if there is a login already. Safe to run twice: a role
+    that a person has already is left as it is. Nobody is told by mail.
+    """
+
+    required = ("customer_number", "email", "name", "role")
+    optional = ("language",)
+    reasons = _REASONS
+
+    def _take(self, session: Session, cells: Mapping[str, str]) -> bool:
+        to, role = _recipient(cells), _role(cells["role"])
+        account = account_by_number(session, cells["customer_number"])
+        if account is None:
+            raise InvalidField("customer_number", "no_account")
+        return enter_user(session, account, to, role, self._database.now()).is_added
+
+
+def _role(typed: str) -> Role:
+    if typed not in tuple(Role):
+        raise InvalidField("role", "not_a_role")
+    return Role(typed)
+
+
+def _recipient(cells: Mapping[str, str]) -> Recipient:
+    """Return the person whom the cells describe. Raises `InvalidField` if one of them cannot be right."""
+    try:
+        email = typed_email(cells["email"]).lower()
+    except BadEmail as error:
+        raise InvalidField("email", error.code) from error
+    name = cells["name"]
+    if not name:
+        raise InvalidField("name", "missing")
+    if len(name) > LONGEST_NAME:
+        raise InvalidField("name", "too_long")
+    if (fault := name_fault(name)) is not None:
+        raise InvalidField("name", fault.code)
+    if cells["language"] not in _LANGUAGES:
+        raise InvalidField("language", "not_a_language")
+    return Recipient(name, email, _LANGUAGES[cells["language"]])
