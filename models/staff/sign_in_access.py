@@ -6,6 +6,7 @@ person's name.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,7 +17,7 @@ from models.accounts.accounts import Account
 from models.accounts.locks import lock_account
 from models.emails import stored_spellings
 from models.errors import AlreadyUser, BeingErased, Forbidden, HasAdministrator, InvalidField, NotFound
-from models.messages.outbox import Recipient, queue_message
+from models.messages.outbox import Recipient, queue_message, was_queued
 from models.people.api_tokens import ApiToken
 from models.people.audit_log import AuditEvent, record_of_carrier
 from models.people.erasure_requests import is_being_erased
@@ -28,6 +29,8 @@ from models.people.rights import Role
 from models.people.users import Membership, User, administrators_of
 from models.proofs.proofs import LinkCode
 from models.states import AccountState
+
+_MAIL = "login_created"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +118,58 @@ def enter_user(session: Session, account: Account, to: Recipient, role: Role, no
     return Access(access.user, access.is_new, is_added=True)
 
 
-def mail_access(session: Session, user: User, account: Account | None, now: datetime) -> None:
+def tell_first_login(session: Session, user: User, account: Account, role: Role, now: datetime) -> bool:
+    """Mail a person who was taken over a link to set the first password; return False if they get none.
+
+    `role` is theirs in `account`, one of their accounts. Those who have a password or are shut out get none, and nobody
+    gets a second one, however often and for however many accounts this is called.
+    """
+    to, occasion = Recipient(user.name, user.email, user.locale), f"{user.id}/taken over"
+    if user.password_hash is not None or user.disabled_at is not None or was_queued(session, _MAIL, occasion, to):
+        return False
+    mail_access(session, user, account, now, role=role, occasion=occasion)
+    session.flush()
+    return True
+
+
+def tell_first_administrators(session: Session, accounts: Mapping[str, str], now: datetime) -> int:
+    """Mail administrators who were taken over a link to set the first password; return how many get one.
+
+    `accounts` has the address of the person by the account's customer number. A person who is no
+    administrator of that account gets none; otherwise as `tell_first_login`.
+    """
+    query = (
+        sa.select(User, Account)
+        .join(Membership, Membership.user_id == User.id)
+        .join(Account, Account.id == Membership.account_id)
+        .where(
+            Account.customer_number.in_(accounts),
+            Account.state == AccountState.ACTIVE,
+            Membership.role == Role.ADMINISTRATOR,
+            User.password_hash.is_(None),
+        )
+        .order_by(Account.id, User.id)
+    )
+    return sum(
+        tell_first_login(session, user, account, Role.ADMINISTRATOR, now)
+        for user, account in session.execute(query).all()
+        if user.email in stored_spellings(accounts[account.customer_number])
+    )
+
+
+def mail_access(
+    session: Session,
+    user: User,
+    account: Account | None,
+    now: datetime,
+    *,
+    role: Role = Role.ADMINISTRATOR,
+    occasion: str = "",
+) -> None:
     """Tell a person by mail that they can sign in: with a link to set the first password, unless they have one.
 
-    `account` is the account that they administer now, None for the carrier's staff.
+    `account` is the account in which they have `role` now, None for the carrier's staff. `occasion` is unique for each
+    mail to a person; without it, it is the time.
     """
     is_first = user.password_hash is None
     path, words = first_password_link(user, now)
@@ -128,10 +179,11 @@ def mail_access(session: Session, user: User, account: Account | None, now: date
         "until": (now + FIRST_VALID_FOR).isoformat() if is_first else "",
         "customer_number": account.customer_number if account is not None else "",
         "account_name": account.name if account is not None else "",
+        "role": str(role),
     }
     to = Recipient(user.name, user.email, user.locale)
-    occasion = f"{user.id}/{now.isoformat()}"
-    queue_message(session, None, "login_created", to, facts, now, occasion=occasion, proof=words if is_first else None)
+    occasion = occasion or f"{user.id}/{now.isoformat()}"
+    queue_message(session, None, _MAIL, to, facts, now, occasion=occasion, proof=words if is_first else None)
 
 
 def disable(session: Session, user: User, now: datetime) -> bool:

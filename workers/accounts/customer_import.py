@@ -13,6 +13,7 @@ from models.calendar_days import berlin_day
 from models.db.session import Database
 from models.errors import InvalidField
 from models.orders.area_code_of_address import ensure_house_number, ensure_postal_code, restored_postal_code
+from models.staff.sign_in_access import tell_first_administrators
 from models.values import Clock
 from tasks.files.uploaded_cells import cell_fault
 from tasks.files.uploaded_tables import Row, Table
@@ -81,12 +82,14 @@ class Summary:
     `fates` counts valid rows by what happened to their account (created, updated, unchanged …), `bad` the rows that
     were not imported. `addresses_kept` counts imported rows whose address differs from that of their existing account,
     which keeps its own. `doubtful` counts faults in the addresses of new accounts, which are imported all the same.
+    `told` counts administrators who get a mail with a link to set their first password.
     """
 
     fates: Counter[Fate] = field(default_factory=Counter)
     bad: int = 0
     addresses_kept: int = 0
     doubtful: int = 0
+    told: int = 0
 
     @property
     def rows(self) -> int:
@@ -98,8 +101,9 @@ class AccountImport:
     """An import of accounts from one file of customers.
 
     `report` is called with every `Finding`: a problem with a row, or a remark on one. `progress` is called after every
-    batch with the number of bytes read so far. Safe to run twice, also after an interrupted run: an account that
-    already has the values of its row is left unchanged.
+    batch with the number of bytes read so far. With `tell`, administrators without a password get a link by mail,
+    each once, also those whose account was imported before. Safe to run twice, also after an interrupted run: an
+    account that already has the values of its row is left unchanged.
     """
 
     def __init__(
@@ -108,11 +112,14 @@ class AccountImport:
         clock: Clock,
         report: Callable[[Finding], None],
         progress: Callable[[int], None],
+        *,
+        tell: bool = False,
     ) -> None:
         self._database = database
         self._clock = clock
         self._report = report
         self._progress = progress
+        self._tell = tell
         self._summary = Summary()
         self._batch: list[tuple[int, AccountRow]] = []
         self._seen = _SeenNumbers()
@@ -201,8 +208,15 @@ class AccountImport:
         while True:
             attempt += 1
             try:
+                told = 0
                 with self._database.transaction() as session:
-                    return take_over(session, rows, self._clock())
+                    taken = take_over(session, rows, self._clock())
+                    if self._tell:
+                        pairs = zip(rows, taken, strict=True)
+                        good = {row.customer_number: row.admin_email for row, one in pairs if one.fate not in REFUSED}
+                        told = tell_first_administrators(session, good, self._clock())
+                self._summary.told += told
+                return taken
             except OperationalError:
                 # A deadlock with another transaction on one of the accounts, or a lost connection: try again.
                 if attempt == ATTEMPTS:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from models.errors import Forbidden, InvalidField, NotFound
 from models.telephony.forwarding import LONGEST_WAIT, SHORTEST_WAIT, Condition, ForwardingDraft
 from models.telephony.forwarding_changes import take_over_forwarding
-from workers.accounts.row_import import RowImport
+from workers.accounts.row_import import Outcome, RowImport
 
 _COLUMNS = {"trunk": "sip_user", "numbers": "first_number", "hours": "condition"}
 """The columns that are to blame for a field of the portal's form."""
@@ -46,9 +46,9 @@ class ForwardingImport(RowImport):
     optional = ("first_number", "last_number")
     reasons = _REASONS
 
-    def _take(self, session: Session, cells: Mapping[str, str]) -> bool:
+    def _take(self, session: Session, cells: Mapping[str, str]) -> Outcome:
         try:
-            return take_over_forwarding(session, cells["sip_user"], _draft(cells), self._database.now())
+            return Outcome(take_over_forwarding(session, cells["sip_user"], _draft(cells), self._database.now()))
         except NotFound as error:
             raise InvalidField("sip_user", "no_trunk") from error
         except Forbidden as error:

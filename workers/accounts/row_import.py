@@ -20,11 +20,23 @@ PROGRESS_EVERY = 100
 
 @dataclass(slots=True)
 class RowSummary:
-    """The result of an import in rows: `created`, there before (`unchanged`), and not taken over (`bad`)."""
+    """The result of an import in rows: `created`, there before (`unchanged`), and not taken over (`bad`).
+
+    `told` is how many people get a mail.
+    """
 
     created: int = 0
     unchanged: int = 0
     bad: int = 0
+    told: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a row has caused: whether something was created (`is_new`), and whether a person is told by mail."""
+
+    is_new: bool
+    is_told: bool = False
 
 
 class _Undone(Exception):
@@ -57,8 +69,8 @@ class RowImport(ABC):
         self._dry = dry
 
     @abstractmethod
-    def _take(self, session: Session, cells: Mapping[str, str]) -> bool:
-        """Take over one row; return False if all is there already.
+    def _take(self, session: Session, cells: Mapping[str, str]) -> Outcome:
+        """Take over one row, and return what it has caused.
 
         `cells` are the texts of all columns, empty for those that the file does not have. Raises `InvalidField`, whose
         field is a column, if the row breaks a rule.
@@ -71,33 +83,34 @@ class RowImport(ABC):
         """
         summary = RowSummary()
         for count, row in enumerate(file.rows, 1):
-            findings, is_new = self._row(row)
+            findings, outcome = self._row(row)
             for finding in findings:
                 self._report(finding)
             if findings:
                 summary.bad += 1
-            elif is_new:
+            elif outcome.is_new:
                 summary.created += 1
             else:
                 summary.unchanged += 1
+            summary.told += outcome.is_told
             if count % PROGRESS_EVERY == 0:
                 self._progress(file.position)
         self._progress(file.position)
         return summary
 
-    def _row(self, row: Row) -> tuple[list[Finding], bool]:
-        """Take over a row; return what is wrong with it, and whether anything was created."""
+    def _row(self, row: Row) -> tuple[list[Finding], Outcome]:
+        """Take over a row; return what is wrong with it, and what it has caused."""
+        outcome = Outcome(is_new=False)
         if row.fault is not None:
             detail = "{} columns, not {}".format(*row.widths) if row.widths[0] else ""
-            return [Finding(row.line, "", row.fault, detail)], False
+            return [Finding(row.line, "", row.fault, detail)], outcome
         faults = {column: fault for column, cell in row.cells.items() if (fault := cell_fault(cell))}
         if faults:
-            return [Finding(row.line, column, fault) for column, fault in faults.items()], False
+            return [Finding(row.line, column, fault) for column, fault in faults.items()], outcome
         cells = {column: row.cells.get(column, "").strip() for column in (*self.required, *self.optional)}
-        is_new = False
         try:
             with self._database.transaction() as session:
-                is_new = self._take(session, cells)
+                outcome = self._take(session, cells)
                 if self._dry:
                     session.flush()
                     raise _Undone
@@ -105,5 +118,5 @@ class RowImport(ABC):
             pass
         except InvalidField as error:
             detail = self.reasons.get(error.code) or REASONS[error.code]
-            return [Finding(row.line, error.field, error.code, detail)], False
-        return [], is_new
+            return [Finding(row.line, error.field, error.code, detail)], Outcome(is_new=False)
+        return [], outcome

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import account_by_number
+from models.db.session import Database
 from models.emails import BadEmail, typed_email
 from models.errors import InvalidField
 from models.messages.outbox import Recipient
 from models.name_rules import name_fault
 from models.people.rights import Role
-from models.staff.sign_in_access import enter_user
+from models.staff.sign_in_access import enter_user, tell_first_login
 from models.values import Locale
-from workers.accounts.row_import import RowImport
+from workers.accounts.customer_import import Finding
+from workers.accounts.row_import import Outcome, RowImport
 
 LONGEST_NAME = 200
 _LANGUAGES: Mapping[str, Locale] = {"": "de", "de": "de", "en": "en"}
@@ -34,19 +36,34 @@ class UserImport(RowImport):
     """An import of people, one row for each role of a person in an account.
 
     A person is known by the e-mail address, and gets the role if there is a login already. Safe to run twice: a role
-    that a person has already is left as it is. Nobody is told by mail.
+    that a person has already is left as it is. With `tell`, people without a password get a link by mail, each once,
+    also those who were imported before.
     """
 
     required = ("customer_number", "email", "name", "role")
     optional = ("language",)
     reasons = _REASONS
 
-    def _take(self, session: Session, cells: Mapping[str, str]) -> bool:
+    def __init__(
+        self,
+        database: Database,
+        report: Callable[[Finding], None],
+        progress: Callable[[int], None],
+        *,
+        dry: bool = False,
+        tell: bool = False,
+    ) -> None:
+        super().__init__(database, report, progress, dry=dry)
+        self._tell = tell
+
+    def _take(self, session: Session, cells: Mapping[str, str]) -> Outcome:
         to, role = _recipient(cells), _role(cells["role"])
         account = account_by_number(session, cells["customer_number"])
         if account is None:
             raise InvalidField("customer_number", "no_account")
-        return enter_user(session, account, to, role, self._database.now()).is_added
+        now = self._database.now()
+        access = enter_user(session, account, to, role, now)
+        return Outcome(access.is_added, self._tell and tell_first_login(session, access.user, account, role, now))
 
 
 def _role(typed: str) -> Role:

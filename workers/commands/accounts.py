@@ -139,6 +139,9 @@ def import_accounts(
     report: Annotated[
         Path | None, typer.Option(help="Where bad rows are written to; FILE.errors.csv without it.")
     ] = None,
+    tell: Annotated[
+        bool, typer.Option("--tell", help="Mail administrators without a password a link to set one, each once.")
+    ] = False,
 ) -> None:
     """Import customers from a CSV or XLSX file with headings. Encoding, separator and sheet are detected.
 
@@ -148,8 +151,8 @@ def import_accounts(
     holder_born_on (for a person), holder_street, holder_postal_code and holder_city (without them the account's).
 
     Valid rows are imported even if other rows are not valid. An account that exists already gets name and contact from
-    the file; its address, role and users are never changed. Safe to run twice. Ends with 0 if every row was imported,
-    with 1 if not, and with 2 if no row can be read from the file at all.
+    the file; its address, role and users are never changed. Nobody gets a mail without --tell. Safe to run twice. Ends
+    with 0 if every row was imported, with 1 if not, and with 2 if no row can be read from the file at all.
     """
     path = report or file.with_name(file.name + ".errors.csv")
     # The report of an earlier run would look like this run's findings.
@@ -157,7 +160,7 @@ def import_accounts(
     with Report(path) as findings:
         try:
             with open_database() as database, open_customers(file) as customers:
-                summary = _run(database, file, customers, findings)
+                summary = _run(database, file, customers, findings, tell=tell)
         except UnusableFile as error:
             refuse(f"{file}: {error}.", code=2)
     findings.say_where()
@@ -247,7 +250,7 @@ def close(
     out.print(f"Account {customer_number} is closed.", highlight=False)
 
 
-def _run(database: Database, file: Path, customers: uploaded_tables.Table, findings: Report) -> Summary:
+def _run(database: Database, file: Path, customers: uploaded_tables.Table, findings: Report, *, tell: bool) -> Summary:
     place = customers.place
     form = f"sheet {place.sheet!r}" if place.sheet else f"{place.encoding}, columns separated by {place.delimiter!r}"
     err.print(escape(f"{file}: {form}, headings in line {place.line}"), style="dim")
@@ -256,7 +259,7 @@ def _run(database: Database, file: Path, customers: uploaded_tables.Table, findi
     for name in place.others:
         err.print(escape(f"Sheet {name!r} has such a table, too. It is not read."), style="yellow")
     with reading(file) as advance:
-        return AccountImport(database, database.now, findings.add, advance).run(customers)
+        return AccountImport(database, database.now, findings.add, advance, tell=tell).run(customers)
 
 
 def _table(summary: Summary) -> Table:
@@ -271,6 +274,8 @@ def _table(summary: Summary) -> Table:
         table.add_row(f"{count:>9,}", words)
     if summary.addresses_kept:
         table.add_row(f"{summary.addresses_kept:>9,}", "with another address in the file: the account's was kept")
+    if summary.told:
+        table.add_row(f"{summary.told:>9,}", "administrators get a link by mail")
     if summary.doubtful:
         table.add_row(f"{summary.doubtful:>9,}", "doubts about new accounts' addresses: taken over as they are")
     return table

@@ -105,5 +105,7 @@ def import_rows(
     counts = (summary.created, created), (summary.unchanged, "there already"), (summary.bad, "not taken over")
     for count, words in counts:
         out.print(f"{count:>9,}  {words}", highlight=False)
+    if summary.told:
+        out.print(f"{summary.told:>9,}  people get a link by mail", highlight=False)
     if summary.bad:
         raise typer.Exit(1)

@@ -92,18 +92,21 @@ def import_users(
     report: Annotated[
         Path | None, typer.Option(help="Where bad rows are written to; FILE.errors.csv without it.")
     ] = None,
+    tell: Annotated[
+        bool, typer.Option("--tell", help="Mail people without a password a link to set one, each once.")
+    ] = False,
 ) -> None:
     """Import people and their roles from a CSV or XLSX file with headings, after `accounts import` of the accounts.
 
     Columns: customer_number, email, name, role (administrator, location_manager or local_member), and the optional
     language (de or en; de without it). A person in several accounts has a row for each. Somebody who has a login
-    already gets the role, and keeps name and language.
+    already gets the role, and keeps name and language. Nobody gets a mail without --tell.
 
     Valid rows are imported even if others are not. A role that a person has is left as it is, so this is safe to run
     twice. Ends with 0 if every row was imported, with 1 if not, and with 2 if no row can be read at all.
     """
     words = "roles would be given" if dry_run else "roles given"
-    import_rows(UserImport, partial(UserImport, dry=dry_run), file, report, words)
+    import_rows(UserImport, partial(UserImport, dry=dry_run, tell=tell), file, report, words)
 
 
 @app.command("list")

@@ -43,7 +43,7 @@ from models.proofs.proofs import AddressProof, Decision, EmailProof
 from models.requests.requests import Request
 from models.staff.administrators import name_administrator
 from models.staff.erasing_people import ask_for_erasure
-from models.staff.sign_in_access import add_first_administrator, create_staff, mail_access
+from models.staff.sign_in_access import add_first_administrator, create_staff, enter_user, mail_access, tell_first_login
 from models.states import Kind, Origin, ProofMethod, Reason, RefusalReason
 from models.telephony.change_mails import tell_of_change
 from models.telephony.high_risk import tell_administrators
@@ -221,6 +221,8 @@ def _send_all(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> Sent:
         begun = add_first_administrator(session, fresh, Recipient(HOSTILE, "f@example.com", locale), NOW).user
         mail_access(session, begun, fresh, NOW)
         mail_access(session, person, answered, NOW)
+        member = enter_user(session, fresh, Recipient(HOSTILE, "m@example.com", locale), Role.LOCAL_MEMBER, NOW).user
+        assert tell_first_login(session, member, fresh, Role.LOCAL_MEMBER, NOW)
         make_bulk(session, pipeline.manager, main, [order], name=HOSTILE).send(NOW)
     with pipeline.owner.transaction() as session:
         give_app(session, session.get_one(User, pipeline.manager.user_id))

@@ -8,8 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from typer.testing import CliRunner, Result
 
+from models.db.session import Database
+from models.messages.outbox import Message
+from tests.factories import make_user
 from tests.workers.accounts.conftest import HEADER, line
 from workers.commands.accounts import app
 
@@ -46,6 +50,30 @@ def test_the_command_ends_with_two_if_the_file_is_of_no_use(file: Path) -> None:
 
     assert result.exit_code == 2
     assert "has no customer_number" in result.stderr
+
+
+@pytest.mark.usefixtures("database_settings")
+def test_administrators_are_told_once_and_only_if_the_operator_says_so(owner_database: Database, file: Path) -> None:
+    with owner_database.transaction() as session:
+        known = make_user(session, email="known@example.com")
+        assert known.password_hash is not None
+    lines = [line("4000001"), line("4000002"), line("4000003", contact_email="known@example.com"), line("1")]
+    # Of two accounts.
+    lines.append(line("4000004", contact_email="kontakt4000001@example.de"))
+    file.write_text("\n".join([HEADER, *lines]))
+
+    def told() -> list[tuple[str, str, str]]:
+        with owner_database.transaction() as session:
+            mails = session.scalars(sa.select(Message).order_by(Message.recipient_address)).all()
+            return [(mail.template, mail.recipient_address, mail.facts["customer_number"]) for mail in mails]
+
+    assert "by mail" not in run(str(file)).stdout
+    assert told() == []
+    assert "2  administrators get a link by mail" in run(str(file), "--tell").stdout
+    expected = [(4000001, "kontakt4000001@example.de"), (4000002, "kontakt4000002@example.de")]
+    assert told() == [("login_created", address, str(number)) for number, address in expected]
+    assert "by mail" not in run(str(file), "--tell").stdout
+    assert len(told()) == 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

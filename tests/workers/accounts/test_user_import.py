@@ -132,3 +132,29 @@ def test_a_file_without_the_columns_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "people.csv"
     file.write_text("nothing")
     assert CliRunner().invoke(app, ["import", str(file)]).exit_code == 2
+
+
+def test_people_without_a_password_are_told_once_and_only_if_the_operator_says_so(
+    owner_database: Database, accounts: list[Account], tmp_path: Path
+) -> None:
+    with owner_database.transaction() as session:
+        known = make_user(session, email="known@example.com")
+        assert known.password_hash is not None
+    first, second = (account.customer_number for account in accounts)
+    lines = (
+        f"{first};ada@example.com;Ada Admin;local_member;en",
+        f"{second};ada@example.com;Ada Admin;administrator;en",
+        f"{first};known@example.com;Known;administrator;",
+        f"{first};nobody;N;administrator;",
+    )
+    assert "by mail" not in run(tmp_path, *lines).stdout
+    run(tmp_path, *lines, options=("--tell", "--dry-run"))
+    with owner_database.transaction() as session:
+        assert session.scalars(sa.select(Message)).all() == []
+    assert "1  people get a link by mail" in run(tmp_path, *lines, options=("--tell",)).stdout
+    assert "by mail" not in run(tmp_path, *lines, options=("--tell",)).stdout
+    with owner_database.transaction() as session:
+        [mail] = session.scalars(sa.select(Message))
+    assert (mail.template, mail.recipient_address, mail.locale) == ("login_created", "ada@example.com", "en")
+    assert (mail.facts["customer_number"], mail.facts["role"]) == (first, "local_member")
+    assert mail.proof is not None
