@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Protocol
 
 from models.telephony.country_prefixes import UNLIMITED, PrefixRules
-from models.telephony.login_digests import known_digests
+from models.telephony.login_digests import ha1_of, known_digests, md5_of
 from models.telephony.trunks import RequestUri
 from models.telephony.weekly_hours import Hours
 
@@ -132,14 +132,13 @@ class TrunkRecord:
     @property
     def ha1(self) -> str:
         """Return the digest HA1 (RFC 2617) of SIP user, domain and secret, for phones that log in as the user."""
-        known = known_digests(self.secret)
-        return known[0] if known else _digest(f"{self.sip_user}:{self.domain}:{self.secret}")
+        return ha1_of(self.secret, self.sip_user, self.domain)
 
     @property
     def ha1b(self) -> str:
         """Return the digest HA1 (RFC 2617) of SIP user, domain and secret, for phones that log in as user@domain."""
         known = known_digests(self.secret)
-        return known[1] if known else _digest(f"{self.sip_user}@{self.domain}:{self.domain}:{self.secret}")
+        return known[1] if known else md5_of(f"{self.sip_user}@{self.domain}:{self.domain}:{self.secret}")
 
     @property
     def preferences(self) -> dict[str, str]:
@@ -158,11 +157,6 @@ class TrunkRecord:
             values = textwrap.wrap(" ".join(prefixes), _LONGEST_VALUE)
             known |= {f"{name}{place}": value for place, value in enumerate(values)}
         return known | {name: value for one in self.forwardings for name, value in one.preferences}
-
-
-def _digest(text: str) -> str:
-    # RFC 2617 digest authentication: MD5 is the algorithm that SIP phones support.
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ from models.telephony.forwarding import Condition, ForwardingDraft
 from models.telephony.forwarding_changes import add_forwarding, take_over_forwarding
 from models.telephony.number_pool import NumberPool
 from models.telephony.request_uri import change_request_uri
-from models.telephony.trunk_takeover import adopt_trunks
+from models.telephony.trunk_takeover import TrunkRow, TrunkTakeover, adopt_trunks
 from models.telephony.trunks import RequestUri, SipTrunk
 from tasks.bulk import place
 from tasks.engine.advance import STEPS
@@ -240,7 +240,19 @@ def _set_apart(session: Session, scene: Scene) -> None:
 
 
 def _adopt(session: Session, scene: Scene) -> None:
-    adopt_trunks(session, NOW, session.get_one(SipTrunk, scene.trunk).sip_user)
+    adopt_trunks(session, NOW, {scene.trunk: None})
+
+
+def _take_over(session: Session, scene: Scene, number: int = 49309018300) -> None:
+    customer, user, day = scene.account(session).customer_number, f"old{scene.id}", scene.day(-100)
+    # Each scene has numbers of its own.
+    numbers = frozenset({number + 10 * scene.id})
+    row = TrunkRow(customer, user, "sip.example", "secret", 2, "trunk-10", 1000, day, numbers)
+    TrunkTakeover(session, VAULT, {"030"}, NOW).take_over([row])
+
+
+def _take_over_again(session: Session, scene: Scene) -> None:
+    _take_over(session, scene, 49309018301)
 
 
 def _take_over_forwarding(session: Session, scene: Scene) -> None:
@@ -419,6 +431,8 @@ OPERATIONS = {
     "suspend a trunk for the carrier": Operation(_suspend_for_carrier),
     "release numbers": Operation(_about(release_numbers, "block")),
     "forward calls": Operation(_for_account(add_forwarding, ForwardingDraft(Condition.BUSY, "+4930901820"))),
+    "take over a trunk": Operation(_take_over, None, _ALONE),
+    "take over a trunk again": Operation(_take_over_again, lambda session, scene: _take_over(session, scene), _ALONE),
     "adopt a trunk": Operation(_adopt, _set_apart, _ALONE),
     "take over a forwarding": Operation(_take_over_forwarding, _set_apart, _ALONE),
     "limit destinations": Operation(_of(change_limits, CallLimits(("DE",), high_risk=False))),

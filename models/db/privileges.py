@@ -29,7 +29,7 @@ _QUEUED = "due_at, lease, attempts"
 _ON_REQUEST = f"status, step, reason, waiting_for, waiting_until, updated_at, ended_at, {_QUEUED}"
 _ON_TRUNK = (
     "secret, request_uri, countries, high_risk, state, customer_suspended_at, carrier_suspended_at, carrier_reason,"
-    f" unadopted_since, {_QUEUED}"
+    f" {_QUEUED}"
 )
 # Without is_staff: the front makes nobody staff.
 _NEW_USER = "email, email_confirmed_at, name, password_hash, locale, created_at"

@@ -77,7 +77,8 @@ def take_over_forwarding(session: Session, sip_user: str, draft: ForwardingDraft
     numbers = typed_numbers(draft.first, draft.last) if draft.first is not None else None
     if any(_is_same(other, draft, target, numbers) for other in forwardings_of(session, account)):
         return False
-    if trunk.unadopted_since is None:
+    # One that was changed here is about to be adopted, and the customer may have removed this forwarding.
+    if trunk.unadopted_since is None or trunk.due_at is not None:
         raise InvalidField("trunk", "adopted")
     forwarding = CallForwarding(account_id=account.id)
     _fill(session, None, forwarding, account, draft)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from models.vault import SecretUnreadable
@@ -28,3 +29,15 @@ def known_digests(secret: str) -> tuple[str, str] | None:
     """Return the two digests if `secret` is a result of `digests_as_secret`, None if it is a secret itself."""
     found = _FORM.fullmatch(secret)
     return (found[1], found[2]) if found else None
+
+
+def ha1_of(secret: str, sip_user: str, domain: str) -> str:
+    """Return the digest HA1 (RFC 2617) of a login; `secret` may also be a result of `digests_as_secret`."""
+    known = known_digests(secret)
+    return known[0] if known else md5_of(f"{sip_user}:{domain}:{secret}")
+
+
+def md5_of(text: str) -> str:
+    """Return the MD5 digest of a text in hexadecimal digits."""
+    # RFC 2617 digest authentication: MD5 is the algorithm that SIP phones support.
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()

@@ -1,19 +1,20 @@
 """Take over trunks that exist already in a registrar: contracts at agreed prices, SIP users, secrets and numbers.
 
-A trunk that was taken over is left alone at the registrar until the operator adopts it, or until it is changed here.
+A trunk that was taken over is left alone at the registrar until the operator adopts it, or until it is changed here;
+and then, too, if its old provisioning has changed it at the registrar since.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
 from models.accounts.accounts import Account
 from models.calendar_days import first_moment
@@ -23,23 +24,30 @@ from models.contracts.terms import OPEN_TERMS, ContractTerms
 from models.db.work_queue import made_due
 from models.people.audit_log import AuditEvent, record_of_carrier
 from models.states import AccountState
-from models.telephony.number_pool import RESERVED, SET_ASIDE
+from models.telephony.login_digests import ha1_of
+from models.telephony.number_history import begin_assignment
+from models.telephony.number_pool import RESERVED, SET_ASIDE, release_block
 from models.telephony.numbers import BLOCK_SIZES, BlockAnnouncement, NumberBlock
-from models.telephony.trunks import SipTrunk
+from models.telephony.trunks import SipTrunk, TrunkState, usual_request_uri
 from models.vault import Vault
 
 AT_ONCE = 500
 """The most trunks that are adopted in one transaction."""
+_USE = "trunk takeover"
+_DIGEST = 32
+"""The length of a keyed digest. A taken-over trunk has one of its login, followed by one of its numbers."""
 
 
 class TrunkFate(StrEnum):
-    """What has become of a row: its trunk was created or was there before, or the reason for which it was refused."""
+    """What has become of a row: its trunk was created, brought up to date or there before, or why it was refused."""
 
     CREATED = "created"
+    REFRESHED = "refreshed"
     UNCHANGED = "unchanged"
     NO_ACCOUNT = "no_account"
     CLOSED = "account_closed"
     SIP_USER_TAKEN = "sip_user_taken"
+    TRUNK_CLOSED = "trunk_closed"
     NUMBER_TAKEN = "number_taken"
     PART_OF_BLOCK = "part_of_block"
     NO_AREA_CODE = "no_area_code"
@@ -69,7 +77,8 @@ class TrunkTakeover:
     """The takeover of trunks in one transaction.
 
     `area_codes` are all Ortsnetze. The registrar is left as it is. Safe to run twice: a trunk that its account has
-    already is left as it is.
+    already is left as it is once it is adopted. Before, it gets the secret and the numbers that the row has, except
+    those that were changed in the portal since.
     """
 
     def __init__(self, session: Session, vault: Vault, area_codes: Collection[str], now: datetime) -> None:
@@ -91,36 +100,55 @@ class TrunkTakeover:
         # The lock is against an account that is closed at this moment.
         locked = self._session.scalars(accounts.with_for_update(read=True, key_share=True))
         self._accounts = {account.customer_number: account for account in locked}
-        users = sa.select(SipTrunk.sip_user, SipTrunk.account_id)
-        found = self._session.execute(users.where(SipTrunk.sip_user.in_([row.sip_user for row in rows])))
-        self._users = {row.sip_user: row.account_id for row in found}
+        users = sa.select(SipTrunk).where(SipTrunk.sip_user.in_([row.sip_user for row in rows]))
+        present = users.order_by(SipTrunk.id).with_for_update().options(selectinload(SipTrunk.blocks))
+        self._trunks = {trunk.sip_user: trunk for trunk in self._session.scalars(present)}
+        self._gained: list[NumberBlock] = []
         self._blocks = self._blocks_with(number for row in rows for number in row.numbers)
         self._used = set[int]()
-        return [self._take(row) for row in rows]
+        fates = [self._take(row) for row in rows]
+        # New blocks get their ids.
+        self._session.flush()
+        for block in self._gained:
+            assert block.account_id is not None
+            begin_assignment(self._session, block.id, block.account_id, self._now)
+        return fates
 
     def _take(self, row: TrunkRow) -> TrunkFate:
         account = self._accounts.get(row.customer_number)
         if account is None:
             return TrunkFate.NO_ACCOUNT
-        if row.sip_user in self._users:
-            return TrunkFate.UNCHANGED if self._users[row.sip_user] == account.id else TrunkFate.SIP_USER_TAKEN
+        trunk = self._trunks.get(row.sip_user)
+        if trunk is not None and (trunk.account_id, trunk.domain) != (account.id, row.domain):
+            return TrunkFate.SIP_USER_TAKEN
+        if trunk is not None and trunk.state is TrunkState.CLOSED:
+            return TrunkFate.TRUNK_CLOSED
+        if trunk is not None:
+            return self._refresh(row, trunk)
         if account.state is not AccountState.ACTIVE:
             return TrunkFate.CLOSED
-        blocks = {self._blocks[number].id: self._blocks[number] for number in row.numbers if number in self._blocks}
-        pooled = {number for one in blocks.values() for number in range(one.first_number, one.last_number + 1)}
-        if any(one.account_id is not None for one in blocks.values()) or not row.numbers.isdisjoint(self._used):
-            return TrunkFate.NUMBER_TAKEN
-        if not pooled <= row.numbers or any(one.available_from in (RESERVED, SET_ASIDE) for one in blocks.values()):
-            return TrunkFate.PART_OF_BLOCK
-        if not all(map(self._area_code, row.numbers)):
-            return TrunkFate.NO_AREA_CODE
-        self._create(row, account, list(blocks.values()), row.numbers - pooled)
-        self._used |= row.numbers
+        refusal = self._refusal(row.numbers)
+        if refusal is not None:
+            return refusal
+        self._create(row, account)
         return TrunkFate.CREATED
 
-    def _create(
-        self, row: TrunkRow, account: Account, pooled: Sequence[NumberBlock], ported_in: Collection[int]
-    ) -> None:
+    def _refusal(self, numbers: frozenset[int]) -> TrunkFate | None:
+        """Return why a trunk cannot get these numbers; None if it can."""
+        blocks = self._blocks_of(numbers)
+        pooled = {number for one in blocks for number in range(one.first_number, one.last_number + 1)}
+        if any(one.account_id is not None for one in blocks) or not numbers.isdisjoint(self._used):
+            return TrunkFate.NUMBER_TAKEN
+        if not pooled <= numbers or any(one.available_from in (RESERVED, SET_ASIDE) for one in blocks):
+            return TrunkFate.PART_OF_BLOCK
+        return None if all(map(self._area_code, numbers)) else TrunkFate.NO_AREA_CODE
+
+    def _blocks_of(self, numbers: Iterable[int]) -> list[NumberBlock]:
+        """Return the present blocks that have some of the numbers, each once."""
+        found = (self._blocks[number] for number in numbers if number in self._blocks)
+        return list({block.id: block for block in found}.values())
+
+    def _create(self, row: TrunkRow, account: Account) -> None:
         started = first_moment(row.started_on)
         trunk = SipTrunk(
             account_id=account.id,
@@ -129,18 +157,14 @@ class TrunkTakeover:
             domain=row.domain,
             secret=self._vault.seal(row.secret),
             channels=row.channels,
+            request_uri=usual_request_uri(max(1, len(row.numbers))),
             created_at=started,
             unadopted_since=self._now,
+            taken_over_as=_state(self._vault, row),
         )
-        new = [
-            NumberBlock(area_code=self._area_code(first), first_number=first, size=size, ported_in=True)
-            for first, size in as_blocks(ported_in)
-        ]
-        for block in (*pooled, *new):
-            block.account_id, block.available_from = account.id, self._now
-        # The history of the numbers is completed by the job `leftovers`.
-        trunk.blocks = [*pooled, *new]
+        trunk.blocks = self._given(row.numbers, account.id)
         self._session.add(trunk)
+        self._trunks[row.sip_user] = trunk
         facts = {
             "sip_user": row.sip_user,
             "channels": row.channels,
@@ -149,6 +173,52 @@ class TrunkTakeover:
             "day": row.started_on.isoformat(),
         }
         record_of_carrier(self._session, account, AuditEvent.TRUNK_TAKEN_OVER, self._now, facts)
+
+    def _given(self, numbers: Collection[int], account_id: int) -> list[NumberBlock]:
+        """Give numbers that nobody has to an account, and return their blocks, new ones of those without a block."""
+        blocks = self._blocks_of(numbers)
+        left = set(numbers).difference(*(range(one.first_number, one.last_number + 1) for one in blocks))
+        blocks += [
+            NumberBlock(area_code=self._area_code(first), first_number=first, size=size, ported_in=True)
+            for first, size in as_blocks(left)
+        ]
+        for block in blocks:
+            block.account_id, block.available_from = account_id, self._now
+        self._gained += blocks
+        self._used.update(numbers)
+        return blocks
+
+    def _refresh(self, row: TrunkRow, trunk: SipTrunk) -> TrunkFate:
+        """Bring a trunk that is not adopted yet up to the row's secret and numbers, unless they were changed here."""
+        before, after = trunk.taken_over_as, _state(self._vault, row)
+        numbers = {number for block in trunk.blocks for number in range(block.first_number, block.last_number + 1)}
+        if before is None or trunk.unadopted_since is None or not self._has_changed(row, before):
+            return TrunkFate.UNCHANGED
+        if same_numbers(self._vault, before, numbers) and numbers != row.numbers:
+            lost: list[NumberBlock] = []
+            for block in trunk.blocks:
+                of_block = set(range(block.first_number, block.last_number + 1))
+                if of_block.isdisjoint(row.numbers):
+                    lost.append(block)
+                elif not of_block <= row.numbers:
+                    return TrunkFate.PART_OF_BLOCK
+            refusal = self._refusal(row.numbers - numbers)
+            if refusal is not None:
+                return refusal
+            for block in lost:
+                release_block(block, self._now)
+            staying = [block for block in trunk.blocks if block not in lost]
+            trunk.blocks = [*staying, *self._given(row.numbers - numbers, trunk.account_id)]
+        if same_login(self._vault, before, ha1_of(self._vault.open(trunk.secret), trunk.sip_user, trunk.domain)):
+            trunk.secret = self._vault.seal(row.secret)
+        trunk.taken_over_as = after
+        if trunk.due_at is not None:
+            trunk.changed(self._now)
+        return TrunkFate.REFRESHED
+
+    def _has_changed(self, row: TrunkRow, before: bytes) -> bool:
+        login = same_login(self._vault, before, ha1_of(row.secret, row.sip_user, row.domain))
+        return not login or not same_numbers(self._vault, before, row.numbers)
 
     def _area_code(self, number: int) -> str | None:
         """Return the area code of the number; None if it is in no Ortsnetz."""
@@ -182,32 +252,66 @@ def as_blocks(numbers: Collection[int]) -> Iterator[tuple[int, int]]:
             yield first, size
 
 
-def adopt_trunks(session: Session, now: datetime, sip_user: str | None = None) -> int:
-    """Make trunks that were taken over ours, at most `AT_ONCE` (500) in a call; return how many.
+def unadopted_trunks(session: Session, after: int = 0, sip_user: str | None = None) -> Sequence[SipTrunk]:
+    """Return trunks that were taken over and not adopted yet: those whose ids follow `after`.
 
-    They are written to the registrar from now on, and so are their numbers. With `sip_user` only that trunk is adopted.
-    Each adoption is recorded in the audit log of the trunk's account.
+    At most 500 (`AT_ONCE`) are returned; with `sip_user` only that trunk.
     """
-    waits = SipTrunk.unadopted_since.is_not(None)
-    waiting = sa.select(SipTrunk.id, SipTrunk.account_id).where(waits)
+    waiting = sa.select(SipTrunk).where(SipTrunk.unadopted_since.is_not(None), SipTrunk.id > after)
     if sip_user is not None:
         waiting = waiting.where(SipTrunk.sip_user == sip_user)
-    found = session.execute(waiting.order_by(SipTrunk.id).limit(AT_ONCE)).all()
+    return session.scalars(waiting.order_by(SipTrunk.id).limit(AT_ONCE)).all()
+
+
+def adopt_trunks(session: Session, now: datetime, states: Mapping[int, bytes | None]) -> int:
+    """Make trunks that were taken over ours; return how many. They and their numbers are written to the registrar.
+
+    `states` has their `taken_over_as` by id, as the registrar was found to be: a trunk that is adopted already or was
+    imported anew since is left out. Each adoption is recorded in the audit log of the trunk's account.
+    """
     # Accounts are locked before trunks: the entries of the audit log refer to them.
-    owners = sa.select(Account).where(Account.id.in_([row.account_id for row in found])).order_by(Account.id)
+    ids = sa.select(SipTrunk.account_id).where(SipTrunk.id.in_(states))
+    owners = sa.select(Account).where(Account.id.in_(ids)).order_by(Account.id)
     accounts = {account.id: account for account in session.scalars(owners.with_for_update(read=True, key_share=True))}
-    these = sa.select(SipTrunk).where(SipTrunk.id.in_([row.id for row in found]), waits).order_by(SipTrunk.id)
-    trunks = session.scalars(these.with_for_update()).all()
+    waiting = sa.select(SipTrunk).where(SipTrunk.id.in_(states), SipTrunk.unadopted_since.is_not(None))
+    locked = session.scalars(waiting.order_by(SipTrunk.id).with_for_update())
+    trunks = [trunk for trunk in locked if trunk.taken_over_as == states[trunk.id]]
     for trunk in trunks:
         trunk.changed(now)
         facts = {"sip_user": trunk.sip_user}
         record_of_carrier(session, accounts[trunk.account_id], AuditEvent.TRUNK_ADOPTED, now, facts)
+    note_adoption(session, trunks, now)
+    return len(trunks)
+
+
+def note_adoption(session: Session, trunks: Collection[SipTrunk], now: datetime) -> None:
+    """Note that trunks are ours from now on, and schedule the announcement of their numbers to the registrar."""
+    for trunk in trunks:
+        trunk.unadopted_since = None
     theirs = NumberBlock.trunk_id.in_([trunk.id for trunk in trunks])
     known = sa.select(NumberBlock.id, sa.literal(now)).where(theirs)
     statement = postgresql.insert(BlockAnnouncement).from_select(["block_id", "due_at"], known, include_defaults=False)
     session.execute(statement.on_conflict_do_nothing())
     made_due(session, BlockAnnouncement.WORK)
-    return len(trunks)
+
+
+def same_login(vault: Vault, state: bytes, ha1: str) -> bool:
+    """Return whether a trunk was taken over with this digest of its login; `state` is its `taken_over_as`."""
+    return state[:_DIGEST] in vault.fingerprints(_USE, ha1.encode())
+
+
+def same_numbers(vault: Vault, state: bytes, numbers: Collection[int]) -> bool:
+    """Return whether a trunk was taken over with these numbers; `state` is its `taken_over_as`."""
+    return state[_DIGEST:] in vault.fingerprints(_USE, _as_text(numbers))
+
+
+def _state(vault: Vault, row: TrunkRow) -> bytes:
+    login = ha1_of(row.secret, row.sip_user, row.domain).encode()
+    return vault.fingerprints(_USE, login)[0] + vault.fingerprints(_USE, _as_text(row.numbers))[0]
+
+
+def _as_text(numbers: Collection[int]) -> bytes:
+    return " ".join(map(str, sorted(numbers))).encode()
 
 
 def count_unadopted(session: Session) -> int:

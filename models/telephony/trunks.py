@@ -90,8 +90,10 @@ class SipTrunk(QueueRow, Base):
     carrier_reason: Mapped[str | None]
     certified_numbers: Mapped[int | None]
     created_at: Mapped[datetime]
-    # Taken over from a registrar, which keeps its rows as they are until the trunk is adopted or changed.
+    # Taken over from a registrar, which keeps its rows as they are until the trunk is adopted, or written once changed.
     unadopted_since: Mapped[datetime | None]
+    # Keyed digests of the login and the numbers that it had there, from `models.telephony.trunk_takeover`.
+    taken_over_as: Mapped[bytes | None]
 
     account: Mapped[Account] = relationship(lazy="raise_on_sql")
     contract: Mapped[Contract] = relationship(lazy="raise_on_sql")
@@ -118,10 +120,9 @@ class SipTrunk(QueueRow, Base):
     def changed(self, now: datetime) -> None:
         """Schedule a registrar update of the trunk for now, and reset the count of failed attempts.
 
-        A trunk that was taken over is adopted by this: from now on the registrar has what the portal has.
+        A trunk that was taken over is adopted by that update, unless the registrar has changed in between.
         """
         self.attempts = 0
-        self.unadopted_since = None
         self.make_due(now)
 
     def suspend(self, by: SuspendedBy, now: datetime, reason: str | None = None) -> bool:

@@ -7,8 +7,9 @@ difference is reported or repaired. Trunks that are due to be written to the reg
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -31,10 +32,10 @@ from tasks.reconcile import merge_compare
 from tasks.reconcile.job_run import Run
 from tasks.reconcile.merge_compare import Comparison
 from tasks.reconcile.registrar_blocks import BLOCKS, our_blocks, report_set_aside
-from tasks.registrar.trunks import Forwardings, forwardings_of, record_from
+from tasks.registrar.trunks import Forwardings, forwardings_of, record_from, taken_over
 
-LOOK_FIRST = {"forgotten_here", "too_many_unknown", "too_many_unknown_blocks"}
-"""The kinds of findings that keep a run from deleting rows at the registrar, until staff have looked and allow it."""
+LOOK_FIRST = {"forgotten_here", "unknown_there", "too_many_unknown", "too_many_unknown_blocks"}
+"""The kinds of unrepaired findings with which a run deletes no rows at the registrar until staff look and allow it."""
 REFUSED_OFTEN = 3
 """The failed attempts after which a due trunk no longer counts as on its way: the registrar does not accept it."""
 
@@ -46,7 +47,8 @@ class Ours:
     `address` is its SIP user and domain, `customer_number` that of its account. `record` is what the registrar should
     have: None for a closed trunk, and for one whose secret cannot be decrypted (`unreadable`). `on_its_way` is whether
     the trunk is about to be written to the registrar, so that a difference is no finding. `attempts` is how often
-    writing it has failed since the last success. An `unadopted` trunk was taken over and not adopted yet.
+    writing it has failed since the last success. `changed_there` returns for a trunk that was taken over and is not
+    adopted yet what the registrar has differently by now; it is None for all other trunks.
     """
 
     trunk_id: int
@@ -56,7 +58,7 @@ class Ours:
     unreadable: bool
     on_its_way: bool
     attempts: int
-    unadopted: bool
+    changed_there: Callable[[Subscriber | None], Iterator[str]] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +67,24 @@ class Difference:
 
     `kind` is the kind of finding, and `what` names the parts of the trunk's record that differ; both are keys of tables
     in `tasks.wording.findings`. `foreign` is whether the registrar has the SIP user under another idempotency key, and
-    would therefore refuse the trunk's record.
+    would therefore refuse the trunk's record. `stays` is whether rows are concerned that only staff may have deleted or
+    overwritten: rows that the portal never wrote, or those of a trunk that it has forgotten or not adopted yet.
     """
 
     kind: str
     what: tuple[str, ...] = ()
     foreign: bool = False
+    stays: bool = False
 
-    @property
-    def takes_away(self) -> bool:
-        """Return whether rows at the registrar must be deleted to repair the difference."""
-        return self.foreign or self.kind == "unknown_there"
+    def takes_away(self, allowed: bool) -> bool:
+        """Return whether rows at the registrar must be deleted, and may be, to repair the difference.
+
+        `allowed`: staff have allowed deletions.
+        """
+        return (self.foreign or self.kind in _UNKNOWN) and (allowed or not self.stays)
+
+
+_UNKNOWN = ("unknown_there", "forgotten_here")
 
 
 def reconcile_registrar(run: Run) -> None:
@@ -83,21 +92,25 @@ def reconcile_registrar(run: Run) -> None:
 
     What the registrar lacks or has differently is scheduled to be written again. Rows of the registrar without a trunk
     or block of the portal are deleted from it, unless trunks were taken over that are not adopted yet: then nothing is
-    deleted, and these trunks are left as they are. Without the staff's permission (`run.allow_removals`), nothing is
-    deleted if these rows are too many, or if one of them is a trunk that the portal once wrote and no longer has, as
-    after restoring an old backup. Safe to run twice: a trunk is always written from its row. Memory does not grow with
-    the number of rows.
+    deleted, and these trunks are left as they are; those that have changed there since are reported.
+
+    Without the staff's permission (`run.allow_removals`), no SIP user is deleted that the portal did not write, as it
+    may be a customer's of a Kamailio that was there before. Nothing is deleted without it if the rows are too many, or
+    if one of them is a trunk that the portal once wrote and no longer has, as after restoring an old backup.
+
+    Safe to run twice: a trunk is always written from its row. Memory does not grow with the number of rows.
     """
     report_set_aside(run)
     with run.transaction() as session:
         if unadopted := count_unadopted(session):
             run.find("not_adopted", run.job.name, repaired=False, count=unadopted)
     there = run.runtime.ports.subscribers
+    compared = _comparison(run.allow_removals and not unadopted)
     # Read and compared at once, a row at a time.
     with tracing.span("registrar.read_blocks", role="client"):
         blocks = BLOCKS.compare(run, our_blocks(run), there.read_blocks())
     with tracing.span("registrar.read", role="client"):
-        trunks = TRUNKS.compare(run, _trunks(run), there.read())
+        trunks = compared.compare(run, _trunks(run), there.read())
     # Too many deletions of one kind mean the wrong registrar: then nothing of the other kind is deleted either. The
     # same where we have forgotten a trunk: no trunk's row is ever deleted, so an older backup was restored.
     # While trunks are taken over, rows that we do not know are customers' of whom no row was taken over yet.
@@ -105,7 +118,7 @@ def reconcile_registrar(run: Run) -> None:
         return
     if blocks is not None and trunks is not None and (run.allow_removals or not run.found["forgotten_here"]):
         BLOCKS.take_away(run, blocks)
-        TRUNKS.take_away(run, trunks)
+        compared.take_away(run, trunks)
 
 
 def _trunks(run: Run) -> Iterator[Ours]:
@@ -135,6 +148,7 @@ _COLUMNS = (
     SipTrunk.due_at,
     SipTrunk.attempts,
     SipTrunk.unadopted_since,
+    SipTrunk.taken_over_as,
     Account.customer_number,
     Account.postal_code,
     Request.step,
@@ -191,15 +205,21 @@ def _ours(
         unreadable,
         on_its_way,
         trunk.attempts,
-        trunk.unadopted_since is not None,
+        partial(taken.differing, vault) if (taken := taken_over(trunk)) is not None else None,
     )
 
 
 def _difference(ours: Ours | None, found: Subscriber | None) -> Difference | None:
     if ours is None:
-        kind = "forgotten_here" if found is not None and _is_whole(found) else "unknown_there"
-        return Difference(kind, tuple(_parts(found)) if found is not None else ())
-    if ours.on_its_way or ours.unadopted:
+        # None once it is gone, between the two readings.
+        keys = _keys(found) if found is not None else set[str]()
+        forgotten = found is not None and found.login is not None and bool(keys)
+        what = tuple(_parts(found)) if found is not None else ()
+        return Difference("forgotten_here" if forgotten else "unknown_there", what, stays=forgotten or not keys)
+    if ours.changed_there is not None:
+        what = tuple(ours.changed_there(found))
+        return Difference("differs_there", what, stays=True) if what else None
+    if ours.on_its_way:
         return None
     if ours.unreadable:
         return Difference("secret_unreadable")
@@ -208,8 +228,13 @@ def _difference(ours: Ours | None, found: Subscriber | None) -> Difference | Non
     what = tuple(_differing(ours.record, found)) if found is not None else ()
     if found is not None and not what:
         return None
-    keys = {value for name, value in found.preferences if name == "provision_key"} if found is not None else set()
+    keys = _keys(found) if found is not None else set()
     return Difference(_kind(ours, found, what), what, foreign=not keys <= {ours.record.key})
+
+
+def _keys(found: Subscriber) -> set[str]:
+    """Return the idempotency keys of a subscriber; one without any was not written by the portal."""
+    return {value for name, value in found.preferences if name == "provision_key"}
 
 
 def _kind(ours: Ours, found: Subscriber | None, what: tuple[str, ...]) -> str:
@@ -220,9 +245,9 @@ def _kind(ours: Ours, found: Subscriber | None, what: tuple[str, ...]) -> str:
     return "doubled_there" if what == ("doubled",) else "differs_there"
 
 
-def _takes_away(ours: Ours | None, found: Subscriber | None) -> bool | None:
+def _takes_away(allowed: bool, ours: Ours | None, found: Subscriber | None) -> bool | None:
     difference = _difference(ours, found)
-    return difference.takes_away if difference is not None else None
+    return difference.takes_away(allowed) if difference is not None else None
 
 
 _IN_PARTS = (FORWARD, ALLOW, DENY)
@@ -258,11 +283,6 @@ def _has_doubles(rows: Sequence[tuple[str, str]]) -> bool:
     return len(set(rows)) < len(rows)
 
 
-def _is_whole(found: Subscriber) -> bool:
-    """Return whether the portal once wrote this subscriber: it has a login and a trunk record's idempotency key."""
-    return found.login is not None and any(name == "provision_key" for name, _ in found.preferences)
-
-
 def _parts(found: Subscriber) -> Iterator[str]:
     if found.login is not None:
         yield "subscriber"
@@ -274,10 +294,11 @@ def _parts(found: Subscriber) -> Iterator[str]:
         yield "registration"
 
 
-def _settle(run: Run, suspects: Collection[SipAddress]) -> None:
+def _settle(allowed: bool, run: Run, suspects: Collection[SipAddress]) -> None:
     """Read the trunks and subscribers with these SIP addresses again, and repair and report those that still differ.
 
-    Repairing means to schedule a trunk to be written again, or to delete rows from the registrar.
+    Repairing means to schedule a trunk to be written again, or to delete rows from the registrar. `allowed`: staff have
+    allowed deletions.
     """
     if not suspects:
         return
@@ -292,8 +313,10 @@ def _settle(run: Run, suspects: Collection[SipAddress]) -> None:
         if (address in ours or address in found)
         and (difference := _difference(ours.get(address), found.get(address))) is not None
     }
-    cleared = _clear(run, wrong, ours.keys())
-    again = {address for address, one in wrong.items() if one.kind in _WRITTEN_AGAIN} | (cleared & ours.keys())
+    cleared = _clear(run, {address for address, one in wrong.items() if one.takes_away(allowed)}, ours.keys())
+    again = {address for address, one in wrong.items() if one.kind in _WRITTEN_AGAIN and not one.stays} | (
+        cleared & ours.keys()
+    )
     with run.transaction() as session:
         ids = [ours[address].trunk_id for address in again]
         for trunk in session.scalars(
@@ -307,17 +330,11 @@ def _settle(run: Run, suspects: Collection[SipAddress]) -> None:
 _WRITTEN_AGAIN = {"missing_there", "differs_there", "doubled_there", "still_there"}
 
 
-def _clear(run: Run, wrong: dict[SipAddress, Difference], ours: Collection[SipAddress]) -> set[SipAddress]:
-    """Delete the registrar's rows that belong to no trunk of the portal, and keys that keep trunks from being written.
+def _clear(run: Run, cleared: set[SipAddress], ours: Collection[SipAddress]) -> set[SipAddress]:
+    """Delete the registrar's rows of SIP addresses without a trunk, and keys that keep trunks from being written.
 
-    `wrong` has the differences by SIP address, `ours` the addresses of the portal's trunks. Return the addresses whose
-    rows or keys are deleted; a dry run returns them too, but deletes nothing.
+    `ours` has the addresses of the portal's trunks. Return `cleared`; a dry run deletes nothing.
     """
-    cleared = {
-        address
-        for address, difference in wrong.items()
-        if difference.takes_away or (run.allow_removals and difference.kind == "forgotten_here")
-    }
     if cleared and not run.dry:
         with tracing.span("registrar.remove", role="client", together=len(cleared)):
             run.runtime.ports.subscribers.remove(cleared.difference(ours))
@@ -334,10 +351,12 @@ def _find(run: Run, ours: Ours | None, address: SipAddress, difference: Differen
     run.find(difference.kind, user, repaired=repaired, **facts)
 
 
-TRUNKS: Comparison[SipAddress, Ours, Subscriber] = Comparison(
-    key=attrgetter("address"),
-    takes_away=_takes_away,
-    settle=_settle,
-    counted="compared",
-    too_many="too_many_unknown",
-)
+def _comparison(allowed: bool) -> Comparison[SipAddress, Ours, Subscriber]:
+    """Return how trunks are compared with the registrar's. `allowed`: staff have allowed deletions."""
+    return Comparison(
+        key=attrgetter("address"),
+        takes_away=partial(_takes_away, allowed),
+        settle=partial(_settle, allowed),
+        counted="compared",
+        too_many="too_many_unknown",
+    )

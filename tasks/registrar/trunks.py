@@ -18,12 +18,14 @@ from models.jobs.outages import ExternalSystem
 from models.telephony.country_prefixes import rules_of
 from models.telephony.forwarding import enabled_of
 from models.telephony.high_risk import high_risk_prefixes
+from models.telephony.trunk_takeover import note_adoption
 from models.telephony.trunks import SipTrunk, TrunkState, provision_key
 from models.vault import SecretUnreadable, Vault
 from tasks import tracing
 from tasks.claims import Claim, claimed
 from tasks.note_outages import note_answers
 from tasks.ports import Forwarding, GatewayError, NotSent, TrunkRecord
+from tasks.registrar.taken_over import TakenOver
 from tasks.runtime import Runtime
 
 log = structlog.get_logger()
@@ -90,7 +92,9 @@ def write_due_trunks(runtime: Runtime, more_due: Callable[[], object]) -> None:
     """Write a batch of due (changed) trunks to the registrar, and delete the registrar's rows of closed trunks.
 
     A trunk that fails is retried with exponential backoff, even if the registrar refuses it: its number may still be
-    assigned to a trunk that is about to release the number. `more_due` is called after claiming a full batch, because
+    assigned to a trunk that is about to release the number. A trunk that was taken over and has been changed here is
+    adopted by this; unless the registrar has another login or other numbers than it was taken over with: then it is not
+    overwritten, and the job `registrar` reports it. `more_due` is called after claiming a full batch, because
     more trunks may be due. Safe to run twice, late or when nothing is due.
     """
     with claimed(runtime, SipTrunk, more_due, limit=runtime.batch, system=ExternalSystem.REGISTRAR) as claim:
@@ -101,9 +105,33 @@ def write_due_trunks(runtime: Runtime, more_due: Callable[[], object]) -> None:
             claim.give_back(set(claim.ids) - {trunk.id for trunk in trunks})
             forwardings = forwardings_of(session, {trunk.account_id for trunk in trunks})
             blocked = high_risk_prefixes(session)
-        outcomes = _write(runtime, trunks, forwardings, blocked) | _remove(runtime, trunks)
+        changed_there = _changed_there(runtime, trunks)
+        writable = [trunk for trunk in trunks if trunk.id not in changed_there]
+        outcomes = changed_there | _write(runtime, writable, forwardings, blocked) | _remove(runtime, trunks)
         _record(claim, outcomes)
         note_answers(claim, ExternalSystem.REGISTRAR, outcomes.values())
+
+
+def _changed_there(runtime: Runtime, trunks: Sequence[SipTrunk]) -> dict[int, GatewayError | None]:
+    """Return an error for each trunk that was taken over and that the registrar must keep as it is, by trunk id."""
+    theirs = {trunk.id: taken for trunk in trunks if (taken := taken_over(trunk)) is not None}
+    if not theirs:
+        return {}
+    try:
+        with tracing.span("registrar.look_up", role="client", together=len(theirs)):
+            found = runtime.ports.subscribers.look_up([taken.address for taken in theirs.values()])
+    except GatewayError as error:
+        return dict.fromkeys(theirs, error)
+    differing = {id: list(taken.differing(runtime.vault, found.get(taken.address))) for id, taken in theirs.items()}
+    return {id: NotSent("differs_there") for id, parts in differing.items() if parts}
+
+
+def taken_over(trunk: SipTrunk | sa.Row[*tuple[Any, ...]]) -> TakenOver | None:
+    """Return a trunk, or a row of its columns, as one that was taken over; None if it is adopted, or closed."""
+    if trunk.unadopted_since is None or trunk.taken_over_as is None or trunk.state is TrunkState.CLOSED:
+        return None
+    key = provision_key(trunk.request_id, trunk.sip_user)
+    return TakenOver((trunk.sip_user, trunk.domain), key, trunk.taken_over_as)
 
 
 def _write(
@@ -147,6 +175,9 @@ def _record(claim: Claim, outcomes: dict[int, GatewayError | None]) -> None:
         if lost := missing - locked:
             session.execute(sa.update(SipTrunk).where(SipTrunk.id.in_(lost)).values(due_at=now, lease=None))
             made_due(session, SipTrunk.WORK)
+        adopted = [trunk for trunk in ours if trunk.unadopted_since is not None and outcomes[trunk.id] is None]
+        if adopted:
+            note_adoption(session, adopted, now)
         for trunk in ours:
             failure = outcomes[trunk.id]
             if failure is None:

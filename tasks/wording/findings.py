@@ -50,8 +50,8 @@ FINDINGS: Mapping[str, str] = {
         "Trunk %(sip_user)s of customer number %(customer_number)s is closed, but still in the registrar."
     ),
     "not_adopted": N_(
-        "%(count)s trunks were taken over and are not adopted yet. Nothing is removed from the registrar until then: "
-        "`standorte trunks adopt`."
+        "Trunks that were taken over and are not adopted yet: %(count)s. Nothing is removed from the registrar until "
+        "then: `standorte trunks adopt`."
     ),
     "unknown_there": N_("The registrar knows %(sip_user)s@%(domain)s (%(what_text)s); we do not."),
     "forgotten_here": N_(

@@ -281,9 +281,9 @@ class Sites:
         """Write due trunks and number blocks to the registrar, as the workers do."""
         sync_registrar(self.runtime)
 
-    def reconcile(self) -> list[Finding]:
+    def reconcile(self, *, allow_removals: bool = False) -> list[Finding]:
         """Run the scheduled job `registrar`, then make the repairs that it has set going; return the job's findings."""
-        run = run_job(self.runtime, JOBS["registrar"], by_hand=True)
+        run = run_job(self.runtime, JOBS["registrar"], by_hand=True, allow_removals=allow_removals)
         assert run is not None
         for _ in range(2):
             self.tell()

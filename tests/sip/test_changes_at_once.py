@@ -91,6 +91,8 @@ def test_a_phone_that_was_registered_by_hand_does_not_ring(
     call_in(sites.line, "+4989123456")
     [finding] = sites.reconcile()
     assert (finding.kind, finding.facts["what"]) == ("unknown_there", ["numbers", "preferences", "registration"])
+    assert not finding.repaired
+    assert sites.reconcile(allow_removals=True)
     call_in(sites.line, "+4989123456", gets=404)
     assert by_hand(registrar_url, "SELECT FROM location WHERE username = 'nobody'") == []
 

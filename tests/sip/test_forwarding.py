@@ -169,6 +169,26 @@ def test_a_circle_ends_in_a_clear_reply(sites: Sites, berlin: Phone, hamburg: Ph
     assert "482 Forwarded In A Circle" in call_in(sites.line, berlin.numbers[0], gets=482).messages
 
 
+def test_a_sip_user_that_contains_another_is_no_circle(
+    sites: Sites, berlin: Phone, hamburg: Phone, registrar_url: str
+) -> None:
+    """As 1010 and 101, two SIP users of a Kamailio whose trunks were taken over."""
+    sites.forward(berlin, Condition.ALWAYS, hamburg.numbers[0])
+    part = replace(hamburg, user=berlin.user[:-1])
+    with psycopg.connect(plain_url(registrar_url)) as connection:
+        for table in ("subscriber", "dbaliases", "usr_preferences"):
+            connection.execute(
+                f"UPDATE {table} SET username = %s WHERE username = %s".encode(), [part.user, hamburg.user]
+            )
+        whose = {"user": part.user, "domain": "sip.example", "secret": hamburg.secret}
+        ha1 = "UPDATE subscriber SET ha1 = md5(%(user)s || ':' || %(domain)s || ':' || %(secret)s)"
+        connection.execute(f"{ha1} WHERE username = %(user)s".encode(), whose)
+    part.register()
+    taking = part.answer()
+    call_in(sites.line, berlin.numbers[2])
+    assert taking.finish().heard("INVITE").startswith(f"INVITE sip:{hamburg.numbers[0]}@")
+
+
 def test_so_does_a_long_chain(sites: Sites) -> None:
     chain = [sites.order() for _ in range(7)]
     for one, next_one in pairwise(chain):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
@@ -14,15 +14,15 @@ import sqlalchemy as sa
 from models.contracts.catalogue import Product, ProductKind
 from models.contracts.terms import LONGEST_NOTICE, LONGEST_TERM, OPEN_TERMS, ContractTerms
 from models.db.session import Database
-from models.phone_numbers import BadPhoneNumber, typed_phone_number
 from models.telephony.area_codes import AreaCode
-from models.telephony.login_digests import digests_as_secret, known_digests
+from models.telephony.login_digests import known_digests
 from models.telephony.trunk_takeover import TrunkFate, TrunkRow, TrunkTakeover
 from models.values import Clock
 from models.vault import Vault
 from tasks.files.uploaded_cells import cell_fault
 from tasks.files.uploaded_tables import Row, Table
 from tasks.ports import SipAddress, Subscriber
+from tasks.registrar.taken_over import SIP_SECRET, numbers_of_aliases, secret_of
 from workers.accounts.customer_file import open_file
 from workers.accounts.customer_import import BATCH, REASONS, Finding
 from workers.accounts.trunk_cells import cents_of, day_of, months_of, numbers_of
@@ -31,11 +31,8 @@ from workers.gateways.subscribers import KamailioSubscribers
 REQUIRED = ("customer_number", "sip_user", "channels", "product", "monthly_price", "started_on")
 TERMS = ("term_months", "notice_months", "renewal_months")
 OPTIONAL = ("domain", "secret", "numbers", *TERMS)
-_SIP_USER = re.compile(r"[A-Za-z0-9._+-]{1,64}")
-_DOMAIN = re.compile(r"[A-Za-z0-9.-]{1,64}")
+_SIP_USER = re.compile(r"[A-Za-z0-9]{1,64}")
 _CUSTOMER_NUMBER = re.compile(r"[1-9][0-9]{6}")
-_SECRET = re.compile(r"[!-z|~]{4,64}")
-_PLAIN_ALIAS = re.compile(r"\+49[1-9][0-9]{5,10}")
 _MOST_CHANNELS = 10_000
 _MOST_NUMBERS = 10_000
 _LONGEST_MONTHS = (LONGEST_TERM, LONGEST_NOTICE, LONGEST_TERM)
@@ -44,6 +41,7 @@ COLUMN_OF = {
     TrunkFate.NO_ACCOUNT: "customer_number",
     TrunkFate.CLOSED: "customer_number",
     TrunkFate.SIP_USER_TAKEN: "sip_user",
+    TrunkFate.TRUNK_CLOSED: "sip_user",
     TrunkFate.NUMBER_TAKEN: "numbers",
     TrunkFate.PART_OF_BLOCK: "numbers",
     TrunkFate.NO_AREA_CODE: "numbers",
@@ -52,13 +50,14 @@ COLUMN_OF = {
 TRUNK_REASONS = {
     TrunkFate.NO_ACCOUNT: "there is no such account: `standorte accounts import` comes first",
     TrunkFate.CLOSED: "the account is closed, or still on order",
-    TrunkFate.SIP_USER_TAKEN: "belongs to another account",
+    TrunkFate.SIP_USER_TAKEN: "belongs to another account, or has another domain",
+    TrunkFate.TRUNK_CLOSED: "is that of a trunk of the account that is closed for good",
     TrunkFate.NUMBER_TAKEN: "one of the numbers belongs to another trunk",
     TrunkFate.PART_OF_BLOCK: "some of the numbers are part of a block of the pool that has others, too, or is reserved",
     TrunkFate.NO_AREA_CODE: "one of the numbers is in no German Ortsnetz",
     "not_seven_digits": REASONS["not_seven_digits"],
-    "not_a_sip_user": "is not a SIP user: letters, digits and ._+-, at most 64",
-    "not_a_domain": "is not a domain",
+    "not_a_sip_user": "is not a SIP user that our Kamailio lets in: letters A to Z and digits, at most 64",
+    "not_a_domain": "is not SIP_DOMAIN, the only domain that our Kamailio serves",
     "not_a_secret": "is not a SIP password: 4 to 64 characters of ASCII without spaces and braces",
     "not_channels": f"is not a number from 1 to {_MOST_CHANNELS}",
     "unknown_product": "is no product for a trunk: `standorte prices list`",
@@ -116,9 +115,10 @@ class TrunkImport:
     """An import of trunks from one file. Their accounts must be in the portal already.
 
     What a row does not say, the secret and the numbers, is read from the registrar's tables `subscriber` and
-    `dbaliases`, which are only read. `domain` is that of rows without one. `report` is called with every `Finding`,
-    `progress` after every batch with the number of bytes read so far. With `dry` every batch is rolled back. Safe to
-    run twice, also after an interrupted run: a trunk that its account has already is left as it is.
+    `dbaliases`, which are only read. `domain` is SIP_DOMAIN, the only domain that Kamailio serves. `report` is called
+    with every `Finding`, `progress` after every batch with the number of bytes read so far. With `dry` every batch is
+    rolled back. Safe to run twice, also after an interrupted run: a trunk that its account has already is left as it
+    is, or brought up to date if it is not adopted yet (`TrunkTakeover`).
     """
 
     def __init__(
@@ -187,8 +187,8 @@ class TrunkImport:
         for column, code, is_good in (
             ("customer_number", "not_seven_digits", _CUSTOMER_NUMBER.fullmatch(typed["customer_number"])),
             ("sip_user", "not_a_sip_user", _SIP_USER.fullmatch(typed["sip_user"])),
-            ("domain", "not_a_domain", _DOMAIN.fullmatch(domain)),
-            ("secret", "not_a_secret", not typed["secret"] or _SECRET.fullmatch(typed["secret"])),
+            ("domain", "not_a_domain", domain == self._domain),
+            ("secret", "not_a_secret", not typed["secret"] or SIP_SECRET.fullmatch(typed["secret"])),
             ("channels", "not_channels", 1 <= channels <= _MOST_CHANNELS),
             ("product", "unknown_product", typed["product"] in self._products),
             ("monthly_price", "not_a_price", cents is not None),
@@ -247,12 +247,12 @@ class TrunkImport:
             if found is None:
                 self._refuse(line, {"sip_user": ("not_in_registrar", TRUNK_REASONS["not_in_registrar"])})
                 return None
-            secret = _secret_of(found)
+            secret = secret_of(found)
             if secret is None:
                 self._refuse(line, {"sip_user": ("no_login", TRUNK_REASONS["no_login"])})
                 return None
         if numbers is None:
-            numbers = _numbers_of(found.aliases) if found is not None else frozenset()
+            numbers = numbers_of_aliases(found.aliases) if found is not None else frozenset()
             if numbers is None:
                 self._refuse(line, {"numbers": ("strange_alias", TRUNK_REASONS["strange_alias"])})
                 return None
@@ -274,27 +274,3 @@ class TrunkImport:
         self._summary.bad += 1
         for column, (code, detail) in wrong.items():
             self._report(Finding(line, column, code, detail))
-
-
-def _secret_of(found: Subscriber) -> str | None:
-    """Return the password of a subscriber, or else its digests in the place of one; None if it has neither."""
-    if found.login is None:
-        return None
-    ha1, ha1b, clear = found.login
-    if _SECRET.fullmatch(clear):
-        return clear
-    try:
-        return digests_as_secret(ha1, ha1b)
-    except ValueError:
-        return None
-
-
-def _numbers_of(aliases: Collection[tuple[str, str]]) -> frozenset[int] | None:
-    """Return the phone numbers of a subscriber's aliases; None if one of them is no phone number."""
-    try:
-        # Parsing takes long for a million of them.
-        return frozenset(
-            int(alias if _PLAIN_ALIAS.fullmatch(alias) else typed_phone_number(alias)) for alias, _ in aliases
-        )
-    except BadPhoneNumber:
-        return None

@@ -14,15 +14,16 @@ from sqlalchemy.orm import Session
 
 from models.errors import Forbidden, NotFound, TrunkClosed
 from models.telephony.suspension import resume_for_carrier, suspend_for_carrier
-from models.telephony.trunk_takeover import TrunkFate, adopt_trunks, count_unadopted
+from models.telephony.trunk_takeover import TrunkFate, count_unadopted
 from models.telephony.trunks import TrunkState
 from models.vault import Vault
 from tasks.ports import GatewayError
 from workers.accounts.customer_file import UnusableFile
 from workers.accounts.forwarding_import import ForwardingImport
+from workers.accounts.trunk_adoption import adopt_unchanged
 from workers.accounts.trunk_import import TrunkImport, open_trunks
 from workers.commands.import_reports import Report, import_rows, reading
-from workers.commands.resources import open_database, out, refuse
+from workers.commands.resources import err, open_database, out, refuse
 from workers.gateways.subscribers import KamailioSubscribers
 from workers.settings import WorkerSettings
 
@@ -75,7 +76,8 @@ def import_trunks(
     What secret and numbers do not say is read from the tables subscriber and dbaliases of a running
     Kamailio (REGISTRAR_URL), where nothing is changed before `trunks adopt`.
 
-    Valid rows are imported even if others are not. A trunk that is there is left as it is, so this is safe to run
+    Valid rows are imported even if others are not. A trunk that is there is left as it is; but if it is not adopted
+    yet, it gets the secret and numbers that Kamailio has by now, unless they were changed in the portal. Safe to run
     twice. Ends with 0 if every row was imported, with 1 if not, and with 2 if no row can be read at all.
     """
     settings = WorkerSettings()
@@ -94,9 +96,10 @@ def import_trunks(
         except GatewayError as error:
             refuse(f"The registrar's database does not answer: {error}")
     findings.say_where()
-    created = f"created, with {summary.numbers:,} numbers"
+    created = f"created; their numbers: {summary.numbers:,}"
     for count, words in (
         (summary.fates[TrunkFate.CREATED], f"would be {created}" if dry_run else created),
+        (summary.fates[TrunkFate.REFRESHED], "brought up to date"),
         (summary.fates[TrunkFate.UNCHANGED], "there already"),
         (summary.bad, "not taken over"),
     ):
@@ -142,24 +145,35 @@ def adopt(
 ) -> None:
     """Make trunks that were taken over ours: from now on the registrar has what the portal has. Asks first.
 
-    They are written to the registrar, with their numbers and settings. When all are adopted, the job `registrar` also
-    removes SIP users that the portal does not know: look at `standorte reconcile registrar --dry-run` before.
+    They are written to the registrar, with their numbers and settings. A trunk whose password or numbers were changed
+    at the registrar since its import is listed and left as it is: import its row once more, and adopt it then. SIP
+    users that the portal does not know stay: `standorte reconcile registrar --dry-run` lists them, and only `standorte
+    reconcile registrar --allow-removals` removes them. Ends with 0 if every trunk was adopted, and with 1 if not.
     """
+    settings = WorkerSettings()
+    subscribers, vault = KamailioSubscribers(settings.registrar_url), Vault(*settings.secret_keys)
+    refused = 0
+
+    def refuse_trunk(sip_user: str, differing: list[str]) -> None:
+        nonlocal refused
+        refused += 1
+        err.print(f"{sip_user}: the registrar has changed since the import: {' and '.join(differing)}", highlight=False)
+
     with open_database() as database:
         with database.transaction() as session:
             waiting = count_unadopted(session)
         if not yes and waiting and sip_user is None:
-            typer.confirm(f"{waiting:,} trunks will be written to the registrar. Adopt them?", abort=True, err=True)
-        adopted = 0
-        while True:
-            with database.transaction() as session:
-                batch = adopt_trunks(session, database.now(), sip_user)
-            adopted += batch
-            if not batch or sip_user is not None:
-                break
-    if sip_user is not None and not adopted:
+            question = f"Trunks that will be written to the registrar: {waiting:,}. Adopt them?"
+            typer.confirm(question, abort=True, err=True)
+        try:
+            adopted = adopt_unchanged(database, subscribers, vault, database.now, refuse_trunk, sip_user)
+        except GatewayError as error:
+            refuse(f"The registrar's database does not answer: {error}")
+    if sip_user is not None and not adopted and not refused:
         refuse(f"No trunk {sip_user} waits for that.")
-    out.print(f"{adopted:,} trunks are adopted.", highlight=False)
+    out.print(f"Adopted trunks: {adopted:,}; not adopted: {refused:,}.", highlight=False)
+    if refused:
+        raise typer.Exit(1)
 
 
 @contextmanager

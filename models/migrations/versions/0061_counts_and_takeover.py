@@ -34,6 +34,7 @@ def upgrade() -> None:
         op.add_column(
             "sip_trunks", sa.Column("unadopted_since", sa.TIMESTAMP(timezone=True), nullable=True), if_not_exists=True
         )
+        op.add_column("sip_trunks", sa.Column("taken_over_as", sa.LargeBinary(), nullable=True), if_not_exists=True)
         op.add_column(
             "number_blocks",
             sa.Column("ported_in", sa.Boolean(), server_default=sa.false(), nullable=False),
@@ -54,5 +55,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_sip_trunks_unadopted", "sip_trunks", if_exists=True)
     op.drop_column("number_blocks", "ported_in", if_exists=True)
+    op.drop_column("sip_trunks", "taken_over_as", if_exists=True)
     op.drop_column("sip_trunks", "unadopted_since", if_exists=True)
     op.drop_table("attempt_counts", if_exists=True)

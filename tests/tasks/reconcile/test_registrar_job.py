@@ -154,7 +154,7 @@ def test_so_many_strangers_are_more_likely_our_mistake(pipeline: Pipeline, monke
     monkeypatch.setattr("tasks.reconcile.merge_compare.MOST_REMOVED", 3)
     monkeypatch.setattr("tasks.reconcile.merge_compare.PAGE", 2)
     for place in range(5):
-        stranger = Subscriber(f"stranger{place}", "sip.example", ("a", "b", ""), (), ())
+        stranger = Subscriber(f"stranger{place}", "sip.example", None, (), (("provision_key", "ours"),))
         pipeline.registrar.strangers[stranger.address] = stranger
     [refused] = finds(pipeline, "registrar", "too_many_unknown")
     assert (refused.repaired, refused.facts) == (False, {"count": 5})

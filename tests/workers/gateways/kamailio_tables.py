@@ -64,16 +64,16 @@ class Network:
             self.clock.advance(self.runtime.retry.first * 2)
 
     def mended(self, before: Tables, *found: tuple[str, str]) -> list[Finding]:
-        """Run the job `registrar`; assert that it finds exactly `found`, and that it repairs everything.
+        """Run the job `registrar` with the permission to delete; assert that it finds exactly `found`, and repairs all.
 
         `found` are pairs of kind and subject. A dry run before must have the same findings and change nothing.
         Afterwards Kamailio's tables must equal `before`, and another run must find nothing. Return the findings of the
         real run.
         """
         spoilt = self.everything()
-        dry = self.findings(self.run(dry=True))
+        dry = self.findings(self.run(dry=True, allow_removals=True))
         assert self.everything() == spoilt
-        real = self.findings(self.run())
+        real = self.findings(self.run(allow_removals=True))
         for findings in (dry, real):
             assert sorted((finding.kind, finding.subject) for finding in findings) == sorted(found)
             assert all(finding.repaired for finding in findings)

@@ -14,7 +14,7 @@ from models.db.session import Database
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.telephony.forwarding import CallForwarding, forwardings_of
 from models.telephony.high_risk import HighRiskPrefix
-from models.telephony.trunk_takeover import adopt_trunks
+from models.telephony.trunk_takeover import adopt_trunks, unadopted_trunks
 from models.telephony.trunks import SipTrunk
 from tests.workers.gateways.kamailio_tables import Network
 from tests.workers.gateways.trunk_files import Take, line
@@ -81,11 +81,11 @@ def test_forwardings_are_taken_over_and_written_by_the_adoption_only(
         log = [(entry.account_id, entry.by_staff, entry.user_id) for entry in session.scalars(entries)]
     assert log == [(account.id, True, None)] * 2
 
-    assert network.run(allow_removals=True).found == {"not_adopted": 1}
+    assert network.run(allow_removals=True).found == {"not_adopted": 1, "unknown_there": 1}
     network.write()
     assert network.everything() == before
     with network.runtime.database.transaction() as session:
-        adopt_trunks(session, network.clock.now)
+        adopt_trunks(session, network.clock.now, {one.id: one.taken_over_as for one in unadopted_trunks(session)})
     network.write()
     written = {row[2] for row in network.everything()[2] if row[0] == trunk}
     assert {name for name in written if name.startswith("forward")} >= {"forward.no_answer.0"}

@@ -26,6 +26,16 @@ from workers.stack.ports import free_port
 STRANGERS = """
 INSERT INTO subscriber (username, domain) SELECT %s || n, 'sip.example' FROM generate_series(1, %s) AS n
 """
+LEFTOVERS = """
+INSERT INTO usr_preferences (username, domain, attribute, value)
+SELECT 's' || n, 'sip.example', 'provision_key', 'x' FROM generate_series(1, %s) AS n
+"""
+ROWS_OF_STRANGERS = [
+    "INSERT INTO subscriber (username, domain, ha1) VALUES ('zz-old', 'sip.example', 'x')",
+    "INSERT INTO dbaliases (username, domain, alias_username) VALUES ('zz-old', 'sip.example', '+49301')",
+    "INSERT INTO usr_preferences (username, domain, attribute, value) VALUES ('zz-old', 'sip.example', 'x', '9')",
+    "INSERT INTO location (ruid, username, contact) VALUES ('1', 'zz-old', 'sip:x@192.0.2.1')",
+]
 
 
 def test_what_is_the_same_is_no_finding(network: Network, before: Tables, users: list[str]) -> None:
@@ -235,7 +245,7 @@ def test_so_many_strange_numbers_are_more_likely_our_mistake(
 ) -> None:
     monkeypatch.setattr(sides, "MOST_REMOVED", 3)
     network.by_hand("INSERT INTO own_numbers SELECT n, 1 FROM generate_series(1, 4) AS n")
-    network.by_hand(STRANGERS, ["s", 2])
+    network.by_hand(LEFTOVERS, [2])
     [finding] = network.findings(network.run())
     assert (finding.kind, finding.facts["count"], finding.repaired) == ("too_many_unknown_blocks", 4, False)
     assert "4 Rufnummernblöcke, die nicht von uns sind" in finding_text(finding, "de")
@@ -259,10 +269,11 @@ def test_after_an_older_backup_was_restored_nothing_is_removed(
     strangers = network.everything()
     run = network.run()
     assert sorted((finding.subject, finding.repaired) for finding in network.findings(run)) == [
-        (user, False) for user in sorted(newer)
+        (user, False) for user in sorted([*newer, "s1", "s2"])
     ]
-    assert run.found == {"forgotten_here": 2}
-    assert "ältere Sicherung" in finding_text(network.findings(run)[0], "de")
+    assert run.found == {"forgotten_here": 2, "unknown_there": 2}
+    [forgotten, _] = [finding for finding in network.findings(run) if finding.kind == "forgotten_here"]
+    assert "ältere Sicherung" in finding_text(forgotten, "de")
     assert network.everything() == strangers != before
     # Somebody has looked, and knows that nobody uses them.
     allowed = network.run(allow_removals=True)
@@ -271,16 +282,29 @@ def test_after_an_older_backup_was_restored_nothing_is_removed(
     assert network.run().found == {}
 
 
-def test_more_than_a_small_share_of_strangers_is_more_likely_our_mistake(network: Network, before: Tables) -> None:
+def test_more_than_a_small_share_of_our_leftovers_is_more_likely_our_mistake(network: Network, before: Tables) -> None:
     few = sides.FEW_REMOVED
-    network.by_hand(STRANGERS, ["s", few + 1])
-    strangers = network.everything()
+    network.by_hand(LEFTOVERS, [few + 1])
+    leftovers = network.everything()
     run = network.run()
     assert run.found == {"too_many_unknown": 1}
-    assert network.everything() == strangers
-    network.by_hand("DELETE FROM subscriber WHERE username = 's1'")
-    assert network.run().found == {"unknown_there": few}
+    assert network.everything() == leftovers
+    network.by_hand("DELETE FROM usr_preferences WHERE username = 's1'")
+    run = network.run()
+    assert (run.found, run.unrepaired) == ({"unknown_there": few}, 0)
     assert network.everything() == before
+
+
+@pytest.mark.parametrize("row", ROWS_OF_STRANGERS)
+def test_what_we_never_wrote_is_only_removed_when_staff_have_looked(network: Network, before: Tables, row: str) -> None:
+    """A Kamailio that runs already has customers' SIP users before the first of them is imported."""
+    network.by_hand(row)
+    strangers = network.everything()
+    for dry in (True, False, False):
+        run = network.run(dry=dry)
+        assert (run.found, run.unrepaired) == ({"unknown_there": 1}, 1)
+        assert network.everything() == strangers
+    network.mended(before, ("unknown_there", "zz-old"))
 
 
 def test_all_that_is_gone_is_provisioned_afresh(network: Network, before: Tables, users: list[str]) -> None:

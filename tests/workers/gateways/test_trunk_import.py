@@ -18,16 +18,43 @@ from models.db.session import Database
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Principal, Role
 from models.telephony.login_digests import SecretUnknown
+from models.telephony.number_history import NumberAssignment
 from models.telephony.number_pool import WITHDRAWN, release_block, stock_pool
 from models.telephony.numbers import NumberBlock
 from models.telephony.sip_secrets import reveal
-from models.telephony.trunk_takeover import adopt_trunks, as_blocks
-from models.telephony.trunks import SipTrunk
+from models.telephony.trunk_takeover import TrunkRow, TrunkTakeover, as_blocks
+from models.telephony.trunks import SipTrunk, close_trunk
 from tests.factories import NOW, make_account, make_user
 from tests.workers.gateways.kamailio_tables import DOMAIN, VAULT, Network
 from tests.workers.gateways.trunk_files import HA1, HA1B, HEADER, SUBSCRIBER, Take, line
 from workers.accounts import trunk_import
+from workers.accounts.trunk_adoption import adopt_unchanged
 from workers.commands.trunks import app
+from workers.gateways.subscribers import KamailioSubscribers
+
+
+def adopt(network: Network, sip_user: str | None = None) -> tuple[int, dict[str, list[str]]]:
+    """Adopt all trunks that wait for it, or that of `sip_user`.
+
+    Return how many were adopted, and by SIP user what differs of the others.
+    """
+    refused: dict[str, list[str]] = {}
+    there = network.runtime.ports.subscribers
+    assert isinstance(there, KamailioSubscribers)
+    return adopt_unchanged(
+        network.runtime.database, there, VAULT, network.clock, refused.__setitem__, sip_user
+    ), refused
+
+
+def ha1_there(network: Network) -> str:
+    """Return the digest of the login old1 that Kamailio has."""
+    [[ha1]] = network.by_hand("SELECT ha1 FROM subscriber WHERE username = 'old1'")
+    return str(ha1)
+
+
+def md5(text: str) -> str:
+    """Return the MD5 digest of a text in hexadecimal digits."""
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def trunk_of(network: Network, sip_user: str) -> tuple[SipTrunk, list[NumberBlock]]:
@@ -59,17 +86,18 @@ def test_what_kamailio_has_is_taken_over_and_left_alone_until_it_is_adopted(
         agreed = session.execute(item.join(Contract).where(Contract.id == trunk.contract_id)).one()
     assert (agreed[0], agreed[1], agreed[2].isoformat()) == ("trunk-10", 1750, "2019-03-31T22:00:00+00:00")
     # The first reconciliations remove and write nothing: also nothing of a stranger's, whose row may come later.
+    # They say that it is there.
     network.by_hand(SUBSCRIBER, ["old3", "", HA1, HA1B])
     network.by_hand("INSERT INTO own_numbers VALUES (4940100, 10)")
     strange = network.everything()
     for allowed in (False, True):
-        assert network.run(allow_removals=allowed).found == {"not_adopted": 1}
+        run = network.run(allow_removals=allowed)
+        assert (run.found, run.unrepaired) == ({"not_adopted": 1, "unknown_there": 1}, 2)
         network.write()
         assert network.everything() == strange != before
     network.by_hand("DELETE FROM own_numbers WHERE first_number = 4940100")
 
-    with network.runtime.database.transaction() as session:
-        assert adopt_trunks(session, network.clock.now) == 2
+    assert adopt(network) == (2, {})
     network.write()
     logins = {user: login for user, _, *login in network.everything()[0]}
     # Known only by its digests, a phone of this trunk logs in as before.
@@ -77,7 +105,12 @@ def test_what_kamailio_has_is_taken_over_and_left_alone_until_it_is_adopted(
     assert logins["old1"][0] == hashlib.md5(b"old1:sip.example:in-the-clear", usedforsecurity=False).hexdigest()
     assert {row for row in before[1] if row[2] in ("old1", "old2")} <= set(network.everything()[1])
     assert (495219999800, 100) in network.everything()[4]
-    assert network.run().found == {"unknown_there": 1}
+    # Of whom no row was taken over is a customer all the same, until staff have looked.
+    for _ in range(2):
+        run = network.run()
+        assert (run.found, run.unrepaired) == ({"unknown_there": 1}, 1)
+    assert "old3" in {user for user, *_ in network.everything()[0]}
+    assert network.run(allow_removals=True).found == {"unknown_there": 1}
     assert network.run().found == {}
 
 
@@ -96,14 +129,137 @@ def test_a_contract_binds_as_it_was_agreed(network: Network, account: Account, t
         assert free.earliest_end(today) == months_later(today, 1)
 
 
+def test_before_the_first_import_nothing_is_removed(network: Network, account: Account) -> None:
+    before = network.everything()
+    for dry in (True, False):
+        run = network.run(dry=dry)
+        assert (run.found, run.unrepaired) == ({"unknown_there": 2}, 2)
+        assert network.everything() == before
+
+
+def changed_here(network: Network, secret: str | None = None) -> None:
+    """Change the trunk old1 as a page of the portal does, and write it as a worker does."""
+    with network.runtime.database.transaction() as session:
+        trunk = session.scalars(sa.select(SipTrunk).where(SipTrunk.sip_user == "old1")).one()
+        if secret is not None:
+            trunk.secret = VAULT.seal(secret)
+        trunk.changed(network.clock.now)
+    network.write()
+
+
 def test_a_trunk_is_adopted_by_the_first_change(network: Network, account: Account, take: Take) -> None:
+    take(line(account.customer_number))
+    changed_here(network, "renewed")
+    assert ("old1", "sip.example", "channels", "8") in {row[:4] for row in network.everything()[2]}
+    assert ha1_there(network) == md5("old1:sip.example:renewed")
+    assert trunk_of(network, "old1")[0].unadopted_since is None
+    assert (495219999800, 100) in network.everything()[4]
+    assert network.run().found == {"unknown_there": 1}
+
+
+OTHER_PASSWORD = "UPDATE subscriber SET password = 'changed-there' WHERE username = 'old1'"
+ONE_ALIAS_MORE = (
+    "INSERT INTO dbaliases (alias_username, alias_domain, username, domain)"
+    " VALUES ('+495219999912', 'sip.example', 'old1', 'sip.example')"
+)
+ONE_ALIAS_LESS = "DELETE FROM dbaliases WHERE alias_username = '+495219999911'"
+
+
+@pytest.mark.parametrize(
+    ("statement", "what"),
+    [(OTHER_PASSWORD, "secret"), (ONE_ALIAS_MORE, "numbers"), (ONE_ALIAS_LESS, "numbers")],
+)
+def test_what_has_changed_in_kamailio_since_is_not_overwritten(
+    network: Network, account: Account, take: Take, statement: str, what: str
+) -> None:
+    lines = line(account.customer_number), line(account.customer_number, "old2")
+    take(*lines)
+    network.by_hand(statement)
+    by_now = network.everything()
+    run = network.run()
+    assert (run.found, run.unrepaired) == ({"not_adopted": 1, "differs_there": 1}, 2)
+    [differs] = [finding for finding in network.findings(run) if finding.kind == "differs_there"]
+    assert (differs.subject, differs.facts["what"]) == ("old1", [what])
+    # Neither by a change in the portal.
+    changed_here(network)
+    assert network.everything() == by_now
+    assert adopt(network) == (1, {"old1": [what]})
+    network.write()
+    assert [row for row in network.everything()[0] if row[0] == "old1"] == [
+        row for row in by_now[0] if row[0] == "old1"
+    ]
+    assert [row for row in network.everything()[1] if row[2] == "old1"] == [
+        row for row in by_now[1] if row[2] == "old1"
+    ]
+
+    summary, findings = take(*lines)
+    assert (findings, summary.fates) == ([], {"refreshed": 1, "unchanged": 1})
+    assert adopt(network)[1] == {}
+    network.write()
+    assert network.run().found == {}
+    assert ha1_there(network) == md5(f"old1:sip.example:{'changed-there' if what == 'secret' else 'in-the-clear'}")
+    assert [row for row in network.everything()[1] if row[2] == "old1"] == [
+        row for row in by_now[1] if row[2] == "old1"
+    ]
+
+
+def test_a_password_that_was_renewed_here_stays_in_a_second_import(
+    network: Network, account: Account, take: Take
+) -> None:
+    take(line(account.customer_number))
+    network.by_hand(OTHER_PASSWORD)
+    changed_here(network, "renewed")
+    assert take(line(account.customer_number))[0].fates == {"refreshed": 1}
+    network.write()
+    assert ha1_there(network) == md5("old1:sip.example:renewed")
+    assert trunk_of(network, "old1")[0].unadopted_since is None
+
+
+def test_a_block_of_which_some_numbers_are_gone_is_named(network: Network, account: Account, take: Take) -> None:
+    take(line(account.customer_number))
+    network.by_hand("DELETE FROM dbaliases WHERE alias_username = '+495219999850'")
+    _, findings = take(line(account.customer_number))
+    assert [(found.column, found.reason) for found in findings] == [("numbers", "part_of_block")]
+
+
+def test_the_history_of_numbers_begins_with_the_takeover(network: Network, account: Account, take: Take) -> None:
+    take(line(account.customer_number))
+    with network.runtime.database.transaction() as session:
+        known = sa.select(NumberBlock.first_number, NumberAssignment.until).join(NumberBlock)
+        mine = known.where(NumberAssignment.account_id == account.id).order_by(NumberBlock.first_number)
+        found = session.execute(mine).all()
+    assert [tuple(row) for row in found] == [
+        (first, None) for first in (495219999800, 495219999900, 495219999910, 495219999911)
+    ]
+
+
+@pytest.mark.parametrize(("numbers", "usual"), [("", "contact"), ("+49521777", "contact"), ("+49521777/2", "number")])
+def test_calls_name_what_they_name_for_ordered_trunks(
+    network: Network, account: Account, take: Take, numbers: str, usual: str
+) -> None:
+    take(line(account.customer_number, "new1", secret="secret", numbers=numbers))
+    assert trunk_of(network, "new1")[0].request_uri == usual
+
+
+def test_a_trunk_that_is_closed_here_is_named(network: Network, account: Account, take: Take) -> None:
     take(line(account.customer_number))
     with network.runtime.database.transaction() as session:
         trunk = session.scalars(sa.select(SipTrunk).where(SipTrunk.sip_user == "old1")).one()
-        trunk.changed(network.clock.now)
-    network.write()
-    assert ("old1", "sip.example", "channels", "8") in {row[:4] for row in network.everything()[2]}
-    assert trunk_of(network, "old1")[0].unadopted_since is None
+        close_trunk(trunk, network.clock.now)
+    _, findings = take(line(account.customer_number))
+    assert [(found.line, found.column, found.reason) for found in findings] == [(2, "sip_user", "trunk_closed")]
+
+
+def test_one_sip_user_twice_in_a_batch_undoes_no_good_row(network: Network, account: Account) -> None:
+    number, day = account.customer_number, date(2019, 4, 1)
+    rows = [
+        TrunkRow(number, user, domain, "secret", 1, "trunk-10", 100, day, frozenset())
+        for user, domain in (("one", DOMAIN), ("good", DOMAIN), ("one", "elsewhere"), ("one", DOMAIN))
+    ]
+    with network.runtime.database.transaction() as session:
+        fates = TrunkTakeover(session, VAULT, {"0521"}, network.clock.now).take_over(rows)
+    assert fates == ["created", "created", "sip_user_taken", "unchanged"]
+    assert trunk_of(network, "good")[0].account_id == account.id
 
 
 def test_takeover_and_adoption_are_in_the_audit_log(network: Network, account: Account, take: Take) -> None:
@@ -112,8 +268,7 @@ def test_takeover_and_adoption_are_in_the_audit_log(network: Network, account: A
     take(*lines)
     take(*lines)
     for count in (1, 0):
-        with network.runtime.database.transaction() as session:
-            assert adopt_trunks(session, network.clock.now, "old1") == count
+        assert adopt(network, "old1") == (count, {})
     with network.runtime.database.transaction() as session:
         entries = sa.select(AuditEntry).where(AuditEntry.account_id == account.id).order_by(AuditEntry.id)
         log = [(entry.deed, entry.by_staff, entry.user_id, entry.facts) for entry in session.scalars(entries)]
@@ -137,10 +292,10 @@ def test_twice_is_once_and_a_dry_run_is_none(network: Network, account: Account,
 
 def test_the_file_may_say_all_by_itself(network: Network, account: Account, take: Take) -> None:
     numbers = '"0521 5550, +49521556600/12"'
-    _, findings = take(line(account.customer_number, "new1", domain="sip.old", secret="of-the-file", numbers=numbers))
+    _, findings = take(line(account.customer_number, "new1", domain=DOMAIN, secret="of-the-file", numbers=numbers))
     assert findings == []
     trunk, blocks = trunk_of(network, "new1")
-    assert (trunk.domain, VAULT.open(trunk.secret)) == ("sip.old", "of-the-file")
+    assert (trunk.domain, VAULT.open(trunk.secret)) == (DOMAIN, "of-the-file")
     assert {block.area_code for block in blocks} == {"0521"}
     found = [(block.first_number, block.size) for block in blocks]
     assert found == [(495215550, 1), (49521556600, 10), (49521556610, 1), (49521556611, 1)]
@@ -152,9 +307,14 @@ def test_the_file_may_say_all_by_itself(network: Network, account: Account, take
         ({"customer_number": "1"}, "customer_number", "not_seven_digits"),
         ({"customer_number": "9999999"}, "customer_number", "no_account"),
         ({"sip_user": "a b"}, "sip_user", "not_a_sip_user"),
-        ({"sip_user": "unheard-of"}, "sip_user", "not_in_registrar"),
+        # These get no further than `AUTHENTICATE` of our Kamailio.
+        ({"sip_user": "old-1"}, "sip_user", "not_a_sip_user"),
+        ({"sip_user": "old.1"}, "sip_user", "not_a_sip_user"),
+        ({"sip_user": "+49521"}, "sip_user", "not_a_sip_user"),
+        ({"sip_user": "unheardof"}, "sip_user", "not_in_registrar"),
         ({"sip_user": "empty"}, "sip_user", "no_login"),
         ({"domain": "sip example"}, "domain", "not_a_domain"),
+        ({"domain": "sip.old"}, "domain", "not_a_domain"),
         ({"secret": "{HA1}x"}, "secret", "not_a_secret"),
         ({"channels": "0"}, "channels", "not_channels"),
         ({"channels": "many"}, "channels", "not_channels"),
@@ -262,13 +422,19 @@ def test_the_commands_import_and_adopt(
     file = tmp_path / "stock.csv"
     file.write_text("\n".join([HEADER, line(account.customer_number), line("1")]))
     dry = CliRunner().invoke(app, ["import", "--dry-run", str(file)])
-    assert (dry.exit_code, "1  would be created, with 112 numbers" in dry.stdout) == (1, True)
+    assert (dry.exit_code, "1  would be created; their numbers: 112" in dry.stdout) == (1, True)
     real = CliRunner().invoke(app, ["import", str(file)])
-    assert (real.exit_code, "1  created, with 112 numbers" in real.stdout) == (1, True)
+    assert (real.exit_code, "1  created; their numbers: 112" in real.stdout) == (1, True)
     assert "line 3, customer_number" in real.stderr
     assert (tmp_path / "stock.csv.errors.csv").exists()
     assert CliRunner().invoke(app, ["adopt"], input="n\n").exit_code == 1
-    assert "1 trunks are adopted" in CliRunner().invoke(app, ["adopt"], input="y\n").stdout
+    network.by_hand(OTHER_PASSWORD)
+    refused = CliRunner().invoke(app, ["adopt", "old1"])
+    assert (refused.exit_code, "Adopted trunks: 0; not adopted: 1." in refused.stdout) == (1, True)
+    assert "old1: the registrar has changed since the import: secret" in refused.stderr
+    again = CliRunner().invoke(app, ["import", str(file)])
+    assert "1  brought up to date" in again.stdout
+    assert "Adopted trunks: 1; not adopted: 0." in CliRunner().invoke(app, ["adopt"], input="y\n").stdout
     assert CliRunner().invoke(app, ["adopt", "old1"]).exit_code == 1
     file.write_text("nothing")
     assert CliRunner().invoke(app, ["import", str(file)]).exit_code == 2

@@ -158,12 +158,20 @@ class JobRow:
     @property
     def waits_for_decision(self) -> bool:
         """Return whether the latest successful run held back deletions at the registrar until staff allow them."""
-        return self.last_success is not None and not LOOK_FIRST.isdisjoint(self.last_success.found)
+        return self.last_success is not None and _holds_back(self.last_success)
 
     @property
     def repaired(self) -> int:
         """Return the number of findings that the job's latest successful run repaired; 0 without such a run."""
         return sum(self.last_success.found.values()) - self.unrepaired if self.last_success is not None else 0
+
+
+def _holds_back(run: JobRun) -> bool:
+    """Return whether the run left rows at the registrar that staff may have deleted now.
+
+    They may not while trunks are taken over that are not adopted yet.
+    """
+    return run.unrepaired > 0 and "not_adopted" not in run.found and not LOOK_FIRST.isdisjoint(run.found)
 
 
 @office.get("/abgleich")
@@ -196,7 +204,8 @@ def removals() -> str | Response:
     """
     with resources().database.transaction() as session:
         run = last_successes(session).get("registrar")
-        kept = [one for one in findings_of(session, run, limit=FINDINGS) if one.kind in LOOK_FIRST] if run else []
+        found = findings_of(session, run, limit=FINDINGS) if run and _holds_back(run) else []
+        kept = [one for one in found if one.kind in LOOK_FIRST and not one.repaired]
         until, paused = None, is_paused(session, "registrar")
         if kept and request.method == "POST":
             until = ask_for_run(session, "registrar", resources().clock(), allow_removals=True)

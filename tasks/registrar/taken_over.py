@@ -1,0 +1,72 @@
+"""Trunks that were taken over from a running Kamailio: read what it has of them, and notice that it has changed.
+
+Until a trunk is adopted, its old provisioning may still change it there. Such a change must not be overwritten.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from models.phone_numbers import BadPhoneNumber, typed_phone_number
+from models.telephony.login_digests import digests_as_secret, ha1_of
+from models.telephony.trunk_takeover import same_login, same_numbers
+from models.vault import Vault
+from tasks.ports import SipAddress, Subscriber
+
+SIP_SECRET = re.compile(r"[!-z|~]{4,64}")
+_PLAIN_ALIAS = re.compile(r"\+49[1-9][0-9]{5,10}")
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """A trunk that was taken over and is not adopted yet.
+
+    `state` is its `SipTrunk.taken_over_as`, `key` the idempotency key under which the portal writes it.
+    """
+
+    address: SipAddress
+    key: str
+    state: bytes
+
+    def differing(self, vault: Vault, found: Subscriber | None) -> Iterator[str]:
+        """Yield what the registrar has differently from what was taken over: "secret", "numbers", or both.
+
+        `found` is the registrar's subscriber, None if it has none: then nothing differs, because nothing would be
+        overwritten. Neither does a subscriber that the portal has written.
+        """
+        if found is None or ("provision_key", self.key) in found.preferences:
+            return
+        if found.login is None and not found.aliases:
+            return
+        secret = secret_of(found)
+        if secret is None or not same_login(vault, self.state, ha1_of(secret, *self.address)):
+            yield "secret"
+        numbers = numbers_of_aliases(found.aliases)
+        if numbers is None or not same_numbers(vault, self.state, numbers):
+            yield "numbers"
+
+
+def secret_of(found: Subscriber) -> str | None:
+    """Return the password of a subscriber, or else its digests in the place of one; None if it has neither."""
+    if found.login is None:
+        return None
+    ha1, ha1b, clear = found.login
+    if SIP_SECRET.fullmatch(clear):
+        return clear
+    try:
+        return digests_as_secret(ha1, ha1b)
+    except ValueError:
+        return None
+
+
+def numbers_of_aliases(aliases: Collection[tuple[str, str]]) -> frozenset[int] | None:
+    """Return the phone numbers of a subscriber's aliases; None if one of them is no phone number."""
+    try:
+        # Parsing takes long for a million of them.
+        return frozenset(
+            int(alias if _PLAIN_ALIAS.fullmatch(alias) else typed_phone_number(alias)) for alias, _ in aliases
+        )
+    except BadPhoneNumber:
+        return None
