@@ -19,7 +19,7 @@ from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Principal, Role
 from models.telephony.login_digests import SecretUnknown
 from models.telephony.number_history import NumberAssignment
-from models.telephony.number_pool import WITHDRAWN, release_block, stock_pool
+from models.telephony.number_pool import QUARANTINE, WITHDRAWN, release_block, stock_pool
 from models.telephony.numbers import NumberBlock
 from models.telephony.sip_secrets import reveal
 from models.telephony.trunk_takeover import TrunkRow, TrunkTakeover, as_blocks
@@ -392,6 +392,18 @@ def test_numbers_that_were_ported_in_never_come_to_the_pool(network: Network, ac
         assert (block.account_id, block.available_from) == (None, WITHDRAWN)
     # The customer comes back with it.
     assert take(line(account.customer_number, "new", secret="secret", numbers="+4930123456"))[1] == []
+
+
+def test_numbers_that_the_operator_adds_to_the_pool_are_our_own(network: Network, account: Account, take: Take) -> None:
+    take(line(account.customer_number, "old2"))
+    with network.runtime.database.transaction() as session:
+        block = session.scalars(sa.select(NumberBlock).where(NumberBlock.first_number == 4930123456)).one()
+        release_block(block, network.clock.now)
+        session.flush()
+        assert stock_pool(session, "030", "123456", 1, 1, network.clock.now) == 1
+        session.refresh(block)
+        assert not block.ported_in
+        assert block.available_from == network.clock.now + QUARANTINE
 
 
 def test_a_secret_that_nobody_knows_is_not_shown(
