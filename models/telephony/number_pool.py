@@ -129,8 +129,8 @@ def stock_pool(session: Session, area_code: str, first_subscriber: str, size: in
     `first_subscriber` is the first block's first number without the area code. The announcement of the blocks to the
     registrar is scheduled for now. Blocks with numbers that are in the table already are skipped, except withdrawn ones
     (`withdraw_from_pool`). A withdrawn block that an account has lost less than `QUARANTINE` (90 days) ago becomes free
-    only when that time is over; one that was ported in counts as the carrier's own from now on. Raises `InvalidField` if `size` is not 1, 10 or 100, or if the first number is not a
-    multiple of `size`.
+    only when that time is over; one that was ported in counts as the carrier's own from now on. Raises `InvalidField`
+    if `size` is not 1, 10 or 100, or if the first number is not a multiple of `size`.
     """
     first = _first_number(area_code, first_subscriber, size)
     back = sa.update(NumberBlock).where(_among(first, size, count), NumberBlock.available_from == WITHDRAWN)

@@ -87,7 +87,7 @@ def measure(system: System, trunks: int) -> Reconciled:
         run = job.measure("registrar", environment)
         copies.append(_copy_all(urls))
     assert (run.outcome, run.found) == ("done", expected), run
-    counts = {"compared": trunks + 2 * OF_EACH, "blocks": trunks + OF_EACH, "removed": 3 * OF_EACH}
+    counts = {"compared": trunks + 2 * OF_EACH, "blocks": trunks + OF_EACH, "removed": OF_EACH}
     assert run.counts == counts, run
     return Reconciled(trunks, run.seconds, run.peak, statistics.mean(copies))
 
