@@ -30,6 +30,7 @@ from models.orders.orders import Contact, Location, OrderDraft, ensure_orderable
 from models.people.passwords import hash_password
 from models.people.rights import Principal, Role
 from models.people.second_factors import new_app
+from models.people.sign_in_log import begin_access_log
 from models.people.users import (
     Membership,
     User,
@@ -247,6 +248,7 @@ def prepare(url: str) -> None:
         migrations.upgrade(database.engine)
         grant_privileges(database)
         apply_row_security(database, on=ROW_SECURITY)
+        begin_access_log(database)
         make_own_data(database)
         with database.transaction() as session:
             catalogue.load_price_list(session)

@@ -29,7 +29,8 @@ def record_refused_right() -> None:
         return
     try:
         with resources().database.transaction() as session:
-            note_refused_right(session, person, _action(), resources().clock())
+            number = (request.view_args or {}).get("customer_number")
+            note_refused_right(session, person, _action(), resources().clock(), customer_number=number)
     except SQLAlchemyError as error:
         log.error("refusal.not_recorded", error=type(error).__name__)
 

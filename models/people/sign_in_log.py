@@ -1,13 +1,17 @@
 """Audit entries about access: sign-ins and sign-outs, refused sign-ins and actions, and uses of API tokens.
 
-An entry about a person is recorded in each account in which the person has a role, and in no account if there is none.
+An entry about a person is recorded in each account in which the person has a role, and in no account if there is none;
+one that names an account by its customer number only in that one and its main account.
 It names the network of the address and not the address, because entries of the audit log are never deleted.
+
+Entries are added from the moment on at which `begin_access_log` has been called: a front of a version that does not
+know their kinds fails on every list that has one.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -17,7 +21,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
+from models.accounts.accounts import Account
+from models.db.advisory_locks import AdvisoryLock, take_advisory_lock
 from models.db.caller import Named, name_to_database
+from models.db.session import Database
 from models.emails import stored_spellings
 from models.messages.outbox import Recipient, queue_message
 from models.people.audit_log import AuditEntry, AuditEvent
@@ -72,6 +79,26 @@ class SignedOut(StrEnum):
     EVERYBODY = "everybody"
 
 
+def begin_access_log(database: Database, *, begun: bool = True) -> None:
+    """Let access be recorded from now on, or, if `begun` is false, no longer; connected as the database's owner.
+
+    Call it when all fronts run this version. Entries that are there stay. Safe to run twice.
+    """
+    with database.engine.begin() as connection:
+        # Two that replace a function at the same moment fail.
+        take_advisory_lock(connection, AdvisoryLock.ROLES)
+        connection.exec_driver_sql(
+            "CREATE OR REPLACE FUNCTION access_log_begun() RETURNS boolean LANGUAGE sql STABLE"
+            f" AS 'SELECT {str(begun).lower()}'"
+        )
+
+
+def is_access_log_begun(database: Database) -> bool:
+    """Return whether access is recorded."""
+    with database.engine.connect() as connection:
+        return bool(connection.scalar(sa.select(sa.func.access_log_begun())))
+
+
 def record_sign_in(session: Session, user: User, by: SignedInBy, where: Where, now: datetime) -> None:
     """Record in the audit log that the user has signed in, in the browser `where`."""
     _add(session, user.id, _accounts_of(session, user.id), AuditEvent.SIGNED_IN, {"by": by, **_place(where)}, now)
@@ -115,20 +142,25 @@ def note_refused_sign_in(
             writing.rollback()
 
 
-def note_refused_right(session: Session, person: Principal, action: str, now: datetime) -> None:
+def note_refused_right(
+    session: Session, person: Principal, action: str, now: datetime, *, customer_number: str | None = None
+) -> None:
     """Record in the audit log that the person was refused an action for which they lack the right.
 
-    `action` is the HTTP method and the path, without ids that are secret. At most 20 entries within 24 hours are
-    recorded for one person, and the last of them says so. What an API token was refused is recorded in its account.
+    `action` is the HTTP method and the path, without ids that are secret. `customer_number` is the one in the path,
+    None if there is none. Then only the account with that number and its main account have the entry, as far as the
+    person has a role there: another company, or a sister account, is not to learn the number. At most 20 entries within
+    24 hours are recorded for one person, and the last of them says so. What an API token was refused is recorded in its
+    account.
     """
     noted = _noted(session, person.user_id, AuditEvent.RIGHT_REFUSED, now)
     if noted >= MOST_REFUSALS_A_DAY:
         return
-    if person.token_account_id is not None:
-        accounts = [person.token_account_id]
-    else:
-        accounts = _accounts_of(session, person.user_id)
-    _add(session, person.user_id, accounts, AuditEvent.RIGHT_REFUSED, {"action": action, **_more(noted)}, now)
+    own = [person.token_account_id] if person.token_account_id is not None else _accounts_of(session, person.user_id)
+    accounts = own if customer_number is None else _concerned(session, own, customer_number)
+    # Staff without an account have no account's log.
+    if accounts or not own:
+        _add(session, person.user_id, accounts, AuditEvent.RIGHT_REFUSED, {"action": action, **_more(noted)}, now)
 
 
 def record_token_use(
@@ -138,14 +170,8 @@ def record_token_use(
 
     Adds at most one entry for each token, network and day (UTC), so it is safe to run twice.
     """
-    use = postgresql.insert(AuditEntry).values(
-        account_id=account_id,
-        user_id=person.user_id,
-        by_staff=False,
-        deed=AuditEvent.TOKEN_USED,
-        facts={"name": name, "token": person.token_id, "network": network_of(address)},
-        at=now,
-    )
+    facts = {"name": name, "token": person.token_id, "network": network_of(address)}
+    use = _entries(person.user_id, [account_id], AuditEvent.TOKEN_USED, facts, now)
     session.execute(use.on_conflict_do_nothing())
 
 
@@ -169,6 +195,13 @@ def _accounts_of(session: Session, user_id: int) -> list[int]:
     return list(session.scalars(query.order_by(Membership.account_id)))
 
 
+def _concerned(session: Session, accounts: Sequence[int], customer_number: str) -> list[int]:
+    """Return those of the accounts that have this customer number, or are the main account of the one that has it."""
+    query = sa.select(Account.id, Account.main_id).where(Account.customer_number == customer_number)
+    named = {id for row in session.execute(query) for id in row}
+    return [id for id in accounts if id in named]
+
+
 def _noted(session: Session, user_id: int, deed: AuditEvent, now: datetime) -> int:
     """Return how many refusals of this kind were recorded for the user within the last 24 hours."""
     # One refusal has one entry in each account.
@@ -189,22 +222,33 @@ def _place(where: Where) -> dict[str, str]:
 def _add(
     session: Session,
     user_id: int,
-    accounts: Iterable[int],
+    accounts: Sequence[int],
     deed: AuditEvent,
     facts: Mapping[str, Any],
     now: datetime,
     *,
     by_carrier: bool = False,
 ) -> None:
-    places: list[int | None] = [*accounts]
-    for account_id in places or [None]:
-        session.add(
-            AuditEntry(
-                account_id=account_id,
-                user_id=None if by_carrier else user_id,
-                by_staff=by_carrier,
-                deed=deed,
-                facts=dict(facts),
-                at=now,
-            )
-        )
+    session.execute(_entries(user_id, accounts or [None], deed, facts, now, by_carrier=by_carrier))
+
+
+def _entries(
+    user_id: int,
+    accounts: Sequence[int | None],
+    deed: AuditEvent,
+    facts: Mapping[str, Any],
+    now: datetime,
+    *,
+    by_carrier: bool = False,
+) -> postgresql.Insert:
+    """Return the statement that adds an entry to the log of each account, or none if access is not logged yet."""
+    columns: dict[str, sa.ColumnElement[Any]] = {
+        "account_id": sa.func.unnest(sa.literal(list(accounts), postgresql.ARRAY(sa.BigInteger))),
+        "user_id": sa.literal(None if by_carrier else user_id, sa.BigInteger),
+        "by_staff": sa.literal(by_carrier),
+        "deed": sa.literal(deed, AuditEntry.deed.type),
+        "facts": sa.literal(dict(facts), postgresql.JSONB),
+        "at": sa.literal(now, AuditEntry.at.type),
+    }
+    rows = sa.select(*columns.values()).where(sa.func.access_log_begun(type_=sa.Boolean))
+    return postgresql.insert(AuditEntry).from_select(list(columns), rows)

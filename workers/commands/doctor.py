@@ -17,6 +17,7 @@ from models.db.privileges import columns_read_before
 from models.db.row_security import is_enforced
 from models.db.session import Database
 from models.jobs.jobs import last_run
+from models.people.sign_in_log import is_access_log_begun
 from models.vault import Vault
 from models.version import VERSION
 from models.views.sealed_secrets import unreadable_secrets
@@ -123,6 +124,8 @@ def _row_security(settings: WorkerSettings) -> str:
         with database.engine.connect() as connection:
             if columns_read_before(connection):
                 raise Incomplete("on, but web can still read the hashes of logins: standorte migrate --row-security")
+        if not is_access_log_begun(database):
+            raise Incomplete("on, but sign-ins are not in the audit log yet: standorte migrate --row-security")
         return "on"
 
 

@@ -12,6 +12,7 @@ from models.contracts.catalogue import load_price_list
 from models.db.privileges import grant_privileges
 from models.db.row_security import apply_row_security
 from models.db.session import Database
+from models.people.sign_in_log import begin_access_log, is_access_log_begun
 from models.telephony.area_codes import load_area_codes
 from models.telephony.place_answers import load_towns
 from models.vault import Vault
@@ -29,8 +30,9 @@ def migrate(
     row_security: Annotated[
         bool | None,
         typer.Option(
-            help="Switch row-level security for the front's role on, once all fronts run this version, or off again. By"
-            " default on in an empty database, and otherwise as before.",
+            help="Switch row-level security for the front's role on, once all fronts run this version, or off again;"
+            " and so whether sign-ins are recorded in the audit log. By default on in an empty database, and otherwise"
+            " as before.",
             show_default=False,
         ),
     ] = None,
@@ -51,6 +53,9 @@ def migrate(
         migrations.upgrade(database.engine)
         grant_privileges(database, keep=row_security is not True)
         is_on = apply_row_security(database, on=row_security)
+        if row_security is not None:
+            begin_access_log(database, begun=row_security)
+        is_begun = is_access_log_begun(database)
         make_own_data(database)
         with database.transaction() as session:
             load_price_list(session)
@@ -58,8 +63,11 @@ def migrate(
             load_towns(session, database.now())
     after = migrations.head_revision()
     out.print(f"at {after}" if before == after else f"from {before or 'empty'} to {after}", highlight=False)
+    later = "once every web has this version, standorte migrate --row-security"
     if not is_on and row_security is None:
-        out.print("row-level security is off: once every web has this version, standorte migrate --row-security")
+        out.print(f"row-level security is off: {later}")
+    if not is_begun and row_security is None:
+        out.print(f"sign-ins are not in the audit log yet: {later}")
 
 
 def seed() -> None:

@@ -11,6 +11,7 @@ from models.db.privileges import READ_BEFORE, grant_privileges
 from models.db.roles import DatabaseRole
 from models.db.row_security import apply_row_security
 from models.db.session import Database
+from models.people.sign_in_log import begin_access_log
 from tasks.settings import PUBLISHED_KEY
 from tests.factories import ROW_SECURITY, make_account
 from workers.commands.doctor import CHECKS, Incomplete
@@ -102,6 +103,11 @@ def test_doctor_says_when_the_front_can_still_read_hashes(database: Database, po
                     connection.exec_driver_sql(f"GRANT SELECT ({column}) ON {table} TO {DatabaseRole.FRONT}")
             with pytest.raises(Incomplete, match="hashes of logins"):
                 CHECKS["row security"](ours)
+            grant_privileges(owner, keep=False)
+            begin_access_log(owner, begun=False)
+            with pytest.raises(Incomplete, match="sign-ins are not in the audit log yet"):
+                CHECKS["row security"](ours)
         finally:
             grant_privileges(owner, keep=False)
+            begin_access_log(owner)
             apply_row_security(owner, on=ROW_SECURITY)

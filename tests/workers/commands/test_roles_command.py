@@ -155,8 +155,11 @@ def test_no_step_of_the_way_from_one_role_to_several_stops_a_part(
         migrated = run("migrate", option)
         assert migrated.exit_code == 0, migrated.output
         assert ("row-level security is off" in migrated.output) is (option == "--registrar")
+        assert "sign-ins are not in the audit log yet" not in migrated.output
         with psycopg.connect(server.url("portal", DatabaseRole.FRONT, driver="")) as connection:
             assert bool(connection.execute("SELECT FROM accounts").fetchall()) is sees, option
+    for said in ([run("migrate")], [run("migrate", "--row-security"), run("migrate")]):
+        assert ("sign-ins are not in the audit log yet" in said[-1].output) is (len(said) == 1)
 
 
 @pytest.mark.parametrize("way", ["script", "program"])

@@ -11,10 +11,13 @@ import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
 from models.accounts.accounts import Account
+from models.accounts.hierarchy import attach
+from models.db.session import Database
 from models.people.audit_log import OF_ACCESS, AuditEntry, AuditEvent
 from models.people.rights import Role, Scope
-from models.people.sign_in_log import MOST_REFUSALS_A_DAY, network_of
+from models.people.sign_in_log import MOST_REFUSALS_A_DAY, begin_access_log, network_of
 from models.people.users import User
+from models.states import Origin
 from tests.factories import NOW, PASSWORD, give_app, join, make_account, make_staff, make_user
 from tests.fakes import FakeClock
 from tests.statements import recorded_statements
@@ -245,6 +248,30 @@ def test_a_page_for_which_the_right_lacks_is_in_the_log(front: Front) -> None:
     assert f"Wurde abgewiesen, weil das Recht dazu fehlt: GET /benutzer/{number}/api-token." in log_page(front, number)
 
 
+def test_no_other_company_and_no_sister_account_reads_whose_number_it_was(front: Front) -> None:
+    with front.database.transaction() as session:
+        main = session.get_one(Account, front.main.id)
+        site, sister, foreign = make_site(session, main), make_account(session), make_account(session)
+        attach(session, main.id, sister.id, Origin.LINK, NOW)
+        # An accountant of two companies, and of two sites of one of them.
+        accountant, alone = make_user(session), make_user(session)
+        for account in (main, site.account, sister, foreign):
+            join(session, accountant, account, Role.LOCATION_MANAGER)
+        join(session, alone, sister, Role.LOCAL_MEMBER)
+        join(session, alone, foreign, Role.LOCATION_MANAGER)
+    come_in(front, accountant.email)
+    path = f"/benutzer/{site.account.customer_number}/api-token"
+    assert front.client.get(path).status_code == 404
+    assert {account for _, _, account, _ in access(front, AuditEvent.RIGHT_REFUSED)} == {main.id, site.account.id}
+    assert front.client.get("/backoffice").status_code == 404
+    told = access(front, AuditEvent.RIGHT_REFUSED)[2:]
+    assert {account for _, _, account, _ in told} == {main.id, site.account.id, sister.id, foreign.id}
+    come_in(front, alone.email)
+    for number in (site.account.customer_number, "9999999"):
+        assert front.client.get(f"/backoffice/kunden/{number}").status_code == 404
+    assert access(front, AuditEvent.RIGHT_REFUSED)[2:] == told
+
+
 def test_what_a_person_cannot_see_is_in_nobodys_log(front: Front) -> None:
     with front.database.transaction() as session:
         foreign = make_site(session, make_account(session))
@@ -265,6 +292,23 @@ def test_nobody_floods_a_log_with_what_is_refused(front: Front, clock: FakeClock
 
     assert {order().status_code for _ in range(MOST_REFUSALS_A_DAY + 3)} == {403}
     assert len(refused(front)) == MOST_REFUSALS_A_DAY
+
+
+def test_until_the_last_step_of_an_upgrade_nothing_is_added(front: Front, owner_database: Database) -> None:
+    begin_access_log(owner_database, begun=False)
+    try:
+        assert try_password(front, front.manager.email) == 422
+        with recorded_statements() as ran:
+            sign_in(front, front.manager.email)
+        assert front.get("/requests").status_code == 200
+        assert front.client.get("/backoffice").status_code == 404
+        assert access(front) == []
+        # The statement that would add the entry asks, and no other.
+        assert [text.split()[0] for text in ran if "access_log_begun" in text] == ["INSERT"]
+    finally:
+        begin_access_log(owner_database)
+    assert post(front.client, "/abmelden", "/anmeldung").status_code == 302
+    assert [deed for deed, *_ in access(front)] == [AuditEvent.SIGNED_OUT]
 
 
 def test_signed_out_elsewhere(front: Front) -> None:
