@@ -119,7 +119,8 @@ def note_refused_sign_in(
     """Record in the audit log that a sign-in as the person with this e-mail address was refused.
 
     `where` is the browser; None if it is another company's, as of a proof. `is_last`: it was the last try that the
-    limits allow for now. At most 20 entries within 24 hours are recorded for one person, and the last of them says so.
+    limits allow for now. At most 20 entries within 24 hours are recorded for one person and one `why`, and the last of
+    them says so: who tries one thing often does not hide the tries of another.
 
     Nothing is recorded for an address that nobody signs in with. The duration does not reveal that: the statements are
     the same, and a row is inserted and rolled back.
@@ -127,7 +128,7 @@ def note_refused_sign_in(
     spellings = stored_spellings(email)
     name_to_database(session, Named.EMAIL, *spellings)
     user_id = session.scalar(sa.select(User.id).where(User.email.in_(spellings))) or _NOBODY
-    accounts, noted = _accounts_of(session, user_id), _noted(session, user_id, AuditEvent.SIGN_IN_REFUSED, now)
+    accounts, noted = _accounts_of(session, user_id), _noted(session, user_id, AuditEvent.SIGN_IN_REFUSED, now, why)
     is_wanted = user_id != _NOBODY and noted < MOST_REFUSALS_A_DAY
     with session.begin_nested() as writing:
         if is_wanted:
@@ -202,11 +203,13 @@ def _concerned(session: Session, accounts: Sequence[int], customer_number: str) 
     return [id for id in accounts if id in named]
 
 
-def _noted(session: Session, user_id: int, deed: AuditEvent, now: datetime) -> int:
-    """Return how many refusals of this kind were recorded for the user within the last 24 hours."""
+def _noted(session: Session, user_id: int, deed: AuditEvent, now: datetime, why: Refused | None = None) -> int:
+    """Return how many refusals of this kind, and with this fact `why`, were recorded for the user within 24 hours."""
     # One refusal has one entry in each account.
     query = sa.select(sa.func.count(sa.distinct(AuditEntry.at)))
     query = query.where(AuditEntry.user_id == user_id, AuditEntry.deed == deed, AuditEntry.at > now - _DAY)
+    if why is not None:
+        query = query.where(AuditEntry.facts["why"].astext == why)
     return session.scalar(query) or 0
 
 

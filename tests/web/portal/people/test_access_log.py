@@ -15,12 +15,13 @@ from models.accounts.hierarchy import attach
 from models.db.session import Database
 from models.people.audit_log import OF_ACCESS, AuditEntry, AuditEvent
 from models.people.rights import Role, Scope
-from models.people.sign_in_log import MOST_REFUSALS_A_DAY, begin_access_log, network_of
+from models.people.sign_in_log import MOST_REFUSALS_A_DAY, Refused, begin_access_log, network_of, note_refused_sign_in
 from models.people.users import User
 from models.states import Origin
 from tests.factories import NOW, PASSWORD, give_app, join, make_account, make_staff, make_user
 from tests.fakes import FakeClock
 from tests.statements import recorded_statements
+from tests.tasks.reconcile.test_plans import nodes
 from tests.web.api.calls import a_link, owned
 from tests.web.conftest import ORDER, Front
 from tests.web.html import assert_valid
@@ -110,6 +111,31 @@ def test_the_page_the_export_and_their_parts(front: Front) -> None:
     assert signed_in not in front.client.get(f"/standortverwaltung/{number}").text
 
 
+def test_a_dashboard_does_not_read_thousands_of_sign_ins(front: Front, superuser: sa.Engine) -> None:
+    sign_in(front, front.manager.email)
+    with superuser.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO audit_entries (account_id, user_id, by_staff, deed, facts, at)"
+            " SELECT account_id, user_id, by_staff, deed, facts, at FROM audit_entries, generate_series(1, 3000)"
+        )
+        connection.exec_driver_sql("ANALYZE audit_entries")
+    plans: list[dict[str, Any]] = []
+
+    def explain(connection: sa.Connection, cursor: Any, statement: str, values: Any, *_: object) -> None:
+        if "FROM audit_entries" in statement and "NOT IN" in statement:
+            [[plan]] = cursor.connection.cursor().execute(f"EXPLAIN (FORMAT JSON) {statement}", values).fetchall()
+            plans.append(plan[0]["Plan"])
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", explain)
+    try:
+        assert front.client.get(f"/standortverwaltung/{front.main.customer_number}").status_code == 200
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", explain)
+    [plan] = plans
+    ways = {node.get("Index Name") for node in nodes(plan) if node.get("Alias") == "audit_entries"}
+    assert ways == {"ix_audit_entries_without_access"}
+
+
 def test_sign_ins_of_a_local_team_are_not_for_the_main_account(front: Front) -> None:
     with front.database.transaction() as session:
         site = make_site(session, session.get_one(Account, front.main.id))
@@ -163,6 +189,17 @@ def test_nobody_floods_a_log_with_wrong_passwords(front: Front, clock: FakeClock
     clock.now = NOW + timedelta(days=2)
     try_password(front, front.manager.email)
     assert len(access(front)) == MOST_REFUSALS_A_DAY + 1
+
+
+def test_many_tries_of_one_kind_do_not_hide_those_of_another(front: Front) -> None:
+    with front.database.transaction() as session:
+        for turn in range(MOST_REFUSALS_A_DAY + 3):
+            at = NOW + timedelta(seconds=turn)
+            note_refused_sign_in(session, front.manager.email, Refused.PROOF, None, at)
+    assert len(access(front)) == MOST_REFUSALS_A_DAY
+    assert try_password(front, front.manager.email) == 422
+    *_, (_, _, _, last) = access(front)
+    assert last == {"why": "password", **HERE}
 
 
 def test_a_wrong_second_factor_and_a_wrong_own_password(front: Front) -> None:
