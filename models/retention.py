@@ -125,7 +125,9 @@ KEPT: Mapping[str, Kept] = {
         End.BLANKED,
     ),
     "area_codes": _REFERENCE,
-    "attempt_counts": Kept("an hour, or two days for those of a day", "limits on failed attempts", End.BY_LEFTOVERS),
+    "attempt_counts": Kept(
+        "half an hour, or up to two days for those of a day", "limits on failed attempts", End.BY_OWN_JOB
+    ),
     "audit_entries": Kept(
         "always",
         "§ 30 BSIG: evidence of who did what. Each seal covers all entries before, so none can be taken out. They name"

@@ -76,7 +76,7 @@ PORTAL: Mapping[str, Privileges] = {
     "api_tokens": Privileges(f"SELECT ({_TOKEN}), INSERT, UPDATE ({_USE_OF_KEY})", WRITE),
     # Loaded by `standorte migrate`, as the products are.
     "area_codes": Privileges(READ, READ),
-    "attempt_counts": Privileges(WRITE, "SELECT, UPDATE, DELETE"),
+    "attempt_counts": Privileges(ALL, "SELECT, UPDATE, DELETE"),
     # Without the id, which the sequence sets: nobody puts an entry between two older ones.
     "audit_entries": Privileges(f"SELECT, INSERT ({_AUDIT_ENTRY})", f"SELECT, INSERT ({_AUDIT_ENTRY})"),
     "audit_seals": Privileges("", ADD),

@@ -58,8 +58,13 @@ def count_attempts(session: Session, key: str, most: int, seconds: int, amount: 
     """Add `amount` attempts (negative: take some back) to the present window, unless more than `most` would count.
 
     `key` names the limit, `seconds` is the length of a window. Return whether they were added. Two callers at the same
-    moment wait for each other, so together they do not exceed the limit.
+    moment wait for each other, so together they do not exceed the limit. A count that would fall to 0 is deleted.
     """
+    if amount < 0:
+        taken = {"key": key, "seconds": seconds, "amount": -amount}
+        if session.scalar(_DELETE, taken) is None:
+            session.execute(_TAKE_BACK, taken)
+        return True
     return session.scalar(_COUNT, {"key": key, "most": most, "seconds": seconds, "amount": amount}) is not None
 
 
@@ -82,12 +87,19 @@ _PRESENT = """
 _COUNT = sa.text(f"""
     {_PRESENT}
     INSERT INTO attempt_counts AS counted (key, number, attempts, ends_at)
-    SELECT :key, present.number, greatest(CAST(:amount AS integer), 0), to_timestamp((present.number + 2) * :seconds)
+    SELECT :key, present.number, CAST(:amount AS integer), to_timestamp((present.number + 2) * :seconds)
     FROM present, before WHERE floor(before.attempts * present.share) + :amount <= :most
-    ON CONFLICT (key, number) DO UPDATE SET attempts = greatest(counted.attempts + :amount, 0)
+    ON CONFLICT (key, number) DO UPDATE SET attempts = counted.attempts + :amount
     WHERE floor((SELECT before.attempts * present.share FROM present, before) + counted.attempts) + :amount <= :most
     RETURNING attempts
 """)  # noqa: S608 - our own text
+_OF_PRESENT = "key = :key AND number = floor(extract(epoch FROM clock_timestamp())::float8 / :seconds)::bigint"
+_DELETE = sa.text(
+    f"DELETE FROM attempt_counts WHERE {_OF_PRESENT} AND attempts <= :amount RETURNING attempts"  # noqa: S608
+)
+_TAKE_BACK = sa.text(
+    f"UPDATE attempt_counts SET attempts = greatest(attempts - :amount, 0) WHERE {_OF_PRESENT}"  # noqa: S608
+)
 _READ = sa.text(f"""
     {_PRESENT}
     SELECT before.attempts AS before, present.share * :seconds AS left_before, coalesce((

@@ -24,7 +24,6 @@ from models.links.invoice_membership import InvoiceOffer
 from models.messages.outbox import Message
 from models.orders.drafts import Draft
 from models.people.api_tokens import ApiToken
-from models.people.attempt_counts import AttemptCount
 from models.people.invitations import Invitation
 from models.people.invited_people import InvitedPerson
 from models.people.login_sessions import Login
@@ -70,7 +69,6 @@ class DeletionRule:
 
 Table = (
     type[AddressProof]
-    | type[AttemptCount]
     | type[Bulk]
     | type[DailyUse]
     | type[DirectoryEntry]
@@ -86,7 +84,6 @@ Table = (
 )
 TABLES: tuple[Table, ...] = (
     AddressProof,
-    AttemptCount,
     Bulk,
     DailyUse,
     DirectoryEntry,
@@ -130,12 +127,17 @@ def clear_leftovers(run: Run) -> None:
     _complete_history(run)
     try:
         for rule in ALL:
-            after: tuple[Any, ...] | None = None
-            while gone := _batch(run, rule, after):
-                after = gone[-1]
+            delete_old(run, rule)
     finally:
         # These may be kept for a week only, whatever fails before.
         _forget_calls(run)
+
+
+def delete_old(run: Run, rule: DeletionRule) -> None:
+    """Delete or overwrite the rows that the rule finds, and add their number to the run's count of the table."""
+    after: tuple[Any, ...] | None = None
+    while gone := _batch(run, rule, after):
+        after = gone[-1]
 
 
 def _complete_history(run: Run) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from tasks.reconcile.attempt_counts import clear_attempt_counts
 from tasks.reconcile.audit import SEALING, check_audit_log, seal_audit_log
 from tasks.reconcile.erasures import erase_people
 from tasks.reconcile.factor_resets import reset_lost_factors
@@ -40,6 +41,8 @@ JOBS = {
         ScheduledJob("erasures", timedelta(minutes=5), erase_people),
         # A person who waits to sign in has waited for a day.
         ScheduledJob("factor_resets", timedelta(minutes=5), reset_lost_factors),
+        # Strangers can cause as many as they can send requests.
+        ScheduledJob("attempt_counts", timedelta(minutes=5), clear_attempt_counts),
         # A day more or less does not matter two weeks before.
         ScheduledJob("tokens", timedelta(days=1), remind_of_tokens),
         # The reminder leaves a month before the last day for a notice.

@@ -33,13 +33,23 @@ def test_all_fronts_count_together_and_keep_no_name(make: FrontOf, database: Dat
     assert len(keys) > 1 and not any("hanna" in key for key in keys)
 
 
-def test_right_tries_are_given_back(front: Front, make: FrontOf) -> None:
+def test_right_tries_are_given_back(front: Front, make: FrontOf, database: Database) -> None:
     client = make()
     form = {"email": front.manager.email, "password": PASSWORD}
     for _ in range(12):
         form["csrf_token"] = csrf(client.get("/anmelden").text)
         assert client.post("/anmelden", data=form).status_code == 302
         client.post("/abmelden", data={"csrf_token": csrf(client.get("/standortverwaltung").text)})
+    with database.transaction() as session:
+        assert session.scalars(sa.select(AttemptCount.key)).all() == []
+
+
+def test_what_is_refused_leaves_no_row(make: FrontOf, database: Database) -> None:
+    client = make()
+    answers = [guess(client, f"person{turn}") for turn in range(40)]
+    assert answers == [422] * 30 + [429] * 10
+    with database.transaction() as session:
+        assert session.scalar(sa.select(sa.func.count(sa.distinct(AttemptCount.key)))) == 31
 
 
 def test_while_the_counters_cannot_be_written_each_front_counts_for_itself(make: FrontOf, superuser: sa.Engine) -> None:
@@ -67,6 +77,9 @@ def test_of_many_at_once_no_more_count_than_may(database: Database) -> None:
         # None below zero: what began in one window may be given back in the next.
         assert count_attempts(session, "another", 10, 900, -1)
         assert sliding_window(session, "another", 900).attempts == 0
+        for _ in range(12):
+            assert count_attempts(session, "key", 10, 900, -1)
+        assert session.scalars(sa.select(AttemptCount.key)).all() == []
 
 
 def test_of_the_window_before_counts_its_share(database: Database, superuser: sa.Engine) -> None:

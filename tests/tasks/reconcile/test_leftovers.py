@@ -35,11 +35,11 @@ from models.telephony.directory import DirectoryEntry, put_entry
 from models.telephony.number_history import NumberAssignment
 from tasks.ports import GatewayUnavailable
 from tasks.reconcile import leftovers
+from tasks.reconcile.schedule import JOBS
 from tests.factories import ENTRY, HOLDER, NOW, VAULT, an_order, make_account, make_bulk, sites
 from tests.tasks.conftest import Pipeline
 
 TABLES = [
-    (AttemptCount, timedelta(minutes=30)),
     (Bulk, retention.BULKS),
     (Draft, end_of_day(NOW + retention.DRAFTS) - NOW),
     (IdempotencyKey, retention.IDEMPOTENCY_KEYS),
@@ -61,7 +61,6 @@ def leave(pipeline: Pipeline, words: str) -> None:
         main = session.get_one(Account, pipeline.main.id)
         make_bulk(session, manager, main, [an_order(location=replace(an_order().location, name=words))], now=now)
         begin_draft(session, new_draft_id(session, VAULT, manager), main, manager, now)
-        session.add(AttemptCount(key=words, number=1, attempts=1, ends_at=now + timedelta(minutes=30)))
         reserve_key(session, main.id, manager.user_id, words, [b"body"], now)
         invite(session, manager, main, Recipient("Toni", f"{words}@example.com", "de"), Role.ADMINISTRATOR, now)
         begin_login(session, session.get_one(User, manager.user_id), "", "", now)
@@ -85,6 +84,21 @@ def test_a_row_is_kept_for_its_time_and_no_longer(pipeline: Pipeline, table: Any
     pipeline.clock.advance(MOMENT)
     assert pipeline.run("leftovers").counts[table.__tablename__] == 1
     assert left(pipeline)[table] == 0
+
+
+def test_counts_of_wrong_tries_go_when_no_limit_reads_them(pipeline: Pipeline) -> None:
+    now = pipeline.clock.now
+    assert JOBS["attempt_counts"].every == timedelta(minutes=5)
+    with pipeline.owner.transaction() as session:
+        for number in range(3):
+            session.add(
+                AttemptCount(key="one", number=number, attempts=1, ends_at=now + timedelta(minutes=15 * number))
+            )
+    pipeline.clock.advance(timedelta(minutes=15) - MOMENT)
+    assert pipeline.run("attempt_counts").counts == {"attempt_counts": 1}
+    pipeline.clock.advance(MOMENT)
+    assert pipeline.run("attempt_counts").counts == {"attempt_counts": 1}
+    assert pipeline.run("attempt_counts").counts == {"attempt_counts": 0}
 
 
 def test_what_was_noted_of_calls_goes_after_a_week(pipeline: Pipeline) -> None:

@@ -92,7 +92,7 @@ def test_without_a_name_it_says_how_the_jobs_stand() -> None:
 def test_an_unknown_job_is_said_so_with_those_that_there_are() -> None:
     result = run("reconcile", "nonsense")
     assert result.exit_code == 1
-    known = "requests, proofs, office, mails, registrar, invoices, erasures, factor_resets, tokens, renewals"
+    known = "requests, proofs, office, mails, registrar, invoices, erasures, factor_resets, attempt_counts, tokens"
     assert known in result.stderr
 
 

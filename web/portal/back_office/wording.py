@@ -118,6 +118,10 @@ JOB_WORDS = {
         lazy_gettext("Lost second factors"),
         lazy_gettext("Second factors that staff have had reset a day ago are removed, unless one was used since."),
     ),
+    "attempt_counts": JobWords(
+        lazy_gettext("Counts of wrong tries"),
+        lazy_gettext("Counts of wrong passwords and codes in the database are deleted when no limit needs them."),
+    ),
     "mails": JobWords(
         lazy_gettext("Mails and letters"),
         lazy_gettext("What has not left is tried again; what was refused for good is said."),

@@ -1,0 +1,17 @@
+"""Job `attempt_counts`: delete the counts of failed attempts whose windows are over.
+
+Anybody on the internet can cause such rows, so that they are not left to the daily job `leftovers`.
+"""
+
+from __future__ import annotations
+
+from models.people.attempt_counts import AttemptCount
+from tasks.reconcile.job_run import Run
+from tasks.reconcile.leftovers import DeletionRule, delete_old
+
+_OVER = DeletionRule(AttemptCount, lambda now, _periods: AttemptCount.left_over(now))
+
+
+def clear_attempt_counts(run: Run) -> None:
+    """Delete the counts of failed attempts that no limit reads any more. Safe to run twice."""
+    delete_old(run, _OVER)
