@@ -123,8 +123,9 @@ def with_password(url: str, password: str | None) -> str:
 
 def broker_url(environment: Mapping[str, str]) -> str:
     """Return the URL of the message broker that these environment variables name, with the password of a Redis."""
-    redis = with_password(environment.get("REDIS_URL", "redis://127.0.0.1:6379/0"), environment.get("REDIS_PASSWORD"))
-    return environment.get("BROKER_URL") or redis
+    # What is empty counts as not set, as in the settings.
+    redis = environment.get("REDIS_URL") or "redis://127.0.0.1:6379/0"
+    return environment.get("BROKER_URL") or with_password(redis, environment.get("REDIS_PASSWORD"))
 
 
 def checked_broker_url(url: str) -> str:

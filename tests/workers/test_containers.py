@@ -13,6 +13,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from models.db.roles import PORTAL_ROLES, REGISTRAR_ROLES, DatabaseRole
+from tasks.settings import Settings
+from web.settings import WebSettings
+from workers.settings import WorkerSettings
 from workers.stack.kamailio import CONFIGURATION
 from workers.stack.postgres import EmbeddedPostgres
 
@@ -24,6 +27,12 @@ HBA = ROOT / "workers/containers/pg_hba.conf"
 
 UNCHECKED_IMAGES = {"mher/flower:2.0"}
 """Images without a digest, as none could be checked. `make images` looks it up."""
+
+NOT_FOR_CONTAINERS = {
+    *("FRONT_DATABASE_URL", "FRONT_REGISTRAR_URL", "OWNER_DATABASE_URL", "OWNER_REGISTRAR_URL"),
+    *("DEV_LETTERS_DIR", "DEV_MAIL_DIR", "METRICS_HOST", "WEB_THREADS", "BATCH", "LEASE_SECONDS", "STOP_SECONDS"),
+}
+"""Settings that docker-compose.yml leaves alone: of parts that share an environment, of development, or for tuning."""
 
 
 def reaches(one: str, other: str) -> bool:
@@ -131,6 +140,16 @@ def test_digests_are_looked_up_and_written_where_the_images_are_named(
     docker.write_text("#!/bin/sh\necho unreachable\n")
     assert subprocess.run([ROOT / ".make/images"], cwd=tmp_path, stderr=subprocess.PIPE).returncode == 1
     assert (tmp_path / "Dockerfile").read_text().count(new) == 3
+
+
+@pytest.mark.parametrize(("name", "settings"), [("web", WebSettings), ("worker", WorkerSettings)])
+def test_an_operator_sets_what_there_is_to_set(name: str, settings: type[Settings]) -> None:
+    environment = SERVICES[name]["environment"]
+    assert {field.upper() for field in settings.model_fields} - environment.keys() <= NOT_FOR_CONTAINERS
+    assert {variable for variable, value in environment.items() if value == f"${{{variable}:-}}"} >= {
+        "BROKER_URL",
+        "NUMBERS_PER_CHANNEL",
+    }
 
 
 def test_the_container_of_kamailio_is_told_all_that_its_configuration_asks_for() -> None:

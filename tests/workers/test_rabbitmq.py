@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from models.requests.requests import Request
 from models.states import Status
 from models.values import utc_now
 from models.vault import Vault
-from tasks.broker_address import BrokerAddress
+from tasks.broker_address import BrokerAddress, broker_url
 from tasks.hints import broker_fault, hint, send_hint, sending_app
 from tasks.settings import SettingsError
 from tests.certificates import self_signed
@@ -164,8 +165,15 @@ def test_a_program_needs_a_broker_and_may_have_two_servers(
     monkeypatch.setenv("BROKER_URL", "http://broker")
     with pytest.raises(SettingsError, match=r"^BROKER_URL must begin with redis://.*, or for RabbitMQ with amqp://"):
         WorkerSettings()
+    # As Compose passes on what is not set.
+    monkeypatch.setenv("BROKER_URL", "")
+    assert WorkerSettings().hints_url == broker_url(os.environ) == "redis://127.0.0.1:1/0"
+    monkeypatch.setenv("REDIS_URL", "")
+    monkeypatch.setenv("BROKER_URL", "amqp://broker//")
+    assert (WorkerSettings().hints_url, WorkerSettings().redis_url) == ("amqp://broker//", None)
+    assert broker_url(os.environ) == "amqp://broker//"
     monkeypatch.delenv("BROKER_URL")
-    assert WorkerSettings().hints_url == "redis://127.0.0.1:1/0"
+    assert broker_url(os.environ) == "redis://127.0.0.1:6379/0"
     monkeypatch.delenv("REDIS_URL")
     with pytest.raises(SettingsError, match=r"^REDIS_URL is missing"):
         WorkerSettings()

@@ -136,3 +136,8 @@ def test_two_machines_that_migrate_at_once_wait_for_each_other(empty: sa.Engine)
         for upgraded in [machines.submit(migrations.upgrade, empty) for _ in range(3)]:
             upgraded.result()
     assert _tables(empty) == set(metadata.tables)
+
+
+def test_the_index_of_a_new_table_is_made_at_once() -> None:
+    [statement] = [one for one in migrations.statements("0060:0061").split(";") if "ix_attempt_counts_ends_at" in one]
+    assert "CONCURRENTLY" not in statement
