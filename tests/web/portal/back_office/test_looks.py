@@ -8,8 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from models.accounts.accounts import Account
+from models.db.session import Database
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.looks import MOST_FOUND
+from models.people.sign_in_log import begin_access_log
 from models.people.users import User
 from tests.audit_entries import entries_of_deeds
 from tests.factories import NOW, join, make_account, make_user
@@ -96,6 +98,20 @@ def test_a_search_that_names_few_accounts_is_in_the_log_of_each_once_an_hour(
     an_hour_later(back, desk)
     desk.page(f"{SEARCH}Seltsam")
     assert looks(front) == found_each * 2
+
+
+def test_searches_are_no_looks_until_the_last_step_of_an_upgrade(
+    front: Front, desk: Desk, bo: User, owner_database: Database
+) -> None:
+    [account] = named(front, "Seltsam & Söhne", 1)
+    begin_access_log(owner_database, begun=False)
+    try:
+        desk.page(f"{SEARCH}Seltsam")
+        assert looks(front) == []
+    finally:
+        begin_access_log(owner_database)
+    desk.page(f"{SEARCH}Seltsam")
+    assert looks(front) == [(AuditEvent.FOUND_IN_SEARCH, bo.id, account.id, True)]
 
 
 def test_a_person_found_is_a_look_at_their_accounts_and_a_request_at_its_main_account(
