@@ -81,8 +81,9 @@ class Throttle:
         person = self._limiter.shared_limit(
             OF_PERSON, scope="person", key_func=lambda: _digest(g.person), exempt_when=lambda: g.person is None
         )
-        # The wide one first: what it refuses gets no counter for its target, of which a client can name any number.
-        self._count = wide(narrow(person(_do_nothing)))
+        # Flask-Limiter asks the innermost first: what the wide one refuses gets no counter for its target, of which a
+        # client can name any number.
+        self._count = narrow(wide(person(_do_nothing)))
         app.after_request(self._give_back_what_was_right)
 
     @property
