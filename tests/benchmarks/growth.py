@@ -38,7 +38,8 @@ from tests.benchmarks import front
 from tests.benchmarks.overview import signed_in_at
 from tests.benchmarks.system import Customer, System, customers_of, vacuum
 from tests.due_work import process_due
-from tests.factories import PASSWORD, SECRET, UNLIMITED, an_order, make_staff, prepare, submit_order
+from tests.factories import PASSWORD, UNLIMITED, an_order, make_staff, prepare, submit_order
+from tests.factories import SECRET as SECRET
 from tests.second_factor import enter_code
 from tests.upgrade.filling import Filling
 from web.app import create_app

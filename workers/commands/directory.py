@@ -46,7 +46,8 @@ def export(
     begin = since.replace(tzinfo=BERLIN) - OVERLAP if since is not None else None
     with open_database() as database, database.transaction() as session:
         rows = [_row(entry, account, begin) for entry, account in entries_since(session, begin)]
-    content = b"".join(csv_of([HEADER, *rows]))
+    with csv_of([HEADER, *rows]) as file:
+        content = file.read()
     if out is None:
         typer.echo(content, nl=False)
     else:

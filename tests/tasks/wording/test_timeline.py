@@ -41,7 +41,10 @@ def notes() -> Iterator[Note]:
         code = path.read_text("utf-8")
         # Reading all files as syntax trees would take a second in each test process.
         for node in ast.walk(ast.parse(code)) if ".note(" in code else ():
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "note":
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "note"):
+                continue
+            # A span of a trace has a method of that name, too, which takes no code.
+            if len(node.args) > 1:
                 facts = frozenset(keyword.arg or "**" for keyword in node.keywords)
                 for said in codes(node.args[1]):
                     yield Note(f"{path.relative_to(ROOT)}:{node.lineno}", said, facts)
