@@ -152,10 +152,14 @@ def test_a_lost_subscriber_is_said_and_made_due(database: Database, registrar_ur
     assert "13 missing there, 1 unknown there" in dry.stdout
     assert "[stranger]@x" in dry.stdout
     result = run("reconcile", "registrar")
-    assert result.exit_code == 0
     assert "fehlt im Registrar" in result.stdout
     with database.transaction() as session:
         assert all(session.scalars(sa.select(SipTrunk.due_at)).all())
+    # A stranger stays until somebody has looked, and is a reason to look.
+    assert result.exit_code == 1
+    with engine.begin() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM subscriber")) == 1
+    assert run("reconcile", "registrar", "--allow-removals").exit_code == 0
     with engine.begin() as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM subscriber")) == 0
     engine.dispose()
