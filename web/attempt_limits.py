@@ -88,7 +88,7 @@ class Throttle:
 
     @property
     def storage(self) -> Storage | None:
-        """The counters' storage in Redis, which all processes share; None if no Redis is set."""
+        """Return the counters' storage in Redis, which all processes share; None if no Redis is set."""
         return self._limiter.storage if self._in_redis else None
 
     def begin_code_try(self, target: str, user_id: int | None = None) -> None:

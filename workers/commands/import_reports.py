@@ -6,7 +6,7 @@ import csv
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self, TextIO
+from typing import Annotated, Self, TextIO
 
 import typer
 from rich.markup import escape
@@ -18,6 +18,9 @@ from workers.accounts.customer_import import Finding
 from workers.accounts.row_import import RowImport
 from workers.commands.resources import err, open_database, out, refuse
 
+ImportedFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, metavar="FILE")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only report; change nothing.")]
+ReportFile = Annotated[Path | None, typer.Option(help="Where bad rows are written to; FILE.errors.csv without it.")]
 SHOWN = 20
 """The most findings printed on the terminal; the report file has all findings."""
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,7 +21,7 @@ from workers.accounts.customer_file import UnusableFile
 from workers.accounts.forwarding_import import ForwardingImport
 from workers.accounts.trunk_adoption import adopt_unchanged
 from workers.accounts.trunk_import import TrunkImport, open_trunks
-from workers.commands.import_reports import Report, import_rows, reading
+from workers.commands.import_reports import DryRun, ImportedFile, Report, ReportFile, import_rows, reading
 from workers.commands.resources import err, open_database, out, refuse
 from workers.gateways.subscribers import KamailioSubscribers
 from workers.settings import WorkerSettings
@@ -62,11 +61,9 @@ def resume(sip_user: UserArgument) -> None:
 
 @app.command("import")
 def import_trunks(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, metavar="FILE")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report; change nothing.")] = False,
-    report: Annotated[
-        Path | None, typer.Option(help="Where bad rows are written to; FILE.errors.csv without it.")
-    ] = None,
+    file: ImportedFile,
+    dry_run: DryRun = False,
+    report: ReportFile = None,
 ) -> None:
     """Import existing trunks from a CSV or XLSX file with headings, after `accounts import` of their customers.
 
@@ -114,11 +111,9 @@ def import_trunks(
 
 @app.command("import-forwardings")
 def import_forwardings(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, metavar="FILE")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report; change nothing.")] = False,
-    report: Annotated[
-        Path | None, typer.Option(help="Where bad rows are written to; FILE.errors.csv without it.")
-    ] = None,
+    file: ImportedFile,
+    dry_run: DryRun = False,
+    report: ReportFile = None,
 ) -> None:
     """Import call forwardings from a CSV or XLSX file with headings, between `trunks import` and `trunks adopt`.
 

@@ -29,7 +29,7 @@ from models.states import AccountState
 from models.views.person_data import person_data
 from workers.accounts.user_import import UserImport
 from workers.commands.first_access import give_access, tell, typed_address, typed_name
-from workers.commands.import_reports import import_rows
+from workers.commands.import_reports import DryRun, ImportedFile, ReportFile, import_rows
 from workers.commands.resources import known_account, known_locale, open_database, out, refuse, when
 
 app = typer.Typer(no_args_is_help=True, help="People who can sign in.")
@@ -87,11 +87,9 @@ def create(
 
 @app.command("import")
 def import_users(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, metavar="FILE")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report; change nothing.")] = False,
-    report: Annotated[
-        Path | None, typer.Option(help="Where bad rows are written to; FILE.errors.csv without it.")
-    ] = None,
+    file: ImportedFile,
+    dry_run: DryRun = False,
+    report: ReportFile = None,
     tell: Annotated[
         bool, typer.Option("--tell", help="Mail people without a password a link to set one, each once.")
     ] = False,

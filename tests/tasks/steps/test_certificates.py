@@ -302,5 +302,5 @@ def test_a_certificate_is_for_numbers_and_an_address_proof_for_orders(pipeline: 
 
 
 def test_no_order_needs_a_certificate() -> None:
-    """A new trunk gets one block, and no block is larger than what a trunk can have without a certificate."""
+    """Check that no block, of which a new trunk gets one, is larger than what a trunk has without a certificate."""
     assert max(BLOCK_SIZES) <= MOST_NUMBERS

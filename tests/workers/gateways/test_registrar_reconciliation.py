@@ -297,7 +297,7 @@ def test_more_than_a_small_share_of_our_leftovers_is_more_likely_our_mistake(net
 
 @pytest.mark.parametrize("row", ROWS_OF_STRANGERS)
 def test_what_we_never_wrote_is_only_removed_when_staff_have_looked(network: Network, before: Tables, row: str) -> None:
-    """A Kamailio that runs already has customers' SIP users before the first of them is imported."""
+    """Expect a running Kamailio to keep its customers' SIP users, of which none is imported yet."""
     network.by_hand(row)
     strangers = network.everything()
     for dry in (True, False, False):
