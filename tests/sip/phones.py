@@ -140,9 +140,12 @@ class Phone:
         """Ring at the next call until the caller cancels. Return the running sipp once it listens."""
         return _listen(self.line, RINGING, self.port)
 
-    def refuse(self, status: str) -> Played:
-        """Refuse the next call with this status, such as "486 Busy Here". Return the running sipp once it listens."""
-        return refuse(self.line, self.port, status)
+    def refuse(self, status: str, *, branches: int = 1) -> Played:
+        """Refuse the next call with this status, such as "486 Busy Here", in each of its branches.
+
+        Return the running sipp once it listens. It ends without a fault when this number of branches has arrived.
+        """
+        return _listen(self.line, refusing(status, branches), self.port)
 
     def call(
         self, number: str, *, gets: int = 200, sender: str | None = None, extra: str = "", call_id: str | None = None

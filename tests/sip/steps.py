@@ -87,9 +87,17 @@ RINGING = [
 """The steps to ring until the caller gives up."""
 
 
-def refusing(status: str) -> list[str]:
-    """Return the steps that refuse a call with this status, such as "486 Busy Here"."""
-    return ['<recv request="INVITE"/>', reply(status, tag=";tag=[pid]-[call_number]"), '<recv request="ACK"/>']
+def refusing(status: str, branches: int = 1) -> list[str]:
+    """Return the steps that refuse a call with this status, such as "486 Busy Here".
+
+    The call must arrive in this number of branches, that is, once for each contact.
+    """
+    steps: list[str] = []
+    for branch in range(branches):
+        # The ACKs of the branches before may arrive before or after this one.
+        steps += ['<recv request="ACK" optional="true"/>'] * branch
+        steps += ['<recv request="INVITE"/>', reply(status, tag=";tag=[pid]-[call_number]")]
+    return [*steps, '<recv request="ACK"/>']
 
 
 # In requests of the called side, From and To are exchanged.

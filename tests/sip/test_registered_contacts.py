@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 
 from models.telephony.forwarding import Condition
-from tests.fakes import wait_until
 from tests.sip.conftest import Sites
 from tests.sip.phones import NETWORK, Phone, Within, answer, call_in
 from tests.sip.sipp import PATIENCE
@@ -88,10 +87,9 @@ def test_several_contacts_in_one_registration_lead_nowhere_else(sites: Sites, be
     berlin.register(expires=0)
     evil = f"<sip:x@127.0.0.1:{inside.port};transport=tcp>, <sip:y@127.0.0.1:{inside.port}>"
     berlin.register(contact="<sip:z@192.0.2.1>", extra=f"m: {evil}")
-    refusing = [berlin.refuse("486 Busy Here")]
+    refusing = berlin.refuse("486 Busy Here", branches=3)
     call_in(sites.line, berlin.numbers[0], gets=486)
-    # The phone writes its log after it has answered.
-    wait_until(lambda: all(one.messages.count("INVITE sip:") == 3 for one in refusing), what="a call for each contact")
+    refusing.finish()
 
 
 @pytest.mark.parametrize("name", ["received", "Received", "q=1; received"])
