@@ -37,7 +37,7 @@ from models.people.users import User, administrators_of
 from models.proofs.deadlines import VALID_FOR
 from models.proofs.ownership import Credentials, ownership_by
 from models.requests.requests import Request
-from models.states import Origin
+from models.states import AccountState, Origin
 from models.values import Locale
 from models.vault import Vault
 
@@ -201,6 +201,32 @@ def note_refused(session: Session, message: Message, now: datetime) -> None:
         ~others.exists(),
     )
     session.execute(unreached.values(unreached_since=now).execution_options(synchronize_session=False))
+
+
+def ask_late_administrators(session: Session, now: datetime) -> int:
+    """Queue the mail of each open offer that has reached nobody to the administrators who never had it.
+
+    They were named or have joined after the offer was made. Returns the number of mails. Safe to run twice.
+    """
+    offers = sa.select(Account).join(InvoiceOffer, InvoiceOffer.account_id == Account.id)
+    open_ones = offers.where(
+        InvoiceOffer.unreached_since.is_not(None),
+        InvoiceOffer.expires_at > now,
+        Account.main_id == InvoiceOffer.main_id,
+        Account.state == AccountState.ACTIVE,
+    )
+    asked = 0
+    for account in session.scalars(open_ones.with_for_update(of=InvoiceOffer, skip_locked=True)).all():
+        of_offer = mails_of_offer().where(Account.id == account.id, InvoiceOffer.account_id == account.id)
+        mails = session.scalars(of_offer.order_by(Message.queued_at.desc())).all()
+        had = {mail.recipient_address for mail in mails}
+        for person in administrators_of(session, account.id):
+            if mails and person.email not in had:
+                to = Recipient(person.name, person.email, person.locale)
+                queue_message(session, None, OFFER_MAIL, to, dict(mails[0].facts), now, occasion=secrets.token_hex(8))
+                asked += 1
+    session.flush()
+    return asked
 
 
 def answer_offer(session: Session, principal: Principal, account: Account, now: datetime, *, agrees: bool) -> None:

@@ -12,6 +12,7 @@ from functools import partial
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, selectinload
 
+from models.links.invoice_membership import ask_late_administrators
 from models.proofs.certificates import AWAITED, needs_certificate
 from models.proofs.consent_reach import forget_ended
 from models.proofs.proof_book import ProofBook
@@ -28,14 +29,16 @@ def reconcile_proofs(run: Run) -> None:
 
     Also ends expired link codes, removes questions for consent of ended requests from the back office's list, and
     counts pending requests by the party that has to act. Requests that need their certificate of need no more, because
-    an older one was taken back, go on, which the run counts as `needs_over`. Safe to run twice: the step `verify` sends
-    no reminder twice.
+    an older one was taken back, go on, which the run counts as `needs_over`. Administrators who have joined since an
+    offer of the collective invoice reached nobody are asked, too (`offers_asked_again` counts these mails). Safe to run
+    twice: the step `verify` sends no reminder twice.
     """
     with run.transaction() as session:
         expired = sa.update(LinkCode).where(LinkCode.ended_at.is_(None), LinkCode.expires_at <= run.now)
         ended = session.scalars(expired.values(ended_at=run.now).returning(LinkCode.id)).all()
         run.counts["link_codes_ended"] = len(ended)
         forget_ended(session)
+        run.counts["offers_asked_again"] = ask_late_administrators(session, run.now)
         waiting = sa.select(Request.waiting_for, sa.func.count()).where(Request.waiting_for.is_not(None))
         for actor, count in session.execute(waiting.group_by(Request.waiting_for)):
             run.counts[f"waiting_for_{actor}"] = count

@@ -60,6 +60,20 @@ def test_an_offer_that_reaches_one_of_two_is_none(pipeline: Pipeline) -> None:
     assert cases(pipeline) == []
 
 
+def test_an_administrator_who_joins_later_gets_the_offer_once(pipeline: Pipeline) -> None:
+    account, _ = make_site(pipeline)
+    offer(pipeline, account)
+    with pipeline.runtime.database.transaction() as session:
+        newcomer = make_user(session)
+        join(session, newcomer, session.get_one(Account, account.id))
+    for _ in range(2):
+        pipeline.run("proofs")
+        pipeline.send()
+    [mail] = [mail for mail in pipeline.mailer.sent if mail.recipient_address == newcomer.email]
+    assert account.customer_number in mail.text and "/sammelrechnung" in mail.text
+    assert cases(pipeline) == []
+
+
 @pytest.mark.parametrize("end", ["answered", "withdrawn", "named", "joined", "asked again"])
 def test_the_case_ends_with_its_cause(pipeline: Pipeline, end: str) -> None:
     account, [owner] = make_site(pipeline)

@@ -91,7 +91,12 @@ def test_link_codes_end_and_it_is_counted_who_waits_for_whom(pipeline: Pipeline)
     pipeline.advance()
     with changing(pipeline) as session:
         create_link_code(session, pipeline.manager, session.get_one(Account, pipeline.main.id), pipeline.clock.now)
-    assert pipeline.run("proofs").counts == {"link_codes_ended": 0, "waiting_for_contact": 1, "looked_at": 1}
+    assert pipeline.run("proofs").counts == {
+        "link_codes_ended": 0,
+        "offers_asked_again": 0,
+        "waiting_for_contact": 1,
+        "looked_at": 1,
+    }
     pipeline.clock.advance(8 * DAY)
     assert pipeline.run("proofs", dry=True).counts["link_codes_ended"] == 1
     assert pipeline.run("proofs").counts["link_codes_ended"] == 1
