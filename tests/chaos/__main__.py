@@ -35,7 +35,7 @@ A_MINUTE = 60.0
 """Seconds that a row is locked in a long run."""
 MANY = 10_000
 """Requests of a long run: all faults happen again and again until so many were accepted."""
-CLIENTS, OWNED, FILES = 6, 5_000, 20
+CLIENTS, OWNED, FILES = 12, 5_000, 20
 """Clients of the API, accounts that they can link, and files of orders at most, in a long run."""
 GIVES_UP = 120.0
 """Seconds after a fault in which an order has to go through, and in which at the end some work has to be done."""

@@ -27,6 +27,7 @@ from tests.benchmarks.system import Customer
 from tests.chaos.pages import Pages
 from tests.chaos.plant import Plant
 from tests.factories import PASSWORD, make_account, make_user
+from tests.plain_http import call
 
 T = TypeVar("T")
 CLIENTS = 4
@@ -287,7 +288,7 @@ class Load:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             with suppress(httpx.HTTPError):
-                answer = httpx.request(method, f"{self.plant.front}/api/v1{path}", timeout=20, **parameters)
+                answer = call(method, f"{self.plant.front}/api/v1{path}", timeout=20, **parameters)
                 if answer.status_code < 500 and answer.status_code != 429:
                     return answer
             time.sleep(0.3)

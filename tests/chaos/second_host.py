@@ -10,13 +10,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import httpx
-
 from models.people.rights import Principal
 from tests.benchmarks.front import signed_in
 from tests.chaos.plant import Plant, end_together
 from tests.chaos.skewed_program import skewed
 from tests.fakes import wait_until
+from tests.plain_http import call
 from workers import programs
 from workers.stack.ports import LOOPBACK, accepts_connections, free_port
 
@@ -70,7 +69,7 @@ def _wrong_clocks(ports: dict[str, int], off: float) -> Iterator[str]:
 
 
 def _shown_offsets(port: int) -> list[float]:
-    text = httpx.get(f"http://{LOOPBACK}:{port}/metrics", timeout=20).text
+    text = call("GET", f"http://{LOOPBACK}:{port}/metrics", timeout=20).text
     return [float(line.split()[1]) for line in text.splitlines() if line.startswith(_OFFSET)]
 
 

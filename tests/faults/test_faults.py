@@ -9,7 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
-import httpx
 import pytest
 import redis
 import sqlalchemy as sa
@@ -38,6 +37,7 @@ from models.vault import Vault
 from tests.factories import a_link, an_order, make_account, make_main, make_user
 from tests.fakes import wait_until
 from tests.faults.conftest import SECRET, Plant
+from tests.plain_http import call
 from tests.web.conftest import ORDER
 
 STEPS = ("verify", "provision", "attach", "confirm", "receipt", "mail")
@@ -265,7 +265,7 @@ def test_requests_are_accepted_while_redis_is_away(plant: Plant) -> None:
     ids = []
     for key in range(5):
         head = {"Authorization": f"Bearer {token}", "Idempotency-Key": str(key)}
-        answer = httpx.post(f"http://127.0.0.1:{port}/api/v1/orders", json=ORDER, headers=head, timeout=10)
+        answer = call("POST", f"http://127.0.0.1:{port}/api/v1/orders", json=ORDER, headers=head, timeout=10)
         assert answer.status_code == 202
         ids.append(UUID(answer.json()["id"]))
     assert plant.statuses(ids) == {Status.ACKNOWLEDGED}

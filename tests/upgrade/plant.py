@@ -28,6 +28,7 @@ from tests.chaos.plant import LEASE, SECRET, Program
 from tests.factories import UNLIMITED
 from tests.fakes import wait_until
 from tests.hosts.record import Record
+from tests.plain_http import call
 from tests.upgrade.filling import Filling
 from tests.upgrade.versions import ROOT, Version
 from workers.stack.ports import LOOPBACK, free_port
@@ -111,7 +112,7 @@ class Plant:
                     token = self.tokens[number % len(self.tokens)]
                     headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": uuid4().hex}
                     headers["Content-Type"] = "application/json"
-                    httpx.post(f"{url}/api/v1/orders", content=BODY, headers=headers, timeout=60).raise_for_status()
+                    call("POST", f"{url}/api/v1/orders", content=BODY, headers=headers, timeout=60).raise_for_status()
                 wait_until(
                     lambda: bool(connection.execute(_DONE).fetchall()[0][0]), seconds=PATIENCE, what="the first orders"
                 )
@@ -213,6 +214,6 @@ def open_plant() -> Iterator[Plant]:
 
 def _is_ready(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/readyz", timeout=20).status_code == 200
+        return call("GET", f"{url}/readyz", timeout=20).status_code == 200
     except httpx.HTTPError:
         return False

@@ -13,6 +13,7 @@ import httpx
 import psycopg
 
 from models.db.roles import DatabaseRole
+from tests.plain_http import call
 
 EVERY = 0.05
 """Seconds between two looks."""
@@ -93,7 +94,7 @@ class Watch:
             with self._calling:
                 for url in [f"{front}{page}" for front in self.fronts for page in PAGES]:
                     try:
-                        status = httpx.get(url, timeout=20).status_code
+                        status = call("GET", url, timeout=20).status_code
                     except httpx.HTTPError:
                         status = None
                     self.answers.append(Answer(url, time.time(), status))

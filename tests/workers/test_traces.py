@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-import httpx
 import pytest
 import sqlalchemy as sa
 from celery import Celery
@@ -23,6 +22,7 @@ from models.values import utc_now
 from tests.collector import collecting
 from tests.factories import fill_pool, make_main, prove_contact
 from tests.fakes import MailSink, wait_until
+from tests.plain_http import call
 from tests.web.conftest import ORDER
 from tests.workers.conftest import Children
 from workers import programs
@@ -57,7 +57,7 @@ def test_an_order_is_one_trace_from_the_front_through_the_workers_to_its_last_ma
         children.start(programs.beat(Path("schedule")), **traces)
         wait_until(lambda: accepts_connections(port), what="the front")
         head = {"Authorization": f"Bearer {token}", "Idempotency-Key": "one", "traceparent": THEIR_TRACE}
-        answer = httpx.post(f"http://127.0.0.1:{port}/api/v1/orders", json=ORDER, headers=head, timeout=30)
+        answer = call("POST", f"http://127.0.0.1:{port}/api/v1/orders", json=ORDER, headers=head, timeout=30)
         assert answer.status_code == 202
         with Celery(broker=redis_url, set_as_current=False) as sender:
             sender.send_task(WorkKind.SWEEP, queue=WorkKind.SWEEP)

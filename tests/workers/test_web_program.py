@@ -22,6 +22,7 @@ from models.requests.requests import Request
 from models.values import utc_now
 from tests.factories import fill_pool, make_main
 from tests.fakes import wait_until
+from tests.plain_http import call
 from tests.web.conftest import ORDER
 from tests.workers.conftest import Children
 from workers import programs
@@ -42,11 +43,11 @@ def test_every_thread_has_a_connection_of_its_own_and_one_is_left(children: Chil
     with database.engine.connect() as looking, ThreadPoolExecutor(15) as pool:
         with database.engine.begin() as blocking:
             blocking.execute(sa.text("LOCK TABLE job_heartbeats"))
-            asked = [pool.submit(httpx.get, f"{front}/readyz", timeout=30) for _ in range(15)]
+            asked = [pool.submit(call, "GET", f"{front}/readyz", timeout=30) for _ in range(15)]
 
             wait_until(lambda: _count(looking, WAITING) == 15, what="fifteen requests, each on its connection")
-            assert httpx.get(f"{front}/readyz", timeout=30).status_code == 503
-            assert httpx.get(f"{front}/healthz", timeout=30).status_code == 200
+            assert call("GET", f"{front}/readyz", timeout=30).status_code == 503
+            assert call("GET", f"{front}/healthz", timeout=30).status_code == 200
         assert [answer.result().status_code for answer in asked] == [200] * 15
 
 
@@ -89,7 +90,7 @@ def test_one_key_at_the_same_moment_from_two_processes_makes_one_order(
 
     def order(port: int) -> httpx.Response:
         head = {"Authorization": f"Bearer {token}", "Idempotency-Key": "one"}
-        return httpx.post(f"http://127.0.0.1:{port}/api/v1/orders", json=ORDER, headers=head, timeout=30)
+        return call("POST", f"http://127.0.0.1:{port}/api/v1/orders", json=ORDER, headers=head, timeout=30)
 
     with superuser.connect() as looking, ThreadPoolExecutor(2) as pool:
         # Both wait for a call with the same key that comes to nothing, and go on at the same moment.

@@ -6,7 +6,6 @@ import os
 import signal
 from pathlib import Path
 
-import httpx
 import psutil
 import psycopg
 import pytest
@@ -27,6 +26,7 @@ from tasks.settings import SettingsError
 from tests.chaos.skewed_program import skewed
 from tests.factories import a_link, make_main
 from tests.fakes import wait_until
+from tests.plain_http import call
 from tests.workers.conftest import Children
 from workers import programs
 from workers.settings import WorkerSettings
@@ -70,7 +70,7 @@ def test_a_worker_shows_what_it_counted_on_a_port_of_its_own(
     )
 
     def shown() -> str:
-        answer = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=5)
+        answer = call("GET", f"http://127.0.0.1:{port}/metrics", timeout=5)
         return answer.raise_for_status().text
 
     wait_until(lambda: accepts_connections(port), what="the port")
@@ -91,7 +91,7 @@ def test_a_worker_whose_clock_is_wrong_works_as_any_other_and_shows_how_far_it_i
         skewed(programs.worker(1), off), METRICS_PORT=str(port), PROMETHEUS_MULTIPROC_DIR=str(tmp_path / "counters")
     )
     wait_until(lambda: accepts_connections(port), what="the port")
-    shown = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=20).raise_for_status().text
+    shown = call("GET", f"http://127.0.0.1:{port}/metrics", timeout=20).raise_for_status().text
     [figure] = [line for line in shown.splitlines() if line.startswith("standorte_clock_offset_seconds")]
     assert float(figure.split()[1]) == pytest.approx(-off, abs=5)
     with Celery(broker=redis_url, set_as_current=False) as sender:
