@@ -6,8 +6,9 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ import redis
 import sqlalchemy as sa
 from flask import Flask, before_render_template, template_rendered
 from flask.testing import FlaskClient
+from itsdangerous import URLSafeTimedSerializer
 from jinja2 import FileSystemBytecodeCache, Template
 from pydantic import SecretStr
 from werkzeug.test import TestResponse
@@ -37,8 +39,9 @@ from tests.factories import NOW, PLENTY, fill_pool, make_main
 from tests.factories import SECRET as SECRET
 from tests.fakes import FakeClock, FakeMailer, FakePrinter, FakeRegistrar
 from web.app import create_app
-from web.resources import resources
+from web.resources import resources, store_resources
 from web.settings import WebSettings
+from web.telephone_network import TelephoneNetwork
 
 ORDER: dict[str, Any] = {
     "product": "trunk-10",
@@ -180,6 +183,18 @@ def running(postgres: Any, clock: FakeClock, **settings: Any) -> Iterator[Flask]
         resources().database.close()
 
 
+def form_token(client: FlaskClient) -> str:
+    """Return a CSRF token for forms of this browser, as their pages have it; saves to open such a page first.
+
+    For what many tests do before they begin, such as signing in.
+    """
+    with client.session_transaction() as session:
+        secret = session.setdefault("csrf_token", token_hex(20))
+    key = client.application.secret_key
+    assert key is not None
+    return str(URLSafeTimedSerializer(key, salt="wtf-csrf-token").dumps(secret))
+
+
 def as_new(app: Flask) -> Flask:
     """Reset what tests leave in an application that they share, and return it.
 
@@ -217,6 +232,26 @@ def front_of(postgres: Any, database: Database, clock: FakeClock) -> Iterator[Fr
             return app.test_client()
 
         yield make
+
+
+@pytest.fixture
+def usual_with(usual_app: Flask, clock: FakeClock) -> Iterator[FrontOf]:
+    """Provide a function that gives the usual application other settings until the end of the test.
+
+    The function's parameters are these settings; it returns a client. They are settings of which nothing is made when
+    an application is created: limits, and the registrar's database. For others there is `front_of`, which takes longer.
+    """
+    with usual_app.app_context():
+        usual = resources()
+
+    def make(**settings: Any) -> FlaskClient:
+        changed = usual.settings.model_copy(update=settings)
+        network = None if changed.registrar_url is None else TelephoneNetwork(changed.registrar_url, clock)
+        store_resources(usual_app, replace(usual, settings=changed, network=network))
+        return usual_app.test_client()
+
+    yield make
+    store_resources(usual_app, usual)
 
 
 @pytest.fixture

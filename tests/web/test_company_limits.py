@@ -44,12 +44,12 @@ def an_order_of(number: int) -> dict[str, Any]:
     return {**ORDER, "location": place, "contact": {**ORDER["contact"], "email": f"site{number}@example.com"}}
 
 
-def with_limits(front: Front, front_of: FrontOf, **limits: int) -> Front:
+def with_limits(front: Front, usual_with: FrontOf, **limits: int) -> Front:
     """Give `front` a client of a web application with these limits for each company; return `front`.
 
     `limits` are settings without the prefix `limit_`, such as `blocks_per_day`.
     """
-    front.client = front_of(**{f"limit_{name}": most for name, most in limits.items()})
+    front.client = usual_with(**{f"limit_{name}": most for name, most in limits.items()})
     return front
 
 
@@ -68,9 +68,9 @@ def placed(database: Database) -> int:
     ],
 )
 def test_one_token_cannot_go_on_for_ever(
-    front: Front, front_of: FrontOf, clock: FakeClock, limit: Limit, setting: str
+    front: Front, usual_with: FrontOf, clock: FakeClock, limit: Limit, setting: str
 ) -> None:
-    with_limits(front, front_of, **{setting: 3})
+    with_limits(front, usual_with, **{setting: 3})
     answers = [front.post("/orders", an_order_of(number)) for number in range(6)]
     assert [answer.status_code for answer in answers] == [202] * 3 + [429] * 3
     problem = answers[-1].get_json()
@@ -88,8 +88,8 @@ def test_one_token_cannot_go_on_for_ever(
     assert placed(front.database) == 3 + (limit is not Limit.OPEN_ORDERS)
 
 
-def test_what_is_called_off_is_counted_all_the_same(front: Front, front_of: FrontOf, clock: FakeClock) -> None:
-    with_limits(front, front_of, blocks_per_day=2)
+def test_what_is_called_off_is_counted_all_the_same(front: Front, usual_with: FrontOf, clock: FakeClock) -> None:
+    with_limits(front, usual_with, blocks_per_day=2)
     for number in range(2):
         assert front.post("/orders", an_order_of(number)).status_code == 202
     with front.database.transaction() as session:
@@ -98,8 +98,8 @@ def test_what_is_called_off_is_counted_all_the_same(front: Front, front_of: Fron
     assert front.post("/orders", an_order_of(3)).get_json()["limit"] == Limit.BLOCKS
 
 
-def test_an_order_that_has_ended_makes_room(front: Front, front_of: FrontOf, clock: FakeClock) -> None:
-    with_limits(front, front_of, open_orders=1)
+def test_an_order_that_has_ended_makes_room(front: Front, usual_with: FrontOf, clock: FakeClock) -> None:
+    with_limits(front, usual_with, open_orders=1)
     assert front.post("/orders", ORDER).status_code == 202
     assert front.post("/orders", ORDER).status_code == 429
     with front.database.transaction() as session:
@@ -107,8 +107,8 @@ def test_an_order_that_has_ended_makes_room(front: Front, front_of: FrontOf, clo
     assert front.post("/orders", ORDER).status_code == 202
 
 
-def test_calls_at_once_do_not_pass_the_limit_together(front: Front, front_of: FrontOf) -> None:
-    with_limits(front, front_of, letters_per_day=3)
+def test_calls_at_once_do_not_pass_the_limit_together(front: Front, usual_with: FrontOf) -> None:
+    with_limits(front, usual_with, letters_per_day=3)
     app = front.client.application
 
     def order(number: int) -> int:
@@ -121,16 +121,16 @@ def test_calls_at_once_do_not_pass_the_limit_together(front: Front, front_of: Fr
     assert placed(front.database) == 3
 
 
-def test_known_contacts_and_addresses_are_not_counted(front: Front, front_of: FrontOf, back: Back) -> None:
-    with_limits(front, front_of, letters_per_day=1, contacts_per_day=1)
+def test_known_contacts_and_addresses_are_not_counted(front: Front, usual_with: FrontOf, back: Back) -> None:
+    with_limits(front, usual_with, letters_per_day=1, contacts_per_day=1)
     assert front.post("/orders", ORDER).status_code == 202
     back.advance()
     assert front.post("/orders", ORDER).status_code == 202
     assert front.post("/orders", an_order_of(1)).status_code == 429
 
 
-def test_more_numbers_are_counted_as_blocks_also_when_they_are_taken_back(front: Front, front_of: FrontOf) -> None:
-    with_limits(front, front_of, blocks_per_day=2)
+def test_more_numbers_are_counted_as_blocks_also_when_they_are_taken_back(front: Front, usual_with: FrontOf) -> None:
+    with_limits(front, usual_with, blocks_per_day=2)
     with front.database.transaction() as session:
         site = make_site(
             session, session.get_one(Account, front.main.id), Origin.ORDER, postal_code="10179", city="Berlin"
@@ -155,8 +155,8 @@ def test_more_numbers_are_counted_as_blocks_also_when_they_are_taken_back(front:
     assert local == [202, 202, 429]
 
 
-def test_in_the_portal_too_more_numbers_are_limited(front: Front, front_of: FrontOf) -> None:
-    with_limits(front, front_of, blocks_per_day=1)
+def test_in_the_portal_too_more_numbers_are_limited(front: Front, usual_with: FrontOf) -> None:
+    with_limits(front, usual_with, blocks_per_day=1)
     site = make_koeln(front)
     sign_in(front, front.manager.email)
     typed = {"area_code": "0221", "block_size": "1"}
@@ -167,22 +167,22 @@ def test_in_the_portal_too_more_numbers_are_limited(front: Front, front_of: Fron
     assert_valid(refused.text)
 
 
-def test_an_order_that_is_refused_counts_nothing(front: Front, front_of: FrontOf) -> None:
-    with_limits(front, front_of, blocks_per_day=1)
+def test_an_order_that_is_refused_counts_nothing(front: Front, usual_with: FrontOf) -> None:
+    with_limits(front, usual_with, blocks_per_day=1)
     assert front.post("/orders", {**ORDER, "product": "no-such"}).status_code == 422
     assert front.post("/orders", ORDER).status_code == 202
 
 
-def test_the_limit_is_the_company_s(front: Front, front_of: FrontOf, owner_database: Database) -> None:
-    with_limits(front, front_of, blocks_per_day=1)
+def test_the_limit_is_the_company_s(front: Front, usual_with: FrontOf, owner_database: Database) -> None:
+    with_limits(front, usual_with, blocks_per_day=1)
     with owner_database.transaction() as session:
         set_own_limits(session, front.main.id, {Limit.BLOCKS: 3})
     statuses = [front.post("/orders", an_order_of(number)).status_code for number in range(4)]
     assert statuses == [202] * 3 + [429]
 
 
-def test_another_letter_counts(front: Front, front_of: FrontOf, back: Back, clock: FakeClock) -> None:
-    with_limits(front, front_of, letters_per_day=1)
+def test_another_letter_counts(front: Front, usual_with: FrontOf, back: Back, clock: FakeClock) -> None:
+    with_limits(front, usual_with, letters_per_day=1)
     id = front.post("/orders", ORDER).get_json()["id"]
     back.advance()
     clock.advance(timedelta(days=4))
@@ -193,8 +193,8 @@ def test_another_letter_counts(front: Front, front_of: FrontOf, back: Back, cloc
     assert front.post(f"/requests/{id}/proofs", {"kind": "letter_code", "code": back.letter_code()}).status_code == 200
 
 
-def test_a_corrected_contact_counts(front: Front, front_of: FrontOf, back: Back) -> None:
-    with_limits(front, front_of, contacts_per_day=1)
+def test_a_corrected_contact_counts(front: Front, usual_with: FrontOf, back: Back) -> None:
+    with_limits(front, usual_with, contacts_per_day=1)
     id = front.post("/orders", ORDER).get_json()["id"]
     back.advance()
     answer = front.post(f"/requests/{id}/contact", {"email": "another@example.com"})
@@ -203,9 +203,9 @@ def test_a_corrected_contact_counts(front: Front, front_of: FrontOf, back: Back)
 
 @pytest.mark.parametrize("taken_back", [True, False])
 def test_invitations_are_counted_when_they_are_sent(
-    front: Front, front_of: FrontOf, back: Back, clock: FakeClock, taken_back: bool
+    front: Front, usual_with: FrontOf, back: Back, clock: FakeClock, taken_back: bool
 ) -> None:
-    with_limits(front, front_of, invitations_per_day=3)
+    with_limits(front, usual_with, invitations_per_day=3)
     sign_in(front, front.manager.email)
     page = f"/benutzer/{front.main.customer_number}"
     for number in range(3):
@@ -224,8 +224,8 @@ def test_invitations_are_counted_when_they_are_sent(
     assert invite(front, "stranger3@example.com").status_code == 303
 
 
-def test_an_invitation_that_is_sent_again_counts(front: Front, front_of: FrontOf, back: Back) -> None:
-    with_limits(front, front_of, invitations_per_day=2)
+def test_an_invitation_that_is_sent_again_counts(front: Front, usual_with: FrontOf, back: Back) -> None:
+    with_limits(front, usual_with, invitations_per_day=2)
     sign_in(front, front.manager.email)
     page = f"/benutzer/{front.main.customer_number}"
     invite(front, "stranger@example.com")
@@ -238,13 +238,13 @@ def test_an_invitation_that_is_sent_again_counts(front: Front, front_of: FrontOf
     assert sum(mail.recipient_address == "stranger@example.com" for mail in back.mailer.sent) == 2
 
 
-def test_a_local_team_uses_up_its_own_invitations(front: Front, front_of: FrontOf) -> None:
+def test_a_local_team_uses_up_its_own_invitations(front: Front, usual_with: FrontOf) -> None:
     with front.database.transaction() as session:
         local = make_user(session)
         sites = [make_account(session, administrator=local) for _ in range(2)]
         for site in sites:
             attach(session, front.main.id, site.id, Origin.LINK, NOW)
-    with_limits(front, front_of, invitations_per_day=1)
+    with_limits(front, usual_with, invitations_per_day=1)
     sign_in(front, front.manager.email)
 
     def asks(team: Front, number: str, email: str) -> int:
@@ -268,9 +268,9 @@ def a_question(number: int) -> dict[str, Any]:
 
 
 def test_questions_for_consent_are_counted_when_they_are_asked(
-    front: Front, front_of: FrontOf, clock: FakeClock
+    front: Front, usual_with: FrontOf, clock: FakeClock
 ) -> None:
-    with_limits(front, front_of, consents_per_day=3)
+    with_limits(front, usual_with, consents_per_day=3)
     for number in range(10, 13):
         id = front.post("/link-requests", a_question(number)).get_json()["id"]
         assert front.post(f"/requests/{id}/cancel").status_code == 200
@@ -283,8 +283,8 @@ def test_questions_for_consent_are_counted_when_they_are_asked(
     assert front.post("/link-requests", a_question(13)).status_code == 202
 
 
-def test_in_the_portal_too_so_many_are_asked_for_consent(front: Front, front_of: FrontOf) -> None:
-    with_limits(front, front_of, consents_per_day=1)
+def test_in_the_portal_too_so_many_are_asked_for_consent(front: Front, usual_with: FrontOf) -> None:
+    with_limits(front, usual_with, consents_per_day=1)
     sign_in(front, front.manager.email)
     for number in (10, 11):
         answer = add(front, f"76543{number}", "zustimmung")
@@ -295,9 +295,9 @@ def test_in_the_portal_too_so_many_are_asked_for_consent(front: Front, front_of:
 
 
 @pytest.fixture
-def narrow(front: Front, front_of: FrontOf) -> Front:
+def narrow(front: Front, usual_with: FrontOf) -> Front:
     """Provide a client with the manager signed in, whose company may order two number blocks a day."""
-    with_limits(front, front_of, blocks_per_day=2)
+    with_limits(front, usual_with, blocks_per_day=2)
     with front.database.transaction() as session:
         prove_contact(session, front.main)
     sign_in(front, front.manager.email)
@@ -333,8 +333,8 @@ def test_a_reached_limit_is_said_from_the_first_step_on(narrow: Front, clock: Fa
     assert told not in narrow.client.get(f"{draft}/produkt").text
 
 
-def test_a_limit_of_letters_is_said_when_the_address_is_known(front: Front, front_of: FrontOf) -> None:
-    with_limits(front, front_of, letters_per_day=1)
+def test_a_limit_of_letters_is_said_when_the_address_is_known(front: Front, usual_with: FrontOf) -> None:
+    with_limits(front, usual_with, letters_per_day=1)
     assert front.post("/orders", an_order_of(0)).status_code == 202
     sign_in(front, front.manager.email)
     draft, told = fresh(front), "verschicken wir 1 Briefe mit Codes am Tag"
@@ -343,8 +343,10 @@ def test_a_limit_of_letters_is_said_when_the_address_is_known(front: Front, fron
     assert told in front.client.get(f"{draft}/kontakt").text
 
 
-def test_a_letter_asked_for_in_the_portal_counts(front: Front, front_of: FrontOf, back: Back, clock: FakeClock) -> None:
-    with_limits(front, front_of, letters_per_day=1)
+def test_a_letter_asked_for_in_the_portal_counts(
+    front: Front, usual_with: FrontOf, back: Back, clock: FakeClock
+) -> None:
+    with_limits(front, usual_with, letters_per_day=1)
     id = front.post("/orders", ORDER).get_json()["id"]
     back.advance()
     clock.advance(timedelta(days=4))

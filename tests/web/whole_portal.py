@@ -32,7 +32,7 @@ from models.telephony.place_answers import ask, question_id
 from tests.factories import NOW, PASSWORD, VAULT, an_order, give_app, make_account, make_staff, make_user, submit_order
 from tests.second_factor import enter_code
 from tests.web.api.calls import PDF, a_link, new_link_code, upload
-from tests.web.conftest import ORDER, Back, Front
+from tests.web.conftest import ORDER, Back, Front, form_token
 from tests.web.portal.accounts.sites import Site, give_numbers, make_site
 from tests.web.portal.bulk.uploading import FALLBACK, HEAD, as_csv, row
 from tests.web.portal.page.test_portal import csrf
@@ -204,7 +204,7 @@ def half_signed_in(front: Front, email: str) -> tuple[FlaskClient, TestResponse]
     Return the browser and the page that asks for the second factor.
     """
     client = front.client.application.test_client()
-    form = {"csrf_token": csrf(client.get("/anmelden").text), "email": email, "password": PASSWORD}
+    form = {"csrf_token": form_token(client), "email": email, "password": PASSWORD}
     return client, client.post("/anmelden", data=form)
 
 

@@ -19,7 +19,7 @@ from models.states import Origin
 from models.telephony.trunks import SipTrunk
 from tests.factories import NOW, PASSWORD, an_order, fill_pool, join, make_account, make_user, submit_order
 from tests.web.conftest import Back, Front
-from tests.web.portal.accounts.sites import OLD, Site, come_in, deeds, get, give_numbers
+from tests.web.portal.accounts.sites import OLD, Site, arrive, come_in, deeds, get, give_numbers
 from tests.web.portal.page.test_portal import csrf
 
 
@@ -87,7 +87,7 @@ def test_the_main_accounts_look_is_in_the_log_once_an_hour(front: Front, site: S
     back.clock.advance(timedelta(hours=1))
     get(front, site.path)
     assert deeds(front) == [looked, looked]
-    assert come_in(front, site.administrator.email) == site.path
+    assert arrive(front, site.administrator.email) == site.path
     page = get(front, site.path)
     assert page.count("Hat das Dashboard angesehen.") == 2
     assert f"über Hauptaccount {front.main.customer_number}" in page and front.manager.name in page
@@ -152,7 +152,7 @@ def test_the_main_account_sees_what_its_own_people_did_and_nothing_of_the_local_
 def test_a_local_administrator_has_a_dashboard_and_nothing_of_others(front: Front, site: Site) -> None:
     with front.database.transaction() as session:
         other = make_site_of_another(session, front)
-    assert come_in(front, site.administrator.email) == site.path
+    assert arrive(front, site.administrator.email) == site.path
     page = get(front, site.path)
     assert "Sie sehen den" not in page and "Zurück zur Übersicht" not in page
     assert ">Dashboard</a>" in page and ">Standorte</a>" not in page and ">Benutzer</a>" in page
@@ -191,7 +191,7 @@ def test_a_link_code_is_offered_where_the_account_can_be_attached_or_switched(fr
 
 
 def test_a_local_member_sees_call_forwarding_and_nothing_else(front: Front, site: Site) -> None:
-    assert come_in(front, site.member.email) == site.path + "/rufweiterleitung"
+    assert arrive(front, site.member.email) == site.path + "/rufweiterleitung"
     page = get(front, site.path + "/rufweiterleitung")
     menu = re.search(r'<nav class="menu".*?</nav>', page, re.DOTALL)
     assert menu is not None

@@ -22,7 +22,7 @@ from tests.factories import NOW, PASSWORD, an_order, make_staff, submit_order
 from tests.second_factor import enter_code
 from tests.web.api.calls import PDF, upload
 from tests.web.api.calls import an_order as waiting_order
-from tests.web.conftest import Back, Front
+from tests.web.conftest import Back, Front, form_token
 from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import csrf
 
@@ -42,9 +42,15 @@ class Desk:
     def __init__(self, client: FlaskClient, email: str | None = None) -> None:
         self.client = client
         if email is not None:
-            form = {"csrf_token": self._token("/anmelden"), "email": email, "password": PASSWORD}
-            answer = enter_code(self.client, self.client.post("/anmelden", data=form))
-            self.arrives_at = self.client.get(answer.location, follow_redirects=True).request.path
+            form = {"csrf_token": form_token(client), "email": email, "password": PASSWORD}
+            answer = enter_code(client, client.post("/anmelden", data=form))
+            assert answer.status_code == 302
+            self._led_to = answer.location
+
+    @property
+    def arrives_at(self) -> str:
+        """Return the path of the page to which the sign-in leads."""
+        return self.client.get(self._led_to, follow_redirects=True).request.path
 
     def page(self, path: str, status: int = 200) -> str:
         """Return the HTML of the page. Expect the status, and valid HTML if the status is 200."""

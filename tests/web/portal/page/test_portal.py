@@ -14,7 +14,7 @@ from models.people.users import User
 from tasks.settings import SettingsError
 from tests.factories import NOW, PASSWORD, an_order, join, make_account, make_main, make_user, submit_order
 from tests.second_factor import enter_code
-from tests.web.conftest import ORDER, SECRET, Front, FrontOf
+from tests.web.conftest import ORDER, SECRET, Front, FrontOf, form_token
 
 
 def csrf(page: str) -> str:
@@ -30,10 +30,8 @@ def sign_in(front: Front, email: str, password: str = PASSWORD, target: str = ""
     `target` is the query string of the sign-in page, such as the page to open afterwards. Return status, redirect
     target ("": none) and HTML of the last answer.
     """
-    form = front.client.get("/anmelden").text
-    answer = front.client.post(
-        "/anmelden" + target, data={"csrf_token": csrf(form), "email": email, "password": password}
-    )
+    form = {"csrf_token": form_token(front.client), "email": email, "password": password}
+    answer = front.client.post("/anmelden" + target, data=form)
     answer = enter_code(front.client, answer)
     return answer.status_code, answer.headers.get("Location", ""), answer.text
 

@@ -40,9 +40,9 @@ def network(registrar_url: str) -> Iterator[Network]:
 
 
 @pytest.fixture
-def wired(front: Front, front_of: FrontOf, registrar_url: str) -> Front:
+def wired(front: Front, usual_with: FrontOf, registrar_url: str) -> Front:
     """Provide a client of a web application that reads Kamailio's database; nobody is signed in."""
-    return Front(front_of(registrar_url=registrar_url), front.database, front.main, front.manager, "")
+    return Front(usual_with(registrar_url=registrar_url), front.database, front.main, front.manager, "")
 
 
 @pytest.fixture
@@ -282,7 +282,8 @@ def test_a_local_team_finds_it_beside_its_forwardings_and_back(wired: Front, sit
     assert f'href="{forwardings}"' in page and f'href="{site.path}"' not in page
 
 
-def test_a_front_that_is_not_connected_shows_nothing_of_it(front: Front, site: Site) -> None:
+def test_a_front_that_is_not_connected_shows_nothing_of_it(front: Front, usual_with: FrontOf, site: Site) -> None:
+    usual_with(registrar_url=None)
     come_in(front, site.administrator.email)
     for path in (site.path, site.path + "/rufweiterleitung"):
         assert "/anrufe" not in get(front, path)

@@ -22,7 +22,7 @@ from tests.factories import NOW, an_order, join, make_user, submit_order
 from tests.fakes import FakeRegistrar
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
-from tests.web.portal.accounts.sites import Site, come_in, deeds, enter, get, give_numbers, make_site
+from tests.web.portal.accounts.sites import Site, arrive, come_in, deeds, enter, get, give_numbers, make_site
 from tests.web.portal.page.test_portal import csrf
 
 REASON = "Rechnung <b>offen</b>"
@@ -274,7 +274,7 @@ def test_of_a_closed_account_nobody_sees_more_than_that_it_is_closed(front: Fron
     number = site.account.customer_number
     closed = f"Der Account {number} (Filiale Köln) ist geschlossen"
     for person in (site.administrator, site.member, manager):
-        assert come_in(front, person.email) == "/standortverwaltung"
+        assert arrive(front, person.email) == "/standortverwaltung"
         assert closed in get(front, "/standortverwaltung")
         assert closed not in get(front, "/verknuepfungscode")
         for path in (
