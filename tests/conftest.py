@@ -133,7 +133,8 @@ def _session_worker_database(postgres: EmbeddedPostgres) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="session")
-def _emptying(postgres: EmbeddedPostgres) -> Iterator[Emptying]:
+def emptying(postgres: EmbeddedPostgres) -> Iterator[Emptying]:
+    """Provide what empties the portal's database, except for the reference data."""
     tables = [table.name for table in metadata.tables.values() if table.name not in _REFERENCE]
     # What is known from the start was never asked.
     asked = "DELETE FROM known_places WHERE asked_at IS NOT NULL"
@@ -143,13 +144,13 @@ def _emptying(postgres: EmbeddedPostgres) -> Iterator[Emptying]:
 
 
 @pytest.fixture
-def database(_session_database: Database, _emptying: Emptying) -> Iterator[Database]:
+def database(_session_database: Database, emptying: Emptying) -> Iterator[Database]:
     """Provide the portal's database, connected as its owner, with reference data only (price list, area codes, towns).
 
     All other tables are emptied after the test.
     """
     yield _session_database
-    _emptying.empty()
+    emptying.empty()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -35,6 +36,7 @@ from tasks.hints import sending_app
 from tasks.ports import Ports
 from tasks.runtime import Runtime
 from tests.due_work import advance_requests, send_messages
+from tests.emptying import Emptying
 from tests.factories import NOW, PLENTY, fill_pool, make_main
 from tests.factories import SECRET as SECRET
 from tests.fakes import FakeClock, FakeMailer, FakePrinter, FakeRegistrar
@@ -255,19 +257,38 @@ def usual_with(usual_app: Flask, clock: FakeClock) -> Iterator[FrontOf]:
 
 
 @pytest.fixture
-def front(usual_app: Flask, database: Database, clock: FakeClock) -> Iterator[Front]:
+def front(usual_app: Flask, database: Database, emptying: Emptying, clock: FakeClock) -> Iterator[Front]:
     """Provide a client that is not signed in, a main account with numbers to order, and its manager.
 
     The client's API token is the manager's.
     """
+    app = as_new(usual_app)
+    found = Front(app.test_client(), database, *_customer(database, emptying))
+    with templates_leave_alone(app):
+        yield found
+
+
+_customers: dict[Emptying, bytes] = {}
+
+
+def _customer(database: Database, emptying: Emptying) -> tuple[Account, Principal, str]:
+    """Create a main account, its manager, numbers to order and a token; return all but the numbers.
+
+    They are created once for each process; later their rows are put back, unless other rows are there already.
+    """
+    if emptying in _customers and emptying.put_back("customer"):
+        kept: tuple[Account, Principal, str] = pickle.loads(_customers[emptying])
+        return kept
+    is_alone = emptying.is_empty() and emptying not in _customers
     with database.transaction() as session:
         main, manager = make_main(session)
         fill_pool(session)
-    app = as_new(usual_app)
-    found = Front(app.test_client(), database, main, manager, "")
-    found.token = found.token_with(Scope.READ, Scope.WRITE)
-    with templates_leave_alone(app):
-        yield found
+        user = session.get_one(User, manager.user_id)
+        token = create_token(session, main, user, "test", frozenset({Scope.READ, Scope.WRITE}), NOW)
+    if is_alone:
+        emptying.keep("customer")
+        _customers[emptying] = pickle.dumps((main, manager, token))
+    return main, manager, token
 
 
 @contextmanager
