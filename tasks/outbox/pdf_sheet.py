@@ -50,7 +50,8 @@ class Sheet:
         self.y: float = _TOP
         self._carrier, self._remark = carrier, remark
         self._file = BytesIO()
-        self._canvas = Canvas(self._file, pagesize=A4, pageCompression=1, lang=locale)
+        # With a font of ours to begin with: otherwise the PDF names Helvetica, too.
+        self._canvas = Canvas(self._file, pagesize=A4, pageCompression=1, lang=locale, initialFontName=font_name(400))
         self._fonts = EmbeddedFonts(self._canvas._doc)  # type: ignore[attr-defined]
         self._canvas.setTitle(in_print(title).replace(ISOLATE, "").replace(END_ISOLATE, ""))
         self.ink(INK, "", 11)
@@ -91,8 +92,13 @@ class Sheet:
         """
         lines: list[str] = []
         for part in text.split("\n"):
-            line = ""
-            for word in part.split(" "):
+            line = part.lstrip(" ")
+            # Most texts are short.
+            if self.width_of(line) <= width:
+                lines.append(line)
+                continue
+            words, line = line.split(" "), ""
+            for word in words:
                 longer = f"{line} {word}" if line else word
                 if self.width_of(longer) <= width:
                     line = longer

@@ -30,8 +30,35 @@ def font_name(weight: int) -> str:
     # Shaped text goes another way.
     font = TTFont(name, str(font_file(weight)), shapable=False)
     _keep_subsets(font.face)
+    _keep_objects(font)
     registerFont(font)
     return name
+
+
+def _keep_objects(font: Any) -> None:
+    """Patch ReportLab's `font` (a `TTFont`) so that it keeps the texts of its objects that are the same in many PDFs.
+
+    These are the widths of a subset's characters, and the map by which readers copy its text. Formatting a hundred
+    widths for each PDF takes as long as drawing its text.
+    """
+    add = font.addObjects
+
+    def added(document: Any) -> None:
+        names = [font.getSubsetInternalName(place, document)[1:] for place in range(len(font.state[document].subsets))]
+        add(document)
+        for name in names:
+            subset = document.idToObject["BasicFonts"].dict[name]
+            subset.Widths = _array(tuple(subset.Widths.sequence))
+            letters = document.idToObject[subset.ToUnicode.name]
+            letters.content = letters.content.encode()
+            letters.filters = [_CompressedOnce] if document.compression else []
+
+    font.addObjects = added
+
+
+@lru_cache(2 * _SUBSETS)
+def _array(numbers: tuple[float, ...]) -> bytes:
+    return f"[ {' '.join(f'{number:g}' for number in numbers)} ]".encode()
 
 
 def _keep_subsets(face: Any) -> None:
