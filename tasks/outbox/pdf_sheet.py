@@ -50,8 +50,9 @@ class Sheet:
         self.y: float = _TOP
         self._carrier, self._remark = carrier, remark
         self._file = BytesIO()
-        # With a font of ours to begin with: otherwise the PDF names Helvetica, too.
-        self._canvas = Canvas(self._file, pagesize=A4, pageCompression=1, lang=locale, initialFontName=font_name(400))
+        # Otherwise the PDF names Helvetica, too.
+        first = font_name(400)
+        self._canvas = Canvas(self._file, pagesize=A4, pageCompression=1, lang=locale, initialFontName=first)  # type: ignore[arg-type]
         self._fonts = EmbeddedFonts(self._canvas._doc)  # type: ignore[attr-defined]
         self._canvas.setTitle(in_print(title).replace(ISOLATE, "").replace(END_ISOLATE, ""))
         self.ink(INK, "", 11)

@@ -49,22 +49,38 @@ NOTHING = Details({})
 """The details of a message whose row has everything that it says."""
 
 
-def read_details(session: Session, message: Message, base_url: str, carrier: Carrier) -> Details:
-    """Read the template variables of a receipt mail, and return them with a function that makes its attachments.
+class Receipts:
+    """Reads the details of several receipt mails, with as many statements for all of them as for one.
 
-    The template of `message` must be in `RECEIPTS`. `base_url` is the portal's URL, with which links in attached PDFs
+    The templates of `messages` must be in `RECEIPTS`. `base_url` is the portal's URL, with which links in attached PDFs
     begin; `carrier` is the sender that these PDFs name.
     """
-    return RECEIPTS[message.template](session, message, base_url, carrier)
+
+    def __init__(self, session: Session, messages: Sequence[Message], base_url: str, carrier: Carrier) -> None:
+        self.session, self.base_url, self.carrier = session, base_url, carrier
+        whole = joinedload(Request.main), joinedload(Request.account), joinedload(Request.requester)
+        query = sa.select(Request).where(Request.id.in_({message.request_id for message in messages}))
+        found = session.scalars(query.options(*whole, joinedload(Request.area)))
+        self._requests = {request.id: request for request in found}
+        self.proofs = ProofBook(session, list(self._requests.values()), lock=False)
+
+    def details(self, message: Message) -> Details:
+        """Return the template variables of one of the mails, with a function that makes its attachments."""
+        return RECEIPTS[message.template](self, message)
+
+    def request(self, message: Message) -> Request:
+        """Return the request that the mail confirms."""
+        assert message.request_id is not None
+        return self._requests[message.request_id]
 
 
-def _order(session: Session, message: Message, base_url: str, carrier: Carrier) -> Details:
-    request = _request(session, message)
-    order = placed_order(session, request, message.locale)
+def _order(receipts: Receipts, message: Message) -> Details:
+    request = receipts.request(message)
+    order = placed_order(receipts.session, request, message.locale)
     facts = {
         **_about(request),
         **price_facts(order.lines),
-        "asked": _asked(session, request, message.locale),
+        "asked": _asked(receipts, request, message.locale),
         "location_name": order.location.name,
         "street": order.location.street,
         "postal_code": order.location.postal_code,
@@ -76,31 +92,31 @@ def _order(session: Session, message: Message, base_url: str, carrier: Carrier) 
         "area_code": order.area_code,
         "town": order.town,
     }
-    link = base_url + message.facts["path"]
+    link, carrier = receipts.base_url + message.facts["path"], receipts.carrier
     return Details(facts, lambda: [order.pdf(link, carrier)])
 
 
-def _link(session: Session, message: Message, *_: object) -> Details:
-    request = _request(session, message)
+def _link(receipts: Receipts, message: Message) -> Details:
+    request = receipts.request(message)
     facts = {**_about(request), "kind": request.kind}
     if request.asked_proof is ProofMethod.CONSENT and request.status not in ENDED:
-        facts["until"] = _deadline(request, session.get(Consent, request.id))
+        facts["until"] = _deadline(request, receipts.session.get(Consent, request.id))
     return Details(facts)
 
 
-def _change(session: Session, message: Message, *_: object) -> Details:
-    request = _request(session, message)
-    terms = changed_terms(session, agreed_quote(request), message.locale)
+def _change(receipts: Receipts, message: Message) -> Details:
+    request = receipts.request(message)
+    terms = changed_terms(receipts.session, agreed_quote(request), message.locale)
     return Details({**_about(request), **terms.facts()})
 
 
-def _numbers_receipt(session: Session, message: Message, *_: object) -> Details:
+def _numbers_receipt(receipts: Receipts, message: Message) -> Details:
     """Return the template variables of the receipt mail for an order of more phone numbers, without attachments.
 
     `needed` is how many numbers a certificate of need has to show to be needed, and `until` by when it has to be handed
     in; None if the numbers need none.
     """
-    request = _request(session, message)
+    session, request = receipts.session, receipts.request(message)
     facts = {**_about(request), **added_numbers(session, request, message.locale).facts()}
     awaits = request.status not in ENDED and request.reserved_block_id is None and needs_certificate(session, request)
     facts["needed"] = numbers_with(session, request) if awaits else None
@@ -108,12 +124,12 @@ def _numbers_receipt(session: Session, message: Message, *_: object) -> Details:
     return Details(facts)
 
 
-def _bulk(session: Session, message: Message, *_: object) -> Details:
-    facts, rows = bulk_facts(session, uuid.UUID(message.facts["bulk_id"]), message.locale)
+def _bulk(receipts: Receipts, message: Message) -> Details:
+    facts, rows = bulk_facts(receipts.session, uuid.UUID(message.facts["bulk_id"]), message.locale)
     return Details(facts, partial(bulk_table, facts["kind"], rows, message.locale))
 
 
-RECEIPTS: Mapping[str, Callable[[Session, Message, str, Carrier], Details]] = {
+RECEIPTS: Mapping[str, Callable[[Receipts, Message], Details]] = {
     "order_receipt": _order,
     "link_receipt": _link,
     "bulk_receipt": _bulk,
@@ -121,12 +137,6 @@ RECEIPTS: Mapping[str, Callable[[Session, Message, str, Carrier], Details]] = {
     "numbers_receipt": _numbers_receipt,
 }
 """By template, the function that reads the details of the messages that say more than their rows do."""
-
-
-def _request(session: Session, message: Message) -> Request:
-    whole = (joinedload(Request.main), joinedload(Request.account), joinedload(Request.requester))
-    query = sa.select(Request).where(Request.id == message.request_id).options(*whole, joinedload(Request.area))
-    return session.scalars(query).one()
 
 
 def _about(request: Request) -> dict[str, Any]:
@@ -139,7 +149,7 @@ def _about(request: Request) -> dict[str, Any]:
     }
 
 
-def _asked(session: Session, request: Request, locale: Locale) -> list[dict[str, Any]]:
+def _asked(receipts: Receipts, request: Request, locale: Locale) -> list[dict[str, Any]]:
     """Return what a running order waits for, as dicts with the keys `what` and `until`; empty if the order has ended.
 
     `what` is `email` or `address` for a proof that is still missing, and `until` its deadline in ISO format. If the
@@ -153,7 +163,7 @@ def _asked(session: Session, request: Request, locale: Locale) -> list[dict[str,
         until = request.waiting_until.isoformat() if request.waiting_until is not None else None
         what = "held" if request.status is Status.HELD else "reason"
         return [{"what": what, "text": reason_text(request.reason, locale), "until": until}]
-    proofs = order_proofs(ProofBook(session, [request], lock=False), request, request.requester)
+    proofs = order_proofs(receipts.proofs, request, request.requester)
     asked = []
     if proofs.awaits_email:
         asked.append({"what": "email", "until": _deadline(request, proofs.email)})

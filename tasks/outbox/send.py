@@ -29,7 +29,7 @@ from tasks import tracing
 from tasks.claims import Claim, claimed
 from tasks.metrics import MAILS
 from tasks.note_outages import note_answers
-from tasks.outbox.receipt_facts import NOTHING, RECEIPTS, Details, read_details
+from tasks.outbox.receipt_facts import NOTHING, RECEIPTS, Details, Receipts
 from tasks.outbox.render import render_letter, render_mail
 from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable
 from tasks.runtime import Runtime
@@ -85,26 +85,38 @@ def send_due(runtime: Runtime, channel: Channel, more_due: Callable[[], object])
             claim.give_back(not_begun - {message.id for message in released})
 
 
-def _details(runtime: Runtime, messages: Sequence[Message]) -> dict[int, Details | Exception]:
+def _details(runtime: Runtime, messages: Sequence[Message]) -> Mapping[int, Details | Exception]:
     """Read the template variables and attachments of the receipts among the messages, in one transaction.
 
-    Return them by message id. If a receipt cannot be read, its value is the error, and the other receipts are read all
-    the same. Raises an error only if the database is unavailable or the task's time limit is over.
+    Return them by message id. If a receipt cannot be read, each is read in a transaction of its own; the value of such
+    a receipt is then the error. Raises an error only if the database is unavailable or the task's time limit is over.
     """
     receipts = [message for message in messages if message.template in RECEIPTS]
+    try:
+        return _read_details(runtime, receipts)
+    except Exception as error:
+        _raise_outage(error)
     found: dict[int, Details | Exception] = {}
-    if not receipts:
-        return found
-    with runtime.database.transaction() as session:
-        for message in receipts:
-            try:
-                with session.begin_nested():
-                    found[message.id] = read_details(session, message, runtime.base_url, runtime.carrier)
-            except Exception as error:
-                if is_outage(error) or isinstance(error, SoftTimeLimitExceeded):
-                    raise
-                found[message.id] = error
+    for message in receipts:
+        try:
+            found |= _read_details(runtime, [message])
+        except Exception as error:
+            _raise_outage(error)
+            found[message.id] = error
     return found
+
+
+def _read_details(runtime: Runtime, receipts: Sequence[Message]) -> dict[int, Details]:
+    if not receipts:
+        return {}
+    with runtime.database.transaction() as session:
+        reader = Receipts(session, receipts, runtime.base_url, runtime.carrier)
+        return {message.id: reader.details(message) for message in receipts}
+
+
+def _raise_outage(error: Exception) -> None:
+    if is_outage(error) or isinstance(error, SoftTimeLimitExceeded):
+        raise error
 
 
 def _send_some(

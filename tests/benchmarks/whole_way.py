@@ -21,7 +21,7 @@ from models.messages.outbox import Message
 from models.requests.requests import Request
 from models.vault import Vault
 from tasks.hints import hint
-from tasks.outbox.receipt_facts import RECEIPTS, read_details
+from tasks.outbox.receipt_facts import RECEIPTS, Receipts
 from tasks.outbox.render import all_facts
 from tasks.outbox.what_was_ordered import placed_order
 from tasks.settings import Carrier
@@ -150,6 +150,6 @@ def _receipts(system: System) -> tuple[Path, int]:
 def _receipt(session: Session, message: Message) -> plain.Receipt:
     facts, printed = all_facts(message, Vault(_SECRET), _BASE_URL), None
     if message.template in RECEIPTS:
-        facts |= read_details(session, message, _BASE_URL, Carrier()).facts
+        facts |= Receipts(session, [message], _BASE_URL, Carrier()).details(message).facts
         printed = placed_order(session, session.get_one(Request, message.request_id), message.locale)
     return plain.Receipt(message.template, message.locale, facts, printed)

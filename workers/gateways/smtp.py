@@ -7,15 +7,15 @@ import smtplib
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from email.errors import HeaderParseError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import EmailPolicy
 from email.utils import format_datetime, parseaddr
-from threading import Timer
+from io import BufferedReader, RawIOBase
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -36,6 +36,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Characters that are harmless in a mail, but that Python's email library treats as line breaks.
 _LINE_SEPARATOR = re.compile("[\x85\u2028\u2029]")
 _LOCAL = "127.0.0.1"
+# The most that TLS encrypts at once: a longer content would be several waits.
+_RECORD = 16_384
 _PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
 
 
@@ -65,21 +67,66 @@ _ON_THE_WIRE = _TEXT.clone(max_line_length=998)
 
 
 class _Client(smtplib.SMTP):
-    """An SMTP client that gets its connection from the function `opens(host, port)`.
+    """An SMTP client that gets its connection from the function `opens(host, port)`, and whose every wait is limited.
 
-    If `tls` is not None, the connection uses TLS from its beginning.
+    `limit` returns for how many seconds the client may wait now, or raises `TimeoutError`. If `tls` is not None, the
+    connection uses TLS from its beginning.
     """
 
     def __init__(
-        self, host: str, port: int, opens: Callable[[str, int], socket.socket], tls: ssl.SSLContext | None
+        self,
+        host: str,
+        port: int,
+        opens: Callable[[str, int], socket.socket],
+        limit: Callable[[], float],
+        tls: ssl.SSLContext | None,
     ) -> None:
-        self._opens = opens
-        self._tls = tls
+        self._opens, self._limit, self._tls = opens, limit, tls
         super().__init__(host, port)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         opened = self._opens(host, port)
         return opened if self._tls is None else self._tls.wrap_socket(opened, server_hostname=host)
+
+    def getreply(self) -> tuple[int, bytes]:
+        """Read the server's answer, in parts each of which is waited for within the limit of its moment."""
+        if self.file is None and self.sock is not None:
+            self.file = BufferedReader(_Answers(self.sock, self._limit))
+        return super().getreply()
+
+    def docmd(self, cmd: str, args: str = "") -> tuple[int, bytes]:
+        """Send a command that is no part of a mail, such as STARTTLS, and read the server's answer."""
+        reply = super().docmd(cmd, args)
+        if self.sock is not None:
+            # For the handshake of TLS, whose wait is that of the connection.
+            self.sock.settimeout(self._limit())
+        return reply
+
+    def send(self, s: Any) -> None:
+        """Send a command or content, in parts each of which is waited for within the limit of its moment."""
+        content = s.encode(self.command_encoding) if isinstance(s, str) else s
+        for begin in range(0, len(content), _RECORD):
+            if self.sock is not None:
+                self.sock.settimeout(self._limit())
+            super().send(content[begin : begin + _RECORD])
+
+
+class _Answers(RawIOBase):
+    """What a server sends over `connection`, each part of which is waited for within the seconds of `limit()`.
+
+    A socket's own timeout starts again with each part: a server that sends an answer byte by byte could hold this
+    process for hours.
+    """
+
+    def __init__(self, connection: socket.socket, limit: Callable[[], float]) -> None:
+        self._connection, self._limit = connection, limit
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._connection.settimeout(self._limit())
+        return self._connection.recv_into(buffer)
 
 
 class SmtpMailer:
@@ -97,10 +144,10 @@ class SmtpMailer:
         self._reply_to = _mailbox("", reply_to) if reply_to is not None else None
         self._sender = _mailbox(*parseaddr(sender))
         self._smtp: smtplib.SMTP | None = None
-        self._line: socket.socket | None = None
-        """A second handle of the connection, by which it is ended whatever it is doing, also within TLS."""
         self._ends = 0.0
         """The tick at which the conversation ends."""
+        self._patience = _TIMEOUT
+        """Seconds that the next answer may take, if the conversation lasts as long."""
 
     @property
     def server(self) -> str:
@@ -117,9 +164,9 @@ class SmtpMailer:
         message = build_message(mail, self._sender, self._reply_to, self._clock)
         recipient, content = parseaddr(message["To"])[1], message.as_bytes(policy=_ON_THE_WIRE)
         try:
-            with self._within(CONVERSATION.total_seconds()):
-                self._name_sender(len(content))
-                self._hand_over(recipient, content)
+            self._begin(CONVERSATION.total_seconds())
+            self._name_sender(len(content))
+            self._hand_over(recipient, content)
         except (OSError, ValueError, smtplib.SMTPException) as error:
             self._drop()
             raise GatewayUnavailable(type(error).__name__) from error
@@ -130,8 +177,8 @@ class SmtpMailer:
     def ping(self) -> None:
         """Raise `GatewayUnavailable` unless the mail server accepts the login and a NOOP command within 10 seconds."""
         try:
-            with self._within(_PING):
-                code, _ = self._connected().noop()
+            self._begin(_PING)
+            code, _ = self._connected().noop()
             if code != _OK:
                 raise GatewayUnavailable(str(code))
         except (OSError, smtplib.SMTPException) as error:
@@ -141,32 +188,25 @@ class SmtpMailer:
     def close(self) -> None:
         """Close the connection to the server, in 5 seconds at most; the next mail connects again."""
         if self._smtp is not None:
-            with suppress(OSError, smtplib.SMTPException), self._within(_QUIT):
+            self._begin(_QUIT)
+            with suppress(OSError, smtplib.SMTPException):
                 self._smtp.quit()
         self._drop()
 
-    @contextmanager
-    def _within(self, seconds: float) -> Iterator[None]:
-        """Limit the whole block to `seconds`: after that time, shut the connection down, so that reading from it fails.
-
-        A socket's own timeout starts again with each byte: a server that sends an answer byte by byte could hold this
-        process for hours.
-        """
+    def _begin(self, seconds: float) -> None:
+        """Begin a conversation with the server, which ends after `seconds` whatever the server does."""
         self._ends = time.monotonic() + seconds
-        end = Timer(seconds, self._hang_up)
-        end.daemon = True
-        end.start()
-        try:
-            yield
-        finally:
-            end.cancel()
+        self._patience = _TIMEOUT
 
-    def _hang_up(self) -> None:
-        line = self._line
-        if line is not None:
-            # Who waits on the connection is told that it has ended.
-            with suppress(OSError):
-                line.shutdown(socket.SHUT_RDWR)
+    def _limit(self) -> float:
+        """Return how many seconds may be waited now, for the next part of an answer or until the server takes content.
+
+        Raises `TimeoutError` if the conversation has ended.
+        """
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return min(self._patience, left)
 
     def _name_sender(self, size: int) -> None:
         """Begin a mail of `size` bytes with MAIL FROM; if the server has closed the connection, open a new one first.
@@ -186,7 +226,6 @@ class SmtpMailer:
 
     def _mail_from(self, smtp: smtplib.SMTP, size: int) -> int:
         try:
-            self._wait(_TIMEOUT)
             return smtp.mail(self._sender.addr_spec, [f"size={size}"] if smtp.has_extn("size") else [])[0]
         except smtplib.SMTPServerDisconnected:
             return _CLOSED
@@ -198,13 +237,12 @@ class SmtpMailer:
         421, with which a server closes the connection; and `GatewayRefused` for 5xx.
         """
         smtp = self._connected()
-        self._wait(_TIMEOUT)
         code, _ = smtp.rcpt(recipient)
         if code not in (_OK, _FORWARDED):
             if code != _CLOSED:
                 smtp.rset()
             raise _failure(code)
-        self._wait(_AFTER_DATA)
+        self._patience = _AFTER_DATA
         try:
             code, _ = smtp.data(content)
         except smtplib.SMTPDataError as error:
@@ -212,34 +250,11 @@ class SmtpMailer:
         if code != _OK:
             raise _failure(code)
 
-    def _wait(self, seconds: float) -> None:
-        """Limit the wait for the next answer to `seconds`, or to the time left of `_within` if that is less.
-
-        Raises `TimeoutError` if no time is left, `SMTPServerDisconnected` if there is no connection.
-        """
-        left = self._left(seconds)
-        if self._smtp is None or self._smtp.sock is None:
-            raise smtplib.SMTPServerDisconnected
-        self._smtp.sock.settimeout(left)
-
-    def _left(self, seconds: float) -> float:
-        """Return `seconds`, or the time left of `_within` in seconds if that is less.
-
-        Raises `TimeoutError` if no time is left.
-        """
-        left = self._ends - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        return min(seconds, left)
-
     def _drop(self) -> None:
         """Close the connection without sending QUIT to the server, which might not answer."""
         smtp, self._smtp = self._smtp, None
-        line, self._line = self._line, None
         if smtp is not None:
             smtp.close()
-        if line is not None:
-            line.close()
 
     def _connected(self) -> smtplib.SMTP:
         if self._smtp is None:
@@ -256,7 +271,7 @@ class SmtpMailer:
         scheme, host = self._url.scheme, self._url.hostname or _LOCAL
         port = self._url.port or _PORTS[scheme]
         tls = ssl.create_default_context() if scheme == "smtps" else None
-        self._smtp = _Client(host, port, self._open, tls)
+        self._smtp = _Client(host, port, self._open, self._limit, tls)
         if scheme == "smtp+starttls":
             self._smtp.starttls(context=ssl.create_default_context())
         if self._url.username:
@@ -269,11 +284,10 @@ class SmtpMailer:
         for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
             opened = socket.socket(family, kind, protocol)
             try:
-                opened.settimeout(self._left(_TIMEOUT))
+                opened.settimeout(self._limit())
                 opened.connect(address)
-                # Before the time is looked at, which may be over at this moment.
-                self._line = opened.dup()
-                opened.settimeout(self._left(_TIMEOUT))
+                # For the handshake of TLS, whose wait is that of the connection.
+                opened.settimeout(self._limit())
             except OSError as error:
                 opened.close()
                 failure = error

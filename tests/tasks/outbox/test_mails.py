@@ -49,7 +49,7 @@ from models.telephony.change_mails import tell_of_change
 from models.telephony.high_risk import tell_administrators
 from models.telephony.trunks import SipTrunk
 from models.values import LOCALES, Locale
-from tasks.outbox.receipt_facts import RECEIPTS, read_details
+from tasks.outbox.receipt_facts import RECEIPTS, Receipts
 from tasks.outbox.render import all_facts, render
 from tasks.ports import GatewayRefused, Letter, Mail, TrunkRecord
 from tasks.wording.link_rights import link_rights
@@ -265,11 +265,9 @@ def _send_all(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> Sent:
         told = {message.message_id(runtime.mail_domain): message for message in session.scalars(sa.select(Message))}
         assert {message.template for message in told.values()} == set(TEMPLATES) - OF_CARRIER
         known = [(mail, told[mail.message_id]) for mail in pipeline.mailer.sent]
-        details = {
-            message.id: read_details(session, message, runtime.base_url, runtime.carrier).facts
-            for _, message in known
-            if message.template in RECEIPTS
-        }
+        receipts = [message for _, message in known if message.template in RECEIPTS]
+        reader = Receipts(session, receipts, runtime.base_url, runtime.carrier)
+        details = {message.id: reader.details(message).facts for message in receipts}
     facts = {message.id: all_facts(message, runtime.vault, runtime.base_url) for _, message in known}
     mails = [
         (mail, {**facts[message.id], **details.get(message.id, {}), "template": message.template})

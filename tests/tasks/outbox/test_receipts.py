@@ -292,6 +292,17 @@ def test_a_receipt_that_cannot_be_read_at_all_stops_no_other(pipeline: Pipeline)
         assert session.scalars(sa.select(Message.attempts).where(Message.request_id == first)).all() == [1]
 
 
+def test_many_receipts_are_read_with_as_many_statements_as_one(pipeline: Pipeline) -> None:
+    counts = []
+    for size in (1, 5):
+        for _ in range(size):
+            pipeline.order(an_order())
+        with recorded_statements() as ran:
+            pipeline.send()
+        counts.append(len(ran))
+    assert len(receipts(pipeline)) == 6 and counts[0] == counts[1]
+
+
 def parts(mail: EmailMessage) -> list[EmailMessage]:
     return [part for part in mail.iter_parts() if isinstance(part, EmailMessage)]
 
