@@ -7,7 +7,7 @@ own, even while it is linked to a main account: linking changes no contract.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -168,12 +168,26 @@ def holder_of(session: Session, account: Account) -> ContractHolder | None:
     None if none was entered, and for an ordered account that is not attached to its main account yet. Cached in the
     session, so that each holder is read once.
     """
-    owner = account.id if has_own_holder(account) else account.main_id or account.id
-    # Many mails of one transaction are about a few main accounts.
-    known: dict[int | None, ContractHolder | None] = session.info.setdefault("contract_holders", {})
-    if owner not in known:
-        known[owner] = session.get(ContractHolder, owner)
-    return known[owner]
+    read_holders(session, [account])
+    return _known_holders(session)[_holding_account(account)]
+
+
+def read_holders(session: Session, accounts: Iterable[Account]) -> None:
+    """Read the contract holders of several accounts with one statement, so that `holder_of` need not read them."""
+    known = _known_holders(session)
+    if owners := {_holding_account(account) for account in accounts} - known.keys():
+        found = session.scalars(sa.select(ContractHolder).where(ContractHolder.account_id.in_(owners)))
+        known |= dict.fromkeys(owners) | {holder.account_id: holder for holder in found}
+
+
+def _known_holders(session: Session) -> dict[int, ContractHolder | None]:
+    known: dict[int, ContractHolder | None] = session.info.setdefault("contract_holders", {})
+    return known
+
+
+def _holding_account(account: Account) -> int:
+    """Return the id of the account under which the account's contract holder is saved."""
+    return account.id if has_own_holder(account) else account.main_id or account.id
 
 
 def addressee_of(session: Session, account: Account) -> Addressee:

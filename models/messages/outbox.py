@@ -120,11 +120,6 @@ class Message(BulkQueueRow, Base):
         """
         self.make_due(self.queued_at)
 
-    def left(self, now: datetime) -> None:
-        """Mark the message as sent (handed over to the mail server or printer), and take it out of the work queue."""
-        self.state, self.sent_at = MessageState.SENT, now
-        self.rest()
-
     def refuse(self, now: datetime) -> None:
         """Mark the message as refused, because its address is not accepted; it leaves the work queue for good."""
         self.state, self.refused_at = MessageState.REFUSED, now
@@ -221,10 +216,36 @@ def still_queued(session: Session, ids: Sequence[int]) -> list[Message]:
     return _locked(session, ids, Message.state == MessageState.QUEUED)
 
 
-def queued_ids(session: Session, ids: Sequence[int]) -> list[int]:
+def mark_sent(session: Session, ids: Sequence[int], now: datetime) -> set[int]:
+    """Mark messages as sent (handed over to mail server or printer), and take them out of the work queue.
+
+    Return the ids of the messages that were marked. Messages that are sent or refused already, and those that another
+    transaction has locked, are left as they are; messages that any worker has claimed are marked all the same.
+    """
+    return set(session.scalars(_MARK_SENT, {"ids": ids, "now": now}))
+
+
+def queued_ids(session: Session, ids: Sequence[int]) -> set[int]:
     """Return the ids among `ids` whose messages are neither sent nor refused, locked messages included."""
-    queued = sa.select(Message.id).where(Message.id.in_(ids), Message.state == MessageState.QUEUED)
-    return list(session.scalars(queued))
+    return set(session.scalars(sa.select(Message.id).where(_QUEUED), {"ids": ids}))
+
+
+_QUEUED = (Message.id == sa.any_(sa.bindparam("ids", type_=postgresql.ARRAY(sa.BigInteger)))) & (
+    Message.state == MessageState.QUEUED
+)
+# Executed for every few mails: building the statement takes longer than running it.
+_MARK_SENT = (
+    sa.update(Message)
+    .where(Message.id.in_(sa.select(Message.id).where(_QUEUED).with_for_update(skip_locked=True)))
+    .values(
+        state=MessageState.SENT,
+        sent_at=sa.bindparam("now", type_=sa.TIMESTAMP(timezone=True)),
+        due_at=None,
+        lease=None,
+    )
+    .returning(Message.id)
+    .execution_options(synchronize_session=False)
+)
 
 
 def _locked(session: Session, ids: Sequence[int], which: sa.ColumnElement[bool]) -> list[Message]:

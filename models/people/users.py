@@ -139,10 +139,25 @@ def people_to_tell(session: Session, asked_by: int | None, main_id: int, account
     account `main_id` or in the account that the request is about (`account_id`). Otherwise, and if `asked_by` is None,
     all administrators of the main account are returned.
     """
-    belongs = Membership.user_id == User.id, Membership.account_id.in_((main_id, account_id))
-    query = sa.select(User).where(User.id == asked_by, sa.or_(User.is_staff, sa.exists().where(*belongs)))
-    person = session.scalar(query.where(User.disabled_at.is_(None)))
+    person = session.scalar(_ASKED, {"asked_by": asked_by, "main_id": main_id, "account_id": account_id})
     return [person] if person is not None else administrators_of(session, main_id)
+
+
+def _id(name: str) -> sa.BindParameter[int | None]:
+    return sa.bindparam(name, type_=sa.BigInteger)
+
+
+# Executed for each completed order: building the statement takes longer than running it.
+_ASKED = sa.select(User).where(
+    User.id == _id("asked_by"),
+    sa.or_(
+        User.is_staff,
+        sa.exists().where(
+            Membership.user_id == User.id, Membership.account_id.in_((_id("main_id"), _id("account_id")))
+        ),
+    ),
+    User.disabled_at.is_(None),
+)
 
 
 def people_of_main(session: Session, account: Account) -> set[int]:

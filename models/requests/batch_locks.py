@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Sequence
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session, selectinload
 
 from models.accounts.accounts import ids_by_customer_number
@@ -48,10 +49,17 @@ def lock_announcing(session: Session, messages: Sequence[int]) -> None:
     Messages that are not queued any more are ignored. Call this before locking the messages and before reading the
     time, so that the timeline entries of two transactions are in the order of their times.
     """
-    announced = sa.select(Message.request_id).where(Message.id.in_(messages), Message.announced)
-    announced = announced.where(Message.state == MessageState.QUEUED)
-    query = sa.select(Request.id).where(Request.id.in_(announced)).order_by(Request.id)
-    session.execute(query.with_for_update(key_share=True))
+    session.execute(_LOCK_ANNOUNCING, {"messages": messages})
+
+
+_ANNOUNCED = sa.select(Message.request_id).where(
+    Message.id == sa.any_(sa.bindparam("messages", type_=postgresql.ARRAY(sa.BigInteger))),
+    Message.announced,
+    Message.state == MessageState.QUEUED,
+)
+_LOCK_ANNOUNCING = (
+    sa.select(Request.id).where(Request.id.in_(_ANNOUNCED)).order_by(Request.id).with_for_update(key_share=True)
+)
 
 
 def _named(request: Request) -> set[int]:

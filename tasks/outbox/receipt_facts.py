@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
+from models.accounts.contract_holders import read_holders
 from models.calendar_days import end_of_day
 from models.changes.quotes import agreed_quote
 from models.messages.outbox import Message
@@ -62,6 +63,7 @@ class Receipts:
         query = sa.select(Request).where(Request.id.in_({message.request_id for message in messages}))
         found = session.scalars(query.options(*whole, joinedload(Request.area)))
         self._requests = {request.id: request for request in found}
+        read_holders(session, {request.main for request in self._requests.values()})
         self.proofs = ProofBook(session, list(self._requests.values()), lock=False)
 
     def details(self, message: Message) -> Details:

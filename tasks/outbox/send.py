@@ -21,7 +21,15 @@ from models.db.batch_insert import batch_insert
 from models.db.transient_errors import is_locked, is_outage
 from models.jobs.outages import ExternalSystem
 from models.links import invoice_membership
-from models.messages.outbox import Channel, Message, MessageState, queued_ids, still_claimed, still_queued
+from models.messages.outbox import (
+    Channel,
+    Message,
+    MessageState,
+    mark_sent,
+    queued_ids,
+    still_claimed,
+    still_queued,
+)
 from models.proofs import consent_reach, contact_email
 from models.requests.batch_locks import lock_announcing
 from models.requests.timeline import TimelineEntry
@@ -52,6 +60,8 @@ TRY_TO_RECORD_AGAIN = 0.5
 """Seconds until recording of results that could not be recorded is tried again."""
 RECORDED_WITHIN = timedelta(milliseconds=100)
 """How long a sent message may be unrecorded: if the worker is killed in that time, another worker sends it again."""
+Outcomes = dict[Message, GatewayError | None]
+"""The results of sending messages: the error, or None for a message that was sent."""
 
 
 def send_due(runtime: Runtime, channel: Channel, more_due: Callable[[], object]) -> None:
@@ -128,7 +138,7 @@ def _send_some(
     channel turns out to be unavailable, no further message is begun.
     """
     runtime, begun = claim.runtime, set[int]()
-    unrecorded: dict[int, GatewayError | None] = {}
+    unrecorded: Outcomes = {}
     answers: list[GatewayError | None] = []
     recorded, ends = runtime.clock(), runtime.clock() + SENDING_TIME
     for message in messages:
@@ -141,7 +151,7 @@ def _send_some(
                 span.fail(failure)
         begun.add(message.id)
         answers.append(failure)
-        unrecorded[message.id] = failure
+        unrecorded[message] = failure
         if isinstance(failure, GatewayUnavailable):
             break
         if runtime.clock() - recorded >= RECORDED_WITHIN:
@@ -150,18 +160,18 @@ def _send_some(
     note_answers(claim, SYSTEMS[channel], answers)
     while unrecorded := _record_safely(claim, unrecorded):
         if not claim.is_safe:
-            log.error("messages.given_up", messages=sorted(unrecorded))
+            log.error("messages.given_up", messages=sorted(message.id for message in unrecorded))
             break
         time.sleep(TRY_TO_RECORD_AGAIN)
     return begun
 
 
-def _record_safely(claim: Claim, outcomes: dict[int, GatewayError | None]) -> dict[int, GatewayError | None]:
-    """Record the results of sending, by message id, in one transaction; if it fails, record each in its own.
+def _record_safely(claim: Claim, outcomes: Outcomes) -> Outcomes:
+    """Record the results of sending in one transaction; if it fails, record each in its own.
 
-    A result is the error, or None for a sent message. Return the results that could not be recorded yet, so that the
-    caller can try again: otherwise a sent message would be sent twice. If the request is locked, no timeline entry is
-    added for a sent message; a refusal is left for the next try instead, because the request has to learn of it.
+    Return the results that could not be recorded yet, so that the caller can try again: otherwise a sent message would
+    be sent twice. If the request is locked, no timeline entry is added for a sent message; a refusal is left for the
+    next try instead, because the request has to learn of it.
     """
     if not outcomes:
         return {}
@@ -174,13 +184,13 @@ def _record_safely(claim: Claim, outcomes: dict[int, GatewayError | None]) -> di
         if not is_locked(error) or any(isinstance(failure, GatewayRefused) for failure in outcomes.values()):
             return outcomes
         locked = _record(claim, outcomes, told=False)
-    return {id: outcomes[id] for id in locked}
+    return {message: failure for message, failure in outcomes.items() if message.id in locked}
 
 
-def _record_one_by_one(claim: Claim, outcomes: dict[int, GatewayError | None]) -> dict[int, GatewayError | None]:
-    left: dict[int, GatewayError | None] = {}
-    for id, failure in outcomes.items():
-        left |= _record_safely(claim, {id: failure}) if claim.is_safe else {id: failure}
+def _record_one_by_one(claim: Claim, outcomes: Outcomes) -> Outcomes:
+    left: Outcomes = {}
+    for message, failure in outcomes.items():
+        left |= _record_safely(claim, {message: failure}) if claim.is_safe else {message: failure}
     return left
 
 
@@ -204,44 +214,53 @@ def _send(runtime: Runtime, message: Message, details: Details | Exception) -> G
     return None
 
 
-def _record(claim: Claim, outcomes: dict[int, GatewayError | None], *, told: bool = True) -> set[int]:
-    """Record the results of sending in one transaction: each message's error by message id, None if it was sent.
+def _record(claim: Claim, outcomes: Outcomes, *, told: bool = True) -> set[int]:
+    """Record the results of sending in one transaction.
 
-    A message that was refused for good is never sent again; if it asks for a proof or for consent, this is noted in its
-    request. After any other error the message is scheduled for another attempt. A sent message is recorded as sent, and
-    a failed attempt is counted, even if the lease was lost. With `told`, an entry is added to the request's timeline if
-    the message is one that the timeline shows. Return the ids of messages that were not recorded, because another
+    A sent message is recorded as sent, and a failed attempt is counted, even if the lease was lost. A message that was
+    refused for good is never sent again; if it asks for a proof or for consent, this is noted in its request. After any
+    other error the message is scheduled for another attempt. With `told`, an entry is added to the request's timeline
+    if the message is one that the timeline shows. Return the ids of messages that were not recorded, because another
     transaction has locked them.
     """
-    runtime, lease = claim.runtime, claim.lease
-    news: list[Message] = []
+    runtime, by_id = claim.runtime, {message.id: message for message in outcomes}
+    sent = [message.id for message, failure in outcomes.items() if failure is None]
+    news: list[tuple[Message, MessageState]] = []
     with runtime.database.transaction() as session:
-        if told:
-            lock_announcing(session, list(outcomes))
+        if told and (announced := [message.id for message in outcomes if message.announced]):
+            lock_announcing(session, announced)
         now = runtime.clock()
-        locked = set(queued_ids(session, list(outcomes)))
-        for message in still_queued(session, list(outcomes)):
-            failure = outcomes[message.id]
-            if failure is None:
-                message.left(now)
-            elif isinstance(failure, GatewayRefused):
-                message.refuse(now)
-                if message.template in QUESTIONS:
-                    QUESTIONS[message.template](session, message, now)
-            else:
-                message.attempts += 1
-                if message.lease == lease:
-                    message.make_due(now + runtime.retry.pause(message.attempts))
-            if told and message.announced and message.request_id and message.state is not MessageState.QUEUED:
-                code = "confirmed" if failure is None else "mail_refused"
+        news += [(by_id[id], MessageState.SENT) for id in mark_sent(session, sent, now)] if sent else []
+        news += [(message, message.state) for message in _count_failed(claim, session, outcomes, now)]
+        for message, state in news:
+            if told and message.announced and message.request_id and state is not MessageState.QUEUED:
+                code = "confirmed" if state is MessageState.SENT else "mail_refused"
                 facts = {"name": message.recipient_name}
                 batch_insert(session, TimelineEntry, request_id=message.request_id, at=now, code=code, facts=facts)
-            news.append(message)
-            locked.discard(message.id)
-    for message in news:
-        outcome = message.state if message.state is not MessageState.QUEUED else "delayed"
+        missing = by_id.keys() - {message.id for message, _ in news}
+        locked = queued_ids(session, list(missing)) if missing else set()
+    for message, state in news:
+        outcome = state if state is not MessageState.QUEUED else "delayed"
         MAILS.labels(message.template, outcome).inc()
         about = {"request": str(message.request_id)} if message.request_id else {"message": message.id}
         with tracing.resumed(message.traceparent):
             log.info("message.left", **about, template=message.template, outcome=str(outcome))
     return locked
+
+
+def _count_failed(claim: Claim, session: Session, outcomes: Outcomes, now: datetime) -> list[Message]:
+    """Record the failed ones among the results, and return their messages except those that are locked or have left."""
+    failures = {message.id: failure for message, failure in outcomes.items() if failure is not None}
+    if not failures:
+        return []
+    messages = still_queued(session, list(failures))
+    for message in messages:
+        if isinstance(failures[message.id], GatewayRefused):
+            message.refuse(now)
+            if message.template in QUESTIONS:
+                QUESTIONS[message.template](session, message, now)
+        else:
+            message.attempts += 1
+            if message.lease == claim.lease:
+                message.make_due(now + claim.runtime.retry.pause(message.attempts))
+    return messages

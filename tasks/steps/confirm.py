@@ -273,7 +273,7 @@ def _facts(work: Work, request: Request, template: str, to: Recipient) -> dict[s
         facts["path"] = f"/standortverwaltung/{request.customer_number}"
     if request.kind is Kind.ORDER:
         # A contact, who may have no login, need not know what the main account pays.
-        if to.address in [person.email for person in _requesters(work, request)]:
+        if template == "order_completed":
             facts |= price_facts(agreed_lines(work.session, request, to.locale))
         ordered = _order_facts(work, request, to.locale)
         if template == "order_completed_contact":

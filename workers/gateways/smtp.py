@@ -11,11 +11,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from email.errors import HeaderParseError
+from email.generator import BytesGenerator
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import EmailPolicy
 from email.utils import format_datetime, parseaddr
-from io import BufferedReader, RawIOBase
+from io import BufferedReader, BytesIO, RawIOBase
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -64,6 +65,14 @@ class _Policy(EmailPolicy):
 # then split the address.
 _TEXT = _Policy(linesep="\r\n", max_line_length=76)
 _ON_THE_WIRE = _TEXT.clone(max_line_length=998)
+_LINE_END = re.compile("\r\n|\r|\n")
+
+
+class _Generator(BytesGenerator):
+    """A generator of messages that writes all lines of a part at once, instead of each on its own."""
+
+    def _write_lines(self, lines: str) -> None:
+        self.write(_LINE_END.sub("\r\n", lines))
 
 
 class _Client(smtplib.SMTP):
@@ -162,7 +171,7 @@ class SmtpMailer:
         `GatewayUnavailable` if the server does not answer, closes the connection or refuses the sender.
         """
         message = build_message(mail, self._sender, self._reply_to, self._clock)
-        recipient, content = parseaddr(message["To"])[1], message.as_bytes(policy=_ON_THE_WIRE)
+        recipient, content = parseaddr(message["To"])[1], message_bytes(message)
         try:
             self._begin(CONVERSATION.total_seconds())
             self._name_sender(len(content))
@@ -333,6 +342,13 @@ def build_message(mail: Mail, sender: Address, reply_to: Address | None = None, 
     # Set afterwards, because make_alternative and make_mixed move every Content header that exists into a part.
     message["Content-Language"] = mail.locale
     return message
+
+
+def message_bytes(message: EmailMessage) -> bytes:
+    """Return the bytes of a message of `build_message` as they are handed to a mail server."""
+    content = BytesIO()
+    _Generator(content, mangle_from_=False, policy=_ON_THE_WIRE).flatten(message)
+    return content.getvalue()
 
 
 def _mailbox(name: str, address: str) -> Address:

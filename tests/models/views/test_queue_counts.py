@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from models.db.session import Database
-from models.messages.outbox import Message, Recipient, queue_message
+from models.messages.outbox import Message, Recipient, mark_sent, queue_message
 from models.requests.requests import Request
 from models.states import Reason
 from models.views import queue_counts
@@ -39,8 +39,7 @@ def test_what_has_ended_well_is_not_counted(database: Database) -> None:
         for place in range(3):
             queue_message(session, None, "login_erased", Recipient("Kim", f"kim{place}@example.com", "de"), {}, NOW)
         session.flush()
-        for message in session.scalars(sa.select(Message).where(Message.request_id.is_not(None))):
-            message.left(NOW)
+        mark_sent(session, session.scalars(sa.select(Message.id).where(Message.request_id.is_not(None))).all(), NOW)
         refused, *_ = session.scalars(sa.select(Message).where(Message.request_id.is_(None)))
         refused.refuse(NOW)
     with database.transaction() as session:
