@@ -19,6 +19,7 @@ from models.staff.place_questions import answer_place_question, answer_version, 
 from models.staff.request_actions import SeenOtherwise
 from models.telephony.place_answers import answered_questions, open_questions
 from web.portal.back_office.requests_and_jobs import office
+from web.portal.back_office.searches import record_waiting_orders
 from web.portal.page.login_session import principal
 from web.resources import resources
 
@@ -60,10 +61,10 @@ def places() -> str:
 def place(id: UUID) -> Response | str | tuple[str, int]:
     """Show the form to answer the question `id` whether an address lies in an Ortsnetz; on POST save the answer.
 
-    An Ortsnetz is a local exchange area. A question that is answered already can be answered again. The POST redirects
-    to the list of questions. A POST without an answer shows the form with an error (status 422). If somebody else has
-    answered since the form was opened, nothing is saved and the form is shown with that answer (status 409). Abort with
-    404 if there is no such question.
+    An Ortsnetz is a local exchange area. To be shown the orders that wait for the answer is a look at each of them. A
+    question that is answered already can be answered again. The POST redirects to the list of questions. A POST without
+    an answer shows the form with an error (status 422). If somebody else has answered since the form was opened,
+    nothing is saved and the form is shown with that answer (status 409). Abort with 404 if there is no such question.
     """
     form = AnswerForm()
     try:
@@ -75,6 +76,7 @@ def place(id: UUID) -> Response | str | tuple[str, int]:
                 orders = len(answered)
             else:
                 question = find_question(session, principal(), id)
+                record_waiting_orders(session, question.orders)
     except NotFound:
         raise PageNotFound from None
     except SeenOtherwise:
@@ -94,6 +96,7 @@ def _answered_meanwhile(id: UUID, form: AnswerForm) -> tuple[str, int]:
     """
     with resources().database.transaction() as session:
         question = find_question(session, principal(), id)
+        record_waiting_orders(session, question.orders)
     seen = answer_version(question.place)
     return render_template(
         "back_office/place_question.html", question=question, form=form, seen=seen, is_late=True

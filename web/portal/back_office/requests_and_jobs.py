@@ -35,7 +35,7 @@ from tasks.wording.company_limits import WAITS
 from tasks.wording.findings import finding_text
 from tasks.wording.translate import translate
 from web.portal.back_office import wording
-from web.portal.back_office.searches import record_search
+from web.portal.back_office.searches import record_list, record_search
 from web.portal.page.locale import locale, moment
 from web.portal.page.login_session import login_manager, principal
 from web.resources import resources
@@ -69,9 +69,9 @@ def only_for_staff() -> Response | None:
 def todo() -> str:
     """Show one page of the requests that wait for staff, the longest waiting first.
 
-    With a search text, show all requests that match it, newest first, even those that do not wait; that is recorded as
-    any other search of staff. Abort with 404 if
-    the page cursor in the URL (`nach`) is invalid.
+    The list is logged with the customer numbers in it. With a search text, show all requests that match it, newest
+    first, even those that do not wait; that is recorded as any other search of staff. Abort with 404 if the page cursor
+    in the URL (`nach`) is invalid.
     """
     wanted = MatterFilter(
         search=shortened(request.args.get("suche", "").strip(), 100),
@@ -89,6 +89,11 @@ def todo() -> str:
             offers = unreached_offers(session, resources().clock()) if is_whole else []
             if wanted.search:
                 record_search(session, None, page.items)
+            else:
+                others = [bulk.main for bulk in files] + [
+                    side for offer in offers for side in (offer.account, offer.main)
+                ]
+                record_list((item.request for item in page.items), others)
     except BadCursor:
         abort(404)
     return render_template(

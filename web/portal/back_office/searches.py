@@ -1,13 +1,15 @@
-"""The record of what staff are shown by searches: in the log, and in the audit logs of the accounts found."""
+"""The record of what staff are shown by searches and lists: in the log, and in the audit logs of the accounts found."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import structlog
 from sqlalchemy.orm import Session
 
-from models.people.looks import record_found
+from models.accounts.accounts import Account
+from models.people.looks import MOST_FOUND, record_found, record_request_look
+from models.requests.requests import Request
 from models.views.back_office import Listed
 from models.views.office_search import SearchResult
 from web.portal.page.login_session import principal
@@ -33,3 +35,25 @@ def record_search(session: Session, found: SearchResult | None, requests: Sequen
     record_found(session, by, accounts, resources().clock())
     numbers = {account.customer_number for account in accounts} | {hit.request.customer_number for hit in requests}
     log.info("office.searched", by=by.user_id, customer_numbers=sorted(numbers), people=people)
+
+
+def record_waiting_orders(session: Session, orders: Sequence[Request]) -> None:
+    """Log that the signed-in member of staff was shown orders with their main accounts and streets.
+
+    Each is a look at the order, in the audit log of its main account, unless they are more than five (`MOST_FOUND`).
+    """
+    record_list(orders)
+    if len(orders) <= MOST_FOUND:
+        for order in orders:
+            record_request_look(session, principal(), order.main, order.id, order.customer_number, resources().clock())
+
+
+def record_list(requests: Iterable[Request], accounts: Iterable[Account] = ()) -> None:
+    """Log that the signed-in member of staff was shown a list of what waits for staff, if there is anything in it.
+
+    The event names the customer numbers of the `requests`, of their main accounts, and of the `accounts`.
+    """
+    numbers = {number for request in requests for number in (request.customer_number, request.main.customer_number)}
+    numbers |= {account.customer_number for account in accounts}
+    if numbers:
+        log.info("office.listed", by=principal().user_id, customer_numbers=sorted(numbers))

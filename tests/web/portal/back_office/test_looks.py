@@ -41,12 +41,14 @@ def looks(front: Front) -> list[tuple[AuditEvent, int | None, int | None, bool]]
         return [(entry.deed, entry.user_id, entry.account_id, entry.by_staff) for entry in entries]
 
 
-def searches(desk: Desk, path: str, caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    """Open the page and return the events that the log has of searches."""
+def searches(
+    desk: Desk, path: str, caplog: pytest.LogCaptureFixture, event: str = "office.searched"
+) -> list[dict[str, Any]]:
+    """Open the page and return the events of this name that the log has: without a name, those of searches."""
     caplog.clear()
     desk.page(path)
     events: list[Any] = [record.msg for record in caplog.records]
-    return [event for event in events if isinstance(event, dict) and event["event"] == "office.searched"]
+    return [found for found in events if isinstance(found, dict) and found["event"] == event]
 
 
 def test_a_look_at_a_request_is_in_the_log_of_its_main_account_once_an_hour(
@@ -154,6 +156,18 @@ def test_every_search_is_logged_with_what_it_showed_and_not_with_what_was_typed(
     [event] = searches(desk, f"{OFFICE}?suche={id}", caplog)
     assert set(event["customer_numbers"]) == {front.main.customer_number, request_of(front, id).customer_number}
     assert searches(desk, OFFICE, caplog) == searches(desk, f"{OFFICE}/suche", caplog) == []
+
+
+def test_the_list_of_what_waits_is_logged_with_whom_it_named(
+    front: Front, desk: Desk, bo: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert searches(desk, OFFICE, caplog, "office.listed") == []
+    request = request_of(front, held(front))
+    [event] = searches(desk, f"{OFFICE}?status=held", caplog, "office.listed")
+    assert event["by"] == bo.id
+    assert event["customer_numbers"] == sorted({front.main.customer_number, request.customer_number})
+    assert looks(front) == []
+    assert searches(desk, f"{OFFICE}?status=failed", caplog, "office.listed") == []
 
 
 def test_only_staff_are_said_to_have_looked_at_requests_and_searches(front: Front) -> None:

@@ -12,11 +12,13 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.errors import Forbidden, NotFound
+from models.people.audit_log import AuditEvent
 from models.people.rights import Principal
 from models.requests.requests import Request
 from models.staff.place_questions import answer_place_question, find_question
 from models.states import Reason, Status
 from models.telephony.place_answers import ask, question_id
+from tests.audit_entries import entries_of_deeds
 from tests.factories import NOW, an_order, submit_order
 from tests.web.conftest import Front
 from tests.web.html import assert_valid
@@ -50,6 +52,19 @@ def held(front: Front) -> tuple[UUID, UUID]:
 def changed(front: Front, id: UUID) -> Request:
     with front.database.transaction() as session:
         return session.get_one(Request, id)
+
+
+def test_a_question_about_an_area_code_is_a_look_at_the_orders_that_wait_for_it(front: Front, desk: Desk) -> None:
+    order, question = held(front)
+    desk.page(PLACES)
+    with front.database.transaction() as session:
+        assert entries_of_deeds(session) == []
+    for _ in range(2):
+        desk.page(f"{PLACES}/{question}")
+    with front.database.transaction() as session:
+        [look] = entries_of_deeds(session)
+        assert (look.deed, look.account_id, look.by_staff) == (AuditEvent.REQUEST_SEEN, front.main.id, True)
+        assert look.facts["request"] == str(order)
 
 
 def test_a_question_leads_from_the_list_to_its_answer(front: Front, desk: Desk) -> None:
