@@ -2,7 +2,7 @@
 
 FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b AS build
 WORKDIR /src
-# Optional parts, separated by commas: otel for traces.
+# Optional parts, separated by commas: otel for traces, flower for the image of that name.
 ARG EXTRAS=
 # All packages are fetched here, checked against their hashes; below, only those that the program needs are installed.
 COPY requirements.lock .
