@@ -11,11 +11,11 @@ from werkzeug.test import TestResponse
 
 from models.accounts.accounts import Account
 from models.people.users import User
-from models.proofs.proofs import LinkCode
+from models.proofs.proofs import LinkCode, OwnershipProof
 from models.requests.requests import Request
 from tasks.wording.link_rights import link_rights
 from tests.factories import NOW, PASSWORD, join, make_account, make_staff, make_user
-from tests.web.api.calls import a_link, new_link_code, owned, statements
+from tests.web.api.calls import a_link, new_link_code, owned, statements, token_of
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import csrf, sign_in
@@ -377,6 +377,14 @@ def test_a_used_code_is_void(front: Front, back: Back) -> None:
     account, owner = owned(front)
     code = new_link_code(front, account, owner)
     sign_in(front, front.manager.email)
-    add(front, account.customer_number, "verknuepfungscode", code=code)
+    page_of(add(front, account.customer_number, "verknuepfungscode", code=code))
     with front.database.transaction() as session:
         assert session.scalar(sa.select(LinkCode.ended_at)) == NOW
+        [used] = session.scalars(sa.select(OwnershipProof.request_id))
+    # Neither the one who used it nor anybody else proves anything by it again.
+    front.post(f"/requests/{used}/cancel")
+    for token in (front.token, token_of(front, *owned(front))):
+        front.token = token
+        assert a_link(front, account.customer_number, "link_code", code=code).status_code == 202
+    with front.database.transaction() as session:
+        assert list(session.scalars(sa.select(OwnershipProof.request_id))) == [used]

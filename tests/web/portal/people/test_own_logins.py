@@ -43,6 +43,12 @@ def who(client: FlaskClient) -> str | None:
         return cookie.get("_user_id")
 
 
+def test_a_password_is_good_for_ever(front: Front, back: Back) -> None:
+    back.clock.advance(timedelta(days=3650))
+    assert sign_in(front, front.manager.email)[:2] == (302, "/standortverwaltung")
+    assert front.client.get("/standortverwaltung").status_code == 200
+
+
 def test_a_browser_is_signed_in_only_when_its_login_is_kept(front: Front, back: Back) -> None:
     sign_in(front, front.manager.email)
     invite(front, "hanna@example.com")
