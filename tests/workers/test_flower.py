@@ -1,4 +1,4 @@
-"""Tests of Flower, as docker-compose.yml runs it: with the portal's settings of the broker, and for its password only."""
+"""Tests of Flower, as docker-compose.yml runs it: with the portal's settings of the broker, shown for its password."""
 
 from __future__ import annotations
 
