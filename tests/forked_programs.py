@@ -1,10 +1,12 @@
 """Runs the portal's programs in processes forked from one that has imported their modules: two seconds faster.
 
-`standorte up`, which starts every program with a Python interpreter of its own, is tested elsewhere.
+`standorte up` and the documented way of setting up, which start every program with a Python interpreter of its own, are
+tested elsewhere.
 """
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import runpy
@@ -20,12 +22,15 @@ processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["tests.preloaded"])
 
 
-def start(command: Sequence[str], environment: Mapping[str, str], log: Path) -> BaseProcess:
+def start(
+    command: Sequence[str], environment: Mapping[str, str], log: Path, *, interpreter: bool = False
+) -> BaseProcess:
     """Run a command line of `workers.programs` in a new process, in the folder of the file `log`.
 
-    Its output is added to the file. The process leads a process group of its own.
+    Its output is added to the file. The process leads a process group of its own. With `interpreter` a console command
+    that becomes another program (`standorte web`) does so with a Python interpreter of its own, which imports all anew.
     """
-    process = processes.Process(target=_run, args=(command, environment, log))
+    process = processes.Process(target=_run, args=(command, environment, log, None, interpreter))
     process.start()
     return process
 
@@ -53,10 +58,13 @@ def kill(process: BaseProcess) -> None:
     process.join(10)
 
 
-def _run(command: Sequence[str], environment: Mapping[str, str], log: Path, errors: Path | None = None) -> None:
-    # The interpreter, `-m`, a module and its arguments.
-    _, option, module, *arguments = command
-    assert option == "-m"
+def _run(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    log: Path,
+    errors: Path | None = None,
+    interpreter: bool = False,
+) -> None:
     os.setsid()
     os.environ.clear()
     os.environ.update(environment)
@@ -64,6 +72,30 @@ def _run(command: Sequence[str], environment: Mapping[str, str], log: Path, erro
     with log.open("ab") as output, (errors or log).open("ab") as errors_output:
         os.dup2(output.fileno(), 1)
         os.dup2(errors_output.fileno(), 2)
+    if not interpreter:
+        os.execv = _become  # type: ignore[assignment]
+    _run_module(command)
+
+
+def _become(path: str, command: Sequence[str]) -> None:
+    """Run a command line of `workers.programs` in this process, as `os.execv` does with a new interpreter."""
+    if path != sys.executable:
+        _execv(path, list(command))
+    try:
+        _run_module(command)
+    finally:
+        # An interpreter ends with these, and a process of multiprocessing without.
+        atexit._run_exitfuncs()
+    sys.exit()
+
+
+_execv = os.execv
+
+
+def _run_module(command: Sequence[str]) -> None:
+    # The interpreter, `-m`, a module and its arguments.
+    _, option, module, *arguments = command
+    assert option == "-m"
     sys.argv = [module, *arguments]
     # It was imported before the fork, of which runpy would warn.
     sys.modules.pop(module, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -130,12 +130,17 @@ class Plant:
         self.start_beat()
         self.start_worker()
 
-    def start_worker(self, concurrency: int = 1, **extra: str) -> BaseProcess:
-        """Start a Celery worker with `concurrency` processes for each kind of work.
+    def start_worker(
+        self,
+        concurrency: int = 1,
+        kinds: Sequence[WorkKind] = (*KINDS, WorkKind.REGISTRAR, WorkKind.SWEEP),
+        **extra: str,
+    ) -> BaseProcess:
+        """Start a Celery worker with `concurrency` processes for each of the kinds of work; an empty `kinds` means all.
 
         `extra` are further environment variables: with STOP_AT and STOP_FILE the worker stops at the point STOP_AT.
         """
-        command = programs.worker(concurrency)
+        command = programs.worker(concurrency, kinds)
         if "STOP_AT" in extra:
             command = ["tests.faults.stopping_worker" if part == "workers.process_pools" else part for part in command]
         return self._start(command, f"worker-{len(self.programs)}", extra)

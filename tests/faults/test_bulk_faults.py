@@ -31,14 +31,14 @@ def test_a_bulk_goes_on_after_its_workers_were_killed(plant: Plant) -> None:
     plant.start_beat()
     # Once while rows are being written down, and once while the orders are on their way.
     for reached in (1, ROWS // 2):
-        doomed = plant.start_worker(concurrency=2)
+        doomed = plant.start_worker(concurrency=2, kinds=())
         plant.publish()
         wait_until(lambda least=reached: count(plant) >= least, seconds=60, what=f"{reached} rows")  # type: ignore[misc]
         plant.kill(doomed)
-    doomed = plant.start_worker(concurrency=2)
+    doomed = plant.start_worker(concurrency=2, kinds=())
     wait_until(lambda: count(plant, Request.status == Status.COMPLETED) > ROWS // 4, seconds=60, what="the first ends")
     plant.kill(doomed)
-    plant.start_worker(concurrency=2)
+    plant.start_worker(concurrency=2, kinds=())
 
     def has_ended() -> bool:
         with plant.database.transaction() as session:

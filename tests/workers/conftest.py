@@ -55,9 +55,12 @@ class Children:
         self._log.touch()
         self._ends = ExitStack()
 
-    def start(self, command: list[str], **settings: str) -> BaseProcess:
-        """Start a program with the test's environment and the additional variables `settings`; return its process."""
-        child = forked_programs.start(command, os.environ | settings, self._log)
+    def start(self, command: list[str], *, interpreter: bool = False, **settings: str) -> BaseProcess:
+        """Start a program with the test's environment and the additional variables `settings`; return its process.
+
+        With `interpreter` the program that a console command becomes runs in a Python interpreter of its own.
+        """
+        child = forked_programs.start(command, os.environ | settings, self._log, interpreter=interpreter)
         self._ends.callback(forked_programs.kill, child)
         return child
 

@@ -78,7 +78,10 @@ def test_orders_go_through_whatever_connection_each_transaction_gets(
         main, manager = make_main(session)
         fill_pool(session, count=ORDERS)
         prove_contact(session, main)
-    children.start(programs.worker(2), DATABASE_URL=pooled)
+    children.start(
+        programs.worker(2, [WorkKind.VERIFY, WorkKind.PROVISION, WorkKind.MESSAGES, WorkKind.SWEEP]),
+        DATABASE_URL=pooled,
+    )
     with closing(Database(pooled, pool_size=8)) as behind:
 
         def order(_place: int) -> None:

@@ -32,6 +32,7 @@ from workers.stack.postgres import EmbeddedPostgres
 pytestmark = pytest.mark.usefixtures("database_settings")
 
 THEIR_TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+KINDS = (WorkKind.VERIFY, WorkKind.PROVISION, WorkKind.MESSAGES, WorkKind.SWEEP)
 STEPS = ("verify", "provision", "attach", "confirm")
 
 
@@ -53,7 +54,7 @@ def test_an_order_is_one_trace_from_the_front_through_the_workers_to_its_last_ma
             FRONT_DATABASE_URL=postgres.url("standorte", DatabaseRole.FRONT),
             **traces,
         )
-        worker = children.start(programs.worker(1), SMTP_URL=f"smtp://127.0.0.1:{smtp_sink.port}", **traces)
+        worker = children.start(programs.worker(1, KINDS), SMTP_URL=f"smtp://127.0.0.1:{smtp_sink.port}", **traces)
         children.start(programs.beat(Path("schedule")), **traces)
         wait_until(lambda: accepts_connections(port), what="the front")
         head = {"Authorization": f"Bearer {token}", "Idempotency-Key": "one", "traceparent": THEIR_TRACE}

@@ -65,6 +65,8 @@ def test_a_worker_shows_what_it_counted_on_a_port_of_its_own(
         submit_link(session, Vault("a key"), manager, main, a_link("1000001"), utc_now())
     children.start(
         programs.console("worker", "--concurrency", "1"),
+        # The directory of the counters is looked at when the library is imported.
+        interpreter=True,
         METRICS_PORT=str(port),
         PROMETHEUS_MULTIPROC_DIR=str(tmp_path / "counters"),
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from models.version import VERSION
+from tests import forked_programs
 from tests.fakes import wait_until
 from tests.workers.commands.test_doctor import settings
 from tests.workers.conftest import Children
@@ -19,9 +19,8 @@ from workers.stack.ports import free_port
 
 @pytest.mark.parametrize("asked", ["version", "--version"])
 def test_the_console_says_it_without_settings(asked: str, tmp_path: Path) -> None:
-    command = programs.console(asked)
-    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert said.stdout == f"{VERSION}\n"
+    code, said, _ = forked_programs.run(programs.console(asked), {}, tmp_path)
+    assert (code, said) == (0, f"{VERSION}\n")
 
 
 def test_doctor_says_it() -> None:
