@@ -11,8 +11,7 @@ import sqlalchemy as sa
 from models.db.session import Database
 from models.people.attempt_counts import AttemptCount, count_attempts, sliding_window
 from tests.factories import PASSWORD
-from tests.web.conftest import Front, FrontOf
-from tests.web.portal.page.test_portal import csrf
+from tests.web.conftest import Front, FrontOf, form_token
 from tests.web.test_attempt_limits import attempt, guess
 
 NO_BROKER = "amqp://127.0.0.1:1//"
@@ -37,9 +36,9 @@ def test_right_tries_are_given_back(front: Front, make: FrontOf, database: Datab
     client = make()
     form = {"email": front.manager.email, "password": PASSWORD}
     for _ in range(12):
-        form["csrf_token"] = csrf(client.get("/anmelden").text)
+        form["csrf_token"] = form_token(client)
         assert client.post("/anmelden", data=form).status_code == 302
-        client.post("/abmelden", data={"csrf_token": csrf(client.get("/standortverwaltung").text)})
+        client.post("/abmelden", data={"csrf_token": form_token(client)})
     with database.transaction() as session:
         assert session.scalars(sa.select(AttemptCount.key)).all() == []
 

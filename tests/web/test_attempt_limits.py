@@ -15,8 +15,7 @@ import redis
 from flask.testing import FlaskClient
 
 from tests.factories import PASSWORD
-from tests.web.conftest import Front, FrontOf
-from tests.web.portal.page.test_portal import csrf
+from tests.web.conftest import Front, FrontOf, form_token
 from workers.stack.redis import EmbeddedRedis
 
 
@@ -40,7 +39,7 @@ def attempt(client: FlaskClient, number: str = "9999999", peer: str = "192.0.2.1
 
     `number` is the customer number on the form, `headers` are headers of the request.
     """
-    token = csrf(client.get("/brief").text)
+    token = form_token(client)
     form = {"csrf_token": token, "customer_number": number, "code": "AAAAA AAAAA"}
     answer = client.post("/brief", data=form, headers=headers, environ_base={"REMOTE_ADDR": peer})
     return answer.status_code
@@ -51,7 +50,7 @@ def guess(client: FlaskClient, name: str, peer: str = "192.0.2.1", **headers: st
 
     `headers` are headers of the request.
     """
-    form = {"csrf_token": csrf(client.get("/anmelden").text), "email": f"{name}@example.com", "password": "wrong"}
+    form = {"csrf_token": form_token(client), "email": f"{name}@example.com", "password": "wrong"}
     answer = client.post("/anmelden", data=form, headers=headers, environ_base={"REMOTE_ADDR": peer})
     return answer.status_code
 
@@ -106,7 +105,7 @@ def test_an_ipv6_network_is_one_client(make: FrontOf) -> None:
 
 def test_of_many_wrong_tries_at_once_no_more_go_on_than_may(make: FrontOf, monkeypatch: pytest.MonkeyPatch) -> None:
     client = make(web_threads=13)
-    token = csrf(client.get("/brief").text)
+    token = form_token(client)
     began = Barrier(12, timeout=30)
 
     def answered_late(*_: object) -> None:
@@ -135,9 +134,9 @@ def test_right_tries_are_given_back(front: Front, make: FrontOf, counters: Embed
     client = make()
     form = {"email": front.manager.email, "password": PASSWORD}
     for _ in range(12):
-        form["csrf_token"] = csrf(client.get("/anmelden").text)
+        form["csrf_token"] = form_token(client)
         assert client.post("/anmelden", data=form).status_code == 302
-        client.post("/abmelden", data={"csrf_token": csrf(client.get("/standortverwaltung").text)})
+        client.post("/abmelden", data={"csrf_token": form_token(client)})
     with redis.Redis.from_url(counters.url(0), decode_responses=True) as asking:
         assert {asking.get(key) for key in asking.scan_iter("LIMITS*")} == {"0"}
 

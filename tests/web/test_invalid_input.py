@@ -13,7 +13,7 @@ import pytest
 
 from tasks.files.uploaded_cells import cell_fault, cell_text
 from tests.factories import PASSWORD
-from tests.web.conftest import ORDER, Front
+from tests.web.conftest import ORDER, Front, form_token
 from tests.web.portal.page.test_portal import csrf, sign_in
 
 LINK: dict[str, Any] = {"customer_number": "1234567", "proof": {"method": "link_code", "code": "A"}}
@@ -124,10 +124,10 @@ def test_options_head_and_a_charset_are_answered(front: Front) -> None:
 
 
 def test_a_sign_in_page_with_line_breaks_in_its_address_does_not_break(front: Front) -> None:
-    form = {"csrf_token": csrf(front.client.get("/anmelden").text), "email": front.manager.email, "password": PASSWORD}
+    form = {"csrf_token": form_token(front.client), "email": front.manager.email, "password": PASSWORD}
     assert front.client.post("/anmelden?next=/%0d%0aX", data=form).status_code < 500
     assert front.client.get("/anmelden?next=/%0d%0aX").status_code < 500
-    language = {"csrf_token": csrf(front.client.get("/standortverwaltung").text), "next": "/\r\nX"}
+    language = {"csrf_token": form_token(front.client), "next": "/\r\nX"}
     assert front.client.post("/sprache/en", data=language).status_code < 500
     assert front.client.get("/standortverwaltung/neu?city=%00").status_code < 500
     assert front.client.get("/standortverwaltung/neu/hinweise?city=%00&postal_code=10179").status_code == 422
@@ -177,14 +177,14 @@ def test_no_page_breaks_at_a_query_that_is_no_text(front: Front) -> None:
 
 def test_no_form_breaks_without_its_fields(front: Front) -> None:
     sign_in(front, front.manager.email)
-    token = csrf(front.client.get("/standortverwaltung").text)
+    token = form_token(front.client)
     asked = [path for path in paths(front, "POST") if not path.startswith("/api/") and path != "/abmelden"]
     broken = [path for path in asked if front.client.post(path, data={"csrf_token": token}).status_code >= 500]
     assert (broken, len(asked) > 30) == ([], True)
 
 
 def test_the_portal_says_so_too(front: Front) -> None:
-    token = csrf(front.client.get("/anmelden").text)
+    token = form_token(front.client)
     form = {"csrf_token": token, "email": "a\0@example.com", "password": "x"}
     answer = front.client.post("/anmelden", data=form)
     assert answer.status_code == 422 and "Das können wir nicht lesen" in answer.text
@@ -194,7 +194,7 @@ def test_the_portal_says_so_too(front: Front) -> None:
     for query in ("suche=%00", "konto=%00", "nach=%00"):
         assert front.client.get(f"/standortverwaltung?{query}").status_code == 422
     assert front.client.get("/verknuepfungscode/%00").status_code == 404
-    token = csrf(front.client.get("/standortverwaltung").text)
+    token = form_token(front.client)
     assert front.client.post("/verknuepfungscode/%00", data={"csrf_token": token}).status_code == 404
     half = base64.urlsafe_b64encode(b'["\\ud800", 1]').decode()
     deep = base64.urlsafe_b64encode(DEEP.encode()).decode()

@@ -15,9 +15,9 @@ from models.proofs.proofs import OwnershipProof
 from models.requests.requests import Request
 from tests.factories import PASSWORD
 from tests.web.api.calls import CONTACT, a_link, an_order, new_link_code, owned, token_of
-from tests.web.conftest import Back, Front
+from tests.web.conftest import Back, Front, form_token
 from tests.web.html import assert_valid
-from tests.web.portal.page.test_portal import csrf, sign_in
+from tests.web.portal.page.test_portal import sign_in
 
 WRONG = "AAAAA AAAAA"
 OFFICE = "192.0.2.1"
@@ -31,7 +31,7 @@ def browser(front: Front) -> FlaskClient:
 
 def enter(client: FlaskClient, path: str, peer: str = "127.0.0.1", **fields: str) -> int:
     """Submit `fields` to the form at this path from the IP address `peer`; return the status of the answer."""
-    token = csrf(client.get(path).text)
+    token = form_token(client)
     answer = client.post(path, data={"csrf_token": token, **fields}, environ_base={"REMOTE_ADDR": peer})
     return answer.status_code
 
@@ -43,7 +43,7 @@ def log_in(client: FlaskClient, email: str, password: str = PASSWORD, peer: str 
     """
     status = enter(client, "/anmelden", peer, email=email, password=password)
     if status == 302:
-        client.post("/abmelden", data={"csrf_token": csrf(client.get("/standortverwaltung").text)})
+        client.post("/abmelden", data={"csrf_token": form_token(client)})
     return status
 
 
@@ -58,7 +58,7 @@ def test_a_lock_out_is_announced_and_says_until_when_alike_for_every_address(fro
     for email in (front.manager.email, "nobody@example.com"):
         client, said = browser(front), []
         for peer in (f"198.51.100.{n}" for n in range(1, 12)):
-            token = csrf(client.get("/anmelden").text)
+            token = form_token(client)
             sent = {"csrf_token": token, "email": email, "password": "wrong"}
             answer = client.post("/anmelden", data=sent, environ_base={"REMOTE_ADDR": peer})
             assert_valid(answer.text)
@@ -167,7 +167,7 @@ def test_with_a_new_password_by_mail_an_unknown_browser_gets_in_at_once(front: F
     guess(front, email, 10)
     assert guess_links(front, email) == [303] * 10 + [429]
     own = browser(front)
-    form = {"csrf_token": csrf(own.get("/anmelden").text), "email": email, "password": PASSWORD}
+    form = {"csrf_token": form_token(own), "email": email, "password": PASSWORD}
     refused = own.post("/anmelden", data=form)
     assert refused.status_code == 429 and 'href="/passwort"' in refused.text
     assert_valid(refused.text)

@@ -18,7 +18,7 @@ from models.people.users import User
 from models.states import Origin
 from models.telephony.trunks import SipTrunk
 from tests.factories import NOW, PASSWORD, an_order, fill_pool, join, make_account, make_user, submit_order
-from tests.web.conftest import Back, Front
+from tests.web.conftest import Back, Front, form_token
 from tests.web.portal.accounts.sites import OLD, Site, arrive, come_in, deeds, get, give_numbers
 from tests.web.portal.page.test_portal import csrf
 
@@ -277,7 +277,7 @@ def test_every_page_for_every_role(front: Front, site: Site, who: str) -> None:
         "forwarding": site.forwarding,
         "block": block,
     }
-    token = csrf(front.client.get("/anmeldung").text)
+    token = form_token(front.client)
     general = {"/standortverwaltung/nebenaccount", "/standortverwaltung/export.csv", "/standortverwaltung/stand"}
     general |= {"/standortverwaltung/gruppen/ort", "/standortverwaltung/landkarte"}
     for page, roles in PAGES.items():
@@ -319,7 +319,7 @@ def test_the_user_who_requests_a_detachment_is_in_the_log(front: Front, site: Si
     assert [deed for deed in deeds(front) if deed[0] is not AuditEvent.LOOKED_IN] == [(AuditEvent.DETACH_ASKED, *asker)]
     come_in(front, site.administrator.email)
     assert f"Hat beantragt, den Account vom Hauptaccount {main} zu lösen." in get(front, site.path)
-    front.client.post("/sprache/en", data={"csrf_token": csrf(get(front, site.path))})
+    front.client.post("/sprache/en", data={"csrf_token": form_token(front.client)})
     assert f"Asked to detach the account from main account {main}." in get(front, site.path)
 
 

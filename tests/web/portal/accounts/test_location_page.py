@@ -10,7 +10,7 @@ from models.requests.requests import Request
 from models.states import Kind, Origin, Status
 from models.telephony.numbers import NumberBlock
 from tests.factories import join, make_account, make_main, make_user
-from tests.web.conftest import ORDER, Front
+from tests.web.conftest import ORDER, Front, form_token
 from tests.web.portal.accounts.test_overview import OVERVIEW, get, signed_in, sub
 from tests.web.portal.page.test_portal import csrf, sign_in
 
@@ -46,7 +46,7 @@ def test_the_page_of_an_ordered_account_and_of_others_requests(front: Front) -> 
         member = make_user(session)
         join(session, member, session.get_one(Account, front.main.id), Role.LOCAL_MEMBER)
     for person in (stranger.email, member.email):
-        front.client.post("/abmelden", data={"csrf_token": csrf(get(front, "/anmeldung"))})
+        front.client.post("/abmelden", data={"csrf_token": form_token(front.client)})
         sign_in(front, person)
         get(front, f"{OVERVIEW}/{number}", 404)
 

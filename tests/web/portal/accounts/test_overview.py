@@ -21,10 +21,10 @@ from models.states import Actor, Kind, Origin, Reason
 from models.vault import Vault
 from tests.factories import NOW, a_link, an_order, join, make_account, make_main, make_user, submit_order
 from tests.statements import recorded_statements
-from tests.web.conftest import ORDER, SECRET, Back, Front
+from tests.web.conftest import ORDER, SECRET, Back, Front, form_token
 from tests.web.portal.links.test_link_wizard import add
 from tests.web.portal.orders.ordering import fill_all, order
-from tests.web.portal.page.test_portal import csrf, sign_in
+from tests.web.portal.page.test_portal import sign_in
 
 OVERVIEW = "/standortverwaltung"
 
@@ -290,7 +290,7 @@ def test_the_live_part_follows_a_request_to_its_end(front: Front, back: Back) ->
     assert 'data-poll="0"' in ended and "Storniert" in ended and "data-new" not in ended
     with front.database.transaction() as session:
         _, stranger = make_main(session)
-    front.client.post("/abmelden", data={"csrf_token": csrf(get(front))})
+    front.client.post("/abmelden", data={"csrf_token": form_token(front.client)})
     sign_in(front, stranger.email)
     assert "data-request" not in get(front, path)
 

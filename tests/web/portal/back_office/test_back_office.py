@@ -31,7 +31,7 @@ from tests.factories import NOW, a_link, join, make_bulk, make_main, make_staff,
 from tests.fakes import FakeRegistrar
 from tests.web.api.calls import CONTACT, PDF, upload
 from tests.web.api.calls import an_order as waiting_order
-from tests.web.conftest import SECRET, Back, Front
+from tests.web.conftest import SECRET, Back, Front, form_token
 from tests.web.portal.accounts.sites import Site, make_site
 from tests.web.portal.back_office.desk import (
     HOUR,
@@ -68,7 +68,7 @@ def test_for_everybody_else_it_is_not_there(front: Front, back: Back, sit_down: 
     asked += [of(document, "/dokument"), of(document, "/dokument/datei"), of(NOBODYS), PLACES, f"{PLACES}/{NOBODYS}"]
     for path in asked:
         assert guest.client.get(path, headers=head).status_code == 404, path
-    token = csrf(guest.client.get("/anmeldung", follow_redirects=True).text)
+    token = form_token(guest.client)
     sent = [of(other, "/wiederholen"), of(other, "/stornieren"), of(document, "/dokument"), f"{JOBS_PAGE}/requests"]
     sent.append(f"{PLACES}/{NOBODYS}")
     for path in sent:

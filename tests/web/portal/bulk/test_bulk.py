@@ -20,7 +20,7 @@ from models.states import Kind, Status
 from models.telephony.place_facts import places_of
 from models.vault import Vault
 from tests.factories import MOBILE, NOW, join, make_account, make_user
-from tests.web.conftest import SECRET, Back, Front
+from tests.web.conftest import SECRET, Back, Front, form_token
 from tests.web.html import assert_valid
 from tests.web.portal.bulk.uploading import (
     FALLBACK,
@@ -332,7 +332,7 @@ def test_it_is_nobody_elses(signed: Front) -> None:
         member, nobody = make_user(session), make_user(session)
         join(session, member, signed.main, Role.LOCAL_MEMBER)
     for stranger, status in ((other, 200), (member, 404), (nobody, 403)):
-        signed.client.post("/abmelden", data={"csrf_token": csrf(signed.client.get("/anmeldung").text)})
+        signed.client.post("/abmelden", data={"csrf_token": form_token(signed.client)})
         sign_in(signed, stranger.email)
         assert signed.client.get(address).status_code == 404
         assert signed.client.get(address + "/stand").status_code == 404

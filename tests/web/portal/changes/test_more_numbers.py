@@ -14,7 +14,7 @@ from models.telephony.number_pool import RESERVED
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk
 from tests.factories import NOW, fill_pool
-from tests.web.conftest import Back, Front
+from tests.web.conftest import Back, Front, form_token
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.sites import Site, come_in, deeds, get, give_numbers, make_site
 from tests.web.portal.changes.contract_changes import (
@@ -27,7 +27,6 @@ from tests.web.portal.changes.contract_changes import (
     send,
     show_prices,
 )
-from tests.web.portal.page.test_portal import csrf
 from tests.web.portal.telephony.test_suspension import press
 
 KOELN = {"street": "Alter Markt 1", "postal_code": "50667", "city": "Köln"}
@@ -180,7 +179,7 @@ def test_a_form_that_is_sent_twice_orders_once(front: Front, site: Site) -> None
 
 def test_the_page_speaks_english(front: Front, site: Site) -> None:
     come_in(front, front.manager.email)
-    front.client.post("/sprache/en", data={"csrf_token": csrf(get(front, site.path))})
+    front.client.post("/sprache/en", data={"csrf_token": form_token(front.client)})
     page = plain(get(front, path_of(site)))
     assert "Add phone numbers" in page and "has 10 phone numbers" in page
 

@@ -20,7 +20,7 @@ from models.states import Origin
 from models.vault import Vault
 from tests.factories import NOW, an_order, join, make_main, make_user, submit_order
 from tests.fakes import FakeClock
-from tests.web.conftest import SECRET, Front
+from tests.web.conftest import SECRET, Front, form_token
 from tests.web.portal.orders.ordering import NEW, STEPS, begin, drafts_in, fill, fill_all, fresh, order, requests_in
 from tests.web.portal.page.test_portal import csrf, sign_in
 
@@ -100,7 +100,7 @@ def test_drafts_are_the_accounts_and_nobody_elses(front: Front) -> None:
     sign_in(front, stranger.email)
     for address in (draft, f"{draft}/produkt", f"{draft}/zusammenfassung", f"{draft}/angebot.pdf"):
         assert front.client.get(address).status_code == 404
-    token = csrf(front.client.get("/standortverwaltung").text)
+    token = form_token(front.client)
     for address in ("produkt", "produkt/merken", "bestellen", "loeschen"):
         sent = {"csrf_token": token, "product": "trunk-2", "shown": re.findall(r'"shown" value="(\w+)"', summary)[0]}
         assert front.client.post(f"{draft}/{address}", data=sent).status_code == 404

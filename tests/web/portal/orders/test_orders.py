@@ -18,7 +18,7 @@ from models.people.users import User, principal_of
 from models.states import AccountState, Origin
 from models.vault import Vault
 from tests.factories import MOBILE, NOW, make_account, make_user
-from tests.web.conftest import SECRET, Front
+from tests.web.conftest import SECRET, Front, form_token
 from tests.web.html import assert_valid
 from tests.web.portal.orders.ordering import NEW, STEPS, begin, drafts_in, fill, fill_all, order, plain, requests_in
 from tests.web.portal.page.test_portal import csrf, sign_in
@@ -207,7 +207,7 @@ def test_the_second_submit_finds_the_same_request(front: Front) -> None:
     assert f"schon aufgegeben. Der neue Nebenaccount hat die Kundennummer {request.customer_number}." in (
         front.client.get("/standortverwaltung").text
     )
-    token = csrf(front.client.get("/standortverwaltung").text)
+    token = form_token(front.client)
     late = front.client.post(f"{draft}/produkt/merken", data={"csrf_token": token, "product": "trunk-2"})
     assert late.status_code == 200 and drafts_in(front.database)[0].data["product"] == "trunk-10"
     assert "Filiale Berlin" not in front.client.get(f"{NEW}/entwuerfe").text

@@ -23,7 +23,7 @@ from tests.fakes import FakeClock
 from tests.statements import recorded_statements
 from tests.tasks.reconcile.test_plans import nodes
 from tests.web.api.calls import a_link, owned
-from tests.web.conftest import ORDER, Front
+from tests.web.conftest import ORDER, Front, form_token
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.sites import come_in, make_site
 from tests.web.portal.page.test_portal import csrf, sign_in
@@ -205,7 +205,7 @@ def test_many_tries_of_one_kind_do_not_hide_those_of_another(front: Front) -> No
 def test_a_wrong_second_factor_and_a_wrong_own_password(front: Front) -> None:
     with front.database.transaction() as session:
         give_app(session, session.get_one(User, front.manager.user_id))
-    form = {"csrf_token": csrf(front.client.get("/anmelden").text), "email": front.manager.email, "password": PASSWORD}
+    form = {"csrf_token": form_token(front.client), "email": front.manager.email, "password": PASSWORD}
     half = front.client.post("/anmelden", data=form)
     wrong = {"csrf_token": csrf(half.text), "code": "000 000"}
     assert front.client.post("/anmelden/faktor", data=wrong).status_code == 422

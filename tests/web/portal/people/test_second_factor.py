@@ -25,7 +25,7 @@ from tests.factories import PASSWORD, give_app, join, make_account, make_staff, 
 from tests.fakes import FakeClock
 from tests.second_factor import app_codes, enter_code
 from tests.web.api.calls import a_link
-from tests.web.conftest import Back, Front
+from tests.web.conftest import Back, Front, form_token
 from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import csrf, sign_in
 
@@ -70,7 +70,7 @@ def enter_password(client: FlaskClient, email: str, target: str = "") -> TestRes
 
     `target` is the query string of the sign-in page.
     """
-    form = {"csrf_token": csrf(client.get("/anmelden").text), "email": email, "password": PASSWORD}
+    form = {"csrf_token": form_token(client), "email": email, "password": PASSWORD}
     return client.post("/anmelden" + target, data=form)
 
 
@@ -163,7 +163,7 @@ def test_the_second_step_ends_with_the_password_and_after_ten_minutes(protected:
     assert press(late, "/anmelden/faktor", page, code=app_codes(clock.now)[2]).location.startswith("/anmelden")
     again = browser(protected)
     enter_password(again, protected.manager.email)
-    form = {"csrf_token": csrf(again.get("/anmelden").text), "email": protected.manager.email, "password": NEW_PASSWORD}
+    form = {"csrf_token": form_token(again), "email": protected.manager.email, "password": NEW_PASSWORD}
     page = again.post("/anmelden", data=form).text
     clock.advance(timedelta(minutes=10))
     assert press(again, "/anmelden/faktor", page, code=app_codes(clock.now)[1]).location.startswith("/anmelden")
@@ -372,7 +372,7 @@ def test_a_sign_in_is_told_once_for_each_browser(front: Front, back: Back) -> No
         sign_in(front, front.manager.email)
         press(front.client, "/abmelden", front.client.get(OVERVIEW).text)
     other = browser(front)
-    form = {"csrf_token": csrf(other.get("/anmelden").text), "email": front.manager.email, "password": PASSWORD}
+    form = {"csrf_token": form_token(other), "email": front.manager.email, "password": PASSWORD}
     other.post("/anmelden", data=form, headers={"User-Agent": "Mozilla/5.0 (Windows NT 10.0) Firefox/130.0"})
     back.advance()
     told = [mail.text for mail in back.mailer.sent if "Browser" in mail.text]

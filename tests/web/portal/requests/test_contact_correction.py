@@ -6,7 +6,7 @@ from models.people.rights import Role
 from tasks.ports import GatewayRefused
 from tests.factories import join, make_main, make_staff, make_user
 from tests.web.api.calls import CONTACT, an_order
-from tests.web.conftest import Back, Front
+from tests.web.conftest import Back, Front, form_token
 from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import csrf, sign_in
 from tests.web.portal.proofs.answering import send, title
@@ -70,7 +70,7 @@ def test_nobody_else_corrects_it(front: Front, back: Back) -> None:
         sign_in(front, email)
         page = front.client.get(path)
         assert page.status_code == seen and "Adresse korrigieren und neu fragen" not in page.text
-        token = csrf(front.client.get("/anmeldung").text)
+        token = form_token(front.client)
         answer = front.client.post(f"{path}/ansprechpartner", data={"csrf_token": token, "email": RIGHT})
         assert answer.status_code == 404
     back.advance()

@@ -23,7 +23,7 @@ from tasks.registrar.trunks import write_due_trunks
 from tasks.wording.formats import number_text
 from tests.audit_entries import entries_of_deeds
 from tests.fakes import FakeRegistrar
-from tests.web.conftest import Back, Front
+from tests.web.conftest import Back, Front, form_token
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.sites import Site, come_in, get, give_numbers, make_site
 from tests.web.portal.page.test_portal import csrf
@@ -239,7 +239,7 @@ def test_the_registrar_is_told_and_nothing_else_changes_there(front: Front, site
 
 def test_the_pages_in_english(front: Front, site: Site) -> None:
     come_in(front, site.member.email)
-    front.client.post("/sprache/en", data={"csrf_token": csrf(get(front, "/anmeldung"))})
+    front.client.post("/sprache/en", data={"csrf_token": form_token(front.client)})
     page = get(front, site.path + "/rufweiterleitung")
     assert "When busy → 0171 1234567" in page and "In force now" in page and "All week" in page
     page = get(front, site.path + "/rufweiterleitung/neu")

@@ -21,9 +21,8 @@ from models.people.rights import Role
 from models.telephony.trunks import SipTrunk, SuspendedBy, TrunkState
 from tests.factories import join, make_account, make_staff, make_user
 from tests.fakes import FakeClock
-from tests.web.conftest import Front, FrontOf
+from tests.web.conftest import Front, FrontOf, form_token
 from tests.web.portal.accounts.sites import Site, come_in, deeds, get, make_site, make_trunk
-from tests.web.portal.page.test_portal import csrf
 from tests.web.portal.telephony.network import USER, Network
 from web.telephone_network import PAUSE_AFTER_FAILURE, NetworkAway, TelephoneNetwork
 from workers.gateways.registrar import plain_url
@@ -223,7 +222,7 @@ def test_in_english_too(wired: Front, site: Site, network: Network) -> None:
     network.register()
     network.call("busy")
     come_in(wired, site.administrator.email)
-    wired.client.post("/sprache/en", data={"csrf_token": csrf(get(wired, site.path))})
+    wired.client.post("/sprache/en", data={"csrf_token": form_token(wired.client)})
     page = words(get(wired, page_of(site)))
     assert "Registration and calls" in page and "Busy: the phone system said so. SIP 486" in page
 

@@ -20,7 +20,7 @@ from models.telephony.trunks import SipTrunk, TrunkState
 from tasks.registrar.trunks import write_due_trunks
 from tests.factories import NOW, an_order, join, make_user, submit_order
 from tests.fakes import FakeRegistrar
-from tests.web.conftest import Back, Front
+from tests.web.conftest import Back, Front, form_token
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.sites import Site, arrive, come_in, deeds, enter, get, give_numbers, make_site
 from tests.web.portal.page.test_portal import csrf
@@ -251,7 +251,7 @@ def test_who_was_removed_meanwhile_can_do_nothing_with_an_open_page(front: Front
 
 def test_the_pages_speak_english(front: Front, site: Site, block: int) -> None:
     come_in(front, site.administrator.email)
-    front.client.post("/sprache/en", data={"csrf_token": csrf(get(front, site.path))})
+    front.client.post("/sprache/en", data={"csrf_token": form_token(front.client)})
     path = f"{site.path}/sip/{site.trunk}"
     assert "Emergency calls to 110 and 112" in get(front, path + "/sperren")
     assert "The SIP trunk is suspended." in said(front, press(front, path + "/sperren"), site)
