@@ -27,12 +27,12 @@ _SHAPE_OF = """element => {
     ].join(" ");
     return one(element.parentElement) + " > " + one(element);
 }"""
-# The shapes of a page's elements, and the page's headings and landmarks in their order.
-_SHAPES = f"""() => {{
+SHAPES = f"""() => {{
     const shapes = [...document.querySelectorAll("body *")].map({_SHAPE_OF});
     const outline = [...document.querySelectorAll("h1, h2, h3, h4, h5, h6, header, nav, main, aside, footer")];
     return [...new Set(shapes), outline.map(e => e.tagName).join()];
 }}"""
+"""A JavaScript function: the shapes of a page's elements, and the page's headings and landmarks in their order."""
 # Frames show mails, not pages of the portal. Passed rules are left out, because the list is long.
 _RUN = """async ([rules, where]) => {
     const result = await axe.run(where ?? document, {runOnly: rules, iframes: false, resultTypes: ["violations"]});
@@ -105,12 +105,17 @@ def axe_source() -> str:
     return _AXE.read_text()
 
 
+def has_passed(shapes: list[str]) -> bool:
+    """Return whether axe-core has found all these shapes, which the function `SHAPES` returned, accessible before."""
+    return not _checked.new_of(shapes)
+
+
 def assert_accessible(page: Page) -> None:
     """Fail with a list of the violations that axe-core finds on the page, in its light and its dark colour scheme.
 
     The check is left out if every element's shape (tag, classes, attributes) has passed before in this run.
     """
-    new = _checked.new_of(page.evaluate(_SHAPES))
+    new = _checked.new_of(page.evaluate(SHAPES))
     if not new:
         return
     # Evaluated through the debugger, which the Content-Security-Policy does not restrict.

@@ -20,7 +20,7 @@ from models.db.roles import DatabaseRole
 from models.db.session import Database
 from models.people.rights import Principal
 from tests.browser.axe import share_checks
-from tests.browser.visit import DESKTOP, Pages, Visit, Way, chromium
+from tests.browser.visit import DESKTOP, Contexts, Pages, Visit, Way, chromium
 from tests.browser.working import working
 from tests.factories import an_order, fill_pool, make_account, make_main, make_user, submit_order
 from tests.fakes import FakeClock, MailSink, wait_until
@@ -46,7 +46,10 @@ _LAUNCH = (
     "--disable-site-isolation-trials",
     "--in-process-gpu",
     "--disable-software-rasterizer",
-    "--disable-features=IsolateOrigins,site-per-process,PaintHolding,Translate,BackForwardCache",
+    # No new frame for each page that is opened, no process kept in reserve, none for the network alone.
+    "--disable-features=IsolateOrigins,site-per-process,PaintHolding,Translate,BackForwardCache,RenderDocument,"
+    "SpareRendererForSitePerProcess,AvoidUnnecessaryBeforeUnloadCheckSync,OptimizationHints,MediaRouter",
+    "--enable-features=NetworkServiceInProcess2",
 )
 _NO_CHROMIUM = "NO CHROMIUM ON PATH: NO BROWSER TEST HAS RUN. As root on Debian: .make/chromium"
 
@@ -107,6 +110,8 @@ def _usual(
     settings |= {"dev_mail_dir": mails, "dev_letters_dir": mails}
     settings |= {name.lower(): value for name, value in DEMO_CARRIER.items()}
     with running(postgres, session_clock, **settings) as app:
+        # No browser asks again for each style sheet and script with every page: they stay the same while tests run.
+        app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 86400
         server = make_server("127.0.0.1", 0, app, threaded=True)
         serving = Thread(target=server.serve_forever)
         serving.start()
@@ -130,13 +135,19 @@ def served(_usual: Served, database: Database, registrar_url: str, clock: FakeCl
     wait_until(lambda: pool.checkedout() == 0, what="the last answer")
 
 
+@pytest.fixture(scope="session")
+def contexts(browser: Browser) -> Contexts:
+    """Provide the browser contexts that are kept from test to test."""
+    return Contexts(browser)
+
+
 @pytest.fixture
-def pages(browser: Browser, served: Served) -> Iterator[Pages]:
-    """Provide a factory of browser contexts, as many as a test needs.
+def pages(contexts: Contexts, served: Served) -> Iterator[Pages]:
+    """Provide a factory of pages, each in a browser context of its own, as many as a test needs.
 
     They are closed before the test's data is deleted.
     """
-    opened = Pages(browser)
+    opened = Pages(contexts)
     yield opened
     opened.close()
 
@@ -187,4 +198,4 @@ def visit(
         )
         fill_pool(session)
     with working(served.url, worker_database, clock, smtp_sink, tmp_path) as workers:
-        yield Visit(pages.open(way), pages, way, served.url, main, person, workers)
+        yield Visit(pages.open(way), pages, way, served.app, served.url, main, person, workers)

@@ -12,7 +12,8 @@ from models.accounts.accounts import Account
 from models.telephony.trunks import SipTrunk
 from models.vault import Vault
 from tests.browser.conftest import Portal
-from tests.browser.test_portal import card
+from tests.browser.signing_in import sign_in_without_form
+from tests.browser.test_portal import card, send_form
 from tests.factories import PASSWORD
 from tests.web.conftest import SECRET
 from tests.web.portal.accounts.sites import OLD, Site, give_numbers, make_site
@@ -26,14 +27,9 @@ def site(portal: Portal) -> Site:
 
 
 def come_in(page: Page, portal: Portal, email: str) -> None:
-    """Sign in as the user with this e-mail address; sign out the user who is signed in, if any."""
+    """Sign in as the user with this e-mail address, without the form, and open the user's first page."""
+    sign_in_without_form(page, portal.app, portal.url, email)
     page.goto(portal.url)
-    if page.get_by_role("button", name="Abmelden").count():
-        page.get_by_role("button", name="Abmelden").click()
-    page.get_by_label("E-Mail-Adresse").fill(email)
-    page.get_by_label("Passwort").fill(PASSWORD)
-    page.get_by_role("button", name="Anmelden").click()
-    expect(page.get_by_role("button", name="Abmelden")).to_be_visible()
 
 
 def test_the_main_account_looks_in_and_the_local_team_sees_it(page: Page, portal: Portal, site: Site) -> None:
@@ -47,7 +43,8 @@ def test_the_main_account_looks_in_and_the_local_team_sees_it(page: Page, portal
     page.get_by_role("link", name="Zurück zur Übersicht").click()
     expect(page).to_have_url(re.compile(f"konto={portal.main.customer_number}#konto-{number}$"))
     expect(card(page, number)).to_be_visible()
-    come_in(page, portal, site.administrator.email)
+    page.get_by_role("button", name="Abmelden").click()
+    send_form(page, portal, PASSWORD, site.administrator.email)
     expect(page).to_have_url(portal.url + site.path)
     expect(page.get_by_role("note")).to_have_count(0)
     seen = page.get_by_role("listitem").filter(has_text="Hat das Dashboard angesehen.")
@@ -59,7 +56,7 @@ def test_the_main_account_looks_in_and_the_local_team_sees_it(page: Page, portal
 
 
 def test_a_local_administrator_sees_a_secret_and_renews_it(page: Page, portal: Portal, site: Site) -> None:
-    come_in(page, portal, site.administrator.email)
+    sign_in_without_form(page, portal.app, portal.url, site.administrator.email)
     page.goto(portal.url + site.path)
     page.get_by_role("link", name="SIP-Passwort anzeigen").click()
     page.get_by_label("Ihr Passwort").fill("falsch")
@@ -87,7 +84,7 @@ def test_a_local_administrator_sees_a_secret_and_renews_it(page: Page, portal: P
 
 
 def test_a_local_member_sees_call_forwarding_and_nothing_else(page: Page, portal: Portal, site: Site) -> None:
-    come_in(page, portal, site.member.email)
+    send_form(page, portal, PASSWORD, site.member.email)
     expect(page).to_have_url(portal.url + site.path + "/rufweiterleitung")
     menu = page.get_by_role("navigation", name="Hauptmenü")
     assert menu.get_by_role("link").all_inner_texts() == ["Rufweiterleitung"]
@@ -186,7 +183,7 @@ def test_fields_appear_when_they_are_chosen_and_lines_when_they_are_wanted(
 
 
 def test_what_the_phone_system_needs_is_copied(page: Page, portal: Portal, site: Site) -> None:
-    come_in(page, portal, site.administrator.email)
+    sign_in_without_form(page, portal.app, portal.url, site.administrator.email)
     page.goto(portal.url + site.path)
     copy, said = page.get_by_role("button", name=re.compile("Kopieren.*SIP-Benutzer")), page.locator("[data-copied]")
     # A browser that refuses selects the text instead.

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from models.accounts.accounts import Account
 from models.telephony.numbers import NumberBlock
 from tests.browser.conftest import Portal
-from tests.browser.test_portal import sign_in
+from tests.browser.test_portal import open_overview, sign_in
 from tests.factories import NOW
 from tests.web.portal.accounts.sites import Site, make_site
 from tests.workbooks import read_xlsx
@@ -28,7 +28,7 @@ def site(portal: Portal) -> Site:
 
 
 def test_a_number_is_found_in_every_usual_spelling(page: Page, portal: Portal, site: Site) -> None:
-    sign_in(page, portal)
+    open_overview(page, portal)
     page.get_by_text("Mein Produkt").click()
     page.get_by_role("navigation", name="Hauptmenü").get_by_role("link", name="Rufnummern").click()
     expect(page.get_by_role("heading", name="Rufnummern aller Standorte")).to_be_visible()

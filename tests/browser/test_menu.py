@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Portal
-from tests.browser.test_portal import sign_in, tab_to
+from tests.browser.test_portal import open_overview, sign_in, sign_in_by_form, tab_to
 from tests.browser.visit import Pages, Way
 
 
@@ -42,13 +42,13 @@ def test_the_portal_needs_no_javascript(pages: Pages, portal: Portal) -> None:
 def test_everything_is_served_by_the_portal_itself(page: Page, portal: Portal) -> None:
     elsewhere: list[str] = []
     page.on("request", lambda asked: None if asked.url.startswith(portal.url) else elsewhere.append(asked.url))
-    sign_in(page, portal)
+    sign_in_by_form(page, portal)
     assert elsewhere == []
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1920])
 def test_every_item_can_be_reached_at_every_width(page: Page, portal: Portal, width: int) -> None:
-    sign_in(page, portal)
+    open_overview(page, portal)
     page.set_viewport_size({"width": width, "height": 740})
     page.locator(".menu summary").click()
     for name in ("Standortverwaltung", "Verlauf", "Benutzer"):

@@ -32,7 +32,7 @@ def test_a_document_is_handed_in_looked_at_and_released(visit: Visit, database: 
     visit.workers.work()
 
     desk = visit.of(staff)
-    desk.open_portal()
+    desk.open_portal(by_form=True)
     desk.sees("Zu erledigen")
     desk.link("Bestellung · Kundennummer: {}", order.customer_number).click()
     desk.sees("Kundennummer: {}", order.customer_number)

@@ -16,7 +16,7 @@ from models.people.users import User
 from models.requests.requests import Request
 from models.states import Actor, Origin, Reason
 from tests.browser.conftest import Portal
-from tests.browser.test_portal import assert_no_sideways_scrolling, card, sign_in, tab_to
+from tests.browser.test_portal import assert_no_sideways_scrolling, card, open_overview, sign_in, tab_to
 from tests.browser.visit import Pages, Way
 from tests.factories import NOW, make_account, make_user
 from tests.workbooks import read_xlsx
@@ -34,7 +34,7 @@ def koeln(portal: Portal) -> str:
 
 
 def test_cards_lead_to_the_dashboard_and_back(page: Page, portal: Portal, koeln: str) -> None:
-    sign_in(page, portal)
+    open_overview(page, portal)
     expect(page.get_by_text("3 Nebenaccounts")).to_be_visible()
     expect(card(page, koeln)).to_contain_text("Hanna Palmer")
     card(page, koeln).get_by_role("link", name="Dashboard anzeigen").click()
@@ -48,7 +48,7 @@ def test_cards_lead_to_the_dashboard_and_back(page: Page, portal: Portal, koeln:
 
 
 def test_search_filter_and_table(page: Page, portal: Portal, koeln: str) -> None:
-    sign_in(page, portal)
+    open_overview(page, portal)
     page.get_by_role("searchbox").fill("koeln palmer")
     page.keyboard.press("Enter")
     expect(page.get_by_text("1 Nebenaccount", exact=False).first).to_be_visible()
@@ -82,7 +82,7 @@ def test_the_files_open_and_hold_what_is_shown(page: Page, portal: Portal, koeln
 
 
 def test_progress_arrives_by_itself_and_keeps_the_focus(page: Page, portal: Portal) -> None:
-    sign_in(page, portal)
+    open_overview(page, portal)
     fresh = card(page, portal.ordered)
     link = fresh.get_by_role("link", name="Verlauf von")
     link.focus()
@@ -107,7 +107,7 @@ def test_nothing_runs_out_of_a_phone(page: Page, portal: Portal, koeln: str) -> 
 
 
 def test_the_keyboard_alone_finds_and_detaches(page: Page, portal: Portal, koeln: str) -> None:
-    sign_in(page, portal)
+    open_overview(page, portal)
     tab_to(page, page.get_by_role("searchbox", name="Suche nach"))
     page.keyboard.type(koeln)
     page.keyboard.press("Enter")
@@ -126,7 +126,7 @@ def test_the_keyboard_alone_finds_and_detaches(page: Page, portal: Portal, koeln
 
 def test_everything_works_without_scripts(pages: Pages, portal: Portal, koeln: str) -> None:
     plain = pages.open(Way(scripts=False))
-    sign_in(plain, portal)
+    open_overview(plain, portal)
     plain.get_by_role("searchbox").fill("süd")
     plain.get_by_role("button", name="Suchen").click()
     expect(card(plain, koeln)).to_be_visible()
@@ -137,7 +137,7 @@ def test_several_accounts_are_switched(page: Page, portal: Portal) -> None:
     with portal.database.transaction() as session:
         person = session.get_one(User, portal.manager.user_id)
         other = make_account(session, administrator=person, name="Zweite GmbH").customer_number
-    sign_in(page, portal)
+    open_overview(page, portal)
     page.get_by_label("Ihr Account").select_option(other)
     page.get_by_role("button", name="Account wechseln").click()
     expect(page.get_by_role("heading", name="Noch keine Nebenaccounts")).to_be_visible()

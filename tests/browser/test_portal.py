@@ -7,6 +7,7 @@ import re
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Portal
+from tests.browser.signing_in import sign_in_without_form
 from tests.factories import PASSWORD
 
 SEED = "Wir haben den Auftrag erhalten und beginnen zeitnah mit der Umsetzung"
@@ -21,18 +22,29 @@ _OUTLINE = """element => {
 }"""
 
 
-def send_form(page: Page, portal: Portal, password: str) -> None:
-    """Submit the sign-in form with the manager's e-mail address and this password."""
+def send_form(page: Page, portal: Portal, password: str, email: str | None = None) -> None:
+    """Submit the sign-in form with this e-mail address (None: the manager's) and this password."""
     page.goto(portal.url)
-    page.get_by_label("E-Mail-Adresse").fill(portal.manager.email)
+    page.get_by_label("E-Mail-Adresse").fill(email or portal.manager.email)
     page.get_by_label("Passwort").fill(password)
     page.get_by_role("button", name="Anmelden").click()
 
 
-def sign_in(page: Page, portal: Portal) -> None:
+def sign_in_by_form(page: Page, portal: Portal) -> None:
     """Sign in as the manager with the mouse, and expect the overview."""
     send_form(page, portal, PASSWORD)
     expect(page).to_have_url(portal.url + "/standortverwaltung")
+
+
+def sign_in(page: Page, portal: Portal) -> None:
+    """Sign in as the manager without the form. Opens no page."""
+    sign_in_without_form(page, portal.app, portal.url, portal.manager.email)
+
+
+def open_overview(page: Page, portal: Portal) -> None:
+    """Sign in as the manager without the form, and open the overview."""
+    sign_in(page, portal)
+    page.goto(portal.url + "/standortverwaltung")
 
 
 def card(page: Page, customer_number: str) -> Locator:
@@ -62,7 +74,7 @@ def assert_no_sideways_scrolling(page: Page) -> None:
 
 
 def test_the_skip_link_leads_past_the_menu(page: Page, portal: Portal) -> None:
-    sign_in(page, portal)
+    open_overview(page, portal)
     tab_to(page, page.get_by_role("link", name="Zum Inhalt springen"))
     page.keyboard.press("Enter")
     expect(page.get_by_role("main")).to_be_focused()
@@ -81,7 +93,7 @@ def test_a_wrong_password_is_said_and_the_address_kept(page: Page, portal: Porta
 
 
 def test_a_visit_in_english(page: Page, portal: Portal) -> None:
-    sign_in(page, portal)
+    sign_in_by_form(page, portal)
     page.get_by_role("button", name="English").click()
     expect(page.locator("html")).to_have_attribute("lang", "en")
     expect(page.get_by_role("heading", name="Company locations")).to_be_visible()
@@ -106,7 +118,7 @@ def test_nothing_runs_out_of_a_narrow_screen(page: Page, portal: Portal) -> None
     send_form(page, portal, "wrong")
     expect(page.get_by_role("alert")).to_be_visible()
     assert_no_sideways_scrolling(page)
-    sign_in(page, portal)
+    sign_in_by_form(page, portal)
     assert_no_sideways_scrolling(page)
     page.get_by_role("link", name=f"Verlauf von {portal.ordered} anzeigen").click()
     expect(page.get_by_role("heading", name="Verlauf")).to_be_visible()

@@ -90,7 +90,7 @@ def confirm_by_code(hanna: Visit, number: str) -> None:
 
 @pytest.mark.parametrize("visit", [*EVERYWHERE, Way(scripts=False)], indirect=True, ids=str)
 def test_a_new_account_is_ordered_and_listed_and_comes_to_life(visit: Visit) -> None:
-    visit.add_account("Neuen Nebenaccount erstellen")
+    visit.add_account("Neuen Nebenaccount erstellen", by_form=True)
     fill_in_the_order(visit)
     visit.button("zahlungspflichtig bestellen").click()
     visit.sees("Unternehmensstandorte")

@@ -122,7 +122,7 @@ def test_with_consent_by_mail(visit: Visit) -> None:
     owner.sees("Die Zustimmung ist erteilt")
     expect_the_account(visit, number)
     # Users of the account sign in as before and see their own account.
-    owner.open_portal()
+    owner.open_portal(by_form=True)
     owner.sees("Zuordnung")
     expect(owner.page.locator("main .kind")).to_contain_text(number)
 

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from models.accounts.accounts import Account
 from models.people.users import User
 from tests.browser.conftest import Portal
-from tests.browser.test_portal import sign_in
+from tests.browser.test_portal import open_overview, sign_in
 
 HEBREW, ARABIC = "שלום 7", "مرحبا 12"
 
@@ -74,7 +74,7 @@ def test_nothing_changes_its_place_beside_a_right_to_left_name(page: Page, porta
 
 
 def test_a_field_takes_the_direction_of_what_is_typed(page: Page, portal: Portal) -> None:
-    sign_in(page, portal)
+    open_overview(page, portal)
     field = page.get_by_role("searchbox")
     expect(field).to_have_css("unicode-bidi", "plaintext")
     field.fill(ARABIC)

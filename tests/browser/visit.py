@@ -10,19 +10,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect
+from flask import Flask
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, WebError, expect
 
 from models.accounts.accounts import Account
 from models.db.session import Database
 from models.people.users import User
 from models.requests.requests import Request
 from models.values import Locale
+from tests.browser.signing_in import sign_in_without_form
 from tests.browser.specified_texts import ENGLISH
 from tests.browser.working import Workers
 from tests.factories import PASSWORD
 from tests.second_factor import enter_code_in_browser
 
 PHONE = (320, 640)
+_MOST_KEPT = 4
+"""The most browser contexts that wait for the next test: each has a process of its own, with its memory."""
 
 
 def chromium() -> str | None:
@@ -52,16 +56,23 @@ ONCE_EACH = [DESKTOP, Way("en", PHONE)]
 EVERYWHERE = [*ONCE_EACH, Way("de", PHONE), Way("en")]
 
 
-class Pages:
-    """Opens pages, each in a browser context of its own, and records errors in their consoles and blocked resources."""
+class Contexts:
+    """Browser contexts that are kept from test to test, because a new one starts a process and loads all files anew.
+
+    Pages and cookies of a test go when it gives its context back; the files that the browser has loaded stay. The
+    portal's pages keep nothing else in a browser (`tests/web/test_response_headers.py`).
+    """
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
-        self._contexts: list[BrowserContext] = []
-        self._broken: list[str] = []
+        self._idle: list[tuple[Way, BrowserContext]] = []
 
-    def open(self, way: Way = DESKTOP) -> Page:
-        """Open a page in a new browser context, with the language and the screen size of `way`."""
+    def take(self, way: Way) -> BrowserContext:
+        """Return a context with the language and the screen size of `way`, which no other page of a test is in."""
+        for place, (kept, context) in enumerate(self._idle):
+            if kept == way:
+                del self._idle[place]
+                return context
         width, height = way.size
         context = self._browser.new_context(
             locale={"de": "de-DE", "en": "en-GB"}[way.language],
@@ -69,17 +80,48 @@ class Pages:
             has_touch=way.size == PHONE,
             java_script_enabled=way.scripts,
         )
-        self._contexts.append(context)
         context.set_default_timeout(10_000)
-        context.on("weberror", lambda error: self._broken.append(str(error.error)))
+        # As long as it is there, the context's process stays.
+        context.new_page()
+        return context
+
+    def give_back(self, way: Way, context: BrowserContext) -> None:
+        """Close the pages of a context that `take` has returned and delete its cookies, for the next test."""
+        for page in context.pages[1:]:
+            page.close()
+        context.clear_cookies()
+        context.set_offline(False)
+        self._idle.append((way, context))
+        if len(self._idle) > _MOST_KEPT:
+            self._idle.pop(0)[1].close()
+
+
+class Pages:
+    """Opens pages, each in a browser context of its own, and records errors in their consoles and blocked resources."""
+
+    def __init__(self, contexts: Contexts) -> None:
+        self._contexts = contexts
+        self._taken: list[tuple[Way, BrowserContext]] = []
+        self._broken: list[str] = []
+
+    def open(self, way: Way = DESKTOP) -> Page:
+        """Open a page in a browser context without cookies, with the language and the screen size of `way`."""
+        context = self._contexts.take(way)
+        self._taken.append((way, context))
+        context.on("weberror", self._note)
         context.on("console", self._hear)
         return context.new_page()
 
     def close(self) -> None:
-        """Close all browser contexts. Fails if a page had an error in its console or a blocked resource."""
-        for context in self._contexts:
-            context.close()
+        """Close all pages. Fails if a page had an error in its console or a blocked resource."""
+        for way, context in self._taken:
+            self._contexts.give_back(way, context)
+            context.remove_listener("weberror", self._note)
+            context.remove_listener("console", self._hear)
         assert self._broken == []
+
+    def _note(self, error: WebError) -> None:
+        self._broken.append(str(error.error))
 
     def _hear(self, said: ConsoleMessage) -> None:
         if "Content Security Policy" in said.text:
@@ -98,6 +140,7 @@ class Visit:
     page: Page
     pages: Pages
     way: Way
+    app: Flask
     url: str
     main: Account
     person: User
@@ -169,14 +212,17 @@ class Visit:
         enter_code_in_browser(self.page, self.workers.clock.now)
         expect(self.button("Abmelden")).to_be_visible()
 
-    def open_portal(self) -> None:
-        """Open the portal's first page and sign in."""
+    def open_portal(self, *, by_form: bool = False) -> None:
+        """Sign in, with or without the sign-in page, and open the user's first page."""
+        if not by_form:
+            sign_in_without_form(self.page, self.app, self.url, self.person.email)
         self.page.goto(self.url)
-        self.sign_in()
+        if by_form:
+            self.sign_in()
 
-    def open_locations(self) -> None:
+    def open_locations(self, *, by_form: bool = False) -> None:
         """Sign in and open Standortverwaltung in the menu Mein Produkt."""
-        self.open_portal()
+        self.open_portal(by_form=by_form)
         self.open_menu("Standortverwaltung")
         self.sees("Unternehmensstandorte")
 
@@ -185,12 +231,12 @@ class Visit:
         self.page.locator("summary").filter(has_text=self.say("Mein Produkt")).click()
         self.link(entry, *facts).click()
 
-    def add_account(self, way: str) -> None:
+    def add_account(self, way: str, *, by_form: bool = False) -> None:
         """Sign in, press Nebenaccount hinzufügen, and follow the link with the German text `way`.
 
         `way` leads to the order of a new sub-account, or to linking an existing account.
         """
-        self.open_locations()
+        self.open_locations(by_form=by_form)
         self.link("Nebenaccount hinzufügen").click()
         self.sees("Nebenaccount hinzufügen")
         self.choice(way).click()

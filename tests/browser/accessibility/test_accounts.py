@@ -59,7 +59,6 @@ def test_the_overview(page: Page, portal: Portal) -> None:
         look(page, portal.url + OVERVIEW + path + own)
     for path in (f"?konto={empty}", "/nebenaccount", f"/nebenaccount?konto={empty}"):
         look(page, portal.url + OVERVIEW + path)
-    page.get_by_role("button", name="Abmelden").click()
     sign_in_as(page, portal, member)
     for path in (OVERVIEW, NEW, ADD):
         look(page, portal.url + path)
@@ -117,7 +116,6 @@ def test_the_page_of_an_account_and_detaching_it(page: Page, portal: Portal) -> 
 def test_the_dashboard_its_log_and_its_secrets(page: Page, portal: Portal, site: Site) -> None:
     sign_in(page, portal)
     look(page, portal.url + site.path)
-    page.get_by_role("button", name="Abmelden").click()
     sign_in_as(page, portal, site.administrator)
     for path in (site.path, site.path + "/protokoll"):
         look(page, portal.url + path)
@@ -188,7 +186,6 @@ def test_numbers_on_order_and_an_account_that_is_closed(page: Page, portal: Port
         account = detach(session, portal.main.id, site.account.id)
         session.flush()
         close_account(session, account, NOW)
-    page.get_by_role("button", name="Abmelden").click()
     sign_in_as(page, portal, site.administrator)
     look(page, portal.url + OVERVIEW)
 

@@ -205,7 +205,6 @@ def test_consents_and_link_codes(page: Page, portal: Portal, clock: FakeClock) -
     for _ in range(2):
         page.goto(portal.url + "/verknuepfungscode")
         look_after(page, page.get_by_role("button", name="Verknüpfungscode erstellen").first)
-    page.get_by_role("button", name="Abmelden").click()
     sign_in(page, portal)
     for path in ("/zustimmungen", "/verknuepfungscode"):
         look(page, portal.url + path)
@@ -227,8 +226,6 @@ def test_the_question_of_a_switch(page: Page, portal: Portal, clock: FakeClock) 
     sign_in(page, portal)
     look(page, f"{portal.url}/anfragen/{id}")
     look(page, f"{portal.url}/standortverwaltung/hinzufuegen/{account.customer_number[::-1]}/zustimmung?wechsel=ja")
-    page.goto(portal.url + "/standortverwaltung")
-    page.get_by_role("button", name="Abmelden").click()
     sign_in_as(page, portal, person)
     look(page, portal.url + "/zustimmungen")
     look_after(page, page.get_by_role("link", name=re.compile("Ansehen und entscheiden")))

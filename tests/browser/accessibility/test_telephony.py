@@ -53,7 +53,6 @@ def test_suspending_a_trunk_and_giving_numbers_back(page: Page, portal: Portal, 
         look_wrong(page)
         page.get_by_label("Ja, diese Rufnummern zurückgeben").check()
         look_after(page, page.get_by_role("button", name="Rufnummern zurückgeben"))
-    page.get_by_role("button", name="Abmelden").click()
     sign_in_as(page, portal, site.administrator)
     look(page, portal.url + site.path + "/protokoll")
 
@@ -152,7 +151,6 @@ def test_call_forwarding(page: Page, portal: Portal, site: Site) -> None:
         empty = f"{OVERVIEW}/{second.customer_number}/rufweiterleitung"
     sign_in(page, portal)
     look(page, portal.url + forwardings)
-    page.get_by_role("button", name="Abmelden").click()
     sign_in_as(page, portal, site.member)
     one = f"{forwardings}/{site.forwarding}"
     for path in ("/rufweiterleitung", forwardings, empty, one, one + "/loeschen", forwardings + "/neu"):
