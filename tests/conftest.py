@@ -8,11 +8,13 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 import sqlalchemy as sa
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from models.contracts.catalogue import PRICE_LIST, Product
 from models.db.roles import PORTAL_ROLES, REGISTRAR_ROLES, DatabaseRole, create_roles
@@ -31,8 +33,34 @@ from workers.stack.redis import EmbeddedRedis
 
 # Tables that are filled once when the database is prepared; tests only read them.
 _REFERENCE = {"area_codes", "high_risk_prefixes", "known_places", "products"}
-# The folders of the tests that take long.
+_TESTS = Path(__file__).parent
+# The folders of the tests that take long, with all that is below them.
 _LONG = {"browser", "faults", "sip", "workers"}
+# The files whose tests share what takes seconds to start or build, by the name of what they share.
+_IN_ONE_PROCESS = {
+    "tests/workers/test_rabbitmq.py": "RabbitMQ",
+    "tests/web/test_rabbitmq_away.py": "RabbitMQ",
+    "tests/workers/test_wheel.py": "wheel",
+    "tests/workers/backup/test_backup.py": "server with two full databases",
+    "tests/workers/commands/test_roles_command.py": "server without roles",
+    "tests/models/db/test_replication.py": "server without its standby",
+}
+
+
+class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives each process of pytest-xdist the next test, but all tests that share something to the same process.
+
+    The mark `xdist_group` does not serve: pytest-xdist 3.8 cannot read it with pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _IN_ONE_PROCESS.get(nodeid.partition("::")[0], nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Scheduling:
+    """Return what distributes the tests among the processes."""
+    return _Scheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,7 +68,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     So those that mostly wait run beside those that compute, and no core is idle.
     """
-    folders = [item.path.parent.name for item in items]
+    folders = [item.path.relative_to(_TESTS).parts[0] for item in items]
     total, seen = Counter(folders), Counter[str]()
     turns: dict[pytest.Item, tuple[bool, float]] = {}
     for item, folder in zip(items, folders, strict=True):

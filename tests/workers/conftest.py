@@ -55,11 +55,15 @@ class Children:
         self._log.touch()
         self._ends = ExitStack()
 
-    def start(self, command: list[str], *, interpreter: bool = False, **settings: str) -> BaseProcess:
-        """Start a program with the test's environment and the additional variables `settings`; return its process.
+    def start(self, command: list[str], **settings: str) -> BaseProcess:
+        """Start a program with the test's environment and the additional variables `settings`; return its process."""
+        return self._start(command, settings, interpreter=False)
 
-        With `interpreter` the program that a console command becomes runs in a Python interpreter of its own.
-        """
+    def start_as_operators(self, command: list[str], **settings: str) -> BaseProcess:
+        """Start a program likewise; what a console command becomes runs in a Python interpreter of its own."""
+        return self._start(command, settings, interpreter=True)
+
+    def _start(self, command: list[str], settings: dict[str, str], *, interpreter: bool) -> BaseProcess:
         child = forked_programs.start(command, os.environ | settings, self._log, interpreter=interpreter)
         self._ends.callback(forked_programs.kill, child)
         return child

@@ -29,6 +29,7 @@ from tests.workers.conftest import Children
 from workers import programs
 from workers.commands.doctor import CHECKS, Broken
 from workers.settings import WorkerSettings
+from workers.stack.ports import free_port
 
 
 @pytest.fixture
@@ -152,7 +153,7 @@ def test_doctor_writes_to_the_broker_and_to_the_counters(
     assert CHECKS["wrong tries"](WorkerSettings()) == "counted in Redis"
     monkeypatch.delenv("REDIS_URL")
     assert CHECKS["wrong tries"](WorkerSettings()) == "counted in the database"
-    rabbitmq.stop()
+    monkeypatch.setenv("BROKER_URL", rabbitmq.url.replace(f":{rabbitmq.port}/", f":{free_port()}/"))
     with pytest.raises(Broken, match=r"^OperationalError$"):
         CHECKS["broker"](WorkerSettings())
 

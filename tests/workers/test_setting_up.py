@@ -147,7 +147,7 @@ def run(line: str, server: EmbeddedPostgres, children: Children) -> str:
         "DATABASE_URL": url(server, "standorte", DatabaseRole.FRONT),
         "REGISTRAR_URL": url(server, "registrar", DatabaseRole.FRONT),
     }
-    children.start(programs.console(*words[1:]), interpreter=True, **(front if first == "web" else {}))
+    children.start_as_operators(programs.console(*words[1:]), **(front if first == "web" else {}))
     return ""
 
 

@@ -63,10 +63,9 @@ def test_a_worker_shows_what_it_counted_on_a_port_of_its_own(
     with database.transaction() as session:
         main, manager = make_main(session)
         submit_link(session, Vault("a key"), manager, main, a_link("1000001"), utc_now())
-    children.start(
+    # With an interpreter of its own: the library looks for the counters' directory when it is imported.
+    children.start_as_operators(
         programs.console("worker", "--concurrency", "1"),
-        # The directory of the counters is looked at when the library is imported.
-        interpreter=True,
         METRICS_PORT=str(port),
         PROMETHEUS_MULTIPROC_DIR=str(tmp_path / "counters"),
     )
