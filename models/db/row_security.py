@@ -3,8 +3,8 @@
 They are defined only here. If a statement of the web process (role `FRONT`) lacks a filter, it still sees only the rows
 of its caller, the person on whose behalf the transaction runs (`models.db.caller`); without a caller it sees no
 customer's rows. The conditions use functions and views of the migrations 0037, 0042 and 0055, which run with the
-owner's privileges. `standorte migrate` creates the policies; they take effect once row-level security is switched on.
-All other roles see and write every row.
+owner's privileges, and functions of 0065, which run with the caller's. `standorte migrate` creates the policies; they
+take effect once row-level security is switched on. All other roles see and write every row.
 """
 
 from __future__ import annotations
@@ -107,20 +107,15 @@ def _of_request(table: str, column: str = "request_id", *also: str) -> Rows:
     return Rows(" OR ".join((STAFF, f"reaches_request({table}.{column})", *also)))
 
 
-def _refers(table: str, column: str, of: str, *also: str) -> str:
-    """Return an SQL condition: the column is null, or it has the id of a row of the table `of` that the caller sees.
-
-    `also` are further conditions, with column names of both tables, that hold for the two rows.
-    """
-    meets = " AND ".join((f"{of}.id = {table}.{column}", *also))
-    return f"({table}.{column} IS NULL OR EXISTS (SELECT FROM {of} WHERE {meets}))"
+def _refers(table: str, column: str, of: str) -> str:
+    """Return an SQL condition: the column is null, or it has the id of a row of the table `of` that the caller sees."""
+    return f"({table}.{column} IS NULL OR EXISTS (SELECT FROM {of} WHERE {of}.id = {table}.{column}))"
 
 
 def _person(table: str, *columns: str) -> str:
     """Return an SQL condition: each of the columns is null, or has the id of the caller or of a user whom they see."""
-    return " AND ".join(
-        f"({table}.{column} = (SELECT caller_id()) OR {_refers(table, column, 'users')})" for column in columns
-    )
+    names = [f"{table}.{column}" for column in columns]
+    return " AND ".join(f"({name} IS NULL OR {name} = (SELECT caller_id()) OR sees_user({name}))" for name in names)
 
 
 def _request(table: str, column: str = "request_id") -> str:
@@ -157,7 +152,6 @@ def _free(why: str) -> Rows:
     return Rows("true", why=why)
 
 
-_SAME_ACCOUNT = "sip_trunks.account_id = {}.account_id"
 _TELLS_OF_KNOWN = "(NOT facts ? 'user_id' OR EXISTS (SELECT FROM users WHERE users.id = (facts ->> 'user_id')::bigint))"
 _NO_CUSTOMER = "says nothing about a customer"
 # The role that the opened invitation offers, to the person with its address.
@@ -302,7 +296,7 @@ PORTAL: Mapping[str, Rows] = {
         f" WHERE requests.reserved_block_id = number_blocks.id AND requests.status NOT IN ({quoted(*sorted(ENDED))}))",
         _reached("number_blocks.account_id"),
         become=f"(account_id IS NULL OR {_reached('number_blocks.account_id')})"
-        f" AND {_refers('number_blocks', 'trunk_id', 'sip_trunks', _SAME_ACCOUNT.format('number_blocks'))}",
+        " AND (trunk_id IS NULL OR sees_trunk_of(account_id, trunk_id))",
         why="orders show what is free; a block is released, and taken by workers only; who cancels a request frees the"
         " block that it has reserved",
     ),
@@ -327,8 +321,8 @@ PORTAL: Mapping[str, Rows] = {
         " AND reaches_named_account(kind, account_id, customer_number)"
         f" AND {_person('requests', 'requested_by')}"
         f" AND {_refers('requests', 'token_id', 'api_tokens')}"
-        f" AND {_refers('requests', 'changed_trunk_id', 'sip_trunks', _SAME_ACCOUNT.format('requests'))}"
-        f" AND {_refers('requests', 'reserved_block_id', 'number_blocks', 'number_blocks.account_id IS NULL')}"
+        " AND (changed_trunk_id IS NULL OR sees_trunk_of(account_id, changed_trunk_id))"
+        " AND (reserved_block_id IS NULL OR sees_free_block(reserved_block_id))"
         " AND (displaced_id IS NULL OR reaches_request(displaced_id))"
         " AND (bulk_id IS NULL OR reaches_bulk(bulk_id))",
         why="also those that would attach an own account, or take a sub-account away; and, for the code of a letter,"
