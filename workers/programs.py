@@ -18,8 +18,7 @@ def web(host: str, port: int, *, processes: int = 2, threads: int = 8) -> list[s
     `threads` is the number of threads in each of the `processes`; the variable WEB_THREADS tells it to the front end,
     which needs as many database connections. The front end checks its settings itself.
     """
-    command = [sys.executable, "-m", "web.serve", "--bind", f"{host}:{port}"]
-    command += ["--worker-class", "web.buffering_worker.BufferingWorker"]
+    command = [sys.executable, "-m", "web.serve", "--bind", f"{host}:{port}", "--worker-class", "gthread"]
     command += ["--workers", str(processes), "--threads", str(threads), "--env", f"WEB_THREADS={threads}"]
     # Without a control socket, because that would be created in the home directory, which may not exist.
     command += ["--graceful-timeout", "5", "--no-control-socket", "--log-level", "warning"]

@@ -223,7 +223,7 @@ def ask_late_administrators(session: Session, now: datetime) -> int:
         for person in administrators_of(session, account.id):
             if mails and person.email not in had:
                 to = Recipient(person.name, person.email, person.locale)
-                queue_message(session, None, OFFER_MAIL, to, dict(mails[0].facts), now, occasion=secrets.token_hex(8))
+                queue_message(session, None, OFFER_MAIL, to, mails[0].facts, now, occasion=secrets.token_hex(8))
                 asked += 1
     session.flush()
     return asked

@@ -175,7 +175,7 @@ def queue_message(
         recipient_name=to.name,
         recipient_address=to.address,
         locale=to.locale,
-        facts={"recipient_name": to.name, **facts},
+        facts={**facts, "recipient_name": to.name},
         proof=proof,
         announced=announced,
         state=MessageState.QUEUED,

