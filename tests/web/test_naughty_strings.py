@@ -162,7 +162,7 @@ def _text_fields(form: type[Form]) -> Iterator[str]:
             yield name
 
 
-def test_every_string_in_every_field_is_shown_or_refused_by_name_and_no_form_breaks_without_one_of_its_fields(
+def test_every_form_answers_strange_strings_and_missing_fields(
     portal: WholePortal, superuser: sa.Engine, subtests: pytest.Subtests
 ) -> None:
     # Together, because finding the forms takes longer than either.
