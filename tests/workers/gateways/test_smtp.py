@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -113,6 +114,15 @@ def test_no_line_is_longer_than_mail_servers_have_to_take(smtp_sink: MailSink, m
     end_of_headers = lines.index(b"")
     assert max(map(len, lines[:end_of_headers])) <= 998
     assert max(map(len, lines[end_of_headers:])) <= 76
+
+
+def test_a_long_mail_leaves_in_parts_that_wait_for_nothing(smtp_sink: MailSink, mailer: SmtpMailer) -> None:
+    text = "".join(f"{line}: {'wörtlich ' * 9}\n" for line in range(2000))
+    mailer.send(Mail("<abc123@portal.example>", "Hanna", "hanna@example.com", "de", "Betreff", text, "<p>Text</p>\n"))
+    body = received(smtp_sink).get_body(("plain",))
+    assert body is not None and body.get_content().replace("\r\n", "\n") == text
+    assert mailer._smtp is not None and mailer._smtp.sock is not None
+    assert mailer._smtp.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_many_mails_are_one_conversation(smtp_sink: MailSink, mailer: SmtpMailer) -> None:
