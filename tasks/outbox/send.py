@@ -223,21 +223,23 @@ def _record(claim: Claim, outcomes: Outcomes, *, told: bool = True) -> set[int]:
     if the message is one that the timeline shows. Return the ids of messages that were not recorded, because another
     transaction has locked them.
     """
-    runtime, by_id = claim.runtime, {message.id: message for message in outcomes}
+    runtime = claim.runtime
     sent = [message.id for message, failure in outcomes.items() if failure is None]
     news: list[tuple[Message, MessageState]] = []
     with runtime.database.transaction() as session:
         if told and (announced := [message.id for message in outcomes if message.announced]):
             lock_announcing(session, announced)
         now = runtime.clock()
-        news += [(by_id[id], MessageState.SENT) for id in mark_sent(session, sent, now)] if sent else []
+        left = mark_sent(session, sent, now) if sent else set[int]()
+        # In the order of sending, as the timeline shows them.
+        news += [(message, MessageState.SENT) for message in outcomes if message.id in left]
         news += [(message, message.state) for message in _count_failed(claim, session, outcomes, now)]
         for message, state in news:
             if told and message.announced and message.request_id and state is not MessageState.QUEUED:
                 code = "confirmed" if state is MessageState.SENT else "mail_refused"
                 facts = {"name": message.recipient_name}
                 batch_insert(session, TimelineEntry, request_id=message.request_id, at=now, code=code, facts=facts)
-        missing = by_id.keys() - {message.id for message, _ in news}
+        missing = {message.id for message in outcomes} - {message.id for message, _ in news}
         locked = queued_ids(session, list(missing)) if missing else set()
     for message, state in news:
         outcome = state if state is not MessageState.QUEUED else "delayed"
