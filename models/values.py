@@ -56,7 +56,8 @@ def block_numbers(first: int, size: int) -> tuple[str, ...]:
 def display_block(area_code: str, first: int, size: int) -> str:
     """Return a number block in German notation: '030 2312551-0 … -9', or '030 2312551' for a block of one number.
 
-    `first` is the block's first number as an integer, in E.164 digits without the plus sign.
+    `area_code` has its leading zero. `first` is the block's first number as an integer, in E.164 digits without the
+    plus sign. `size` is how many numbers the block has, a power of ten.
     """
     digits = str(first).removeprefix(national_to_e164(area_code))
     tail = len(str(size)) - 1

@@ -83,7 +83,7 @@ def _values(attributes: Any) -> dict[str, Any]:
 
 @contextmanager
 def collecting() -> Iterator[Collector]:
-    """Run a collector on a free port inside the `with` block."""
+    """Run a collector of OpenTelemetry traces on a free port, and yield it with the spans that it has received."""
     found: Collector
 
     class Handler(BaseHTTPRequestHandler):

@@ -56,9 +56,10 @@ def tell_call(place: int) -> str:
 
 
 def act_for(session: Session, caller: str) -> None:
-    """Tell the database that the session's transaction now runs on behalf of `caller`, instead of an earlier one.
+    """Tell the database that the session's transaction now runs on behalf of `caller`, instead of an earlier caller.
 
-    `caller` is a text made by `login_caller` or `token_caller`, or empty for nobody.
+    Row-level security then shows and accepts only rows of this caller until the transaction ends. `caller` is a text
+    made by `login_caller` or `token_caller`, or empty for nobody.
     """
     session.execute(_TELL, {"caller": caller})
 

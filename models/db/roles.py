@@ -196,7 +196,10 @@ def create_roles(
 
 
 def _connected(url: str, database: str | None = None) -> TimedConnection:
-    """Connect to the server of `url`: to the database named there, or to `database` if that is given."""
+    """Return a connection to the server of `url` that commits each statement, for the caller to close.
+
+    It is open to the database that `url` names, or to `database` if that is given.
+    """
     limits = "-c statement_timeout=70s"
     return TimedConnection.within(75, url, autocommit=True, options=limits, dbname=database)
 

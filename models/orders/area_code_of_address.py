@@ -47,7 +47,10 @@ def ensure_address(session: Session, street: str, postal_code: str, city: str) -
 
 
 def ensure_house_number(street: str) -> None:
-    """Raise `InvalidField` unless the street has a house number, or says in words that the house has none."""
+    """Raise `InvalidField` unless the street has a house number, or ends with words like "ohne Hausnummer" or "o. Nr.".
+
+    The words are those of `has_house_number`.
+    """
     if not has_house_number(street):
         raise InvalidField("location.street", "house_number_missing")
 

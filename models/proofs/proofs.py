@@ -249,7 +249,10 @@ class MainConsent(CodedProof, Base):
         return self.salted("main consent", str(self.request_id), str(person.id), str(issue or self.issue), *void)
 
     def answer(self, decision: Decision, by: int, now: datetime) -> None:
-        """Record the answer of the administrator with the user id `by`."""
+        """Record what the main account's administrator with the user id `by` decided, in place of an earlier decision.
+
+        Callers check before whether an answer is still awaited.
+        """
         self.decision, self.decided_by, self.decided_at = decision, by, now
 
 

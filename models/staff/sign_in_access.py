@@ -35,7 +35,10 @@ _MAIL = "login_created"
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A person and what was done to give them access: `is_new` if the login, `is_added` if login or role is new."""
+    """A person who was given access to an account, and what was done for it.
+
+    `is_new`: their login was created. `is_added`: their login was created, or they got a role that they did not have.
+    """
 
     user: User
     is_new: bool

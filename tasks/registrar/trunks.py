@@ -92,10 +92,10 @@ def write_due_trunks(runtime: Runtime, more_due: Callable[[], object]) -> None:
     """Write a batch of due (changed) trunks to the registrar, and delete the registrar's rows of closed trunks.
 
     A trunk that fails is retried with exponential backoff, even if the registrar refuses it: its number may still be
-    assigned to a trunk that is about to release the number. A trunk that was taken over and has been changed here is
-    adopted by this; unless the registrar has another login or other numbers than it was taken over with: then it is not
-    overwritten, and the job `registrar` reports it. `more_due` is called after claiming a full batch, because
-    more trunks may be due. Safe to run twice, late or when nothing is due.
+    assigned to a trunk that is about to release the number. A trunk that was imported from a running Kamailio is
+    written, and from then on kept in step, when it is first changed in the portal. If its login or numbers at the
+    registrar have changed since the import, nothing is overwritten, and the job `registrar` reports it. `more_due` is
+    called after claiming a full batch, because more trunks may be due. Safe to run twice, late or when nothing is due.
     """
     with claimed(runtime, SipTrunk, more_due, limit=runtime.batch, system=ExternalSystem.REGISTRAR) as claim:
         if not claim.ids:

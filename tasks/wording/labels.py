@@ -1,4 +1,4 @@
-"""The displayed names of statuses, steps, roles, scopes of API tokens, the carrier's pages, mails and letters."""
+"""The names that people read of statuses, steps, roles, API tokens' scopes, the carrier's pages, mails and letters."""
 
 from __future__ import annotations
 

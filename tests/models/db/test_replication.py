@@ -48,7 +48,7 @@ class Alone(EmbeddedPostgres):
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
-    """Run a PostgreSQL server whose synchronous standby does not exist."""
+    """Provide a PostgreSQL server whose synchronous standby is away: who asks for it waits for ever at a commit."""
     server = Alone(tmp_path_factory.mktemp("alone") / "postgres")
     server.start()
     yield server

@@ -1,4 +1,4 @@
-"""Tests of every kind of mail as its reader gets it: in both languages, complete, in text and HTML, with any name."""
+"""Tests of every kind of mail as its reader gets it, in both languages, as text and HTML, with strange names, too."""
 
 from __future__ import annotations
 

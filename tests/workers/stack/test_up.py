@@ -1,4 +1,4 @@
-"""Tests of `standorte up` in a clone below a private folder, and of its orderly stop on several signals."""
+"""Tests of `standorte up`: in a clone below a folder that only its owner may enter, and stopped by repeated signals."""
 
 from __future__ import annotations
 

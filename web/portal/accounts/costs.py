@@ -143,9 +143,10 @@ def _months(chosen: Month, today: date, latest: Month) -> list[Month]:
 def _rows(
     account: Account, month: Month, search: str, names: Mapping[str, str]
 ) -> Iterator[list[exported_tables.Cell]]:
-    """Yield the rows of the file: the headings, a row for each line of a contract, and three rows with the sums.
+    """Yield the rows of the exported table of the month's costs of a main account and its sub-accounts.
 
-    The sums are net, the VAT, and gross. `names` has the products' names by product key. Reads each page of accounts in
+    These are the headings, a row for each contract line of the accounts that match `search`, and three rows with the
+    sums: net, the VAT, and gross. `names` has the products' names by product key. Reads each page of accounts in
     a transaction of its own.
     """
     yield [

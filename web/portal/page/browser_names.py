@@ -1,4 +1,4 @@
-"""The names of browsers, as the pages, mails and the audit log say in which one somebody has signed in."""
+"""The names of browsers and operating systems, read from User-Agent headers, for lists and mails about sign-ins."""
 
 from __future__ import annotations
 

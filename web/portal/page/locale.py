@@ -21,7 +21,7 @@ def counted(count: int) -> str:
 
 
 def moment(at: datetime) -> str:
-    """Format date and time in German time, in the page's language, for use within a sentence."""
+    """Format day and time in Berlin in the page's language: '16. März 2026, 09:00 Uhr', '16 March 2026, 09:00'."""
     return moment_text(at, locale())
 
 

@@ -11,6 +11,6 @@ from tests.web.portal.accounts.sites import Site, make_site
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a location under the client's main account: a sub-account with a trunk and users."""
+    """Create a sub-account of the main account that `front` is signed in to, with a trunk and users; return them."""
     with front.database.transaction() as session:
         return make_site(session, session.get_one(Account, front.main.id))
