@@ -65,7 +65,8 @@ def test_an_administrator_enters_and_changes_it_and_the_log_tells(front: Front) 
     assert 'value="31.12.1980"' in get(front, page_of(front.main.customer_number))
     save(front, **person)
     with front.database.transaction() as session:
-        entries = session.scalars(sa.select(AuditEntry).where(AuditEntry.deed == AuditEvent.HOLDER_CHANGED)).all()
+        changes = sa.select(AuditEntry).where(AuditEntry.deed == AuditEvent.HOLDER_CHANGED)
+        entries = session.scalars(changes.order_by(AuditEntry.id)).all()
         assert [(entry.user_id, entry.facts) for entry in entries] == [
             (front.manager.user_id, {"name": HOLDER.name, "before": None}),
             (front.manager.user_id, {"name": "Kim Muster", "before": HOLDER.name}),
