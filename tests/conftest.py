@@ -59,7 +59,8 @@ class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Scheduling:
-    """Return what distributes the tests among the processes."""
+    """Return what distributes the tests among the processes. Fails if a file of `_IN_ONE_PROCESS` is not there."""
+    assert [file for file in _IN_ONE_PROCESS if not (_TESTS.parent / file).is_file()] == []
     return _Scheduling(config, log)
 
 

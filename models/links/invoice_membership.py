@@ -69,6 +69,19 @@ class InvoiceOffer(Base):
     __table_args__ = (sa.CheckConstraint("account_id <> main_id", name="two_accounts"),)
 
     @classmethod
+    def reaches_nobody(cls, now: datetime) -> sa.ColumnElement[bool]:
+        """Return an SQL condition, for queries that have joined the offer's account: nobody got the mail about it.
+
+        It can still be answered, and is one of the account's present main account.
+        """
+        return sa.and_(
+            cls.unreached_since.is_not(None),
+            cls.expires_at > now,
+            Account.main_id == cls.main_id,
+            Account.state == AccountState.ACTIVE,
+        )
+
+    @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
         """Return an SQL condition for offers to delete: they have expired."""
         return cls.expires_at <= now
@@ -209,14 +222,9 @@ def ask_late_administrators(session: Session, now: datetime) -> int:
     They were named or have joined after the offer was made. Returns the number of mails. Safe to run twice.
     """
     offers = sa.select(Account).join(InvoiceOffer, InvoiceOffer.account_id == Account.id)
-    open_ones = offers.where(
-        InvoiceOffer.unreached_since.is_not(None),
-        InvoiceOffer.expires_at > now,
-        Account.main_id == InvoiceOffer.main_id,
-        Account.state == AccountState.ACTIVE,
-    )
+    unreached = offers.where(InvoiceOffer.reaches_nobody(now))
     asked = 0
-    for account in session.scalars(open_ones.with_for_update(of=InvoiceOffer, skip_locked=True)).all():
+    for account in session.scalars(unreached.with_for_update(of=InvoiceOffer, skip_locked=True)).all():
         of_offer = mails_of_offer().where(Account.id == account.id, InvoiceOffer.account_id == account.id)
         mails = session.scalars(of_offer.order_by(Message.queued_at.desc())).all()
         had = {mail.recipient_address for mail in mails}

@@ -240,6 +240,7 @@ _MARK_SENT = (
     .values(
         state=MessageState.SENT,
         sent_at=sa.bindparam("now", type_=sa.TIMESTAMP(timezone=True)),
+        # As the method `rest` does.
         due_at=None,
         lease=None,
     )

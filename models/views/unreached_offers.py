@@ -14,7 +14,6 @@ from models.messages.outbox import Message, MessageState
 from models.people.invitations import Invitation
 from models.people.rights import Role
 from models.people.users import Membership, User
-from models.states import AccountState
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +51,7 @@ def unreached_offers(session: Session, now: datetime, most: int = 50) -> list[Un
         sa.select(Account, main, InvoiceOffer)
         .join(InvoiceOffer, InvoiceOffer.account_id == Account.id)
         .join(main, main.id == InvoiceOffer.main_id)
-        .where(
-            InvoiceOffer.unreached_since.is_not(None),
-            InvoiceOffer.expires_at > now,
-            Account.main_id == InvoiceOffer.main_id,
-            Account.state == AccountState.ACTIVE,
-            ~reached,
-            ~invited,
-        )
+        .where(InvoiceOffer.reaches_nobody(now), ~reached, ~invited)
         .order_by(InvoiceOffer.unreached_since, Account.id)
         .limit(most)
     )
