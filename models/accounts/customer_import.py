@@ -258,12 +258,17 @@ _ISSUE = sa.text("""
     ON CONFLICT DO NOTHING RETURNING number
 """)
 _INSERT_ACCOUNTS = sa.text("""
-    INSERT INTO accounts (customer_number, name, street, postal_code, city, contact_name, contact_email,
-                          contact_phone, role, state, created_at)
-    SELECT incoming.*, 'standalone', 'active', :now
-    FROM unnest(CAST(:customer_number AS text[]), CAST(:name AS text[]), CAST(:street AS text[]),
-                CAST(:postal_code AS text[]), CAST(:city AS text[]), CAST(:contact_name AS text[]),
-                CAST(:contact_email AS text[]), CAST(:contact_phone AS text[])) AS incoming
+    WITH created AS (
+        INSERT INTO accounts (customer_number, name, street, postal_code, city, contact_name, contact_email,
+                              contact_phone, role, state, created_at)
+        SELECT incoming.*, 'standalone', 'active', :now
+        FROM unnest(CAST(:customer_number AS text[]), CAST(:name AS text[]), CAST(:street AS text[]),
+                    CAST(:postal_code AS text[]), CAST(:city AS text[]), CAST(:contact_name AS text[]),
+                    CAST(:contact_email AS text[]), CAST(:contact_phone AS text[])) AS incoming
+        RETURNING id
+    )
+    INSERT INTO audit_entries (account_id, by_staff, deed, facts, at)
+    SELECT id, true, 'account_created', '{"imported": true}', :now FROM created
 """)
 _INSERT_USERS = sa.text("""
     INSERT INTO users (email, name, locale, is_staff, created_at)
@@ -279,19 +284,26 @@ _INSERT_ADMINISTRATORS = sa.text("""
     JOIN accounts ON accounts.customer_number = incoming.number
 """)
 _INSERT_HOLDERS = sa.text("""
-    INSERT INTO contract_holders (account_id, name, form, register_number, born_on, street, postal_code, city,
-                                  changed_at)
-    SELECT accounts.id, incoming.name, form, register_number, born_on, incoming.street, incoming.postal_code,
-           incoming.city, :now
-    FROM unnest(CAST(:customer_number AS text[]), CAST(:name AS text[]), CAST(:form AS text[]),
-                CAST(:register_number AS text[]), CAST(:born_on AS date[]), CAST(:street AS text[]),
-                CAST(:postal_code AS text[]), CAST(:city AS text[]))
-         AS incoming (number, name, form, register_number, born_on, street, postal_code, city)
-    JOIN accounts ON accounts.customer_number = incoming.number
-    WHERE accounts.state = 'active'
-      AND NOT EXISTS (SELECT FROM requests WHERE account_id = accounts.id AND kind = 'order')
-    ON CONFLICT DO NOTHING
-    RETURNING (SELECT customer_number FROM accounts WHERE id = account_id)
+    WITH entered AS (
+        INSERT INTO contract_holders (account_id, name, form, register_number, born_on, street, postal_code, city,
+                                      changed_at)
+        SELECT accounts.id, incoming.name, form, register_number, born_on, incoming.street, incoming.postal_code,
+               incoming.city, :now
+        FROM unnest(CAST(:customer_number AS text[]), CAST(:name AS text[]), CAST(:form AS text[]),
+                    CAST(:register_number AS text[]), CAST(:born_on AS date[]), CAST(:street AS text[]),
+                    CAST(:postal_code AS text[]), CAST(:city AS text[]))
+             AS incoming (number, name, form, register_number, born_on, street, postal_code, city)
+        JOIN accounts ON accounts.customer_number = incoming.number
+        WHERE accounts.state = 'active'
+          AND NOT EXISTS (SELECT FROM requests WHERE account_id = accounts.id AND kind = 'order')
+        ON CONFLICT DO NOTHING
+        RETURNING account_id, name
+    ), logged AS (
+        INSERT INTO audit_entries (account_id, by_staff, deed, facts, at)
+        SELECT account_id, true, 'holder_changed', jsonb_build_object('name', name, 'before', NULL), :now
+        FROM entered
+    )
+    SELECT customer_number FROM accounts JOIN entered ON account_id = id
 """)
 _FOLLOW = sa.text("""
     UPDATE accounts

@@ -17,6 +17,7 @@ from models.staff.sign_in_access import tell_first_administrators
 from models.values import Clock
 from tasks.files.uploaded_cells import cell_fault
 from tasks.files.uploaded_tables import Row, Table
+from workers.accounts.import_transactions import import_transaction
 
 BATCH = 1000
 """The most rows saved in one transaction."""
@@ -103,7 +104,8 @@ class AccountImport:
     `report` is called with every `Finding`: a problem with a row, or a remark on one. `progress` is called after every
     batch with the number of bytes read so far. With `tell`, administrators without a password get a link by mail,
     each once, also those whose account was imported before. Safe to run twice, also after an interrupted run: an
-    account that already has the values of its row is left unchanged.
+    account that already has the values of its row is left unchanged. With `dry` every batch is rolled back, so the
+    database stays as it is, and the counts say what would happen.
     """
 
     def __init__(
@@ -114,12 +116,14 @@ class AccountImport:
         progress: Callable[[int], None],
         *,
         tell: bool = False,
+        dry: bool = False,
     ) -> None:
         self._database = database
         self._clock = clock
         self._report = report
         self._progress = progress
         self._tell = tell
+        self._dry = dry
         self._summary = Summary()
         self._batch: list[tuple[int, AccountRow]] = []
         self._seen = _SeenNumbers()
@@ -209,7 +213,7 @@ class AccountImport:
             attempt += 1
             try:
                 told = 0
-                with self._database.transaction() as session:
+                with import_transaction(self._database, dry=self._dry) as session:
                     taken = take_over(session, rows, self._clock())
                     if self._tell:
                         pairs = zip(rows, taken, strict=True)

@@ -13,6 +13,7 @@ from models.errors import InvalidField
 from tasks.files.uploaded_cells import cell_fault
 from tasks.files.uploaded_tables import Row, Table
 from workers.accounts.customer_import import REASONS, Finding
+from workers.accounts.import_transactions import import_transaction
 
 PROGRESS_EVERY = 100
 """After how many rows the progress is reported."""
@@ -37,10 +38,6 @@ class Outcome:
 
     is_new: bool
     is_told: bool = False
-
-
-class _Undone(Exception):
-    """Raised at the end of a dry run's transaction, to roll it back."""
 
 
 class RowImport(ABC):
@@ -109,13 +106,8 @@ class RowImport(ABC):
             return [Finding(row.line, column, fault) for column, fault in faults.items()], outcome
         cells = {column: row.cells.get(column, "").strip() for column in (*self.required, *self.optional)}
         try:
-            with self._database.transaction() as session:
+            with import_transaction(self._database, dry=self._dry) as session:
                 outcome = self._take(session, cells)
-                if self._dry:
-                    session.flush()
-                    raise _Undone
-        except _Undone:
-            pass
         except InvalidField as error:
             detail = self.reasons.get(error.code) or REASONS[error.code]
             return [Finding(row.line, error.field, error.code, detail)], Outcome(is_new=False)

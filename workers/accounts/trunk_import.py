@@ -25,6 +25,7 @@ from tasks.ports import SipAddress, Subscriber
 from tasks.registrar.taken_over import SIP_SECRET, numbers_of_aliases, secret_of
 from workers.accounts.customer_file import open_file
 from workers.accounts.customer_import import BATCH, REASONS, Finding
+from workers.accounts.import_transactions import import_transaction
 from workers.accounts.trunk_cells import cents_of, day_of, months_of, numbers_of
 from workers.gateways.subscribers import KamailioSubscribers
 
@@ -105,10 +106,6 @@ def open_trunks(path: Path) -> Iterator[Table]:
     """Open a CSV or XLSX file of trunks as `customer_file.open_file` does."""
     with open_file(path, REQUIRED, OPTIONAL) as table:
         yield table
-
-
-class _Undone(Exception):
-    """Raised at the end of a dry run's transaction, to roll it back."""
 
 
 class TrunkImport:
@@ -259,16 +256,8 @@ class TrunkImport:
         return replace(one.row, secret=secret, numbers=numbers)
 
     def _take_over(self, rows: list[TrunkRow]) -> list[TrunkFate]:
-        fates: list[TrunkFate] = []
-        try:
-            with self._database.transaction() as session:
-                fates = TrunkTakeover(session, self._vault, self._area_codes, self._clock()).take_over(rows)
-                session.flush()
-                if self._dry:
-                    raise _Undone
-        except _Undone:
-            pass
-        return fates
+        with import_transaction(self._database, dry=self._dry) as session:
+            return TrunkTakeover(session, self._vault, self._area_codes, self._clock()).take_over(rows)
 
     def _refuse(self, line: int, wrong: Mapping[str, tuple[str, str]]) -> None:
         self._summary.bad += 1

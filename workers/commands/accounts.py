@@ -29,7 +29,7 @@ from tasks.files import uploaded_tables
 from workers.accounts.customer_file import UnusableFile, open_customers
 from workers.accounts.customer_import import REASONS, AccountImport, Summary
 from workers.commands.first_access import give_access, tell
-from workers.commands.import_reports import Report, reading
+from workers.commands.import_reports import DryRun, Report, reading
 from workers.commands.resources import err, known_account, known_locale, open_database, out, refuse
 from workers.settings import WorkerSettings
 
@@ -142,6 +142,7 @@ def import_accounts(
     tell: Annotated[
         bool, typer.Option("--tell", help="Mail administrators without a password a link to set one, each once.")
     ] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Import customers from a CSV or XLSX file with headings. Encoding, separator and sheet are detected.
 
@@ -160,11 +161,13 @@ def import_accounts(
     with Report(path) as findings:
         try:
             with open_database() as database, open_customers(file) as customers:
-                summary = _run(database, file, customers, findings, tell=tell)
+                summary = _run(database, file, customers, findings, tell=tell, dry=dry_run)
         except UnusableFile as error:
             refuse(f"{file}: {error}.", code=2)
     findings.say_where()
     out.print(_table(summary))
+    if dry_run:
+        out.print("A dry run: nothing was changed.")
     if summary.bad:
         raise typer.Exit(1)
 
@@ -250,7 +253,9 @@ def close(
     out.print(f"Account {customer_number} is closed.", highlight=False)
 
 
-def _run(database: Database, file: Path, customers: uploaded_tables.Table, findings: Report, *, tell: bool) -> Summary:
+def _run(
+    database: Database, file: Path, customers: uploaded_tables.Table, findings: Report, *, tell: bool, dry: bool
+) -> Summary:
     place = customers.place
     form = f"sheet {place.sheet!r}" if place.sheet else f"{place.encoding}, columns separated by {place.delimiter!r}"
     err.print(escape(f"{file}: {form}, headings in line {place.line}"), style="dim")
@@ -259,7 +264,7 @@ def _run(database: Database, file: Path, customers: uploaded_tables.Table, findi
     for name in place.others:
         err.print(escape(f"Sheet {name!r} has such a table, too. It is not read."), style="yellow")
     with reading(file) as advance:
-        return AccountImport(database, database.now, findings.add, advance, tell=tell).run(customers)
+        return AccountImport(database, database.now, findings.add, advance, tell=tell, dry=dry).run(customers)
 
 
 def _table(summary: Summary) -> Table:

@@ -13,6 +13,7 @@ from models.accounts.accounts import Account, account_by_number
 from models.accounts.contract_holders import ContractHolder
 from models.accounts.customer_import import Fate
 from models.db.session import Database
+from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Role
 from models.people.users import Membership, User
 from models.states import AccountRole, AccountState
@@ -45,6 +46,8 @@ def test_a_new_customer_becomes_an_account_with_its_administrator(take: Take, da
         user, role = session.execute(sa.select(User, Membership.role).join(Membership)).one()
         assert (user.email, user.name, role) == ("kontakt4000001@example.de", "Erika Müller", Role.ADMINISTRATOR)
         assert user.password_hash is None
+        [entry] = session.scalars(sa.select(AuditEntry))
+        assert (entry.account_id, entry.deed, entry.by_staff) == (account.id, AuditEvent.ACCOUNT_CREATED, True)
 
 
 def test_the_administrator_may_be_somebody_else_than_the_contact(take: Take, database: Database) -> None:
@@ -293,6 +296,10 @@ def test_a_contract_holder_is_entered_where_there_is_none(
     other = company.replace("GmbH & Co. KG", "SE")
     summary, _ = take(line("4000001") + other, header=HEADER + HOLDERS)
     assert summary.fates == {Fate.UNCHANGED: 1} and held(database)["4000001"] == ours
+    with database.transaction() as session:
+        entered = sa.select(AuditEntry.facts).where(AuditEntry.deed == AuditEvent.HOLDER_CHANGED)
+        facts = session.scalars(entered.order_by(AuditEntry.id)).all()
+    assert facts == [{"name": name, "before": None} for name in ("Möbel Müller GmbH & Co. KG", "Erika Müller")]
 
 
 def test_a_workbook_is_read_as_bulk_files_are(database: Database, file: Path) -> None:

@@ -13,8 +13,11 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner, Result
 
+from models.accounts.accounts import Account
 from models.db.session import Database
 from models.messages.outbox import Message
+from models.people.audit_log import AuditEntry
+from models.people.users import User
 from tests.factories import make_user
 from tests.workers.accounts.conftest import HEADER, line
 from workers.accounts.customer_import import BATCH
@@ -53,6 +56,24 @@ def test_the_command_ends_with_two_if_the_file_is_of_no_use(file: Path) -> None:
 
     assert result.exit_code == 2
     assert "has no customer_number" in result.stderr
+
+
+@pytest.mark.usefixtures("database_settings")
+def test_a_dry_run_counts_and_reports_and_changes_nothing(owner_database: Database, file: Path) -> None:
+    file.write_text("\n".join([HEADER, line("4000001"), line("1")]))
+
+    dry = run(str(file), "--dry-run", "--tell")
+
+    assert dry.exit_code == 1
+    for said in ("1  created", "1  not taken over", "1  administrators get a link by mail", "A dry run"):
+        assert said in dry.stdout
+    assert "line 3, customer_number" in dry.stderr
+    with owner_database.transaction() as session:
+        for table in (Account, User, AuditEntry, Message):
+            assert session.scalar(sa.select(sa.func.count()).select_from(table)) == 0
+    wet = run(str(file))
+    assert "1  created" in wet.stdout
+    assert "A dry run" not in wet.stdout
 
 
 @pytest.mark.usefixtures("database_settings")

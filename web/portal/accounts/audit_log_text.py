@@ -136,6 +136,8 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Disabled the login of %(name)s.", name=_about(entry)))
         case AuditEvent.LOGIN_ENABLED:
             return str(_("Enabled the login of %(name)s again.", name=_about(entry)))
+        case AuditEvent.ACCOUNT_CREATED if "imported" in facts:
+            return str(_("Took over the account from the carrier's list of customers."))
         case AuditEvent.ACCOUNT_CREATED:
             return str(_("Made the account."))
         case AuditEvent.ADMINISTRATOR_ADDED:

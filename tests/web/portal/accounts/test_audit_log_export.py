@@ -83,6 +83,7 @@ def test_what_the_carrier_took_over_is_said_in_words(front: Front, site: Site) -
     with front.database.transaction() as session:
         account = session.get_one(Account, site.account.id)
         for deed, facts in (
+            (AuditEvent.ACCOUNT_CREATED, {"imported": True}),
             (AuditEvent.TRUNK_TAKEN_OVER, taken),
             (AuditEvent.TRUNK_ADOPTED, {"sip_user": "old1"}),
             (AuditEvent.USER_ENTERED, {"user_id": site.member.id, "role": "local_member"}),
@@ -92,10 +93,11 @@ def test_what_the_carrier_took_over_is_said_in_words(front: Front, site: Site) -
     come_in(front, site.administrator.email)
     _, _, *rows = rows_of(download(front, site))
     member = role_text(Role.LOCAL_MEMBER, "de")
-    assert [(row[1], row[4]) for row in rows[:3]] == [
+    assert [(row[1], row[4]) for row in rows[:4]] == [
         ("Unser Kundenservice", f"Hat {site.member.name} eingetragen (Rolle: {member})."),
         ("Unser Kundenservice", "Hat den SIP-Trunk old1 in die Verwaltung des Portals genommen."),
         ("Unser Kundenservice", "Hat den SIP-Trunk old1 übernommen, dessen Vertrag seit dem 1. April 2019 läuft."),
+        ("Unser Kundenservice", "Hat den Account aus der Kundenliste des Anbieters übernommen."),
     ]
 
 
