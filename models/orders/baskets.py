@@ -100,7 +100,7 @@ def agreed_prices(session: Session, request: Request) -> list[PriceLine]:
 
 
 def agreed_terms(request: Request) -> ContractTerms:
-    """Return how long the contract of an order binds (first term, notice, extension), as agreed when it was ordered."""
+    """Return the contract terms (first term, notice period, extension) that were agreed when the order was placed."""
     return ContractTerms(**request.contract_terms) if request.contract_terms is not None else OPEN_TERMS
 
 

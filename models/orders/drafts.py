@@ -29,9 +29,9 @@ from models.text_cutting import shortened
 from models.vault import Vault
 
 MOST_TYPED = 500
-"""The most characters of a field that are kept: longer than any valid value."""
+"""The most characters of a typed text that a draft keeps: longer than any valid value."""
 _SEAL_BITS = 62
-"""The bits of a UUID after its variant, all of which are random in version 7."""
+"""The number of bits of a UUID after the bits of its variant; in version 7 all of them are random."""
 
 
 class DraftStep(StrEnum):

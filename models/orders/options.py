@@ -1,4 +1,4 @@
-"""Details that an order must give for some options, such as the mobile number to which calls fall back."""
+"""Details that an order must give for some options, such as the mobile number for the mobile fallback."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from models.contracts.catalogue import DIRECTORY_ENTRY, MOBILE_BACKUP
 from models.errors import InvalidField
 
 DETAILS: Mapping[str, str] = {MOBILE_BACKUP: "mobile_number", DIRECTORY_ENTRY: "directory_entry"}
-"""The field of an order with the details of an option, by the option's key."""
+"""A dict of the key of an option to the field of an order that has the option's details."""
 
 
 def ensure_details(option_keys: Collection[str], given: Mapping[str, object]) -> None:

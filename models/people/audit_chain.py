@@ -38,7 +38,7 @@ CONTENT = (
     AuditEntry.facts,
     AuditEntry.at,
 )
-"""The columns that a seal protects: all of an entry."""
+"""The columns of an audit entry that the hash of its seal covers: all of them."""
 _CONTENT = sa.cast(sa.func.jsonb_build_array(*CONTENT[:-1], _AT), sa.Text)
 
 

@@ -63,8 +63,8 @@ class Invitation(Base):
     """An invitation to an account that was not accepted yet; it can be accepted until `expires_at`.
 
     `issue` counts the mails sent; the link in a new mail makes the older link invalid. `invited_by` is the user in
-    whose name the mail was sent. `by_order` is true if an order named the invited person. Such an invitation is the
-    ordering company's, so it stays when the user who ordered loses their role.
+    whose name the mail was sent. `by_order` is true if an order named the invited person. Such an invitation belongs to
+    the ordering company, so it stays when the user who ordered loses their role.
     """
 
     __tablename__ = "invitations"

@@ -21,7 +21,7 @@ from models.people.users import User
 from models.vault import Vault
 
 VALID_FOR = timedelta(days=365)
-"""How long a mark is valid after the sign-in that made it."""
+"""How long a mark (the signed cookie of a known browser) is valid after the sign-in for which it was made."""
 NAME = "browser_"
 """The beginning of the name under which a browser keeps a mark; the person's id follows."""
 

@@ -26,9 +26,10 @@ _LONGEST_AGENT = 300
 
 
 class Login(Base):
-    """A browser in which a person is signed in. The browser keeps the secret; the table keeps only a hash of it.
+    """A browser in which a user is signed in. The browser keeps a secret; the table keeps only a hash of it.
 
-    `factor_at` is when the person has last proved a second factor in this login; null if never.
+    `user_agent` and `address` are the browser's User-Agent header and IP address at the sign-in. `factor_at` is when
+    the user has last proved a second factor in this login; null if never.
     """
 
     __tablename__ = "logins"

@@ -103,7 +103,10 @@ def _roles() -> sa.Select[int, Role]:
 
 
 def roles_sql(user_id: sa.SQLColumnExpression[int]) -> sa.ScalarSelect[dict[str, str]]:
-    """Return SQL for a JSON object of account id to role, for the user with this id; closed accounts are left out."""
+    """Return an SQL subquery for a JSON object of account id to role, for the user with this id.
+
+    Closed accounts are left out.
+    """
     roles = sa.func.json_object_agg(Membership.account_id, Membership.role)
     return (
         sa.select(sa.func.coalesce(roles, sa.literal_column("'{}'::json"), type_=sa.JSON))

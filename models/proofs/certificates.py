@@ -45,7 +45,7 @@ def numbers_asked_for(session: Session, trunk_id: int, *, before: Request | None
 
 
 def adding_numbers(trunk_id: int, query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
-    """Return a query for requests, restricted to those that will add numbers to the trunk and have not ended.
+    """Restrict `query`, which selects requests, to those that will add numbers to the trunk and have not ended.
 
     Requests that have added their numbers and only have to send their mails are left out.
     """

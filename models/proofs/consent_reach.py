@@ -1,8 +1,8 @@
-"""Records which questions for consent reach no administrator, so that the back office can act.
+"""Recording which questions for consent reach no administrator, so that the back office can act.
 
 A question for consent (`Consent`) asks the administrators of an account whether another customer may attach it. Once
-they have agreed to a switch, another question (`MainConsent`) asks those of its present main account whether it may go.
-The requester is not shown whether a question reaches anybody.
+they have agreed to a switch, another question (`MainConsent`) asks those of the account's present main account whether
+the account may go. The requester is not shown whether a question reaches anybody.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from models.requests.requests import Request
 from models.states import ATTACHING, ENDED, AccountRole, AccountState, Kind, Reason, Status
 
 CONSENT_MAIL = "consent_asked"
-"""The name of the mail that asks for consent."""
+"""The template of the mail that asks an account's administrators whether another customer may attach the account."""
 MAIN_CONSENT_MAIL = "main_consent_asked"
-"""The name of the mail that asks the present main account of a switch for its consent."""
+"""The template of the mail that asks a main account's administrators whether a sub-account may go to another one."""
 
 
 def note_reach(

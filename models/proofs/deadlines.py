@@ -12,15 +12,15 @@ A request whose proof is not given in this time is rejected.
 LINK_CODE_VALID_FOR = timedelta(days=7)
 """How long a link code is valid, to the end of the last day."""
 REMINDED_AFTER = (timedelta(days=7), timedelta(days=12))
-"""The times after the request for a proof by mail at which the person is reminded. Nobody is reminded by letter."""
+"""How long after a request for a code or consent by mail the person is reminded. Nobody is reminded by letter."""
 CERTIFICATE_REMINDED_BEFORE = (timedelta(days=7), timedelta(days=2))
 """How long before the end of the time people are reminded to hand in a certificate of need."""
 NEW_MAIL_AFTER = timedelta(minutes=10)
-"""How long after a mail with a code a new one can be requested."""
+"""The least time between two requests for a code by mail."""
 NEW_CONSENT_AFTER = timedelta(days=1)
-"""How long after a consent request a new one can be requested."""
+"""The least time between two requests for the same consent."""
 NEW_LETTER_AFTER = timedelta(days=3)
-"""How long after a letter with a code a new one can be requested: the post takes its time."""
+"""The least time between two requests for a code by letter: the post takes its time."""
 LEAST_LEFT = timedelta(days=7)
 """The least time that a code must still be valid for a new order to share it; otherwise a new code is requested.
 

@@ -116,7 +116,10 @@ def _saved(
     file: tuple[str, str, bytes],
     now: datetime,
 ) -> AddressDocument:
-    """Save the file (name, media type, content) as the request's undecided document; its next step is due now."""
+    """Save the file (name, media type, content) as the request's undecided document, and return the document.
+
+    Schedules the request's next step for now.
+    """
     document = book.document(request) or AddressDocument(request_id=request.id)
     document.name, document.media_type, document.content = file
     document.uploaded_at, document.uploaded_by = now, principal.user_id

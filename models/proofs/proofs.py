@@ -38,7 +38,7 @@ NOBODY = 0
 
 
 class Decision(StrEnum):
-    """The answer of an account's administrator to the question whether it may be attached: accepted or declined."""
+    """The answer of an administrator to a question for consent: accepted or declined."""
 
     ACCEPTED = "accepted"
     DECLINED = "declined"

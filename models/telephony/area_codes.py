@@ -22,7 +22,10 @@ class AreaCode(Base):
 
 
 def area_names() -> dict[str, str]:
-    """Return a dict of area code to name, for each Ortsnetz (local exchange area) known to the phonenumbers package."""
+    """Return a dict of area code to town name, for each Ortsnetz (local exchange area) that phonenumbers knows.
+
+    Area codes have the leading zero. phonenumbers is a Python package.
+    """
     from phonenumbers.geodata import GEOCODE_DATA  # large: only where it is needed
 
     names = {
@@ -34,7 +37,7 @@ def area_names() -> dict[str, str]:
 
 
 def load_area_codes(session: Session) -> int:
-    """Insert every Ortsnetz (local exchange area) of `area_names`, or update its name; return how many there are."""
+    """Insert every Ortsnetz (local exchange area) of `area_names`, or update its name; return the number of them."""
     rows = [{"code": code, "name": name} for code, name in area_names().items()]
     statement = postgresql.insert(AreaCode).values(rows)
     session.execute(

@@ -43,7 +43,7 @@ def _prefixes() -> dict[str, tuple[str, ...]]:
 
 
 PREFIXES: Mapping[str, tuple[str, ...]] = _prefixes()
-"""The first digits of a destination's numbers in E.164, without the plus sign, by the destination's key."""
+"""A dict of a destination's key to the prefixes of its numbers, in E.164 without the plus sign: "CH" to ("41",)."""
 
 _ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "1": tuple(f"1{area}" for areas in _ZONE_1.values() for area in areas),

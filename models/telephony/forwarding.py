@@ -57,9 +57,9 @@ class CallForwarding(Base):
     """A call forwarding of an account: calls under `condition` go to `target`, a number in E.164 with the plus sign.
 
     `after_seconds` is how long a call rings first; it is set only for the condition "no answer". `hours` are the
-    minutes of the week, in German local time, in which the forwarding applies. It applies only while it is `enabled`.
-    It is for the numbers from `first_number` to `last_number`, in E.164 without the plus sign, or for all numbers of
-    the account if both are None.
+    minutes of the week, in German local time, in which the forwarding applies. The forwarding applies only while it is
+    `enabled`. It is for calls to the numbers from `first_number` to `last_number`, in E.164 without the plus sign, or
+    to all numbers of the account if both are None.
     """
 
     __tablename__ = "call_forwardings"
@@ -96,10 +96,10 @@ class CallForwarding(Base):
 class ForwardingDraft:
     """A call forwarding as a user typed it, not checked yet. Numbers may be in any usual spelling.
 
-    It is for the numbers from `first` to `last`, for one number if `last` is empty, and for all numbers of the account
-    if `first` is None. `after_seconds` is how long a call rings first, only for the condition "no answer". `hours` are
-    minutes of the week. `confirmed` is the high-risk target that the user has confirmed (`models.telephony.high_risk`),
-    in E.164 with the plus sign, or None.
+    The forwarding is for the numbers from `first` to `last`, for one number if `last` is empty, and for all numbers of
+    the account if `first` is None. `after_seconds` is how long a call rings first, only for the condition "no answer".
+    `hours` are minutes of the week. `confirmed` is the high-risk target that the user has confirmed
+    (`models.telephony.high_risk`), in E.164 with the plus sign, or None.
     """
 
     condition: Condition

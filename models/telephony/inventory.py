@@ -27,7 +27,10 @@ from models.telephony.trunks import SipTrunk, TrunkState
 from models.values import CUSTOMER_NUMBER
 
 FEW = 2000
-"""The most number blocks that a search looks up by their ids; more hits are frequent enough to filter page by page."""
+"""The most matching number blocks of all customers that a search for digits looks up before it filters by account.
+
+If more blocks match, the search compares the digits only with the blocks of the listed accounts.
+"""
 
 _Query = sa.Select[*tuple[Any, ...]]
 

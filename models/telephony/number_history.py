@@ -62,7 +62,7 @@ class NumberAssignment(Base):
 
 
 _PAGE = 2_000
-"""The number blocks whose history one call of `complete_history` completes."""
+"""How many number blocks one call of `complete_history` updates."""
 # With plain SQL, because a statement of the ORM would first write every other change of the session.
 _COLUMNS = ("holder_name", "holder_street", "holder_postal_code", "holder_city", "street", "postal_code", "city")
 _LISTED = ", ".join(_COLUMNS)

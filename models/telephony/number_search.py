@@ -1,10 +1,10 @@
-"""Finding a number by any part of it, in any usual spelling, without a row for each number of a block.
+"""A search for phone numbers by any part of them, in any usual spelling, in a table with one row for each block.
 
-A block of 1, 10 or 100 numbers consists of a stem (the first number without its last 0, 1 or 2 digits) followed by
-every possible tail of that many digits. Digits occur in one of its numbers if the stem contains them, or if the stem
-ends with their beginning and the rest of them is no longer than the tail. So a few patterns for the stem, with a
-trigram index, find all blocks. Digits at the beginning of a number are a few ranges of numbers instead, which the index
-of the exclusion constraint finds.
+The stem of a block is the digits with which all its numbers begin: the first number without its last 0, 1 or 2 digits.
+These last digits are the tail, and take every value. So a block of 10 has a number with the searched digits if its stem
+contains them, or if its stem ends with all of them except the last one; in a block of 100, except the last two. These
+conditions are LIKE patterns for the stem, which has a trigram index. Digits at the beginning of a number are searched
+as ranges of numbers instead, with the index of the exclusion constraint.
 """
 
 from __future__ import annotations
@@ -83,9 +83,10 @@ def _stem_is_like(pattern: str) -> sa.ColumnElement[bool]:
 
 
 def _patterns(digits: str) -> Iterator[tuple[int, str]]:
-    """Yield LIKE patterns that find the digits in a block, each with the smallest block size to which it applies.
+    """Yield pairs of a block size and a LIKE pattern for the stems of blocks of at least this size.
 
-    A pattern is for the block's stem: the digits with which all numbers of the block begin.
+    The stem of a block is the digits with which all its numbers begin. If a pattern matches, a number of the block
+    contains the digits.
     """
     yield 1, f"%{digits}%"
     for size in BLOCK_SIZES[1:]:

@@ -27,7 +27,7 @@ from models.telephony.area_codes import AreaCode
 from models.telephony.points import STRAY, Point, km, middle_of, nearest_point, read_points
 
 Words = tuple[str, ...]
-"""The words of a place's name, as `place_words` returns them."""
+"""The words of a place's name in one spelling, as `place_words` returns them: ('frankfurt', 'main')."""
 
 NEAR = 20
 """Up to this distance from a place a postal code may be the place's, though the facts do not say so: a district's."""
@@ -339,9 +339,9 @@ def _first(words: Words) -> str:
 
 
 def _by_beginning(places: Mapping[str, Point]) -> Mapping[str, list[tuple[str, Point]]]:
-    """Return a dict of each beginning of area codes (two digits or more) to pairs of area code and centre.
+    """Return a dict of the first digits of area codes (two or more) to the areas whose codes begin with them.
 
-    `places` maps area codes to centres.
+    The areas are pairs of area code and centre. `places` maps all area codes to centres.
     """
     alike: dict[str, list[tuple[str, Point]]] = defaultdict(list)
     for code, point in places.items():

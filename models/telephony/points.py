@@ -1,4 +1,4 @@
-"""Points on the map, as latitude and longitude in degrees: where German postal codes are, and distances in km."""
+"""The positions of German postal codes, as latitude and longitude in degrees, and distances between points."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Window:
 
 
 def hours_of(windows: Iterable[Window]) -> Hours:
-    """Return the weekly schedule (minutes of the week) that at least one of the windows covers."""
+    """Return the weekly schedule (minutes of the week) of all minutes that at least one of the windows covers."""
     found = []
     for window in windows:
         length = (window.end - window.start) % DAY or DAY
