@@ -1,4 +1,4 @@
-"""The audit log of an account as a file, CSV or XLSX: as much of it as the user may see."""
+"""The download of an account's audit log as CSV or Excel file, with the entries that the user may see."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from web.resources import resources
 def export_log(customer_number: str, form: str) -> Response:
     """Download the audit log of an account, newest entries first, one row for each; `form` is "csv" or "xlsx".
 
-    A user who reaches the account only through its main account gets what people of the main account did. The query
-    parameter `teil` chooses a part of the log, as on its page. Abort with 404 if the user may not see the account or
-    its log, or if there is no such part.
+    A user with a role only in the account's main account gets the entries about people of the main account. The query
+    parameter `teil` chooses a part of the log, as on the page of the log. Abort with 404 if the user may not see the
+    account or its log, or if there is no such part.
     """
     part = chosen_part()
     with resources().database.transaction() as database:

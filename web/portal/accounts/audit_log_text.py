@@ -1,4 +1,4 @@
-"""Sentences that say what was done, for the entries of an account's audit log."""
+"""Sentences that describe the entries of an account's audit log: what was done."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _SIGNED_OUT = {
 
 
 def chosen_part() -> LogPart | None:
-    """Return the part of the log that the query parameter `teil` chooses; None without it.
+    """Return the part of the audit log that the query parameter `teil` chooses; None (all) without that parameter.
 
     Abort with 404 if there is no such part.
     """
@@ -286,7 +286,7 @@ def _access(text: str, entry: AuditEntry) -> str:
 
 
 def _place(facts: dict[str, Any]) -> str:
-    """Return the browser and the network that the facts name: "Firefox, Windows, 203.0.113.0/24"."""
+    """Return the browser and the network in the facts of an audit entry: "Firefox, Windows, 203.0.113.0/24"."""
     return ", ".join(filter(None, (facts.get("browser"), facts.get("network")))) or str(_("unknown"))
 
 

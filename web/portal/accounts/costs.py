@@ -39,7 +39,7 @@ from web.resources import resources
 PAGE = 50
 _LONGEST = 100
 _CHOICES_BACK = 24
-"""How many months before the present one the list of months offers; links lead to earlier ones."""
+"""How many months before the present one the list of months begins; the page has links to earlier months."""
 
 
 @locations.get("/kosten")
@@ -92,10 +92,10 @@ def costs() -> str:
 @locations.get("/kosten/export.<any(csv, xlsx):form>")
 @login_required
 def costs_export(form: str) -> Response:
-    """Download the costs of the month `monat`, as the costs page shows them, with a row for each line of a contract.
+    """Download the costs of a month as CSV or Excel file, with a row for each contract line; `form` is "csv" or "xlsx".
 
-    The file has all accounts that match the search. `form` is "csv" or "xlsx". Abort with 404 if no account is selected
-    or the month in the URL is invalid.
+    The query parameters are those of the page of the costs: `monat` (the month) and `suche` (a search text). The file
+    has all accounts that match the search. Abort with 404 if no account is selected or the month is invalid.
     """
     month = _month()
     with resources().database.transaction() as database:

@@ -1,4 +1,4 @@
-"""The filters of the overview in its URL: search, state, origin, town, sort order, view and account."""
+"""The filters, the sort order and the view (cards or table) of the overview, as its URL has them."""
 
 from __future__ import annotations
 

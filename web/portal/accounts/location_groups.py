@@ -21,11 +21,11 @@ _GROUPED = {"ort": GroupBy.CITY, "status": GroupBy.STATE}
 
 @dataclass(frozen=True, slots=True)
 class GroupedLocations:
-    """The locations of the selected account in groups, with what the telephone network said about their trunks.
+    """The locations of the selected account in groups, with the registrations of their trunks.
 
     `konto` is the selected account's customer number, for links; None if the user has only one account. `known` says
-    which trunks are registered; None if the network was not asked or did not answer. `is_network_away` is True if it
-    did not answer.
+    which trunks are registered; None if the telephone network was not asked or did not answer. `is_network_away` is
+    True if the network was asked and did not answer.
     """
 
     konto: str | None

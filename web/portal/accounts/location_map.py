@@ -16,7 +16,7 @@ from web.portal.page.blueprints import locations
 from web.resources import resources
 
 WIDTH, HEIGHT = 600, 800
-"""The size of the drawing. It shows what lies in Germany."""
+"""Width and height of the drawing, in its own units. The drawing shows Germany."""
 _NORTH, _SOUTH, _WEST = 55.2, 47.1, 5.6
 _SCALE = HEIGHT / (_NORTH - _SOUTH)
 _SMALLEST, _LARGEST = 5.0, 22.0

@@ -42,7 +42,7 @@ from web.resources import resources
 PAGE = 48
 _MOST_ASKED = 100
 SUMMED_UP_TO = 1000
-"""The most locations whose totals the overview shows; with more, only the page of the groups shows totals."""
+"""The largest number of locations for which the overview shows totals. With more, only the page of the groups does."""
 
 # Polling intervals in milliseconds: while the carrier works on a request, while a person has to act, never.
 SOON, LATER, NEVER = 3000, 15000, 0
@@ -50,7 +50,7 @@ SOON, LATER, NEVER = 3000, 15000, 0
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The state of a request in words, as the overview's cards and rows show it.
+    """The state of a request in words, for the cards and rows of the overview.
 
     `status` is the text of the request's status. `turns` are the next actions on the request, none once it has ended.
     `who` says who has to act, None if the request waits for nobody.
@@ -171,16 +171,16 @@ def overview() -> AnyResponse | str:
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """The content of the overview: the selected account (`main`) and one page of the list of its sub-accounts.
+    """The data of the overview: the selected account (`main`) and one page of the list of its sub-accounts (`page`).
 
     `count` is the number of the list's rows on all pages. `counts` has the number of locations in each state,
     regardless of the filters. `links` are running link requests whose account is not attached yet, filtered by state.
     `cities` are the towns to filter by, `drafts` is the number of saved orders. `known` says which trunks are
-    registered; None if the telephone network was not asked or did not answer, `is_network_away` is True if it did not
-    answer. `sums` has the totals of all locations, None if there are more than 1,000. `asked` has the statuses of the
-    proofs that requests need, by request id. `planned` has, by account id, the requests that take effect on a later
-    day, each with its new terms in words (None for a detachment or a cancellation). `billed` has the ids of the shown
-    accounts that are on the main account's collective invoice.
+    registered; None if the telephone network was not asked or did not answer. `is_network_away` is True if the network
+    was asked and did not answer. `sums` has the totals of all locations, None if there are more than 1,000. `asked` has
+    the statuses of the proofs that requests need, by request id. `planned` has, by account id, the requests that take
+    effect on a later day, each with its new terms in words (None for a detachment or a cancellation). `billed` has the
+    ids of the shown accounts that are on the main account's collective invoice.
     """
 
     main: listing.ListedAccount
@@ -271,7 +271,7 @@ def live() -> str:
 @locations.get("/nebenaccount")
 @login_required
 def add() -> str:
-    """Show the two ways to add a sub-account: order a new account or link an existing one.
+    """Show the page with the two choices to add a sub-account: order a new account or link an existing one.
 
     Abort with 404 if the user may do neither for the selected account.
     """
@@ -295,7 +295,7 @@ def may_add(account: Account) -> bool:
 
 
 def kind_label(account: Account, *, listed: bool = False, leads: bool = False) -> str:
-    """Return the word for the kind of account: main account, sub-account or account.
+    """Return the word for the kind of account in the page's language: main account, sub-account or account.
 
     `listed`: the account is shown as a sub-account, even if it is not attached to its main account yet. `leads`: the
     account has sub-accounts or sub-accounts on order, even if its role is not `main` yet.

@@ -28,10 +28,10 @@ from web.resources import resources
 @locations.get("/export.<any(csv, xlsx):form>")
 @login_required
 def export(form: str) -> Response:
-    """Download the selected account and all its sub-accounts that match the filters in the URL.
+    """Download the selected account and its sub-accounts as CSV or Excel file; `form` is "csv" or "xlsx".
 
-    `form` is "csv" or "xlsx". Asks the telephone network which trunks are registered, because one of the filters needs
-    it. Abort with 404 if no account is selected.
+    The file has the sub-accounts that match the filters in the URL. Asks the telephone network which trunks are
+    registered, because one of the filters needs it. Abort with 404 if no account is selected.
     """
     wanted = read_filters()
     with resources().database.transaction() as database:

@@ -1,4 +1,4 @@
-"""The people of an account as its dashboard shows them: users, open invitations, and a new local team's first steps."""
+"""The people of an account for its dashboard: users, open invitations, and the first steps of a new administrator."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from models.telephony.trunks import SipTrunk
 from web.portal.people.missing_administrator import not_administered_text
 
 SHOWN_FOR = timedelta(days=14)
-"""The time after joining an account for which a person is shown its first steps."""
+"""How long after joining an account a new administrator sees the first steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepDone:
-    """Who has done one of the first steps that the dashboard proposes to a new local team, and when.
+    """The record that one of the first steps, which the dashboard proposes to a new administrator, was done.
 
-    `is_own`: it was the signed-in person. `name` and `at` are the person and the time; both are None if the audit log
-    has no entry to show, for example for a forwarding that came with the order.
+    `is_own`: the signed-in person has done it. `name` and `at` are the name of the person who has done it, and the
+    time. Both are None if the audit log has no entry to show, for example for a forwarding that came with the order.
     """
 
     is_own: bool = False
@@ -43,9 +43,9 @@ class StepDone:
 class FirstSteps:
     """The first steps that the dashboard proposes to a new administrator of a sub-account.
 
-    `secret` (read the SIP password), `forwarding` (set up a call forwarding) and `colleagues` (invite others) say by
-    whom each step was done; None if it was not done yet. `trunk` is the account's first trunk, None if it has none.
-    `others` are the names of the account's other users and of invited people.
+    The steps are `secret` (read the SIP password), `forwarding` (set up a call forwarding) and `colleagues` (invite
+    others). Each says who has done it; None if it was not done yet. `trunk` is the account's first trunk, None if it
+    has none. `others` are the names of the account's other users and of invited people.
     """
 
     trunk: SipTrunk | None
@@ -136,9 +136,10 @@ def _first_steps(
 
 
 def _done(session: Session, person: Principal, account: Account, *deeds: AuditEvent) -> StepDone | None:
-    """Return who last did one of the actions `deeds` in the account, by its audit log; None if nobody did.
+    """Return who did one of the actions `deeds` in the account last, by its audit log; None if nobody did.
 
-    If `person` ever did one of them, return the last time that `person` did, even if somebody else did one later.
+    If `person` has ever done one of them, return the last time that `person` did so, even if somebody else did one
+    later.
     """
     found = last_done(session, account, deeds, first_of=person.user_id)
     if found is None:

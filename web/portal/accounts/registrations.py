@@ -15,7 +15,7 @@ from web.resources import resources
 from web.telephone_network import NetworkAway
 
 MOST_TRUNKS = 2000
-"""The most trunks that every view of the overview asks the telephone network about; more only if they are asked for."""
+"""The most trunks about which each page of the overview asks the telephone network, unless a filter needs all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def addresses_to_ask(database: Session, account: Account, *, all_of_them: bool) 
 
 
 def ask_network(trunks: Sequence[TrunkAddress] | None) -> Registrations | None:
-    """Ask the telephone network at which of the trunks a phone system is registered.
+    """Ask the telephone network at which of the trunks a phone system is registered, and return the result.
 
     Return None if the network does not answer, if none is configured, or if `trunks` is None. Call it with no
     transaction open, because it waits for another system.

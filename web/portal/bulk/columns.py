@@ -105,7 +105,7 @@ def _headings(kind: Kind) -> Mapping[str, str]:
 
 
 def decrypted_cells(vault: Vault, cells: Cells) -> dict[str, str]:
-    """Return the cells of a saved row by column key, with the link code decrypted. Other cells are not encrypted."""
+    """Return the cells of a saved row by column key, with the link code (the only encrypted cell) decrypted."""
     code = cells.get("code")
     return {**cells, "code": vault.open(bytes.fromhex(code))} if code else dict(cells)
 

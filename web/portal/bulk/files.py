@@ -17,7 +17,7 @@ LARGEST = 5_000_000
 
 @dataclass(frozen=True, slots=True)
 class BulkFile:
-    """The content of a bulk file: where in the file its table was found (`place`), and the table's rows.
+    """The content of a bulk file: `place` says where in the file its table was found, `rows` are the table's rows.
 
     A row is a pair of its line number in the file and its cells, a mapping from column key to text.
     """

@@ -1,4 +1,7 @@
-"""A table of the rows of a bulk file that do not become requests, with the reasons, to correct and upload again."""
+"""A table of the rows of a bulk file that do not become requests, with the reason for each.
+
+The user downloads this table to correct the rows and upload them again.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,10 @@ from web.resources import resources
 
 
 def left_out_table(session: Session, bulk: Bulk) -> list[list[Cell]]:
-    """Return the rows of a bulk file that do not become requests, the headings first.
+    """Return the rows of a bulk file that do not become requests, as a table whose first row has the headings.
 
-    The columns are those of the file, followed by the line number and the reason. When the table is corrected and
-    uploaded again, the last two columns are ignored.
+    The columns are those of the file, followed by the line number and the reason. When the corrected table is uploaded,
+    these last two columns are ignored.
     """
     columns = COLUMNS[bulk.kind]
     headings: list[Cell] = [*(column.title(locale()) for column in columns), _("Line"), _("Reason")]

@@ -59,9 +59,9 @@ log = structlog.get_logger()
 bulks = Blueprint("bulks", __name__, url_prefix="/standortverwaltung/sammelauftrag")
 
 STUCK = 20
-"""Maximum number of rows needing attention that the progress page shows; often all of them have one reason."""
+"""Maximum number of rows needing attention that the progress page shows; often all have the same reason."""
 NAMED = 10
-"""Maximum number of rows that a warning above the table names; each row has it beside its line, too."""
+"""Maximum number of rows that a warning above the table names; every row has its own warning in the table."""
 _LAST_LINE = 2**31 - 1
 _KINDS = (Kind.ORDER, Kind.LINK)
 

@@ -1,4 +1,4 @@
-"""The preview of an uploaded bulk file: its rows with their errors and its costs. Also saves corrected cells."""
+"""The preview of an uploaded bulk file (rows, errors, costs), and functions that save the user's corrections."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ class ShownRow:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What the preview page of an uploaded bulk file shows before the file is sent.
+    """The data of the preview page, which an uploaded bulk file has until it is sent.
 
     `account` is the main account for which the file is, `columns` are the columns of its table. `rows`, `wrong_rows`
     and `wrong_cells` are counts over the whole file; a row that the user has left out counts in `rows` only. `notes`
     says, by line number, why rows are left out or what they repeat. `shown` are the rows of this page, only wrong ones
-    if the file has any; `chosen` are rows that the user has left out, read only while other rows are wrong. `content`
-    is a digest of all rows and of the user's choices about them. `costs` is the price of all rows to be sent, and
-    `days` on which day how many of them become orders under the company's limits; both are None for link requests and
-    while rows are wrong. `after` is the line number after which the next page begins, 0 on the last page.
+    if the file has any. `chosen` are rows that the user has left out; empty unless other rows are wrong. `content` is a
+    digest of all rows and of the user's choices about them. `costs` is the price of all rows to be sent. `days` says
+    how many of them become orders on which day, under the company's limits. Both are None for link requests and while
+    rows are wrong. `after` is the line number after which the next page begins, 0 on the last page.
     """
 
     bulk: Bulk
@@ -88,7 +88,7 @@ class Preview:
 
     @property
     def same(self) -> Mapping[int, RowNote]:
-        """Return the notes about rows with the name and address of a sub-account or earlier row, by line number."""
+        """Return, by line number, the notes on rows with the name and address of a sub-account or an earlier row."""
         return {line: note for line, note in self.notes.items() if note.is_same_site}
 
     @property
@@ -108,9 +108,9 @@ class Preview:
 
     @property
     def later(self) -> int:
-        """Return the number of rows that have to wait until orders that are open now have ended, on an unknown day.
+        """Return the number of rows that become orders only after present orders have ended, on an unknown day.
 
-        The reason is a limit of the company. 0 for link requests and while rows are wrong.
+        The reason is the company's limit on open orders. 0 for link requests and while rows are wrong.
         """
         return self.ordered - sum(count for _day, count in self.days.days) if self.days is not None else 0
 
@@ -118,7 +118,7 @@ class Preview:
     def fingerprint(self) -> str:
         """Return a hash of what the user confirms by sending the file: rows, rows left out, notes and prices.
 
-        It changes if one of them changes after the page was shown.
+        If the hash differs when the file is sent, one of them has changed since the page was shown.
         """
         sums = (self.costs.monthly.net, self.costs.one_off.net) if self.costs is not None else ()
         facts = (self.bulk.id, self.content, self.before, self.twice, sorted(self.same), self.left_out, sums)
@@ -128,7 +128,7 @@ class Preview:
 def preview_of(session: Session, bulk: Bulk, after: int) -> Preview:
     """Return the preview of an uploaded file, with the page of rows that begins after the line number `after`.
 
-    First checks again, and saves, the rows that have become invalid since they were checked.
+    First check again, and save, the rows that have become invalid since they were checked.
     """
     _recheck(session, bulk)
     rows, wrong_rows, wrong_cells = count_rows(session, bulk)
@@ -203,7 +203,7 @@ def _costs(session: Session, bulk: Bulk, but: Collection[int], now: datetime) ->
 
 
 def _recheck(session: Session, bulk: Bulk) -> None:
-    """Check again, and save, the rows of an order file that were valid when they were checked but are no longer valid.
+    """Check the rows of an order file again that were valid but are no longer valid, and save the result.
 
     For example, a product of the row was withdrawn since, or an option needs details by now. Locks the file, and does
     nothing if it is sent already.

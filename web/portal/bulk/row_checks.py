@@ -41,16 +41,16 @@ from web.request_bodies import LinkBody, LocalUserBody, OrderBody
 Errors = dict[str, list[Any]]
 
 _CONTACT = frozenset({"contact", "ansprechperson", "kontakt"})
-"""The words in the column for the user at the location that mean the contact, in lower case."""
+"""The words in the column `local_user`, in lower case, with which the contact becomes the user at the location."""
 
 
 @dataclass
 class Checker:
     """Checks the rows of an uploaded bulk file: turns each into the draft of a request, or lists its wrong cells.
 
-    `main` is the main account for which the file is, `kind` says whether the rows are orders or link requests, `locale`
-    is the language saved with an order, `vault` encrypts link codes. A row may name the products that can be ordered at
-    `now`.
+    `main` is the main account for which the file is, `kind` says whether the rows are orders or link requests. `locale`
+    is the language saved with an order. `vault` encrypts link codes. A product in a row must be one that can be ordered
+    at `now`.
     """
 
     session: Session
@@ -135,8 +135,8 @@ class Checker:
     def _place(self, cells: Cells, errors: Errors) -> None:
         """Check postal code, city and area code together, and add an error to each cell that does not fit the others.
 
-        One cell gets an error with the values that would be right; the errors of the other cells only say that they do
-        not fit that cell.
+        One cell's error names the values that would fit. The errors of the other cells only say that they do not fit
+        it.
         """
         place = cells["postal_code"], cells["city"]
         _refuse(errors, "postal_code", ensure_postal_code, self.session, *place)
@@ -191,7 +191,7 @@ _OF_DETAIL: Mapping[str, Sequence[str]] = {
     "mobile_number": ("mobile_number",),
     "directory_entry": ("directory_name", "directory_address", "directory_in"),
 }
-"""The columns with the details of an option, by the field of the order that has these details."""
+"""The columns with the details of an option, by the order's field for these details."""
 
 _YES_NO = {"ja": True, "yes": True, "nein": False, "no": False}
 _PUBLICATIONS = {
@@ -202,7 +202,7 @@ _PUBLICATIONS = {
 def _directory_entry(cells: Cells) -> dict[str, Any] | None:
     """Return the row's telephone directory entry as in the API's request body; None if all its cells are empty.
 
-    A word that is not known is kept as it is, so that the API's schema reports it as an error.
+    An unknown word is left as it is, so that the API's schema reports it as an error.
     """
     name, address, places = (cells.get(column, "") for column in _OF_DETAIL["directory_entry"])
     if not (name or address or places):
@@ -218,8 +218,8 @@ def _directory_entry(cells: Cells) -> dict[str, Any] | None:
 def _check_details(body: Mapping[str, Any], errors: Errors) -> None:
     """Check that each chosen option has its details, such as a mobile number, and that no details lack their option.
 
-    Only the first violation is added to `errors`, in the cells of these details; for details without their option also
-    in the cell of the options. Cells that have an error already keep that error.
+    Add the first violation found to `errors`, for the columns of these details. If the option is missing, add it for
+    the column of the options, too. Columns that have an error already keep that error.
     """
     try:
         ensure_details(body["options"], {field: body[field] for field in DETAILS.values()})
@@ -232,10 +232,10 @@ def _check_details(body: Mapping[str, Any], errors: Errors) -> None:
 
 
 def _local_user(cells: Cells, errors: Errors) -> dict[str, str] | None:
-    """Return the person who is to sign in at the location, as in the API's request body; None without one.
+    """Return the row's user at the location, in the form of the API's request body; None if the cell is empty or wrong.
 
-    The cell has a name and an e-mail address, or a word that means the contact. It gives None if it is empty or wrong;
-    an error in the cell is added to `errors`, errors in the contact's own cells are not.
+    The cell has a name and an e-mail address, or a word that means the contact. An error in it is added to `errors`. If
+    the contact is meant and wrong, nothing is added, because the contact's own cells have the errors.
     """
     # Files that were uploaded before this column existed have no such cell.
     cell = cells.get("local_user", "").strip()
@@ -267,7 +267,7 @@ _REQUEST_URIS = {
 def _request_uri(cells: Cells) -> str | None:
     """Return what the request line of incoming calls is to contain, as in the API's request body.
 
-    None for an empty cell. A word that is not known is kept as it is, so that the API's schema reports it as an error.
+    None for an empty cell. An unknown word is left as it is, so that the API's schema reports it as an error.
     """
     cell = cells.get("request_uri", "").strip()
     return _REQUEST_URIS.get(cell.casefold(), cell) or None

@@ -114,7 +114,7 @@ def note_text(note: RowNote) -> str:
 
 
 def wrong_cells_text(kind: Kind, errors: Mapping[str, Sequence[Any]]) -> str:
-    """Return all errors of a row in one text, each with the heading of its column.
+    """Return one text with all errors of a row, each after the heading of its column.
 
     `errors` has `[code, allowed]` by column key: the broken rule, and the valid values or None.
     """

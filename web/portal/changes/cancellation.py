@@ -37,7 +37,7 @@ from web.resources import resources
 
 
 class CancellationForm(Form):  # type: ignore[misc]
-    """The form of a cancellation: the last day of the contracts, and a checkbox that confirms it."""
+    """The form of a cancellation: the last day of the contracts, and a checkbox that confirms the cancellation."""
 
     last_day = StringField(lazy_gettext("Last day of the contracts"), filters=[strip])
     meant = BooleanField(lazy_gettext("Yes, cancel this customer number with all its contracts."))
@@ -45,7 +45,7 @@ class CancellationForm(Form):  # type: ignore[misc]
 
 @dataclass(frozen=True, slots=True)
 class _Sheet:
-    """What the page shows beside the form: the earliest possible cancellation, and what it ends.
+    """The data that the page shows beside the form: the earliest possible cancellation, and what ends with it.
 
     `quote` is the cancellation on the earliest possible last day. `terms` are the contracts' terms in sentences, `ends`
     the products and prices that end, `holdings` the account's trunks and numbers, `targets` the numbers to which its
@@ -94,8 +94,8 @@ def cancel_contracts(customer_number: str) -> Response | str | tuple[str, int]:
 def _submit(account: Account, form: CancellationForm, sheet: _Sheet) -> Response | tuple[str, int]:
     """Request the cancellation that the form asks for, and redirect to the page of that request.
 
-    Show the form with its errors, with status 422, if the day is not possible or the box is not ticked; then nothing is
-    requested. `sheet` is what the page shows beside the form.
+    If the day is not possible or the box is not ticked, request nothing and show the form with its errors (status 422).
+    `sheet` is the data that the page shows beside the form.
     """
     try:
         last_day = typed_day("last_day", form.last_day.data)
@@ -119,7 +119,7 @@ def _submit(account: Account, form: CancellationForm, sheet: _Sheet) -> Response
 
 
 def _sheet(database: Session, account: Account) -> _Sheet:
-    """Read what ends with the account, when it can end, and on which terms. Changes nothing."""
+    """Return what ends with the account, when it can end, and on which terms. Changes nothing."""
     now = resources().clock()
     quote = quote_cancellation(database, principal(), account, None, now)
     contracts = running_contracts(database, account, now)

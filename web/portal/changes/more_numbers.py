@@ -53,7 +53,7 @@ from web.resources import resources
 class NumbersForm(Form):  # type: ignore[misc]
     """The form that orders more phone numbers.
 
-    `shown` is a hidden field with the prices that the page has shown for these numbers; empty before they were shown.
+    `shown` is a hidden field with the prices that the page has already shown for these numbers; empty before that.
     """
 
     area_code = StringField(lazy_gettext("Area code"), filters=[strip])
@@ -65,7 +65,7 @@ class NumbersForm(Form):  # type: ignore[misc]
         """Return the typed numbers as a draft, not checked against the rules of the account.
 
         `sold` are the number blocks that can be ordered. Raises `InvalidField` if the area code or the day is
-        malformed, or the size of none of these blocks is chosen.
+        malformed, or if none of these blocks has the chosen size.
         """
         area_code = typed_area_code(self.area_code.data or "")
         if not AREA_CODE.fullmatch(area_code):
@@ -78,13 +78,14 @@ class NumbersForm(Form):  # type: ignore[misc]
 
 @dataclass(frozen=True, slots=True)
 class _Sheet:
-    """What the page shows beside the form.
+    """The data that the page shows beside the form.
 
-    `has` is how many numbers the trunk has, `asked` how many more were requested for it already, `planned` those
-    requests with their terms in words. `covered` is how many numbers it can have without a further certificate of need,
-    `proposed` how many the carrier proposes for its channels at most. `hints` say which area codes fit the address, and
-    how many blocks are free. `quote` has the price of the typed numbers; None before anything was typed, and if they
-    cannot be ordered. `hand_in_by` is the end of the day until which a certificate for them would have to be handed in.
+    `has` is how many numbers the trunk has. `planned` are the running requests for more numbers of the trunk, with
+    their terms in words, and `asked` is how many numbers they add. `covered` is how many numbers the trunk can have
+    without a further certificate of need. `proposed` is the largest number that the carrier proposes for the trunk's
+    channels. `hints` say which area codes fit the address, and how many blocks are free. `quote` has the price of the
+    typed numbers; None if nothing was typed yet, or if they cannot be ordered. `hand_in_by` is the end of the day by
+    which a certificate for the typed numbers would have to be handed in.
     """
 
     has: int
@@ -98,7 +99,7 @@ class _Sheet:
 
     @property
     def added(self) -> AddedNumbers | None:
-        """Return the cost of the typed numbers in the user's language; None if none are typed or possible."""
+        """Return the typed numbers and their costs in the user's language; None if none are typed or possible."""
         if self.quote is None:
             return None
         terms, name = self.quote.terms, self.quote.product.name(locale())
@@ -108,7 +109,7 @@ class _Sheet:
 @locations.route("/<string(length=7):customer_number>/sip/<int:id>/rufnummern", methods=["GET", "POST"])
 @login_required
 def order_numbers(customer_number: str, id: int) -> Response | str | tuple[str, int]:
-    """Show the form that orders more phone numbers for the SIP trunk `id`, with how many it has and what is planned.
+    """Show the form that orders more phone numbers for the SIP trunk `id`, with its present and its planned numbers.
 
     A valid POST shows the price before and after, to be confirmed. A POST that confirms these prices requests the
     numbers and redirects to the page of that request; if the prices have changed since, they are shown again. An
@@ -165,7 +166,7 @@ def _own_area_code(database: Session, account: Account, trunk: SipTrunk) -> str:
 
 
 def _choices(blocks: Sequence[Product]) -> list[tuple[str, str]]:
-    """Return the choices of the form: size and name of these number blocks, with their prices."""
+    """Return the choices of the form for these number blocks: pairs of a block's size and its name with its prices."""
     return [
         (
             str(one.block_size),
@@ -183,7 +184,7 @@ def _choices(blocks: Sequence[Product]) -> list[tuple[str, str]]:
 def _sheet(
     database: Session, form: NumbersForm, account: Account, trunk: SipTrunk, blocks: Sequence[Product]
 ) -> _Sheet:
-    """Read what the page shows beside the form, and set the form's choices to those of `blocks`.
+    """Return the data that the page shows beside the form, and set the form's choices to those of `blocks`.
 
     On a POST also quote the price of the typed numbers. If they cannot be ordered, the error is added to the field of
     the form that is wrong.

@@ -37,7 +37,7 @@ from web.resources import resources
 class ChangeForm(Form):  # type: ignore[misc]
     """The form that changes a trunk's contract.
 
-    `shown` is a hidden field with the prices that the page has shown for this change; empty before they were shown.
+    `shown` is a hidden field with the prices that the page has already shown for this change; empty before that.
     """
 
     product = RadioField(lazy_gettext("Tariff"), choices=[], validate_choice=False)
@@ -59,11 +59,11 @@ class ChangeForm(Form):  # type: ignore[misc]
 
 @dataclass(frozen=True, slots=True)
 class _Sheet:
-    """What the page shows beside the form.
+    """The data that the page shows beside the form.
 
-    `planned` are the planned changes of the trunk with their terms in words. `quote` has the terms and prices before
-    and after the typed change, `changed` the same in the user's language; both are None before anything was typed, and
-    if the change is not possible.
+    `planned` are the requests for changes of the trunk that are planned, each with its terms in words. `quote` has the
+    terms and prices before and after the typed change, `changed` the same in the user's language. Both are None if
+    nothing was typed yet, or if the change is not possible.
     """
 
     planned: list[tuple[Request, ChangedTerms]]
@@ -109,7 +109,7 @@ def change_contract(customer_number: str, id: int) -> Response | str | tuple[str
 
 
 def _offer(database: Session, form: ChangeForm, trunk: SipTrunk) -> None:
-    """Set the choices of the form to the tariffs that can be ordered, and the trunk's present tariff.
+    """Set the choices of the form: the tariffs that can be ordered, and the trunk's present tariff.
 
     On a GET also fill in the present tariff and number of channels of the trunk.
     """
@@ -134,7 +134,7 @@ def _offer(database: Session, form: ChangeForm, trunk: SipTrunk) -> None:
 
 
 def _sheet(database: Session, form: ChangeForm, account: Account, trunk: SipTrunk) -> _Sheet:
-    """Read the planned changes of the trunk. On a POST also quote the typed change.
+    """Return the data that the page shows beside the form: the planned changes and, on a POST, the quoted change.
 
     If the change is not possible, the error is added to the field of the form that is wrong.
     """

@@ -77,9 +77,9 @@ def collective_invoice(customer_number: str) -> Response | str | tuple[str, int]
 
     On POST do what the form field `what` says: "join", "offer" (ask the account's administrators to join), "withdraw"
     (that offer), "agree" or "decline" (answer the offer), or "leave". Then redirect to the account's dashboard with a
-    message, which says why if a rule forbids the action. A wrong login, or no choice whether the account stays linked,
-    shows the form with its error (status 422); after too many wrong logins the answer is 429. Abort with 404 if the
-    user can do none of these, or for another value of `what`.
+    message; if a rule forbids the action, the message says why. A wrong login shows the form with its error (status
+    422), and so does "leave" without the choice whether the account stays linked. After too many wrong logins the
+    answer is 429. Abort with 404 if the user can do none of these, or for another value of `what`.
     """
     form = InvoiceForm()
     with resources().database.transaction() as database:
@@ -121,9 +121,9 @@ def collective_invoice(customer_number: str) -> Response | str | tuple[str, int]
 def _act(database: Session, account: Account, what: str, form: InvoiceForm) -> str | None:
     """Do what the pressed button says (`what`), and return the message to show; None if the typed login is wrong.
 
-    Raises `Forbidden` if the user may not do that, another error of `models.errors` if a rule forbids it, and
-    `BilledElsewhere` or `OtherPayer` if the account is on another collective invoice. Aborts with 404 if no button has
-    the value `what`.
+    Raises `Forbidden` if the user may not do that, and `BilledElsewhere` or `OtherPayer` if the account is on another
+    collective invoice. If another rule forbids it, raises that rule's error of `models.errors`. Aborts with 404 if no
+    button has the value `what`.
     """
     person, now = principal(), resources().clock()
     match what:
@@ -152,7 +152,7 @@ def _act(database: Session, account: Account, what: str, form: InvoiceForm) -> s
 
 
 def _refused(error: Exception, what: str) -> str:
-    """Return the sentence that says why what the button `what` asks for is not possible."""
+    """Return a sentence that says why the action of the button `what` is not possible, for the error that it raised."""
     match error:
         case RuleBroken(reason=reason):
             return reason_text(reason, locale())

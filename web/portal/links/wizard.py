@@ -130,7 +130,7 @@ class NotAllowed(NotPossible):
 class LinkTarget:
     """The account `main`, to which an existing account is to be attached as a sub-account.
 
-    `own` and `elsewhere` are the other accounts that the user administers and so can attach without a further proof.
+    `own` and `elsewhere` are the other accounts that the user administers, and may attach without a further proof.
     Those in `elsewhere` are sub-accounts of another main account, which has to consent.
     """
 
@@ -139,7 +139,7 @@ class LinkTarget:
     elsewhere: Sequence[Account]
 
     def owns(self, customer_number: str) -> Account | None:
-        """Return the account in `own` or `elsewhere` that has this customer number; None if there is none."""
+        """Return the account in `own` or `elsewhere` that has this customer number; None if neither has it."""
         known = (*self.own, *self.elsewhere)
         return next((account for account in known if account.customer_number == customer_number), None)
 
@@ -199,10 +199,10 @@ def send(number: str, way: str) -> Response | str | tuple[str, int]:
 
     `way` says how the ownership is proved (a value of `Way`): by the account's link code, by the login of one of its
     administrators, by their consent, or because the user administers the account. A valid POST sends the request and
-    redirects to its page; if it is posted twice with one `key`, both answers lead to the same request. A POST that a
-    limit forbids redirects to the choice of ways, with a message. Redirect to the request that already runs for the
-    number, or to the first page if the number is wrong. Abort with 404 for an unknown way, or if the user does not
-    administer the account as `way` says.
+    redirects to its page. A second POST with the same `key` leads to the same request. If a limit forbids the request,
+    redirect to the choice of ways, with a message. Redirect to the request that already runs for the number, or to the
+    first page if the number is wrong. Abort with 404 for an unknown way, or if `way` says that the user administers the
+    account and that is not so.
     """
     if way not in set(Way):
         abort(404)
@@ -231,7 +231,7 @@ def send(number: str, way: str) -> Response | str | tuple[str, int]:
 @links.get("/zustimmungen")
 @login_required
 def consents() -> str:
-    """Show the consent requests that wait for the user's answer, as an administrator of the accounts that are asked."""
+    """Show the consent requests that wait for an answer by the user, who administers the accounts that are asked."""
     with resources().database.transaction() as session:
         waiting = consents_to_answer(session, principal(), resources().clock())
     return render_template("links/consents.html", waiting=waiting)
@@ -313,10 +313,10 @@ def _fingerprints(number: str, way: Way, form: SendForm) -> list[bytes]:
 
 
 def _link_target(session: Session) -> LinkTarget:
-    """Return the selected account as the one to attach to, with the user's own accounts that can be attached to it.
+    """Return the selected account as the main account, with the user's other accounts that can be attached to it.
 
-    Raises `NotPossible` if no account is selected, if the user may not link accounts to the selected one, or if that
-    cannot be a main account.
+    Raises `NotAllowed` if no account is selected or the user may not link accounts to it, and `NotPossible` if the
+    account cannot be a main account.
     """
     main = selected_account(session).account
     if main is None or not may(principal(), Action.LINK, main):
@@ -356,12 +356,12 @@ def _not_allowed_text() -> str:
 
 
 def _wrong_number(session: Session, main: Account, number: str) -> tuple[str | None, UUID | None]:
-    """Return the error text for the customer number (None: no error), and the id of a request that runs for it.
+    """Return the error text for the customer number, None if it can be added, and the id of a request that runs for it.
 
-    The number is wrong if it is malformed, the main account's own, or that of one of its sub-accounts, or if a link
-    request or switch by the main account runs for it; only then there is an id. Whether an account has the number is
-    not checked, because the main account may not learn that. Takes an advisory lock until the transaction ends, so that
-    no other transaction starts a request for the number meanwhile.
+    The number is wrong if it is malformed, if it is the main account's own, or if one of its sub-accounts has it. It is
+    also wrong if a link request or switch by the main account runs for it; only in this case is the id not None.
+    Whether an account has the number is not checked, because the main account may not learn that. Takes an advisory
+    lock until the transaction ends, so that no other transaction starts a request for the number meanwhile.
     """
     if not CUSTOMER_NUMBER.fullmatch(number):
         return field_error(locale(), "customer_number", "malformed"), None

@@ -1,4 +1,4 @@
-"""The pages at /dev/mail: the mails and letters that the embedded stack (for development) caught, shown in the browser.
+"""The pages at /dev/mail: mails and letters that the embedded stack (for development) caught instead of sending them.
 
 The pages show every code. So they are served only if DEV_MAIL_DIR is set and the base URL is local, and only to
 requests from this machine under a local host name, which no proxy or tunnel has forwarded. The host name is checked so

@@ -42,8 +42,8 @@ _mobile: TypeAdapter[str] = TypeAdapter(Mobile)
 class _Rule:
     """A WTForms validator that checks a form field by a rule of the API.
 
-    `rule` is the pydantic type of the matching field of the API's request body, and `path` its path there, such as
-    `location.city`, by which the portal's error text is found. If `optional`, an empty field is valid.
+    `rule` is the pydantic type of the matching field in the API's request body. `path` is the path of that field, such
+    as `location.city`; the portal's error texts are found by it. If `optional`, an empty form field is valid.
     """
 
     def __init__(self, rule: TypeAdapter[str], path: str, *, optional: bool = False) -> None:
@@ -110,7 +110,10 @@ class ProductForm(StepForm):
 
     @property
     def chosen_channels(self) -> int | None:
-        """Return how many channels are ordered; None while no trunk is chosen. Call it after the validation."""
+        """Return how many channels are ordered; None if no trunk is chosen or the typed number is wrong.
+
+        An empty field means as many channels as the trunk can have. Call this after the validation.
+        """
         trunk = self.trunk
         if trunk is None or self.channels.errors:
             return None
@@ -147,7 +150,7 @@ class ProductForm(StepForm):
 
     @property
     def fallback(self) -> str | None:
-        """Return the number of the mobile fallback in E.164; None if that option is not chosen or is wrong.
+        """Return the number of the mobile fallback in E.164; None if that option is not chosen or its number is wrong.
 
         The option forwards calls to this number while no phone system is registered. Call it on a validated form.
         """
@@ -183,8 +186,8 @@ class ProductForm(StepForm):
 class LocationForm(StepForm):
     """The form for the connection address of the new location.
 
-    If the user keeps a city that is unknown with the typed postal code, `city_kept` is that postal code and city as one
-    text; the question about the city is then not asked again for these two.
+    The user may keep a city that is not known with the typed postal code. `city_kept` is then that postal code and city
+    as one text, and the form does not ask about these two again.
     """
 
     name = _text(lazy_gettext("Name of the location"), "location.name", _line)
@@ -233,7 +236,7 @@ class LocationForm(StepForm):
 
 
 class NumbersForm(StepForm):
-    """The form for the area code, the size of the number block, and what the request line of calls contains."""
+    """The form for the area code, the size of the number block, and the request line (Request-URI) of calls."""
 
     area_code = _text(lazy_gettext("Area code"), "numbers.area_code", _area_code)
     block_size = RadioField(lazy_gettext("How many phone numbers"), choices=[], validate_choice=False)
@@ -250,7 +253,7 @@ class NumbersForm(StepForm):
         return _of_kind(self.offered, f"block-{self.block_size.data}", ProductKind.NUMBER_BLOCK)
 
     def validate_area_code(self, _: Field) -> None:
-        """Raise WTForms' `ValidationError` if the typed area code does not exist or cannot fit the address."""
+        """Raise WTForms' `ValidationError` if the typed area code does not exist or cannot belong to the address."""
         if self.area is None:
             raise Wrong(field_error(locale(), "numbers.area_code", "unknown_area_code"))
         if self.hints is not None and self.hints.mismatch:
@@ -351,7 +354,7 @@ def without_options(data: Mapping[str, Any], left_out: Sequence[Product]) -> Map
 
 
 def as_order(data: Mapping[str, Any], offered: Mapping[str, Product], locale: Locale) -> OrderDraft:
-    """Return the order draft for `place_order`, made from the typed values of all steps.
+    """Return the order draft, in the form that `place_order` takes, from the typed values of all steps.
 
     `data` has the typed values by field name; call only if the forms of all steps have accepted them. `offered` has the
     products that can be ordered by product key. `locale` is the language saved with the order.

@@ -70,7 +70,7 @@ class Hints:
     def mismatch(self) -> bool:
         """Return whether the address cannot lie in the Ortsnetz (local exchange area) of the area code.
 
-        False as well if address or area code is missing or wrong.
+        False as well if the address or the area code is missing or wrong.
         """
         return self.certainty is Certainty.IMPOSSIBLE
 
@@ -179,9 +179,9 @@ class Hints:
 
 
 def hints_for(session: Session, postal_code: str, city: str, area_code: str, block_size: str, now: datetime) -> Hints:
-    """Read the facts at `now` about a postal code, city, area code and block size, each as the user typed it.
+    """Return the facts, valid at `now`, about a postal code, city, area code and block size.
 
-    A value may be empty, incomplete or wrong.
+    Each of these is what the user typed, and may be empty, incomplete or wrong.
     """
     place, code, postal = city.strip()[:120], typed_area_code(area_code.strip()), postal_code.strip()
     postal = postal if POSTAL_CODE.fullmatch(postal) else ""
@@ -206,7 +206,7 @@ def hints_for(session: Session, postal_code: str, city: str, area_code: str, blo
 
 
 def wrong_address(session: Session, postal_code: str, city: str) -> str:
-    """Return an error text if the city cannot have this postal code; it also says what would fit.
+    """Return an error text if the city cannot have this postal code; the text also names values that would fit.
 
     Empty if the city can have it, or if postal code or city is missing.
     """

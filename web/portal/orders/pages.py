@@ -53,7 +53,7 @@ log = structlog.get_logger()
 orders = Blueprint("orders", __name__, url_prefix="/standortverwaltung/neu")
 
 TAKE_TOWN, KEEP_TOWN = "town:", "keep-town"
-"""The values of the buttons that take over the proposed town or keep the typed one."""
+"""The values of two buttons: to take the proposed town, whose name follows `TAKE_TOWN`, or to keep the typed one."""
 
 _STEP = "/<uuid:id>/<any(produkt, standort, rufnummern, kontakt, zusammenfassung):slug>"
 
@@ -120,7 +120,7 @@ def show_hints() -> Response:
 @orders.get("/<uuid:id>")
 @login_required
 def resume(id: uuid.UUID) -> Response:
-    """Redirect to the step at which the user left the draft, or to an earlier one that is incomplete or invalid.
+    """Redirect to the step at which the user left the draft `id`, or to an earlier one that is incomplete or invalid.
 
     The link in a PDF offer leads to this view. If the draft was ordered already, redirect to the overview.
     """

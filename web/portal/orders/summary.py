@@ -1,4 +1,4 @@
-"""The summary, the last step of an order: what it shows, its form for the contract holder, and placing the order."""
+"""The summary, the last step of an order: its template variables, its form, and the placing of the order."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from web.portal.page.login_session import principal
 from web.resources import resources
 
 AGAIN = "again"
-"""The checkbox that orders a location once more; its value is the customer number of the sub-account that has it."""
+"""The name of the checkbox that orders a location once more; its value is the sub-account's customer number."""
 
 
 def summary_facts(session: Session, wizard: Wizard, holder_form: HolderFields | None = None) -> dict[str, Any]:
@@ -66,9 +66,10 @@ def summary_facts(session: Session, wizard: Wizard, holder_form: HolderFields | 
 def refusal_of(session: Session, wizard: Wizard, typed: HolderFields) -> int:
     """Check the submitted summary; return the HTTP status with which to show it again, 0 if the order can be placed.
 
-    409, with a message, if the order or a price has changed since the page was shown. 422 if a sub-account has this
-    name and address already and the user has not ticked the box to order it again, or if the typed contract holder is
-    wrong. If the result is 0, a typed contract holder has been saved, unless the account had one already.
+    The status is 409, with a message, if the order or a price has changed since the page was shown. It is 422 if a
+    sub-account has this name and address already and the user has not ticked the box to order it again, or if the typed
+    contract holder is wrong. With the result 0, a typed contract holder has been saved, unless the account had one
+    already.
     """
     if request.form.get("shown") != wizard.fingerprint:
         flash(_("The order or a price has changed since this page was shown. Please check it once more."), "warning")
@@ -95,10 +96,9 @@ def submit(session: Session, draft: Draft, wizard: Wizard) -> Request:
 
 
 def _enter_holder(session: Session, account: Account, form: HolderFields) -> bool:
-    """Save the contract holder that was typed on the summary; return False if it is wrong.
+    """Save the contract holder typed on the summary; return False if it is wrong, with errors at the form's fields.
 
-    Then its fields have the errors. Return True without saving if no field is filled in, or if the account has a
-    contract holder already.
+    Return True without saving if no field is filled in, or if the account has a contract holder already.
     """
     if form.is_empty or holder_of(session, account) is not None:
         return True

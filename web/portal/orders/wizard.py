@@ -94,11 +94,11 @@ class Wizard:
     """The prices that an offer of this order still promises, by product key."""
     offered_until: datetime | None
     limit: LimitReached | None
-    """The limit of the company that forbids placing the order now, as far as it is known; None if no limit does."""
+    """The limit of the company that forbids placing the order now, by the values typed so far; None if none does."""
     proposed: int | None
-    """Up to how many phone numbers the carrier proposes for the chosen channels; None while none are chosen."""
+    """The greatest number of phone numbers that the carrier proposes for the chosen channels; None without any."""
     withdrawn: Sequence[Product]
-    """The options that were chosen when they could still be ordered; `data` is without them."""
+    """The chosen options that cannot be ordered any more; `data` is without them."""
 
     def form(self, step: DraftStep) -> Any:
         """Return the form of the step with the saved input, not validated, so that it shows no errors."""
@@ -152,7 +152,7 @@ class Wizard:
     def terms(self) -> ContractTerms:
         """Return the contract terms of the chosen SIP trunk product.
 
-        While none is chosen, the terms are those without a first term and with a month's notice.
+        While none is chosen, return terms without a first term and with a notice period of a month.
         """
         return next((one.terms for one in self.products if one.kind is ProductKind.TRUNK), OPEN_TERMS)
 
@@ -168,7 +168,7 @@ class Wizard:
 
     @property
     def fingerprint(self) -> str:
-        """Return a hash of the order, its prices and the contract's terms; it changes if any of them changes."""
+        """Return a hash of the order, its prices and the contract's terms, which shows whether any has changed."""
         agreed = [(*astuple(line), *astuple(product.terms)) for product, line in self.priced]
         whole = json.dumps([dict(self.data), agreed], sort_keys=True)
         return hashlib.sha256(whole.encode()).hexdigest()[:32]
@@ -256,7 +256,7 @@ def read_wizard(session: Session, id: uuid.UUID, account: Account, draft: Draft 
 def _limit(
     session: Session, account: Account, data: Mapping[str, Any], checked: Mapping[DraftStep, Any], now: datetime
 ) -> LimitReached | None:
-    """Return the limit of the company that forbids placing the order now, as far as it is filled in; None if none does.
+    """Return the limit of the company that forbids the order now, by the values typed so far; None if none does.
 
     `data` has the typed values by field name, `checked` the validated form of each step. Location and contact count
     only if their steps are valid.

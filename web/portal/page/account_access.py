@@ -1,4 +1,4 @@
-"""Looks up the account or SIP trunk that a page is about, if the signed-in user may see it."""
+"""Functions that look up the account or SIP trunk of a page and check that the signed-in user may see it."""
 
 from __future__ import annotations
 
@@ -43,10 +43,7 @@ class VisibleAccount:
 
     @property
     def is_foreign(self) -> bool:
-        """Return whether the user has no role in the account that lets them see it.
-
-        They then see it by a role in its main account, or in the account that ordered it.
-        """
+        """Return whether the user sees the account only by a role in its main account, or in that which ordered it."""
         person = principal()
         # An ordered account has neither a main account nor users of its own.
         seen_by_order = not may(person, Action.VIEW, self.account)
@@ -59,11 +56,11 @@ class VisibleAccount:
 
 
 def ensure_right(account: Account | None, action: Action) -> Account:
-    """Return the account if the user may perform the action on it.
+    """Return the account if the user may perform the action on it; otherwise the answer is status 404.
 
-    Raises `Forbidden` if they have a role in the account or in its main account, or are the carrier's staff: the answer
-    is 404 then, too, and the audit log says that they were refused. For any other account, and for None, abort with
-    404: an entry would tell the user's company that the account exists.
+    Raises `Forbidden` if the user has a role in the account or in its main account, or is one of the carrier's staff.
+    The error handler of the app then answers 404 and records the refusal in the audit log. For any other account, and
+    for None, abort with 404 without a record: an entry would tell the user's company that the account exists.
     """
     if account is None:
         abort(404)
@@ -78,7 +75,8 @@ def get_visible_account(database: Session, customer_number: str) -> VisibleAccou
     """Return the account with this customer number, and the running requests about it that the user may see.
 
     Abort with 404 if there is no such account, if it is closed, or if the user may view neither the account nor its
-    running order.
+    running order. If such a user has a role in the account or in its main account, raise `Forbidden` instead, which is
+    answered with 404 and recorded in the audit log.
     """
     account = account_by_number(database, customer_number)
     if account is None or account.state is AccountState.CLOSED:
@@ -98,11 +96,12 @@ def get_visible_account(database: Session, customer_number: str) -> VisibleAccou
 
 
 def get_visible_trunk(customer_number: str, id: int, right: Action) -> tuple[Account, SipTrunk]:
-    """Return the account with this customer number and its trunk with this id, in a transaction of its own.
+    """Return the account with this customer number and its SIP trunk `id`, both read in a transaction of its own.
 
-    Abort with 404 if the user may not view the account. Raises `NotFound` if it has no such trunk, and `Forbidden` if
-    the user may not perform the action `right` in it, both of which give 404, too. A view by a user of the main account
-    or by the carrier's staff is recorded in the account's audit log.
+    `right` is what the user wants to do with the trunk. Abort with 404 if the user may not view the account. Raises
+    `NotFound` if the account has no such trunk, and `Forbidden` if the user may not perform the action `right`; both
+    are answered with 404, too. A view by a user of the main account or by the carrier's staff is recorded in the
+    account's audit log.
     """
     with resources().database.transaction() as database:
         account = get_visible_account(database, customer_number).account

@@ -1,4 +1,4 @@
-"""The two blueprints to which several modules add their routes, because the URLs of these share a prefix."""
+"""The Flask blueprints that several modules share: `portal` (no URL prefix) and `locations` (/standortverwaltung)."""
 
 from __future__ import annotations
 

@@ -37,5 +37,5 @@ def known_browser_name(user_agent: str) -> str:
 
 
 def here() -> Where:
-    """Return the browser and the address of the current request, as mails about logins name them."""
+    """Return the browser's name ("" if unknown) and IP address of the current request, for mails and the audit log."""
     return Where(known_browser_name(request.user_agent.string), request.remote_addr or "")

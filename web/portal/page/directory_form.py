@@ -1,6 +1,6 @@
-"""The choices of a directory entry: where it is published, and whether it shows the address.
+"""The choices of the form fields for a directory entry: where it is published, and whether it shows the address.
 
-The order form and the page of an entry use them.
+The order form and the page that changes a directory entry use them.
 """
 
 from __future__ import annotations

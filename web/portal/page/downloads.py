@@ -46,10 +46,11 @@ def _pieces(file: IO[bytes]) -> Iterator[bytes]:
 def export_file(
     rows: Iterable[list[exported_tables.Cell]], form: str, name: str, title: str, account_id: int
 ) -> Response:
-    """Return a response that downloads a long table of the account with this id, as `table_file` does.
+    """Return a response that downloads a long table, exported for the account `account_id`, as CSV or Excel file.
 
-    The rows are read at once. Raises `ExportRefused` if another export for the account is running, if too many are
-    running in this process, or if reading the rows takes longer than 20 seconds.
+    The other arguments are those of `table_file`: `form` is "csv" or "xlsx", `name` the file name without its
+    extension. All rows are read before this returns. Raises `ExportRefused` if another export for the account is
+    running, if too many exports are running in this process, or if reading the rows takes longer than 20 seconds.
     """
     with resources().exports.turn(account_id):
         return table_file(within_time(rows), form, name, title)

@@ -29,10 +29,9 @@ def show(weight: str) -> Response:
 
 @typeface.get("/schrift/andere.css")
 def other_scripts() -> Response:
-    """Return the style sheet that names, for each font file of other scripts, the characters in it.
+    """Return the style sheet that lists the font files of other scripts, each with the characters that it contains.
 
-    By it, a browser fetches only the font files for characters that are on the page. It caches the style sheet for a
-    day.
+    So a browser fetches only the font files for characters that are on the page. It caches the style sheet for a day.
     """
     response = Response(_style_sheet(), mimetype="text/css")
     response.headers["Cache-Control"] = f"public, max-age={_A_DAY}"
@@ -43,8 +42,8 @@ def other_scripts() -> Response:
 def part(name: str, block: int) -> Response:
     """Return the font file of one part of a typeface; abort with 404 if there is no such part.
 
-    `name` is the typeface's name. `block` is the number of the part: its first code point, or 0 if the typeface has
-    only one part.
+    `name` is the typeface's name. `block` is the number of the part: the first code point of its block of 256 (rare
+    characters: 4096) code points, or 0 if the typeface has only one part.
     """
     found = next((one for one in _others() if one.name == name), None)
     if found is None or block not in _parts(found):
@@ -61,18 +60,19 @@ def _font(content: bytes) -> Response:
 def _others() -> list[Typeface]:
     """Return the typefaces for characters that the portal's own typeface lacks.
 
-    Of the East Asian typefaces, it is only the one for simplified Chinese.
+    Of the East Asian typefaces, only the one for simplified Chinese is returned.
     """
     return [one for one in typefaces()[1:] if not one.name.startswith(EASTERN) or one.name.endswith("sc")]
 
 
 @cache
 def _parts(one: Typeface) -> dict[int, list[int]]:
-    """Divide the characters of a typeface into parts, one font file each; return the code points by number of the part.
+    """Divide the characters of a typeface into parts; return each part's code points by the part's number.
 
-    Code points that an earlier typeface has are left out. East Asian typefaces have 30 MB, so they are divided into
-    blocks of 256 code points (4096 for rare ones), and a part's number is its first code point. Any other typeface is
-    one part, number 0, because its letters can change each other's shape.
+    Each part becomes a font file of its own. Code points that an earlier typeface has are left out. East Asian
+    typefaces have 30 MB. So they are divided into blocks of 256 code points (4096 for rare ones), and a part's number
+    is its first code point. Any other typeface is one part, number 0, because its letters can change each other's
+    shape.
     """
     before = typefaces()[: typefaces().index(one)]
     taken = {

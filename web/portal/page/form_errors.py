@@ -1,4 +1,4 @@
-"""Helpers for error texts of forms."""
+"""Functions that add error messages to form fields, and return error texts that several forms use."""
 
 from __future__ import annotations
 

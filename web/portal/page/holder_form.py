@@ -26,7 +26,7 @@ HOLDER_FORMS = {
 
 
 class HolderFields(Form):  # type: ignore[misc]
-    """The form fields of a contract holder. Their names begin with `holder_`, as an order has other names, too."""
+    """The form fields of a contract holder. All names begin with `holder_`, as the order form has other names, too."""
 
     holder_name = StringField(lazy_gettext("Legal name"))
     holder_form = RadioField(
@@ -46,7 +46,10 @@ class HolderFields(Form):  # type: ignore[misc]
         return not any((field.data or "").strip() for field in self)
 
     def checked(self, now: datetime) -> HolderData | None:
-        """Return the typed contract holder, checked on the day of `now`; None if wrong, with errors at the fields."""
+        """Check the typed contract holder and return it; None if it is wrong, with the errors added to the fields.
+
+        `now` gives the present day, after which no date of birth may lie.
+        """
         typed = {field.name.removeprefix("holder_"): field.data or "" for field in self}
         found = check_holder(typed, berlin_day(now))
         if isinstance(found, HolderData):
@@ -58,9 +61,10 @@ class HolderFields(Form):  # type: ignore[misc]
 
 
 def holder_values(known: ContractHolder | Account) -> dict[str, str]:
-    """Return the values with which the form begins, by field name.
+    """Return the values that fill the form when it is opened, by field name.
 
-    They are those of the known contract holder or, while none is known, the name and address of the account.
+    `known` is the saved contract holder. While there is none, `known` is the account, whose name and address are
+    proposed.
     """
     values = {name: getattr(known, name) for name in ("name", "street", "postal_code", "city")}
     if isinstance(known, ContractHolder):

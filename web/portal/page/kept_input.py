@@ -32,11 +32,11 @@ _PATH = re.compile(r"/(?![/\\])[^\x00-\x1f\x7f\\]*")
 
 @dataclass(frozen=True, slots=True)
 class KeptInput:
-    """The input of a form that was refused, because the sender's session had ended.
+    """The input of a form that was refused because the user's session had ended.
 
-    `path` is the URL path to which the form was sent, with its query, `back` that of the page with the form. `fields`
-    are names and values, without passwords; `had_password` says that a password was typed. `files` are the names of
-    chosen files, whose contents are not kept.
+    `path` is the URL path to which the form was sent, `back` the path of the page that contains the form, both with
+    their query. `fields` are pairs of a field's name and value, without passwords. `files` are the names of the chosen
+    files; their contents are not kept. `had_password` says whether a password was typed.
     """
 
     path: str
@@ -55,9 +55,9 @@ class KeptInput:
 
 
 def form_owner() -> str:
-    """Return the value of the hidden field that names the signed-in user in a form: the user id and a token for it.
+    """Return the value of the hidden field `form_owner`, which names the signed-in user: the user id and its token.
 
-    Empty if nobody is signed in.
+    Empty if nobody is signed in. `owner_of_form` reads and checks the value.
     """
     if not current_user.is_authenticated:
         return ""
@@ -93,9 +93,10 @@ def sent_input() -> KeptInput:
 
 
 def seal_input(kept: KeptInput, user_id: int) -> str | None:
-    """Encrypt the input for the user `user_id`, to travel in the sign-in form; `open_input` can read it for an hour.
+    """Return the input of a form as encrypted text, for a hidden field of the sign-in form of the user `user_id`.
 
-    Return None if the input has more than `MOST_KEPT` (200,000) characters as JSON; it is then not kept.
+    `open_input` can decrypt it for an hour. Return None if the input has more than `MOST_KEPT` (200,000) characters as
+    JSON; it is then not kept.
     """
     facts = {
         "use": "kept input",
@@ -114,8 +115,8 @@ def seal_input(kept: KeptInput, user_id: int) -> str | None:
 def open_input(sealed: str) -> tuple[KeptInput, int] | None:
     """Decrypt what `seal_input` returned; return the input and the id of the user for whom it was encrypted.
 
-    Return None if `sealed` is no such text, if the key it was encrypted with is no longer in use, or if it is older
-    than an hour (`KEPT_FOR`).
+    Return None if `sealed` is anything else, if it is older than an hour (`KEPT_FOR`), or if the key with which it was
+    encrypted is no longer in use.
     """
     try:
         facts = json.loads(resources().vault.open(sealed.encode()))
@@ -131,9 +132,9 @@ def open_input(sealed: str) -> tuple[KeptInput, int] | None:
 
 
 def local_page(target: str | None) -> str | None:
-    """Return `target` if it is safe to redirect to: the path of a page of the portal; None for anything else.
+    """Return `target` if it is the path of a page of the portal, and so safe to redirect to; otherwise None.
 
-    The path may have a query, and its page answers to GET. URLs of other sites, of the API and of static files give
+    The path may have a query, and its page must answer to GET. URLs of other sites, of the API and of static files give
     None.
     """
     if not target or not _PATH.fullmatch(target) or target.startswith(("/api/", "/static/")):
@@ -151,10 +152,10 @@ def local_page(target: str | None) -> str | None:
 
 
 def _page_of_form() -> str:
-    """Return the path of the page that contained the submitted form, with its query.
+    """Return the path, with its query, of the page that contained the submitted form.
 
-    That is the path in the Referer header if it is a page of the portal, else the URL to which the form was sent if
-    that is one, else "/".
+    This is the path in the Referer header if that is a page of the portal. Otherwise it is the URL to which the form
+    was sent if that answers to GET, or else "/".
     """
     referrer = request.referrer or ""
     parts = urlsplit(referrer) if _is_ours(referrer) else urlsplit("")

@@ -1,7 +1,7 @@
 """The cookie by which the portal recognises a browser in which a user has signed in before.
 
-It replaces no password. Failed attempts from a recognised browser are counted apart from those of strangers, and no
-mail warns of a sign-in from it.
+The cookie does not replace the password. Failed sign-ins from a recognised browser are counted apart from those from
+other browsers, and no mail warns the user of a sign-in from it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from models.people.users import User
 from web.resources import resources
 
 _THIS_HOST_ONLY = "__Host-"
-"""Browsers take a cookie whose name begins so only over https and from this host, not from another of its domain."""
+"""The prefix of a cookie's name with which browsers accept the cookie only over https and only from this host."""
 
 
 def remember_browser(user: User) -> None:
@@ -33,10 +33,10 @@ def remember_browser(user: User) -> None:
 
 
 def this_browser(email: str) -> str | None:
-    """Return a text that identifies the browser of the current request, if the user with this address knows it.
+    """Return a text that identifies the browser of the current request, if the user with the address `email` knows it.
 
-    A browser is known for a year after the user has signed in there, and until the user's password or address changes.
-    None for every other browser, and if there is no such user. Call it outside a transaction.
+    The user knows a browser for a year after signing in there, and until the user's password or address changes. Return
+    None for every other browser, and if no user has the address. Call this outside a transaction.
     """
     # Without the prefix also those that were kept before there was one: they are signed all the same.
     cookies = {name.removeprefix(_THIS_HOST_ONLY): value for name, value in request.cookies.items()}

@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A part of a page that is replaced when it changes.
+    """A part of a page that the script replaces when it changes.
 
     `name` is the name of its template, `html` its content, and `version` a hash that changes with the content.
     """
@@ -29,7 +29,7 @@ class Region:
 class LiveParts:
     """All parts of a page that may change while the page is open (`regions`).
 
-    `ended`: no part can change from now on, so the browser stops polling.
+    `ended` is True if no part can change from now on; the browser then stops polling.
     """
 
     regions: Sequence[Region]
@@ -48,7 +48,7 @@ class LiveParts:
 
 
 def render_live_parts(folder: str, names: Sequence[str], facts: Mapping[str, Any], *, ended: bool = False) -> LiveParts:
-    """Render the changing parts of a page.
+    """Render the parts of a page that may change while it is open, and return them.
 
     Each of `names` is a template `<name>.html` in the template folder `folder`; `facts` are the template variables of
     all. `ended`: nothing can change from now on, so the browser stops polling.

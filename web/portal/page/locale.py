@@ -31,7 +31,7 @@ def clock_time(at: datetime) -> str:
 
 
 def day(at: datetime) -> str:
-    """Format the day, in German time, on which the moment `at` lies, in the page's language."""
+    """Format the day, in German time, on which the moment `at` lies, in the page's language: '16. März 2026'."""
     return day_text(at, locale())
 
 
@@ -49,5 +49,5 @@ def last_day(end: datetime) -> str:
 
 
 def phone(e164: str) -> str:
-    """Format an E.164 number for reading: "030 23125901", a foreign number with its country code."""
+    """Format an E.164 number for reading: "030 23125901"; a foreign number gets its country code."""
     return number_text(e164)

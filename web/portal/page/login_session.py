@@ -1,4 +1,4 @@
-"""The session of the current request: its signed-in user and language, and how sessions start and end."""
+"""The signed-in user and the language of the current request, and functions that start and end its session."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ login_manager = LoginManager()
 
 
 def session_cookie(*, secure: bool) -> dict[str, object]:
-    """Return Flask's settings of the session cookie; `secure` is whether the portal is reached over https."""
+    """Return Flask's settings of the session cookie, by name; `secure`: the portal is reached over https."""
     return {
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
@@ -36,15 +36,15 @@ def session_cookie(*, secure: bool) -> dict[str, object]:
 
 
 class AgelessSessions(SecureCookieSessionInterface):
-    """Flask's sessions in signed cookies, of which only the signature is checked and not its age.
+    """Flask's sessions in signed cookies, without a check of the cookie's age: only the signature is checked.
 
-    The age is measured with the clock of the host that reads the cookie: a cookie that another host, or the same one
-    before its clock was set back, has signed a second later would be no session. How long somebody stays signed in is
-    said by the row of the login.
+    Flask would measure the age with the clock of the host that reads the cookie. If that clock is a second behind the
+    clock that signed the cookie, Flask would refuse the cookie. How long a user stays signed in depends on the login's
+    row in the database instead.
     """
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession:
-        """Return the session in the cookie of the request; an empty one if there is none, or its signature is wrong."""
+        """Return the session stored in the request's cookie; an empty one without a cookie or a valid signature."""
         cookie = request.cookies.get(self.get_cookie_name(app))
         if not cookie:
             # As of every call of the API: a serializer would be made to find nothing.
@@ -79,7 +79,7 @@ class SignedIn:
         self.manages_users = any(Action.MANAGE_USERS in RIGHTS[role] for role in principal.roles.values())
         self.only_forwards = only_forwards(principal)
         self.is_customer = bool(principal.roles) or not principal.is_staff
-        """Whether the user has customer pages; members of staff have them only with an account of their own."""
+        """Whether the user has customer pages. One of the carrier's staff has them only with a role in an account."""
 
     def get_id(self) -> str:
         """Return the secret of the login, which Flask-Login stores in the session cookie."""
@@ -114,8 +114,8 @@ def _signed_in(database: Session, found: FoundLogin, secret: str) -> SignedIn:
 def create_login(database: Session, user: User, *, factor_at: datetime | None = None) -> SignedIn:
     """Create a login of the user for this browser in the database and return the signed-in user.
 
-    `factor_at` is when the user has proved a second factor; None if not at all. The browser is known to the user from
-    now on. The caller passes the result to `start_session` after the commit.
+    `factor_at` is the time at which the user proved a second factor; None without one. Also marks the browser as known
+    to the user. The caller passes the result to `start_session` after the commit.
     """
     agent, now = request.user_agent.string, resources().clock()
     login, secret = begin_login(database, user, agent, request.remote_addr or "", now, factor_at=factor_at)
@@ -145,7 +145,10 @@ def principal() -> Principal:
 
 
 def choose_language() -> str:
-    """Return the language chosen in this session, else the user's own, else the one that the browser prefers."""
+    """Return the code of the page's language, "de" or "en".
+
+    It is the language chosen in this session, else the signed-in user's, else the one that the browser prefers.
+    """
     if "language" in session:
         return as_locale(session["language"])
     if request.endpoint != "static" and current_user.is_authenticated:

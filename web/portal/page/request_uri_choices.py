@@ -1,6 +1,6 @@
-"""The form choices of what the request line (Request-URI) of incoming calls contains.
+"""The form choices of a trunk's setting `request_uri`: what the request line (Request-URI) of incoming calls contains.
 
-The order form and the page of a trunk use them.
+The order form and the page that changes this setting use them.
 """
 
 from __future__ import annotations

@@ -34,9 +34,10 @@ class SelectedAccount:
 def selected_account(database: Session) -> SelectedAccount:
     """Return the selected account and the accounts that the user can select, main accounts first.
 
-    The first of these applies: the account whose customer number is in the URL (`konto=`), which is then kept in the
-    session; the one kept in the session; the first in the list. None if the user has no account. A customer number that
-    the user cannot select is ignored. A sub-account can be selected only if the user cannot select its main account.
+    The first of these is selected: the account whose customer number is in the URL (`konto=`), which is then kept in
+    the session; the one kept in the session; the first in the list. In the result, `account` is None if the user has no
+    account. A customer number that the user cannot select is ignored. A sub-account can be selected only if the user
+    cannot select its main account.
     """
     own = own_accounts.accounts_of(database, principal())
     ids = {account.id for account in own}

@@ -13,7 +13,7 @@ from web.portal.page.locale import counted
 class IsolatingTranslations(Domain):  # type: ignore[misc]
     """Flask-Babel's translations, in which inserted values in right-to-left letters do not reorder the sentence.
 
-    They are put between the Unicode characters FSI and PDI (isolates).
+    Each such value is put between the Unicode characters FSI and PDI, which isolate its direction.
     """
 
     def gettext(self, string: str, **variables: Any) -> Any:

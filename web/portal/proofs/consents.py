@@ -1,6 +1,6 @@
-"""The pages on which an administrator agrees or declines that an account is attached to a main account.
+"""The pages on which an administrator accepts or declines that an account is attached to a main account.
 
-Asked are the administrators of the account itself and, for a switch, those of its present main account. They open a
+The administrators of the account itself are asked and, for a switch, those of its present main account. They open a
 page by the link in a mail and then enter the code from that mail, or they sign in. Opening a page decides nothing: the
 administrator has to choose an answer.
 """
@@ -166,10 +166,10 @@ def _get_consent_page(session: Session, id: UUID, user_id: int, token: str | Non
 def _question(session: Session, link: Request, user_id: int, token: str | None) -> tuple[Consent | MainConsent, int]:
     """Return the consent request about `link` that the user `user_id` is to answer, and the number of a code for it.
 
-    A new code has a new number. With `token`, the secret part of a mailed link, it is the number of the code in that
-    mail; without one (None), that of the current code. A user who administers both the account and its present main
-    account is asked for the main account first. Abort with 404 if the user is asked nothing, or the token belongs to no
-    mail.
+    Each new code gets a new number. `token` is the secret part of a mailed link: the number is then that of the code in
+    that mail. Without a token (None) it is that of the current code. A user who administers both the account and its
+    present main account is asked for the main account first. Abort with 404 if this user is not asked, or if no mail
+    has the token.
     """
     asked: list[tuple[Consent | MainConsent, int]] = []
     if (of_main := session.get(MainConsent, link.id)) is not None:

@@ -48,9 +48,9 @@ class State(StrEnum):
 class ConfirmationPage:
     """An order whose contact's e-mail address is to be confirmed, with the data that the page shows.
 
-    `account` is the ordered account, `main` the main account that ordered it, `proof` the proof of the contact's e-mail
-    address, and `state` the state of that proof. `address_until` is the moment until which the connection address has
-    to be proved; None if the order does not wait for a proof of the address.
+    `account` is the ordered account, `main` the main account that ordered it. `proof` is the proof of the contact's
+    e-mail address, and `state` its state. `address_until` is the moment until which the connection address has to be
+    proved; None if the order does not wait for that.
     """
 
     state: State

@@ -1,4 +1,4 @@
-"""The history of a main account's requests of every kind, and the page of one request."""
+"""The list of all requests of a main account, also ended ones, and the page of one request."""
 
 from __future__ import annotations
 

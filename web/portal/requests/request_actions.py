@@ -1,6 +1,6 @@
 """The actions on a request's page: enter a code or a login, upload a document, resend a code, cancel, retry.
 
-Each change redirects to the request's page, and aborts with 404 unless the user may change the request.
+Each action redirects to the request's page, and aborts with 404 unless the user may change the request.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def live(id: UUID) -> Response:
 def order_file(id: UUID) -> Response:
     """Download the order `id` as PDF: what was ordered, and at which prices.
 
-    Abort with 404 unless the request is an order and the user may see it, or if the user may no longer see the account
+    Abort with 404 if the request is no order, if the user may not see it, or if the user may no longer see the account
     that it created.
     """
     with resources().database.transaction() as session:
@@ -147,8 +147,8 @@ def order_file(id: UUID) -> Response:
 def upload(id: UUID) -> Response | tuple[str, int]:
     """Save an uploaded document that is to prove an order's connection address, or the need for phone numbers.
 
-    Redirect to the request's page. A file that is empty, too large or no PDF, PNG or JPEG shows the page with the error
-    (status 422). Abort with 404 unless the user may change the request `id`.
+    Redirect to the request's page. If the file is empty, too large, or not a PDF, PNG or JPEG, show the page with the
+    error (status 422). Abort with 404 unless the user may change the request `id`.
     """
     form = DocumentForm()
     try:
@@ -267,11 +267,11 @@ def _submit_code(id: UUID, give: Callable[[Session, Request, str], bool]) -> Res
 def _submit_proof(
     id: UUID, begin: Callable[[str], None], give: Callable[[Session, Request], bool]
 ) -> tuple[str | None, bool]:
-    """Submit a proof of the request `id`; a wrong one counts towards the limit of wrong attempts.
+    """Submit a proof of the request `id`. A wrong proof counts towards the limit of wrong attempts.
 
-    `begin` is called first, with the customer number of the request's account: it counts the attempt, and answers the
-    HTTP request with 429 beyond the limit. `give` submits the proof and returns whether it is right. Return a message
-    that says why no proof can be submitted now (None if one can), and whether the proof is right.
+    `begin` is called first, with the customer number of the request's account. It counts the attempt, and beyond the
+    limit ends the HTTP request with status 429. `give` submits the proof and returns whether it is right. Return two
+    values: a message that says why no proof can be submitted now, None if one can; and whether the proof is right.
     """
     with resources().database.transaction() as session:
         target = get_request_page(session, id).request.customer_number
@@ -289,7 +289,7 @@ def _submit_proof(
 
 
 def _change(id: UUID, change: Callable[[Session, Request], None], done: str | None = None) -> Response:
-    """Lock the request `id`, change it with `change`, and redirect to its page.
+    """Lock the request `id`, call `change` with the session and the request, and redirect to the request's page.
 
     `done` is the message to show there (None: none). If the change is not possible, the message says why. Abort with
     404 unless the user may change the request.
@@ -298,10 +298,10 @@ def _change(id: UUID, change: Callable[[Session, Request], None], done: str | No
 
 
 def _try_change(id: UUID, change: Callable[[Session, Request], None], *, lock: bool) -> str | None:
-    """Change the request `id` with `change` in a transaction; return None, or a message why it is not possible.
+    """Change the request `id` in a transaction; return None, or a message that says why that is not possible.
 
-    `change` gets the session and the request. `lock` locks the request's row first. Abort with 404 unless the user may
-    change the request.
+    `change` is called with the session and the request. `lock`: lock the request's row first. Abort with 404 unless the
+    user may change the request.
     """
     refusal: str | None = None
     try:

@@ -57,9 +57,11 @@ class RequestPage:
     planned. `reached` is the account to whose dashboard the page links, None if it links to none. `asked` are the
     statuses of the proofs that the request needs. `may_act`: the user may give proofs, cancel and retry. `may_cancel`:
     the user may cancel the request now. `corrections` is how often the user may still correct the contact's e-mail
-    address. `needed` is how many phone numbers a certificate of need has to show to be needed, and `enough` up to how
-    many the trunk can have without a further one, if a smaller block would need none. Both are None if the request
-    waits for none.
+    address.
+
+    `needed` and `enough` are about a certificate of need; both are None if the request waits for none. `needed` is the
+    number of phone numbers for which the certificate has to show the need. `enough` is the number that the trunk can
+    have without a further certificate; None if even a smaller block would need one.
     """
 
     request: Request
@@ -109,7 +111,11 @@ def get_request_page(session: Session, id: UUID) -> RequestPage:
 
 
 def _needed(session: Session, request: Request) -> tuple[int | None, int | None]:
-    """Return the fields `needed` and `enough` of the page."""
+    """Return how many numbers the awaited certificate of need has to cover, and how many need no further certificate.
+
+    Both are None if no certificate is awaited or the user may not see the account. The second is None if even a smaller
+    block would need a certificate.
+    """
     account = request.account
     if request.reason not in AWAITED or account is None or not _is_still_theirs(request, account):
         return None, None
@@ -160,7 +166,7 @@ def render(
 ) -> str:
     """Render the whole page of a request as HTML.
 
-    A form that is given as argument is shown with its input and errors. Otherwise the page shows an empty form, if the
+    A form given as an argument is shown with its input and errors. For the others the page shows an empty form, if the
     request needs that form now.
     """
     forms = (code, document, credentials, contact)
@@ -179,7 +185,7 @@ def live_parts_of(
 ) -> LiveParts:
     """Render the changing parts of a request's page: state, forms for missing proofs, timeline, and order.
 
-    A form that is given as argument is shown with its input and errors. Otherwise an empty form is shown, if the
+    A form given as an argument is shown with its input and errors. For the others the page shows an empty form, if the
     request needs that form now.
     """
     now = resources().clock()
@@ -219,11 +225,10 @@ def _contact_form(page: RequestPage) -> ContactAddressForm:
 
 
 def _is_still_theirs(request: Request, account: Account) -> bool:
-    """Return whether the page of the request may show its account to the user.
+    """Return whether the page of the request may show the request's account to the user.
 
-    True for an order that is not completed, whose account has no main account yet. For every other request it is True
-    if the user may view the account; it becomes False, for example, when the account is detached from the user's main
-    account.
+    True for an order that is not completed, whose account has no main account yet. Otherwise it is True only if the
+    user may view the account. That ends, for example, when the account is detached from the user's main account.
     """
     is_ordered = request.kind is Kind.ORDER and request.status is not Status.COMPLETED
     return is_ordered or may(principal(), Action.VIEW, account)

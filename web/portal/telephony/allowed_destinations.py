@@ -64,7 +64,7 @@ class DestinationsForm(Form):  # type: ignore[misc]
     asks = False
 
     def limits(self) -> CallLimits | None:
-        """Validate the form and return what was chosen; None if it is invalid, with errors at its fields."""
+        """Validate the form and return the chosen destinations; None if it is invalid, with errors at its fields."""
         if not self.validate():
             return None
         chosen = Limit(self.limit.data)

@@ -1,4 +1,4 @@
-"""Texts for the results of calls over a SIP trunk, and advice on how to solve what made a call fail."""
+"""Sentences that say how calls over a SIP trunk ended, and advice on what to do about calls that failed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def display_number(number: str) -> str:
 
 
 def result_text(call: Call) -> str:
-    """Describe in a sentence how a call ended, from the point of view of the trunk in whose list it is shown."""
+    """Describe in a sentence how a call ended, as seen from the trunk in whose list of calls it is shown."""
     comes_in = call.direction == "in"
     match call.result:
         case "answered":

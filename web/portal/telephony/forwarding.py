@@ -1,4 +1,4 @@
-"""The pages of call forwarding, for the users of an account and of its main account, including local members."""
+"""The pages of call forwarding, for users of an account (also local members) and of its main account."""
 
 from __future__ import annotations
 
@@ -186,11 +186,11 @@ def _asked_numbers() -> dict[str, object]:
 
 
 def _save(database: Session, account_id: int, id: int | None, draft: ForwardingDraft) -> list[str]:
-    """Save the forwarding `draft` and return sentences about how it interacts with the account's other forwardings.
+    """Save the forwarding `draft`, and return sentences about how it and other forwardings of the account interact.
 
-    It replaces the forwarding `id`; None adds a new one. A forwarding under another condition for only some numbers
-    takes these out of one that forwards all calls: there is a sentence for each such pair to which the saved forwarding
-    belongs.
+    `id` is the forwarding to replace, None to add a new one. A forwarding for some numbers only, under a condition such
+    as "busy", takes these numbers out of a forwarding of all calls ("always"). The result has a sentence for each such
+    pair of forwardings in which the saved one takes part.
     """
     account, now = database.get_one(Account, account_id), resources().clock()
     if id is None:

@@ -61,7 +61,7 @@ def _day(typed: object) -> int:
 
 
 class WindowForm(Form):  # type: ignore[misc]
-    """One line of the weekly schedule: days (0 is Monday), and the typed times at which forwarding starts and ends."""
+    """One line of the weekly schedule: days (0 is Monday), and the typed times at which forwarding begins and ends."""
 
     days = SelectMultipleField(coerce=_day, choices=[SelectChoice(day, day) for day in _WEEK], validate_choice=False)
     start = StringField()
@@ -119,7 +119,7 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
     asked: str | None = None
 
     def offer_another_line(self) -> None:
-        """Add empty lines to the weekly schedule as `offer_lines` does, and one more, because the user asked for it."""
+        """Add empty lines to the weekly schedule, one more than `offer_lines` adds, because the user asked for it."""
         self.offer_lines()
         self.windows.append_entry()
 

@@ -51,10 +51,10 @@ def forwarding_text(found: CallForwarding) -> str:
 
 
 def exception_text(always: CallForwarding, found: CallForwarding) -> str:
-    """Return a sentence that says that the forwarding `found` takes its numbers out of the forwarding `always`.
+    """Return a sentence that says that `always` does not forward calls to the numbers of the forwarding `found`.
 
-    `always` forwards all calls to more numbers. Calls to the numbers of `found` are forwarded only under the condition
-    of `found`, and ring otherwise.
+    `always` is a forwarding of all calls, for more numbers than `found`. Calls to the numbers of `found` are forwarded
+    only under the condition of `found`, and ring otherwise.
     """
     assert found.numbers is not None
     facts = {
@@ -72,10 +72,11 @@ def exception_text(always: CallForwarding, found: CallForwarding) -> str:
 
 
 def exception_hint(found: CallForwarding) -> str | None:
-    """Return a sentence that warns, in the form of another forwarding, how `found` would interact with that one.
+    """Return a sentence for the form of another forwarding that warns how `found` and that forwarding may interact.
 
-    A forwarding under another condition for only some numbers takes these out of one that forwards all calls
-    ("always"). None if `found` is switched off, or is for all numbers under another condition than "always".
+    A forwarding for some numbers only, under a condition such as "busy", takes these numbers out of a forwarding of all
+    calls ("always"). Return None if `found` is switched off, or if it is for all numbers under another condition than
+    "always".
     """
     if not found.enabled:
         return None

@@ -1,4 +1,4 @@
-"""The pages that list the numbers, trunks or contracts of all locations in a searchable table, also as files."""
+"""The pages that list the numbers, trunks or contracts of all locations in a searchable table, and their downloads."""
 
 from __future__ import annotations
 
@@ -88,10 +88,10 @@ def _trunk_state(trunk: SipTrunk, registered: Registered) -> str:
 
 
 def _registered(kind: str, account: Account, page: Page[Any]) -> Registered:
-    """Return those SIP addresses of the trunks on the page that have a registration; None if that is not known.
+    """Return the SIP addresses (SIP user and domain) of the page's trunks that have a registration; None if not known.
 
-    `kind` is the table: the telephone network is asked, with one query, only for "trunks". It is not known if no
-    network is configured or answers, or if the user may not see calls. Call it outside a transaction.
+    `kind` is the key of the table. Only for "trunks" is the telephone network asked, with one query. None if no network
+    is configured, if it does not answer, or if the user may not see calls. Call this outside a transaction.
     """
     network = resources().network
     if kind != "trunks" or network is None or not may(principal(), Action.SEE_CALLS, account):

@@ -20,7 +20,7 @@ from web.resources import resources
 
 @dataclass(frozen=True, slots=True)
 class PhoneSystem:
-    """How one make of phone system, such as FreePBX, is set up for a trunk.
+    """Instructions for setting up one make of phone system, such as FreePBX, for a trunk.
 
     `place` is the menu or the file in which the settings are entered. `fields` are pairs of the name of a setting and
     its value. `hints` are further advice. `file` is the content of a configuration file to copy, "" if there is none.

@@ -1,6 +1,6 @@
-"""The page of a SIP trunk with its registrations and latest calls, for finding faults.
+"""The page of a SIP trunk that shows its registrations and latest calls, for finding faults.
 
-Local members, who may otherwise only forward calls, see it, too.
+Local members, who may otherwise only forward calls, may see this page, too.
 """
 
 from __future__ import annotations

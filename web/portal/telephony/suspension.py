@@ -86,9 +86,10 @@ def resume(customer_number: str, id: int) -> Response | str | tuple[str, int]:
 def release(customer_number: str, id: int) -> Response | str | tuple[str, int]:
     """Show what releasing the number block `id` does; on POST with the box ticked release the block.
 
-    Then redirect to the account's dashboard. Without the tick the page is shown with status 422. While an order for the
-    account is running, the page is shown with status 409, because nothing can be released. If the account has no such
-    block, a GET aborts with 404 and a POST redirects with a warning.
+    The POST then redirects to the account's dashboard; without the tick it shows the page again (status 422). While an
+    order for the account is running, nothing can be released: the page says so (status 409). If the account has no such
+    block, a GET aborts with 404 and a POST redirects with a warning. Abort with 404 unless the account is active and
+    the user may manage its trunks.
     """
     form = ReleaseForm()
     account = _get_managed_account(customer_number)
