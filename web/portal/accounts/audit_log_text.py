@@ -286,7 +286,10 @@ def _access(text: str, entry: AuditEntry) -> str:
 
 
 def _place(facts: dict[str, Any]) -> str:
-    """Return the browser and the network in the facts of an audit entry: "Firefox, Windows, 203.0.113.0/24"."""
+    """Return the browser and the network in the facts of an audit entry: "Firefox, Windows, 203.0.113.0/24".
+
+    A part that is missing is left out; without both, return the word for "unknown" in the page's language.
+    """
     return ", ".join(filter(None, (facts.get("browser"), facts.get("network")))) or str(_("unknown"))
 
 

@@ -65,7 +65,7 @@ class PasswordForm(FlaskForm):  # type: ignore[misc]
 @locations.get("/<string(length=7):customer_number>")
 @login_required
 def show(customer_number: str) -> str:
-    """Show an account's dashboard: contracts, numbers, trunks, forwardings, running requests, users, last log entries.
+    """Show an account's dashboard: contracts, numbers, trunks, forwardings, running requests, users, last actions.
 
     A view by a user of the main account or by the carrier's staff is recorded in the account's audit log. Abort with
     404 unless the user may view the account.

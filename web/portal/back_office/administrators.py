@@ -25,7 +25,7 @@ from web.resources import resources
 
 
 class AdministratorForm(PersonForm):
-    """The form in which staff name an administrator of an account, and note the evidence that the person may be one."""
+    """The form in which staff name an administrator of an account, and note what proves that this person may be one."""
 
     language = RadioField(
         lazy_gettext("Language of the e-mail"),

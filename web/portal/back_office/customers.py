@@ -34,8 +34,9 @@ _REQUESTS, _SUBS, _LOG = 20, 50, 10
 def search() -> str:
     """Show what the search text in the query parameter `suche` finds among all customers, in groups.
 
-    The groups are accounts, people, phone numbers and requests. The search is logged with what it has found, and
-    recorded in the audit logs of the accounts that it shows, unless they are many.
+    The groups are accounts, people, phone numbers and requests. The customer numbers and the people's ids that were
+    found are logged. The search is also recorded in the audit logs of the accounts that it shows, if these are five at
+    most.
     """
     typed = shortened(" ".join(request.args.get("suche", "").split()), 100)
     with resources().database.transaction() as session:

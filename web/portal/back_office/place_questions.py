@@ -1,4 +1,7 @@
-"""The pages on which staff answer whether an address lies in the Ortsnetz (local exchange area) of an area code."""
+"""The pages on which staff answer questions whether an address lies in an Ortsnetz (local exchange area).
+
+Such a question is open while it is not known whether the area code of an order fits its address.
+"""
 
 from __future__ import annotations
 
@@ -48,8 +51,8 @@ class AnswerForm(FlaskForm):  # type: ignore[misc]
 def places() -> str:
     """Show the open questions whether an address lies in an Ortsnetz (local exchange area), and the last answers.
 
-    The question that has been open longest comes first. Up to 100 of each are shown (`SHOWN`), each answer with its
-    author and time.
+    The question that has been open longest comes first. The page shows up to 100 questions and 100 answers (`SHOWN`),
+    each answer with its author and time.
     """
     with resources().database.transaction() as session:
         asked = open_questions(session, SHOWN)
@@ -61,10 +64,11 @@ def places() -> str:
 def place(id: UUID) -> Response | str | tuple[str, int]:
     """Show the form to answer the question `id` whether an address lies in an Ortsnetz; on POST save the answer.
 
-    An Ortsnetz is a local exchange area. To be shown the orders that wait for the answer is a look at each of them. A
-    question that is answered already can be answered again. The POST redirects to the list of questions. A POST without
-    an answer shows the form with an error (status 422). If somebody else has answered since the form was opened,
-    nothing is saved and the form is shown with that answer (status 409). Abort with 404 if there is no such question.
+    An Ortsnetz is a local exchange area. The page shows the orders that wait for the answer; that is recorded as a view
+    of each of them. A question that is answered already can be answered again. The POST redirects to the list of
+    questions. A POST without an answer shows the form with an error (status 422). If somebody else has answered since
+    the form was opened, nothing is saved and the form is shown with that answer (status 409). Abort with 404 if there
+    is no such question.
     """
     form = AnswerForm()
     try:

@@ -85,7 +85,7 @@ class DecisionForm(FlaskForm):  # type: ignore[misc]
             raise ValidationError(_("Choose why the document is refused. The customer reads it."))
 
     def validate_note(self, field: TextAreaField) -> None:
-        """Raise `ValidationError` if the document is refused for the reason "other" without a note that explains it."""
+        """Raise `ValidationError` if the document is refused for the reason "other" without an explaining note."""
         if self.decision.data == REFUSE and self.reason.data == RefusalReason.OTHER and not (field.data or "").strip():
             raise ValidationError(_("Write why the document is refused. The customer reads it."))
 
@@ -165,9 +165,9 @@ def request_cancel(id: UUID) -> AnyResponse | str:
 def request_document(id: UUID) -> AnyResponse | str | tuple[str, int]:
     """Show the form to accept or refuse the uploaded document; on POST save the decision and redirect.
 
-    The redirect leads to the page of the request `id`. If no document waits for a decision, redirect there at once.
-    Nothing is saved, and a message says why, if the request has changed since the page was shown. A POST without a
-    decision shows the form again with an error (status 422). Abort with 404 if no request has this id.
+    The redirect leads to the page of the request `id`, at once if no document waits for a decision. If the request has
+    changed since the page was shown, nothing is saved, and a message says why. A POST without a decision shows the form
+    again with an error (status 422). Abort with 404 if no request has this id.
     """
     details = _get_details(id)
     form = DecisionForm()
@@ -204,9 +204,9 @@ def request_document(id: UUID) -> AnyResponse | str | tuple[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Certified:
-    """What staff have to know of a SIP trunk to decide on a certificate of need.
+    """The data of a SIP trunk by which staff decide on a certificate of need.
 
-    `has` is how many numbers it has, `proposed` how many the carrier proposes for its channels.
+    `has` is how many numbers the trunk has, `proposed` the greatest number that the carrier proposes for its channels.
     """
 
     trunk: SipTrunk
@@ -223,10 +223,10 @@ def _certified(request: Request) -> _Certified:
 
 @office.get("/anfragen/<uuid:id>/dokument/datei")
 def request_file(id: UUID) -> Response:
-    """Download the latest document that was uploaded for the request, and record who opened it.
+    """Download the latest document that was uploaded for the request `id`, and record who opened it.
 
     The browser gets the document as an attachment under a sandbox policy, because customers may upload anything. Abort
-    with 404 if there is none.
+    with 404 if the request has no document.
     """
     with resources().database.transaction() as session:
         document = request_actions.open_document(session, principal(), id, resources().clock())
@@ -248,7 +248,7 @@ def request_file(id: UUID) -> Response:
 
 
 def _get_details(id: UUID) -> RequestDetails:
-    """Return the request `id` in detail, and record in the audit log that the signed-in member of staff looked at it.
+    """Return the request `id` in detail, and record in the audit log that the signed-in member of staff viewed it.
 
     Abort with 404 if no request has this id.
     """
@@ -265,7 +265,8 @@ def _get_details(id: UUID) -> RequestDetails:
 def _submitted_version() -> int | None:
     """Return the version of the request that the submitted page showed (form field `seen`); None without one.
 
-    The version is the id of the latest timeline entry; it tells whether the request has changed since.
+    The version is the id of the request's latest timeline entry. A later entry means that the request has changed
+    since.
     """
     return request.form.get("seen", type=int)
 
@@ -273,8 +274,9 @@ def _submitted_version() -> int | None:
 def _run_action(id: UUID, verb: Callable[[Session, int], None], done: str) -> AnyResponse:
     """Run an action of staff on the request `id` in a transaction, and redirect to the request's page with a message.
 
-    `verb` runs the action; it takes the session and the version of the request that the submitted page showed. The
-    message is `done`, or says why nothing was done: because it is too late, or because the request has changed since.
+    `verb` runs the action; it is called with the session and the version of the request that the submitted page showed.
+    The message is `done`. If it is too late for the action or the request has changed since, the message says so
+    instead.
     """
     seen = _submitted_version() or 0
     try:

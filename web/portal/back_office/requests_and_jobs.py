@@ -1,4 +1,4 @@
-"""The back office's pages of the requests that need staff, and of the scheduled jobs. Other users get 404."""
+"""The back office's pages of the requests that need staff, and of the scheduled jobs. Only staff may open them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ office = Blueprint("office", __name__, url_prefix="/backoffice")
 
 PAGE = 50
 FINDINGS = 50
-"""Maximum number of findings of a job's run that the page shows."""
+"""Maximum number of findings (what a job found wrong) of a run that the page shows."""
 
 
 @office.before_request
@@ -69,9 +69,9 @@ def only_for_staff() -> Response | None:
 def todo() -> str:
     """Show one page of the requests that wait for staff, the longest waiting first.
 
-    The list is logged with the customer numbers in it. With a search text, show all requests that match it, newest
-    first, even those that do not wait; that is recorded as any other search of staff. Abort with 404 if the page cursor
-    in the URL (`nach`) is invalid.
+    The customer numbers in the list are logged. With a search text, show all requests that match it, newest first, even
+    those that do not wait; that is recorded like any other search of staff. Abort with 404 if the page cursor in the
+    URL (`nach`) is invalid.
     """
     wanted = MatterFilter(
         search=shortened(request.args.get("suche", "").strip(), 100),
@@ -162,7 +162,7 @@ class JobRow:
 
     @property
     def waits_for_decision(self) -> bool:
-        """Return whether the latest successful run held back deletions at the registrar until staff allow them."""
+        """Return whether the latest successful run held back deletions at the registrar, until staff allow them."""
         return self.last_success is not None and _holds_back(self.last_success)
 
     @property
@@ -172,9 +172,9 @@ class JobRow:
 
 
 def _holds_back(run: JobRun) -> bool:
-    """Return whether the run left rows at the registrar that staff may have deleted now.
+    """Return whether the run held back deletions at the registrar that staff may allow now.
 
-    They may not while trunks are taken over that are not adopted yet.
+    They may not allow them while the registrar has trunks that the portal took over but has not adopted yet.
     """
     return run.unrepaired > 0 and "not_adopted" not in run.found and not LOOK_FIRST.isdisjoint(run.found)
 
@@ -244,7 +244,7 @@ def _asked(name: str, until: datetime | None, *, paused: bool) -> Response:
 
     If a run is under way already, `until` is the latest time by which it ends, and the message says that nothing
     changed. If `until` is None, a Celery message tells the workers that the job is due. `paused`: the job does not run
-    until an operator resumes it, and the message says so.
+    until an operator resumes it, and the message says only that.
     """
     if until is not None:
         flash(_("A run is under way already, until %(moment)s at the latest.", moment=moment(until)), "warning")

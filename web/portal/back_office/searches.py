@@ -1,4 +1,4 @@
-"""The record of what staff are shown by searches and lists: in the log, and in the audit logs of the accounts found."""
+"""Records which customers staff were shown by searches and lists: in the log, and in audit logs of accounts."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ log = structlog.get_logger()
 def record_search(session: Session, found: SearchResult | None, requests: Sequence[Listed]) -> None:
     """Log that the signed-in member of staff was shown these hits of a search, and record it in the audit log.
 
-    The event names the customer numbers and the ids of the people, whatever their number, and not what was typed. The
-    audit log of an account that the hits name has an entry if they name five accounts at most (`MOST_FOUND`).
+    `found` has the accounts, people and numbers found; None for a search of requests only. `requests` are the requests
+    found. The log event names the customer numbers and the ids of the people, however many there are, but not the
+    search text. If the hits name five accounts at most (`MOST_FOUND`), the audit log of each gets an entry, too.
     """
     accounts = [hit.request.main for hit in requests]
     people = []
@@ -40,7 +41,8 @@ def record_search(session: Session, found: SearchResult | None, requests: Sequen
 def record_waiting_orders(session: Session, orders: Sequence[Request]) -> None:
     """Log that the signed-in member of staff was shown orders with their main accounts and streets.
 
-    Each is a look at the order, in the audit log of its main account, unless they are more than five (`MOST_FOUND`).
+    If there are five orders at most (`MOST_FOUND`), the view of each is recorded in the audit log of its main account,
+    too.
     """
     record_list(orders)
     if len(orders) <= MOST_FOUND:
@@ -49,9 +51,9 @@ def record_waiting_orders(session: Session, orders: Sequence[Request]) -> None:
 
 
 def record_list(requests: Iterable[Request], accounts: Iterable[Account] = ()) -> None:
-    """Log that the signed-in member of staff was shown a list of what waits for staff, if there is anything in it.
+    """Log that the signed-in member of staff was shown a list of what waits for staff; an empty list is not logged.
 
-    The event names the customer numbers of the `requests`, of their main accounts, and of the `accounts`.
+    The log event names the customer numbers of the `requests`, of their main accounts, and of the `accounts`.
     """
     numbers = {number for request in requests for number in (request.customer_number, request.main.customer_number)}
     numbers |= {account.customer_number for account in accounts}

@@ -78,7 +78,7 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class JobWords:
-    """The texts about a scheduled job: `name` is its title, `looks_at` a description of what it checks."""
+    """The texts about a scheduled job: `name` is its title, `looks_at` describes what the job checks and does."""
 
     name: Any
     looks_at: Any
@@ -165,9 +165,9 @@ def status_label(status: Status) -> str:
 def advice(found: Request, matter: Matter | None, now: datetime, asked: Sequence[ProofStatus] = ()) -> str:
     """Return what to do next about the request, in the page's language; empty if nothing is left to do.
 
-    `matter` is why the request waits for staff, and the text then says what staff have to do. Without a matter (None),
-    the text has the next actions on the request, by customers and by the carrier. `asked` are the statuses of the
-    proofs that the request needs.
+    `matter` is the reason why the request waits for staff: the text says what staff have to do. Without a matter
+    (None), the text has the next actions on the request, by customers and by the carrier. `asked` are the statuses of
+    the proofs that the request needs.
     """
     if found.is_looked_at(now):
         matter = None

@@ -1,4 +1,4 @@
-"""The pages for many orders or link requests in one file: upload, correct wrong cells, send, see the progress."""
+"""The pages for bulk files of orders or link requests: upload, correction of wrong cells, sending, and progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages of the wizard that requests to attach an existing account to the user's main account.
+"""The pages of the wizard with which a user requests that an existing account is attached to the main account.
 
 The user enters the account's customer number, chooses how to prove its ownership, sees the consequences and sends the
 request.

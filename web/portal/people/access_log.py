@@ -1,4 +1,4 @@
-"""Counts refused sign-ins, and records them in the audit log."""
+"""Counts refused sign-ins for the limits on attempts, and records them in the audit log."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from web.resources import resources
 
 
 def count_refused_sign_in(email: str, why: Refused) -> None:
-    """Count the attempt begun in this request as failed, and record it in the audit log of the person's accounts.
+    """Count the attempt of this HTTP request as failed, and record it in the audit logs of the person's accounts.
 
-    `email` is the address of the person whose password or second factor was tried; nothing is recorded if nobody signs
-    in with it. Call this outside a transaction.
+    `email` is the address of the person whose password or second factor was tried. If no user has the address, nothing
+    is recorded. `why` says what was wrong. Call this outside a transaction.
     """
     throttle = resources().throttle
     throttle.count_wrong_try()

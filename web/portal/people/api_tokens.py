@@ -30,7 +30,7 @@ from web.portal.people.users import users
 from web.resources import resources
 
 SCOPES = {"read": frozenset({Scope.READ}), "all": frozenset(Scope)}
-"""The scopes of a token, by the values of the form's field."""
+"""The scopes that a new token gets, by the value of the form field `scopes`."""
 
 
 class TokenForm(FlaskForm):  # type: ignore[misc]
@@ -73,7 +73,7 @@ class TokenForm(FlaskForm):  # type: ignore[misc]
 def tokens(customer_number: str) -> str:
     """Show all API tokens of the account, also expired and revoked ones.
 
-    Each is shown with the person who made it, what it may do, and when it was made, was last used and expires. Abort
+    The page shows of each token who made it, what it may do, and when it was made, was last used and expires. Abort
     with 404 unless the user administers the account.
     """
     with resources().database.transaction() as session:

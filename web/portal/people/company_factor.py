@@ -1,4 +1,4 @@
-"""The page on which an administrator requires a second factor at sign-in of all people of the company."""
+"""The page on which an administrator requires all people of the company to use a second factor at sign-in."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ MOST_NAMED = 100
 def company_factor(customer_number: str) -> Response | tuple[str, int]:
     """Show whether the company requires a second factor of its people; on POST require it or stop requiring it.
 
-    The form field `demand` is "no" to stop. The POST redirects to the list of users. If the user has no second factor,
-    it changes nothing and shows the page with status 409. Abort with 404 unless the user administers the account, and
-    for a sub-account, because its main account decides.
+    The form field `demand` is "no" to stop. The POST redirects to the list of users. If the signed-in user has no
+    second factor, a POST that requires one changes nothing and shows the page with status 409. Abort with 404 unless
+    the user administers the account, and for a sub-account, because its main account decides.
     """
     form, refused = FlaskForm(), False
     with resources().database.transaction() as session:

@@ -38,11 +38,11 @@ class FactorForm(FlaskForm):  # type: ignore[misc]
 
 
 def proved(form: FactorForm, user: User, then: Callable[[Session, User], T]) -> T | None:
-    """Check the submitted form; if it proves the user's second factor, call `then` and return its result; else None.
+    """Check the submitted form; if it proves the user's second factor, call `then` and return its result, else None.
 
-    `then` gets the session and the user, in the transaction that marks the code as used. A missing or wrong code adds
-    an error to the form. A wrong one is counted; after too many, the request is answered with 429. If no form was
-    submitted, there is no error.
+    `then` is called with the session and the user, in the transaction that marks the code as used. A missing or wrong
+    code adds an error to the form. Wrong codes are counted; after too many, the request is answered with 429. If no
+    form was submitted, return None without an error.
     """
     if not form.validate_on_submit():
         return None

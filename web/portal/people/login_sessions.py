@@ -47,8 +47,8 @@ def overview() -> str:
 def end(id: int) -> Response | tuple[str, int]:
     """Show in which browser the user's login `id` is, with a form for the user's password; on POST end that login.
 
-    Its browser is signed out then, and the answer redirects to the list of browsers. A wrong password shows the form
-    with its error, with status 422; after too many, the answer is 429. Abort with 404 if the user has no such login.
+    The POST signs that browser out and redirects to the list of browsers. A wrong password shows the form with its
+    error, with status 422; after too many, the answer is 429. Abort with 404 if the user has no such login.
     """
     form = OwnPasswordForm()
     with resources().database.transaction() as session:

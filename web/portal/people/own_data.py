@@ -42,11 +42,11 @@ def own_data() -> str | Response | tuple[str, int]:
 @logins.route("/anmeldung/loeschen", methods=["GET", "POST"])
 @login_required
 def erase() -> str | Response | tuple[str, int]:
-    """Show what erasing the user's login takes away and what is kept, and why; on POST with the password erase it.
+    """Show what erasing the user's login deletes and what is kept, and why; on POST with the password, request it.
 
-    The POST signs the user out and redirects to sign-in. Nothing is done, with status 409, for the only administrator
-    of an account, and for the carrier's staff; the page says what they can do. A wrong password gives status 422; after
-    too many, the answer is 429.
+    The POST signs the user out and redirects to sign-in; the data are erased within minutes. Nothing is done, with
+    status 409, for the only administrator of an account and for the carrier's staff; the page says what they can do. A
+    wrong password gives status 422; after too many, the answer is 429.
     """
     form = OwnPasswordForm()
     confirmed = form.validate_on_submit() and is_own_password(form.password)

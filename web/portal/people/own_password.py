@@ -1,4 +1,4 @@
-"""The form field for the user's own password, and its check, for forms that show or make a secret."""
+"""The form field for the user's own password, and its check, for forms that show or change something secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The portal as a WebAuthn relying party, and the challenge that a user's passkey answers."""
+"""The portal's data as a WebAuthn relying party, and the challenges that users' passkeys answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from web.resources import resources
 
 
 def passkey_site() -> Site | None:
-    """Return the portal as passkeys see it (the relying party): host and origin of BASE_URL, and the carrier's name.
+    """Return the portal's data as a WebAuthn relying party: host and origin of BASE_URL, and the carrier's name.
 
     None if the host is an IP address, for which browsers offer no passkeys.
     """

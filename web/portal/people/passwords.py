@@ -56,7 +56,7 @@ class ForgottenForm(FlaskForm):  # type: ignore[misc]
 
 
 class NewPasswordForm(FlaskForm):  # type: ignore[misc]
-    """The form for a new password. It has no second field for it: the password can be shown while it is typed."""
+    """The form for a new password. The password is typed once, because it can be shown while it is typed."""
 
     password = new_password_field()
 
@@ -133,8 +133,8 @@ def reset(user_id: int, issued: int, token: str) -> Response | tuple[str, int]:
     """Show the form for a new password behind the link in the mail; on POST set the password and redirect to sign-in.
 
     `user_id`, `issued` and `token` are the parts of the link: the user, the Unix time at which the link was made, and
-    the secret. A POST also signs the user out in all browsers, and makes this one known to the user. A link that is
-    wrong or no longer valid shows a page that says so, with status 404.
+    the secret. A POST also signs the user out in all browsers. The browser that sent it counts as known to the user
+    from then on. A link that is wrong or no longer valid shows a page that says so, with status 404.
     """
     form = NewPasswordForm()
     if (user := _user(user_id, issued, token)) is None:

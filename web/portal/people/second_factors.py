@@ -186,11 +186,11 @@ def renew_codes() -> str | tuple[str, int]:
 
 
 def _add(name: str, add: Callable[[Session, User], bool]) -> Response | tuple[str, int] | None:
-    """Add a second factor called `name` to the signed-in user, and return the page that follows; None if it is wrong.
+    """Add a second factor called `name` to the signed-in user, and return the next page; None if the proof is wrong.
 
-    `add` adds the factor, given the session and the locked user, and returns whether the typed proof was right. All
-    other logins of the user end, and the current one counts as proved by a second factor. With the user's first factor,
-    recovery codes are made, and the page shows them.
+    `add` is called with the session and the locked user; it adds the factor and returns whether the typed proof was
+    right. All other logins of the user end, and the current one counts as proved by a second factor. With the user's
+    first factor, recovery codes are made and shown (status 201). Otherwise the result redirects to the overview.
     """
     with resources().database.transaction() as session:
         # Of two first factors at once, one comes with the recovery codes.

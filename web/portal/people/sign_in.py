@@ -54,10 +54,10 @@ login_manager.login_message = None
 login_manager.session_protection = None
 
 _HALF = "half"
-"""The key in the session of a sign-in that lacks the second factor."""
+"""The key in the session for a sign-in with the right password that still lacks the second factor."""
 _SECOND_STEP_WITHIN = timedelta(minutes=10)
 SAID_OF_TRIES = 3
-"""The number of remaining tries from which on the text about a wrong login says how many are left."""
+"""The text about a wrong login says how many tries are left, once they are this many or fewer."""
 
 # The endpoints and blueprints that local members may open; all others are closed to them.
 _OPEN_TO_LOCAL_MEMBERS = frozenset({
@@ -81,7 +81,7 @@ class SignInForm(FlaskForm):  # type: ignore[misc]
 def load_user_before_view() -> None:
     """Load the signed-in user before the view runs, so that the user is not loaded inside a transaction of the view.
 
-    Not for static files, nor for the API, whose callers have a token instead.
+    Nothing is loaded for static files, nor for the API, whose callers have a token instead.
     """
     if request.endpoint != "static" and not request.path.startswith("/api/"):
         bool(current_user.is_authenticated)
@@ -89,10 +89,10 @@ def load_user_before_view() -> None:
 
 @people.before_app_request
 def restrict_local_members() -> None:
-    """Abort with 404 if the user may only forward calls (role local member) and opens a page for other users.
+    """Abort with 404 if a user who may only forward calls (a local member) opens a page for other users.
 
-    This concerns users who have that role in every account of theirs. Open to them are the pages in
-    `_OPEN_TO_LOCAL_MEMBERS` and the API.
+    This concerns users who are local members in all their accounts. The pages in `_OPEN_TO_LOCAL_MEMBERS` and the API
+    are open to them.
     """
     endpoint, blueprint = request.endpoint or "", request.blueprint or ""
     if endpoint in _OPEN_TO_LOCAL_MEMBERS or blueprint in _OPEN_TO_LOCAL_MEMBERS or request.path.startswith("/api/"):
@@ -164,10 +164,9 @@ def _signed_in(
 ) -> SignedIn:
     """Create a login (database row) of the user for this browser, and return the signed-in user.
 
-    `by` is how the user has signed in, which the audit log says.
-
-    `browser` is None if the user has not signed in from this browser before: then a mail tells the user of the sign-in.
-    `factor_at` is when the user has proved a second factor, None if not at all.
+    `by` is how the user has signed in, for the audit log. `browser` is None if the user has not signed in from this
+    browser before: then a mail tells the user of the sign-in. `factor_at` is when the user has proved a second factor,
+    None if not at all.
     """
     if browser is None:
         tell_of_sign_in(database, user, here(), resources().clock())
@@ -179,7 +178,7 @@ def _signed_in(
 def _half_signed_in() -> User | None:
     """Return the user who entered the right password in this browser in the last ten minutes but no second factor.
 
-    None if there is none, if the password was changed since, or if the user was shut out.
+    None if there is none, if the password was changed since, or if the user's login is disabled.
     """
     half = session.get(_HALF)
     if not half or resources().clock() >= datetime.fromisoformat(half["at"]) + _SECOND_STEP_WITHIN:
@@ -280,7 +279,7 @@ def _wrong_login_text() -> str:
 def _sign_in_page(
     form: SignInForm, *, sealed: str | None = None, back: str | None = None, wrong: str = "", **state: bool
 ) -> str:
-    """Render the sign-in page.
+    """Render the sign-in page as HTML.
 
     `sealed` is the encrypted input to keep (from `seal_input`), by default that in the submitted form. `back` is the
     page to redirect to after sign-in, by default `next` of the URL. `wrong` is the error text about a wrong login,
@@ -298,7 +297,7 @@ def _sign_in_page(
 
 
 def go_on() -> Response | str:
-    """Redirect the user who has just signed in to the page in `next`, or to the overview without it.
+    """Redirect the user who has just signed in to the page in the query parameter `next`, else to the overview.
 
     If the form carries input that was sent after a session had ended, show a page that offers to send it again. Input
     that has expired or belongs to another user is dropped with a message. If it had files, or nothing but passwords,

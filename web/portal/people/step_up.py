@@ -1,8 +1,8 @@
 """The check that asks for the second factor: once in each login, and again before actions that are hard to undo.
 
 `ASKED_AGAIN` has the endpoints that ask again, unless the factor was proved in the last ten minutes. A user without a
-second factor is not asked. But once the company (or, for staff, the carrier) requires one, most pages redirect such a
-user to the page where a factor is set up.
+second factor is not asked. If the company (or, for staff, the carrier) requires one, most pages redirect such a user to
+the page where a factor is set up.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The titles of the pages that ask for the second factor again, so that the question can say what it is for."""
+"""The titles of the pages that ask for the second factor again. The form that asks for it names the page's title."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ STEP_TITLES: Mapping[str, LazyString] = {
     "logins.own_data": lazy_gettext("Your data"),
     "logins.erase": lazy_gettext("Delete your login"),
 }
-"""By endpoint, what the page does: for every endpoint in `web.portal.people.step_up.ASKED_AGAIN`."""
+"""The titles by endpoint, with one for every endpoint in `web.portal.people.step_up.ASKED_AGAIN`."""
 
 
 def step_title(path: str | None) -> str:

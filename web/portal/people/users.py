@@ -114,10 +114,10 @@ def listed(customer_number: str) -> str:
 def ask(customer_number: str) -> Response | tuple[str, int]:
     """Show the form that invites a user to the account; on a valid POST send the invitation and redirect.
 
-    The redirect leads to the list of users, or to the account's dashboard for people of the main account who do not see
-    that list. Show the form with an error and status 422 if the invited person is a user of the account already or was
-    invited by people whose invitation the user may not replace, or if a limit on invitations is reached. Abort with 404
-    unless the user may invite to the account.
+    The redirect leads to the list of users, or to the account's dashboard if the user may not see that list. Show the
+    form with an error and status 422 if the invited person is a user of the account already, or was invited by people
+    whose invitation the user may not replace. The same happens if a limit on invitations is reached. Abort with 404
+    unless the user may invite people to the account.
     """
     form = InviteForm()
     with resources().database.transaction() as session:
@@ -204,9 +204,10 @@ def edit(customer_number: str, user_id: int) -> Response | tuple[str, int]:
     """Show the form for the role of the user `user_id` in the account; on POST change the role and redirect.
 
     The redirect leads to the list of users, or to the overview after a change of the signed-in user's own role. If the
-    account would have no administrator, show the form with an error and status 422. If the user also has a role in the
-    main account and the signed-in user has not, nothing is changed, and the redirect shows a message. Abort with 404
-    unless the signed-in user administers the account and `user_id` is one of its users.
+    account would have no administrator, show the form with an error and status 422. If the user `user_id` also has a
+    role in the main account, only people of the main account can change the role: for others nothing is changed, and
+    the redirect shows a message. Abort with 404 unless the signed-in user administers the account and `user_id` is one
+    of its users.
     """
     account, user, role = _member(customer_number, user_id)
     form = RoleForm(role=role)
@@ -232,9 +233,9 @@ def remove(customer_number: str, user_id: int) -> Response | tuple[str, int]:
     """Ask whether to remove the user `user_id` from the account; on POST remove the user and redirect.
 
     The redirect leads to the list of users, or to the overview if the signed-in user is removed. Show the page with
-    status 409 if the account would have no administrator. If the user also has a role in the main account and the
-    signed-in user has not, nothing is changed, and the redirect shows a message. Abort with 404 unless the signed-in
-    user administers the account and `user_id` is one of its users.
+    status 409 if the account would have no administrator. If the user `user_id` also has a role in the main account,
+    only people of the main account can remove the user: for others nothing is changed, and the redirect shows a
+    message. Abort with 404 unless the signed-in user administers the account and `user_id` is one of its users.
     """
     account, user, role = _member(customer_number, user_id)
     refused = False
@@ -265,10 +266,10 @@ def remove(customer_number: str, user_id: int) -> Response | tuple[str, int]:
 def invitation(id: int, token: str) -> Response | tuple[str, int]:
     """Show the invitation `id` behind the link in the mail; on POST accept the invitation.
 
-    `token` is the secret part of the link. A person without a password has to choose one, is then signed in and
-    redirected to the overview, or to the dashboard of a sub-account. A person with a password is redirected there, too,
-    by way of the sign-in form unless signed in already. A link that is wrong or no longer valid shows a page that says
-    so (status 404); if the person's former login is still being erased, the status is 409.
+    `token` is the secret part of the link. A person without a password has to choose one and is then signed in. A
+    person with a password has to sign in, unless signed in already. The POST then leads to the overview or, for a
+    sub-account that the person may view, to its dashboard. A link that is wrong or no longer valid shows a page that
+    says so (status 404). While the person's former login is still being erased, the status is 409.
     """
     if request.method == "POST":
         return _accept(id, token, NewPasswordForm())
