@@ -27,7 +27,7 @@ from web.resources import resources
 def export_log(customer_number: str, form: str) -> Response:
     """Download the audit log of an account, newest entries first, one row for each; `form` is "csv" or "xlsx".
 
-    A user with a role only in the account's main account gets the entries about people of the main account. The query
+    A user who sees the account only by a role in its main account gets only the actions done by such a role. The query
     parameter `teil` chooses a part of the log, as on the page of the log. Abort with 404 if the user may not see the
     account or its log, or if there is no such part.
     """
@@ -41,7 +41,10 @@ def export_log(customer_number: str, form: str) -> Response:
 
 
 def _rows(account: Account, part: LogPart | None) -> Iterator[list[exported_tables.Cell]]:
-    """Yield the headings, and a row for each audit entry of the account that the user may see, in the part `part`."""
+    """Yield the rows of the file: the headings, and a row for each audit entry of the account that the user may see.
+
+    `part` is the part of the log to read; None for all of it.
+    """
     yield [_("Time"), _("Person"), _("Through main account"), _("Action"), _("What was done")]
     before: int | None = None
     while True:

@@ -129,7 +129,7 @@ def _name(month: Month) -> str:
 
 
 def _months(chosen: Month, today: date, latest: Month) -> list[Month]:
-    """Return the months that the page offers, in order: from 24 before the month of `today` to `latest`.
+    """Return the months that the page offers, in order: from 24 months before the month of `today` to `latest`.
 
     The month `chosen` is always among them, even if it is earlier.
     """

@@ -183,8 +183,8 @@ def log(customer_number: str) -> str:
 def secret(customer_number: str, id: int) -> str | tuple[str, int]:
     """Show a form for the user's own password; on POST with the right password show the SIP password of the trunk `id`.
 
-    A wrong password shows the form with its error, with status 422; after too many, the answer is 429. Status 409 if
-    the SIP password cannot be decrypted, 404 if the user may not see it.
+    A wrong password shows the form with its error (status 422); after too many, the answer is 429. If the SIP password
+    cannot be decrypted, a page says so (status 409). The answer is 404 if the user may not see the SIP password.
     """
     form = PasswordForm()
     account, trunk = get_visible_trunk(customer_number, id, Action.SEE_SECRET)
@@ -204,9 +204,10 @@ def secret(customer_number: str, id: int) -> str | tuple[str, int]:
 def renew_secret(customer_number: str, id: int) -> str | tuple[str, int]:
     """Show what renewing the SIP password of the trunk `id` does, with a form for the user's own password.
 
-    On POST with the right password replace the SIP password and show the new one; a wrong password shows the form with
-    its error, with status 422; after too many, the answer is 429. Status 409 if the SIP password was renewed after the
-    form was opened, 404 if the user may not see it.
+    On POST with the right password replace the SIP password and show the new one. A wrong password shows the form with
+    its error (status 422); after too many, the answer is 429. If the SIP password was renewed after the form was
+    opened, nothing is changed and a page says so (status 409). The answer is 404 if the user may not see the SIP
+    password.
     """
     form = PasswordForm()
     account, trunk = get_visible_trunk(customer_number, id, Action.SEE_SECRET)

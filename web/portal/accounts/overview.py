@@ -1,4 +1,4 @@
-"""The overview of the Standortverwaltung: the main account and its sub-accounts as cards and as a table."""
+"""The overview, the start page of the portal: the main account and its sub-accounts as cards or as a table."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ def progress(found: Request | None, asked: Mapping[UUID, Sequence[ProofStatus]])
 def proofs_of(session: Session, requests: Iterable[Request]) -> Mapping[UUID, Sequence[ProofStatus]]:
     """Return the statuses of the proofs that requests need, by request id.
 
-    Only requests that wait for a person have a key. Runs no statement if none of the requests waits, otherwise a fixed
-    number of statements.
+    Only requests that wait for a person have a key. Runs no SQL statement if none of the requests waits, otherwise a
+    fixed number of them.
     """
     waiting = [found for found in requests if found.status is Status.PENDING]
     return proof_statuses(session, waiting, resources().clock()) if waiting else {}
@@ -208,7 +208,7 @@ class Glance:
 
 
 def _read(account: Account, wanted: listing.LocationFilter, after: str | None) -> Glance:
-    """Read what the overview of the account shows with the filters `wanted`.
+    """Return the data of the account's overview with the filters `wanted`.
 
     `after` is the cursor of the page of sub-accounts, None for the first page. Asks the telephone network first which
     trunks are registered, with no transaction open. Raises `BadCursor` if `after` is no cursor of the list.

@@ -1,4 +1,4 @@
-"""The pages on which staff schedule the removal of all second factors of a person who has lost them, or withdraw it."""
+"""The pages on which staff schedule, or withdraw, the removal of all second factors of a person who has lost them."""
 
 from __future__ import annotations
 

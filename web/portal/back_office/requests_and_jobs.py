@@ -243,8 +243,8 @@ def _asked(name: str, until: datetime | None, *, paused: bool) -> Response:
     """Redirect to the page of the jobs, with a message about the job `name` that staff have scheduled to run now.
 
     If a run is under way already, `until` is the latest time by which it ends, and the message says that nothing
-    changed. If `until` is None, a Celery message tells the workers that the job is due. `paused`: the job does not run
-    until an operator resumes it, and the message says only that.
+    changed. If `until` is None, a Celery message tells the workers that the job is due. No such message is sent if the
+    job is `paused`: it then runs only when an operator resumes it, as the page's message says.
     """
     if until is not None:
         flash(_("A run is under way already, until %(moment)s at the latest.", moment=moment(until)), "warning")

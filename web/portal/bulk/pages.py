@@ -61,7 +61,7 @@ bulks = Blueprint("bulks", __name__, url_prefix="/standortverwaltung/sammelauftr
 STUCK = 20
 """Maximum number of rows needing attention that the progress page shows; often all have the same reason."""
 NAMED = 10
-"""Maximum number of rows that a warning above the table names; every row has its own warning in the table."""
+"""Maximum number of rows listed in a warning above the table. In the table, each of the rows has a warning, too."""
 _LAST_LINE = 2**31 - 1
 _KINDS = (Kind.ORDER, Kind.LINK)
 

@@ -136,7 +136,7 @@ class Checker:
         """Check postal code, city and area code together, and add an error to each cell that does not fit the others.
 
         One cell's error names the values that would fit. The errors of the other cells only say that they do not fit
-        it.
+        that cell.
         """
         place = cells["postal_code"], cells["city"]
         _refuse(errors, "postal_code", ensure_postal_code, self.session, *place)
@@ -191,7 +191,7 @@ _OF_DETAIL: Mapping[str, Sequence[str]] = {
     "mobile_number": ("mobile_number",),
     "directory_entry": ("directory_name", "directory_address", "directory_in"),
 }
-"""The columns with the details of an option, by the order's field for these details."""
+"""For each field of an order with the details of an option: the columns that have these details."""
 
 _YES_NO = {"ja": True, "yes": True, "nein": False, "no": False}
 _PUBLICATIONS = {

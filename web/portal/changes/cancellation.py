@@ -1,4 +1,4 @@
-"""The page that cancels an account with all its contracts, at the end of a day."""
+"""The page that cancels an account with all its contracts, at the end of a chosen day."""
 
 from __future__ import annotations
 

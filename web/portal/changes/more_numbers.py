@@ -1,4 +1,4 @@
-"""The page that orders more phone numbers for a SIP trunk, at once or from a day on."""
+"""The page that orders more phone numbers for a SIP trunk, at once or from a chosen day on."""
 
 from __future__ import annotations
 

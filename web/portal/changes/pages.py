@@ -1,4 +1,4 @@
-"""The page that changes the contract of a SIP trunk: tariff and channels, at once or from a day on."""
+"""The page that changes the contract of a SIP trunk: tariff and channels, at once or from a chosen day on."""
 
 from __future__ import annotations
 

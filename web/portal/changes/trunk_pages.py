@@ -1,4 +1,4 @@
-"""Renders the pages that change a SIP trunk's contract or order more numbers for it, at once or from a day on."""
+"""Renders the pages that change a SIP trunk's contract or order more numbers, at once or from a chosen day on."""
 
 from __future__ import annotations
 

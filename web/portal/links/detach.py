@@ -1,4 +1,4 @@
-"""The page on which a sub-account is detached from its main account, at once or from a day on."""
+"""The page on which a sub-account is detached from its main account, at once or from a chosen day on."""
 
 from __future__ import annotations
 

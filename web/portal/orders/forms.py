@@ -271,7 +271,7 @@ class NumbersForm(StepForm):
 
 
 class WhoSignsIn(StrEnum):
-    """The choices of the person who is to sign in at the new location: the contact, somebody else, or nobody yet."""
+    """The choices for who is to sign in at the new location: the contact, somebody else, or nobody yet."""
 
     CONTACT = "contact"
     SOMEBODY_ELSE = "somebody_else"

@@ -122,7 +122,8 @@ def show_hints() -> Response:
 def resume(id: uuid.UUID) -> Response:
     """Redirect to the step at which the user left the draft `id`, or to an earlier one that is incomplete or invalid.
 
-    The link in a PDF offer leads to this view. If the draft was ordered already, redirect to the overview.
+    The link in a PDF offer leads to this view. If the draft was ordered already, redirect to the overview. The answer
+    is 404 if there is no such draft, if it has expired, or if the user may not order for its account.
     """
     with resources().database.transaction() as session:
         draft = own_draft(session, id, principal(), resources().clock())
@@ -138,7 +139,8 @@ def show_step(id: uuid.UUID, slug: str) -> Response | str:
     """Show the page of a step of the order, with its saved input. `slug` is the step's name in the URL.
 
     For a new order, the first step can be shown before there is a draft. Redirect to the first incomplete or invalid
-    step if that comes before the requested one, and to the overview if the draft was ordered already.
+    step if that comes before the requested one, and to the overview if the draft was ordered already. The answer is 404
+    if there is no such draft, if it has expired, or if the user may not order for its account.
     """
     step, now = STEPS[slug], resources().clock()
     with resources().database.transaction() as session:
@@ -169,7 +171,7 @@ def save_step(id: uuid.UUID, slug: str) -> Response | tuple[str, int]:
     `slug` is the step's name in the URL. If the user wants to go forward and the step has errors, show it again with
     them (status 422). If another step before the wanted one is incomplete or invalid, redirect to the first such step.
     Redirect to the list of drafts for the button that continues later, and to the overview if the draft was ordered
-    already.
+    already. The answer is 404 for the summary, which has no input, and for a draft that the user cannot use.
     """
     step = STEPS[slug]
     go = request.form.get("go", "next")
@@ -204,7 +206,8 @@ def autosave(id: uuid.UUID, slug: str) -> Response:
     """Save the input of a step while the user types. A draft that was ordered already is not changed.
 
     `slug` is the step's name in the URL. Return JSON: `saved` is a text to show, `basket` the HTML of the chosen
-    products and their prices. Abort with 404 for the summary, which has no input.
+    products and their prices. The answer is 404 for the summary, which has no input, and for a draft that the user
+    cannot use.
     """
     step = STEPS[slug]
     if step is DraftStep.SUMMARY:
@@ -219,9 +222,9 @@ def autosave(id: uuid.UUID, slug: str) -> Response:
 def offer(id: uuid.UUID) -> Response:
     """Download the order as a PDF offer, with a link that resumes the draft. The prices in it hold for 14 days.
 
-    An earlier offer that is still valid and names all chosen products keeps its last day. Also extends the time for
+    If an earlier offer is still valid and names all chosen products, its last day is kept. Also extends the time for
     which the draft is kept. Redirect to the first incomplete or invalid step if there is one, and to the overview if
-    the draft was ordered already.
+    the draft was ordered already. The answer is 404 for a draft that the user cannot use.
     """
     now = resources().clock()
     with resources().database.transaction() as session:
@@ -291,7 +294,7 @@ def place(id: uuid.UUID) -> Response | tuple[str, int]:
 @orders.post("/<uuid:id>/loeschen")
 @login_required
 def delete(id: uuid.UUID) -> Response:
-    """Delete a draft and redirect to the list of drafts.
+    """Delete the draft `id` and redirect to the list of drafts. The answer is 404 for a draft that the user cannot use.
 
     A draft that was ordered is not deleted, because it refers to its request: redirect to the ordered sub-account.
     """

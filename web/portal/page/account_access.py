@@ -43,7 +43,7 @@ class VisibleAccount:
 
     @property
     def is_foreign(self) -> bool:
-        """Return whether the user sees the account only by a role in its main account, or in that which ordered it."""
+        """Return whether the user sees the account only by a role in its main account or in the one that orders it."""
         person = principal()
         # An ordered account has neither a main account nor users of its own.
         seen_by_order = not may(person, Action.VIEW, self.account)

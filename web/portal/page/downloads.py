@@ -48,9 +48,10 @@ def export_file(
 ) -> Response:
     """Return a response that downloads a long table, exported for the account `account_id`, as CSV or Excel file.
 
-    The other arguments are those of `table_file`: `form` is "csv" or "xlsx", `name` the file name without its
-    extension. All rows are read before this returns. Raises `ExportRefused` if another export for the account is
-    running, if too many exports are running in this process, or if reading the rows takes longer than 20 seconds.
+    The first of `rows` has the headings. `form` is "csv" or "xlsx". `name` is the file's name without its extension,
+    `title` the name of the sheet in the Excel file. All rows are read before this returns. Raises `ExportRefused` if
+    another export for the account is running, if too many exports are running in this process, or if reading the rows
+    takes longer than 20 seconds.
     """
     with resources().exports.turn(account_id):
         return table_file(within_time(rows), form, name, title)

@@ -26,7 +26,7 @@ HOLDER_FORMS = {
 
 
 class HolderFields(Form):  # type: ignore[misc]
-    """The form fields of a contract holder. All names begin with `holder_`, as the order form has other names, too."""
+    """The form fields of a contract holder. The prefix `holder_` sets them apart from other fields of an order."""
 
     holder_name = StringField(lazy_gettext("Legal name"))
     holder_form = RadioField(

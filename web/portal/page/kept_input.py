@@ -55,7 +55,7 @@ class KeptInput:
 
 
 def form_owner() -> str:
-    """Return the value of the hidden field `form_owner`, which names the signed-in user: the user id and its token.
+    """Return the value of the hidden field `form_owner`: the signed-in user's id and a token for that id.
 
     Empty if nobody is signed in. `owner_of_form` reads and checks the value.
     """

@@ -91,8 +91,8 @@ def make_token(customer_number: str) -> tuple[str, int]:
     """Show the form for a new API token; on a valid POST make the token and show its text, once, with status 201.
 
     Show the form with an error and status 422 if another usable token of the account has the name, if the account has
-    the most tokens allowed, or if the password is wrong; after too many wrong passwords, the answer is 429. Abort with
-    404 unless the user administers the account.
+    as many tokens as are allowed, or if the password is wrong; after too many wrong passwords, the answer is 429. Abort
+    with 404 unless the user administers the account.
     """
     form = TokenForm()
     with resources().database.transaction() as session:

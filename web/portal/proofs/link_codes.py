@@ -1,4 +1,4 @@
-"""The pages for link codes. An account's link code lets another company attach the account to its main account."""
+"""The pages for link codes. With an account's link code, another company can attach the account to a main account."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Limit(StrEnum):
 class DestinationsForm(Form):  # type: ignore[misc]
     """The form that chooses which destinations a trunk may call.
 
-    `countries` is the typed own list, used only with the choice `OWN`. `asks`: the form shows the checkbox
+    `countries` is the typed list of countries, used only with the choice `OWN`. `asks`: the form shows the checkbox
     (`confirmed`) that confirms high-risk destinations.
     """
 

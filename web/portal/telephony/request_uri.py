@@ -1,6 +1,6 @@
 """The page on which a user chooses what the request line (Request-URI) of a trunk's incoming calls contains.
 
-It is either the contact that the phone system has registered, or the dialled number.
+The request line names either the contact that the phone system has registered, or the dialled number.
 """
 
 from __future__ import annotations
