@@ -24,8 +24,8 @@ class GroupedLocations:
     """The locations of the selected account in groups, with the registrations of their trunks.
 
     `konto` is the selected account's customer number, for links; None if the user has only one account. `known` says
-    which trunks are registered; None if the telephone network was not asked or did not answer. `is_network_away` is
-    True if the network was asked and did not answer.
+    how many trunks are registered, and which accounts have one that is not; None if the telephone network was not asked
+    or did not answer. `is_network_away` is True if the network was asked and did not answer.
     """
 
     konto: str | None

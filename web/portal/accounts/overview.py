@@ -175,12 +175,13 @@ class Glance:
 
     `count` is the number of the list's rows on all pages. `counts` has the number of locations in each state,
     regardless of the filters. `links` are running link requests whose account is not attached yet, filtered by state.
-    `cities` are the towns to filter by, `drafts` is the number of saved orders. `known` says which trunks are
-    registered; None if the telephone network was not asked or did not answer. `is_network_away` is True if the network
-    was asked and did not answer. `sums` has the totals of all locations, None if there are more than 1,000. `asked` has
-    the statuses of the proofs that requests need, by request id. `planned` has, by account id, the requests that take
-    effect on a later day, each with its new terms in words (None for a detachment or a cancellation). `billed` has the
-    ids of the shown accounts that are on the main account's collective invoice.
+    `cities` are the towns to filter by, `drafts` is the number of saved orders. `known` says how many trunks are
+    registered, and which accounts have one that is not; None if the telephone network was not asked or did not answer.
+    `is_network_away` is True if the network was asked and did not answer. `sums` has the totals of all locations, None
+    if there are more than 1,000. `asked` has the statuses of the proofs that requests need, by request id. `planned`
+    has, by account id, the requests that take effect on a later day, each with its new terms in words (None for a
+    detachment or a cancellation). `billed` has the ids of the shown accounts that are on the main account's collective
+    invoice.
     """
 
     main: listing.ListedAccount

@@ -20,10 +20,10 @@ MOST_TRUNKS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Registrations:
-    """How many of the active trunks of a main account and its sub-accounts have a phone system registered.
+    """The counts of the active trunks of a main account and its sub-accounts, with and without a registration.
 
-    `trunks` is the number of these trunks, `registered` the number of those with a registration. `offline` has the ids
-    of the accounts that have a trunk without one.
+    `trunks` is the number of these trunks, `registered` the number of those at which a phone system is registered.
+    `offline` has the ids of the accounts that have a trunk without a registration.
     """
 
     trunks: int

@@ -29,10 +29,10 @@ class BulkFile:
 def read_file(content: bytes, kind: Kind) -> BulkFile:
     """Read a bulk file, CSV or XLSX, with the columns for requests of this kind; skip blank rows.
 
-    Every row has a cell for every column, empty if the file does not have that column. Raises `UnusableTable` with the
-    code `too_large` if the file is larger than `LARGEST` (5 MB), `too_many_rows` if it has more than `MOST_ROWS`
-    (10,000), `empty` if it has no row, or another code if it is no table with the required columns, or a row cannot be
-    split into cells.
+    Every row of the result has a cell for every column, empty if the file does not have that column. Raises
+    `UnusableTable` with the code `too_large` if the file is larger than `LARGEST` (5 MB), `too_many_rows` if it has
+    more than `MOST_ROWS` (10,000), and `empty` if it has no row. It has another code if the file has no table with the
+    required columns, or if a row cannot be split into cells.
     """
     if len(content) > LARGEST:
         raise UnusableTable("too_large")

@@ -36,9 +36,9 @@ AT_ONCE = 100
 class ShownRow:
     """A row of a bulk file as the preview shows it: its line number, its cells, and the error texts of its wrong cells.
 
-    `cells` and `wrong` are by column key. `note` says why the row is left out (it repeats another row, file or
-    sub-account, or the user left it out), or what it repeats although the user wants it sent; None if there is nothing
-    to say.
+    `cells` and `wrong` are by column key. `note` says why the row is left out: the user left it out, or it repeats
+    another row, file or sub-account. If the user wants such a row sent all the same, `note` says what the row repeats.
+    None if there is nothing to say.
     """
 
     line: int

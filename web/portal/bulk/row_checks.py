@@ -191,7 +191,7 @@ _OF_DETAIL: Mapping[str, Sequence[str]] = {
     "mobile_number": ("mobile_number",),
     "directory_entry": ("directory_name", "directory_address", "directory_in"),
 }
-"""For each field of an order with the details of an option: the columns that have these details."""
+"""The columns of the file that have the details of an option, by the field of the order for these details."""
 
 _YES_NO = {"ja": True, "yes": True, "nein": False, "no": False}
 _PUBLICATIONS = {

@@ -95,9 +95,10 @@ def row_result_text(row: BulkRow, found: Request | None, repeated: Mapping[bytes
 
 
 def note_text(note: RowNote) -> str:
-    """Return the text of a note about a row of a bulk file that is not sent yet: why the row will be left out.
+    """Return a text that says why a row of a bulk file will not be sent.
 
-    If the user wants the row sent although its location exists already (`note.wanted`), the text says what it repeats.
+    If the user wants the row sent although a sub-account or an earlier row has its name and address (`note.wanted`),
+    the text says which one has them.
     """
     said: str
     if note.chosen:

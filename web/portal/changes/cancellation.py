@@ -119,7 +119,10 @@ def _submit(account: Account, form: CancellationForm, sheet: _Sheet) -> Response
 
 
 def _sheet(database: Session, account: Account) -> _Sheet:
-    """Return what ends with the account, when it can end, and on which terms. Changes nothing."""
+    """Return the data that the page shows: what ends with the account, when it can end, and on which terms.
+
+    Changes nothing in the database.
+    """
     now = resources().clock()
     quote = quote_cancellation(database, principal(), account, None, now)
     contracts = running_contracts(database, account, now)

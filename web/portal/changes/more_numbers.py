@@ -99,7 +99,7 @@ class _Sheet:
 
     @property
     def added(self) -> AddedNumbers | None:
-        """Return the typed numbers and their costs in the user's language; None if none are typed or possible."""
+        """Return the quoted numbers for display, with the costs before and after them; None without a quote."""
         if self.quote is None:
             return None
         terms, name = self.quote.terms, self.quote.product.name(locale())

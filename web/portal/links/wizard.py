@@ -139,7 +139,7 @@ class LinkTarget:
     elsewhere: Sequence[Account]
 
     def owns(self, customer_number: str) -> Account | None:
-        """Return the account in `own` or `elsewhere` that has this customer number; None if neither has it."""
+        """Return the user's account with this customer number, from `own` or `elsewhere`; None if neither has it."""
         known = (*self.own, *self.elsewhere)
         return next((account for account in known if account.customer_number == customer_number), None)
 

@@ -249,7 +249,7 @@ class NumbersForm(StepForm):
 
     @property
     def block(self) -> Product | None:
-        """Return the chosen number block; None if no block that can be ordered is chosen."""
+        """Return the chosen number block; None if none is chosen, or it cannot be ordered."""
         return _of_kind(self.offered, f"block-{self.block_size.data}", ProductKind.NUMBER_BLOCK)
 
     def validate_area_code(self, _: Field) -> None:

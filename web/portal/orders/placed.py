@@ -1,4 +1,4 @@
-"""Redirects to the overview, with a message, for a sub-account that has been ordered."""
+"""Functions that redirect to the overview, with a message, after a sub-account was ordered."""
 
 from __future__ import annotations
 

@@ -31,7 +31,10 @@ from web.portal.page.login_session import principal
 from web.resources import resources
 
 AGAIN = "again"
-"""The name of the checkbox that orders a location once more; its value is the sub-account's customer number."""
+"""The name of the checkbox with which a location is ordered although a sub-account has its name and address.
+
+Its value is the customer number of that sub-account.
+"""
 
 
 def summary_facts(session: Session, wizard: Wizard, holder_form: HolderFields | None = None) -> dict[str, Any]:

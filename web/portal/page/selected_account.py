@@ -24,9 +24,9 @@ class SelectedAccount:
 
     @property
     def konto(self) -> str | None:
-        """Return the account's customer number, for the query parameter `konto` of links.
+        """Return the account's customer number, for the query parameter `konto` in links to other pages.
 
-        None if the user can select no other account, so that links need no such parameter.
+        None if the user can select no other account: then links need no such parameter.
         """
         return self.account.customer_number if self.account is not None and len(self.choices) > 1 else None
 

@@ -1,4 +1,4 @@
-"""The page of the user's sign-in and security: second factors, and the browsers in which the user is signed in.
+"""The page about the user's security: second factors, and the browsers in which the user is signed in.
 
 A login is the database row of one browser in which the user is signed in.
 """

@@ -42,7 +42,7 @@ from web.resources import resources
 
 
 class AppForm(FlaskForm):  # type: ignore[misc]
-    """The form that adds an authenticator app, confirmed by the app's first code.
+    """The form that adds an authenticator app; the user confirms it by the first code that the app shows.
 
     `setup` is a hidden field with the app's new secret, encrypted.
     """

@@ -54,7 +54,7 @@ login_manager.login_message = None
 login_manager.session_protection = None
 
 _HALF = "half"
-"""The key in the session for a sign-in with the right password that still lacks the second factor."""
+"""The session key of the user who has entered the right password but has not proved a second factor yet."""
 _SECOND_STEP_WITHIN = timedelta(minutes=10)
 SAID_OF_TRIES = 3
 """The text about a wrong login says how many tries are left, once they are this many or fewer."""

@@ -43,7 +43,7 @@ class CredentialsForm(FlaskForm):  # type: ignore[misc]
 
 
 class LetterForm(FlaskForm):  # type: ignore[misc]
-    """The form for the customer number and the code that a letter carries, usable without a login."""
+    """The form for the customer number and the code that are printed on a letter. No login is needed for it."""
 
     customer_number = StringField(
         _("Customer number"), validators=[DataRequired(missing("customer_number")), Length(max=40)]

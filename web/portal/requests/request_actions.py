@@ -202,7 +202,7 @@ def correct_contact_address(id: UUID) -> Response | tuple[str, int]:
 @answers.post("/erneut-senden")
 @login_required
 def resend(id: UUID) -> Response:
-    """Send a new code by mail or letter, which voids the old one, or ask administrators for consent again.
+    """Send a new code by mail or letter, or ask administrators for consent again; the old code is void then.
 
     The form field `what` is the kind of proof: `email`, `letter`, `consent` or `main_consent`. Redirect to the page of
     the request `id`. If a new code is not allowed or not needed now, nothing changes and a message says why. Abort with

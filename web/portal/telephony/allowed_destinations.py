@@ -30,7 +30,7 @@ from web.resources import resources
 
 
 class Limit(StrEnum):
-    """The choices of the form for the destinations that a trunk may call: Germany, EU and EEA, all, or an own list."""
+    """The choices of the form for the destinations that a trunk may call: Germany, EU and EEA, all, or a typed list."""
 
     GERMANY = "germany"
     EEA = "eea"

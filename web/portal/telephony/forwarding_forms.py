@@ -146,10 +146,10 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
         return ForwardingDraft(condition, target, wait, hours, self.enabled.data, first, last, confirmed)
 
     def add_rule_error(self, error: InvalidField) -> None:
-        """Add a business rule's error, as a text, to the field of the form that is wrong.
+        """Add the error of a broken business rule, as a text, to the field of the form that is wrong.
 
-        `error.field` is `target`, `after_seconds`, `numbers`, `hours` or `confirmed`; any other one is shown at
-        `target`.
+        `error.field` is `target`, `after_seconds`, `numbers`, `hours` or `confirmed`; the error of any other field is
+        shown at `target`.
         """
         fields = {"after_seconds": self.after_seconds, "numbers": self.first, "hours": self.when}
         if error.field == "confirmed":
