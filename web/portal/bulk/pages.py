@@ -178,10 +178,10 @@ def save(id: uuid.UUID) -> AnyResponse:
 def send(id: uuid.UUID) -> AnyResponse:
     """Send the file: schedule its rows to become requests, and redirect to the file's page.
 
-    First saves which rows the user leaves out. Nothing is sent if a cell is wrong, if no row is left to send, or if the
-    rows, the prices or the rows left out have changed since the page was shown. The orders get the prices that the page
-    showed. Safe to run twice: the second call changes nothing. Answers 404 if there is no such file, or if the user may
-    not create requests of its kind for its account.
+    First save which rows the user leaves out. Nothing is sent if a cell is wrong or no row is left to send. The same
+    applies if the rows, the prices or the rows left out have changed since the page was shown. The orders get the
+    prices that the page showed. Safe to run twice: the second call changes nothing. Answers 404 if there is no such
+    file, or if the user may not create requests of its kind for its account.
     """
     now = resources().clock()
     with resources().database.transaction() as session:

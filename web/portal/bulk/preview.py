@@ -116,9 +116,9 @@ class Preview:
 
     @property
     def fingerprint(self) -> str:
-        """Return a hash of what the user confirms by sending the file: rows, rows left out, notes and prices.
+        """Return a hash of what the user confirms by sending the file: rows, which of them are left out, and prices.
 
-        If the hash differs when the file is sent, one of them has changed since the page was shown.
+        If the hash differs when the file is sent, something has changed since the page was shown.
         """
         sums = (self.costs.monthly.net, self.costs.one_off.net) if self.costs is not None else ()
         facts = (self.bulk.id, self.content, self.before, self.twice, sorted(self.same), self.left_out, sums)

@@ -1,8 +1,8 @@
 """The pages at /dev/mail: mails and letters that the embedded stack (for development) caught instead of sending them.
 
-The pages show every code. So they are served only if DEV_MAIL_DIR is set and the base URL is local, and only to
-requests from this machine under a local host name, which no proxy or tunnel has forwarded. The host name is checked so
-that no other website can reach the pages by pointing its own name at this machine.
+The pages show every code. So they are served only if DEV_MAIL_DIR is set and the base URL is local. The request must
+come from this machine under a local host name, and no proxy or tunnel may have forwarded it. The host name is checked
+so that no other website can reach the pages by pointing its own name at this machine.
 """
 
 from __future__ import annotations

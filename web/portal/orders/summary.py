@@ -69,10 +69,10 @@ def summary_facts(session: Session, wizard: Wizard, holder_form: HolderFields | 
 def refusal_of(session: Session, wizard: Wizard, typed: HolderFields) -> int:
     """Check the submitted summary; return the HTTP status with which to show it again, 0 if the order can be placed.
 
-    The status is 409, with a message, if the order or a price has changed since the page was shown. It is 422 if a
-    sub-account has this name and address already and the user has not ticked the box to order it again, or if the typed
-    contract holder is wrong. With the result 0, a typed contract holder has been saved, unless the account had one
-    already.
+    The status is 409, with a message, if the order or a price has changed since the page was shown. It is 422 if the
+    typed contract holder is wrong. It is also 422 if a sub-account has this name and address already, unless the user
+    has ticked the box to order it again. With the result 0, a typed contract holder has been saved, unless the account
+    had one already.
     """
     if request.form.get("shown") != wizard.fingerprint:
         flash(_("The order or a price has changed since this page was shown. Please check it once more."), "warning")

@@ -168,7 +168,7 @@ class Wizard:
 
     @property
     def fingerprint(self) -> str:
-        """Return a hash of the order, its prices and the contract's terms, which shows whether any has changed."""
+        """Return a hash of the order, its prices and the contract's terms; it differs once one of them has changed."""
         agreed = [(*astuple(line), *astuple(product.terms)) for product, line in self.priced]
         whole = json.dumps([dict(self.data), agreed], sort_keys=True)
         return hashlib.sha256(whole.encode()).hexdigest()[:32]

@@ -90,9 +90,9 @@ def tokens(customer_number: str) -> str:
 def make_token(customer_number: str) -> tuple[str, int]:
     """Show the form for a new API token; on a valid POST make the token and show its text, once, with status 201.
 
-    Show the form with an error and status 422 if another usable token of the account has the name, if the account has
-    as many tokens as are allowed, or if the password is wrong; after too many wrong passwords, the answer is 429. Abort
-    with 404 unless the user administers the account.
+    Show the form with an error (status 422) if another usable token of the account has the name, or if the account has
+    as many tokens as are allowed. A wrong password gives the same; after too many, the answer is 429. Abort with 404
+    unless the user administers the account.
     """
     form = TokenForm()
     with resources().database.transaction() as session:

@@ -234,8 +234,9 @@ def answer_stale_form(_error: CSRFError) -> Response | str | tuple[str, int]:
 
     If nobody is signed in and the form names its user, show the sign-in page, which keeps the input (status 401). If
     the form was made for the signed-in user, or names nobody and comes from this site, offer to send its input again
-    (400). Answer every other form with an error page (400), with two exceptions: the sign-in form redirects a signed-in
-    user to the next page, and is shown again to anybody else (400); the form to sign out redirects to the sign-in form.
+    (400). Every other form gets an error page (400), except two. The sign-in form redirects a signed-in user to the
+    next page, and is shown again to anybody else (400). The form to sign out redirects to the sign-in form if nobody is
+    signed in and the form names no user.
     """
     # Loaded here, because the form is refused before the user is loaded, and templates begin no transaction.
     is_signed_in = current_user.is_authenticated

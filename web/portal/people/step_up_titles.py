@@ -1,4 +1,4 @@
-"""The titles of the pages that ask for the second factor again. The form that asks for it names the page's title."""
+"""The titles of the pages that ask for the second factor again, for the text that asks for it."""
 
 from __future__ import annotations
 

@@ -115,9 +115,9 @@ def ask(customer_number: str) -> Response | tuple[str, int]:
     """Show the form that invites a user to the account; on a valid POST send the invitation and redirect.
 
     The redirect leads to the list of users, or to the account's dashboard if the user may not see that list. Show the
-    form with an error and status 422 if the invited person is a user of the account already, or was invited by people
-    whose invitation the user may not replace. The same happens if a limit on invitations is reached. Abort with 404
-    unless the user may invite people to the account.
+    form with an error (status 422) if the invited person is a user of the account already, or if a limit on invitations
+    is reached. The same applies if the person was invited already by people whose invitation the user may not replace.
+    Abort with 404 unless the user may invite people to the account.
     """
     form = InviteForm()
     with resources().database.transaction() as session:

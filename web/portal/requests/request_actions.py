@@ -170,10 +170,10 @@ def upload(id: UUID) -> Response | tuple[str, int]:
 def correct_contact_address(id: UUID) -> Response | tuple[str, int]:
     """Correct the e-mail address of an order's contact; a mail then asks the contact at the new address to confirm it.
 
-    Redirect to the request's page. Nothing changes, and a message says why, if the order does not wait for the contact,
-    if the address was corrected three times already, or if a limit of the company is reached. An address that is
-    malformed or the old one shows the page with the error (status 422). Abort with 404 unless the user may change the
-    request `id`.
+    Redirect to the request's page. Nothing changes, and a message says why, if the order does not wait for the contact
+    or the address was corrected three times already. The same applies if a limit of the company is reached. An address
+    that is malformed or the old one shows the page with the error (status 422). Abort with 404 unless the user may
+    change the request `id`.
     """
     form = ContactAddressForm()
     if not form.validate_on_submit():
