@@ -251,12 +251,13 @@ def offer(id: uuid.UUID) -> Response:
 @orders.post("/<uuid:id>/bestellen")
 @login_required
 def place(id: uuid.UUID) -> Response | tuple[str, int]:
-    """Place the order of the draft, and save the contract holder if one was entered; then redirect to the overview.
+    """Place the order of the draft `id`, save an entered contract holder, and redirect to the overview.
 
-    Nothing is ordered, and the summary is shown again with the entered contract holder, if the order or the contract
-    holder is wrong (status 422), if a limit of the company is reached (429), or if the order or a price has changed
-    since the page was shown (409). Redirect to the first incomplete or invalid step if there is one. Safe to run twice,
-    also concurrently: the second call orders nothing and leads to the request of the first.
+    Nothing is ordered, and the summary is shown again with the entered contract holder, in three cases. The order or
+    the contract holder is wrong (status 422). A limit of the company is reached (429). The order or a price has changed
+    since the page was shown (409). Redirect to the first incomplete or invalid step if there is one. The answer is 404
+    for a draft that the user cannot use. Safe to run twice, also concurrently: the second call orders nothing and leads
+    to the request of the first.
     """
     now = resources().clock()
     refused, summary = 0, dict[str, Any]()
