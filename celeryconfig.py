@@ -1,4 +1,4 @@
-"""Celery's settings, each with its reason.
+"""The settings of Celery for the workers and beat, each with its reason.
 
 A Celery message carries no content: it only says that rows of a PostgreSQL table are due to be processed.
 """

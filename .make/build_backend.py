@@ -1,4 +1,7 @@
-"""Build the project with setuptools (PEP 517), with its translations: a wheel without them would be English only."""
+"""A build backend (PEP 517): setuptools, but it also compiles the translations into the wheel.
+
+Without them an installed wheel would be English only.
+"""
 
 from pathlib import Path
 

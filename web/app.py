@@ -97,7 +97,7 @@ from web.uploads import allow_uploads
 log = structlog.get_logger()
 
 STATEMENT_LIMIT = 10.0
-"""The most seconds for one SQL statement of a page or API call: then the caller has given up; the thread is needed."""
+"""The time limit of one SQL statement of a page or API call, in seconds; a caller who waits longer has given up."""
 
 # Imported for their routes, which they add to the blueprints `users`, `portal`, `locations` and `office`.
 _PAGES = (
@@ -141,7 +141,7 @@ _CSP = (
 
 _NO_DEVICES = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-"""The ids that a caller may give a request in our log: none that could be taken for a line or a field of the log."""
+"""The values of `X-Request-Id` that the log takes over: none can be mistaken for another line or field of the log."""
 # For a year, as browsers' lists ask for; not for other hosts of the domain, which are not ours.
 _HTTPS_ONLY = "max-age=31536000"
 

@@ -1,13 +1,13 @@
 """Limits on failed attempts to enter a code, a password or a second factor.
 
-A code has 49 bits, too many to be guessed by any number of people, so the attempts of each person are counted alone. A
-password can be guessed, so all attempts of unknown browsers for one person are counted together. A browser in which the
-person has signed in before is counted alone (`web.portal.page.known_browsers`), so that strangers who try passwords do
-not lock the person out there.
+A code has 49 bits and cannot be guessed even by many people together, so each person's attempts are counted separately.
+A password can be guessed, so all attempts of unknown browsers for one person are counted together. A browser in which
+the person has signed in before has a counter of its own (`web.portal.page.known_browsers`). So strangers who try
+passwords do not lock the person out there.
 
-An attempt is counted when it begins and the count is taken back if it succeeds, so that concurrent attempts cannot
-exceed the limit. The windows slide. The counters are in Redis, or in the portal's database if no Redis is set; while
-that is unreachable, each process counts in memory.
+An attempt is counted when it begins, and the count is taken back if it succeeds, so that concurrent attempts cannot
+exceed the limit. The time windows slide. The counters are in Redis, or in the portal's database if no Redis is set.
+While that store is unreachable, each process counts in memory.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from web.attempt_storage import SCHEME
 log = structlog.get_logger()
 
 NARROW = "10 per 15 minutes"
-"""The most failed attempts for one target: by one user or client for a code, by all unknown browsers for a password."""
+"""The limit for one target: on one user's or client's codes, or on the passwords from all unknown browsers together."""
 WIDE = "30 per 15 minutes"
-"""The most failed attempts for all targets: by one user for codes, by one client for passwords."""
+"""The limit for all targets together: on the codes of one user, or on the passwords of one client address."""
 OF_PERSON = "20 per hour; 50 per day"
-"""The most failed attempts to prove one person's second factor, in all browsers together.
+"""The limit on failed attempts to prove one person's second factor, in all browsers together.
 
-Somebody who reads the person's mail can set new passwords, and each makes a browser known in which the narrow limit
-begins anew. This limit can lock out the right person, but only by tries of somebody who knows the password.
+Somebody who reads the person's mail can set new passwords. Each new password makes another browser known, for which the
+narrow limit starts from zero. This limit can lock out the right person, but only if an attacker knows the password.
 """
 _AWAY = (RedisError, SQLAlchemyError, StorageError)
 
@@ -50,13 +50,13 @@ _AWAY = (RedisError, SQLAlchemyError, StorageError)
 class Throttle:
     """The limits on failed logins and codes, one instance for each web application. All processes share the counters.
 
-    They are in the Redis of `redis_url`, or in the database if that is None.
+    The counters are in the Redis at `redis_url`, or in the database if `redis_url` is None.
 
-    A target, such as a customer number, allows 10 failed attempts in 15 minutes (`NARROW`), all targets together 30
-    (`WIDE`), and one person's second factor 20 in the hour and 50 in the day (`OF_PERSON`). Each method that begins an
-    attempt counts it, and raises Flask-Limiter's `RateLimitExceeded` (429) if a limit is reached. The count is taken
-    back at the end of the request, unless `count_wrong_try` is called. Call these methods outside a transaction,
-    because they may wait for Redis, or begin a transaction.
+    10 failed attempts in 15 minutes are allowed for one target, such as a customer number (`NARROW`), and 30 for all
+    targets together (`WIDE`). One person's second factor allows 20 in an hour and 50 in a day (`OF_PERSON`). Each
+    method that begins an attempt counts it, and raises Flask-Limiter's `RateLimitExceeded` (429) if a limit is reached.
+    The count is taken back at the end of the request, unless `count_wrong_try` is called. Call these methods outside a
+    transaction, because they may wait for Redis, or begin a transaction.
     """
 
     def __init__(self, app: Flask, redis_url: str | None, database: Database) -> None:
@@ -92,7 +92,7 @@ class Throttle:
         return self._limiter.storage if self._in_redis else None
 
     def begin_code_try(self, target: str, user_id: int | None = None) -> None:
-        """Count an attempt to enter a code for the target: a customer number, or one together with the kind of code.
+        """Count an attempt to enter a code for `target`: a customer number, alone or with the kind of code.
 
         The attempts of a signed-in user (`user_id`) are counted apart from those of others. Without a user, attempts
         are counted by target and client address, so that others behind that address can still enter the codes of other
@@ -106,8 +106,8 @@ class Throttle:
     def begin_password_try(self, email: str, browser: str | None = None) -> None:
         """Count an attempt to enter the password of the person with this e-mail address.
 
-        `browser` identifies a browser in which this person has signed in before: its attempts are counted apart. The
-        attempts in all other browsers (None) count together, by e-mail address and by client. Raises
+        `browser` identifies a browser in which this person has signed in before: its attempts are counted separately.
+        For any other browser it is None: those attempts count together, by e-mail address and by client address. Raises
         `RateLimitExceeded` (429) if a limit is reached.
         """
         if browser is not None:
@@ -116,7 +116,7 @@ class Throttle:
             self._begin(f"password {stored_spellings(email)[0]}", f"passwords from {_client()}")
 
     def begin_own_password_try(self, login_id: int) -> None:
-        """Count an attempt of a signed-in person to enter their own password, by the `Login.id` of their browser.
+        """Count an attempt of a signed-in person to enter their own password in the login `login_id` (`Login.id`).
 
         The count is taken back unless `count_wrong_try` is called. Raises `RateLimitExceeded` (429) if the limit is
         reached.
@@ -126,9 +126,9 @@ class Throttle:
     def begin_factor_try(self, user_id: int, browser: str | None = None) -> None:
         """Count an attempt to prove a second factor, by a person who has entered the right password already.
 
-        `browser` identifies a browser in which this person has signed in before: its attempts are counted apart, those
-        in all other browsers (None) together. All attempts for the person count together, too, in the hour and in the
-        day (`OF_PERSON`). Raises `RateLimitExceeded` (429) if a limit is reached.
+        `browser` identifies a browser in which this person has signed in before: its attempts are counted separately.
+        For any other browser it is None: those attempts count together. A second limit, for an hour and a day, counts
+        all attempts for the person together (`OF_PERSON`). Raises `RateLimitExceeded` (429) if a limit is reached.
         """
         person = f"factor of user {user_id}"
         self._begin(f"{person} in browser {browser}" if browser else person, person=f"{person} in all browsers")
@@ -136,10 +136,10 @@ class Throttle:
     def begin_mail_request(self, email: str, browser: str | None = None) -> None:
         """Count a request to mail a link to this address. Raises `RateLimitExceeded` (429) if a limit is reached.
 
-        Call `count_wrong_try` afterwards, or the count is taken back: other than for codes, every request has to count.
-        `browser` identifies a browser in which the person has signed in before: its requests are counted apart. A
-        request of any other browser (None) counts twice: for this address from this client, and for all addresses from
-        this client.
+        Always call `count_wrong_try` afterwards, because every request counts, not only failed ones. `browser`
+        identifies a browser in which the person has signed in before: its requests are counted separately. A request of
+        any other browser (None) counts twice: for this address from this client, and for all addresses from this
+        client.
         """
         address = stored_spellings(email)[0]
         if browser is not None:
@@ -154,10 +154,10 @@ class Throttle:
         log.info("try.failed", of=g.narrow.partition(" ")[0], rule=request.url_rule.rule if request.url_rule else "-")
 
     def tries_left(self) -> int | None:
-        """Return how many failed attempts the limits still allow after the one begun in this request.
+        """Return how many failed attempts the limits still allow after the attempt that the current request began.
 
-        None if that is not known, as while the counters are unreachable. The number depends on what was typed and on
-        the browser, not on whether that person or code exists.
+        Returns None if that is unknown, for example while the counters are unreachable. The number depends on what was
+        typed and on the browser, not on whether that person or code exists.
         """
         with suppress(*_AWAY):
             return min((limit.remaining for limit in self._limiter.current_limits), default=None)
@@ -194,9 +194,9 @@ def _digest(name: str) -> str:
 
 
 def _client() -> str:
-    """Return the address of the current request's client, or "unknown"; for an IPv6 address its network of 64 bits.
+    """Return the IP address of the current request's client, or "unknown"; for IPv6, the /64 network of the address.
 
-    One client has all the addresses of such a network.
+    One client usually has all the addresses of a /64 network.
     """
     try:
         address = ip_address(request.remote_addr or "")

@@ -1,4 +1,4 @@
-"""Where the limits on failed attempts have their counters: in Redis, or else in the portal's database."""
+"""A storage for the counters of failed attempts in the portal's database, for when no Redis is configured."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ SCHEME = "standorte"
 
 
 class DatabaseStorage(Storage, SlidingWindowCounterSupport):
-    """The storage of the package `limits` for counters in the portal's database, with its strategy of sliding windows.
+    """A storage for the package `limits` that keeps its counters in the portal's database.
 
-    Each call is a transaction of its own.
+    It supports only the strategy "sliding-window-counter". Each call is a transaction of its own.
     """
 
     STORAGE_SCHEME = [SCHEME]  # noqa: RUF012 - as its base class has it
@@ -29,19 +29,23 @@ class DatabaseStorage(Storage, SlidingWindowCounterSupport):
 
     @property
     def base_exceptions(self) -> type[Exception]:
-        """Return the class of errors while the database is away."""
+        """Return the class of the exceptions that a call raises if the database does not answer."""
         return SQLAlchemyError
 
     def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Add `amount` attempts to the counter `key`, unless more than `limit` would count; return whether added.
+        """Add `amount` attempts to the counter `key`, unless it would exceed `limit`; return whether they were added.
 
-        The window has `expiry` seconds.
+        The sliding window is `expiry` seconds long.
         """
         with self._database.transaction() as session:
             return count_attempts(session, key, limit, expiry, amount)
 
     def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
-        """Return attempts and seconds left of the window before, and of the present one, which has `expiry` seconds."""
+        """Return the state of the counter `key`, whose windows are `expiry` seconds long.
+
+        The four values are the attempts in the previous window, the seconds for which they still count, the attempts in
+        the present window, and the seconds for which these still count.
+        """
         with self._database.transaction() as session:
             found = sliding_window(session, key, expiry)
         return found.attempts_before, found.left_before, found.attempts, found.left
@@ -56,25 +60,25 @@ class DatabaseStorage(Storage, SlidingWindowCounterSupport):
         return True
 
     def clear_sliding_window(self, key: str, expiry: int) -> None:
-        """Raise `NotImplementedError`, as all that follow: nothing here calls them."""
+        """Raise `NotImplementedError`: the web application never calls this method."""
         raise NotImplementedError
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """Raise `NotImplementedError`."""
+        """Raise `NotImplementedError`: the web application never calls this method."""
         raise NotImplementedError
 
     def get(self, key: str) -> int:
-        """Raise `NotImplementedError`."""
+        """Raise `NotImplementedError`: the web application never calls this method."""
         raise NotImplementedError
 
     def get_expiry(self, key: str) -> float:
-        """Raise `NotImplementedError`."""
+        """Raise `NotImplementedError`: the web application never calls this method."""
         raise NotImplementedError
 
     def reset(self) -> int | None:
-        """Raise `NotImplementedError`."""
+        """Raise `NotImplementedError`: the web application never calls this method."""
         raise NotImplementedError
 
     def clear(self, key: str) -> None:
-        """Raise `NotImplementedError`."""
+        """Raise `NotImplementedError`: the web application never calls this method."""
         raise NotImplementedError

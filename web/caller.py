@@ -1,4 +1,7 @@
-"""Who sends the current HTTP request, as a text that each transaction passes to PostgreSQL for row-level security."""
+"""Name the sender of the current HTTP request in a text, for PostgreSQL's row-level security.
+
+Each transaction passes this text to PostgreSQL.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Limits on exports of long tables: one at a time for each account, few at a time in each process, and none for long.
+"""Limits on exports of long tables: on their number at a time, for each account and each process, and on their time.
 
 A large export keeps a thread and a connection of the database busy. Without limits the exports of one customer could
-occupy all threads. Which account exports is kept in Redis for all processes; while Redis is unreachable, or if none is
-set, each process knows only of its own.
+occupy all threads. The accounts with a running export are stored in Redis for all processes. While Redis is
+unreachable, or if none is set, each process knows only its own exports.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from redis.exceptions import RedisError
 T = TypeVar("T")
 
 ROWS_WITHIN = 20.0
-"""Seconds within which the rows of an export have to be read; the file is closed and sent in some seconds more."""
+"""Seconds within which an export has to read and write its rows; closing and sending the file takes a few more."""
 RETRY_AFTER = 10
 """Seconds after which a refused export may be tried again."""
 _FORGOTTEN_AFTER = 60
-"""Seconds after which an export counts as ended whose process has died."""
+"""Seconds after its start at which an export counts as ended, in case its process has died."""
 
 
 class Refusal(StrEnum):
     """Why an export is refused.
 
-    `RUNNING`: another one for the account is running. `BUSY`: as many are running in this process as may. `TOO_LONG`:
-    it has taken too long.
+    `RUNNING`: another export for the account is running. `BUSY`: the process runs as many exports as it may.
+    `TOO_LONG`: the export has taken too long.
     """
 
     RUNNING = "running"
@@ -49,9 +49,10 @@ class ExportRefused(Exception):
 
 
 class ExportTurns:
-    """The exports that are running: at most one for each account, and at most a quarter of the threads in the process.
+    """The running exports, limited to one for each account and to a quarter of this process's threads.
 
-    `threads` is the number of the process's threads, `shared` the storage that all processes share, None without one.
+    `threads` is the number of the process's threads. `shared` is the storage that all processes share, None without
+    one.
     """
 
     def __init__(self, shared: Storage | None, threads: int) -> None:
@@ -62,9 +63,10 @@ class ExportTurns:
 
     @contextmanager
     def turn(self, account_id: int) -> Iterator[None]:
-        """Let the account have the only export for the time of the `with` block.
+        """Register an export of this account (`Account.id`) for the duration of the `with` block.
 
-        Raises `ExportRefused` if one for it is running, in whatever process, or if too many are running in this one.
+        Raises `ExportRefused` if another export of the account is running in any process, or if too many exports are
+        running in this process.
         """
         if not self._free.acquire(blocking=False):
             raise ExportRefused(Refusal.BUSY)
@@ -107,7 +109,7 @@ class ExportTurns:
 
 
 def within_time(rows: Iterable[T], seconds: float = ROWS_WITHIN) -> Iterator[T]:
-    """Yield the rows. Raises `ExportRefused` if reading and writing them takes longer than `seconds`."""
+    """Yield the rows unchanged. Raises `ExportRefused` once reading and writing them has taken more than `seconds`."""
     end = time.monotonic() + seconds
     for row in rows:
         if time.monotonic() > end:

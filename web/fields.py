@@ -52,10 +52,9 @@ def as_email(value: str) -> str:
 
 
 def _said(error: ValueError, code: str) -> ValueError:
-    """Return the error to raise for `error`: one with a message for the code `code`, if `RULES` has such a message.
+    """Return a `PydanticCustomError` of the type `code` if `RULES` has a message for this code, else `error` itself.
 
-    That is a `PydanticCustomError` of this type. Without such a message return `error` itself, for which the API and
-    the portal show the general message of the field.
+    In the second case the API and the portal show the general message of the field.
     """
     return PydanticCustomError(code, code) if code in RULES else error
 
@@ -91,7 +90,7 @@ def _destination(value: str) -> str:
 
 
 Destination = Annotated[str, StringConstraints(pattern="^([A-Z]{2}|[0-9]{2,4})$"), AfterValidator(_destination)]
-"""The key of a destination of calls: an ISO 3166 code, or the calling code of a network that is no country's."""
+"""The key of a destination of calls: a country's ISO 3166 code, or the calling code of an international network."""
 
 Line = Annotated[str, one_line(120), AfterValidator(nameable)]
 """A name or a part of an address, which is also printed on letters and offers and written in mails to others."""
@@ -103,7 +102,7 @@ EmailAddress = Annotated[
     AfterValidator(as_email),
     Field(json_schema_extra={"format": "email"}),
 ]
-"""An e-mail address to write to."""
+"""An e-mail address to which mails can be sent, in the form in which it is stored."""
 
 
 Phone = Annotated[str, AfterValidator(as_e164), Field(examples=["+4930901820"])]

@@ -43,10 +43,10 @@ def healthz() -> Response:
 def readyz() -> Response:
     """Answer with a JSON status (ready, degraded, unready), the version, and checks of database, broker and beat.
 
-    A Redis that only counts failed attempts, beside another broker, is the check `wrong_tries`.
+    If a Redis beside the broker only counts failed attempts, it is checked as `wrong_tries`.
 
     Answers 503 (unready) if the database is unreachable, read-only or older than this version, else 200. Without the
-    broker or beat requests are still accepted and stored, so these failures only make the status `degraded`. If a
+    broker or beat, requests are still accepted and stored, so these failures only make the status `degraded`. If a
     proxy has forwarded the request, the answer is the status alone: the checks are for operators, not for the public.
     """
     checks = {**_database_checks(resources()), "broker": broker_fault() or "ok"}

@@ -21,8 +21,8 @@ _PLACEHOLDER = re.compile(r"<(?:[^<>:]+:)?(\w+)>")
 def record_refused_right() -> None:
     """Record in the audit log that the sender of the current request lacks the right for it.
 
-    Do nothing if nobody is signed in. Call this outside a transaction. If the database cannot be written, log that and
-    return: the answer does not depend on it.
+    Do nothing if nobody is signed in. Call this outside a transaction. If the database fails, log that and return,
+    because the answer to the request does not depend on the record.
     """
     person = _sender()
     if person is None:
@@ -46,7 +46,7 @@ def _sender() -> Principal | None:
 def _action() -> str:
     """Return the method and the path of the current request: "POST /standorte/1234567/sip/…/passwort".
 
-    Of the variable parts only a customer number is shown, because others may be secret.
+    Variable parts of the path are replaced by "…", except a customer number, because others may be secret.
     """
     shown = request.view_args or {}
 

@@ -1,6 +1,6 @@
 """The JSON bodies of orders, link requests, changes, more numbers and cancellations, as pydantic schemas.
 
-The API reads them; the rows of bulk files are checked by them, too.
+The API and the import of bulk files check their input by these schemas.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class OrderBody(Body):
     )
 
     def as_draft(self, locale: Locale) -> OrderDraft:
-        """Return the order as a draft for `place_order`. `locale` is its language if the body names none."""
+        """Return the order as a draft for `place_order`. `locale` is the order's language if the body names none."""
         return OrderDraft(
             product_key=self.product,
             channels=self.channels,
@@ -236,9 +236,9 @@ LinkProof = AdministersBoth | CredentialsProof | LinkCodeProof | ConsentProof
 class LinkBody(Body):
     """A request to attach the existing account `customer_number`, with the proof that the requester may do so.
 
-    With `switch` the account may belong to another main account: once the proof is given, that one is asked for its
-    consent, and then the account is moved in one step. `locale` is the language of the mails about the request, by
-    default the caller's.
+    With `switch` the account may belong to another main account. That main account is then asked for its consent once
+    the proof is given; after the consent the account is moved in one step. `locale` is the language of the mails about
+    the request, by default the caller's.
     """
 
     model_config = ConfigDict(

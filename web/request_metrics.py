@@ -1,4 +1,4 @@
-"""Prometheus metrics of this application's own HTTP responses: how many by class of status, and how long they took."""
+"""Prometheus metrics of the HTTP responses of pages and API: their count by class of status, and their duration."""
 
 from __future__ import annotations
 

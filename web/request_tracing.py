@@ -1,4 +1,4 @@
-"""Traces of HTTP requests: each page and each call of the API is a span, with which the trace of an order begins."""
+"""Traces of HTTP requests: each page and each API call is a span of OpenTelemetry. An order's trace begins with it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ _METHODS = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT
 
 
 def trace_requests(app: Flask) -> None:
-    """Switch traces on, if they are wanted, and make each request of `app` a span; static files and probes are none.
+    """Switch tracing on if the settings ask for it, and record a span for each request to `app`.
 
-    The span has method, rule and status, but not the path or the query, which may have codes and names. A caller's own
-    `traceparent` is only linked to: callers do not choose our traces.
+    Static files and the endpoints for operators get no span. A span has the method, the URL rule and the status, but
+    not the path or the query, which may contain codes and names. The header `traceparent` of a caller becomes a link of
+    the span, not its parent, so that callers do not choose the trace.
     """
     tracing.begin("standorte-front")
     if not tracing.is_on():

@@ -22,9 +22,9 @@ _KEY = "standorte"
 class Resources:
     """The connections and settings of one web application.
 
-    `database` is the portal's PostgreSQL database, `vault` encrypts secrets and derives codes, `throttle` limits failed
-    logins and codes, `exports` the exports that run at a time, `clock` returns the current time. `network` reads the
-    state of trunks from Kamailio's database; None if no such database is configured.
+    `database` is the portal's PostgreSQL database. `vault` encrypts secrets and derives codes. `clock` returns the
+    current time. `throttle` limits failed logins and codes, `exports` the number of simultaneous exports. `network`
+    reads the state of trunks from Kamailio's database; None if no such database is configured.
     """
 
     settings: WebSettings

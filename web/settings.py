@@ -18,17 +18,17 @@ class WebSettings(BrokerSettings, SecretSettings):
     """
 
     database_url: PostgresUrl
-    """URL of the portal's database. FRONT_DATABASE_URL goes first, so that DATABASE_URL can be the workers'."""
+    """URL of the portal's database. FRONT_DATABASE_URL overrides DATABASE_URL, which can then be the workers'."""
     registrar_url: PostgresUrl | None = None
-    """URL of the telephone network's database, only read. None: the portal does not show the state of trunks.
+    """URL of Kamailio's database, which is only read. None: the portal does not show the state of trunks.
 
-    FRONT_REGISTRAR_URL goes first."""
+    FRONT_REGISTRAR_URL overrides REGISTRAR_URL."""
     front_database_url: PostgresUrl | None = None
     front_registrar_url: PostgresUrl | None = None
     sip_port: Annotated[int, Field(ge=1, le=65535)] = 5060
-    """The port at which phones register, as the portal tells customers."""
+    """The SIP port at which phones register; the portal shows it to customers."""
     numbers_per_channel: Annotated[int, Field(ge=1, le=1000)] = 10
-    """How many numbers for each channel of a SIP trunk the portal proposes as the most that make sense."""
+    """The most phone numbers for each channel of a SIP trunk that the portal proposes; more can be ordered."""
     web_threads: Annotated[int, Field(ge=1)] = 8
     """Number of threads in each process; each has its own database connection."""
     trusted_proxies: Annotated[int, Field(ge=0)] = 0

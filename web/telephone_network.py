@@ -1,6 +1,6 @@
 """Read-only access to Kamailio's database: registrations, refused logins and calls of SIP trunks.
 
-Nothing is cached: every page reads the current state. After a failure no connection is tried for 15 seconds
+Nothing is cached: every page reads the current state. After a failure no connection is opened for 15 seconds
 (`PAUSE_AFTER_FAILURE`), so that not every page waits for the timeout.
 """
 
@@ -25,9 +25,9 @@ from tasks.ports import SipAddress
 log = structlog.get_logger()
 
 PAUSE_AFTER_FAILURE = timedelta(seconds=15)
-"""How long no connection is tried after Kamailio's database did not answer."""
+"""How long no connection is opened after Kamailio's database has failed to answer."""
 _PATIENCE = 2.0
-"""The most seconds for each answer of Kamailio's database, for which a page waits."""
+"""The greatest number of seconds for which a page waits for each answer of Kamailio's database."""
 # connect_timeout in seconds (2 is the minimum of libpq), tcp_user_timeout in milliseconds.
 _PARAMETERS: dict[str, Any] = {
     "autocommit": True,
@@ -76,8 +76,9 @@ class Registration:
 class Refusal:
     """The last refused login of a phone system with a trunk's SIP user.
 
-    `reason` is one of the codes in kamailio.cfg, `address` the IP address from which the login came. `tries` counts the
-    refusals since `first_at`, the first after at least an hour without one; the last was at `last_at`.
+    `reason` is one of the codes in kamailio.cfg, `address` the IP address from which the login came. `last_at` is the
+    time of this refusal, `first_at` that of the first refusal after at least an hour without one. `tries` counts the
+    refusals from `first_at` to `last_at`.
     """
 
     reason: str

@@ -20,17 +20,17 @@ from models.errors import InvalidField, NotFound
 from models.invisible_characters import typed_text
 
 PASSWORDS = frozenset({"password", "current"})
-"""The names of the fields with passwords: they stay as typed, and are never kept."""
+"""The names of the form and JSON fields that contain passwords. Their text is not cleaned."""
 
 _NOT_STORABLE = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _MAX_DEPTH = 8
-"""Deeper than any body that the API accepts."""
+"""The greatest nesting depth of a JSON body; every valid body of the API is less deep."""
 
 
 class TypedRequest(Request):
     """A Flask request that cleans the texts in its query, form and JSON body.
 
-    Except in passwords, invisible characters are removed, and the texts are in Unicode's normal form NFC.
+    It removes invisible characters and converts the texts to Unicode's normal form NFC, except in password fields.
     """
 
     @cached_property
@@ -53,7 +53,7 @@ class TypedRequest(Request):
 class UniqueKeys(DefaultJSONProvider):
     """A JSON provider for Flask that refuses objects in which a key stands twice.
 
-    Programs differ on which of the two values counts.
+    Otherwise programs could disagree on which of the two values counts.
     """
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
@@ -135,8 +135,8 @@ def _typed_json(value: Any) -> Any:
 def _strings(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield every string and key of a JSON value as a pair of path and text.
 
-    The path of a string has the names and list positions that lead to it, that of a key those of its object. It begins
-    with `path`. Raises `TooDeep` if a path is longer than eight.
+    The path of a string consists of `path` and of the names and list positions that lead to the string. A key has the
+    path of its object. Raises `TooDeep` if a path has more than eight parts.
     """
     if len(path) > _MAX_DEPTH:
         raise TooDeep

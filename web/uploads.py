@@ -14,7 +14,7 @@ from models.text_cutting import shortened
 
 LARGEST = 10_000_000
 _FORM_OVERHEAD = 100_000
-"""Allowance in bytes for the other fields and the separators of the form."""
+"""The bytes that the form may have beside the file, for its other fields and its separators."""
 _UPLOADING = {"api.upload_address_document", "api.upload_certificate_of_need", "answers.upload", "bulks.upload"}
 _SIGNATURES = {b"%PDF-": "application/pdf", b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 

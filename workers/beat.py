@@ -1,4 +1,4 @@
-"""The scheduler of Celery's beat: it adds no message to a queue that holds one, and ignores changes of the clock.
+"""The scheduler for Celery's beat: it never adds a second message to a queue, and ignores changes of the clock.
 
 Its messages, called hints, have no content: they only say that rows of one kind of work may be due.
 """
@@ -18,7 +18,7 @@ from tasks.rabbitmq import is_rabbitmq, send_by
 
 
 class HintScheduler(PersistentScheduler):
-    """Celery's scheduler, except that it adds no message to a queue that holds one, and ignores changes of the clock.
+    """Celery's scheduler, except that it adds no message to a queue that has one, and ignores changes of the clock.
 
     One message for each kind of work is enough, so queues do not grow while no worker runs. The time between two
     messages is measured with the machine's monotonic clock: Celery's own scheduler would send nothing for two minutes
@@ -26,7 +26,7 @@ class HintScheduler(PersistentScheduler):
     """
 
     def setup_schedule(self) -> None:
-        """Read from the schedule file when each message was last sent. Called by Celery at the start of beat.
+        """Read the time at which each message was last sent from beat's schedule file. Celery calls this at the start.
 
         A time in the future, saved while the clock was wrong, is replaced by the present time.
         """
@@ -41,7 +41,8 @@ class HintScheduler(PersistentScheduler):
     def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **options: Any) -> Any:
         """Send the message of a schedule entry, unless the queue of its task holds a message already.
 
-        Return Celery's result of sending; None if nothing was sent. The broker's connection errors are not caught.
+        `entry`, `producer`, `advance` and `options` are those of Celery's `Scheduler.apply_async`. Return Celery's
+        result of sending, None if nothing was sent. Connection errors of the broker are not caught.
         """
         sender = producer or self.producer
         if is_rabbitmq(sender.connection):

@@ -6,12 +6,12 @@ from celery.worker.consumer import Consumer
 
 
 class HintConsumer(Consumer):
-    """Celery's consumer, except that it makes no queues for messages that are due later, which are never sent.
+    """Celery's consumer, without the queues for delayed messages, because no such message is ever sent.
 
-    With quorum queues Celery would declare 28 of them at RabbitMQ.
+    With quorum queues, Celery would declare 28 queues of this kind at RabbitMQ.
     """
 
     class Blueprint(Consumer.Blueprint):  # type: ignore[valid-type,misc]
-        """The steps in which the consumer starts."""
+        """The steps in which the consumer starts: Celery's, without the step for delayed messages."""
 
         default_steps = [step for step in Consumer.Blueprint.default_steps if not step.endswith(":DelayedDelivery")]  # noqa: RUF012

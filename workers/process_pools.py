@@ -53,12 +53,13 @@ PROCESSES: dict[WorkKind, int | None] = {
     WorkKind.JOBS: 2,
     WorkKind.SWEEP: 1,
 }
-"""The number of processes of each kind of work; None for the number that the operator sets (`--concurrency`)."""
+"""The number of processes for each kind of work; None means the number that the operator sets (`--concurrency`)."""
 NICE = {WorkKind.MESSAGES: 1, WorkKind.BULKS: 10, WorkKind.JOBS: 10}
-"""How far the processes of a kind of work stand back where processors are short; 0 for those not named.
+"""The nice value (lower scheduling priority) of the processes of a kind of work; 0 for kinds that are not named.
 
-Mails stand back a little, so that an order does not wait for the receipts of others. At 5, 28,000 of 33,000 mails were
-still waiting after an hour on a machine that was full all the time. Work in masses gets what no other kind wants.
+Mails get a little less processor time, so that an order does not wait for the receipts of others. At a nice value of 5,
+28,000 of 33,000 mails were still waiting after an hour on a machine under full load. Bulks and jobs run when the
+processors are not needed otherwise.
 """
 _PAUSE = 1.0
 """Seconds before a Celery worker that ended is started again."""
@@ -68,8 +69,8 @@ _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 class HostClock(Collector):
     """A Prometheus collector that compares this machine's clock with the database's at each scrape.
 
-    Each scrape opens a connection and holds the lock `forks` meanwhile. Hold `forks` to fork, so that no child process
-    inherits the connection.
+    Each scrape opens a connection and holds the lock `forks` until it is closed. Acquire `forks` before a fork, so that
+    no child process inherits the connection.
     """
 
     def __init__(self, database_url: str, forks: Lock) -> None:
@@ -77,7 +78,7 @@ class HostClock(Collector):
         self._forks = forks
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the difference between the clocks as a metric; nothing if the database does not answer in seconds."""
+        """Yield the difference between the clocks as one metric; yield nothing if the database does not answer."""
         with self._forks, closing(Database(self._url, pool_size=1, name="standorte worker")) as database:
             try:
                 found = clock_offset(database)
@@ -105,8 +106,8 @@ class Pools:
         """Start the Celery workers, restart those that end, and return when all have ended after a stop signal.
 
         Processes that have not ended `settings.stop_seconds` after the signal are killed; other workers take over their
-        rows when the claims on them end. If `settings.metrics_port` is set, serves there the counters of all worker
-        processes and the metric of this machine's clock.
+        rows when the claims on them end. If `settings.metrics_port` is set, serves on that port the counters of all
+        worker processes and the metric of this machine's clock.
         """
         for number in _STOPS:
             # One that is ignored, as by nohup, stays so.
@@ -207,7 +208,10 @@ def _ignore_hang_up(**_: object) -> None:
 
 
 def _load_once(settings: WorkerSettings) -> None:
-    """Import modules and read files that each Celery worker needs, before the fork, so that all share the memory."""
+    """Import the modules and read the files that all Celery workers need.
+
+    Call it before the fork, so that the workers share the memory.
+    """
     for module in ("celery.apps.worker", "celery.concurrency.prefork", "celery.worker.consumer"):
         importlib.import_module(module)
     for weight in WEIGHTS:

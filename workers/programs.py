@@ -15,8 +15,8 @@ from models.db.work_queue import WorkKind
 def web(host: str, port: int, *, processes: int = 2, threads: int = 8) -> list[str]:
     """Return the command line that runs the web front end under gunicorn.
 
-    `threads` is the number of threads in each of the `processes`; the variable WEB_THREADS tells it to the front end,
-    which needs as many database connections. The front end checks its settings itself.
+    `threads` is the number of threads in each of the `processes`. The command line also sets WEB_THREADS to it, because
+    each thread needs a database connection. The front end checks its settings itself.
     """
     command = [sys.executable, "-m", "web.serve", "--bind", f"{host}:{port}", "--worker-class", "gthread"]
     command += ["--workers", str(processes), "--threads", str(threads), "--env", f"WEB_THREADS={threads}"]

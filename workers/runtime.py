@@ -20,7 +20,7 @@ from workers.gateways.subscribers import KamailioSubscribers
 from workers.settings import WorkerSettings
 
 LOCK_LIMIT = 2.0
-"""The most seconds that a worker waits for a database lock. Rows expected to be locked are skipped instead."""
+"""The greatest number of seconds for which a worker waits for a database lock."""
 
 
 def build_runtime(

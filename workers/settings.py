@@ -14,7 +14,7 @@ from models.retention import Periods
 from tasks.settings import BrokerSettings, PostgresUrl, SecretSettings, Settings, sendable
 
 PUBLISHED_PASSWORD = "standorte"  # noqa: S105
-"""The password that docker-compose.yml, a public file, gave the superuser and the roles by default in the past."""
+"""The former default password of the superuser and the roles in docker-compose.yml, which is a public file."""
 SIP_DOMAIN = "sip.portal.example"
 """The default domain of SIP trunks."""
 
@@ -30,7 +30,7 @@ class BeatSettings(BrokerSettings):
 
 
 class WorkerSettings(BeatSettings, SecretSettings):
-    """The settings of a worker, which uses every part of the system; the console commands use some of the settings."""
+    """The settings of a worker, which connects to every part of the system. Console commands use some of them."""
 
     database_url: PostgresUrl
     """The URL of the portal's database, with the workers' role: postgresql+psycopg://…"""
@@ -41,40 +41,48 @@ class WorkerSettings(BeatSettings, SecretSettings):
     owner_registrar_url: PostgresUrl | None = None
     """The URL of the registrar's database with the owner's role, for `migrate`. None: `registrar_url`."""
     front_database_url: PostgresUrl | None = None
-    """The URL with which the web front end connects, for `standorte doctor` to look at; None if it is not known."""
+    """The URL with which the web front end connects to the portal's database, for the checks of `standorte doctor`.
+
+    None if it is not known."""
     front_registrar_url: PostgresUrl | None = None
-    """The URL with which the web front end connects to the registrar's database; None if it is not known."""
+    """The URL with which the web front end connects to the registrar's database, for the checks of `standorte doctor`.
+
+    None if it is not known."""
     smtp_url: Annotated[str, AfterValidator(_smtp)]
     """The mail server: smtp://host:1025, smtps://user:password@host:465 or smtp+starttls://user:password@host:587."""
     mail_from: str = "Standortverwaltung <standorte@portal.example>"
     office_email: Annotated[str, AfterValidator(sendable)] | None = None
-    """The carrier's own address that is told of requests which wait for the back office. None: `carrier_email`."""
+    """The e-mail address to which the carrier gets mails about requests that wait for the back office.
+
+    None: `carrier_email`."""
     letters_dir: Path = Path(".standorte/letters")
     """The folder to which letters are written as PDF files, for the print shop to fetch."""
     sip_domain: str = SIP_DOMAIN
     sip_server: Annotated[str, Field(pattern=r"^[^:]+:[0-9]+$")] | None = None
     """Host and port where phones register, for the test call of `standorte doctor`; None means no test call."""
     lease_seconds: Annotated[float, Field(gt=0)] = 90
-    """The seconds for which a worker reserves a request, renewed while it works; then another worker may take over."""
+    """The seconds for which a worker claims a request. It renews the claim while it works on the request.
+
+    When a claim ends, another worker may take over the request."""
     batch: Annotated[int, Field(ge=1, le=200)] = 32
-    """The most requests that a worker reserves for itself in one go."""
+    """The greatest number of requests that a worker claims at once."""
     stop_seconds: Annotated[int, Field(ge=1)] = 45
-    """The seconds that a worker has to finish what runs when it is asked to stop; then its processes are killed."""
+    """The seconds that a worker has to finish running tasks when it is asked to stop; then its processes are killed."""
     keep_mails_days: Annotated[int, Field(ge=30, le=4000)] = Periods().mails.days
-    """The days for which a mail that is no business letter is kept after it has left."""
+    """The days for which a mail that is no business letter is kept after it was sent."""
     keep_documents_days: Annotated[int, Field(ge=30, le=4000)] = Periods().documents.days
-    """The days for which a document that was handed in as address proof is kept after the decision."""
+    """The days for which a document that was uploaded as address proof is kept after the decision on it."""
     keep_files_days: Annotated[int, Field(ge=30, le=2000)] = Periods().files.days
     """The days for which an uploaded file is kept after all of its requests have ended."""
     keep_business_years: Annotated[int, Field(ge=6, le=30)] = Periods().business_years
-    """The whole years for which business letters, requests and closed accounts' contacts are kept; § 257 HGB: 6."""
+    """The full years for which business letters, requests and closed accounts' contacts are kept (§ 257 HGB: 6)."""
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    """The port on which a worker serves its metrics, for machines without the front end; None serves no metrics."""
+    """The port on which a worker serves its metrics, for machines without the web front end. None: it serves none."""
     metrics_host: str = "127.0.0.1"
 
     @property
     def periods(self) -> Periods:
-        """Return how long mails, documents, files and business records are kept, as the carrier has chosen."""
+        """Return the retention periods of mails, documents, files and business records that the carrier has chosen."""
         return Periods(
             mails=timedelta(days=self.keep_mails_days),
             documents=timedelta(days=self.keep_documents_days),

@@ -1,4 +1,4 @@
-"""Celery signal handlers for the start and end of worker processes: logging, resources, stop requests, metrics."""
+"""Handlers of Celery's signals for the start and end of worker processes, which set up and close what tasks need."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from workers.settings import WorkerSettings
 log = structlog.get_logger()
 
 _stop = mmap.mmap(-1, 1)
-"""One byte that a Celery worker shares with the processes of its pool: not 0 once the worker was asked to stop."""
+"""One byte of memory that a Celery worker shares with its child processes: 1 once the worker was asked to stop."""
 
 
 def connect_signals() -> None:

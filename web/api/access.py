@@ -1,4 +1,4 @@
-"""The caller of the API, and the accounts and requests that the caller may see or change."""
+"""Find the caller of an API call, and the accounts and requests that the caller may see or change."""
 
 from __future__ import annotations
 

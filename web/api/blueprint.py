@@ -20,18 +20,19 @@ api = APIBlueprint("api", __name__, url_prefix="/api/v1", abp_security=[{"bearer
 
 _UPLOADS = frozenset({"api.upload_address_document", "api.upload_certificate_of_need"})
 _WAITING = frozenset({"api.give_proof", "api.create_link_request"}) | _UPLOADS
-"""The endpoints that wait for something else than the database before they act: for Redis, or for a caller's file."""
+"""The names of the endpoints that wait for Redis or for an uploaded file before they act."""
 
 
 @api.before_request
 def check_call() -> Response | None:
-    """Authenticate the caller, then check the idempotency key, the content type and the form of the JSON body.
+    """Authenticate the caller, then check the idempotency key, the content encoding, the content type and the JSON.
 
     Return a problem response (400, 401 or 415) for the first check that fails, None if none fails. Raises
-    `TokenExpired` (401) for a token whose time is over, and `InvalidField` (422) for text that PostgreSQL cannot store.
-    Sets `g.principal`, the caller, and `g.account`, the account of the API token. The transaction that read them stays
-    open for the endpoint's first `call_transaction`; it is committed at once if it recorded a use of the token, or if
-    the endpoint waits for Redis or for an upload.
+    `TokenExpired` (401) for an expired token, and `InvalidField` (422) for text that PostgreSQL cannot store. Sets
+    `g.principal`, the caller, and `g.account`, the account of the API token.
+
+    The transaction that read both stays open for the endpoint's first `call_transaction`. It is committed at once if it
+    recorded a use of the token, or if the endpoint waits for Redis or for an upload.
     """
     token = bearer_token()
     if token is None:

@@ -17,10 +17,10 @@ from web.resources import resources
 
 @contextmanager
 def begin_call_transaction() -> Iterator[Session]:
-    """Begin the transaction of the current call, and leave it open after the block.
+    """Begin the database transaction of the current call, yield its session, and leave it open after the block.
 
-    The endpoint's first `call_transaction` continues it. If the block raises an exception, the transaction is rolled
-    back.
+    The endpoint's first `call_transaction` continues the transaction. If the block raises an exception, the transaction
+    is rolled back.
     """
     with ExitStack() as opened:
         session = opened.enter_context(resources().database.transaction())
@@ -51,7 +51,7 @@ def abandon_call_transaction() -> None:
 
 @contextmanager
 def call_transaction() -> Iterator[Session]:
-    """Open a session in a transaction; commit at the end of the block, roll back if an exception is raised.
+    """Yield a session in a transaction; commit at the end of the block, roll back if an exception is raised.
 
     The first block of a call continues the transaction in which the caller was authenticated, if that is still open.
     Every other block begins a transaction of its own.

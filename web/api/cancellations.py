@@ -1,4 +1,4 @@
-"""The API endpoint for cancellations of accounts with their contracts."""
+"""The API endpoint that cancels an account with all its contracts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API endpoint for changes of contracts."""
+"""The API endpoint that changes the contract of a SIP trunk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API endpoint for what the accounts cost in a month."""
+"""The API endpoint that lists the costs of accounts in a month."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document, with the idempotency key and the errors (RFC 9457) that every operation can have."""
+"""Complete the OpenAPI document with the idempotency key and the errors (RFC 9457) that every operation can have."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from models.retention import IDEMPOTENCY_KEYS
 
 _ALWAYS = (400, 401, 403, 405, 415, 422, 500, 503)
-"""The errors that any call can have: text, token, rights, method, an encoded body, parameters, faults, outages."""
+"""The HTTP statuses of the errors that every operation of the API can answer with."""
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _ALLOW = {
     "description": "The methods that this address knows.",
@@ -17,7 +17,7 @@ _ALLOW = {
     "schema": {"type": "string", "examples": ["OPTIONS, POST"]},
 }
 _KEY_NEEDED = {"post": True, "delete": False}
-"""Whether a call with this method needs an `Idempotency-Key`; other methods have none."""
+"""For each HTTP method that takes the header `Idempotency-Key`: whether the header is required."""
 
 
 def completed(document: dict[str, Any]) -> dict[str, Any]:

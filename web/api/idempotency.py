@@ -20,10 +20,10 @@ log = structlog.get_logger()
 
 
 class IdempotentCall:
-    """One API call under its idempotency key, whose first answer is saved with the key and repeated later.
+    """An API call with its idempotency key: its first answer is saved and sent again when the call is repeated.
 
-    An endpoint gets one inside a transaction from `begin_call`. It acts and calls `save_answer` only if `is_new`; after
-    the commit it calls `log_acceptance` and returns `response()`.
+    An endpoint gets an instance from `begin_call`, inside a transaction. Only if `is_new` does the endpoint act and
+    call `save_answer`. After the commit it calls `log_acceptance` and returns `response()`.
     """
 
     def __init__(self, session: Session, row: IdempotencyKey) -> None:
@@ -55,14 +55,14 @@ class IdempotentCall:
     def release_key(self) -> None:
         """Delete the key that `begin_call` reserved, so that the caller can use it again after the commit.
 
-        For a call that failed and must not be answered from the saved answer when it is repeated.
+        For a call that failed: when the caller repeats it, the endpoint acts again.
         """
         self._session.delete(self._row)
 
     def log_acceptance(self) -> None:
         """Log that this call has created or changed a request that workers have to process; call it after the commit.
 
-        Logs nothing for a repeated call, and if the request does not wait for workers.
+        Logs nothing if the call is a repeated one, or if the request does not wait for workers.
         """
         if self._due_request is not None:
             log.info("request.accepted", request=self._due_request, path=request.path)
@@ -87,12 +87,12 @@ class IdempotentCall:
 
 
 def begin_call(session: Session, content: bytes = b"", *, lock: str | None = None) -> IdempotentCall:
-    """Reserve the `Idempotency-Key` of the current call; a concurrent call with the same key waits for the commit.
+    """Reserve the `Idempotency-Key` of the current call in the open transaction, and return the call.
 
-    `content` is the part of the body that is not JSON, such as an uploaded file. `lock` names an advisory lock to take
-    in the same statement, after the key is reserved (`take_advisory_lock`); None takes none. A call without a key gets
-    a random one. A rollback releases the key. Raises `IdempotencyConflict` if the caller has sent the key before with
-    another method, address or body.
+    A concurrent call with the same key waits until the transaction ends; a rollback releases the key. A call without a
+    key gets a random one. `content` is the part of the body that is not JSON, such as an uploaded file. `lock` names an
+    advisory lock to take in the same statement, after the key is reserved (`take_advisory_lock`); None takes none.
+    Raises `IdempotencyConflict` if the caller has sent the key before with another method, address or body.
     """
     key = request.headers.get("Idempotency-Key") or str(uuid.uuid4())
     row = reserve_key(session, detached_token_account().id, caller().user_id, key, _fingerprints(content), now(), lock)

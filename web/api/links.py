@@ -85,8 +85,8 @@ def detach_account(path: schemas.AccountPath, query: schemas.DetachQuery) -> Res
     or sub-account) has planned can only be replaced by an earlier one. Until its day the side that requested it can
     withdraw it by `POST /requests/{id}/cancel`. Answers 429 if the person has requested it ten times within a day.
 
-    Once detached, the account is no longer visible to the main account. From then on only a call with the same
-    `Idempotency-Key` gets the first answer again.
+    Once detached, the account is no longer visible to the main account. A call that repeats the `Idempotency-Key` still
+    gets the first answer; any other call of the main account gets 404.
     """
     if request.get_json(silent=True):
         # A day in a body that nobody reads would detach at once.
@@ -109,7 +109,7 @@ def detach_account(path: schemas.AccountPath, query: schemas.DetachQuery) -> Res
     responses={201: schemas.LinkCodeBody, 403: schemas.Problem, 404: schemas.Problem, 409: schemas.Problem},
 )
 def make_link_code(path: schemas.AccountPath) -> Response:
-    """Create a code with which a main account can attach this account. Voids the account's previous code.
+    """Create a link code, with which a main account can attach this account. The account's previous code becomes void.
 
     The code is valid for 7 days and can be used once. Answers 403 if the caller may not prove ownership of the account,
     409 if the account is a main account itself.

@@ -1,4 +1,4 @@
-"""The API endpoint for more numbers of a SIP trunk."""
+"""The API endpoint that adds phone numbers to a SIP trunk."""
 
 from __future__ import annotations
 

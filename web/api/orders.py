@@ -1,4 +1,4 @@
-"""The API endpoint for orders."""
+"""The API endpoint that orders a new sub-account."""
 
 from __future__ import annotations
 

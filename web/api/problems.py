@@ -1,6 +1,6 @@
 """The error responses of the API as problem details (RFC 9457), in the caller's language.
 
-They name the wrong fields, and say what the caller can do.
+A response names the wrong fields and says what the caller can do.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ log = structlog.get_logger()
 
 
 MOST_ERRORS = 100
-"""The most errors of fields that one answer names."""
+"""The greatest number of field errors that one response lists."""
 
 NO_MEMBERS: Mapping[str, object] = {}
-"""No further members of a problem's body."""
+"""An empty mapping, for a problem whose body has no members beyond the standard ones."""
 
 # code: HTTP status, title, detail.
 PROBLEMS: Mapping[str, tuple[int, str, str]] = {
@@ -185,9 +185,10 @@ def problem(
 ) -> Response:
     """Return the problem with this code (a key of `PROBLEMS`) as a response in the caller's language.
 
-    `field_errors` are the errors of single fields, as `_field` makes them. `retry_after` is the value of the
-    Retry-After header in seconds; None sends no such header. `facts` fill the placeholders of the problem's detail text
-    by name; a `datetime` among them also becomes a member of the body. `members` are further members of the body.
+    `field_errors` are the errors of single fields: the field's path as `field`, the error's `code` and a sentence as
+    `detail`. `retry_after` is the value of the Retry-After header in seconds; None sends no such header. `facts` fill
+    the placeholders of the problem's detail text by name; a `datetime` among them also becomes a member of the body.
+    `members` are further members of the body.
     """
     status, title, detail = PROBLEMS[code]
     body: dict[str, Any] = {
@@ -212,8 +213,8 @@ def problem(
 def invalid(error: ValidationError) -> Response:
     """Return the problem response (422) for a body or query that does not match its schema.
 
-    It has an error for each wrong field, at most `MOST_ERRORS` (100): a body can have tens of thousands of unknown
-    fields.
+    The response lists an error for each wrong field, but at most `MOST_ERRORS` (100), because a body can have tens of
+    thousands of unknown fields.
     """
     found = []
     for part in error.errors(include_input=False, include_url=False)[:MOST_ERRORS]:
@@ -228,7 +229,7 @@ def invalid(error: ValidationError) -> Response:
 def of_domain_error(error: errors.DomainError) -> Response:
     """Return the problem response for an error of the business rules (`models.errors`).
 
-    An error that has no case here gives 404. Only this function maps these errors to HTTP statuses of the API.
+    An error that the function does not know gives 404. Nothing else maps business errors to HTTP statuses of the API.
     """
     match error:
         case errors.InvalidField(field=field, code=code, allowed=allowed):

@@ -1,4 +1,4 @@
-"""The API endpoint for the price list."""
+"""The API endpoint that shows the price list."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def resend(path: schemas.RequestPath, body: schemas.ResendBody) -> Response:
     """Send a code or a request for consent again, by mail or letter. A new code voids the previous code.
 
     Answers 429 with `Retry-After` if the previous mail or letter was sent too recently, or if the company has reached
-    its limit of letters a day; 409 if the request does not wait for that proof, or if all five codes were sent.
+    its limit of letters a day; 409 if the request does not wait for that proof, or if five codes were sent already.
     """
     with call_transaction() as session:
         call = begin_call(session)
@@ -90,9 +90,9 @@ def correct_contact_address(path: schemas.RequestPath, body: schemas.ContactAddr
     """Correct the e-mail address of an order's contact; a mail then asks the contact at the new address to confirm it.
 
     The company's other orders that wait for a confirmation from the old address get the new address too. The link in
-    the old mail is void. Answers 200 with the order; 409 if the order does not wait for its contact, or if the address
-    was corrected three times already; 422 if the address is malformed or the old one; 429 if the company has reached
-    its daily limit of contacts that are asked.
+    the old mail is void. Answers 200 with the order; 409 if the order does not wait for its contact's confirmation, or
+    if the address was corrected three times already; 422 if the address is malformed or equals the old one; 429 if the
+    company has reached its daily limit of contacts to ask.
     """
     with call_transaction() as session:
         call = begin_call(session)
@@ -158,9 +158,9 @@ def _save_document(path: schemas.RequestPath, form: schemas.DocumentForm, save: 
 
 
 def _submit(session: Session, target: Request, proof: AnyProof) -> bool:
-    """Submit the proof `proof` of the request `target`; return whether it is right. A right proof is recorded.
+    """Check the proof for the request `target`, and record it if it is right; return whether it is right.
 
-    Raises `NotAwaited` if the request does not wait for such a proof.
+    Raises `NotAwaited` if the request does not wait for a proof of this kind.
     """
     vault = resources().vault
     match proof:

@@ -249,8 +249,8 @@ class CostLineBody(BaseModel):
 class CostChangeBody(BaseModel):
     """The beginning or the end of a contract's line in the month.
 
-    `day` is the first day on which the line runs or, at its end, on which it no longer runs. `planned` is true if that
-    day is still to come.
+    `day` is the first day on which the line runs or, for an end, the first day on which it no longer runs. `planned` is
+    true if that day is still to come.
     """
 
     day: date
@@ -282,7 +282,7 @@ class AmountBody(BaseModel):
 
 
 class CostsPage(BaseModel):
-    """A page of what accounts cost in the month; `total` is the sum of all accounts, on all pages.
+    """A page of the costs of accounts in `month` (YYYY-MM); `total` is the sum of all accounts, on all pages.
 
     `next_cursor` is the `cursor` of the next page, null on the last page.
     """

@@ -1,4 +1,4 @@
-"""Open a CSV or XLSX file of customers or of what they have; if no such table can be read from it, say why."""
+"""Open a CSV or XLSX file of customers, or of their trunks, call forwardings or users, as a table for an import."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ class UnusableFile(Exception):
 
 @contextmanager
 def open_customers(path: Path) -> Iterator[Table]:
-    """Open a CSV or XLSX file of customers as `open_file` does."""
+    """Open a CSV or XLSX file of customers, yield its table, and close the file at the end of the block.
+
+    Raises `UnusableFile` if the file has no table with the required columns, and `OSError` if it cannot be read.
+    """
     with open_file(path, REQUIRED, OPTIONAL, COLUMNS) as table:
         yield table
 
@@ -29,9 +32,9 @@ def open_file(
 ) -> Iterator[Table]:
     """Open a CSV or XLSX file with headings, yield its table, and close the file at the end of the block.
 
-    `required` are the columns that it must have, `optional` those that it may have besides, and `columns` all that are
-    read, if these are more. Raises `UnusableFile` if the file has no table with the required columns, and `OSError` if
-    it cannot be read.
+    `required` are the columns that the file must have, `optional` those that it may have, by the names in the heading.
+    `columns` are all columns that are read; if empty, these are the required and the optional ones. Raises
+    `UnusableFile` if the file has no table with the required columns, and `OSError` if it cannot be read.
     """
     known = columns or (*required, *optional)
     headings = Headings(lambda name: name.lower() if name.lower() in known else None, required)
@@ -43,9 +46,9 @@ def open_file(
 
 
 def _why_not(error: UnusableTable, required: Sequence[str], optional: Sequence[str]) -> str:
-    """Return why no table with the `required` columns can be read from a file, in a sentence without its full stop.
+    """Return a sentence, without its full stop, that says why the file has no usable table.
 
-    `optional` are the columns that it may have besides.
+    `required` and `optional` are the columns that the file must and may have.
     """
     reasons = {
         "empty": "the file is empty",

@@ -20,7 +20,7 @@ from tasks.files.uploaded_tables import Row, Table
 from workers.accounts.import_transactions import import_transaction
 
 BATCH = 1000
-"""The most rows saved in one transaction."""
+"""The greatest number of rows saved in one transaction."""
 ATTEMPTS = 3
 
 REASONS = {
@@ -101,11 +101,11 @@ class Summary:
 class AccountImport:
     """An import of accounts from one file of customers.
 
-    `report` is called with every `Finding`: a problem with a row, or a remark on one. `progress` is called after every
-    batch with the number of bytes read so far. With `tell`, administrators without a password get a link by mail,
-    each once, also those whose account was imported before. Safe to run twice, also after an interrupted run: an
-    account that already has the values of its row is left unchanged. With `dry` every batch is rolled back, so the
-    database stays as it is, and the counts say what would happen.
+    `report` is called with every `Finding`: a problem with a row, or a remark on a row. `progress` is called after
+    every batch with the number of bytes read so far. With `tell`, each administrator without a password gets one mail
+    with a link to set it, also if the account was imported before. With `dry` every batch is rolled back, so the
+    database does not change, and the counts say what would happen. Safe to run twice, also after an interrupted run: an
+    account that already has the values of its row is left unchanged.
     """
 
     def __init__(
@@ -144,9 +144,9 @@ class AccountImport:
         return self._summary
 
     def _take(self, row: Row) -> None:
-        """Add a valid row to the batch; report what is wrong with any other row.
+        """Add a valid row to the batch; report what is wrong with an invalid row.
 
-        A customer number that appeared on an earlier line is wrong, too.
+        A row is also invalid if its customer number was on an earlier line of the file.
         """
         if row.fault is not None:
             detail = "{} columns, not {}".format(*row.widths) if row.widths[0] else ""
@@ -165,9 +165,9 @@ class AccountImport:
             self._batch.append((row.line, found))
 
     def _with_zeros(self, cells: Mapping[str, str]) -> Mapping[str, str]:
-        """Return the row's cells with a leading zero restored in a postal code of four digits, as spreadsheets drop it.
+        """Return the row's cells, with the leading zero restored that a spreadsheet has dropped from a postal code.
 
-        The zero is added only if the town can have the resulting postal code. Returns other cells unchanged.
+        The zero is added to four digits, and only if the town can have the resulting code. Other cells stay unchanged.
         """
         code = cells.get("postal_code", "")
         if len(code) != 4:

@@ -1,4 +1,4 @@
-"""Import the call forwardings of trunks that were taken over from another registrar."""
+"""Import a file of call forwardings for trunks that were taken over from another registrar."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from models.telephony.forwarding_changes import take_over_forwarding
 from workers.accounts.row_import import Outcome, RowImport
 
 _COLUMNS = {"trunk": "sip_user", "numbers": "first_number", "hours": "condition"}
-"""The columns that are to blame for a field of the portal's form."""
+"""The column of the file for each field of the portal's form, where the names differ."""
 _REASONS = {
     "no_trunk": "there is no such trunk: `standorte trunks import` comes first",
     "account_closed": "the account of this trunk is closed, or still on order",
@@ -36,10 +36,10 @@ _REASONS = {
 
 
 class ForwardingImport(RowImport):
-    """An import of call forwardings, checked by the rules of the portal's form and for the whole week.
+    """An import of call forwardings that apply all week, checked by the rules of the portal's form.
 
-    Nothing is written to the registrar. Safe to run twice: a forwarding that its account has already, switched on or
-    off, is left as it is.
+    Nothing is written to the registrar. Safe to run twice: a forwarding that the account already has, switched on or
+    off, is left unchanged.
     """
 
     required = ("sip_user", "condition", "target", "after_seconds")
@@ -58,7 +58,10 @@ class ForwardingImport(RowImport):
 
 
 def _draft(cells: Mapping[str, str]) -> ForwardingDraft:
-    """Return the forwarding that the cells describe. Raises `InvalidField` for an unknown condition, for example."""
+    """Return the forwarding that a row describes; `cells` are its texts by column.
+
+    Raises `InvalidField` for an unknown condition, and for a last number without a first one.
+    """
     if cells["condition"] not in tuple(Condition):
         raise InvalidField("condition", "not_a_condition")
     if cells["last_number"] and not cells["first_number"]:

@@ -1,4 +1,4 @@
-"""Transactions of imports, which a dry run rolls back."""
+"""The database transactions of imports: a dry run rolls them back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from models.db.session import Database
 
 @contextmanager
 def import_transaction(database: Database, *, dry: bool) -> Iterator[Session]:
-    """Open a session in a transaction, for one row or one batch of rows; commit at the end of the block.
+    """Yield a session in a transaction for one row or one batch of rows; commit at the end of the block.
 
     With `dry`, the block's writes are sent to the database, which checks them, and are then rolled back.
     """

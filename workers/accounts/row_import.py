@@ -1,4 +1,4 @@
-"""Import a file row by row, each in a transaction of its own, and report the rows that break a rule."""
+"""Import a file row by row, with a transaction for each row, and report the rows that break a rule."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from workers.accounts.customer_import import REASONS, Finding
 from workers.accounts.import_transactions import import_transaction
 
 PROGRESS_EVERY = 100
-"""After how many rows the progress is reported."""
+"""The number of rows after which the progress is reported again."""
 
 
 @dataclass(slots=True)
 class RowSummary:
-    """The result of an import in rows: `created`, there before (`unchanged`), and not taken over (`bad`).
+    """The result of an import, counted in rows.
 
-    `told` is how many people get a mail.
+    `created` rows created something, `unchanged` rows were in the database already, `bad` rows were not imported.
+    `told` is the number of people who get a mail.
     """
 
     created: int = 0
@@ -34,23 +35,24 @@ class RowSummary:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a row has caused: whether something was created (`is_new`), and whether a person is told by mail."""
+    """The effect of one imported row: whether it created something (`is_new`), and whether a person gets a mail."""
 
     is_new: bool
     is_told: bool = False
 
 
 class RowImport(ABC):
-    """An import of a file whose rows do not depend on each other.
+    """An import of a file whose rows do not depend on each other; a subclass says how one row is imported.
 
-    `report` is called with every `Finding`, `progress` now and then with the number of bytes read so far. With `dry`
-    every row is rolled back, so that a row that appears twice is not noticed.
+    `report` is called with every `Finding`, a problem with a row. `progress` is called after every 100 rows with the
+    number of bytes read so far. With `dry` the transaction of every row is rolled back; a row that appears twice is
+    then not noticed.
     """
 
     required: Sequence[str]
     optional: Sequence[str]
     reasons: Mapping[str, str]
-    """The sentences of the codes of `InvalidField` that `_take` raises."""
+    """The sentence for each code of the `InvalidField` errors that `_take` raises."""
 
     def __init__(
         self,
@@ -67,16 +69,16 @@ class RowImport(ABC):
 
     @abstractmethod
     def _take(self, session: Session, cells: Mapping[str, str]) -> Outcome:
-        """Take over one row, and return what it has caused.
+        """Import one row, and return its effect.
 
-        `cells` are the texts of all columns, empty for those that the file does not have. Raises `InvalidField`, whose
-        field is a column, if the row breaks a rule.
+        `cells` are the row's texts by column, empty for columns that the file does not have. Raises `InvalidField` for
+        the column with the error if the row breaks a rule.
         """
 
     def run(self, file: Table) -> RowSummary:
         """Import every valid row of `file`, report what is wrong with every other row, and return the counts.
 
-        Raises `OperationalError` if the database fails; the rows before stay.
+        Raises `OperationalError` if the database fails; the rows that were imported before stay.
         """
         summary = RowSummary()
         for count, row in enumerate(file.rows, 1):
@@ -96,7 +98,7 @@ class RowImport(ABC):
         return summary
 
     def _row(self, row: Row) -> tuple[list[Finding], Outcome]:
-        """Take over a row; return what is wrong with it, and what it has caused."""
+        """Import one row; return the problems found in it (none: an empty list), and its effect."""
         outcome = Outcome(is_new=False)
         if row.fault is not None:
             detail = "{} columns, not {}".format(*row.widths) if row.widths[0] else ""

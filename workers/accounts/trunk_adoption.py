@@ -1,4 +1,7 @@
-"""Adopt trunks that were taken over from a running Kamailio, unless it has other logins or numbers by now."""
+"""Adopt trunks that were taken over from a running Kamailio, if Kamailio still has the same logins and numbers.
+
+The portal then manages these trunks.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,9 @@ def adopt_unchanged(
 ) -> int:
     """Adopt all trunks that were taken over, or the one of `sip_user`; return how many were adopted.
 
-    A trunk whose login or numbers the registrar has differently by now stays as it is: `refuse` is called with its SIP
-    user and what differs, "secret" or "numbers". Commits a transaction for each batch of 500 trunks. Raises
-    `OperationalError` if the portal's database fails, and `GatewayUnavailable` if the registrar's does.
+    A trunk whose login or numbers have changed at the registrar since the import is not adopted: `refuse` is called
+    with its SIP user and a list of what differs ("secret", "numbers"). Commits a transaction for each batch of 500
+    trunks. Raises `OperationalError` if the portal's database fails, and `GatewayUnavailable` if the registrar's does.
     """
     adopted = after = 0
     while True:

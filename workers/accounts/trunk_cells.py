@@ -1,4 +1,4 @@
-"""Read the cells of a file of trunks: prices, days, months and phone numbers."""
+"""Parse the cells of a file of trunks: prices, days, months and phone numbers."""
 
 from __future__ import annotations
 
@@ -13,28 +13,32 @@ _OLDEST = date(1990, 1, 1)
 
 
 def cents_of(cell: str) -> int | None:
-    """Return a price in euros, such as 19,90 or 19.90 or 20, in cents; None if the text is no price."""
+    """Convert a price in euros, such as 19,90 or 19.90 or 20, to cents; return None if the text is no price."""
     found = _PRICE.fullmatch(cell)
     return int(found[1]) * 100 + int(found[2] or 0) if found else None
 
 
 def day_of(cell: str, now: datetime) -> date | None:
-    """Return the day of a text such as 2019-04-01 or 01.04.2019; None if it is none, in the future or before 1990."""
+    """Return the day that a text such as 2019-04-01 or 01.04.2019 names.
+
+    Returns None if the text names no day, or a day before 1990 or after today in Berlin. `now` is the current time.
+    """
     day = read_day(cell)
     return day if day is not None and _OLDEST <= day <= berlin_day(now) else None
 
 
 def months_of(cell: str, most: int) -> int | None:
-    """Return a number of months from 0 to `most`; None if the text is none."""
+    """Return the number of months that the text states; None if the text is no whole number from 0 to `most`."""
     months = int(cell) if re.fullmatch("[0-9]{1,2}", cell) else most + 1
     return months if months <= most else None
 
 
 def numbers_of(cell: str, most: int) -> frozenset[int] | None:
-    """Return the phone numbers of a text, in E.164 without the plus sign; None if it has others, or more than `most`.
+    """Return the phone numbers that the text lists, each in E.164 without the plus sign, as an integer.
 
-    They are divided by commas, and in any usual spelling. After a slash stands how many numbers follow each other from
-    this one on: +49521999980/100.
+    The text separates numbers by commas and may spell them in any usual form. A range is its first number, a slash and
+    the count of its numbers: +49521999980/100. Returns None if a part is no phone number, or if the text lists more
+    than `most` numbers.
     """
     found = set[int]()
     for part in cell.split(","):

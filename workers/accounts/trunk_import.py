@@ -1,4 +1,4 @@
-"""Import trunks from a file, and what the file does not say of them (secrets and numbers) from a running Kamailio."""
+"""Import SIP trunks from a file; read secrets and numbers that the file does not have from a running Kamailio."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ COLUMN_OF = {
     TrunkFate.PART_OF_BLOCK: "numbers",
     TrunkFate.NO_AREA_CODE: "numbers",
 }
-"""The fates of refused rows, with the column that is to blame."""
+"""For each fate of a refused row, the column of the file that is the cause."""
 TRUNK_REASONS = {
     TrunkFate.NO_ACCOUNT: "there is no such account: `standorte accounts import` comes first",
     TrunkFate.CLOSED: "the account is closed, or still on order",
@@ -77,9 +77,11 @@ TRUNK_REASONS = {
 
 @dataclass(slots=True)
 class TrunkSummary:
-    """The result of an import of trunks: rows by what became of them, and how many rows were bad.
+    """The result of an import of trunks, as counts.
 
-    `numbers` are those of the created trunks; of `digests_only` of these trunks the SIP password is not known.
+    `fates` counts the imported rows by what happened to their trunk, `bad` the rows that were not imported. `numbers`
+    is the count of phone numbers of the created trunks. `digests_only` counts the created trunks for which only digests
+    of the SIP password are known, not the password.
     """
 
     fates: Counter[TrunkFate] = field(default_factory=Counter)
@@ -90,7 +92,7 @@ class TrunkSummary:
 
 @dataclass(frozen=True, slots=True)
 class _Typed:
-    """A row of the file, checked; its secret and numbers are None where the registrar has to say them."""
+    """A checked row of the file. `secret` or `numbers` is None if the row has none: the registrar is then asked."""
 
     row: TrunkRow
     secret: str | None
@@ -103,7 +105,10 @@ class _Typed:
 
 @contextmanager
 def open_trunks(path: Path) -> Iterator[Table]:
-    """Open a CSV or XLSX file of trunks as `customer_file.open_file` does."""
+    """Open a CSV or XLSX file of trunks, yield its table, and close the file at the end of the block.
+
+    Raises `UnusableFile` if the file has no table with the required columns, and `OSError` if it cannot be read.
+    """
     with open_file(path, REQUIRED, OPTIONAL) as table:
         yield table
 
@@ -111,11 +116,11 @@ def open_trunks(path: Path) -> Iterator[Table]:
 class TrunkImport:
     """An import of trunks from one file. Their accounts must be in the portal already.
 
-    What a row does not say, the secret and the numbers, is read from the registrar's tables `subscriber` and
-    `dbaliases`, which are only read. `domain` is SIP_DOMAIN, the only domain that Kamailio serves. `report` is called
-    with every `Finding`, `progress` after every batch with the number of bytes read so far. With `dry` every batch is
-    rolled back. Safe to run twice, also after an interrupted run: a trunk that its account has already is left as it
-    is, or brought up to date if it is not adopted yet (`TrunkTakeover`).
+    If a row has no secret or no numbers, they are read from the registrar's tables `subscriber` and `dbaliases`.
+    Nothing is written there. `domain` is SIP_DOMAIN, the only domain that Kamailio serves. `report` is called with
+    every `Finding`, `progress` after every batch with the number of bytes read so far. With `dry` every batch is rolled
+    back. Safe to run twice, also after an interrupted run: a trunk that its account already has is left unchanged, or
+    updated if it is not adopted yet (`TrunkTakeover`).
     """
 
     def __init__(
@@ -164,7 +169,7 @@ class TrunkImport:
         return self._summary
 
     def _checked(self, row: Row) -> _Typed | None:
-        """Return the row's values; report what is wrong with them and return None if something is."""
+        """Return the row's values; if any of them is wrong, report each error and return None."""
         if row.fault is not None:
             detail = "{} columns, not {}".format(*row.widths) if row.widths[0] else REASONS[row.fault]
             self._refuse(row.line, {"": (row.fault, detail)})
@@ -237,7 +242,11 @@ class TrunkImport:
                 self._summary.digests_only += known_digests(row.secret) is not None
 
     def _completed(self, line: int, one: _Typed, there: Mapping[SipAddress, Subscriber]) -> TrunkRow | None:
-        """Return the row with the secret and the numbers that the registrar has; report it and return None if none."""
+        """Return the trunk of a checked row, with a missing secret or missing numbers filled in from the registrar.
+
+        `line` is the row's line in the file, `there` what the registrar has, by SIP address. If the registrar has no
+        usable secret or numbers, report the row and return None.
+        """
         found = there.get(one.address)
         secret, numbers = one.secret, one.numbers
         if secret is None:

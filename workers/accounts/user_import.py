@@ -1,4 +1,4 @@
-"""Import people and their roles in accounts that were taken over."""
+"""Import a file of people and their roles in accounts that were imported before."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _REASONS = {
 class UserImport(RowImport):
     """An import of people, one row for each role of a person in an account.
 
-    A person is known by the e-mail address, and gets the role if there is a login already. Safe to run twice: a role
-    that a person has already is left as it is. With `tell`, people without a password get a link by mail, each once,
-    also those who were imported before.
+    The e-mail address identifies the person: if there is a login with this address, it gets the role. Safe to run
+    twice: a role that a person already has is left unchanged. With `tell`, each person without a password gets one mail
+    with a link to set it, also if the person was imported before.
     """
 
     required = ("customer_number", "email", "name", "role")
@@ -73,7 +73,10 @@ def _role(typed: str) -> Role:
 
 
 def _recipient(cells: Mapping[str, str]) -> Recipient:
-    """Return the person whom the cells describe. Raises `InvalidField` if one of them cannot be right."""
+    """Return the person whom a row describes; `cells` are its texts by column.
+
+    Raises `InvalidField` for an invalid e-mail address, name or language.
+    """
     try:
         email = typed_email(cells["email"]).lower()
     except BadEmail as error:

@@ -1,4 +1,4 @@
-"""The files of a backup, and its list of contents, which a restore uses to check that they are whole and unchanged."""
+"""The list of contents of a backup, with which a restore checks that the backup's files are complete and unchanged."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from models.vault import Vault
 from workers.backup.errors import BackupError
 
 PORTAL, REGISTRAR, LETTERS = "portal.dump", "registrar.dump", "letters.tar"
-"""The names of the files: both databases, in pg_dump's custom format, and the folder of letters."""
+"""The names of a backup's files: dumps of both databases, in pg_dump's custom format, and an archive of the letters."""
 _LIST = "contents.json"
 
 
 class Contents(BaseModel):
     """The list of contents of a backup. `files` maps each file's name to its SHA-256 digest, in hexadecimal.
 
-    `taken_at` is the moment whose data the backup has, `revision` the revision of the portal's schema. `key` is a
-    digest of the first key of SECRET_KEY; the key itself is not in the backup.
+    `taken_at` is the time of the backup's snapshot, `revision` the revision of the portal's schema. `key` is a digest
+    of the first key of SECRET_KEY; the key itself is not in the backup.
     """
 
     taken_at: datetime
@@ -40,7 +40,7 @@ def key_digests(vault: Vault) -> list[str]:
 def write_contents(folder: Path, taken_at: datetime, revision: str, vault: Vault) -> None:
     """Write the list of contents of a backup into its folder: digests of all files there and of the first secret key.
 
-    `taken_at` is the moment whose data the backup has, `revision` the revision of the portal's schema.
+    `taken_at` is the time of the backup's snapshot, `revision` the revision of the portal's schema.
     """
     files = {file.name: _digest(file) for file in sorted(folder.iterdir())}
     found = Contents(taken_at=taken_at, revision=revision, key=key_digests(vault)[0], files=files)
@@ -48,9 +48,9 @@ def write_contents(folder: Path, taken_at: datetime, revision: str, vault: Vault
 
 
 def read_contents(folder: Path) -> Contents:
-    """Return the list of contents of a backup, after checking all of its files.
+    """Check all files of the backup in `folder` against its list of contents, and return the list.
 
-    Raises `BackupError` if the folder is no backup, or a file is missing or was changed.
+    Raises `BackupError` if the folder is no backup, or if a file is missing or was changed.
     """
     try:
         contents = Contents.model_validate_json((folder / _LIST).read_bytes())

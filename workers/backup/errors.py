@@ -2,4 +2,4 @@
 
 
 class BackupError(Exception):
-    """Raised when a backup cannot be made, or must not be restored; the text says why and what to do."""
+    """Raised when a backup cannot be made, or must not be restored; the message says why and what to do."""

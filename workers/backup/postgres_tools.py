@@ -16,9 +16,9 @@ from workers.stack.errors import NotInstalled
 from workers.stack.postgres import program
 
 LIMITS = {"connect_timeout": CONNECT_LIMIT, **TCP_LIMITS}
-"""libpq's parameters with which the programs connect."""
+"""The libpq connection parameters of the programs: the time limits for connecting and for a silent server."""
 _LONGEST = 6 * 3600.0
-"""Seconds after which a program is taken to hang."""
+"""Seconds after which a program is assumed to hang, and is killed."""
 
 
 def start(name: str, url: str, *arguments: str | Path) -> subprocess.Popen[str]:

@@ -19,10 +19,12 @@ from workers.gateways.registrar import plain_url
 def restore_backup(folder: Path, portal: str, registrar: str, letters: Path, vault: Vault) -> Contents:
     """Restore a backup made by `take_backup` into two empty databases and a folder of letters.
 
-    `portal` and `registrar` are the databases' URLs with the owner's role. Each database is restored completely or not
-    at all; a letter whose file exists already is left as it is. Return the backup's list of contents. Raises
-    `BackupError` before anything is written if a database is not empty, or if the backup is damaged or was made by a
-    newer version or with another SECRET_KEY; and later if PostgreSQL's program fails.
+    `folder` is the backup's folder. `portal` and `registrar` are the databases' URLs with the owner's role. Each
+    database is restored completely or not at all; a letter whose file exists already is left unchanged. Return the
+    backup's list of contents.
+
+    Raises `BackupError` before anything is written if a database is not empty, or if the backup is damaged or was made
+    by a newer version or with another SECRET_KEY. Also raises it, later, if `pg_restore` fails.
     """
     contents = read_contents(folder)
     if contents.key not in key_digests(vault):

@@ -28,10 +28,9 @@ _OPTIONS = "-c statement_timeout=20s -c tcp_keepalives_idle=60 -c tcp_keepalives
 def take_backup(into: Path, portal: str, registrar: str, letters: Path, vault: Vault) -> Path:
     """Write a backup to a new folder in `into`, named by its time in UTC, and return that folder.
 
-    `portal` and `registrar` are the databases' URLs, `letters` is the folder of letters. Nobody has to stop working:
-    each database is read from a snapshot, the registrar's taken first, so that the backup has no trunk at the registrar
-    that the portal's data lacks. Raises `BackupError` if a database does not answer or the disk is full; then no folder
-    is left.
+    `portal` and `registrar` are the databases' URLs, `letters` is the folder of letters. The system can stay in use:
+    each database is read from a snapshot. The registrar's snapshot is taken first, so that every trunk in it is also in
+    the portal's data. Raises `BackupError` if a database does not answer or the disk is full; then no folder is left.
     """
     with ExitStack() as stack:
         there = stack.enter_context(_snapshot(registrar))
@@ -69,9 +68,10 @@ def take_backup(into: Path, portal: str, registrar: str, letters: Path, vault: V
 
 @contextmanager
 def _snapshot(url: str) -> Iterator[tuple[psycopg.Connection, str]]:
-    """Open a snapshot of a database as it is now; yield the connection that keeps it, and its name for `pg_dump`.
+    """Open a snapshot of a database; yield the connection that keeps it open, and the snapshot's name for `pg_dump`.
 
-    Raises `BackupError` if the database does not answer.
+    Close the connection, and with it the snapshot, at the end of the block. Raises `BackupError` if the database does
+    not answer.
     """
     try:
         connection = TimedConnection.within(30, plain_url(url), options=_OPTIONS)

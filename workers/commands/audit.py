@@ -28,7 +28,7 @@ def verify(
         typer.Option("--head", help="POSITION:HASH that an earlier run printed: the chain must still contain it."),
     ] = None,
 ) -> None:
-    """Check every entry of the audit log against its seal; print each flaw, and position and hash of the newest seal.
+    """Check every entry of the audit log against its seal. Print each flaw, and the newest seal's position and hash.
 
     Ends with 1 if an entry or a seal was changed, removed, inserted or moved.
     """

@@ -22,7 +22,7 @@ from workers.settings import WorkerSettings
 def backup(
     into: Annotated[Path, typer.Argument(help="The folder that gets a new folder, named by the time, with the files.")],
 ) -> None:
-    """Write a backup of both databases, each as it is at one moment, and of the letters, while the system runs.
+    """Write a backup of both databases, each as of one moment, and of the letters. The system may go on running.
 
     SECRET_KEY is not part of the backup: keep it elsewhere. Connects as the owner's role.
     """

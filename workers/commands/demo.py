@@ -43,9 +43,9 @@ def demo(
 ) -> None:
     """Submit requests of each kind over HTTP to the running stack, and show their timelines as they grow.
 
-    The actions of users in between are simulated too: on the portal's pages, with the links and codes from their mails
-    and letters. Ends with 0 if every request ends as expected and every user got exactly the expected mails, else with
-    1. Can be repeated: every run creates new accounts in place of those that it uses up.
+    The demo also acts for the users on the portal's pages, with the links and codes from their mails and letters. Ends
+    with 0 if every request ends as expected and every user got exactly the expected mails, else with 1. Can be
+    repeated: every run creates new accounts in place of those that it uses up.
     """
     settings = WorkerSettings()
     with open_database() as database:
@@ -69,7 +69,7 @@ def demo(
 
 
 def _mailbox(settings: WorkerSettings) -> Mailbox:
-    """Return an object that reads the mails and letters which the embedded stack of this directory stores as files.
+    """Return a reader of the mails and letters that the embedded stack in this directory stores as files.
 
     Raises `CannotPlay` unless the settings name that stack's database.
     """
@@ -108,8 +108,8 @@ def _perform(api: PortalApi, played: list[Scene], patience: float) -> list[Scene
 def _check_mails(database: Database, played: Sequence[Scene], folder: Path, since: float) -> dict[str, str]:
     """Compare the mail files in `folder` with the mails that each scene (a request of the demo) expects.
 
-    Waits first until the last mails were sent. Differences are added to the scene's `problems`. Files older than
-    `since` (POSIX time) do not count. Return the number of mails of each scene, as text, by scene title.
+    Waits first until the last mails were sent. Adds each difference to the scene's `problems`. Ignores files from more
+    than a second before `since` (POSIX time). Return the number of mails of each scene, as text, by scene title.
     """
     ids = {scene.title: uuid.UUID(scene.view.id) for scene in played if scene.view}
     _await_the_last(database, list(ids.values()))
@@ -119,9 +119,9 @@ def _check_mails(database: Database, played: Sequence[Scene], folder: Path, sinc
 
 
 def _await_the_last(database: Database, ids: Sequence[uuid.UUID]) -> None:
-    """Wait until no mail of the requests `ids` is queued any more, at most 20 seconds (`MAILS_MAY_TAKE`).
+    """Wait until no mail of the requests with these ids is queued, for at most 20 seconds (`MAILS_MAY_TAKE`).
 
-    Mails are sent after a request has ended.
+    The last mails of a request are sent after it has ended.
     """
     deadline = time.monotonic() + MAILS_MAY_TAKE
     while time.monotonic() < deadline:

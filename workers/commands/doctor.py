@@ -32,9 +32,9 @@ from workers.sip.probe import NoDialTone, make_test_call
 BEAT_MAY_BE_SILENT = timedelta(seconds=30)
 """The greatest age of the last sweep, a job run every two seconds; an older one means beat or the workers are down."""
 CLOCK_MAY_BE_OFF = 5.0
-"""The most seconds that this machine's clock may differ from the database's.
+"""The greatest number of seconds by which this machine's clock may differ from the database's.
 
-More does no harm, since the database's clock counts, but logs and other programs disagree.
+A greater difference does not harm the portal, which uses the database's clock, but the times in logs are wrong.
 """
 
 # What a role is that may do more than a part needs. Tables' owners include the members of their owner.

@@ -1,4 +1,4 @@
-"""How console commands give a person a first login: check name and address, create it, and mail or print the link."""
+"""What console commands share that give a person a first login: check the input, create the login, send the link."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def typed_name(option: str, name: str) -> str:
 
 
 def give_access(session: Session, to: Recipient, account: Account | None, now: datetime) -> Access:
-    """Create a login of the carrier's staff (if `account` is None), or of the account's first administrator.
+    """Create a login for the person `to`: as first administrator of `account`, or as the carrier's staff if it is None.
 
-    `to` is the person. Return the login, and whether it or the role is new. Safe to run twice. Ends the command with a
-    message if the person cannot get the login, for example because the account has an administrator already.
+    Return the login, and whether the login or its role is new. Safe to run twice. Ends the command with a message if
+    the person cannot get the login, for example because the account has an administrator already.
     """
     try:
         if account is None:
@@ -72,9 +72,9 @@ def give_access(session: Session, to: Recipient, account: Account | None, now: d
 def tell(session: Session, user: User, account: Account | None, now: datetime, *, print_link: bool) -> str | None:
     """Mail the person a link to set the first password and return None, or with `print_link` return the link.
 
-    `account` is the account that they now administer, None for staff. A person who has a password already gets a mail
-    without a link. Ends the command with a message if the person is disabled, or has a password and a link was asked
-    for.
+    `account` is the account that the person now administers, None for staff. A person who has a password already gets a
+    mail without a link. Ends the command with a message if the person is disabled, or if `print_link` is set and the
+    person has a password already.
     """
     if user.disabled_at is not None:
         refuse(f"{user.email} is disabled. `standorte users enable {user.email}` lets the person in again.")

@@ -1,4 +1,4 @@
-"""What commands that import a file show: a progress bar, and the findings, which they also write to a file."""
+"""The progress bar and the report of findings that all commands for importing a file share."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ ImportedFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, reada
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only report; change nothing.")]
 ReportFile = Annotated[Path | None, typer.Option(help="Where bad rows are written to; FILE.errors.csv without it.")]
 SHOWN = 20
-"""The most findings printed on the terminal; the report file has all findings."""
+"""The greatest number of findings printed on the terminal; the report file has all findings."""
 
 
 @contextmanager
 def reading(file: Path) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar on a terminal while a file is read; yield a function that gets the number of bytes read."""
+    """Show a progress bar, if this is a terminal, while the block reads a file.
+
+    Yields a function to call with the number of bytes read so far. Removes the bar at the end of the block.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task(file.name, total=file.stat().st_size)
@@ -41,8 +44,8 @@ def reading(file: Path) -> Iterator[Callable[[int], None]]:
 class Report:
     """The findings of an import: all are written to a CSV file, the first 20 (`SHOWN`) also to the terminal.
 
-    A finding is a problem with one row, or a remark on one. The file is created with the first finding; without
-    findings there is no file.
+    A finding is a problem with one row, or a remark on one. Use it as a context manager, which closes the file at the
+    end. The file is created with the first finding; without findings there is no file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -86,10 +89,12 @@ def import_rows(
     report: Path | None,
     created: str,
 ) -> None:
-    """Run an import of the class `kind`, which `make` builds from database, report and progress; print the counts.
+    """Run an import of `file`, and print the counts of its rows.
 
-    `report` is the path of the report file, `FILE.errors.csv` if None. `created` says what became of new rows. Ends the
-    command with the exit code 1 if a row was bad, and with 2 if no row can be read from the file at all.
+    `kind` is the class of the import, which names the columns. `make` creates the import; it gets the database, a
+    function for each `Finding`, and one for the number of bytes read so far. `report` is the path of the report file,
+    `FILE.errors.csv` if None. `created` is the printed word for new rows. Ends the command with the exit code 1 if a
+    row was bad, and with 2 if no row can be read from the file at all.
     """
     path = report or file.with_name(file.name + ".errors.csv")
     # The report of an earlier run would look like this run's findings.

@@ -61,8 +61,8 @@ def withdraw(area_code: AreaOption, first_subscriber: FirstOption, size: SizeOpt
     """Take number blocks out of an area code's pool, so that they are assigned to nobody any more. Safe to run twice.
 
     Blocks that are assigned stay with their accounts, and return to the pool some time after they are given back. The
-    next run of the job `registrar` deletes the withdrawn ones from the registrar. `numbers stock` brings them back.
-    Blocks that the job `registrar` reports as set aside are not changed.
+    next run of the job `registrar` deletes the withdrawn blocks from the registrar. `numbers stock` brings withdrawn
+    blocks back. Blocks that the job `registrar` reports as set aside are not changed.
     """
     with open_database() as database:
         try:

@@ -92,8 +92,8 @@ def change(
 ) -> None:
     """Set prices and contract terms of a product from a day on; a withdrawn product is sold again from that day.
 
-    They apply to orders from that day on. Contracts and earlier orders keep their prices and terms, offers keep their
-    prices. New versions of the program do not change what was set. Safe to run twice.
+    Prices and terms apply to orders from that day on. Contracts and earlier orders keep their prices and terms, offers
+    keep their prices. New versions of the program do not change what was set. Safe to run twice.
     """
     typed = (_cents("--monthly", monthly), _cents("--one-off", one_off))
     with open_database() as database, database.transaction() as session:
@@ -147,8 +147,9 @@ def _set(
 ) -> bool:
     """Set a product's prices, contract terms and whether it is sold (`orderable`), from the day `day` on.
 
-    `cents` are `monthly_cents` and `one_off_cents`. Return whether this changes what was set before; then it is logged
-    in the audit log as the event `deed`. Ends the command with a message if the day is in the past.
+    `key` is the product's key, `cents` are `monthly_cents` and `one_off_cents`. Return whether this changes what was
+    set before; if so, the change is recorded in the audit log as the event `deed`. Ends the command with a message if
+    the day is in the past.
     """
     try:
         is_new = set_price(session, key, day, database.now(), orderable=orderable, terms=terms, **cents)
@@ -163,10 +164,10 @@ def _set(
 
 
 def _terms(product: Product, term: int | None, notice: int | None, renewal: int | None) -> ContractTerms:
-    """Return the product's contract terms, with those that were typed in place of the present ones.
+    """Return the product's contract terms, with the typed values in place of the present ones.
 
-    `term`, `notice` and `renewal` are months, None if not typed. Ends the command with a message if one was typed and
-    the product is no trunk.
+    `term`, `notice` and `renewal` are the typed numbers of months, None if not typed. Ends the command with a message
+    if a value was typed and the product is no trunk.
     """
     typed = {"term_months": term, "notice_months": notice, "renewal_months": renewal}
     given = {name: months for name, months in typed.items() if months is not None}

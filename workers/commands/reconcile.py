@@ -23,7 +23,7 @@ from workers.runtime import build_runtime, close_runtime
 from workers.settings import WorkerSettings
 
 SHOWN = 50
-"""The most findings printed on the terminal; the database has the others, up to the most that a run records."""
+"""The greatest number of findings printed on the terminal; the database has more of them."""
 
 
 def reconcile(

@@ -149,7 +149,11 @@ def release_address(
 
 
 def _refusal(request: Request, reason: RefusalReason | None, note: str) -> Refusal:
-    """Return the refusal; without a reason, the document does not show what it is to prove."""
+    """Return the refusal of the request's document, with a reason and the staff's note to the customer.
+
+    `reason` None stands for: the document does not show what it is to prove. Ends the command with a message if the
+    reason is not possible for this kind of document.
+    """
     possible = refusal_reasons(request)
     if reason is None:
         reason = next(one for one in possible if one in (RefusalReason.DOES_NOT_SHOW, RefusalReason.NO_NEED))

@@ -1,4 +1,4 @@
-"""What all console commands share: output, the database, look-ups, and ending a command with a message."""
+"""Functions that console commands share: print, open the database, look things up, end a command with a message."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def refuse(message: str, code: int = 1) -> NoReturn:
 def owner_urls(settings: WorkerSettings) -> tuple[str, str]:
     """Return the URLs of the portal's and the registrar's database, with the owner's role if its URLs are set.
 
-    Otherwise they are those with the workers' role. Ends the command with a message if one leads to PgBouncer, through
-    which a session cannot keep locks and snapshots.
+    Where they are not set, return the URL with the workers' role. Ends the command with a message if a URL leads to
+    PgBouncer, through which a session cannot keep locks and snapshots.
     """
     urls = (
         settings.owner_database_url or settings.database_url,

@@ -71,7 +71,7 @@ def migrate(
 
 
 def seed() -> None:
-    """Load the demo data, after `standorte migrate`. Safe to run twice: existing accounts and numbers stay as they are.
+    """Load the demo data, after `standorte migrate`. Safe to run twice: existing accounts and numbers do not change.
 
     Writes the SIP trunks of the demo to the registrar every time.
     """

@@ -26,8 +26,8 @@ def secrets() -> None:
 def reseal() -> None:
     """Re-encrypt all SIP passwords and second factors with the first key of SECRET_KEY.
 
-    Safe to run twice, and while the system runs. Connects as the owner's role. Ends with 1 if some cannot be decrypted
-    with any of the keys.
+    Safe to run twice, and while the system runs. Connects as the owner's role. Ends with 1 if any secret cannot be
+    decrypted with any of the keys.
     """
     settings = WorkerSettings()
     vault = Vault(*settings.secret_keys)

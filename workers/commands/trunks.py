@@ -70,12 +70,12 @@ def import_trunks(
     Columns: customer_number, sip_user, channels, product (of `prices list`), monthly_price (net, in euros), started_on,
     and the optional domain (SIP_DOMAIN without it), secret, numbers (divided by commas; +49521999980/100 are a hundred
     from there on), term_months, notice_months and renewal_months (without them no first term and a month's notice).
-    What secret and numbers do not say is read from the tables subscriber and dbaliases of a running
-    Kamailio (REGISTRAR_URL), where nothing is changed before `trunks adopt`.
+    A missing secret and missing numbers are read from the tables subscriber and dbaliases of a running Kamailio
+    (REGISTRAR_URL), where nothing is changed before `trunks adopt`.
 
-    Valid rows are imported even if others are not. A trunk that is there is left as it is; but if it is not adopted
-    yet, it gets the secret and numbers that Kamailio has by now, unless they were changed in the portal. Safe to run
-    twice. Ends with 0 if every row was imported, with 1 if not, and with 2 if no row can be read at all.
+    Valid rows are imported even if others are not. A trunk that was imported before and adopted is left unchanged. A
+    trunk that is not adopted yet gets the secret and numbers that Kamailio has now, unless they were changed in the
+    portal. Safe to run twice. Ends with 0 if every row was imported, with 1 if not, and with 2 if no row can be read.
     """
     settings = WorkerSettings()
     path = report or file.with_name(file.name + ".errors.csv")
@@ -121,8 +121,8 @@ def import_forwardings(
     no_answer), and the optional first_number and last_number; without these the forwarding is for all numbers of the
     account. The rules are those of the portal. Nothing is written to the registrar before `trunks adopt`.
 
-    Valid rows are imported even if others are not. A forwarding that is there is left as it is, so this is safe to run
-    twice. Ends with 0 if every row was imported, with 1 if not, and with 2 if no row can be read at all.
+    Valid rows are imported even if others are not. A forwarding that exists already is left unchanged, so this is safe
+    to run twice. Ends with 0 if every row was imported, with 1 if not, and with 2 if no row can be read at all.
     """
     import_rows(
         ForwardingImport,
@@ -138,12 +138,13 @@ def adopt(
     sip_user: Annotated[str | None, typer.Argument(metavar="SIP_USER", help="One trunk; all without it.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Make trunks that were taken over ours: from now on the registrar has what the portal has. Asks first.
+    """Adopt imported trunks: from now on the portal manages them, and the registrar gets what the portal has.
 
-    They are written to the registrar, with their numbers and settings. A trunk whose password or numbers were changed
-    at the registrar since its import is listed and left as it is: import its row once more, and adopt it then. SIP
-    users that the portal does not know stay: `standorte reconcile registrar --dry-run` lists them, and only `standorte
-    reconcile registrar --allow-removals` removes them. Ends with 0 if every trunk was adopted, and with 1 if not.
+    Asks first. The trunks are written to the registrar, with their numbers and settings. A trunk whose password or
+    numbers were changed at the registrar since its import is listed and left as it is: import its row once more, and
+    adopt it then. SIP users that the portal does not know stay: `standorte reconcile registrar --dry-run` lists them,
+    and only `standorte reconcile registrar --allow-removals` removes them. Ends with 0 if every trunk was adopted, and
+    with 1 if not.
     """
     settings = WorkerSettings()
     subscribers, vault = KamailioSubscribers(settings.registrar_url), Vault(*settings.secret_keys)
@@ -175,8 +176,8 @@ def adopt(
 def _changing(sip_user: str) -> Iterator[tuple[Session, datetime]]:
     """Open a transaction for a change of the trunk with this SIP user; yield its session and the current time.
 
-    Ends the command with a message if the block raises `NotFound`, `TrunkClosed`, or `Forbidden` for a trunk still on
-    order.
+    Commit at the end of the block. Ends the command with a message if the block raises `NotFound`, `TrunkClosed`, or
+    `Forbidden` for a trunk still on order.
     """
     with open_database() as database:
         try:

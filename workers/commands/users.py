@@ -35,7 +35,7 @@ from workers.commands.resources import known_account, known_locale, open_databas
 app = typer.Typer(no_args_is_help=True, help="People who can sign in.")
 
 MOST_LISTED = 200
-"""How many people `users list` shows at most."""
+"""The greatest number of people that `users list` shows."""
 
 EmailArgument = Annotated[str, typer.Argument(metavar="EMAIL", help="The address with which the person signs in.")]
 
@@ -100,8 +100,8 @@ def import_users(
     language (de or en; de without it). A person in several accounts has a row for each. Somebody who has a login
     already gets the role, and keeps name and language. Nobody gets a mail without --tell.
 
-    Valid rows are imported even if others are not. A role that a person has is left as it is, so this is safe to run
-    twice. Ends with 0 if every row was imported, with 1 if not, and with 2 if no row can be read at all.
+    Valid rows are imported even if others are not. A role that a person already has is left unchanged, so this is safe
+    to run twice. Ends with 0 if every row was imported, with 1 if not, and with 2 if no row can be read at all.
     """
     words = "roles would be given" if dry_run else "roles given"
     import_rows(UserImport, partial(UserImport, dry=dry_run, tell=tell), file, report, words)
@@ -218,7 +218,7 @@ def erase(
 ) -> None:
     """End a person's access for good and delete their name and address (GDPR, Art. 17). This cannot be undone.
 
-    Kept are contracts with their contacts and holders, orders and business letters, and the audit log. The workers' job
+    Contracts with their contacts and holders, orders and business letters, and the audit log are kept. The workers' job
     `erasures` deletes name and address within minutes. Refused for the only administrator of an account, and for staff.
     """
     with open_database() as database:

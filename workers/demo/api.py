@@ -65,8 +65,9 @@ class PortalApi:
     def hand_in(self, id: str, name: str, content: bytes, as_what: str = "address-document") -> View:
         """Upload a document for the request with this id, and return the request afterwards.
 
-        `as_what` is what it proves, as the API's addresses say it: the connection address, or with "certificate" a need
-        for numbers. `name` is the document's file name. Raises `UnexpectedAnswer` if the portal does not accept it.
+        `as_what` is the last part of the API's path: "address-document" for a proof of the connection address,
+        "certificate" for a certificate of need. `name` is the document's file name. Raises `UnexpectedAnswer` if the
+        portal does not accept the document.
         """
         headers = {"Idempotency-Key": f"document-{id}"}
         path = f"requests/{id}/{as_what}"

@@ -1,4 +1,4 @@
-"""Settings that describe the made-up carrier of the embedded stack, by environment variable."""
+"""The settings of the fictitious carrier that the embedded stack shows to customers, by environment variable."""
 
 from __future__ import annotations
 

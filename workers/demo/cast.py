@@ -59,8 +59,8 @@ class Site:
 class Pool:
     """An Ortsnetz (local exchange area) with a range of 1,000 phone numbers that the demo can add to its number pool.
 
-    The subscriber numbers, without the area code, are `prefix` followed by 000 to 999. `postal_code` is one of those of
-    `city`.
+    The subscriber numbers, without the area code, are `prefix` followed by 000 to 999. `postal_code` is a postal code
+    of `city`.
     """
 
     area_code: str
@@ -89,7 +89,7 @@ POOLS = (
 )
 
 EMPTY_POOL = Pool("0251", "Münster", "48143", "99998")
-"""A pool that is empty on purpose: an order for its area code is held until `standorte numbers stock` refills it."""
+"""A pool without numbers, on purpose: an order for its area code is held until `standorte numbers stock` fills it."""
 
 MAXI = Person("Maxi Mustermensch", "maxi.mustermensch@example.com")
 SAM = Person("Sam Standort", "sam.standort@example.com")
@@ -158,7 +158,7 @@ DUESSELDORF = Site(
 )  # fmt: skip
 
 REGISTERED = {MAIN: "HRB 111111 B, Amtsgericht Charlottenburg", MUENCHEN: "HRB 222222, Amtsgericht München"}
-"""The main accounts whose contract holder is known, with the number in the commercial register."""
+"""The main accounts with a known contract holder, each with the holder's number in the commercial register."""
 
 INVOICE_NUMBER = "SR-1111111-1"
 BILLED_TOGETHER = (KIEL, DUESSELDORF)
@@ -191,4 +191,4 @@ DEMO_LOGINS = (
     _login("administrator of 2000711 Alpenfracht", STEFFI, "attached to 2000089 already: rejected too"),
     _login("back office", BACK_OFFICE, "see what is stuck and why; first sets up an authenticator app"),
 )
-"""The logins printed at every start; the other sites' logins have the form CITY@example.de, as frankfurt@example.de."""
+"""The logins that the embedded stack prints at every start. Other sites have CITY@example.de (frankfurt@example.de)."""

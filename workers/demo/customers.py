@@ -1,4 +1,4 @@
-"""Create accounts for the demo as if they had existed before the portal, with contract, trunk and numbers."""
+"""Create accounts for the demo that look older than the portal, with contract, trunk and numbers."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def give_role(session: Session, user: User, account: Account, role: Role) -> Non
 
 
 def open_account(session: Session, carrier: Carrier, site: Site) -> Account:
-    """Create a standalone account with administrator, contract, trunk and number block, and return the account.
+    """Create a standalone account for the site, with administrator, contract, trunk and number block, and return it.
 
     Raises `NoNumbersAvailable` if the number pool of the site's area code has no free block of the site's size.
     """

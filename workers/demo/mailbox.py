@@ -1,4 +1,4 @@
-"""Read the mails and letters that the embedded stack has stored as files, as their recipients would."""
+"""Read the mails and letters that the embedded stack has stored as files, in place of their recipients."""
 
 from __future__ import annotations
 

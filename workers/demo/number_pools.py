@@ -31,10 +31,10 @@ def stocked(session: Session, preferred: str, size: int, now: datetime) -> Pool:
 
 
 def empty(session: Session, now: datetime, taken: Collection[str] = ()) -> Pool:
-    """Return an Ortsnetz (local exchange area) whose pool has no free single number, but to which one can be added.
+    """Return a pool that has no free single number, but to which a single number can be added.
 
-    A single number is a block of size 1. Area codes in `taken` are not considered. Raises `CannotPlay` if there is
-    none.
+    A single number is a block of size 1. Area codes in `taken` are not considered. Raises `CannotPlay` if there is no
+    pool of this kind.
     """
     usable = EMPTY_POOL.area_code not in taken and _next_number(session, EMPTY_POOL) is not None
     if usable and not pool_has(session, EMPTY_POOL.area_code, 1, now):
@@ -81,9 +81,9 @@ def _first_free(session: Session, pool: Pool) -> str:
 
 
 def _next_number(session: Session, pool: Pool) -> str | None:
-    """Return the next number of the pool's range that was never added: the one after the highest block in the range.
+    """Return the next number to add to the pool: the number after the highest block in the pool's range.
 
-    It is a subscriber number, without area code. None if the range of 1,000 numbers is used up.
+    It is a subscriber number, without area code. Returns None if the range of 1,000 numbers is used up.
     """
     prefix = national_to_e164(pool.area_code)
     start = int(f"{prefix}{pool.prefix}000")

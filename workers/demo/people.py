@@ -1,4 +1,4 @@
-"""Simulate what people do in the demo: use the portal's pages with the links and codes from their mails and letters."""
+"""Do in the demo what people would do: use the portal's pages with the links and codes from mails and letters."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ EXTRACT = b"%PDF-1.4\n% Handelsregisterauszug HRB 12345\n%%EOF\n"
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """What people do in the demo. Most methods do one thing and return a sentence that says what was done.
+    """The simulated people of the demo. Most methods do one thing and return a sentence that says what was done.
 
-    `view` is the request concerned, as the API shows it. The methods raise `UnexpectedAnswer` if the portal's answer is
-    an error, or a mail or letter does not arrive in time. `transport` replaces the network, for tests; None: HTTP to
-    the portal at `base_url`.
+    The argument `view` of a method is the request concerned, as the API shows it. The methods raise `UnexpectedAnswer`
+    if the portal's answer is an error, or a mail or letter does not arrive in time. `transport` replaces the network,
+    for tests; None: HTTP to the portal at `base_url`.
     """
 
     base_url: str
@@ -45,14 +45,20 @@ class People:
     transport: httpx.BaseTransport | None = None
 
     def confirm_email(self, contact: Person, view: View) -> str:
-        """Confirm the contact's e-mail address for an order: open the link in the mail and type the mail's code."""
+        """Confirm the contact's e-mail address for an order: open the link in the mail and type the mail's code.
+
+        Return a sentence that says what was done.
+        """
         mail = self.mailbox.mail(contact.email, view.customer_number)
         with self._browser() as browser:
             browser.fill_in(link_in(mail), code=code_on(mail))
         return f"{contact.name} opens the link in the mail and types the code"
 
     def enter_letter_code(self, view: View) -> str:
-        """Prove an order's connection address: type the code from the letter that was sent there."""
+        """Prove an order's connection address: type the code from the letter that was sent there.
+
+        Return a sentence that says what was done.
+        """
         letter = self.mailbox.letter(view.customer_number)
         with self._browser() as browser:
             browser.fill_in("/brief", customer_number=view.customer_number, code=code_on(letter))
@@ -62,7 +68,7 @@ class People:
         """Accept or decline a link or a switch as `owner`, an administrator of the account that is asked for consent.
 
         Opens the link in the mail and types the mail's code. `decision` is the value of the pressed button: "accepted"
-        or "declined".
+        or "declined". Return a sentence that says what was done.
         """
         mail = self.mailbox.mail(owner.email, view.customer_number)
         with self._browser() as browser:
@@ -82,13 +88,16 @@ class People:
     def hand_in_document(self, view: View) -> str:
         """Upload an extract from the commercial register as the requester, to prove the order's connection address.
 
-        `view` is the order as the API shows it. Return a sentence that says what was done, which the demo prints.
+        `view` is the order as the API shows it. Return a sentence that says what was done.
         """
         self.api.hand_in(view.id, "Handelsregisterauszug.pdf", EXTRACT)
         return "the requester hands in an extract from the commercial register"
 
     def release_document(self, view: View) -> str:
-        """Accept the document uploaded for an order, as the back office. The workers then continue the order."""
+        """Accept the document uploaded for an order, as the back office. The workers then continue the order.
+
+        Return a sentence that says what was done.
+        """
         self._decide_document(view, None)
         return f"standorte requests release-address {view.id[:8]}…: the back office has looked at it"
 
@@ -98,7 +107,10 @@ class People:
         return "the requester hands in a list of extensions as certificate of need"
 
     def refuse_certificate(self, view: View) -> str:
-        """Refuse the certificate of need, as the back office. The request then waits for another one."""
+        """Refuse the certificate of need, as the back office. The request then waits for another certificate.
+
+        Return a sentence that says what was done.
+        """
         self._decide_document(view, Refusal(RefusalReason.NO_NEED, "Bitte mit Standortplan."))
         return f"standorte requests release-address {view.id[:8]}… --refuse: the list does not show the need"
 
@@ -109,7 +121,10 @@ class People:
             decide_on_document(session, person, uuid.UUID(view.id), None, now, refusal=refusal)
 
     def stock(self, pool: Pool, view: View) -> str:
-        """Add a single number to a pool, as the carrier; the orders that were held for lack of one are then retried."""
+        """Add a single number to a pool, as the carrier, and retry the orders that were held because it was empty.
+
+        `view` is not used. Return a sentence that says what was done.
+        """
         del view
         with self.database.transaction() as session:
             retried = refill(session, pool, self.database.now()).retried
@@ -117,9 +132,10 @@ class People:
         return f"standorte numbers stock --area-code {pool.area_code}: {len(retried)} held {orders}"
 
     def stock_and_retry(self, pool: Pool, view: View) -> str:
-        """Add a single number to a pool without retrying the orders held for lack of one; then retry one order.
+        """Add a single number to a pool, as the carrier; then retry the order `view` through the API, as its requester.
 
-        The order is that of `view`; it is retried through the API, as its requester.
+        Other orders that were held because the pool was empty are not retried. Return a sentence that says what was
+        done.
         """
         with self.database.transaction() as session:
             stock(session, pool, self.database.now())
@@ -127,7 +143,7 @@ class People:
         return "there are numbers again; the requester presses retry"
 
     def cancel(self, view: View) -> str:
-        """Cancel the request through the API, as the requester."""
+        """Cancel the request through the API, as the requester. Return a sentence that says what was done."""
         self.api.cancel(view.id)
         return "cancelled through the API, as the requester"
 
@@ -136,7 +152,10 @@ class People:
         return berlin_day(self.database.now()) + timedelta(days=1)
 
     def let_day_come(self, view: View) -> str:
-        """Pretend that the day for which the request was made has come: set its day to today, and schedule it."""
+        """Pretend that the planned day of the request has come: set it to today, and make the request due at once.
+
+        Return a sentence that says what was done.
+        """
         with self.database.transaction() as session:
             request, now = _locked(session, view), self.database.now()
             request.effective_on = berlin_day(now)
@@ -144,10 +163,10 @@ class People:
         return "as if its day had come"
 
     def let_time_pass(self, days: int, view: View) -> str:
-        """Pretend that nobody has answered a link request's question for consent for `days` days.
+        """Pretend that the question for consent of a link request has been open, without an answer, for `days` days.
 
-        Moves the times at which the question was asked and expires back by that time, and schedules the request for
-        now.
+        Moves back the times at which the question was asked and expires, and makes the request due at once. Return a
+        sentence that says what was done.
         """
         by = timedelta(days=days)
         with self.database.transaction() as session:

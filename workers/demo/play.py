@@ -1,6 +1,6 @@
 """Run the scenes of the demo against the running stack, and check how they end.
 
-A scene is one request to the portal (an order or a link, for example) with what people do while it runs.
+A scene is one request to the portal (an order or a link, for example) with what people do until it ends.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from workers.demo.api import PortalApi, UnexpectedAnswer, View
 POLL_SECONDS = 0.1
 
 Act = Callable[[View], str]
-"""A function that does for a request what a person has to do, and returns a sentence that says what was done."""
+"""A function that does what a person has to do for a request, and returns a sentence that says what was done."""
 
 
 class CannotPlay(Exception):
@@ -25,7 +25,7 @@ class CannotPlay(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """A status of a request with its reason (None: no reason): the present one, or the one that a scene expects."""
+    """A status of a request with its reason (None: no reason). It is the current or an expected status."""
 
     status: Status
     reason: Reason | None = None
@@ -38,12 +38,14 @@ class Stand:
 class Scene:
     """One request of the demo: how to submit it, how it has to end, and its progress so far.
 
-    `submit` creates the request under an idempotency key; `end` is its expected last status and reason. `acts` are
-    pairs of a status that the request has to reach, in this order, and what a person does then. With `twice`, the
-    request is submitted a second time under the same key. `mails` is the expected number of mails by e-mail address.
+    `submit` gets the API and an idempotency key, and creates the request. `end` is the expected last status and reason.
+    `acts` are pairs of a status that the request has to reach, in this order, and what a person does then. With
+    `twice`, the request is submitted a second time under the same key. `mails` is the expected number of mails by
+    e-mail address.
 
     Progress: `view` is the request as the API showed it most recently, `acted` the number of `acts` done, `began` the
-    clock's value at the submission, `seconds` the time since then, `problems` what went wrong, in words.
+    clock's value at the submission, `seconds` the time since then, `problems` a sentence for each thing that went
+    wrong.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""The scenes of the demo, each one request with its expected end: orders, links, a switch, changes, cancellations …
+"""The scenes of the demo. Each is one request, such as an order, a link or a cancellation, with its expected end.
 
 Everything that a run uses up (numbers, accounts to link, addresses to prove) is created anew for every run, so that the
 demo can be repeated on the same data.
@@ -64,9 +64,9 @@ class Stage:
 
     `token` is the API token; `hanna` a contact with an unconfirmed e-mail address; `street` a street whose addresses
     are not proved yet; `berlin` a number pool with free numbers; `empty` and `empty_too` pools without free numbers.
-    `fresh` are the new accounts by what happens to them in the run (`FRESH`); `more_area_code` and
-    `certified_area_code` are the area codes of the accounts that order more numbers, the second one so many that they
-    need a certificate. `nobodys_number` is a customer number without an account.
+    `fresh` has the new accounts by what happens to them in the run (`FRESH`). `more_area_code` is the area code of the
+    account that orders one more number, `certified_area_code` that of the account that orders so many that it needs a
+    certificate. `nobodys_number` is a customer number without an account.
     """
 
     token: str
@@ -84,7 +84,8 @@ class Stage:
 def set_stage(session: Session, carrier: Carrier) -> Stage:
     """Prepare one run of the demo: create an API token and accounts, and choose pools with and without free numbers.
 
-    Raises `CannotPlay` if the demo data is not loaded, or no pool with, or without, free numbers can be found.
+    Return what was prepared. Raises `CannotPlay` if the demo data is not loaded, or if there is no pool with free
+    numbers or none without.
     """
     main = account_by_number(session, MAIN_NUMBER)
     maxi = session.scalar(sa.select(User).where(User.email == MAXI.email))

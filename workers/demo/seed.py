@@ -46,7 +46,7 @@ from workers.demo.customers import Carrier, give_role, open_account, sign_up, tr
 __all__ = ["DEMO_LOGINS", "DemoLogin", "Seeded", "seed"]
 
 SHELVES = ((100, "000", 5), (10, "500", 40), (1, "900", 100))
-"""The blocks into which a pool's 1,000 numbers are divided: block size, first number, number of blocks."""
+"""The blocks of a pool's 1,000 numbers: block size, last three digits of the first number, number of blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ def seed(
     """Load the demo data. Price list and area codes must be loaded before (`standorte migrate`).
 
     `vault` encrypts the SIP passwords. With `registrar`, all demo trunks are written to the registrar every time, which
-    restores lost ones; raises `GatewayError` if it refuses one, but the demo data is saved all the same. Safe to run
-    twice and in parallel: existing accounts and blocks are left unchanged, even if edited since.
+    restores lost ones. Raises `GatewayError` if the registrar refuses a trunk; the demo data is saved all the same.
+    Safe to run twice and in parallel: existing accounts and blocks are left unchanged, even if edited since.
     """
     sites = (MAIN, *EXISTING, *BILLED_TOGETHER)
     with database.transaction() as session:

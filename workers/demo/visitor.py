@@ -1,4 +1,4 @@
-"""A simulated user of a browser without JavaScript, who opens pages and sends forms."""
+"""A simulated browser without JavaScript that opens the portal's pages and sends forms."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ class Visitor:
         self._client = httpx.Client(base_url=base_url, timeout=10, follow_redirects=True, transport=transport)
 
     def sign_in(self, email: str, password: str) -> None:
-        """Send the sign-in form. Raises `UnexpectedAnswer` if the portal answers with another status code than 200."""
+        """Open the sign-in page and send its form with this e-mail address and password.
+
+        Raises `UnexpectedAnswer` if the portal answers with another status code than 200.
+        """
         self.fill_in("/anmelden", email=email, password=password)
 
     def fill_in(self, page: str, send_to: str | None = None, **typed: str) -> str:

@@ -11,7 +11,7 @@ from tasks.settings import Carrier
 
 
 class LetterFolder:
-    """The printer of letters: writes each letter as a PDF file, named by the letter's key, to a folder.
+    """A printer of letters that writes each letter to a folder, as a PDF file named by the letter's key.
 
     Each letter names `carrier` as its sender, or the name `sender` if the carrier's name is not set.
     """

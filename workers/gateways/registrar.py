@@ -23,16 +23,16 @@ from models.db.privileges import REGISTRAR, apply_privileges
 from tasks.ports import Block, GatewayError, GatewayRefused, GatewayUnavailable, NumberTaken, TrunkRecord
 
 _MOST_HELD = 3
-"""The most trunks in one `put_trunks` that meet an error of `_ERRORS_OF_ONE_TRUNK`; the rest is left for later."""
+"""The number of errors of `_ERRORS_OF_ONE_TRUNK` in one `put_trunks` after which the other trunks are not tried."""
 _OWN_FAULT = (psycopg.DataError, errors.CheckViolation)
-"""Errors of one trunk whose values the tables do not take, however often they are written."""
+"""Errors because the tables reject a value of one trunk; a retry would fail, too."""
 _ERRORS_OF_ONE_TRUNK = (errors.LockNotAvailable, errors.DeadlockDetected, psycopg.IntegrityError, errors.RaiseException)
-"""Errors that concern one trunk and may heal, such as a locked row, or a new row's id that another row has already.
+"""Errors that concern one trunk and may not occur again, such as a locked row, or a new row's id that is taken.
 
-All other errors are the server's and heal for all trunks together: a missing privilege, a full disk, read-only.
+All other errors concern the server and so all trunks: for example a missing privilege, a full disk, a read-only server.
 """
 _PATIENCE = 7.0
-"""Seconds for each answer of the registrar's database; its own limit for a statement is shorter."""
+"""Seconds to wait for each answer of the registrar's database. The database's limit for a statement is shorter."""
 # Every statement looks up keys; a plan made while the tables were empty would keep scanning them.
 _OPTIONS = "-c statement_timeout=5s -c lock_timeout=3s -c enable_seqscan=off"
 
@@ -41,7 +41,7 @@ _FOR_SCHEMA = 900.0
 _SCHEMA_OPTIONS = "-c statement_timeout=300s -c lock_timeout=60s"
 _SCHEMA_TRIES = 40
 _SCHEMA_PAUSE = 0.5
-"""Seconds between two tries to change tables that are in use, in which Kamailio gets its turn."""
+"""Seconds between two attempts to change tables that are in use; Kamailio can use the tables in between."""
 
 # Kamailio's tables have no unique constraint on aliases and preferences, so a lock serialises two writers of one trunk.
 _TAKE_TURNS = "SELECT pg_advisory_xact_lock(hashtextextended(%(user)s || '@' || %(domain)s, 0))"
@@ -162,12 +162,14 @@ class KamailioRegistrar:
     def put_trunks(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
         """Create or update trunks in one transaction. Return each record's error, in order; None if it was written.
 
-        The error is `GatewayRefused` if the SIP user exists under another idempotency key or the database rejects a
-        value; `NumberTaken` if another trunk has one of the numbers (numbers that the trunk no longer has are deleted
-        all the same); `GatewayError` if another transaction has locked rows of the trunk or a constraint is violated,
-        and for all records after the third such error; `GatewayUnavailable`, for every record, if the database does not
-        answer or reports any other error, such as a missing privilege. If one record makes the transaction fail, each
-        record is written in a transaction of its own. Safe to run twice: rows are replaced, and duplicates are deleted.
+        `GatewayRefused`: the SIP user exists under another idempotency key, or the database rejects a value.
+        `NumberTaken`: another trunk has one of the numbers; numbers that the trunk no longer has are deleted all the
+        same. `GatewayError`: another transaction has locked rows of the trunk, or a constraint is violated; after three
+        of these, all further records get it, too. `GatewayUnavailable`, for every record: the database does not answer
+        or reports any other error, such as a missing privilege.
+
+        If one record makes the transaction fail, each record is written in a transaction of its own. Safe to run twice:
+        rows are replaced, and duplicates are deleted.
         """
         try:
             return self._put(records)
@@ -240,10 +242,10 @@ class KamailioRegistrar:
 
 
 def _failure(error: psycopg.Error) -> GatewayError:
-    """Return a database error as the error of a port.
+    """Return the `GatewayError` that stands for a database error.
 
-    That is `GatewayRefused` if a value of one trunk is at fault, `GatewayError` if only one trunk is concerned and a
-    retry may succeed, and `GatewayUnavailable` for an outage that concerns all trunks.
+    It is `GatewayRefused` if the database rejects a value of one trunk, `GatewayUnavailable` for an outage that
+    concerns all trunks, and a plain `GatewayError` if only one trunk is concerned and a retry may succeed.
     """
     name = type(error).__name__
     # The end of a sequence is no value of a record, though it is an error of data by its number.

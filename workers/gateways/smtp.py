@@ -1,4 +1,4 @@
-"""Send mails over SMTP as standard MIME messages, over one connection for each process, which is kept open."""
+"""Send mails as MIME messages over SMTP, through one connection for each process, which is kept open."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ from models.values import Clock, utc_now  # noqa: TID251 - for callers who send 
 from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, Mail, NotSent, RecipientUnavailable
 
 CONVERSATION = timedelta(seconds=30)
-"""The most time for one mail, connecting included: less than a lease (`LEASE_SECONDS`), so no other worker sends it."""
+"""The time limit for sending one mail, including the connection.
+
+It is shorter than a lease (`LEASE_SECONDS`), so that no other worker sends the same mail meanwhile.
+"""
 
 # Seconds without an answer. After the content a server may look for viruses first: who does not wait for its answer
 # sends the mail again, and it arrives twice.
@@ -43,9 +46,9 @@ _PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
 
 
 class _Policy(EmailPolicy):
-    """An email policy that stores headers in plain ASCII without parsing them. Each header occurs only once.
+    """An email policy that stores headers in plain ASCII without parsing them. A message has each header once at most.
 
-    With the standard policy, two thirds of the time for building a mail would go into parsing headers just written.
+    With the standard policy, two thirds of the time for building a mail would be spent on parsing the new headers.
     """
 
     def header_store_parse(self, name: str, value: Any) -> tuple[str, Any]:
@@ -69,17 +72,17 @@ _LINE_END = re.compile("\r\n|\r|\n")
 
 
 class _Generator(BytesGenerator):
-    """A generator of messages that writes all lines of a part at once, instead of each on its own."""
+    """A generator that writes a message as bytes, all lines of a part at once; the standard one writes line by line."""
 
     def _write_lines(self, lines: str) -> None:
         self.write(_LINE_END.sub("\r\n", lines))
 
 
 class _Client(smtplib.SMTP):
-    """An SMTP client that gets its connection from the function `opens(host, port)`, and whose every wait is limited.
+    """An SMTP client with a time limit for every wait. The function `opens(host, port)` opens its connection.
 
-    `limit` returns for how many seconds the client may wait now, or raises `TimeoutError`. If `tls` is not None, the
-    connection uses TLS from its beginning.
+    Before each wait, `limit()` returns the greatest number of seconds to wait, or raises `TimeoutError`. If `tls` is
+    not None, the connection uses TLS from its beginning.
     """
 
     def __init__(
@@ -98,13 +101,16 @@ class _Client(smtplib.SMTP):
         return opened if self._tls is None else self._tls.wrap_socket(opened, server_hostname=host)
 
     def getreply(self) -> tuple[int, bytes]:
-        """Read the server's answer, in parts each of which is waited for within the limit of its moment."""
+        """Read the server's answer in parts, and wait for each part for at most `limit()` seconds.
+
+        Return the answer's status code and text.
+        """
         if self.file is None and self.sock is not None:
             self.file = BufferedReader(_Answers(self.sock, self._limit))
         return super().getreply()
 
     def docmd(self, cmd: str, args: str = "") -> tuple[int, bytes]:
-        """Send a command that is no part of a mail, such as STARTTLS, and read the server's answer."""
+        """Send a command that is no part of a mail, such as STARTTLS; return the answer's status code and text."""
         reply = super().docmd(cmd, args)
         if self.sock is not None:
             # For the handshake of TLS, whose wait is that of the connection.
@@ -112,7 +118,7 @@ class _Client(smtplib.SMTP):
         return reply
 
     def send(self, s: Any) -> None:
-        """Send a command or content, in parts each of which is waited for within the limit of its moment."""
+        """Send a command or the content of a mail in parts, and wait for each part for at most `limit()` seconds."""
         content = s.encode(self.command_encoding) if isinstance(s, str) else s
         for begin in range(0, len(content), _RECORD):
             if self.sock is not None:
@@ -121,10 +127,10 @@ class _Client(smtplib.SMTP):
 
 
 class _Answers(RawIOBase):
-    """What a server sends over `connection`, each part of which is waited for within the seconds of `limit()`.
+    """A stream of the bytes that a server sends over `connection`; each read waits for at most `limit()` seconds.
 
-    A socket's own timeout starts again with each part: a server that sends an answer byte by byte could hold this
-    process for hours.
+    A socket's own timeout starts again with each part: a server that sends an answer byte by byte could keep this
+    process busy for hours.
     """
 
     def __init__(self, connection: socket.socket, limit: Callable[[], float]) -> None:
@@ -154,9 +160,9 @@ class SmtpMailer:
         self._sender = _mailbox(*parseaddr(sender))
         self._smtp: smtplib.SMTP | None = None
         self._ends = 0.0
-        """The tick at which the conversation ends."""
+        """The value of `time.monotonic()` at which the conversation ends."""
         self._patience = _TIMEOUT
-        """Seconds that the next answer may take, if the conversation lasts as long."""
+        """Seconds that the next answer may take, unless the conversation ends before."""
 
     @property
     def server(self) -> str:
@@ -208,9 +214,9 @@ class SmtpMailer:
         self._patience = _TIMEOUT
 
     def _limit(self) -> float:
-        """Return how many seconds may be waited now, for the next part of an answer or until the server takes content.
+        """Return for how many seconds to wait at most until the server sends or accepts the next part.
 
-        Raises `TimeoutError` if the conversation has ended.
+        Raises `TimeoutError` if the time of the conversation is over.
         """
         left = self._ends - time.monotonic()
         if left <= 0:
@@ -347,7 +353,7 @@ def build_message(mail: Mail, sender: Address, reply_to: Address | None = None, 
 
 
 def message_bytes(message: EmailMessage) -> bytes:
-    """Return the bytes of a message of `build_message` as they are handed to a mail server."""
+    """Return a message that `build_message` has made as the bytes to send to a mail server."""
     content = BytesIO()
     _Generator(content, mangle_from_=False, policy=_ON_THE_WIRE).flatten(message)
     return content.getvalue()

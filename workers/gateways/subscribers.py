@@ -1,7 +1,8 @@
-"""Read the registrar's tables, to compare them with the portal's, in one pass and bounded memory; delete rows.
+"""Read SIP users and number blocks from Kamailio's database, and delete them there.
 
-Each of the four tables is read through a server-side cursor, sorted by SIP user and domain, and the four streams are
-merged. The sort order is that of bytes, which Kamailio's indexes need not have; no additional index is needed.
+Whole tables are read in one pass and with little memory, to compare them with the portal's: each of the four tables of
+SIP users is read through a server-side cursor, sorted by SIP user and domain, and the four streams are merged. The sort
+order is that of bytes, which Kamailio's indexes need not have; no additional index is needed.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class KamailioSubscribers:
                 connection.execute(statement, _facts(addresses))
 
     def release(self, addresses: Collection[SipAddress]) -> None:
-        """Delete the idempotency keys stored with the SIP addresses, so that the trunks can be saved under other keys.
+        """Delete the idempotency keys of these SIP addresses, so that their trunks can be saved under other keys.
 
         Safe to run twice. Raises `GatewayUnavailable` if the database does not answer or reports an error.
         """

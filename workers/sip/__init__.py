@@ -1,1 +1,1 @@
-"""The configuration file of the SIP server Kamailio, and code that makes a test call through the server."""
+"""The configuration file of the SIP server Kamailio, and the code of a test call through this server."""

@@ -19,7 +19,7 @@ from types import TracebackType
 from tasks.ports import Registrar, Subscribers, TrunkRecord
 
 _PATIENCE = 3.0
-"""The longest wait for a message from the server, in seconds."""
+"""The greatest number of seconds to wait for a message from the server."""
 
 
 class NoDialTone(Exception):
@@ -92,7 +92,10 @@ class _Message:
 
 
 class Phone:
-    """One phone of the test call, with its own UDP socket. It logs in as `trunk` at `server` (host:port)."""
+    """One phone of the test call, with its own UDP socket. It logs in as `trunk` at `server` (host:port).
+
+    Use it as a context manager, which closes the socket at the end.
+    """
 
     def __init__(self, server: str, trunk: TrunkRecord) -> None:
         host, _, port = server.rpartition(":")
@@ -173,7 +176,7 @@ class Phone:
         self._wire(f"{method} {uri} SIP/2.0", lines)
 
     def final(self, method: str, uri: str) -> _Message:
-        """Wait for the final reply to the request with this method and URI that was sent last, and return it.
+        """Wait for the final reply to the last request, which had this method and URI, and return the reply.
 
         Raises `NoDialTone` unless the reply is 200, `TimeoutError` if none comes in time. A refused INVITE is
         acknowledged first.

@@ -1,4 +1,4 @@
-"""The directory `.standorte/`, which holds the data of an embedded stack and its state (ports, processes, settings)."""
+"""The directory `.standorte/` with the data of an embedded stack and its state (ports, processes, settings)."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class State:
 
 
 class StackDirectory:
-    """The directory of one embedded stack.
+    """The directory with the data and the state of one embedded stack.
 
-    It is `path`; if that is None, the directory in the variable STANDORTE_DIR, or else `.standorte` in the working
-    directory.
+    It is `path`. If `path` is None, it is the directory that the variable STANDORTE_DIR names, or else `.standorte` in
+    the working directory.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -133,10 +133,10 @@ class StackDirectory:
 
 
 def load_running_stack() -> bool:
-    """Add the settings of the stack that runs in this directory to `os.environ`; variables that are set stay.
+    """Add the settings of the stack that runs in the directory `StackDirectory()` to `os.environ`.
 
-    The directory is that of `StackDirectory()`. Does nothing if DATABASE_URL is set. Return True if a stack runs and
-    its settings were added.
+    Variables that are set already stay. Does nothing if DATABASE_URL is set. Return True if a stack runs and its
+    settings were added.
     """
     if "DATABASE_URL" in os.environ:
         return False

@@ -15,10 +15,10 @@ from workers.stack.unprivileged import SystemUser
 
 
 class EmbeddedServer(ABC):
-    """A server of the embedded stack.
+    """A server of the embedded stack: how to prepare, start, check and stop it.
 
-    Tests run it with `start` and `stop`. A supervisor starts the process itself, and uses `prepare`, `command` and
-    `is_ready`.
+    Tests run the server with `start` and `stop`. A supervisor starts the process itself, and uses `prepare`, `command`
+    and `is_ready`.
     """
 
     name: ClassVar[str]
@@ -34,7 +34,7 @@ class EmbeddedServer(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Create the files and directories that the server needs, and remove what a crash has left.
+        """Create the files and directories that the server needs, and remove files that a crash has left.
 
         Safe to run twice.
         """

@@ -47,7 +47,7 @@ class AlreadyRunning(StackError):
 
 
 class DidNotStart(StackError):
-    """Raised when the child process `name` has ended or was not ready in time.
+    """Raised when the child process `name` has ended before it was ready, or was not ready in time.
 
     The message has the last lines of the file `log`, if there is one.
     """

@@ -93,7 +93,7 @@ class EmbeddedKamailio(EmbeddedServer):
         self._interconnect_tls = interconnect_tls
 
     def move_to_free_ports(self) -> None:
-        """Choose another port in place of each that another program uses by now. Call before the server starts."""
+        """Replace each of the server's ports that another program uses now by a free one. Call before the start."""
         self.port = free_sip_port(self.port)
         self.interconnect_port = free_port(self.interconnect_port)
 

@@ -1,12 +1,12 @@
 """Set up a child process of the stack, then execute its command in the same process.
 
-Usage: `python launcher.py PARENT SIGNAL UID GID -- command …`. The launcher is a program of its own, because a Python
-process with threads must not do the following between fork and exec:
+Usage: `python launcher.py PARENT SIGNAL UID GID -- command …`. The launcher does this before it executes the command:
 
-- have the kernel send SIGNAL to the command when the process PARENT dies in any way, so that no child is left behind;
-- as root, with a UID other than 0, change to that user and give up all of root's rights.
+- It has the kernel send SIGNAL to the command when the process PARENT dies in any way, so that no child is left behind.
+- As root, with a UID other than 0, it changes to that user and gives up all of root's rights.
 
-Imports only modules of the standard library that load fast.
+It is a program of its own, because a Python process with threads must not do this between fork and exec. It imports
+only modules of the standard library that load fast.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def end_with(parent: int, signal: int) -> bool:
 def main() -> None:
     """Switch to user UID and group GID, have SIGNAL sent when PARENT dies, then execute the command in this process.
 
-    These are arguments of the command line: `PARENT SIGNAL UID GID -- command …`. UID 0 keeps the present user. Exits
-    with a message if the parent process has died already.
+    All of these are arguments of the command line: `PARENT SIGNAL UID GID -- command …`. UID 0 keeps the present user.
+    Exits with a message if the parent process has died already.
     """
     parent, signal, uid, gid = (int(argument) for argument in sys.argv[1:5])
     command = sys.argv[6:]

@@ -1,4 +1,6 @@
-"""A mail server that stores mails as files and delivers none: `python -m workers.stack.mailcatcher PORT DIRECTORY`.
+"""A mail server that stores mails as files and does not deliver them.
+
+Usage: `python -m workers.stack.mailcatcher PORT DIRECTORY`.
 
 There is one file for each mail and recipient. A mail that is sent twice with the same Message-ID is stored once, as in
 a mail program that recognises duplicates.
@@ -23,7 +25,7 @@ from workers.stack.ports import LOOPBACK
 class Catcher:
     """An aiosmtpd handler that stores mails in `directory`, one file for each mail and recipient, written atomically.
 
-    A mail with the Message-ID and recipient of an earlier one replaces the earlier file.
+    A mail with the same Message-ID and recipient as an earlier mail replaces the earlier file.
     """
 
     def __init__(self, directory: Path) -> None:

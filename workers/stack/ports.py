@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 LOOPBACK = "127.0.0.1"
 _UNUSED_BY_CONNECTIONS = range(20_000, 32_000)
-"""Below the ports that the kernel gives to connections, one of which could take a port before the program does.
+"""The ports to choose from. The kernel does not use them for outgoing connections, which could take a chosen port.
 
-Linux begins at 32,768 (`ip_local_port_range`).
+Linux gives outgoing connections ports from 32,768 on (`ip_local_port_range`).
 """
 
 

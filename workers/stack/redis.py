@@ -1,7 +1,7 @@
-"""Run a real Redis or Valkey, from PATH or else from a wheel. The server loses all data when it stops.
+"""Run a Redis or Valkey server, from PATH or else from a wheel. The server loses all data when it stops.
 
-That is on purpose: all lasting data is in PostgreSQL, and every start proves that nothing in Redis is needed. A
-password keeps other users of the machine out.
+That is on purpose: all lasting data is in PostgreSQL, and every start proves that nothing in Redis is needed. Other
+users of the machine cannot connect, because the server needs a password.
 """
 
 from __future__ import annotations

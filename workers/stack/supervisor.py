@@ -23,7 +23,7 @@ from workers.stack.processes import (
 from workers.stack.unprivileged import SystemUser
 
 Say = Callable[[str, str], None]
-"""A function that prints one line of output, given the name of the child and the line."""
+"""A function that gets the name of a child process and one line of its output, and prints the line."""
 
 _LONGEST_LINE = 1 << 20
 
@@ -41,9 +41,10 @@ class Service:
     """The description of a child process that a supervisor keeps running.
 
     `prepare` is called before every start. `is_ready` returns whether the started child works; it is called in another
-    thread. `environment`, `user` and `directory` (the working directory) are those of the child; None means those of
-    this process. After `stop_signal` the child has `patience` seconds to end before it is killed; with `may_be_killed`,
-    `Supervisor.hurry` kills it earlier. `log` is the child's log file, if it does not print its log, else None.
+    thread. `environment`, `user` and `directory` (the working directory) are those of the child; if None, each is that
+    of this process. After `stop_signal` the child has `patience` seconds to end before it is killed. With
+    `may_be_killed`, `Supervisor.hurry` kills it earlier. `log` is the child's log file; None if the child prints its
+    log.
     """
 
     name: str
@@ -61,9 +62,9 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How long to wait before a dead child is restarted, in seconds: `first`, then doubled each time up to `longest`.
+    """The waiting times before a dead child is restarted, in seconds: `first`, then twice as long each time.
 
-    After a run of at least `forgiven_after` seconds the wait is `first` again.
+    The waiting time grows to `longest` at most. After a run of at least `forgiven_after` seconds it is `first` again.
     """
 
     first: float = 0.5
@@ -87,9 +88,9 @@ class _Child:
 class Supervisor:
     """A supervisor of child processes, in one asyncio loop in the main thread.
 
-    `say` prints one line of a child's output. `remember` is called with all running children by name whenever one is
-    started, and with an empty mapping after the stop; what it saves lets a later run find processes left behind.
-    `backoff` says how long a dead child waits for its restart.
+    `say` prints one line of a child's output. `remember` saves the running children, so that a later run can find
+    processes left behind: it is called with all running children by name whenever one is started, and with an empty
+    mapping after the stop. `backoff` says how long to wait before a dead child is restarted; None takes the default.
     """
 
     def __init__(
@@ -102,10 +103,10 @@ class Supervisor:
         self._stopping = asyncio.Event()
 
     async def start(self, service: Service, *, within: float = 30.0, deaths_allowed: int = 0) -> None:
-        """Start a child and wait until it is ready. From then on it is restarted whenever it dies.
+        """Start the child process of `service` and wait until it is ready. From then on a dead child is restarted.
 
-        If the child is not ready after `within` seconds, or dies more than `deaths_allowed` times before it is ready,
-        raises the `StackError` that kept it from starting, or `DidNotStart` if there was none.
+        Raises an error if the child is not ready after `within` seconds, or dies more than `deaths_allowed` times
+        before it is ready: the `StackError` of the last failed start, or `DidNotStart` if there was none.
         """
         child = _Child(service)
         self._children.append(child)
@@ -119,7 +120,7 @@ class Supervisor:
             await asyncio.sleep(0.02)
 
     async def run(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Run a command until it ends, and print its output under `name`.
+        """Run a command with these environment variables until it ends; print its output under `name`.
 
         Raises `StackError` if its exit code is not 0.
         """
@@ -129,7 +130,7 @@ class Supervisor:
             raise StackError(f"{name} failed, see its lines above.")
 
     async def stop(self) -> None:
-        """End all children one after the other, in the reverse order of their start, and restart none any more."""
+        """End all children one after the other, in the reverse order of their start. None is restarted afterwards."""
         self._stopping.set()
         for child in reversed(self._children):
             await self._end(child)
@@ -164,7 +165,7 @@ class Supervisor:
             await asyncio.sleep(wait)
 
     async def _live(self, child: _Child) -> str:
-        """Start a child's process, wait until it ends, and return in words how it ended."""
+        """Start a child's process, wait until it ends, and return how it ended, such as "ended with code 1"."""
         service = child.service
         process, lines = await self._spawn(service.command, service.environment, service)
         # As the kernel says when the processes of this machine began.
@@ -184,8 +185,8 @@ class Supervisor:
     ) -> tuple[asyncio.subprocess.Process, asyncio.StreamReader]:
         """Start a process through launcher.py, and return the process with a reader of its output.
 
-        Its user, working directory and death signal are those of `service`; without a service, it has this process's
-        user and directory, and SIGTERM.
+        The process has the user, working directory and death signal of `service`. Without a service, it has the user
+        and directory of this process, and SIGTERM as death signal.
         """
         launched = through_launcher(
             command,
@@ -242,9 +243,9 @@ def _how_it_ended(code: int) -> str:
 
 
 class Lines:
-    """Prints the children's output on one terminal: each line after the name of its child, in the child's own colour.
+    """Prints the output of all child processes on one terminal, each line after the name of its child.
 
-    `names` are the names of all children; `colour` is whether colours are used at all.
+    `names` are the names of all children. With `colour`, each child's name has a colour of its own.
     """
 
     _COLOURS = ("36", "32", "33", "35", "34", "96", "92")
@@ -255,7 +256,7 @@ class Lines:
         self._colour = colour
 
     def say(self, name: str, line: str) -> None:
-        """Print one line of the child `name`. Ignores that the standard output is closed."""
+        """Print one line of the child `name`; do nothing if the standard output is closed."""
         prefix = f"{name:<{self._width}} │ "
         if self._colour:
             prefix = f"\x1b[{self._colours.get(name, '37')}m{prefix}\x1b[0m"

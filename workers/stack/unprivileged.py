@@ -31,14 +31,14 @@ _WORKING_DIRECTORY = Path("/proc/self/cwd")
 
 @dataclass(frozen=True, slots=True)
 class SystemUser:
-    """A user and group of this machine, by number, as which a child process runs."""
+    """The numbers of the user and the group that a child process runs as."""
 
     uid: int
     gid: int
 
 
 def unprivileged_user() -> SystemUser | None:
-    """Return the user as which servers have to run: `nobody` if root runs this process, else None.
+    """Return the user that servers have to run as: `nobody` if root runs this process, else None.
 
     None means this process's own user. Raises `StackError` if root runs this process on another system than Linux.
     """

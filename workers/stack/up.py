@@ -1,4 +1,4 @@
-"""The embedded stack as a whole: its programs, the order in which they start, and the welcome text."""
+"""Run the embedded stack: start its programs in order, print the welcome text, and stop them at a signal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from workers.stack.supervisor import Lines, Service, Supervisor
 
 DATABASE, REGISTRAR = "standorte", "registrar"
 _POSTGRES_PATIENCE = 15.0
-"""The seconds that PostgreSQL has to save everything and stop, before it is killed."""
+"""The seconds that PostgreSQL has to save its data and stop, before it is killed."""
 ONE_REQUEST = 3.0
 """The seconds in which further signals count as the first stop request: make, timeout and systemd send several."""
 _NAMES = ("stack", "postgres", "redis", "mail", "migrate", "kamailio", "seed", "beat", "worker", "web")
@@ -76,7 +76,7 @@ class Stack:
     def run(self) -> None:
         """Start all programs, print the addresses of the portal, and keep the programs running until a stop signal.
 
-        The caller has to hold the lock of the stack's directory. First ends processes that a killed stack has left.
+        The stack's directory must be locked by the caller. First ends the processes that a killed stack has left.
         Raises `PortInUse` if another program listens on the web front end's port, `StackError` if a program other than
         Kamailio cannot start.
         """
@@ -129,9 +129,9 @@ class Stack:
         }
 
     def _carrier(self) -> dict[str, str]:
-        """Return the settings about the carrier: those of the environment and, for those not set, made-up ones.
+        """Return the settings about the carrier as environment variables; {} for a stack without demo data.
 
-        Empty for a stack without demo data.
+        A setting that the environment does not have gets the value of the fictitious carrier.
         """
         if not self._demo:
             return {}
@@ -309,7 +309,7 @@ def up(directory: StackDirectory, *, port: int, concurrency: int, demo: bool) ->
 def end_leftovers(directory: StackDirectory) -> int:
     """End the child processes that a killed stack of the directory has left running; return how many there were.
 
-    They are recognised by number and start time. Raises `StackError` if one belongs to another user.
+    The processes are recognised by number and start time. Raises `StackError` if one belongs to another user.
     """
     ended = 0
     children = directory.read().children
