@@ -187,7 +187,7 @@ class KamailioRegistrar:
             # Each locked row costs its time: after a few the rest is left for later.
             held = sum(type(answer) is GatewayError for answer in answers)
             late = GatewayError("left_for_later")
-            answers += [late] if held == _MOST_HELD else self.put_trunks([record])
+            answers += [late] if held >= _MOST_HELD else self.put_trunks([record])
         return answers
 
     def _put(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:

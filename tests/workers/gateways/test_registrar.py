@@ -352,3 +352,17 @@ def test_a_row_that_somebody_holds_takes_no_other_down(
     assert type(held) is GatewayError
     assert written is None
     assert registrar.put_trunks([replace(TRUNK, channels=99)]) == [None]
+
+
+def test_after_a_few_held_rows_no_other_is_tried(
+    registrar: KamailioRegistrar, registrar_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each trunk whose rows are locked costs the time that a lock may be waited for."""
+    trunks = [replace(TRUNK, key=f"many{place}", sip_user=f"many{place}", numbers=()) for place in range(8)]
+    assert registrar.put_trunks(trunks) == [None] * 8
+    registrar.close()
+    monkeypatch.setattr("workers.gateways.registrar._OPTIONS", "-c statement_timeout=5s -c lock_timeout=50ms")
+    with psycopg.connect(plain_url(registrar_url)) as somebody:
+        somebody.execute("SELECT * FROM usr_preferences FOR UPDATE")
+        answers = registrar.put_trunks([replace(trunk, channels=99) for trunk in trunks])
+    assert [str(answer) for answer in answers] == ["LockNotAvailable"] * 3 + ["left_for_later"] * 5
