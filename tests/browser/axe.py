@@ -1,4 +1,4 @@
-"""Accessibility checks with axe-core, in the light and the dark colour scheme, with readable failures."""
+"""Checks pages with axe-core, in the light and the dark colour scheme, and lists the violations that it finds."""
 
 from __future__ import annotations
 
@@ -32,7 +32,11 @@ SHAPES = f"""() => {{
     const outline = [...document.querySelectorAll("h1, h2, h3, h4, h5, h6, header, nav, main, aside, footer")];
     return [...new Set(shapes), outline.map(e => e.tagName).join()];
 }}"""
-"""A JavaScript function: the shapes of a page's elements, and the page's headings and landmarks in their order."""
+"""Source of a JavaScript function that returns a list of texts which describe the open page.
+
+They are the distinct shapes of its elements (tag, classes, attributes), and one text with the tags of its headings and
+landmarks in their order.
+"""
 # Frames show mails, not pages of the portal. Passed rules are left out, because the list is long.
 _RUN = """async ([rules, where]) => {
     const result = await axe.run(where ?? document, {runOnly: rules, iframes: false, resultTypes: ["violations"]});
@@ -52,7 +56,7 @@ _RUN_ON_NEW = f"""async ([rules, shapes]) => {{
 class _Checked:
     """The page elements that axe-core has found accessible, each as a digest of its shape: tag, classes and attributes.
 
-    `file` keeps the digests of all test processes of a run; None: this process shares them with no other.
+    `file` holds the digests that all test processes of a run share; None: this process shares them with no other.
     """
 
     def __init__(self) -> None:
@@ -60,7 +64,7 @@ class _Checked:
         self.file: Path | None = None
 
     def new_of(self, shapes: list[str]) -> list[str]:
-        """Return those of `shapes` that neither this process nor one that shares the file has checked yet."""
+        """Return those of `shapes` that neither this process nor one that shares the file has passed before."""
         new = [shape for shape in shapes if _digest(shape) not in self._known]
         if not new or self.file is None or not self.file.exists():
             return new
@@ -68,10 +72,7 @@ class _Checked:
         return [shape for shape in new if _digest(shape) not in self._known]
 
     def add(self, shapes: list[str]) -> None:
-        """Record that axe-core found elements of these shapes accessible.
-
-        Processes that share the file learn it, too.
-        """
+        """Record that axe-core found elements of these shapes accessible, also in the shared file, if there is one."""
         digests = [_digest(shape) for shape in shapes]
         self._known.update(digests)
         if self.file is not None:
@@ -93,9 +94,9 @@ def _digest(shape: str) -> str:
 
 @cache
 def axe_source() -> str:
-    """Return the source of axe-core as installed by `make setup`.
+    """Return the JavaScript source of axe-core, as `make setup` installs it.
 
-    Without it the test is skipped; on CI (CI=true) it fails.
+    If it is not installed, the running test is skipped; on CI (CI=true) it fails.
     """
     if not _AXE.is_file():
         missing = "axe-core IS NOT INSTALLED: THE PAGES' ACCESSIBILITY WAS NOT CHECKED. Run .make/assets"
@@ -106,14 +107,14 @@ def axe_source() -> str:
 
 
 def has_passed(shapes: list[str]) -> bool:
-    """Return whether axe-core has found all these shapes, which the function `SHAPES` returned, accessible before."""
+    """Return whether axe-core has found all these shapes accessible before; `shapes` is what `SHAPES` returned."""
     return not _checked.new_of(shapes)
 
 
 def assert_accessible(page: Page) -> None:
     """Fail with a list of the violations that axe-core finds on the page, in its light and its dark colour scheme.
 
-    The check is left out if every element's shape (tag, classes, attributes) has passed before in this run.
+    axe-core does not run if every element's shape (tag, classes, attributes) has passed before in this run.
     """
     new = _checked.new_of(page.evaluate(SHAPES))
     if not new:

@@ -56,7 +56,7 @@ _NO_CHROMIUM = "NO CHROMIUM ON PATH: NO BROWSER TEST HAS RUN. As root on Debian:
 
 @dataclass
 class Served:
-    """The running web application, its URL, and the folder of the mails that the pages at /dev/mail show."""
+    """The web application while it runs: its URL, the application, and the folder of the mails that /dev/mail shows."""
 
     url: str
     app: Flask
@@ -82,7 +82,7 @@ class Portal:
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Start Debian's Chromium. Without it the tests are skipped; on CI (CI=true) they fail."""
+    """Start Debian's Chromium, and close it at the end. Without it the tests are skipped; on CI (CI=true) they fail."""
     share_checks(folder_of_run(tmp_path_factory))
     executable = chromium()
     if executable is None:
@@ -103,7 +103,7 @@ def _usual(
 ) -> Iterator[Served]:
     """Create and serve the web application once per session, because that takes longer than a test.
 
-    The data of tests is not reset here, but by the fixture `served`.
+    It stops at the end of the session. The fixture `served` resets what tests leave in it.
     """
     mails = tmp_path_factory.mktemp("mails")
     settings: dict[str, Any] = {"registrar_url": postgres.url("registrar", DatabaseRole.FRONT)}
@@ -137,15 +137,15 @@ def served(_usual: Served, database: Database, registrar_url: str, clock: FakeCl
 
 @pytest.fixture(scope="session")
 def contexts(browser: Browser) -> Contexts:
-    """Provide the browser contexts that are kept from test to test."""
+    """Provide the store of browser contexts that tests reuse."""
     return Contexts(browser)
 
 
 @pytest.fixture
 def pages(contexts: Contexts, served: Served) -> Iterator[Pages]:
-    """Provide a factory of pages, each in a browser context of its own, as many as a test needs.
+    """Provide an object that opens pages, each in a separate browser context.
 
-    They are closed before the test's data is deleted.
+    They are closed at the end of the test, before its data is deleted.
     """
     opened = Pages(contexts)
     yield opened
@@ -160,7 +160,10 @@ def page(pages: Pages) -> Page:
 
 @pytest.fixture
 def portal(served: Served, database: Database, clock: FakeClock) -> Portal:
-    """Create a main account with a sub-account and a new order. Without workers the order stays new."""
+    """Create a main account with a sub-account and a new order, and provide them with the running web application.
+
+    No workers run, so the order stays new.
+    """
     with database.transaction() as session:
         main, manager = make_main(session, subs=1)
         fill_pool(session)

@@ -1,4 +1,4 @@
-"""`make screenshots`: pictures of the main pages, with the demo data, for docs/screenshots."""
+"""Takes pictures of the portal's main pages, with the demo data, for docs/screenshots (`make screenshots`)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from workers.stack.ports import free_port
 
 FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
 COLOURS = 96
-"""Number of colours; enough for pages without photographs, at a quarter of the file size."""
+"""Number of colours of a saved picture: enough for pages without photographs, at a quarter of the file size."""
 
 DESKTOP, PHONE = (1280, 800), (390, 844)
 HAMBURG_NUMBER, BERLIN_NUMBER = "+494066969500", "+493023125000"
@@ -89,7 +89,7 @@ def fresh_stack() -> Iterator[tuple[str, Mapping[str, str]]]:
 def take_all(browser: Browser, url: str, folder: Path) -> None:
     """Take all pictures of the pages that customers use, and save them in the folder.
 
-    On the way, orders a location and requests a link.
+    Also order a location and request a link, because some pictures show these.
     """
     page = open_page(browser, url, MAXI.email)
     page.goto(url + "/standortverwaltung/hinzufuegen")
@@ -227,7 +227,7 @@ def phone(page: Page, url: str, line: Line, site: Site) -> Phone:
 def back_office(browser: Browser, url: str, folder: Path) -> None:
     """Upload a document that proves an order's address, and take a picture of the back office.
 
-    There the document waits for review.
+    The back office lists the document for review.
     """
     page = open_page(browser, url, MAXI.email)
     page.goto(url + "/standortverwaltung")
@@ -279,7 +279,7 @@ def open_page(browser: Browser, url: str, email: str, size: tuple[int, int] = DE
 
 
 def keep(page: Page, file: Path, *, whole: bool = True) -> None:
-    """Save a picture of the page to the file; `whole`: all of it, not only the part on the screen."""
+    """Save a picture of the page to the file; with `whole`, of the whole page, otherwise of the part on the screen."""
     page.wait_for_load_state("networkidle")
     picture = Image.open(BytesIO(page.screenshot(full_page=whole)))
     picture.convert("RGB").quantize(COLOURS).save(file, optimize=True)

@@ -1,6 +1,6 @@
 """Signing in without the form: the application signs the person in, and the browser gets the cookies of its answer.
 
-Tests that are about something else begin so; loading and filling in the sign-in page takes many times as long.
+This takes a fraction of the time that the sign-in page takes. It is for tests that are not about signing in.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.second_factor import enter_code
 def sign_in_without_form(page: Page, app: Flask, url: str, email: str) -> None:
     """Sign in the person with this e-mail address to the application at `url`, also with a code if it asks for one.
 
-    A person who was signed in before in this browser no longer is. Which page is open does not change.
+    Another person who was signed in in this browser is signed out by that. The open page does not change.
     """
     client = app.test_client()
     client.environ_base["HTTP_USER_AGENT"] = page.evaluate("navigator.userAgent")

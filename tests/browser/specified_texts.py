@@ -1,4 +1,7 @@
-"""German texts of the specification and their English translations, by which browser tests find links and buttons."""
+"""The portal's German texts from the specification, each with its English translation.
+
+Browser tests find links and buttons by these texts.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests of a bulk order of a thousand rows in the browser: correct 37 invalid cells, send, watch, upload again."""
+"""Tests in the browser of a bulk order of a thousand rows: 37 invalid cells are corrected, then the file is sent.
+
+The page shows the progress until all are ordered. The same file uploaded again orders nothing twice.
+"""
 
 from __future__ import annotations
 

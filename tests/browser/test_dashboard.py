@@ -27,7 +27,7 @@ def site(portal: Portal) -> Site:
 
 
 def come_in(page: Page, portal: Portal, email: str) -> None:
-    """Sign in as the user with this e-mail address, without the form, and open the user's first page."""
+    """Sign in as the user with this e-mail address, without the form, and open the page that the portal shows first."""
     sign_in_without_form(page, portal.app, portal.url, email)
     page.goto(portal.url)
 

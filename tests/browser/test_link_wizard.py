@@ -39,9 +39,9 @@ def begin(page: Page, portal: Portal, number: str) -> None:
 
 
 def watch(page: Page, back: Back) -> None:
-    """Run the workers, and expect the open page of the link request to show by itself that the account is linked.
+    """Run the workers, and expect the open page of the link request to show that the account is linked.
 
-    Fails if the page was loaded anew for that.
+    Fails if the page had to be loaded again for that.
     """
     expect(page.get_by_role("heading", name="Verlauf")).to_be_visible()
     page.evaluate("window.same = true")

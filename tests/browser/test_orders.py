@@ -40,7 +40,10 @@ def go_on(page: Page, name: str = "Weiter") -> None:
 
 
 def step(page: Page, title: str) -> None:
-    """Expect the order's step with this title: as the heading, and marked as the current one in the list of steps."""
+    """Expect the page of the order's step with this title.
+
+    The title must be the page's heading, and be marked as the current one in the list of steps.
+    """
     expect(page.get_by_role("heading", name=title, exact=True).first).to_be_visible()
     expect(page.locator("[aria-current=step]")).to_contain_text(title)
 

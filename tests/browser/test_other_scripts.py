@@ -1,6 +1,6 @@
-"""Tests that names in any script are readable in a browser without fonts for them.
+"""Tests that names in any script are readable in a browser on a machine without fonts for them.
 
-The portal sends few fonts, and only when they are needed.
+The portal sends a font for such a script only when a name on the page needs it.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from tests.workbooks import read_xlsx
 
 @pytest.fixture
 def koeln(portal: Portal) -> str:
-    """Create a location in Köln and return its customer number."""
+    """Create a sub-account in Köln with which tests search and detach; return its customer number."""
     with portal.database.transaction() as session:
         facts = {"name": "Lager Köln-Süd", "city": "Köln", "contact_name": "Hanna Palmer"}
         account = make_account(session, administrator=make_user(session), **facts)

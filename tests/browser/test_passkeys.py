@@ -1,4 +1,4 @@
-"""Tests of passkeys in Chromium, with a device that the browser simulates: set up, sign in, confirm again."""
+"""Tests of passkeys in Chromium with a simulated device: set one up, sign in, and confirm important changes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from workers.stack.postgres import EmbeddedPostgres
 
 @pytest.fixture
 def url(postgres: EmbeddedPostgres, database: Database, clock: FakeClock) -> Iterator[str]:
-    """Serve the web application at the host name localhost, because passkeys need a host name; yields its URL."""
+    """Serve the web application at the host name localhost, because passkeys need a host name; yield its URL."""
     # Bound before the application is made, which has to know its own address.
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"http://localhost:{listener.getsockname()[1]}"
@@ -48,7 +48,7 @@ def company(database: Database) -> tuple[Account, Principal]:
 
 @pytest.fixture
 def page(pages: Pages, url: str, company: tuple[Account, Principal]) -> Page:
-    """Open a page in a browser that is closed before the web application of `url` stops."""
+    """Open a page in a German desktop browser that is closed before the web application of `url` stops."""
     return pages.open()
 
 

@@ -1,4 +1,4 @@
-"""Tests of proofs in the browser, from mail or letter until accepted.
+"""Tests in the browser of giving proofs, from the mail or letter that asks for one until it is accepted.
 
 They prove an e-mail address, a connection address, or the consent to a link.
 """
@@ -26,7 +26,7 @@ CONTACT = an_order().contact.email
 def waiting_order(portal: Portal, clock: FakeClock) -> tuple[Back, Request]:
     """Create an order that waits for its proofs, and send the mail and the letter with the codes.
 
-    Return the workers' code, which keeps the mail and the letter, and the order.
+    Return the order, and before it the workers' code, from whose fakes a test reads the mail and the letter.
     """
     back = back_of(portal.database, clock)
     with portal.database.transaction() as session:
@@ -38,7 +38,7 @@ def waiting_order(portal: Portal, clock: FakeClock) -> tuple[Back, Request]:
 def asked_owner(portal: Portal, clock: FakeClock) -> tuple[Back, User, UUID]:
     """Create a link request that waits for the consent of another account's administrator, and send the mail about it.
 
-    Return the workers' code, which keeps the mail, the administrator and the request's id.
+    Return the workers' code, from whose fakes a test reads the mail; the administrator; and the request's id.
     """
     back = back_of(portal.database, clock)
     with portal.database.transaction() as session:

@@ -1,4 +1,4 @@
-"""Tests in a browser of an order from the menu Mein Produkt to the new sub-account.
+"""Tests in a browser of ordering a sub-account, from the menu Mein Produkt to the active account.
 
 Also of orders that are cancelled, expire or are retried, and of detaching.
 """
@@ -28,7 +28,7 @@ CONTACT = "hanna@mustermensch.example"
 def ordered(visit: Visit, *, proved: bool = False) -> Request:
     """Place an order for the visit's main account without the browser, and return it.
 
-    `proved`: the contact's e-mail address and the connection address have been proved before.
+    With `proved`, record first that the contact's e-mail address and the connection address are proved.
     """
     with visit.database.transaction() as session:
         main = session.merge(visit.main)
@@ -39,7 +39,7 @@ def ordered(visit: Visit, *, proved: bool = False) -> Request:
 
 
 def reads(card: Locator, *lines: str) -> None:
-    """Expect these lines of text on the card, in this order; other lines may stand between them."""
+    """Expect that the card contains these texts in this order; other text may stand between them."""
     expect(card).to_contain_text(re.compile(".*".join(map(re.escape, lines)), re.DOTALL))
 
 
@@ -69,7 +69,7 @@ def fill_in_the_order(visit: Visit) -> None:
 
 
 def confirm_by_code(hanna: Visit, number: str) -> None:
-    """Prove an order's e-mail address and connection address with the codes from its mail and its letter.
+    """Prove an order's e-mail address and connection address with the codes from the order's mail and letter.
 
     `hanna` is the visit of the order's contact, `number` the customer number of the ordered account.
     """

@@ -1,4 +1,4 @@
-"""Tests of ordering and linking as the specification says, by keyboard alone and with each button pressed twice."""
+"""Tests of ordering and linking as the specification describes, with the keyboard alone and with repeated presses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def press(visit: Visit, target: Locator, key: str = "Enter") -> None:
 
 
 def write(visit: Visit, words: str, typed: str) -> None:
-    """Press Tab until the field with the label `words` has the focus, and type `typed` into it."""
+    """Press Tab until the field with the German label `words` (in the visit's language) has the focus; type `typed`."""
     tab_to(visit.page, visit.field(words))
     visit.page.keyboard.type(typed)
 

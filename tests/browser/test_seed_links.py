@@ -1,6 +1,6 @@
 """Tests in the browser of linking an existing account, as the specification describes.
 
-Each kind of proof and each outcome is played.
+There is a test for each kind of proof, and for each outcome of a request for consent.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def location_of_another(visit: Visit) -> tuple[str, Visit]:
 
 
 def choose(visit: Visit, number: str, way: str) -> None:
-    """Enter the customer number of the account to link, and choose the kind of proof by the link with the text `way`.
+    """Enter the customer number of the account to link, and follow the link with the German text `way`.
 
-    Expect the page to explain what stays as it is and what changes.
+    `way` names a kind of proof. Expect the page to explain what stays as it is and what changes.
     """
     visit.add_account("Bestehendes Konto hinzufügen")
     visit.sees("Bestehendes Konto hinzufügen")
@@ -44,7 +44,7 @@ def choose(visit: Visit, number: str, way: str) -> None:
 def ask_for_consent(visit: Visit, owner: Visit, number: str) -> str:
     """Request consent to link the account with this customer number, and run the workers.
 
-    Return the mail that the account's administrator, the person of the visit `owner`, gets.
+    `owner` is the visit of that account's administrator. Return the mail that the administrator gets.
     """
     choose(visit, number, "Mit Zustimmung per E-Mail")
     visit.button("Um Zustimmung bitten").click()
@@ -58,9 +58,9 @@ def ask_for_consent(visit: Visit, owner: Visit, number: str) -> str:
 
 
 def expect_the_account(visit: Visit, number: str) -> None:
-    """Run the workers.
+    """Run the workers, and expect that the account with this customer number is linked.
 
-    Expect the account as linked on the request's page, in a mail, in the overview and on its dashboard.
+    The request's page, a mail and the overview must say so, and the account's dashboard must open.
     """
     visit.sees("Verlauf")
     visit.workers.work()

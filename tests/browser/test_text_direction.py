@@ -1,4 +1,4 @@
-"""Tests of right-to-left names in a real browser: the numbers and words beside them keep their places."""
+"""Tests that a right-to-left name in a page does not move the numbers and words beside it, in a real browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of one site in the browser to its end: ordered, proved, taken over, called by phone, and detached."""
+"""Tests in the browser of one site from its order to its end: ordered, proved, taken over, called, and detached."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from tests.second_factor import enter_code_in_browser
 
 PHONE = (320, 640)
 _MOST_KEPT = 4
-"""The most browser contexts that wait for the next test: each has a process of its own, with its memory."""
+"""How many unused browser contexts are kept at most: each needs the memory of a process."""
 
 
 def chromium() -> str | None:
@@ -36,7 +36,10 @@ def chromium() -> str | None:
 
 @dataclass(frozen=True)
 class Way:
-    """How a visitor uses the portal: language, screen size in pixels, and whether JavaScript is enabled (`scripts`)."""
+    """How a visitor uses the portal: language, screen size and JavaScript.
+
+    `size` is the screen's width and height in pixels; `scripts` says whether JavaScript runs.
+    """
 
     language: Locale = "de"
     size: tuple[int, int] = (1280, 800)
@@ -57,10 +60,10 @@ EVERYWHERE = [*ONCE_EACH, Way("de", PHONE), Way("en")]
 
 
 class Contexts:
-    """Browser contexts that are kept from test to test, because a new one starts a process and loads all files anew.
+    """A pool of browser contexts that tests reuse, because a new context starts a process and loads all files again.
 
-    Pages and cookies of a test go when it gives its context back; the files that the browser has loaded stay. The
-    portal's pages keep nothing else in a browser (`tests/web/test_response_headers.py`).
+    When a test returns its context, the pages are closed and the cookies deleted; the browser's cache of files stays.
+    The portal's pages store nothing else in a browser (`tests/web/test_response_headers.py`).
     """
 
     def __init__(self, browser: Browser) -> None:
@@ -86,7 +89,10 @@ class Contexts:
         return context
 
     def give_back(self, way: Way, context: BrowserContext) -> None:
-        """Close the pages of a context that `take` has returned and delete its cookies, for the next test."""
+        """Put a context that `take` has returned back into the pool: close its pages and delete its cookies.
+
+        If the pool is full, the context that has been in it the longest is closed.
+        """
         for page in context.pages[1:]:
             page.close()
         context.clear_cookies()
@@ -97,7 +103,7 @@ class Contexts:
 
 
 class Pages:
-    """Opens pages, each in a browser context of its own, and records errors in their consoles and blocked resources."""
+    """Opens pages, each in a separate browser context, and records script errors and blocked resources."""
 
     def __init__(self, contexts: Contexts) -> None:
         self._contexts = contexts
@@ -113,7 +119,7 @@ class Pages:
         return context.new_page()
 
     def close(self) -> None:
-        """Close all pages. Fails if a page had an error in its console or a blocked resource."""
+        """Close all pages. Fail if a page had an uncaught script error or broke the Content Security Policy."""
         for way, context in self._taken:
             self._contexts.give_back(way, context)
             context.remove_listener("weberror", self._note)
@@ -133,8 +139,8 @@ class Visit:
     """A user at the portal in a browser, and the workers that process what the user has ordered.
 
     `person` is the user, `main` the user's main account, `way` the language and the screen. The methods take the German
-    texts of the pages and translate them to the visit's language; each `{}` in a text stands for one of the `facts`,
-    such as a customer number.
+    texts of the pages and translate them to the visit's language. The first of the `facts` replaces the first `{}` in a
+    text, and so on; a fact is for example a customer number.
     """
 
     page: Page
@@ -179,7 +185,7 @@ class Visit:
         return self.page.get_by_text(self.say(words, *facts), exact=True)
 
     def sees(self, words: str, *facts: str) -> None:
-        """Expect a page that is no wider than the screen, with the German heading `words` in the visit's language.
+        """Expect a page with the German heading `words`, in the visit's language, that is no wider than the screen.
 
         `facts` stand in place of each `{}`.
         """
@@ -213,7 +219,10 @@ class Visit:
         expect(self.button("Abmelden")).to_be_visible()
 
     def open_portal(self, *, by_form: bool = False) -> None:
-        """Sign in, with or without the sign-in page, and open the user's first page."""
+        """Sign in and open the first page that the portal shows the user.
+
+        With `by_form` the sign-in page is filled in; otherwise the browser only gets the cookies of a sign-in.
+        """
         if not by_form:
             sign_in_without_form(self.page, self.app, self.url, self.person.email)
         self.page.goto(self.url)
@@ -234,7 +243,8 @@ class Visit:
     def add_account(self, way: str, *, by_form: bool = False) -> None:
         """Sign in, press Nebenaccount hinzufügen, and follow the link with the German text `way`.
 
-        `way` leads to the order of a new sub-account, or to linking an existing account.
+        `way` leads to the order of a new sub-account, or to linking an existing account. With `by_form`, sign in by the
+        sign-in page.
         """
         self.open_locations(by_form=by_form)
         self.link("Nebenaccount hinzufügen").click()

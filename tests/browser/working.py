@@ -1,4 +1,4 @@
-"""The workers' code beside a browser test, and the mails and letters that it sends, as their recipients read them."""
+"""Runs the workers' code in a browser test, and reads the mails and letters that it sends as their recipients do."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from workers.gateways.smtp import SmtpMailer
 class Workers:
     """The workers' code, which runs when a test calls it, and the mails and letters that it has sent.
 
-    `post` is the SMTP server that keeps the mails, `letters` the folder of the letters as PDF files. The registrar is a
-    fake.
+    `post` is the test's SMTP server, which stores the mails; `letters` is the folder of the letters as PDF files. The
+    registrar is a fake.
     """
 
     runtime: Runtime
@@ -47,7 +47,7 @@ class Workers:
         self.work(after=moment - self.clock.now)
 
     def mail_to(self, address: str, holding: str = "") -> str:
-        """Return subject and text of the newest mail to this address that contains the text `holding`.
+        """Return subject and text of the newest mail to this address whose subject or text contains `holding`.
 
         Fails if there is none.
         """
@@ -57,7 +57,7 @@ class Workers:
     def mails(self) -> list[tuple[str, str]]:
         """Return the recipient's address and the text of each mail, the oldest first.
 
-        Mails that report a new sign-in are left out.
+        The text's first line is the subject. Mails that report a new sign-in are left out.
         """
         texts = [(to, _text_of(message)) for to, message in self.post.received]
         return [(to, text) for to, text in texts if not text.startswith(_SIGN_INS)]
@@ -94,12 +94,12 @@ def working(url: str, database: Database, clock: FakeClock, post: MailSink, lett
 
 
 def code_in(text: str) -> str:
-    """Return the code that the text of a mail or letter contains."""
+    """Return the first code for a proof in the text of a mail or letter; fail if there is none."""
     return _found(CODE, text)
 
 
 def link_in(text: str) -> str:
-    """Return the first URL in the text of a mail or letter."""
+    """Return the first URL in the text of a mail or letter; fail if there is none."""
     return _found(r"(https?://\S+)", text)
 
 

@@ -1,4 +1,4 @@
-"""Fixtures of the accessibility tests: a check that each test visits the pages it declares, and a location."""
+"""Fixtures of the accessibility tests: a location, and a check that each test visits all pages it declares."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.web.portal.accounts.sites import Site, make_site
 
 @pytest.fixture(autouse=True)
 def kept_promises(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail a test that has not visited all the endpoints which its decorator `shows` declares."""
+    """After each test, fail it if it has not visited all endpoints that its decorator `shows` declares."""
     looked.clear()
     yield
     app: Flask | None = request.node.funcargs["portal"].app if "portal" in request.node.funcargs else None

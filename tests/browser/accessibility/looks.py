@@ -22,16 +22,16 @@ from tests.web.html import assert_valid
 OVERVIEW, NEW, ADD = "/standortverwaltung", "/standortverwaltung/neu", "/standortverwaltung/hinzufuegen"
 
 PROMISED: dict[str, set[str]] = {}
-"""The endpoints whose pages a test visits, by the test's name."""
+"""The Flask endpoints that each test declares with `shows`, by the test's name."""
 
 looked: list[str] = []
 """The addresses of the pages that the running test has checked."""
 
 
 def shows(*endpoints: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator for tests that declares by `endpoints` which of the application's pages a test visits.
+    """Return a decorator that declares which pages a test visits; the test fails if it leaves one out.
 
-    A test fails if it does not visit all of them.
+    `endpoints` are the names of the pages' Flask endpoints.
     """
 
     def promise(test: Callable[..., None]) -> Callable[..., None]:
@@ -69,9 +69,10 @@ def look_after(page: Page, pressed: Locator) -> None:
 
 
 def look_wrong(page: Page, button: Locator | None = None) -> None:
-    """Submit the form as it is, with `button` (None: its main button), and check the page that follows.
+    """Submit the form without filling it in, and check the page that follows.
 
-    That page must show an error, have valid HTML and no axe-core violations, and not scroll horizontally.
+    Presses `button` (None: the form's main button). The page must show an error, have valid HTML and no axe-core
+    violations, and not scroll horizontally.
     """
     look_after(page, button or page.get_by_role("main").locator("form .primary, form .danger").first)
     expect(page.get_by_role("alert")).to_be_visible()
@@ -103,11 +104,11 @@ _NARROW_SCREEN: ViewportSize = {"width": 320, "height": 640}
 
 
 def look_as_it_is(page: Page) -> None:
-    """Check the open page on a narrow screen and on a desktop.
+    """Check the page that is open now, without loading it again, on a narrow screen and on a desktop.
 
     At a width of 320 pixels, page and tables must not scroll horizontally, buttons must not touch, and the cells of
     tables that are shown as lists must not be aligned to the right. On a desktop axe-core must find no violation. The
-    screen is narrow afterwards, so that the next page is laid out but once.
+    screen is narrow again afterwards.
     """
     looked.append(page.url)
     if page.viewport_size != _NARROW_SCREEN:

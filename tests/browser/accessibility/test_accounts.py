@@ -1,4 +1,7 @@
-"""Tests that the pages of accounts are accessible: overview, dashboard, log, secrets, holder, and linking."""
+"""Tests that the pages of accounts are accessible.
+
+Among them are the overview, an account's dashboard and audit log, SIP passwords, the contract holder, and linking.
+"""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ NO_PAGES = {
     "orders.begin": "leads to orders.show_step",
     "orders.resume": "leads to orders.show_step",
 }
-"""GET endpoints that are no pages, with the reason."""
+"""The GET endpoints that need no accessibility test, each with what it answers instead of a page."""
 
 # Imported for what their tests promise.
 _SHOWING = (test_accounts, test_back_office, test_orders_and_requests, test_people, test_telephony)

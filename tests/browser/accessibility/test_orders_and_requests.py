@@ -1,4 +1,7 @@
-"""Tests that the pages of orders, bulk files and requests are accessible, in every kind, state and proof."""
+"""Tests that the pages of orders, bulk files and requests are accessible.
+
+Requests are shown in every kind and status, and with every proof they can wait for.
+"""
 
 from __future__ import annotations
 
@@ -139,7 +142,10 @@ def becomes(request: Request, status: Status) -> None:
 
 
 def submitted(session: Session, portal: Portal, kind: Kind, place: int) -> Request:
-    """Return a new request of this kind by the portal's manager; `place` tells its SIP trunk from those of others."""
+    """Submit a request of this kind as the portal's manager, and return it.
+
+    Each call needs another `place`, a number that makes the SIP user of the account's trunk unique.
+    """
     main, person = session.merge(portal.main), session.get_one(User, portal.manager.user_id)
     if kind is Kind.ORDER:
         return submit_order(session, portal.manager, main, an_order(), NOW)
