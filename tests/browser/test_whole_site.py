@@ -54,7 +54,10 @@ class Telephony:
 def telephony(
     visit: Visit, kamailio: EmbeddedKamailio, registrar_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Telephony]:
-    """Yield a visit whose workers write trunks to a real Kamailio, in place of the fake registrar."""
+    """Provide a visit whose workers write trunks to a real Kamailio, and sipp to play phones.
+
+    Both are ended after the test.
+    """
     registrar = KamailioRegistrar(registrar_url)
     runtime = visit.workers.runtime
     ports = replace(runtime.ports, registrar=registrar, subscribers=KamailioSubscribers(registrar_url))

@@ -71,7 +71,7 @@ class Contexts:
         self._idle: list[tuple[Way, BrowserContext]] = []
 
     def take(self, way: Way) -> BrowserContext:
-        """Return a context with the language and the screen size of `way`, which no other page of a test is in."""
+        """Return an unused context with the language, screen and JavaScript setting of `way`, or create one."""
         for place, (kept, context) in enumerate(self._idle):
             if kept == way:
                 del self._idle[place]
@@ -230,7 +230,7 @@ class Visit:
             self.sign_in()
 
     def open_locations(self, *, by_form: bool = False) -> None:
-        """Sign in and open Standortverwaltung in the menu Mein Produkt."""
+        """Sign in, and open Standortverwaltung in the menu Mein Produkt. With `by_form`, fill in the sign-in page."""
         self.open_portal(by_form=by_form)
         self.open_menu("Standortverwaltung")
         self.sees("Unternehmensstandorte")

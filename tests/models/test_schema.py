@@ -1,4 +1,7 @@
-"""Tests that each program imports all tables: a foreign key to a table that was not imported breaks the first flush."""
+"""Tests that the worker, the command line and the web application each import the modules of all tables.
+
+Without that, a foreign key to a missing table would break a program's first flush.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of a request's changes of status: the table of allowed ones, the methods, and the database's constraints."""
+"""Tests of a request's changes of status: which are allowed, the methods that make them, and database constraints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of what can be printed: which characters the installed typefaces have, and how joined characters are kept."""
+"""Tests of which characters can be printed with the installed typefaces, and of invisible joiners in names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of typed and random customer numbers, number blocks in readable notation, and the choice of language."""
+"""Tests of customer numbers (as typed, and new ones), of number blocks as text, and of the choice of language."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Tests of encrypting secrets: they can be read before and after a change of the key.
-
-Also of codes and fingerprints.
-"""
+"""Tests of encrypting secrets, which can still be read after a change of the key, and of codes and fingerprints."""
 
 from __future__ import annotations
 

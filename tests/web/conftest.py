@@ -1,4 +1,4 @@
-"""Fixtures: the web application in the test's process, on a real PostgreSQL, without a reachable Redis."""
+"""Fixtures of the web tests: the application in the test's process, on a real PostgreSQL and a fake Redis."""
 
 from __future__ import annotations
 
@@ -58,9 +58,10 @@ FrontOf = Callable[..., FlaskClient]
 
 @dataclass
 class Front:
-    """A client of the web application, and who uses it: a main account, its manager, and the manager's API token.
+    """A test client of the web application, with a main account, its manager, and the manager's API token.
 
-    `post`, `get` and `delete` call the API with the token; `client` has the cookies of a browser.
+    `post`, `get` and `delete` call the API with the token. `client` is Flask's test client, which keeps cookies as a
+    browser does.
     """
 
     client: FlaskClient
@@ -78,7 +79,7 @@ class Front:
         return self.client.post("/api/v1" + path, json=body, headers=head)
 
     def get(self, path: str, **headers: str) -> TestResponse:
-        """Send a GET to a path under /api/v1 with the API token; return the answer."""
+        """Send a GET to a path under /api/v1 with the API token; return the answer. `headers` are further headers."""
         return self.client.get("/api/v1" + path, headers={"Authorization": f"Bearer {self.token}", **headers})
 
     def delete(self, path: str) -> TestResponse:
@@ -95,7 +96,7 @@ class Front:
 
 @dataclass
 class Back:
-    """The workers' code with fakes of outside systems, which keep the mails and letters that it sends."""
+    """The workers' code with fakes of the registrar, the mail server and the printer, which keep what they are sent."""
 
     runtime: Runtime
     mailer: FakeMailer
@@ -130,14 +131,14 @@ def _found(pattern: str, text: str) -> str:
 
 @pytest.fixture
 def back(worker_database: Database, clock: FakeClock) -> Back:
-    """Provide the workers' code with fakes of outside systems, for the web application on the test's database."""
+    """Provide the workers' code with fakes of outside systems, on the database of the web application in the test."""
     return back_of(worker_database, clock)
 
 
 def back_of(database: Database, clock: FakeClock) -> Back:
     """Return the workers' code with fakes of outside systems, on this database.
 
-    Its secret key is that of the web application in tests.
+    It has the secret key of the web application in tests, so both derive the same codes.
     """
     registrar, mailer, printer = FakeRegistrar(), FakeMailer(), FakePrinter()
     runtime = Runtime(
@@ -154,7 +155,8 @@ def back_of(database: Database, clock: FakeClock) -> Back:
 
 
 NO_REDIS = "redis://127.0.0.1:1/0"
-"""No broker is there. The counters of wrong tries are in a fake Redis of this address."""
+"""The Redis URL of the web application in tests. Nothing listens there; a fake Redis keeps the counters of failed
+attempts."""
 
 # Compiling the templates takes a fifth of the time of these tests, if each process and each application does it anew.
 _COMPILED = Path(__file__).parents[2] / ".pytest_cache" / "isolating-templates"
@@ -162,9 +164,9 @@ _COMPILED = Path(__file__).parents[2] / ".pytest_cache" / "isolating-templates"
 
 @contextmanager
 def running(postgres: Any, clock: FakeClock, **settings: Any) -> Iterator[Flask]:
-    """Create the web application on the test's database, for the time of a `with` block.
+    """Create the web application on the test's database, yield it, and close its database connections at the end.
 
-    `settings` are settings that replace the usual ones. Unless a Redis is set, Redis is a fake.
+    `settings` replace the usual settings. Redis is a fake unless `redis_url` is among them.
     """
     usual = {
         "database_url": postgres.url("standorte", DatabaseRole.FRONT),
@@ -186,9 +188,9 @@ def running(postgres: Any, clock: FakeClock, **settings: Any) -> Iterator[Flask]
 
 
 def form_token(client: FlaskClient) -> str:
-    """Return a CSRF token for forms of this browser, as their pages have it; saves to open such a page first.
+    """Return a CSRF token that is valid for all forms in this client's session.
 
-    For what many tests do before they begin, such as signing in.
+    Tests that only sign in, for example, need not open the form's page for it.
     """
     with client.session_transaction() as session:
         secret = session.setdefault("csrf_token", token_hex(20))
@@ -198,9 +200,9 @@ def form_token(client: FlaskClient) -> str:
 
 
 def as_new(app: Flask) -> Flask:
-    """Reset what tests leave in an application that they share, and return it.
+    """Reset what earlier tests left in a shared application, and return the application.
 
-    This is the counters of failed attempts, and the process's default Celery app.
+    Reset are the counters of failed attempts, and the process's default Celery app.
     """
     forget_attempts(app)
     sending_app("standorte-front", NO_REDIS).set_default()
@@ -215,16 +217,20 @@ def forget_attempts(app: Flask) -> None:
 
 @pytest.fixture(scope="session")
 def usual_app(postgres: Any, session_clock: FakeClock) -> Iterator[Flask]:
-    """Create the web application once per session, because creating it takes longer than most tests."""
+    """Create the web application once per session, because creating it takes longer than most tests.
+
+    It is shared by the tests, and closed at the end of the session.
+    """
     with running(postgres, session_clock) as app:
         yield app
 
 
 @pytest.fixture
 def front_of(postgres: Any, database: Database, clock: FakeClock) -> Iterator[FrontOf]:
-    """Provide a function that creates a web application with other settings on the test's database.
+    """Provide a function that takes settings, creates a web application with them, and returns its test client.
 
-    The function's parameters are these settings; it returns a client.
+    Settings that are not given have their usual values. The applications use the test's database, and are closed after
+    the test.
     """
     with ExitStack() as stack:
 
@@ -238,10 +244,10 @@ def front_of(postgres: Any, database: Database, clock: FakeClock) -> Iterator[Fr
 
 @pytest.fixture
 def usual_with(usual_app: Flask, clock: FakeClock) -> Iterator[FrontOf]:
-    """Provide a function that gives the usual application other settings until the end of the test.
+    """Provide a function that changes settings of the shared application, and returns a new test client of it.
 
-    The function's parameters are these settings; it returns a client. They are settings of which nothing is made when
-    an application is created: limits, and the registrar's database. For others there is `front_of`, which takes longer.
+    Only limits and `registrar_url` can be changed, because the application uses the others while it is created.
+    `front_of` is for those, and takes longer. The usual settings are restored after the test.
     """
     with usual_app.app_context():
         usual = resources()
@@ -258,9 +264,9 @@ def usual_with(usual_app: Flask, clock: FakeClock) -> Iterator[FrontOf]:
 
 @pytest.fixture
 def front(usual_app: Flask, database: Database, emptying: Emptying, clock: FakeClock) -> Iterator[Front]:
-    """Provide a client that is not signed in, a main account with numbers to order, and its manager.
+    """Provide a client in which nobody is signed in, with a main account, its manager and the manager's API token.
 
-    The client's API token is the manager's.
+    The number pool has numbers to order. The test fails if a transaction is open while a template is rendered.
     """
     app = as_new(usual_app)
     found = Front(app.test_client(), database, *_customer(database, emptying))
@@ -272,9 +278,10 @@ _customers: dict[Emptying, bytes] = {}
 
 
 def _customer(database: Database, emptying: Emptying) -> tuple[Account, Principal, str]:
-    """Create a main account, its manager, numbers to order and a token; return all but the numbers.
+    """Create a main account, its manager, an API token, and numbers to order; return the first three.
 
-    They are created once for each process; later their rows are put back, unless other rows are there already.
+    They are created once for each process. Later tests get the same rows again, unless the database has other rows
+    already.
     """
     if emptying in _customers and emptying.put_back("customer"):
         kept: tuple[Account, Principal, str] = pickle.loads(_customers[emptying])

@@ -1,4 +1,4 @@
-"""Checks of HTML pages: valid by a parser that follows the standard, unique ids, and references that exist."""
+"""Checks an HTML page: it follows the standard, ids are unique, references lead to an id, and it has no inline code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ REFERENCES = ("for", "aria-describedby", "aria-labelledby", "aria-controls")
 
 
 def html_errors(page: str) -> list[str]:
-    """Return the errors in the page's HTML as texts; an empty list if it is valid."""
+    """Return a text for each error in the HTML `page`; an empty list if it is valid.
+
+    Errors are also a repeated id, a reference to an id that is missing, and inline styles or scripts.
+    """
     parser = html5lib.HTMLParser(html5lib.getTreeBuilder("etree"), namespaceHTMLElements=False)
     tree = parser.parse(page)
     lines = page.splitlines()
@@ -29,6 +32,6 @@ def html_errors(page: str) -> list[str]:
 
 
 def assert_valid(page: str) -> None:
-    """Fail with a list of all errors if the page's HTML is not valid."""
+    """Fail with a list of all errors if the HTML `page` is not valid; see `html_errors`."""
     errors = html_errors(page)
     assert not errors, "\n".join(errors)

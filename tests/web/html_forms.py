@@ -95,7 +95,7 @@ class _Reader(HTMLParser):
 
 
 def forms_of(path: str, page: str) -> list[HtmlForm]:
-    """Return the forms in the HTML `page`; `path` is the path of the page, kept in each form."""
+    """Return the forms in the HTML `page`. `path` is the page's path, to which the forms' actions are relative."""
     reader = _Reader(path)
     reader.feed(page)
     return reader.forms

@@ -1,4 +1,4 @@
-"""Tests that prices hold from a day on, and that a contract keeps the prices of the day of its order."""
+"""Tests that each day has its prices, and that a contract keeps the prices of the day on which it was ordered."""
 
 from __future__ import annotations
 

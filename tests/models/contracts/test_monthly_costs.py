@@ -1,6 +1,6 @@
 """Tests of what contract lines cost in a month, compared with a simple model.
 
-The model counts each day by itself, in exact fractions.
+The model checks each day separately, and computes with exact fractions.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def moments(draw: st.DrawFn) -> datetime:
 
 
 def line(began: datetime, ended: datetime | None, monthly: int, one_off: int = 0, key: str = "trunk-10") -> RunningLine:
-    """Return a contract line that runs from the day of `began` to that of `ended` (None: it has no end).
+    """Return a contract line that begins on the day of `began` and ends on the day of `ended` (None: it has no end).
 
     `monthly` and `one_off` are its prices in cents, `key` is its product key.
     """
@@ -42,9 +42,9 @@ def line(began: datetime, ended: datetime | None, monthly: int, one_off: int = 0
 
 
 def days_that_count(began: datetime, ended: datetime | None, month: Month) -> list[int]:
-    """Return the days of the month (1 to 31) at whose end something runs that began and ended at these moments.
+    """Return the days of the month, from 1 to 31, for which a contract line costs its monthly price.
 
-    The plain model of the tests: each day is checked by itself.
+    It is the simple model: a day counts if the line, which runs from `began` to `ended`, runs at the end of that day.
     """
     days = []
     for place in range(month.days):

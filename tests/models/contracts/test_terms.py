@@ -1,4 +1,4 @@
-"""Tests of the earliest end of a contract: a table of month ends and leap years, and rules that hold for every day."""
+"""Tests of the earliest day on which a contract can end, with month ends and leap years, and of its extensions."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_who_gives_notice_a_day_later_never_gets_out_earlier(started: date, agre
 
 @given(days, st.integers(1, LONGEST_TERM))
 def test_two_terms_in_a_row_leave_no_day_between_them(started: date, months: int) -> None:
-    """Check that the next term begins on the first again after one that began on the first of a month."""
+    """Begin a term of whole months on the first of a month: the day after its end is again the first of a month."""
     first = started.replace(day=1)
     ends = end_of_term(first, ContractTerms(months))
     assert ends is not None

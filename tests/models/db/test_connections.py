@@ -107,7 +107,10 @@ def test_a_worker_that_was_stopped_holds_a_trunk_only_so_long(
 
 
 def test_no_part_connects_but_with_limits() -> None:
-    """Look for calls of `connect` of psycopg, and of `create_engine`, that go past `TimedConnection`."""
+    """Search the program's code for calls that connect without limits: `connect` of psycopg, and `create_engine`.
+
+    Only the two modules that set the limits may contain such a call.
+    """
     own = {("models/db/connections.py", "connect"), ("models/db/session.py", "create_engine")}
     found = set()
     for room in _ROOMS:

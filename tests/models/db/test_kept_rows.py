@@ -1,4 +1,7 @@
-"""Tests of the copy of all rows that other tests restore: it is right whatever was done to the rows."""
+"""Tests of the copy of all rows (`tests/kept_rows.py`), with which other tests restore the database.
+
+Restoring must undo added, changed and deleted rows.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Tests of the cursors of lists, texts that say where the next page begins.
+"""Tests of cursors: texts that say where the next page of a list begins.
 
-Reading a cursor returns the values that were written into it, and every other text is refused.
+Reading a cursor returns the values that were written into it. Any other text is refused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ID = UUID("0195a9f0-0000-7000-8000-000000000001")
 
 
 def encoded(text: str) -> str:
-    """Return the text encoded as the content of a cursor is encoded."""
+    """Return `text` as a cursor with this content, in base64 for URLs; tests pass JSON and broken JSON."""
     return urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 

@@ -54,9 +54,9 @@ def refused() -> Iterator[None]:
 
 
 def wanted(role: DatabaseRole, tables: Mapping[str, Privileges]) -> set[tuple[str, str, str | None]]:
-    """Return the privileges that the role should have, as sets of table, privilege and column.
+    """Return the privileges that the role should have, as tuples of table, privilege and column.
 
-    The column is None if the privilege holds for the whole table.
+    `tables` has the privileges of each table by its name. The column is None if a privilege holds for the whole table.
     """
     found: set[tuple[str, str, str | None]] = set()
     for table, privileges in tables.items():

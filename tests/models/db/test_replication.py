@@ -1,6 +1,6 @@
-"""Tests of saving on a server whose synchronous standby is away, over TCP.
+"""Tests of a database server whose synchronous standby does not answer, and of connections to it by TCP.
 
-The portal says that something is saved only once it is on both servers.
+A commit that the standby has not confirmed must fail, because the portal says "saved" only for what both servers have.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from workers.stack.postgres import EmbeddedPostgres
 
 
 class Alone(EmbeddedPostgres):
-    """A PostgreSQL server that listens on a TCP port, and whose synchronous standby does not exist."""
+    """A PostgreSQL server that listens on a TCP port, and whose synchronous standby does not exist.
+
+    A commit waits for the standby, in vain, if its transaction sets `synchronous_commit` to on.
+    """
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory, fsync=False)
@@ -41,14 +44,17 @@ class Alone(EmbeddedPostgres):
 
     @property
     def far(self) -> str:
-        """Return a URL of this server by TCP that names two hosts: the first one does not listen."""
+        """Return an SQLAlchemy URL of this server, by TCP, with two hosts.
+
+        Nothing listens at the first one; the second is this server.
+        """
         hosts = f"{LOOPBACK}:{free_port()},{LOOPBACK}:{self.port}"
         return in_one_form(f"postgresql+psycopg://standorte@{hosts}/postgres")
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
-    """Provide a PostgreSQL server whose synchronous standby is away: who asks for it waits for ever at a commit."""
+    """Start a PostgreSQL server whose synchronous standby does not exist; stop it after the tests of this module."""
     server = Alone(tmp_path_factory.mktemp("alone") / "postgres")
     server.start()
     yield server

@@ -19,7 +19,10 @@ _ON = sa.text("SELECT relname FROM pg_class WHERE relrowsecurity AND relnamespac
 
 @pytest.fixture
 def owner(owner_database: Database) -> Iterator[Database]:
-    """Provide the database, connected as its owner; row-level security is on during the test."""
+    """Provide the database, connected as its owner, with row-level security on.
+
+    At the end of the test it gets the setting of the test run back.
+    """
     assert apply_row_security(owner_database, on=True)
     yield owner_database
     apply_row_security(owner_database, on=ROW_SECURITY)

@@ -1,4 +1,4 @@
-"""Tests of the database connection: a limit for every wait, the server's clock, and a read-only server."""
+"""Tests of connections to the database: a limit for every wait, the server's clock, and a read-only server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OFF = timedelta(minutes=2)
 
 @pytest.fixture
 def proxy(postgres: EmbeddedPostgres) -> Iterator[Proxy]:
-    """Provide a proxy in front of PostgreSQL."""
+    """Provide a TCP proxy in front of PostgreSQL that a test can silence or cut off."""
     url = make_url(postgres.url("standorte"))
     with proxy_to(f"{url.query['host']}/.s.PGSQL.5432") as proxy:
         yield proxy
@@ -34,7 +34,7 @@ def proxy(postgres: EmbeddedPostgres) -> Iterator[Proxy]:
 
 @pytest.fixture
 def behind(postgres: EmbeddedPostgres, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
-    """Provide the portal's database, connected through the proxy, with limits of at most two seconds."""
+    """Provide the portal's database, connected through the proxy; each wait for an answer ends within two seconds."""
     monkeypatch.setattr(sessions, "_MARGIN", 0.3)
     monkeypatch.setattr(sessions, "_CHECK_LIMIT", 0.3)
     monkeypatch.setattr(sessions, "CONNECT_LIMIT", 2)

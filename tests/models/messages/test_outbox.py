@@ -1,4 +1,4 @@
-"""Tests of recording that messages have left."""
+"""Tests of marking messages as sent: only queued ones, only once, and none that another transaction has locked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.factories import NOW
 
 @pytest.fixture
 def ids(database: Database) -> list[int]:
-    """Queue three mails and return their ids in their order."""
+    """Queue three mails; return their ids in the order in which they were queued."""
     with database.transaction() as session:
         for name in ("ada", "bo", "kim"):
             queue_message(session, None, "login_erased", Recipient(name, f"{name}@example.com", "de"), {}, NOW)

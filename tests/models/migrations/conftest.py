@@ -1,4 +1,4 @@
-"""Fixtures of the tests of migrations: databases of their own."""
+"""Fixtures of the tests of migrations: new databases, one without tables and one with the tables of the models."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from workers.stack.postgres import EmbeddedPostgres
 
 @pytest.fixture
 def empty(postgres: EmbeddedPostgres) -> Iterator[sa.Engine]:
-    """Provide an engine on a new database without tables."""
+    """Provide an engine on a new database without tables, which is dropped after the test."""
     yield from _own_database(postgres, "migrations")
 
 
 @pytest.fixture
 def created(postgres: EmbeddedPostgres) -> Iterator[sa.Engine]:
-    """Provide an engine on a new database whose tables are created from the models, without migrations."""
+    """Provide an engine on a new database whose tables are created from the models, without migrations.
+
+    It is dropped after the test.
+    """
     for engine in _own_database(postgres, "created"):
         metadata.create_all(engine)
         yield engine
@@ -34,6 +37,6 @@ def _own_database(postgres: EmbeddedPostgres, name: str) -> Iterator[sa.Engine]:
 
 
 def rows(engine: sa.Engine, question: str) -> list[sa.Row[tuple[object, ...]]]:
-    """Return the rows that answer an SQL query."""
+    """Return the rows that the SQL query `question` finds."""
     with engine.connect() as connection:
         return list(connection.execute(sa.text(question)))

@@ -1,4 +1,4 @@
-"""Tests of migrating tables that customers use: nobody waits long behind the migration, and it is completed."""
+"""Tests of migrating tables while customers use them: no customer waits long, and the migration is completed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.fakes import wait_until
 from workers.stack.postgres import EmbeddedPostgres
 
 BEFORE = "0050"
-"""Before the revision that adds a column to `users`."""
+"""The revision from which the tests migrate: a later one adds a column to `users`."""
 WAITING = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
 INDEX = "ix_idempotency_keys_request_id"
 IS_WHOLE = sa.text(f"SELECT indisvalid FROM pg_index WHERE indexrelid = '{INDEX}'::regclass")
@@ -21,7 +21,7 @@ IS_WHOLE = sa.text(f"SELECT indisvalid FROM pg_index WHERE indexrelid = '{INDEX}
 
 @pytest.fixture
 def engine(postgres: EmbeddedPostgres) -> Iterator[sa.Engine]:
-    """Provide an engine on a new database that is migrated up to the revision `BEFORE`."""
+    """Provide an engine on a new database that is migrated up to the revision `BEFORE`; drop it after the test."""
     postgres.create_database("busy")
     engine = sa.create_engine(postgres.url("busy"))
     migrations.upgrade(engine, BEFORE)

@@ -22,7 +22,7 @@ HARMLESS = "BEGIN; ALTER TABLE accounts ADD COLUMN IF NOT EXISTS note text; COMM
 def lint(*files: Path) -> subprocess.CompletedProcess[str]:
     """Run the linter for migrations as `make check` does, on these files (none: on all migrations).
 
-    Return its result.
+    Return the ended process, with its exit status and output.
     """
     command = [str(ROOT / ".make" / "lint-migrations"), sys.prefix, *map(str, files)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

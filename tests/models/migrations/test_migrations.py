@@ -1,6 +1,6 @@
-"""Tests of the migrations: up, down and up again, on two machines at once, and interrupted.
+"""Tests of the migrations: up, down and up again, at once on several machines, and after an interruption.
 
-The tables that they create have to be those of the models.
+The tables that they create must be those of the models.
 """
 
 from __future__ import annotations
@@ -83,7 +83,10 @@ def test_a_released_schema_gets_the_column_that_came_later(empty: sa.Engine) -> 
 
 
 def test_a_migration_that_was_interrupted_runs_again(empty: sa.Engine) -> None:
-    """Run the migrations after 0017 again, as after a death before their revision was saved: the schema is the same."""
+    """Run all migrations after 0017 a second time: the schema stays the same.
+
+    That is the situation after a machine dies between a migration and saving its revision.
+    """
     migrations.upgrade(empty)
     before = [{tuple(row) for row in rows(empty, question)} for question in (COLUMNS, CONSTRAINTS, INDEXES)]
     with empty.begin() as connection:
@@ -93,7 +96,7 @@ def test_a_migration_that_was_interrupted_runs_again(empty: sa.Engine) -> None:
 
 
 def test_no_transaction_of_a_migration_locks_two_tables_of_a_running_system() -> None:
-    """Check that none locks several tables, which could deadlock with a customer's transaction."""
+    """Check that no transaction of a migration locks two existing tables: that could deadlock with a customer's."""
     for transaction in re.findall(r"BEGIN;(.*?)COMMIT;", migrations.statements("0017:head"), re.DOTALL):
         made = set(re.findall(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+)", transaction))
         locked = set(re.findall(r"(?:ALTER TABLE|UPDATE(?! OF)|DELETE FROM|INSERT INTO) (\w+)", transaction))
@@ -131,7 +134,10 @@ def test_a_migration_gives_up_rather_than_queue_in_front_of_customers(
 
 
 def test_two_machines_that_migrate_at_once_wait_for_each_other(empty: sa.Engine) -> None:
-    """Migrate one database three times at once; a waiting run has no transaction open, so indexes can be built."""
+    """Migrate one database three times at once: all three succeed, and the tables are there.
+
+    A run that waits for another must have no transaction open, or CREATE INDEX CONCURRENTLY would wait for it.
+    """
     with ThreadPoolExecutor() as machines:
         for upgraded in [machines.submit(migrations.upgrade, empty) for _ in range(3)]:
             upgraded.result()

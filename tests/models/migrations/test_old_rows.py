@@ -1,4 +1,4 @@
-"""Tests of what migrations do with the rows of an earlier version, on the way up and down."""
+"""Tests of what migrations, up and down, do with rows that another version of the program has written."""
 
 from __future__ import annotations
 
@@ -208,7 +208,11 @@ def test_codes_that_are_open_last_to_the_end_of_the_day_that_was_said(empty: sa.
 def test_the_way_down_takes_along_what_the_program_before_does_not_know(
     empty: sa.Engine, written: str, broken: dict[str, str], again: tuple[str, str], before: str, kept: str
 ) -> None:
-    """Break the rules of changes and cancellations of contracts, and go down: contracts keep their newest line."""
+    """Write a change or a cancellation of a contract, and migrate down to `before`, which does not know such requests.
+
+    The request is deleted; the contract stays, with its newest line. Before that, each of the statements that break a
+    constraint must be refused by the constraint named.
+    """
     migrations.upgrade(empty)
     with empty.begin() as connection:
         connection.execute(sa.text(AN_ACCOUNT))

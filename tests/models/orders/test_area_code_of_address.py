@@ -1,4 +1,4 @@
-"""Tests of the rule for addresses: postal code against town, both against the area code, and the house number."""
+"""Tests of the rule for addresses: the postal code must fit the town, and the area code must fit both."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from models.errors import InvalidField
 from models.orders.area_code_of_address import area_codes_for, certainty_of, ensure_postal_code
 
 TABLE = Path(__file__).with_name("addresses.csv")
-"""Towns with postal codes and area codes: right, neighbouring, wrong and ambiguous ones, from public knowledge."""
+"""CSV file of towns with postal code, area code and expected verdict, from public knowledge.
+
+The area codes are right, neighbouring, wrong or ambiguous.
+"""
 
 
 def verdict(session: Session, postal_code: str, city: str, area_code: str) -> str:
-    """Return how certain it is that an address and an area code belong together.
+    """Return how well address and area code fit: "certain", "plausible" or "impossible".
 
-    If the postal code does not fit the town, return the error code of that instead.
+    If the postal code does not fit the town, return the code of that error instead, such as "unknown_postal_code".
     """
     try:
         ensure_postal_code(session, postal_code, city)

@@ -28,7 +28,7 @@ WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'trans
 
 @pytest.fixture
 def account(database: Database) -> Account:
-    """Create an account, into whose log the tests write entries."""
+    """Create an account into whose audit log the tests write entries."""
     with database.transaction() as session:
         return make_account(session)
 
@@ -37,7 +37,7 @@ def account(database: Database) -> Account:
 def attack(postgres: EmbeddedPostgres, database: Database) -> Iterator[Attack]:
     """Provide a function that runs an SQL statement as a superuser, with all triggers off.
 
-    The function fails if the statement changed no row.
+    It fails if the statement changes no row.
     """
     engine = sa.create_engine(postgres.url("standorte"))
 
@@ -75,8 +75,8 @@ def seal(database: Database, at: datetime = NOW) -> ChainHead:
 def flaws(database: Database, *known: ChainHead) -> list[ChainFlaw]:
     """Check the seals of the whole audit log, two entries at a time; return the flaws that were found.
 
-    A seal is a hash of an entry and of the seal before it. `known` are last entries with their seals (heads of the
-    chain) from earlier, which must still be there.
+    A seal is a hash of an entry and of the seal before it. `known` are heads of the chain (a last entry and its seal)
+    from earlier; it is a flaw if one of them is no longer in the log.
     """
     check, found = ChainCheck(), []
     with database.transaction() as session:
@@ -86,9 +86,9 @@ def flaws(database: Database, *known: ChainHead) -> list[ChainFlaw]:
 
 
 def sealed_log(database: Database, account: Account) -> list[int]:
-    """Write five entries into the account's log; return their ids.
+    """Write five entries into the account's log and seal them in two runs, two hours apart; return their ids.
 
-    Two runs, two hours apart, give them seals: hashes that chain each entry to the one before.
+    A seal is a hash of the entry and of the seal before it.
     """
     later = NOW + timedelta(hours=2)
     ids = write(database, account, count=3)

@@ -1,4 +1,7 @@
-"""Tests that the rule against repeated deeds costs the same for an account with a long log."""
+"""Tests of the rule that limits how often a day a person may do one thing to an account.
+
+Checking it must read the entries of one day only, however long the account's audit log is.
+"""
 
 from __future__ import annotations
 

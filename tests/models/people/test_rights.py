@@ -1,4 +1,4 @@
-"""Tests of the rights: every action for every role in its own and in other accounts, for staff, and by API token."""
+"""Tests of the rights: every action, for every role in its own account and in others, for staff, and by API token."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ BOTH = frozenset({Scope.READ, Scope.WRITE})
 
 
 def person(**facts: object) -> Principal:
-    """Return a person without any role; `facts` are fields that replace the usual ones."""
+    """Return a principal without any role; `facts` are fields of `Principal` with other values than the usual ones."""
     return replace(Principal(7, "kim@example.com", "Kim", "de"), **facts)  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""Tests of the order of a timeline's entries."""
+"""Tests that the entries of a request's timeline are never earlier than the entry before."""
 
 from __future__ import annotations
 

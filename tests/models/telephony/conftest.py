@@ -1,4 +1,4 @@
-"""Fixtures of the telephony tests: a company with an account, a trunk and numbers."""
+"""Fixtures of the telephony tests: an account with a trunk, a contract, numbers and an administrator."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def company(database: Database) -> Company:
 def state(database: Database, company: Company) -> tuple[TrunkState, bool]:
     """Return the state of the company's trunk, and whether it was due to be written to the registrar.
 
-    Also mark the trunk as written.
+    Afterwards the trunk is no longer due.
     """
     with database.transaction() as session:
         trunk = session.get_one(SipTrunk, company.trunk)

@@ -136,7 +136,7 @@ def test_what_keeps_an_account_from_being_closed(
 
 
 def test_a_request_about_an_account_that_is_closed_meanwhile_is_rejected(database: Database, company: Company) -> None:
-    """Submit an order while its account is being closed: it waits for the lock, and is then rejected."""
+    """Submit a request while its account is being closed: it waits for the account's lock, and is then rejected."""
 
     def ask() -> None:
         with database.transaction() as session:

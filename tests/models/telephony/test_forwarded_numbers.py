@@ -38,15 +38,15 @@ def company(database: Database) -> Company:
 def a_draft(
     first: str | None, last: str = "", condition: Condition = Condition.ALWAYS, hours: Hours = ALL_WEEK
 ) -> ForwardingDraft:
-    """Return the draft of a forwarding to a mobile number, for calls to the numbers from `first` to `last` as typed.
+    """Return the draft of a forwarding to a mobile number, for calls to the numbers from `first` to `last`.
 
-    `first` None: for calls to all numbers of the account.
+    Both are texts as a user types them. `first` None: for calls to all numbers of the account.
     """
     return ForwardingDraft(condition, MOBILE, hours=hours, first=first, last=last)
 
 
 def add(database: Database, company: Company, draft: ForwardingDraft) -> int:
-    """Add the forwarding in a separate transaction; return its id."""
+    """Add the forwarding as the company's administrator, in a separate transaction; return its id."""
     with database.transaction() as session:
         return add_forwarding(session, company.person, company.account(session), draft, LATER).id
 
@@ -120,10 +120,10 @@ def test_ranges_are_equal_apart_or_one_inside_the_other(database: Database, comp
 
 
 def write(database: Database, company: Company, *ranges: tuple[int | None, int | None], enabled: bool = True) -> None:
-    """Insert forwardings for busy lines into the table, without the checks of the model.
+    """Insert forwardings when busy into the table, without the checks of the model.
 
-    Each of `ranges` is the first and the last number of a forwarding; None and None: all numbers of the account.
-    `enabled` says whether they are in force.
+    Each of `ranges` is the first and the last number (E.164, as integers) of a forwarding; None and None: all numbers
+    of the account. `enabled` says whether they are in force.
     """
     facts = {"account_id": company.id, "condition": Condition.BUSY, "target": MOBILE, "enabled": enabled}
     with database.transaction() as session:
@@ -154,7 +154,10 @@ def test_hours_are_kept_apart_for_the_same_numbers_only(database: Database, comp
 
 
 def a_forwarding(condition: Condition, numbers: Numbers | None = None, hours: Hours = ALL_WEEK) -> CallForwarding:
-    """Return an enabled forwarding that is not saved. `numbers` are its first and last number; None: all numbers."""
+    """Return an enabled call forwarding that is not saved in the database.
+
+    `numbers` are its first and last number; None: all numbers of the account.
+    """
     first, last = numbers or (None, None)
     return CallForwarding(condition=condition, hours=hours, enabled=True, first_number=first, last_number=last)
 

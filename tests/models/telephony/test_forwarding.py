@@ -1,4 +1,4 @@
-"""Tests of call forwarding: allowed targets, hours and people, and changes by two people at the same time."""
+"""Tests of call forwarding: allowed targets, schedules and users, and changes by two people at the same time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BUSY = ForwardingDraft(Condition.BUSY, MOBILE)
 
 @pytest.fixture
 def site(database: Database) -> tuple[Account, Principal]:
-    """Create a sub-account; return it and a local member, a user with a role in it."""
+    """Create a sub-account and a local member of it; return both."""
     with database.transaction() as session:
         main, _ = make_main(session)
         account, member = make_account(session), make_user(session)
@@ -44,7 +44,7 @@ def site(database: Database) -> tuple[Account, Principal]:
 
 
 def add(database: Database, site: tuple[Account, Principal], draft: ForwardingDraft) -> int:
-    """Add a call forwarding to the site in a separate transaction; return its id."""
+    """Add a call forwarding to the site as its local member, in a separate transaction; return its id."""
     with database.transaction() as session:
         return add_forwarding(session, site[1], session.get_one(Account, site[0].id), draft, NOW).id
 
@@ -113,7 +113,7 @@ def test_hours_of_one_condition_never_overlap(database: Database, site: tuple[Ac
 
 
 def write(database: Database, account_id: int, *all_hours: Hours) -> None:
-    """Insert one call forwarding for each of `all_hours` into the table, without the checks of the model."""
+    """Insert one call forwarding for each schedule in `all_hours` into the table, without the checks of the model."""
     with database.transaction() as session:
         for hours in all_hours:
             session.add(CallForwarding(account_id=account_id, condition=Condition.BUSY, target=MOBILE, hours=hours))

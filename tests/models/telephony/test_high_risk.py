@@ -1,6 +1,6 @@
 """Tests of high-risk destinations: who may forward calls to them, and who gets a mail about it.
 
-Also of the rules of a trunk's limit, which says which destinations it may call.
+Also of the limit of a trunk, which says which destinations may be called from it.
 """
 
 from __future__ import annotations

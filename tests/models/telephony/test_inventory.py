@@ -1,6 +1,6 @@
 """Tests of the lists of numbers, trunks and contracts of all locations, and of the search by a part of a number.
 
-The search is compared with a plain model that looks at every number.
+The search must find what a simple model finds that checks each number.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def give(session: Session, account: Account, area_code: str, first: int, size: i
 
 @pytest.fixture
 def stocked(database: Database) -> Iterator[Session]:
-    """Provide a session in which one account has all number blocks of the list `BLOCKS`."""
+    """Provide a session, with an open transaction, in which one account has all number blocks of the list `BLOCKS`."""
     with database.transaction() as session:
         account = make_account(session)
         for area_code, first, size in BLOCKS:
@@ -55,10 +55,11 @@ def stocked(database: Database) -> Iterator[Session]:
 
 
 def by_hand(digits: str, plain: str) -> set[int]:
-    """Return the first number of each block in `BLOCKS` that has a matching number, by looking at every number.
+    """Return the first number of each block in `BLOCKS` that has a matching number, by checking each number.
 
-    `plain` is the text that is searched for, `digits` its digits. After a "+" they must be the beginning of the number
-    in E.164; otherwise they may also stand within it, or begin it as dialled with 0 or 00.
+    `plain` is the text that is searched for, `digits` its digits. If `plain` begins with "+", a number matches that
+    begins with the digits in E.164. Otherwise the digits may also stand within it, or be its beginning as dialled with
+    0 or 00.
     """
     found = set()
     for _, first, size in BLOCKS:
@@ -77,7 +78,7 @@ def by_hand(digits: str, plain: str) -> set[int]:
 
 @st.composite
 def typed_parts(draw: st.DrawFn) -> str:
-    """Draw a text that is searched for: a part of a number in any spelling or random digits, with common separators."""
+    """Draw a text to search for: a part of a number in any spelling, or random digits, with usual separators."""
     if draw(st.booleans()):
         _, first, size = draw(st.sampled_from(BLOCKS))
         e164 = str(first + draw(st.integers(0, size - 1)))
@@ -116,7 +117,7 @@ def test_usual_spellings_find_the_number_inside_its_block(stocked: Session, type
 def company(database: Database) -> tuple[Account, list[Account]]:
     """Create a main account with five sub-accounts, and another customer's account.
 
-    Return main account and sub-accounts. Each account has two number blocks, a trunk and a contract.
+    Return the main account and its sub-accounts. Each account has two number blocks, a trunk and a contract.
     """
     with database.transaction() as session:
         main, _ = make_main(session, name="Zentrale")
@@ -221,9 +222,9 @@ MIDDLE, BEGIN = "ix_number_blocks_stem", "ex_number_blocks_overlap"
 
 
 def test_indexes_answer_for_a_part_in_the_middle_and_for_a_beginning(database: Database) -> None:
-    """Check the query plan with as many number blocks as the planner needs to choose an index.
+    """Check that a search uses an index, among so many number blocks that the planner would choose one.
 
-    All 20,000 belong to one account, because creating 10,000 accounts would take too long for a test.
+    All 20,000 blocks belong to one account, because creating 10,000 accounts would take too long for a test.
     """
     with database.transaction() as session:
         account = make_account(session)

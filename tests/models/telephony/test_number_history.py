@@ -21,9 +21,10 @@ FIRST = 493020000000
 
 
 def told(database: Database, number: int = FIRST) -> list[tuple[str, str, datetime, datetime | None]]:
-    """Return the history of a number, the newest assignment first.
+    """Return the assignments of the block that contains `number`, the newest first.
 
-    Each entry has customer number, name of the contract holder, beginning and end (None: it has not ended).
+    Each is customer number, name of the contract holder, beginning and end (None: it has not ended). `number` is in
+    E.164, as an integer.
     """
     with database.transaction() as session:
         block = block_of(session, number)

@@ -1,6 +1,6 @@
 """Tests of number pools: no number is given out twice, too early or outside its local exchange area (Ortsnetz).
 
-Concurrent transactions do not wait for each other.
+Transactions that take numbers at the same time do not wait for each other.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ INSERT = (
 
 @pytest.fixture
 def account_id(database: Database) -> int:
-    """Create an account that takes numbers from the pool; return its id."""
+    """Create an account that gets numbers from the pool in the tests; return its id."""
     with database.transaction() as session:
         return make_account(session).id
 
 
 def pool(session: Session, *, size: int = 10, wanted: int = 1) -> NumberPool:
-    """Return a number pool for Berlin (030), whose transaction fails instead of waiting for a lock.
+    """Return a number pool for Berlin (030) from which `wanted` blocks of `size` numbers can be taken.
 
-    `wanted` is how many blocks of `size` numbers will be taken. A wait of 50 ms is allowed.
+    From then on the session's transaction fails if it waits for a lock for more than 50 ms.
     """
     session.execute(sa.text("SET LOCAL lock_timeout = '50ms'"))
     return NumberPool(session, NOW, {("030", size): wanted})

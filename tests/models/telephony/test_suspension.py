@@ -1,4 +1,4 @@
-"""Tests of suspending and resuming a trunk: who may do it, and what it leaves in the tables."""
+"""Tests of suspending and resuming a trunk: who may do it, the trunk's state, and the entries in the audit log."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def resumed(database: Database, company: Company) -> SipTrunk:
 
 
 def by_carrier(database: Database, reason: str | None) -> None:
-    """Suspend the trunk as the carrier for this reason; with None, resume it as the carrier."""
+    """Suspend the trunk t000000000001 as the carrier for this reason; with None, resume it as the carrier."""
     with database.transaction() as session:
         if reason is None:
             resume_for_carrier(session, "t000000000001", LATER)

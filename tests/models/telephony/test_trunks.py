@@ -1,4 +1,4 @@
-"""Tests of SIP trunks: after a change of what the registrar has, the trunk is due at once, despite earlier failures."""
+"""Tests that a trunk is due to be written to the registrar at once after a change, despite earlier failures."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _lifted_by_carrier(session: Session, _company: Company, trunk: SipTrunk) -> 
 
 
 def _failed(trunk: SipTrunk) -> None:
-    """Make the trunk look as if a worker had failed to write it many times, and had claimed it for an hour."""
+    """Make the trunk look as if many writes to the registrar had failed, and a worker had claimed it for an hour."""
     trunk.attempts, trunk.lease, trunk.due_at = 12, uuid.uuid4(), LATER + timedelta(hours=1)
 
 

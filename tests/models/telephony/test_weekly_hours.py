@@ -37,12 +37,12 @@ EVENING, MORNING = 18 * 60, 8 * 60
 
 
 def minutes(hours: Hours) -> set[int]:
-    """Return every minute of the week that the hours cover, counted from 0 to 10,079."""
+    """Return every minute of the week that the hours cover: numbers from 0 (Monday 0:00) to 10,079."""
     return {minute for start, end in hours for minute in range(start, end)}
 
 
 def by_hand(windows: list[Window]) -> set[int]:
-    """Return every minute of the week that the windows cover (0 to 10,079), by looking at each single minute."""
+    """Return every minute of the week that the windows cover (0 to 10,079), counted minute by minute."""
     found = set()
     for window in windows:
         for day in window.days:

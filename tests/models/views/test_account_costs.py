@@ -1,4 +1,7 @@
-"""Tests of the list of a company's monthly costs by account: pages and sums agree with a plain look at every line."""
+"""Tests of the list of a company's monthly costs by account.
+
+Pages and sums must be what a simple model finds that checks each line of a contract.
+"""
 
 from __future__ import annotations
 
@@ -35,10 +38,10 @@ KEYS = ("trunk-2", "trunk-10", "trunk-50", "block-10", "block-100")
 def add_contract(
     session: Session, account: Account, began: datetime, ended: datetime | None = None, **prices: int
 ) -> int:
-    """Give the account a contract with a trunk, and return the contract's id.
+    """Give the account a contract with a trunk from `began` to `ended` (None: no end); return the contract's id.
 
-    `prices` are the monthly prices of its products in cents, by product key with "_" for "-"; each costs 100 cents
-    once.
+    `prices` are monthly prices in cents by product key, with "_" in place of "-": each is a line of the contract. Each
+    line also costs 100 cents once.
     """
     contract = Contract(account_id=account.id, started_at=began, ended_at=ended)
     session.add(contract)

@@ -1,4 +1,4 @@
-"""Tests that the metrics count what waits or needs somebody, and never read a growing table as a whole."""
+"""Tests of the counts for the metrics: they count what waits or needs a person, and read growing tables by indexes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GROWING = {"requests", "messages"}
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield each node of a plan."""
+    """Yield the node `plan` of a PostgreSQL execution plan (JSON) and all nodes below it."""
     yield plan
     for below in plan.get("Plans", ()):
         yield from nodes(below)

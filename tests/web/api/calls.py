@@ -1,4 +1,4 @@
-"""Calls of the API that several test modules make."""
+"""Calls of the JSON API that several test modules make, and the accounts and tokens that they need."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def upload(
     key: str = "upload",
     to: str = "address-document",
 ) -> TestResponse:
-    """Upload a document for the request `id`, as address proof or to another address `to` below it; return the answer.
+    """Upload a document for the request `id` with the idempotency key `key`; return the answer.
 
-    `key` is the idempotency key.
+    It goes to the path `to` below the request: an address proof, unless another one is given.
     """
     boundary, body = encode_multipart({"file": FileStorage(io.BytesIO(content), name)})
     return front.client.post(
@@ -65,9 +65,9 @@ def owned(front: Front) -> tuple[Account, User]:
 
 @contextmanager
 def statements() -> Iterator[list[str]]:
-    """Yield a list that gets, at the end of the `with` block, the beginnings of the SQL statements that ran inside.
+    """Record the SQL statements that run in the `with` block; yield a list that is filled when the block ends.
 
-    Each is cut off before FROM, SET or VALUES.
+    It gets the beginning of each statement, up to FROM, SET or VALUES.
     """
     said: list[str] = []
     with recorded_statements() as ran:

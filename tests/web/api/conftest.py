@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the JSON API."""
+"""Fixtures of the tests of the JSON API: a location with a trunk and a contract."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests of the transaction of an API call: what a refused call leaves in the database, and that none is left open."""
+"""Tests of the database transaction of an API call.
+
+A refused call leaves no transaction open and saves no idempotency key, but the use of its token is recorded.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Tests that the API does what its OpenAPI document says.
+"""Tests that the API answers as its OpenAPI document says.
 
-The tool schemathesis calls it with valid and with invalid input. `CONFORMANCE_EXAMPLES=500` in the environment tries
-more examples than usual.
+The tool schemathesis calls it with valid and invalid input. The environment variable `CONFORMANCE_EXAMPLES`, such as
+500, makes it try more examples than usual.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.web.api.calls import an_order
 from tests.web.conftest import Back, Front
 
 EXAMPLES = int(os.environ.get("CONFORMANCE_EXAMPLES", "3"))
-"""Generated calls for each operation, beside those that cover the limits of every field."""
+"""How many random calls schemathesis makes for each operation, beside those that test the limits of every field."""
 
 CHECKS = {
     # That an address exists or a code is right, no schema can say: 422 is an answer to what the schema allows.
@@ -34,7 +34,7 @@ CHECKS = {
 
 @pytest.fixture
 def url(front: Front) -> Iterator[str]:
-    """Serve the application and yield its URL; the idempotency key of each call is made unique on the way.
+    """Serve the web application and yield its URL; each call's idempotency key is changed into a unique one.
 
     Otherwise schemathesis would send different bodies with the same key.
     """

@@ -18,9 +18,9 @@ from tests.web.conftest import ORDER, Front
 
 @pytest.fixture
 def client(front: Front, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Generate the Python package `generated` from the API's OpenAPI document; provide its client with a token.
+    """Generate a Python client of the API from its OpenAPI document; provide it with the manager's token.
 
-    It calls the application in this process.
+    It calls the application in this process. Its package can be imported as `generated` until the end of the test.
     """
     document = tmp_path / "openapi.json"
     document.write_text(json.dumps(front.client.get("/api/v1/openapi.json").get_json()))

@@ -1,7 +1,7 @@
 """Tests that naughty strings in all input of the API are stored as sent, or refused with the field's name.
 
 The fields of bodies, queries and paths are found in the API's OpenAPI document. With `NAUGHTY_STRINGS=all` in the
-environment each string is tried in each field.
+environment each string is tried in each field; otherwise each field gets a few of them.
 """
 
 from __future__ import annotations
@@ -69,21 +69,21 @@ BODIES: dict[str, list[Any]] = {
     "/api/v1/requests/{id}/resend": [{"what": "email"}],
     "/api/v1/requests/{id}/contact": [{"email": "kim@example.com"}],
 }
-"""Bodies with every text that an address takes."""
+"""JSON bodies by the path of the operation; together they contain every text field that the operation takes."""
 AS_STORED = {
     "location.name": "name",
     "location.street": "street",
     "location.city": "city",
     "contact.name": "contact_name",
 }
-"""Texts of an order, and where the account shows them."""
+"""Text fields of an order, with the columns of the account in which their values are stored."""
 
 
 def texts_of(schema: dict[str, Any], document: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[str]:
     """Yield the path of every field in a JSON schema that may be a string, such as contact.name.
 
-    The items of a list have the path of the list. A `$ref` is looked up in `document`, the whole OpenAPI document;
-    `path` is the path of `schema` in the body.
+    The items of a list have the path of the list. `document` is the whole OpenAPI document, in which each `$ref` is
+    looked up. `path` is the path of `schema` in the body, as names.
     """
     if "$ref" in schema:
         name = schema["$ref"].rsplit("/", 1)[-1]
@@ -103,7 +103,7 @@ def texts_of(schema: dict[str, Any], document: dict[str, Any], path: tuple[str, 
 def texts_in(body: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
     """Yield the path of every string in a JSON body, such as contact.name.
 
-    The items of a list have the path of the list; `path` is the path of `body` itself.
+    The items of a list have the path of the list. `path` is the path of `body` itself, as names.
     """
     match body:
         case str():
@@ -160,7 +160,7 @@ def test_every_string_in_every_text_is_stored_or_refused_by_its_field(front: Fro
 
 
 def send(front: Front, address: str, body: dict[str, Any]) -> TestResponse:
-    """Post the body as JSON to this address of the API, with a new idempotency key; return the answer.
+    """POST the body as JSON to the path `address` of the API, with a new idempotency key; return the answer.
 
     Lone surrogates are sent as JSON escapes.
     """
@@ -172,7 +172,7 @@ def send(front: Front, address: str, body: dict[str, Any]) -> TestResponse:
 def fault_of(front: Front, answer: TestResponse, path: str, text: str) -> str:
     """Return what is wrong with the answer to a body whose field at `path` is `text`; "" if nothing is.
 
-    Wrong are a 5xx, a refusal that does not name the field, and a value that is not stored as sent.
+    Wrong are a status from 500 on, a refusal that does not name the field, and a value that is not stored as sent.
     """
     if answer.status_code >= 500:
         return f"answer {answer.status_code}"

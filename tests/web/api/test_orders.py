@@ -1,4 +1,4 @@
-"""Tests of orders through the API: idempotency keys, and errors that name their fields."""
+"""Tests of orders through the API: idempotency keys, and errors that name the field."""
 
 from __future__ import annotations
 

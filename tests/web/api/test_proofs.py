@@ -1,4 +1,7 @@
-"""Tests of proofs through the API: right, wrong and repeated ones; outsiders learn nothing from the answers."""
+"""Tests of giving proofs through the API: right, wrong and repeated ones.
+
+An outsider must not learn from an answer whether an account or a code exists.
+"""
 
 from __future__ import annotations
 
@@ -158,7 +161,7 @@ def test_a_kind_that_is_not_known_is_named(front: Front, back: Back) -> None:
 
 @pytest.fixture
 def numbers(front: Front) -> dict[str, str]:
-    """Create accounts between which outsiders must not see a difference; return their customer numbers by case.
+    """Create accounts that outsiders must not be able to tell apart; return their customer numbers by case.
 
     The account "wrong code" has a valid link code, "expired" an expired one and "foreign" none; "unknown" does not
     exist.
@@ -180,7 +183,7 @@ def numbers(front: Front) -> dict[str, str]:
 
 
 def without_its_own(answer: TestResponse) -> bytes:
-    """Return the body of the answer without ids, customer numbers and times, so that it can be compared with others."""
+    """Return the body of the answer without its ids, customer numbers and times, to compare it with another answer."""
     return re.sub(rb"[0-9a-f-]{36}|[0-9]{7}|20[0-9]{2}-[0-9T:.+-]+", b"", answer.data)
 
 
