@@ -111,7 +111,7 @@ class Pages:
         self._broken: list[str] = []
 
     def open(self, way: Way = DESKTOP) -> Page:
-        """Open a page in a browser context without cookies, with the language and the screen size of `way`."""
+        """Open a page in a browser context without cookies, with the language, screen and JavaScript setting `way`."""
         context = self._contexts.take(way)
         self._taken.append((way, context))
         context.on("weberror", self._note)

@@ -110,7 +110,7 @@ class Back:
         place_due(self.runtime, lambda: None)
 
     def mail_to(self, address: str) -> tuple[str, str]:
-        """Return the link's path and the code in the newest mail to this address. Fails if either is missing."""
+        """Return the path of the link, and the code, in the newest mail to this address. Fail if either is missing."""
         text = [mail.text for mail in self.mailer.sent if mail.recipient_address == address][-1]
         return _found(rf"{BASE_URL}(/\S+)", text), _found(CODE, text)
 
@@ -300,7 +300,10 @@ def _customer(database: Database, emptying: Emptying) -> tuple[Account, Principa
 
 @contextmanager
 def templates_leave_alone(app: Flask) -> Iterator[None]:
-    """Fail if a transaction is open or begins while the application renders a template inside the `with` block."""
+    """Check that no transaction is open, and none begins, while the application renders a template.
+
+    The `with` block fails at its end if one was or did.
+    """
     with app.app_context():
         engine = resources().database.engine
     here = threading.local()

@@ -1,6 +1,6 @@
-"""Tests of the alerts in docs/alerts.yml and of the dashboard: their figures exist.
+"""Tests of the Prometheus alerts in docs/alerts.yml and of the panels in docs/grafana-dashboard.json.
 
-Each alert fires when it should, and has a runbook.
+The metrics that they use exist. Each alert's metric rises when it should, and each alert has a runbook.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ from tests.web.conftest import ORDER, Back, Front
 DOCS = Path(__file__).parents[2] / "docs"
 RULES: list[dict[str, Any]] = YAML(typ="safe", pure=True).load((DOCS / "alerts.yml").read_text())["groups"][0]["rules"]
 OURS = [rule for rule in RULES if rule["alert"] != "StandorteCertificateEnds"]
-"""The rules for figures of ours: the certificate is the proxy's."""
+"""The rules for metrics of the portal: all but that of the certificate, which the proxy measures."""
 PANELS: list[dict[str, Any]] = json.loads((DOCS / "grafana-dashboard.json").read_text())["panels"]
 LABELLED = re.compile(r"\b(standorte_\w+)(?:\{([^}]*)\})?")
 Figures = dict[str, list[tuple[dict[str, str], float]]]
 
 
 def names_in(expression: str) -> list[tuple[str, str]]:
-    """Return name and labels of each figure in a Prometheus expression."""
+    """Return name and labels (as text) of each metric of the portal in a Prometheus expression."""
     return LABELLED.findall(expression)
 
 
 @pytest.fixture
 def quiet(front: Front, back: Back) -> Front:
-    """Provide a client of a system in which no alert should fire: the sweep has run just now."""
+    """Provide the client of a system in which no alert should fire: among other things, the sweep has just run."""
     with back.runtime.database.transaction() as session:
         record_run(session, "sweep", back.clock())
     return front
 
 
 def figures(front: Front) -> Figures:
-    """Return the figures of /metrics and of this process by name, each as list of labels and value."""
+    """Return the metrics of /metrics and of this process, by name: for each sample its labels and its value."""
     text = front.client.get("/metrics").text
     found: Figures = {}
     families = [*text_string_to_metric_families(text), *REGISTRY.collect()]
@@ -70,7 +70,7 @@ def test_there_are_eleven_rules_each_with_a_runbook() -> None:
 
 
 def ensure_shown(front: Front, expression: str) -> None:
-    """Fail if a Prometheus expression has a figure that /metrics does not show, or a label that the figure lacks."""
+    """Fail if the Prometheus expression uses a metric that /metrics does not show, or a label that the metric lacks."""
     front.client.get("/anmelden")
     shown = figures(front)
     asked = names_in(expression)
@@ -82,7 +82,7 @@ def ensure_shown(front: Front, expression: str) -> None:
 
 
 def base(name: str) -> str:
-    """Return the name of the figure to which a sample belongs: without endings such as _total or _bucket."""
+    """Return the name of the metric to which a sample belongs: `name` without an ending such as _total or _bucket."""
     return re.sub("_(total|bucket|count|sum|created)$", "", name)
 
 
@@ -117,7 +117,7 @@ def test_what_a_summary_names_is_a_label_that_the_rule_keeps(rule: dict[str, Any
 
 
 def value(front: Front, name: str, **labels: str) -> float:
-    """Return the highest value of the figure `name` among those with these labels; 0 if there is none."""
+    """Return the highest value of the metric `name` among the samples with these labels; 0 if there is none."""
     fitting = [number for its, number in figures(front).get(name, []) if labels.items() <= its.items()]
     return max(fitting, default=0.0)
 

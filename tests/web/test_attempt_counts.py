@@ -1,4 +1,4 @@
-"""Tests that failed attempts are counted in the portal's database, for all processes, where no Redis is set."""
+"""Tests that failed attempts are counted in the portal's database, for all processes, if no Redis is set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ NO_BROKER = "amqp://127.0.0.1:1//"
 
 @pytest.fixture
 def make(front: Front, front_of: FrontOf) -> FrontOf:
-    """Provide a function that creates separate web applications without a Redis; it returns a client."""
+    """Provide a function that creates a new web application without a Redis, and returns its test client.
+
+    It takes further settings. All applications use the test's database.
+    """
     return partial(front_of, broker_url=NO_BROKER, redis_url=None)
 
 

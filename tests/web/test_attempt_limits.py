@@ -1,4 +1,4 @@
-"""Tests that failed attempts are counted in Redis for all processes, and in each one's memory while Redis is away."""
+"""Tests that failed attempts are counted in Redis for all processes, or by each process while Redis is away."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from workers.stack.redis import EmbeddedRedis
 
 @pytest.fixture
 def counters(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    """Start a Redis for this test alone."""
+    """Start a Redis for one test, and stop it at the end."""
     server = EmbeddedRedis(tmp_path)
     server.start()
     yield server
@@ -30,14 +30,18 @@ def counters(tmp_path: Path) -> Iterator[EmbeddedRedis]:
 
 @pytest.fixture
 def make(front: Front, front_of: FrontOf, counters: EmbeddedRedis) -> FrontOf:
-    """Provide a function that creates separate web applications which share one Redis; it returns a client."""
+    """Provide a function that creates a new web application, and returns its test client. All share the test's Redis.
+
+    It takes further settings.
+    """
     return partial(front_of, redis_url=counters.url(0))
 
 
 def attempt(client: FlaskClient, number: str = "9999999", peer: str = "192.0.2.1", **headers: str) -> int:
-    """Submit a wrong code on the page for letters' codes, from the IP address `peer`; return the status.
+    """Submit a wrong code on the page for codes from letters; return the status of the answer.
 
-    `number` is the customer number on the form, `headers` are headers of the request.
+    `number` is the customer number on the form, `peer` the IP address of the browser. `headers` are headers of the
+    request.
     """
     token = form_token(client)
     form = {"csrf_token": token, "customer_number": number, "code": "AAAAA AAAAA"}
@@ -46,9 +50,9 @@ def attempt(client: FlaskClient, number: str = "9999999", peer: str = "192.0.2.1
 
 
 def guess(client: FlaskClient, name: str, peer: str = "192.0.2.1", **headers: str) -> int:
-    """Sign in with a wrong password as NAME@example.com from the IP address `peer`; return the status.
+    """Sign in as NAME@example.com with a wrong password; return the status of the answer.
 
-    `headers` are headers of the request.
+    `peer` is the IP address of the browser, `headers` are headers of the request.
     """
     form = {"csrf_token": form_token(client), "email": f"{name}@example.com", "password": "wrong"}
     answer = client.post("/anmelden", data=form, headers=headers, environ_base={"REMOTE_ADDR": peer})

@@ -1,4 +1,4 @@
-"""Tests that a company's limits refuse further orders, links and invitations, by API, portal and bulk file.
+"""Tests that orders, links and invitations beyond a company's limits are refused, by API, portal and bulk file.
 
 The answer names the limit.
 """
@@ -39,7 +39,7 @@ from tests.web.portal.people.forms import invite, post
 
 
 def an_order_of(number: int) -> dict[str, Any]:
-    """Return the JSON body of an order whose contact and connection address differ for each `number`."""
+    """Return the JSON body of an order; each `number` gives another contact address and another connection address."""
     place = {**ORDER["location"], "street": f"Brückenstr. {number + 20}"}
     return {**ORDER, "location": place, "contact": {**ORDER["contact"], "email": f"site{number}@example.com"}}
 
@@ -296,7 +296,7 @@ def test_in_the_portal_too_so_many_are_asked_for_consent(front: Front, usual_wit
 
 @pytest.fixture
 def narrow(front: Front, usual_with: FrontOf) -> Front:
-    """Provide a client with the manager signed in, whose company may order two number blocks a day."""
+    """Provide a client in which the manager is signed in; the company may order two number blocks a day."""
     with_limits(front, usual_with, blocks_per_day=2)
     with front.database.transaction() as session:
         prove_contact(session, front.main)

@@ -1,4 +1,7 @@
-"""Tests with row-level security of flows that need a row before a person's right to it begins, or after its end."""
+"""Repeats tests of other modules with row-level security switched on.
+
+In these flows a person needs a row before the right to it begins, such as to accept an invitation, or after it ends.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,7 @@ FLOWS: dict[str, Flow] = {
 
 @pytest.fixture
 def walled(front: Front, front_of: FrontOf, postgres: EmbeddedPostgres) -> Iterator[Front]:
-    """Switch row-level security on during the test, and provide a client of an application that uses it."""
+    """Switch row-level security on during the test; provide a client of an application whose connections it limits."""
     with enforced(postgres):
         front.client = front_of()
         yield front

@@ -1,4 +1,4 @@
-"""Tests that URLs with the id of another customer's object are answered as if the object did not exist."""
+"""Tests that a URL with the id of another customer's object is answered as if the object did not exist."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NOBODYS = {
     "static", "people.set_language", "carrier.show", "typeface.show", "typeface.other_scripts", "typeface.part",
     "bulks.template", "office.jobs_run",
 }  # fmt: skip
-"""Endpoints whose parameters name nothing that belongs to a customer."""
+"""Endpoints whose parameters name nothing that belongs to a customer; they are not tested here."""
 CHOICES = {"token": "wrong", "issued": 1_700_000_000, "way": "code"}
 INPUT = {"password": "wrong", "name": "Kim", "email": "kim@example.com", "role": "administrator", "code": "AAAAA AAAAA"}
 BODIES = {
@@ -45,12 +45,12 @@ BODIES = {
     "api.resend": {"what": "email"},
     "api.correct_contact_address": {"email": "kim@example.com"},
 }
-"""Valid bodies, so that the check of the body does not come first."""
+"""Valid JSON bodies by endpoint; with an invalid one, the API would refuse the body before it looks for the id."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def first_wall_alone(postgres: EmbeddedPostgres) -> Iterator[None]:
-    """Switch row-level security off during the tests, so that it does not hide a check that a page forgets."""
+    """Switch row-level security off during this module's tests: it would hide that a page lacks its own check."""
     with enforced(postgres, on=False):
         yield
 
@@ -58,7 +58,7 @@ def first_wall_alone(postgres: EmbeddedPostgres) -> Iterator[None]:
 def foreign_things(front: Front, back: Back) -> dict[str, Any]:
     """Create objects of the client's main account, one of each kind: a draft, a trunk, a number block and so on.
 
-    In the test another customer asks for them. Return lists of their ids, by the word that stands before the id in
+    In the test another customer requests them. Return lists of their ids, by the word that stands before the id in
     URLs: `drafts`, `sip`, `number` and so on.
     """
     order = front.post("/orders", ORDER).get_json()["id"]
@@ -124,8 +124,8 @@ def fillings(rule: Rule, foreign: dict[str, Any], own_number: str) -> list[tuple
     """Return values for a URL's parameters, in pairs: with ids of another customer, and with ids that do not exist.
 
     `foreign` has lists of the other customer's ids, by the word that stands before the id in URLs. If the URL has a
-    customer number and further parameters, some pairs have the visitor's own number (`own_number`), and only the other
-    parameters are another customer's or unknown.
+    customer number and further parameters, some pairs have the visitor's own number (`own_number`); then only the other
+    parameters differ.
     """
     fixed = {name: CHOICES[name] for name in rule.arguments if name in CHOICES}
     slugs = ("produkt", "kontakt", "zusammenfassung") if "slug" in rule.arguments else ()
@@ -142,9 +142,9 @@ def fillings(rule: Rule, foreign: dict[str, Any], own_number: str) -> list[tuple
 
 
 def plain(answer: TestResponse, values: dict[str, Any]) -> tuple[int, str, str]:
-    """Return status, location and body of the answer in a form that can be compared with another id's answer.
+    """Return status, redirect target and body of an answer, so that it can be compared with the answer for another id.
 
-    The ids `values` (by the URL's parameters) are replaced by "ID", and form tokens are left out.
+    `values` are the parameters of the URL. Where the answer contains these ids, it gets "ID". CSRF tokens are left out.
     """
     body = re.sub(r'(name="csrf_token"[^>]*value=")[^"]+', r"\1", answer.text)
     location = answer.headers.get("Location") or ""
@@ -185,9 +185,9 @@ def test_foreign_and_missing_things_answer_alike(front: Front, back: Back) -> No
 
 
 def ask(front: Front, method: str, rule: Rule, values: dict[str, Any], form: dict[str, str]) -> TestResponse:
-    """Send the visitor's request to the URL of `rule` with these values of its parameters; return the answer.
+    """Send a request to the URL of `rule` with these values of its parameters, as the visitor; return the answer.
 
-    A call of the API has the visitor's token; a POST to a page sends the fields `form`.
+    A call of the API has the visitor's token. A POST to a page sends the fields `form`.
     """
     forget_attempts(front.client.application)
     with front.client.application.test_request_context():

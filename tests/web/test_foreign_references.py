@@ -1,6 +1,6 @@
-"""Tests that the front's role cannot write a row that names things of another company, in whatever column.
+"""Tests that the web application's database role cannot write a row that refers to another company's row.
 
-Each row is one of the caller's own company, written once more with one id replaced by the other company's.
+Each row of the caller's own company is inserted once more, with one id replaced by one of the other company.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Reference:
 
 
 def references() -> Iterator[Reference]:
-    """Yield every column of the portal's tables that refers to what can belong to a company."""
+    """Yield every column of the portal's tables that refers to a table whose rows can belong to a company."""
     for table in metadata.tables.values():
         for column in table.columns:
             for key in column.foreign_keys:
@@ -51,7 +51,10 @@ def references() -> Iterator[Reference]:
 
 
 class Writer:
-    """Writes rows as the front's role, on behalf of the administrator of the second company; nothing is committed."""
+    """Runs statements as the web application's role, for the administrator of the second of two companies.
+
+    All are rolled back.
+    """
 
     def __init__(self, world: World, superuser: sa.Engine) -> None:
         self.world = world
@@ -85,16 +88,19 @@ class Writer:
         return ", ".join(column.name for column in metadata.tables[table].primary_key)
 
     def may(self, privilege: str, table: str, column: str) -> bool:
-        """Return whether the front's role has this privilege on the column."""
+        """Return whether the web application's role has this privilege ("INSERT" or "UPDATE") on the column."""
         return (table, column, privilege) in self._granted
 
     def own_rows(self, table: str) -> list[dict[str, Any]]:
-        """Return the rows of the table, but for those of the other company, that the administrator may insert again."""
+        """Return the rows of the table that the administrator may insert again; none of them is the first company's.
+
+        A row is a dict of column name to value.
+        """
         rows = [self._made_anew(table, row) for row in self._rows[table]]
         return [row for row in rows if self.insert(table, row) != REFUSED]
 
     def foreign(self, reference: Reference) -> list[Any]:
-        """Return what would name rows of the other company in the column."""
+        """Return the values with which the column would refer to rows of the first company: ids or customer numbers."""
         key = "customer_number" if reference.column == "customer_number" else "id"
         found = self._foreign[reference.target]
         if found and key not in found[0]:
@@ -102,7 +108,7 @@ class Writer:
         return list(dict.fromkeys(row[key] for row in found))
 
     def insert(self, table: str, row: dict[str, Any]) -> str | None:
-        """Insert the row and roll back; return the SQLSTATE of the error, None without one."""
+        """Insert the row into the table and roll back; return the SQLSTATE of the error, or None if there was none."""
         known = metadata.tables[table].columns
         columns = ", ".join(name for name in row if self.may("INSERT", table, name) and not known[name].computed)
         # As it was, also an id that the database makes.
@@ -111,9 +117,9 @@ class Writer:
         return self._error(f"{statement} FROM jsonb_populate_record(null::{table}, :row)", {"row": json.dumps(row)})
 
     def update(self, reference: Reference, value: Any) -> str | None:
-        """Write the value into the column of all rows that the caller sees; return as `insert` does.
+        """Write `value` into the column of all rows that the caller sees, and roll back.
 
-        Return "none" if there is no row that the caller could change.
+        Return the SQLSTATE of the error, "none" if the caller could change no row, or None if a row was changed.
         """
         type = metadata.tables[reference.table].columns[reference.column].type.compile(_DIALECT)
         set = f"{reference.column} = CAST(:value AS {type})"
@@ -123,7 +129,7 @@ class Writer:
         return self._error(f"{statement} RETURNING 1", {"value": value})
 
     def _made_anew(self, table: str, row: dict[str, Any]) -> dict[str, Any]:
-        """Return the row as the front would insert it, where what has happened to it since would be refused."""
+        """Return the row with some other values, so that the role could insert it again: as it was when it was new."""
         sub = next(one for one in self._rows["accounts"] if one["main_id"] == self.world.main)
         match table:
             case "accounts":
@@ -159,7 +165,7 @@ class Writer:
 
 @pytest.fixture
 def writer(world: World, superuser: sa.Engine) -> Writer:
-    """Provide a writer for the administrator of the second of two companies."""
+    """Provide a writer for the administrator of the second company of `world`."""
     return Writer(world, superuser)
 
 

@@ -1,4 +1,4 @@
-"""Tests that the web application accepts requests while Redis, the broker, hangs, or answers but refuses writes."""
+"""Tests that the web application accepts requests while the broker, a Redis, hangs or refuses writes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from workers.stack.redis import EmbeddedRedis
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    """Start a Redis for this test alone."""
+    """Start a Redis for one test, and stop it at the end."""
     server = EmbeddedRedis(tmp_path)
     server.start()
     yield server
@@ -27,7 +27,7 @@ def broker(tmp_path: Path) -> Iterator[EmbeddedRedis]:
 
 @pytest.fixture
 def front(front: Front, front_of: FrontOf, broker: EmbeddedRedis) -> Front:
-    """Provide a client of a web application whose broker is the Redis of this test."""
+    """Provide a client of a web application whose broker is the Redis of the fixture `broker`."""
     front.client = front_of(redis_url=broker.url(0))
     return front
 

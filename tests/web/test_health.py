@@ -1,4 +1,4 @@
-"""Tests of the endpoints for operators, health checks and metrics, and of what both report about scheduled jobs."""
+"""Tests of the endpoints for operators: health checks, metrics, and what both report about scheduled jobs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ Start = Callable[[Callable[[Run], None]], None]
 
 @pytest.fixture
 def start(front: Front, clock: FakeClock) -> Start:
-    """Provide a function that runs the scheduled job `registrar` with another function in place of its work."""
+    """Provide a function that runs the scheduled job `registrar`.
+
+    Its parameter is a function that does the job's work instead, and gets the `Run`.
+    """
     registrar = FakeRegistrar()
     ports = Ports(registrar, FakeMailer(), FakePrinter(), registrar, registrar)
     runtime = Runtime(front.database, ports, Vault("a key"), clock, "sip.example", "http://portal.example", "example")
@@ -95,7 +98,7 @@ def test_a_proxy_hears_only_how_it_is(front: Front) -> None:
 
 @pytest.fixture
 def schema(superuser: sa.Engine) -> Iterator[Callable[[str], None]]:
-    """Provide a function that makes the database claim to have the schema revision given to it.
+    """Provide a function that takes a revision, and makes the database claim that its schema has this revision.
 
     The true revision is restored after the test.
     """
@@ -128,7 +131,7 @@ def test_a_monitor_that_keeps_asking_leaves_no_lines_in_the_log(front: Front, ca
 
 @pytest.fixture
 def _standby(front: Front) -> Iterator[None]:
-    """Make the database refuse every write during the test, as a server does that has become a standby."""
+    """During the test, make the database refuse every write, as a server does that has become a standby."""
 
     def allow(writes: str) -> None:
         with front.database.engine.connect() as connection:

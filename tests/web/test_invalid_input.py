@@ -1,4 +1,4 @@
-"""Tests that invalid input of every kind gets an answer that names the error, never a 500."""
+"""Tests that invalid input of every kind gets an answer that names the error, never an error 500."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ DEEP = "[" * 100_000 + "]" * 100_000
 
 
 def send(front: Front, path: str, body: str) -> tuple[int, list[str]]:
-    """Post the body to the API; return the status and the names of the fields with errors."""
+    """Post `body` (text) to a path under /api/v1; return the status and the names of the fields with errors.
+
+    Fails unless the answer is a problem document with an explanation.
+    """
     head = {"Authorization": f"Bearer {front.token}", "Idempotency-Key": uuid4().hex}
     answer = front.client.post("/api/v1" + path, data=body, headers=head, content_type="application/json")
     said = answer.get_json()
@@ -150,9 +153,9 @@ def test_a_character_that_no_xml_may_have_gets_in_nowhere(front: Front, characte
 
 
 def paths(front: Front, method: str) -> Iterator[str]:
-    """Yield one path for each route of the application that has this HTTP method, with ids that do not exist.
+    """Yield one path for each route that has this HTTP method, with ids that do not exist.
 
-    Static files are left out.
+    The route for static files is left out.
     """
     app = front.client.application
     values = {"UUIDConverter": uuid4(), "IdConverter": 1, "UnicodeConverter": front.main.customer_number}

@@ -1,4 +1,4 @@
-"""Tests that strangers who try codes and passwords are slowed down, and cannot lock out anybody else."""
+"""Tests that strangers who try codes and passwords are slowed down, and cannot lock out other people by that."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ NEW_PASSWORD = "lantern violet harbour quilt"
 
 
 def browser(front: Front) -> FlaskClient:
-    """Return a browser without cookies."""
+    """Return a test client of the application without cookies, as a new browser."""
     return front.client.application.test_client()
 
 
 def enter(client: FlaskClient, path: str, peer: str = "127.0.0.1", **fields: str) -> int:
-    """Submit `fields` to the form at this path from the IP address `peer`; return the status of the answer."""
+    """Submit `fields` to the form at `path`; return the status of the answer. `peer` is the browser's IP address."""
     token = form_token(client)
     answer = client.post(path, data={"csrf_token": token, **fields}, environ_base={"REMOTE_ADDR": peer})
     return answer.status_code
 
 
 def log_in(client: FlaskClient, email: str, password: str = PASSWORD, peer: str = "127.0.0.1") -> int:
-    """Sign in from the IP address `peer`, and sign out again if that succeeds; return the status of the sign-in.
+    """Sign in, and sign out again if that succeeds. Return the status of the sign-in, which is 302 if it succeeds.
 
-    The status is 302 if the sign-in succeeds.
+    `peer` is the browser's IP address.
     """
     status = enter(client, "/anmelden", peer, email=email, password=password)
     if status == 302:
@@ -48,7 +48,10 @@ def log_in(client: FlaskClient, email: str, password: str = PASSWORD, peer: str 
 
 
 def guess(front: Front, email: str, tries: int, peer: str = "198.51.100.7") -> list[int]:
-    """Enter a wrong password for one person `tries` times from the IP address `peer`; return the statuses."""
+    """Sign in `tries` times as the user with this e-mail address and a wrong password; return the statuses.
+
+    `peer` is the browser's IP address.
+    """
     stranger = browser(front)
     return [log_in(stranger, email, "wrong", peer) for _ in range(tries)]
 

@@ -1,4 +1,7 @@
-"""Tests that names in any script work in pages, mails, PDFs and at the registrar, also as stored by older versions."""
+"""Tests that names in any script work in pages, mails and PDFs and at the registrar.
+
+Also names as older versions have stored them, with characters that are refused now.
+"""
 
 from __future__ import annotations
 
@@ -38,11 +41,11 @@ from workers.gateways.smtp import _ON_THE_WIRE, _mailbox, build_message
 
 ALL = os.environ.get("NAUGHTY_STRINGS") == "all"
 STORED = {kind: text for kind, text in NAUGHTY.items() if is_storable_text(text) and text.strip() and len(text) < 201}
-"""The strings that a row can have: a name has 200 characters at most."""
+"""The naughty strings that a row can contain, by kind: storable text of at most 200 characters."""
 RENDERED = (
     list(STORED) if ALL else ["html", "percent format", "encoded header", "mail address", "right to left", "emoji"]
 )
-"""The strings with which whole orders are made."""
+"""The kinds of naughty strings with which whole orders are placed."""
 SENDER = _mailbox("Kundenportal", "portal@example.com")
 HEADERS = {
     "To", "Subject", "From", "Date", "Message-ID", "Auto-Submitted", "X-Auto-Response-Suppress", "MIME-Version",
@@ -51,7 +54,7 @@ HEADERS = {
 
 
 def received(mail: Mail) -> EmailMessage | None:
-    """Return the mail as a mail program would parse it; None if a header cannot be built and it is not sent."""
+    """Return the mail as a mail program parses it; None if it is not sent because a header cannot be built."""
     try:
         content = build_message(mail, SENDER).as_bytes(policy=_ON_THE_WIRE)
     except NotSent:

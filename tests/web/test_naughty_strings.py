@@ -1,8 +1,8 @@
 """Tests that naughty strings in all forms are refused with the field's name, or shown afterwards as typed.
 
 Forms and fields are found on the pages. With `NAUGHTY_STRINGS=all` in the environment each string is tried in each
-field, also in those that nobody types into; otherwise each field gets one of the strings in turn. Each form is sent
-without any one of its fields, too, as programs can do: that must not end in an error 500.
+field, also in those that nobody types into; otherwise each field gets one of the strings in turn. Each form is also
+sent without one of its fields, as programs can do: that must not end in an error 500.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ USUAL = {
     "first": "0221 700340",
     "last": "0221 700341",
 }
-"""What is typed into the other fields of a form if they are empty."""
+"""The text by field name that is typed into the other fields of a form if they are empty."""
 
 _FORWARDING = {
     "condition": "no_answer", "after_seconds": "20", "numbers": "some", "when": "some",
@@ -62,9 +62,9 @@ CHOSEN: dict[str, dict[str, str]] = {
     "office.place": {"answer": "yes"},
     "letters.confirm": {"customer_number": "1234567"},
 }
-"""What is chosen in a form, so that its fields count."""
+"""Fields by endpoint that a form also needs, such as radio buttons; without them it would ignore the tested field."""
 CHOSEN_FOR = {"holder_born_on": {"holder_form": "person"}, "holder_register_number": {"holder_form": "company"}}
-"""What is chosen for a field of this name."""
+"""Fields by name of the tested field that a form also needs; without them it would ignore the tested field."""
 NAMED_TOGETHER = {
     # Without the right code nothing is set up, whatever the name.
     ("logins.set_up_app", "name"): "code",
@@ -78,7 +78,10 @@ NAMED_TOGETHER = {
     **{(endpoint, name): group for endpoint in ("forwardings.add", "forwardings.edit") for name, group in
        {"last": "first", **{f"windows-{line}-{end}": "when" for line in range(3) for end in ("start", "end")}}.items()},
 }  # fmt: skip
-"""Fields of which a stranger must not learn which is wrong, or that belong together: where the error stands."""
+"""Fields, as pairs of endpoint and name, whose error stands at another field: the value is that field's name.
+
+A stranger must not learn which of the two is wrong, or both belong together.
+"""
 SHOWN_AT = {
     # The log of an account, where staff look.
     "office.administrator": (r"konten/([0-9]+)/administrator", r"kunden/\1"),
@@ -86,39 +89,43 @@ SHOWN_AT = {
     "office.reset_factors": ("^.*$", "/backoffice/kunden/{site}"),
     "orders.place": ("^.*$", "/standortverwaltung/{main}/vertragsinhaber"),
 }
-"""Where a text is shown, if not on the page that follows: what to replace in the path of the form."""
+"""By endpoint: where an accepted text is shown, if not on the page that follows.
+
+The value is a regular expression for the path of the form's page, and the replacement that makes the other path.
+"""
 
 ONLY_BUTTONS = {
     "answers.resend", "answers.retry", "bulks.send", "locations.resume", "logins.end",
     "logins.remove_own_factor", "logins.erase", "office.removals", "office.request_retry", "office.withdraw_reset",
     "users.company_factor",
 }  # fmt: skip
-"""Endpoints of forms without a field to type in which this portal does not show."""
+"""Endpoints of forms that have no text field, and that no page of this portal shows."""
 ASKED_LATER = {"city_kept", "confirmed"}
-"""Fields that are shown after a first answer."""
+"""Text fields that a page shows only after a first answer."""
 AS_ANOTHER = {"orders.autosave": "orders.save_step"}
-"""Endpoints to which a script sends the form of another one."""
+"""Endpoints to which a script sends another endpoint's form: that endpoint is the value."""
 
 NO_NAMES = {NAUGHTY[kind] for kind in ("spreadsheet error", "german spreadsheet error", "web address", "chinese")}
-"""What can be no name of a person or a place (`models.name_rules.name_fault`), whatever the form."""
+"""Strings that no form may accept as the name of a person or a place (`models.name_rules.name_fault`)."""
 
 NOT_SHOWN = {
     # Checked, never stored.
     ("people.sign_in", "email"), ("links.send", "code"), ("links.send", "email"), ("logins.forgotten", "email"),
 }  # fmt: skip
-"""Fields whose text is accepted and not shown on the page that follows, each with the reason above it."""
+"""Fields, as pairs of endpoint and name, whose text is accepted and not shown afterwards. The reason stands above
+each."""
 
 
 @pytest.fixture
 def portal(front: Front, back: Back) -> WholePortal:
-    """Create a portal in which every page has something to show, with signed-in visitors of all kinds."""
+    """Create a portal in which every page has something to show, with a signed-in browser for each kind of visitor."""
     return whole_portal(front, back)
 
 
 def found_forms(portal: WholePortal) -> dict[tuple[str, tuple[str, ...]], tuple[str, HtmlForm]]:
-    """Open all pages; return each different form with the first visitor who has seen it.
+    """Open all pages; return each different form, with the name of the first visitor who has seen it.
 
-    The keys are pairs of the endpoint to which the form is sent and the sorted names of its text fields.
+    The keys are pairs of the endpoint to which the form is sent, and the sorted names of its text fields.
     """
     found: dict[tuple[str, tuple[str, ...]], tuple[str, HtmlForm]] = {}
     for visitor, path in portal.paths():
@@ -134,7 +141,7 @@ def found_forms(portal: WholePortal) -> dict[tuple[str, tuple[str, ...]], tuple[
 
 
 def check_that_none_is_forgotten(portal: WholePortal, found: Collection[tuple[str, tuple[str, ...]]]) -> None:
-    """Fail if the portal has a form or a text field that was not found on any page.
+    """Fail if the application has a form or a text field that was not found on any page.
 
     `found` are the forms that were found, as pairs of endpoint and names of text fields.
     """
@@ -201,7 +208,8 @@ def test_every_form_answers_strange_strings_and_missing_fields(
 class Trial:
     """Sends one form again and again, each time with a naughty string in one of its fields.
 
-    `outcome` is what became of the last one, such as "refused".
+    `outcome` says what happened to the last string: "refused" or "shown" (that is, accepted). `has_changed` says
+    whether any string was accepted.
     """
 
     def __init__(self, portal: WholePortal, rows: KeptRows, visitor: str, form: HtmlForm, endpoint: str) -> None:
@@ -217,8 +225,8 @@ class Trial:
     def of(self, name: str, text: str) -> str:
         """Send the form with `text` in the field `name`; return what is wrong with the answer, "" if nothing is.
 
-        If something other than a 5xx is wrong, the form is sent once more, after the rows were restored to their first
-        state.
+        A form with a fault is sent once more after the rows were restored, because earlier input may have caused it.
+        After an error 500 it is not.
         """
         for _ in range(2):
             answer = self._send(name, text)
@@ -234,7 +242,7 @@ class Trial:
         return self._answer([pair for pair in self._form.values if pair[0] != name]).status_code
 
     def begin_again(self) -> None:
-        """Restore the rows and the browser's cookies to what they were before the first string."""
+        """Restore the database's rows and the browser's cookies to what they were before the first string."""
         self._rows.restore()
         for name, cookie in self._cookies.items():
             if cookie is not None:
@@ -296,7 +304,7 @@ class Trial:
 
 
 def is_a_name(name: str) -> bool:
-    """Return whether the field `name` takes a name or a part of an address; False for cells of bulk files."""
+    """Return whether the field `name` is for a name or a part of an address. False for cells of bulk files."""
     return re.fullmatch("(?!cell-).*(name|street|city|register_number)", name) is not None
 
 
@@ -312,7 +320,7 @@ def is_named(page: str, name: str) -> bool:
 
 
 def as_shown(text: str) -> str:
-    """Return the text as a page shows it: without invisible characters, each run of white space as one space."""
+    """Return the text as pages show it: without invisible characters, each run of white space as one space."""
     # Werkzeug leaves bytes that are no UTF-8 as they were quoted.
     text = re.sub("[\ud800-\udfff]", lambda found: quote(found[0], errors="surrogatepass"), text)
     return " ".join(typed_text(text).replace(ISOLATE, "").replace(END_ISOLATE, "").split())

@@ -17,7 +17,7 @@ def front(front: Front, front_of: FrontOf, rabbitmq: RabbitMQ) -> Front:
 
 
 def broker_check(front: Front) -> tuple[str, str]:
-    """Return what /readyz says: the status, and the check of the broker."""
+    """Return two values of /readyz: the overall status, and the result of the check of the broker."""
     found = front.client.get("/readyz").get_json()
     return found["status"], found["checks"]["broker"]
 

@@ -1,11 +1,11 @@
 """Tests how many rows the statements of a page read under row-level security.
 
-A page of one company reads as much however many other companies there are: also the functions that policies ask, whose
-plans are not part of a statement's plan, find their rows by an index.
+However many other companies there are, a page of one company must read the same number of rows. That includes the
+functions that policies call; their plans are not part of a statement's plan.
 
-PostgreSQL evaluates a policy before every condition that could leak a value, so that such a condition (any with `lower`
-or `translate`) finds its rows by no index. A statement that relied on the index still works, but reads every
-sub-account again and again.
+PostgreSQL evaluates a policy before every condition that could leak a value. Such a condition (any with `lower` or
+`translate`) cannot use an index. A statement that relies on the index still works, but reads every sub-account again
+and again.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from tests.web.portal.page.test_portal import sign_in
 
 _SUBS = 60
 _TIMES = 6
-"""How often a statement may read each sub-account: lists of all states are several queries in one."""
+"""How often a statement may read each sub-account: a list of all states consists of several queries in one."""
 
 _OTHERS = 3000
-"""How many other companies there are, each with an order, whose account is not active yet."""
+"""How many other companies there are. Each has an order, and its account is not active yet."""
 _OTHER_ACCOUNTS = """
 WITH issued AS (
     INSERT INTO customer_numbers (number) SELECT (5000000 + n)::text FROM generate_series(1, :count) AS n
@@ -57,9 +57,10 @@ WHERE relname IN ('accounts', 'requests') ORDER BY relname
 
 @contextmanager
 def _rows() -> Iterator[list[tuple[str, dict[str, int]]]]:
-    """Yield a list that gets, for each statement in the `with` block, its text and how many rows it read, by table.
+    """Record the statements that run in the `with` block; yield the list that gets them.
 
-    The rows that its functions read are counted, too.
+    Each is its text with the number of rows that it read from `accounts` and `requests`, by table. Rows that its
+    functions read are counted, too.
     """
     found: list[tuple[str, dict[str, int]]] = []
     before: dict[str, int] = {}
@@ -85,9 +86,10 @@ def _rows() -> Iterator[list[tuple[str, dict[str, int]]]]:
 
 @contextmanager
 def _plans() -> Iterator[list[tuple[str, Any]]]:
-    """Yield a list that gets, for each query in the `with` block, its text and its execution plan with row counts.
+    """Record the queries that run in the `with` block; yield the list that gets them.
 
-    For this each query is executed a second time.
+    Each is its text with its execution plan (EXPLAIN ANALYZE as JSON). For the plan the query is executed a second
+    time.
     """
     found: list[tuple[str, Any]] = []
 
@@ -105,7 +107,7 @@ def _plans() -> Iterator[list[tuple[str, Any]]]:
 
 
 def _rows_read(plan: Any) -> float:
-    """Return how many rows of the table of accounts were read by a plan and its parts, in all loops."""
+    """Return how many rows of the table `accounts` a node of an execution plan and the nodes below it have read."""
     loops, kept = plan["Actual Loops"], plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
     own = loops * kept if plan.get("Relation Name") == "accounts" else 0
     return own + sum(_rows_read(part) for part in plan.get("Plans", ()))
@@ -124,7 +126,7 @@ def company(front: Front, owner_database: Database) -> Front:
 
 @pytest.fixture
 def among_others(company: Front, owner_database: Database) -> str:
-    """Let the company have ordered an account, and add many others that have orders; return the order's id."""
+    """Place an order for the company, and return its id. Add 3,000 other companies with an order each."""
     id = str(company.post("/orders", ORDER).get_json()["id"])
     with owner_database.transaction() as session:
         session.execute(sa.text(_OTHER_ACCOUNTS), {"count": _OTHERS})

@@ -1,4 +1,4 @@
-"""Tests that what has mails sent to people of another account can be repeated ten times a day, and no more."""
+"""Tests that an action which sends mails to people of another account can be repeated only ten times a day."""
 
 from __future__ import annotations
 
@@ -27,13 +27,16 @@ SAID = "innerhalb eines Tages oft genug getan. Ab 3. März 2026"
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create an ordered site of the front's main account, with an administrator of its own."""
+    """Create an ordered location under the client's main account, with an administrator."""
     with front.database.transaction() as session:
         return make_site(session, session.get_one(Account, front.main.id), Origin.ORDER)
 
 
 def ask(front: Front, site: Site, kind: str) -> tuple[int, str]:
-    """Ask by API to detach or to cancel the site on a day; return the answer's status and the request's id, if any."""
+    """Request by API to detach the site's account on a day, or to cancel it; `kind` is "detach" or "cancel".
+
+    Return the status of the answer and the request's id ("": none).
+    """
     number = site.account.customer_number
     if kind == "detach":
         answer = front.delete(f"/accounts/{number}/link?effective_on={DAY.isoformat()}")
@@ -43,7 +46,7 @@ def ask(front: Front, site: Site, kind: str) -> tuple[int, str]:
 
 
 def told(front: Front, email: str) -> int:
-    """Return how many mails were queued to this address."""
+    """Return how many mails to this address are in the database, sent or still queued."""
     with front.database.transaction() as session:
         return session.scalar(sa.select(sa.func.count()).where(Message.recipient_address == email)) or 0
 

@@ -1,4 +1,4 @@
-"""Tests of the traces of HTTP requests: what is a span, what it says, and what it keeps to itself."""
+"""Tests of the traces of HTTP requests: which requests make a span, and which data a span must not contain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the headers of all answers, for browsers and caches, and of the log line of each request."""
+"""Tests of the response headers for browsers and caches, and of the log line of each request."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from tests.web.portal.page.test_portal import csrf, sign_in
 
 HTTPS = {"base_url": "https://portal.example"}
 PAGES = ("/anmelden", "/standortverwaltung", "/benutzer", "/anmeldung", "/export.csv", "/gibt-es-nicht", "/healthz")
-"""A public page, pages of an account and a person, a file, one that is missing, and one for operators."""
+"""Paths of each kind: a public page, pages of an account and a person, a file, a missing page, a health check."""
 
 
 @pytest.fixture
 def client(front: Front, front_of: FrontOf) -> FlaskClient:
-    """Provide a browser behind a proxy with HTTPS in which the manager is signed in."""
+    """Provide a client in which the manager is signed in by HTTPS, of an application behind a proxy."""
     client = front_of(base_url="https://portal.example", trusted_proxies=1, secret_key=SecretStr(token_hex(32)))
     assert log_in(client, front.manager.email, PASSWORD) == 302
     return client

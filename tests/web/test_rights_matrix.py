@@ -1,4 +1,4 @@
-"""Tests of who may open each URL of a customer: every relation of a person to the customer is tried."""
+"""Tests who may open each URL of a customer: for each kind of person and account, the expected answer is in a table."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ from workers.stack.postgres import EmbeddedPostgres
 
 ALL = os.environ.get("RIGHTS_MATRIX") == "all"
 TURNS = 1 if ALL else 6
-"""Of so many cells one is tried, in turn, so that each person and each place comes to each address."""
+"""One of so many cases is tried, in turn. So each person and each account is tried with each URL's endpoint."""
 
 PEOPLE = {
     "MA": "main administrator", "ML": "main location manager", "MM": "main local member",
@@ -63,9 +63,11 @@ PEOPLE = {
     "FA": "foreign administrator", "X": "former", "ST": "staff", "NO": "nobody",
     "MTr": "main token to read", "MTw": "main token to write", "STr": "sub token to read", "STw": "sub token to write",
 }  # fmt: skip
-"""Short names of the people: `former` was an administrator of the sub-account until a moment ago, `detached` was a
-sub-account of `former main` until then. Tokens are those of administrators, those to write also to
-read."""
+"""The people by short name, with the names that `World` uses.
+
+The person `former` was an administrator of the account `sub` until just before the test; the account `detached` was a
+sub-account of `former main` until then. Tokens are those of administrators; a token to write may also read.
+"""
 
 PLACES = ("main", "former main", "sub", "detached", "closed", "foreign")
 REACH = {
@@ -90,8 +92,10 @@ REACH = {
     "token writes":      ("MTw", "",          "",                "",       "",     ""),
     "no one":     ("",) * 6,
 }  # fmt: skip
-"""Who gets in, by right and place. Written down here once more, and not read from the rules, so that each checks the
-other."""
+"""Who gets in, by right and account (in the order of `PLACES`), as short names of people.
+
+It is written here a second time, not read from the application's rules, so that each checks the other.
+"""
 
 ROWS = {
     "answers.cancel": "view", "answers.correct_contact_address": "operate",
@@ -129,12 +133,15 @@ ROWS = {
     "api.upload_address_document": "token writes", "api.upload_certificate_of_need": "token writes",
 }  # fmt: skip
 POSTED = {"answers.cancel": "operate"}
-"""The right that each endpoint needs; `POSTED` where a POST needs another one."""
+"""The right that an endpoint needs for a POST, if it differs from that in `ROWS`, which has all endpoints."""
 
 ELSEWHERE = {"consents", "emails", "logins", "users.invitation", "office.place", "office.jobs_run", "people", "static",
              "carrier", "typeface", "bulks.template", "locations.export", "locations.groups", "locations.table",
              "locations.costs_export", "locations.table_export"}  # fmt: skip
-"""Endpoints with parameters that name nothing of a customer, or a secret that is right at the same time."""
+"""Endpoints and blueprints that are not tested here.
+
+Their parameters name nothing of a customer, or contain a secret that gives the right.
+"""
 
 CODE = "AAAAA AAAAA"
 TYPED = {
@@ -145,13 +152,13 @@ TYPED = {
     "api.give_proof": {"kind": "link_code", "code": CODE}, "api.resend": {"what": "email"},
     "api.correct_contact_address": {"email": "kim@example.com"},
 }  # fmt: skip
-"""What is sent where the check of what was typed would come before that of the right."""
+"""Valid input by endpoint; with invalid input, it would be checked before the right is."""
 UPLOADS = {"answers.upload", "api.upload_address_document", "api.upload_certificate_of_need"}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def first_wall_alone(postgres: EmbeddedPostgres) -> Iterator[None]:
-    """Switch row-level security off during the tests, so that it does not hide a check that a page forgets."""
+    """Switch row-level security off during this module's tests: it would hide that a page lacks its own check."""
     with enforced(postgres, on=False):
         yield
 
@@ -160,7 +167,7 @@ def first_wall_alone(postgres: EmbeddedPostgres) -> Iterator[None]:
 class Place:
     """An account, and the ids of its objects, one of each kind: a trunk, a request and so on.
 
-    `things` has the ids by the word that stands before the id in URLs, such as `sip`.
+    `things` has each id by the word that stands before the id in URLs, such as `sip`.
     """
 
     account: Account
@@ -168,10 +175,10 @@ class Place:
 
 
 class World:
-    """Accounts in all roles and states, people in all relations to them, and the browsers and tokens of these people.
+    """Accounts of all roles and states, and people with every relation to them.
 
-    `places` are the accounts and `people` the users, by name. By the user's name, `clients` are browsers in which the
-    user is signed in, `tokens` API tokens and `forms` CSRF tokens; "nobody" has a browser without a sign-in.
+    `places` are the accounts and `people` the users, by name. `clients`, `tokens` and `forms` have a person's browser
+    (signed in), API token and CSRF token, by the person's name. "nobody" has a browser without a sign-in.
     """
 
     def __init__(self, front: Front) -> None:
@@ -265,7 +272,7 @@ class World:
 
 
 def cells(world: World, rule: Rule) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield name and URL parameters for each account of the world that has all objects which the URL needs."""
+    """Yield the name of each account that has all objects which the URL needs, and values for the URL's parameters."""
     for name in PLACES:
         things = world.places[name].things
         values = {}
@@ -283,7 +290,7 @@ def cells(world: World, rule: Rule) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 class Visit:
-    """Requests people's access to URLs, each time on the same rows."""
+    """Requests URLs as different people, each time with the same rows in the database; `count` counts the requests."""
 
     def __init__(self, world: World, rows: KeptRows) -> None:
         self.world, self.rows = world, rows
@@ -293,8 +300,8 @@ class Visit:
     def enters(self, who: str, rule: Rule, method: str, values: dict[str, Any]) -> bool:
         """Request the URL of `rule` as the person named `who`; return whether that person gets in.
 
-        False for 401, 403 and 404, and for a redirect to the sign-in page. `values` are those of the URL's parameters.
-        Rows that the request has changed are restored.
+        False for 401, 403 and 404, and for a redirect to the sign-in page. `values` are the values of the URL's
+        parameters. Rows that the request has changed are restored.
         """
         self.count += 1
         forget_attempts(self.app)

@@ -1,6 +1,6 @@
-"""Tests of row-level security: which rows the web application's role can read and change.
+"""Tests of row-level security: which rows the web application's role can read and change for each caller.
 
-Statements have no filter, or a hostile one.
+The statements have no filter, as if a page had forgotten it, or try an attack.
 """
 
 from __future__ import annotations
@@ -71,18 +71,18 @@ INSERT INTO audit_seals SELECT max(id), max(id), now(), sha256('') FROM audit_en
 
 
 def fill(connection: sa.Connection, main: int) -> None:
-    """Add rows that belong to the account `main` to the tables which stay empty if only pages are used."""
+    """Add rows of the main account `main` to the tables that stay empty when only pages are used."""
     for statement in _FILL.split(";"):
         connection.execute(sa.text(statement), {"main": main} if ":main" in statement else {})
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Two companies, and callers of the second one, who must not see rows of the first.
+    """A portal with two companies, and callers of the second company, who must not see rows of the first.
 
-    `foreign` has the primary keys of the first company's rows, by table. `callers` has the texts by which the database
-    knows the callers, by name. `front` is connected as the web application's role. `main` and `sub` are ids of the
-    second company's accounts, `other_main` is the id of the first company's main account.
+    `foreign` has the primary keys of the first company's rows, by table. `callers` has the texts that tell the database
+    who a caller is, by name. `front` is connected as the web application's role. `main` and `sub` are ids of the second
+    company's accounts, `other_main` is the id of the first company's main account.
     """
 
     foreign: Mapping[str, set[str]]
@@ -98,9 +98,9 @@ class World:
 def world(
     request: pytest.FixtureRequest, portal_url: str, postgres: EmbeddedPostgres, superuser: sa.Engine, clock: FakeClock
 ) -> Iterator[World]:
-    """Provide a portal filled with two companies, and a connection as the web application's role.
+    """Provide a portal with two companies, and a connection as the web application's role; row-level security is on.
 
-    Row-level security is on.
+    Afterwards row-level security is as it was before the test.
     """
 
     def make() -> World:
@@ -115,7 +115,7 @@ def world(
 
 
 def make_world(front: Front, back: Back, postgres: EmbeddedPostgres, superuser: sa.Engine) -> World:
-    """Fill the portal with two companies, and connect as the web application's role, but without the application."""
+    """Fill the portal with two companies, and connect as the web application's role, outside the application."""
     with superuser.begin() as connection:
         before = {table: rows_of(connection, table) for table in metadata.tables}
     with front.database.transaction() as session:
@@ -164,7 +164,7 @@ def make_world(front: Front, back: Back, postgres: EmbeddedPostgres, superuser: 
 
 @contextmanager
 def enforced(postgres: EmbeddedPostgres, *, on: bool = True) -> Iterator[None]:
-    """Switch row-level security on, or with `on=False` off, for the time of the `with` block."""
+    """Switch row-level security on, or with `on=False` off, during the `with` block."""
     with closing(Database(postgres.url("standorte", DatabaseRole.OWNER))) as owner:
         assert on is ROW_SECURITY or apply_row_security(owner, on=on) is on
         assert is_enforced(owner) is on
@@ -176,7 +176,10 @@ def enforced(postgres: EmbeddedPostgres, *, on: bool = True) -> Iterator[None]:
 
 
 def rows_of(connection: sa.Connection, table: str, where: str = "true") -> set[str]:
-    """Return the primary key, as text, of every row of the table that the connection sees and `where` allows."""
+    """Return the primary key, as text, of every row of the table that `connection` sees.
+
+    `where` is an SQL condition that the rows must fulfil.
+    """
     key = ", ".join(column.name for column in metadata.tables[table].primary_key)
     return set(connection.execute(sa.text(f"SELECT ROW({key})::text FROM {table} WHERE {where}")).scalars())
 
@@ -184,7 +187,7 @@ def rows_of(connection: sa.Connection, table: str, where: str = "true") -> set[s
 def seen_by(world: World, caller: str) -> dict[str, set[str]]:
     """Return the primary keys of all rows that the web application's role sees for this caller, by table.
 
-    `caller` is the text by which the database knows the caller. Statements have no filter.
+    `caller` is the text that tells the database who the caller is. The statements have no filter.
     """
     with world.front.engine.begin() as connection:
         connection.execute(sa.text("SELECT set_config('standorte.caller', :caller, true)"), {"caller": caller})

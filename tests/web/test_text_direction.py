@@ -1,6 +1,6 @@
 """Tests that right-to-left names do not move the text beside them, on pages and in mails.
 
-Also names as older versions have stored them.
+Also names that older versions have stored.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _PEOPLES_TEXTS = {
 
 
 def give_names(portal_front: Front) -> None:
-    """Write a right-to-left name into every column that holds a text of a person."""
+    """Write the right-to-left name `NAME` into every column for a text that people type."""
     with portal_front.database.engine.begin() as connection:
         for table, columns in _PEOPLES_TEXTS.items():
             values = dict.fromkeys(columns, NAME)
@@ -43,7 +43,7 @@ def give_names(portal_front: Front) -> None:
 
 
 class _Texts(HTMLParser):
-    """The texts and attributes of an HTML page (`texts`), and separately the values of its form fields (`values`)."""
+    """Collects the texts and attributes of an HTML page in `texts`, and the values of its form fields in `values`."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -64,7 +64,7 @@ class _Texts(HTMLParser):
 
 
 def not_isolated(page: str) -> list[str]:
-    """Return the errors of a page: right-to-left texts that are not isolated, and isolated values of form fields.
+    """Return the faulty texts of a page (HTML): right-to-left texts that are not isolated, and field values that are.
 
     Isolated means: between the invisible characters FSI and PDI.
     """
@@ -76,10 +76,10 @@ def not_isolated(page: str) -> list[str]:
 
 
 def walked(portal: WholePortal) -> tuple[list[tuple[str, str]], int]:
-    """Open all pages; return path and text of each error, and the number of pages that show the name isolated.
+    """Open all pages as all visitors. Return path and text of each fault, and how many pages show the name isolated.
 
-    Errors are right-to-left texts outside the invisible characters FSI and PDI, and values of form fields that have
-    these.
+    A fault is a right-to-left text outside the invisible characters FSI and PDI, or a value of a form field that has
+    them.
     """
     wrong, seen = [], 0
     for visitor, path in portal.paths():

@@ -1,4 +1,4 @@
-"""Tests of how a transaction tells the database for whom it acts: nobody can read, forge or keep that."""
+"""Tests of how a transaction tells the database for which caller it acts: nobody can read, forge or keep that."""
 
 from __future__ import annotations
 
@@ -41,7 +41,10 @@ def test_a_hash_that_can_be_told_cannot_be_read(world: World) -> None:
 
 
 def _readable(world: World, email: str, statement: str, user_id: int) -> list[object]:
-    """Return what the statement reads for an administrator who names the e-mail address; nothing if it is refused."""
+    """Return what the SQL statement reads for an administrator; nothing if PostgreSQL refuses it.
+
+    `email` is the address that the transaction names as the caller's; `user_id` is a parameter of the statement.
+    """
     with world.front.engine.connect() as connection:
         connection.execute(sa.text("SELECT tell_caller(:caller)"), {"caller": world.callers["administrator"]})
         connection.execute(sa.text("SELECT set_config('standorte.email', :email, true)"), {"email": email})

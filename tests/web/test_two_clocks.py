@@ -1,6 +1,6 @@
 """Tests that two web applications whose hosts' clocks differ by two minutes work as one portal.
 
-The requests of a test go to the two in turn, so that the one that shows a form is not the one that takes it.
+A test's requests go to the two in turn: one shows a form, and the other gets its input.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ TWO_MINUTES = timedelta(minutes=2)
 
 @pytest.fixture(params=[-TWO_MINUTES, TWO_MINUTES], ids=["behind", "ahead"])
 def fronts(request: pytest.FixtureRequest, front: Front, monkeypatch: pytest.MonkeyPatch) -> Front:
-    """Provide a client whose requests go in turn to an application with the right clock and to one with a wrong one."""
+    """Provide a client whose requests are answered in turn with a wrong clock and with the right one.
+
+    Each test runs twice: the wrong clock is two minutes behind, or two minutes ahead.
+    """
     app, turns = front.client.application, cycle([True, False])
     right = app.wsgi_app
 

@@ -1,4 +1,4 @@
-"""Tests that texts from forms and the API are stored without invisible characters, or refused."""
+"""Tests that texts from forms and the API are stored without invisible characters, or are refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from tests.web.portal.page.test_portal import csrf, sign_in
 
 
 def order(**changes: object) -> dict[str, Any]:
-    """Return the JSON body of an order with changed fields: `contact__email` changes the field `email` of `contact`."""
+    """Return the JSON body of an order with other values in some fields.
+
+    A name such as `contact__email` stands for the field `email` of `contact`.
+    """
     body = copy.deepcopy(WHOLE_ORDER if "directory_entry__name" in changes or "local_user__name" in changes else ORDER)
     for path, value in changes.items():
         part, _, name = path.partition("__")

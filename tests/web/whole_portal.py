@@ -57,7 +57,7 @@ class WholePortal:
     """A portal with one object of each kind that pages show, and a browser for each kind of visitor.
 
     `things` has the objects' ids by the word that stands before the id in URLs, `visitors` the browsers by the
-    visitor's name, `mailed` the paths of the links in mails and letters.
+    visitor's name, such as "staff". `mailed` has the paths of the links in mails.
     """
 
     front: Front
@@ -68,7 +68,7 @@ class WholePortal:
     mailed: list[str] = field(default_factory=list)
 
     def paths(self) -> Iterator[tuple[str, str]]:
-        """Yield visitor's name and path for every page, once for each object that the page can be about."""
+        """Yield the name of a visitor and a path, for every page and each object that the page can be about."""
         app = self.front.client.application
         for rule in app.url_map.iter_rules():
             if "GET" not in (rule.methods or set()) or rule.rule.startswith(_NO_PAGES) or "form" in rule.arguments:
@@ -120,7 +120,7 @@ def _choices(rule: Rule, name: str) -> list[str]:
 
 
 def whole_portal(front: Front, back: Back) -> WholePortal:
-    """Create one object of each kind that pages show, such as an order; sign in visitors of all kinds."""
+    """Create a portal with one object of each kind that pages show, and sign in a visitor of each kind."""
     with front.database.transaction() as session:
         main = session.get_one(Account, front.main.id)
         site, blocked = make_site(session, main), make_account(session, name="Ohne Verwaltung")
@@ -199,9 +199,9 @@ def signed_in(front: Front, email: str) -> FlaskClient:
 
 
 def half_signed_in(front: Front, email: str) -> tuple[FlaskClient, TestResponse]:
-    """Enter e-mail address and password in a new browser, but no second factor.
+    """Enter e-mail address and password in a new browser, but no code of a second factor.
 
-    Return the browser and the page that asks for the second factor.
+    Return the browser and the answer, which leads to the page that asks for the second factor, if the user has one.
     """
     client = front.client.application.test_client()
     form = {"csrf_token": form_token(client), "email": email, "password": PASSWORD}
@@ -223,7 +223,7 @@ def _links(back: Back) -> list[str]:
 
 
 def _bulk(client: FlaskClient) -> UUID:
-    """Upload a bulk file of two orders, one with invalid cells; return the file's id."""
+    """Upload a bulk file of two orders as the client's user; return the file's id. One row has invalid cells."""
     page = client.get(_UPLOAD).text
     account = re.search(r'name="account" value="([0-9]+)"', page)
     assert account is not None

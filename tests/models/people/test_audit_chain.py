@@ -61,7 +61,7 @@ def write(database: Database, account: Account, *, count: int = 1, at: datetime 
 
 
 def seal(database: Database, at: datetime = NOW) -> ChainHead:
-    """Seal all entries of the audit log, two at a time; return the last one with its seal (the head of the chain).
+    """Seal all unsealed entries of the audit log, two at a time; return the head of the chain: last entry and seal.
 
     A seal is a hash of the entry and of the seal before it.
     """

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of accounts' pages."""
+"""Fixtures of the tests of accounts' pages: a location under the client's main account."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from tests.web.portal.accounts.sites import Site, make_site
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a sub-account of the main account that `front` is signed in to, with a trunk and users; return them."""
+    """Create a location: a sub-account of the client's main account, with a trunk and users. Signs nobody in."""
     with front.database.transaction() as session:
         return make_site(session, session.get_one(Account, front.main.id))

@@ -1,4 +1,7 @@
-"""Locations in tests of the portal (a sub-account with a trunk and users), and functions that open their pages."""
+"""Makes locations for tests of the portal, and opens their pages.
+
+A location is a sub-account with a trunk, an administrator, a local member and a forwarding when busy.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,7 @@ def make_trunk(session: Session, account: Account, sip_user: str = "t00000000000
 class Site:
     """A location: a sub-account with a trunk, an administrator, a local member and a forwarding when busy.
 
-    `trunk` and `forwarding` are ids. The properties are paths of the location's pages.
+    `trunk` and `forwarding` are row ids. The properties are paths of the location's pages in the portal.
     """
 
     account: Account
@@ -77,9 +80,10 @@ class Site:
 
 
 def make_site(session: Session, main: Account, origin: Origin = Origin.LINK, **facts: Any) -> Site:
-    """Create a sub-account of `main` with a trunk, two users and a forwarding when busy.
+    """Create a location: a sub-account of `main` with a trunk, an administrator, a local member and a forwarding.
 
-    `origin` says how it became a sub-account; `facts` are columns of the account.
+    `origin` says how the account became a sub-account; `facts` are values of the account's columns. The forwarding is
+    one when busy.
     """
     account = make_account(session, **{"name": "Filiale Köln", **facts})
     administrator, member = make_user(session, name="Lore Lokal"), make_user(session, name="Mia Mitglied")
@@ -115,13 +119,16 @@ def come_in(front: Front, email: str) -> None:
 
 
 def arrive(front: Front, email: str) -> str:
-    """Sign in as `come_in` does; return the path of the page that /standortverwaltung then shows."""
+    """Sign in as the user with this e-mail address; return the path of the page to which /standortverwaltung leads.
+
+    A user who is signed in is signed out first.
+    """
     come_in(front, email)
     return front.client.get("/standortverwaltung", follow_redirects=True).request.path
 
 
 def get(front: Front, path: str, status: int = 200) -> str:
-    """Return the HTML of the page. Expect the status, and valid HTML if the status is 200."""
+    """Return the HTML of the page at `path`. Fail unless it has this status, and valid HTML if the status is 200."""
     answer = front.client.get(path)
     assert answer.status_code == status, (path, answer.status_code)
     if status == 200:
@@ -130,18 +137,19 @@ def get(front: Front, path: str, status: int = 200) -> str:
 
 
 def enter(front: Front, path: str, password: str = PASSWORD) -> tuple[int, str]:
-    """Open the page at `path`, which shows or renews a SIP password, and submit its form with the user's password.
+    """Open the page at `path`, which shows or renews a SIP password, and submit its form with `password`.
 
-    Return status and HTML of the answer.
+    `password` is the user's own. Return status and HTML of the answer.
     """
     page = front.client.get(path).text
     return send(front, path, page, password)
 
 
 def send(front: Front, path: str, page: str, password: str = PASSWORD) -> tuple[int, str]:
-    """Submit the form of `page`, which shows or renews a SIP password, with the user's password.
+    """Submit the form of `page` (HTML), which shows or renews a SIP password, to `path`.
 
-    Return status and HTML of the answer. Fails unless the answer has the header Cache-Control: no-store.
+    `password` is the user's own. Return status and HTML of the answer. Fails unless the answer has the header
+    Cache-Control: no-store.
     """
     found = re.search(r'name="issue" value="([^"]*)"', page)
     assert found is not None
@@ -152,10 +160,10 @@ def send(front: Front, path: str, page: str, password: str = PASSWORD) -> tuple[
 
 
 def deeds(front: Front) -> list[tuple[AuditEvent, int | None, int | None]]:
-    """Return the entries of the audit log, but for those about access, the oldest first.
+    """Return the entries of the audit log without those about access (such as sign-ins), the oldest first.
 
-    Each is event, user id, and id of the main account. The user id is None for the carrier. The main account is the one
-    by whose role alone the user had the right; None if the user had it otherwise.
+    Each is event, user id (None: the carrier), and id of the main account. The latter is set if the user had the right
+    only by a role in that main account; otherwise it is None.
     """
     with front.database.transaction() as session:
         entries = entries_of_deeds(session)

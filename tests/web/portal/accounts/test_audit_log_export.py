@@ -22,7 +22,7 @@ from tests.workbooks import read_xlsx
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a linked site on whose log stand deeds of the main account, of its local team and of staff."""
+    """Create a linked location whose audit log has entries by the manager, the location's administrator and staff."""
     with front.database.transaction() as session:
         site = make_site(session, session.get_one(Account, front.main.id))
         people = [
@@ -39,12 +39,12 @@ def site(front: Front) -> Site:
 
 
 def download(front: Front, site: Site, form: str = "csv") -> TestResponse:
-    """Download the site's log as the person who is signed in."""
+    """Download the location's audit log as the signed-in user; return the answer. `form` is "csv" or "xlsx"."""
     return front.client.get(f"{site.path}/protokoll/export.{form}")
 
 
 def rows_of(answer: TestResponse) -> list[list[str]]:
-    """Return the rows of a CSV file, headings first."""
+    """Return the rows of the CSV file in the answer, with the headings in the first row."""
     assert answer.status_code == 200
     return list(csv.reader(io.StringIO(answer.data.decode("utf-8-sig")), delimiter=";"))
 

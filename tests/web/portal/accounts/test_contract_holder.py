@@ -1,4 +1,4 @@
-"""Tests of the page of the contract holder: who may see and change it, and what the log says."""
+"""Tests of the page of an account's contract holder: who may see and change it, and what the audit log says."""
 
 from __future__ import annotations
 

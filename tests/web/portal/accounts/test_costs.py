@@ -28,9 +28,10 @@ COSTS = "/standortverwaltung/kosten"
 
 
 def add_line(front: Front, trunk: int, key: str, monthly: int, one_off: int = 0, **days: datetime | None) -> None:
-    """Add a line to the contract of the trunk; `key` is its product, `monthly` and `one_off` are its prices in cents.
+    """Add a line to the contract of the trunk with the id `trunk`.
 
-    `days` are its columns `started_at` and `ended_at`.
+    `key` is its product, `monthly` and `one_off` are its prices in cents. `days` are its columns `started_at` and
+    `ended_at`.
     """
     with front.database.transaction() as session:
         contract = session.get_one(SipTrunk, trunk).contract_id
@@ -40,7 +41,7 @@ def add_line(front: Front, trunk: int, key: str, monthly: int, one_off: int = 0,
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a location whose contract began on 2 March 2026, with a tariff and a number block."""
+    """Create a location whose contract began on 2 March 2026, with a tariff and, until 10 March, a number block."""
     with front.database.transaction() as session:
         site = make_site(session, session.get_one(Account, front.main.id), Origin.ORDER)
     add_line(front, site.trunk, "trunk-10", 3100, 2900)
@@ -49,12 +50,12 @@ def site(front: Front) -> Site:
 
 
 def rows_of(page: str) -> list[str]:
-    """Return the text of each row of the table on the page."""
+    """Return the text of each row of the table on the page (HTML)."""
     return [plain(row) for row in re.findall("<tr>\n(.*?)</tr>", page, re.DOTALL)]
 
 
 def listed(page: str) -> list[str]:
-    """Return the customer numbers in the rows of the page's table, from top to bottom."""
+    """Return the customer numbers in the table on the page (HTML), from top to bottom."""
     return re.findall(r'<span class="number">(\d{7})</span>', page)
 
 
@@ -171,7 +172,7 @@ def test_files_hold_what_is_shown_and_their_rows_add_up(
 
 
 def as_text(cell: Any, column: int) -> str:
-    """Return the value of a workbook's cell in the form of the CSV file; `column` is its index, from 0 on."""
+    """Return the text that the CSV file has for a cell of the workbook. `column` is the cell's index, from 0 on."""
     if isinstance(cell, float):
         return f"{cell:.0f}" if column == 6 else f"{cell:.2f}".replace(".", ",")
     return f"{cell:%d.%m.%Y}" if isinstance(cell, date) else str(cell)

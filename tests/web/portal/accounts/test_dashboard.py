@@ -292,7 +292,10 @@ def test_every_page_for_every_role(front: Front, site: Site, who: str) -> None:
 
 
 def test_every_page_is_closed_to_members_unless_it_is_open_to_them(front: Front, site: Site) -> None:
-    """Expect 404 for a local member from every route, including future ones, except for the routes named here."""
+    """GET every route of the application as a local member: it answers 404, unless the test names it as open.
+
+    So a route that is added later is covered, too.
+    """
     come_in(front, site.member.email)
     open_to_all = {"people", "logins", "forwardings", "telephone", "health", "letters", "emails", "consents"}
     open_to_all |= {"dev_mail", "portal.home", "portal.overview", "users.invitation", "typeface"}

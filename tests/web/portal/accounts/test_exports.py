@@ -1,4 +1,4 @@
-"""Tests that exports of long tables cannot occupy the front: there are few at a time, and none for long."""
+"""Tests of the limits of exports: one at a time for each account, few at a time in all, and a longest duration."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from web.resources import resources
 
 @pytest.fixture
 def turns(front: Front) -> Iterator[ExportTurns]:
-    """Provide the exports of the web application, in whose context the test runs."""
+    """Provide the web application's object that limits how many exports run at once."""
     with front.client.application.app_context():
         yield resources().exports
 
 
 def exports(front: Front) -> dict[str, str]:
-    """Return the paths of all exports of the main account, by name."""
+    """Return the paths of all exports of the client's main account, by name: overview, costs, numbers and log."""
     number = front.main.customer_number
     return {
         "overview": "/standortverwaltung/export.csv",
@@ -83,10 +83,10 @@ def test_a_quarter_of_the_threads_exports_at_once() -> None:
 
 
 class AwayStorage(MemoryStorage):
-    """A storage whose Redis does not answer."""
+    """A storage of counters whose Redis does not answer."""
 
     def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        """Raise the error of a lost connection."""
+        """Raise `RedisError`, as for a lost connection."""
         raise RedisError
 
 

@@ -52,9 +52,9 @@ def test_the_page_of_an_ordered_account_and_of_others_requests(front: Front) -> 
 
 
 def detach(front: Front, number: str, typed: str) -> tuple[int, str]:
-    """Submit the page that detaches the account `number`, with `typed` as the customer number that confirms it.
+    """Submit the page that detaches the account with the customer number `number`.
 
-    Return status and HTML of the answer.
+    The user types `typed` as the customer number that confirms it. Return status and HTML of the answer.
     """
     path = f"{OVERVIEW}/{number}/loesen"
     answer = front.client.post(path, data={"csrf_token": csrf(get(front, path)), "customer_number": typed})

@@ -36,22 +36,22 @@ def signed_in(front: Front) -> Front:
 
 
 def get(front: Front, path: str = OVERVIEW, status: int = 200) -> str:
-    """Return the HTML of the page; expects this status."""
+    """Return the HTML of the page at `path`. Fail unless it has this status."""
     answer = front.client.get(path)
     assert answer.status_code == status, answer.text
     return answer.text
 
 
 def listed(page: str) -> list[str]:
-    """Return the customer numbers of the page's cards, from top to bottom."""
+    """Return the customer numbers of the cards on the page (HTML), from top to bottom."""
     return re.findall(r'id="konto-(\d{7})"', page)
 
 
 def sub(session: Session, main: Account, origin: Origin = Origin.LINK, days: int = 0, **facts: Any) -> str:
     """Create a sub-account of `main`, and return its customer number.
 
-    `origin` says how it became a sub-account, `days` days after `NOW`; `facts` are its columns. If a collective invoice
-    was the reason, it is on that invoice.
+    `origin` says how it became a sub-account, which was `days` days after `NOW`. `facts` are values of its columns.
+    With the origin `COLLECTIVE_INVOICE` it is also put on a collective invoice.
     """
     account = make_account(session, **facts)
     attach(session, main.id, account.id, origin, NOW + timedelta(days=days))

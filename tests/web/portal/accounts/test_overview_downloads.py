@@ -1,4 +1,4 @@
-"""Tests of downloading the overview as CSV and as workbook."""
+"""Tests of downloading the overview of all locations as CSV and as workbook."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the summary above the overview's list.
+"""Tests of the summary above the overview's list of locations.
 
 It has counts that filter the list, what to do first, totals, groups, and whether phone systems are registered.
 """
@@ -38,14 +38,14 @@ LATER = NOW + timedelta(days=14)
 
 
 def strip(page: str) -> list[str]:
-    """Return the texts of the links above the overview's list that count locations, such as those to act on."""
+    """Return the texts of the links above the overview's list that count and filter locations, such as "1 gesperrt"."""
     found = re.search(r'<ul class="strip">(.*?)</ul>', page, re.S)
     assert found is not None
     return [html.unescape(word) for word in re.findall(r">([^<>]+)</a>", found[1])]
 
 
 def totals(page: str) -> dict[str, str]:
-    """Return the totals above the overview's list: their values as text, by their labels."""
+    """Return the totals above the overview's list: their labels, each with its value as text."""
     return {
         name: html.unescape(value).replace("\xa0", " ")
         for name, value in re.findall(r"<div><dt>(.*?)</dt><dd>(.*?)</dd></div>", page)
@@ -55,7 +55,7 @@ def totals(page: str) -> dict[str, str]:
 def ordered(session: Session, front: Front, actor: Actor | None = None, **facts: Any) -> Request:
     """Create an order whose request waits for `actor` (None: for nobody), and return the request.
 
-    `facts` are columns of the request.
+    `facts` are values of the request's columns.
     """
     main = session.get_one(Account, front.main.id)
     request = submit_order(session, front.manager, main, an_order(), NOW)

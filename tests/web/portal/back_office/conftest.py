@@ -1,4 +1,4 @@
-"""Fixtures of the back office's tests: browsers in which members of staff are signed in."""
+"""Fixtures of the back office's tests: members of the carrier's staff, and browsers in which they are signed in."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def sit_down(front: Front) -> Callable[[str | None], Desk]:
 
 @pytest.fixture
 def bo(front: Front) -> User:
-    """Create a member of the carrier's staff."""
+    """Create a member of the carrier's staff, named Bo Backoffice."""
     return staff(front, "Bo Backoffice")
 
 
 @pytest.fixture
 def desk(bo: User, sit_down: SitDown) -> Desk:
-    """Provide a browser in which a member of staff is signed in."""
+    """Provide a browser in which the member of staff of the fixture `bo` is signed in."""
     return sit_down(bo.email)
 
 
 @pytest.fixture
 def colleague(front: Front, sit_down: SitDown) -> Desk:
-    """Provide a browser in which another member of staff is signed in."""
+    """Provide a browser in which a second member of staff is signed in."""
     return sit_down(staff(front, "Kay Kollegin").email)

@@ -1,4 +1,4 @@
-"""Browsers in which staff are signed in, for tests of the back office, and requests that need staff."""
+"""Browsers in which staff are signed in, for tests of the back office, and functions that make requests for staff."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ NOBODYS = UUID("01890000-0000-7000-8000-000000000000")
 
 
 class Desk:
-    """A browser, with its own cookies, in which the user with the address `email` is signed in; None: nobody.
+    """A browser (Flask's test client, with separate cookies) in which the user with the address `email` is signed in.
 
-    `arrives_at` is the path of the page that follows the sign-in.
+    With None for `email`, nobody is signed in.
     """
 
     def __init__(self, client: FlaskClient, email: str | None = None) -> None:
@@ -53,7 +53,7 @@ class Desk:
         return self.client.get(self._led_to, follow_redirects=True).request.path
 
     def page(self, path: str, status: int = 200) -> str:
-        """Return the HTML of the page. Expect the status, and valid HTML if the status is 200."""
+        """Return the HTML of the page at `path`; fail if it has another status, or status 200 and invalid HTML."""
         answer = self.client.get(path)
         assert answer.status_code == status, (path, answer.status_code)
         if status == 200:
@@ -61,9 +61,9 @@ class Desk:
         return answer.text
 
     def press(self, path: str, shown: str, **fields: str) -> TestResponse:
-        """Submit `fields` to `path` as the form of the page `shown` (HTML); return the page that follows.
+        """Submit `fields` to `path` with the hidden fields of the page `shown` (HTML); return the page that follows.
 
-        The CSRF token and `seen`, the state of the request that the page shows, are sent as that page has them.
+        The hidden fields are the CSRF token and `seen`, which says in which state the page shows the request.
         """
         found = re.search(r'name="seen" value="(\d+)"', shown)
         seen = {"seen": found[1]} if found is not None else {}
@@ -86,7 +86,7 @@ def staff(front: Front, name: str) -> User:
 def ordered(front: Front, change: Callable[[Request], None] | None = None) -> UUID:
     """Place an order, and return its id.
 
-    `change` is called with its request, to bring it into another state (None: it stays new).
+    If `change` is given, it is called with the order's new request, to bring it into another state.
     """
     with front.database.transaction() as session:
         order = submit_order(session, front.manager, session.get_one(Account, front.main.id), an_order(), NOW)
@@ -120,7 +120,7 @@ def with_document(front: Front, back: Back) -> str:
 
 
 def of(id: UUID | str, more: str = "") -> str:
-    """Return the path of the request's page in the back office, followed by `more`, such as the path of an action."""
+    """Return the path of the page of the request `id` in the back office; `more` is appended, such as "/stornieren"."""
     return f"{OFFICE}/anfragen/{id}{more}"
 
 
@@ -137,7 +137,7 @@ def codes(front: Front, id: UUID | str) -> list[str]:
 
 
 def deeds(front: Front) -> list[tuple[AuditEvent, int | None, int | None, bool]]:
-    """Return the entries of the audit log but for those about access and looks at requests, the oldest first.
+    """Return the entries of the audit log, the oldest first, without those about access and about opening a request.
 
     Each is event, user id, account's id, and whether the user acted as staff.
     """
@@ -147,5 +147,5 @@ def deeds(front: Front) -> list[tuple[AuditEvent, int | None, int | None, bool]]
 
 
 def listed(page: str) -> list[str]:
-    """Return the ids of the requests that a page of the back office lists, from top to bottom."""
+    """Return the ids of the requests that the page (HTML) of the back office lists, from top to bottom."""
     return re.findall(rf'<a href="{OFFICE}/anfragen/([0-9a-f-]+)"', page)

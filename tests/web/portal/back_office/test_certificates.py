@@ -1,4 +1,4 @@
-"""Tests of certificates of need, as customers hand them in, and staff look at them, refuse and release them."""
+"""Tests of certificates of need: customers upload them, and staff open, refuse and accept them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ from tests.web.portal.telephony.test_suspension import press
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a location in Köln with ten numbers."""
+    """Create a location in Köln whose trunk has ten numbers."""
     return make_koeln(front)
 
 
 @pytest.fixture
 def waiting(front: Front, site: Site, back: Back) -> str:
-    """Order 100 numbers for the trunk, which has 10, and let the workers see it; return the path of the request."""
+    """Order 100 more numbers for the location's trunk, and run the workers. Return the path of the request's page.
+
+    The request then waits for a certificate of need.
+    """
     with front.database.transaction() as session:
         fill_pool(session, area_code="0221", size=100, first="5000000", count=1)
     come_in(front, front.manager.email)
@@ -36,7 +39,7 @@ def waiting(front: Front, site: Site, back: Back) -> str:
 
 
 def hand_in(front: Front, path: str, page: str) -> None:
-    """Hand in a document on the page `page` of the request at `path`. Fails if it is not taken."""
+    """Upload a document on the page of the request at `path`; `page` is its HTML. Fails if it is not accepted."""
     data = {"csrf_token": csrf(page), "file": (io.BytesIO(PDF), "Plan.pdf")}
     assert front.client.post(path + "/dokument", data=data, content_type="multipart/form-data").status_code == 303
 

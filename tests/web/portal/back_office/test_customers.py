@@ -1,4 +1,4 @@
-"""Tests that staff find customers, people and phone numbers, and that each opening of an account is logged."""
+"""Tests that staff find customers, people and phone numbers, and that the audit log says which accounts they open."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SEARCH, CUSTOMER = "/backoffice/suche", "/backoffice/kunden/{}"
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a location with users, a trunk and numbers under the client's main account.
+    """Create a location with users, a trunk and numbers under the client's main account, and return it.
 
     Also create an account of another customer.
     """
@@ -45,7 +45,7 @@ def site(front: Front) -> Site:
 
 
 def accounts(page: str) -> set[str]:
-    """Return the customer numbers of the accounts to which the page has links."""
+    """Return the customer numbers of the accounts to which the page (HTML) has links."""
     return set(re.findall(r'href="/backoffice/kunden/(\d{7})"', page))
 
 

@@ -1,4 +1,4 @@
-"""Tests of documents that prove addresses, as staff open, release and refuse them."""
+"""Tests of documents that prove addresses: staff open, accept and refuse them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.web.portal.back_office.desk import OFFICE, Desk, SitDown, codes, deed
 
 
 def confirm_contact(front: Front, back: Back, id: str) -> None:
-    """Confirm the e-mail address of the order's contact with the code from the mail, and run the workers."""
+    """Confirm the e-mail address of the contact of the order `id` with the code from the mail, and run the workers."""
     code = back.mail_to(CONTACT)[1]
     assert front.post(f"/requests/{id}/proofs", {"kind": "email_code", "code": code}).status_code == 200
     back.advance()

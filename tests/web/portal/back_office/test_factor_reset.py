@@ -1,6 +1,6 @@
-"""Tests of resetting the second factors that a person has lost: staff order it, and it is done a day later.
+"""Tests of resetting a person's lost second factors: staff request it, and it is done a day later.
 
-The person is told by mail at once, and any use of a factor stops the reset.
+The person gets a mail at once, and any use of a factor stops the reset.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def desk(front: Front) -> Front:
-    """Provide a client in which a member of staff is signed in, and give the manager an authenticator app."""
+    """Provide a client in which a member of staff is signed in. Also give the manager an authenticator app."""
     with front.database.transaction() as session:
         give_app(session, session.get_one(User, front.manager.user_id))
         staff = make_staff(session, name="Bo Backoffice")

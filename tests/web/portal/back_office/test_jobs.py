@@ -1,4 +1,4 @@
-"""Tests of the page of scheduled jobs: their findings, starting them, and permitting them to remove rows."""
+"""Tests of the page of scheduled jobs: it lists findings, starts a job, and permits a job to remove rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that what staff look at is in the audit logs: requests, and accounts that a search has shown."""
+"""Tests that the audit logs say what staff have opened: requests, and accounts that a search has listed."""
 
 from __future__ import annotations
 
@@ -22,20 +22,23 @@ SEARCH = f"{OFFICE}/suche?suche="
 
 
 def named(front: Front, name: str, count: int) -> list[Account]:
-    """Create so many accounts with this name."""
+    """Create `count` accounts with this name, and return them."""
     with front.database.transaction() as session:
         return [make_account(session, name=name) for _ in range(count)]
 
 
 def an_hour_later(back: Back, desk: Desk) -> None:
-    """Move the clock on by an hour, and open a page in between, so that the login of staff does not end."""
+    """Advance the clock by an hour. A page is opened halfway, so that the login of staff does not expire."""
     for _ in range(2):
         back.clock.advance(HOUR / 2)
         desk.page(OFFICE)
 
 
 def looks(front: Front) -> list[tuple[AuditEvent, int | None, int | None, bool]]:
-    """Return the audit log but for entries about access: event, user id, account's id, whether the user was staff."""
+    """Return the entries of the audit log, without those about access, the oldest first.
+
+    Each is event, user id, account's id, and whether the user acted as staff.
+    """
     with front.database.transaction() as session:
         entries = entries_of_deeds(session)
         return [(entry.deed, entry.user_id, entry.account_id, entry.by_staff) for entry in entries]
@@ -44,7 +47,10 @@ def looks(front: Front) -> list[tuple[AuditEvent, int | None, int | None, bool]]
 def searches(
     desk: Desk, path: str, caplog: pytest.LogCaptureFixture, event: str = "office.searched"
 ) -> list[dict[str, Any]]:
-    """Open the page and return the events of this name that the log has: without a name, those of searches."""
+    """Open the page at `path`; return the events named `event` that the program then logs, as dictionaries.
+
+    Unless a name is given, they are the events of searches.
+    """
     caplog.clear()
     desk.page(path)
     events: list[Any] = [record.msg for record in caplog.records]

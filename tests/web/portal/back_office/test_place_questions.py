@@ -1,4 +1,4 @@
-"""Tests of the pages on which staff decide, once for all customers, whether a town has an area code."""
+"""Tests of the pages on which staff decide, for all customers, whether a town belongs to an area code."""
 
 from __future__ import annotations
 

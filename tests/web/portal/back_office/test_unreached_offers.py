@@ -1,4 +1,4 @@
-"""Tests of the back office's list of offers of a collective invoice that reach nobody."""
+"""Tests of the back office's list of offers of a collective invoice that no administrator can answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of bulk orders and bulk links by file in the portal, without a browser."""
+"""Tests of uploading and sending bulk files of orders and link requests in the portal, without a browser."""
 
 from __future__ import annotations
 

@@ -14,15 +14,15 @@ from tests.workbooks import SHEET, as_xlsx, with_parts, with_sheet
 
 
 def broken(part: str, content: bytes | None) -> bytes:
-    """Return a workbook with one order in which a file of its ZIP archive has the content `content`.
+    """Return an XLSX workbook with one order, in which one file of its ZIP archive is replaced or left out.
 
-    `part` is the file's name; None leaves it out.
+    `part` is that file's name, `content` its new content (None: the file is left out).
     """
     return with_parts(as_xlsx([HEAD, row(1)]), {part: content})
 
 
 def damaged(part: str, *, at: int, flag: bool = False) -> bytes:
-    """Return a workbook with one order in whose ZIP archive the file `part` is damaged.
+    """Return an XLSX workbook with one order, in which one file of its ZIP archive, named `part`, is damaged.
 
     Four of its bytes, from `at` on, are overwritten; with `flag` it is marked as encrypted instead.
     """

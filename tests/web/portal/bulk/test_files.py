@@ -17,13 +17,13 @@ from web.portal.bulk.files import read_file
 
 CELL = '<c r="%s" t="inlineStr"><is><t>%s</t></is></c>'
 MOST_SECONDS = 8
-"""Of a processor, for one file: the program that reads workbooks may take 5."""
+"""The most seconds of processor time for one file; the child process that reads workbooks may take 5 of them."""
 
 
 def sheet_row(line: int, values: list[str]) -> str:
-    """Return the XML of a row of an XLSX sheet, with each text stored in its cell instead of the shared texts.
+    """Return the XML of a row of an XLSX sheet with these cells; `line` is the row's number, from 1 on.
 
-    `line` is the row's number, from 1 on.
+    Each text stands in its cell, not in the workbook's table of shared texts.
     """
     cells = "".join(CELL % (f"{chr(ord('A') + column)}{line}", value) for column, value in enumerate(values))
     return f'<row r="{line}">{cells}</row>'
@@ -33,9 +33,9 @@ TABLE = sheet_row(1, HEAD) + "".join(sheet_row(line, row(line)) for line in rang
 
 
 def lying(content: bytes, size: int) -> bytes:
-    """Return the workbook with `size` as the unpacked size of its sheet, which is false.
+    """Return the XLSX workbook with a false unpacked size of its sheet: `size` bytes.
 
-    It stands in the ZIP directory and in the local header.
+    The size is changed in the ZIP directory and in the file's local header.
     """
     changed = bytearray(content)
     name = SHEET.encode()
@@ -46,9 +46,9 @@ def lying(content: bytes, size: int) -> bytes:
 
 
 def repeated(length: int, rows: int) -> bytes:
-    """Return a workbook with `rows` rows of 60 cells that all have one text of `length` characters.
+    """Return an XLSX workbook with `rows` rows of 60 cells that all have the same text of `length` characters.
 
-    The text is stored once.
+    The file contains the text only once, as a shared text.
     """
     return with_sheet(("<row>" + '<c t="s"><v>0</v></c>' * 60 + "</row>") * rows, f"<si><t>{'x' * length}</t></si>")
 
@@ -63,7 +63,7 @@ def names(rows: list[tuple[int, Mapping[str, str]]]) -> list[tuple[int, str]]:
 
 @pytest.fixture(autouse=True)
 def _quickly() -> Iterator[None]:
-    """Fail a test that takes more than `MOST_SECONDS` of processor time, with the program that reads workbooks."""
+    """Fail each test that takes more than `MOST_SECONDS` of processor time, including its child processes."""
 
     def used() -> float:
         children = resource.getrusage(resource.RUSAGE_CHILDREN)

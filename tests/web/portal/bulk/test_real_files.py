@@ -1,4 +1,4 @@
-"""Tests of bulk files as spreadsheets and people really make them: what the page shows of them, and what is ordered."""
+"""Tests of bulk files as spreadsheets and people make them: what the page says about them, and what is ordered."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STREET, PHONE = "Straße und Hausnummer", "Telefon"
 
 
 def cells(front: Front) -> list[dict[str, str]]:
-    """Return the stored cells, by column name, of all uploaded rows, in the order of the file."""
+    """Return the stored cells of each uploaded row, by column name, in the order of the file."""
     with front.database.transaction() as session:
         return [found.cells for found in session.scalars(sa.select(BulkRow).order_by(BulkRow.line))]
 

@@ -1,4 +1,4 @@
-"""Tests of what a row of a bulk file may contain besides the required cells: options, people, the request line."""
+"""Tests of the optional cells of a row of a bulk file: options, people, and what the request line names."""
 
 from __future__ import annotations
 

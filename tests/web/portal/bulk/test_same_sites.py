@@ -1,6 +1,6 @@
-"""Tests that a row of a bulk file which would order a location a second time is left out at first.
+"""Tests that a row of a bulk file is left out at first if it would order a location a second time.
 
-Users can leave out any row, and take it in again.
+Users can leave out any row, and include it again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.web.portal.bulk.uploading import HEAD, as_csv, opened, orders, post, 
 
 
 def notes(page: str) -> list[str]:
-    """Return the text beside the line number of each row in the table on the bulk file's page."""
+    """Return the first cell's text of each row in the table on the bulk file's page (HTML): line number and note."""
     cells = re.findall(r'<th scope="row">(.*?)</th>', page, re.DOTALL)
     return [" ".join(re.sub(r"<[^>]+>", " ", cell).split()) for cell in cells]
 
@@ -64,9 +64,10 @@ def test_a_location_that_is_there_already_is_left_out(signed: Front, back: Back)
 
 
 def chosen(front: Front, address: str, *, without: Collection[int] = ()) -> dict[str, list[str]]:
-    """Return the form fields with which the user leaves out exactly the rows on the lines `without`.
+    """Return the form fields by which a user leaves out the rows on the lines `without`, and includes all others.
 
-    `address` is the path of the bulk file's page, whose form also sends the numbers of all rows that it lists.
+    `address` is the path of the bulk file's page. The fields also have the line numbers of all rows that the page
+    lists.
     """
     listed = re.findall(r'name="listed" value="([0-9]+)"', front.client.get(address).text)
     return {"listed": listed, "without": [str(line) for line in without]}

@@ -1,4 +1,4 @@
-"""Functions that upload bulk files through the portal's pages in tests, and send them off."""
+"""Makes bulk files for tests, uploads them through the portal's pages, and sends their rows as requests."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def upload(front: Front, content: bytes, *, kind: str = "order", name: str = "Fi
 
 
 def opened(front: Front, content: bytes, **more: str) -> str:
-    """Upload a bulk file and return the path of its page. Fails if it is refused.
+    """Upload a bulk file, and return the path of its page. Fails if the file is refused.
 
-    `more` are its `kind` and `name`.
+    `more` can be `kind` ("order" or "link") and `name`, the file's name.
     """
     answer = upload(front, content, **more)
     assert answer.status_code == 303, answer.text
@@ -60,13 +60,19 @@ def opened(front: Front, content: bytes, **more: str) -> str:
 
 
 def post(front: Front, address: str, **data: object) -> TestResponse:
-    """Submit these fields to `address`, a path of a bulk file's page, with a CSRF token; return the answer."""
+    """Submit these fields with a CSRF token; return the answer.
+
+    `address` is the path of a bulk file's page or of its button for sending.
+    """
     page = front.client.get(address.removesuffix("/senden")).text
     return front.client.post(address, data={"csrf_token": csrf(page), **data})
 
 
 def press(front: Front, address: str) -> TestResponse:
-    """Send off the bulk file whose page has the path `address`, as that page shows it now; return the answer."""
+    """Press the button that sends the rows of a bulk file as requests; return the answer.
+
+    `address` is the path of the bulk file's page. What the page shows now is confirmed.
+    """
     page = front.client.get(address).text
     shown = page.partition('name="shown" value="')[2].partition('"')[0]
     return post(front, address + "/senden", shown=shown)
@@ -78,7 +84,7 @@ def orders(front: Front) -> int:
 
 
 def work(front: Front, back: Back) -> None:
-    """Run the workers four times, five seconds apart: often enough for the bulk files of the tests to end."""
+    """Run the workers four times, five seconds apart: enough to complete the requests of the tests' bulk files."""
     for _ in range(4):
         back.advance()
         back.clock.advance(timedelta(seconds=5))

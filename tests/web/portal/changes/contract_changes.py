@@ -1,4 +1,4 @@
-"""What tests of the pages that change a contract share: the page of prices and its confirmation, and texts of pages."""
+"""Functions for tests of the pages that change a contract: submit such a page, and confirm the prices shown next."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def plain(page: str) -> str:
 
 
 def follow_link(front: Front, site: Site, path: str, who: str) -> str:
-    """Sign in as the "manager" or the site's "administrator", find the link to `path` on the dashboard, and follow it.
+    """Sign in, expect a link to `path` on the site's dashboard, and return the HTML of the page at `path`.
 
-    Return the page's HTML.
+    `who` signs in: the "manager" of the main account or the site's "administrator".
     """
     come_in(front, front.manager.email if who == "manager" else site.administrator.email)
     assert f'href="{path}"' in get(front, site.path)
@@ -35,9 +35,9 @@ def follow_link(front: Front, site: Site, path: str, who: str) -> str:
 
 
 def show_prices(front: Front, path: str, page: str | None = None, **typed: str) -> TestResponse:
-    """Submit the fields `typed` on the page `path`, and return the page of prices; fail if another page comes.
+    """Submit the fields `typed` on the page at `path`; return the page of prices, or fail if the answer is not valid.
 
-    `page` is the HTML of the page `path`; None: it is opened now.
+    `page` is the HTML of the page at `path`; None: it is opened now.
     """
     shown = press(front, path, page, **typed)
     assert shown.status_code == 200
@@ -52,20 +52,20 @@ def confirm(front: Front, path: str, shown: TestResponse) -> TestResponse:
 
 
 def send(front: Front, path: str, **typed: str) -> TestResponse:
-    """Submit the fields `typed` on the page `path`, and confirm on the page of prices.
+    """Submit the fields `typed` on the page at `path`, and confirm on the page of prices.
 
-    Return the answer to the confirmation. Fails unless the first answer is the page of prices.
+    Return the answer to the confirmation. Fails unless the first answer is a valid page.
     """
     return confirm(front, path, show_prices(front, path, **typed))
 
 
 def assert_asked_for(sent: TestResponse) -> None:
-    """Fail unless the answer to a confirmation leads to the page of the new request."""
+    """Fail unless the answer to a confirmation redirects to the page of the new request."""
     assert sent.status_code == 303 and "/anfragen/" in sent.location
 
 
 def assert_planned_in_overview(front: Front, said: str) -> None:
-    """Fail unless both views of the overview have the text `said`, and no account is still set up."""
+    """Fail unless cards and table of the overview contain the text `said`, and neither contains "In Bearbeitung"."""
     for view in ("karten", "tabelle"):
         overview = plain(get(front, f"/standortverwaltung?ansicht={view}"))
         assert said in overview and "In Bearbeitung" not in overview

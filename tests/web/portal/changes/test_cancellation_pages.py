@@ -1,4 +1,4 @@
-"""Tests of the page that cancels an account: what ends, the possible days, and what is shown until then and after."""
+"""Tests of the page that cancels an account: what ends, the possible days, and what pages show before and after."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EARLIEST = months_later(berlin_day(NOW), 1)
 
 
 def path_of(site: Site) -> str:
-    """Return the path of the page that cancels the site."""
+    """Return the path of the page that cancels the site's account."""
     return f"{site.path}/kuendigung"
 
 

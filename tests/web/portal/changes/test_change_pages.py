@@ -1,4 +1,4 @@
-"""Tests of the page that changes a contract: its form, the prices, and what is shown until the day and after it."""
+"""Tests of the page that changes a contract: its form, the prices, and what pages show before and after the day."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the page that orders more numbers: its form, the prices, and what is shown until the day and after it."""
+"""Tests of the page that orders more numbers: its form, the prices, and what pages show before and after the day."""
 
 from __future__ import annotations
 
@@ -34,12 +34,15 @@ KOELN = {"street": "Alter Markt 1", "postal_code": "50667", "city": "Köln"}
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a location in Köln with ten numbers; the pool of its area code has further ones."""
+    """Create a location in Köln with ten numbers. The number pool of its area code has more."""
     return make_koeln(front)
 
 
 def make_koeln(front: Front) -> Site:
-    """Create a sub-account in Köln that was ordered, with ten numbers, and add numbers to the pool of its area code."""
+    """Create a sub-account in Köln that was ordered, with ten numbers; return it as a `Site`.
+
+    Also add numbers to the pool of its area code.
+    """
     with front.database.transaction() as session:
         site = make_site(session, session.get_one(Account, front.main.id), Origin.ORDER, **KOELN)
         give_numbers(session, site)

@@ -1,4 +1,4 @@
-"""Tests of the page on which a sub-account joins and leaves the collective invoice of its main account."""
+"""Tests of the page on which a sub-account joins or leaves its main account's collective invoice."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ BADGE = 'class="badge is-info">Sammelrechnung<'
 
 @pytest.fixture(params=[Origin.LINK, Origin.ORDER])
 def site(front: Front, request: pytest.FixtureRequest) -> Site:
-    """Create a location with an administrator of its own. The test runs for a linked one and for an ordered one."""
+    """Create a location with an administrator. Each test runs twice: for a linked location and for an ordered one."""
     with front.database.transaction() as session:
         return make_site(session, session.get_one(Account, front.main.id), request.param)
 
 
 @pytest.fixture
 def linked(front: Front) -> Site:
-    """Create a linked location with an administrator of its own."""
+    """Create a linked location with an administrator."""
     with front.database.transaction() as session:
         return make_site(session, session.get_one(Account, front.main.id))
 
@@ -51,9 +51,9 @@ def path_of(site: Site) -> str:
 
 
 def do(front: Front, site: Site, what: str, **typed: str) -> TestResponse:
-    """Open the page about the site's collective invoice, and press its button `what` with the fields `typed`.
+    """Open the page about the site's collective invoice, and press a button with the fields `typed`; return the answer.
 
-    Fails unless the page is valid HTML and has this button. Return the answer.
+    `what` is the button's value: "join" or "leave". Fails unless the page is valid HTML and has this button.
     """
     page = get(front, path_of(site))
     assert_valid(page)
@@ -62,7 +62,7 @@ def do(front: Front, site: Site, what: str, **typed: str) -> TestResponse:
 
 
 def billed(front: Front, site: Site) -> list[str]:
-    """Return the numbers of the collective invoices that the site is on now."""
+    """Return the numbers of the collective invoices that the site's account is on now."""
     with front.database.transaction() as session:
         query = sa.select(CollectiveInvoice.number).join(
             CollectiveInvoiceItem, CollectiveInvoiceItem.invoice_id == CollectiveInvoice.id
@@ -72,21 +72,21 @@ def billed(front: Front, site: Site) -> list[str]:
 
 
 def told(front: Front) -> set[tuple[str, str]]:
-    """Return pairs of template name and recipient's address of all messages about collective invoices."""
+    """Return the pairs of template name and recipient's address of all messages about collective invoices."""
     with front.database.transaction() as session:
         query = sa.select(Message.template, Message.recipient_address).where(Message.template.like("invoice%"))
         return {(template, to) for template, to in session.execute(query)}
 
 
 def of_job(back: Back) -> None:
-    """Run the scheduled job `invoices`, then the workers for what it has made due."""
+    """Run the scheduled job `invoices`, and then the workers for the requests and messages that it has made."""
     assert run_job(back.runtime, JOBS["invoices"], dry=False, by_hand=True) is not None
     for _ in range(3):
         back.advance()
 
 
 def now(front: Front, site: Site) -> tuple[int | None, Origin | None]:
-    """Return the site's main account (its id, None: none) and its origin in the database."""
+    """Return the id of the site's main account (None: it has none), and the origin by which it is a sub-account."""
     with front.database.transaction() as session:
         account = session.get_one(Account, site.account.id)
         return account.main_id, account.origin
@@ -219,7 +219,10 @@ def test_either_side_leaves_and_chooses_whether_it_stays_linked(front: Front, si
 
 
 def attached_by_invoice(front: Front, back: Back, site: Site) -> None:
-    """Detach the site, put it on a collective invoice of the main account as the carrier, and let the job attach it."""
+    """Detach the site, and let the job `invoices` attach it again because of a collective invoice.
+
+    The carrier has put the site on an invoice of its former main account.
+    """
     with back.runtime.database.transaction() as session:
         detach(session, front.main.id, site.account.id)
         session.flush()

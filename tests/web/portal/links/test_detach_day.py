@@ -1,4 +1,4 @@
-"""Tests of the page that detaches an account on a day, and of what both accounts see of it until then."""
+"""Tests of the page that detaches an account on a chosen day, and of what both accounts see until then."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ OVERVIEW = "/standortverwaltung"
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a linked location with an administrator of its own."""
+    """Create a linked location with an administrator."""
     with front.database.transaction() as session:
         return make_site(session, session.get_one(Account, front.main.id))
 
 
 def plan(front: Front, site: Site, day: str = DAY.isoformat()) -> None:
-    """Submit the page that detaches the site's account, for this day; fail unless that is accepted."""
+    """Request on the site's page to detach it on `day` (as typed); fail unless that is accepted."""
     answer = press(front, f"{site.path}/loesen", effective_on=day, customer_number=site.account.customer_number)
     assert answer.status_code == 303, answer.text
 

@@ -26,23 +26,26 @@ NOBODYS = "9876543"
 
 
 def account_address_key(page: str) -> str:
-    """Return the value of the page's hidden field `key`, by which a form that is sent twice makes one request."""
+    """Return the value of the hidden field `key` on the page (HTML).
+
+    A form that is sent twice with the same key makes one request.
+    """
     found = re.search(r'name="key" value="([0-9a-f]{32})"', page)
     assert found is not None
     return found[1]
 
 
 def add(front: Front, number: str, way: str, **typed: str) -> TestResponse:
-    """Submit the wizard's last page for the account `number` and the kind of proof `way`; return the answer.
+    """Submit the wizard's last page for the account with the customer number `number`; return the answer.
 
-    `typed` are fields of the form.
+    `way` is the kind of proof in the page's path, such as "zugangsdaten"; `typed` are fields of the form.
     """
     path = f"{START}/{number}/{way}"
     return send(front, path, key=account_address_key(front.client.get(path).text), **typed)
 
 
 def requests(front: Front) -> list[Request]:
-    """Return all requests, the oldest first."""
+    """Return all requests in the database, the oldest first."""
     with front.database.transaction() as session:
         return list(session.scalars(sa.select(Request).order_by(Request.id)))
 

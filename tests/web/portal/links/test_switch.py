@@ -1,4 +1,4 @@
-"""Tests of the pages of a switch (an account goes to another main account).
+"""Tests of the pages of a switch: a request by which an account goes to another main account.
 
 They show what the account, its present main account and the new one can do and see, before and after.
 """
@@ -47,9 +47,10 @@ def turn_to(front: Front, email: str) -> None:
 
 
 def asked(front: Front, back: Back) -> tuple[str, Account, User, Account, User]:
-    """Request a switch in the portal for a sub-account of another main account, with its administrator's login.
+    """Request a switch in the portal for a sub-account of another main account, and run the workers.
 
-    Return the request's id, the sub-account, its administrator, the main account and its administrator.
+    The login of the sub-account's administrator is the proof of ownership. Return the request's id, the sub-account,
+    its administrator, its main account and that one's administrator.
     """
     account, owner, main, chief = elsewhere(front)
     sign_in(front, front.manager.email)

@@ -1,4 +1,4 @@
-"""Tests that /dev/mail shows the mails and letters that the embedded stack has caught, to the same machine only."""
+"""Tests of /dev/mail, which shows mails and letters caught by the embedded stack, only to browsers on its machine."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tests.web.conftest import FrontOf
 
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
-    """Create the folders for mails and letters, and private files beside them that must not be shown.
+    """Create the folders for mails and for letters, and return them.
 
-    Return the folders.
+    Beside them are private files that must not be shown.
     """
     mails, letters = tmp_path / "mail", tmp_path / "letters"
     mails.mkdir()
@@ -34,7 +34,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 def open_front(front_of: FrontOf, folders: tuple[Path, Path]) -> FrontOf:
     """Provide a function that creates a web application which shows the mails and letters in `folders`.
 
-    It returns a client.
+    The function can be given further settings; it returns a test client.
     """
     return partial(front_of, dev_mail_dir=folders[0], dev_letters_dir=folders[1])
 

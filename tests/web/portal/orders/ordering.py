@@ -1,4 +1,4 @@
-"""Functions that order through the portal's pages in tests, with usual values for each step."""
+"""Functions that order a sub-account through the portal's pages in tests, with usual values for each step."""
 
 from __future__ import annotations
 
@@ -25,20 +25,24 @@ STEPS: dict[str, dict[str, Any]] = {
 
 
 def begin(front: Front) -> str:
-    """Sign in as the manager and begin an order; return the path of its draft, with which its pages' paths begin."""
+    """Sign in as the manager and begin an order; return the path of its draft, such as /standortverwaltung/neu/ID.
+
+    The paths of the order's pages begin with it.
+    """
     sign_in(front, front.manager.email)
     return fresh(front)
 
 
 def fresh(front: Front) -> str:
-    """Begin an order as the signed-in user; return the path of its draft, with which its pages' paths begin."""
+    """Begin an order as the signed-in user; return the path of its draft, with which the paths of its pages begin."""
     return front.client.get(NEW).headers["Location"].removesuffix("/produkt")
 
 
 def fill(front: Front, draft: str, slug: str, **changes: Any) -> TestResponse:
-    """Submit one step of the order with its usual values, of which `changes` replace some; return the answer.
+    """Submit one step of the order with its usual values; return the answer.
 
-    `draft` is the path of the order's draft, `slug` the step's name in paths, such as produkt.
+    `draft` is the path of the order's draft, `slug` the step's name in paths, such as produkt. `changes` are fields
+    with other values.
     """
     page = front.client.get(f"{draft}/{slug}").text
     return front.client.post(f"{draft}/{slug}", data={"csrf_token": csrf(page), **STEPS[slug], **changes})
@@ -58,7 +62,8 @@ def fill_all(front: Front, draft: str, *slugs: str) -> str:
 def order(client: FlaskClient, draft: str, summary: str, **ticked: str) -> TestResponse:
     """Press the button on an order's summary that places the order; return the answer.
 
-    `draft` is the path of the order's draft, `summary` the HTML of its summary, `ticked` the boxes that are ticked.
+    `draft` is the path of the order's draft, `summary` the HTML of its summary. `ticked` are the check boxes that are
+    ticked, as name and value.
     """
     shown = re.search(r'name="shown" value="(\w+)"', summary)
     assert shown is not None, summary

@@ -1,4 +1,4 @@
-"""Tests of drafts of orders: what they keep, who may open them, and when they end."""
+"""Tests of drafts of orders: which input they save, who may open them, and when they end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of address, town and area code of an order: what is offered, and which field names what does not fit."""
+"""Tests of the location step of an order: which towns and area codes are offered, and which field has the error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of offers: what the PDF says, and which prices it promises until when."""
+"""Tests of offers for an order: what the PDF says, and until when its prices are guaranteed."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_the_prices_of_an_offer_hold_until_the_end_of_its_day(front: Front, cloc
 
 
 def set_prices(front: Front, factor: int) -> None:
-    """Multiply all prices of the price list by the factor."""
+    """Multiply all prices in the table of products by `factor`."""
     with front.database.transaction() as session:
         prices = {"monthly_cents": Product.monthly_cents * factor, "one_off_cents": Product.one_off_cents * factor}
         session.execute(sa.update(Product).values(**prices))

@@ -88,7 +88,7 @@ WRONG: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"email": "jörg@example.com"}, "vor dem @"),
     ],
 }
-"""What is wrong in each step, as fields that are typed differently from usual, with the error that names it."""
+"""Invalid input by step of the order: fields with other values than usual, and the error that the page must show."""
 
 
 @pytest.mark.parametrize("slug", WRONG)

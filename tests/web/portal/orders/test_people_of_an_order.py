@@ -1,4 +1,4 @@
-"""Tests of the people whom an order names: the local user, who will sign in, and the contract holder."""
+"""Tests of the people whom an order names: the local user, who will be invited, and the contract holder."""
 
 from __future__ import annotations
 

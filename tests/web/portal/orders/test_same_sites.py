@@ -1,4 +1,4 @@
-"""Tests that a location which the main account has already is ordered again only after a confirmation."""
+"""Tests that an order of a location which the main account has already must be confirmed by a check box."""
 
 from __future__ import annotations
 

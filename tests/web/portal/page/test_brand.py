@@ -1,4 +1,7 @@
-"""Tests that portal, mails, letters and offers share colours, typeface and wordmark, and all pages have one frame."""
+"""Tests that portal, mails, letters and offers have the same colours, typeface and wordmark.
+
+Also that all pages extend the same base template.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +25,12 @@ CARRIER = Carrier(
     {CarrierPage.IMPRINT: "https://portal.example/impressum", CarrierPage.HELP: "https://portal.example/hilfe"},
 )
 PARTS = {"page/live_updates.html", "accounts/overview_live.html", "orders/basket.html"}
-"""Templates that answer a script with a part of a page."""
+"""Templates of parts of pages, with which the server answers scripts; they are no whole documents."""
 FACTS = {"recipient_name": "Hanna", "link": "https://portal.example/x/", "email": "hanna@example.com"}
 
 
 def scheme(css: str) -> dict[str, str]:
-    """Return the colours that a style sheet defines, by name, each as # and six hexadecimal digits."""
+    """Return the colours that a style sheet (its text) defines, by name, each as # and six hexadecimal digits."""
     found = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,6})\b", css))
     return {name: "#" + "".join(c * 2 for c in code[1:]) if len(code) == 4 else code for name, code in found.items()}
 
@@ -56,7 +59,7 @@ def test_all_have_one_typeface() -> None:
 
 
 def test_every_page_has_the_frame_of_the_portal() -> None:
-    """Find that only the base template is a whole document; every other one extends it or is a part of a page."""
+    """Check that only the base template is a whole document, and each other one extends it or is a part of a page."""
     documents = [path.name for path in PAGES.rglob("*.html") if "<html" in path.read_text()]
     assert documents == ["base.html"]
     programs = "".join(file.read_text() for file in (ROOT / "web").rglob("*.py"))

@@ -1,4 +1,4 @@
-"""Tests of deadlines shown as a day: page, mail and letter name the same day, and the deadline ends with it."""
+"""Tests of deadlines that are shown as a day: all texts name the same day, and the deadline ends with that day."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ SAID_WITH_TIME = re.compile(rf"(?:\d\. (?:{'|'.join(MONTHS)}) 2026, )\d\d:\d\d")
 
 @dataclass
 class Deadline:
-    """A deadline: the texts of pages, mails and letters that name it, and a function that tests whether it has passed.
+    """A deadline: `texts` are what pages, mails and letters say about it; `is_open` tells if it has not passed yet.
 
-    `is_open` returns True as long as it has not. The texts are cut so that they name no other day.
+    Each text is cut so that it names one day only.
     """
 
     texts: list[str]
@@ -39,7 +39,7 @@ class Deadline:
 
 
 def days_in(text: str) -> set[date]:
-    """Return all dates that a German text contains."""
+    """Return all days that a German text names, as 16.03.2026 or as 16. März 2026."""
     found = set()
     for day, month, year, only_day, name, its_year in SAID.findall(text):
         found.add(date(int(year or its_year), int(month or MONTHS.index(name) + 1), int(day or only_day)))
@@ -47,9 +47,9 @@ def days_in(text: str) -> set[date]:
 
 
 def near(text: str, words: str) -> str:
-    """Return the part of a text, without tags, that begins with `words` and ends thirty characters after them.
+    """Return the part of a text (HTML or plain) that begins with `words` and ends thirty characters after them.
 
-    Raises `ValueError` if the text does not contain `words`.
+    Tags are removed. Raises `ValueError` if the text does not contain `words`.
     """
     text = " ".join(re.sub(r"<[^>]*>", " ", text).split())
     place = text.index(words)
@@ -63,13 +63,13 @@ def an_order(front: Front, back: Back) -> str:
 
 
 def proof(front: Front, id: str, kind: str) -> str:
-    """Return the state of the request's proof of this kind, as the API shows it."""
+    """Return the state of the request's proof of this kind, such as "letter", as the API shows it."""
     [state] = [one["state"] for one in front.get(f"/requests/{id}").get_json()["proofs"] if one["kind"] == kind]
     return str(state)
 
 
 def runs(front: Front, back: Back, id: str) -> bool:
-    """Run the workers once; return whether the request is pending after that."""
+    """Run the workers once; return whether the request is still pending after that."""
     back.advance()
     return bool(front.get(f"/requests/{id}").get_json()["status"] == "pending")
 

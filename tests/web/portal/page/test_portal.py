@@ -27,8 +27,8 @@ def csrf(page: str) -> str:
 def sign_in(front: Front, email: str, password: str = PASSWORD, target: str = "") -> tuple[int, str, str]:
     """Submit the sign-in form, then the code of an authenticator app if it is asked for.
 
-    `target` is the query string of the sign-in page, such as the page to open afterwards. Return status, redirect
-    target ("": none) and HTML of the last answer.
+    `target` is the query string of the sign-in page, which may name the page to open afterwards. Return status,
+    redirect target ("": none) and HTML of the last answer.
     """
     form = {"csrf_token": form_token(front.client), "email": email, "password": password}
     answer = front.client.post("/anmelden" + target, data=form)

@@ -1,4 +1,4 @@
-"""Functions that submit forms of the pages about people, and find the links in the mails that follow."""
+"""Submits forms of the portal's pages about people, and finds the links in the mails that follow."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ NEW = "vier Wörter die bleiben"
 
 
 def post(client: FlaskClient, path: str, form: str | None = None, **data: str) -> TestResponse:
-    """Submit these fields to `path`, with the CSRF token of the page at `form` (None: at `path`); return the answer."""
+    """Submit these fields to `path`; return the answer.
+
+    The CSRF token is taken from the page at the path `form` (None: at `path`).
+    """
     return client.post(path, data={"csrf_token": csrf(client.get(form or path).text), **data})
 
 
 def link_to(back: Back, address: str) -> str:
-    """Run the workers and return the path of the link in the newest mail to this address."""
+    """Run the workers, and return the path of the first link in the newest mail to this address."""
     back.advance()
     text = [mail.text for mail in back.mailer.sent if mail.recipient_address == address][-1]
     found = re.search(rf"{BASE_URL}(/\S+)", text)

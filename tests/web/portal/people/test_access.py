@@ -1,6 +1,6 @@
-"""Tests of people whom the carrier lets in, or shuts out, by console commands.
+"""Tests of the console commands with which the carrier gives people access, or takes it away.
 
-A person who is let in gets a mail with a link to set the first password.
+A person who is given access gets a mail with a link to set the first password.
 """
 
 from __future__ import annotations

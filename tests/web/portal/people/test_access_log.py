@@ -1,4 +1,4 @@
-"""Tests of what the audit log says about access: sign-ins and sign-outs, refusals, and uses of API tokens."""
+"""Tests of the entries about access in the audit log: sign-ins and sign-outs, refusals, and uses of API tokens."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FIREFOX = "Mozilla/5.0 (Windows NT 10.0) Gecko/20100101 Firefox/130.0"
 
 @pytest.fixture(autouse=True)
 def browser(front: Front) -> None:
-    """Let the client be Firefox at a public address."""
+    """In each test, let the client send Firefox's User-Agent and a public IP address."""
     front.client.environ_base.update({"REMOTE_ADDR": "203.0.113.77", "HTTP_USER_AGENT": FIREFOX})
 
 
@@ -43,9 +43,9 @@ HERE = {"browser": "Firefox, Windows", "network": "203.0.113.0/24"}
 
 
 def access(front: Front, *deeds: AuditEvent) -> list[tuple[AuditEvent, int | None, int | None, dict[str, Any]]]:
-    """Return event, user id, account's id and facts of the entries about access, the oldest first.
+    """Return the entries about access in the audit log, the oldest first: event, user id, account's id and facts.
 
-    With `deeds`, only of entries of these kinds.
+    `deeds` are the events to return; none: all events about access.
     """
     query = sa.select(AuditEntry).where(AuditEntry.deed.in_(deeds or OF_ACCESS)).order_by(AuditEntry.id)
     with front.database.transaction() as session:
@@ -53,12 +53,15 @@ def access(front: Front, *deeds: AuditEvent) -> list[tuple[AuditEvent, int | Non
 
 
 def try_password(front: Front, email: str, password: str = WRONG) -> int:
-    """Submit the sign-in form; return the answer's status."""
+    """Submit the sign-in form with this e-mail address and password; return the status of the answer."""
     return post(front.client, "/anmelden", email=email, password=password).status_code
 
 
 def log_page(front: Front, number: str, part: str = "") -> str:
-    """Return the text of the log of the account with this customer number."""
+    """Return the text of the page of the audit log of the account with this customer number.
+
+    `part` is appended to the page's path, such as a query string. Fails unless the page is valid HTML.
+    """
     page = front.client.get(f"/standortverwaltung/{number}/protokoll{part}")
     assert page.status_code == 200
     assert_valid(page.text)
@@ -259,7 +262,7 @@ def test_a_token_is_refused_a_right_in_its_accounts_log(front: Front) -> None:
 
 
 def refused(front: Front) -> list[str]:
-    """Return what was refused by the audit log, the oldest first."""
+    """Return what was refused, by the audit log's entries about refused access, the oldest first."""
     return [facts["action"] for _, _, _, facts in access(front, AuditEvent.RIGHT_REFUSED)]
 
 

@@ -1,4 +1,4 @@
-"""Tests that forms for decisions that are hard to undo ask for the second factor again."""
+"""Tests which forms of the portal ask for the second factor again: those for decisions that are hard to undo."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ DECIDES = frozenset({
     "stop_demanding_factor", "join_invoice", "answer_offer", "leave_invoice",
     "renew_recovery_codes", "submit_cancellation",
 })  # fmt: skip
-"""The functions of `models` that do what the second factor is asked for again."""
+"""Names of functions of `models` that carry out such a decision; a page that calls one must ask again."""
 ASKED_BY_OTHER_MEANS = {"consents.answer_by_code"}
-"""Endpoints without a sign-in: a person with a second factor is led to a page with one."""
+"""Endpoints that need no sign-in. They lead a person with a second factor to a page that asks for it."""
 
 
 NOT_ASKED = frozenset({
@@ -46,7 +46,7 @@ NOT_ASKED = frozenset({
     "people.confirm", "people.second_step", "people.set_language", "people.sign_in", "people.sign_out",
     "users.invitation",
 })  # fmt: skip
-"""The endpoints of all other forms, by the reason why they do not ask."""
+"""Endpoints of all forms that do not ask for the second factor again, each group with its reason."""
 
 
 def test_of_every_form_it_is_said_whether_it_asks_again(usual_app: Flask) -> None:
@@ -67,9 +67,9 @@ def test_every_page_that_decides_such_a_thing_asks_again(usual_app: Flask) -> No
 
 
 def _names(view: object, module: str) -> Iterator[str]:
-    """Yield every name in the code of a view function, and of the functions that it calls.
+    """Yield every name in the code of the view function `view`, and of the functions that it calls.
 
-    Calls are followed, also indirectly, to functions of the module named `module`.
+    Only functions of the module named `module` are followed, at any depth.
     """
     seen, waiting = set[object](), [view]
     while waiting:

@@ -1,4 +1,4 @@
-"""Tests of a company that demands a second factor of all its users."""
+"""Tests of the setting by which a company demands a second factor of all its users."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_after_the_grace_the_mailed_link_alone_consents_for_nobody(
 
 
 def _demand(front: Front, account: Account, since: datetime) -> None:
-    """Make the account demand a second factor of its users from the time `since` on."""
+    """Make the account demand a second factor of its users from `since` on."""
     with front.database.transaction() as session:
         session.get_one(Account, account.id).factor_required_from = since
 

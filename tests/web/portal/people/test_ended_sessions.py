@@ -1,6 +1,6 @@
-"""Tests of forms that are sent after the session has ended: after a new sign-in the user can send them again.
+"""Tests of a form that is sent after the session has ended: after a new sign-in the user can send it again.
 
-Nobody else sees what was typed.
+Nobody else sees the input.
 """
 
 from __future__ import annotations
@@ -39,23 +39,27 @@ WAYS = ("ended elsewhere", "cookies gone", "signed out in another tab")
 
 
 def hidden(page: str) -> dict[str, str]:
-    """Return the hidden fields, by name, of the main part of the page, without those in its top bar."""
+    """Return the hidden fields of the page (HTML), by name, without those in its top bar."""
     main = page[page.index("<main") :]
     found = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', main)
     return {name: unescape(value) for name, value in found}
 
 
 def fields_of(front: Front, path: str) -> dict[str, str]:
-    """Return the hidden fields of the form on the page at this path, by name."""
+    """Return the hidden fields, by name, of the page at this path, without those in its top bar.
+
+    Fails if the path does not answer with a page (status 200).
+    """
     answer = front.client.get(path)
     assert answer.status_code == 200, answer.location
     return hidden(answer.text)
 
 
 def end_session(front: Front, way: str = "ended elsewhere") -> None:
-    """End the browser's session in one of three ways.
+    """End the browser's session.
 
-    `way` "ended elsewhere" deletes the login in the database, "cookies gone" deletes the cookie, any other signs out.
+    If `way` is "ended elsewhere", the login is deleted in the database; if it is "cookies gone", the cookie is deleted.
+    Otherwise the browser signs out.
     """
     if way == "ended elsewhere":
         with front.database.transaction() as session:
@@ -76,9 +80,10 @@ def send(front: Front, path: str, page: str | None = None, **typed: Any) -> Test
 
 
 def sign_in_again(front: Front, asked: TestResponse, email: str | None = None, **changes: str) -> TestResponse:
-    """Sign in on the sign-in page that answered a form (`asked`), as `email` (None: the manager); return the answer.
+    """Sign in on the sign-in page `asked`, with which the application has answered a form; return the answer.
 
-    `changes` replace fields of that page. Fails unless it is a sign-in page that keeps the form's input.
+    `email` is the user's address (None: the manager's), `changes` are fields with other values than on the page. Fails
+    unless `asked` is a sign-in page that keeps the form's input.
     """
     assert asked.status_code == 401 and "Sie sind nicht mehr angemeldet" in asked.text
     assert_valid(asked.text)
@@ -89,9 +94,9 @@ def sign_in_again(front: Front, asked: TestResponse, email: str | None = None, *
 
 
 def send_again(front: Front, shown: TestResponse) -> TestResponse:
-    """Press the button on the page `shown` that sends the form from before the session ended; return the answer.
+    """Press the button on the page `shown` that sends the kept form again; return the answer.
 
-    Fails unless `shown` is the page that offers this.
+    Fails unless `shown` is the page that offers this after a new sign-in.
     """
     assert STILL_THERE in shown.text, shown.location
     assert_valid(shown.text)
@@ -345,7 +350,7 @@ def test_no_form_that_needs_a_login_leads_to_405(front: Front) -> None:
 
 
 def test_no_form_keeps_a_password() -> None:
-    """Find all password fields of the portal's forms: they are on the list of fields that are not kept."""
+    """Check that all password fields of the portal's forms are on the list of fields whose input is not kept."""
     portal = Path(__file__).parents[4] / "web" / "portal"
     made = r"^    (\w+) = (?:PasswordField|new_password_field)\("
     found = {name for file in portal.rglob("*.py") for name in re.findall(made, file.read_text(), flags=re.M)}

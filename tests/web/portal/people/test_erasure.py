@@ -1,6 +1,6 @@
-"""Tests of people who delete their own login: their access ends, and their name and addresses are erased.
+"""Tests of people who delete their login: their access ends, and their name and addresses are erased.
 
-What has to be kept stays.
+What the law demands to keep stays.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from tests.web.portal.people.test_second_factor import NEW_PASSWORD, browser, pr
 PAGE = "/anmeldung/loeschen"
 NAME, ADDRESS = "Ulrike Unverwechselbar", "ulrike@unverwechselbar.example"
 KEPT = {("messages", "recipient_name"), ("messages", "recipient_address"), ("messages", "facts")}
-"""Where name and address stay: in business letters."""
+"""Tables and columns in which name and address stay: those of business letters."""
 
 
 def delete(front: Front, password: str = PASSWORD) -> Any:
@@ -61,7 +61,7 @@ def job(back: Back) -> None:
 
 
 def where_found(database: Database, word: str) -> set[tuple[str, str]]:
-    """Return table and column of each value in the database that contains the word."""
+    """Return pairs of table and column for each column of the database in which a value contains the word."""
     found = set()
     with database.transaction() as session:
         for table in models.schema.metadata.sorted_tables:
@@ -235,7 +235,7 @@ def test_an_invitation_accepted_while_its_person_asks_for_erasure_leaves_no_role
 
 
 def invited_again(front: Front, back: Back) -> str:
-    """Invite the person whose login was deleted as administrator; return the path of the link in the mail."""
+    """Invite the person whose login was deleted, as an administrator; return the path of the link in the mail."""
     front.client = browser(front)
     sign_in(front, front.manager.email)
     form = f"/benutzer/{front.main.customer_number}/einladen"

@@ -1,4 +1,7 @@
-"""Tests of replacing a forgotten password by a mailed link that works once; strangers learn nothing."""
+"""Tests of replacing a forgotten password by a link in a mail.
+
+The link works once, and a stranger cannot learn from the answer whether an address is known.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from tests.web.portal.people.forms import NEW, link_to, post
 
 
 def lost(front: Front, back: Back) -> str:
-    """Ask for a link to reset the manager's password, and return the path of the link in the mail."""
+    """Request a link to reset the manager's password, and return the path of the link in the mail."""
     assert post(front.client, "/passwort", email=front.manager.email.upper()).location == "/passwort/unterwegs"
     return link_to(back, front.manager.email)
 

@@ -1,4 +1,4 @@
-"""Tests that forms which divert calls or attach accounts ask for the second factor again, and keep what was typed."""
+"""Tests that forms which divert calls or attach accounts ask for the second factor again, and keep the input."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def file(front: Front, site: Site) -> Form:
 
 
 def happened(front: Front) -> list[object]:
-    """Return all values in the database that the forms of this module can change, to compare before and after."""
+    """Return all values in the database that the forms of this module can change, so that a test can compare them."""
     with front.database.transaction() as session:
         return [
             session.scalars(sa.select(CallForwarding.target).order_by(CallForwarding.id)).all(),

@@ -1,6 +1,6 @@
-"""Tests of the users of a location: the main account invites the first one, and they manage themselves after that.
+"""Tests of the users of a location: the main account invites the first one, and then they manage themselves.
 
-One administrator always remains.
+An account always keeps an administrator.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def alone(front: Front) -> Account:
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a sub-account that was linked, with a trunk and users of its own."""
+    """Create a location that was linked: a sub-account with a trunk, an administrator and a local member."""
     with front.database.transaction() as session:
         return make_site(session, session.get_one(Account, front.main.id))
 
@@ -63,7 +63,7 @@ def as_location_manager(front: Front) -> User:
 
 
 def invite(front: Front, account: Account, role: Role = Role.ADMINISTRATOR, email: str = HANNA.address) -> int:
-    """Invite Hanna Palmer to the account on its page, and return the status of the answer."""
+    """Invite Hanna Palmer to the account on its page for invitations, and return the status of the answer."""
     path = f"/benutzer/{account.customer_number}/einladen"
     return post(front.client, path, name="Hanna Palmer", email=email, role=role).status_code
 
@@ -279,7 +279,10 @@ def test_an_account_of_nobody_is_not_detached_by_the_api(front: Front, alone: Ac
 
 
 def test_a_request_that_would_leave_an_account_to_nobody_is_rejected(front: Front, alone: Account, back: Back) -> None:
-    """Let the account lose its last administrator meanwhile: the worker rejects the detach request, too."""
+    """Request to detach an account that then loses its last administrator: the worker rejects the request.
+
+    For an account without an administrator, the request is refused at once.
+    """
     with front.database.transaction() as session:
         account = session.get_one(Account, alone.id)
         with pytest.raises(RuleBroken):

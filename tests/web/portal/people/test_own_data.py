@@ -1,4 +1,7 @@
-"""Tests of the download of all data that is stored about a person: complete, and without secrets."""
+"""Tests of the file that a person can download with all data that is stored about that person.
+
+It must be complete, and contain no secrets.
+"""
 
 from __future__ import annotations
 

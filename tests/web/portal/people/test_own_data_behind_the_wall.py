@@ -1,4 +1,4 @@
-"""Tests that with row-level security the download of a person's own data is complete and for that person only."""
+"""Tests of the download of a person's data under row-level security: it is complete, and nobody else can get it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ from workers.stack.postgres import EmbeddedPostgres
 
 
 def name_in_other_companies(session: Session, person: User) -> None:
-    """Store the person's name or address in every possible table of a company in which the person has no role."""
+    """Create a company in which `person` has no role, and store the person's name, address or id in its rows.
+
+    It uses every table in which that can happen, such as orders, invitations and mails.
+    """
     main, manager = make_main(session, subs=1)
     [site] = session.scalars(sa.select(Account).where(Account.main_id == main.id))
     site.contact_email = person.email

@@ -1,4 +1,4 @@
-"""Tests of a user's own logins: the list, ending one, how long they last, and changing the password."""
+"""Tests of the page of a user's logins: the list, ending one, how long they last, and changing the password."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that answers which no browser with a passkey can give are refused, whatever is wrong with them."""
+"""Tests that an answer which no browser with a passkey can give is refused, and never an error 500."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEEP_CBOR = urlsafe_b64encode(b"\x81" * 5000).decode()
 def registration(attestation: str) -> str:
     """Return the JSON with which a browser answers the registration of a passkey.
 
-    `attestation` is its attestation object in base64.
+    `attestation` is the attestation object in base64.
     """
     asked = urlsafe_b64encode(b'{"type":"webauthn.create","challenge":"","origin":""}').decode()
     return json.dumps({**KNOWN, "response": {"clientDataJSON": asked, "attestationObject": attestation}})

@@ -1,4 +1,4 @@
-"""Tests of changing and removing the roles of an account's users; its last administrator's role always stays."""
+"""Tests of changing and removing the roles of an account's users; its last administrator always keeps the role."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_two_administrators_cannot_remove_each_other_at_once(front: Front) -> No
 
 
 def wait_until_somebody_waits(session: Session) -> None:
-    """Wait until a transaction waits for another one's lock; fail after four seconds."""
+    """Wait until any transaction on the database server waits for a lock of another one; fail after four seconds."""
     for _ in range(200):
         if session.scalar(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
             return

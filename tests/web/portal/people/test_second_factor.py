@@ -1,4 +1,4 @@
-"""Tests of the second factor: set up, asked for at sign-in, and again before important changes."""
+"""Tests of the second factor: setting it up, entering it at sign-in, and again before important changes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def set_up(client: FlaskClient, clock: FakeClock, **fields: str) -> tuple[TestRe
 
 
 def browser(front: Front) -> FlaskClient:
-    """Return a browser without cookies."""
+    """Return a test client of the application without cookies, as a new browser."""
     return front.client.application.test_client()
 
 

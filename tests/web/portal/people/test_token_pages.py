@@ -1,4 +1,4 @@
-"""Tests of the pages of an account's API tokens: creating one (it is shown once), the list, and revoking one."""
+"""Tests of the pages of an account's API tokens: the list, creating one (shown only once), and revoking one."""
 
 from __future__ import annotations
 

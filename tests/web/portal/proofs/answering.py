@@ -1,4 +1,4 @@
-"""Functions by which tests answer on the pages for proofs."""
+"""Functions with which tests of the pages for proofs submit forms and read the answers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ def status(front: Front, id: str) -> str:
 
 
 def asked(front: Front, back: Back) -> tuple[str, Account, User]:
-    """Create a link request that waits for consent; return its id, the account to be linked and its administrator."""
+    """Create a link request that waits for consent, and run the workers, which send the mail about it.
+
+    Return its id, the account to be linked and that account's administrator.
+    """
     account, owner = owned(front)
     id = a_link(front, account.customer_number).get_json()["id"]
     back.advance()

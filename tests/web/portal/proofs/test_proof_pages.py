@@ -1,4 +1,4 @@
-"""Tests of the pages on which proofs are given, reached from a mail, a letter or the portal, without a browser."""
+"""Tests of the pages on which proofs are given, opened from a mail, a letter or the portal, without a browser."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.web.portal.proofs.answering import WRONG, asked, send, status, title
 
 
 def rows(front: Front) -> list[object]:
-    """Return all values in the database that answers on these pages can change, to compare before and after."""
+    """Return all values in the database that answers on these pages can change, so that a test can compare them."""
     with front.database.transaction() as session:
         return [
             session.execute(sa.select(EmailProof.proved_at)).all(),

@@ -1,4 +1,4 @@
-"""Tests of correcting the contact's e-mail address on an order's page."""
+"""Tests of correcting the e-mail address of an order's contact on the order's page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RIGHT = "hanna@example.com"
 
 
 def bounced(front: Front, back: Back) -> str:
-    """Place an order whose mail to the contact is refused for good, and sign in as its requester.
+    """Place an order whose mail to the contact the mail server refuses for good, and sign in as its requester.
 
     Return the path of the order's page.
     """

@@ -1,4 +1,4 @@
-"""Tests of the list of all requests: each one's kind, location, requester and status, and the filters."""
+"""Tests of the list of all requests: kind, location, requester and status of each, and the filters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from tests.web.portal.accounts.test_overview import get, signed_in
 
 
 def found(page: str) -> list[str]:
-    """Return the customer numbers of the requests that the page lists, from top to bottom."""
+    """Return the customer numbers of the requests that the page (HTML) lists, from top to bottom.
+
+    Fails if the HTML is invalid.
+    """
     assert_valid(page)
     return re.findall(r"· Kundennummer: (\d{7})</a>", page)
 

@@ -1,4 +1,4 @@
-"""A test that people of a main account still see the request by which an account has left it."""
+"""Tests that people of a main account still see the request by which an account was detached from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the list of what was ordered, on the order's page and as PDF."""
+"""Tests of the summary of what was ordered, on the order's page and as PDF."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that a request's page and the overview name everybody whose proof is missing, and agree with each other."""
+"""Tests that a request's page and the overview both name everybody whose proof is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fills Kamailio's database with what the page of registrations and calls shows."""
+"""Writes registrations, refused logins and calls to Kamailio's database, for tests of the pages that show them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PHONE = "sip:t1@203.0.113.7:5060;line=1"
 
 @dataclass
 class Network:
-    """Writes registrations, refused logins and calls to Kamailio's database, in place of Kamailio."""
+    """Writes registrations, refused logins and calls to Kamailio's database, as Kamailio does, over `connection`."""
 
     connection: psycopg.Connection
 
@@ -36,7 +36,7 @@ class Network:
         return datetime.fromisoformat(str(row[0])).astimezone(BERLIN)
 
     def refuse(self, reason: str = "wrong_secret", tries: int = 3) -> None:
-        """Record that the trunk's login was refused `tries` times in a row.
+        """Record that the registrar has refused the trunk's login `tries` times in a row.
 
         `reason` is the code that Kamailio writes, such as "wrong_secret".
         """

@@ -1,4 +1,4 @@
-"""Tests of the page on which administrators choose which destinations a trunk may call."""
+"""Tests of the page on which administrators choose which destinations may be called from a trunk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.web.portal.telephony.test_suspension import press
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """Create a location whose trunk may call all destinations, as trunks of earlier versions."""
+    """Create a location whose trunk may call all destinations, as trunks from earlier versions may."""
     with front.database.transaction() as session:
         return make_site(session, session.get_one(Account, front.main.id))
 

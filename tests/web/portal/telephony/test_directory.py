@@ -1,4 +1,4 @@
-"""Tests of the pages of a directory entry: what is published, and who may change and withdraw it."""
+"""Tests of the pages of a directory entry: what is published, and who may change and withdraw the entry."""
 
 from __future__ import annotations
 

@@ -51,9 +51,9 @@ def site(front: Front) -> Site:
 
 
 def send(front: Front, path: str, **fields: object) -> TestResponse:
-    """Submit the form at `path` with a forwarding when busy; return the answer.
+    """Submit the form at `path` with the usual fields of a forwarding when busy; return the answer.
 
-    `fields` replace its usual fields; None leaves a field out.
+    `fields` are fields with other values; None leaves a field out.
     """
     data = {"csrf_token": csrf(get(front, path)), **BUSY, **fields}
     answer = front.client.post(path, data={name: value for name, value in data.items() if value is not None})
@@ -63,7 +63,7 @@ def send(front: Front, path: str, **fields: object) -> TestResponse:
 
 
 def shown(front: Front, site: Site) -> list[str]:
-    """Return the text of each forwarding that the site's page lists."""
+    """Return the text of each forwarding that the page of the site's forwardings lists."""
     page = get(front, site.path + "/rufweiterleitung")
     rows = re.findall(r'<li class="row">.*?</p>\s*<p>.*?</p>', page, re.DOTALL)
     return [" ".join(re.sub("<[^>]+>", " ", row).split()) for row in rows]

@@ -1,4 +1,4 @@
-"""Tests of the form of a call forwarding: numbers, presets, added lines, and fields that a browser leaves out."""
+"""Tests of the form of a call forwarding: numbers, presets of hours, added lines, and fields that are not sent."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def site(front: Front) -> Site:
 def send(front: Front, site: Site, fields: Mapping[str, object], page: str = "neu") -> TestResponse:
     """Submit exactly these fields, with a CSRF token, to the form of a forwarding; return the answer.
 
-    `page` is the last part of the form's path. Fails unless the answer is a redirect or valid HTML.
+    `page` is the last part of the form's path: "neu" or a forwarding's id. Fails unless the answer is a redirect or
+    valid HTML.
     """
     path = f"{site.path}/rufweiterleitung/{page}"
     answer = front.client.post(path, data={"csrf_token": csrf(get(front, path)), **fields})
@@ -52,7 +53,7 @@ def added(front: Front) -> CallForwarding:
 
 
 def value(page: str, name: str) -> str:
-    """Return the value of the field `name` on the page."""
+    """Return the value of the field `name` on the page (HTML)."""
     found = re.search(rf'name="{name}"[^>]*value="([^"]*)"', page) or re.search(
         rf'value="([^"]*)"[^>]*name="{name}"', page
     )
@@ -61,7 +62,7 @@ def value(page: str, name: str) -> str:
 
 
 def chosen(page: str) -> set[str]:
-    """Return the chosen radio buttons of the page, each as NAME=VALUE."""
+    """Return the selected radio buttons of the page (HTML), each as NAME=VALUE."""
     return {f"{name}={one}" for name, one in re.findall(r'type="radio"[^>]*name="(\w+)" value="(\w+)" checked', page)}
 
 
@@ -101,7 +102,10 @@ def test_wrong_numbers_are_named_at_their_field(front: Front, site: Site, fields
 
 
 def test_what_a_browser_leaves_out_is_no_error(front: Front, site: Site) -> None:
-    """Leave out each of the fields, or all: the answer is the page with errors, or the forwarding is saved."""
+    """Send the form without one of its fields, for each field, and without any.
+
+    The answer is the form with an error, or the forwarding is saved; it is never an error 500.
+    """
     full = {**FORM, **SOME, "last": "", "after_seconds": "30", "condition": "no_answer", "when": "some"}
     full |= {"windows-0-days": ["0"], "windows-0-start": "08:00", "windows-0-end": "10:00"}
     asked = {

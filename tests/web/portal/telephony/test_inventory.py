@@ -31,10 +31,10 @@ TABLES = "/standortverwaltung"
 
 @pytest.fixture
 def company(front: Front) -> list[str]:
-    """Create six sub-accounts of the client's main account, and one of another customer's.
+    """Create six sub-accounts of the client's main account, and one of another customer's main account.
 
-    Each has 100 numbers, a trunk and a contract. Return the customer numbers, that of the other customer's sub-account
-    last.
+    Each has 100 numbers, a trunk and a contract. Return their customer numbers; the last one is that of the other
+    customer's sub-account.
     """
     with front.database.transaction() as session:
         mains = [session.get_one(Account, front.main.id)] * 6 + [make_main(session)[0]]
@@ -53,10 +53,7 @@ def company(front: Front) -> list[str]:
 
 
 def get(front: Front, path: str, status: int = 200) -> str:
-    """Return the HTML of the page of a table; `path` follows the beginning that all have.
-
-    Expect status and valid HTML.
-    """
+    """Return the HTML of the page of a table at /standortverwaltung + `path`; fail unless status and HTML are right."""
     answer = front.client.get(TABLES + path)
     assert answer.status_code == status
     assert_valid(answer.text)
@@ -64,7 +61,7 @@ def get(front: Front, path: str, status: int = 200) -> str:
 
 
 def listed(page: str) -> list[str]:
-    """Return the customer numbers in the rows of a table, from top to bottom."""
+    """Return the customer numbers in the rows of the table on the page (HTML), from top to bottom."""
     return re.findall(r'<th scope="row"><a href="/standortverwaltung/(\d{7})">', page)
 
 

@@ -57,12 +57,15 @@ def page_of(site: Site) -> str:
 
 
 def words(page: str) -> str:
-    """Return the text of the page, without tags."""
+    """Return the text of the page (HTML), without tags, each run of white space as one space."""
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
 
 
 def rows(page: str) -> list[list[str]]:
-    """Return the calls that the page lists, without their times: direction, own number, other number, result."""
+    """Return the cells of each call that the page (HTML) lists: direction, own number, other number, result.
+
+    The column of the times is left out.
+    """
     found = []
     for row in re.findall(r"<tr>(.*?)</tr>", page, re.S)[1:]:
         _, result, *call = [words(cell) for cell in re.findall(r"<td.*?</td>", row, re.S)]
@@ -71,7 +74,7 @@ def rows(page: str) -> list[list[str]]:
 
 
 def at(moment: datetime) -> str:
-    """Return the time of day as German pages show it: "09:15 Uhr". `moment` must be in German time."""
+    """Return the time of day as German pages show it, such as "09:15 Uhr". `moment` must be in German time."""
     return f"{moment:%H:%M} Uhr"
 
 

@@ -1,4 +1,4 @@
-"""Tests of the page on which users choose what an incoming call's request URI names.
+"""Tests of the page on which users choose what the request URI of an incoming call names.
 
 It is the contact that the phone has registered, or the dialled number.
 """

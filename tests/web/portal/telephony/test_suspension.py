@@ -46,9 +46,9 @@ def block(front: Front, site: Site) -> int:
 
 
 def press(front: Front, path: str, page: str | None = None, **fields: str) -> TestResponse:
-    """Submit `fields` to `path` as the form there; return the answer.
+    """Submit `fields` to `path` with the CSRF token of its form; return the answer.
 
-    `page` is the HTML of the form; an older one than the present can be given (None: it is fetched now).
+    `page` is the HTML of the form (None: it is opened now). So a test can submit a form that it has opened earlier.
     """
     data = {"csrf_token": csrf(page or get(front, path)), **fields}
     return front.client.post(path, data=data)
@@ -159,7 +159,7 @@ def test_each_side_lifts_its_own(front: Front, site: Site) -> None:
 
 
 def readers(front: Front, template: str) -> set[str]:
-    """Return the recipients of all messages with this template, sent or still queued."""
+    """Return the addresses of the recipients of all messages with this template, sent or still queued."""
     with front.database.transaction() as session:
         return set(session.scalars(sa.select(Message.recipient_address).where(Message.template == template)))
 
