@@ -123,7 +123,7 @@ def _usual(
 
 @pytest.fixture
 def served(_usual: Served, database: Database, registrar_url: str, clock: FakeClock) -> Iterator[Served]:
-    """Provide the running web application, with what earlier tests left in it reset. No workers run."""
+    """Provide the running web application without what earlier tests left in it (counters, mails). No workers run."""
     with _usual.app.app_context():
         pool = resources().database.engine.pool
     assert isinstance(pool, sa.QueuePool)

@@ -18,7 +18,7 @@ from tests.second_factor import enter_code
 def sign_in_without_form(page: Page, app: Flask, url: str, email: str) -> None:
     """Sign in the person with this e-mail address to the application at `url`, also with a code if it asks for one.
 
-    Another person who was signed in in this browser is signed out by that. The open page does not change.
+    This replaces an earlier sign-in in this browser. The open page does not change.
     """
     client = app.test_client()
     client.environ_base["HTTP_USER_AGENT"] = page.evaluate("navigator.userAgent")

@@ -31,7 +31,7 @@ def owned(portal: Portal) -> tuple[Account, User]:
 
 
 def begin(page: Page, portal: Portal, number: str) -> None:
-    """Sign in, open the page that links an existing account, and submit the account's customer number."""
+    """Sign in as the manager, open the page that links an existing account, and submit `number`, a customer number."""
     sign_in(page, portal)
     page.goto(portal.url + START)
     page.get_by_label("Kundennummer").fill(number)

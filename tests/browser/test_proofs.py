@@ -26,7 +26,7 @@ CONTACT = an_order().contact.email
 def waiting_order(portal: Portal, clock: FakeClock) -> tuple[Back, Request]:
     """Create an order that waits for its proofs, and send the mail and the letter with the codes.
 
-    Return the order, and before it the workers' code, from whose fakes a test reads the mail and the letter.
+    Return the workers' code, from whose fakes a test reads the mail and the letter; and the order.
     """
     back = back_of(portal.database, clock)
     with portal.database.transaction() as session:

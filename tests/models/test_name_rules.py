@@ -1,4 +1,4 @@
-"""Tests of what names must not contain: web and e-mail addresses are refused, usual names are not."""
+"""Tests of the rules for names: a name with a web or e-mail address is refused, usual names are accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of comparing addresses: spellings of one address are equal, two addresses are not.
+"""Tests of comparing postal addresses: spellings of one address are equal, two addresses are not.
 
 Also of recognising whether a street has a house number.
 """

@@ -57,10 +57,10 @@ WHERE relname IN ('accounts', 'requests') ORDER BY relname
 
 @contextmanager
 def _rows() -> Iterator[list[tuple[str, dict[str, int]]]]:
-    """Record the statements that run in the `with` block; yield the list that gets them.
+    """Record the statements that run in the `with` block; yield the list to which they are added.
 
-    Each is its text with the number of rows that it read from `accounts` and `requests`, by table. Rows that its
-    functions read are counted, too.
+    An item is a statement's text, and the numbers of rows that it read from `accounts` and `requests`, by table. Rows
+    that its functions read are counted, too.
     """
     found: list[tuple[str, dict[str, int]]] = []
     before: dict[str, int] = {}
@@ -86,10 +86,10 @@ def _rows() -> Iterator[list[tuple[str, dict[str, int]]]]:
 
 @contextmanager
 def _plans() -> Iterator[list[tuple[str, Any]]]:
-    """Record the queries that run in the `with` block; yield the list that gets them.
+    """Record the queries that run in the `with` block; yield the list to which they are added.
 
-    Each is its text with its execution plan (EXPLAIN ANALYZE as JSON). For the plan the query is executed a second
-    time.
+    An item is a query's text and its execution plan (EXPLAIN ANALYZE as JSON). To get the plan, each query is executed
+    a second time.
     """
     found: list[tuple[str, Any]] = []
 
@@ -115,7 +115,7 @@ def _rows_read(plan: Any) -> float:
 
 @pytest.fixture
 def company(front: Front, owner_database: Database) -> Front:
-    """Give the main account many sub-accounts, each in its own city; provide the client with its manager signed in."""
+    """Give the main account 60 sub-accounts, each in a different city, and sign the manager in; provide the client."""
     with owner_database.transaction() as session:
         for place in range(_SUBS):
             sub = make_account(session, name=f"Filiale {place}", city=f"Ort {place}")

@@ -54,7 +54,7 @@ from workers.stack.postgres import EmbeddedPostgres
 
 ALL = os.environ.get("RIGHTS_MATRIX") == "all"
 TURNS = 1 if ALL else 6
-"""One of so many cases is tried, in turn. So each person and each account is tried with each URL's endpoint."""
+"""Only one case in so many is tried; with `RIGHTS_MATRIX=all` in the environment, every case."""
 
 PEOPLE = {
     "MA": "main administrator", "ML": "main location manager", "MM": "main local member",

@@ -69,7 +69,7 @@ def look_after(page: Page, pressed: Locator) -> None:
 
 
 def look_wrong(page: Page, button: Locator | None = None) -> None:
-    """Submit the form without filling it in, and check the page that follows.
+    """Submit the form with its present, faulty content, and check the page that follows.
 
     Presses `button` (None: the form's main button). The page must show an error, have valid HTML and no axe-core
     violations, and not scroll horizontally.

@@ -1,4 +1,7 @@
-"""Tests of the contract holder: what the law demands of the data, and which holder an account is under."""
+"""Tests of the contract holder: which data the law demands, and who holds the contracts of an account.
+
+An ordered sub-account has the holder of its main account, a linked one its own.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that each day has its prices, and that a contract keeps the prices of the day on which it was ordered."""
+"""Tests of prices: they can change with each day, and a contract keeps the prices of the day on which it was made."""
 
 from __future__ import annotations
 

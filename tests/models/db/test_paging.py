@@ -19,7 +19,7 @@ ID = UUID("0195a9f0-0000-7000-8000-000000000001")
 
 
 def encoded(text: str) -> str:
-    """Return `text` as a cursor with this content, in base64 for URLs; tests pass JSON and broken JSON."""
+    """Return a cursor (base64 for URLs) with the content `text`, which need not be valid."""
     return urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 

@@ -1,4 +1,4 @@
-"""Tests that idempotency keys are separate for each account and user, which the API's tests cannot show."""
+"""Tests that idempotency keys of different accounts and users are separate, which the API's tests cannot show."""
 
 from __future__ import annotations
 

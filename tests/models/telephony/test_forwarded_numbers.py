@@ -123,7 +123,7 @@ def write(database: Database, company: Company, *ranges: tuple[int | None, int |
     """Insert forwardings when busy into the table, without the checks of the model.
 
     Each of `ranges` is the first and the last number (E.164, as integers) of a forwarding; None and None: all numbers
-    of the account. `enabled` says whether they are in force.
+    of the account. `enabled` says whether the forwardings are enabled.
     """
     facts = {"account_id": company.id, "condition": Condition.BUSY, "target": MOBILE, "enabled": enabled}
     with database.transaction() as session:

@@ -1,4 +1,4 @@
-"""Tests of the facts about places, read from a file: the town and the position of each postal code."""
+"""Tests of the table of postal codes that is read from a file: the position and the town's spelling for each code."""
 
 from __future__ import annotations
 

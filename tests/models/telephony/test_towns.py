@@ -1,4 +1,4 @@
-"""Tests of the towns that the portal knows from the start to share another town's local exchange area (Ortsnetz)."""
+"""Tests of the towns that the portal knows from the start to lie in another town's local exchange area (Ortsnetz)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of cancellations of accounts through the API."""
+"""Tests of cancelling accounts through the API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of changes of contracts through the API."""
+"""Tests of requesting a change of a contract through the API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the costs of a month through the API."""
+"""Tests of reading what a company's contracts cost in a month through the API."""
 
 from __future__ import annotations
 

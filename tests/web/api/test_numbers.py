@@ -1,4 +1,4 @@
-"""Tests of more numbers for a trunk through the API."""
+"""Tests of ordering more numbers for a trunk through the API."""
 
 from __future__ import annotations
 

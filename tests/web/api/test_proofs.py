@@ -163,8 +163,8 @@ def test_a_kind_that_is_not_known_is_named(front: Front, back: Back) -> None:
 def numbers(front: Front) -> dict[str, str]:
     """Create accounts that outsiders must not be able to tell apart; return their customer numbers by case.
 
-    The account "wrong code" has a valid link code, "expired" an expired one and "foreign" none; "unknown" does not
-    exist.
+    In the case "wrong code" the account has a valid link code (the test enters another one), in "expired" an expired
+    code, in "foreign" none. In the case "unknown" no account has the number.
     """
     with front.database.transaction() as session:
         owners = [make_user(session) for _ in range(3)]

@@ -139,7 +139,7 @@ def get(front: Front, path: str, status: int = 200) -> str:
 def enter(front: Front, path: str, password: str = PASSWORD) -> tuple[int, str]:
     """Open the page at `path`, which shows or renews a SIP password, and submit its form with `password`.
 
-    `password` is the user's own. Return status and HTML of the answer.
+    `password` is entered as the user's own. Return status and HTML of the answer.
     """
     page = front.client.get(path).text
     return send(front, path, page, password)
@@ -148,8 +148,8 @@ def enter(front: Front, path: str, password: str = PASSWORD) -> tuple[int, str]:
 def send(front: Front, path: str, page: str, password: str = PASSWORD) -> tuple[int, str]:
     """Submit the form of `page` (HTML), which shows or renews a SIP password, to `path`.
 
-    `password` is the user's own. Return status and HTML of the answer. Fails unless the answer has the header
-    Cache-Control: no-store.
+    `password` is entered as the user's own. Return status and HTML of the answer. Fails unless the answer has the
+    header Cache-Control: no-store.
     """
     found = re.search(r'name="issue" value="([^"]*)"', page)
     assert found is not None

@@ -30,8 +30,8 @@ COSTS = "/standortverwaltung/kosten"
 def add_line(front: Front, trunk: int, key: str, monthly: int, one_off: int = 0, **days: datetime | None) -> None:
     """Add a line to the contract of the trunk with the id `trunk`.
 
-    `key` is its product, `monthly` and `one_off` are its prices in cents. `days` are its columns `started_at` and
-    `ended_at`.
+    `key` is its product, `monthly` and `one_off` are its prices in cents. `days` are values of its columns `started_at`
+    and `ended_at`.
     """
     with front.database.transaction() as session:
         contract = session.get_one(SipTrunk, trunk).contract_id

@@ -1,4 +1,7 @@
-"""Tests of SIP passwords: shown only for the user's password, which the audit log records, and renewed."""
+"""Tests of a trunk's SIP password: renewing it, and showing it.
+
+It is shown only to a user who enters the login's password again, and the audit log records that.
+"""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def opened(front: Front, content: bytes, **more: str) -> str:
 def post(front: Front, address: str, **data: object) -> TestResponse:
     """Submit these fields with a CSRF token; return the answer.
 
-    `address` is the path of a bulk file's page or of its button for sending.
+    `address` is the path to which they are sent: that of a bulk file's page, or "/senden" below it.
     """
     page = front.client.get(address.removesuffix("/senden")).text
     return front.client.post(address, data={"csrf_token": csrf(page), **data})

@@ -1,4 +1,7 @@
-"""Tests of the style sheets: every styled class is used, and no rule is repeated."""
+"""Tests of the style sheets: every class that they style is used, every used class is known, and no block is repeated.
+
+Also that wide tables can be scrolled by keyboard.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ PUT_TOGETHER |= {"is-yours", "is-confirmation", "is-offline", "is-suspended"}
 
 
 def rules(sheet: Path) -> list[str]:
-    """Return the style sheet's text without comments, cut after each brace: selectors, declarations, closing braces."""
+    """Return the parts of the style sheet's text, without comments. Each part ends with a brace.
+
+    A part is a selector with "{", the declarations with "}", or a closing brace.
+    """
     css = re.sub(r"/\*.*?\*/", "", sheet.read_text(), flags=re.S)
     return [line.strip() for line in re.split(r"(?<=[{}])", css) if line.strip()]
 

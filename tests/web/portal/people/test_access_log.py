@@ -262,7 +262,7 @@ def test_a_token_is_refused_a_right_in_its_accounts_log(front: Front) -> None:
 
 
 def refused(front: Front) -> list[str]:
-    """Return what was refused, by the audit log's entries about refused access, the oldest first."""
+    """Return what the audit log says was refused for lack of a right, such as "GET /backoffice", the oldest first."""
     return [facts["action"] for _, _, _, facts in access(front, AuditEvent.RIGHT_REFUSED)]
 
 

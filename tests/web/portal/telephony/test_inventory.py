@@ -53,7 +53,10 @@ def company(front: Front) -> list[str]:
 
 
 def get(front: Front, path: str, status: int = 200) -> str:
-    """Return the HTML of the page of a table at /standortverwaltung + `path`; fail unless status and HTML are right."""
+    """Return the HTML of the page of a table, at the path /standortverwaltung + `path`.
+
+    Fails unless it has this status and valid HTML.
+    """
     answer = front.client.get(TABLES + path)
     assert answer.status_code == status
     assert_valid(answer.text)
