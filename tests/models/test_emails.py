@@ -1,4 +1,4 @@
-"""Tests of typed e-mail addresses: all spellings are stored as one, and those that cannot get mail are refused."""
+"""Tests of typed e-mail addresses: each is stored in one spelling, and those to which no mail can go are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the table of postal codes that is read from a file: the position and the town's spelling for each code."""
+"""Tests of the facts about places: the position of each postal code, and how the name of its town is spelled."""
 
 from __future__ import annotations
 

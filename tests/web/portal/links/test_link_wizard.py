@@ -309,7 +309,7 @@ def test_the_fragment_tells_what_is_new_and_304_otherwise(front: Front, back: Ba
 
 
 def sign_out(front: Front) -> None:
-    """Sign the user out."""
+    """Sign the user of the client out in the portal."""
     send(front, "/abmelden", "/standortverwaltung")
 
 

@@ -1,6 +1,6 @@
 """Tests of people who delete their login: their access ends, and their name and addresses are erased.
 
-What the law demands to keep stays.
+They stay in business letters, which the carrier has to keep.
 """
 
 from __future__ import annotations
