@@ -111,7 +111,10 @@ class Pages:
         self._broken: list[str] = []
 
     def open(self, way: Way = DESKTOP) -> Page:
-        """Open a page in a browser context without cookies, with the language, screen and JavaScript setting `way`."""
+        """Open a page in a browser context without cookies.
+
+        The context has the language, screen size and JavaScript setting of `way`.
+        """
         context = self._contexts.take(way)
         self._taken.append((way, context))
         context.on("weberror", self._note)

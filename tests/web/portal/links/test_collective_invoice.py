@@ -86,7 +86,10 @@ def of_job(back: Back) -> None:
 
 
 def now(front: Front, site: Site) -> tuple[int | None, Origin | None]:
-    """Return the id of the site's main account (None: it has none), and the origin by which it is a sub-account."""
+    """Return the id of the site's main account, and the origin by which it is a sub-account.
+
+    Both are None if it is not a sub-account.
+    """
     with front.database.transaction() as session:
         account = session.get_one(Account, site.account.id)
         return account.main_id, account.origin

@@ -1,6 +1,6 @@
 """Tests of people who delete their login: their access ends, and their name and addresses are erased.
 
-They stay in business letters, which the carrier has to keep.
+They stay in business letters, which must be kept for six years (§ 257 HGB).
 """
 
 from __future__ import annotations
