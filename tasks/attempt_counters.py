@@ -1,4 +1,4 @@
-"""The Redis that counts failed attempts: how it is reached, and whether it can be written to."""
+"""Connection settings of the Redis server that counts failed attempts, and a check that it can be written to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ _TIMEOUT = PATIENCE / 2
 
 
 def counter_settings(url: str) -> tuple[str, dict[str, Any]]:
-    """Return the address and the options with which the package `limits` reaches the counters in this Redis."""
+    """Return the URL and the keyword options for `limits.storage.storage_from_string`, to count attempts in this Redis.
+    """
     settings = BrokerAddress(url).limiter_settings
     # Without retries, and half the patience each: Flask-Limiter waits for the timeout twice before it gives up.
     waits = {"socket_timeout": _TIMEOUT, "socket_connect_timeout": _TIMEOUT, "retry": None}
@@ -21,7 +22,9 @@ def counter_settings(url: str) -> tuple[str, dict[str, Any]]:
 
 
 def counters_fault(url: str) -> str | None:
-    """Check that the Redis of this URL can be written to; return the name of the error, or None. Never raises."""
+    """Check that the Redis of this URL can be written to. Return the class name of the error, None if it can. Never
+    raises.
+    """
     address, options = counter_settings(url)
     storage = storage_from_string(address, **options)
     try:

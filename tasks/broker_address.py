@@ -23,7 +23,10 @@ TCP_LIMITS = {
     }.items()
     if hasattr(socket, option)
 }
-"""Options of a socket, where it has them, by which a host that has vanished is noticed within about 11 seconds."""
+"""TCP options of a socket with their values, by which a vanished host is noticed within about 11 seconds.
+
+Options that this platform does not have are left out.
+"""
 _PORT = 26379
 """The port of a sentinel whose address has none."""
 
@@ -122,14 +125,18 @@ def with_password(url: str, password: str | None) -> str:
 
 
 def broker_url(environment: Mapping[str, str]) -> str:
-    """Return the URL of the message broker that these environment variables name, with the password of a Redis."""
+    """Return the URL of the message broker that these environment variables name.
+
+    It is `BROKER_URL` if that is set; otherwise `REDIS_URL`, by default Redis on this host, with `REDIS_PASSWORD`
+    inserted.
+    """
     # What is empty counts as not set, as in the settings.
     redis = environment.get("REDIS_URL") or "redis://127.0.0.1:6379/0"
     return environment.get("BROKER_URL") or with_password(redis, environment.get("REDIS_PASSWORD"))
 
 
 def checked_broker_url(url: str) -> str:
-    """Return the broker's URL unchanged. Raises `ValueError` if it is neither RabbitMQ's nor in a form of Redis."""
+    """Return the broker's URL unchanged. Raises `ValueError` unless it is a supported URL of RabbitMQ or of Redis."""
     if url.startswith((f"{AMQP}://", f"{AMQPS}://")):
         if not urlsplit(url).netloc.rpartition("@")[2]:
             raise ValueError("must be amqp://user:password@host:5672/vhost")

@@ -26,11 +26,16 @@ from tasks.runtime import Runtime
 log = structlog.get_logger()
 
 LOCKED_AGAIN = timedelta(seconds=1)
-"""How long after it is given back a row is due again: the time for another transaction to end its locks."""
+"""How long after its release a row becomes due again, so that another transaction can end its locks on the row."""
 _LONGEST = timedelta(minutes=10)
-"""The longest time for which a lease is extended: work that takes longer hangs, and other workers take over."""
+"""The longest time for which a lease is extended. Work that takes longer counts as hung: other workers may claim its
+rows.
+"""
 DEADLY_EVERY = 30.0
-"""Seconds after which a process claims a row whose workers died repeatedly first, however many other rows are due."""
+"""Seconds between two claims in which a process prefers rows whose earlier workers died repeatedly.
+
+Without such claims, these rows would wait as long as other rows are due.
+"""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,9 +53,9 @@ class Claim:
     began: float
     length: timedelta
     longest: timedelta = _LONGEST
-    """How long the lease is extended, counted from the claim."""
+    """For how long after the claim the lease is extended at most."""
     failures: int = 0
-    """How often in a row the external system that the work needs had failed when the rows were claimed."""
+    """How many times in a row the external system that the work needs had failed when the rows were claimed."""
     safe_until: float = field(init=False)
     """The moment, by `time.monotonic()` and before the lease ends, after which no new piece of work may begin."""
     owed: set[Any] = field(default_factory=set)
@@ -121,11 +126,11 @@ def claimed(
     """Claim up to `limit` due rows of a table, yield the claim, and extend its lease until the end of the block.
 
     The claim has no rows if none is due. Only rows that match `which` are claimed. Rows of bulks (uploaded files) fill
-    the places that other rows leave free, at most `with_bulks` of them (None: `limit`); if no other row is due,
+    the places that other rows leave free, at most `with_bulks` of them (None: `limit`). If no other row is due,
     `with_bulks` rows of bulks are claimed, even if that is more than `limit`. `more_due` is called if `limit` rows were
-    claimed, because more rows may be due, for which another process is free. `system` is the external system that the
-    work needs: while that system is recorded as unavailable, no row is claimed; when the pause is over, one process at
-    a time claims a single row to try the system.
+    claimed, because more rows may be due. `system` is the external system that the work needs. While that system is
+    recorded as unavailable, no row is claimed; when the pause is over, one process at a time claims a single row to try
+    the system.
     """
     lease, began = uuid.uuid4(), time.monotonic()
     claim_some = partial(claim_due, table=table, lease=lease, which=which)
@@ -159,7 +164,7 @@ def claimed(
 
 
 _deadly_at: dict[type[QueueRow], float] = {}
-"""When this process last claimed rows that may be deadly first, by table and `time.monotonic()`."""
+"""When this process last preferred rows whose workers died repeatedly, by table; in seconds of `time.monotonic()`."""
 
 
 def _is_turn_of_deadly(table: type[QueueRow]) -> bool:

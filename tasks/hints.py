@@ -24,7 +24,9 @@ log = structlog.get_logger()
 PATIENCE = 1.0
 """How long a program that only sends hints waits for the broker, in seconds: short, because a customer waits too."""
 READY_KEY = "standorte-ready"
-"""The key that a check of a Redis writes, which lapses after a minute; of RabbitMQ the queue."""
+"""The Redis key that the check of the broker writes, deleted after a minute. With RabbitMQ: the queue that it writes
+to.
+"""
 
 
 class BrokerPause:

@@ -50,11 +50,14 @@ class NumberTaken(GatewayRefused):
 
 
 FORWARD = "forward."
-"""The beginning of the names of those preferences that are call forwardings."""
+"""The prefix of the names of call forwardings among a trunk's preferences.
+
+Preferences are rows of Kamailio's table `usr_preferences`, pairs of name and value.
+"""
 SECRET_ISSUE = "secret_issue"  # noqa: S105 - the name of a preference
-"""The name of the preference that changes with the trunk's secret, without revealing the secret."""
+"""The name of the trunk's preference whose value changes with the trunk's secret, without revealing the secret."""
 SUSPENDED = "suspended"
-"""The name of the preference that only suspended trunks have."""
+"""The name of the registrar's preference that only suspended trunks have."""
 REQUEST_URI = "request_uri"
 """The name of the preference of those trunks whose incoming calls do not name the dialled number in the request line.
 
@@ -110,11 +113,11 @@ class Forwarding:
 class TrunkRecord:
     """One SIP trunk as sent to the registrar.
 
-    `key` is the idempotency key: writing the same record again under its key changes nothing. `numbers` are all numbers
+    `key` is the idempotency key: writing the same record again under its key changes nothing. `secret` is the SIP
+    password, or its digests if the password is not known (`models.telephony.login_digests`). `numbers` are all numbers
     of the trunk's blocks, in E.164 with the plus sign. `postal_code` is that of the connection address, by which
     emergency calls are routed. A `suspended` trunk can only call 110 and 112. `request_uri` is what the request line of
-    incoming calls contains: the registered contact or the dialled number. `secret` may also be the digests of one that
-    is not known (`models.telephony.login_digests`). `rules` say which numbers the trunk may call.
+    incoming calls contains: the registered contact or the dialled number. `rules` say which numbers the trunk may call.
     """
 
     key: str

@@ -17,7 +17,10 @@ from models.db.work_queue import WorkKind
 
 AMQP, AMQPS = "amqp", "amqps"
 _ARGUMENTS = {"x-queue-type": "quorum", "x-max-length": 1, "x-overflow": "drop-head"}
-"""A hint that comes while another waits takes its place, so no queue grows while no worker runs."""
+"""The arguments of a quorum queue that holds one message: a new message replaces the one that waits.
+
+So no queue grows while no worker runs.
+"""
 
 
 class PatientTransport(pyamqp.Transport):
@@ -48,9 +51,9 @@ def bounded_queue(name: str) -> Queue:
 
 
 def rabbitmq_settings(address: SplitResult, tcp_limits: dict[int, int]) -> dict[str, Any]:
-    """Return Celery's settings for the broker with this URL, which may name several nodes, with commas.
+    """Return Celery's settings for the RabbitMQ at this URL, in which several nodes may be named, separated by commas.
 
-    `tcp_limits` are options of the sockets.
+    `tcp_limits` are the TCP options of its sockets, as a dict of option number to value.
     """
     user, _, hosts = address.netloc.rpartition("@")
     names = hosts.split(",")
@@ -78,8 +81,8 @@ def is_rabbitmq(connection: Any) -> bool:
 def send_by(producer: Any, send: Callable[[], object]) -> None:
     """Call `send`, which sends by this kombu producer; if the connection broke while it was idle, call it once more.
 
-    A connection over which sending failed is closed, since a late answer on it would be taken for another one's; the
-    pool opens a new one. Raises what `send` raises.
+    A connection over which sending failed is closed, because its late answer would be taken for that of the next
+    message; the pool opens a new one. Raises what `send` raises.
     """
     connection = producer.connection
     was_open = connection.connected
@@ -99,9 +102,10 @@ def send_by(producer: Any, send: Callable[[], object]) -> None:
 
 
 def write_to_all_queues(connection: Any, ready: str) -> None:
-    """Check that RabbitMQ has the queues of hints as they must be, and that it stores a message, in a queue `ready`.
+    """Check that RabbitMQ has the queue of each kind of work, and that it stores a message.
 
-    Raises an `OSError` or an error of `amqp` if not.
+    A queue that is missing is created. The message goes to another queue, named `ready`. Raises an `OSError` or an
+    error of `amqp` if a queue has other arguments, or if RabbitMQ does not take the message or does not answer.
     """
     try:
         channel = connection.default_channel

@@ -74,7 +74,10 @@ BLOCKED_FOR = 0.1
 ONE_BY_ONE = 10.0
 """Seconds for which the requests of a failed batch are run one by one; those not begun by then are given back."""
 BULK_BATCHES = 2
-"""How many ordinary batches make a batch of bulk requests: larger, so that more requests share each statement."""
+"""The most requests of bulks (uploaded files) in one batch, as a multiple of the setting `BATCH`.
+
+It is larger than 1, so that more requests share each SQL statement.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,6 @@
-"""The traces of requests: where a request's trace begins, and its share of a call that is made for several requests."""
+"""The OpenTelemetry traces of requests: begin a request's trace, and record a registrar call in the trace of each
+request.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,11 @@ from tasks.tracing import Span
 
 
 def join_trace(request: Request) -> None:
-    """Begin a trace for a request that has none, and for one of a bulk (uploaded file) whose first step begins.
+    """Begin an OpenTelemetry trace for a request that has none, and save it in `request.traceparent`.
 
-    A request of a bulk would otherwise be one of thousands in the trace of the file: its own trace links to that one.
-    Call it before `Request.begin`.
+    A request of a bulk (uploaded file) gets a trace of its own before its first step, because the trace of the file
+    would otherwise contain thousands of requests. The new trace links to that of the file. Call this before
+    `Request.begin`.
     """
     is_new_row = request.bulk_id is not None and request.status is Status.ACKNOWLEDGED
     if request.traceparent is None or is_new_row:
@@ -30,9 +33,11 @@ def join_trace(request: Request) -> None:
 def call_traced(
     call: Callable[[], list[GatewayError | None]], steps: Mapping[uuid.UUID, Span]
 ) -> list[GatewayError | None]:
-    """Make one call to the registrar for several requests; return each request's error as `call` does, in order.
+    """Make one registrar call for several requests with `call`, and record it as a span in the trace of each request.
 
-    `steps` are the spans of their steps, by the requests' ids: each trace gets a span for its share of the call.
+    `steps` has the span of each request's step, by the request's id. `call` returns the error of each request in the
+    order of `steps`, None for success; so does this function. An error that `call` raises is recorded in all spans and
+    raised.
     """
     spans = [
         tracing.start("registrar.put_trunks", step.traceparent, role="client", request=id, together=len(steps))

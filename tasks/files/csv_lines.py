@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TextIO
 
 LONGEST_LINE = 65_536
-"""The most characters of a line; a file with a longer line is no table."""
+"""The most characters that are kept of a line. A longer line is cut, and readers of tables report it as too long."""
 MOST_LINES = 20
 """The most lines one record may span; a record with more is treated as one with an unclosed quote."""
 

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from charset_normalizer import from_bytes
 
 UNREADABLE = "\ufffd"
-"""Stands in a text for a character that could not be read with certainty."""
+"""The character U+FFFD, which replaces each character that could not be read with certainty."""
 
 _CHUNK = 1 << 16
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
@@ -27,7 +27,7 @@ _UTF_16 = ("utf_16", "utf_16_le", "utf_16_be")
 _UNICODE = (*_UTF_16, "utf-8", "utf-8-sig")
 _WINDOWS, _DOS, _MACINTOSH = "cp1252", "cp850", "mac_roman"
 _RARER = {_WINDOWS: 0, _DOS: 6, _MACINTOSH: 6}
-"""The single-byte encodings, with a charge for those that are written seldom."""
+"""The single-byte encodings, each with the points that are added to its cost because it is used less often."""
 _IN_CONTEXT = re.compile(rb"[\x00-\xff]?[\x80-\xff][\x00-\xff]?", re.DOTALL)
 
 _IMPOSSIBLE, _UNLIKELY, _CERTAIN = 20, 10, 8

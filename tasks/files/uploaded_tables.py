@@ -20,7 +20,7 @@ from tasks.files.workbooks import WIDEST, Sheet, UnusableWorkbook, sheets_of
 
 _ARCHIVE = b"PK\x03\x04"
 _BLANK = ' ;,"' + "".join(map(chr, range(32)))
-"""The characters of a line of CSV that has no text."""
+"""The characters that a line of CSV without any text consists of: separators, quotation marks, blanks and controls."""
 
 
 class UnusableTable(Exception):

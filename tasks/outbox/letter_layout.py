@@ -19,7 +19,7 @@ _SENDER_TOP, _ADDRESS_TOP, _ADDRESS_END, _ADDRESS_WIDTH, _TEXT_TOP = 46, 52, 90,
 _FACTS_LEFT = 125
 _FOLDS = (105, 210)
 _SIZES = (11.0, 10.0, 9.0, 8.0, 7.0)
-"""The sizes of the address in points, the largest that fits into the window is taken."""
+"""Font sizes for the address, in points. The largest in which the address fits into the window is used."""
 _POSTAL_CODE = re.compile(r"^([0-9]{5} )(.+)$")
 _CODE_BOX, _QR = 40, 32
 _WHITE: Colour = (255, 255, 255)

@@ -11,7 +11,7 @@ from typing import Any
 from models.typefaces import FAMILY, WEIGHTS, font_file
 
 _SUBSETS = 64
-"""How many subsets of the typeface a process keeps: two PDFs with the same letters embed the same subset."""
+"""How many subsets of the typeface a process keeps for reuse: PDFs with the same letters embed the same subset."""
 
 
 @cache

@@ -47,7 +47,7 @@ class Details:
 
 
 NOTHING = Details({})
-"""The details of a message whose row has everything that it says."""
+"""No variables and no attachments: for a message whose row contains everything that the mail says."""
 
 
 class Receipts:
@@ -138,7 +138,7 @@ RECEIPTS: Mapping[str, Callable[[Receipts, Message], Details]] = {
     "change_receipt": _change,
     "numbers_receipt": _numbers_receipt,
 }
-"""By template, the function that reads the details of the messages that say more than their rows do."""
+"""By name of a receipt mail's template: the function that reads its variables and attachments from the database."""
 
 
 def _about(request: Request) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from tasks.wording.translate import translations
 Form = Literal["txt", "html", "letter"]
 
 NO_CARRIER = Carrier()
-"""A carrier of which nothing is set."""
+"""A carrier with no name, address, phone number, e-mail address or links."""
 _WIDTH = 96
 _COLUMN = 18
 _PRODUCT, _PRICE = 40, 14

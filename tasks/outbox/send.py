@@ -53,11 +53,15 @@ QUESTIONS: Mapping[str, Callable[[Session, Message, datetime], None]] = {
     contact_email.CONTACT_MAIL: contact_email.note_refused,
     invoice_membership.OFFER_MAIL: invoice_membership.note_refused,
 }
-"""By template, what records that a mail with a question was refused for good, so that somebody is told of it."""
+"""By template of a mail that asks for consent or a proof: the function that is called if the mail was refused for good.
+
+The function gets the session, the message and the time. It records the refusal, so that somebody is told of it.
+"""
 SENDING_TIME = timedelta(seconds=2)
-"""How long one call of `send_due` begins messages; later messages that belong to no bulk then come before a bulk's."""
+"""For how long one call of `send_due` begins messages. Then new messages that belong to no bulk come before a bulk's.
+"""
 TRY_TO_RECORD_AGAIN = 0.5
-"""Seconds until recording of results that could not be recorded is tried again."""
+"""Seconds to wait before results that could not be recorded are recorded again."""
 RECORDED_WITHIN = timedelta(milliseconds=100)
 """How long a sent message may be unrecorded: if the worker is killed in that time, another worker sends it again."""
 Outcomes = dict[Message, GatewayError | None]

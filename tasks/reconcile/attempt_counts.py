@@ -1,6 +1,6 @@
 """Job `attempt_counts`: delete the counts of failed attempts whose windows are over.
 
-Anybody on the internet can cause such rows, so that they are not left to the daily job `leftovers`.
+Anybody on the internet can cause such rows. Therefore they are not left to the daily job `leftovers`.
 """
 
 from __future__ import annotations

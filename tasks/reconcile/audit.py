@@ -1,6 +1,6 @@
 """Jobs `audit_seal` and `audit_check`: seal new entries of the audit log, and check all entries against their seals.
 
-A seal is a hash of an entry and of the seal before it, so that later changes are found.
+A seal is a hash of an entry and of the seal before it. It shows if an entry was changed or deleted later.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from tasks.reconcile.job_run import Run
 PAGE = 1000
 """The most entries that are sealed or checked in one transaction."""
 SEALING = "audit_seal"
-"""The name of the job that seals: its runs' count `position` says how far the chain has reached."""
+"""The name of the job that seals entries. The count `position` of each of its runs is the position of the newest seal.
+"""
 
 log = structlog.get_logger()
 
