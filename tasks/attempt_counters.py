@@ -13,8 +13,7 @@ _TIMEOUT = PATIENCE / 2
 
 
 def counter_settings(url: str) -> tuple[str, dict[str, Any]]:
-    """Return the URL and the keyword options for `limits.storage.storage_from_string`, to count attempts in this Redis.
-    """
+    """Return URL and keyword options for `limits.storage.storage_from_string`, to count attempts in this Redis."""
     settings = BrokerAddress(url).limiter_settings
     # Without retries, and half the patience each: Flask-Limiter waits for the timeout twice before it gives up.
     waits = {"socket_timeout": _TIMEOUT, "socket_connect_timeout": _TIMEOUT, "retry": None}
@@ -22,9 +21,7 @@ def counter_settings(url: str) -> tuple[str, dict[str, Any]]:
 
 
 def counters_fault(url: str) -> str | None:
-    """Check that the Redis of this URL can be written to. Return the class name of the error, None if it can. Never
-    raises.
-    """
+    """Check that the Redis of this URL can be written to; return the class name of the error, or None. Never raises."""
     address, options = counter_settings(url)
     storage = storage_from_string(address, **options)
     try:

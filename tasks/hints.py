@@ -24,9 +24,7 @@ log = structlog.get_logger()
 PATIENCE = 1.0
 """How long a program that only sends hints waits for the broker, in seconds: short, because a customer waits too."""
 READY_KEY = "standorte-ready"
-"""The Redis key that the check of the broker writes, deleted after a minute. With RabbitMQ: the queue that it writes
-to.
-"""
+"""The Redis key that the check of the broker writes, kept for a minute; with RabbitMQ the queue that it writes to."""
 
 
 class BrokerPause:

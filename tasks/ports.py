@@ -66,9 +66,10 @@ Without it the request line names the dialled number, as for all trunks before t
 
 
 ALLOW, DENY = "allow.", "deny."
-"""The beginnings of the names of preferences with prefixes that a trunk may or may not call; the longest one decides.
+"""The prefixes of the names of preferences that list which numbers a trunk may and may not call.
 
-The value has prefixes in E.164, without the plus sign, separated by spaces. A trunk without them may call all numbers.
+Each value has beginnings of numbers in E.164, without the plus sign, separated by spaces. The longest beginning that
+fits a called number decides. A trunk without these preferences may call all numbers.
 """
 _LONGEST_VALUE = 128
 

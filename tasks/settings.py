@@ -137,7 +137,7 @@ class BrokerSettings(Settings):
     May be missing if `broker_url` is set: then the portal's database counts them.
     """
     redis_password: SecretStr | None = None
-    """The password, of any characters, for a URL of a Redis that has none."""
+    """The password to insert into the URL of a Redis that contains none; it may have any characters."""
 
     @property
     def hints_url(self) -> str:
@@ -216,7 +216,8 @@ class SecretSettings(LimitSettings):
     """The settings of programs that encrypt, sign or derive codes with SECRET_KEY."""
 
     secret_key: Annotated[SecretStr, AfterValidator(_long)]
-    """The key that encrypts SIP passwords, signs sessions and derives codes; or a new key and old ones, with commas."""
+    """The key that encrypts SIP passwords, signs sessions and derives codes; or several, the newest first, with commas.
+    """
     base_url: str = "http://127.0.0.1:8000"
     """The URL at which customers reach the portal, with which the links in mails begin."""
 

@@ -1,9 +1,9 @@
 """Traces of OpenTelemetry: what each program did for a request, when it began and how long it took. Off by default.
 
-A trace consists of spans, each a piece of work with a name, times and the span that caused it. Its context travels in
-rows (`traceparent` of requests, messages and bulks), because hints carry nothing. Traces are on in a program that has
-called `begin` while the environment names a collector. Off, OpenTelemetry is not imported, and all functions return at
-once. Spans have ids of rows, and never what people have typed.
+A trace consists of spans. A span is a piece of work with a name, times and the span that caused it. The context of a
+span is stored in rows (`traceparent` of requests, messages and bulks), because Celery messages carry nothing. Traces
+are on in a program that has called `begin` while the environment names a collector. While they are off, OpenTelemetry
+is not imported, and all functions return at once. Spans have ids of rows, and never what people have typed.
 
 OpenTelemetry's own context is not used: the present span is that of `models.db.trace_context`, for rows and log lines.
 """
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 Role = Literal["server", "client", "internal"]
-"""What a span is: the answer to a call from outside, a call to another system, or work of the program itself."""
+"""The kind of a span: the answer to a call from outside, a call to another system, or work of the program itself."""
 
 _MODULES = ("opentelemetry.sdk.trace.export", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
 _ADDRESSES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _ENDS_WITHIN = 3.0
-"""Seconds that a program which ends waits for its last spans to be sent."""
+"""How many seconds a program that ends waits for its last spans to be sent."""
 _TRACEPARENT = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 _provider: TracerProvider | None = None
@@ -47,10 +47,10 @@ _tracer: trace.Tracer | None = None
 
 
 class Span:
-    """A piece of work in a trace; `traceparent` is the context for what it causes, None while traces are off.
+    """A piece of work in a trace. `traceparent` is the context that work caused by it gets; None while traces are off.
 
-    The span is sent to the collector once it has ended. One that never ends, because its transaction was rolled back,
-    is forgotten.
+    The span is sent to the collector once it has ended. A span that is never ended, because its transaction was rolled
+    back, is not sent.
     """
 
     __slots__ = ("_span", "traceparent")
@@ -62,13 +62,16 @@ class Span:
     def note(self, **facts: Any) -> None:
         """Add facts to the span: ids and codes, as attributes `standorte.<name>`. A fact that is None is left out.
 
-        A name with a dot is one of OpenTelemetry's conventions, and stays as it is.
+        A name with a dot is one of OpenTelemetry's conventions, and gets no prefix.
         """
         if self._span is not None and self._span.is_recording():
             self._span.set_attributes(_attributes(facts))
 
     def fail(self, failure: BaseException | str) -> None:
-        """Mark the span as failed: by a code or by an error's class, since its text may have names and addresses."""
+        """Mark the span as failed, with a code or an error's class name.
+
+        The text of an error is left out, because it may contain names and addresses.
+        """
         if self._span is not None and self._span.is_recording():
             from opentelemetry.trace import StatusCode
 
@@ -77,14 +80,15 @@ class Span:
             self._span.set_attribute("error.type", name)
 
     def current(self) -> AbstractContextManager[None]:
-        """Return a context manager: new rows, log lines and spans of its block belong to this span.
+        """Return a context manager that makes this span the present one: new rows, log lines and spans belong to it.
 
-        If an exception leaves the block, the span is marked as failed and ended. Otherwise it does not end.
+        If an exception leaves the block, the span is marked as failed and ended. Otherwise the block's end does not end
+        it.
         """
         return nullcontext() if self.traceparent is None else self._while_current(self.traceparent)
 
     def end(self, at: int | None = None) -> None:
-        """End the span now, or with the end `at`, in nanoseconds since 1970. One that has ended stays as it is."""
+        """End the span now, or with the end `at`, in nanoseconds since 1970. A span that has ended stays as it is."""
         if self._span is not None and self._span.is_recording():
             self._span.end(at)
 
@@ -110,7 +114,7 @@ class Span:
 
 
 NO_SPAN = Span()
-"""What stands for a span while traces are off."""
+"""The span that is used in place of every other while traces are off. It does nothing."""
 
 
 def start(
@@ -118,8 +122,8 @@ def start(
 ) -> Span:
     """Begin a span and return it; the caller ends it.
 
-    `parent` is the trace context of what has caused this work; without one the span begins a trace. `link` is the
-    context of another trace to look at. `facts` are as in `Span.note`.
+    `parent` is the trace context of what has caused this work; without it the span begins a trace. `link` is the
+    context of another trace to which the span refers. `facts` are as in `Span.note`.
     """
     if _tracer is None:
         return NO_SPAN
@@ -139,9 +143,10 @@ def start(
 def span(
     name: str, parent: str | None = None, *, role: Role = "internal", **facts: Any
 ) -> AbstractContextManager[Span]:
-    """Return a context manager whose block is a span; an exception marks it as failed. The parameters are of `start`.
+    """Return a context manager that begins a span, yields it and ends it; an exception marks it as failed.
 
-    Without `parent` the present span has caused it; if there is none, it begins a trace.
+    The parameters are those of `start`, except that without `parent` the present span is the cause. If there is no
+    present span, the new one begins a trace.
     """
     if _tracer is None:
         return _OFF
@@ -159,7 +164,9 @@ def _spanned(found: Span) -> Iterator[Span]:
 
 
 def resumed(traceparent: str | None) -> AbstractContextManager[None]:
-    """Return a context manager whose block belongs to a span that has ended, given by its trace context."""
+    """Return a context manager: new rows and log lines of its block belong to the span with this context, which has
+    ended.
+    """
     return nullcontext() if _tracer is None or traceparent is None else traced_as(traceparent)
 
 
@@ -177,7 +184,8 @@ def is_on() -> bool:
 def load() -> bool:
     """Import OpenTelemetry if traces are wanted, and return whether they can be begun.
 
-    Before processes are forked, so that they share its memory. If it is not installed, a warning is logged.
+    Call it before processes are forked, so that they share the memory. If OpenTelemetry is not installed, a warning is
+    logged.
     """
     if not is_wanted():
         return False
@@ -245,7 +253,7 @@ def _as_text(context: trace.SpanContext) -> str:
 
 
 def _as_context(traceparent: str | None) -> trace.SpanContext | None:
-    """Return what a `traceparent` says; None if it is none, or is not well-formed."""
+    """Return the span context that a `traceparent` describes; None if it is missing or not well-formed."""
     from opentelemetry import trace
 
     found = _TRACEPARENT.fullmatch(traceparent or "")

@@ -1,5 +1,4 @@
-"""The OpenTelemetry traces of requests: begin a request's trace, and record a registrar call in the trace of each
-request.
+"""The OpenTelemetry traces of requests: begin a request's trace, and record registrar calls in the traces of requests.
 """
 
 from __future__ import annotations

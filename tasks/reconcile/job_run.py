@@ -1,9 +1,9 @@
 """Run a scheduled job: claim its row, work in small transactions, record the outcome.
 
 Two runs of one job never work in parallel: every transaction of a run first locks the job's row and checks the lease.
-The lease is extended while the run lasts, also between its transactions, where it reads the registrar for minutes. If a
-worker dies, another run starts when the lease has ended; what the dead run committed stays. If the worker is asked to
-stop, the run ends before its next transaction, and another worker can start the job immediately.
+The lease is extended as long as the run lasts, also between transactions, for example while the run reads the registrar
+for minutes. If a worker dies, another run starts when the lease has ended; what the dead run committed stays. If the
+worker is asked to stop, the run ends before its next transaction, and another worker can start the job immediately.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ log = structlog.get_logger()
 LEASE = timedelta(minutes=5)
 """The lease of a run: how long after its worker's death another run can begin."""
 LONGEST = timedelta(hours=1)
-"""How long the lease of a run is kept alive: as long as Celery lets the task of the jobs go on."""
+"""For how long the lease of a run is extended at most; as long as Celery's time limit for the task of the jobs."""
 STATEMENT_LIMIT = 240.0
-"""Seconds for one statement of a job, which may read or delete in masses."""
+"""The time limit in seconds of one SQL statement of a job, which may read or delete many rows."""
 _REST_AFTER, _LONGEST_REST = 0.1, 1.0
-"""Seconds of work after which a scheduled run rests for as long as it has worked, and the most of one rest."""
+"""After so many seconds of work a scheduled run pauses for as long as it has worked; and its longest pause."""
 _RESTS_UNTIL = 1200.0
-"""Seconds from the beginning of a run after which it rests no more, so that it is done before its lease ends."""
+"""Seconds from the beginning of a run after which it no longer pauses, so that it is done before its lease ends."""
 MOST_RECORDED = 1000
 """The most findings of one kind that a run records in detail; all are counted and repaired."""
 
@@ -67,9 +67,9 @@ class Run:
     """One run of a scheduled job: opens its transactions, and collects its counts and findings.
 
     `id` is the id of the run's record. A `dry` run changes no data. With `allow_removals`, the run may delete rows at
-    the registrar even if it finds so many, or such, that the portal seems to be wrong. An `unhurried` run, for which
-    nobody waits, rests between its transactions as long as it has worked, so that it takes no more than half of a
-    processor and of a database connection from the requests of customers.
+    the registrar that it would otherwise keep, because their number or kind suggests a mistake of the portal. An
+    `unhurried` run, for which nobody waits, pauses between its transactions for as long as it has worked. So it takes
+    at most half of a processor and of a database connection from the requests of customers.
     """
 
     def __init__(

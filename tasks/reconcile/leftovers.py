@@ -41,7 +41,7 @@ from tasks.reconcile.job_run import Run
 BATCH = 500
 """The most rows of a table that are locked and deleted in one transaction."""
 _FILES = 10
-"""The most files of that: each has up to 10,000 rows."""
+"""The most bulks (uploaded files) that are deleted in one transaction; each has up to 10,000 rows."""
 
 Condition = Callable[[datetime, Periods], sa.ColumnElement[bool]]
 """A function that returns, for the present time and the carrier's periods, the SQL condition for old rows."""
@@ -55,9 +55,9 @@ def _nothing_first(_session: Session, _ids: Sequence[Any]) -> None:
 class DeletionRule:
     """Which rows of a table are old, and whether they are deleted or overwritten.
 
-    `condition` finds the old rows. `before` is called with their keys, to delete or change what refers to them. With
-    `values` the rows are not deleted: these columns get these values. At most `batch` rows (None: `BATCH`) are
-    processed in one transaction.
+    `condition` returns the SQL condition for the old rows. `before` is called with the session and the rows' primary
+    keys, to delete or change what refers to the rows. With `values` the rows are not deleted: these columns get these
+    values. At most `batch` rows (None: `BATCH`) are processed in one transaction.
     """
 
     table: type[Base]
@@ -115,7 +115,7 @@ ALL = (
     # After the requests, as long as one of which an account is kept.
     DeletionRule(Account, old_records.old_accounts, values=old_records.NAMELESS),
 )
-"""All that is deleted, in this order."""
+"""The deletion rules of the job, in the order in which they are applied."""
 
 
 def clear_leftovers(run: Run) -> None:

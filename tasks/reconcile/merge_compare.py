@@ -19,7 +19,7 @@ PAGE = 500
 MOST_REMOVED = 1000
 """The most deletions of one kind of row in a run. If there would be more, none is made unless staff allow removals."""
 FEW_REMOVED, SHARE_REMOVED = 20, 0.01
-"""Deletions are too many as well if they are more than this number and more than this share of the rows compared."""
+"""A number and a share of the compared rows. Deletions that exceed both are too many as well."""
 
 Key = TypeVar("Key", int, tuple[str, str])
 One = TypeVar("One")
@@ -74,10 +74,10 @@ class Comparison(Generic[Key, One, Other]):
         return None
 
     def take_away(self, run: Run, strange: Sequence[Key]) -> None:
-        """Read the rows with the keys `strange`, as returned by `compare`, again; delete those that still differ.
+        """Delete the rows with the keys `strange`, which `compare` returned, from the registrar.
 
-        They are deleted from the registrar. A row that has changed in between is repaired in another way, or left as it
-        is.
+        Each row is first read again on both sides. A row that has changed since is repaired in another way, or left as
+        it is.
         """
         for start in range(0, len(strange), PAGE):
             self.settle(run, strange[start : start + PAGE])

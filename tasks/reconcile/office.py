@@ -21,9 +21,9 @@ from tasks.wording.reasons import reason_text
 from tasks.wording.translate import translate
 
 SETTLED = timedelta(minutes=1)
-"""How long a request has been held before the back office is told: what goes on at once needs nobody."""
+"""How long a request must have been held or failed before the back office is told: some holds end by themselves."""
 MOST_TOLD = 500
-"""The most requests of which one mail tells; the next run tells of the others."""
+"""The most requests, and the most bulk files, that one mail reports; the next run reports the others."""
 MOST_NAMED = 5
 """The most customer numbers that a line of the mail names."""
 _LOCALE: Locale = "de"

@@ -27,11 +27,12 @@ from tasks.reconcile.request_batches import look_at_requests
 def reconcile_proofs(run: Run) -> None:
     """Schedule pending requests to be worked on now if a proof's reminder or deadline has passed, and report them.
 
-    Also ends expired link codes, removes questions for consent of ended requests from the back office's list, and
-    counts pending requests by the party that has to act. Requests that need their certificate of need no more, because
-    an older one was taken back, go on, which the run counts as `needs_over`. Administrators who have joined since an
-    offer of the collective invoice reached nobody are asked, too (`offers_asked_again` counts these mails). Safe to run
-    twice: the step `verify` sends no reminder twice.
+    Also does four other things. It ends expired link codes. It removes questions for consent of ended requests from the
+    back office's list. It counts pending requests by the party that has to act. It mails offers of a collective invoice
+    that reached nobody to administrators who have joined since (count `offers_asked_again`).
+
+    A request that needs no certificate of need any more, because an older request was taken back, is scheduled too
+    (count `needs_over`). Safe to run twice: the step `verify` sends no reminder twice.
     """
     with run.transaction() as session:
         expired = sa.update(LinkCode).where(LinkCode.ended_at.is_(None), LinkCode.expires_at <= run.now)

@@ -35,9 +35,9 @@ from tasks.reconcile.registrar_blocks import BLOCKS, our_blocks, report_set_asid
 from tasks.registrar.trunks import Forwardings, forwardings_of, record_from, taken_over
 
 LOOK_FIRST = {"forgotten_here", "unknown_there", "too_many_unknown", "too_many_unknown_blocks"}
-"""The kinds of unrepaired findings with which a run deletes no rows at the registrar until staff look and allow it."""
+"""The kinds of unrepaired findings after which a run deletes nothing at the registrar until staff look and allow it."""
 REFUSED_OFTEN = 3
-"""The failed attempts after which a due trunk no longer counts as on its way: the registrar does not accept it."""
+"""After this many failed attempts a due trunk counts as not accepted by the registrar, not as about to be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,9 @@ class Ours:
     `address` is its SIP user and domain, `customer_number` that of its account. `record` is what the registrar should
     have: None for a closed trunk, and for one whose secret cannot be decrypted (`unreadable`). `on_its_way` is whether
     the trunk is about to be written to the registrar, so that a difference is no finding. `attempts` is how often
-    writing it has failed since the last success. `changed_there` returns for a trunk that was taken over and is not
-    adopted yet what the registrar has differently by now; it is None for all other trunks.
+    writing it has failed since the last success. `changed_there` is None unless the trunk was taken over and is not
+    adopted yet. It then gets the registrar's subscriber (None if there is none), and yields which parts were changed
+    there since.
     """
 
     trunk_id: int
@@ -91,8 +92,8 @@ def reconcile_registrar(run: Run) -> None:
     """Find differences between the portal's trunks and number blocks and the registrar's, report and repair them.
 
     What the registrar lacks or has differently is scheduled to be written again. Rows of the registrar without a trunk
-    or block of the portal are deleted from it, unless trunks were taken over that are not adopted yet: then nothing is
-    deleted, and these trunks are left as they are; those that have changed there since are reported.
+    or block of the portal are deleted. But while trunks are taken over and not adopted, nothing is deleted: these
+    trunks are left as they are, and reported if they have changed at the registrar since.
 
     Without the staff's permission (`run.allow_removals`), no SIP user is deleted that the portal did not write, as it
     may be a customer's of a Kamailio that was there before. Nothing is deleted without it if the rows are too many, or
@@ -251,9 +252,9 @@ def _takes_away(allowed: bool, ours: Ours | None, found: Subscriber | None) -> b
 
 
 _IN_PARTS = (FORWARD, ALLOW, DENY)
-"""The beginnings of the names of preferences that together are one setting."""
+"""The prefixes of the names of those preferences of which several together make one setting."""
 _ONLY_OF_SOME = (SUSPENDED, REQUEST_URI)
-"""The names of preferences that a trunk may be without."""
+"""The names of preferences that not every trunk has."""
 
 
 def _differing(record: TrunkRecord, found: Subscriber) -> Iterator[str]:

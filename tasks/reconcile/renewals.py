@@ -1,4 +1,5 @@
-"""Job `renewals`: remind of contracts that are extended soon, so that nobody misses the day for a notice."""
+"""Job `renewals`: remind administrators by mail of contracts that are extended soon, while they can still give notice.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +9,17 @@ from models.changes.renewals import ComingRenewal, coming_renewals, remind, who_
 from tasks.reconcile.job_run import Run
 
 BATCH = 500
-"""The most contracts that are looked at in one transaction."""
+"""The most contracts that are checked in one transaction."""
 PEOPLE = 50
 """The most people to whom mails are queued in one transaction."""
 
 
 def remind_of_renewals(run: Run) -> None:
-    """Queue one mail to each administrator who may cancel contracts that are extended soon, with the list of them.
+    """Queue one mail to each administrator who may cancel contracts that are extended soon, with a list of them.
 
-    A contract is listed from 30 days before the last day for a notice on, not after that day, and once for each
-    extension and person. The run counts mails as `reminded`, and as `nobody` the extensions of which nobody can be
-    told. Safe to run twice: nobody is told of an extension twice.
+    A contract is listed once for each extension and person. It is listed from 30 days before the last day on which
+    notice can be given, and not after that day. The run counts mails as `reminded`, and as `nobody` the extensions of
+    which nobody can be told. Safe to run twice: nobody is told of an extension twice.
     """
     waiting: defaultdict[int, list[ComingRenewal]] = defaultdict(list)
     after: int | None = 0

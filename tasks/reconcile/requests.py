@@ -1,7 +1,7 @@
 """Job `requests`: find requests that no worker has taken in time, or that were held or have failed for long.
 
-It also frees number blocks that are reserved for a request that has ended, and hands requests about contracts over that
-were left with a main account that the account has left.
+It also frees number blocks that are reserved for a request that has ended. Requests about the contracts of an account
+that has changed its main account, but which still belong to the former one, are handed over to the present one.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ def reconcile_requests(run: Run) -> None:
 
     Overdue are requests that no worker has taken in time, whose worker has died, or whose deadline has passed. Requests
     that were held or have failed for more than a day (`LONG_HELD`), or were tried too often, are only reported. Number
-    blocks that are reserved for no running request are freed and reported; requests about contracts that were left with
-    a former main account are handed over and reported. Safe to run twice: nothing of it is done a second time.
+    blocks that are reserved for no running request are freed and reported. Requests about contracts that still belong
+    to an account's former main account are handed over to the present one and reported. Safe to run twice: nothing of
+    it is done a second time.
     """
     now = run.now
     is_due = Request.due_at.is_not(None)
@@ -83,10 +84,10 @@ def _free_forgotten_blocks(run: Run) -> None:
 
 
 def _hand_over_left_requests(run: Run) -> None:
-    """Hand over the requests about contracts that were left with a former main account, and report them as findings.
+    """Hand over requests about contracts that still belong to a former main account, and report them as findings.
 
-    Such a request was locked at the moment when its account was attached, switched or detached. One that is locked now,
-    or whose account or new main account is, is left to the next run: no lock is waited for.
+    Such a request was locked at the moment when its account was attached, switched or detached. A request is left to
+    the next run if it, its account or the new main account is locked now: no lock is waited for.
     """
     found = left_behind().options(joinedload(Request.account)).order_by(Request.id)
     with run.transaction() as session:

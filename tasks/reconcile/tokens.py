@@ -15,7 +15,7 @@ from models.states import AccountState
 from tasks.reconcile.job_run import Run
 
 REMINDED_BEFORE = timedelta(days=14)
-"""How long before its last day ends people are reminded of a token."""
+"""How long before an API token expires a reminder is mailed."""
 MAIL = "api_token_expires"
 
 

@@ -1,4 +1,4 @@
-"""Trunks that were taken over from a running Kamailio: read what it has of them, and notice that it has changed.
+"""Trunks that were taken over from a running Kamailio: find out whether it has changed them since.
 
 Until a trunk is adopted, its old provisioning may still change it there. Such a change must not be overwritten.
 """
@@ -49,7 +49,7 @@ class TakenOver:
 
 
 def secret_of(found: Subscriber) -> str | None:
-    """Return the password of a subscriber, or else its digests in the place of one; None if it has neither."""
+    """Return a subscriber's password; if it has none, its digests in the form of a secret; None if it has neither."""
     if found.login is None:
         return None
     ha1, ha1b, clear = found.login
@@ -62,7 +62,10 @@ def secret_of(found: Subscriber) -> str | None:
 
 
 def numbers_of_aliases(aliases: Collection[tuple[str, str]]) -> frozenset[int] | None:
-    """Return the phone numbers of a subscriber's aliases; None if one of them is no phone number."""
+    """Return the phone numbers of a subscriber's aliases as integers in E.164; None if one of them is no phone number.
+
+    `aliases` are pairs of number and domain.
+    """
     try:
         # Parsing takes long for a million of them.
         return frozenset(

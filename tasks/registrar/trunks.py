@@ -113,7 +113,11 @@ def write_due_trunks(runtime: Runtime, more_due: Callable[[], object]) -> None:
 
 
 def _changed_there(runtime: Runtime, trunks: Sequence[SipTrunk]) -> dict[int, GatewayError | None]:
-    """Return an error for each trunk that was taken over and that the registrar must keep as it is, by trunk id."""
+    """Return an error, by trunk id, for each trunk that was taken over and must not be written now.
+
+    These are trunks whose login or numbers have changed at the registrar since. If the registrar cannot be read, all
+    trunks that were taken over get its error.
+    """
     theirs = {trunk.id: taken for trunk in trunks if (taken := taken_over(trunk)) is not None}
     if not theirs:
         return {}
@@ -127,7 +131,10 @@ def _changed_there(runtime: Runtime, trunks: Sequence[SipTrunk]) -> dict[int, Ga
 
 
 def taken_over(trunk: SipTrunk | sa.Row[*tuple[Any, ...]]) -> TakenOver | None:
-    """Return a trunk, or a row of its columns, as one that was taken over; None if it is adopted, or closed."""
+    """Return the `TakenOver` of a trunk, or of a row of its columns.
+
+    None if the trunk was not taken over, is adopted or is closed.
+    """
     if trunk.unadopted_since is None or trunk.taken_over_as is None or trunk.state is TrunkState.CLOSED:
         return None
     key = provision_key(trunk.request_id, trunk.sip_user)

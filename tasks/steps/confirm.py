@@ -31,7 +31,7 @@ from tasks.steps.step import Outcome, Work
 from tasks.wording.reasons import reason_text
 
 _OF_CONTACT = ("location_name", "street", "postal_code", "city", "numbers")
-"""The facts of a completed order that its contact reads."""
+"""The names of those mail variables about a completed order that its contact may read."""
 
 
 def confirm(work: Work, request: Request) -> Outcome:

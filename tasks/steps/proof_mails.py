@@ -108,9 +108,9 @@ def ask_main_for_consent(work: Work, request: Request, account: Account, consent
 
 
 def ask_main_newcomers(work: Work, request: Request, account: Account, consent: MainConsent) -> None:
-    """Queue a mail to every administrator of the present main account who has joined it since the question.
+    """Queue a mail to every administrator of the present main account who has joined it since the question was sent.
 
-    Adds no timeline entry: who asks must not learn that the main account has a new administrator.
+    Adds no timeline entry: the requester must not learn that the main account has a new administrator.
     """
     asked = asked_addresses(work.session, request, MAIN_CONSENT_MAIL)
     fresh = [person for person in administrators_of(work.session, consent.main_id) if person.email not in asked]

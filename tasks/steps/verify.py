@@ -55,9 +55,9 @@ from tasks.steps.step import IN_USE, NO_NUMBERS, Hold, Outcome, Postpone, Wait, 
 
 TIME_TO_REVIEW = timedelta(days=3)
 LOOK_FOR_EARLIER = timedelta(seconds=2)
-"""The time after which a change looks again whether the one before it, of the same trunk, is done."""
+"""How long a change waits before it checks again whether an earlier change of the same trunk is done."""
 LOOK_FOR_ANSWER = timedelta(hours=1)
-"""The time after which an order that waits for the staff's answer looks for it; usually the answer wakes the order."""
+"""How long an order waits before it checks again whether staff have answered; usually the answer makes it due."""
 
 
 def verify(work: Work, request: Request) -> Outcome:

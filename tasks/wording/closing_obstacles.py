@@ -22,7 +22,7 @@ OBSTACLES: Mapping[str, str] = {
         "off it first."
     ),
 }
-"""By the code of `CannotClose`, for accounts that act as main accounts."""
+"""The sentences for accounts that act as main accounts, by the `code` of the error `CannotClose`."""
 
 
 def obstacle_text(obstacle: CannotClose, locale: Locale) -> str:

@@ -25,7 +25,7 @@ GIVEN: Mapping[Action, str] = {
     Action.INVITE_USERS: N_("invite users; an administrator only while the account has none"),
     Action.DETACH: N_("detach the account from the main account"),
 }
-"""What each right that reaches over a link allows, in the order in which it is shown."""
+"""By right that a link gives to the main account's people: what they may do, in the order in which it is shown."""
 
 KEPT: Mapping[Action, str] = {
     Action.MANAGE_USERS: N_("change the roles of its users or remove them"),
@@ -37,7 +37,7 @@ KEPT: Mapping[Action, str] = {
     Action.MANAGE_TOKENS: N_("create or revoke its API tokens"),
     Action.SEE_LOG: N_("read in its log what its own users do"),
 }
-"""What each right of its administrators that does not reach over a link would allow."""
+"""By right that a link does not give to the main account's people: what the account's own administrators may do."""
 
 _ONLY_ADMINISTRATORS = N_("%(what)s (only administrators of the main account)")
 

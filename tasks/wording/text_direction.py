@@ -1,6 +1,6 @@
 """Keep right-to-left text in templates of pages and mails from reordering the text beside it.
 
-It is put between the invisible Unicode characters FSI and PDI, which isolate its direction.
+Right-to-left text is put between the invisible Unicode characters FSI and PDI, which isolate its direction.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from models.text_direction import isolated, isolated_facts
 
 
 class Typed(str):
-    """A text for an input field, which a template shows unchanged.
+    """A text for an input field, which a template shows without the invisible characters FSI and PDI.
 
-    Other right-to-left text is put between the invisible characters FSI and PDI. In an input field, these would be sent
-    back as if the user had typed them.
+    Other right-to-left text gets these characters. In an input field, they would be sent back as if the user had typed
+    them.
     """
 
 

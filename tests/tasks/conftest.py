@@ -102,7 +102,7 @@ def database(database: Database, worker_database: Database) -> Database:
 def pipeline(
     database: Database, owner_database: Database, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> Pipeline:
-    """Provide the workers' code with fakes of outside systems, and a main account with an administrator.
+    """Provide a `Pipeline`: the workers' code with fakes of outside systems, and a main account with an administrator.
 
     The account has the proofs that the example order needs, and the number pool has numbers in Berlin.
     """

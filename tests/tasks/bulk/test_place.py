@@ -33,7 +33,7 @@ CONTACT = "hanna.palmer@example.com"
 
 
 def send(pipeline: Pipeline, wanted: Sequence[OrderDraft], name: str = "Filialen.csv") -> UUID:
-    """Save a bulk file of these orders and send it off, as its sender does; return its id."""
+    """Save a bulk file of these orders and submit it; return its id."""
     with pipeline.runtime.database.transaction() as session:
         found = make_bulk(session, pipeline.manager, pipeline.main, wanted, name=name)
         found.send(pipeline.clock())

@@ -1,4 +1,4 @@
-"""What customers do with accounts that exist already, in random histories: link, switch, consent and detach."""
+"""The rules of random histories in which customers link, switch, consent to and detach accounts that exist already."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ from tests.tasks.conftest import Pipeline
 from tests.tasks.engine.history_model import Model
 
 WRONG = "AAAAA AAAAA"
-"""A code that is right for nothing."""
+"""A code that belongs to no proof."""
 
 
 class ExistingAccounts(RuleBasedStateMachine):
-    """The rules of a random history about links, switches, consents and detachments.
+    """The Hypothesis rules of a random history about links, switches, consents and detachments.
 
-    `customers` are two main accounts, each with its administrator, and `model` is what the history must end with.
+    `customers` are two main accounts, each with its administrator. `model` records what must be true when the history
+    ends. `requests` collects the ids of requests for later rules.
     """
 
     pipeline: Pipeline
@@ -44,7 +45,7 @@ class ExistingAccounts(RuleBasedStateMachine):
     def link(self, who: int) -> UUID:
         """Request a link as customer `who` (0 or 1), with the login of the account's administrator as proof.
 
-        The model expects that the request is completed. Return its id.
+        The model expects that the request is completed. Return the request's id.
         """
         account, owner = self._new_account()
         main, manager = self.customers[who]
@@ -103,9 +104,10 @@ class ExistingAccounts(RuleBasedStateMachine):
 
     @rule(target=requests, who=st.integers(0, 1))
     def switch(self, who: int) -> UUID:
-        """Request, as customer `who` (0 or 1), to switch a sub-account of the other customer, with its login as proof.
+        """Request, as customer `who` (0 or 1), to switch a sub-account of the other customer.
 
-        The model expects that the request is completed, as the other customer consents in the end. Return its id.
+        The proof is the login of the sub-account's administrator. The model expects that the request is completed,
+        because the other customer consents in the end. Return the request's id.
         """
         account, owner = self._new_account()
         main, manager = self.customers[who]

@@ -22,7 +22,7 @@ from tests.factories import an_order
 from tests.tasks.conftest import Pipeline
 
 COMPLETED = ("order_completed", "order_completed_contact")
-"""The mails to requester and contact of an order that is completed."""
+"""The templates of the mails to requester and contact about a completed order."""
 
 
 @dataclass

@@ -99,7 +99,9 @@ class Stops:
 
 @pytest.fixture
 def stops(database: Database) -> Iterator[Stops]:
-    """Record the locks of all statements of the database, for each thread that has a `Stop`."""
+    """Provide an empty `Stops`. Until the test ends, each executed statement is passed to the `Stop` of its thread, if
+    any.
+    """
     found = Stops()
     sa.event.listen(database.engine, "after_cursor_execute", found.note)
     yield found

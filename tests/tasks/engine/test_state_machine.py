@@ -62,7 +62,7 @@ from tests.tasks.engine.existing_accounts import WRONG, ExistingAccounts
 from tests.tasks.engine.history_model import Model
 
 LONG_ENOUGH = 40
-"""Rounds of two minutes in which every retry, pause and lease comes to its end."""
+"""The number of rounds of two minutes, by the test's clock, within which every retry, pause and lease ends."""
 NO_NUMBERS = an_order(
     location=Location("Filiale Bielefeld", "Alter Markt 2", "33602", "Bielefeld"),
     contact=replace(an_order().contact, email="bielefeld@example.com"),
@@ -272,7 +272,9 @@ class History(ExistingAccounts):
 
     @rule(job=jobs)
     def a_job_runs(self, job: Callable[[Runtime], object]) -> None:
-        """Run a scheduled job or the sweep (the look for due work). The model does not change."""
+        """Run a scheduled job, or the task `sweep`, which sends Celery messages for due work. The model does not
+        change.
+        """
         job(self.pipeline.runtime)
 
     @rule(work=works | jobs, commits=st.integers(1, 6), before=st.booleans())

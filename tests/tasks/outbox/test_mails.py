@@ -1,4 +1,4 @@
-"""Tests of every kind of mail as its reader gets it, in both languages, as text and HTML, with strange names, too."""
+"""Tests of every kind of mail as its reader gets it, in both languages, as text and HTML, also with hostile names."""
 
 from __future__ import annotations
 
@@ -67,9 +67,12 @@ BY_CARRIER = {
     AuditEvent.LOGIN_DISABLED, AuditEvent.LOGIN_ENABLED,
 }  # fmt: skip
 LEADS_NOWHERE = {"order_completed_contact"}
-"""The mails to people who may have no login."""
+"""The templates of mails without links, to people who may have no login."""
 OF_CARRIER = {"office_digest"}
-"""The mails to the carrier's own address, German and without names: `tests/tasks/bulk/test_company_limits.py`."""
+"""The templates of mails to the carrier's own address, which are German and without names.
+
+`tests/tasks/bulk/test_company_limits.py` tests them.
+"""
 CHOOSE_WORDS = {
     "last_used", "kind", "reminder", "until", "template", "role", "refusal", "bulk_id", "scopes", "maker", "what",
 }  # fmt: skip
@@ -116,8 +119,8 @@ def locale(request: pytest.FixtureRequest) -> Locale:
 class Sent:
     """Every kind of mail, sent in one language to people with hostile names, and what the pipeline had afterwards.
 
-    `mails` has each mail with the facts of its message, `trunks` the trunks that the registrar was told, `letters`
-    the printed letters, and `stored` the facts of all messages as the database has them.
+    `mails` are pairs of a mail and the variables of its template, `trunks` the trunks that were written to the
+    registrar, `letters` the printed letters, and `stored` the facts of all messages as the database has them.
     """
 
     mails: list[tuple[Mail, dict[str, Any]]]
@@ -131,7 +134,9 @@ _sent: dict[Locale, Sent] = {}
 
 @pytest.fixture
 def sent(request: pytest.FixtureRequest, locale: Locale) -> Sent:
-    """Send every kind of mail; once for each language and test process, because it takes seconds."""
+    """Send every kind of mail and provide the results; once for each language and test process, because it takes
+    seconds.
+    """
     if locale not in _sent:
         _sent[locale] = _send_all(request.getfixturevalue("pipeline"), locale, request.getfixturevalue("superuser"))
     return _sent[locale]
@@ -139,7 +144,7 @@ def sent(request: pytest.FixtureRequest, locale: Locale) -> Sent:
 
 @pytest.fixture
 def mails(sent: Sent) -> list[tuple[Mail, dict[str, Any]]]:
-    """Provide each mail with the facts of its message."""
+    """Provide the sent mails as pairs of a mail and the variables of its template."""
     return sent.mails
 
 
