@@ -28,8 +28,7 @@ log = structlog.get_logger()
 LOCKED_AGAIN = timedelta(seconds=1)
 """How long after its release a row becomes due again, so that another transaction can end its locks on the row."""
 _LONGEST = timedelta(minutes=10)
-"""The longest time for which a lease is extended. Work that takes longer hangs; other workers may then claim its rows.
-"""
+"""The longest time for which a lease is extended. Longer work hangs; other workers may then claim its rows."""
 DEADLY_EVERY = 30.0
 """Seconds between two claims in which a process prefers rows whose earlier workers died repeatedly.
 

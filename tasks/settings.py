@@ -216,7 +216,9 @@ class SecretSettings(LimitSettings):
     """The settings of programs that encrypt, sign or derive codes with SECRET_KEY."""
 
     secret_key: Annotated[SecretStr, AfterValidator(_long)]
-    """The key that encrypts SIP passwords, signs sessions and derives codes; or several, the newest first, with commas.
+    """The key that encrypts SIP passwords, signs sessions and derives codes.
+
+    It may be several keys, separated by commas: a new one first, then older ones that still decrypt.
     """
     base_url: str = "http://127.0.0.1:8000"
     """The URL at which customers reach the portal, with which the links in mails begin."""

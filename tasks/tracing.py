@@ -164,8 +164,9 @@ def _spanned(found: Span) -> Iterator[Span]:
 
 
 def resumed(traceparent: str | None) -> AbstractContextManager[None]:
-    """Return a context manager: new rows and log lines of its block belong to the span with this context, which has
-    ended.
+    """Return a context manager: new rows and log lines of its block belong to a span that has ended.
+
+    `traceparent` is the context of that span. If it is None, or traces are off, the block belongs to no other span.
     """
     return nullcontext() if _tracer is None or traceparent is None else traced_as(traceparent)
 

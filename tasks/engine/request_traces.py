@@ -1,5 +1,4 @@
-"""The OpenTelemetry traces of requests: begin a request's trace, and record registrar calls in the traces of requests.
-"""
+"""The OpenTelemetry traces of requests: begin a request's trace, and record registrar calls in it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Job `renewals`: remind administrators by mail of contracts that are extended soon, while they can still give notice.
-"""
+"""Job `renewals`: remind administrators by mail of contracts that are extended soon."""
 
 from __future__ import annotations
 

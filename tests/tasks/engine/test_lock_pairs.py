@@ -99,9 +99,7 @@ class Stops:
 
 @pytest.fixture
 def stops(database: Database) -> Iterator[Stops]:
-    """Provide an empty `Stops`. Until the test ends, each executed statement is passed to the `Stop` of its thread, if
-    any.
-    """
+    """Provide an empty `Stops`. During the test, executed statements are passed to the `Stop` of their thread."""
     found = Stops()
     sa.event.listen(database.engine, "after_cursor_execute", found.note)
     yield found

@@ -134,8 +134,9 @@ _sent: dict[Locale, Sent] = {}
 
 @pytest.fixture
 def sent(request: pytest.FixtureRequest, locale: Locale) -> Sent:
-    """Send every kind of mail and provide the results; once for each language and test process, because it takes
-    seconds.
+    """Send every kind of mail, and provide what was sent.
+
+    The mails are sent once for each language and test process, because it takes seconds.
     """
     if locale not in _sent:
         _sent[locale] = _send_all(request.getfixturevalue("pipeline"), locale, request.getfixturevalue("superuser"))

@@ -205,7 +205,7 @@ def test_a_link_request_has_a_receipt_without_prices(pipeline: Pipeline, method:
 
 
 def send(pipeline: Pipeline, drafts: list[OrderDraft]) -> UUID:
-    """Save a bulk file of these orders and send it off, as its sender does; return its id."""
+    """Save a bulk file of these orders and submit it; return its id."""
     with pipeline.runtime.database.transaction() as session:
         bulk = make_bulk(session, pipeline.manager, pipeline.main, drafts)
         bulk.send(pipeline.clock.now)

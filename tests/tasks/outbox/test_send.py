@@ -30,7 +30,7 @@ ONE_MAIL = timedelta(seconds=4)
 
 @dataclass
 class SlowMailer(FakeMailer):
-    """A fake of a mail server that needs 4 seconds (`ONE_MAIL`) for each mail: it advances `clock` by them.
+    """A fake of a mail server that needs 4 seconds (`ONE_MAIL`) for each mail: it advances `clock` by that time.
 
     After each mail it calls `beside`, if that is set: something that happens while mails are sent.
     """

@@ -1,4 +1,4 @@
-"""Tests that an offer of a collective invoice whose mails are refused is a case for the back office."""
+"""Tests that the back office lists an offer of a collective invoice if all mails about the offer were refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from tests.tasks.conftest import Pipeline
 
 
 def make_site(pipeline: Pipeline, people: int = 1) -> tuple[Account, list[User]]:
-    """Create a linked sub-account with so many administrators, whose mail servers refuse the next mail to them."""
+    """Create a linked sub-account with `people` administrators, and make the mail server refuse the next mail to each.
+
+    Return the account and the administrators.
+    """
     with pipeline.runtime.database.transaction() as session:
         account, owners = make_account(session), [make_user(session) for _ in range(people)]
         for owner in owners:

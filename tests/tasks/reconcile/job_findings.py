@@ -1,4 +1,4 @@
-"""Functions that run a scheduled job in tests, dry and for real, and check its findings."""
+"""Functions that run a scheduled job in tests, dry and not dry, and check its findings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 
 @contextmanager
 def changing(pipeline: Pipeline) -> Iterator[Session]:
-    """Open a transaction as the database's owner, for changes of rows that no program's role may make."""
+    """Open a transaction as the database's owner and yield its session; commit it at the end of the block.
+
+    It is for changes of rows that no program's role may make.
+    """
     with pipeline.owner.transaction() as session:
         yield session
 

@@ -24,7 +24,7 @@ FROM messages AS one, generate_series(1, 3000) AS n WHERE one.id = (SELECT min(i
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield each node of a plan."""
+    """Yield a node of PostgreSQL's query plan (in JSON form), and all nodes below it."""
     yield plan
     for below in plan.get("Plans", ()):
         yield from nodes(below)

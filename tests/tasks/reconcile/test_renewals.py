@@ -31,7 +31,10 @@ from tests.tasks.conftest import Pipeline
 YEARLY, INDEFINITE = ContractTerms(12, 1, 12), ContractTerms(12, 1, 0)
 SUBJECTS = re.compile("verlängert sich|verlängern sich|läuft nach dem")
 BEGAN = date(2026, 3, 15)
-"""The first term ends with 14 March 2027; the last day for a notice is 14 February."""
+"""The day on which the contracts begin.
+
+Their first term ends with 14 March 2027; 14 February is the last day on which notice can be given.
+"""
 FIRST, LAST = date(2027, 1, 15), date(2027, 2, 14)
 """The first and the last day on which the reminder is queued."""
 
@@ -41,8 +44,8 @@ def make_site(
 ) -> tuple[Account, list[str]]:
     """Create an account with a contract that began on `BEGAN`. Return it, and the addresses of its administrators.
 
-    It is a sub-account of the pipeline's main account, attached in this way; `origin` None: it stands alone. `own` is
-    how many administrators it has.
+    `origin` is how it was attached to the pipeline's main account; None: it stands alone. `terms` are the contract's
+    terms. `own` is how many administrators the account has.
     """
     with pipeline.runtime.database.transaction() as session:
         people = [make_user(session) for _ in range(own)]
@@ -58,7 +61,8 @@ def make_site(
 
 
 def told_on(pipeline: Pipeline, day: date) -> list[str]:
-    """Go to the day, run the job, send mails, and return the recipients of new mails about extensions."""
+    """Set the clock to noon of the day, run the job, and send mails; return the recipients of mails about extensions.
+    """
     pipeline.clock.now = first_moment(day) + timedelta(hours=12)
     pipeline.mailer.sent.clear()
     pipeline.run("renewals")

@@ -18,7 +18,10 @@ from tasks.registrar.trunks import record_of
 from tests.factories import NOW, VAULT, an_order, make_main, submit_order
 
 TABLE = Path(__file__).with_name("emergency.csv")
-"""Addresses, each with the postal code that its emergency calls carry, or a dash if it cannot be ordered."""
+"""The path of a CSV file of addresses, each with the postal code that its emergency calls carry.
+
+The postal code is a dash if the address cannot be ordered.
+"""
 
 
 def destination(session: Session, principal: Principal, main: Account, street: str, postal_code: str, city: str) -> str:

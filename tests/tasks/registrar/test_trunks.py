@@ -22,9 +22,10 @@ from tests.web.portal.accounts.sites import OLD, make_trunk
 
 @dataclass
 class SlowRegistrar(FakeRegistrar):
-    """A fake registrar that first calls the functions in `meanwhile` when trunks are written, as if others acted then.
+    """A fake registrar that calls the functions in `meanwhile` before it writes trunks, as if others acted at that
+    time.
 
-    It calls and removes the last one first.
+    Each function is called once, the last in the list first.
     """
 
     meanwhile: list[Callable[[], None]] = field(default_factory=list)

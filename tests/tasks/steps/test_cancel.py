@@ -45,7 +45,7 @@ from tests.tasks.conftest import Pipeline
 
 @pytest.fixture
 def site(pipeline: Pipeline) -> str:
-    """Complete the order of a sub-account, delete the kept mails about it, and return its customer number."""
+    """Complete the order of a sub-account, clear the list of sent mails, and return the account's customer number."""
     pipeline.order(an_order())
     pipeline.advance()
     pipeline.mailer.sent.clear()

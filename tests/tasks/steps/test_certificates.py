@@ -45,7 +45,7 @@ MISSING, REVIEW = (Actor.REQUESTER, Reason.NEED_NOT_PROVED), (Actor.CARRIER, Rea
 
 @pytest.fixture
 def asked(pipeline: Pipeline, trunk_id: int) -> UUID:
-    """Ask for 100 numbers for the trunk, which has 10; return the request's id after the workers have seen it."""
+    """Request 100 numbers for the trunk, which has 10, and let the workers run; return the request's id."""
     with pipeline.owner.transaction() as session:
         fill_pool(session, size=100, count=4, first="40000000")
     id = ask(pipeline, trunk_id, size=100)
@@ -62,7 +62,10 @@ def hand_in(pipeline: Pipeline, id: UUID) -> None:
 
 
 def decide(pipeline: Pipeline, id: UUID, refusal: Refusal | None = None) -> None:
-    """Accept the document (or refuse it) as staff, and let the workers run."""
+    """Decide as staff on the request's document, and let the workers run.
+
+    The document is refused for the reason `refusal`; it is accepted if that is None.
+    """
     with pipeline.runtime.database.transaction() as session:
         staff = make_user(session, is_staff=True)
         decide_document(session, staff, session.get_one(Request, id), refusal=refusal, now=pipeline.clock.now)

@@ -25,7 +25,7 @@ from tests.tasks.steps.test_change import trunk_id as trunk_id
 from tests.web.portal.accounts.sites import make_trunk
 
 HISTORIES = int(os.environ.get("HISTORIES", "6"))
-"""How many random histories are played. `make test-long` plays many."""
+"""How many random histories the test runs through; `make test-long` sets a high number."""
 
 
 def is_waiting(pipeline: Pipeline) -> bool:
@@ -35,7 +35,10 @@ def is_waiting(pipeline: Pipeline) -> bool:
 
 
 def test_histories_of_changes_leave_on_every_day_what_a_simple_model_says(pipeline: Pipeline) -> None:
-    """Play random histories: changes, changes taken back, and weeks in which no worker runs."""
+    """Run through random histories: changes, changes taken back, and weeks in which no worker runs.
+
+    On every day, the contract must have the tariff of the last change until then.
+    """
     for seed in range(HISTORIES):
         chance = random.Random(seed)
         with pipeline.owner.transaction() as session:

@@ -180,7 +180,7 @@ def test_staff_name_somebody_only_where_nobody_else_can(pipeline: Pipeline, staf
 
 
 def leave(pipeline: Pipeline, branch: Branch) -> None:
-    """Take the only administrator away from the branch's main account, as nobody could in the portal."""
+    """Remove the only administrator of the branch's main account, which nobody could do in the portal."""
     with pipeline.runtime.database.transaction() as session:
         session.execute(sa.text("DELETE FROM memberships WHERE user_id = :id"), {"id": branch.chief.user_id})
 
