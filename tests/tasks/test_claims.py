@@ -28,7 +28,7 @@ AWAY = GatewayUnavailable("down")
 
 
 def nobody() -> None:
-    """Do nothing: a function for the parameter that is called when more rows are due."""
+    """Do nothing. It is passed as `more_due`, which is called if more rows may be due."""
 
 
 def by_the_real_clock(pipeline: Pipeline, lease: timedelta) -> Runtime:

@@ -1,7 +1,4 @@
-"""Tests of hints (Celery messages that work is due) on a real Redis: one for each kind of work.
-
-None is sent while one for the same kind waits in the queue.
-"""
+"""Tests of hints (Celery messages that work is due) on a real Redis: at most one waits for each kind of work."""
 
 from __future__ import annotations
 

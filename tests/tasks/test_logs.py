@@ -25,7 +25,10 @@ ADDRESS = "hanna.seen@example.com"
 
 @pytest.fixture(params=["json", "console"])
 def logged(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[str]]:
-    """Configure logging and capture stderr. The test runs twice, with log lines as JSON and as console text."""
+    """Configure logging, and provide pytest's capture of stderr.
+
+    The test runs twice, with log lines as JSON and as console text.
+    """
     handlers = logging.getLogger().handlers[:]
     configure_logging(request.param)
     yield capsys

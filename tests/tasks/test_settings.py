@@ -23,7 +23,7 @@ from workers.settings import WorkerSettings
 ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 READ = {".py", ".yml", ".md", ".toml", ".json", ".cfg", ""}
-"""What the names of files end with that may have a key in them."""
+"""The suffixes of the files that are searched for keys; "" for files without a suffix."""
 
 Program = Callable[..., SecretSettings]
 

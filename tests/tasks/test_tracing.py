@@ -32,7 +32,7 @@ STEPS = ["step verify", "step provision", "step attach", "step confirm"]
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    """Run a collector of traces."""
+    """Run a collector of traces and provide it; it is stopped after the test."""
     with collecting() as found:
         yield found
 

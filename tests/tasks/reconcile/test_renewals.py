@@ -61,8 +61,7 @@ def make_site(
 
 
 def told_on(pipeline: Pipeline, day: date) -> list[str]:
-    """Set the clock to noon of the day, run the job, and send mails; return the recipients of mails about extensions.
-    """
+    """Run the job at noon of the day, and send mails; return the recipients of the mails about extensions."""
     pipeline.clock.now = first_moment(day) + timedelta(hours=12)
     pipeline.mailer.sent.clear()
     pipeline.run("renewals")

@@ -22,8 +22,7 @@ from tests.web.portal.accounts.sites import OLD, make_trunk
 
 @dataclass
 class SlowRegistrar(FakeRegistrar):
-    """A fake registrar that calls the functions in `meanwhile` before it writes trunks, as if others acted at that
-    time.
+    """A fake registrar that calls the functions in `meanwhile` before it writes trunks, as if others acted then.
 
     Each function is called once, the last in the list first.
     """

@@ -35,8 +35,7 @@ ONE_OFF = {"trunk-2": 0, "trunk-10": 2900, "trunk-50": 9900}
 
 @pytest.fixture
 def trunk_id(pipeline: Pipeline) -> int:
-    """Complete the order of a sub-account with four channels, clear the list of sent mails, and return its trunk's id.
-    """
+    """Complete the order of a sub-account with four channels, clear the sent mails, and return its trunk's id."""
     pipeline.order(an_order())
     pipeline.advance()
     pipeline.mailer.sent.clear()

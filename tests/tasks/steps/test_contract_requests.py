@@ -1,4 +1,4 @@
-"""What goes on about an account's contracts is told to the main account that it has then, and to no former one."""
+"""Tests that an account's present main account sees requests and costs of its contracts, and no former one does."""
 
 from __future__ import annotations
 
@@ -52,7 +52,10 @@ def site_id(pipeline: Pipeline) -> int:
 
 
 def ask_for_one(pipeline: Pipeline, person: Principal | None = None) -> UUID:
-    """Ask for one more number, of which the pool has none, as the person (None: the main account's manager)."""
+    """Request one more number, of which the pool has none; return the request's id.
+
+    `person` requests it (None: the main account's manager).
+    """
     with pipeline.runtime.database.transaction() as session:
         trunk_id = session.scalars(sa.select(SipTrunk.id)).one()
     id = ask(pipeline, trunk_id, size=1, person=person)
@@ -69,7 +72,7 @@ def stock(pipeline: Pipeline) -> None:
 
 
 def switch(pipeline: Pipeline, owner: User) -> tuple[Account, Principal]:
-    """Move the account to a new main account, with all consents. Return that one and its manager."""
+    """Switch the account to a new main account, with all consents; return the new main account and its manager."""
     with pipeline.runtime.database.transaction() as session:
         new, manager = make_main(session)
         number = session.get_one(Account, site_id(pipeline)).customer_number

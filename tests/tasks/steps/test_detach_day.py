@@ -45,7 +45,7 @@ DAY = 30
 class Branch:
     """A sub-account of the pipeline's main account.
 
-    `id` is its id; `owner` and `local` are its administrator, as a row and as a principal for the model.
+    `id` is its id. `owner` and `local` are the same person, its administrator: as a row, and as a principal with roles.
     """
 
     id: int

@@ -40,7 +40,7 @@ from tests.tasks.steps.test_change import go_to, in_days
 
 @pytest.fixture
 def trunk_id(pipeline: Pipeline) -> int:
-    """Complete the order of a sub-account with ten numbers, delete the kept mails, and return its trunk's id."""
+    """Complete the order of a sub-account with ten numbers, clear the sent mails, and return its trunk's id."""
     pipeline.order(an_order())
     pipeline.advance()
     pipeline.mailer.sent.clear()

@@ -1,6 +1,6 @@
-"""Tests that the portal's sentences about what a link lets a main account do agree with the rules of rights.
+"""Tests that the portal's sentences about what a link allows a main account agree with the rights in the code.
 
-A right without a sentence fails here.
+Each right must have a sentence.
 """
 
 from __future__ import annotations

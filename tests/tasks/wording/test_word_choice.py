@@ -28,7 +28,7 @@ AMERICAN = re.compile(
     r"|(?!size|prize|seize|capsize|resize|sizing)[a-z]+iz(?:e|es|ed|ing|ations?))\b",
     re.IGNORECASE,
 )
-"""American spellings. Also of words that no text has yet, so that none comes in."""
+"""Matches American spellings, also of words that no text contains yet."""
 
 INSTEAD = {
     r"\bUSt\b|MwSt|Mehrwertsteuer": "Umsatzsteuer",
@@ -45,7 +45,7 @@ INSTEAD = {
     r"(?<!Bestehendes )\bKont(?:o|os|en)\b": "Account",
     r"\bStrasse\b": "Straße",
 }
-"""Words that the German texts do not use, with those that they use for the thing."""
+"""Expressions for words that German texts must not use, each with the word to use instead."""
 
 ENGLISH_INSTEAD = {
     r"\bemails?\b|\bE-Mails?\b": "e-mail",
@@ -58,13 +58,13 @@ ENGLISH_INSTEAD = {
 }
 
 LOOSE_DATES = re.compile(r"strftime\(|\| ?datetimeformat|\| ?dateformat|flask_babel import [^\n]*format_date")
-"""Ways to write a date of one's own."""
+"""Matches code that formats dates itself, without `tasks.wording.formats`."""
 MACHINES = {"web/portal/page/holder_form.py"}
 """Files that write dates for programs, or as people type them into a field."""
 
 
 def sentences() -> list[tuple[str, str]]:
-    """Return pairs of German and English sentence from the catalogue; each plural form is a pair of its own."""
+    """Return pairs of English and German sentence from the catalogue; each plural form is a pair of its own."""
     with CATALOGUE.open("rb") as file:
         catalogue = read_po(file)
     found: list[tuple[str, str]] = []
