@@ -28,7 +28,7 @@ TCP_LIMITS = {
 Options that this platform does not have are left out.
 """
 _PORT = 26379
-"""The port of a sentinel whose address has none."""
+"""The default port of Redis Sentinel, for a sentinel whose address names no port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class BrokerAddress:
 
 
 def with_password(url: str, password: str | None) -> str:
-    """Return the broker's URL with the password inserted and percent-encoded.
+    """Return the URL of a Redis with the password inserted and percent-encoded.
 
     The URL is returned unchanged if it contains a password already, or if `password` is None or empty.
     """

@@ -22,7 +22,7 @@ from tasks.rabbitmq import is_rabbitmq, send_by, write_to_all_queues
 log = structlog.get_logger()
 
 PATIENCE = 1.0
-"""How long a program that only sends hints waits for the broker, in seconds: short, because a customer waits too."""
+"""How many seconds a program that only sends hints waits for the broker; short, because a customer waits too."""
 READY_KEY = "standorte-ready"
 """The Redis key that the check of the broker writes, kept for a minute; with RabbitMQ the queue that it writes to."""
 

@@ -43,7 +43,7 @@ class NotSent(GatewayRefused):
 
 
 class NumberTaken(GatewayRefused):
-    """Raised or returned when the registrar refuses a trunk because it lists one of its numbers under another trunk.
+    """Raised or returned when the registrar refuses a trunk, because another trunk there has one of its numbers.
 
     Retry with other numbers.
     """
@@ -59,9 +59,9 @@ SECRET_ISSUE = "secret_issue"  # noqa: S105 - the name of a preference
 SUSPENDED = "suspended"
 """The name of the registrar's preference that only suspended trunks have."""
 REQUEST_URI = "request_uri"
-"""The name of the preference of those trunks whose incoming calls do not name the dialled number in the request line.
+"""The name of the preference that says what the request line of a trunk's incoming calls contains.
 
-Without it the request line names the dialled number, as for all trunks before there was a choice.
+A trunk without it gets the dialled number there, as all trunks did before there was a choice.
 """
 
 

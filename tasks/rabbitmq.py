@@ -1,4 +1,4 @@
-"""RabbitMQ as message broker: its queues, the limits on waits for it, and sending over a connection that may be broken.
+"""RabbitMQ as message broker: its queues, time limits for waiting, and sending over a connection that may be broken.
 
 The queues are quorum queues, of which RabbitMQ keeps copies on several nodes. Each holds one hint at most.
 """

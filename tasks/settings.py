@@ -169,7 +169,10 @@ class CarrierSettings(Settings):
     carrier_email: Annotated[str, AfterValidator(sendable)] | None = None
     """The e-mail address of the customer service, which is also the Reply-To of mails."""
     carrier_imprint: _Page | None = None
-    """The imprint: a URL, or a text for which the portal has a page. The same holds for the three fields below."""
+    """The imprint: a URL, or the text of a page that the portal shows.
+
+    Privacy notice, terms and help have the same form.
+    """
     carrier_privacy: _Page | None = None
     carrier_terms: _Page | None = None
     carrier_help: _Page | None = None

@@ -43,7 +43,10 @@ from tasks.runtime import Runtime
 log = structlog.get_logger()
 
 CHUNK = 100
-"""The most rows of one transaction: few enough that the worker is soon free for work that belongs to no bulk."""
+"""The most rows of a bulk (uploaded file) that are processed in one transaction.
+
+It is small, so that the worker is soon free for work that belongs to no bulk.
+"""
 _SOONEST, _LATEST = timedelta(seconds=2), timedelta(minutes=10)
 _ANSWERS_LOOKED_FOR = timedelta(minutes=10)
 _ROOM_LOOKED_FOR = timedelta(minutes=5)

@@ -70,9 +70,9 @@ STEPS: Mapping[StepName, Step] = {
 
 
 BLOCKED_FOR = 0.1
-"""Seconds after which requests that another transaction had locked are tried once more, before they are given back."""
+"""Seconds to wait before requests that another transaction has locked are tried once more; then they are released."""
 ONE_BY_ONE = 10.0
-"""Seconds for which the requests of a failed batch are run one by one; those not begun by then are given back."""
+"""For how many seconds the requests of a failed batch are run one by one; requests not begun by then are released."""
 BULK_BATCHES = 2
 """The most requests of bulks (uploaded files) in one batch, as a multiple of the setting `BATCH`.
 

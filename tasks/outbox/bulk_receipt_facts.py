@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tasks.files.exported_tables import Cell
 
 LISTED = 20
-"""The most rows of the file that stand in the text of the mail; all are in the attached table."""
+"""The most rows of the file that the text of the mail lists; the attached table has all rows."""
 
 FATES = {
     RowFate.PLACED: N_("received"),
@@ -42,7 +42,7 @@ FATES = {
     RowFate.REFUSED: N_("not possible"),
     None: N_("waits for earlier answers"),
 }
-"""The words for what has become of a row of the file, by its fate."""
+"""By the fate of a row of the file (None: not processed yet): the words that the receipt shows for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""The layout of a letter as PDF: address window, date, text, the code in large print, and a QR code of its page."""
+"""The layout of a letter as PDF: address window, date, text, and a box with a code and a QR code.
+
+The QR code leads to the portal's page where the code is entered.
+"""
 
 from __future__ import annotations
 

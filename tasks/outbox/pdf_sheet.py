@@ -24,7 +24,7 @@ from tasks.wording.translate import N_, translate
 Colour = tuple[int, int, int]
 
 LEFT, RIGHT, WIDTH, PRICE = 25, 20, 165, 32
-"""Margins, width of the text, and width of a price in a table, in millimetres."""
+"""The left and right margins, the width of the text, and the width of a price in a table, in millimetres."""
 INK, QUIET, ACCENT, LINE, TINT = (22, 32, 29), (81, 92, 88), (11, 90, 75), (217, 221, 217), (245, 246, 244)
 """The colours of web/static/portal.css (--ink, --quiet, --primary, --line, --paper) in its light form."""
 _HEIGHT, _TOP, _FOOT = 297, 28, 22

@@ -36,9 +36,9 @@ def font_name(weight: int) -> str:
 
 
 def _keep_objects(font: Any) -> None:
-    """Patch ReportLab's `font` (a `TTFont`) so that it keeps the texts of its objects that are the same in many PDFs.
+    """Patch ReportLab's `font` (a `TTFont`) so that two of its PDF objects are formatted once and reused in later PDFs.
 
-    These are the widths of a subset's characters, and the map by which readers copy its text. Formatting a hundred
+    These are the widths of a subset's characters, and the map from glyphs to text, for copying. Formatting a hundred
     widths for each PDF takes as long as drawing its text.
     """
     add = font.addObjects

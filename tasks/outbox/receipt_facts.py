@@ -115,8 +115,8 @@ def _change(receipts: Receipts, message: Message) -> Details:
 def _numbers_receipt(receipts: Receipts, message: Message) -> Details:
     """Return the template variables of the receipt mail for an order of more phone numbers, without attachments.
 
-    `needed` is how many numbers a certificate of need has to show to be needed, and `until` by when it has to be handed
-    in; None if the numbers need none.
+    If the order needs a certificate of need, the variable `needed` is the number of phone numbers that the certificate
+    has to justify, and `until` the deadline for handing it in. Otherwise both are None.
     """
     session, request = receipts.session, receipts.request(message)
     facts = {**_about(request), **added_numbers(session, request, message.locale).facts()}

@@ -1,7 +1,8 @@
 """Send queued mails and letters.
 
-A message's row says when it is to be sent, and a lease which worker has claimed it. An outage of the mail server delays
-only mails, not requests. Each message is sent at least once, always under the same key; see docs/decisions/0002.
+A message's row says when the message is to be sent, and under which lease a worker has claimed it. An outage of the
+mail server delays only mails, not requests. Each message is sent at least once, always under the same key; see
+docs/decisions/0002.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ TRY_TO_RECORD_AGAIN = 0.5
 RECORDED_WITHIN = timedelta(milliseconds=100)
 """How long a sent message may be unrecorded: if the worker is killed in that time, another worker sends it again."""
 Outcomes = dict[Message, GatewayError | None]
-"""The results of sending messages: the error, or None for a message that was sent."""
+"""The result of sending each message: the error, or None if the message was sent."""
 
 
 def send_due(runtime: Runtime, channel: Channel, more_due: Callable[[], object]) -> None:
@@ -102,8 +103,9 @@ def send_due(runtime: Runtime, channel: Channel, more_due: Callable[[], object])
 def _details(runtime: Runtime, messages: Sequence[Message]) -> Mapping[int, Details | Exception]:
     """Read the template variables and attachments of the receipts among the messages, in one transaction.
 
-    Return them by message id. If a receipt cannot be read, each is read in a transaction of its own; the value of such
-    a receipt is then the error. Raises an error only if the database is unavailable or the task's time limit is over.
+    Return them by message id. If that fails, each receipt is read in a transaction of its own; for a receipt that
+    cannot be read, the error is returned instead. Raises an error only if the database is unavailable or the task's
+    time limit is over.
     """
     receipts = [message for message in messages if message.template in RECEIPTS]
     try:
@@ -171,11 +173,11 @@ def _send_some(
 
 
 def _record_safely(claim: Claim, outcomes: Outcomes) -> Outcomes:
-    """Record the results of sending in one transaction; if it fails, record each in its own.
+    """Record the results of sending in one transaction; if that fails, record each result in a transaction of its own.
 
     Return the results that could not be recorded yet, so that the caller can try again: otherwise a sent message would
-    be sent twice. If the request is locked, no timeline entry is added for a sent message; a refusal is left for the
-    next try instead, because the request has to learn of it.
+    be sent twice. If the request is locked, a sent message is recorded without its timeline entry. A refusal is left
+    for the next try, because it must be noted in the request.
     """
     if not outcomes:
         return {}
@@ -255,7 +257,10 @@ def _record(claim: Claim, outcomes: Outcomes, *, told: bool = True) -> set[int]:
 
 
 def _count_failed(claim: Claim, session: Session, outcomes: Outcomes, now: datetime) -> list[Message]:
-    """Record the failed ones among the results, and return their messages except those that are locked or have left."""
+    """Record the failed attempts among the results; return their messages.
+
+    Messages that are locked, or are no longer queued, are left out.
+    """
     failures = {message.id: failure for message, failure in outcomes.items() if failure is not None}
     if not failures:
         return []

@@ -65,8 +65,8 @@ class Run:
 def runs_of(line: str, weight: int) -> tuple[Run, ...]:
     """Split a line into runs (parts in one typeface) in the weight 400 or 600; return them from left to right.
 
-    Some typeface must have each character. The invisible characters FSI and PDI isolate the direction of the text
-    between them, and are not printed.
+    Each character must be in one of the typefaces. The invisible characters FSI and PDI isolate the direction of the
+    text between them, and are not printed.
     """
     form = eastern_form(line)
     parts = visual_parts(line) if ISOLATE in line or needs_order(line) else [(line, False)]

@@ -9,8 +9,8 @@ from tasks.reconcile.job_run import Run
 def erase_people(run: Run) -> None:
     """Erase the people whose erasure was requested and whose access has ended.
 
-    A person is left for a later run while a mail to or about them is unsent. One who has got a role again is not
-    erased. Safe to run twice.
+    A person is left for a later run while a mail to or about them is unsent. A person who has been given a role again
+    is not erased. Safe to run twice.
     """
     with run.transaction() as session:
         for erasure, user in open_erasures(session):

@@ -1,4 +1,4 @@
-"""Job `invoices`: create the link and detach requests by which sub-accounts follow the collective invoices."""
+"""Job `invoices`: request to link the accounts that join a collective invoice, and to detach those that leave it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tasks.reconcile.job_run import Run
 PAGE = 200
 
 Running = dict[tuple[int, str], Request]
-"""Running requests by main account's id and customer number."""
+"""Link or detach requests that have not ended, by the main account's id and the account's customer number."""
 
 
 def reconcile_invoices(run: Run) -> None:

@@ -20,7 +20,7 @@ PAGE = 200
 
 
 def reconcile_mails(run: Run) -> None:
-    """Schedule messages that are unsent 15 minutes (`LATE`) after they were queued to be sent now, and report them.
+    """Make messages due now that are still unsent 15 minutes (`LATE`) after they were queued, and report them.
 
     Messages that were refused within the last day are reported, too. Findings of refused messages and of messages that
     have failed often count as not repaired. Safe to run twice: a message that was sent is never scheduled again.

@@ -68,8 +68,9 @@ class Difference:
 
     `kind` is the kind of finding, and `what` names the parts of the trunk's record that differ; both are keys of tables
     in `tasks.wording.findings`. `foreign` is whether the registrar has the SIP user under another idempotency key, and
-    would therefore refuse the trunk's record. `stays` is whether rows are concerned that only staff may have deleted or
-    overwritten: rows that the portal never wrote, or those of a trunk that it has forgotten or not adopted yet.
+    would therefore refuse the trunk's record. `stays` is whether the registrar's rows stay as they are without the
+    staff's permission. These are rows that the portal never wrote, and rows of a trunk that the portal has forgotten or
+    has not adopted yet.
     """
 
     kind: str
@@ -78,9 +79,9 @@ class Difference:
     stays: bool = False
 
     def takes_away(self, allowed: bool) -> bool:
-        """Return whether rows at the registrar must be deleted, and may be, to repair the difference.
+        """Return whether rows at the registrar must be deleted to repair the difference, and may be.
 
-        `allowed`: staff have allowed deletions.
+        `allowed` is whether staff have allowed deletions.
         """
         return (self.foreign or self.kind in _UNKNOWN) and (allowed or not self.stays)
 
@@ -252,7 +253,7 @@ def _takes_away(allowed: bool, ours: Ours | None, found: Subscriber | None) -> b
 
 
 _IN_PARTS = (FORWARD, ALLOW, DENY)
-"""The prefixes of the names of those preferences of which several together make one setting."""
+"""The prefixes of preferences' names of which all that a trunk has make one setting together."""
 _ONLY_OF_SOME = (SUSPENDED, REQUEST_URI)
 """The names of preferences that not every trunk has."""
 
@@ -332,9 +333,10 @@ _WRITTEN_AGAIN = {"missing_there", "differs_there", "doubled_there", "still_ther
 
 
 def _clear(run: Run, cleared: set[SipAddress], ours: Collection[SipAddress]) -> set[SipAddress]:
-    """Delete the registrar's rows of SIP addresses without a trunk, and keys that keep trunks from being written.
+    """Delete rows of SIP addresses without a trunk from the registrar, and keys that keep trunks from being written.
 
-    `ours` has the addresses of the portal's trunks. Return `cleared`; a dry run deletes nothing.
+    `cleared` are the SIP addresses of both; those that are also in `ours` have a trunk in the portal, and only lose
+    their idempotency keys. Return `cleared`. A dry run deletes nothing.
     """
     if cleared and not run.dry:
         with tracing.span("registrar.remove", role="client", together=len(cleared)):
@@ -353,7 +355,10 @@ def _find(run: Run, ours: Ours | None, address: SipAddress, difference: Differen
 
 
 def _comparison(allowed: bool) -> Comparison[SipAddress, Ours, Subscriber]:
-    """Return how trunks are compared with the registrar's. `allowed`: staff have allowed deletions."""
+    """Return the `Comparison` of the portal's trunks with the registrar's subscribers.
+
+    `allowed` is whether staff have allowed deletions.
+    """
     return Comparison(
         key=attrgetter("address"),
         takes_away=partial(_takes_away, allowed),

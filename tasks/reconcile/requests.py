@@ -1,7 +1,7 @@
 """Job `requests`: find requests that no worker has taken in time, or that were held or have failed for long.
 
-It also frees number blocks that are reserved for a request that has ended. Requests about the contracts of an account
-that has changed its main account, but which still belong to the former one, are handed over to the present one.
+It also frees number blocks that are reserved for a request that has ended. If an account has changed its main account,
+requests about its contracts that still belong to the former one are handed over to the present one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ NOT_PICKED_UP = timedelta(minutes=5)
 """The longest time that a due request may wait for a worker to claim it."""
 LONG_HELD = timedelta(days=1)
 SOME_TIME = timedelta(minutes=1)
-"""The time that a sweep and a busy worker may need after a lease or a deadline has ended."""
+"""How long after the end of a lease or a deadline a request counts as overdue.
+
+A sweep and a busy worker may need this time.
+"""
 
 
 def reconcile_requests(run: Run) -> None:

@@ -19,7 +19,7 @@ from tasks.runtime import Runtime
 log = structlog.get_logger()
 
 AT_ONCE = 1000
-"""The most number blocks that one call to the registrar announces; each is two integers."""
+"""The most number blocks that are written to the registrar in one call; a block is only two integers."""
 
 
 def announce_due_blocks(runtime: Runtime, more_due: Callable[[], object]) -> None:

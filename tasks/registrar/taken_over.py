@@ -23,7 +23,8 @@ _PLAIN_ALIAS = re.compile(r"\+49[1-9][0-9]{5,10}")
 class TakenOver:
     """A trunk that was taken over and is not adopted yet.
 
-    `state` is its `SipTrunk.taken_over_as`, `key` the idempotency key under which the portal writes it.
+    `key` is the idempotency key under which the portal writes it. `state` is the value of `SipTrunk.taken_over_as`,
+    which describes the login and the numbers that the registrar had at that time.
     """
 
     address: SipAddress
@@ -34,7 +35,7 @@ class TakenOver:
         """Yield what the registrar has differently from what was taken over: "secret", "numbers", or both.
 
         `found` is the registrar's subscriber, None if it has none: then nothing differs, because nothing would be
-        overwritten. Neither does a subscriber that the portal has written.
+        overwritten. Nothing differs either if the portal has written the subscriber.
         """
         if found is None or ("provision_key", self.key) in found.preferences:
             return

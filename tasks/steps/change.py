@@ -1,4 +1,4 @@
-"""The step `change`: give a trunk another number of channels, and its contract the product that belongs to them."""
+"""The step `change`: give a trunk another number of channels, and its contract the product ordered with them."""
 
 from __future__ import annotations
 

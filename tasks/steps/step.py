@@ -24,9 +24,9 @@ from tasks.runtime import Runtime
 class Work:
     """The context in which steps run, for all requests of one transaction.
 
-    `session` is the transaction's session, `now` one time for all its rows, `runtime` the worker's resources. `pool`
-    hands out number blocks, `book` finds the proofs that the requests need. `committed_callbacks` are called after the
-    commit.
+    `session` is the transaction's session, `now` the time that all its rows get, `runtime` the worker's resources.
+    `pool` hands out number blocks, `book` finds the proofs that the requests need. `committed_callbacks` are called
+    after the commit.
     """
 
     session: Session
@@ -39,7 +39,8 @@ class Work:
     def after_commit(self, callback: Callable[..., object], *facts: Any, **named: Any) -> None:
         """Call `callback` with these arguments after the commit; for log events and metrics.
 
-        Nothing is called if the transaction is rolled back. Log lines of the callback belong to the present span.
+        Nothing is called if the transaction is rolled back. Log lines of the callback belong to the span that is
+        current when this method is called.
         """
         later = partial(callback, *facts, **named)
         if current_traceparent() is not None:
@@ -79,10 +80,16 @@ class Postpone:
 
 
 NO_NUMBERS = Hold(Reason.NO_NUMBERS_AVAILABLE, timedelta(minutes=15))
-"""The outcome of a step if the pool has no free block of the ordered area code and size."""
+"""The outcome of a step if the pool has no free block of the ordered area code and size.
+
+The request is held; the step runs again every 15 minutes.
+"""
 
 IN_USE = Hold(Reason.ACCOUNT_IN_USE, timedelta(minutes=15))
-"""The outcome of a step that would close an account which acts as a main account: others belong to it, or will."""
+"""The outcome of a step that cannot close an account, because the account acts as a main account.
+
+The request is held; the step runs again every 15 minutes.
+"""
 
 
 class Call(Protocol):

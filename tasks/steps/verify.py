@@ -288,9 +288,10 @@ def _wait_for_certificate(work: Work, request: Request) -> Wait | None:
 
 
 def _review_until(work: Work, request: Request, reason: Reason) -> datetime:
-    """Return the end of the day until which the back office looks at the document; not before today's end.
+    """Return the end of the day until which the back office looks at a document.
 
-    `reason` is that of a request whose document waits for the back office. The day stays once it was said.
+    `reason` is the reason for which a request waits for this review. If the request names a day already, that day is
+    kept, or today if it is over.
     """
     if request.reason is reason and request.waiting_until is not None:
         return max(request.waiting_until, end_of_day(work.now))
@@ -323,9 +324,10 @@ def _end_or_renew(
 ) -> None:
     """Raise `RuleBroken` if the request is pending and its proof has expired; renew the proof if necessary.
 
-    The proof, which other orders may share, is renewed only for a request that is not pending yet: it gets a new code
-    if it is stale (valid for less than seven days) or if no other order waits for it, which `another_waits` returns. It
-    gets none before `new_after` has passed since its present code was requested, so that nobody gets mails too often.
+    The proof, which other orders may share, is renewed only for a request that is not pending yet. It gets a new code
+    if it is stale (valid for less than seven days), or if no other order waits for it. `another_waits` returns whether
+    another order does. The proof gets no new code before `new_after` has passed since its present code was requested,
+    so that nobody gets mails too often.
     """
     if request.status is Status.PENDING:
         if work.now >= proof.expires_at:

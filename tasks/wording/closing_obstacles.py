@@ -22,7 +22,7 @@ OBSTACLES: Mapping[str, str] = {
         "off it first."
     ),
 }
-"""The sentences for accounts that act as main accounts, by the `code` of the error `CannotClose`."""
+"""The sentence for each `code` of the error `CannotClose`; the codes are about accounts that act as main accounts."""
 
 
 def obstacle_text(obstacle: CannotClose, locale: Locale) -> str:

@@ -27,7 +27,10 @@ WAITS: Mapping[Limit, str] = {
     Limit.INVITATIONS: N_("The company has sent as many invitations as it may on one day."),
     Limit.CONSENTS: N_("The company has asked as many accounts for consent as it may on one day."),
 }
-"""By limit: the sentence on why a company's orders wait, for the back office and for receipts of uploaded files."""
+"""The sentence on why a company's orders wait, for each limit.
+
+The back office and receipts of uploaded files show it.
+"""
 
 NAMES: Mapping[Limit, str] = {
     Limit.OPEN_ORDERS: N_("open orders at a time"),
@@ -37,7 +40,7 @@ NAMES: Mapping[Limit, str] = {
     Limit.INVITATIONS: N_("invitations a day"),
     Limit.CONSENTS: N_("questions for consent a day"),
 }
-"""By limit: what is limited, in words that follow a number."""
+"""The words for each limit that follow a number, such as "number blocks a day"."""
 
 _AGAIN_AT = N_("There is room again from %(free_at)s.")
 _AGAIN_AFTER_ENDS = N_("There is room again as soon as one of them has ended.")

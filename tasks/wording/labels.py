@@ -57,7 +57,7 @@ PUBLICATIONS: Mapping[Publication, str] = {
     Publication.ONLINE: N_("Online directory"),
     Publication.ENQUIRIES: N_("Directory enquiries by phone"),
 }
-"""Where a directory entry is published."""
+"""The displayed name of each place in which a directory entry can be published."""
 
 MESSAGES: Mapping[str, str] = {
     "address_letter": N_("Letter with the code for the connection address"),

@@ -25,7 +25,7 @@ GIVEN: Mapping[Action, str] = {
     Action.INVITE_USERS: N_("invite users; an administrator only while the account has none"),
     Action.DETACH: N_("detach the account from the main account"),
 }
-"""By right that a link gives to the main account's people: what they may do, in the order in which it is shown."""
+"""The phrase for each right that a link gives to the main account's people, in the order in which it is shown."""
 
 KEPT: Mapping[Action, str] = {
     Action.MANAGE_USERS: N_("change the roles of its users or remove them"),
@@ -37,7 +37,7 @@ KEPT: Mapping[Action, str] = {
     Action.MANAGE_TOKENS: N_("create or revoke its API tokens"),
     Action.SEE_LOG: N_("read in its log what its own users do"),
 }
-"""By right that a link does not give to the main account's people: what the account's own administrators may do."""
+"""The phrase for each right of an account's administrators that a link does not give to the main account's people."""
 
 _ONLY_ADMINISTRATORS = N_("%(what)s (only administrators of the main account)")
 

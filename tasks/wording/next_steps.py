@@ -114,7 +114,7 @@ _SCHEDULED_EXPECTED: Mapping[Kind, str] = {
 
 
 _BY_SEVERAL = (Reason.ADDRESS_NOT_PROVED, Reason.NEED_NOT_PROVED)
-"""The reasons of those waits that anybody who may act on the request can end, by handing in a proof."""
+"""Reasons why a request waits for a proof that anybody who may act on the request can hand in."""
 _LOOKED_AT = N_("We are checking what has come in.")
 _LOOKED_AT_EXPECTED = N_("That usually takes seconds. Then it says here whether anything is still missing.")
 

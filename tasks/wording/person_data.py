@@ -96,7 +96,7 @@ KEYS: Mapping[str, str] = {
     "queued_at": N_("Written at"),
     "refused_at": N_("Refused at"),
 }
-"""The name of each part and field of `models.views.person_data`."""
+"""The displayed name of each key in the data that `models.views.person_data` returns."""
 
 
 def worded(data: Mapping[str, Any], locale: Locale) -> dict[str, Any]:

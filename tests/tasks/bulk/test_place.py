@@ -258,7 +258,7 @@ def test_links_by_code_and_by_consent(pipeline: Pipeline) -> None:
 
 
 def send_links(pipeline: Pipeline, wanted: Sequence[tuple[str, str]]) -> UUID:
-    """Save a bulk file of link requests and send it off; return its id.
+    """Save a bulk file of link requests and submit it; return its id.
 
     `wanted` are pairs of customer number and link code ("": without a link code).
     """

@@ -119,11 +119,11 @@ class ExistingAccounts(RuleBasedStateMachine):
 
     @rule()
     def let_go(self) -> None:
-        """Consent, as the present main account, to all switches that wait for it."""
+        """Consent, as the present main accounts, to all switches that wait for this consent."""
         self._let_go()
 
     def _let_go(self) -> bool:
-        """Consent to all switches that wait for it, and return whether there were any."""
+        """Consent, as the present main accounts, to all switches that wait for this; return whether there were any."""
         managers = {main.id: manager for main, manager in self.customers}
         asked = sa.select(MainConsent).where(MainConsent.decision.is_(None), MainConsent.main_id.in_(managers))
         agreed = False

@@ -72,9 +72,10 @@ class Model:
         self._compare_messages(session, pipeline, done, {row.id for row in placed})
 
     def _compare_messages(self, session: Session, pipeline: Pipeline, done: set[UUID], placed: set[UUID]) -> None:
-        """Assert that all messages were sent, and that each request has the right ones.
+        """Assert that all messages were sent, and that none is missing or doubled.
 
-        `done` are the ids of the completed orders, `placed` those of the orders from bulk files.
+        Each completed order has its confirmations, each request its receipt, and each bulk file its receipt and the
+        mail about its end. `done` are the ids of the completed orders, `placed` those of the orders from bulk files.
         """
         owed = session.scalars(sa.select(Message).where(Message.request_id.in_(self.expected))).all()
         sent = {mail.message_id for mail in pipeline.mailer.sent}

@@ -1,4 +1,4 @@
-"""Tests that a held request names the carrier, who has to act, and the day until which that is done.
+"""Tests that a held request names the carrier as the party that has to act, and the day until which the carrier acts.
 
 The request's page, the API, the receipt and a mail show it.
 """

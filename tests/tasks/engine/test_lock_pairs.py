@@ -49,7 +49,7 @@ class UndoneDatabase:
 
     @contextmanager
     def transaction(self, **limits: Any) -> Iterator[Session]:
-        """Open a transaction as the real database does, and roll it back at the end of the block."""
+        """Open a transaction as the real database does, yield its session, and roll it back at the end of the block."""
         with suppress(Undone), self._database.transaction(**limits) as session:
             yield session
             session.flush()

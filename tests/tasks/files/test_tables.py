@@ -32,9 +32,10 @@ def as_csv(rows: Sequence[Sequence[str]]) -> bytes:
 
 
 def as_book(sheets: Mapping[str, Sequence[Sequence[str]]], *, hidden: Sequence[str] = (), **merged: str) -> bytes:
-    """Return an XLSX workbook with these sheets, given as rows of cells by name; `hidden` are the names of hidden ones.
+    """Return an XLSX workbook with these sheets, given as rows of cells by name.
 
-    `merged` has, by the name of a sheet, a range whose cells are merged, such as A1:B2.
+    `hidden` are the names of the hidden sheets. `merged` has, by the name of a sheet, a range whose cells are merged,
+    such as A1:B2.
     """
     out = io.BytesIO()
     with Workbook(out, {"in_memory": True}) as book:

@@ -34,7 +34,10 @@ def make_site(pipeline: Pipeline, people: int = 1) -> tuple[Account, list[User]]
 
 
 def offer(pipeline: Pipeline, account: Account) -> None:
-    """Offer to pay for the account, as the main account's manager, and let the workers send the mails."""
+    """Offer to pay for the account by collective invoice, and let the workers send the mails.
+
+    The main account's manager makes the offer.
+    """
     with pipeline.runtime.database.transaction() as session:
         offer_invoice(session, pipeline.manager, session.get_one(Account, account.id), pipeline.clock.now)
     pipeline.send()

@@ -57,7 +57,10 @@ def test_a_block_that_the_registrar_gave_to_somebody_else_is_ended_and_the_next_
 
 
 def test_a_row_is_kept_to_the_end_of_the_next_year_in_berlin(pipeline: Pipeline) -> None:
-    """Release a block in the last minute of 2026 in Berlin: it is forgotten when 2027 has ended there."""
+    """Release a block in the last minute of 2026 in Berlin.
+
+    Its row in the history must be deleted when 2027 has ended there, and not before.
+    """
     with pipeline.runtime.database.transaction() as session:
         account = make_account(session)
         pool = NumberPool(session, NOW, {("030", 10): 2})

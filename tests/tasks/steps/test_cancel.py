@@ -133,7 +133,7 @@ def test_nothing_ends_before_the_day_and_everything_with_it(pipeline: Pipeline, 
 
 
 def test_a_month_after_the_end_nobody_else_has_the_numbers() -> None:
-    """Check § 59 (6) TKG: numbers can be taken along for a month after the end of the contract."""
+    """Check § 59 (6) TKG: a number can be ported for a month after its contract's end, so it must rest for longer."""
     assert timedelta(days=31) < QUARANTINE
 
 

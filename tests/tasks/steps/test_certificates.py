@@ -305,5 +305,5 @@ def test_a_certificate_is_for_numbers_and_an_address_proof_for_orders(pipeline: 
 
 
 def test_no_order_needs_a_certificate() -> None:
-    """Check that no block, of which a new trunk gets one, is larger than what a trunk has without a certificate."""
+    """Check that a new trunk, which gets one number block, never needs a certificate for its numbers."""
     assert max(BLOCK_SIZES) <= MOST_NUMBERS

@@ -81,12 +81,12 @@ def channels_of(pipeline: Pipeline, trunk_id: int) -> int:
 
 
 def tariffs_at(pipeline: Pipeline, trunk_id: int, at: datetime) -> list[tuple[str, int]]:
-    """Return the tariffs of the trunk's contract that hold at the time `at`, each with its monthly price in cents."""
+    """Return the tariffs of the trunk's contract at a time, as pairs of product key and monthly price in cents."""
     return tariffs_of(pipeline, trunk_id, [at])[at]
 
 
 def tariffs_of(pipeline: Pipeline, trunk_id: int, moments: Sequence[datetime]) -> dict[datetime, list[tuple[str, int]]]:
-    """Return the tariffs of the trunk's contract at each of the moments, each with its monthly price in cents."""
+    """Return the tariffs of the trunk's contract by moment, as pairs of product key and monthly price in cents."""
     at = sa.values(sa.column("at", sa.DateTime(timezone=True)), name="moments").data([(each,) for each in moments]).c.at
     found: dict[datetime, list[tuple[str, int]]] = {each: [] for each in moments}
     with pipeline.runtime.database.transaction() as session:

@@ -36,7 +36,7 @@ from tests.tasks.steps.test_more_numbers import ask
 
 @pytest.fixture
 def owner(pipeline: Pipeline) -> User:
-    """Order a sub-account with ten numbers, and return the person who administers it."""
+    """Complete the order of a sub-account with ten numbers, and return its administrator."""
     pipeline.order(an_order())
     pipeline.advance()
     with pipeline.runtime.database.transaction() as session:

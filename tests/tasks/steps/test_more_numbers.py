@@ -59,8 +59,8 @@ def ask(
 ) -> UUID:
     """Request a block of `size` numbers for the trunk from `day` on (None: at once); return the request's id.
 
-    `person` requests it (None: the manager). `shown` are the prices that the form had shown, as it sends them (None:
-    they are not checked).
+    `person` requests it (None: the manager). `shown` is the text with the prices that a form has shown and sends back
+    (None: the prices are not checked).
     """
     now = pipeline.clock.now
     with pipeline.runtime.database.transaction() as session:

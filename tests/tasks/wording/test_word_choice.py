@@ -60,7 +60,7 @@ ENGLISH_INSTEAD = {
 LOOSE_DATES = re.compile(r"strftime\(|\| ?datetimeformat|\| ?dateformat|flask_babel import [^\n]*format_date")
 """Matches code that formats dates itself, without `tasks.wording.formats`."""
 MACHINES = {"web/portal/page/holder_form.py"}
-"""Files that write dates for programs, or as people type them into a field."""
+"""Files that may format dates themselves: for programs, or as people type them into a field."""
 
 
 def sentences() -> list[tuple[str, str]]:
