@@ -80,9 +80,9 @@ class Forwarding:
 
     The forwarding applies during `hours`: pairs of first and end minute since Monday 0:00, German local time, the end
     excluded. `condition` is "always", "busy", "no_answer" or "not_registered"; `after_seconds` is how long a call rings
-    first, None unless the condition is "no_answer". `numbers` is the range of numbers that the forwarding is for, as
-    first and last number in E.164 without the plus sign, and `id` the portal's id of the forwarding; both are None for
-    a forwarding for all numbers of the account.
+    first, None unless the condition is "no_answer". `numbers` are the first and last number of the range that the
+    forwarding is for, in E.164 without the plus sign; `id` is the portal's id of the forwarding. Both are None for a
+    forwarding for all numbers of the account.
     """
 
     condition: str
@@ -334,8 +334,8 @@ class Letter:
     """One letter on paper. `key` identifies the letter at every attempt; `recipient` has the lines of the address.
 
     `text` has paragraphs, divided by empty lines. `date` is the day of the letter in words. If there is a `code`, the
-    paragraph of the text that contains it is replaced by the code in large print, with a QR code of `link` beside it:
-    the URL of the page where the code is entered. `code` and `link` are None in a letter without a code.
+    paragraph of the text that contains it is replaced by the code in large print and a QR code of `link`. `link` is the
+    URL of the page where the code is entered. `code` and `link` are None in a letter without a code.
     """
 
     key: str

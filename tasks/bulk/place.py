@@ -284,9 +284,9 @@ def _lock_claimed(session: Session, id: uuid.UUID, lease: uuid.UUID) -> Bulk | N
 def _record_error(claim: Claim, id: uuid.UUID, error: Exception) -> None:
     """Record that placing rows of the claimed bulk file `id` failed with `error`; schedule the next try after a pause.
 
-    The next try takes a single row. If a try of a single row fails with an error that a retry cannot heal, that row is
-    refused with the reason `internal_error`, and its link code is deleted. Does nothing if another worker has claimed
-    the bulk since.
+    The next try takes a single row. If a single row fails with an error that a retry cannot heal, the row is refused
+    with the reason `internal_error`. Its link code is then deleted. Does nothing if another worker has claimed the bulk
+    since.
     """
     is_temporary = can_be_repeated(error)
     told = None if is_temporary else error

@@ -85,8 +85,8 @@ def open_text(file: BinaryIO, encoding: Encoding) -> io.TextIOWrapper:
 def encoding_of(file: BinaryIO) -> Encoding:
     """Recognise the encoding of a CSV file, reading the file in small pieces.
 
-    A file with a few bytes that are invalid in UTF-8 counts as UTF-8 all the same, as long as at least as many
-    characters beyond ASCII are valid: in any other encoding, every umlaut would be wrong.
+    A file with a few bytes that are invalid in UTF-8 still counts as UTF-8. The condition is that at least as many of
+    its characters beyond ASCII are valid: in any other encoding, every umlaut would be wrong.
     """
     file.seek(0)
     start = file.read(_CHUNK)

@@ -24,14 +24,19 @@ _BLANK = ' ;,"' + "".join(map(chr, range(32)))
 
 
 class UnusableTable(Exception):
-    """Raised when no table can be read from a file.
+    """Raised when no table can be read from a file. `code` is the reason:
 
-    `code` is the reason: `empty` if there is nothing but blank rows, `no_table` if the file is neither text nor a
-    readable workbook with sheets, `no_columns` if required columns are missing (`columns` are their keys),
-    `columns_twice` if two headings name the same column, `hidden_sheet` if only a hidden sheet has the headings,
-    `line_too_long` if a line above the headings is too long, `far_row` if a row far below the table has content, or
-    `too_much` if a workbook is too large. `line` is the number of the line with the problem, counted from 1; 0 if the
-    problem is in no single line. `sheet` is the name of its sheet, empty if there is none.
+    - `empty`: there is nothing but blank rows.
+    - `no_table`: the file is neither text nor a readable workbook with sheets.
+    - `no_columns`: required columns are missing; `columns` are their keys.
+    - `columns_twice`: two headings name the same column.
+    - `hidden_sheet`: only a hidden sheet has the headings.
+    - `line_too_long`: a line above the headings is too long.
+    - `far_row`: a row far below the table has content.
+    - `too_much`: a workbook is too large.
+
+    `line` is the number of the line with the problem, counted from 1; 0 if the problem is in no single line. `sheet` is
+    the name of its sheet, empty if there is none.
     """
 
     def __init__(self, code: str, columns: Sequence[str] = (), line: int = 0, sheet: str = "") -> None:

@@ -3,11 +3,15 @@
 It runs as a separate process, whose memory and time the kernel limits, because uploads are untrusted: a few kilobytes
 can unpack to any size, or name a cell so far away that reading needs more memory than there is.
 
-Prints a list of sheets, each with the keys `index` (from 0), `name`, `hidden`, `whole` (whether all rows were read, up
-to the limit), `rows` (`[[line, [value, ...]], ...]` without blank rows, lines from 1), `hidden_lines` (the lines of
-those rows that are hidden, for example by a filter) and `far`. If a sheet has content below row `LAST_LINE` (50,000),
-`far` is the line of the first such row, else 0. Exits with status 1 if the file is no workbook, and with status
-`TOO_MUCH` (3) or by a signal if a limit is reached.
+Prints a list of sheets, each with these keys:
+
+- `index` (from 0), `name` and `hidden`
+- `whole`: whether all rows were read, up to the limit
+- `rows`: `[[line, [value, ...]], ...]` without blank rows, lines from 1
+- `hidden_lines`: the lines of those rows that are hidden, for example by a filter
+- `far`: the line of the first row below row `LAST_LINE` (50,000) that has content, 0 if there is none
+
+Exits with status 1 if the file is no workbook, and with status `TOO_MUCH` (3) or by a signal if a limit is reached.
 """
 
 from __future__ import annotations

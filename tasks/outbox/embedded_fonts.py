@@ -68,8 +68,8 @@ class _Font:
     def operators(self, run: Run, size: float, x: float, y: float) -> str:
         """Return the PDF operators that print a run of text in this typeface, beginning at `x` and `y` (points).
 
-        If copying the glyphs of a cluster (a character as a reader sees it) would not give its text, the cluster is
-        marked with its text as `ActualText`, so that the PDF can be copied and searched.
+        The PDF can be copied and searched: if the glyphs of a cluster (a character as a reader sees it) would be copied
+        as another text, the cluster is marked with its text as `ActualText`.
         """
         written: list[str] = []
         line: list[str] = []

@@ -32,8 +32,8 @@ _BLACK: Colour = (0, 0, 0)
 def letter_pdf(letter: Letter, carrier: Carrier) -> bytes:
     """Return the letter as PDF, laid out for a window envelope (DIN 5008, form B).
 
-    If the letter has a code, the paragraph that contains the code is replaced by a box with the code in large print and
-    a QR code of the page where it is entered.
+    If the letter has a code, a box replaces the paragraph that contains it. The box has the code in large print, and a
+    QR code of the page where the code is entered.
     """
     sheet = Sheet(carrier, as_locale(letter.locale), letter.subject)
     for top in _FOLDS:

@@ -115,8 +115,8 @@ def _change(receipts: Receipts, message: Message) -> Details:
 def _numbers_receipt(receipts: Receipts, message: Message) -> Details:
     """Return the template variables of the receipt mail for an order of more phone numbers, without attachments.
 
-    If the order needs a certificate of need, the variable `needed` is the number of phone numbers that the certificate
-    has to justify, and `until` the deadline for handing it in. Otherwise both are None.
+    If the order needs a certificate of need, the variable `needed` is how many phone numbers the certificate has to
+    justify. `until` is then the deadline for handing it in. Otherwise both are None.
     """
     session, request = receipts.session, receipts.request(message)
     facts = {**_about(request), **added_numbers(session, request, message.locale).facts()}
@@ -177,8 +177,8 @@ def _asked(receipts: Receipts, request: Request, locale: Locale) -> list[dict[st
 def _deadline(request: Request, proof: CodedProof | None) -> str:
     """Return the deadline of a proof in ISO format.
 
-    If the proof was not requested yet (None), or had expired before the order was placed and therefore has to be
-    requested again, the deadline is the end of the 14th day (`VALID_FOR`) after the order.
+    It is the end of the 14th day (`VALID_FOR`) after the order if the proof has yet to be requested. That is so if it
+    was never requested (None), or if it had expired before the order was placed.
     """
     until = end_of_day(request.created_at + VALID_FOR)
     if proof is not None and proof.expires_at > request.created_at:

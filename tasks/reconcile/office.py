@@ -34,9 +34,9 @@ log = structlog.get_logger()
 def tell_office(run: Run) -> None:
     """Queue one mail to the back office about the requests and bulk files that wait for it and were not reported yet.
 
-    These are requests that are held or have failed, each reported once for each reason, and uploaded files that wait
-    for a limit of the company, each reported once. If no address of the back office is set, logs a warning and queues
-    nothing; a later run reports them. Safe to run twice.
+    Requests that are held or have failed are reported once for each reason. Uploaded files that wait for a limit of the
+    company are reported once. If no address of the back office is set, logs a warning and queues nothing; a later run
+    reports them. Safe to run twice.
     """
     to = run.runtime.office_email
     with run.transaction() as session:

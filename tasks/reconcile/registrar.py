@@ -96,9 +96,10 @@ def reconcile_registrar(run: Run) -> None:
     or block of the portal are deleted. But while trunks are taken over and not adopted, nothing is deleted: these
     trunks are left as they are, and reported if they have changed at the registrar since.
 
-    Without the staff's permission (`run.allow_removals`), no SIP user is deleted that the portal did not write, as it
-    may be a customer's of a Kamailio that was there before. Nothing is deleted without it if the rows are too many, or
-    if one of them is a trunk that the portal once wrote and no longer has, as after restoring an old backup.
+    Some deletions need the staff's permission (`run.allow_removals`). Without it, no SIP user is deleted that the
+    portal did not write: it may be a customer's of a Kamailio that was there before. Nothing at all is deleted without
+    it if there are too many rows to delete. The same holds if one of them is a trunk that the portal once wrote and no
+    longer has, as after restoring an old backup.
 
     Safe to run twice: a trunk is always written from its row. Memory does not grow with the number of rows.
     """

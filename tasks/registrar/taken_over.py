@@ -23,8 +23,8 @@ _PLAIN_ALIAS = re.compile(r"\+49[1-9][0-9]{5,10}")
 class TakenOver:
     """A trunk that was taken over and is not adopted yet.
 
-    `key` is the idempotency key under which the portal writes it. `state` is the value of `SipTrunk.taken_over_as`,
-    which describes the login and the numbers that the registrar had at that time.
+    `key` is the idempotency key under which the portal writes it. `state` (the column `SipTrunk.taken_over_as`) has
+    fingerprints of the login and of the numbers that the registrar had when the trunk was taken over.
     """
 
     address: SipAddress

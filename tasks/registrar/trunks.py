@@ -68,10 +68,10 @@ def record_from(
 ) -> TrunkRecord:
     """Build the record that is sent to the registrar, from a trunk or from a row of its columns.
 
-    A row avoids loading objects. `numbers` are the trunk's numbers in E.164 with the plus sign, `postal_code` is that
-    of the connection address, `forwardings` has the enabled call forwardings by account id, and `blocked` are the
-    high-risk prefixes, which only a trunk with `high_risk` may call. Raises `SecretUnreadable` if the trunk's secret
-    was encrypted with a key that is not configured.
+    A row avoids loading objects. `numbers` are the trunk's numbers in E.164 with the plus sign. `postal_code` is that
+    of the connection address. `forwardings` has the enabled call forwardings by account id. `blocked` are the high-risk
+    prefixes, which only a trunk with `high_risk` may call. Raises `SecretUnreadable` if the trunk's secret was
+    encrypted with a key that is not configured.
     """
     return TrunkRecord(
         key=provision_key(trunk.request_id, trunk.sip_user),

@@ -57,8 +57,8 @@ def queue_end_mails(work: Work, request: Request) -> None:
 
     The requester gets one; if there is none, or they have left the company, the main account's administrators do. For a
     request of a running bulk (uploaded file) neither do: the uploader gets one mail when the bulk ends. The
-    administrators of the account to be attached get a mail too if one of them has given or declined consent, and so do
-    those of the present main account if it has answered a switch.
+    administrators of the account to be attached also get a mail, if one of them has given or declined consent. So do
+    the administrators of the present main account, if it has answered a switch.
     """
     for person in _requesters(work, request):
         _queue(work, request, "request_ended", _as_recipient(person))
@@ -175,10 +175,10 @@ def _sides_of_detach(work: Work, request: Request) -> tuple[list[User], str, lis
 def _requesters(work: Work, request: Request) -> list[User]:
     """Return the users who get mails as requesters: the user who made the request, or else administrators.
 
-    The main account's administrators take the user's place if a scheduled job made the request, if the user was
-    disabled, or if the user has no role in the request's accounts any more and is not one of the carrier's staff. For a
-    request about contracts, the account's present main account counts. Empty for a request of a running bulk (uploaded
-    file), whose uploader gets one mail when the bulk ends (`tasks.bulk.place`).
+    The main account's administrators take the user's place in three cases: a scheduled job made the request, the user
+    was disabled, or the user has no role in the request's accounts any more and is not one of the carrier's staff. For
+    a request about contracts, the account's present main account counts. Empty for a request of a running bulk
+    (uploaded file), whose uploader gets one mail when the bulk ends (`tasks.bulk.place`).
     """
     if _is_in_running_bulk(work, request):
         return []

@@ -16,10 +16,10 @@ from tasks.steps.step import Outcome, Work
 def detach(work: Work, request: Request) -> Outcome:
     """Detach the account from its main account. Returns None: the step is done.
 
-    Also deletes invitations to the account that the main account's people sent, gives running requests about the
-    account's contracts to the account itself, and lets switches that wait for the main account's consent continue
-    without it. If the account was ordered and has no contract holder of its own, it is given that of the main account.
-    Raises `RuleBroken`, which rejects the request, if the account is not attached to this main account any more.
+    Also deletes invitations to the account that the main account's people sent. Running requests about the account's
+    contracts become those of the account itself. Switches that wait for the main account's consent continue without it.
+    If the account was ordered and has no contract holder of its own, it is given that of the main account. Raises
+    `RuleBroken`, which rejects the request, if the account is not attached to this main account any more.
     """
     assert request.account_id is not None
     account = work.session.get_one(Account, request.account_id)

@@ -63,11 +63,11 @@ LOOK_FOR_ANSWER = timedelta(hours=1)
 def verify(work: Work, request: Request) -> Outcome:
     """Check the request against the business rules, and ask people for the proofs that it needs.
 
-    Returns None if the request may go on; a wait while a proof is missing or the contact's e-mail address has to be
-    corrected; a postponement until the day for which the request was made. Returns a hold if the number pool is empty,
-    if staff have yet to confirm that the address lies in the area of the ordered area code, or if an account to be
-    closed acts as a main account. Raises `RuleBroken` if a rule is broken or the time for a proof is over. Safe to run
-    twice: a proof is requested once, with reminders at their times.
+    Returns None if the request may go on. Returns a wait while a proof is missing or the contact's e-mail address has
+    to be corrected, and a postponement until the day for which the request was made. Returns a hold if the number pool
+    is empty, if an account to be closed acts as a main account, or until staff confirm that the area code fits the
+    address. Raises `RuleBroken` if a rule is broken or the time for a proof is over. Safe to run twice: a proof is
+    requested once, with reminders at their times.
     """
     match request.kind:
         case Kind.ORDER:

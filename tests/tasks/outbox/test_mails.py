@@ -119,8 +119,8 @@ def locale(request: pytest.FixtureRequest) -> Locale:
 class Sent:
     """Every kind of mail, sent in one language to people with hostile names, and what the pipeline had afterwards.
 
-    `mails` are pairs of a mail and the variables of its template, `trunks` the trunks that were written to the
-    registrar, `letters` the printed letters, and `stored` the facts of all messages as the database has them.
+    `mails` are pairs of a mail and the variables of its template. `trunks` are the trunks that were written to the
+    registrar, `letters` the printed letters. `stored` has the facts of all messages, as the database has them.
     """
 
     mails: list[tuple[Mail, dict[str, Any]]]

@@ -30,8 +30,8 @@ def changing(pipeline: Pipeline) -> Iterator[Session]:
 def finds(pipeline: Pipeline, job: str, *kinds: str) -> list[Finding]:
     """Run a scheduled job twice dry (without repairs) and once for real; return the findings of the real run.
 
-    Assert that all runs find the same, that the findings have exactly these kinds, and that each has a text in all
-    languages and no e-mail address among its facts.
+    Assert that all runs find the same, and that the findings have exactly these kinds. Each finding must have a text in
+    all languages, and no e-mail address among its facts.
     """
     dry = pipeline.run(job, dry=True)
     again = pipeline.run(job, dry=True)
