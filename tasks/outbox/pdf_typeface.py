@@ -1,4 +1,7 @@
-"""Load the usual typeface of printed PDFs into ReportLab. `shaping` handles characters that this typeface lacks."""
+"""Load the typeface in which PDFs are usually printed into ReportLab, and reuse the parts that PDFs embed.
+
+`tasks.outbox.shaping` handles characters that this typeface lacks.
+"""
 
 from __future__ import annotations
 

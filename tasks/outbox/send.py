@@ -59,7 +59,9 @@ QUESTIONS: Mapping[str, Callable[[Session, Message, datetime], None]] = {
 The function gets the session, the message and the time. It records the refusal, so that somebody is told of it.
 """
 SENDING_TIME = timedelta(seconds=2)
-"""For how long one call of `send_due` begins messages. Then new messages that belong to no bulk come before a bulk's.
+"""For how long one call of `send_due` begins messages.
+
+The next call again sends messages that belong to no bulk before those of bulks, also if they are newer.
 """
 TRY_TO_RECORD_AGAIN = 0.5
 """Seconds to wait before results that could not be recorded are recorded again."""
@@ -176,8 +178,8 @@ def _record_safely(claim: Claim, outcomes: Outcomes) -> Outcomes:
     """Record the results of sending in one transaction; if that fails, record each result in a transaction of its own.
 
     Return the results that could not be recorded yet, so that the caller can try again: otherwise a sent message would
-    be sent twice. If the request is locked, a sent message is recorded without its timeline entry. A refusal is left
-    for the next try, because it must be noted in the request.
+    be sent twice. If another transaction has locked the request, a sent message is recorded without its timeline entry.
+    A refusal is left for the next try, because it must be noted in the request.
     """
     if not outcomes:
         return {}

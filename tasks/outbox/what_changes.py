@@ -119,9 +119,9 @@ def added_numbers(session: Session, request: Request, locale: Locale) -> AddedNu
 
 
 def described_plan(session: Session, found: Request, locale: Locale) -> ChangedTerms | AddedNumbers | None:
-    """Return the new terms that a request for a change or for more numbers brings; None for a request of another kind.
+    """Return a contract's terms before and after the request `found`, which asks for a change or for more numbers.
 
-    Names are in the language `locale`.
+    Return None for a request of another kind. Names are in the language `locale`.
     """
     if found.kind is Kind.NUMBERS:
         return added_numbers(session, found, locale)

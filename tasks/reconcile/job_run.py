@@ -33,7 +33,7 @@ from tasks.runtime import Runtime
 log = structlog.get_logger()
 
 LEASE = timedelta(minutes=5)
-"""The lease of a run: how long after its worker's death another run can begin."""
+"""How long the lease of a run lasts unless it is extended: if its worker dies, another run can begin after it."""
 LONGEST = timedelta(hours=1)
 """For how long the lease of a run is extended at most; as long as Celery's time limit for the task of the jobs."""
 STATEMENT_LIMIT = 240.0

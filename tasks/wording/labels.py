@@ -1,4 +1,4 @@
-"""The names that people read of statuses, steps, roles, API tokens' scopes, the carrier's pages, mails and letters."""
+"""The displayed names of request statuses, steps, roles, API token scopes, carrier's pages, mails and letters."""
 
 from __future__ import annotations
 

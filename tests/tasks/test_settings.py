@@ -29,14 +29,14 @@ Program = Callable[..., SecretSettings]
 
 
 def for_web(**settings: Any) -> SecretSettings:
-    """Return settings of the web application: usual values, of which those in `settings` are replaced."""
+    """Return valid settings of the web application; `settings` adds or replaces values."""
     database = "postgresql+psycopg://127.0.0.1/standorte"
     usual = {"database_url": database, "redis_url": "redis://127.0.0.1", "trusted_proxies": 1}
     return WebSettings(**{**usual, **settings})
 
 
 def for_workers(**settings: Any) -> SecretSettings:
-    """Return settings of a worker: usual values, of which those in `settings` are replaced."""
+    """Return valid settings of a worker; `settings` adds or replaces values."""
     database = "postgresql+psycopg://127.0.0.1/standorte"
     return WorkerSettings(
         **{
@@ -50,7 +50,7 @@ def for_workers(**settings: Any) -> SecretSettings:
 
 
 def default_of(variable: str) -> str:
-    """Return the default that docker-compose.yml has for this environment variable."""
+    """Return the default value that docker-compose.yml has for this environment variable."""
     [default] = re.findall(rf"\${{{variable}:-([^}}]+)}}", COMPOSE)
     return str(default)
 

@@ -1,7 +1,7 @@
 """Tests that random histories end as a simple model says.
 
-They consist of what customers and staff do, of outages, scheduled jobs, and workers that die. With HISTORIES=1000 in
-the environment there are 1000 histories, different ones in each run; without it a few, the same in each run.
+A history consists of what customers and staff do, of outages, scheduled jobs, and workers that die. With HISTORIES=1000
+in the environment there are 1000 histories, different ones in each run; without it a few, the same in each run.
 """
 
 from __future__ import annotations
@@ -236,7 +236,7 @@ class History(ExistingAccounts):
 
     @rule(id=consumes(requests))
     def cancel(self, id: UUID) -> None:
-        """Cancel the request as its customer.
+        """Cancel the request, as the customer who made it.
 
         If it is too late for that, the request continues, and the model does not change.
         """

@@ -1,6 +1,6 @@
 """Tests of receipts: each order, link request and bulk file gets one mail at once that confirms it has arrived.
 
-They name the agreed prices, and who has to act by when.
+The mail names the agreed prices, and who has to act by when.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Tests of the scheduled jobs `audit_seal` and `audit_check`.
 
-They add hashes that chain the entries of the audit log (seals), and check them.
+The first adds seals, hashes that chain the entries of the audit log; the second checks them.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def ask(pipeline: Pipeline, branch: Branch, day: date | None, person: Principal 
 
 
 def take_back(pipeline: Pipeline, id: UUID) -> None:
-    """Cancel the request as its customer."""
+    """Cancel the request, as the customer who made it."""
     with pipeline.runtime.database.transaction() as session:
         request = session.get_one(Request, id, with_for_update=True)
         cancel_and_release(request, Reason.CANCELLED_BY_REQUESTER, pipeline.clock.now)

@@ -70,7 +70,7 @@ def ask(
 
 
 def take_back(pipeline: Pipeline, id: UUID) -> None:
-    """Cancel the request as its customer."""
+    """Cancel the request, as the customer who made it."""
     with pipeline.runtime.database.transaction() as session:
         cancel_and_release(session.get_one(Request, id), Reason.CANCELLED_BY_REQUESTER, pipeline.clock.now)
 

@@ -1,6 +1,6 @@
 """Tests that all parts of the portal agree which proofs an order needs.
 
-They are the summary, the step `verify`, pages, the scheduled job `proofs` and requests for new codes.
+The parts are the summary, the step `verify`, pages, the scheduled job `proofs` and requests for new codes.
 """
 
 from __future__ import annotations

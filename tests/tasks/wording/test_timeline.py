@@ -51,7 +51,7 @@ def notes() -> Iterator[Note]:
 
 
 def codes(node: ast.expr) -> list[str]:
-    """Return all values that an expression for an entry's code, given as syntax tree, can have."""
+    """Return all values that the expression `node` can have; it is the code of an entry in the syntax tree."""
     if isinstance(node, ast.Constant):
         return [str(node.value)]
     if isinstance(node, ast.IfExp):
@@ -61,7 +61,7 @@ def codes(node: ast.expr) -> list[str]:
 
 
 def pieces(node: ast.expr) -> list[str]:
-    """Return all values that a part of an f-string, given as syntax tree, can have."""
+    """Return all values that `node` can have; it is a part of an f-string in the syntax tree."""
     if isinstance(node, ast.FormattedValue):
         assert isinstance(node.value, ast.Attribute)
         return [str(value) for value in EXPANDED[node.value.attr]]

@@ -1,6 +1,6 @@
 """Tests that texts use one word for each thing, British English and one style of dates.
 
-They look at the catalogue of translations, at templates and documents.
+The texts are in the catalogue of translations, in templates and in documents.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ ENGLISH_INSTEAD = {
 LOOSE_DATES = re.compile(r"strftime\(|\| ?datetimeformat|\| ?dateformat|flask_babel import [^\n]*format_date")
 """Matches code that formats dates itself, without `tasks.wording.formats`."""
 MACHINES = {"web/portal/page/holder_form.py"}
-"""Files that may format dates themselves: for programs, or as people type them into a field."""
+"""Files that may format dates themselves: dates for programs, or dates as people type them into a field."""
 
 
 def sentences() -> list[tuple[str, str]]:
