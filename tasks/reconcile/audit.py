@@ -14,8 +14,7 @@ from tasks.reconcile.job_run import Run
 PAGE = 1000
 """The most entries that are sealed or checked in one transaction."""
 SEALING = "audit_seal"
-"""The name of the job that seals entries. The count `position` of each of its runs is the position of the newest seal.
-"""
+"""The name of the job that seals entries. The count `position` of its latest run is the position of the newest seal."""
 
 log = structlog.get_logger()
 

@@ -39,7 +39,7 @@ LONGEST = timedelta(hours=1)
 STATEMENT_LIMIT = 240.0
 """The time limit in seconds of one SQL statement of a job, which may read or delete many rows."""
 _REST_AFTER, _LONGEST_REST = 0.1, 1.0
-"""After so many seconds of work a scheduled run pauses for as long as it has worked; and its longest pause."""
+"""After so many seconds of work a scheduled run pauses for as long, at most for the second number of seconds."""
 _RESTS_UNTIL = 1200.0
 """Seconds from the beginning of a run after which it no longer pauses, so that it is done before its lease ends."""
 MOST_RECORDED = 1000

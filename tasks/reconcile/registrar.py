@@ -254,7 +254,7 @@ def _takes_away(allowed: bool, ours: Ours | None, found: Subscriber | None) -> b
 
 
 _IN_PARTS = (FORWARD, ALLOW, DENY)
-"""The prefixes of preferences' names of which all that a trunk has make one setting together."""
+"""The prefixes of preferences of which a trunk may have several, which together make one setting."""
 _ONLY_OF_SOME = (SUSPENDED, REQUEST_URI)
 """The names of preferences that not every trunk has."""
 

@@ -57,7 +57,10 @@ TIME_TO_REVIEW = timedelta(days=3)
 LOOK_FOR_EARLIER = timedelta(seconds=2)
 """How long a change waits before it checks again whether an earlier change of the same trunk is done."""
 LOOK_FOR_ANSWER = timedelta(hours=1)
-"""How long an order waits before it checks again whether staff have answered; usually the answer makes it due."""
+"""How long a request waits before it checks again whether staff have answered about its area code.
+
+Usually the answer makes the request due earlier.
+"""
 
 
 def verify(work: Work, request: Request) -> Outcome:

@@ -221,7 +221,7 @@ def test_a_sent_mail_stands_in_the_timeline_after_what_its_record_waited_for(pip
 
 
 def impatient(connection: sa.Connection) -> None:
-    """Let the transaction wait only 100 ms for a lock, less than in a worker, so that the test is fast."""
+    """Let the connection's transaction wait only 100 ms for a lock, less than in a worker, so that the test is fast."""
     connection.exec_driver_sql("SET LOCAL lock_timeout = '100ms'")
 
 

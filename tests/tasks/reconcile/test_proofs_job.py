@@ -18,7 +18,7 @@ from tests.tasks.reconcile.job_findings import DAY, changing, finds
 
 
 def asleep(pipeline: Pipeline, id: uuid.UUID) -> None:
-    """Make the request due only in a year, long after its proof expires: an error that the job `proofs` has to find."""
+    """Make the request due in a year, long after its proof expires: a fault that the job `proofs` has to find."""
     with changing(pipeline) as session:
         session.get_one(Request, id).due_at = pipeline.clock.now + 365 * DAY
 

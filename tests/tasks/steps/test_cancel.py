@@ -71,7 +71,7 @@ def ask(pipeline: Pipeline, number: str, last_day: date | None = None, person: P
 def change(pipeline: Pipeline, number: str, product: str, channels: int, day: date | None = None) -> UUID:
     """Request the tariff `product` with `channels` channels for the account's only trunk; return the request's id.
 
-    `day` is the day from which it holds (None: at once).
+    The change takes effect on `day` (None: at once).
     """
     with pipeline.runtime.database.transaction() as session:
         account = account_of(session, number)
